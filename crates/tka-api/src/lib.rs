@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+pub mod http;
+pub mod kubeconfig;
+#[cfg(feature = "resource")]
+pub mod resource;
+pub mod token;
+
+pub use token::Token;
