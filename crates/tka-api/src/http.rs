@@ -97,20 +97,25 @@ mod tests {
     #[test]
     fn until_is_understood_in_any_offset() {
         let response: LoginResponse =
-            serde_json::from_value(json!({"username": "a", "role": "b", "until": "2026-01-02T16:04:05+01:00"})).unwrap();
+            serde_json::from_value(json!({"username": "a", "role": "b", "until": "2026-01-02T16:04:05+01:00"}))
+                .unwrap();
         assert_eq!(response.until, "2026-01-02T15:04:05Z".parse().unwrap());
     }
 
     #[test]
     fn error_omits_what_is_absent() {
-        let error = ErrorResponse { message: "no".into(), ..ErrorResponse::default() };
+        let error = ErrorResponse {
+            message: "no".into(),
+            ..ErrorResponse::default()
+        };
         assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"message":"no"}"#);
     }
 
     #[test]
     fn causes_are_listed_outermost_first() {
         let error: ErrorResponse =
-            serde_json::from_value(json!({"message": "a", "cause": {"message": "b", "cause": {"message": "c"}}})).unwrap();
+            serde_json::from_value(json!({"message": "a", "cause": {"message": "b", "cause": {"message": "c"}}}))
+                .unwrap();
         let messages: Vec<_> = error.causes().map(|cause| cause.message.as_str()).collect();
         assert_eq!(messages, ["b", "c"]);
     }

@@ -141,7 +141,11 @@ impl KeyedKubeconfig {
     /// A kubeconfig with one cluster, one user holding `token`, and one context that is current.
     #[must_use]
     pub fn with_token(names: EntryNames, cluster: Cluster, token: Token) -> Self {
-        let context = Context { cluster: names.cluster.clone(), user: names.user.clone(), namespace: None };
+        let context = Context {
+            cluster: names.cluster.clone(),
+            user: names.user.clone(),
+            namespace: None,
+        };
         Self {
             kind: "Config".into(),
             api_version: "v1".into(),
@@ -160,9 +164,21 @@ impl From<KeyedKubeconfig> for KubeconfigFile {
         Self {
             api_version: keyed.api_version,
             kind: keyed.kind,
-            clusters: keyed.clusters.into_iter().map(|(name, cluster)| NamedCluster { name, cluster }).collect(),
-            users: keyed.users.into_iter().map(|(name, user)| NamedUser { name, user }).collect(),
-            contexts: keyed.contexts.into_iter().map(|(name, context)| NamedContext { name, context }).collect(),
+            clusters: keyed
+                .clusters
+                .into_iter()
+                .map(|(name, cluster)| NamedCluster { name, cluster })
+                .collect(),
+            users: keyed
+                .users
+                .into_iter()
+                .map(|(name, user)| NamedUser { name, user })
+                .collect(),
+            contexts: keyed
+                .contexts
+                .into_iter()
+                .map(|(name, context)| NamedContext { name, context })
+                .collect(),
             current_context: keyed.current_context,
         }
     }
@@ -207,7 +223,10 @@ mod tests {
     #[test]
     fn file_lists_named_entries() {
         let file = serde_json::to_value(KubeconfigFile::from(alice())).unwrap();
-        assert_eq!(file["users"], json!([{"name": "tka-user-alice", "user": {"token": "secret"}}]));
+        assert_eq!(
+            file["users"],
+            json!([{"name": "tka-user-alice", "user": {"token": "secret"}}])
+        );
         assert_eq!(file["contexts"][0]["context"]["user"], "tka-user-alice");
     }
 

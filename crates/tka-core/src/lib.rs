@@ -1,1 +1,15 @@
 #![doc = include_str!("../README.md")]
+
+pub mod caller;
+pub mod grant;
+pub mod period;
+pub mod refusal;
+pub mod rule;
+pub mod session;
+
+pub use caller::{Caller, CallerKey, Device, Identity, UserId};
+pub use grant::Grant;
+pub use period::Period;
+pub use refusal::Refusal;
+pub use rule::{RoleName, Rule, RuleKey};
+pub use session::{Session, SessionName};

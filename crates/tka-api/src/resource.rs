@@ -1,0 +1,168 @@
+//! The `TkaSignin` custom resource: one session, as the cluster sees it.
+//!
+//! Group, kind, field names and annotations are those of the original TKA; what is added is optional, so that tools which know
+//! only the original's fields go on working.
+
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// API group of the resource, and prefix of the labels and annotations.
+pub const GROUP: &str = "tka.specht-labs.de";
+
+/// Says which program looks after an object
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>).
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`LABEL_MANAGED_BY`] on all that belongs to sessions.
+pub const MANAGED_BY: &str = "tka";
+/// The session an object belongs to: the name of its TkaSignin.
+pub const LABEL_SESSION: &str = "tka.specht-labs.de/session";
+/// The namespace of the session an object belongs to. Cluster-scoped objects need it to tell two servers apart.
+pub const LABEL_NAMESPACE: &str = "tka.specht-labs.de/namespace";
+/// The caller (identity and device) a session belongs to, as a digest.
+pub const LABEL_CALLER: &str = "tka.specht-labs.de/caller";
+
+/// When the caller last signed in (RFC 3339).
+pub const ANNOTATION_LAST_SIGN_IN: &str = "tka.specht-labs.de/last-attempted-sign-in";
+/// When the session ends (RFC 3339).
+pub const ANNOTATION_VALID_UNTIL: &str = "tka.specht-labs.de/sign-in-valid-until";
+
+/// Keeps a TkaSignin until its ServiceAccount and binding are gone.
+pub const FINALIZER: &str = "tka.specht-labs.de/session";
+
+/// One caller's access through one rule, from sign-in to its end.
+#[derive(Clone, CustomResource, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "tka.specht-labs.de",
+    version = "v1alpha1",
+    kind = "TkaSignin",
+    plural = "tkasignins",
+    singular = "tkasignin",
+    shortname = "signin",
+    namespaced,
+    status = "TkaSigninStatus",
+    derive = "PartialEq",
+    doc = "One person's access to this cluster through one rule of the tailnet policy, from sign-in to its end.",
+    printcolumn(
+        json_path = ".spec.username",
+        name = "User",
+        type_ = "string",
+        description = "Login name on the tailnet"
+    ),
+    printcolumn(
+        json_path = ".spec.device.name",
+        name = "Device",
+        type_ = "string",
+        description = "Device signed in from"
+    ),
+    printcolumn(
+        json_path = ".spec.role",
+        name = "Role",
+        type_ = "string",
+        description = "ClusterRole it is bound to"
+    ),
+    printcolumn(
+        json_path = ".status.provisioned",
+        name = "Provisioned",
+        type_ = "boolean",
+        description = "Whether account and binding exist"
+    ),
+    printcolumn(
+        json_path = ".spec.validity_period",
+        name = "Period",
+        type_ = "string",
+        description = "How long a sign-in lasts"
+    ),
+    printcolumn(
+        json_path = ".status.valid_until",
+        name = "Until",
+        type_ = "string",
+        description = "When the session ends"
+    ),
+    printcolumn(
+        json_path = ".status.signed_in",
+        name = "Since",
+        type_ = "date",
+        description = "When the caller last signed in"
+    )
+)]
+#[x_kube(
+    validation = Rule::new("self.username == oldSelf.username && self.role == oldSelf.role")
+        .message("username and role identify the session and never change"),
+    validation = Rule::new("!has(oldSelf.user_id) || has(self.user_id) && self.user_id == oldSelf.user_id")
+        .message("user_id identifies the session and never changes"),
+    validation = Rule::new("!has(oldSelf.device) || has(self.device) && self.device.stable_id == oldSelf.device.stable_id")
+        .message("the device identifies the session and never changes")
+)]
+pub struct TkaSigninSpec {
+    /// Login name on the tailnet.
+    pub username: String,
+    /// The ClusterRole that the session is bound to.
+    pub role: String,
+    /// How long a sign-in lasts (a Go duration).
+    pub validity_period: String,
+    /// The user's ID on the tailnet. Never given to another user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<i64>,
+    /// The device signed in from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<SigninDevice>,
+}
+
+/// The device a session was signed in from.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct SigninDevice {
+    /// The node's stable ID on the tailnet.
+    pub stable_id: String,
+    /// The node's name when the caller signed in.
+    pub name: String,
+}
+
+/// What has been done for a session.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct TkaSigninStatus {
+    /// Whether the ServiceAccount and its binding exist.
+    pub provisioned: bool,
+    /// When the session ends.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+    /// When the caller last signed in.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_in: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::CustomResourceExt;
+    use serde_json::json;
+
+    #[test]
+    fn resource_has_the_originals_names() {
+        let crd = serde_json::to_value(TkaSignin::crd()).unwrap();
+        assert_eq!(crd["metadata"]["name"], "tkasignins.tka.specht-labs.de");
+        assert_eq!(crd["spec"]["names"]["shortNames"], json!(["signin"]));
+        assert_eq!(crd["spec"]["scope"], "Namespaced");
+        let version = &crd["spec"]["versions"][0];
+        assert_eq!(version["name"], "v1alpha1");
+        assert_eq!(version["subresources"]["status"], json!({}));
+        let spec = &version["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        assert_eq!(spec["required"], json!(["role", "username", "validity_period"]));
+    }
+
+    #[test]
+    fn object_of_the_original_is_read() {
+        let object: TkaSignin = serde_json::from_value(json!({
+            "apiVersion": "tka.specht-labs.de/v1alpha1", "kind": "TkaSignin",
+            "metadata": {"name": "tka-user-alice", "namespace": "tka-dev"},
+            "spec": {"username": "alice", "role": "view", "validity_period": "1h0m0s"},
+            "status": {"provisioned": true, "valid_until": "2026-01-02T15:04:05Z", "signed_in": "2026-01-02T14:04:05Z"}
+        }))
+        .unwrap();
+        assert_eq!(object.spec.device, None);
+        assert!(object.status.unwrap().provisioned);
+    }
+}
