@@ -49,7 +49,7 @@ impl Grant {
         tied.dedup();
         Err(Refusal::Ambiguous {
             priority: first.priority,
-            roles,
+            roles: tied,
         })
     }
 
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn equal_priorities_are_ambiguous() {
         let grant = grant(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 1)]);
-        let Err(Refusal::Ambiguous { priority, roles: tied }) = grant.choose() else {
+        let Err(Refusal::Ambiguous { priority, roles }) = grant.choose() else {
             panic!("not ambiguous")
         };
         assert_eq!(priority, 5);
