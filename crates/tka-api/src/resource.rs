@@ -3,6 +3,9 @@
 //! Group, kind, field names and annotations are those of the original TKA; what is added is optional, so that tools which know
 //! only the original's fields go on working.
 
+#![allow(unreachable_pub, reason = "KubeSchema repeats the struct in a scope of its own")]
+#![allow(clippy::duplicated_attributes, reason = "columns share their types")]
+
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

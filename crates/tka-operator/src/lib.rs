@@ -1,1 +1,21 @@
 #![doc = include_str!("../README.md")]
+
+pub mod controller;
+pub mod credential;
+pub mod error;
+pub mod metrics;
+pub mod objects;
+pub mod sessions;
+pub mod sweep;
+mod turns;
+
+pub use credential::Credential;
+pub use error::Error;
+pub use sessions::{Sessions, StoredSession};
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// Tells the time. An argument, so that a test owns it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -1,0 +1,202 @@
+//! The reconcile loop: makes certain what a request began, and ends what is over.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use tka_api::resource::TkaSignin;
+use tka_core::Session;
+
+use crate::metrics::Metrics;
+use crate::objects::SELECTOR;
+use crate::{Clock, Error, Sessions, objects};
+
+/// How soon a reconcile that failed is tried again. Short, because a session that is over must not live on.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the loop does next for one session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// Account and binding are not known to exist.
+    Complete,
+    /// It is over.
+    Expire,
+    /// Nothing, until then.
+    Wait(Duration),
+}
+
+struct Context {
+    sessions: Arc<Sessions>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+/// The reconcile loop, and what it knows of the sessions.
+pub struct Loop {
+    controller: Controller<TkaSignin>,
+}
+
+// === impl Loop ===
+
+impl fmt::Debug for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loop").finish_non_exhaustive()
+    }
+}
+
+impl Loop {
+    /// A loop over the sessions of `sessions`. It does nothing before it is run.
+    #[must_use]
+    pub fn new(sessions: &Sessions) -> Self {
+        let ours = watcher::Config::default().labels(SELECTOR);
+        Self {
+            controller: Controller::new(sessions.signins.clone(), ours),
+        }
+    }
+
+    /// The sessions as the loop sees them. Ready once the first list has arrived.
+    #[must_use]
+    pub fn store(&self) -> Store<TkaSignin> {
+        self.controller.store()
+    }
+
+    /// Runs until `stop`, then lets what it is doing come to its end.
+    pub async fn run(
+        self,
+        sessions: Arc<Sessions>,
+        clock: Clock,
+        metrics: Metrics,
+        stop: impl Future<Output = ()> + Send + Sync + 'static,
+    ) {
+        let context = Arc::new(Context {
+            sessions,
+            clock,
+            metrics,
+        });
+        self.controller
+            .graceful_shutdown_on(stop)
+            .run(reconcile, retry, context)
+            .for_each(|result| async {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "reconciling will be tried again");
+                }
+            })
+            .await;
+    }
+}
+
+async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = reconcile_one(&signin, &context).await;
+    context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
+    result
+}
+
+async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
+    let name = signin.name_any();
+    if signin.metadata.deletion_timestamp.is_some() {
+        context.sessions.take_down(signin).await?;
+        tracing::info!(session = name, username = signin.spec.username, "session ended");
+        return Ok(Action::await_change());
+    }
+    let session = match objects::session(signin) {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::warn!(session = name, %error, "removed: carries this server's labels and is no session");
+            context.sessions.take_down(signin).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let now = (context.clock)();
+    match step(&session, objects::is_provisioned(signin, &session), now) {
+        Step::Wait(rest) => Ok(Action::requeue(rest)),
+        Step::Complete => {
+            context.sessions.complete(&session.name()).await?;
+            Ok(Action::requeue(rest(&session, now)))
+        }
+        Step::Expire => {
+            context.sessions.expire(&session.name(), now).await?;
+            tracing::info!(session = name, username = session.caller.username(), "session expired");
+            Ok(Action::await_change())
+        }
+    }
+}
+
+/// What to do for a session at `now`.
+fn step(session: &Session, provisioned: bool, now: Timestamp) -> Step {
+    if session.until() <= now {
+        return Step::Expire;
+    }
+    if provisioned {
+        Step::Wait(rest(session, now))
+    } else {
+        Step::Complete
+    }
+}
+
+fn rest(session: &Session, now: Timestamp) -> Duration {
+    Duration::try_from(session.until().duration_since(now)).unwrap_or_default()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
+fn retry(signin: Arc<TkaSignin>, error: &Error, _context: Arc<Context>) -> Action {
+    tracing::warn!(
+        session = signin.name_any(),
+        error = error as &dyn std::error::Error,
+        "reconcile failed"
+    );
+    Action::requeue(RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_core::{Caller, Device, Identity, Rule, UserId};
+
+    fn session() -> Session {
+        let caller = Caller {
+            identity: Identity::User {
+                id: UserId(1),
+                login_name: "a@b".into(),
+            },
+            device: Device {
+                stable_id: "n".into(),
+                name: "d".into(),
+            },
+        };
+        let rule = Rule::parse(r#"{"role": "view", "period": "5s"}"#).unwrap();
+        Session::new(caller, &rule, "2026-01-01T00:00:00Z".parse().unwrap())
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn unprovisioned_is_completed() {
+        assert_eq!(step(&session(), false, at("2026-01-01T00:00:01Z")), Step::Complete);
+    }
+
+    #[test]
+    fn provisioned_waits_for_its_end_to_the_nanosecond() {
+        let rest = Duration::new(3, 999_999_999);
+        assert_eq!(
+            step(&session(), true, at("2026-01-01T00:00:01.000000001Z")),
+            Step::Wait(rest)
+        );
+    }
+
+    #[test]
+    fn over_is_expired_whether_provisioned_or_not() {
+        for provisioned in [true, false] {
+            assert_eq!(step(&session(), provisioned, at("2026-01-01T00:00:05Z")), Step::Expire);
+            assert_eq!(step(&session(), provisioned, at("2026-01-02T00:00:00Z")), Step::Expire);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Tokens of a session's ServiceAccount.
+
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use kube::api::PostParams;
+use tka_api::Token;
+use tka_core::Session;
+
+use crate::error::found;
+use crate::{Error, Sessions};
+
+/// The API server's shortest token.
+const SHORTEST_TOKEN_SECONDS: i64 = 600;
+/// A token outlives neither this nor, by more than the API server makes us, its session.
+const LONGEST_TOKEN_SECONDS: i64 = 3600;
+/// A token of a session's ServiceAccount.
+#[derive(Debug)]
+pub struct Credential {
+    /// The token.
+    pub token: Token,
+    /// When it stops working: its own end or that of the session, whichever comes first.
+    pub expires: Timestamp,
+}
+
+impl Sessions {
+    /// Issues a credential of `session` at `now`.
+    ///
+    /// The API server issues none for less than ten minutes. One issued in a session's last minutes ends with the session all the
+    /// same, because its ServiceAccount does
+    /// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>).
+    pub async fn credential(&self, session: &Session, now: Timestamp) -> Result<Credential, Error> {
+        let name = session.name();
+        let left = session.until().as_second() - now.as_second();
+        if left <= 0 {
+            return Err(Error::NoAccount(name));
+        }
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(left.clamp(SHORTEST_TOKEN_SECONDS, LONGEST_TOKEN_SECONDS)),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let answer = self
+            .accounts
+            .create_token_request(name.as_str(), &PostParams::default(), &request)
+            .await;
+        let answer = found(answer)?.ok_or(Error::NoAccount(name))?;
+        let issued = answer.status.ok_or(Error::Incomplete("the status of a TokenRequest"))?;
+        Ok(Credential {
+            token: Token::from(issued.token),
+            expires: issued.expiration_timestamp.0.min(session.until()),
+        })
+    }
+}

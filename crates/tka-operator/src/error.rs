@@ -1,0 +1,79 @@
+//! Every way in which looking after sessions can fail.
+
+use kube::core::Status;
+use thiserror::Error;
+use tka_core::{RoleName, SessionName};
+
+/// Why something could not be done with a session.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server does not let this server bind the role.
+    #[error("this server may not bind the ClusterRole {role}")]
+    RoleNotAllowed {
+        /// The role.
+        role: RoleName,
+        /// What the API server says.
+        #[source]
+        source: Box<Status>,
+    },
+    /// The session has no account to issue a credential for: it is not provisioned yet, or no longer.
+    #[error("the session {0} has no ServiceAccount")]
+    NoAccount(SessionName),
+    /// Somebody else changed or ended the session at the same moment.
+    #[error("the session {0} was changed by another request at the same moment")]
+    Contended(String),
+    /// A `TkaSignin` holds no session of this server.
+    #[error("the TkaSignin {name} is not a session: {why}")]
+    NotASession {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The API server answered something that its API does not allow.
+    #[error("the Kubernetes API server left out {0} from its answer")]
+    Incomplete(&'static str),
+    /// The API server refused, failed or could not be reached.
+    #[error("the Kubernetes API server did not do what was asked")]
+    Api(#[source] Box<kube::Error>),
+}
+
+// === impl Error ===
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+impl Error {
+    /// Whether trying again, unchanged, may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Contended(_) => true,
+            Self::Api(error) => match error.as_ref() {
+                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// What the API server answered, when it answered.
+pub(crate) fn status(error: &kube::Error) -> Option<&Status> {
+    match error {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// Takes "it is not there" for an answer.
+pub(crate) fn found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if status(&error).is_some_and(Status::is_not_found) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
