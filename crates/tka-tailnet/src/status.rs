@@ -1,0 +1,198 @@
+//! What tailscaled says about itself.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use crate::client::{LocalApi, Question};
+use crate::json::{self, null_is_default};
+use crate::{Error, StableNodeId};
+
+const ENDPOINT: &str = "status";
+
+/// The state of tailscaled and of its node (the part of `ipnstate.Status` that is not about peers).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Status {
+    /// tailscaled's long version.
+    #[serde(default)]
+    pub version: String,
+    /// Whether tailscaled has a network interface. If not, it runs in userspace mode: connections from the tailnet
+    /// arrive on loopback.
+    #[serde(rename = "TUN")]
+    pub tun: bool,
+    /// Whether the node is on a tailnet.
+    pub backend_state: BackendState,
+    /// This node. Most of it is empty until the node was on a tailnet.
+    #[serde(rename = "Self", default)]
+    pub self_node: Option<SelfNode>,
+    /// The tailnet. `None` while the node is on none.
+    #[serde(default)]
+    pub current_tailnet: Option<Tailnet>,
+    /// The names that tailscaled can get certificates for ([`LocalApi::certificate`]). Empty unless HTTPS is enabled
+    /// for the tailnet.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub cert_domains: Vec<String>,
+    /// What tailscaled finds wrong, in words. Empty is good.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub health: Vec<String>,
+}
+
+/// This node (the part of `ipnstate.PeerStatus` that says who it is).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SelfNode {
+    /// Its ID for keeps. `None` until the node was on a tailnet.
+    #[serde(rename = "ID", default, deserialize_with = "id_once_known")]
+    pub id: Option<StableNodeId>,
+    /// The machine's own name, which need not be unique.
+    #[serde(default)]
+    pub host_name: String,
+    /// Its domain name in MagicDNS, without the final dot. Empty until the node was on a tailnet.
+    #[serde(rename = "DNSName", default, deserialize_with = "json::domain")]
+    pub dns_name: String,
+    /// Its addresses on the tailnet.
+    #[serde(rename = "TailscaleIPs", default, deserialize_with = "null_is_default")]
+    pub tailscale_ips: Vec<IpAddr>,
+    /// Its tags, each with `tag:` before it.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub tags: Vec<String>,
+    /// Whether it is connected to its control server. Connections between nodes may work without.
+    #[serde(default)]
+    pub online: bool,
+    /// When its key ends, and with it its place on the tailnet. `None`: never, or it is not known.
+    #[serde(default, deserialize_with = "json::time")]
+    pub key_expiry: Option<Timestamp>,
+}
+
+/// A tailnet (`ipnstate.TailnetStatus`).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tailnet {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// The domain of all its nodes' names, without dots around it: `tail-scale.ts.net`.
+    #[serde(rename = "MagicDNSSuffix", default, deserialize_with = "json::domain")]
+    pub magic_dns_suffix: String,
+    /// Whether those names resolve.
+    #[serde(rename = "MagicDNSEnabled", default)]
+    pub magic_dns_enabled: bool,
+}
+
+/// Whether a node is on its tailnet (`ipn.State`).
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq)]
+#[serde(from = "String")]
+#[non_exhaustive]
+pub enum BackendState {
+    /// tailscaled has just started.
+    NoState,
+    /// Another user of this machine uses tailscaled (Windows).
+    InUseOtherUser,
+    /// Somebody has to sign the node in.
+    NeedsLogin,
+    /// An administrator of the tailnet has to approve the node.
+    NeedsMachineAuth,
+    /// Turned off, `tailscale down`.
+    Stopped,
+    /// Connecting to the tailnet.
+    Starting,
+    /// On the tailnet.
+    Running,
+    /// One that this program does not know.
+    Other(String),
+}
+
+// === impl LocalApi ===
+
+impl LocalApi {
+    /// The state of tailscaled and of its node. Peers are not asked for.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let question = Question {
+            endpoint: ENDPOINT,
+            path: "status?peers=false",
+            time: self.limits().call,
+        };
+        json::read(ENDPOINT, &self.ask(question).await?)
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    /// This node, if it is on the tailnet.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] in every other state.
+    pub fn require_running(&self) -> Result<&SelfNode, Error> {
+        if self.backend_state != BackendState::Running {
+            return Err(Error::NotRunning {
+                state: self.backend_state.clone(),
+            });
+        }
+        self.self_node.as_ref().ok_or_else(|| Error::Malformed {
+            endpoint: ENDPOINT,
+            why: "it runs, and has no node of its own".to_owned(),
+        })
+    }
+}
+
+// === impl BackendState ===
+
+impl BackendState {
+    /// The state behind the number that notifications carry.
+    pub(crate) fn from_number(number: i64) -> Self {
+        match number {
+            0 => Self::NoState,
+            1 => Self::InUseOtherUser,
+            2 => Self::NeedsLogin,
+            3 => Self::NeedsMachineAuth,
+            4 => Self::Stopped,
+            5 => Self::Starting,
+            6 => Self::Running,
+            other => Self::Other(other.to_string()),
+        }
+    }
+
+    /// What brings the node from this state to [`Running`](Self::Running).
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::NeedsLogin => "sign it in with `tailscale up`, or give its container TS_AUTHKEY",
+            Self::NeedsMachineAuth => "let an administrator of the tailnet approve this device",
+            Self::Stopped => "turn it on with `tailscale up`",
+            Self::InUseOtherUser => "let the other user of this machine sign out",
+            Self::NoState | Self::Starting => "try again in some seconds",
+            Self::Running | Self::Other(_) => "see `tailscale status`",
+        }
+    }
+}
+
+impl From<String> for BackendState {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "NoState" => Self::NoState,
+            "InUseOtherUser" => Self::InUseOtherUser,
+            "NeedsLogin" => Self::NeedsLogin,
+            "NeedsMachineAuth" => Self::NeedsMachineAuth,
+            "Stopped" => Self::Stopped,
+            "Starting" => Self::Starting,
+            "Running" => Self::Running,
+            _ => Self::Other(name),
+        }
+    }
+}
+
+impl fmt::Display for BackendState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(name) => write!(f, "{name:?}"),
+            known => write!(f, "{known:?}"),
+        }
+    }
+}
+
+fn id_once_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StableNodeId>, D::Error> {
+    null_is_default(deserializer).map(StableNodeId::new)
+}
