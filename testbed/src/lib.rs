@@ -1,1 +1,216 @@
-//! The real control plane and tailnet on one machine.
+#![doc = include_str!("../README.md")]
+
+mod bring_up;
+mod cluster;
+mod command;
+mod daemon;
+mod env_file;
+mod error;
+mod facts;
+mod files;
+mod http;
+mod layout;
+mod pki;
+mod ports;
+mod processes;
+mod programs;
+mod progress;
+mod server;
+mod tailnet;
+mod wait;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sysinfo::Signal;
+
+pub use self::{
+    bring_up::{Options, down, prepare},
+    command::Output,
+    env_file::quote_path,
+    error::{Error, Result},
+    server::{Server, ServerOptions},
+    tailnet::{Node, Owner},
+};
+use self::{command::Run, facts::Facts, layout::Layout, processes::Processes};
+
+/// The capability that carries the rules of the server that [`Testbed::up`] starts.
+pub const CAPABILITY: &str = "specht-labs.de/cap/tka";
+
+/// A testbed that is up. A handle only: dropping it leaves everything running, and there may be many of one testbed.
+#[derive(Debug, Clone)]
+pub struct Testbed {
+    layout: Layout,
+    facts: Facts,
+}
+
+impl Testbed {
+    /// Brings a testbed up: starts what is not running, leaves alone what is, and returns when all of it works.
+    pub fn up(options: &Options) -> Result<Self> {
+        bring_up::up(options)
+    }
+
+    /// The testbed in a folder, as it is.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let missing = |_| Error::NoTestbed { dir: dir.to_owned() };
+        let layout = Layout::of(dir).map_err(missing)?;
+        let facts = Facts::read(&layout)?;
+        Ok(Self { layout, facts })
+    }
+
+    /// Its folder, as an absolute path.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.layout.dir()
+    }
+
+    /// The folder with kubectl, tailscale, helm, … and with `tka-server` and, if it was given, `tka`.
+    #[must_use]
+    pub fn bin(&self) -> PathBuf {
+        self.layout.bin()
+    }
+
+    /// The folder with each part's log, `PART.log`.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.layout.logs()
+    }
+
+    /// The API server's audit log: a JSON event a line, who did what with which credential. An event is in it before
+    /// its request is answered.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.layout.audit_log()
+    }
+
+    /// The file of all these facts, for a shell to source.
+    #[must_use]
+    pub fn env_file(&self) -> PathBuf {
+        self.layout.env_file()
+    }
+
+    /// The API server's URL.
+    #[must_use]
+    pub fn api_server(&self) -> String {
+        cluster::api_server_url(&self.facts)
+    }
+
+    /// The certificate of the cluster's authority, as a PEM file.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.layout.cluster_ca()
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.layout.kubeconfig()
+    }
+
+    /// Runs kubectl as the administrator and returns what it printed; an error unless it succeeded.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        cluster::admin(&self.layout, args)
+    }
+
+    /// Runs kubectl with another kubeconfig, for better or worse.
+    pub fn kubectl_with(&self, kubeconfig: &Path, args: &[&str]) -> Result<Output> {
+        cluster::kubectl(&self.layout, kubeconfig, args, "")
+    }
+
+    /// Applies a manifest as the administrator.
+    pub fn apply(&self, manifest: &str) -> Result<String> {
+        cluster::kubectl(&self.layout, &self.kubeconfig(), &["apply", "--filename=-"], manifest)?.success()
+    }
+
+    /// The node of that name, such as `ALICE`.
+    pub fn node(&self, name: &str) -> Result<Node> {
+        tailnet::find_node(&self.layout, &self.facts, name)
+    }
+
+    /// Every node, by name.
+    pub fn nodes(&self) -> Result<Vec<Node>> {
+        tailnet::all_nodes(&self.layout, &self.facts)
+    }
+
+    /// Joins another node to the tailnet, with its user if need be, and returns when it and the server's node know each
+    /// other. If there is one of that name, it is that one.
+    pub fn add_node(&self, hostname: &str, owner: &Owner) -> Result<Node> {
+        let running = Processes::find(&self.layout)?;
+        let node = tailnet::ensure_node(&self.layout, &self.facts, &running, hostname, owner)?;
+        tailnet::wait_acquainted(&self.layout, &self.facts, &node)?;
+        Ok(node)
+    }
+
+    /// Takes a node off the tailnet, as an administrator of it would, and ends its tailscaled.
+    pub fn remove_node(&self, node: &Node) -> Result<()> {
+        tailnet::remove_node(&self.layout, node.hostname())
+    }
+
+    /// Runs `tailscale` on a node: `["logout"]`, `["down"]`, …
+    pub fn tailscale(&self, node: &Node, args: &[&str]) -> Result<Output> {
+        let socket = format!("--socket={}", node.socket().display());
+        Run::new(&self.layout.program("tailscale"))
+            .args([socket.as_str()])
+            .args(args)
+            .output()
+    }
+
+    /// The tailnet policy as people edit it: `HuJSON`. [`apply_policy`](Self::apply_policy) puts it into force.
+    #[must_use]
+    pub fn policy_file(&self) -> PathBuf {
+        self.layout.policy()
+    }
+
+    /// Puts the policy file into force and returns when the server's node has it. A policy that is refused leaves the
+    /// one before it in force.
+    pub fn apply_policy(&self) -> Result<()> {
+        tailnet::apply_policy(&self.layout, &self.facts)
+    }
+
+    /// Says who has which rules of one capability towards the server's node, beside what the policy file says, and
+    /// returns when that is in force. `grants` is a list of `{"src": ["alice@example.com"], "rules": [{"role": …}]}`; it
+    /// replaces what was said of the capability before. Tests that run side by side may each call it.
+    pub fn set_grants(&self, capability: &str, grants: Value) -> Result<()> {
+        tailnet::set_grants(&self.layout, &self.facts, capability, grants)
+    }
+
+    /// The server that [`up`](Self::up) starts.
+    pub fn main_server(&self) -> Result<Server> {
+        Server::open(self, server::MAIN)
+    }
+
+    /// Starts another server, which ends with its handle. One of that name that still runs is ended before.
+    pub fn server(&self, options: ServerOptions) -> Result<Server> {
+        let server = Server::create(self, options)?;
+        server.kill()?;
+        server.start()?;
+        Ok(server)
+    }
+
+    /// Writes the `env` file anew, as after the server's process has changed.
+    pub fn write_env(&self) -> Result<()> {
+        env_file::write(self, &self.main_server()?)
+    }
+
+    /// Kills a part, such as `kube-apiserver` or `node-tka`. [`up`](Self::up) starts it again.
+    pub fn kill(&self, part: &str) -> Result<()> {
+        Processes::find(&self.layout)?.kill(&[part])
+    }
+
+    /// Stops a part where it stands, as if the machine or the network to it hung.
+    pub fn pause(&self, part: &str) -> Result<()> {
+        self.signal(part, Signal::Stop)
+    }
+
+    /// Lets a part go on that was [paused](Self::pause).
+    pub fn resume(&self, part: &str) -> Result<()> {
+        self.signal(part, Signal::Continue)
+    }
+
+    fn signal(&self, part: &str, signal: Signal) -> Result<()> {
+        if Processes::find(&self.layout)?.signal(part, signal) {
+            return Ok(());
+        }
+        Err(Error::Name(format!("no part {part} of the testbed is running")))
+    }
+}

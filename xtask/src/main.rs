@@ -1,2 +1,123 @@
-//! What a developer types.
-fn main() {}
+//! What a developer types: `cargo xtask --help`.
+
+mod binaries;
+mod crd;
+mod down;
+mod policy;
+mod restart_server;
+mod up;
+
+use std::{
+    env,
+    error::Error,
+    path::PathBuf,
+    process::{self, ExitCode},
+};
+
+use clap::{Args, Parser, Subcommand};
+
+/// What a developer of TKA types.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a real cluster, a real tailnet and a server on this machine, and leave them running.
+    Up(up::Up),
+    /// End what `up` started, and remove everything but its logs.
+    Down(down::Down),
+    /// Start the server again, with the state it had.
+    RestartServer(restart_server::RestartServer),
+    /// Put the tailnet policy into force as it now is in its file.
+    Policy(policy::Policy),
+    /// Write the custom resource into the Helm chart, from the Rust type.
+    Crd(crd::Crd),
+}
+
+/// Which testbed.
+#[derive(Debug, Args)]
+struct Dir {
+    /// The testbed's folder [default: target/testbed]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Dir {
+    fn path(self) -> PathBuf {
+        self.dir.unwrap_or_else(|| root().join("target/testbed"))
+    }
+}
+
+/// The result of a command: an error says what happened, why, and what to do.
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Up(command) => command.run(),
+        Command::Down(command) => command.run(),
+        Command::RestartServer(command) => command.run(),
+        Command::Policy(command) => command.run(),
+        Command::Crd(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and what caused it, on stderr.
+fn report(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+/// The root of the checkout.
+fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+/// The cargo that runs this program, at the root of the checkout.
+fn cargo() -> process::Command {
+    let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_folder_is_in_target() {
+        let cli = Cli::parse_from(["cargo xtask", "down"]);
+        let Command::Down(down) = cli.command else {
+            panic!("{:?}", cli.command)
+        };
+        let dir = down.dir.path();
+        assert!(
+            dir.ends_with("target/testbed") && dir.is_absolute(),
+            "{}",
+            dir.display()
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! Bringing a testbed up and down.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    CAPABILITY, Testbed, cluster, env_file,
+    error::{Error, Result},
+    facts::Facts,
+    files::{self, Lock},
+    http::{self, Answer},
+    layout::Layout,
+    pki, ports,
+    processes::Processes,
+    programs::{self, Programs},
+    progress::{say, seconds, step},
+    server::{self, Server, ServerOptions},
+    tailnet::{self, Node, Owner},
+    wait::{self, Look},
+};
+
+/// How long the first request of a node to the server may take: the two must find each other first.
+const REACH_LIMIT: Duration = Duration::from_mins(1);
+/// How long a part may take to end by itself.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// What to bring up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where everything of it is kept.
+    pub dir: PathBuf,
+    /// The namespace of the server's sessions.
+    pub namespace: String,
+    /// The `tka-server` to run.
+    pub server_program: PathBuf,
+    /// The `tka` to put beside kubectl.
+    pub cli_program: Option<PathBuf>,
+}
+
+impl Options {
+    /// A testbed in `dir` with the namespace that a server has by default.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, server_program: impl Into<PathBuf>) -> Self {
+        let (dir, server_program) = (dir.into(), server_program.into());
+        Self {
+            dir,
+            namespace: "tka-dev".to_owned(),
+            server_program,
+            cli_program: None,
+        }
+    }
+}
+
+/// Builds every program that is not there yet: minutes the first time on a machine, nothing after that.
+pub fn prepare() -> Result<()> {
+    Programs::resolve().map(|_| ())
+}
+
+/// [`Testbed::up`].
+pub(crate) fn up(options: &Options) -> Result<Testbed> {
+    let start = Instant::now();
+    let layout = Layout::create(&options.dir)?;
+    let _lock = Lock::acquire(&layout.lock())?;
+    link_programs(&layout, options)?;
+    let facts = Facts::ensure(&layout, &options.namespace, &options.server_program)?;
+    for dir in [layout.logs(), layout.data(""), layout.nodes()] {
+        files::create_private_dir(&dir)?;
+    }
+    pki::ensure(&layout)?;
+    let testbed = Testbed { layout, facts };
+    start_both_halves(&testbed)?;
+    let server = Server::create(&testbed, main_server(&testbed))?;
+    server.start()?;
+    env_file::write(&testbed, &server)?;
+    reach(&testbed, &server)?;
+    say(&format!(
+        "all of it is up in {} ({})",
+        testbed.dir().display(),
+        seconds(start.elapsed())
+    ));
+    Ok(testbed)
+}
+
+/// Ends every process of the testbed in a folder, also after a crash, and removes everything but the logs. Says whether
+/// there was a testbed.
+pub fn down(dir: &Path) -> Result<bool> {
+    if !dir.exists() {
+        return Ok(false);
+    }
+    let layout = Layout::of(dir)?;
+    let _lock = Lock::acquire(&layout.lock())?;
+    let processes = Processes::find(&layout)?;
+    let parts: Vec<_> = processes.parts().collect();
+    // Whoever still has something to say to the cluster goes first.
+    let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
+    processes.stop(&servers, STOP_LIMIT)?;
+    let others: Vec<_> = others
+        .into_iter()
+        .filter(|part| !cluster::STOP_ORDER.contains(part))
+        .collect();
+    processes.stop(&others, STOP_LIMIT)?;
+    for part in cluster::STOP_ORDER {
+        processes.stop(&[part], STOP_LIMIT)?;
+    }
+    let facts = files::read_json::<Facts>(&layout.facts())?;
+    if let Some(facts) = &facts {
+        files::remove(&facts.sockets)?;
+        ports::give_back(&layout)?;
+        layout.clear()?;
+    }
+    Ok(facts.is_some() || !parts.is_empty())
+}
+
+fn link_programs(layout: &Layout, options: &Options) -> Result<()> {
+    let own = [
+        ("tka-server", Some(&options.server_program)),
+        ("tka", options.cli_program.as_ref()),
+    ];
+    for (name, path) in own.iter().filter_map(|(name, path)| Some((name, (*path)?))) {
+        if !path.exists() {
+            let package = if *name == "tka" { "tka-cli" } else { name };
+            return Err(Error::NotBuilt {
+                path: path.clone(),
+                package: package.to_owned(),
+            });
+        }
+    }
+    Programs::resolve()?.link(layout)?;
+    for (name, path) in own.iter().filter_map(|(name, path)| Some((name, (*path)?))) {
+        programs::link(layout, name, path)?;
+    }
+    Ok(())
+}
+
+/// The cluster and the tailnet know nothing of each other, so they start side by side.
+fn start_both_halves(testbed: &Testbed) -> Result<()> {
+    let Testbed { layout, facts } = testbed;
+    let running = Processes::find(layout)?;
+    thread::scope(|scope| {
+        let cluster = scope.spawn(|| cluster::ensure(layout, facts, &running));
+        let tailnet = start_tailnet(layout, facts, &running);
+        let cluster = cluster.join().unwrap_or_else(|_| Err(tailnet::panicked()));
+        cluster.and(tailnet)
+    })
+}
+
+fn start_tailnet(layout: &Layout, facts: &Facts, running: &Processes) -> Result<()> {
+    tailnet::ensure_control_server(layout, facts, running)?;
+    tailnet::write_default_policy(layout, CAPABILITY)?;
+    tailnet::ensure_nodes(layout, facts, running, &nodes())?;
+    // Once the users are there that it names.
+    step("the tailnet policy is in force", || {
+        tailnet::apply_policy(layout, facts)
+    })
+}
+
+/// The nodes of every testbed.
+fn nodes() -> [(&'static str, Owner); 6] {
+    [
+        (tailnet::SERVER, Owner::tag("tag:tka")),
+        ("alice", Owner::user("alice@example.com")),
+        ("bob", Owner::user("bob@example.com")),
+        ("alice2", Owner::user("alice@other.example")),
+        ("carol", Owner::user("carol@example.com")),
+        ("ci", Owner::tag("tag:ci")),
+    ]
+}
+
+fn main_server(testbed: &Testbed) -> ServerOptions {
+    ServerOptions {
+        namespace: testbed.facts.namespace.clone(),
+        capability: CAPABILITY.to_owned(),
+        ..ServerOptions::new(server::MAIN)
+    }
+}
+
+/// Sees that every node reaches the server, which also spares the first real request the search for a way.
+fn reach(testbed: &Testbed, server: &Server) -> Result<()> {
+    let nodes = testbed.nodes()?;
+    thread::scope(|scope| {
+        let others = nodes.iter().filter(|node| node.hostname() != tailnet::SERVER);
+        let threads: Vec<_> = others.map(|node| scope.spawn(|| reach_from(node, server))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(tailnet::panicked())))
+    })
+}
+
+fn reach_from(node: &Node, server: &Server) -> Result<()> {
+    let url = server.url();
+    let look = || match http::get(node.proxy_address(), &server.host(), &format!("{url}/")) {
+        // The proxy's own answer when it does not get through.
+        Ok(Answer { status: 502, body }) => Look::NotYet(body),
+        Ok(_) => Look::Done(()),
+        Err(error) => Look::NotYet(error.to_string()),
+    };
+    let what = || format!("node {} to reach {url}", node.hostname());
+    wait::until(REACH_LIMIT, look).map_err(|why| Error::Timeout {
+        what: what(),
+        limit: REACH_LIMIT,
+        why,
+    })
+}

@@ -1,0 +1,130 @@
+//! The programs that the testbed runs: found where they are, or built once and kept.
+
+mod build;
+mod pins;
+mod version;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use self::{
+    pins::{MODULES, Module, Program},
+    version::Version,
+};
+use crate::{
+    error::{Attempt, Error, Result},
+    files,
+    layout::Layout,
+    progress::say,
+};
+
+/// Where each program is.
+pub(crate) struct Programs(BTreeMap<&'static str, PathBuf>);
+
+/// The folder of what is built once on a machine: `TKA_TESTBED_CACHE`, or `tka/testbed` in the user's cache.
+pub(crate) fn cache_dir() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    set("TKA_TESTBED_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("tka/testbed")))
+        .or_else(|| env::home_dir().map(|home| home.join(".cache/tka/testbed")))
+        .ok_or_else(|| Error::Name("there is no folder for a cache: set HOME or TKA_TESTBED_CACHE".to_owned()))
+}
+
+/// A program's place in the cache.
+fn cached(cache: &Path, module: &Module, program: &Program) -> PathBuf {
+    let (version, os, arch) = (module.version(), env::consts::OS, env::consts::ARCH);
+    cache.join(format!("{}-{version}-{os}-{arch}", program.name))
+}
+
+// === impl Programs ===
+
+impl Programs {
+    /// Finds every program, and builds those that are nowhere.
+    pub(crate) fn resolve() -> Result<Self> {
+        let cache = cache_dir()?;
+        files::create_private_dir(&cache)?;
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for module in &MODULES {
+            let programs = module
+                .programs
+                .iter()
+                .map(|program| (program.name, find(&cache, module, program)));
+            let (here, gone): (Vec<_>, Vec<_>) = programs.partition(|(_, path)| path.is_some());
+            found.extend(here.into_iter().filter_map(|(name, path)| Some((name, path?))));
+            if !gone.is_empty() {
+                missing.push(module);
+            }
+        }
+        build::check_go(&missing)?;
+        for module in missing {
+            build::build(module, &cache)?;
+            for program in module.programs {
+                found
+                    .entry(program.name)
+                    .or_insert_with(|| cached(&cache, module, program));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// Links every program into the testbed's `bin`.
+    pub(crate) fn link(&self, layout: &Layout) -> Result<()> {
+        files::create_private_dir(&layout.bin())?;
+        self.0.iter().try_for_each(|(name, path)| link(layout, name, path))
+    }
+}
+
+/// Links a program into the testbed's `bin`.
+pub(crate) fn link(layout: &Layout, name: &str, program: &Path) -> Result<()> {
+    let place = layout.program(name);
+    if place.read_link().is_ok_and(|target| target == program) {
+        return Ok(());
+    }
+    files::remove(&place)?;
+    symlink(program, &place).attempt(|| format!("cannot link {}", place.display()))
+}
+
+/// What `KUBEBUILDER_ASSETS` names comes first, since someone has set it; then what was built; then the PATH.
+fn find(cache: &Path, module: &Module, program: &Program) -> Option<PathBuf> {
+    let built = cached(cache, module, program);
+    let assets = env::var_os("KUBEBUILDER_ASSETS").map(|assets| PathBuf::from(assets).join(program.name));
+    assets
+        .filter(|path| fits(path, module, program))
+        .or_else(|| built.exists().then_some(built))
+        .or_else(|| on_path(program.name).filter(|path| fits(path, module, program)))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|candidate| candidate.is_absolute() && candidate.is_file())
+}
+
+/// Whether a program is of the pinned version, by its own word.
+fn fits(path: &Path, module: &Module, program: &Program) -> bool {
+    let output = Command::new(path)
+        .args(program.version_args)
+        .stdin(Stdio::null())
+        .output();
+    let Some(version) = output
+        .ok()
+        .and_then(|output| Version::find(&String::from_utf8_lossy(&output.stdout)))
+    else {
+        return false;
+    };
+    let pinned = module.version();
+    if !version.fits(pinned) {
+        say(&format!(
+            "{} is {version}, and the testbed needs {pinned}: not used",
+            path.display()
+        ));
+    }
+    version.fits(pinned)
+}

@@ -1,0 +1,345 @@
+//! TKA servers: the one that `up` starts, and further ones that tests start beside it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    Testbed, cluster,
+    cluster::Chart,
+    daemon::{self, Daemon},
+    error::{Attempt, Error, Result},
+    files, http, ports,
+    processes::Processes,
+    tailnet,
+};
+
+/// The server that `up` starts.
+pub(crate) const MAIN: &str = "tka";
+
+/// How long a server may take to finish what it is doing.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// A server to be started beside the testbed's own, on the same node but with its own port, namespace and capability:
+/// whatever happens to it, no other server notices.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerOptions {
+    /// Its name in the testbed: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// The namespace of its sessions, which is created.
+    pub namespace: String,
+    /// The capability that carries its rules.
+    pub capability: String,
+    /// The node through which it is reached.
+    pub node: String,
+    /// The `ClusterRole`s that it may bind.
+    pub roles: Vec<String>,
+    /// Settings beside, or instead of, those that the testbed gives it: merged into its configuration, key by key.
+    pub config: Value,
+}
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    testbed: Testbed,
+    record: Record,
+    /// Whether it ends with this handle.
+    ends_with_handle: bool,
+}
+
+/// What is kept of a server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    options: ServerOptions,
+    port: u16,
+    health_port: u16,
+}
+
+// === impl ServerOptions ===
+
+impl ServerOptions {
+    /// A server whose namespace and capability are named after it.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: name.to_owned(),
+            capability: format!("{}/cap/{name}", tailnet::DOMAIN),
+            node: tailnet::SERVER.to_owned(),
+            roles: ["cluster-admin", "edit", "view"].map(str::to_owned).to_vec(),
+            config: json!({}),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Its base URL on the tailnet.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}:{}", self.host(), self.record.port)
+    }
+
+    /// The base URL of its health listener, on this machine.
+    #[must_use]
+    pub fn health_url(&self) -> String {
+        format!("http://{}", self.health_address())
+    }
+
+    /// Where it listens for what its tailscaled hands on: a caller from there did not come over the tailnet.
+    #[must_use]
+    pub fn loopback_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.record.port).into()
+    }
+
+    /// The namespace of its sessions.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.record.options.namespace
+    }
+
+    /// The capability that carries its rules.
+    #[must_use]
+    pub fn capability(&self) -> &str {
+        &self.record.options.capability
+    }
+
+    /// Everything it says.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.testbed.layout.log(&self.part())
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.file("config.yaml")
+    }
+
+    /// The kubeconfig that it runs with: its own `ServiceAccount`'s.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.file("kubeconfig")
+    }
+
+    /// Its process, if it runs.
+    pub fn pid(&self) -> Result<Option<u32>> {
+        Ok(Processes::find(&self.testbed.layout)?.pid(&self.part()))
+    }
+
+    /// Replaces [`ServerOptions::config`]; in force from the next [`start`](Self::start).
+    pub fn configure(&mut self, config: Value) -> Result<()> {
+        self.record.options.config = config;
+        self.save()
+    }
+
+    /// Starts it, with the state it had, and returns when it is ready. Does nothing more than that if it runs.
+    pub fn start(&self) -> Result<()> {
+        let layout = &self.testbed.layout;
+        let daemon = || {
+            self.prepare()?;
+            let daemon = Daemon::new(layout, &self.part(), "tka-server").env("KUBECONFIG", self.kubeconfig());
+            Ok(daemon.arg("serve").arg("--config").arg(self.config_file()))
+        };
+        let look = || http::look(self.health_address(), "/readyz");
+        daemon::ensure(layout, &Processes::find(layout)?, &self.part(), daemon, look)
+    }
+
+    /// Asks it to end and sees it gone.
+    pub fn stop(&self) -> Result<()> {
+        Processes::find(&self.testbed.layout)?.stop(&[&self.part()], STOP_LIMIT)
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&self) -> Result<()> {
+        Processes::find(&self.testbed.layout)?.kill(&[&self.part()])
+    }
+
+    /// Stops it and removes everything of it: its grants, its release, its namespace.
+    pub fn remove(self) -> Result<()> {
+        let Testbed { layout, facts } = &self.testbed;
+        self.stop()?;
+        tailnet::set_grants(layout, facts, self.capability(), json!([]))?;
+        Chart::uninstall(layout, self.namespace())?;
+        ports::put_back(layout, &[self.record.port, self.record.health_port])?;
+        files::remove(&layout.server(&self.record.options.name))
+    }
+
+    /// The server of that name, which is given what it needs but not started.
+    pub(crate) fn create(testbed: &Testbed, options: ServerOptions) -> Result<Self> {
+        let layout = &testbed.layout;
+        check_name(&options.name)?;
+        let ends_with_handle = options.name != MAIN;
+        files::create_private_dir(&layout.server(&options.name))?;
+        let record = if let Some(record) = files::read_json::<Record>(&record_file(testbed, &options.name))? {
+            Record { options, ..record }
+        } else {
+            let [port, health_port] = ports::take(layout)?;
+            Record {
+                options,
+                port,
+                health_port,
+            }
+        };
+        let server = Self {
+            testbed: testbed.clone(),
+            record,
+            ends_with_handle,
+        };
+        server.save()?;
+        let Record { options, .. } = &server.record;
+        let chart = Chart {
+            namespace: &options.namespace,
+            roles: &options.roles,
+            crds: options.name == MAIN,
+        };
+        chart.install(layout)?;
+        Ok(server)
+    }
+
+    /// The server of that name, which was created before.
+    pub(crate) fn open(testbed: &Testbed, name: &str) -> Result<Self> {
+        let record = files::read_json(&record_file(testbed, name))?;
+        let record = record.ok_or_else(|| Error::Name(format!("the testbed has no server {name}")))?;
+        Ok(Self {
+            testbed: testbed.clone(),
+            record,
+            ends_with_handle: false,
+        })
+    }
+
+    pub(crate) fn part(&self) -> String {
+        part(&self.record.options.name)
+    }
+
+    /// Its name on the tailnet.
+    pub(crate) fn host(&self) -> String {
+        format!("{}.{}", self.record.options.node, tailnet::DOMAIN)
+    }
+
+    fn health_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.record.health_port).into()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.testbed.layout.server(&self.record.options.name).join(name)
+    }
+
+    fn save(&self) -> Result<()> {
+        files::write_json(&record_file(&self.testbed, &self.record.options.name), &self.record)
+    }
+
+    /// Writes its configuration and a fresh credential.
+    fn prepare(&self) -> Result<()> {
+        let Testbed { layout, facts } = &self.testbed;
+        let mut config = self.config()?;
+        merge(&mut config, &self.record.options.config);
+        files::write_json(&self.config_file(), &config)?;
+        let account = (self.namespace(), Chart::SERVICE_ACCOUNT);
+        cluster::write_server_kubeconfig(layout, facts, &self.kubeconfig(), account)
+    }
+
+    /// What the testbed tells it. JSON, which is YAML too.
+    fn config(&self) -> Result<Value> {
+        let Testbed { layout, facts } = &self.testbed;
+        let ca = layout.cluster_ca();
+        let ca = std::fs::read(&ca).attempt(|| format!("cannot read {}", ca.display()))?;
+        Ok(json!({
+            "tailscale": {
+                "hostname": self.record.options.node,
+                "port": self.record.port,
+                "tailnet": tailnet::DOMAIN,
+                "socket": facts.socket(&self.record.options.node),
+                "capName": self.capability(),
+            },
+            "health": { "address": "127.0.0.1", "port": self.record.health_port },
+            "operator": { "namespace": self.namespace(), "minPeriod": "1s" },
+            "clusterInfo": {
+                "apiEndpoint": cluster::api_server_url(facts),
+                "caData": BASE64_STANDARD.encode(ca),
+                "labels": { "environment": "testbed" },
+            },
+            "log": { "format": "json" },
+        }))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.ends_with_handle
+            && let Err(error) = self.stop()
+        {
+            crate::progress::say(&format!("a server could not be stopped: {error}"));
+        }
+    }
+}
+
+/// The part that a server is.
+fn part(name: &str) -> String {
+    if name == MAIN {
+        "tka-server".to_owned()
+    } else {
+        format!("tka-server-{name}")
+    }
+}
+
+fn record_file(testbed: &Testbed, name: &str) -> PathBuf {
+    testbed.layout.server(name).join("server.json")
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !name.is_empty() && name.bytes().all(letters) {
+        return Ok(());
+    }
+    Err(Error::Name(format!(
+        "a server cannot be called {name:?}: lower-case letters, digits and hyphens only"
+    )))
+}
+
+/// Lays `over` onto `base`, object by object.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_settings_are_laid_over_key_by_key() {
+        let mut config = json!({ "operator": { "namespace": "a", "minPeriod": "1s" }, "debug": false });
+        merge(
+            &mut config,
+            &json!({ "operator": { "minPeriod": "5s" }, "debug": true, "api": { "x": [1] } }),
+        );
+        let expected = json!({
+            "operator": { "namespace": "a", "minPeriod": "5s" }, "debug": true, "api": { "x": [1] },
+        });
+        assert_eq!(config, expected);
+        merge(&mut config, &json!({}));
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_name_becomes_a_file_and_a_namespace_and_must_suit_both() {
+        for name in ["", "A", "a/b", "..", "a b", "ü"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        check_name("e2e-7").unwrap();
+    }
+}

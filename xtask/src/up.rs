@@ -1,0 +1,37 @@
+//! `cargo xtask up`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use testbed::{Options, Testbed, quote_path};
+
+use crate::{Dir, Outcome, binaries};
+
+/// Arguments of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// Run this server instead of building one.
+    #[arg(long, value_name = "PROGRAM")]
+    server: Option<PathBuf>,
+}
+
+impl Up {
+    pub(crate) fn run(self) -> Outcome {
+        // Before anything else, so that whoever has no Go hears it at once.
+        testbed::prepare()?;
+        let dir = self.dir.path();
+        let mut options;
+        if let Some(server) = self.server {
+            options = Options::new(dir, server.canonicalize().unwrap_or(server));
+        } else {
+            let binaries = binaries::build()?;
+            options = Options::new(dir, binaries.server);
+            options.cli_program = Some(binaries.cli);
+        }
+        let testbed = Testbed::up(&options)?;
+        println!("source {}", quote_path(testbed.env_file()));
+        Ok(())
+    }
+}
