@@ -60,6 +60,13 @@ impl Caller {
         }
     }
 
+    /// A short form of [`Caller::username`] for names that people read: lower-case letters, digits and dashes. It identifies nobody.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        let slug = slug(self.username());
+        if slug.is_empty() { "user".into() } else { slug }
+    }
+
     /// The key under which all sessions of this caller are found.
     #[must_use]
     pub fn key(&self) -> CallerKey {
@@ -98,10 +105,9 @@ impl fmt::Display for CallerKey {
     }
 }
 
-/// A readable part of a Kubernetes name made of `text`: lower-case letters, digits and single dashes, at most 20 characters.
-/// It identifies nobody and may be empty.
-#[must_use]
-pub fn slug(text: &str) -> String {
+/// What can be read of the local part of `text` as lower-case letters, digits and single dashes: at most 20 characters, perhaps
+/// none.
+fn slug(text: &str) -> String {
     let local_part = text.split('@').next().unwrap_or_default();
     let mut slug = String::new();
     for c in local_part.chars() {

@@ -1,5 +1,7 @@
 //! All rules that reach a caller, and choosing among them.
 
+use std::collections::BTreeSet;
+
 use crate::rule::{Rule, RuleError, RuleKey};
 use crate::{Refusal, RoleName};
 
@@ -59,10 +61,9 @@ impl Grant {
         self.rules.iter().any(|rule| rule.key() == *key)
     }
 
-    /// Whether no rule reaches the caller.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+    /// What the rules give access to, each once.
+    pub fn keys(&self) -> impl Iterator<Item = RuleKey> {
+        self.rules.iter().map(Rule::key).collect::<BTreeSet<_>>().into_iter()
     }
 }
 

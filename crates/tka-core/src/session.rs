@@ -7,7 +7,6 @@ use data_encoding::{BASE32_NOPAD, Encoding};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::caller::slug;
 use crate::{Caller, Grant, Period, Refusal, RoleName, Rule, RuleKey};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
@@ -111,9 +110,7 @@ impl SessionName {
         let mut digest = Digest::new("session");
         caller.write_to(&mut digest);
         digest.field(key.as_str());
-        let slug = slug(caller.username());
-        let readable = if slug.is_empty() { "session" } else { &slug };
-        Self(format!("tka-{readable}-{}", digest.finish()))
+        Self(format!("tka-{}-{}", caller.short_name(), digest.finish()))
     }
 
     /// The name's text.

@@ -1,0 +1,176 @@
+//! Refusals and failures as HTTP answers: what happened, what to do about it, and what caused it.
+
+use std::error::Error as StdError;
+
+use axum::Json;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tka_api::http::ErrorResponse;
+use tka_core::Refusal;
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its status.
+    pub status: StatusCode,
+    /// What it says.
+    pub body: ErrorResponse,
+    /// When to try again, in seconds, where that may help.
+    pub retry_after: Option<u32>,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A failure with `status`, that says `message` and advises `advice`.
+    #[must_use]
+    pub fn new(status: StatusCode, message: impl Into<String>, advice: &[&str]) -> Self {
+        let advice = advice.iter().map(|line| (*line).to_owned()).collect();
+        let body = ErrorResponse {
+            message: message.into(),
+            advice,
+            cause: None,
+        };
+        Self {
+            status,
+            body,
+            retry_after: None,
+        }
+    }
+
+    /// The same failure, caused by `error` and by what that was caused by.
+    #[must_use]
+    pub fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
+        self.body.cause = Some(Box::new(chain(error)));
+        self
+    }
+
+    /// Nobody is signed in on the caller's device through a rule that still reaches them.
+    #[must_use]
+    pub fn not_signed_in(status: StatusCode) -> Self {
+        Self::new(status, "you are not signed in", &["sign in with `tka login`"])
+    }
+}
+
+fn chain(error: &(dyn StdError + 'static)) -> ErrorResponse {
+    ErrorResponse {
+        message: error.to_string(),
+        advice: Vec::new(),
+        cause: error.source().map(|source| Box::new(chain(source))),
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let status = match &refusal {
+            Refusal::Funnel | Refusal::NoRule => StatusCode::FORBIDDEN,
+            Refusal::Machine { .. }
+            | Refusal::MalformedRule(_)
+            | Refusal::Ambiguous { .. }
+            | Refusal::PeriodTooShort { .. } => StatusCode::BAD_REQUEST,
+        };
+        let cause = refusal.source().map(|source| Box::new(chain(source)));
+        let body = ErrorResponse {
+            message: refusal.to_string(),
+            advice: refusal.advice(),
+            cause,
+        };
+        Self {
+            status,
+            body,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<tka_operator::Error> for Failure {
+    fn from(error: tka_operator::Error) -> Self {
+        use tka_operator::Error;
+        match &error {
+            Error::RoleNotAllowed { .. } => Self::new(
+                StatusCode::FORBIDDEN,
+                error.to_string(),
+                &[
+                    "ask an administrator to add the role to `roles` of the Helm chart, or to correct the tailnet policy",
+                ],
+            ),
+            Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
+            _ if error.is_transient() => {
+                tracing::error!(error = &error as &dyn StdError, "the cluster did not do its part");
+                let advice = &[
+                    "try again in a moment",
+                    "if it persists, ask an administrator to look at the server's log",
+                ];
+                let failure = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the cluster could not be asked just now",
+                    advice,
+                );
+                Self {
+                    retry_after: Some(1),
+                    ..failure.because(&error)
+                }
+            }
+            _ => {
+                tracing::error!(error = &error as &dyn StdError, "the cluster refused");
+                let advice = &["ask an administrator to look at the server's log"];
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the cluster refused what was asked",
+                    advice,
+                )
+                .because(&error)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_core::{Grant, RoleName};
+
+    #[test]
+    fn statuses_are_those_of_the_contract() {
+        let malformed = Refusal::from(Grant::parse(["{}"]).unwrap_err());
+        let ambiguous = Refusal::Ambiguous {
+            priority: 1,
+            roles: vec![],
+        };
+        let short = Refusal::PeriodTooShort {
+            role: RoleName::try_from("view".to_owned()).unwrap(),
+            period: "1s".parse().unwrap(),
+            min_period: "1m".parse().unwrap(),
+        };
+        let machine = Refusal::Machine {
+            device: "ci".into(),
+            tags: vec!["tag:ci".into()],
+        };
+        for refusal in [malformed, ambiguous, short, machine] {
+            assert_eq!(Failure::from(refusal).status, 400);
+        }
+        for refusal in [Refusal::Funnel, Refusal::NoRule] {
+            assert_eq!(Failure::from(refusal).status, 403);
+        }
+    }
+
+    #[test]
+    fn cause_of_a_malformed_rule_is_told() {
+        let failure = Failure::from(Refusal::from(Grant::parse([r#"{"role": "view"}"#]).unwrap_err()));
+        assert_eq!(
+            failure.body.cause.unwrap().message,
+            r#"{"role": "view"} is not a rule: missing field `period`"#
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Flags, those of the original TKA among them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Setting};
+use crate::{run, telemetry};
+
+/// Short-lived Kubernetes access for people on a tailnet.
+#[derive(Debug, Parser)]
+#[command(name = "tka-server", version, about, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the tailnet, and look after the sessions.
+    Serve(Serve),
+}
+
+/// Settings given as flags. They are over the environment, which is over the file.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Configuration file [default: the first config.yaml in ., ~/.config/tka and /etc/tka].
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Log details.
+    #[arg(long)]
+    pub debug: bool,
+    /// Name of the node on the tailnet (tailscale.hostname).
+    #[arg(short, long, value_name = "NAME")]
+    pub server: Option<String>,
+    /// Port on the tailnet: HTTPS on 443, else HTTP (tailscale.port).
+    #[arg(short, long)]
+    pub port: Option<String>,
+    /// Unix socket of tailscaled (tailscale.socket).
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<String>,
+    /// Has no effect: tailscaled keeps its own state (tailscale.stateDir).
+    #[arg(short, long, value_name = "DIR", hide = true)]
+    pub dir: Option<String>,
+    /// Capability whose values are rules (tailscale.capName).
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub cap_name: Option<String>,
+    /// Port of the health listener (health.port).
+    #[arg(long, value_name = "PORT")]
+    pub health_port: Option<String>,
+    /// URL by which people reach the Kubernetes API server (clusterInfo.apiEndpoint).
+    #[arg(long, value_name = "URL")]
+    pub api_endpoint: Option<String>,
+    /// Certificate authority of the API server: PEM, or PEM in base64 (clusterInfo.caData).
+    #[arg(long, value_name = "DATA")]
+    pub ca_data: Option<String>,
+    /// Let clients skip verifying the API server's certificate (clusterInfo.insecureSkipTLSVerify).
+    #[arg(long)]
+    pub insecure_skip_tls_verify: bool,
+    /// Labels of the cluster, key=value,… (clusterInfo.labels).
+    #[arg(long, value_name = "LABELS")]
+    pub labels: Option<String>,
+}
+
+// === impl Serve ===
+
+impl Serve {
+    /// The flags that were given, as settings.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        let texts = [
+            ("tailscale.hostname", &self.server),
+            ("tailscale.port", &self.port),
+            ("tailscale.socket", &self.socket),
+            ("tailscale.stateDir", &self.dir),
+            ("tailscale.capName", &self.cap_name),
+            ("health.port", &self.health_port),
+            ("clusterInfo.apiEndpoint", &self.api_endpoint),
+            ("clusterInfo.caData", &self.ca_data),
+            ("clusterInfo.labels", &self.labels),
+        ];
+        let switches = [
+            ("debug", self.debug),
+            ("clusterInfo.insecureSkipTLSVerify", self.insecure_skip_tls_verify),
+        ];
+        let texts = texts.into_iter().filter_map(|(key, text)| {
+            Some(Setting {
+                key,
+                text: text.clone()?,
+            })
+        });
+        let switches = switches.into_iter().filter(|(_, on)| *on);
+        texts
+            .chain(switches.map(|(key, _)| Setting {
+                key,
+                text: "true".into(),
+            }))
+            .collect()
+    }
+}
+
+/// Reads the flags and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Command::Serve(serve) = Arguments::parse().command;
+    let home = std::env::home_dir();
+    let environment = |name: &str| std::env::var(name).ok();
+    let config = match config::load(serve.config.as_deref(), home.as_deref(), environment, &serve.settings()) {
+        Ok(config) => config,
+        Err(error) => return failed(&error),
+    };
+    telemetry::start(&config);
+    match run::main(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("tka-server: {error}");
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.for_each(|cause| eprintln!("  because: {cause}"));
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_the_original_are_settings() {
+        let line = "tka-server serve -s tka -p 8080 -d /s -n c/d --health-port 9 --api-endpoint https://k --ca-data x \
+                    --insecure-skip-tls-verify --labels env=dev --debug";
+        let Command::Serve(serve) = Arguments::parse_from(line.split_whitespace()).command;
+        let settings = serve.settings();
+        assert_eq!(settings.len(), 10);
+        assert!(settings.contains(&Setting {
+            key: "tailscale.port",
+            text: "8080".into()
+        }));
+        assert!(settings.contains(&Setting {
+            key: "debug",
+            text: "true".into()
+        }));
+    }
+
+    #[test]
+    fn without_flags_there_are_no_settings() {
+        let Command::Serve(serve) = Arguments::parse_from(["tka-server", "serve"]).command;
+        assert_eq!(serve.settings(), []);
+    }
+}

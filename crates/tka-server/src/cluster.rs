@@ -1,0 +1,292 @@
+//! How people reach the Kubernetes API server: from the configuration, or from a ConfigMap.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use serde::Deserialize;
+use thiserror::Error;
+use tka_api::http::ClusterInfo;
+use tka_api::kubeconfig::{Cluster, NamedCluster};
+
+use crate::answer::Failure;
+use crate::config;
+
+const PEM_START: &str = "-----BEGIN CERTIFICATE-----";
+
+/// Where it is said how people reach the API server.
+#[derive(Clone)]
+pub enum ClusterSource {
+    /// In the configuration.
+    Fixed(ClusterInfo),
+    /// In a ConfigMap, read for each answer, so that a new certificate authority needs no restart.
+    ConfigMap {
+        /// Reads it.
+        api: Box<Api<ConfigMap>>,
+        /// Which one, and which of its keys.
+        reference: config::ConfigMapRef,
+        /// Labels, from the configuration.
+        labels: BTreeMap<String, String>,
+    },
+}
+
+/// Why it is not known how people reach the API server.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// Nothing says it.
+    #[error(
+        "clusterInfo.apiEndpoint is not set: give the URL by which people reach the Kubernetes API server, or enable clusterInfo.configMapRef"
+    )]
+    Missing,
+    /// Two things say it.
+    #[error("clusterInfo.apiEndpoint and clusterInfo.configMapRef.enabled are both set: choose one")]
+    Both,
+    /// The URL is none.
+    #[error("the API server's URL {0:?} does not begin with https://")]
+    NotHttps(String),
+    /// The certificate authority is neither PEM nor PEM in base64.
+    #[error("the certificate authority is neither a PEM certificate nor one in base64")]
+    BadCa,
+    /// The kubeconfig inside the ConfigMap cannot be read.
+    #[error("the kubeconfig in the ConfigMap cannot be read")]
+    BadKubeconfig(#[source] Box<serde_saphyr::Error>),
+    /// The ConfigMap lacks the URL.
+    #[error("the ConfigMap has neither the key {endpoint} nor a cluster under the key {kubeconfig}")]
+    NoEndpoint {
+        /// Key of the URL.
+        endpoint: String,
+        /// Key of the kubeconfig.
+        kubeconfig: String,
+    },
+    /// The ConfigMap cannot be read.
+    #[error("the ConfigMap {namespace}/{name} cannot be read")]
+    Unreadable {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What the API server says.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+// === impl ClusterSource ===
+
+impl ClusterSource {
+    /// The source that `config` names. What it says is checked here, so that a mistake shows at the start and not at the
+    /// first request.
+    pub fn new(config: &config::ClusterInfo, client: Client) -> Result<Self, ClusterError> {
+        let reference = config.config_map_ref.clone();
+        match (config.api_endpoint.is_empty(), reference.enabled) {
+            (true, false) => Err(ClusterError::Missing),
+            (false, true) => Err(ClusterError::Both),
+            (true, true) => {
+                let api = Box::new(Api::namespaced(client, &reference.namespace));
+                Ok(Self::ConfigMap {
+                    api,
+                    reference,
+                    labels: config.labels.clone(),
+                })
+            }
+            (false, false) => Ok(Self::Fixed(ClusterInfo {
+                server_url: url(&config.api_endpoint)?,
+                insecure_skip_tls_verify: config.insecure_skip_tls_verify,
+                ca_data: authority(&config.ca_data)?,
+                labels: config.labels.clone(),
+            })),
+        }
+    }
+
+    /// How people reach the API server, now.
+    pub async fn info(&self) -> Result<ClusterInfo, Failure> {
+        match self {
+            Self::Fixed(info) => Ok(info.clone()),
+            Self::ConfigMap { api, reference, labels } => read(api, reference, labels).await.map_err(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "no cluster information");
+                let advice = &["ask an administrator to look at clusterInfo.configMapRef and the ConfigMap"];
+                let what = "how to reach the Kubernetes API server could not be found out";
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, what, advice).because(&error)
+            }),
+        }
+    }
+}
+
+async fn read(
+    api: &Api<ConfigMap>,
+    reference: &config::ConfigMapRef,
+    labels: &BTreeMap<String, String>,
+) -> Result<ClusterInfo, ClusterError> {
+    let config_map = api
+        .get(&reference.name)
+        .await
+        .map_err(|source| ClusterError::Unreadable {
+            namespace: reference.namespace.clone(),
+            name: reference.name.clone(),
+            source: Box::new(source),
+        })?;
+    let data = config_map.data.unwrap_or_default();
+    from_data(&data, &reference.keys, labels)
+}
+
+fn from_data(
+    data: &BTreeMap<String, String>,
+    keys: &config::ConfigMapKeys,
+    labels: &BTreeMap<String, String>,
+) -> Result<ClusterInfo, ClusterError> {
+    let value = |key: &str| data.get(key).map(String::as_str).unwrap_or_default().trim();
+    let mut cluster = Cluster {
+        server: value(&keys.api_endpoint).into(),
+        certificate_authority_data: Some(value(&keys.ca_data).into()),
+        insecure_skip_tls_verify: matches!(value(&keys.insecure), "true" | "True" | "TRUE" | "1"),
+    };
+    let kubeconfig = value(&keys.kubeconfig);
+    if cluster.server.is_empty() && !kubeconfig.is_empty() {
+        cluster = first_cluster(kubeconfig)?.unwrap_or_default();
+    }
+    if cluster.server.is_empty() {
+        let (endpoint, kubeconfig) = (keys.api_endpoint.clone(), keys.kubeconfig.clone());
+        return Err(ClusterError::NoEndpoint { endpoint, kubeconfig });
+    }
+    Ok(ClusterInfo {
+        server_url: url(&cluster.server)?,
+        insecure_skip_tls_verify: cluster.insecure_skip_tls_verify,
+        ca_data: authority(&cluster.certificate_authority_data.unwrap_or_default())?,
+        labels: labels.clone(),
+    })
+}
+
+/// kubeadm writes a kubeconfig with one cluster and nothing else
+/// (<https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>).
+fn first_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
+    /// What a kubeconfig without users or contexts may leave null.
+    #[derive(Deserialize)]
+    struct Clusters {
+        #[serde(default)]
+        clusters: Option<Vec<NamedCluster>>,
+    }
+    let file: Clusters =
+        serde_saphyr::from_str(kubeconfig).map_err(|error| ClusterError::BadKubeconfig(Box::new(error)))?;
+    Ok(file
+        .clusters
+        .unwrap_or_default()
+        .into_iter()
+        .next()
+        .map(|named| named.cluster))
+}
+
+/// The URL, if a token may be sent there.
+fn url(text: &str) -> Result<String, ClusterError> {
+    if text.starts_with("https://") && text.len() > "https://".len() {
+        return Ok(text.into());
+    }
+    Err(ClusterError::NotHttps(text.into()))
+}
+
+/// The certificate authority as PEM in base64; empty stays empty.
+fn authority(text: &str) -> Result<String, ClusterError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    if text.starts_with(PEM_START) {
+        return Ok(STANDARD.encode(format!("{text}\n")));
+    }
+    let compact: String = text.split_whitespace().collect();
+    let pem = STANDARD.decode(&compact).map_err(|_| ClusterError::BadCa)?;
+    if !String::from_utf8_lossy(&pem).contains(PEM_START) {
+        return Err(ClusterError::BadCa);
+    }
+    Ok(compact)
+}
+
+/// `info` as an entry of a kubeconfig.
+#[must_use]
+pub fn entry(info: ClusterInfo) -> Cluster {
+    Cluster {
+        server: info.server_url,
+        certificate_authority_data: Some(info.ca_data).filter(|ca| !ca.is_empty()),
+        insecure_skip_tls_verify: info.insecure_skip_tls_verify,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
+
+    fn data(pairs: &[(&str, &str)]) -> Result<ClusterInfo, ClusterError> {
+        let data = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn authority_may_be_pem_or_base64() {
+        let encoded = authority(PEM).unwrap();
+        assert_eq!(STANDARD.decode(&encoded).unwrap(), format!("{PEM}\n").as_bytes());
+        assert_eq!(authority(&encoded).unwrap(), encoded);
+        assert_eq!(
+            authority(&format!("{}\n{}", &encoded[..8], &encoded[8..])).unwrap(),
+            encoded
+        );
+        assert_eq!(authority(" ").unwrap(), "");
+        for bad in ["not base64!", "bm90IGEgY2VydA==", "-----BEGIN PRIVATE KEY-----"] {
+            assert!(matches!(authority(bad), Err(ClusterError::BadCa)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn config_map_of_kubeadm_is_read() {
+        let kubeconfig = format!(
+            "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {}\n    server: https://10.0.0.1:6443\n  name: \"\"\ncontexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {{}}\nusers: null\n",
+            STANDARD.encode(PEM)
+        );
+        let info = data(&[("kubeconfig", &kubeconfig)]).unwrap();
+        assert_eq!(info.server_url, "https://10.0.0.1:6443");
+        assert_eq!(info.ca_data, STANDARD.encode(PEM));
+    }
+
+    #[test]
+    fn keys_of_the_config_map_are_read() {
+        let info = data(&[("apiEndpoint", "https://k:6443"), ("insecure", "true")]).unwrap();
+        assert!(info.insecure_skip_tls_verify);
+        assert_eq!(info.ca_data, "");
+    }
+
+    #[test]
+    fn bad_config_maps_are_errors() {
+        assert!(matches!(data(&[]), Err(ClusterError::NoEndpoint { .. })));
+        assert!(matches!(
+            data(&[("apiEndpoint", "http://k")]),
+            Err(ClusterError::NotHttps(_))
+        ));
+        assert!(matches!(
+            data(&[("apiEndpoint", "https://k"), ("caData", "?")]),
+            Err(ClusterError::BadCa)
+        ));
+        assert!(matches!(
+            data(&[("kubeconfig", ": [")]),
+            Err(ClusterError::BadKubeconfig(_))
+        ));
+        assert!(matches!(
+            data(&[("kubeconfig", "clusters: []")]),
+            Err(ClusterError::NoEndpoint { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_config_map_is_read_or_an_error(endpoint in ".*", ca in ".*", kubeconfig in ".*") {
+            let _ = data(&[("apiEndpoint", &endpoint), ("caData", &ca)]);
+            let _ = data(&[("kubeconfig", &kubeconfig)]);
+        }
+    }
+}

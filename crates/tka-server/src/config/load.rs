@@ -1,0 +1,365 @@
+//! Layers of the configuration: a file, the environment over it, flags on top.
+
+use std::path::{Path, PathBuf};
+
+use figment::providers::Format;
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::Config;
+
+/// All keys, as a file nests them. The environment variable of a key is `TKA_` and the key in capitals with `_` for `.`.
+const KEYS: &[&str] = &[
+    "debug",
+    "log.format",
+    "otel.endpoint",
+    "otel.insecure",
+    "tailscale.hostname",
+    "tailscale.port",
+    "tailscale.tailnet",
+    "tailscale.capName",
+    "tailscale.socket",
+    "tailscale.stateDir",
+    "server.readTimeout",
+    "server.readHeaderTimeout",
+    "server.writeTimeout",
+    "server.idleTimeout",
+    "operator.namespace",
+    "operator.clusterName",
+    "operator.contextPrefix",
+    "operator.userPrefix",
+    "operator.minPeriod",
+    "api.retryAfterSeconds",
+    "health.address",
+    "health.port",
+    "clusterInfo.apiEndpoint",
+    "clusterInfo.caData",
+    "clusterInfo.insecureSkipTLSVerify",
+    "clusterInfo.labels",
+    "clusterInfo.configMapRef.enabled",
+    "clusterInfo.configMapRef.name",
+    "clusterInfo.configMapRef.namespace",
+    "clusterInfo.configMapRef.keys.apiEndpoint",
+    "clusterInfo.configMapRef.keys.caData",
+    "clusterInfo.configMapRef.keys.insecure",
+    "clusterInfo.configMapRef.keys.kubeconfig",
+];
+
+/// Keys whose text may look like a number or a boolean and is neither.
+const TEXT_KEYS: &[&str] = &[
+    "tailscale.hostname",
+    "tailscale.tailnet",
+    "operator.namespace",
+    "clusterInfo.labels",
+];
+
+/// One setting from the environment or a flag: a key and the text given for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setting {
+    /// The key, as a file nests it: `tailscale.port`.
+    pub key: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file that was asked for cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not YAML.
+    #[error("the configuration file {} is not YAML: {why}", path.display())]
+    Malformed {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A value is wrong, or a key is not known.
+    #[error("the setting {key} from {layer} is wrong: {why}")]
+    Wrong {
+        /// The key, as a file nests it.
+        key: String,
+        /// Where it stands.
+        layer: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Reads the configuration: the file, over it the environment, over that `flags`.
+///
+/// Without a path the file is the first `config.yaml` in `.`, `~/.config/tka` and `/etc/tka`; having none is fine.
+pub fn load(
+    path: Option<&Path>,
+    home: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &[Setting],
+) -> Result<Config, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = path.map(Path::to_owned).or_else(|| first_file(home)) {
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        figment = figment.merge(Layer {
+            name: path.display().to_string(),
+            data: parse_file(&path, &text)?,
+        });
+    }
+    let environment = KEYS
+        .iter()
+        .filter_map(|key| environment(&variable(key)).map(|text| Setting { key, text }))
+        .collect::<Vec<_>>();
+    let figment = figment
+        .merge(Layer {
+            name: "the environment".into(),
+            data: nested(&environment),
+        })
+        .merge(Layer {
+            name: "the flags".into(),
+            data: nested(flags),
+        });
+    typed(&figment)
+}
+
+/// figment knows which layer a value is from; `serde_path_to_error` knows which value is wrong.
+fn typed(figment: &Figment) -> Result<Config, ConfigError> {
+    let wrong = |key: String, why: String| {
+        let layer = figment
+            .find_metadata(&key)
+            .map_or_else(|| "the configuration".into(), |layer| layer.name.to_string());
+        ConfigError::Wrong { key, layer, why }
+    };
+    let merged: serde_json::Value = figment
+        .extract()
+        .map_err(|error| wrong(error.path.join("."), error.kind.to_string()))?;
+    serde_path_to_error::deserialize(merged).map_err(|error| wrong(error.path().to_string(), error.inner().to_string()))
+}
+
+fn first_file(home: Option<&Path>) -> Option<PathBuf> {
+    let candidates = [
+        Some(PathBuf::from(".")),
+        home.map(|home| home.join(".config/tka")),
+        Some("/etc/tka".into()),
+    ];
+    candidates
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join("config.yaml"))
+        .find(|path| path.is_file())
+}
+
+fn variable(key: &str) -> String {
+    format!("TKA_{}", key.to_ascii_uppercase().replace('.', "_"))
+}
+
+/// An empty file is an empty configuration.
+fn parse_file(path: &Path, text: &str) -> Result<Dict, ConfigError> {
+    let parsed: Result<Option<Dict>, _> = Yaml::from_str(text);
+    parsed
+        .map(Option::unwrap_or_default)
+        .map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })
+}
+
+fn nested(settings: &[Setting]) -> Dict {
+    let mut dict = Dict::new();
+    for setting in settings {
+        insert(&mut dict, setting.key, value(setting));
+    }
+    dict
+}
+
+fn insert(dict: &mut Dict, path: &str, value: Value) {
+    let Some((head, rest)) = path.split_once('.') else {
+        dict.insert(path.into(), value);
+        return;
+    };
+    if let Value::Dict(_, inner) = dict.entry(head.into()).or_insert_with(|| Dict::new().into()) {
+        insert(inner, rest, value);
+    }
+}
+
+/// Numbers and booleans are read as such, as in a file.
+fn value(setting: &Setting) -> Value {
+    if TEXT_KEYS.contains(&setting.key) {
+        return Value::from(setting.text.as_str());
+    }
+    Yaml::from_str(&setting.text).unwrap_or_else(|_| Value::from(setting.text.as_str()))
+}
+
+struct Yaml;
+
+impl Format for Yaml {
+    type Error = serde_saphyr::Error;
+    const NAME: &'static str = "YAML";
+
+    fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Self::Error> {
+        serde_saphyr::from_str(text)
+    }
+}
+
+/// One layer, named so that an error can say where the wrong value stands.
+struct Layer {
+    name: String,
+    data: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.data.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::io::Write;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn from(text: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
+        let file = file(text);
+        let environment: BTreeMap<_, _> = environment.iter().copied().collect();
+        let flags: Vec<_> = flags
+            .iter()
+            .map(|(key, text)| Setting {
+                key,
+                text: (*text).to_owned(),
+            })
+            .collect();
+        load(
+            Some(file.path()),
+            None,
+            |name| environment.get(name).map(|text| (*text).to_owned()),
+            &flags,
+        )
+    }
+
+    fn why(text: &str, environment: &[(&str, &str)]) -> String {
+        from(text, environment, &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_given_is_the_defaults() {
+        let config = from("", &[], &[]).unwrap();
+        assert_eq!(config.tailscale.port, 443);
+        assert_eq!(config.tailscale.cap_name, "specht-labs.de/cap/tka");
+        assert_eq!(config.operator.namespace, "tka-dev");
+        assert_eq!(config.operator.min_period.to_string(), "1m0s");
+        assert_eq!(config.api.retry_after_seconds, 1);
+        assert_eq!(config.health.port, 8080);
+        assert_eq!(config.cluster_info.config_map_ref.name, "cluster-info");
+    }
+
+    #[test]
+    fn every_key_of_the_original_is_known() {
+        let config = from(
+            "
+debug: true
+otel: {endpoint: 'otel:4317', insecure: false}
+tailscale: {hostname: a, port: 80, stateDir: /s, tailnet: t.ts.net, capName: c/d}
+server: {readTimeout: 1s, readHeaderTimeout: 2s, writeTimeout: 3s, idleTimeout: 4s}
+operator: {namespace: ns, clusterName: c, contextPrefix: x-, userPrefix: u-}
+api: {retryAfterSeconds: 7}
+health: {port: 9}
+clusterInfo:
+  apiEndpoint: https://k
+  caData: ''
+  insecureSkipTLSVerify: true
+  labels: {env: dev}
+  configMapRef:
+    {enabled: true, name: m, namespace: o, keys: {apiEndpoint: a, caData: b, insecure: c, kubeconfig: d}}
+output: {theme: dark, long: true}
+",
+            &[],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.server.idle_timeout.to_string(), "4s");
+        assert_eq!(config.cluster_info.labels["env"], "dev");
+        assert_eq!(config.cluster_info.config_map_ref.keys.kubeconfig, "d");
+    }
+
+    #[test]
+    fn environment_is_over_the_file_and_flags_are_over_both() {
+        let config = from(
+            "tailscale: {port: 1, hostname: file, tailnet: file}",
+            &[
+                ("TKA_TAILSCALE_PORT", "2"),
+                ("TKA_TAILSCALE_HOSTNAME", "007"),
+                ("TKA_LOG_FORMAT", "text"),
+            ],
+            &[("tailscale.port", "3")],
+        )
+        .unwrap();
+        assert_eq!(config.tailscale.port, 3);
+        assert_eq!(config.tailscale.hostname, "007");
+        assert_eq!(config.tailscale.tailnet, "file");
+        assert_eq!(config.log.format, LogFormat::Text);
+    }
+
+    #[test]
+    fn every_key_can_come_from_the_environment() {
+        let environment = [
+            ("TKA_CLUSTERINFO_LABELS", "env=prod, region=eu"),
+            ("TKA_CLUSTERINFO_INSECURESKIPTLSVERIFY", "true"),
+            ("TKA_CLUSTERINFO_CONFIGMAPREF_KEYS_CADATA", "ca"),
+            ("TKA_SERVER_READTIMEOUT", "90s"),
+        ];
+        let config = from("", &environment, &[]).unwrap();
+        assert_eq!(config.cluster_info.labels["region"], "eu");
+        assert!(config.cluster_info.insecure_skip_tls_verify);
+        assert_eq!(config.cluster_info.config_map_ref.keys.ca_data, "ca");
+        assert_eq!(config.server.read_timeout.to_string(), "1m30s");
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        assert!(why("tailscale: {capname: x}", &[]).contains("capname"));
+        assert!(why("tailscale: {port: high}", &[]).contains("tailscale.port"));
+        assert!(why("server: {readTimeout: soon}", &[]).contains("\"soon\" is not a duration"));
+        assert_eq!(
+            why("", &[("TKA_TAILSCALE_PORT", "70000")]),
+            "the setting tailscale.port from the environment is wrong: invalid value: integer `70000`, expected u16"
+        );
+        assert!(why("tailscale: [", &[]).contains("is not YAML"));
+        assert!(why("- 1", &[]).contains("is not YAML"));
+    }
+
+    #[test]
+    fn missing_file_is_an_error_when_it_was_asked_for() {
+        let error = load(Some(Path::new("/nowhere/config.yaml")), None, |_| None, &[]).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/config.yaml"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_configuration_or_refused(text in ".*", port in ".*") {
+            let _ = from(&text, &[("TKA_TAILSCALE_PORT", &port), ("TKA_CLUSTERINFO_LABELS", &port)], &[]);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What the server is told: from a file, the environment and flags, under the keys of the original TKA.
+
+mod load;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny};
+use tka_core::Period;
+
+pub use load::{ConfigError, Setting, load};
+
+/// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Whether to log details.
+    pub debug: bool,
+    /// How to log.
+    pub log: Log,
+    /// Traces over OTLP.
+    pub otel: Otel,
+    /// The tailnet, and the node that the server is on it.
+    pub tailscale: Tailscale,
+    /// Time limits of the HTTP server.
+    pub server: Server,
+    /// Sessions in Kubernetes.
+    pub operator: Operator,
+    /// The HTTP API.
+    pub api: Api,
+    /// The health listener.
+    pub health: Health,
+    /// How people reach the Kubernetes API server.
+    pub cluster_info: ClusterInfo,
+    /// Settings of the CLI, which shares the search path.
+    pub output: IgnoredAny,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people to read.
+    Text,
+}
+
+/// Traces over OTLP (<https://opentelemetry.io/docs/specs/otlp/>).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otel {
+    /// `HOST:PORT` of the collector's gRPC receiver; no traces when empty.
+    pub endpoint: String,
+    /// Whether to speak to it without TLS.
+    pub insecure: bool,
+}
+
+/// The tailnet, and the node that the server is on it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tailscale {
+    /// Name of the node. For messages only: the name is tailscaled's to give.
+    pub hostname: String,
+    /// Port to listen on. On 443 the server speaks HTTPS with the tailnet's certificate, else HTTP.
+    pub port: u16,
+    /// Name of the tailnet. For messages only.
+    pub tailnet: String,
+    /// The capability whose values are rules.
+    pub cap_name: String,
+    /// The unix socket of the tailscaled beside the server.
+    pub socket: PathBuf,
+    /// The state directory of the original's embedded node. Has no effect: tailscaled keeps its own state.
+    pub state_dir: String,
+}
+
+/// Time limits of the HTTP server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Server {
+    /// For reading a request's head and body.
+    pub read_timeout: Period,
+    /// For reading a request's head.
+    pub read_header_timeout: Period,
+    /// For answering.
+    pub write_timeout: Period,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Period,
+}
+
+/// Sessions in Kubernetes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Operator {
+    /// Where the sessions live.
+    pub namespace: String,
+    /// Name of the cluster in kubeconfigs.
+    pub cluster_name: String,
+    /// What the name of a kubeconfig's context begins with.
+    pub context_prefix: String,
+    /// What the name of a kubeconfig's user begins with.
+    pub user_prefix: String,
+    /// The shortest period that a rule may give.
+    pub min_period: Period,
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Api {
+    /// What `Retry-After` says while a session is not provisioned.
+    pub retry_after_seconds: u32,
+}
+
+/// The health listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// Address to listen on. The kubelet asks from outside of the pod.
+    pub address: IpAddr,
+    /// Port to listen on.
+    pub port: u16,
+}
+
+/// How people reach the Kubernetes API server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ClusterInfo {
+    /// URL of the API server.
+    pub api_endpoint: String,
+    /// The certificate authority: PEM, or PEM in base64.
+    pub ca_data: String,
+    /// Whether clients skip verifying the API server's certificate.
+    #[serde(rename = "insecureSkipTLSVerify")]
+    pub insecure_skip_tls_verify: bool,
+    /// Free labels of the cluster.
+    #[serde(deserialize_with = "labels")]
+    pub labels: BTreeMap<String, String>,
+    /// A ConfigMap that holds the above instead.
+    pub config_map_ref: ConfigMapRef,
+}
+
+/// A ConfigMap that says how people reach the Kubernetes API server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigMapRef {
+    /// Whether to read it.
+    pub enabled: bool,
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Which of its keys say what.
+    pub keys: ConfigMapKeys,
+}
+
+/// Which keys of a ConfigMap say what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ConfigMapKeys {
+    /// URL of the API server.
+    pub api_endpoint: String,
+    /// The certificate authority, PEM in base64.
+    pub ca_data: String,
+    /// Whether clients skip verifying.
+    pub insecure: String,
+    /// A kubeconfig that holds endpoint and authority, used when the first two are absent (as in kubeadm's `cluster-info`).
+    pub kubeconfig: String,
+}
+
+/// Labels are a map in a file, and `a=b,c=d` in the environment.
+fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Labels {
+        Map(BTreeMap<String, String>),
+        Text(String),
+    }
+    match Labels::deserialize(deserializer)? {
+        Labels::Map(map) => Ok(map),
+        Labels::Text(text) => parse_labels(&text).map_err(D::Error::custom),
+    }
+}
+
+/// Reads `a=b,c=d`.
+fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| format!("{pair:?} is not key=value"))?;
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect()
+}
+
+#[expect(clippy::expect_used, reason = "a literal; the tests build the defaults")]
+fn period(text: &str) -> Period {
+    text.parse().expect("a period")
+}
+
+// === impl Otel ===
+
+impl Default for Otel {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            insecure: true,
+        }
+    }
+}
+
+// === impl Tailscale ===
+
+impl Default for Tailscale {
+    fn default() -> Self {
+        Self {
+            hostname: "tka".into(),
+            port: 443,
+            tailnet: String::new(),
+            cap_name: "specht-labs.de/cap/tka".into(),
+            socket: tka_tailnet::DEFAULT_SOCKET.into(),
+            state_dir: String::new(),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            read_timeout: period("10s"),
+            read_header_timeout: period("5s"),
+            write_timeout: period("20s"),
+            idle_timeout: period("2m"),
+        }
+    }
+}
+
+// === impl Operator ===
+
+impl Default for Operator {
+    fn default() -> Self {
+        Self {
+            namespace: "tka-dev".into(),
+            cluster_name: "tka-cluster".into(),
+            context_prefix: "tka-context-".into(),
+            user_prefix: "tka-user-".into(),
+            // A session shorter than this is over before anybody has used it, and costs the API server as much as a long one.
+            // Nothing breaks below it: an account that is deleted takes its tokens with it, however long the API server made them.
+            min_period: period("1m"),
+        }
+    }
+}
+
+// === impl Api ===
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { retry_after_seconds: 1 }
+    }
+}
+
+// === impl Health ===
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 8080,
+        }
+    }
+}
+
+// === impl ConfigMapRef ===
+
+impl Default for ConfigMapRef {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            name: "cluster-info".into(),
+            namespace: "kube-public".into(),
+            keys: ConfigMapKeys::default(),
+        }
+    }
+}
+
+// === impl ConfigMapKeys ===
+
+impl Default for ConfigMapKeys {
+    fn default() -> Self {
+        Self {
+            api_endpoint: "apiEndpoint".into(),
+            ca_data: "caData".into(),
+            insecure: "insecure".into(),
+            kubeconfig: "kubeconfig".into(),
+        }
+    }
+}

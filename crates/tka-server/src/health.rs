@@ -1,0 +1,148 @@
+//! The health listener: whether the process lives, whether it can serve, and what it has counted.
+//!
+//! It is apart from the tailnet, so that the kubelet and Prometheus reach it, and it answers nothing that is secret.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tka_tailnet::LocalApi;
+use tokio::sync::watch;
+
+/// What the health listener asks and serves.
+pub struct Health {
+    /// The tailscaled beside the server.
+    pub tailnet: LocalApi,
+    /// Whether the sessions have been read and the API is served.
+    pub serving: watch::Receiver<bool>,
+    /// All metrics.
+    pub metrics: Registry,
+    /// Those of the operator.
+    pub operator_metrics: Registry,
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The health listener's paths.
+pub fn router(health: Arc<Health>) -> Router {
+    Router::new()
+        .route("/livez", get(|| std::future::ready("ok\n")))
+        .route("/readyz", get(ready))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/metrics/controller", get(operator_metrics))
+        .with_state(health)
+}
+
+/// Ready when requests can be answered: tailscaled is on the tailnet, and the sessions are known.
+async fn ready(State(health): State<Arc<Health>>) -> Response {
+    let tailnet = match health.tailnet.status().await {
+        Ok(status) => status.require_running().map(drop).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let serving = if *health.serving.borrow() {
+        Ok(())
+    } else {
+        Err("still starting".to_owned())
+    };
+    let checks = [("tailnet", tailnet), ("serving", serving)];
+    let failed = checks.iter().any(|(_, result)| result.is_err());
+    let status = if failed {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    (status, checks.map(|(name, result)| line(name, &result)).concat()).into_response()
+}
+
+/// One check, in the form of Kubernetes' own health endpoints
+/// (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
+fn line(name: &str, result: &Result<(), String>) -> String {
+    match result {
+        Ok(()) => format!("[+]{name} ok\n"),
+        Err(why) => format!("[-]{name} failed: {why}\n"),
+    }
+}
+
+async fn metrics(State(health): State<Arc<Health>>) -> Response {
+    let mut text = String::new();
+    let encoded = encode(&mut text, &health.operator_metrics);
+    // One document of two registries: it ends once.
+    text.truncate(text.trim_end_matches("# EOF\n").len());
+    encoded_or_failed(encoded.and_then(|()| encode(&mut text, &health.metrics)), text)
+}
+
+async fn operator_metrics(State(health): State<Arc<Health>>) -> Response {
+    let mut text = String::new();
+    encoded_or_failed(encode(&mut text, &health.operator_metrics), text)
+}
+
+fn encoded_or_failed(encoded: std::fmt::Result, text: String) -> Response {
+    match encoded {
+        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use prometheus_client::metrics::counter::Counter;
+    use tower::ServiceExt;
+
+    async fn answer(serving: bool, path: &str) -> (StatusCode, String) {
+        let mut metrics = Registry::default();
+        metrics.register("a", "A", Counter::<u64>::default());
+        let mut operator_metrics = Registry::default();
+        operator_metrics.register("b", "B", Counter::<u64>::default());
+        let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
+        let (_sender, serving) = watch::channel(serving);
+        let router = router(Arc::new(Health {
+            tailnet,
+            serving,
+            metrics,
+            operator_metrics,
+        }));
+        let response = router
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn lives_without_tailscaled_and_is_not_ready() {
+        assert_eq!(answer(false, "/livez").await.0, 200);
+        let (status, body) = answer(true, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(
+            body.contains("[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock"),
+            "{body}"
+        );
+        assert!(body.contains("[+]serving ok"));
+        assert!(
+            answer(false, "/ready")
+                .await
+                .1
+                .contains("[-]serving failed: still starting")
+        );
+    }
+
+    #[tokio::test]
+    async fn both_registries_make_one_document() {
+        let (_, all) = answer(true, "/metrics").await;
+        assert!(all.contains("a_total 0") && all.contains("b_total 0"));
+        assert_eq!(all.matches("# EOF").count(), 1);
+        assert!(!answer(true, "/metrics/controller").await.1.contains("a_total"));
+    }
+}

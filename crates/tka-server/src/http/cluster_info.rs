@@ -1,0 +1,30 @@
+//! `/cluster-info`: how to reach the Kubernetes API server.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use tka_api::http::{ClusterInfo, ErrorResponse};
+
+use crate::App;
+use crate::answer::Failure;
+use crate::authorize::Authorized;
+
+/// Cluster information
+///
+/// How to reach the Kubernetes API server. For callers whom a rule reaches.
+#[utoipa::path(
+    get,
+    path = "/cluster-info",
+    tag = "cluster",
+    responses(
+        (status = 200, description = "How to reach it", body = ClusterInfo),
+        (status = 400, description = "Tagged node, or malformed or ambiguous rules", body = ErrorResponse),
+        (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
+        (status = 500, description = "Who is calling, or how to reach it, could not be found out", body = ErrorResponse),
+        (status = 503, description = "The answer took too long", body = ErrorResponse),
+    )
+)]
+pub(super) async fn cluster_info(State(app): State<Arc<App>>, _who: Authorized) -> Result<Json<ClusterInfo>, Failure> {
+    app.cluster.info().await.map(Json)
+}

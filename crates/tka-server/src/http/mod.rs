@@ -1,0 +1,150 @@
+//! The HTTP API: one file an endpoint.
+
+mod cluster_info;
+mod kubeconfig;
+mod login;
+mod logout;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use tka_api::http::{LoginResponse, PREFIX};
+use tka_core::Session;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::App;
+use crate::answer::Failure;
+use crate::identify::identify;
+
+/// What the document says of the API as a whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "TKA",
+        description = "Short-lived Kubernetes access for people on a tailnet. Who is calling is learnt from the connection: \
+                       requests carry no credential."
+    ),
+    tags((name = "session", description = "The calling device's session"), (name = "cluster", description = "The cluster"))
+)]
+struct Document;
+
+/// The endpoints, and the OpenAPI document that describes them.
+fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
+    let api = OpenApiRouter::new()
+        .routes(routes!(login::sign_in, login::who))
+        .routes(routes!(kubeconfig::kubeconfig))
+        .routes(routes!(logout::sign_out))
+        .routes(routes!(cluster_info::cluster_info));
+    OpenApiRouter::with_openapi(Document::openapi())
+        .nest(PREFIX, api)
+        .split_for_parts()
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    endpoints().1
+}
+
+/// Everything that is served to the tailnet. `limit` is how long an answer may take.
+pub fn router(app: &Arc<App>, limit: Duration) -> Router {
+    let (api, document) = endpoints();
+    let document = Arc::new(document);
+    let serve_document = move || std::future::ready(Json(Arc::clone(&document)));
+    let swagger = |path: &'static str| {
+        let config = utoipa_swagger_ui::Config::from(format!("{PREFIX}/openapi.json"));
+        SwaggerUi::new(path).config(config)
+    };
+    api.route("/openapi.json", axum::routing::get(serve_document.clone()))
+        .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(serve_document))
+        .merge(Router::from(swagger("/swagger")))
+        .merge(Router::from(swagger("/api/v1alpha1/swagger")))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(app), identify))
+        .layer(from_fn_with_state(limit, in_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(Arc::clone(app))
+}
+
+async fn no_such_path() -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing here",
+        &["see /swagger for what there is"],
+    )
+}
+
+async fn no_such_method() -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not take that method",
+        &["see /swagger for what it takes"],
+    )
+}
+
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        tracing::error!(?limit, "an answer took too long");
+        let advice = &[
+            "try again in a moment",
+            "if it persists, ask an administrator to look at the server's log",
+        ];
+        let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", advice);
+        Failure {
+            retry_after: Some(1),
+            ..failure
+        }
+        .into_response()
+    })
+}
+
+/// A bug must neither end the process nor show its insides to the caller.
+fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    let advice = &["report this as a bug of TKA, with the server's log"];
+    Failure::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the server failed on this request",
+        advice,
+    )
+    .into_response()
+}
+
+fn login_response(session: &Session) -> LoginResponse {
+    LoginResponse {
+        username: session.caller.username().into(),
+        role: session.role.to_string(),
+        until: session.until(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn document_lists_the_contract() {
+        let document = openapi();
+        let paths: Vec<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            [
+                "/api/v1alpha1/cluster-info",
+                "/api/v1alpha1/kubeconfig",
+                "/api/v1alpha1/login",
+                "/api/v1alpha1/logout"
+            ]
+        );
+    }
+}

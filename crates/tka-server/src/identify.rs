@@ -1,0 +1,160 @@
+//! Who is calling: answered once a request, before anything else, by the tailscaled that the connection came through.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tka_core::{Caller, Device, Identity, Refusal, UserId};
+use tka_tailnet::WhoIs;
+
+use crate::App;
+use crate::answer::Failure;
+
+/// Headers that tailscaled sets on what came from the public internet
+/// (`Tailscale-Funnel-Request`, <https://tailscale.com/kb/1223/funnel>, and those of an ingress node's connection).
+const FUNNEL_HEADERS: [&str; 3] = [
+    "tailscale-funnel-request",
+    "tailscale-ingress-src",
+    "tailscale-ingress-target",
+];
+
+/// Who is calling, and what the tailnet policy says of them, unread.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    /// Who.
+    pub caller: Caller,
+    /// The values of the capability, as JSON.
+    pub values: Vec<String>,
+}
+
+/// Lets a request through once it is known who is calling.
+pub async fn identify(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match whois(&app, peer, request.headers()).await {
+        Ok(identified) => {
+            request.extensions_mut().insert(Arc::new(identified));
+            next.run(request).await
+        }
+        Err(failure) => {
+            tracing::warn!(%peer, path = request.uri().path(), status = failure.status.as_u16(), reason = failure.body.message, "refused");
+            failure.into_response()
+        }
+    }
+}
+
+async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Identified, Failure> {
+    if FUNNEL_HEADERS.iter().any(|name| headers.contains_key(*name)) {
+        return Err(Refusal::Funnel.into());
+    }
+    let whois = app.tailnet.whois(peer).await.map_err(|error| unresolved(&error))?;
+    let values = whois
+        .capability(&app.cap_name)
+        .iter()
+        .map(|value| value.get().to_owned())
+        .collect();
+    Ok(Identified {
+        caller: caller(whois)?,
+        values,
+    })
+}
+
+/// Not knowing who calls is a refusal, whatever the reason. The status is that of the original.
+fn unresolved(error: &tka_tailnet::Error) -> Failure {
+    let advice = match error {
+        tka_tailnet::Error::NotFound { .. } => "connect over the tailnet, from a device that is signed in to it",
+        _ => "ask an administrator to look at the tailscaled beside the server",
+    };
+    Failure::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "who is calling could not be found out",
+        &[advice],
+    )
+    .because(error)
+}
+
+fn caller(whois: WhoIs) -> Result<Caller, Failure> {
+    let tagged = whois.node.is_tagged();
+    let (node, user) = (whois.node, whois.user_profile);
+    if !tagged && user.login_name.is_empty() {
+        let advice = &["ask an administrator to look at the tailscaled beside the server"];
+        return Err(Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "tailscaled knows the connection and not whose it is",
+            advice,
+        ));
+    }
+    let identity = if tagged {
+        Identity::Machine { tags: node.tags }
+    } else {
+        Identity::User {
+            id: UserId(user.id.0),
+            login_name: user.login_name,
+        }
+    };
+    let name = node.name.trim_end_matches('.').to_owned();
+    Ok(Caller {
+        identity,
+        device: Device {
+            stable_id: node.stable_id.as_str().into(),
+            name,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn whois(stable_id: &str, login_name: &str, tags: &[&str]) -> WhoIs {
+        serde_json::from_value(json!({
+            "Node": {"ID": 1, "StableID": stable_id, "Name": "laptop.tailnet.test.", "Addresses": ["100.64.0.1/32"],
+                     "Key": "nodekey:1", "Tags": tags, "User": 7},
+            "UserProfile": {"ID": 7, "LoginName": login_name, "DisplayName": ""},
+            "CapMap": {}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn user_is_known_by_id_login_name_and_device() {
+        let caller = caller(whois("n1", "alice@example.com", &[])).unwrap();
+        assert_eq!(
+            caller.identity,
+            Identity::User {
+                id: UserId(7),
+                login_name: "alice@example.com".into()
+            }
+        );
+        assert_eq!(
+            caller.device,
+            Device {
+                stable_id: "n1".into(),
+                name: "laptop.tailnet.test".into()
+            }
+        );
+    }
+
+    #[test]
+    fn tagged_node_has_no_user() {
+        let caller = caller(whois("n1", "tagged-devices", &["tag:ci"])).unwrap();
+        assert_eq!(
+            caller.identity,
+            Identity::Machine {
+                tags: vec!["tag:ci".into()]
+            }
+        );
+    }
+
+    #[test]
+    fn nobody_is_refused() {
+        assert_eq!(caller(whois("n1", "", &[])).unwrap_err().status, 500);
+    }
+}

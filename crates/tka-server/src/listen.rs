@@ -1,0 +1,227 @@
+//! Where to listen so that only the tailnet arrives, and HTTPS with the tailnet's certificate.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
+use secrecy::ExposeSecret;
+use thiserror::Error;
+use tka_tailnet::{LocalApi, Status};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+
+/// The port on which the server speaks HTTPS.
+const HTTPS: u16 = 443;
+/// How often tailscaled is asked for the certificate. It renews by itself when a third of the lifetime is left, weeks ahead
+/// (<https://tailscale.com/kb/1153/enabling-https>).
+const RENEWAL: Duration = Duration::from_hours(6);
+/// How long requests that are being answered are waited for at the end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the server cannot listen.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: choose another tailscale.port or health.port if something else does")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The tailnet gives no certificates.
+    #[error(
+        "port 443 is for HTTPS, and this tailnet gives no certificates: enable HTTPS in the tailnet's DNS settings, or choose another tailscale.port for HTTP"
+    )]
+    NoCertificateDomain,
+    /// tailscaled did not give the certificate.
+    #[error("no certificate for {domain}")]
+    NoCertificate {
+        /// The domain.
+        domain: String,
+        /// What tailscaled says.
+        #[source]
+        source: tka_tailnet::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("the certificate for {domain} cannot be used")]
+    BadCertificate {
+        /// The domain.
+        domain: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The addresses on which only the tailnet arrives.
+///
+/// A tailscaled in userspace mode hands what arrives on the tailnet to loopback, from where WhoIs knows it; any other local
+/// process that connects there is nobody to WhoIs. With a network interface of its own, the node's addresses are on it. All
+/// addresses would let in whoever reaches the host by another way.
+#[must_use]
+pub fn addresses(status: &Status, port: u16) -> Vec<SocketAddr> {
+    if !status.tun {
+        return vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)];
+    }
+    let own = status.self_node.iter().flat_map(|node| node.tailscale_ips.iter());
+    own.map(|ip| SocketAddr::new(*ip, port)).collect()
+}
+
+/// Binds `address`.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// The tailnet's certificate, kept new until `stop`; none unless `port` is the one for HTTPS.
+pub async fn certificate(
+    tailnet: &LocalApi,
+    status: &Status,
+    port: u16,
+    stop: CancellationToken,
+) -> Result<Option<RustlsConfig>, ListenError> {
+    if port != HTTPS {
+        return Ok(None);
+    }
+    let domain = status
+        .cert_domains
+        .first()
+        .ok_or(ListenError::NoCertificateDomain)?
+        .clone();
+    let (chain, key) = fetch(tailnet, &domain).await?;
+    let config = RustlsConfig::from_pem(chain, key)
+        .await
+        .map_err(|source| ListenError::BadCertificate {
+            domain: domain.clone(),
+            source,
+        })?;
+    tokio::spawn(renew(tailnet.clone(), domain, config.clone(), stop));
+    Ok(Some(config))
+}
+
+async fn fetch(tailnet: &LocalApi, domain: &str) -> Result<(Vec<u8>, Vec<u8>), ListenError> {
+    let pair = tailnet
+        .certificate(domain)
+        .await
+        .map_err(|source| ListenError::NoCertificate {
+            domain: domain.into(),
+            source,
+        })?;
+    Ok((
+        pair.certificate_chain.into_bytes(),
+        pair.private_key.expose_secret().as_bytes().to_vec(),
+    ))
+}
+
+/// A certificate that cannot be renewed now serves on: it has weeks left.
+async fn renew(tailnet: LocalApi, domain: String, config: RustlsConfig, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
+        let renewed = match fetch(&tailnet, &domain).await {
+            Ok((chain, key)) => {
+                config
+                    .reload_from_pem(chain, key)
+                    .await
+                    .map_err(|source| ListenError::BadCertificate {
+                        domain: domain.clone(),
+                        source,
+                    })
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = renewed {
+            tracing::error!(error = &error as &dyn std::error::Error, "certificate not renewed");
+        }
+    }
+}
+
+/// Serves `router` on `listener` until `stop`, then lets requests that are being answered come to their end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    certificate: Option<RustlsConfig>,
+    limits: config::Server,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let handle = Handle::new();
+    let end = handle.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        end.graceful_shutdown(Some(GRACE));
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(NoDelayAcceptor)
+        .handle(handle)
+        .http1_only();
+    // hyper counts the time an idle connection waits for its next request as time to read that request's head.
+    let head = limits.read_header_timeout.min(limits.idle_timeout).duration();
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head);
+    match certificate {
+        None => server.serve(service).await,
+        Some(config) => {
+            server
+                .acceptor(RustlsAcceptor::new(config).acceptor(NoDelayAcceptor))
+                .serve(service)
+                .await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(tun: bool) -> Status {
+        serde_json::from_value(json!({
+            "Version": "1.102.2", "TUN": tun, "BackendState": "Running", "CertDomains": null, "Health": null, "Peer": null,
+            "Self": {"ID": "n1", "HostName": "tka", "DNSName": "tka.tailnet.test.", "Online": true,
+                     "TailscaleIPs": ["100.64.0.1", "fd7a:115c:a1e0::1"]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn listens_where_only_the_tailnet_arrives() {
+        assert_eq!(addresses(&status(false), 8080), ["127.0.0.1:8080".parse().unwrap()]);
+        let on_interface = addresses(&status(true), 443);
+        assert_eq!(
+            on_interface,
+            [
+                "100.64.0.1:443".parse().unwrap(),
+                "[fd7a:115c:a1e0::1]:443".parse().unwrap()
+            ]
+        );
+    }
+
+    #[test]
+    fn taken_port_is_named() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = bind(taken.local_addr().unwrap()).unwrap_err();
+        assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()));
+    }
+
+    #[tokio::test]
+    async fn https_needs_a_tailnet_with_certificates() {
+        let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
+        let status = status(true);
+        let with = |port| certificate(&tailnet, &status, port, CancellationToken::new());
+        assert!(with(8080).await.unwrap().is_none());
+        assert!(matches!(with(443).await, Err(ListenError::NoCertificateDomain)));
+    }
+}

@@ -1,0 +1,138 @@
+//! What the server counts, under the names of the original TKA. A user name is no label: it would make as many series as there
+//! are people, and tell whoever reads metrics who they are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use axum::http::StatusCode;
+use kube::runtime::reflector::Store;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tka_api::resource::TkaSignin;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Attempt {
+    cluster_role: String,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[expect(non_camel_case_types, reason = "label values as the original writes them")]
+enum Outcome {
+    success,
+    forbidden,
+    error,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Role {
+    cluster_role: String,
+}
+
+/// What the server counts.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    attempts: Family<Attempt, Counter>,
+    sign_ins: Family<Role, Counter>,
+}
+
+/// The sessions that are active, counted when somebody asks, so that the number cannot drift.
+struct ActiveSessions(Store<TkaSignin>);
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Metrics that are served from `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "tka_login_attempts",
+            "Attempts to sign in, by ClusterRole (empty when no rule was chosen) and outcome",
+            metrics.attempts.clone(),
+        );
+        registry.register(
+            "tka_user_signins",
+            "Successful sign-ins, by ClusterRole",
+            metrics.sign_ins.clone(),
+        );
+        metrics
+    }
+
+    /// Counts an attempt to sign in with `role`, that failed with `status` or did not fail.
+    pub fn signed_in(&self, role: Option<&str>, status: Option<StatusCode>) {
+        let outcome = match status {
+            None => Outcome::success,
+            Some(status) if status.is_client_error() => Outcome::forbidden,
+            Some(_) => Outcome::error,
+        };
+        let cluster_role = role.unwrap_or_default().to_owned();
+        self.attempts
+            .get_or_create(&Attempt {
+                cluster_role: cluster_role.clone(),
+                outcome,
+            })
+            .inc();
+        if outcome == Outcome::success {
+            self.sign_ins.get_or_create(&Role { cluster_role }).inc();
+        }
+    }
+}
+
+/// Serves the number of active sessions in `store` from `registry`.
+pub fn register_active_sessions(registry: &mut Registry, store: Store<TkaSignin>) {
+    registry.register_collector(Box::new(ActiveSessions(store)));
+}
+
+// === impl ActiveSessions ===
+
+impl fmt::Debug for ActiveSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveSessions").finish_non_exhaustive()
+    }
+}
+
+impl Collector for ActiveSessions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut by_role: BTreeMap<String, i64> = BTreeMap::new();
+        for signin in self.0.state() {
+            if signin.status.as_ref().is_some_and(|status| status.provisioned) {
+                *by_role.entry(signin.spec.role.clone()).or_default() += 1;
+            }
+        }
+        let kind = prometheus_client::metrics::MetricType::Gauge;
+        let help = "Active sessions, by ClusterRole";
+        let mut family = encoder.encode_descriptor("tka_active_user_sessions", help, None, kind)?;
+        for (cluster_role, count) in by_role {
+            let labels = Role { cluster_role };
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_those_of_the_original() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.signed_in(Some("view"), None);
+        metrics.signed_in(None, Some(StatusCode::FORBIDDEN));
+        metrics.signed_in(Some("edit"), Some(StatusCode::SERVICE_UNAVAILABLE));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(
+            text.contains(r#"tka_login_attempts_total{cluster_role="view",outcome="success"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains(r#"tka_login_attempts_total{cluster_role="",outcome="forbidden"} 1"#));
+        assert!(text.contains(r#"tka_login_attempts_total{cluster_role="edit",outcome="error"} 1"#));
+        assert!(text.contains(r#"tka_user_signins_total{cluster_role="view"} 1"#));
+    }
+}

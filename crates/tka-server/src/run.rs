@@ -1,0 +1,235 @@
+//! The whole wiring: how the parts meet, how they start, and how they stop.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use kube::runtime::reflector::Store;
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tka_api::resource::TkaSignin;
+use tka_operator::controller::Loop;
+use tka_operator::{Clock, Sessions};
+use tka_tailnet::{LocalApi, Status};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{ClusterError, ClusterSource};
+use crate::config::Config;
+use crate::health::Health;
+use crate::listen::{ListenError, addresses, bind, certificate, serve};
+use crate::metrics::{Metrics, register_active_sessions};
+use crate::{App, KubeconfigNames, health, http};
+
+/// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
+const SWEEP: Duration = Duration::from_mins(5);
+/// How soon a tailscaled that is not there, or not on the tailnet, is asked again.
+const TAILNET_RETRY: Duration = Duration::from_secs(1);
+
+/// Why the server cannot start, or ended.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The runtime or a signal handler cannot be set up.
+    #[error("the process cannot be set up")]
+    Process(#[from] std::io::Error),
+    /// There is no way to the API server.
+    #[error("how to reach the Kubernetes API server is not known: run in a pod, or give a kubeconfig with KUBECONFIG")]
+    NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It is not known how people reach the API server.
+    #[error("how people reach the Kubernetes API server is not known")]
+    NoClusterInfo(#[from] ClusterError),
+    /// The server cannot listen.
+    #[error("the server cannot listen")]
+    Listen(#[from] ListenError),
+}
+
+/// Runs the server until it is told to stop.
+pub fn main(config: Config) -> Result<(), RunError> {
+    // Fails only if a provider is installed already, and then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(config))
+}
+
+async fn run(config: Config) -> Result<(), RunError> {
+    let stop = stop_on_signal()?;
+    let client = client().await?;
+    let clock: Clock = Arc::new(Timestamp::now);
+    let tailnet = LocalApi::new(&config.tailscale.socket);
+    let cluster = ClusterSource::new(&config.cluster_info, client.clone())?;
+    let sessions = Arc::new(Sessions::new(client, &config.operator.namespace));
+    let reconcile = Loop::new(&sessions);
+    let store = reconcile.store();
+
+    let (mut metrics, mut operator_metrics) = (Registry::default(), Registry::default());
+    let app = Arc::new(App {
+        tailnet: tailnet.clone(),
+        cap_name: config.tailscale.cap_name.clone(),
+        sessions: Arc::clone(&sessions),
+        cluster,
+        names: KubeconfigNames {
+            cluster: config.operator.cluster_name.clone(),
+            context_prefix: config.operator.context_prefix.clone(),
+            user_prefix: config.operator.user_prefix.clone(),
+        },
+        min_period: config.operator.min_period,
+        retry_after_seconds: config.api.retry_after_seconds,
+        clock: Arc::clone(&clock),
+        metrics: Metrics::register(&mut metrics),
+    });
+    register_active_sessions(&mut operator_metrics, store.clone());
+    let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut operator_metrics);
+
+    let (serving, is_serving) = watch::channel(false);
+    let health = Health {
+        tailnet,
+        serving: is_serving,
+        metrics,
+        operator_metrics,
+    };
+    let health_listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
+    let health = serve(
+        health_listener,
+        health::router(Arc::new(health)),
+        None,
+        config.server.clone(),
+        stop.clone(),
+    );
+
+    let ended = stop.clone();
+    let reconcile = reconcile.run(Arc::clone(&sessions), clock, reconcile_metrics, async move {
+        ended.cancelled().await;
+    });
+    let background = tokio::spawn(join_all([
+        tokio::spawn(reconcile),
+        tokio::spawn(sweep(sessions, stop.clone())),
+        tokio::spawn(async move { log_end("health", health.await) }),
+    ]));
+    let served = serve_tailnet(&config, app, store, serving, stop.clone()).await;
+    stop.cancel();
+    if let Err(error) = background.await {
+        tracing::error!(%error, "a background task failed");
+    }
+    tracing::info!("stopped");
+    served
+}
+
+/// Waits for the tailnet, then serves it until `stop`.
+async fn serve_tailnet(
+    config: &Config,
+    app: Arc<App>,
+    store: Store<TkaSignin>,
+    serving: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let Some(status) = stop.run_until_cancelled(on_tailnet(&app.tailnet)).await else {
+        return Ok(());
+    };
+    let port = config.tailscale.port;
+    let certificate = certificate(&app.tailnet, &status, port, stop.clone()).await?;
+    let listeners = addresses(&status, port)
+        .into_iter()
+        .map(bind)
+        .collect::<Result<Vec<_>, _>>()?;
+    let router = http::router(&app, config.server.write_timeout.duration());
+    let name = status
+        .self_node
+        .as_ref()
+        .map(|node| node.dns_name.clone())
+        .unwrap_or_default();
+    tracing::info!(
+        node = name,
+        port,
+        https = certificate.is_some(),
+        capability = app.cap_name,
+        "serving the tailnet"
+    );
+
+    let servers = listeners.into_iter().map(|listener| {
+        serve(
+            listener,
+            router.clone(),
+            certificate.clone(),
+            config.server.clone(),
+            stop.clone(),
+        )
+    });
+    let ready = async move {
+        if store.wait_until_ready().await.is_ok() {
+            serving.send_replace(true);
+        }
+        // Kept until the end: whoever asks for readiness must not see the sender gone.
+        pending::<()>().await;
+        drop(serving);
+    };
+    tokio::select! {
+        ended = join_all(servers) => ended.into_iter().for_each(|result| log_end("tailnet", result)),
+        () = ready => {}
+    }
+    Ok(())
+}
+
+/// Waits until tailscaled is there and on the tailnet.
+async fn on_tailnet(tailnet: &LocalApi) -> Status {
+    let mut said = String::new();
+    loop {
+        let why = match tailnet.status().await {
+            Ok(status) => match status.require_running() {
+                Ok(_) => return status,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if why != said {
+            tracing::warn!(why, "waiting for the tailnet");
+            said = why;
+        }
+        tokio::time::sleep(TAILNET_RETRY).await;
+    }
+}
+
+async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(SWEEP);
+    while stop.run_until_cancelled(every.tick()).await.is_some() {
+        match sessions.sweep().await {
+            Ok(0) => {}
+            Ok(swept) => tracing::warn!(swept, "removed leftovers of sessions that are over"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sweep failed"),
+        }
+    }
+}
+
+async fn client() -> Result<kube::Client, RunError> {
+    let config = kube::Config::infer()
+        .await
+        .map_err(|error| RunError::NoCluster(error.into()))?;
+    kube::Client::try_from(config).map_err(|error| RunError::NoCluster(error.into()))
+}
+
+/// Cancelled by SIGTERM, as the kubelet stops a container, or SIGINT.
+fn stop_on_signal() -> Result<CancellationToken, RunError> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+fn log_end(what: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(listener = what, %error, "a listener failed");
+    }
+}
