@@ -22,6 +22,9 @@ pub const DEFAULT_SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
 /// The only host that tailscaled answers to on its socket (`apitype.LocalAPIHost`).
 const HOST: &str = "local-tailscaled.sock";
 
+/// How many connections stay open while nothing is asked. More are opened as needed.
+const KEPT_CONNECTIONS: usize = 8;
+
 /// How much of an answer other than 200 is read.
 const REFUSAL_BYTES: usize = 4 << 10;
 
@@ -88,7 +91,10 @@ impl LocalApi {
     pub fn with_limits(socket: impl Into<PathBuf>, limits: Limits) -> Self {
         let socket = UnixSocket::new(socket.into());
         let mut client = Client::builder(TokioExecutor::new());
-        let kept_alive = client.pool_timer(TokioTimer::new()).build(socket.clone());
+        let kept_alive = client
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(KEPT_CONNECTIONS)
+            .build(socket.clone());
         let always_new = client.pool_max_idle_per_host(0).build(socket.clone());
         Self {
             socket,
@@ -198,7 +204,7 @@ impl Question<'_> {
         {
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
         }
-        let (endpoint, said) = (self.endpoint, excerpt(&bytes));
+        let (endpoint, said) = (self.endpoint, excerpt(&String::from_utf8_lossy(&bytes)));
         Err(match head.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Forbidden { endpoint, said },
             StatusCode::TOO_MANY_REQUESTS => Error::RateLimited {
@@ -263,8 +269,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// The beginning of what an answer says, on one line and fit to be printed.
-fn excerpt(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+pub(crate) fn excerpt(text: &str) -> String {
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     text.trim().chars().take(EXCERPT_CHARS).map(printable).collect()
 }
@@ -297,8 +302,8 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_one_short_line() {
-        assert_eq!(excerpt(b" a\n\x1b[31mb\xff \n"), "a  [31mb\u{fffd}");
-        assert_eq!(excerpt(&[b'x'; 4000]).len(), EXCERPT_CHARS);
+        assert_eq!(excerpt(" a\n\x1b[31mb \n"), "a  [31mb");
+        assert_eq!(excerpt(&"x".repeat(4000)).len(), EXCERPT_CHARS);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use crate::Error;
+use crate::client::excerpt;
 
 /// `time.Time{}.Unix()`.
 const GO_ZERO_TIME: i64 = -62_135_596_800;
@@ -15,7 +16,7 @@ const GO_ZERO_TIME: i64 = -62_135_596_800;
 pub(crate) fn read<T: DeserializeOwned>(endpoint: &'static str, answer: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(answer).map_err(|error| Error::Malformed {
         endpoint,
-        why: error.to_string(),
+        why: excerpt(&error.to_string()),
     })
 }
 

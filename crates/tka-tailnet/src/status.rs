@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-use crate::client::{LocalApi, Question};
+use crate::client::{LocalApi, Question, excerpt};
 use crate::json::{self, null_is_default};
 use crate::{Error, StableNodeId};
 
@@ -179,7 +179,7 @@ impl From<String> for BackendState {
             "Stopped" => Self::Stopped,
             "Starting" => Self::Starting,
             "Running" => Self::Running,
-            _ => Self::Other(name),
+            other => Self::Other(excerpt(other)),
         }
     }
 }

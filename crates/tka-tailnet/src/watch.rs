@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use crate::client::{LocalApi, Question, broken};
+use crate::client::{LocalApi, Question, broken, excerpt};
 use crate::json::{self, null_is_default};
 use crate::{BackendState, Error};
 
@@ -33,7 +33,7 @@ pub struct Notification {
     pub state: Option<BackendState>,
     /// Whether what tailscaled knows of the tailnet changed: this node, peers, users.
     pub netmap_changed: bool,
-    /// Something that tailscaled finds worth telling a person.
+    /// The beginning of something that tailscaled finds worth telling a person.
     pub message: Option<String>,
 }
 
@@ -103,7 +103,7 @@ impl Notification {
         json::read(ENDPOINT, line).map(|notify: Notify| Self {
             netmap_changed: notify.changes_netmap(),
             state: notify.state.map(BackendState::from_number),
-            message: notify.err_message,
+            message: notify.err_message.as_deref().map(excerpt),
         })
     }
 }

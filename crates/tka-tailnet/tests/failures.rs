@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use support::{Double, Step, answer, ok, recorded, refused, socket_in};
 use tempfile::TempDir;
 use tka_tailnet::{Error, Limits, LocalApi};
@@ -69,6 +70,7 @@ async fn refusals_are_told_apart() {
         let error = tailscaled.whois(caller()).await.unwrap_err();
         match (&status[..3], &error) {
             ("401" | "403", Error::Forbidden { said: told, .. }) => assert_eq!(told, said),
+            ("401" | "403", other) => panic!("{status} became {other:?}"),
             ("404", Error::NotFound { addr }) => assert_eq!(*addr, caller()),
             ("429", Error::RateLimited { retry_after: None, .. }) => {}
             (number, Error::Refused { status, said: told, .. }) => {
@@ -109,10 +111,24 @@ async fn a_certificate_authority_asks_for_patience() {
 }
 
 #[tokio::test]
-async fn what_it_said_is_short_and_printable() {
-    let double = Double::start(|_| refused("500 Internal Server Error", &"\x1b[2J\nlong ".repeat(100_000)));
-    let message = LocalApi::new(double.socket()).status().await.unwrap_err().to_string();
-    assert!(message.len() < 600 && !message.contains(char::is_control), "{message}");
+async fn messages_are_short_and_printable() {
+    let long = "\x1b[2J\nlong ".repeat(20_000);
+    let json = serde_json::to_string(&long).unwrap();
+    let refusing = Double::start(move |_| refused("500 Internal Server Error", &long));
+    let lying = Double::start({
+        let answer = format!(r#"{{"TUN": {json}}}"#);
+        move |_| ok(&answer)
+    });
+    let dreaming = Double::start(move |_| ok(format!(r#"{{"TUN": false, "BackendState": {json}}}"#)));
+    for double in [refusing, lying, dreaming] {
+        let status = LocalApi::new(double.socket()).status().await;
+        let error = status
+            .and_then(|status| status.require_running().map(drop))
+            .unwrap_err();
+        let message = error.to_string();
+        assert!(message.len() < 600 && !message.contains(char::is_control), "{message}");
+        assert!(message.contains("long"), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -265,25 +281,34 @@ async fn a_restart_between_two_calls_is_not_noticed() {
     let mut double = Double::start(|_| ok(recorded("status_running.json")));
     let tailscaled = LocalApi::new(double.socket());
     for _ in 0..20 {
-        let calls = futures::future::join_all((0..5).map(|_| tailscaled.status())).await;
+        let calls = join_all((0..5).map(|_| tailscaled.status())).await;
         assert!(calls.iter().all(Result::is_ok), "{calls:?}");
         double = double.restart(|_| ok(recorded("status_running.json")));
     }
     tailscaled.status().await.unwrap();
 }
 
-/// The worst moment: the connection looks alive, takes the request, and then is closed without an answer.
+/// The worst moment: connections look alive, take the request, and then are closed without an answer, each of them.
 #[tokio::test]
-async fn a_kept_connection_that_closes_on_the_next_request_is_not_noticed() {
-    let double = Double::start(|number| match number % 2 {
-        1 => vec![Step::Close],
-        _ => ok(recorded("status_running.json")),
+async fn kept_connections_that_close_on_the_next_request_are_not_noticed() {
+    let double = Double::start(|_| {
+        vec![
+            Step::CloseUnlessNew,
+            Step::Wait(Duration::from_millis(20)),
+            Step::Write(answer("200 OK", "", recorded("status_running.json"))),
+        ]
     });
     let tailscaled = LocalApi::new(double.socket());
-    for _ in 0..10 {
-        tailscaled.status().await.unwrap();
-    }
-    assert!(double.asked().len() > 10);
+    let calls = join_all((0..5).map(|_| tailscaled.status())).await;
+    assert!(calls.iter().all(Result::is_ok), "{calls:?}");
+    assert_eq!(double.connections(), 5);
+
+    tailscaled.status().await.unwrap();
+    assert_eq!((double.asked().len(), double.connections()), (7, 6));
+
+    // Watching opens a connection of its own, so that it meets none of them.
+    drop(tailscaled.watch().await.unwrap());
+    assert_eq!((double.asked().len(), double.connections()), (8, 7));
 }
 
 #[tokio::test]

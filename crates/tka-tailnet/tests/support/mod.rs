@@ -16,6 +16,8 @@ pub(crate) enum Step {
     Write(Vec<u8>),
     Wait(Duration),
     Close,
+    /// Closes the connection if it was kept from an earlier request.
+    CloseUnlessNew,
 }
 
 /// Ends with the value.
@@ -99,6 +101,7 @@ pub(crate) fn socket_in(folder: &Path) -> PathBuf {
 
 async fn converse(mut connection: UnixStream, asked: Arc<Mutex<Vec<String>>>, answer: Arc<impl Answer>) {
     let mut received = Vec::new();
+    let mut is_new = true;
     while let Some(head) = read_head(&mut connection, &mut received).await {
         let number = {
             let mut asked = asked.lock().unwrap();
@@ -113,9 +116,11 @@ async fn converse(mut connection: UnixStream, asked: Arc<Mutex<Vec<String>>>, an
                     }
                 }
                 Step::Wait(duration) => tokio::time::sleep(duration).await,
-                Step::Close => return,
+                Step::CloseUnlessNew if is_new => {}
+                Step::Close | Step::CloseUnlessNew => return,
             }
         }
+        is_new = false;
     }
 }
 
