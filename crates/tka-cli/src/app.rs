@@ -1,0 +1,138 @@
+//! What every command works with: settings, the terminal, the server and its kubeconfig file.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use ureq::tls::{Certificate, PemItem, parse_pem};
+
+use crate::args::Global;
+use crate::client::{Client, Connection};
+use crate::config::Config;
+use crate::error::Error;
+use crate::export::Shell;
+use crate::proxy;
+use crate::server::{Scheme, Server};
+use crate::store::Store;
+use crate::ui::{self, Ui};
+use crate::view;
+
+/// One run of a command that talks to a server.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) ui: Ui,
+    pub(crate) store: Store,
+    server: Server,
+}
+
+// === impl App ===
+
+impl App {
+    pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
+        let home = home();
+        let config = Config::load(flags, home.as_deref(), &variable)?;
+        let server = config.server()?;
+        let store = Store::new(home.as_deref(), &server)?;
+        let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
+        match &config.file {
+            Some(path) => ui.debug(&format!("settings from {}", path.display())),
+            None => ui.debug("no configuration file"),
+        }
+        Ok(Self {
+            config,
+            ui,
+            store,
+            server,
+        })
+    }
+
+    /// A connection to the server. Its time limit begins now.
+    pub(crate) fn client(&self) -> Result<Client, Error> {
+        let needs_tls = self.server.scheme() == Scheme::Https;
+        Ok(Client::new(Connection {
+            proxy: proxy::for_server(&self.server, &variable)?,
+            authorities: if needs_tls { authorities()? } else { None },
+            server: self.server.clone(),
+            timeout: self.config.timeout,
+            debug: self.config.debug,
+        }))
+    }
+
+    /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading.
+    ///
+    /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
+    pub(crate) fn hand_over(&self) -> Result<(), Error> {
+        let path = self.store.path();
+        if self.config.no_eval && !self.config.quiet {
+            return Ok(ui::print(&path.display().to_string())?);
+        }
+        if io::stdout().is_terminal() {
+            self.ui.tell(&view::note(usage(path), &self.ui.palette));
+        }
+        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(path))?)
+    }
+
+    /// Removes the kubeconfig file, and says so where that matters to the shell.
+    pub(crate) fn remove_kubeconfig(&self) -> Result<bool, Error> {
+        let path = self.store.path();
+        let removed = self.store.remove()?;
+        if removed && uses(path) {
+            self.ui.tell(&view::note(
+                "KUBECONFIG still names the removed file: unset KUBECONFIG",
+                &self.ui.palette,
+            ));
+        }
+        Ok(removed)
+    }
+}
+
+/// How to make kubectl use the kubeconfig.
+fn usage(path: &Path) -> &'static str {
+    if uses(path) {
+        "kubectl in this shell uses it already"
+    } else {
+        "to use it in this shell, run the line below, or sign in with: eval \"$(tka login)\""
+    }
+}
+
+/// A variable of the environment; one that is not Unicode counts as not set.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Where `~` is: `HOME`, on Windows the user's profile.
+fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}
+
+/// Whether this environment's KUBECONFIG, a list of paths, has `path`.
+fn uses(path: &Path) -> bool {
+    std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(|one| one == path))
+}
+
+/// The authorities in the file that `SSL_CERT_FILE` names, which replace the built-in ones as they do for the original.
+fn authorities() -> Result<Option<Vec<Certificate<'static>>>, Error> {
+    let Some(path) = variable("SSL_CERT_FILE")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+    else {
+        return Ok(None);
+    };
+    let failed = |problem: String| Error::Authorities {
+        path: path.clone(),
+        problem,
+    };
+    let pem = fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        Err(failed("it has no certificate".into()))
+    } else {
+        Ok(Some(certificates))
+    }
+}

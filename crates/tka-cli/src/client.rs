@@ -1,0 +1,329 @@
+//! The server's HTTP API, as far as the CLI uses it.
+
+mod error;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tka_api::http::{self, ClusterInfo, ErrorResponse, LoginResponse};
+use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
+use ureq::tls::{RootCerts, TlsConfig};
+
+pub(crate) use error::{ClientError, Trouble};
+
+use crate::kubeconfig;
+use crate::proxy::ChosenProxy;
+use crate::retry::RetryAfter;
+use crate::server::Server;
+use crate::ui;
+
+/// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No honest answer comes near it: a kubeconfig with a long certificate chain has some 20 kB.
+const ANSWER_LIMIT: u64 = 1024 * 1024;
+/// Asks a server that can for one answer when the session is usable (RFC 7240); others do not look at it.
+const PREFER_WAIT: &str = "wait=10";
+
+/// What the CLI asks of the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    SignIn,
+    SignOut,
+    ShowSession,
+    FetchKubeconfig,
+    ShowCluster,
+}
+
+/// A connection to one server, for one command: all its requests together have one time limit.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    server: Server,
+    proxied: Option<&'static str>,
+    timeout: Duration,
+    started: Instant,
+    debug: bool,
+}
+
+/// What a client is made of.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) server: Server,
+    pub(crate) proxy: Option<ChosenProxy>,
+    /// Certificate authorities to trust instead of the built-in ones.
+    pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
+    pub(crate) timeout: Duration,
+    /// Whether to tell of each request on standard error.
+    pub(crate) debug: bool,
+}
+
+/// The session as the server shows it.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Session {
+    pub(crate) login: LoginResponse,
+    /// Whether its credential can be fetched already.
+    pub(crate) provisioned: bool,
+}
+
+/// An answer to the request for a kubeconfig.
+#[derive(Debug)]
+pub(crate) enum Kubeconfig {
+    Ready(Box<KubeconfigFile>),
+    /// The session is being provisioned: ask again.
+    NotYet(RetryAfter),
+}
+
+/// The part of the answer to a sign-out that tells a TKA server from anything else.
+#[derive(Deserialize)]
+struct SignedOut {
+    username: String,
+}
+
+/// An answer whose body has arrived whole.
+struct Answer {
+    status: u16,
+    content_type: String,
+    retry_after: RetryAfter,
+    body: String,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    fn request(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SignIn => ("POST", http::LOGIN),
+            Self::SignOut => ("POST", http::LOGOUT),
+            Self::ShowSession => ("GET", http::LOGIN),
+            Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
+            Self::ShowCluster => ("GET", http::CLUSTER_INFO),
+        }
+    }
+
+    /// What the server was asked to do, after "to".
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign you in",
+            Self::SignOut => "sign you out",
+            Self::ShowSession => "show your session",
+            Self::FetchKubeconfig => "give you a kubeconfig",
+            Self::ShowCluster => "show the cluster",
+        }
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let Connection {
+            server,
+            proxy,
+            authorities,
+            timeout,
+            debug,
+        } = connection;
+        let proxied = proxy.as_ref().map(|chosen| chosen.variable);
+        let roots = authorities.map_or(RootCerts::WebPki, |certificates| {
+            RootCerts::from(certificates.into_iter())
+        });
+        let agent = ureq::Agent::config_builder()
+            .user_agent(concat!("tka/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .proxy(proxy.map(|chosen| chosen.proxy))
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
+            .http_status_as_error(false)
+            // Who is asking is known by the connection: another server's answer would be about someone else.
+            .max_redirects(0)
+            .build()
+            .new_agent();
+        Self {
+            agent,
+            server,
+            proxied,
+            timeout,
+            started: Instant::now(),
+            debug,
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What is left of the time limit at `now`.
+    pub(crate) fn remaining(&self, now: Instant) -> Duration {
+        self.timeout.saturating_sub(now.saturating_duration_since(self.started))
+    }
+
+    /// Signs in. The session may still have to be provisioned.
+    pub(crate) fn sign_in(&self) -> Result<LoginResponse, ClientError> {
+        let operation = Operation::SignIn;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 | 202 => self.decode(operation, &answer),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// The caller's session.
+    pub(crate) fn session(&self) -> Result<Session, ClientError> {
+        let operation = Operation::ShowSession;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 | 202 => Ok(Session {
+                login: self.decode(operation, &answer)?,
+                provisioned: answer.status == 200,
+            }),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// A kubeconfig with a fresh credential, checked and in kubectl's shape.
+    pub(crate) fn kubeconfig(&self) -> Result<Kubeconfig, ClientError> {
+        let operation = Operation::FetchKubeconfig;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
+            200 => {
+                let keyed: KeyedKubeconfig = self.decode(operation, &answer)?;
+                let file = kubeconfig::checked(keyed)
+                    .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))?;
+                Ok(Kubeconfig::Ready(Box::new(file)))
+            }
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// Ends the session; answers whose it was.
+    pub(crate) fn sign_out(&self) -> Result<String, ClientError> {
+        let operation = Operation::SignOut;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 => Ok(self.decode::<SignedOut>(operation, &answer)?.username),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// How to reach the cluster.
+    pub(crate) fn cluster_info(&self) -> Result<ClusterInfo, ClientError> {
+        let operation = Operation::ShowCluster;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 => self.decode(operation, &answer),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// That a session did not become usable within the time limit.
+    pub(crate) fn not_provisioned(&self) -> ClientError {
+        self.error(Operation::FetchKubeconfig, Trouble::NotProvisioned(self.timeout))
+    }
+
+    fn ask(&self, operation: Operation) -> Result<Answer, ClientError> {
+        let started = Instant::now();
+        let result = self.exchange(operation, started);
+        if self.debug {
+            self.tell(operation, started.elapsed(), &result);
+        }
+        result.map_err(|error| self.error(operation, Trouble::from_transport(error, self.timeout, self.proxied)))
+    }
+
+    fn exchange(&self, operation: Operation, now: Instant) -> Result<Answer, ureq::Error> {
+        let (method, path) = operation.request();
+        let url = self.server.url(path);
+        // Zero would mean no time limit.
+        let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
+        let response = if method == "POST" {
+            let mut request = self.agent.post(url).config().timeout_global(limit).build();
+            if operation == Operation::SignIn {
+                request = request.header("Prefer", PREFER_WAIT);
+            }
+            request.send_empty()?
+        } else {
+            self.agent.get(url).config().timeout_global(limit).build().call()?
+        };
+        Answer::read(response, Timestamp::now())
+    }
+
+    fn tell(&self, operation: Operation, took: Duration, result: &Result<Answer, ureq::Error>) {
+        let (method, path) = operation.request();
+        let outcome = match result {
+            Ok(answer) => answer.status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let via = self
+            .proxied
+            .map(|variable| format!(" through {variable}"))
+            .unwrap_or_default();
+        ui::complain(&format!(
+            "debug: {method} {}{via}: {outcome} in {} ms
+",
+            self.server.url(path),
+            took.as_millis()
+        ));
+    }
+
+    fn decode<T: DeserializeOwned>(&self, operation: Operation, answer: &Answer) -> Result<T, ClientError> {
+        serde_json::from_str(&answer.body).map_err(|_| self.error(operation, answer.foreign()))
+    }
+
+    /// What an answer with a status other than the expected ones means.
+    fn refusal(&self, operation: Operation, answer: &Answer) -> ClientError {
+        let trouble = match serde_json::from_str::<ErrorResponse>(&answer.body) {
+            Ok(error) => Trouble::Answered {
+                status: answer.status,
+                error,
+            },
+            Err(_) => answer.foreign(),
+        };
+        self.error(operation, trouble)
+    }
+
+    fn error(&self, operation: Operation, trouble: Trouble) -> ClientError {
+        ClientError {
+            server: Box::new(self.server.clone()),
+            operation,
+            trouble: Box::new(trouble),
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn read(mut response: ureq::http::Response<ureq::Body>, now: Timestamp) -> Result<Self, ureq::Error> {
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.map(ToOwned::to_owned)
+        };
+        let content_type = header("content-type").unwrap_or_default();
+        let retry_after = RetryAfter::from_header(header("retry-after").as_deref(), now);
+        let status = response.status().as_u16();
+        let bytes = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec()?;
+        Ok(Self {
+            status,
+            content_type,
+            retry_after,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+        })
+    }
+
+    /// Something other than a TKA server answered, or one that this CLI does not understand.
+    fn foreign(&self) -> Trouble {
+        let content_type = self
+            .content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        Trouble::Foreign {
+            status: self.status,
+            content_type,
+        }
+    }
+}

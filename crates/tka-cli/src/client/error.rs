@@ -1,0 +1,303 @@
+//! What can go wrong between the CLI and the server, and what to do about it.
+
+use std::io;
+use std::time::Duration;
+
+use tka_api::http::ErrorResponse;
+
+use super::Operation;
+use crate::exit::Exit;
+use crate::kubeconfig::Flaw;
+use crate::server::{Scheme, Server};
+
+/// A request that did not get what it asked for. What is large is boxed: results carry it around.
+#[derive(Debug)]
+pub(crate) struct ClientError {
+    pub(crate) server: Box<Server>,
+    pub(crate) operation: Operation,
+    pub(crate) trouble: Box<Trouble>,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The name does not resolve.
+    UnknownHost,
+    /// No connection.
+    NoConnection(io::Error),
+    /// No complete answer in time.
+    TimedOut(Duration),
+    /// The proxy did not connect us.
+    Proxy { variable: &'static str, reason: String },
+    /// The server's certificate or its TLS does not do.
+    Tls(String),
+    /// The answer broke off or is no HTTP.
+    Broken(String),
+    /// The server said no; the body is its own account.
+    Answered { status: u16, error: ErrorResponse },
+    /// The answer is not a TKA server's.
+    Foreign { status: u16, content_type: String },
+    /// The kubeconfig would not work.
+    UnusableKubeconfig(Flaw),
+    /// The session was not ready in time.
+    NotProvisioned(Duration),
+}
+
+// === impl ClientError ===
+
+impl ClientError {
+    /// Whether the server says that there is no session.
+    pub(crate) fn is_not_signed_in(&self) -> bool {
+        self.exit() == Exit::NotSignedIn
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match &*self.trouble {
+            Trouble::UnknownHost
+            | Trouble::NoConnection(_)
+            | Trouble::TimedOut(_)
+            | Trouble::Proxy { .. }
+            | Trouble::Tls(_)
+            | Trouble::Foreign { status: 502..=504, .. } => Exit::Unreachable,
+            Trouble::Answered { status, .. } => match (status, self.operation) {
+                (401, _) | (404, Operation::SignOut) => Exit::NotSignedIn,
+                (403, _) => Exit::Refused,
+                (400 | 422, _) => Exit::Policy,
+                _ => Exit::Failure,
+            },
+            Trouble::Broken(_)
+            | Trouble::Foreign { .. }
+            | Trouble::UnusableKubeconfig(_)
+            | Trouble::NotProvisioned(_) => Exit::Failure,
+        }
+    }
+
+    /// What happened.
+    pub(crate) fn what(&self) -> String {
+        let (server, verb) = (&self.server, self.operation.verb());
+        match (&*self.trouble, self.exit()) {
+            (Trouble::Foreign { .. }, Exit::Failure) => format!("what answers at {server} is not a TKA server"),
+            (Trouble::UnusableKubeconfig(_), _) => format!("the kubeconfig from {server} cannot be used"),
+            (Trouble::NotProvisioned(limit), _) => {
+                format!("your session at {server} was not ready within {}", seconds(*limit))
+            }
+            (Trouble::Broken(_), _) => format!("the answer from {server} cannot be read"),
+            (_, Exit::Unreachable) => format!("cannot reach the server at {server}"),
+            (_, Exit::NotSignedIn) => format!("you are not signed in at {server}"),
+            (_, Exit::Refused) => format!("{server} refuses to {verb}"),
+            _ => format!("{server} could not {verb}"),
+        }
+    }
+
+    /// Why, outermost cause first.
+    pub(crate) fn why(&self) -> Vec<String> {
+        match &*self.trouble {
+            Trouble::UnknownHost => vec![format!("the name {} is not known", self.server.host())],
+            Trouble::NoConnection(error) => vec![error.to_string()],
+            Trouble::TimedOut(limit) => vec![format!("no answer within {}", seconds(*limit))],
+            Trouble::Proxy { variable, reason } => {
+                vec![
+                    format!("the proxy in {variable} did not connect to {}", self.server.host()),
+                    reason.clone(),
+                ]
+            }
+            Trouble::Tls(reason) | Trouble::Broken(reason) => vec![reason.clone()],
+            Trouble::Answered { status, error } => account(*status, error),
+            Trouble::Foreign {
+                status: status @ 502..=504,
+                ..
+            } => {
+                vec![format!(
+                    "something on the way to it answered, with HTTP status {status}"
+                )]
+            }
+            Trouble::Foreign { status, content_type } if content_type.is_empty() => {
+                vec![format!("HTTP status {status} with a body that is not TKA's")]
+            }
+            Trouble::Foreign { status, content_type } => {
+                vec![format!(
+                    "HTTP status {status} with a body of type {content_type} that is not TKA's"
+                )]
+            }
+            Trouble::UnusableKubeconfig(flaw) => vec![flaw.to_string()],
+            Trouble::NotProvisioned(_) => vec!["the cluster is still creating your access".to_owned()],
+        }
+    }
+
+    /// What to do: the server's own advice if it gave any.
+    pub(crate) fn advice(&self) -> Vec<String> {
+        match &*self.trouble {
+            Trouble::Answered { error, .. } => match server_advice(error) {
+                advice if advice.is_empty() => self.own_advice(),
+                advice => advice,
+            },
+            _ => self.own_advice(),
+        }
+    }
+
+    fn own_advice(&self) -> Vec<String> {
+        match &*self.trouble {
+            Trouble::UnknownHost => vec![
+                "see with `tailscale status` that this device is connected and that the server is in your tailnet"
+                    .into(),
+                self.name_advice(),
+            ],
+            Trouble::NoConnection(_) | Trouble::TimedOut(_) | Trouble::Foreign { status: 502..=504, .. } => vec![
+                "see with `tailscale status` that this device is connected".into(),
+                self.name_advice(),
+                format!(
+                    "check that the server runs and listens on port {} (--port)",
+                    self.server.port()
+                ),
+            ],
+            Trouble::Proxy { variable, .. } => {
+                vec![
+                    format!("check that the proxy in {variable} runs and is in your tailnet, or unset {variable}"),
+                    self.name_advice(),
+                ]
+            }
+            Trouble::Tls(_) => vec![self.tls_advice()],
+            Trouble::Broken(_) => vec!["try again; if it stays, look at the server's log".into()],
+            Trouble::Foreign { .. } => vec![
+                self.name_advice(),
+                "check --port: 443 speaks HTTPS, any other port HTTP".into(),
+                "check that no proxy answers in the server's place (HTTP_PROXY, HTTPS_PROXY)".into(),
+            ],
+            Trouble::UnusableKubeconfig(_) => {
+                vec![
+                    "ask whoever runs the server to look at its cluster settings (`tka cluster-info` shows them)"
+                        .into(),
+                ]
+            }
+            Trouble::NotProvisioned(_) => {
+                vec![
+                    "run `tka kubeconfig` in a moment".into(),
+                    "if it stays, look at the server's log".into(),
+                ]
+            }
+            // Whoever wants to be signed out is.
+            Trouble::Answered { .. } if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
+            Trouble::Answered { .. } => vec![self.status_advice().to_owned()],
+        }
+    }
+
+    fn status_advice(&self) -> &'static str {
+        match self.exit() {
+            Exit::NotSignedIn => "sign in with `tka login`",
+            Exit::Refused => "ask whoever keeps the tailnet policy for a grant that reaches you",
+            Exit::Policy => "ask whoever keeps the tailnet policy to look at the grants that reach you",
+            _ => "try again; if it stays, look at the server's log",
+        }
+    }
+
+    fn name_advice(&self) -> String {
+        if self.server.has_short_name() {
+            format!(
+                "check the server's name (--server), or complete it: `--server {}.YOUR-TAILNET.ts.net`",
+                self.server.host()
+            )
+        } else {
+            "check the server's name (--server)".to_owned()
+        }
+    }
+
+    fn tls_advice(&self) -> String {
+        if self.server.scheme() == Scheme::Https && self.server.has_short_name() {
+            format!(
+                "certificates name the server in full: set tailscale.tailnet, or use `--server {}.YOUR-TAILNET.ts.net`",
+                self.server.host()
+            )
+        } else {
+            "check that the port speaks HTTPS; for a certificate authority of your own, name its file in SSL_CERT_FILE"
+                .to_owned()
+        }
+    }
+}
+
+/// What the server says: its message and what caused it.
+fn account(status: u16, error: &ErrorResponse) -> Vec<String> {
+    let messages = std::iter::once(error)
+        .chain(error.causes())
+        .map(|error| error.message.trim());
+    let lines: Vec<String> = messages
+        .filter(|message| !message.is_empty())
+        .map(ToOwned::to_owned)
+        .collect();
+    if lines.is_empty() {
+        vec![format!("HTTP status {status}, without a reason")]
+    } else {
+        lines
+    }
+}
+
+/// All advice in the server's account, each line once.
+fn server_advice(error: &ErrorResponse) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in std::iter::once(error)
+        .chain(error.causes())
+        .flat_map(|error| &error.advice)
+    {
+        if !line.trim().is_empty() && !lines.contains(line) {
+            lines.push(line.clone());
+        }
+    }
+    lines
+}
+
+/// A time limit as people say it.
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    /// Sorts a transport error by what the user can do about it.
+    pub(super) fn from_transport(error: ureq::Error, limit: Duration, proxied: Option<&'static str>) -> Self {
+        let variable = proxied.unwrap_or_default();
+        match error {
+            ureq::Error::HostNotFound => Self::unknown_name(proxied),
+            ureq::Error::Timeout(_) => Self::TimedOut(limit),
+            ureq::Error::ConnectProxyFailed(reason) => Self::Proxy { variable, reason },
+            ureq::Error::Rustls(error) => Self::Tls(error.to_string()),
+            ureq::Error::Tls(reason) => Self::Tls(reason.to_owned()),
+            ureq::Error::Io(error) => Self::from_io(error, limit, proxied),
+            ureq::Error::ConnectionFailed => Self::NoConnection(io::Error::other("no address answers")),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+
+    /// A name that this machine resolves: the proxy's where there is one, else the server's.
+    fn unknown_name(proxied: Option<&'static str>) -> Self {
+        let reason = "the proxy's own name is not known".to_owned();
+        proxied.map_or(Self::UnknownHost, |variable| Self::Proxy { variable, reason })
+    }
+
+    fn from_io(error: io::Error, limit: Duration, proxied: Option<&'static str>) -> Self {
+        use io::ErrorKind as Kind;
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(tls.to_string());
+        }
+        if is_unknown_name(&error) {
+            return Self::unknown_name(proxied);
+        }
+        match (error.kind(), proxied) {
+            (Kind::TimedOut | Kind::WouldBlock, _) => Self::TimedOut(limit),
+            (Kind::UnexpectedEof, _) => Self::Broken("the connection ended before the answer did".to_owned()),
+            (Kind::ConnectionReset | Kind::InvalidData, _) => Self::Broken(error.to_string()),
+            (_, Some(variable)) => Self::Proxy {
+                variable,
+                reason: error.to_string(),
+            },
+            (_, None) => Self::NoConnection(error),
+        }
+    }
+}
+
+/// Whether a name did not resolve, for which the standard library has no kind of its own.
+fn is_unknown_name(error: &io::Error) -> bool {
+    /// Windows: host not found, and no data of the kind asked for.
+    const WSA_NAMES: [i32; 2] = [11001, 11004];
+    error.to_string().starts_with("failed to lookup address information")
+        || (cfg!(windows) && error.raw_os_error().is_some_and(|code| WSA_NAMES.contains(&code)))
+}

@@ -1,0 +1,10 @@
+//! The commands, one file each.
+
+pub(crate) mod cluster_info;
+pub(crate) mod completion;
+pub(crate) mod get;
+pub(crate) mod kubeconfig;
+pub(crate) mod login;
+pub(crate) mod reauthenticate;
+pub(crate) mod signout;
+pub(crate) mod version;

@@ -1,0 +1,25 @@
+//! `tka signout`
+
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::{self, SignedOut};
+use crate::view;
+
+/// Sign out: your access ends now
+///
+/// Ends the session and removes its kubeconfig. When the server cannot be reached the kubeconfig is kept, since the session is.
+#[derive(clap::Args, Debug)]
+#[command(visible_alias = "logout")]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(app: &App) -> Result<ExitCode, Error> {
+    match flow::sign_out(app)? {
+        SignedOut::User(user) => {
+            app.ui.tell(&view::done(&format!("signed out {user}"), &app.ui.palette));
+            Ok(ExitCode::SUCCESS)
+        }
+        SignedOut::NotSignedIn(error) => Err(Error::Client(error)),
+    }
+}

@@ -1,0 +1,102 @@
+//! Every way a command can fail: what happened, why, what to do, and the exit status.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use crate::client::ClientError;
+use crate::config::ConfigError;
+use crate::exit::Exit;
+use crate::proxy::InvalidProxy;
+use crate::store::StoreError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Proxy(#[from] InvalidProxy),
+    #[error("the certificates in SSL_CERT_FILE cannot be read: {}", path.display())]
+    Authorities { path: PathBuf, problem: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}", .0.what())]
+    Client(ClientError),
+    /// A sign-out that may not have happened.
+    #[error("{}", error.what())]
+    KubeconfigKept { error: ClientError, path: PathBuf },
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+    #[cfg(unix)]
+    #[error("cannot start the shell {shell}")]
+    Shell { shell: String, source: io::Error },
+}
+
+// === impl Error ===
+
+impl Error {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
+            Self::Client(error) | Self::KubeconfigKept { error, .. } => error.exit(),
+            Self::Store(_) | Self::Output(_) => Exit::Failure,
+            #[cfg(unix)]
+            Self::Shell { .. } => Exit::Failure,
+        }
+    }
+
+    /// What caused it, outermost first.
+    pub(crate) fn why(&self) -> Vec<String> {
+        match self {
+            Self::Client(error) | Self::KubeconfigKept { error, .. } => error.why(),
+            Self::Authorities { problem, .. } => vec![problem.clone()],
+            other => causes(other),
+        }
+    }
+
+    /// What to do, a sentence each.
+    pub(crate) fn advice(&self) -> Vec<String> {
+        match self {
+            Self::Config(error) => error.advice(),
+            Self::Proxy(error) => vec![format!(
+                "set {0} to something like http://127.0.0.1:1055, or unset it",
+                error.variable
+            )],
+            Self::Authorities { .. } => vec!["let SSL_CERT_FILE name a file with PEM certificates, or unset it".into()],
+            Self::Store(error) => error.advice(),
+            Self::Client(error) => error.advice(),
+            Self::KubeconfigKept { error, path } => {
+                let kept = format!(
+                    "you may still be signed in, so {} was kept: run `tka logout` again when this is solved",
+                    path.display()
+                );
+                error.advice().into_iter().chain([kept]).collect()
+            }
+            Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
+            #[cfg(unix)]
+            Self::Shell { .. } => vec!["let SHELL name your shell".into()],
+        }
+    }
+
+    /// Whether whoever read the output has gone, which needs no message.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn causes(error: &Error) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        messages.push(cause.to_string());
+        next = cause.source();
+    }
+    messages
+}
+
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}

@@ -1,0 +1,59 @@
+//! The exit status by kind, so that scripts can tell what happened.
+
+use std::process::ExitCode;
+
+/// Why the command ended. The numbers are a promise to scripts: add, never change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// Anything that has no number of its own.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// There is no session.
+    NotSignedIn = 3,
+    /// The server refuses this caller.
+    Refused = 4,
+    /// The server cannot be reached.
+    Unreachable = 5,
+    /// The configuration is wrong.
+    Configuration = 6,
+    /// The tailnet policy gives this caller rules that cannot be used.
+    Policy = 7,
+}
+
+/// The end of `tka help`.
+pub(crate) const EXIT_STATUS_HELP: &str = "\
+Exit status:
+  0    done
+  1    any other failure
+  2    wrong command line
+  3    not signed in
+  4    refused: no rule of the tailnet policy reaches you, or the request came from outside the tailnet
+  5    server not reachable
+  6    wrong configuration
+  7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
+  130  interrupted";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXIT_STATUS_HELP;
+
+    #[test]
+    fn the_readme_has_the_same_table() {
+        let readme = include_str!("../README.md");
+        for line in EXIT_STATUS_HELP.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once(' ').unwrap();
+            let row = format!("| {code} | {} |", meaning.trim());
+            assert!(readme.contains(&row), "README.md lacks {row}");
+        }
+    }
+}

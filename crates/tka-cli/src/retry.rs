@@ -1,0 +1,94 @@
+//! How long to wait before asking again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+
+/// The pause a server asks for (RFC 9110, 10.2.3), within bounds: it cannot make us hammer it nor sleep for long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RetryAfter(Duration);
+
+/// Pauses between attempts.
+///
+/// The first are short, since a session is usually ready within milliseconds; they double up to what the server asks for.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+}
+
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+// === impl RetryAfter ===
+
+impl RetryAfter {
+    /// Reads the header: seconds, or a date from `now` on; anything else counts as the shortest pause.
+    pub(crate) fn from_header(value: Option<&str>, now: Timestamp) -> Self {
+        let asked = value
+            .map(str::trim)
+            .and_then(|text| seconds(text).or_else(|| until_date(text, now)));
+        Self(asked.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST))
+    }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_secs)
+}
+
+fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Duration::try_from(date.duration_since(now)).ok()
+}
+
+// === impl Pauses ===
+
+impl Pauses {
+    pub(crate) fn new() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+
+    /// The pause before the next attempt.
+    pub(crate) fn next(&mut self, asked: RetryAfter) -> Duration {
+        let pause = self.next.min(asked.0);
+        self.next = pause * 2;
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked_for(value: Option<&str>) -> u64 {
+        RetryAfter::from_header(value, "1994-11-06T08:49:34Z".parse().unwrap())
+            .0
+            .as_secs()
+    }
+
+    #[test]
+    fn retry_after_by_value() {
+        for (value, expected) in [
+            (None, 1),
+            (Some("2"), 2),
+            (Some(" 3 "), 3),
+            (Some("0"), 1),
+            (Some("86400"), 5),
+            (Some("-1"), 1),
+            (Some("soon"), 1),
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 3),
+            (Some("Sun, 06 Nov 1994 08:00:00 GMT"), 1),
+        ] {
+            assert_eq!(asked_for(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_what_the_server_asks_for() {
+        let mut pauses = Pauses::new();
+        let asked = RetryAfter(Duration::from_secs(1));
+        let taken: Vec<_> = (0..8).map(|_| pauses.next(asked).as_millis()).collect();
+        assert_eq!(taken, [25, 50, 100, 200, 400, 800, 1000, 1000]);
+    }
+}

@@ -1,0 +1,337 @@
+//! Where the server is: from what people configure, type or paste to the base URL of the API.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Port at which the server speaks HTTPS; on any other it speaks HTTP, which WireGuard encrypts.
+pub(crate) const HTTPS_PORT: u16 = 443;
+
+/// The server's address, checked: nothing in it can leave the URL or the file name it is put into.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Server {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    /// What comes before the API's own prefix; empty, or begins with a slash and does not end with one.
+    path: String,
+}
+
+/// How to speak to the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+/// Why a text does not name a server.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum InvalidServer {
+    #[error("`{0}` has a scheme other than http and https")]
+    Scheme(String),
+    #[error("`{0}` is not a host name or address")]
+    Host(String),
+    #[error("`{0}` is not a port from 1 to 65535")]
+    Port(String),
+    #[error("a user, password, query or fragment has no place in a server's address")]
+    Extras,
+}
+
+/// The parts of a server's address as they were written.
+struct Written<'a> {
+    scheme: Option<Scheme>,
+    host: &'a str,
+    port: Option<u16>,
+    path: &'a str,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Reads `server`: a short name, a full name, an address, each with or without a port, or a URL.
+    ///
+    /// A short name is completed with `tailnet`. Without a scheme, `port` decides it; a port that is part of `server` wins
+    /// over `port`.
+    pub(crate) fn new(server: &str, port: u16, tailnet: Option<&str>) -> Result<Self, InvalidServer> {
+        let written = Written::parse(server.trim())?;
+        let port = match (written.port, written.scheme) {
+            (Some(port), _) => port,
+            // The default port says nothing about a pasted http:// URL; a port chosen otherwise does.
+            (None, Some(Scheme::Http)) if port == HTTPS_PORT => Scheme::Http.default_port(),
+            _ => port,
+        };
+        let scheme = written.scheme.unwrap_or(if port == HTTPS_PORT {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        });
+        Ok(Self {
+            scheme,
+            host: full_name(written.host, tailnet)?,
+            port,
+            path: base_path(written.path)?.to_owned(),
+        })
+    }
+
+    /// The URL of one of the API's paths.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{self}{}{path}", tka_api::http::PREFIX)
+    }
+
+    /// The host, lower case, an IPv6 address without its brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Whether the host is a name without a domain, which only a configured tailnet or a search domain completes.
+    pub(crate) fn has_short_name(&self) -> bool {
+        !self.host.contains(['.', ':'])
+    }
+
+    /// A name for the server's files, valid on every file system.
+    pub(crate) fn file_stem(&self) -> String {
+        format!("{}_{}", self.host.replace(':', "-"), self.port)
+    }
+}
+
+/// The base URL, without the port where it is the scheme's own.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.scheme.as_str();
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]", self.host)?;
+        } else {
+            write!(f, "{scheme}://{}", self.host)?;
+        }
+        if self.port != self.scheme.default_port() {
+            write!(f, ":{}", self.port)?;
+        }
+        f.write_str(&self.path)
+    }
+}
+
+// === impl Scheme ===
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => HTTPS_PORT,
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, InvalidServer> {
+        match text.to_ascii_lowercase().as_str() {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            _ => Err(InvalidServer::Scheme(text.to_owned())),
+        }
+    }
+}
+
+// === impl Written ===
+
+impl<'a> Written<'a> {
+    fn parse(text: &'a str) -> Result<Self, InvalidServer> {
+        if text.contains(['@', '?', '#']) {
+            return Err(InvalidServer::Extras);
+        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(Scheme::parse(scheme)?), rest),
+            None => (None, text),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = split_port(authority)?;
+        Ok(Self {
+            scheme,
+            host,
+            port,
+            path,
+        })
+    }
+}
+
+/// Splits `host:port`, `[v6]:port`, and leaves a bare IPv6 address whole.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidServer> {
+    if authority.parse::<Ipv6Addr>().is_ok() {
+        return Ok((authority, None));
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest
+                .split_once(']')
+                .ok_or_else(|| InvalidServer::Host(authority.to_owned()))?;
+            host.parse::<Ipv6Addr>()
+                .map_err(|_| InvalidServer::Host(authority.to_owned()))?;
+            match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if after.is_empty() => (host, None),
+                None => return Err(InvalidServer::Host(authority.to_owned())),
+            }
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    Ok((host, port.map(parse_port).transpose()?))
+}
+
+fn parse_port(text: &str) -> Result<u16, InvalidServer> {
+    text.parse()
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| InvalidServer::Port(text.to_owned()))
+}
+
+/// The host's full name: completed with the tailnet when it is a short one.
+fn full_name(host: &str, tailnet: Option<&str>) -> Result<String, InvalidServer> {
+    let host = host.to_ascii_lowercase();
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(host);
+    }
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let tailnet = tailnet
+        .map(|tailnet| tailnet.trim_matches('.').to_ascii_lowercase())
+        .unwrap_or_default();
+    let full = if host.contains('.') || host == "localhost" || tailnet.is_empty() {
+        host.to_owned()
+    } else {
+        format!("{host}.{tailnet}")
+    };
+    if is_host_name(&full) {
+        Ok(full)
+    } else {
+        Err(InvalidServer::Host(full))
+    }
+}
+
+/// Whether `name` is a DNS name (RFC 1123; underscores are let through, some machines have them).
+fn is_host_name(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+/// The path without the API's own prefix, which people paste along.
+fn base_path(path: &str) -> Result<&str, InvalidServer> {
+    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix(tka_api::http::PREFIX).unwrap_or(path);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    if path.bytes().all(plain) {
+        Ok(path)
+    } else {
+        Err(InvalidServer::Extras)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(server: &str, port: u16, tailnet: Option<&str>) -> String {
+        match Server::new(server, port, tailnet) {
+            Ok(server) => server.to_string(),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn base_urls_by_value() {
+        let net = Some("example.ts.net");
+        for (server, port, tailnet, expected) in [
+            ("tka", 443, None, "https://tka"),
+            ("tka", 443, net, "https://tka.example.ts.net"),
+            ("tka", 443, Some(".example.ts.net"), "https://tka.example.ts.net"),
+            ("tka", 8080, net, "http://tka.example.ts.net:8080"),
+            ("tka", 80, net, "http://tka.example.ts.net"),
+            ("TKA", 443, Some("Example.TS.net"), "https://tka.example.ts.net"),
+            ("tka.other.ts.net", 443, net, "https://tka.other.ts.net"),
+            ("tka.other.ts.net.", 443, net, "https://tka.other.ts.net"),
+            ("tka:8080", 443, net, "http://tka.example.ts.net:8080"),
+            ("localhost", 8080, net, "http://localhost:8080"),
+            ("100.64.0.1", 8080, net, "http://100.64.0.1:8080"),
+            ("fd7a:115c::1", 8080, net, "http://[fd7a:115c::1]:8080"),
+            ("[fd7a:115c::1]", 443, net, "https://[fd7a:115c::1]"),
+            ("[fd7a:115c::1]:81", 443, net, "http://[fd7a:115c::1]:81"),
+            ("http://tka:8080", 443, None, "http://tka:8080"),
+            ("http://tka", 443, None, "http://tka"),
+            ("http://tka", 8080, net, "http://tka.example.ts.net:8080"),
+            ("https://tka.example.ts.net/", 443, None, "https://tka.example.ts.net"),
+            (
+                "HTTPS://tka.example.ts.net:8443/",
+                443,
+                None,
+                "https://tka.example.ts.net:8443",
+            ),
+            (
+                "https://tka.example.ts.net/api/v1alpha1/",
+                443,
+                None,
+                "https://tka.example.ts.net",
+            ),
+            (
+                "https://gate.example.ts.net/tka",
+                443,
+                None,
+                "https://gate.example.ts.net/tka",
+            ),
+            (" tka ", 443, None, "https://tka"),
+        ] {
+            assert_eq!(base(server, port, tailnet), expected, "{server} {port} {tailnet:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused() {
+        for server in [
+            "",
+            "ftp://tka",
+            "tka:0",
+            "tka:99999",
+            "tka:http",
+            "a..b",
+            "../etc",
+            "tk a",
+            "http://alice:pw@tka",
+            "http://tka/?x=1",
+            "[::1",
+            "[tka]",
+            "[::1]x",
+            "täka",
+        ] {
+            assert!(Server::new(server, 443, None).is_err(), "{server}");
+        }
+    }
+
+    #[test]
+    fn api_paths_follow_the_prefix() {
+        let server = Server::new("tka", 8080, None).unwrap();
+        assert_eq!(server.url("/login"), "http://tka:8080/api/v1alpha1/login");
+    }
+
+    #[test]
+    fn file_stems_are_plain() {
+        let stem = |server: &str| Server::new(server, 443, None).unwrap().file_stem();
+        assert_eq!(stem("tka.example.ts.net"), "tka.example.ts.net_443");
+        assert_eq!(stem("[fd7a::1]:81"), "fd7a--1_81");
+    }
+}

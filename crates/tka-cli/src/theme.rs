@@ -1,0 +1,186 @@
+//! Colours and signs.
+
+use std::fmt::Display;
+
+use anstyle::{AnsiColor, Color, RgbColor, Style};
+use clap::ValueEnum;
+
+/// The themes, by the names that the original's configuration files hold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Theme {
+    /// The Tokyo Night colours
+    #[default]
+    TokyoNight,
+    /// No colours, ASCII signs only
+    Ascii,
+    /// The terminal's bright colours
+    Dark,
+    /// The Dracula colours
+    Dracula,
+    /// The terminal's dark colours
+    Light,
+    /// No colours
+    Markdown,
+    /// No colours
+    Notty,
+}
+
+/// How a theme shows things.
+#[derive(Clone, Debug)]
+pub(crate) struct Palette {
+    pub(crate) ok: Style,
+    pub(crate) error: Style,
+    pub(crate) warning: Style,
+    pub(crate) label: Style,
+    pub(crate) strong: Style,
+    pub(crate) signs: Signs,
+}
+
+/// What stands before a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signs {
+    pub(crate) ok: &'static str,
+    pub(crate) error: &'static str,
+    pub(crate) warning: &'static str,
+    pub(crate) arrow: &'static str,
+}
+
+const UNICODE: Signs = Signs {
+    ok: "✓",
+    error: "✗",
+    warning: "!",
+    arrow: "→",
+};
+const ASCII: Signs = Signs {
+    ok: "ok:",
+    error: "error:",
+    warning: "warning:",
+    arrow: "->",
+};
+
+// === impl Theme ===
+
+impl Theme {
+    /// The theme called `name`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::value_variants()
+            .iter()
+            .copied()
+            .find(|theme| theme.name() == name)
+    }
+
+    /// All names, for messages.
+    pub(crate) fn names() -> String {
+        Self::value_variants()
+            .iter()
+            .map(|theme| theme.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn palette(self) -> Palette {
+        match self {
+            Self::Ascii => Palette::plain(ASCII),
+            Self::Markdown | Self::Notty => Palette::plain(UNICODE),
+            Self::TokyoNight => Palette::colours(rgb(0x9e_ce6a), rgb(0xf7_768e), rgb(0xe0_af68), rgb(0x7d_cfff)),
+            Self::Dracula => Palette::colours(rgb(0x50_fa7b), rgb(0xff_5555), rgb(0xf1_fa8c), rgb(0xbd_93f9)),
+            Self::Dark => Palette::colours(
+                AnsiColor::BrightGreen.into(),
+                AnsiColor::BrightRed.into(),
+                AnsiColor::BrightYellow.into(),
+                AnsiColor::BrightCyan.into(),
+            ),
+            Self::Light => Palette::colours(
+                AnsiColor::Green.into(),
+                AnsiColor::Red.into(),
+                AnsiColor::Magenta.into(),
+                AnsiColor::Blue.into(),
+            ),
+        }
+    }
+}
+
+// === impl Palette ===
+
+impl Palette {
+    fn plain(signs: Signs) -> Self {
+        let none = Style::new();
+        Self {
+            ok: none,
+            error: none,
+            warning: none,
+            label: none,
+            strong: none,
+            signs,
+        }
+    }
+
+    fn colours(ok: Color, error: Color, warning: Color, label: Color) -> Self {
+        let in_colour = |colour| Style::new().fg_color(Some(colour));
+        Self {
+            ok: in_colour(ok).bold(),
+            error: in_colour(error).bold(),
+            warning: in_colour(warning),
+            label: in_colour(label),
+            strong: Style::new().bold(),
+            signs: UNICODE,
+        }
+    }
+}
+
+fn rgb(hex: u32) -> Color {
+    let [_, red, green, blue] = hex.to_be_bytes();
+    RgbColor(red, green, blue).into()
+}
+
+/// `text` in `style`; nothing is added for a style without effects.
+pub(crate) fn paint(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contracts_names() {
+        assert_eq!(
+            Theme::names(),
+            "tokyo-night, ascii, dark, dracula, light, markdown, notty"
+        );
+        assert_eq!(Theme::named("dracula"), Some(Theme::Dracula));
+        assert_eq!(Theme::named("solarized"), None);
+    }
+
+    #[test]
+    fn plain_themes_add_nothing() {
+        for theme in [Theme::Ascii, Theme::Markdown, Theme::Notty] {
+            assert_eq!(paint(theme.palette().error, "x"), "x");
+        }
+        assert!(theme_signs_are_ascii(Theme::Ascii));
+    }
+
+    fn theme_signs_are_ascii(theme: Theme) -> bool {
+        let Signs {
+            ok,
+            error,
+            warning,
+            arrow,
+        } = theme.palette().signs;
+        [ok, error, warning, arrow].iter().all(|sign| sign.is_ascii())
+    }
+
+    #[test]
+    fn colours_are_those_of_the_theme() {
+        assert_eq!(
+            paint(Theme::TokyoNight.palette().label, "x"),
+            "\u{1b}[38;2;125;207;255mx\u{1b}[0m"
+        );
+    }
+}

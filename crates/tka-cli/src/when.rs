@@ -1,0 +1,68 @@
+//! Points in time as people say them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// `until` seen from `now`, and by the clock of `zone`: `in 14 min (2026-01-02 15:04:05 CET)`.
+pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let left = until.as_second().saturating_sub(now.as_second());
+    let relative = if left > 0 {
+        format!("in {}", span(left))
+    } else {
+        format!("over since {}", span(-left))
+    };
+    let local = until.to_zoned(zone.clone());
+    format!("{relative} ({})", local.strftime("%Y-%m-%d %H:%M:%S %Z"))
+}
+
+/// A span of seconds in its one or two largest units, rounded down: nobody loses access earlier than told.
+fn span(seconds: i64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0..=1) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (_, 0, _) => format!("{days} d"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_by_value() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (45, "45 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (899, "14 min"),
+            (3600, "1 h"),
+            (3660, "1 h 1 min"),
+            (8 * 3600 - 1, "7 h 59 min"),
+            (86_400, "1 d"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn both_ways_of_saying_it() {
+        let now = "2026-01-02T14:04:06Z".parse().unwrap();
+        let zone = TimeZone::get("Europe/Berlin").unwrap_or(TimeZone::UTC);
+        let berlin = until("2026-01-02T14:19:05Z".parse().unwrap(), now, &zone);
+        assert!(berlin.starts_with("in 14 min (2026-01-02 1"), "{berlin}");
+        let utc = until("2026-01-02T14:00:00Z".parse().unwrap(), now, &TimeZone::UTC);
+        assert_eq!(utc, "over since 4 min (2026-01-02 14:00:00 UTC)");
+    }
+
+    #[test]
+    fn no_point_in_time_is_too_far() {
+        let _ = until(Timestamp::MAX, Timestamp::MIN, &TimeZone::UTC);
+        let _ = until(Timestamp::MIN, Timestamp::MAX, &TimeZone::UTC);
+    }
+}

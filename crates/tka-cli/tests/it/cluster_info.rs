@@ -1,0 +1,29 @@
+//! `tka cluster-info`, `tka get cluster-info`
+
+use serde_json::json;
+
+use crate::double::{Answer, Double};
+use crate::tka::User;
+
+#[test]
+fn shows_how_to_reach_the_cluster() {
+    let answer = json!({
+        "server_url": "https://k8s.example.com:6443", "insecure_skip_tls_verify": false, "ca_data": "UEVN",
+        "labels": {"env": "prod"}
+    });
+    for spelling in [&["cluster-info"][..], &["get", "cluster-info"]] {
+        let double = Double::new(&[("GET /cluster-info", Answer::json(200, &answer))]);
+        let outcome = User::new().run_with(&double, spelling);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(outcome.shown(&double), @"
+            status 0
+            --- stdout
+              server  https://k8s.example.com:6443
+              TLS     verified with the cluster's authority
+              CA      UEVN
+              label   env=prod
+            --- stderr
+            ");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The command line: help, version, completion, mistakes.
+
+use crate::tka::User;
+
+#[test]
+fn help_of_every_command() {
+    for command in [
+        "",
+        "login",
+        "kubeconfig",
+        "get",
+        "get login",
+        "get kubeconfig",
+        "get cluster-info",
+        "cluster-info",
+        "reauthenticate",
+        "signout",
+        "completion",
+        "version",
+    ] {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let outcome = User::new().run(&arguments);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{command}");
+        insta::assert_snapshot!(format!("help {command}").trim().replace(' ', "_"), outcome.stdout);
+    }
+}
+
+#[test]
+fn without_a_command_help_is_shown() {
+    for arguments in [&[][..], &[""]] {
+        let outcome = User::new().run(arguments);
+        assert_eq!(outcome.status, 0);
+        assert!(outcome.stdout.contains("Usage: tka"), "{outcome:?}");
+        assert!(outcome.stdout.contains("Exit status:"), "{outcome:?}");
+    }
+}
+
+/// The original's shell function evaluates what comes on standard output.
+#[test]
+fn help_does_not_come_where_it_would_be_evaluated() {
+    let outcome = User::new().run(&["login", "--quiet", "-h"]);
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 0));
+    assert!(outcome.stderr.contains("Usage: tka login"), "{outcome:?}");
+}
+
+#[test]
+fn the_version_needs_no_server() {
+    let expected = format!("tka {} (protocol v1alpha1)\n", env!("CARGO_PKG_VERSION"));
+    for arguments in [&["version"][..], &["--version"], &["-V"]] {
+        let outcome = User::new().run(arguments);
+        let without_commit = match (outcome.stdout.find("commit "), outcome.stdout.find("protocol")) {
+            (Some(start), Some(end)) => outcome.stdout[..start].to_owned() + &outcome.stdout[end..],
+            _ => outcome.stdout.clone(),
+        };
+        assert_eq!((without_commit, outcome.status), (expected.clone(), 0));
+    }
+}
+
+#[test]
+fn completion_scripts() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let outcome = User::new().run(&["completion", shell]);
+        assert_eq!(outcome.status, 0);
+        assert!(outcome.stdout.contains("reauthenticate"), "{shell}");
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line() {
+    for (name, arguments) in [
+        ("unknown_command", &["lgoin"][..]),
+        ("unknown_flag", &["login", "--force"]),
+        ("wrong_port", &["login", "--port", "0"]),
+        ("wrong_theme", &["login", "--theme", "pink"]),
+        ("wrong_timeout", &["login", "--timeout", "soon"]),
+        ("unexpected_argument", &["login", "now"]),
+        ("missing_subcommand", &["get"]),
+        ("missing_shell", &["completion"]),
+    ] {
+        let outcome = User::new().run(arguments);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{name}");
+        insta::assert_snapshot!(name, outcome.stderr);
+    }
+}
+
+#[test]
+fn it_answers_to_the_name_it_is_called_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("ts-k8s-auth");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tka"), &link).unwrap();
+    let output = std::process::Command::new(&link)
+        .args(["completion", "bash"])
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("-o default ts-k8s-auth")
+    );
+}

@@ -1,0 +1,320 @@
+//! `tka login`
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::double::{Answer, Double};
+use crate::tka::{Outcome, TOKEN, User, kubeconfig, login, mode, signing_in};
+
+#[test]
+fn against_this_projects_server() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let outcome = user.run_with(&double, &["login"]);
+    let path = user.kubeconfig(&double);
+    assert_eq!(outcome.stdout, format!("export KUBECONFIG={}\n", path.display()));
+    assert!(
+        outcome
+            .stderr
+            .starts_with("✓ signed in as alice@example.com\n  role   view\n  until  in "),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.stderr.ends_with(" h (2999-01-02 15:04:05 UTC)\n"),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.status, 0);
+
+    assert_eq!((mode(&path), mode(&user.folder())), (0o600, 0o700));
+    let file = std::fs::read_to_string(path).unwrap();
+    insta::assert_snapshot!(file.replace(&double.address.port().to_string(), "PORT"), @"
+    # Written by tka for http://127.0.0.1:PORT. Each sign-in replaces it, `tka logout` removes it.
+    apiVersion: 'v1'
+    kind: 'Config'
+    clusters:
+    - name: 'tka-cluster'
+      cluster:
+        server: 'https://k8s.example.com:6443'
+        certificate-authority-data: 'UEVN'
+    users:
+    - name: 'tka-user-alice'
+      user:
+        token: 'eyJhbGciOi-secret'
+    contexts:
+    - name: 'tka-context-alice'
+      context:
+        cluster: 'tka-cluster'
+        user: 'tka-user-alice'
+    current-context: 'tka-context-alice'
+    ");
+
+    let requests = double.requests();
+    assert!(
+        requests[0].has("Prefer: wait=10") && requests[0].has("Accept: application/json"),
+        "{requests:?}"
+    );
+    assert!(
+        requests[0].has(&format!("User-Agent: tka/{}", env!("CARGO_PKG_VERSION"))),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn against_the_originals_server() {
+    let mut sent = kubeconfig();
+    sent["preferences"] = json!({});
+    sent["extensions"] = json!({});
+    sent["clusters"]["tka-cluster"]["LocationOfOrigin"] = json!("");
+    sent["users"]["tka-user-alice"]["LocationOfOrigin"] = json!("");
+    sent["contexts"]["tka-context-alice"]["LocationOfOrigin"] = json!("");
+    let double = Double::new(&[
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::not_yet()),
+        ("GET /kubeconfig", Answer::not_yet()),
+        ("GET /kubeconfig", Answer::json(200, &sent)),
+    ]);
+    let user = User::new();
+    let outcome = user.run_with(&double, &["login", "--quiet"]);
+    assert_eq!(
+        outcome.stdout,
+        format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display())
+    );
+    assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(file.contains(TOKEN) && !file.contains("LocationOfOrigin"), "{file}");
+    double.requests();
+}
+
+#[test]
+fn a_server_may_answer_at_once_and_say_more() {
+    let mut answer = login();
+    answer["session"] = json!({"name": "x"});
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &answer)),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+    ]);
+    assert_eq!(User::new().run_with(&double, &["login"]).status, 0);
+}
+
+#[test]
+fn no_eval_prints_the_path_alone() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let outcome = user.run_with(&double, &["login", "-e"]);
+    assert_eq!(outcome.stdout, format!("{}\n", user.kubeconfig(&double).display()));
+}
+
+#[test]
+fn quiet_is_for_eval_also_with_no_eval() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let outcome = user.run_with(&double, &["login", "--quiet", "-e"]);
+    assert_eq!(
+        outcome.stdout,
+        format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display())
+    );
+}
+
+#[test]
+fn long_says_where_and_what() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let outcome = user.run_with(&double, &["login", "--long"]);
+    for expected in [
+        "server      http://127.0.0.1:",
+        "cluster     https://k8s.example.com:6443",
+        "context     tka-context-alice",
+    ] {
+        assert!(outcome.stderr.contains(expected), "{outcome:?}");
+    }
+}
+
+#[test]
+fn every_spelling_signs_in() {
+    for spelling in ["login", "signin", "auth"] {
+        let double = Double::new(&signing_in());
+        assert_eq!(User::new().run_with(&double, &[spelling]).status, 0, "{spelling}");
+    }
+}
+
+#[test]
+fn signing_in_again_replaces_the_file() {
+    let user = User::new();
+    let mut script = signing_in();
+    script.extend(signing_in());
+    let double = Double::new(&script);
+    user.has_kubeconfig(&double);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let name = format!(".kube/tka/127.0.0.1_{}.yaml", double.address.port());
+    assert_eq!(user.files(), [".kube", ".kube/tka", &name]);
+    assert_eq!(mode(&user.kubeconfig(&double)), 0o600);
+}
+
+#[test]
+fn a_shell_evaluates_what_it_prints() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let home = user.home().join("a b'c $(false)");
+    std::fs::create_dir(&home).unwrap();
+    let script = format!(
+        "eval \"$({} login)\" && printf %s \"$KUBECONFIG\"",
+        env!("CARGO_BIN_EXE_tka")
+    );
+    let tka = user.command_with(&double, &[]);
+    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", &script])
+        .current_dir(user.home())
+        .env_clear()
+        .envs(variables)
+        .env("HOME", &home);
+    let outcome = Outcome::from(shell.output().unwrap());
+    let expected = home
+        .join(".kube/tka")
+        .join(user.kubeconfig(&double).file_name().unwrap());
+    assert_eq!(outcome.stdout, expected.display().to_string(), "{outcome:?}");
+    assert!(expected.is_file());
+}
+
+#[test]
+fn powershell_gets_its_own_line() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let output = user
+        .command_with(&double, &["login", "-q"])
+        .env("SHELL", "/usr/bin/pwsh")
+        .output()
+        .unwrap();
+    assert!(Outcome::from(output).stdout.starts_with("$env:KUBECONFIG = '/"));
+}
+
+#[test]
+fn the_token_is_in_the_file_only() {
+    for flags in [&["login"][..], &["login", "--debug", "--long"], &["login", "-e"]] {
+        let (user, double) = (User::new(), Double::new(&signing_in()));
+        let outcome = user.run_with(&double, flags);
+        assert!(
+            !outcome.stdout.contains("secret") && !outcome.stderr.contains("secret"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn debug_tells_of_requests() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let outcome = user.run_with(&double, &["login", "--debug"]);
+    let url = format!("http://127.0.0.1:{}/api/v1alpha1", double.address.port());
+    assert!(
+        outcome.stderr.contains(&format!("debug: POST {url}/login: 202 in ")),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome
+            .stderr
+            .contains(&format!("debug: GET {url}/kubeconfig: 200 in ")),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_session_that_never_becomes_ready_is_given_up() {
+    let mut script = vec![("POST /login", Answer::json(202, &login()))];
+    script.extend(vec![("GET /kubeconfig", Answer::not_yet()); 10]);
+    let (user, double) = (User::new(), Double::new(&script));
+    let outcome = user.run_with(&double, &["login", "--timeout", "0.1"]);
+    insta::assert_snapshot!(outcome.shown(&double), @"
+    status 1
+    --- stdout
+    --- stderr
+    ✗ your session at http://127.0.0.1:PORT was not ready within 0.1 s
+      why  the cluster is still creating your access
+      do   run `tka kubeconfig` in a moment
+           if it stays, look at the server's log
+    ");
+    assert!(user.files().is_empty());
+}
+
+#[test]
+fn a_home_that_cannot_hold_the_kubeconfig_is_found_before_signing_in() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    std::fs::write(user.home().join(".kube"), "a file").unwrap();
+    let outcome = user.run_with(&double, &["login"]);
+    assert!(double.requests().is_empty());
+    let shown = outcome
+        .shown(&double)
+        .replace(&user.home().display().to_string(), "HOME");
+    insta::assert_snapshot!(shown, @"
+    status 1
+    --- stdout
+    --- stderr
+    ✗ cannot write to HOME/.kube
+      why  not a directory
+      do   check the folder's permissions and the disk's free space, or set HOME to a folder that you may write to
+    ");
+}
+
+#[test]
+fn a_read_only_home_is_found_before_signing_in() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        return; // root may write anyway
+    }
+    let (user, double) = (User::new(), Double::new(&[]));
+    std::fs::set_permissions(user.home(), std::fs::Permissions::from_mode(0o500)).unwrap();
+    let outcome = user.run_with(&double, &["login"]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("cannot write to"), "{outcome:?}");
+    assert!(double.requests().is_empty());
+}
+
+#[test]
+fn without_a_home_it_says_so() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    let output = user
+        .command_with(&double, &["login"])
+        .env("HOME", "relative")
+        .output()
+        .unwrap();
+    let outcome = Outcome::from(output);
+    assert!(
+        outcome.status == 1 && outcome.stderr.contains("there is no home folder"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn reauthenticating_signs_out_and_in() {
+    for (spelling, status) in [("reauthenticate", 200), ("reauth", 404), ("refresh", 404)] {
+        let signed_out = if status == 200 {
+            login()
+        } else {
+            json!({"message": "not signed in"})
+        };
+        let mut script = vec![("POST /logout", Answer::json(status, &signed_out))];
+        script.extend(signing_in());
+        let (user, double) = (User::new(), Double::new(&script));
+        let outcome = user.run_with(&double, &[spelling, "--quiet"]);
+        assert_eq!(
+            outcome.stdout,
+            format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display()),
+            "{outcome:?}"
+        );
+        assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+        double.requests();
+    }
+}
+
+#[test]
+fn an_unverified_cluster_is_pointed_out() {
+    let mut sent = kubeconfig();
+    sent["clusters"]["tka-cluster"]["insecure-skip-tls-verify"] = json!(true);
+    let double = Double::new(&[
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &sent)),
+    ]);
+    let outcome = User::new().run_with(&double, &["login"]);
+    assert!(
+        outcome
+            .stderr
+            .contains("! the certificate of the cluster's API server is not verified"),
+        "{outcome:?}"
+    );
+}

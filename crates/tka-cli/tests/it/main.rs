@@ -1,0 +1,20 @@
+//! The binary against a server double: what users and scripts see.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, this also in what they call"
+)]
+
+mod cluster_info;
+mod config;
+mod double;
+mod errors;
+mod help;
+mod kubeconfig;
+mod login;
+mod network;
+mod session;
+mod shell;
+mod signout;
+mod terminal;
+mod tka;

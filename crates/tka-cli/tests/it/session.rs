@@ -1,0 +1,54 @@
+//! `tka get login`
+
+use serde_json::json;
+
+use crate::double::{Answer, Double};
+use crate::tka::{User, login};
+
+#[test]
+fn shows_who_what_and_until_when() {
+    for (spelling, status, provisioned) in [("login", 200, "yes"), ("signin", 202, "not yet")] {
+        let double = Double::new(&[("GET /login", Answer::json(status, &login()))]);
+        let outcome = User::new().run_with(&double, &["get", spelling]);
+        assert!(
+            outcome
+                .stdout
+                .starts_with("  user         alice@example.com\n  role         view\n"),
+            "{outcome:?}"
+        );
+        assert!(
+            outcome.stdout.ends_with(&format!("  provisioned  {provisioned}\n")),
+            "{outcome:?}"
+        );
+        assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+    }
+}
+
+#[test]
+fn long_adds_where() {
+    let double = Double::new(&[("GET /login", Answer::json(200, &login()))]);
+    let user = User::new();
+    user.has_kubeconfig(&double);
+    let outcome = user.run_with(&double, &["get", "login", "-l"]);
+    assert!(outcome.stdout.contains("server       http://127.0.0.1:"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains(&user.kubeconfig(&double).display().to_string()),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn quiet_leaves_the_status() {
+    let double = Double::new(&[
+        ("GET /login", Answer::json(200, &login())),
+        ("GET /login", Answer::json(401, &json!({"message": "not signed in"}))),
+    ]);
+    let user = User::new();
+    let outcome = user.run_with(&double, &["get", "login", "-q"]);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
+        ("", "", 0)
+    );
+    let outcome = user.run_with(&double, &["get", "login", "-q"]);
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 3));
+}

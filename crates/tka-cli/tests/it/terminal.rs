@@ -1,0 +1,73 @@
+//! What differs on a terminal.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::double::Double;
+use crate::tka::{User, signing_in};
+
+/// Runs the command with a terminal for both outputs and answers what it shows.
+fn on_terminal(mut command: Command) -> String {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let slave = || Stdio::from(File::options().write(true).open(&name).unwrap());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(slave())
+        .stderr(slave())
+        .spawn()
+        .unwrap();
+    drop(command); // and with it our end of the terminal, so that reading ends
+    child.wait().unwrap();
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut master = File::from(master);
+    while let Ok(count @ 1..) = master.read(&mut buffer) {
+        shown.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn colours_and_a_hint_are_for_terminals() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let mut command = user.command_with(&double, &["login"]);
+    command.env("TERM", "xterm-256color");
+    let shown = on_terminal(command);
+    assert!(shown.contains("\u{1b}[1m\u{1b}[38;2;158;206;106m✓"), "{shown:?}");
+    assert!(shown.contains("eval \"$(tka login)\""), "{shown:?}");
+    let line = format!("\r\nexport KUBECONFIG={}\r\n", user.kubeconfig(&double).display());
+    assert!(shown.ends_with(&line), "{shown:?}");
+}
+
+#[test]
+fn no_color_is_honoured() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let mut command = user.command_with(&double, &["login", "--debug"]);
+    command.env("TERM", "xterm-256color").env("NO_COLOR", "1");
+    let shown = on_terminal(command);
+    assert!(shown.contains("✓ signed in") && !shown.contains('\u{1b}'), "{shown:?}");
+}
+
+#[test]
+fn a_shell_that_uses_the_file_needs_no_hint() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let mut command = user.command_with(&double, &["login"]);
+    command.env("KUBECONFIG", user.kubeconfig(&double));
+    assert!(on_terminal(command).contains("kubectl in this shell uses it already"));
+}
+
+#[test]
+fn quiet_is_quiet_on_a_terminal_too() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let shown = on_terminal(user.command_with(&double, &["login", "-q"]));
+    assert_eq!(
+        shown,
+        format!("export KUBECONFIG={}\r\n", user.kubeconfig(&double).display())
+    );
+}

@@ -1,0 +1,147 @@
+//! One user of the command: a home folder, and nothing of this machine's environment.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+
+/// A user with an empty home.
+pub(crate) struct User {
+    home: tempfile::TempDir,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl User {
+    pub(crate) fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The command in this user's environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tka"));
+        command.args(arguments).current_dir(self.home()).env_clear();
+        command
+            .env("HOME", self.home())
+            .env("TZ", "UTC")
+            .env("PATH", "/usr/bin:/bin")
+            .env("SHELL", "/bin/bash");
+        command
+    }
+
+    /// Runs the command without a server.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// Runs the command with `double` as its server.
+    pub(crate) fn run_with(&self, double: &Double, arguments: &[&str]) -> Outcome {
+        self.command_with(double, arguments).output().unwrap().into()
+    }
+
+    pub(crate) fn command_with(&self, double: &Double, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.env("TKA_TAILSCALE_HOSTNAME", "127.0.0.1");
+        command.env("TKA_TAILSCALE_PORT", double.address.port().to_string());
+        command
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.home().join(".kube/tka")
+    }
+
+    /// Where the kubeconfig for `double` is.
+    pub(crate) fn kubeconfig(&self, double: &Double) -> PathBuf {
+        self.folder().join(format!("127.0.0.1_{}.yaml", double.address.port()))
+    }
+
+    /// All that is below the home folder.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.home().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                found.push(path.strip_prefix(self.home()).unwrap().display().to_string());
+                if path.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Puts a kubeconfig there, as from an earlier sign-in.
+    pub(crate) fn has_kubeconfig(&self, double: &Double) {
+        std::fs::create_dir_all(self.folder()).unwrap();
+        std::fs::write(self.kubeconfig(double), "from before").unwrap();
+    }
+}
+
+impl Outcome {
+    /// Both streams and the status, without what differs from run to run.
+    pub(crate) fn shown(&self, double: &Double) -> String {
+        let text = format!(
+            "status {}\n--- stdout\n{}--- stderr\n{}",
+            self.status, self.stdout, self.stderr
+        );
+        text.replace(&double.address.port().to_string(), "PORT")
+    }
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().mode() & 0o777
+}
+
+/// A login answer for a session that lasts longer than these tests are run.
+pub(crate) fn login() -> Value {
+    json!({"username": "alice@example.com", "role": "view", "until": "2999-01-02T15:04:05Z"})
+}
+
+/// The token that no output may show.
+pub(crate) const TOKEN: &str = "eyJhbGciOi-secret";
+
+/// A kubeconfig as this project's server sends it.
+pub(crate) fn kubeconfig() -> Value {
+    json!({
+        "kind": "Config", "apiVersion": "v1",
+        "clusters": {"tka-cluster": {"server": "https://k8s.example.com:6443", "certificate-authority-data": "UEVN"}},
+        "users": {"tka-user-alice": {"token": TOKEN}},
+        "contexts": {"tka-context-alice": {"cluster": "tka-cluster", "user": "tka-user-alice"}},
+        "current-context": "tka-context-alice"
+    })
+}
+
+/// The requests of a sign-in that goes well.
+pub(crate) fn signing_in() -> Vec<(&'static str, Answer)> {
+    vec![
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+    ]
+}
