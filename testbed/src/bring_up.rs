@@ -24,8 +24,10 @@ use crate::{
 
 /// How long the first request of a node to the server may take: the two must find each other first.
 const REACH_LIMIT: Duration = Duration::from_mins(1);
-/// How long a part may take to end by itself.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long a server may take to end what it is doing.
+const SERVER_STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long any other part may take to end by itself: nothing of it will be needed again.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// What to bring up.
 #[derive(Debug, Clone)]
@@ -96,7 +98,7 @@ pub fn down(dir: &Path) -> Result<bool> {
     let parts: Vec<_> = processes.parts().collect();
     // Whoever still has something to say to the cluster goes first.
     let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
-    processes.stop(&servers, STOP_LIMIT)?;
+    processes.stop(&servers, SERVER_STOP_LIMIT)?;
     let others: Vec<_> = others
         .into_iter()
         .filter(|part| !cluster::STOP_ORDER.contains(part))
@@ -105,6 +107,9 @@ pub fn down(dir: &Path) -> Result<bool> {
     for part in cluster::STOP_ORDER {
         processes.stop(&[part], STOP_LIMIT)?;
     }
+    // What one of them started while it was told to end.
+    let left = Processes::find(&layout)?;
+    left.kill(&left.parts().collect::<Vec<_>>())?;
     let facts = files::read_json::<Facts>(&layout.facts())?;
     if let Some(facts) = &facts {
         files::remove(&facts.sockets)?;

@@ -121,6 +121,22 @@ pub(crate) fn clean_environment(command: &mut Command) {
     }
 }
 
+/// [`ensure`], and says so if it had to be started.
+pub(crate) fn ensure_aloud(
+    layout: &Layout,
+    running: &Processes,
+    part: &str,
+    daemon: impl FnOnce() -> Result<Daemon>,
+    look: impl FnMut() -> Look<()>,
+) -> Result<()> {
+    let work = || ensure(layout, running, part, daemon, look);
+    if running.has(part) {
+        work()
+    } else {
+        step(&format!("{part} is ready"), work)
+    }
+}
+
 /// Starts a part unless it is running, and in either case returns when it is ready. `look` looks whether it is.
 pub(crate) fn ensure(
     layout: &Layout,
@@ -129,12 +145,12 @@ pub(crate) fn ensure(
     daemon: impl FnOnce() -> Result<Daemon>,
     look: impl FnMut() -> Look<()>,
 ) -> Result<()> {
-    if running.pid(part).is_some() {
-        return Running::found(layout, part).wait_ready(READY_LIMIT, look);
-    }
-    step(&format!("{part} is ready"), || {
-        daemon()?.start(layout)?.wait_ready(READY_LIMIT, look)
-    })
+    let daemon = if running.has(part) {
+        Running::found(layout, part)
+    } else {
+        daemon()?.start(layout)?
+    };
+    daemon.wait_ready(READY_LIMIT, look)
 }
 
 /// A daemon that runs.

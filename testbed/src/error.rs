@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
+use crate::env_file::quote_path;
+
 /// The result of everything the testbed does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -137,7 +139,7 @@ pub enum Error {
     },
 
     /// There is no testbed in that folder.
-    #[error("there is no testbed in {}: start one with `cargo xtask up --dir {}`", dir.display(), dir.display())]
+    #[error("there is no testbed in {}: start one with `cargo xtask up --dir {}`", dir.display(), quote_path(dir))]
     NoTestbed {
         /// The folder.
         dir: PathBuf,

@@ -194,7 +194,12 @@ impl Testbed {
 
     /// Kills a part, such as `kube-apiserver` or `node-tka`. [`up`](Self::up) starts it again.
     pub fn kill(&self, part: &str) -> Result<()> {
-        Processes::find(&self.layout)?.kill(&[part])
+        let running = Processes::find(&self.layout)?;
+        if running.has(part) {
+            running.kill(&[part])
+        } else {
+            Err(not_running(part))
+        }
     }
 
     /// Stops a part where it stands, as if the machine or the network to it hung.
@@ -211,6 +216,10 @@ impl Testbed {
         if Processes::find(&self.layout)?.signal(part, signal) {
             return Ok(());
         }
-        Err(Error::Name(format!("no part {part} of the testbed is running")))
+        Err(not_running(part))
     }
+}
+
+fn not_running(part: &str) -> Error {
+    Error::Name(format!("no part {part} of the testbed is running"))
 }

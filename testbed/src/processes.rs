@@ -53,6 +53,10 @@ impl Processes {
         self.parts.keys().map(String::as_str)
     }
 
+    pub(crate) fn has(&self, part: &str) -> bool {
+        self.parts.contains_key(part)
+    }
+
     /// A part's process: the eldest, as what it starts inherits its marks.
     pub(crate) fn pid(&self, part: &str) -> Option<u32> {
         Some(self.parts.get(part)?.first()?.as_u32())
@@ -89,19 +93,24 @@ impl Processes {
     }
 
     fn wait_gone(&self, parts: &[&str], limit: Duration) -> Result<(), (String, Pid)> {
-        for part in parts {
-            for &pid in self.parts.get(*part).into_iter().flatten() {
-                let gone = || {
-                    if is_alive(pid) {
-                        Look::NotYet(String::new())
-                    } else {
-                        Look::Done(())
-                    }
-                };
-                wait::until(limit, gone).map_err(|_| ((*part).to_owned(), pid))?;
+        let pids = |part: &&str| self.parts.get(*part).into_iter().flatten().copied();
+        let mut left: Vec<_> = parts
+            .iter()
+            .flat_map(|part| pids(part).map(move |pid| (*part, pid)))
+            .collect();
+        let gone = || {
+            left.retain(|(_, pid)| is_alive(*pid));
+            if left.is_empty() {
+                Look::Done(())
+            } else {
+                Look::NotYet(String::new())
             }
+        };
+        let outcome = wait::until(limit, gone);
+        match left.first() {
+            Some((part, pid)) if outcome.is_err() => Err(((*part).to_owned(), *pid)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -130,4 +139,84 @@ fn part_of(environ: &[OsString]) -> Option<String> {
                 .to_owned(),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::daemon::Daemon;
+
+    fn testbed(programs: &[(&str, &str)]) -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::of(dir.path()).unwrap();
+        fs::create_dir(layout.bin()).unwrap();
+        fs::create_dir(layout.logs()).unwrap();
+        for (name, target) in programs {
+            symlink(target, layout.program(name)).unwrap();
+        }
+        (dir, layout)
+    }
+
+    #[test]
+    fn a_part_is_found_by_its_marks_and_only_in_its_own_testbed() {
+        let (_dir, layout) = testbed(&[("sleep", "/bin/sleep")]);
+        let (_other_dir, other) = testbed(&[("sleep", "/bin/sleep")]);
+        let _running = Daemon::new(&layout, "sleeper", "sleep")
+            .arg("100")
+            .start(&layout)
+            .unwrap();
+        let _neighbour = Daemon::new(&other, "sleeper", "sleep")
+            .arg("100")
+            .start(&other)
+            .unwrap();
+        let found = Processes::find(&layout).unwrap();
+        assert_eq!(found.parts().collect::<Vec<_>>(), ["sleeper"]);
+        found.stop(&["sleeper"], Duration::from_secs(10)).unwrap();
+        assert!(!Processes::find(&layout).unwrap().has("sleeper"));
+        let left = Processes::find(&other).unwrap();
+        assert!(left.has("sleeper"), "the neighbour's is still there");
+        left.kill(&["sleeper"]).unwrap();
+    }
+
+    #[test]
+    fn a_part_that_does_not_want_to_end_is_killed() {
+        let (_dir, layout) = testbed(&[("sh", "/bin/sh")]);
+        let script = "trap '' TERM; echo trapped; exec sleep 100";
+        let running = Daemon::new(&layout, "stubborn", "sh")
+            .arg("-c")
+            .arg(script)
+            .start(&layout)
+            .unwrap();
+        let said = || match fs::read_to_string(layout.log("stubborn")).unwrap_or_default() {
+            text if text.contains("trapped") => Look::Done(()),
+            text => Look::NotYet(text),
+        };
+        running.wait_ready(Duration::from_secs(10), said).unwrap();
+        let found = Processes::find(&layout).unwrap();
+        found.stop(&["stubborn"], Duration::from_millis(100)).unwrap();
+        assert!(!Processes::find(&layout).unwrap().has("stubborn"));
+    }
+
+    #[test]
+    fn a_part_that_ends_too_soon_says_how_and_what_it_said() {
+        let (_dir, layout) = testbed(&[("sh", "/bin/sh")]);
+        let script = "echo no config >&2; exit 7";
+        let running = Daemon::new(&layout, "broken", "sh")
+            .arg("-c")
+            .arg(script)
+            .start(&layout)
+            .unwrap();
+        let never = || Look::NotYet("not ready".to_owned());
+        let error = running
+            .wait_ready(Duration::from_secs(10), never)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("broken ended") && error.contains("exit status: 7"),
+            "{error}"
+        );
+        assert!(error.ends_with("no config"), "{error}");
+    }
 }

@@ -40,14 +40,14 @@ rules:
 pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Result<()> {
     kubeconfig::write_administrator(layout, facts)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, facts.ports.etcd));
-    daemon::ensure(
+    daemon::ensure_aloud(
         layout,
         running,
         ETCD,
         || etcd(layout, facts),
         || http::look(address, "/health"),
     )?;
-    daemon::ensure(
+    daemon::ensure_aloud(
         layout,
         running,
         API_SERVER,
@@ -56,7 +56,7 @@ pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Res
     )?;
     // Last, because it ends at once if it finds no API server.
     let controller_manager = || controller_manager(layout, facts);
-    daemon::ensure(layout, running, CONTROLLER_MANAGER, controller_manager, || {
+    daemon::ensure_aloud(layout, running, CONTROLLER_MANAGER, controller_manager, || {
         controllers_work(layout)
     })
 }
@@ -127,8 +127,14 @@ fn controller_manager(layout: &Layout, facts: &Facts) -> Result<Daemon> {
     let kubeconfig = kubeconfig::write_controller_manager(layout, facts)?;
     Ok(Daemon::new(layout, CONTROLLER_MANAGER, CONTROLLER_MANAGER).flags([
         ("kubeconfig", (&kubeconfig).into()),
-        ("authentication-kubeconfig", (&kubeconfig).into()),
         ("authorization-kubeconfig", kubeconfig.into()),
+        // There is no front proxy whose certificate it could look up.
+        ("authentication-skip-lookup", "true".into()),
+        // Its default is meant to spare an API server that others use too.
+        ("kube-api-qps", "500".into()),
+        ("kube-api-burst", "1000".into()),
+        // Or it creates one in /usr.
+        ("flex-volume-plugin-dir", layout.data("volume-plugins").into()),
         ("bind-address", "127.0.0.1".into()),
         ("secure-port", facts.ports.controller_manager.to_string().into()),
         ("use-service-account-credentials", "true".into()),

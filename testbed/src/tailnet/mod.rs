@@ -46,7 +46,7 @@ pub(crate) fn ensure_control_server(layout: &Layout, facts: &Facts, running: &Pr
             .arg("--config")
             .arg(config(layout)))
     };
-    daemon::ensure(layout, running, HEADSCALE, daemon, || {
+    daemon::ensure_aloud(layout, running, HEADSCALE, daemon, || {
         match headscale(layout, &["health"]) {
             Ok(_) => Look::Done(()),
             Err(error) => Look::NotYet(error.to_string()),
@@ -54,15 +54,22 @@ pub(crate) fn ensure_control_server(layout: &Layout, facts: &Facts, running: &Pr
     })
 }
 
-/// Runs headscale's own client.
+/// Runs headscale's own client, which reports errors as `{"error": "…"}`.
 fn headscale(layout: &Layout, args: &[&str]) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
     let program = Run::new(&layout.program(HEADSCALE));
-    program
+    let mut output = program
         .args(["--output", "json", "--config"])
         .args([config(layout)])
         .args(args)
-        .output()?
-        .success()
+        .output()?;
+    if let Ok(refusal) = serde_json::from_str::<Refusal>(&output.stderr) {
+        output.stderr = refusal.error;
+    }
+    output.success()
 }
 
 fn config(layout: &Layout) -> PathBuf {
@@ -95,6 +102,9 @@ fn configuration(layout: &Layout, facts: &Facts) -> serde_json::Value {
                 "region_code": "testbed",
                 "region_name": "Testbed",
                 "stun_listen_addr": here(facts.ports.stun),
+                "ipv4": "127.0.0.1",
+                // Or each node waits three seconds, when it joins, for an answer over IPv6.
+                "ipv6": "none",
                 "private_key_path": data("derp.key"),
                 "automatically_add_embedded_derp_region": true,
             },

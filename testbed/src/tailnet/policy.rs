@@ -95,7 +95,7 @@ fn put_into_force(layout: &Layout, grants: &Grants) -> Result<u64> {
     let candidate = layout.data(HEADSCALE).join("policy-candidate.json");
     files::write_json(&candidate, &rendered_policy)?;
     let processes = Processes::find(layout)?;
-    if processes.pid(HEADSCALE).is_none() {
+    if !processes.has(HEADSCALE) {
         return Err(Error::NoTestbed {
             dir: layout.dir().to_owned(),
         });
@@ -157,7 +157,7 @@ fn wait_in_force(layout: &Layout, facts: &Facts, generation: u64) -> Result<()> 
 }
 
 /// Whether the policy in force covers a node that has just joined.
-pub(super) fn covers(whois: &Value) -> bool {
+pub(crate) fn covers(whois: &Value) -> bool {
     generation_of(whois).is_some()
 }
 

@@ -1,12 +1,13 @@
 //! TKA servers: the one that `up` starts, and further ones that tests start beside it.
 
+mod config;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::{
     Testbed, cluster,
     cluster::Chart,
     daemon::{self, Daemon},
-    error::{Attempt, Error, Result},
+    error::{Error, Result},
     files, http, ports,
     processes::Processes,
     tailnet,
@@ -149,7 +150,7 @@ impl Server {
             Ok(daemon.arg("serve").arg("--config").arg(self.config_file()))
         };
         let look = || http::look(self.health_address(), "/readyz");
-        daemon::ensure(layout, &Processes::find(layout)?, &self.part(), daemon, look)
+        daemon::ensure_aloud(layout, &Processes::find(layout)?, &self.part(), daemon, look)
     }
 
     /// Asks it to end and sees it gone.
@@ -239,35 +240,9 @@ impl Server {
     /// Writes its configuration and a fresh credential.
     fn prepare(&self) -> Result<()> {
         let Testbed { layout, facts } = &self.testbed;
-        let mut config = self.config()?;
-        merge(&mut config, &self.record.options.config);
-        files::write_json(&self.config_file(), &config)?;
+        files::write_json(&self.config_file(), &config::render(layout, facts, &self.record)?)?;
         let account = (self.namespace(), Chart::SERVICE_ACCOUNT);
         cluster::write_server_kubeconfig(layout, facts, &self.kubeconfig(), account)
-    }
-
-    /// What the testbed tells it. JSON, which is YAML too.
-    fn config(&self) -> Result<Value> {
-        let Testbed { layout, facts } = &self.testbed;
-        let ca = layout.cluster_ca();
-        let ca = std::fs::read(&ca).attempt(|| format!("cannot read {}", ca.display()))?;
-        Ok(json!({
-            "tailscale": {
-                "hostname": self.record.options.node,
-                "port": self.record.port,
-                "tailnet": tailnet::DOMAIN,
-                "socket": facts.socket(&self.record.options.node),
-                "capName": self.capability(),
-            },
-            "health": { "address": "127.0.0.1", "port": self.record.health_port },
-            "operator": { "namespace": self.namespace(), "minPeriod": "1s" },
-            "clusterInfo": {
-                "apiEndpoint": cluster::api_server_url(facts),
-                "caData": BASE64_STANDARD.encode(ca),
-                "labels": { "environment": "testbed" },
-            },
-            "log": { "format": "json" },
-        }))
     }
 }
 
@@ -304,36 +279,9 @@ fn check_name(name: &str) -> Result<()> {
     )))
 }
 
-/// Lays `over` onto `base`, object by object.
-fn merge(base: &mut Value, over: &Value) {
-    match (base, over) {
-        (Value::Object(base), Value::Object(over)) => {
-            for (key, value) in over {
-                merge(base.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (base, over) => *base = over.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn further_settings_are_laid_over_key_by_key() {
-        let mut config = json!({ "operator": { "namespace": "a", "minPeriod": "1s" }, "debug": false });
-        merge(
-            &mut config,
-            &json!({ "operator": { "minPeriod": "5s" }, "debug": true, "api": { "x": [1] } }),
-        );
-        let expected = json!({
-            "operator": { "namespace": "a", "minPeriod": "5s" }, "debug": true, "api": { "x": [1] },
-        });
-        assert_eq!(config, expected);
-        merge(&mut config, &json!({}));
-        assert_eq!(config, expected);
-    }
 
     #[test]
     fn a_name_becomes_a_file_and_a_namespace_and_must_suit_both() {

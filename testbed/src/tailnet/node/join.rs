@@ -1,160 +1,26 @@
-//! Nodes: a userspace tailscaled each, with a proxy through which its programs reach the tailnet.
+//! Joining nodes to the tailnet, and taking them off it.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{path::Path, thread, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DOMAIN, auth_key, delete_node, local_api, policy};
+use super::{Node, Owner, Record, SERVER, find, part, record_file};
 use crate::{
     command::Run,
     daemon::{self, Daemon},
-    error::{Attempt, Error, Result},
+    error::{Error, Result},
     facts::Facts,
     files,
     layout::{Layout, MAX_SOCKET_NAME},
     ports,
     processes::Processes,
     progress::step,
+    tailnet::{DOMAIN, auth_key, delete_node, local_api, policy},
     wait::{self, Look},
 };
 
-/// The node that the server is reached through.
-pub(crate) const SERVER: &str = "tka";
-
 /// How long a node may take to join, and the others to hear of it.
 const LIMIT: Duration = Duration::from_mins(1);
-
-/// Whose a node is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Owner {
-    /// A user's, by login name.
-    User(String),
-    /// Nobody's: a machine with tags.
-    Tags(Vec<String>),
-}
-
-/// A node of the tailnet.
-#[derive(Debug, Clone)]
-pub struct Node {
-    record: Record,
-    socket: PathBuf,
-}
-
-/// What is kept of a node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    hostname: String,
-    owner: Owner,
-    proxy: u16,
-    socks: u16,
-    /// Empty until it has joined.
-    addresses: Vec<String>,
-}
-
-// === impl Owner ===
-
-impl Owner {
-    /// A user's, by login name.
-    #[must_use]
-    pub fn user(login: &str) -> Self {
-        Self::User(login.to_owned())
-    }
-
-    /// A machine with one tag, such as `tag:ci`.
-    #[must_use]
-    pub fn tag(tag: &str) -> Self {
-        Self::Tags(vec![tag.to_owned()])
-    }
-}
-
-// === impl Node ===
-
-impl Node {
-    /// Its name on the tailnet, without the domain.
-    #[must_use]
-    pub fn hostname(&self) -> &str {
-        &self.record.hostname
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn owner(&self) -> &Owner {
-        &self.record.owner
-    }
-
-    /// The HTTP proxy through which a program on this node reaches the tailnet: for `HTTP_PROXY`.
-    #[must_use]
-    pub fn proxy(&self) -> String {
-        format!("http://{}", self.proxy_address())
-    }
-
-    /// The SOCKS5 proxy that does the same.
-    #[must_use]
-    pub fn socks_proxy(&self) -> String {
-        format!("socks5h://127.0.0.1:{}", self.record.socks)
-    }
-
-    /// The unix socket of its tailscaled's `LocalAPI`.
-    #[must_use]
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
-    /// Its addresses on the tailnet, IPv4 first.
-    #[must_use]
-    pub fn addresses(&self) -> &[String] {
-        &self.record.addresses
-    }
-
-    /// What its tailscaled answers to a GET of a path below `/localapi/v0/`.
-    pub fn local_api(&self, path: &str) -> Result<Value> {
-        local_api::get(&self.socket, path)
-    }
-
-    pub(crate) fn proxy_address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.record.proxy).into()
-    }
-
-    fn new(facts: &Facts, record: Record) -> Self {
-        Self {
-            socket: facts.socket(&record.hostname),
-            record,
-        }
-    }
-}
-
-/// The part that a node's tailscaled is.
-pub(crate) fn part(hostname: &str) -> String {
-    format!("node-{hostname}")
-}
-
-/// The node of that name, in either case.
-pub(crate) fn find(layout: &Layout, facts: &Facts, name: &str) -> Result<Node> {
-    let hostname = name.to_ascii_lowercase();
-    let record = files::read_json(&record_file(layout, &hostname))?;
-    let record = record.ok_or_else(|| Error::Name(format!("the testbed's tailnet has no node {name}")))?;
-    Ok(Node::new(facts, record))
-}
-
-/// Every node that has been joined and not removed.
-pub(crate) fn all(layout: &Layout, facts: &Facts) -> Result<Vec<Node>> {
-    let what = || format!("cannot read {}", layout.nodes().display());
-    let mut nodes = Vec::new();
-    for entry in fs::read_dir(layout.nodes()).attempt(what)? {
-        let hostname = entry.attempt(what)?.file_name();
-        let record = files::read_json(&record_file(layout, &hostname.to_string_lossy()))?;
-        nodes.extend(record.map(|record| Node::new(facts, record)));
-    }
-    Ok(nodes)
-}
 
 /// [`ensure`] for many at once.
 pub(crate) fn ensure_all(
@@ -186,7 +52,7 @@ pub(crate) fn ensure(
     owner: &Owner,
 ) -> Result<Node> {
     let mut node = Node::new(facts, record(layout, hostname, owner)?);
-    let joined = !node.addresses().is_empty();
+    let runs = running.has(&part(hostname));
     let work = || {
         daemon::ensure(
             layout,
@@ -204,7 +70,7 @@ pub(crate) fn ensure(
         wait_for_addresses(&node)
     };
     let done = format!("node {hostname} is on the tailnet");
-    node.record.addresses = if joined { work() } else { step(&done, work) }?;
+    node.record.addresses = if runs { work() } else { step(&done, work) }?;
     files::write_json(&record_file(layout, hostname), &node.record)?;
     Ok(node)
 }
@@ -231,10 +97,6 @@ pub(crate) fn remove(layout: &Layout, hostname: &str) -> Result<()> {
         ports::put_back(layout, &[record.proxy, record.socks])?;
     }
     files::remove(&layout.node(hostname))
-}
-
-fn record_file(layout: &Layout, hostname: &str) -> PathBuf {
-    layout.node(hostname).join("node.json")
 }
 
 fn record(layout: &Layout, hostname: &str, owner: &Owner) -> Result<Record> {
@@ -271,6 +133,11 @@ fn record(layout: &Layout, hostname: &str, owner: &Owner) -> Result<Record> {
 fn daemon(layout: &Layout, node: &Node) -> Daemon {
     Daemon::new(layout, &part(node.hostname()), "tailscaled")
         .env("SSL_CERT_FILE", layout.pki("tailnet-ca.pem"))
+        // Or it writes into the system's folder.
+        .env("TS_LOGS_DIR", layout.node(node.hostname()))
+        // Loopback is all the network it needs: not a router, and no way out.
+        .env("TS_DISABLE_PORTMAPPER", "1")
+        .env("TS_ASSUME_NETWORK_UP_FOR_TEST", "1")
         .flags([
             ("tun", "userspace-networking".into()),
             ("statedir", layout.node(node.hostname()).into()),
