@@ -8,10 +8,11 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::Store;
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
+use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
@@ -40,6 +41,8 @@ struct Context {
 /// The reconcile loop, and what it knows of the sessions.
 pub struct Loop {
     controller: Controller<TkaSignin>,
+    store: Store<TkaSignin>,
+    synced: watch::Receiver<bool>,
 }
 
 // === impl Loop ===
@@ -54,16 +57,36 @@ impl Loop {
     /// A loop over the sessions of `sessions`. It does nothing before it is run.
     #[must_use]
     pub fn new(sessions: &Sessions) -> Self {
+        let (store, writer) = reflector::store();
+        // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
+        let (sender, synced) = watch::channel(false);
         let ours = watcher::Config::default().labels(SELECTOR);
+        let signins = watcher(sessions.signins.clone(), ours)
+            .default_backoff()
+            .reflect(writer)
+            .inspect(move |event| match event {
+                Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = error as &dyn std::error::Error, "watching the sessions failed"),
+            })
+            .touched_objects();
         Self {
-            controller: Controller::new(sessions.signins.clone(), ours),
+            controller: Controller::for_stream(signins, store.clone()),
+            store,
+            synced,
         }
     }
 
-    /// The sessions as the loop sees them. Ready once the first list has arrived.
+    /// The sessions as the loop sees them.
     #[must_use]
     pub fn store(&self) -> Store<TkaSignin> {
-        self.controller.store()
+        self.store.clone()
+    }
+
+    /// Whether the loop has seen all sessions there were when it began.
+    #[must_use]
+    pub fn synced(&self) -> watch::Receiver<bool> {
+        self.synced.clone()
     }
 
     /// Runs until `stop`, then lets what it is doing come to its end.

@@ -19,8 +19,10 @@ use tokio::sync::watch;
 pub struct Health {
     /// The tailscaled beside the server.
     pub tailnet: LocalApi,
-    /// Whether the sessions have been read and the API is served.
+    /// Whether the tailnet is served.
     pub serving: watch::Receiver<bool>,
+    /// Whether the sessions are known.
+    pub synced: watch::Receiver<bool>,
     /// All metrics.
     pub metrics: Registry,
     /// Those of the operator.
@@ -46,12 +48,12 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         Ok(status) => status.require_running().map(drop).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let serving = if *health.serving.borrow() {
-        Ok(())
-    } else {
-        Err("still starting".to_owned())
-    };
-    let checks = [("tailnet", tailnet), ("serving", serving)];
+    let started = |done: bool| if done { Ok(()) } else { Err("still starting".to_owned()) };
+    let checks = [
+        ("tailnet", tailnet),
+        ("sessions", started(*health.synced.borrow())),
+        ("serving", started(*health.serving.borrow())),
+    ];
     let failed = checks.iter().any(|(_, result)| result.is_err());
     let status = if failed {
         StatusCode::SERVICE_UNAVAILABLE
@@ -105,9 +107,11 @@ mod tests {
         operator_metrics.register("b", "B", Counter::<u64>::default());
         let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
         let (_sender, serving) = watch::channel(serving);
+        let synced = serving.clone();
         let router = router(Arc::new(Health {
             tailnet,
             serving,
+            synced,
             metrics,
             operator_metrics,
         }));

@@ -1,16 +1,13 @@
 //! The whole wiring: how the parts meet, how they start, and how they stop.
 
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kube::runtime::reflector::Store;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tka_api::resource::TkaSignin;
 use tka_operator::controller::Loop;
 use tka_operator::{Clock, Sessions};
 use tka_tailnet::{LocalApi, Status};
@@ -65,7 +62,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     let cluster = ClusterSource::new(&config.cluster_info, client.clone())?;
     let sessions = Arc::new(Sessions::new(client, &config.operator.namespace));
     let reconcile = Loop::new(&sessions);
-    let store = reconcile.store();
+    let synced = reconcile.synced();
 
     let (mut metrics, mut operator_metrics) = (Registry::default(), Registry::default());
     let app = Arc::new(App {
@@ -83,13 +80,14 @@ async fn run(config: Config) -> Result<(), RunError> {
         clock: Arc::clone(&clock),
         metrics: Metrics::register(&mut metrics),
     });
-    register_active_sessions(&mut operator_metrics, store.clone());
+    register_active_sessions(&mut operator_metrics, reconcile.store());
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut operator_metrics);
 
     let (serving, is_serving) = watch::channel(false);
     let health = Health {
         tailnet,
         serving: is_serving,
+        synced,
         metrics,
         operator_metrics,
     };
@@ -111,7 +109,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         tokio::spawn(sweep(sessions, stop.clone())),
         tokio::spawn(async move { log_end("health", health.await) }),
     ]));
-    let served = serve_tailnet(&config, app, store, serving, stop.clone()).await;
+    let served = serve_tailnet(&config, app, serving, stop.clone()).await;
     stop.cancel();
     if let Err(error) = background.await {
         tracing::error!(%error, "a background task failed");
@@ -124,7 +122,6 @@ async fn run(config: Config) -> Result<(), RunError> {
 async fn serve_tailnet(
     config: &Config,
     app: Arc<App>,
-    store: Store<TkaSignin>,
     serving: watch::Sender<bool>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
@@ -151,6 +148,7 @@ async fn serve_tailnet(
         "serving the tailnet"
     );
 
+    serving.send_replace(true);
     let servers = listeners.into_iter().map(|listener| {
         serve(
             listener,
@@ -160,18 +158,10 @@ async fn serve_tailnet(
             stop.clone(),
         )
     });
-    let ready = async move {
-        if store.wait_until_ready().await.is_ok() {
-            serving.send_replace(true);
-        }
-        // Kept until the end: whoever asks for readiness must not see the sender gone.
-        pending::<()>().await;
-        drop(serving);
-    };
-    tokio::select! {
-        ended = join_all(servers) => ended.into_iter().for_each(|result| log_end("tailnet", result)),
-        () = ready => {}
-    }
+    join_all(servers)
+        .await
+        .into_iter()
+        .for_each(|result| log_end("tailnet", result));
     Ok(())
 }
 
