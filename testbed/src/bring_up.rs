@@ -1,6 +1,7 @@
 //! Bringing a testbed up and down.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use crate::{
     CAPABILITY, Testbed, cluster, env_file,
-    error::{Error, Result},
+    error::{Attempt, Error, Result},
     facts::Facts,
     files::{self, Lock},
     http::{self, Answer},
@@ -61,12 +62,29 @@ pub fn prepare() -> Result<()> {
     Programs::resolve().map(|_| ())
 }
 
+/// Where a program of the project is: beside the running one, xtask or a test, which cargo has put into the same folder.
+pub fn own_program(name: &str) -> Result<PathBuf> {
+    let running = env::current_exe().attempt(|| "cannot tell where this program is".to_owned())?;
+    let dir = running.parent().unwrap_or(Path::new("."));
+    // Tests are a folder deeper.
+    let dir = if dir.ends_with("deps") {
+        dir.parent().unwrap_or(dir)
+    } else {
+        dir
+    };
+    Ok(dir.join(name))
+}
+
 /// [`Testbed::up`].
 pub(crate) fn up(options: &Options) -> Result<Testbed> {
     let start = Instant::now();
     let layout = Layout::create(&options.dir)?;
     let _lock = Lock::acquire(&layout.lock())?;
     link_programs(&layout, options)?;
+    if !layout.facts().exists() {
+        // Of a testbed whose folder was removed while it was up.
+        end_all(&layout)?;
+    }
     let facts = Facts::ensure(&layout, &options.namespace, &options.server_program)?;
     for dir in [layout.logs(), layout.data(""), layout.nodes()] {
         files::create_private_dir(&dir)?;
@@ -87,14 +105,28 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
 }
 
 /// Ends every process of the testbed in a folder, also after a crash, and removes everything but the logs. Says whether
-/// there was a testbed.
+/// there was anything to end or remove.
 pub fn down(dir: &Path) -> Result<bool> {
-    if !dir.exists() {
-        return Ok(false);
-    }
     let layout = Layout::of(dir)?;
-    let _lock = Lock::acquire(&layout.lock())?;
-    let processes = Processes::find(&layout)?;
+    // Without a folder there is nothing to hold a lock on, and nobody to hold it against.
+    let _lock = layout
+        .dir()
+        .exists()
+        .then(|| Lock::acquire(&layout.lock()))
+        .transpose()?;
+    let ended = end_all(&layout)?;
+    let facts = files::read_json::<Facts>(&layout.facts())?;
+    if let Some(facts) = &facts {
+        files::remove(&facts.sockets)?;
+        ports::give_back(&layout)?;
+        layout.clear()?;
+    }
+    Ok(ended || facts.is_some())
+}
+
+/// Ends every process of a testbed, and says whether there was any.
+fn end_all(layout: &Layout) -> Result<bool> {
+    let processes = Processes::find(layout)?;
     let parts: Vec<_> = processes.parts().collect();
     // Whoever still has something to say to the cluster goes first.
     let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
@@ -108,15 +140,9 @@ pub fn down(dir: &Path) -> Result<bool> {
         processes.stop(&[part], STOP_LIMIT)?;
     }
     // What one of them started while it was told to end.
-    let left = Processes::find(&layout)?;
+    let left = Processes::find(layout)?;
     left.kill(&left.parts().collect::<Vec<_>>())?;
-    let facts = files::read_json::<Facts>(&layout.facts())?;
-    if let Some(facts) = &facts {
-        files::remove(&facts.sockets)?;
-        ports::give_back(&layout)?;
-        layout.clear()?;
-    }
-    Ok(facts.is_some() || !parts.is_empty())
+    Ok(!parts.is_empty())
 }
 
 fn link_programs(layout: &Layout, options: &Options) -> Result<()> {

@@ -1,9 +1,9 @@
 //! Where everything is.
 
 use std::{
-    env, fs,
+    env, fs, io,
     os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -30,13 +30,13 @@ impl Layout {
         Self::of(dir)
     }
 
-    /// The layout of a folder that is there.
+    /// The layout of a folder, which need not be there: someone may have removed it under a running testbed.
     pub(crate) fn of(dir: &Path) -> Result<Self> {
         // Canonical, because it is what marks the testbed's processes.
-        let dir = dir
-            .canonicalize()
-            .attempt(|| format!("cannot find the folder {}", dir.display()))?;
-        Ok(Self { dir })
+        let dir = path::absolute(dir).and_then(|dir| canonical(&dir));
+        Ok(Self {
+            dir: dir.attempt(|| "cannot find the testbed's folder".to_owned())?,
+        })
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -158,6 +158,16 @@ impl Layout {
     }
 }
 
+/// A path without symbolic links in as much of it as exists.
+fn canonical(dir: &Path) -> io::Result<PathBuf> {
+    match (dir.canonicalize(), dir.parent(), dir.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(canonical(parent)?.join(name))
+        }
+        (result, _, _) => result,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +185,17 @@ mod tests {
             sockets.display()
         );
         fs::remove_dir(sockets).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_still_has_its_name() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (real, link) = (temporary.path().join("real"), temporary.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let before = Layout::create(&link.join("a/testbed")).unwrap();
+        fs::remove_dir_all(real.join("a")).unwrap();
+        assert_eq!(Layout::of(&link.join("a/testbed")).unwrap().dir(), before.dir());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use serde_json::Value;
 use sysinfo::Signal;
 
 pub use self::{
-    bring_up::{Options, down, prepare},
+    bring_up::{Options, down, own_program, prepare},
     command::Output,
     env_file::quote_path,
     error::{Error, Result},
@@ -52,8 +52,7 @@ impl Testbed {
 
     /// The testbed in a folder, as it is.
     pub fn open(dir: &Path) -> Result<Self> {
-        let missing = |_| Error::NoTestbed { dir: dir.to_owned() };
-        let layout = Layout::of(dir).map_err(missing)?;
+        let layout = Layout::of(dir)?;
         let facts = Facts::read(&layout)?;
         Ok(Self { layout, facts })
     }

@@ -1,8 +1,8 @@
 //! The project's own programs, built the way xtask itself was.
 
 use std::{
-    env, io,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
 };
 
@@ -16,21 +16,22 @@ pub(crate) struct Binaries {
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Cargo could not be run, or this program does not know where it is.
-    #[error("the project's programs could not be built")]
-    Io(#[from] io::Error),
+    /// Cargo could not be run.
+    #[error("cannot run cargo")]
+    Cargo(#[from] io::Error),
     /// Cargo has said what is wrong.
     #[error("the project's programs do not build ({0}); cargo said why above")]
     Build(ExitStatus),
+    /// This program does not know where it is.
+    #[error(transparent)]
+    Place(#[from] testbed::Error),
 }
 
 /// Builds `tka-server` and `tka` beside this very program.
 pub(crate) fn build() -> Result<Binaries, Error> {
-    let own = env::current_exe()?;
-    let profile = own.parent().unwrap_or(Path::new("."));
     let mut cargo = crate::cargo();
     cargo.args(["build", "--package", "tka-server", "--package", "tka-cli"]);
-    if profile.file_name().is_some_and(|name| name == "release") {
+    if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     eprintln!("xtask: building tka-server and tka");
@@ -39,7 +40,7 @@ pub(crate) fn build() -> Result<Binaries, Error> {
         return Err(Error::Build(status));
     }
     Ok(Binaries {
-        server: profile.join("tka-server"),
-        cli: profile.join("tka"),
+        server: testbed::own_program("tka-server")?,
+        cli: testbed::own_program("tka")?,
     })
 }

@@ -1,10 +1,13 @@
 //! What a developer types: `cargo xtask --help`.
 
 mod binaries;
-mod crd;
+mod check;
+mod demo;
 mod down;
+mod generate;
 mod policy;
 mod restart_server;
+mod test;
 mod up;
 
 use std::{
@@ -34,8 +37,16 @@ enum Command {
     RestartServer(restart_server::RestartServer),
     /// Put the tailnet policy into force as it now is in its file.
     Policy(policy::Policy),
+    /// Play the whole story with the real programs, on a testbed of its own.
+    Demo(demo::Demo),
+    /// Run everything that can be tested here.
+    Test(test::Test),
+    /// Check formatting, lints, documentation, licences and generated files.
+    Check(check::Check),
     /// Write the custom resource into the Helm chart, from the Rust type.
-    Crd(crd::Crd),
+    Crd(generate::Generate),
+    /// Write the references in `docs` (CLI, HTTP API), from the code.
+    Docs(generate::Generate),
 }
 
 /// Which testbed.
@@ -61,7 +72,11 @@ fn main() -> ExitCode {
         Command::Down(command) => command.run(),
         Command::RestartServer(command) => command.run(),
         Command::Policy(command) => command.run(),
-        Command::Crd(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Test(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Crd(command) => command.crd(),
+        Command::Docs(command) => command.docs(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    process::{self, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -88,7 +88,8 @@ pub(crate) fn build(module: &Module, cache: &Path) -> Result<()> {
         module.version()
     ));
     let start = Instant::now();
-    let output = cache.join(format!("{}.tmp-{}", module.name, process::id()));
+    let output = cache.join(format!("{}.tmp", module.name));
+    files::remove(&output)?;
     files::create_private_dir(&output)?;
     let result = compile(module, &missing, cache, &output).and_then(|()| keep(module, &missing, cache, &output));
     files::remove(&output)?;

@@ -94,10 +94,28 @@ pub(crate) fn link(layout: &Layout, name: &str, program: &Path) -> Result<()> {
 fn find(cache: &Path, module: &Module, program: &Program) -> Option<PathBuf> {
     let built = cached(cache, module, program);
     let assets = env::var_os("KUBEBUILDER_ASSETS").map(|assets| PathBuf::from(assets).join(program.name));
-    assets
-        .filter(|path| fits(path, module, program))
-        .or_else(|| built.exists().then_some(built))
-        .or_else(|| on_path(program.name).filter(|path| fits(path, module, program)))
+    let assets_version = assets.as_deref().and_then(|path| version(path, program));
+    if assets_version.is_some_and(|version| version.fits(module.version())) {
+        return assets;
+    }
+    if built.exists() {
+        return Some(built);
+    }
+    let on_path = on_path(program.name);
+    let path_version = on_path.as_deref().and_then(|path| version(path, program));
+    if path_version.is_some_and(|version| version.fits(module.version())) {
+        return on_path;
+    }
+    for (path, version) in [(assets, assets_version), (on_path, path_version)] {
+        if let (Some(path), Some(version)) = (path, version) {
+            say(&format!(
+                "{} is {version}, and the testbed needs {}: not used",
+                path.display(),
+                module.version()
+            ));
+        }
+    }
+    None
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
@@ -107,24 +125,12 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_absolute() && candidate.is_file())
 }
 
-/// Whether a program is of the pinned version, by its own word.
-fn fits(path: &Path, module: &Module, program: &Program) -> bool {
+/// A program's version, by its own word.
+fn version(path: &Path, program: &Program) -> Option<Version> {
     let output = Command::new(path)
         .args(program.version_args)
         .stdin(Stdio::null())
-        .output();
-    let Some(version) = output
-        .ok()
-        .and_then(|output| Version::find(&String::from_utf8_lossy(&output.stdout)))
-    else {
-        return false;
-    };
-    let pinned = module.version();
-    if !version.fits(pinned) {
-        say(&format!(
-            "{} is {version}, and the testbed needs {pinned}: not used",
-            path.display()
-        ));
-    }
-    version.fits(pinned)
+        .output()
+        .ok()?;
+    Version::find(&String::from_utf8_lossy(&output.stdout))
 }

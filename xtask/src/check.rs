@@ -1,0 +1,69 @@
+//! `cargo xtask check`: everything that can be said of the code without running it.
+
+use std::{process::Command, process::Stdio};
+
+use clap::Args;
+
+use crate::{Outcome, generate::Generate};
+
+/// The version of cargo-deny that is installed when there is none.
+const CARGO_DENY: &str = "cargo-deny@0.20.2";
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {}
+
+/// Why the checks did not pass.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// One of them failed.
+    #[error("{0} failed; it said why above")]
+    Failed(&'static str),
+    /// One of them could not be run.
+    #[error("{what} cannot be run")]
+    Io { what: &'static str, source: std::io::Error },
+}
+
+impl Check {
+    #[expect(clippy::unused_self, reason = "as the other commands")]
+    pub(crate) fn run(self) -> Outcome {
+        run("formatting", crate::cargo().args(["fmt", "--all", "--check"]))?;
+        let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"];
+        run("clippy", crate::cargo().args(clippy))?;
+        let mut docs = crate::cargo();
+        docs.env("RUSTDOCFLAGS", "--deny=warnings");
+        run("documentation", docs.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]))?;
+        deny()?;
+        let current = Generate { check: true };
+        eprintln!("xtask: checking generated files");
+        current.crd()?;
+        current.docs()?;
+        eprintln!("xtask: all checks passed");
+        Ok(())
+    }
+}
+
+/// Licences, bans and sources need no network. Advisories do: where their database is out of reach, that is said and no more,
+/// because a failing network says nothing about the code.
+fn deny() -> Result<(), Error> {
+    if !succeeds(crate::cargo().args(["deny", "--version"])) {
+        run("installing cargo-deny", crate::cargo().args(["install", "--quiet", "--locked", CARGO_DENY]))?;
+    }
+    run("cargo deny", crate::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    if !succeeds(crate::cargo().args(["deny", "fetch", "db"])) {
+        eprintln!("xtask: advisories NOT checked: their database cannot be fetched from here");
+        return Ok(());
+    }
+    run("advisories", crate::cargo().args(["deny", "check", "--disable-fetch", "advisories"]))
+}
+
+fn run(what: &'static str, command: &mut Command) -> Result<(), Error> {
+    eprintln!("xtask: checking {what}");
+    let status = command.stdin(Stdio::null()).status().map_err(|source| Error::Io { what, source })?;
+    if status.success() { Ok(()) } else { Err(Error::Failed(what)) }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
