@@ -52,7 +52,7 @@ pub(crate) fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// [`quote`] for a path.
+/// A path as one word of a POSIX shell.
 #[must_use]
 pub fn quote_path(path: impl AsRef<OsStr>) -> String {
     quote(&path.as_ref().to_string_lossy())

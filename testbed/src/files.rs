@@ -31,7 +31,7 @@ pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
     replace(path, contents.as_ref(), 0o644)
 }
 
-/// [`write`], readable by its owner only: for keys and tokens.
+/// [`write()`], readable by its owner only: for keys and tokens.
 pub(crate) fn write_private(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
     replace(path, contents.as_ref(), 0o600)
 }
