@@ -28,11 +28,21 @@ impl Check {
     #[expect(clippy::unused_self, reason = "as the other commands")]
     pub(crate) fn run(self) -> Outcome {
         run("formatting", crate::cargo().args(["fmt", "--all", "--check"]))?;
-        let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"];
+        let clippy = [
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny=warnings",
+        ];
         run("clippy", crate::cargo().args(clippy))?;
         let mut docs = crate::cargo();
         docs.env("RUSTDOCFLAGS", "--deny=warnings");
-        run("documentation", docs.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]))?;
+        run(
+            "documentation",
+            docs.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]),
+        )?;
         deny()?;
         let current = Generate { check: true };
         eprintln!("xtask: checking generated files");
@@ -47,20 +57,36 @@ impl Check {
 /// because a failing network says nothing about the code.
 fn deny() -> Result<(), Error> {
     if !succeeds(crate::cargo().args(["deny", "--version"])) {
-        run("installing cargo-deny", crate::cargo().args(["install", "--quiet", "--locked", CARGO_DENY]))?;
+        run(
+            "installing cargo-deny",
+            crate::cargo().args(["install", "--quiet", "--locked", CARGO_DENY]),
+        )?;
     }
-    run("cargo deny", crate::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    run(
+        "cargo deny",
+        crate::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]),
+    )?;
     if !succeeds(crate::cargo().args(["deny", "fetch", "db"])) {
         eprintln!("xtask: advisories NOT checked: their database cannot be fetched from here");
         return Ok(());
     }
-    run("advisories", crate::cargo().args(["deny", "check", "--disable-fetch", "advisories"]))
+    run(
+        "advisories",
+        crate::cargo().args(["deny", "check", "--disable-fetch", "advisories"]),
+    )
 }
 
 fn run(what: &'static str, command: &mut Command) -> Result<(), Error> {
     eprintln!("xtask: checking {what}");
-    let status = command.stdin(Stdio::null()).status().map_err(|source| Error::Io { what, source })?;
-    if status.success() { Ok(()) } else { Err(Error::Failed(what)) }
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|source| Error::Io { what, source })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::Failed(what))
+    }
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -119,7 +119,10 @@ impl Generated {
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|source| Error::Io { what: "cannot run cargo".to_owned(), source })?;
+            .map_err(|source| Error::Io {
+                what: "cannot run cargo".to_owned(),
+                source,
+            })?;
         if output.status.success() {
             Ok(output.stdout)
         } else {

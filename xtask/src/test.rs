@@ -52,9 +52,15 @@ impl Test {
         let mut all = unit;
         all += e2e;
         println!("unit and integration tests: {} passed", unit.passed);
-        println!("end-to-end tests:           {} passed, on a real cluster and a real tailnet", e2e.passed);
+        println!(
+            "end-to-end tests:           {} passed, on a real cluster and a real tailnet",
+            e2e.passed
+        );
         let seconds = start.elapsed().as_secs();
-        println!("all:                        {} passed, {} ignored, in {seconds} s", all.passed, all.ignored);
+        println!(
+            "all:                        {} passed, {} ignored, in {seconds} s",
+            all.passed, all.ignored
+        );
         Ok(())
     }
 }
@@ -89,10 +95,16 @@ impl Counts {
             return Self::default();
         };
         let count = |what: &str| {
-            let parts = result.split(['.', ';']).map(str::trim);
-            parts.filter_map(|part| part.strip_suffix(what)?.trim().parse().ok()).next().unwrap_or(0)
+            let mut parts = result.split(['.', ';']).map(str::trim);
+            parts
+                .find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
+                .unwrap_or(0)
         };
-        Self { passed: count("passed"), failed: count("failed"), ignored: count("ignored") }
+        Self {
+            passed: count("passed"),
+            failed: count("failed"),
+            ignored: count("ignored"),
+        }
     }
 }
 
@@ -111,7 +123,14 @@ mod tests {
     #[test]
     fn results_are_counted() {
         let line = "test result: FAILED. 33 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.99s";
-        assert_eq!(Counts::of_line(line), Counts { passed: 33, failed: 1, ignored: 2 });
+        assert_eq!(
+            Counts::of_line(line),
+            Counts {
+                passed: 33,
+                failed: 1,
+                ignored: 2
+            }
+        );
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! `cargo xtask demo`: the whole story, with the real `tka` and `kubectl`, on a testbed of its own.
+
+mod person;
+mod stage;
+mod story;
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+use testbed::{Options, Testbed};
+
+use self::stage::Stage;
+use crate::{Outcome, binaries};
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Write each step's name, outcome and milliseconds into this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the testbed lives while the story is told [default: target/demo]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// The story was not as told.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {all} steps were not as told; the logs are in {}", logs.display())]
+struct NotAsTold {
+    failed: usize,
+    all: usize,
+    logs: PathBuf,
+}
+
+impl Demo {
+    pub(crate) fn run(self) -> Outcome {
+        // Before anything else, so that whoever has no Go hears it at once.
+        testbed::prepare()?;
+        let binaries = binaries::build()?;
+        let dir = self.dir.unwrap_or_else(|| crate::root().join("target/demo"));
+        // A testbed left by a story that was cut off would have its sessions still.
+        testbed::down(&dir)?;
+
+        let mut stage = Stage::default();
+        let told = stage.step("a real cluster and a real tailnet start", || {
+            let mut options = Options::new(&dir, binaries.server);
+            options.cli_program = Some(binaries.cli);
+            let testbed = Testbed::up(&options)?;
+            let shown = format!(
+                "tka-server serves {}, in the namespace tka-dev",
+                testbed.main_server()?.url()
+            );
+            Ok((testbed, shown))
+        });
+        if let Some(testbed) = told {
+            story::tell(&mut stage, &testbed);
+        }
+        stage.step("the testbed is taken down", || {
+            Ok((testbed::down(&dir)?, String::new()))
+        });
+
+        if let Some(file) = self.json {
+            fs::write(file, stage.json()?)?;
+        }
+        stage.conclude();
+        let (failed, all) = stage.counts();
+        if failed > 0 {
+            return Err(NotAsTold {
+                failed,
+                all,
+                logs: dir.join("logs"),
+            }
+            .into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! A person at their device: a home folder, a node on the tailnet, `tka` and `kubectl`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use testbed::{Node, Testbed};
+
+/// A person at their device.
+#[derive(Debug)]
+pub(crate) struct Person {
+    name: String,
+    home: PathBuf,
+    bin: PathBuf,
+    proxy: String,
+    server: String,
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    line: String,
+    /// Its exit status; none when a signal ended it.
+    pub(crate) status: Option<i32>,
+    /// Its standard output.
+    pub(crate) out: String,
+    /// Its standard error.
+    pub(crate) err: String,
+}
+
+// === impl Person ===
+
+impl Person {
+    /// Whoever sits at `node`.
+    pub(crate) fn at(testbed: &Testbed, node: &Node) -> Result<Self, Box<dyn std::error::Error>> {
+        let home = testbed.dir().join("homes").join(node.hostname());
+        fs::create_dir_all(&home)?;
+        Ok(Self {
+            name: node.hostname().to_owned(),
+            home,
+            bin: testbed.bin(),
+            proxy: node.proxy(),
+            server: testbed.main_server()?.url(),
+        })
+    }
+
+    /// Types `tka …`.
+    pub(crate) fn tka(&self, args: &[&str]) -> io::Result<Said> {
+        let mut command = self.command("tka", args);
+        command.args(["--server", &self.server]).env("HTTP_PROXY", &self.proxy);
+        self.run(command, "tka", args)
+    }
+
+    /// Types `kubectl …` with a kubeconfig.
+    pub(crate) fn kubectl(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Said> {
+        let mut command = self.command("kubectl", args);
+        command.env("KUBECONFIG", kubeconfig);
+        self.run(command, "kubectl", args)
+    }
+
+    /// Signs in, and returns where the kubeconfig is.
+    pub(crate) fn login(&self) -> Result<(PathBuf, Said), Box<dyn std::error::Error>> {
+        let said = self.tka(&["login"])?.success()?;
+        let path = said
+            .out
+            .trim()
+            .strip_prefix("export KUBECONFIG=")
+            .ok_or("login printed no export line")?;
+        Ok((PathBuf::from(path.trim_matches('\'')), said))
+    }
+
+    /// A copy of a kubeconfig, as somebody who stole it would have.
+    pub(crate) fn steal(&self, kubeconfig: &Path) -> io::Result<PathBuf> {
+        let copy = self.home.join("stolen.yaml");
+        fs::copy(kubeconfig, &copy)?;
+        Ok(copy)
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", &self.bin)
+            .current_dir(&self.home);
+        command
+    }
+
+    fn run(&self, mut command: Command, program: &str, args: &[&str]) -> io::Result<Said> {
+        let output = command.stdin(Stdio::null()).output()?;
+        Ok(Said {
+            line: format!("{}$ {program} {}", self.name, args.join(" ")),
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    /// Itself, unless the program failed.
+    pub(crate) fn success(self) -> Result<Self, String> {
+        if self.status == Some(0) {
+            Ok(self)
+        } else {
+            Err(format!("it failed\n{}", self.shown()))
+        }
+    }
+
+    /// Itself, if the program failed and said `why`.
+    pub(crate) fn refused(self, why: &str) -> Result<Self, String> {
+        match self.status {
+            Some(0) => Err(format!("it was not refused\n{}", self.shown())),
+            _ if self.err.contains(why) => Ok(self),
+            _ => Err(format!("it failed, and not because of {why:?}\n{}", self.shown())),
+        }
+    }
+
+    /// What was typed and what came of it, as on a terminal.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}\n{}{}", self.line, self.err, self.out).trim_end().to_owned()
+    }
+}
