@@ -73,17 +73,12 @@ impl App {
         Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(path))?)
     }
 
-    /// Removes the kubeconfig file, and says so where that matters to the shell.
-    pub(crate) fn remove_kubeconfig(&self) -> Result<bool, Error> {
-        let path = self.store.path();
-        let removed = self.store.remove()?;
-        if removed && uses(path) {
-            self.ui.tell(&view::note(
-                "KUBECONFIG still names the removed file: unset KUBECONFIG",
-                &self.ui.palette,
-            ));
+    /// After a sign-out: tells a shell that names the removed kubeconfig.
+    pub(crate) fn note_removal(&self) {
+        if uses(self.store.path()) {
+            let text = "KUBECONFIG still names the removed file: unset KUBECONFIG";
+            self.ui.tell(&view::note(text, &self.ui.palette));
         }
-        Ok(removed)
     }
 }
 

@@ -259,12 +259,8 @@ impl Client {
             .proxied
             .map(|variable| format!(" through {variable}"))
             .unwrap_or_default();
-        ui::complain(&format!(
-            "debug: {method} {}{via}: {outcome} in {} ms
-",
-            self.server.url(path),
-            took.as_millis()
-        ));
+        let (url, took) = (self.server.url(path), took.as_millis());
+        ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 
     fn decode<T: DeserializeOwned>(&self, operation: Operation, answer: &Answer) -> Result<T, ClientError> {

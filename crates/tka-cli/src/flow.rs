@@ -29,22 +29,16 @@ pub(crate) fn sign_in(app: &App) -> Result<(), Error> {
     let kubeconfig = fetch_when_ready(&client)?;
     app.store.write(&kubeconfig)?;
     drop(spinner);
-    let text = view::signed_in(
-        &login,
-        details(app, &client, &kubeconfig),
-        &Clock::system(),
-        &app.ui.palette,
-    );
-    app.ui.tell(&text);
+    let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig));
+    app.ui
+        .tell(&view::signed_in(&login, details, &Clock::system(), palette));
     if kubeconfig
         .clusters
         .iter()
         .any(|named| named.cluster.insecure_skip_tls_verify)
     {
-        app.ui.tell(&view::warning(
-            "the certificate of the cluster's API server is not verified",
-            &app.ui.palette,
-        ));
+        let text = "the certificate of the cluster's API server is not verified";
+        app.ui.tell(&view::warning(text, palette));
     }
     Ok(())
 }
@@ -71,11 +65,11 @@ pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
     drop(spinner);
     match answer {
         Ok(user) => {
-            app.remove_kubeconfig()?;
+            app.store.remove()?;
             Ok(SignedOut::User(user))
         }
         Err(error) if error.is_not_signed_in() => {
-            app.remove_kubeconfig()?;
+            app.store.remove()?;
             Ok(SignedOut::NotSignedIn(error))
         }
         Err(error) if app.store.path().exists() => Err(Error::KubeconfigKept {

@@ -92,7 +92,7 @@ impl Server {
 
     /// Whether the host is a name without a domain, which only a configured tailnet or a search domain completes.
     pub(crate) fn has_short_name(&self) -> bool {
-        !self.host.contains(['.', ':'])
+        !self.host.contains(['.', ':']) && self.host != "localhost"
     }
 
     /// A name for the server's files, valid on every file system.

@@ -129,17 +129,19 @@ impl Store {
 
 impl StoreError {
     pub(crate) fn advice(&self) -> Vec<String> {
-        let advice = match self {
-            Self::NoHome => "set HOME to the absolute path of your home folder",
-            Self::Foreign { .. } => {
-                "sign in as its owner, set HOME to your own home folder, or have the folder given to you (chown)"
-            }
-            Self::Yaml(_) => "please report it",
-            Self::NotWritable { .. } | Self::Write { .. } | Self::Remove { .. } => {
-                "check the folder's permissions and the disk's free space, or set HOME to a folder that you may write to"
-            }
+        const ROOM: &str =
+            "check the folder's permissions and the disk's free space, or set HOME to a folder that you may write to";
+        let lines: &[&str] = match self {
+            Self::NoHome => &["set HOME to the absolute path of your home folder"],
+            Self::Foreign { .. } => &["set HOME to your own home folder, or have the folder given to you (chown)"],
+            Self::Yaml(_) => &["please report it"],
+            Self::NotWritable { .. } | Self::Remove { .. } => &[ROOM],
+            Self::Write { .. } => &[
+                ROOM,
+                "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session",
+            ],
         };
-        vec![advice.to_owned()]
+        lines.iter().map(|line| (*line).to_owned()).collect()
     }
 }
 

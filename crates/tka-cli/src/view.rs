@@ -91,17 +91,14 @@ pub(crate) fn warning(text: &str, palette: &Palette) -> String {
     format!("{} {text}\n", paint(palette.warning, palette.signs.warning))
 }
 
-/// What happened, why, and what to do.
+/// What happened, why, and what to do. A cause that says nothing new is left out.
 pub(crate) fn error(error: &Error, palette: &Palette) -> String {
-    let mut text = format!(
-        "{} {}\n",
-        paint(palette.error, palette.signs.error),
-        clean(&error.to_string())
-    );
+    let what = clean(&error.to_string());
     let why = error.why().into_iter().map(|line| ("why", clean(&line)));
+    let why = why.filter(|(_, line)| !what.contains(line));
     let advice = error.advice().into_iter().map(|line| ("do", clean(&line)));
-    text.push_str(&fields(why.chain(advice).collect(), palette));
-    text
+    let sign = paint(palette.error, palette.signs.error);
+    format!("{sign} {what}\n{}", fields(why.chain(advice).collect(), palette))
 }
 
 fn access(login: &LoginResponse, clock: &Clock) -> Fields {
@@ -290,10 +287,17 @@ mod tests {
             ("no_connection", Trouble::NoConnection(refused())),
             ("timed_out", Trouble::TimedOut(Duration::from_secs(30))),
             (
-                "proxy",
-                Trouble::Proxy {
+                "no_proxy",
+                Trouble::NoProxy {
                     variable: "HTTPS_PROXY",
-                    reason: "it answered 500".into(),
+                    reason: "Connection refused".into(),
+                },
+            ),
+            (
+                "proxy_refused",
+                Trouble::ProxyRefused {
+                    variable: "HTTPS_PROXY",
+                    reason: "it answered with HTTP status 500".into(),
                 },
             ),
             ("tls", Trouble::Tls("invalid peer certificate: UnknownIssuer".into())),

@@ -27,8 +27,10 @@ pub(crate) enum Trouble {
     NoConnection(io::Error),
     /// No complete answer in time.
     TimedOut(Duration),
-    /// The proxy did not connect us.
-    Proxy { variable: &'static str, reason: String },
+    /// No connection to the proxy.
+    NoProxy { variable: &'static str, reason: String },
+    /// The proxy did not connect us to the server.
+    ProxyRefused { variable: &'static str, reason: String },
     /// The server's certificate or its TLS does not do.
     Tls(String),
     /// The answer broke off or is no HTTP.
@@ -56,7 +58,8 @@ impl ClientError {
             Trouble::UnknownHost
             | Trouble::NoConnection(_)
             | Trouble::TimedOut(_)
-            | Trouble::Proxy { .. }
+            | Trouble::NoProxy { .. }
+            | Trouble::ProxyRefused { .. }
             | Trouble::Tls(_)
             | Trouble::Foreign { status: 502..=504, .. } => Exit::Unreachable,
             Trouble::Answered { status, .. } => match (status, self.operation) {
@@ -95,12 +98,13 @@ impl ClientError {
             Trouble::UnknownHost => vec![format!("the name {} is not known", self.server.host())],
             Trouble::NoConnection(error) => vec![error.to_string()],
             Trouble::TimedOut(limit) => vec![format!("no answer within {}", seconds(*limit))],
-            Trouble::Proxy { variable, reason } => {
-                vec![
-                    format!("the proxy in {variable} did not connect to {}", self.server.host()),
-                    reason.clone(),
-                ]
+            Trouble::NoProxy { variable, reason } => {
+                vec![format!("no connection to the proxy in {variable}"), reason.clone()]
             }
+            Trouble::ProxyRefused { variable, reason } => vec![
+                format!("the proxy in {variable} did not connect to {}", self.server.host()),
+                reason.clone(),
+            ],
             Trouble::Tls(reason) | Trouble::Broken(reason) => vec![reason.clone()],
             Trouble::Answered { status, error } => account(*status, error),
             Trouble::Foreign {
@@ -127,6 +131,8 @@ impl ClientError {
     /// What to do: the server's own advice if it gave any.
     pub(crate) fn advice(&self) -> Vec<String> {
         match &*self.trouble {
+            // Whoever wants to be signed out is.
+            _ if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
             Trouble::Answered { error, .. } => match server_advice(error) {
                 advice if advice.is_empty() => self.own_advice(),
                 advice => advice,
@@ -150,14 +156,22 @@ impl ClientError {
                     self.server.port()
                 ),
             ],
-            Trouble::Proxy { variable, .. } => {
-                vec![
-                    format!("check that the proxy in {variable} runs and is in your tailnet, or unset {variable}"),
-                    self.name_advice(),
-                ]
+            Trouble::NoProxy { variable, .. } => {
+                vec![format!("check that the proxy in {variable} runs, or unset {variable}")]
             }
+            Trouble::ProxyRefused { variable, .. } => vec![
+                self.name_advice(),
+                format!(
+                    "check that the server runs and listens on port {} (--port)",
+                    self.server.port()
+                ),
+                format!("check that the proxy in {variable} is in your tailnet, or unset {variable}"),
+            ],
             Trouble::Tls(_) => vec![self.tls_advice()],
-            Trouble::Broken(_) => vec!["try again; if it stays, look at the server's log".into()],
+            Trouble::Broken(_) => vec![
+                "try again; if it stays, look at the server's log".into(),
+                "check --port: 443 speaks HTTPS, any other port HTTP".into(),
+            ],
             Trouble::Foreign { .. } => vec![
                 self.name_advice(),
                 "check --port: 443 speaks HTTPS, any other port HTTP".into(),
@@ -175,8 +189,6 @@ impl ClientError {
                     "if it stays, look at the server's log".into(),
                 ]
             }
-            // Whoever wants to be signed out is.
-            Trouble::Answered { .. } if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
             Trouble::Answered { .. } => vec![self.status_advice().to_owned()],
         }
     }
@@ -258,7 +270,10 @@ impl Trouble {
         match error {
             ureq::Error::HostNotFound => Self::unknown_name(proxied),
             ureq::Error::Timeout(_) => Self::TimedOut(limit),
-            ureq::Error::ConnectProxyFailed(reason) => Self::Proxy { variable, reason },
+            ureq::Error::ConnectProxyFailed(reason) => Self::ProxyRefused {
+                variable,
+                reason: refusal(&reason),
+            },
             ureq::Error::Rustls(error) => Self::Tls(error.to_string()),
             ureq::Error::Tls(reason) => Self::Tls(reason.to_owned()),
             ureq::Error::Io(error) => Self::from_io(error, limit, proxied),
@@ -270,7 +285,7 @@ impl Trouble {
     /// A name that this machine resolves: the proxy's where there is one, else the server's.
     fn unknown_name(proxied: Option<&'static str>) -> Self {
         let reason = "the proxy's own name is not known".to_owned();
-        proxied.map_or(Self::UnknownHost, |variable| Self::Proxy { variable, reason })
+        proxied.map_or(Self::UnknownHost, |variable| Self::NoProxy { variable, reason })
     }
 
     fn from_io(error: io::Error, limit: Duration, proxied: Option<&'static str>) -> Self {
@@ -285,12 +300,20 @@ impl Trouble {
             (Kind::TimedOut | Kind::WouldBlock, _) => Self::TimedOut(limit),
             (Kind::UnexpectedEof, _) => Self::Broken("the connection ended before the answer did".to_owned()),
             (Kind::ConnectionReset | Kind::InvalidData, _) => Self::Broken(error.to_string()),
-            (_, Some(variable)) => Self::Proxy {
+            (_, Some(variable)) => Self::NoProxy {
                 variable,
                 reason: error.to_string(),
             },
             (_, None) => Self::NoConnection(error),
         }
+    }
+}
+
+/// Why a proxy refused, without the doubled status that the HTTP library words it with ("proxy server responded 500/500").
+fn refusal(reason: &str) -> String {
+    match reason.rsplit_once('/') {
+        Some((_, status)) => format!("it answered with HTTP status {status}"),
+        None => reason.to_owned(),
     }
 }
 

@@ -15,7 +15,9 @@ use crate::view;
 pub(crate) struct Arguments {}
 
 pub(crate) fn run(app: &App) -> Result<ExitCode, Error> {
-    match flow::sign_out(app)? {
+    let signed_out = flow::sign_out(app)?;
+    app.note_removal();
+    match signed_out {
         SignedOut::User(user) => {
             app.ui.tell(&view::done(&format!("signed out {user}"), &app.ui.palette));
             Ok(ExitCode::SUCCESS)

@@ -117,8 +117,7 @@ fn serve(listener: &TcpListener, seen: &Mutex<Vec<Request>>, left: &Mutex<Vec<(S
         let (stream, _) = listener.accept().unwrap();
         let Some(request) = read(&stream) else { return };
         seen.lock().unwrap().push(request.clone());
-        let is_proxied = request.line.starts_with("CONNECT ");
-        let request = if is_proxied {
+        let request = if request.line.starts_with("CONNECT ") && !expects_connect(left) {
             (&stream).write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             let inner = read(&stream).unwrap_or_default();
             seen.lock().unwrap().push(inner.clone());
@@ -137,6 +136,14 @@ fn serve(listener: &TcpListener, seen: &Mutex<Vec<Request>>, left: &Mutex<Vec<(S
         };
         write(stream, &answer);
     }
+}
+
+/// Whether the script itself answers the next `CONNECT`, which otherwise succeeds.
+fn expects_connect(left: &Mutex<Vec<(String, Answer)>>) -> bool {
+    left.lock()
+        .unwrap()
+        .last()
+        .is_some_and(|(line, _)| line.starts_with("CONNECT "))
 }
 
 /// Reads a request's head and its body, if any; none when the connection is closed instead.

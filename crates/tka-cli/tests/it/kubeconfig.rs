@@ -39,8 +39,7 @@ fn without_a_session_it_says_what_to_do() {
     --- stdout
     --- stderr
     ✗ you are not signed in at http://127.0.0.1:PORT
-      why  you are not signed in
-      do   run tka login
+      do  run tka login
     ");
 }
 

@@ -303,6 +303,16 @@ fn reauthenticating_signs_out_and_in() {
 }
 
 #[test]
+fn reauthenticating_does_not_tell_to_unset_what_it_sets() {
+    let mut script = vec![("POST /logout", Answer::json(200, &login()))];
+    script.extend(signing_in());
+    let (user, double) = (User::new(), Double::new(&script));
+    let mut command = user.command_with(&double, &["refresh"]);
+    let outcome = Outcome::from(command.env("KUBECONFIG", user.kubeconfig(&double)).output().unwrap());
+    assert!(outcome.status == 0 && !outcome.stderr.contains("unset"), "{outcome:?}");
+}
+
+#[test]
 fn an_unverified_cluster_is_pointed_out() {
     let mut sent = kubeconfig();
     sent["clusters"]["tka-cluster"]["insecure-skip-tls-verify"] = json!(true);

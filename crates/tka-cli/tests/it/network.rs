@@ -106,10 +106,35 @@ fn a_proxy_that_is_down_is_named() {
     assert_eq!(outcome.status, 5);
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ cannot reach the server at http://tka.example.ts.net:8080
-      why  the proxy in HTTP_PROXY did not connect to tka.example.ts.net
+      why  no connection to the proxy in HTTP_PROXY
            Connection refused (os error 111)
-      do   check that the proxy in HTTP_PROXY runs and is in your tailnet, or unset HTTP_PROXY
-           check the server's name (--server)
+      do   check that the proxy in HTTP_PROXY runs, or unset HTTP_PROXY
+    ");
+}
+
+/// As tailscaled's proxy says that the server does not listen.
+#[test]
+fn a_proxy_that_does_not_reach_the_server_is_not_blamed_alone() {
+    let refused = Answer::Http {
+        status: 500,
+        headers: vec![],
+        body: "connect: connection refused".into(),
+    };
+    let double = Double::new(&[("CONNECT tka.example.ts.net:8080", refused)]);
+    let output = User::new()
+        .command(&["login", "-s", "tka.example.ts.net", "-p", "8080"])
+        .env("HTTP_PROXY", format!("http://{}", double.address))
+        .output()
+        .unwrap();
+    let outcome = Outcome::from(output);
+    assert_eq!(outcome.status, 5);
+    insta::assert_snapshot!(outcome.stderr, @"
+    ✗ cannot reach the server at http://tka.example.ts.net:8080
+      why  the proxy in HTTP_PROXY did not connect to tka.example.ts.net
+           it answered with HTTP status 500
+      do   check the server's name (--server)
+           check that the server runs and listens on port 8080 (--port)
+           check that the proxy in HTTP_PROXY is in your tailnet, or unset HTTP_PROXY
     ");
 }
 

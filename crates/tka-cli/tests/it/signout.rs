@@ -46,7 +46,6 @@ fn without_a_session_the_kubeconfig_goes_too() {
     --- stdout
     --- stderr
     ✗ you are not signed in at http://127.0.0.1:PORT
-      why  you are not signed in
     ");
     assert!(!user.kubeconfig(&double).exists());
 }
