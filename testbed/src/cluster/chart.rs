@@ -20,6 +20,9 @@ use crate::{
 /// The release, in whichever namespace; what it makes is named after both.
 const RELEASE: &str = "tka";
 
+/// What it brings with it: a server can only start once the API server serves it.
+const CUSTOM_RESOURCE: &str = "crd/tkasignins.tka.specht-labs.de";
+
 /// An installation of the chart.
 #[derive(Debug)]
 pub(crate) struct Chart<'a> {
@@ -47,23 +50,54 @@ impl Chart<'_> {
         step(
             &format!("the chart is installed in namespace {}", self.namespace),
             || {
-                let values_file = layout.data(&format!("chart-{}-values.json", self.namespace));
-                files::write(&values_file, &values)?;
-                let namespace = format!("--namespace={}", self.namespace);
-                helm(layout)
-                    .args(["upgrade", RELEASE, "--install", "--create-namespace", &namespace])
-                    .args([Path::new("--values"), &values_file, &chart_dir()])
-                    .output()?
-                    .success()?;
+                self.clear_the_way(layout)?;
+                self.upgrade(layout, &values)?;
+                if self.crds {
+                    admin(
+                        layout,
+                        &["wait", "--for=condition=Established", "--timeout=60s", CUSTOM_RESOURCE],
+                    )?;
+                }
                 files::write(&mark, &fingerprint)
             },
         )
     }
 
-    /// Removes it with its namespace and all that is in it, and does not wait for the end of that.
+    fn upgrade(&self, layout: &Layout, values: &str) -> Result<()> {
+        let values_file = layout.data(&format!("chart-{}-values.json", self.namespace));
+        files::write(&values_file, values)?;
+        let namespace = format!("--namespace={}", self.namespace);
+        let helm = helm(layout)
+            .args(["upgrade", RELEASE, "--install", "--create-namespace", &namespace])
+            .args([Path::new("--values"), &values_file, &chart_dir()]);
+        helm.output()?.success().map(|_| ())
+    }
+
+    /// Sees an earlier namespace of that name gone, and removes helm's record of an installation that was killed while it
+    /// ran, which helm would take to be still at it.
+    fn clear_the_way(&self, layout: &Layout) -> Result<()> {
+        let phase = [
+            "get",
+            "namespace",
+            self.namespace,
+            "--ignore-not-found",
+            "--output=jsonpath={.status.phase}",
+        ];
+        if admin(layout, &phase)? == "Terminating" {
+            let namespace = format!("namespace/{}", self.namespace);
+            admin(layout, &["wait", "--for=delete", "--timeout=60s", &namespace])?;
+        }
+        let namespace = format!("--namespace={}", self.namespace);
+        let pending = "--selector=owner=helm,status in (pending-install,pending-upgrade,pending-rollback)";
+        admin(layout, &["delete", "secret", &namespace, pending]).map(|_| ())
+    }
+
+    /// Removes it with its namespace and all sessions in it, and does not wait for the end of that. Its server must have
+    /// been stopped.
     pub(crate) fn uninstall(layout: &Layout, namespace: &str) -> Result<()> {
         files::remove(&layout.data(&format!("chart-{namespace}")))?;
         let in_namespace = format!("--namespace={namespace}");
+        discard_sessions(layout, namespace)?;
         helm(layout)
             .args(["uninstall", RELEASE, "--ignore-not-found", &in_namespace])
             .output()?
@@ -74,6 +108,21 @@ impl Chart<'_> {
         )
         .map(|_| ())
     }
+}
+
+/// Removes what would outlast the namespace: sessions that wait for a server that is gone, and their bindings.
+fn discard_sessions(layout: &Layout, namespace: &str) -> Result<()> {
+    let in_namespace = format!("--namespace={namespace}");
+    let sessions = admin(layout, &["get", "tkasignins", &in_namespace, "--output=name"])?;
+    let no_finalizers = r#"--patch={"metadata":{"finalizers":null}}"#;
+    for session in sessions.lines() {
+        admin(
+            layout,
+            &["patch", session, &in_namespace, "--type=merge", no_finalizers],
+        )?;
+    }
+    let theirs = format!("--selector=app.kubernetes.io/managed-by=tka,tka.specht-labs.de/namespace={namespace}");
+    admin(layout, &["delete", "clusterrolebindings", &theirs, "--wait=false"]).map(|_| ())
 }
 
 /// helm, with folders of its own, so that a developer's plug-ins and settings have no part in it.
