@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Setting};
-use crate::{run, telemetry};
+use crate::run;
 
 /// Short-lived Kubernetes access for people on a tailnet.
 #[derive(Debug, Parser)]
@@ -112,7 +112,6 @@ pub fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };
-    telemetry::start(&config);
     match run::main(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::listen::{ListenError, addresses, bind, certificate, serve};
 use crate::metrics::{Metrics, register_active_sessions};
+use crate::telemetry::{self, TelemetryError};
 use crate::{App, KubeconfigNames, health, http};
 
 /// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
@@ -33,6 +34,9 @@ pub enum RunError {
     /// The runtime or a signal handler cannot be set up.
     #[error("the process cannot be set up")]
     Process(#[from] std::io::Error),
+    /// Traces cannot be sent where they should go.
+    #[error("traces cannot be sent")]
+    Telemetry(#[from] TelemetryError),
     /// There is no way to the API server.
     #[error("how to reach the Kubernetes API server is not known: run in a pod, or give a kubeconfig with KUBECONFIG")]
     NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -55,6 +59,8 @@ pub fn main(config: Config) -> Result<(), RunError> {
 }
 
 async fn run(config: Config) -> Result<(), RunError> {
+    // Until the end: what is traced last must still be sent.
+    let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
     let client = client().await?;
     let clock: Clock = Arc::new(Timestamp::now);

@@ -1,13 +1,46 @@
-//! Logs: one JSON object a line for machines, or text for people.
+//! Logs: one JSON object a line for machines, or text for people. Traces over OTLP, where they are asked for.
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use thiserror::Error;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Otel};
 
-/// Starts logging to standard error. `RUST_LOG` narrows or widens what is logged.
-pub fn start(config: &Config) {
+/// Why traces cannot be sent where they should go.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// The address of the collector is none.
+    #[error("otel.endpoint {endpoint:?} is not HOST:PORT of an OTLP receiver")]
+    Endpoint {
+        /// What is configured.
+        endpoint: String,
+        /// What is wrong with it.
+        #[source]
+        source: ExporterBuildError,
+    },
+}
+
+/// What must live until the end, so that the last traces are sent.
+#[derive(Debug)]
+pub struct Telemetry(Option<SdkTracerProvider>);
+
+// === impl Telemetry ===
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
+            eprintln!("tka-server: the last traces were not sent: {error}");
+        }
+    }
+}
+
+/// Starts logging to standard error, and tracing. `RUST_LOG` narrows or widens what is logged. Within an async runtime.
+pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
     // Below "info" the HTTP client may log headers, and a header is where a token travels: only TKA's own details are shown.
     let default = if config.debug {
         "info,tka_server=debug,tka_operator=debug,tka_tailnet=debug"
@@ -15,10 +48,66 @@ pub fn start(config: &Config) {
         "info"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let registry = tracing_subscriber::registry().with(filter);
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Json => registry.with(format.json().flatten_event(true)).init(),
-        LogFormat::Text => registry.with(format).init(),
+    let format = match config.log.format {
+        LogFormat::Json => format.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => format.boxed(),
+    };
+    let provider = provider(&config.otel)?;
+    let traces = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("tka-server")));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(format)
+        .with(traces)
+        .init();
+    Ok(Telemetry(provider))
+}
+
+/// Sends traces to the collector, if one is configured.
+fn provider(otel: &Otel) -> Result<Option<SdkTracerProvider>, TelemetryError> {
+    if otel.endpoint.is_empty() {
+        return Ok(None);
+    }
+    let scheme = if otel.insecure { "http" } else { "https" };
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(format!("{scheme}://{}", otel.endpoint))
+        .build()
+        .map_err(|source| TelemetryError::Endpoint {
+            endpoint: otel.endpoint.clone(),
+            source,
+        })?;
+    let resource = Resource::builder().with_service_name("tka-server").build();
+    Ok(Some(
+        SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(endpoint: &str) -> Result<Option<SdkTracerProvider>, TelemetryError> {
+        provider(&Otel {
+            endpoint: endpoint.into(),
+            insecure: true,
+        })
+    }
+
+    #[tokio::test]
+    async fn traces_are_sent_only_where_asked_for() {
+        assert!(with("").unwrap().is_none());
+        assert!(with("127.0.0.1:4317").unwrap().is_some());
+        assert!(
+            with("not an address")
+                .unwrap_err()
+                .to_string()
+                .contains("\"not an address\"")
+        );
     }
 }

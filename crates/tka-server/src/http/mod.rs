@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use tka_api::http::{LoginResponse, PREFIX};
 use tka_core::Session;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -74,6 +75,7 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), identify))
         .layer(from_fn_with_state(limit, in_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(traced))
         .with_state(Arc::clone(app))
 }
 
@@ -91,6 +93,23 @@ async fn no_such_method() -> Failure {
         "this path does not take that method",
         &["see /swagger for what it takes"],
     )
+}
+
+/// One span a request, named as the conventions for HTTP servers have it
+/// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
+async fn traced(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!(
+        "request",
+        otel.name = %format!("{method} {path}"),
+        otel.kind = "server",
+        http.request.method = %method,
+        url.path = path,
+        http.response.status_code = tracing::field::Empty,
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    response
 }
 
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
