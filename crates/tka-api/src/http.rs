@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::exec::ExecCredential;
+use crate::kubeconfig::KeyedKubeconfig;
+
 /// What every path of the API begins with.
 pub const PREFIX: &str = "/api/v1alpha1";
 
@@ -19,6 +22,140 @@ pub const LOGOUT: &str = "/logout";
 pub const KUBECONFIG: &str = "/kubeconfig";
 /// How to reach the Kubernetes API server.
 pub const CLUSTER_INFO: &str = "/cluster-info";
+
+/// The caller's sessions; `/{name}` is one of them.
+pub const SESSIONS: &str = "/sessions";
+/// The rules that reach the caller.
+pub const RULES: &str = "/rules";
+/// A fresh credential of a session.
+pub const CREDENTIAL: &str = "/credential";
+
+/// What a caller may ask for at a sign-in. All of it is optional, as is the body.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LoginRequest {
+    /// Name of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "oncall"))]
+    pub rule: Option<String>,
+    /// Role of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "view"))]
+    pub role: Option<String>,
+    /// For how long (a Go duration); not longer than the rule says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "30m"))]
+    pub period: Option<String>,
+    /// What for: one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "pager 4711"))]
+    pub reason: Option<String>,
+    /// Keeps the session apart from the device's others: a DNS label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "shell-1"))]
+    pub session: Option<String>,
+}
+
+/// Which of the caller's sessions; the calling device's own when absent.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CredentialRequest {
+    /// Name of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// The answer to a sign-in that was waited for (`Prefer: wait`): all it takes to work.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignInResponse {
+    /// As without waiting.
+    #[serde(flatten)]
+    pub login: LoginResponse,
+    /// The session.
+    pub session: SessionInfo,
+    /// Its credential.
+    pub credential: ExecCredential,
+    /// A kubeconfig with that credential, as `GET /kubeconfig` answers it.
+    pub kubeconfig: KeyedKubeconfig,
+}
+
+/// One session.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionInfo {
+    /// Its name: that of its TkaSignin and ServiceAccount.
+    pub name: String,
+    /// The caller's login name on the tailnet.
+    pub username: String,
+    /// Name of the device it was signed in from.
+    pub device: String,
+    /// Whether that is the calling device.
+    pub this_device: bool,
+    /// The ClusterRole it is bound to.
+    pub role: String,
+    /// Where the role holds; the whole cluster when empty.
+    pub namespaces: Vec<String>,
+    /// Name of its rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What it is kept apart by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether it is usable.
+    pub provisioned: bool,
+    /// When the caller last signed in (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub signed_in: Timestamp,
+    /// When it ends (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub until: Timestamp,
+}
+
+/// The caller's sessions.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionList {
+    /// The sessions.
+    pub items: Vec<SessionInfo>,
+}
+
+/// One rule that reaches the caller.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuleInfo {
+    /// What it can be chosen by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The ClusterRole it gives.
+    pub role: String,
+    /// Where the role holds; the whole cluster when empty.
+    pub namespaces: Vec<String>,
+    /// For how long at the most (a Go duration).
+    pub period: String,
+    /// Of several rules the one with the highest priority is taken.
+    pub priority: i64,
+    /// Whether it asks for a reason.
+    pub require_reason: bool,
+    /// How many sessions it allows at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
+    /// Whether signing in takes it when the caller does not choose.
+    pub default: bool,
+}
+
+/// The rules that reach the caller, those of higher priority first.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuleList {
+    /// The rules.
+    pub items: Vec<RuleInfo>,
+}
 
 /// Who is signed in, as what, and until when.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -79,6 +79,27 @@ pub struct User {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub token: Option<Token>,
+    /// A program that kubectl asks for a credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Exec>,
+}
+
+/// A program that kubectl asks for a credential
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Exec {
+    /// API version of what it prints.
+    pub api_version: String,
+    /// The program.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Whether it may talk to the person.
+    pub interactive_mode: String,
+    /// What to say when the program is not there.
+    pub install_hint: String,
 }
 
 /// A cluster together with a user.
@@ -138,9 +159,9 @@ pub struct EntryNames {
 // === impl KeyedKubeconfig ===
 
 impl KeyedKubeconfig {
-    /// A kubeconfig with one cluster, one user holding `token`, and one context that is current.
+    /// A kubeconfig with one cluster, one user and one context that is current.
     #[must_use]
-    pub fn with_token(names: EntryNames, cluster: Cluster, token: Token) -> Self {
+    pub fn new(names: EntryNames, cluster: Cluster, user: User) -> Self {
         let context = Context {
             cluster: names.cluster.clone(),
             user: names.user.clone(),
@@ -150,9 +171,29 @@ impl KeyedKubeconfig {
             kind: "Config".into(),
             api_version: "v1".into(),
             clusters: BTreeMap::from([(names.cluster, cluster)]),
-            users: BTreeMap::from([(names.user, User { token: Some(token) })]),
+            users: BTreeMap::from([(names.user, user)]),
             contexts: BTreeMap::from([(names.context.clone(), context)]),
             current_context: names.context,
+        }
+    }
+}
+
+// === impl User ===
+
+impl From<Token> for User {
+    fn from(token: Token) -> Self {
+        Self {
+            token: Some(token),
+            exec: None,
+        }
+    }
+}
+
+impl From<Exec> for User {
+    fn from(exec: Exec) -> Self {
+        Self {
+            token: None,
+            exec: Some(exec),
         }
     }
 }
@@ -190,7 +231,7 @@ mod tests {
     use serde_json::json;
 
     fn alice() -> KeyedKubeconfig {
-        KeyedKubeconfig::with_token(
+        KeyedKubeconfig::new(
             EntryNames {
                 cluster: "tka-cluster".into(),
                 user: "tka-user-alice".into(),
@@ -201,7 +242,7 @@ mod tests {
                 certificate_authority_data: Some("UEVN".into()),
                 insecure_skip_tls_verify: false,
             },
-            Token::from("secret".to_owned()),
+            Token::from("secret".to_owned()).into(),
         )
     }
 

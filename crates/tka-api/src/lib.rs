@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod exec;
 pub mod http;
 pub mod kubeconfig;
 #[cfg(feature = "resource")]

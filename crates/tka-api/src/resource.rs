@@ -26,6 +26,9 @@ pub const LABEL_NAMESPACE: &str = "tka.specht-labs.de/namespace";
 /// The caller (identity and device) a session belongs to, as a digest.
 pub const LABEL_CALLER: &str = "tka.specht-labs.de/caller";
 
+/// The user or machine a session belongs to, on whatever device, as a digest.
+pub const LABEL_USER: &str = "tka.specht-labs.de/user";
+
 /// When the caller last signed in (RFC 3339).
 pub const ANNOTATION_LAST_SIGN_IN: &str = "tka.specht-labs.de/last-attempted-sign-in";
 /// When the session ends (RFC 3339).
@@ -96,7 +99,13 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
     validation = Rule::new("!has(oldSelf.user_id) || has(self.user_id) && self.user_id == oldSelf.user_id")
         .message("user_id identifies the session and never changes"),
     validation = Rule::new("!has(oldSelf.device) || has(self.device) && self.device.stable_id == oldSelf.device.stable_id")
-        .message("the device identifies the session and never changes")
+        .message("the device identifies the session and never changes"),
+    validation = Rule::new("has(self.namespaces) == has(oldSelf.namespaces) && (!has(self.namespaces) || self.namespaces == oldSelf.namespaces)")
+        .message("namespaces identify the session and never change"),
+    validation = Rule::new("has(self.rule) == has(oldSelf.rule) && (!has(self.rule) || self.rule == oldSelf.rule)")
+        .message("the rule identifies the session and never changes"),
+    validation = Rule::new("has(self.label) == has(oldSelf.label) && (!has(self.label) || self.label == oldSelf.label)")
+        .message("the label identifies the session and never changes")
 )]
 pub struct TkaSigninSpec {
     /// Login name on the tailnet.
@@ -108,9 +117,26 @@ pub struct TkaSigninSpec {
     /// The user's ID on the tailnet. Never given to another user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<i64>,
+    /// The tags of a tagged node, which has no user.
+    #[schemars(length(max = 100))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The device signed in from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<SigninDevice>,
+    /// Where the role holds; the whole cluster when absent.
+    #[schemars(length(max = 100))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// The name of the rule that it was given through, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What the caller keeps it apart from their other sessions by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What the caller said it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The device a session was signed in from.

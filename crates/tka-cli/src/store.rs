@@ -228,7 +228,7 @@ mod tests {
             server: "https://k".into(),
             ..Default::default()
         };
-        tka_api::kubeconfig::KeyedKubeconfig::with_token(names, cluster, tka_api::Token::from("secret".to_owned()))
+        tka_api::kubeconfig::KeyedKubeconfig::new(names, cluster, tka_api::Token::from("secret".to_owned()).into())
             .into()
     }
 

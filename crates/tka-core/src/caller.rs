@@ -44,7 +44,7 @@ pub struct Caller {
     pub device: Device,
 }
 
-/// A short text that stands for one caller (identity and device) and no other, fit for a Kubernetes label value.
+/// A short text that stands for one caller, or one user, and no other, fit for a Kubernetes label value.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CallerKey(String);
 
@@ -67,7 +67,7 @@ impl Caller {
         if slug.is_empty() { "user".into() } else { slug }
     }
 
-    /// The key under which all sessions of this caller are found.
+    /// The key under which all sessions of this caller, on this device, are found.
     #[must_use]
     pub fn key(&self) -> CallerKey {
         let mut digest = Digest::new("caller");
@@ -75,17 +75,32 @@ impl Caller {
         CallerKey(digest.finish())
     }
 
+    /// The key under which all sessions of this user are found, whatever the device. A machine has but its own.
+    #[must_use]
+    pub fn user_key(&self) -> CallerKey {
+        let mut digest = Digest::new("user");
+        self.write_identity(&mut digest);
+        CallerKey(digest.finish())
+    }
+
     /// The login name is part of it beside the ID: whoever renames an account starts anew rather than inherit.
     pub(crate) fn write_to(&self, digest: &mut Digest) {
+        self.write_identity(digest);
+        digest.field(&self.device.stable_id);
+    }
+
+    fn write_identity(&self, digest: &mut Digest) {
         match &self.identity {
             Identity::User { id, login_name } => {
                 digest.field("user");
                 digest.field(&id.0.to_string());
                 digest.field(login_name);
             }
-            Identity::Machine { .. } => digest.field("machine"),
+            Identity::Machine { .. } => {
+                digest.field("machine");
+                digest.field(&self.device.stable_id);
+            }
         }
-        digest.field(&self.device.stable_id);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod caller;
 pub mod grant;
 pub mod period;
 pub mod refusal;
+pub mod request;
 pub mod rule;
 pub mod session;
 
@@ -11,5 +12,6 @@ pub use caller::{Caller, CallerKey, Device, Identity, UserId};
 pub use grant::Grant;
 pub use period::Period;
 pub use refusal::Refusal;
-pub use rule::{RoleName, Rule, RuleKey};
-pub use session::{Session, SessionName};
+pub use request::{Choice, Limits, Request};
+pub use rule::{Namespace, RoleName, Rule, RuleKey, RuleName};
+pub use session::{Reason, Session, SessionLabel, SessionName};

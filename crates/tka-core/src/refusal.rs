@@ -1,5 +1,7 @@
 //! Why somebody gets nothing, and what they can do about it.
 
+use std::num::NonZeroU32;
+
 use thiserror::Error;
 
 use crate::rule::RuleError;
@@ -36,8 +38,40 @@ pub enum Refusal {
         /// The roles they give.
         roles: Vec<RoleName>,
     },
+    /// The caller named a rule that does not reach them.
+    #[error("no rule of the tailnet policy that reaches you is the one you asked for")]
+    NoSuchRule {
+        /// Those that reach them: names, or roles where they have none.
+        rules: Vec<String>,
+    },
+    /// The rule asks for a reason, and the caller gave none.
+    #[error("the rule for the role {role} asks what the access is for")]
+    ReasonRequired {
+        /// The rule's role.
+        role: RoleName,
+    },
+    /// The caller asked for more time than the rule gives.
+    #[error("you asked for {asked}, more than the {period} that the rule for the role {role} gives")]
+    PeriodTooLong {
+        /// The rule's role.
+        role: RoleName,
+        /// What the caller asked for.
+        asked: Period,
+        /// What the rule gives.
+        period: Period,
+    },
+    /// The caller has as many sessions through the rule as it allows.
+    #[error("you have {max_sessions} sessions through the rule for the role {role}, and it allows no more at a time")]
+    TooManySessions {
+        /// The rule's role.
+        role: RoleName,
+        /// How many it allows.
+        max_sessions: NonZeroU32,
+    },
     /// The rule's period is below what this server is configured to give.
-    #[error("the rule for the role {role} gives {period}, less than the {min_period} that this server gives at least")]
+    #[error(
+        "a session of {period} with the role {role} is shorter than the {min_period} that this server gives at least"
+    )]
     PeriodTooShort {
         /// The rule's role.
         role: RoleName,
@@ -71,7 +105,7 @@ impl Refusal {
                 "or ask an administrator whether this server may serve tagged nodes".into(),
             ],
             Self::MalformedRule(_) => {
-                vec!["ask whoever keeps the tailnet policy to correct the rule: a rule is {\"role\", \"period\", \"priority\"}".into()]
+                vec!["ask whoever keeps the tailnet policy to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
             }
             Self::NoRule => vec![
                 "ask whoever keeps the tailnet policy for a grant with this server's capability that reaches you"
@@ -79,10 +113,21 @@ impl Refusal {
                 "check with `tailscale status` that you are signed in to the tailnet as the account you mean".into(),
             ],
             Self::Ambiguous { .. } => {
-                vec!["ask whoever keeps the tailnet policy to give these rules different priorities".into()]
+                vec![
+                    "ask whoever keeps the tailnet policy to give these rules different priorities".into(),
+                    "or say which one you mean: `tka login --role ROLE`".into(),
+                ]
+            }
+            Self::NoSuchRule { rules } => vec![format!("ask for one of these: {}", rules.join(", "))],
+            Self::ReasonRequired { .. } => vec!["give a reason: `tka login --reason \"…\"`".into()],
+            Self::PeriodTooLong { period, .. } => vec![format!("ask for {period} or less, or leave it to the rule")],
+            Self::TooManySessions { .. } => {
+                vec!["sign out on a device or in a shell where you no longer need the access".into()]
             }
             Self::PeriodTooShort { min_period, .. } => vec![
-                format!("ask whoever keeps the tailnet policy for a period of at least {min_period}"),
+                format!(
+                    "ask for at least {min_period}, or whoever keeps the tailnet policy for a rule that gives as much"
+                ),
                 "or ask an administrator to lower the server's operator.minPeriod".into(),
             ],
         }

@@ -1,11 +1,14 @@
 //! One value of the capability: a role, for how long, with what priority.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::Period;
+use crate::session::Digest;
 
 /// The name of a ClusterRole.
 ///
@@ -15,22 +18,61 @@ use crate::Period;
 #[serde(try_from = "String")]
 pub struct RoleName(String);
 
-/// What a rule of the tailnet policy gives: a role for a time.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+/// A namespace: a DNS label
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>).
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[serde(try_from = "String")]
+pub struct Namespace(String);
+
+/// The name by which a caller chooses a rule: a DNS label, such as `oncall`.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[serde(try_from = "String")]
+pub struct RuleName(String);
+
+/// What a rule of the tailnet policy gives: a role for a time, and on what conditions.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
     /// The ClusterRole.
     pub role: RoleName,
-    /// How long a session lasts.
+    /// How long a session lasts at the most.
     pub period: Period,
     /// Of several rules the one with the highest priority is taken. 0 when the policy does not say.
-    #[serde(default)]
     pub priority: i64,
+    /// Where the role holds; the whole cluster when empty.
+    pub namespaces: BTreeSet<Namespace>,
+    /// What a caller chooses it by.
+    pub name: Option<RuleName>,
+    /// Whether a caller must say what the access is for.
+    pub require_reason: bool,
+    /// How many sessions a caller may have through it at a time.
+    pub max_sessions: Option<NonZeroU32>,
 }
 
-/// What makes a rule the same rule although its period or priority changed: what it gives access to.
+/// What makes a rule the same rule although its period, priority or conditions changed: its name, and what it gives access to.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct RuleKey(String);
+pub struct RuleKey {
+    /// The ClusterRole.
+    pub role: RoleName,
+    /// Where it holds; the whole cluster when empty.
+    pub namespaces: BTreeSet<Namespace>,
+    /// The rule's name.
+    pub name: Option<RuleName>,
+}
+
+/// A rule as the policy writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    role: RoleName,
+    period: Period,
+    #[serde(default)]
+    priority: i64,
+    namespaces: Option<BTreeSet<Namespace>>,
+    name: Option<RuleName>,
+    #[serde(default)]
+    require_reason: bool,
+    max_sessions: Option<NonZeroU32>,
+}
 
 /// Why a value of the capability is no rule.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -42,10 +84,15 @@ pub struct RuleError {
     pub why: String,
 }
 
-/// Why a text is no [`RoleName`].
+/// Why a text is no name.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{0:?} cannot be the name of a ClusterRole")]
-pub struct RoleNameError(String);
+#[error("{text:?} cannot be the name of a {kind}")]
+pub struct NameError {
+    /// What it should have named.
+    pub kind: &'static str,
+    /// The text, shortened.
+    pub text: String,
+}
 
 /// How much of a bad value an error shows.
 const SHOWN_CHARACTERS: usize = 120;
@@ -59,16 +106,37 @@ impl Rule {
     ///
     /// A field that is not known refuses the rule: a misspelt restriction must not widen access.
     pub fn parse(value: &str) -> Result<Self, RuleError> {
-        serde_json::from_str(value).map_err(|error| RuleError {
+        let refuse = |why: String| RuleError {
             value: shorten(value),
-            why: without_position(&error.to_string()),
+            why,
+        };
+        let written: Written =
+            serde_json::from_str(value).map_err(|error| refuse(without_position(&error.to_string())))?;
+        // Without the field a role holds everywhere; an empty list was meant to say something else.
+        if written.namespaces.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Err(refuse(
+                "`namespaces` is empty: leave it out for the whole cluster, or name at least one".into(),
+            ));
+        }
+        Ok(Self {
+            role: written.role,
+            period: written.period,
+            priority: written.priority,
+            namespaces: written.namespaces.unwrap_or_default(),
+            name: written.name,
+            require_reason: written.require_reason,
+            max_sessions: written.max_sessions,
         })
     }
 
     /// What identifies this rule among the rules of the policy.
     #[must_use]
     pub fn key(&self) -> RuleKey {
-        RuleKey::of_role(&self.role)
+        RuleKey {
+            role: self.role.clone(),
+            namespaces: self.namespaces.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -91,16 +159,13 @@ fn without_position(error: &str) -> String {
 // === impl RuleKey ===
 
 impl RuleKey {
-    /// The key of the rule that gives `role` on the whole cluster.
-    #[must_use]
-    pub fn of_role(role: &RoleName) -> Self {
-        Self(format!("role={role}"))
-    }
-
-    /// The key's text. It is written into session names by digest only.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub(crate) fn write_to(&self, digest: &mut Digest) {
+        digest.field(self.role.as_str());
+        digest.field(&self.namespaces.len().to_string());
+        for namespace in &self.namespaces {
+            digest.field(namespace.as_str());
+        }
+        digest.field(self.name.as_ref().map_or("", RuleName::as_str));
     }
 }
 
@@ -115,9 +180,9 @@ impl RoleName {
 }
 
 impl TryFrom<String> for RoleName {
-    type Error = RoleNameError;
+    type Error = NameError;
 
-    fn try_from(text: String) -> Result<Self, RoleNameError> {
+    fn try_from(text: String) -> Result<Self, NameError> {
         let refused = text.is_empty()
             || text.len() > ROLE_NAME_BYTES
             || text == "."
@@ -125,7 +190,10 @@ impl TryFrom<String> for RoleName {
             || text.contains(['/', '%'])
             || text.chars().any(char::is_control);
         if refused {
-            return Err(RoleNameError(shorten(&text)));
+            return Err(NameError {
+                kind: "ClusterRole",
+                text: shorten(&text),
+            });
         }
         Ok(Self(text))
     }
@@ -135,6 +203,50 @@ impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+// === impl Namespace, RuleName ===
+
+/// A type whose values are DNS labels.
+macro_rules! dns_label {
+    ($type:ident, $kind:literal) => {
+        impl $type {
+            /// The name's text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                if is_dns_label(&text) {
+                    return Ok(Self(text));
+                }
+                Err(NameError {
+                    kind: $kind,
+                    text: shorten(&text),
+                })
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+dns_label!(Namespace, "namespace");
+dns_label!(RuleName, "rule");
+
+/// RFC 1123, as Kubernetes checks it.
+pub(crate) fn is_dns_label(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(inside) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]
@@ -176,6 +288,13 @@ mod tests {
         assert!(why(r#"{"role": "view", "role": "edit", "period": "1h"}"#).contains("duplicate field `role`"));
         assert!(why("\"view\"").contains("invalid type"));
         assert!(!why("\"view\"").contains("line 1"));
+        let with = |field: &str| why(&format!(r#"{{"role": "view", "period": "1h", {field}}}"#));
+        assert!(with(r#""namespaces": []"#).contains("`namespaces` is empty"));
+        assert!(with(r#""namespaces": ["Dev"]"#).contains("\"Dev\" cannot be the name of a namespace"));
+        assert!(with(r#""namespaces": "dev""#).contains("invalid type"));
+        assert!(with(r#""name": "on call""#).contains("cannot be the name of a rule"));
+        assert!(with(r#""max_sessions": 0"#).contains("nonzero"));
+        assert!(with(r#""require_reason": "yes""#).contains("expected a boolean"));
     }
 
     #[test]
@@ -185,6 +304,22 @@ mod tests {
         let c = Rule::parse(r#"{"role": "edit", "period": "1h"}"#).unwrap();
         assert_eq!(a.key(), b.key());
         assert_ne!(a.key(), c.key());
+    }
+
+    #[test]
+    fn name_and_namespaces_make_another_rule() {
+        let key = |fields: &str| {
+            Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#))
+                .unwrap()
+                .key()
+        };
+        assert_ne!(key(""), key(r#", "namespaces": ["dev"]"#));
+        assert_ne!(key(""), key(r#", "name": "oncall""#));
+        assert_eq!(
+            key(r#", "namespaces": ["dev", "ops"]"#),
+            key(r#", "namespaces": ["ops", "dev"]"#)
+        );
+        assert_eq!(key(""), key(r#", "require_reason": true, "max_sessions": 2"#));
     }
 
     proptest! {

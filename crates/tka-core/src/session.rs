@@ -6,50 +6,74 @@ use std::fmt;
 use data_encoding::{BASE32_NOPAD, Encoding};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
+use thiserror::Error;
 
-use crate::{Caller, Grant, Period, Refusal, RoleName, Rule, RuleKey};
+use crate::request::{Choice, Limits, Request};
+use crate::rule::{NameError, is_dns_label};
+use crate::{Caller, Grant, Period, Refusal, Rule, RuleKey};
+
+/// The longest reason.
+const REASON_CHARACTERS: usize = 500;
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionName(String);
+
+/// A text by which a caller keeps one session apart from their others, say that of one shell: a DNS label.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SessionLabel(String);
+
+/// What the caller says the access is for: one line, not empty, at most 500 characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reason(String);
 
 /// One caller's access through one rule, from sign-in to its end.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Session {
     /// Whose it is.
     pub caller: Caller,
-    /// The ClusterRole it is bound to.
-    pub role: RoleName,
+    /// What it was given through.
+    pub rule: RuleKey,
+    /// What the caller keeps it apart by.
+    pub label: Option<SessionLabel>,
     /// How long a sign-in lasts.
     pub period: Period,
     /// When the caller last signed in.
     pub signed_in: Timestamp,
+    /// What the caller said it is for.
+    pub reason: Option<Reason>,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// The session that `caller` gets through `rule` by signing in at `now`.
-    #[must_use]
-    pub fn new(caller: Caller, rule: &Rule, now: Timestamp) -> Self {
-        Self {
-            caller,
-            role: rule.role.clone(),
-            period: rule.period,
-            signed_in: whole_seconds(now),
+    /// The session that signing in at `now` gives to `caller`, through `rule` and as `request` asks.
+    pub fn new(
+        caller: Caller,
+        rule: &Rule,
+        request: &Request,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        if rule.require_reason && request.reason.is_none() {
+            return Err(Refusal::ReasonRequired {
+                role: rule.role.clone(),
+            });
         }
-    }
-
-    /// The rule it was given through.
-    #[must_use]
-    pub fn rule_key(&self) -> RuleKey {
-        RuleKey::of_role(&self.role)
+        Ok(Self {
+            caller,
+            rule: rule.key(),
+            label: request.label.clone(),
+            period: limits.period(rule, request.period)?,
+            signed_in: whole_seconds(now),
+            reason: request.reason.clone(),
+        })
     }
 
     /// The name of its objects.
     #[must_use]
     pub fn name(&self) -> SessionName {
-        SessionName::new(&self.caller, &self.rule_key())
+        SessionName::new(&self.caller, &self.rule, self.label.as_ref())
     }
 
     /// When it ends, in whole seconds.
@@ -71,45 +95,35 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// Refuses a rule whose period is below `min_period`.
-pub fn check_period(rule: &Rule, min_period: Period) -> Result<(), Refusal> {
-    if rule.period >= min_period {
-        return Ok(());
-    }
-    Err(Refusal::PeriodTooShort {
-        role: rule.role.clone(),
-        period: rule.period,
-        min_period,
-    })
-}
-
 /// Which of a device's sessions a request means that names none.
 ///
-/// Only sessions count that have not ended and whose rule the grant still carries. Among them it is the one of the rule
-/// that signing in would take now, else the one signed in to last.
+/// Only sessions count that have not ended, that are not kept apart by a label, and whose rule the grant still carries.
+/// Among them it is the one of the rule that signing in would take now, else the one signed in to last.
 pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], grant: &Grant, now: Timestamp) -> Option<&'a S> {
-    let chosen = grant.choose().ok().map(Rule::key);
+    let chosen = grant.choose(&Choice::default()).ok().map(Rule::key);
+    let counts = |session: &Session| session.until() > now && session.label.is_none() && grant.carries(&session.rule);
     sessions
         .iter()
-        .filter(|session| (*session).borrow().until() > now && grant.carries(&(*session).borrow().rule_key()))
+        .filter(|session| counts((*session).borrow()))
         .max_by_key(|session| {
             let session: &Session = (*session).borrow();
-            (Some(session.rule_key()) == chosen, session.signed_in)
+            (Some(&session.rule) == chosen.as_ref(), session.signed_in)
         })
 }
 
 // === impl SessionName ===
 
 impl SessionName {
-    /// The name of the session that `caller` has through the rule `key`.
+    /// The name of the session that `caller` has through the rule `key`, kept apart by `label`.
     ///
     /// It is `tka-READABLE-DIGEST`. The digest alone tells sessions apart: 160 bits of SHA-256 over everything that makes
-    /// a session this session, so that nobody can choose a login name or a device that leads to another's name.
+    /// a session this session, so that nobody can choose a login name, a device or a label that leads to another's name.
     #[must_use]
-    pub fn new(caller: &Caller, key: &RuleKey) -> Self {
+    pub fn new(caller: &Caller, key: &RuleKey, label: Option<&SessionLabel>) -> Self {
         let mut digest = Digest::new("session");
         caller.write_to(&mut digest);
-        digest.field(key.as_str());
+        key.write_to(&mut digest);
+        digest.field(label.map_or("", SessionLabel::as_str));
         Self(format!("tka-{}-{}", caller.short_name(), digest.finish()))
     }
 
@@ -123,6 +137,56 @@ impl SessionName {
 impl fmt::Display for SessionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+// === impl SessionLabel ===
+
+impl SessionLabel {
+    /// The label's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SessionLabel {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        if is_dns_label(&text) {
+            Ok(Self(text))
+        } else {
+            Err(NameError { kind: "session", text })
+        }
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The reason's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no [`Reason`].
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("a reason is one line of 1 to {REASON_CHARACTERS} characters")]
+pub struct ReasonError;
+
+impl TryFrom<String> for Reason {
+    type Error = ReasonError;
+
+    fn try_from(text: String) -> Result<Self, ReasonError> {
+        let text = text.trim();
+        let length = text.chars().count();
+        if length == 0 || length > REASON_CHARACTERS || text.chars().any(char::is_control) {
+            return Err(ReasonError);
+        }
+        Ok(Self(text.into()))
     }
 }
 
@@ -158,9 +222,9 @@ impl Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Identity, UserId};
+    use crate::{Device, Identity, RoleName, UserId};
     use proptest::prelude::*;
-    use std::collections::HashSet;
+    use std::collections::{BTreeSet, HashSet};
 
     fn caller(id: i64, login_name: &str, stable_id: &str) -> Caller {
         Caller {
@@ -176,10 +240,16 @@ mod tests {
     }
 
     fn role_key(role: &str) -> RuleKey {
-        RuleKey::of_role(&RoleName::try_from(role.to_owned()).unwrap())
+        RuleKey {
+            role: RoleName::try_from(role.to_owned()).unwrap(),
+            namespaces: BTreeSet::new(),
+            name: None,
+        }
     }
 
-    fn is_dns_label(name: &str) -> bool {
+    const LIMITS: Limits = Limits::none();
+
+    fn is_object_name(name: &str) -> bool {
         let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         !name.is_empty()
             && name.len() <= 63
@@ -203,15 +273,15 @@ mod tests {
     #[test]
     fn name_is_stable() {
         // A name that changes between two versions would orphan the sessions of the older one.
-        let name = SessionName::new(&caller(1, "alice@example.com", "n1"), &role_key("view"));
-        assert_eq!(name.as_str(), "tka-alice-nriauf6vmchlaopdntsbujvpfxn2czrd");
+        let name = SessionName::new(&caller(1, "alice@example.com", "n1"), &role_key("view"), None);
+        assert_eq!(name.as_str(), "tka-alice-fidgpxew4cxzort5cv7xe52bbdzhfzkn");
     }
 
     #[test]
     fn same_local_part_is_someone_else() {
         let key = role_key("view");
-        let a = SessionName::new(&caller(1, "alice@example.com", "n1"), &key);
-        let b = SessionName::new(&caller(2, "alice@other.example", "n2"), &key);
+        let a = SessionName::new(&caller(1, "alice@example.com", "n1"), &key, None);
+        let b = SessionName::new(&caller(2, "alice@other.example", "n2"), &key, None);
         assert_ne!(a, b);
     }
 
@@ -244,10 +314,42 @@ mod tests {
     }
 
     #[test]
-    fn too_short_a_period_is_refused() {
-        let rule = Rule::parse(r#"{"role": "view", "period": "59s"}"#).unwrap();
-        assert!(check_period(&rule, "1m".parse().unwrap()).is_err());
-        assert!(check_period(&rule, "59s".parse().unwrap()).is_ok());
+    fn rule_may_ask_for_a_reason() {
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h", "require_reason": true}"#).unwrap();
+        let asking = |reason: Option<&str>| {
+            let reason = reason.map(|text| Reason::try_from(text.to_owned()).unwrap());
+            let request = Request {
+                reason,
+                ..Request::default()
+            };
+            Session::new(
+                caller(1, "a@b", "n1"),
+                &rule,
+                &request,
+                LIMITS,
+                time("2026-01-01T00:00:00Z"),
+            )
+        };
+        assert!(matches!(asking(None), Err(Refusal::ReasonRequired { .. })));
+        assert_eq!(asking(Some(" pager 7 ")).unwrap().reason.unwrap().as_str(), "pager 7");
+    }
+
+    #[test]
+    fn reason_is_one_line() {
+        for text in ["", "  ", "a\nb", &"x".repeat(501)] {
+            assert_eq!(Reason::try_from(text.to_owned()), Err(ReasonError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn label_keeps_sessions_apart() {
+        let label = SessionLabel::try_from("shell-1".to_owned()).unwrap();
+        let (caller, key) = (caller(1, "a@b", "n1"), role_key("view"));
+        assert_ne!(
+            SessionName::new(&caller, &key, None),
+            SessionName::new(&caller, &key, Some(&label))
+        );
+        assert!(SessionLabel::try_from("Shell 1".to_owned()).is_err());
     }
 
     #[test]
@@ -255,14 +357,16 @@ mod tests {
         let now = time("2026-01-01T00:30:00Z");
         let session = |role: &str, signed_in| {
             let rule = Rule::parse(&format!(r#"{{"role": "{role}", "period": "1h"}}"#)).unwrap();
-            Session::new(caller(1, "alice@example.com", "n1"), &rule, time(signed_in))
+            let caller = caller(1, "alice@example.com", "n1");
+            Session::new(caller, &rule, &Request::default(), LIMITS, time(signed_in)).unwrap()
         };
         let sessions = [
             session("view", "2026-01-01T00:00:02Z"),
             session("edit", "2026-01-01T00:00:01Z"),
             session("over", "2025-12-31T23:30:00Z"),
         ];
-        let pick = |rules: &[(&str, i64)]| current(&sessions, &grant(rules), now).map(|session| session.role.as_str());
+        let pick =
+            |rules: &[(&str, i64)]| current(&sessions, &grant(rules), now).map(|session| session.rule.role.as_str());
         assert_eq!(pick(&[("view", 1), ("edit", 2)]), Some("edit"));
         assert_eq!(pick(&[("view", 1), ("edit", 2), ("admin", 3)]), Some("view"));
         assert_eq!(pick(&[("edit", 2), ("admin", 3)]), Some("edit"));
@@ -285,16 +389,16 @@ mod tests {
     proptest! {
         #[test]
         fn any_caller_has_a_valid_stable_name((id, login_name, stable_id, role) in parts()) {
-            let name = SessionName::new(&caller(id, &login_name, &stable_id), &role_key(&role));
-            prop_assert!(is_dns_label(name.as_str()), "{}", name);
-            prop_assert_eq!(&name, &SessionName::new(&caller(id, &login_name, &stable_id), &role_key(&role)));
+            let name = SessionName::new(&caller(id, &login_name, &stable_id), &role_key(&role), None);
+            prop_assert!(is_object_name(name.as_str()), "{}", name);
+            prop_assert_eq!(&name, &SessionName::new(&caller(id, &login_name, &stable_id), &role_key(&role), None));
         }
 
         #[test]
         fn different_sessions_have_different_names(all in prop::collection::hash_set(parts(), 0..40)) {
             let names: HashSet<_> = all
                 .iter()
-                .map(|(id, login_name, stable_id, role)| SessionName::new(&caller(*id, login_name, stable_id), &role_key(role)))
+                .map(|(id, login_name, stable_id, role)| SessionName::new(&caller(*id, login_name, stable_id), &role_key(role), None))
                 .collect();
             prop_assert_eq!(names.len(), all.len());
         }

@@ -124,8 +124,9 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
 async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
     let name = signin.name_any();
     if signin.metadata.deletion_timestamp.is_some() {
-        context.sessions.take_down(signin).await?;
-        tracing::info!(session = name, username = signin.spec.username, "session ended");
+        if context.sessions.take_down(signin).await? {
+            tracing::info!(session = name, username = signin.spec.username, "session taken down");
+        }
         return Ok(Action::await_change());
     }
     let session = match objects::session(signin) {
@@ -144,8 +145,9 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
             Ok(Action::requeue(rest(&session, now)))
         }
         Step::Expire => {
-            context.sessions.expire(&session.name(), now).await?;
-            tracing::info!(session = name, username = session.caller.username(), "session expired");
+            if context.sessions.expire(&session.name()).await? {
+                tracing::info!(session = name, username = session.caller.username(), "session expired");
+            }
             Ok(Action::await_change())
         }
     }
@@ -180,7 +182,7 @@ fn retry(signin: Arc<TkaSignin>, error: &Error, _context: Arc<Context>) -> Actio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_core::{Caller, Device, Identity, Rule, UserId};
+    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
 
     fn session() -> Session {
         let caller = Caller {
@@ -194,7 +196,8 @@ mod tests {
             },
         };
         let rule = Rule::parse(r#"{"role": "view", "period": "5s"}"#).unwrap();
-        Session::new(caller, &rule, "2026-01-01T00:00:00Z".parse().unwrap())
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        Session::new(caller, &rule, &Request::default(), Limits::none(), now).unwrap()
     }
 
     fn at(time: &str) -> Timestamp {

@@ -11,8 +11,7 @@ use crate::{Error, Sessions};
 
 /// The API server's shortest token.
 const SHORTEST_TOKEN_SECONDS: i64 = 600;
-/// A token outlives neither this nor, by more than the API server makes us, its session.
-const LONGEST_TOKEN_SECONDS: i64 = 3600;
+
 /// A token of a session's ServiceAccount.
 #[derive(Debug)]
 pub struct Credential {
@@ -23,20 +22,21 @@ pub struct Credential {
 }
 
 impl Sessions {
-    /// Issues a credential of `session` at `now`.
+    /// Issues a credential of `session`.
     ///
     /// The API server issues none for less than ten minutes. One issued in a session's last minutes ends with the session all the
     /// same, because its ServiceAccount does
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>).
-    pub async fn credential(&self, session: &Session, now: Timestamp) -> Result<Credential, Error> {
+    pub async fn credential(&self, session: &Session) -> Result<Credential, Error> {
         let name = session.name();
-        let left = session.until().as_second() - now.as_second();
+        let left = session.until().as_second() - (self.clock)().as_second();
         if left <= 0 {
             return Err(Error::NoAccount(name));
         }
+        let longest = i64::try_from(self.max_credential.as_secs()).unwrap_or(i64::MAX);
         let request = TokenRequest {
             spec: TokenRequestSpec {
-                expiration_seconds: Some(left.clamp(SHORTEST_TOKEN_SECONDS, LONGEST_TOKEN_SECONDS)),
+                expiration_seconds: Some(left.min(longest).max(SHORTEST_TOKEN_SECONDS)),
                 ..TokenRequestSpec::default()
             },
             ..TokenRequest::default()

@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 use thiserror::Error;
-use tka_core::{RoleName, SessionName};
+use tka_core::{Refusal, RoleName, SessionName};
 
 /// Why something could not be done with a session.
 #[derive(Debug, Error)]
@@ -16,6 +16,15 @@ pub enum Error {
         #[source]
         source: Box<Status>,
     },
+    /// The cluster has no such role.
+    #[error("this cluster has no ClusterRole {0}")]
+    NoSuchRole(RoleName),
+    /// The cluster has no such namespace.
+    #[error("this cluster has no namespace {0}")]
+    NoSuchNamespace(String),
+    /// The rule does not allow it.
+    #[error(transparent)]
+    Refused(Refusal),
     /// The session has no account to issue a credential for: it is not provisioned yet, or no longer.
     #[error("the session {0} has no ServiceAccount")]
     NoAccount(SessionName),

@@ -2,15 +2,18 @@
 
 pub mod controller;
 pub mod credential;
+mod end;
 pub mod error;
 pub mod metrics;
 pub mod objects;
+pub mod provision;
 pub mod sessions;
 pub mod sweep;
 mod turns;
 
 pub use credential::Credential;
 pub use error::Error;
+pub use provision::SignedIn;
 pub use sessions::{Sessions, StoredSession};
 
 use std::sync::Arc;

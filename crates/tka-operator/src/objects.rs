@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
     ANNOTATION_LAST_SIGN_IN, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_NAMESPACE,
-    LABEL_SESSION, MANAGED_BY, SigninDevice, TkaSignin, TkaSigninSpec,
+    LABEL_SESSION, LABEL_USER, MANAGED_BY, SigninDevice, TkaSignin, TkaSigninSpec,
 };
-use tka_core::{Caller, Device, Identity, Period, RoleName, Session, SessionName, UserId};
+use tka_core::{
+    Caller, Device, Identity, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session, SessionLabel, UserId,
+};
 
 use crate::Error;
 
@@ -25,7 +27,7 @@ pub fn signin(session: &Session, namespace: &str) -> TkaSignin {
     let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
     signin.metadata.namespace = Some(namespace.into());
     signin.metadata.finalizers = Some(vec![FINALIZER.into()]);
-    signin.metadata.labels = Some(labels(&session.name(), session.caller.key().as_str(), namespace));
+    signin.metadata.labels = Some(labels(session, namespace));
     signin.metadata.annotations = Some(BTreeMap::from([
         (ANNOTATION_LAST_SIGN_IN.into(), session.signed_in.to_string()),
         (ANNOTATION_VALID_UNTIL.into(), session.until().to_string()),
@@ -34,19 +36,24 @@ pub fn signin(session: &Session, namespace: &str) -> TkaSignin {
 }
 
 fn spec(session: &Session) -> TkaSigninSpec {
-    let user_id = match session.caller.identity {
-        Identity::User { id, .. } => Some(id.0),
-        Identity::Machine { .. } => None,
+    let (user_id, tags) = match &session.caller.identity {
+        Identity::User { id, .. } => (Some(id.0), Vec::new()),
+        Identity::Machine { tags } => (None, tags.clone()),
     };
     TkaSigninSpec {
         username: session.caller.username().into(),
-        role: session.role.to_string(),
+        role: session.rule.role.to_string(),
         validity_period: session.period.to_string(),
         user_id,
+        tags,
         device: Some(SigninDevice {
             stable_id: session.caller.device.stable_id.clone(),
             name: session.caller.device.name.clone(),
         }),
+        namespaces: session.rule.namespaces.iter().map(ToString::to_string).collect(),
+        rule: session.rule.name.as_ref().map(ToString::to_string),
+        label: session.label.as_ref().map(|label| label.as_str().into()),
+        reason: session.reason.as_ref().map(|reason| reason.as_str().into()),
     }
 }
 
@@ -73,29 +80,55 @@ pub fn service_account(signin: &TkaSignin) -> Result<ServiceAccount, Error> {
     })
 }
 
-/// The binding of the session that `signin` holds. It cannot be owned: an owner of a cluster-scoped object is cluster-scoped
+/// What gives a session its role: one binding for the whole cluster, or one in each namespace that its rule names.
+///
+/// None can be owned by the `TkaSignin`: an owner is in the same namespace, and that of a cluster-scoped object is cluster-scoped
 /// (<https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents>).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bindings {
+    /// The role holds everywhere.
+    Cluster(Box<ClusterRoleBinding>),
+    /// The role holds in these namespaces.
+    Namespaces(Vec<RoleBinding>),
+}
+
+/// The bindings of the session that `signin` holds.
 #[must_use]
-pub fn binding(signin: &TkaSignin) -> ClusterRoleBinding {
+pub fn bindings(signin: &TkaSignin) -> Bindings {
     let namespace = signin.namespace().unwrap_or_default();
-    ClusterRoleBinding {
-        metadata: ObjectMeta {
-            name: Some(binding_name(&namespace, &signin.name_any())),
-            labels: Some(signin.labels().clone()),
-            ..ObjectMeta::default()
-        },
-        role_ref: RoleRef {
-            api_group: "rbac.authorization.k8s.io".into(),
-            kind: "ClusterRole".into(),
-            name: signin.spec.role.clone(),
-        },
-        subjects: Some(vec![Subject {
-            kind: "ServiceAccount".into(),
-            name: signin.name_any(),
-            namespace: Some(namespace),
-            ..Subject::default()
-        }]),
+    let metadata = ObjectMeta {
+        name: Some(binding_name(&namespace, &signin.name_any())),
+        labels: Some(signin.labels().clone()),
+        ..ObjectMeta::default()
+    };
+    let role_ref = RoleRef {
+        api_group: "rbac.authorization.k8s.io".into(),
+        kind: "ClusterRole".into(),
+        name: signin.spec.role.clone(),
+    };
+    let account = Subject {
+        kind: "ServiceAccount".into(),
+        name: signin.name_any(),
+        namespace: Some(namespace),
+        ..Subject::default()
+    };
+    let subjects = Some(vec![account]);
+    if signin.spec.namespaces.is_empty() {
+        return Bindings::Cluster(Box::new(ClusterRoleBinding {
+            metadata,
+            role_ref,
+            subjects,
+        }));
     }
+    let within = |namespace: &String| RoleBinding {
+        metadata: ObjectMeta {
+            namespace: Some(namespace.clone()),
+            ..metadata.clone()
+        },
+        role_ref: role_ref.clone(),
+        subjects: subjects.clone(),
+    };
+    Bindings::Namespaces(signin.spec.namespaces.iter().map(within).collect())
 }
 
 /// The name of a session's binding. Names of RBAC objects may hold a colon, and namespaces may not: no two sessions of two
@@ -105,12 +138,13 @@ pub fn binding_name(namespace: &str, session: &str) -> String {
     format!("{namespace}:{session}")
 }
 
-fn labels(name: &SessionName, caller: &str, namespace: &str) -> BTreeMap<String, String> {
+fn labels(session: &Session, namespace: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (LABEL_MANAGED_BY.into(), MANAGED_BY.into()),
-        (LABEL_SESSION.into(), name.as_str().into()),
+        (LABEL_SESSION.into(), session.name().as_str().into()),
         (LABEL_NAMESPACE.into(), namespace.into()),
-        (LABEL_CALLER.into(), caller.into()),
+        (LABEL_CALLER.into(), session.caller.key().as_str().into()),
+        (LABEL_USER.into(), session.caller.user_key().as_str().into()),
     ])
 }
 
@@ -119,38 +153,63 @@ fn labels(name: &SessionName, caller: &str, namespace: &str) -> BTreeMap<String,
 /// The name must be the one that this caller, device and role lead to: an object made by hand, or one of the original TKA,
 /// is no session of ours.
 pub fn session(signin: &TkaSignin) -> Result<Session, Error> {
-    let refuse = |why: String| Error::NotASession {
+    let session = read(signin).map_err(|why| Error::NotASession {
         name: signin.name_any(),
         why,
-    };
+    })?;
+    if session.name().as_str() != signin.name_any() {
+        let why = "its name is not that of this caller, device and rule".into();
+        return Err(Error::NotASession {
+            name: signin.name_any(),
+            why,
+        });
+    }
+    Ok(session)
+}
+
+fn read(signin: &TkaSignin) -> Result<Session, String> {
     let spec = &signin.spec;
-    let device = spec
-        .device
-        .as_ref()
-        .ok_or_else(|| refuse("spec.device is missing".into()))?;
-    let user_id = spec.user_id.ok_or_else(|| refuse("spec.user_id is missing".into()))?;
-    let session = Session {
+    let device = spec.device.as_ref().ok_or("spec.device is missing")?;
+    let identity = match (spec.user_id, spec.tags.as_slice()) {
+        (Some(id), []) => Identity::User {
+            id: UserId(id),
+            login_name: spec.username.clone(),
+        },
+        (None, [_, ..]) => Identity::Machine {
+            tags: spec.tags.clone(),
+        },
+        _ => return Err("it has neither spec.user_id nor spec.tags, or both".into()),
+    };
+    Ok(Session {
         caller: Caller {
-            identity: Identity::User {
-                id: UserId(user_id),
-                login_name: spec.username.clone(),
-            },
+            identity,
             device: Device {
                 stable_id: device.stable_id.clone(),
                 name: device.name.clone(),
             },
         },
-        role: RoleName::try_from(spec.role.clone()).map_err(|error| refuse(error.to_string()))?,
-        period: spec
-            .validity_period
-            .parse::<Period>()
-            .map_err(|error| refuse(error.to_string()))?,
-        signed_in: last_sign_in(signin).map_err(refuse)?,
-    };
-    if session.name().as_str() != signin.name_any() {
-        return Err(refuse("its name is not that of this caller, device and role".into()));
-    }
-    Ok(session)
+        rule: RuleKey {
+            role: typed::<RoleName>(&spec.role)?,
+            namespaces: spec
+                .namespaces
+                .iter()
+                .map(|name| typed::<Namespace>(name))
+                .collect::<Result<_, _>>()?,
+            name: spec.rule.as_ref().map(|name| typed::<RuleName>(name)).transpose()?,
+        },
+        label: spec
+            .label
+            .as_ref()
+            .map(|label| typed::<SessionLabel>(label))
+            .transpose()?,
+        period: typed::<Period>(&spec.validity_period)?,
+        signed_in: last_sign_in(signin)?,
+        reason: spec.reason.as_ref().map(|reason| typed::<Reason>(reason)).transpose()?,
+    })
+}
+
+fn typed<T: TryFrom<String, Error: ToString>>(text: &str) -> Result<T, String> {
+    T::try_from(text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn last_sign_in(signin: &TkaSignin) -> Result<Timestamp, String> {
@@ -176,9 +235,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use tka_api::resource::TkaSigninStatus;
-    use tka_core::Rule;
+    use tka_core::{Limits, Request, Rule};
 
-    fn alice() -> Session {
+    fn through(rule: &str) -> Session {
         let caller = Caller {
             identity: Identity::User {
                 id: UserId(7),
@@ -189,8 +248,24 @@ mod tests {
                 name: "laptop".into(),
             },
         };
-        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        Session::new(caller, &rule, "2026-01-01T00:00:00Z".parse().unwrap())
+        let request = Request {
+            reason: Some(Reason::try_from("pager".to_owned()).unwrap()),
+            label: Some(SessionLabel::try_from("shell".to_owned()).unwrap()),
+            ..Request::default()
+        };
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        Session::new(caller, &Rule::parse(rule).unwrap(), &request, Limits::none(), now).unwrap()
+    }
+
+    fn alice() -> Session {
+        through(r#"{"role": "view", "period": "1h"}"#)
+    }
+
+    fn cluster_binding(signin: &TkaSignin) -> ClusterRoleBinding {
+        let Bindings::Cluster(binding) = bindings(signin) else {
+            panic!("not for the whole cluster")
+        };
+        *binding
     }
 
     fn stored() -> TkaSignin {
@@ -209,6 +284,15 @@ mod tests {
     }
 
     #[test]
+    fn machine_is_written_and_read_back() {
+        let mut session = alice();
+        session.caller.identity = Identity::Machine {
+            tags: vec!["tag:ci".into()],
+        };
+        assert_eq!(super::session(&signin(&session, "tka-dev")).unwrap(), session);
+    }
+
+    #[test]
     fn account_belongs_to_its_signin() {
         let account = service_account(&stored()).unwrap();
         let owner = &account.owner_references()[0];
@@ -219,7 +303,7 @@ mod tests {
 
     #[test]
     fn binding_gives_the_role_to_the_account_alone() {
-        let binding = binding(&stored());
+        let binding = cluster_binding(&stored());
         let subjects = binding.subjects.clone().unwrap();
         assert_eq!(binding.role_ref.name, "view");
         assert_eq!(subjects.len(), 1);
@@ -228,9 +312,26 @@ mod tests {
     }
 
     #[test]
+    fn role_in_namespaces_is_bound_there_and_nowhere_else() {
+        let session = through(r#"{"role": "edit", "period": "1h", "namespaces": ["ops", "dev"], "name": "oncall"}"#);
+        let signin = signin(&session, "tka-dev");
+        assert_eq!(super::session(&signin).unwrap(), session);
+        let Bindings::Namespaces(bindings) = bindings(&signin) else {
+            panic!("for the whole cluster")
+        };
+        let places: Vec<_> = bindings.iter().filter_map(ResourceExt::namespace).collect();
+        assert_eq!(places, ["dev", "ops"]);
+        assert!(
+            bindings
+                .iter()
+                .all(|binding| binding.role_ref.kind == "ClusterRole" && binding.role_ref.name == "edit")
+        );
+    }
+
+    #[test]
     fn bindings_of_two_servers_do_not_meet() {
-        let here = binding(&stored()).name_any();
-        let there = binding(&signin(&alice(), "tka-prod")).name_any();
+        let here = cluster_binding(&stored()).name_any();
+        let there = cluster_binding(&signin(&alice(), "tka-prod")).name_any();
         assert_ne!(here, there);
     }
 
@@ -240,7 +341,7 @@ mod tests {
         for labels in [
             signin.labels(),
             service_account(&signin).unwrap().labels(),
-            binding(&signin).labels(),
+            cluster_binding(&signin).labels(),
         ] {
             assert_eq!(labels[LABEL_MANAGED_BY], MANAGED_BY);
             assert_eq!(labels[LABEL_SESSION], signin.name_any());
@@ -288,14 +389,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_object_is_read_or_refused(
-            username in ".*", role in ".*", period in ".*", signed_in in ".*", name in ".*", stable_id in ".*", user_id: Option<i64>,
+            username in ".*", role in ".*", period in ".*", signed_in in ".*", name in ".*", stable_id in ".*", user_id: Option<i64>, label in ".*",
         ) {
             let mut signin = stored();
             signin.metadata.name = Some(name);
             signin.metadata.annotations = Some(BTreeMap::from([(ANNOTATION_LAST_SIGN_IN.to_owned(), signed_in)]));
             signin.spec = TkaSigninSpec {
-                username, role, validity_period: period, user_id,
+                username, role, validity_period: period, user_id, tags: vec![],
                 device: Some(SigninDevice { stable_id, name: "d".into() }),
+                namespaces: vec![label.clone()], rule: Some(label.clone()), label: Some(label.clone()), reason: Some(label),
             };
             prop_assert!(session(&signin).is_err());
         }

@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use tka_api::resource::{LABEL_NAMESPACE, LABEL_SESSION};
@@ -21,6 +20,7 @@ impl Sessions {
         let ours = ListParams::default().labels(&format!("{SELECTOR},{LABEL_NAMESPACE}={}", self.namespace));
         // The TkaSignins are listed last. Theirs is the first object of a session to exist: whatever was listed before it and
         // is not among them belongs to a session that is over.
+        let cluster_bindings = self.cluster_bindings.list(&ours).await?;
         let bindings = self.bindings.list(&ours).await?;
         let accounts = self.accounts.list(&ours).await?;
         let signins = self.signins.list(&ours).await?;
@@ -31,14 +31,20 @@ impl Sessions {
             .collect();
 
         let mut swept = 0;
-        for binding in bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
-            found(self.bindings.delete(&binding.name_any(), &exactly(binding)).await)?;
+        for binding in cluster_bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
+            found(
+                self.cluster_bindings
+                    .delete(&binding.name_any(), &exactly(binding))
+                    .await,
+            )?;
             swept += 1;
         }
-        for account in accounts
-            .iter()
-            .filter(|account: &&ServiceAccount| is_orphan(*account, &living))
-        {
+        for binding in bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
+            let bindings = self.bindings_in(&binding.namespace().unwrap_or_default());
+            found(bindings.delete(&binding.name_any(), &exactly(binding)).await)?;
+            swept += 1;
+        }
+        for account in accounts.iter().filter(|account| is_orphan(*account, &living)) {
             found(self.accounts.delete(&account.name_any(), &exactly(account)).await)?;
             swept += 1;
         }
@@ -68,6 +74,7 @@ fn exactly(object: &impl ResourceExt) -> DeleteParams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::ServiceAccount;
     use std::collections::BTreeMap;
 
     fn account(session: Option<&str>) -> ServiceAccount {

@@ -64,8 +64,12 @@ fn chain(error: &(dyn StdError + 'static)) -> ErrorResponse {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
-            Refusal::Funnel | Refusal::NoRule => StatusCode::FORBIDDEN,
-            Refusal::Machine { .. }
+            Refusal::Funnel | Refusal::NoRule | Refusal::NoSuchRule { .. } | Refusal::TooManySessions { .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Refusal::ReasonRequired { .. }
+            | Refusal::PeriodTooLong { .. }
+            | Refusal::Machine { .. }
             | Refusal::MalformedRule(_)
             | Refusal::Ambiguous { .. }
             | Refusal::PeriodTooShort { .. } => StatusCode::BAD_REQUEST,
@@ -95,6 +99,14 @@ impl From<tka_operator::Error> for Failure {
                     "ask an administrator to add the role to `roles` of the Helm chart, or to correct the tailnet policy",
                 ],
             ),
+            Error::NoSuchRole(_) | Error::NoSuchNamespace(_) => Self::new(
+                StatusCode::FORBIDDEN,
+                error.to_string(),
+                &[
+                    "ask whoever keeps the tailnet policy to correct the rule, or an administrator of the cluster to create it",
+                ],
+            ),
+            Error::Refused(refusal) => refusal.clone().into(),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
                 tracing::error!(error = &error as &dyn StdError, "the cluster did not do its part");

@@ -8,59 +8,92 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tka_core::{Caller, Grant, Identity, Refusal, Rule};
+use tka_core::{Caller, Choice, Grant, Identity, Refusal, SessionName};
 use tka_operator::StoredSession;
 
 use crate::App;
 use crate::answer::Failure;
 use crate::identify::Identified;
 
-/// A caller whom a rule reaches. As an argument of a handler it lets nobody else in.
+/// A caller whom rules reach. As an argument of a handler it lets nobody else in.
 #[derive(Clone, Debug)]
-pub struct Authorized {
+pub struct Granted {
     /// Who.
     pub caller: Caller,
     /// All rules that reach them.
     pub grant: Grant,
-    /// The rule that is theirs.
-    pub rule: Rule,
+}
+
+/// A caller for whom it is clear which rule is theirs when they do not choose one, as the original asks of every request.
+#[derive(Clone, Debug)]
+pub struct Authorized(Granted);
+
+// === impl Granted ===
+
+impl Granted {
+    /// The session that the caller's device has, through a rule that still reaches them: the one of that name, or the one that
+    /// is meant by who names none.
+    pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
+        let sessions = match name {
+            Some(name) => return self.named(app, name).await,
+            None => app.sessions.find(self.names()).await?,
+        };
+        if sessions.is_empty() {
+            return Ok(None);
+        }
+        Ok(tka_core::session::current(&sessions, &self.grant, (app.clock)()).cloned())
+    }
+
+    async fn named(&self, app: &App, name: &str) -> Result<Option<StoredSession>, Failure> {
+        let now = (app.clock)();
+        let usable = |stored: &StoredSession| {
+            let session = &stored.session;
+            session.caller.key() == self.caller.key() && session.until() > now && self.grant.carries(&session.rule)
+        };
+        Ok(app.sessions.of_user_named(&self.caller, name).await?.filter(usable))
+    }
+
+    /// The names that the sessions of this device have, those apart.
+    pub fn names(&self) -> impl Iterator<Item = SessionName> {
+        self.grant.keys().map(|key| SessionName::new(&self.caller, &key, None))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Granted {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let identified = identified(parts)?;
+        let grant = logged(grant(app, &identified), &identified, parts)?;
+        Ok(Self {
+            caller: identified.caller.clone(),
+            grant,
+        })
+    }
 }
 
 // === impl Authorized ===
 
 impl Authorized {
-    /// The session that the caller's device has, through a rule that still reaches them.
+    /// The session that the caller's device has, as [`Granted::session`] finds it.
     pub async fn session(&self, app: &App) -> Result<Option<StoredSession>, Failure> {
-        let names = self
-            .grant
-            .keys()
-            .map(|key| tka_core::SessionName::new(&self.caller, &key));
-        let sessions = app.sessions.find(names).await?;
-        Ok(tka_core::session::current(&sessions, &self.grant, (app.clock)()).cloned())
+        self.0.session(app, None).await
     }
 }
 
 impl FromRequestParts<Arc<App>> for Authorized {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let granted = Granted::from_request_parts(parts, app).await?;
         let identified = identified(parts)?;
-        authorize(&identified).map_err(|refusal| {
-            let reason: &dyn std::error::Error = &refusal;
-            tracing::warn!(
-                username = identified.caller.username(),
-                device = identified.caller.device.name,
-                path = parts.uri.path(),
-                reason,
-                "refused"
-            );
-            refusal.into()
-        })
+        logged(granted.grant.choose(&Choice::default()).map(drop), &identified, parts)?;
+        Ok(Self(granted))
     }
 }
 
-/// Who is calling, as found out before. As an argument of a handler it lets everybody in whom the tailnet knows.
-pub(crate) fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
+/// Who is calling, as found out before.
+fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
     // Absent only if a route was mounted outside of the layer that identifies. Then nobody gets in.
     parts.extensions.get::<Arc<Identified>>().cloned().ok_or_else(|| {
         Failure::new(
@@ -71,22 +104,33 @@ pub(crate) fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
     })
 }
 
-/// What `identified` may have.
-pub fn authorize(identified: &Identified) -> Result<Authorized, Refusal> {
+fn logged<T>(result: Result<T, Refusal>, identified: &Identified, parts: &Parts) -> Result<T, Failure> {
+    result.map_err(|refusal| {
+        let reason: &dyn std::error::Error = &refusal;
+        let (username, device) = (identified.caller.username(), &identified.caller.device.name);
+        tracing::warn!(username, device, path = parts.uri.path(), reason, "refused");
+        refusal.into()
+    })
+}
+
+/// All rules that reach `identified`; none at all is a refusal.
+pub fn grant(app: &App, identified: &Identified) -> Result<Grant, Refusal> {
+    read(identified, app.machines)
+}
+
+fn read(identified: &Identified, machines: bool) -> Result<Grant, Refusal> {
     let caller = &identified.caller;
-    if let Identity::Machine { tags } = &caller.identity {
+    if let (Identity::Machine { tags }, false) = (&caller.identity, machines) {
         return Err(Refusal::Machine {
             device: caller.device.name.clone(),
             tags: tags.clone(),
         });
     }
     let grant = Grant::parse(identified.values.iter().map(String::as_str))?;
-    let rule = grant.choose()?.clone();
-    Ok(Authorized {
-        caller: caller.clone(),
-        grant,
-        rule,
-    })
+    if grant.rules().is_empty() {
+        return Err(Refusal::NoRule);
+    }
+    Ok(grant)
 }
 
 #[cfg(test)]
@@ -94,16 +138,19 @@ mod tests {
     use super::*;
     use tka_core::{Device, UserId};
 
-    fn with(identity: Identity, values: &[&str]) -> Result<Authorized, Refusal> {
+    fn with(identity: Identity, values: &[&str], machines: bool) -> Result<Grant, Refusal> {
         let device = Device {
             stable_id: "n1".into(),
             name: "laptop".into(),
         };
         let values = values.iter().map(|value| (*value).to_owned()).collect();
-        authorize(&Identified {
-            caller: Caller { identity, device },
-            values,
-        })
+        read(
+            &Identified {
+                caller: Caller { identity, device },
+                values,
+            },
+            machines,
+        )
     }
 
     fn alice() -> Identity {
@@ -113,24 +160,32 @@ mod tests {
         }
     }
 
+    const VIEW: &str = r#"{"role": "view", "period": "1h"}"#;
+
     #[test]
     fn machine_is_refused_before_its_rules_are_read() {
         let machine = Identity::Machine {
             tags: vec!["tag:ci".into()],
         };
-        assert!(matches!(with(machine, &["{}"]), Err(Refusal::Machine { .. })));
+        assert!(matches!(with(machine, &["{}"], false), Err(Refusal::Machine { .. })));
     }
 
     #[test]
-    fn malformed_comes_before_ambiguous() {
-        let view = r#"{"role": "view", "period": "1h"}"#;
-        let edit = r#"{"role": "edit", "period": "1h"}"#;
+    fn machine_may_have_rules_where_that_is_allowed() {
+        let machine = || Identity::Machine {
+            tags: vec!["tag:ci".into()],
+        };
+        assert!(with(machine(), &[VIEW], true).is_ok());
+        assert_eq!(with(machine(), &[], true), Err(Refusal::NoRule));
+    }
+
+    #[test]
+    fn malformed_is_refused_before_nothing_is() {
         assert!(matches!(
-            with(alice(), &[view, edit, "{}"]),
+            with(alice(), &[VIEW, "{}"], false),
             Err(Refusal::MalformedRule(_))
         ));
-        assert!(matches!(with(alice(), &[view, edit]), Err(Refusal::Ambiguous { .. })));
-        assert_eq!(with(alice(), &[]).unwrap_err(), Refusal::NoRule);
-        assert_eq!(with(alice(), &[view]).unwrap().rule.role.as_str(), "view");
+        assert_eq!(with(alice(), &[], false), Err(Refusal::NoRule));
+        assert_eq!(with(alice(), &[VIEW], false).unwrap().rules().len(), 1);
     }
 }

@@ -14,10 +14,11 @@ pub mod run;
 pub mod telemetry;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tka_core::Period;
+use tka_core::Limits;
 use tka_operator::{Clock, Sessions};
-use tka_tailnet::LocalApi;
+use tka_tailnet::{LocalApi, Status};
 
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
@@ -34,14 +35,46 @@ pub struct App {
     pub cluster: ClusterSource,
     /// How kubeconfigs name their entries.
     pub names: KubeconfigNames,
-    /// The shortest period that a rule may give.
-    pub min_period: Period,
+    /// What is given, whatever a rule says.
+    pub limits: Limits,
+    /// Whether tagged nodes may sign in.
+    pub machines: bool,
+    /// This server's node on the tailnet.
+    pub node: Node,
+    /// How long the body of a request may take to arrive.
+    pub read_timeout: Duration,
     /// What `Retry-After` says while a session is not provisioned.
     pub retry_after_seconds: u32,
     /// Tells the time.
     pub clock: Clock,
     /// What is counted.
     pub metrics: Metrics,
+}
+
+/// This server's node on the tailnet.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The server's URL, as people on the tailnet reach it.
+    pub url: String,
+}
+
+// === impl Node ===
+
+impl Node {
+    /// The node that `status` is of, serving `port`.
+    #[must_use]
+    pub fn new(status: &Status, port: u16, https: bool) -> Self {
+        let name = status
+            .self_node
+            .as_ref()
+            .map_or("localhost", |node| node.dns_name.as_str());
+        let url = if https {
+            format!("https://{name}")
+        } else {
+            format!("http://{name}:{port}")
+        };
+        Self { url }
+    }
 }
 
 /// How kubeconfigs name their entries.

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tka_core::Limits;
 use tka_operator::controller::Loop;
 use tka_operator::{Clock, Sessions};
 use tka_tailnet::{LocalApi, Status};
@@ -21,7 +22,7 @@ use crate::health::Health;
 use crate::listen::{ListenError, addresses, bind, certificate, serve};
 use crate::metrics::{Metrics, register_active_sessions};
 use crate::telemetry::{self, TelemetryError};
-use crate::{App, KubeconfigNames, health, http};
+use crate::{App, KubeconfigNames, Node, health, http};
 
 /// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
 const SWEEP: Duration = Duration::from_mins(5);
@@ -66,35 +67,27 @@ async fn run(config: Config) -> Result<(), RunError> {
     let clock: Clock = Arc::new(Timestamp::now);
     let tailnet = LocalApi::new(&config.tailscale.socket);
     let cluster = ClusterSource::new(&config.cluster_info, client.clone())?;
-    let sessions = Arc::new(Sessions::new(client, &config.operator.namespace));
+    let max_credential = config.operator.max_credential_period.duration();
+    let sessions = Arc::new(Sessions::new(
+        client,
+        &config.operator.namespace,
+        max_credential,
+        Arc::clone(&clock),
+    ));
     let reconcile = Loop::new(&sessions);
     let synced = reconcile.synced();
 
-    let (mut metrics, mut operator_metrics) = (Registry::default(), Registry::default());
-    let app = Arc::new(App {
-        tailnet: tailnet.clone(),
-        cap_name: config.tailscale.cap_name.clone(),
-        sessions: Arc::clone(&sessions),
-        cluster,
-        names: KubeconfigNames {
-            cluster: config.operator.cluster_name.clone(),
-            context_prefix: config.operator.context_prefix.clone(),
-            user_prefix: config.operator.user_prefix.clone(),
-        },
-        min_period: config.operator.min_period,
-        retry_after_seconds: config.api.retry_after_seconds,
-        clock: Arc::clone(&clock),
-        metrics: Metrics::register(&mut metrics),
-    });
+    let (mut registry, mut operator_metrics) = (Registry::default(), Registry::default());
+    let metrics = Metrics::register(&mut registry);
     register_active_sessions(&mut operator_metrics, reconcile.store());
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut operator_metrics);
 
     let (serving, is_serving) = watch::channel(false);
     let health = Health {
-        tailnet,
+        tailnet: tailnet.clone(),
         serving: is_serving,
         synced,
-        metrics,
+        metrics: registry,
         operator_metrics,
     };
     let health_listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
@@ -107,15 +100,27 @@ async fn run(config: Config) -> Result<(), RunError> {
     );
 
     let ended = stop.clone();
-    let reconcile = reconcile.run(Arc::clone(&sessions), clock, reconcile_metrics, async move {
-        ended.cancelled().await;
-    });
+    let reconcile = reconcile.run(
+        Arc::clone(&sessions),
+        Arc::clone(&clock),
+        reconcile_metrics,
+        async move {
+            ended.cancelled().await;
+        },
+    );
     let background = tokio::spawn(join_all([
         tokio::spawn(reconcile),
-        tokio::spawn(sweep(sessions, stop.clone())),
+        tokio::spawn(sweep(Arc::clone(&sessions), stop.clone())),
         tokio::spawn(async move { log_end("health", health.await) }),
     ]));
-    let served = serve_tailnet(&config, app, serving, stop.clone()).await;
+    let parts = Parts {
+        tailnet,
+        cluster,
+        sessions,
+        clock,
+        metrics,
+    };
+    let served = serve_tailnet(&config, parts, serving, stop.clone()).await;
     stop.cancel();
     if let Err(error) = background.await {
         tracing::error!(%error, "a background task failed");
@@ -124,36 +129,64 @@ async fn run(config: Config) -> Result<(), RunError> {
     served
 }
 
+/// What the handlers need, before it is known which node of the tailnet this is.
+struct Parts {
+    tailnet: LocalApi,
+    cluster: ClusterSource,
+    sessions: Arc<Sessions>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn app(self, config: &Config, node: Node) -> App {
+        App {
+            tailnet: self.tailnet,
+            cap_name: config.tailscale.cap_name.clone(),
+            sessions: self.sessions,
+            cluster: self.cluster,
+            names: KubeconfigNames {
+                cluster: config.operator.cluster_name.clone(),
+                context_prefix: config.operator.context_prefix.clone(),
+                user_prefix: config.operator.user_prefix.clone(),
+            },
+            limits: Limits::at_least(config.operator.min_period),
+            machines: config.operator.machines,
+            node,
+            read_timeout: config.server.read_timeout.duration(),
+            retry_after_seconds: config.api.retry_after_seconds,
+            clock: self.clock,
+            metrics: self.metrics,
+        }
+    }
+}
+
 /// Waits for the tailnet, then serves it until `stop`.
 async fn serve_tailnet(
     config: &Config,
-    app: Arc<App>,
+    parts: Parts,
     serving: watch::Sender<bool>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let Some(status) = stop.run_until_cancelled(on_tailnet(&app.tailnet)).await else {
+    let Some(status) = stop.run_until_cancelled(on_tailnet(&parts.tailnet)).await else {
         return Ok(());
     };
     let port = config.tailscale.port;
-    let certificate = certificate(&app.tailnet, &status, port, stop.clone()).await?;
+    let certificate = certificate(&parts.tailnet, &status, port, stop.clone()).await?;
     let listeners = addresses(&status, port)
         .into_iter()
         .map(bind)
         .collect::<Result<Vec<_>, _>>()?;
-    let router = http::router(&app, config.server.write_timeout.duration());
-    let name = status
-        .self_node
-        .as_ref()
-        .map(|node| node.dns_name.clone())
-        .unwrap_or_default();
+    let node = Node::new(&status, port, certificate.is_some());
     tracing::info!(
-        node = name,
-        port,
-        https = certificate.is_some(),
-        capability = app.cap_name,
+        url = node.url,
+        capability = config.tailscale.cap_name,
         "serving the tailnet"
     );
-
+    let app = Arc::new(parts.app(config, node));
+    let router = http::router(&app, config.server.write_timeout.duration());
     serving.send_replace(true);
     let servers = listeners.into_iter().map(|listener| {
         serve(

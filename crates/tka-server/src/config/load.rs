@@ -31,6 +31,8 @@ const KEYS: &[&str] = &[
     "operator.contextPrefix",
     "operator.userPrefix",
     "operator.minPeriod",
+    "operator.maxCredentialPeriod",
+    "operator.machines",
     "api.retryAfterSeconds",
     "health.address",
     "health.port",

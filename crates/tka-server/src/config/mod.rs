@@ -113,6 +113,10 @@ pub struct Operator {
     pub user_prefix: String,
     /// The shortest period that a rule may give.
     pub min_period: Period,
+    /// How long a credential lives at the most. A session outlives it and gives another.
+    pub max_credential_period: Period,
+    /// Whether tagged nodes may sign in, where a rule reaches them.
+    pub machines: bool,
 }
 
 /// The HTTP API.
@@ -262,6 +266,8 @@ impl Default for Operator {
             // A session shorter than this is over before anybody has used it, and costs the API server as much as a long one.
             // Nothing breaks below it: an account that is deleted takes its tokens with it, however long the API server made them.
             min_period: period("1m"),
+            max_credential_period: period("1h"),
+            machines: false,
         }
     }
 }

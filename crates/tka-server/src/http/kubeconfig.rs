@@ -3,18 +3,40 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures::future::try_join;
+use serde::Deserialize;
 use tka_api::http::ErrorResponse;
-use tka_api::kubeconfig::{EntryNames, KeyedKubeconfig, KubeconfigFile};
-use tka_core::Caller;
+use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
+use utoipa::{IntoParams, ToSchema};
 
+use super::view;
+use crate::App;
 use crate::answer::Failure;
 use crate::authorize::Authorized;
-use crate::{App, KubeconfigNames, cluster};
+
+/// What kind of kubeconfig.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Kind {
+    /// How the credential gets into kubectl: as a token in the file, or by asking `tka` for one.
+    #[serde(default)]
+    #[param(inline)]
+    credential: Form,
+}
+
+/// How a credential gets into kubectl.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    /// As a token.
+    #[default]
+    Token,
+    /// By an exec plugin: no token is in the file.
+    Exec,
+}
 
 /// Kubeconfig
 ///
@@ -24,6 +46,7 @@ use crate::{App, KubeconfigNames, cluster};
     get,
     path = "/kubeconfig",
     tag = "session",
+    params(Kind),
     responses(
         (status = 200, description = "The kubeconfig", content(
             (KeyedKubeconfig = "application/json"),
@@ -31,7 +54,7 @@ use crate::{App, KubeconfigNames, cluster};
         )),
         (status = 202, description = "Signed in, not provisioned yet",
             headers(("Retry-After" = u32, description = "When to ask again, in seconds"))),
-        (status = 400, description = "Tagged node, or malformed or ambiguous rules", body = ErrorResponse),
+        (status = 400, description = "Tagged node, malformed or ambiguous rules, or no such kind", body = ErrorResponse),
         (status = 401, description = "Not signed in", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
         (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
@@ -41,8 +64,13 @@ use crate::{App, KubeconfigNames, cluster};
 pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
     who: Authorized,
+    kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    let Query(kind) = kind.map_err(|error| {
+        let advice = &["ask for `credential=token` or `credential=exec`"];
+        Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).because(&error)
+    })?;
     let stored = who
         .session(&app)
         .await?
@@ -54,46 +82,33 @@ pub(super) async fn kubeconfig(
         )
             .into_response());
     }
-    let credential = async {
-        app.sessions
-            .credential(&stored.session, (app.clock)())
-            .await
-            .map_err(Failure::from)
+    let session = &stored.session;
+    let kubeconfig = match kind.credential {
+        Form::Token => view::kubeconfig(&app, session).await?,
+        Form::Exec => view::with_user(
+            &app,
+            app.cluster.info().await?,
+            session,
+            view::exec(&app, session).into(),
+        ),
     };
-    let (info, credential) = try_join(app.cluster.info(), credential).await?;
-    tracing::info!(
-        session = %stored.session.name(),
-        username = who.caller.username(),
-        device = who.caller.device.name,
-        expires = %credential.expires,
-        "credential issued"
-    );
-    let names = entry_names(&app.names, &who.caller);
-    let kubeconfig = KeyedKubeconfig::with_token(names, cluster::entry(info), credential.token);
-    let no_store = [(CACHE_CONTROL, "no-store")];
-    match yaml_type(&headers) {
-        None => Ok((no_store, Json(kubeconfig)).into_response()),
-        Some(media_type) => {
-            let file = serde_saphyr::to_string(&KubeconfigFile::from(kubeconfig)).map_err(|error| {
-                Failure::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the kubeconfig does not serialize",
-                    &[],
-                )
-                .because(&error)
-            })?;
-            Ok((no_store, [(CONTENT_TYPE, media_type)], file).into_response())
-        }
-    }
+    rendered(kubeconfig, yaml_type(&headers))
 }
 
-fn entry_names(names: &KubeconfigNames, caller: &Caller) -> EntryNames {
-    let short_name = caller.short_name();
-    EntryNames {
-        cluster: names.cluster.clone(),
-        user: format!("{}{short_name}", names.user_prefix),
-        context: format!("{}{short_name}", names.context_prefix),
-    }
+fn rendered(kubeconfig: KeyedKubeconfig, yaml: Option<&'static str>) -> Result<Response, Failure> {
+    let no_store = [(CACHE_CONTROL, "no-store")];
+    let Some(media_type) = yaml else {
+        return Ok((no_store, Json(kubeconfig)).into_response());
+    };
+    let file = serde_saphyr::to_string(&KubeconfigFile::from(kubeconfig)).map_err(|error| {
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the kubeconfig does not serialize",
+            &[],
+        )
+        .because(&error)
+    })?;
+    Ok((no_store, [(CONTENT_TYPE, media_type)], file).into_response())
 }
 
 /// The YAML media type that the caller wants more than JSON. Without a preference it is JSON, which the original's CLI expects.

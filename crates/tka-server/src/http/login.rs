@@ -1,65 +1,157 @@
 //! `/login`: signs in, or says who is signed in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::Session;
-use tka_core::session::check_period;
-use tka_operator::StoredSession;
+use tka_api::exec::ExecCredential;
+use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse};
+use tka_core::{Choice, Request, Session};
+use tka_operator::{Credential, SignedIn};
 
-use super::login_response;
+use super::body::Body;
+use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::authorize::Authorized;
+use crate::authorize::{Authorized, Granted};
 
 /// Sign in
 ///
-/// Starts a session on the calling device through the rule that the tailnet policy gives the caller, or extends it.
+/// Starts a session on the calling device through a rule that the tailnet policy gives the caller, or extends it. With
+/// `Prefer: wait=N` (RFC 7240) it answers once, when the session is usable, with its credential.
 #[utoipa::path(
     post,
     path = "/login",
     tag = "session",
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable")),
+    request_body(content = Option<LoginRequest>),
     responses(
+        (status = 200, description = "Signed in and usable; only with `Prefer: wait`", body = SignInResponse),
         (status = 202, description = "Signed in", body = LoginResponse),
-        (status = 400, description = "Tagged node, or malformed or ambiguous rules", body = ErrorResponse),
-        (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
+        (status = 400, description = "Tagged node, malformed or ambiguous rules, or a request that no rule allows", body = ErrorResponse),
+        (status = 403, description = "No such rule, not on this cluster, or through Funnel", body = ErrorResponse),
+        (status = 408, description = "The request did not arrive in time", body = ErrorResponse),
+        (status = 413, description = "The body is too large", body = ErrorResponse),
+        (status = 415, description = "The body is not JSON", body = ErrorResponse),
         (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
         (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
-    who: Result<Authorized, Failure>,
-) -> Result<(StatusCode, Json<LoginResponse>), Failure> {
-    let role = who.as_ref().ok().map(|who| who.rule.role.to_string());
-    let result = match who {
-        Ok(who) => start(&app, who).await,
-        Err(failure) => Err(failure),
-    };
+    who: Result<Granted, Failure>,
+    headers: HeaderMap,
+    body: Result<Body<LoginRequest>, Failure>,
+) -> Result<Response, Failure> {
+    let wait = prefer_wait(&headers);
+    let mut role = None;
+    let result = start(&app, who, body, wait.is_some(), &mut role).await;
     app.metrics
         .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
-    Ok((StatusCode::ACCEPTED, Json(login_response(&result?.session))))
+    let (session, signed_in) = result?;
+    let Some(wait) = wait else {
+        return Ok(accepted(&session));
+    };
+    usable(&app, session, signed_in, wait).await
 }
 
-async fn start(app: &App, who: Authorized) -> Result<StoredSession, Failure> {
-    check_period(&who.rule, app.min_period)?;
-    let session = Session::new(who.caller, &who.rule, (app.clock)());
-    let stored = app.sessions.sign_in(&session).await?;
+async fn start(
+    app: &App,
+    who: Result<Granted, Failure>,
+    body: Result<Body<LoginRequest>, Failure>,
+    credential: bool,
+    chosen: &mut Option<String>,
+) -> Result<(Session, SignedIn), Failure> {
+    let Granted { caller, grant } = who?;
+    let request = read(body?.0)?;
+    let rule = grant.choose(&request.choice)?;
+    *chosen = Some(rule.role.to_string());
+    let session = Session::new(caller, rule, &request, app.limits, (app.clock)())?;
+    let signed_in = app.sessions.sign_in(&session, rule.max_sessions, credential).await?;
     tracing::info!(
         session = %session.name(),
         username = session.caller.username(),
         device = session.caller.device.name,
-        role = %session.role,
+        role = %session.rule.role,
         until = %session.until(),
-        provisioned = stored.provisioned,
+        provisioned = signed_in.stored.provisioned,
         "signed in"
     );
-    Ok(stored)
+    Ok((session, signed_in))
+}
+
+/// What a caller asks for, in the words of the decision.
+fn read(body: LoginRequest) -> Result<Request, Failure> {
+    fn typed<T: TryFrom<String, Error: std::error::Error + 'static>>(
+        text: Option<String>,
+    ) -> Result<Option<T>, Failure> {
+        text.map(T::try_from)
+            .transpose()
+            .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string(), &["correct the request"]))
+    }
+    Ok(Request {
+        choice: Choice {
+            name: typed(body.rule)?,
+            role: typed(body.role)?,
+        },
+        period: typed(body.period)?,
+        reason: typed(body.reason)?,
+        label: typed(body.session)?,
+    })
+}
+
+fn accepted(session: &Session) -> Response {
+    (StatusCode::ACCEPTED, Json(view::login(session))).into_response()
+}
+
+/// Answers when the session is usable, or says that it is not yet when `wait` is over.
+async fn usable(app: &App, session: Session, signed_in: SignedIn, wait: Duration) -> Result<Response, Failure> {
+    let mut stored = signed_in.stored;
+    if !stored.provisioned {
+        // The reconcile loop is on it.
+        let waited = tokio::time::timeout(wait, app.sessions.provisioned(&session.name())).await;
+        if !matches!(waited, Ok(Ok(()))) {
+            return Ok(accepted(&session));
+        }
+        stored.provisioned = true;
+    }
+    let credential = match signed_in.credential {
+        Some(credential) => credential,
+        None => app.sessions.credential(&session).await?,
+    };
+    view::issued(&session, &credential);
+    let Credential { token, expires } = credential;
+    let kubeconfig = view::with_user(app, app.cluster.info().await?, &session, token.clone().into());
+    let answer = SignInResponse {
+        login: view::login(&session),
+        session: view::session(&stored, &session.caller),
+        credential: ExecCredential::new(token, expires),
+        kubeconfig,
+    };
+    let headers = [
+        ("preference-applied", format!("wait={}", wait.as_secs())),
+        (CACHE_CONTROL.as_str(), "no-store".into()),
+    ];
+    Ok((headers, Json(answer)).into_response())
+}
+
+/// How long the caller prefers to wait (RFC 7240, section 4.3). What is no number is no preference.
+fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let preferences = values.flat_map(|value| value.split([',', ';']));
+    let seconds = preferences
+        .filter_map(|preference| preference.split_once('='))
+        .find_map(|(name, value)| {
+            let is_wait = name.trim().eq_ignore_ascii_case("wait");
+            is_wait
+                .then(|| value.trim().trim_matches('"').parse::<u32>().ok())
+                .flatten()
+        })?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 /// Who is signed in
@@ -85,7 +177,7 @@ pub(super) async fn who(State(app): State<Arc<App>>, who: Authorized) -> Result<
         .session(&app)
         .await?
         .ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
-    let body = Json(login_response(&stored.session));
+    let body = Json(view::login(&stored.session));
     if stored.provisioned {
         return Ok(body.into_response());
     }
@@ -95,4 +187,67 @@ pub(super) async fn who(State(app): State<Arc<App>>, who: Authorized) -> Result<
         body,
     )
         .into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(values: &[&str]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("prefer", value.parse().unwrap());
+        }
+        prefer_wait(&headers).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn preference_to_wait_is_read() {
+        assert_eq!(wait(&[]), None);
+        assert_eq!(wait(&["wait=10"]), Some(10));
+        assert_eq!(wait(&["respond-async, Wait = \"5\""]), Some(5));
+        assert_eq!(wait(&["respond-async", "wait=5; foo"]), Some(5));
+        assert_eq!(wait(&["wait=soon"]), None);
+        assert_eq!(wait(&["wait=-1"]), None);
+        assert_eq!(wait(&["wait"]), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_checked() {
+        let asked = |body: LoginRequest| read(body).map_err(|failure| failure.body.message);
+        let bad = |text: &str| Some(text.to_owned());
+        assert!(asked(LoginRequest::default()).is_ok());
+        assert!(
+            asked(LoginRequest {
+                period: bad("soon"),
+                ..LoginRequest::default()
+            })
+            .unwrap_err()
+            .contains("\"soon\"")
+        );
+        assert!(
+            asked(LoginRequest {
+                rule: bad("On Call"),
+                ..LoginRequest::default()
+            })
+            .unwrap_err()
+            .contains("\"On Call\"")
+        );
+        assert!(
+            asked(LoginRequest {
+                reason: bad(" "),
+                ..LoginRequest::default()
+            })
+            .unwrap_err()
+            .contains("one line")
+        );
+        assert!(
+            asked(LoginRequest {
+                session: bad("../x"),
+                ..LoginRequest::default()
+            })
+            .unwrap_err()
+            .contains("\"../x\"")
+        );
+    }
 }

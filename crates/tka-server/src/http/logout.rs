@@ -3,30 +3,43 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use futures::future::{try_join, try_join_all};
+use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
 use tka_core::SessionName;
 use tka_operator::StoredSession;
+use utoipa::IntoParams;
 
-use super::login_response;
+use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::authorize::authorize;
+use crate::authorize::{Granted, grant};
 use crate::identify::Identified;
+
+/// Which sessions.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Also those of the caller's other devices.
+    #[serde(default)]
+    all: bool,
+}
 
 /// Sign out
 ///
-/// Ends the calling device's session. When this answers, its credentials have no access any more.
+/// Ends the calling device's session, with `all=true` all of the caller's. When this answers, their credentials have no access any
+/// more.
 #[utoipa::path(
     post,
     path = "/logout",
     tag = "session",
+    params(Which),
     responses(
         (status = 200, description = "Signed out: what has ended", body = LoginResponse),
-        (status = 400, description = "Tagged node, or malformed or ambiguous rules", body = ErrorResponse),
+        (status = 400, description = "Tagged node, malformed or ambiguous rules, or not such a question", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
         (status = 404, description = "Not signed in", body = ErrorResponse),
         (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
@@ -36,35 +49,54 @@ use crate::identify::Identified;
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
     Extension(who): Extension<Arc<Identified>>,
+    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LoginResponse>, Failure> {
-    let sessions = sessions(&app, &who).await?;
+    let Query(which) = which.map_err(|error| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "`all` is true or false",
+            &["correct the request"],
+        )
+        .because(&error)
+    })?;
+    let sessions = sessions(&app, &who, which.all).await?;
     let Some(last) = sessions.values().max_by_key(|stored| stored.session.signed_in) else {
         // A caller whom the policy no longer gives anything may still leave; only who has nothing to leave hears why not.
-        authorize(&who)?;
+        grant(&app, &who)?.choose(&tka_core::Choice::default())?;
         return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
     };
     try_join_all(sessions.keys().map(|name| app.sessions.end(name))).await?;
-    for name in sessions.keys() {
-        tracing::info!(session = %name, username = who.caller.username(), device = who.caller.device.name, "signed out");
+    for stored in sessions.values() {
+        view::signed_out(&stored.session);
     }
-    Ok(Json(login_response(&last.session)))
+    Ok(Json(view::login(&last.session)))
 }
 
-/// The device's sessions: those of the rules that reach the caller, read at this moment, and those of rules that no longer do.
-async fn sessions(app: &App, who: &Identified) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
-    let granted: Vec<SessionName> = authorize(who)
-        .map(|who| {
-            who.grant
-                .keys()
-                .map(|key| SessionName::new(&who.caller, &key))
-                .collect()
+/// The sessions that are meant: of those of this device the ones that are not kept apart, be it that their rule no longer reaches the
+/// caller.
+async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
+    if all {
+        let sessions = app.sessions.of_user(&who.caller).await?;
+        return Ok(by_name(sessions));
+    }
+    let granted: Vec<SessionName> = grant(app, who)
+        .map(|grant| {
+            Granted {
+                caller: who.caller.clone(),
+                grant,
+            }
+            .names()
+            .collect()
         })
         .unwrap_or_default();
-    let key = who.caller.key();
-    let (current, all) = try_join(app.sessions.find(granted), app.sessions.of_caller(&key)).await?;
-    Ok(current
+    let (current, known) = try_join(app.sessions.find(granted), app.sessions.of_caller(&who.caller)).await?;
+    let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());
+    Ok(by_name(current.into_iter().chain(not_apart)))
+}
+
+fn by_name(sessions: impl IntoIterator<Item = StoredSession>) -> BTreeMap<SessionName, StoredSession> {
+    sessions
         .into_iter()
-        .chain(all)
         .map(|stored| (stored.session.name(), stored))
-        .collect())
+        .collect()
 }

@@ -1,9 +1,14 @@
 //! The HTTP API: one file an endpoint.
 
+mod body;
 mod cluster_info;
+mod credential;
 mod kubeconfig;
 mod login;
 mod logout;
+mod rules;
+mod sessions;
+mod view;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,8 +19,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use tka_api::http::{LoginResponse, PREFIX};
-use tka_core::Session;
+use tka_api::http::PREFIX;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use utoipa::OpenApi;
@@ -45,6 +49,10 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(login::sign_in, login::who))
         .routes(routes!(kubeconfig::kubeconfig))
         .routes(routes!(logout::sign_out))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(rules::list))
+        .routes(routes!(credential::issue))
         .routes(routes!(cluster_info::cluster_info));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest(PREFIX, api)
@@ -140,14 +148,6 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     .into_response()
 }
 
-fn login_response(session: &Session) -> LoginResponse {
-    LoginResponse {
-        username: session.caller.username().into(),
-        role: session.role.to_string(),
-        until: session.until(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,9 +160,13 @@ mod tests {
             paths,
             [
                 "/api/v1alpha1/cluster-info",
+                "/api/v1alpha1/credential",
                 "/api/v1alpha1/kubeconfig",
                 "/api/v1alpha1/login",
-                "/api/v1alpha1/logout"
+                "/api/v1alpha1/logout",
+                "/api/v1alpha1/rules",
+                "/api/v1alpha1/sessions",
+                "/api/v1alpha1/sessions/{name}",
             ]
         );
     }

@@ -1,0 +1,276 @@
+//! Signing in, and provisioning: one function, for the request handler and the reconcile loop alike.
+
+use std::fmt::Debug;
+use std::num::NonZeroU32;
+
+use futures::future::{join, join_all};
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::core::Status;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tka_api::resource::{TkaSignin, TkaSigninStatus};
+use tka_core::{Refusal, RoleName, Session, SessionName};
+
+use crate::error::{found, status};
+use crate::objects::{self, Bindings};
+use crate::{Credential, Error, Sessions, StoredSession};
+
+/// The field manager of server-side apply
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
+const FIELD_MANAGER: &str = "tka";
+/// How often signing in starts anew because the session it would extend is being taken down.
+const SIGN_IN_ATTEMPTS: usize = 3;
+
+impl Sessions {
+    /// Signs in: creates `session`, or extends it when it is there, and provisions it. With `max_sessions` its user may have no
+    /// more through the same rule.
+    ///
+    /// With `credential` it issues one on the way.
+    ///
+    /// When provisioning fails with a transient error, the session exists without being provisioned, and the reconcile loop completes
+    /// it. When it cannot be provisioned at all, it is taken down again.
+    pub async fn sign_in(
+        &self,
+        session: &Session,
+        max_sessions: Option<NonZeroU32>,
+        credential: bool,
+    ) -> Result<SignedIn, Error> {
+        let name = session.name();
+        let _turn = self.turns.take(name.as_str()).await;
+        self.check_role(&session.rule.role).await?;
+        let signin = self.write_signin(session).await?;
+        let result = match self.check_count(session, max_sessions).await {
+            Ok(()) => self.provision(&signin, session, credential).await,
+            Err(error) => Err(error),
+        };
+        let (provisioned, credential) = match result {
+            Ok(credential) => (true, credential),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(session = %name, error = &error as &dyn std::error::Error, "session not provisioned yet");
+                (false, None)
+            }
+            Err(error) => {
+                self.delete_signin(name.as_str(), None).await?;
+                return Err(error);
+            }
+        };
+        let stored = StoredSession {
+            session: session.clone(),
+            provisioned,
+            established: provisioned,
+        };
+        Ok(SignedIn { stored, credential })
+    }
+
+    /// Refuses a role that the cluster does not have, before anything is written. The server may read only those that it may bind.
+    async fn check_role(&self, role: &RoleName) -> Result<(), Error> {
+        match found(self.roles.get_metadata(role.as_str()).await) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Error::NoSuchRole(role.clone())),
+            Err(error) => Err(refused_role(error, role)),
+        }
+    }
+
+    /// Refuses `session` when its user has as many through its rule as that allows.
+    ///
+    /// It has been written before the others are counted: of two that begin at once each sees the other, and the names say which
+    /// of them stays.
+    async fn check_count(&self, session: &Session, max_sessions: Option<NonZeroU32>) -> Result<(), Error> {
+        let Some(max_sessions) = max_sessions else {
+            return Ok(());
+        };
+        let name = session.name();
+        let of_user = self.of_user(&session.caller).await?;
+        let others = of_user
+            .iter()
+            .filter(|other| other.session.rule == session.rule && other.session.name() != name);
+        let count = others
+            .filter(|other| other.established || other.session.name() < name)
+            .count();
+        if count < usize::try_from(max_sessions.get()).unwrap_or(usize::MAX) {
+            return Ok(());
+        }
+        Err(Error::Refused(Refusal::TooManySessions {
+            role: session.rule.role.clone(),
+            max_sessions,
+        }))
+    }
+
+    /// Writes the `TkaSignin`. One that is being deleted cannot be extended: it is seen to its end first.
+    async fn write_signin(&self, session: &Session) -> Result<TkaSignin, Error> {
+        let desired = objects::signin(session, &self.namespace);
+        for _ in 0..SIGN_IN_ATTEMPTS {
+            let written = apply(&self.signins, session.name().as_str(), &desired).await?;
+            if written.metadata.deletion_timestamp.is_none() {
+                return Ok(written);
+            }
+            self.finish(&written).await?;
+        }
+        Err(Error::Contended(session.name().to_string()))
+    }
+
+    /// Makes account and bindings of the session that `signin` holds, then says so in its status, and issues a credential
+    /// beside that if it is asked for.
+    ///
+    /// Whoever calls this has the session's turn.
+    pub(crate) async fn provision(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        credential: bool,
+    ) -> Result<Option<Credential>, Error> {
+        let account = objects::service_account(signin)?;
+        let name = account.name_any();
+        // Neither is cut off when the other fails: a request that was sent is waited for, so that taking down finds its effect.
+        let (account, bindings) = join(apply(&self.accounts, &name, &account), self.bind(signin, session)).await;
+        bindings?;
+        account?;
+        if !credential {
+            self.write_status(signin, session).await?;
+            return Ok(None);
+        }
+        let (written, credential) = join(self.write_status(signin, session), self.credential(session)).await;
+        written?;
+        credential.map(Some)
+    }
+
+    async fn bind(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
+        let refused = |error| refused_role(error, &session.rule.role);
+        match objects::bindings(signin) {
+            Bindings::Cluster(binding) => apply(&self.cluster_bindings, &binding.name_any(), &*binding)
+                .await
+                .map(drop)
+                .map_err(refused),
+            Bindings::Namespaces(bindings) => {
+                let writes = bindings.iter().map(|binding| async move {
+                    let namespace = binding.namespace().unwrap_or_default();
+                    let written = found(apply(&self.bindings_in(&namespace), &binding.name_any(), binding).await);
+                    written?.map(drop).ok_or(BindError::NoNamespace(namespace))
+                });
+                join_all(writes)
+                    .await
+                    .into_iter()
+                    .collect::<Result<(), BindError>>()
+                    .map_err(|error| match error {
+                        BindError::NoNamespace(namespace) => Error::NoSuchNamespace(namespace),
+                        BindError::Api(error) => refused(error),
+                    })
+            }
+        }
+    }
+
+    async fn write_status(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
+        let name = session.name();
+        match self
+            .signins
+            .patch_status(
+                name.as_str(),
+                &patch_params(),
+                &Patch::Apply(status_of(signin, session)?),
+            )
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => match status(&error) {
+                // Ended while it was being provisioned: nothing of it may stay.
+                Some(status) if status.is_not_found() => {
+                    self.delete_children(session).await?;
+                    Err(Error::Contended(name.to_string()))
+                }
+                Some(status) if status.is_conflict() => Err(Error::Contended(name.to_string())),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it.
+    pub(crate) async fn complete(&self, name: &SessionName) -> Result<(), Error> {
+        let _turn = self.turns.take(name.as_str()).await;
+        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(());
+        };
+        let session = objects::session(&signin)?;
+        if signin.metadata.deletion_timestamp.is_some() || objects::is_provisioned(&signin, &session) {
+            return Ok(());
+        }
+        self.provision(&signin, &session, false).await.map(drop)
+    }
+
+    /// Waits until the session of that name is provisioned, or gone.
+    pub async fn provisioned(&self, name: &SessionName) -> Result<(), Error> {
+        let settled = |signin: Option<&TkaSignin>| {
+            signin.is_none_or(|signin| {
+                objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
+            })
+        };
+        let waited = await_condition(self.signins.clone(), name.as_str(), settled).await;
+        waited.map(drop).map_err(|_| Error::Contended(name.to_string()))
+    }
+}
+
+/// What signing in came to.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The session.
+    pub stored: StoredSession,
+    /// Its credential, if it was asked for and the session is provisioned.
+    pub credential: Option<Credential>,
+}
+
+enum BindError {
+    NoNamespace(String),
+    Api(kube::Error),
+}
+
+impl From<kube::Error> for BindError {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(error)
+    }
+}
+
+/// The status that says that `session` is provisioned. The UID makes the API server refuse the write when the object was
+/// replaced by another of its name.
+fn status_of(signin: &TkaSignin, session: &Session) -> Result<serde_json::Value, Error> {
+    let mut desired = TkaSignin::new(session.name().as_str(), signin.spec.clone());
+    desired.metadata = ObjectMeta {
+        uid: signin.uid(),
+        ..desired.metadata
+    };
+    desired.status = Some(TkaSigninStatus {
+        provisioned: true,
+        valid_until: Some(session.until()),
+        signed_in: Some(session.signed_in),
+    });
+    let mut desired = serde_json::to_value(desired).map_err(kube::Error::SerdeError)?;
+    if let Some(desired) = desired.as_object_mut() {
+        desired.remove("spec");
+    }
+    Ok(desired)
+}
+
+async fn apply<K>(api: &Api<K>, name: &str, object: &K) -> kube::Result<K>
+where
+    K: Clone + Debug + DeserializeOwned + Serialize,
+{
+    api.patch(name, &patch_params(), &Patch::Apply(object)).await
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+fn refused_role(error: kube::Error, role: &RoleName) -> Error {
+    match error {
+        kube::Error::Api(status) if is_about_role(&status) => Error::RoleNotAllowed {
+            role: role.clone(),
+            source: status,
+        },
+        error => error.into(),
+    }
+}
+
+fn is_about_role(status: &Status) -> bool {
+    status.is_forbidden()
+}

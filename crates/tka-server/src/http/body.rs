@@ -1,0 +1,99 @@
+//! Bodies of requests: optional, small, JSON, and in time.
+
+use std::sync::Arc;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+
+use crate::App;
+use crate::answer::Failure;
+
+/// The largest body: what may be asked for fits many times.
+const BODY_BYTES: usize = 16 * 1024;
+
+/// The body of a request; what it is without a body, when there is none.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let bytes = tokio::time::timeout(app.read_timeout, to_bytes(body, BODY_BYTES))
+            .await
+            .map_err(|_| {
+                Failure::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request did not arrive in time",
+                    &["try again"],
+                )
+            })?
+            .map_err(|_| {
+                let what = format!("the request's body could not be read, or has more than {BODY_BYTES} bytes");
+                Failure::new(StatusCode::PAYLOAD_TOO_LARGE, what, &["send less"])
+            })?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let media_type = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        parse(media_type, &bytes).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(media_type: &str, bytes: &Bytes) -> Result<T, Failure> {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let advice = &["send JSON, with the header `Content-Type: application/json`"];
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the request's body is not JSON",
+            advice,
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let advice = &["see /swagger for what may be asked for"];
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "the request's body is not what this path takes",
+            advice,
+        )
+        .because(&error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tka_api::http::LoginRequest;
+
+    fn status(media_type: &str, body: &str) -> u16 {
+        parse::<LoginRequest>(media_type, &Bytes::copy_from_slice(body.as_bytes()))
+            .map_or_else(|f| f.status.as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn body_is_json_of_known_fields() {
+        assert_eq!(status("application/json; charset=utf-8", r#"{"role": "view"}"#), 200);
+        assert_eq!(status("application/json", "{}"), 200);
+        assert_eq!(status("application/json", r#"{"rol": "view"}"#), 400);
+        assert_eq!(status("application/json", r#"{"role": 7}"#), 400);
+        assert_eq!(status("application/json", "null"), 400);
+        assert_eq!(status("application/x-www-form-urlencoded", "role=view"), 415);
+        assert_eq!(status("", "{}"), 415);
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_or_refused(body in ".*") {
+            prop_assert!(matches!(status("application/json", &body), 200 | 400));
+        }
+    }
+}

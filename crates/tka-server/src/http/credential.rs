@@ -1,0 +1,63 @@
+//! `/credential`: a fresh credential of a session.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use tka_api::exec::ExecCredential;
+use tka_api::http::{CredentialRequest, ErrorResponse};
+
+use super::body::Body;
+use super::view;
+use crate::App;
+use crate::answer::Failure;
+use crate::authorize::Granted;
+
+/// Credential
+///
+/// A fresh credential of a session of the calling device, as kubectl's exec plugins hand it over. The session's rule must still
+/// reach the caller.
+#[utoipa::path(
+    post,
+    path = "/credential",
+    tag = "session",
+    request_body(content = Option<CredentialRequest>),
+    responses(
+        (status = 200, description = "The credential", body = ExecCredential),
+        (status = 202, description = "Signed in, not provisioned yet",
+            headers(("Retry-After" = u32, description = "When to ask again, in seconds"))),
+        (status = 400, description = "Tagged node, malformed or ambiguous rules, or not such a body", body = ErrorResponse),
+        (status = 401, description = "Not signed in, or not any more", body = ErrorResponse),
+        (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
+        (status = 408, description = "The request did not arrive in time", body = ErrorResponse),
+        (status = 413, description = "The body is too large", body = ErrorResponse),
+        (status = 415, description = "The body is not JSON", body = ErrorResponse),
+        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
+        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+    )
+)]
+pub(super) async fn issue(
+    State(app): State<Arc<App>>,
+    who: Granted,
+    Body(request): Body<CredentialRequest>,
+) -> Result<Response, Failure> {
+    let stored = who.session(&app, request.session.as_deref()).await?;
+    let stored = stored.ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
+    if !stored.provisioned {
+        return Ok((
+            StatusCode::ACCEPTED,
+            [(RETRY_AFTER, app.retry_after_seconds.to_string())],
+        )
+            .into_response());
+    }
+    let credential = app.sessions.credential(&stored.session).await?;
+    view::issued(&stored.session, &credential);
+    Ok((
+        [(CACHE_CONTROL, "no-store")],
+        Json(ExecCredential::new(credential.token, credential.expires)),
+    )
+        .into_response())
+}

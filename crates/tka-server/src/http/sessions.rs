@@ -1,0 +1,75 @@
+//! `/sessions`: the caller's own, on whatever device.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use tka_api::http::{ErrorResponse, SessionInfo, SessionList};
+
+use super::view;
+use crate::App;
+use crate::answer::Failure;
+use crate::authorize::grant;
+use crate::identify::Identified;
+
+/// Sessions
+///
+/// The caller's sessions, on whatever device.
+#[utoipa::path(
+    get,
+    path = "/sessions",
+    tag = "session",
+    responses(
+        (status = 200, description = "The sessions", body = SessionList),
+        (status = 400, description = "Tagged node, or malformed rules", body = ErrorResponse),
+        (status = 403, description = "No rule and no session, or through Funnel", body = ErrorResponse),
+        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
+        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(who): Extension<Arc<Identified>>,
+) -> Result<Json<SessionList>, Failure> {
+    let sessions = app.sessions.of_user(&who.caller).await?;
+    if sessions.is_empty() {
+        grant(&app, &who)?;
+    }
+    Ok(Json(SessionList {
+        items: sessions
+            .iter()
+            .map(|stored| view::session(stored, &who.caller))
+            .collect(),
+    }))
+}
+
+/// End a session
+///
+/// Ends one of the caller's sessions. When this answers, its credentials have no access any more.
+#[utoipa::path(
+    delete,
+    path = "/sessions/{name}",
+    tag = "session",
+    params(("name" = String, Path, description = "Name of the session")),
+    responses(
+        (status = 200, description = "What has ended", body = SessionInfo),
+        (status = 400, description = "Tagged node, or malformed rules", body = ErrorResponse),
+        (status = 403, description = "No rule and no session, or through Funnel", body = ErrorResponse),
+        (status = 404, description = "No session of that name is the caller's", body = ErrorResponse),
+        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
+        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+    )
+)]
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    Extension(who): Extension<Arc<Identified>>,
+    Path(name): Path<String>,
+) -> Result<Json<SessionInfo>, Failure> {
+    let Some(stored) = app.sessions.of_user_named(&who.caller, &name).await? else {
+        grant(&app, &who)?;
+        return Err(view::no_such_session());
+    };
+    app.sessions.end(&stored.session.name()).await?;
+    view::signed_out(&stored.session);
+    Ok(Json(view::session(&stored, &who.caller)))
+}

@@ -1,0 +1,118 @@
+//! Sessions, rules and kubeconfigs as they are answered.
+
+use axum::http::StatusCode;
+use futures::future::try_join;
+use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
+use tka_api::kubeconfig::{EntryNames, Exec, KeyedKubeconfig, User};
+use tka_core::{Caller, Choice, Grant, Rule, Session};
+use tka_operator::{Credential, StoredSession};
+
+use crate::answer::Failure;
+use crate::{App, cluster};
+
+/// Where `tka` is to be had, for whose kubectl finds no such program.
+const INSTALL_HINT: &str = "install `tka`, the command line of TKA, and sign in with `tka login`";
+
+pub(super) fn login(session: &Session) -> LoginResponse {
+    LoginResponse {
+        username: session.caller.username().into(),
+        role: session.rule.role.to_string(),
+        until: session.until(),
+    }
+}
+
+/// `stored` as `caller` sees it.
+pub(super) fn session(stored: &StoredSession, caller: &Caller) -> SessionInfo {
+    let session = &stored.session;
+    SessionInfo {
+        name: session.name().to_string(),
+        username: session.caller.username().into(),
+        device: session.caller.device.name.clone(),
+        this_device: session.caller.device.stable_id == caller.device.stable_id,
+        role: session.rule.role.to_string(),
+        namespaces: session.rule.namespaces.iter().map(ToString::to_string).collect(),
+        rule: session.rule.name.as_ref().map(ToString::to_string),
+        label: session.label.as_ref().map(|label| label.as_str().into()),
+        reason: session.reason.as_ref().map(|reason| reason.as_str().into()),
+        provisioned: stored.provisioned,
+        signed_in: session.signed_in,
+        until: session.until(),
+    }
+}
+
+pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
+    let default = grant.choose(&Choice::default()).ok();
+    let info = |rule: &Rule| RuleInfo {
+        name: rule.name.as_ref().map(ToString::to_string),
+        role: rule.role.to_string(),
+        namespaces: rule.namespaces.iter().map(ToString::to_string).collect(),
+        period: rule.period.to_string(),
+        priority: rule.priority,
+        require_reason: rule.require_reason,
+        max_sessions: rule.max_sessions.map(Into::into),
+        default: Some(rule) == default,
+    };
+    grant.rules().iter().map(info).collect()
+}
+
+/// A kubeconfig with a fresh credential in it.
+pub(super) async fn kubeconfig(app: &App, session: &Session) -> Result<KeyedKubeconfig, Failure> {
+    let credential = async { app.sessions.credential(session).await.map_err(Failure::from) };
+    let (info, credential) = try_join(app.cluster.info(), credential).await?;
+    issued(session, &credential);
+    Ok(with_user(app, info, session, credential.token.into()))
+}
+
+/// A kubeconfig whose user is `user`.
+pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &Session, user: User) -> KeyedKubeconfig {
+    KeyedKubeconfig::new(entry_names(app, &session.caller), cluster::entry(info), user)
+}
+
+/// What makes kubectl ask `tka` for a credential of `session`.
+pub(super) fn exec(app: &App, session: &Session) -> Exec {
+    let name = session.name().to_string();
+    Exec {
+        api_version: tka_api::exec::API_VERSION.into(),
+        command: "tka".into(),
+        args: ["credential", "--server", &app.node.url, "--session", &name]
+            .map(Into::into)
+            .to_vec(),
+        interactive_mode: "IfAvailable".into(),
+        install_hint: INSTALL_HINT.into(),
+    }
+}
+
+fn entry_names(app: &App, caller: &Caller) -> EntryNames {
+    let short_name = caller.short_name();
+    EntryNames {
+        cluster: app.names.cluster.clone(),
+        user: format!("{}{short_name}", app.names.user_prefix),
+        context: format!("{}{short_name}", app.names.context_prefix),
+    }
+}
+
+/// Says in the log that a credential was issued; never the credential.
+pub(super) fn issued(session: &Session, credential: &Credential) {
+    tracing::info!(
+        session = %session.name(),
+        username = session.caller.username(),
+        device = session.caller.device.name,
+        expires = %credential.expires,
+        "credential issued"
+    );
+}
+
+/// Says in the log that a session was ended by its owner.
+pub(super) fn signed_out(session: &Session) {
+    tracing::info!(
+        session = %session.name(),
+        username = session.caller.username(),
+        device = session.caller.device.name,
+        "signed out"
+    );
+}
+
+pub(super) fn no_such_session() -> Failure {
+    let advice = &["see what you have with `tka sessions`"];
+    Failure::new(StatusCode::NOT_FOUND, "you have no session of that name", advice)
+}
