@@ -67,6 +67,22 @@ pub(crate) struct Session {
     pub(crate) provisioned: bool,
 }
 
+/// An answer to a sign-in.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) login: LoginResponse,
+    /// What a server that waited until the session is usable sends along. The original's does not.
+    pub(crate) kubeconfig: Option<Box<KubeconfigFile>>,
+}
+
+/// The body of an answer to a sign-in.
+#[derive(Deserialize)]
+struct SignedInBody {
+    #[serde(flatten)]
+    login: LoginResponse,
+    kubeconfig: Option<KeyedKubeconfig>,
+}
+
 /// An answer to the request for a kubeconfig.
 #[derive(Debug)]
 pub(crate) enum Kubeconfig {
@@ -159,14 +175,22 @@ impl Client {
         self.timeout.saturating_sub(now.saturating_duration_since(self.started))
     }
 
-    /// Signs in. The session may still have to be provisioned.
-    pub(crate) fn sign_in(&self) -> Result<LoginResponse, ClientError> {
+    /// Signs in. Without a kubeconfig in the answer the session may still have to be provisioned.
+    pub(crate) fn sign_in(&self) -> Result<SignedIn, ClientError> {
         let operation = Operation::SignIn;
         let answer = self.ask(operation)?;
-        match answer.status {
-            200 | 202 => self.decode(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+        if !matches!(answer.status, 200 | 202) {
+            return Err(self.refusal(operation, &answer));
         }
+        let body: SignedInBody = self.decode(operation, &answer)?;
+        let kubeconfig = body
+            .kubeconfig
+            .map(|keyed| self.checked(operation, keyed))
+            .transpose()?;
+        Ok(SignedIn {
+            login: body.login,
+            kubeconfig,
+        })
     }
 
     /// The caller's session.
@@ -189,13 +213,18 @@ impl Client {
         match answer.status {
             202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
             200 => {
-                let keyed: KeyedKubeconfig = self.decode(operation, &answer)?;
-                let file = kubeconfig::checked(keyed)
-                    .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))?;
-                Ok(Kubeconfig::Ready(Box::new(file)))
+                let keyed = self.decode(operation, &answer)?;
+                Ok(Kubeconfig::Ready(self.checked(operation, keyed)?))
             }
             _ => Err(self.refusal(operation, &answer)),
         }
+    }
+
+    fn checked(&self, operation: Operation, keyed: KeyedKubeconfig) -> Result<Box<KubeconfigFile>, ClientError> {
+        let checked = kubeconfig::checked(keyed);
+        checked
+            .map(Box::new)
+            .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))
     }
 
     /// Ends the session; answers whose it was.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tka_api::kubeconfig::KubeconfigFile;
 
 use crate::app::App;
-use crate::client::{Client, ClientError, Kubeconfig};
+use crate::client::{Client, ClientError, Kubeconfig, SignedIn};
 use crate::error::Error;
 use crate::retry::Pauses;
 use crate::view::{self, Clock};
@@ -25,8 +25,11 @@ pub(crate) fn sign_in(app: &App) -> Result<(), Error> {
     app.store.check()?;
     let client = app.client()?;
     let spinner = app.ui.spinner("signing in");
-    let login = client.sign_in()?;
-    let kubeconfig = fetch_when_ready(&client)?;
+    let SignedIn { login, kubeconfig } = client.sign_in()?;
+    let kubeconfig = match kubeconfig {
+        Some(kubeconfig) => *kubeconfig,
+        None => fetch_when_ready(&client)?,
+    };
     app.store.write(&kubeconfig)?;
     drop(spinner);
     let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig));

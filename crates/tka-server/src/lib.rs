@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod args;
 pub mod authorize;
+pub mod browser;
 pub mod cluster;
 pub mod config;
 pub mod health;
@@ -20,6 +21,7 @@ use tka_core::Limits;
 use tka_operator::{Clock, Sessions};
 use tka_tailnet::{LocalApi, Status};
 
+use crate::browser::Hosts;
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
 
@@ -56,6 +58,8 @@ pub struct App {
 pub struct Node {
     /// The server's URL, as people on the tailnet reach it.
     pub url: String,
+    /// The hosts by which it may be called.
+    pub hosts: Hosts,
 }
 
 // === impl Node ===
@@ -63,7 +67,7 @@ pub struct Node {
 impl Node {
     /// The node that `status` is of, serving `port`.
     #[must_use]
-    pub fn new(status: &Status, port: u16, https: bool) -> Self {
+    pub fn new(status: &Status, port: u16, https: bool, allowed_hosts: &[String]) -> Self {
         let name = status
             .self_node
             .as_ref()
@@ -73,7 +77,10 @@ impl Node {
         } else {
             format!("http://{name}:{port}")
         };
-        Self { url }
+        Self {
+            url,
+            hosts: Hosts::new(status, allowed_hosts),
+        }
     }
 }
 

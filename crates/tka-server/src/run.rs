@@ -179,7 +179,7 @@ async fn serve_tailnet(
         .into_iter()
         .map(bind)
         .collect::<Result<Vec<_>, _>>()?;
-    let node = Node::new(&status, port, certificate.is_some());
+    let node = Node::new(&status, port, certificate.is_some(), &config.server.allowed_hosts);
     tracing::info!(
         url = node.url,
         capability = config.tailscale.cap_name,

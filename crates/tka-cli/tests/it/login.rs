@@ -97,6 +97,29 @@ fn a_server_may_answer_at_once_and_say_more() {
 }
 
 #[test]
+fn a_server_that_waited_is_asked_once() {
+    let mut answer = login();
+    answer["kubeconfig"] = kubeconfig();
+    let double = Double::new(&[("POST /login", Answer::json(200, &answer))]);
+    let user = User::new();
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(file.contains(TOKEN), "{file}");
+    assert_eq!(double.requests().len(), 1);
+}
+
+#[test]
+fn an_unusable_kubeconfig_in_the_answer_changes_nothing() {
+    let mut answer = login();
+    answer["kubeconfig"] = kubeconfig();
+    answer["kubeconfig"]["users"] = json!({});
+    let double = Double::new(&[("POST /login", Answer::json(200, &answer))]);
+    let user = User::new();
+    assert_ne!(user.run_with(&double, &["login"]).status, 0);
+    assert!(!user.kubeconfig(&double).exists());
+}
+
+#[test]
 fn no_eval_prints_the_path_alone() {
     let (user, double) = (User::new(), Double::new(&signing_in()));
     let outcome = user.run_with(&double, &["login", "-e"]);

@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "server.readHeaderTimeout",
     "server.writeTimeout",
     "server.idleTimeout",
+    "server.allowedHosts",
     "operator.namespace",
     "operator.clusterName",
     "operator.contextPrefix",
@@ -331,12 +332,14 @@ output: {theme: dark, long: true}
             ("TKA_CLUSTERINFO_INSECURESKIPTLSVERIFY", "true"),
             ("TKA_CLUSTERINFO_CONFIGMAPREF_KEYS_CADATA", "ca"),
             ("TKA_SERVER_READTIMEOUT", "90s"),
+            ("TKA_SERVER_ALLOWEDHOSTS", "a.example, b.example"),
         ];
         let config = from("", &environment, &[]).unwrap();
         assert_eq!(config.cluster_info.labels["region"], "eu");
         assert!(config.cluster_info.insecure_skip_tls_verify);
         assert_eq!(config.cluster_info.config_map_ref.keys.ca_data, "ca");
         assert_eq!(config.server.read_timeout.to_string(), "1m30s");
+        assert_eq!(config.server.allowed_hosts, ["a.example", "b.example"]);
     }
 
     #[test]

@@ -97,6 +97,9 @@ pub struct Server {
     pub write_timeout: Period,
     /// How long an idle connection is kept.
     pub idle_timeout: Period,
+    /// Names by which the server is called, beside those of its node.
+    #[serde(deserialize_with = "list")]
+    pub allowed_hosts: Vec<String>,
 }
 
 /// Sessions in Kubernetes.
@@ -197,6 +200,25 @@ fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     }
 }
 
+/// A list is one in a file, and `a,b` in the environment.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum List {
+        Items(Vec<String>),
+        Text(String),
+    }
+    Ok(match List::deserialize(deserializer)? {
+        List::Items(items) => items,
+        List::Text(text) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(Into::into)
+            .collect(),
+    })
+}
+
 /// Reads `a=b,c=d`.
 fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
@@ -250,6 +272,7 @@ impl Default for Server {
             read_header_timeout: period("5s"),
             write_timeout: period("20s"),
             idle_timeout: period("2m"),
+            allowed_hosts: Vec::new(),
         }
     }
 }

@@ -29,6 +29,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::App;
 use crate::answer::Failure;
+use crate::browser::{guard, secured};
 use crate::identify::identify;
 
 /// What the document says of the API as a whole.
@@ -80,10 +81,12 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .merge(Router::from(swagger("/api/v1alpha1/swagger")))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(app), guard))
         .layer(from_fn_with_state(Arc::clone(app), identify))
         .layer(from_fn_with_state(limit, in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(traced))
+        .layer(from_fn(secured))
         .with_state(Arc::clone(app))
 }
 

@@ -1,0 +1,273 @@
+//! A page in the caller's browser cannot act for them.
+//!
+//! Who calls is learnt from the connection, so that whatever the caller's browser is made to send would be theirs. A page of another
+//! origin must neither write (cross-site request forgery) nor, by a name that it lets point here, read (DNS rebinding).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tka_tailnet::Status;
+
+use crate::App;
+use crate::answer::Failure;
+
+/// The hosts by which this server is called: its node's names and addresses, and what the configuration adds.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    names: BTreeSet<String>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// Content types that a form of any page may send without asking first
+/// (<https://fetch.spec.whatwg.org/#cors-safelisted-request-header>).
+const FORM_TYPES: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
+
+/// What every answer carries. The API browser brings its own scripts and styles, and nothing from elsewhere.
+const SECURITY_HEADERS: [(&str, &str); 6] = [
+    ("content-security-policy", CONTENT_SECURITY_POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+];
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+// === impl Hosts ===
+
+impl Hosts {
+    /// The hosts of the node that `status` is of, and `more`.
+    #[must_use]
+    pub fn new(status: &Status, more: &[String]) -> Self {
+        let own = status.self_node.as_ref();
+        let full_name = own.map(|node| node.dns_name.to_ascii_lowercase()).unwrap_or_default();
+        let short_name = full_name.split('.').next().unwrap_or_default().to_owned();
+        let more = more.iter().map(|name| name.to_ascii_lowercase());
+        Self {
+            names: [full_name, short_name]
+                .into_iter()
+                .chain(more)
+                .filter(|name| !name.is_empty())
+                .collect(),
+            addresses: own.iter().flat_map(|node| node.tailscale_ips.iter().copied()).collect(),
+        }
+    }
+
+    /// Whether `authority` (`host`, `host:port`, `[address]:port`) is this server.
+    fn has(&self, authority: &str) -> bool {
+        let Ok(authority) = authority.parse::<Authority>() else {
+            return false;
+        };
+        let host = authority.host();
+        // User information is no part of a Host header; whoever sends it means to confuse.
+        if authority.as_str().contains('@') {
+            return false;
+        }
+        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(address) => self.addresses.contains(&address),
+            Err(_) => self.names.contains(&host.trim_end_matches('.').to_ascii_lowercase()),
+        }
+    }
+
+    /// Whether the origin `scheme://host[:port]` is the server that the request is sent to, as `host` names it. Another port of
+    /// the same node is another origin.
+    fn has_origin(&self, origin: &str, host: &str) -> bool {
+        let authority = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
+        authority.is_some_and(|authority| self.has(authority) && authority.eq_ignore_ascii_case(host))
+    }
+}
+
+/// Lets a request through that no foreign page can have caused.
+pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match check(&app.node.hosts, request.method(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => {
+            tracing::warn!(path = request.uri().path(), reason = failure.body.message, "refused");
+            failure.into_response()
+        }
+    }
+}
+
+/// Gives every answer the security headers.
+pub async fn secured(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in SECURITY_HEADERS {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
+    let refuse = |what: &str, advice: &str| Err(Failure::new(StatusCode::FORBIDDEN, what, &[advice]));
+    let of = |name: HeaderName| {
+        headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let by_uri = uri.authority().map(Authority::as_str);
+    if !by_uri.into_iter().chain(of(HOST)).all(|host| hosts.has(host)) {
+        return refuse(
+            "this server is not the host that the request names",
+            "call it by its name on the tailnet, or ask an administrator to add the name to server.allowedHosts",
+        );
+    }
+    let host = of(HOST).next().or(by_uri).unwrap_or_default();
+    if !of(ORIGIN).all(|origin| hosts.has_origin(origin, host)) {
+        return refuse(
+            "requests from pages of other origins are refused",
+            "use `tka`, or this server's own pages",
+        );
+    }
+    if !of(HeaderName::from_static("sec-fetch-site")).all(|site| matches!(site, "same-origin" | "none")) {
+        return refuse(
+            "requests from pages of other sites are refused",
+            "use `tka`, or type the address yourself",
+        );
+    }
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_form = of(CONTENT_TYPE).any(|value| FORM_TYPES.contains(&essence(value).as_str()));
+    if !method.is_safe() && is_form {
+        let advice = &["send no body, or JSON with the header `Content-Type: application/json`"];
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "requests of forms are refused",
+            advice,
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn hosts() -> Hosts {
+        let status: Status = serde_json::from_value(json!({
+            "Version": "1.102.2", "TUN": false, "BackendState": "Running", "CertDomains": null, "Health": null, "Peer": null,
+            "Self": {"ID": "n1", "HostName": "tka", "DNSName": "tka.tailnet.test.", "Online": true,
+                     "TailscaleIPs": ["100.64.0.1", "fd7a:115c:a1e0::1"]}
+        }))
+        .unwrap();
+        Hosts::new(&status, &["Kube.Example.com".into()])
+    }
+
+    fn status_of(method: &Method, headers: &[(&str, &str)]) -> u16 {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        let uri = Uri::from_static("/api/v1alpha1/login");
+        check(&hosts(), method, &uri, &map).map_or_else(|failure| failure.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn own_names_and_addresses_are_the_hosts() {
+        for host in [
+            "tka.tailnet.test",
+            "TKA.tailnet.test.:8080",
+            "tka",
+            "tka:8080",
+            "100.64.0.1:8080",
+            "[fd7a:115c:a1e0::1]:8080",
+            "kube.example.com",
+        ] {
+            assert_eq!(status_of(&Method::POST, &[("host", host)]), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "100.64.0.2",
+            "127.0.0.1",
+            "tka.tailnet.test.evil.example",
+            "",
+            "evil@tka",
+            "tka tka",
+        ] {
+            assert_eq!(status_of(&Method::GET, &[("host", host)]), 403, "{host}");
+        }
+        assert_eq!(
+            status_of(&Method::GET, &[("host", "tka"), ("host", "evil.example")]),
+            403
+        );
+    }
+
+    #[test]
+    fn foreign_origins_are_refused() {
+        let from = |origin: &str| status_of(&Method::POST, &[("host", "tka:8080"), ("origin", origin)]);
+        assert_eq!((from("http://tka:8080"), from("https://TKA:8080")), (200, 200));
+        for origin in [
+            "https://evil.example",
+            "null",
+            "",
+            "http://tka:3000",
+            "http://tka",
+            "file://tka:8080",
+            "tka:8080",
+        ] {
+            assert_eq!(from(origin), 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn other_sites_are_refused() {
+        let with = |site: &str| status_of(&Method::GET, &[("host", "tka"), ("sec-fetch-site", site)]);
+        assert_eq!((with("same-origin"), with("none")), (200, 200));
+        assert_eq!(
+            (with("cross-site"), with("same-site"), with("anything")),
+            (403, 403, 403)
+        );
+    }
+
+    #[test]
+    fn forms_do_not_write() {
+        for form in [
+            "application/x-www-form-urlencoded",
+            "Text/Plain; charset=utf-8",
+            "multipart/form-data; boundary=x",
+        ] {
+            assert_eq!(
+                status_of(&Method::POST, &[("host", "tka"), ("content-type", form)]),
+                415,
+                "{form}"
+            );
+            assert_eq!(
+                status_of(&Method::GET, &[("host", "tka"), ("content-type", form)]),
+                200,
+                "{form}"
+            );
+        }
+        assert_eq!(
+            status_of(&Method::POST, &[("host", "tka"), ("content-type", "application/json")]),
+            200
+        );
+    }
+
+    #[test]
+    fn host_of_an_absolute_target_counts_too() {
+        let check = |uri: &'static str| check(&hosts(), &Method::GET, &Uri::from_static(uri), &HeaderMap::new());
+        assert!(check("http://tka.tailnet.test:8080/").is_ok());
+        assert!(check("http://evil.example/").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_headers_are_let_through_or_refused(host in "[ -~]*", origin in "[ -~]*") {
+            let status = status_of(&Method::POST, &[("host", &host), ("origin", &origin)]);
+            prop_assert!(matches!(status, 200 | 403));
+        }
+    }
+}
