@@ -39,11 +39,11 @@ pub struct Limits {
     /// For [`LocalApi::certificate`]: 2 min. tailscaled may have to obtain it first, which takes a certificate
     /// authority and DNS.
     pub certificate: Duration,
-    /// The largest answer, in bytes: 1 MiB. None of the answers grows with the tailnet: WhoIs is about one node, and
-    /// the status is asked for without peers.
+    /// The largest answer, in bytes: 1 MiB. It does not grow with the tailnet: WhoIs is about one node, and the status
+    /// without peers is about this one.
     pub answer_bytes: usize,
-    /// The largest notification, in bytes: 32 MiB. One may carry every peer with some 2 KB each, so that this is for
-    /// some 15,000 of them.
+    /// The largest notification, and the largest status with peers, in bytes: 32 MiB. One may carry every peer with
+    /// some 2 KB each, so that this is for some 15,000 of them.
     pub notification_bytes: usize,
 }
 
@@ -118,11 +118,16 @@ impl LocalApi {
 
     /// The whole answer.
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Vec<u8>, Error> {
+        self.ask_up_to(question, self.limits.answer_bytes).await
+    }
+
+    /// The whole answer, of at most `limit` bytes.
+    pub(crate) async fn ask_up_to(&self, question: Question<'_>, limit: usize) -> Result<Vec<u8>, Error> {
         question
             .in_time(async {
                 let response = self.send_twice(question).await?;
                 let body = question.accept(response).await?;
-                question.read(body, self.limits.answer_bytes).await
+                question.read(body, limit).await
             })
             .await
     }

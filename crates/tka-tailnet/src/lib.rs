@@ -14,6 +14,6 @@ pub use certificate::CertificatePair;
 pub use client::{DEFAULT_SOCKET, Limits, LocalApi};
 pub use error::Error;
 pub use id::{NodeId, StableNodeId, UserId};
-pub use status::{BackendState, SelfNode, Status, Tailnet};
+pub use status::{BackendState, Peer, SelfNode, Status, Tailnet};
 pub use watch::{Notification, Notifications};
 pub use whois::{Node, UserProfile, WhoIs};

@@ -1,5 +1,6 @@
 //! What tailscaled says about itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -8,11 +9,11 @@ use serde::{Deserialize, Deserializer};
 
 use crate::client::{LocalApi, Question, excerpt};
 use crate::json::{self, null_is_default};
-use crate::{Error, StableNodeId};
+use crate::{Error, StableNodeId, UserId};
 
 const ENDPOINT: &str = "status";
 
-/// The state of tailscaled and of its node (the part of `ipnstate.Status` that is not about peers).
+/// The state of tailscaled and of its node (`ipnstate.Status`).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Status {
@@ -38,6 +39,39 @@ pub struct Status {
     /// What tailscaled finds wrong, in words. Empty is good.
     #[serde(default, deserialize_with = "null_is_default")]
     pub health: Vec<String>,
+    /// The other nodes that this one knows. Empty unless they were [asked for](LocalApi::status_with_peers).
+    #[serde(rename = "Peer", default, deserialize_with = "peers")]
+    pub peers: Vec<Peer>,
+}
+
+/// Another node (the part of `ipnstate.PeerStatus` that says who it is).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Peer {
+    /// Its ID for keeps.
+    #[serde(rename = "ID")]
+    pub id: StableNodeId,
+    /// Its domain name in MagicDNS, without the final dot.
+    #[serde(rename = "DNSName", default, deserialize_with = "json::domain")]
+    pub dns_name: String,
+    /// Its addresses on the tailnet.
+    #[serde(rename = "TailscaleIPs", default, deserialize_with = "null_is_default")]
+    pub tailscale_ips: Vec<IpAddr>,
+    /// Its user. Of a tagged node it says nothing.
+    #[serde(rename = "UserID", default)]
+    pub user_id: Option<UserId>,
+    /// Its tags, each with `tag:` before it.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub tags: Vec<String>,
+    /// Whether it is connected to the control server.
+    #[serde(default)]
+    pub online: bool,
+    /// Whether its key has ended.
+    #[serde(default)]
+    pub expired: bool,
+    /// When its key ends. `None`: never, or it is not known.
+    #[serde(default, deserialize_with = "json::time")]
+    pub key_expiry: Option<Timestamp>,
 }
 
 /// This node (the part of `ipnstate.PeerStatus` that says who it is).
@@ -117,6 +151,20 @@ impl LocalApi {
         };
         json::read(ENDPOINT, &self.ask(question).await?)
     }
+
+    /// The same with all [peers](Status::peers), as they are at one moment. The answer grows with the tailnet, some 2 KB
+    /// for each of them, up to [`Limits::notification_bytes`](crate::Limits::notification_bytes).
+    pub async fn status_with_peers(&self) -> Result<Status, Error> {
+        let question = Question {
+            endpoint: ENDPOINT,
+            path: "status?peers=true",
+            time: self.limits().call,
+        };
+        json::read(
+            ENDPOINT,
+            &self.ask_up_to(question, self.limits().notification_bytes).await?,
+        )
+    }
 }
 
 // === impl Status ===
@@ -191,6 +239,12 @@ impl fmt::Display for BackendState {
             known => write!(f, "{known:?}"),
         }
     }
+}
+
+/// tailscaled has them by their keys, which they say themselves.
+fn peers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Peer>, D::Error> {
+    let peers: BTreeMap<String, Peer> = null_is_default(deserializer)?;
+    Ok(peers.into_values().collect())
 }
 
 fn id_once_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StableNodeId>, D::Error> {

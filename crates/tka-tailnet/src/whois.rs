@@ -54,6 +54,10 @@ pub struct Node {
     /// When that key ends. `None`: never, or it is not known.
     #[serde(default, deserialize_with = "json::time")]
     pub key_expiry: Option<Timestamp>,
+    /// Whether that was before now, by the control server's clock. An expired node is nobody's any more, and tailscaled
+    /// still answers for it.
+    #[serde(default)]
+    pub expired: bool,
 }
 
 /// A user of the tailnet (`tailcfg.UserProfile`).

@@ -133,6 +133,43 @@ async fn status_on_the_tailnet() {
 }
 
 #[tokio::test]
+async fn peers_are_told_by_their_ids() {
+    let double = Double::start(move |_| ok(recorded("status_peers.json")));
+    let mut status = LocalApi::new(double.socket()).status_with_peers().await.unwrap();
+    assert!(double.asked()[0].starts_with("GET /localapi/v0/status?peers=true "));
+    status.require_running().unwrap();
+    status.peers.sort_by(|a, b| a.dns_name.cmp(&b.dns_name));
+    let [alice, ci] = &status.peers[..] else { panic!("there are two") };
+    assert_eq!(alice.dns_name, "alice.tailnet.test");
+    assert_eq!(alice.tailscale_ips.len(), 2);
+    assert!(alice.user_id.is_some() && alice.tags.is_empty() && alice.online && !alice.expired);
+    assert_eq!(ci.tags, ["tag:ci"]);
+    assert_ne!(alice.id, ci.id);
+}
+
+#[tokio::test]
+async fn a_peer_without_an_id_is_not_taken_for_another() {
+    let answer = br#"{"TUN": true, "BackendState": "Running", "Peer": {"nodekey:1": {"ID": ""}}}"#;
+    let error = status(answer.to_vec()).await.unwrap_err();
+    assert!(error.to_string().contains("without a stable ID"), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_tailnet_is_no_error() {
+    let peers: Vec<_> = (0..2_000)
+        .map(|n| format!(r#""nodekey:{n}": {{"ID": "n{n}", "HostName": "{}"}}"#, "x".repeat(1_000)))
+        .collect();
+    let answer = format!(
+        r#"{{"TUN": true, "BackendState": "Running", "Peer": {{{}}}}}"#,
+        peers.join(", ")
+    );
+    let double = Double::start(move |_| ok(&answer));
+    let tailscaled = LocalApi::new(double.socket());
+    assert_eq!(tailscaled.status_with_peers().await.unwrap().peers.len(), 2_000);
+    assert!(matches!(tailscaled.status().await, Err(Error::TooLarge { .. })));
+}
+
+#[tokio::test]
 async fn status_off_the_tailnet_says_what_to_do() {
     for (file, state, advice) in [
         ("status_stopped.json", BackendState::Stopped, "tailscale up"),
