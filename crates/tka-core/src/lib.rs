@@ -5,6 +5,7 @@ pub mod grant;
 pub mod period;
 pub mod refusal;
 pub mod request;
+pub mod revocation;
 pub mod rule;
 pub mod session;
 
@@ -13,5 +14,6 @@ pub use grant::Grant;
 pub use period::Period;
 pub use refusal::Refusal;
 pub use request::{Choice, Limits, Request};
+pub use revocation::{Present, Revocation, Verdict};
 pub use rule::{Namespace, RoleName, Rule, RuleKey, RuleName};
 pub use session::{Reason, Session, SessionLabel, SessionName};

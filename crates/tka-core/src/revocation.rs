@@ -1,0 +1,340 @@
+//! Whether a session still stands: what it was given through, against what the tailnet says now.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::rule::RuleError;
+use crate::session::end;
+use crate::{Identity, Period, Rule, Session};
+
+/// What the tailnet says now of the device of a session.
+#[derive(Clone, Debug)]
+pub struct Present {
+    identity: Identity,
+    expired: bool,
+    rules: Vec<Rule>,
+    malformed: Option<RuleError>,
+}
+
+/// What is to become of a session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The policy still gives it.
+    Stands,
+    /// Its own rule is not there, and a value beside it cannot be read: that may be the rule. Nobody loses their access over a
+    /// slip of the pen in somebody else's rule, and nobody keeps it for good over one.
+    Unclear(RuleError),
+    /// It ends now.
+    Revoked(Revocation),
+}
+
+/// Why a session is ended although its time is not over and its caller did not ask for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Revocation {
+    /// The policy has no such rule for the caller any more.
+    RuleGone,
+    /// The rule gives less time than it did, and that is over.
+    RuleShortened {
+        /// What it gives now.
+        period: Period,
+    },
+    /// The device left the tailnet, or this server's node may not see it any more.
+    DeviceGone,
+    /// The device's key has ended: nobody has proven since whose it is.
+    DeviceExpired,
+    /// The device is somebody else's, or the account has another name.
+    UserChanged {
+        /// Whose it is now.
+        login_name: String,
+    },
+    /// The device was a person's and is a machine's now.
+    Tagged {
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// The device was a machine's and is a person's now.
+    Untagged {
+        /// Whose it is now.
+        login_name: String,
+    },
+    /// Machines may not sign in here any more.
+    MachinesRefused,
+    /// For too long nobody could say whether the rule still stands.
+    Unverified {
+        /// For how long.
+        since: Duration,
+        /// Why.
+        why: String,
+    },
+}
+
+// === impl Present ===
+
+impl Present {
+    /// What a device is and may do at this moment: whose it is, whether its key has ended, and the values of the capability.
+    pub fn new<'a>(identity: Identity, expired: bool, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let (mut rules, mut malformed) = (Vec::new(), None);
+        for value in values {
+            match Rule::parse(value) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => malformed = Some(error),
+            }
+        }
+        Self {
+            identity,
+            expired,
+            rules,
+            malformed,
+        }
+    }
+}
+
+/// What is to become of `session` at `now`. `present` is what the tailnet says of its device; it knows of none when absent.
+/// `machines` is whether machines may have sessions.
+#[must_use]
+pub fn verdict(session: &Session, present: Option<&Present>, machines: bool, now: Timestamp) -> Verdict {
+    let Some(present) = present else {
+        return Verdict::Revoked(Revocation::DeviceGone);
+    };
+    if present.expired {
+        return Verdict::Revoked(Revocation::DeviceExpired);
+    }
+    if let Some(revocation) = other_caller(&session.caller.identity, &present.identity, machines) {
+        return Verdict::Revoked(revocation);
+    }
+    let same = present.rules.iter().filter(|rule| rule.key() == session.rule);
+    match (same.map(|rule| rule.period).max(), &present.malformed) {
+        // Rules only add to each other: what cannot be read beside it takes nothing from it.
+        (Some(period), _) if end(session.signed_in, period) > now => Verdict::Stands,
+        (_, Some(error)) => Verdict::Unclear(error.clone()),
+        (Some(period), None) => Verdict::Revoked(Revocation::RuleShortened { period }),
+        (None, None) => Verdict::Revoked(Revocation::RuleGone),
+    }
+}
+
+/// Why the device is not the caller's any more. Other tags are the same machine: it is the device that is known.
+fn other_caller(was: &Identity, is: &Identity, machines: bool) -> Option<Revocation> {
+    match (was, is) {
+        (Identity::User { .. }, Identity::User { login_name, .. }) => (was != is).then(|| Revocation::UserChanged {
+            login_name: login_name.clone(),
+        }),
+        (Identity::User { .. }, Identity::Machine { tags }) => Some(Revocation::Tagged { tags: tags.clone() }),
+        (Identity::Machine { .. }, Identity::User { login_name, .. }) => Some(Revocation::Untagged {
+            login_name: login_name.clone(),
+        }),
+        (Identity::Machine { .. }, Identity::Machine { .. }) => (!machines).then_some(Revocation::MachinesRefused),
+    }
+}
+
+// === impl Revocation ===
+
+impl Revocation {
+    /// One word for the kind, for those who count or search.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RuleGone => "RuleGone",
+            Self::RuleShortened { .. } => "RuleShortened",
+            Self::DeviceGone => "DeviceGone",
+            Self::DeviceExpired => "DeviceExpired",
+            Self::UserChanged { .. } => "UserChanged",
+            Self::Tagged { .. } => "Tagged",
+            Self::Untagged { .. } => "Untagged",
+            Self::MachinesRefused => "MachinesRefused",
+            Self::Unverified { .. } => "Unverified",
+        }
+    }
+}
+
+impl fmt::Display for Revocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RuleGone => f.write_str("the tailnet policy does not give this access any more"),
+            Self::RuleShortened { period } => {
+                write!(f, "the tailnet policy gives no more than {period} any more, and that is over")
+            }
+            Self::DeviceGone => f.write_str("the device is not on the tailnet any more"),
+            Self::DeviceExpired => f.write_str("the device's key has expired"),
+            Self::UserChanged { login_name } => write!(f, "the device is that of {login_name:?} now"),
+            Self::Tagged { tags } => write!(f, "the device is tagged now ({})", tags.join(", ")),
+            Self::Untagged { login_name } => {
+                write!(f, "the device is not tagged any more, and that of {login_name:?} now")
+            }
+            Self::MachinesRefused => f.write_str("tagged nodes may not sign in here any more"),
+            Self::Unverified { since, why } => {
+                write!(
+                    f,
+                    "for {} s nobody could say whether its rule still stands: {why}",
+                    since.as_secs()
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Caller, Device, Limits, Request, UserId};
+    use proptest::prelude::*;
+
+    const VIEW: &str = r#"{"role": "view", "period": "1h"}"#;
+    const EDIT: &str = r#"{"role": "edit", "period": "1h"}"#;
+    const SIGNED_IN: &str = "2026-01-01T00:00:00Z";
+    const LATER: &str = "2026-01-01T00:30:00Z";
+
+    fn alice() -> Identity {
+        user(1, "alice@example.com")
+    }
+
+    fn user(id: i64, login_name: &str) -> Identity {
+        Identity::User {
+            id: UserId(id),
+            login_name: login_name.into(),
+        }
+    }
+
+    fn machine(tag: &str) -> Identity {
+        Identity::Machine { tags: vec![tag.into()] }
+    }
+
+    fn session(identity: Identity) -> Session {
+        let device = Device {
+            stable_id: "n1".into(),
+            name: "laptop".into(),
+        };
+        let caller = Caller { identity, device };
+        let rule = Rule::parse(VIEW).unwrap();
+        Session::new(
+            caller,
+            &rule,
+            &Request::default(),
+            Limits::none(),
+            SIGNED_IN.parse().unwrap(),
+        )
+        .unwrap()
+    }
+
+    fn of_alice(present: &Present) -> Verdict {
+        verdict(&session(alice()), Some(present), false, LATER.parse().unwrap())
+    }
+
+    fn with(values: &[&str]) -> Verdict {
+        of_alice(&Present::new(alice(), false, values.iter().copied()))
+    }
+
+    #[test]
+    fn session_stands_while_its_rule_does() {
+        assert_eq!(with(&[VIEW]), Verdict::Stands);
+        assert_eq!(with(&[EDIT, VIEW]), Verdict::Stands);
+        let other_conditions = r#"{"role": "view", "period": "2h", "priority": 9, "require_reason": true}"#;
+        assert_eq!(with(&[other_conditions]), Verdict::Stands);
+    }
+
+    #[test]
+    fn session_goes_with_its_rule() {
+        let gone = Verdict::Revoked(Revocation::RuleGone);
+        assert_eq!(with(&[]), gone);
+        assert_eq!(with(&[EDIT]), gone);
+        assert_eq!(
+            with(&[r#"{"role": "view", "period": "1h", "namespaces": ["dev"]}"#]),
+            gone
+        );
+        assert_eq!(with(&[r#"{"role": "view", "period": "1h", "name": "oncall"}"#]), gone);
+    }
+
+    #[test]
+    fn session_ends_when_its_shortened_rule_would_have_ended_it() {
+        assert_eq!(with(&[r#"{"role": "view", "period": "31m"}"#]), Verdict::Stands);
+        let shortened = Verdict::Revoked(Revocation::RuleShortened {
+            period: "30m".parse().unwrap(),
+        });
+        assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#]), shortened);
+        assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#, VIEW]), Verdict::Stands);
+    }
+
+    #[test]
+    fn slip_of_the_pen_beside_a_rule_changes_nothing_and_in_it_leaves_it_open() {
+        assert_eq!(with(&["{}", VIEW]), Verdict::Stands);
+        assert!(matches!(with(&[r#"{"role": "view"}"#, EDIT]), Verdict::Unclear(_)));
+        assert!(matches!(with(&["{}"]), Verdict::Unclear(_)));
+    }
+
+    #[test]
+    fn device_must_be_there_and_its_key_valid() {
+        let now = LATER.parse().unwrap();
+        assert_eq!(
+            verdict(&session(alice()), None, false, now),
+            Verdict::Revoked(Revocation::DeviceGone)
+        );
+        let expired = Present::new(alice(), true, [VIEW]);
+        assert_eq!(of_alice(&expired), Verdict::Revoked(Revocation::DeviceExpired));
+    }
+
+    #[test]
+    fn device_must_be_the_same_callers() {
+        for other in [user(2, "alice@example.com"), user(1, "bob@example.com")] {
+            let verdict = of_alice(&Present::new(other, false, [VIEW]));
+            assert!(matches!(verdict, Verdict::Revoked(Revocation::UserChanged { .. })));
+        }
+        let tagged = Present::new(machine("tag:ci"), false, [VIEW]);
+        assert!(matches!(
+            of_alice(&tagged),
+            Verdict::Revoked(Revocation::Tagged { .. })
+        ));
+    }
+
+    #[test]
+    fn machine_is_its_device_whatever_its_tags() {
+        let of = |present, machines| {
+            let present = Present::new(present, false, [VIEW]);
+            verdict(
+                &session(machine("tag:ci")),
+                Some(&present),
+                machines,
+                LATER.parse().unwrap(),
+            )
+        };
+        assert_eq!(of(machine("tag:ci"), true), Verdict::Stands);
+        assert_eq!(of(machine("tag:prod"), true), Verdict::Stands);
+        assert_eq!(
+            of(machine("tag:ci"), false),
+            Verdict::Revoked(Revocation::MachinesRefused)
+        );
+        assert!(matches!(
+            of(alice(), true),
+            Verdict::Revoked(Revocation::Untagged { .. })
+        ));
+    }
+
+    #[test]
+    fn reason_of_a_hostile_name_is_one_line() {
+        let revocation = Revocation::UserChanged {
+            login_name: "a\nb".into(),
+        };
+        assert_eq!(revocation.to_string(), r#"the device is that of "a\nb" now"#);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_stands_without_its_rule(
+            values in prop::collection::vec(prop_oneof![Just(VIEW.to_owned()), Just(EDIT.to_owned()), ".*"], 0..6),
+            id in 0..3_i64, expired: bool,
+        ) {
+            let present = Present::new(user(id, "alice@example.com"), expired, values.iter().map(String::as_str));
+            let carried = values.iter().any(|value| value == VIEW);
+            let stands = of_alice(&present) == Verdict::Stands;
+            prop_assert_eq!(stands, carried && id == 1 && !expired);
+        }
+
+        #[test]
+        fn order_of_values_decides_nothing(
+            values in prop::collection::vec(prop_oneof![Just(VIEW), Just(EDIT), Just("{}")], 0..6).prop_flat_map(|values| (Just(values.clone()), Just(values).prop_shuffle())),
+        ) {
+            prop_assert_eq!(with(&values.0), with(&values.1));
+        }
+    }
+}
