@@ -36,6 +36,13 @@ const CRD: &[Generated] = &[Generated {
 
 const DOCS: &[Generated] = &[
     Generated {
+        file: "docs/audit.schema.json",
+        package: "tka-api",
+        example: "audit_schema",
+        features: &["audit"],
+        command: "docs",
+    },
+    Generated {
         file: "docs/cli.md",
         package: "tka-cli",
         example: "cli_reference",

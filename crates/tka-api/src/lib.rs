@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "audit")]
+pub mod audit;
 pub mod exec;
 pub mod http;
 pub mod kubeconfig;

@@ -1,0 +1,226 @@
+//! Audit records: who was given what, by which rule, when and why it ended. One JSON object a line.
+//!
+//! What a record may hold is documented by `docs/audit.schema.json`, which is generated from these types. A record never holds a
+//! token; [`Credential::id`] names one without being of use to anybody.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One decision.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Audit record of TKA")]
+pub struct Record {
+    /// The version of this schema. Fields may be added within a version; none changes its meaning.
+    pub version: Version,
+    /// When it was decided (RFC 3339, UTC, with a fraction).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// What was decided.
+    pub decision: Decision,
+    /// What that means for the caller's access.
+    pub outcome: Outcome,
+    /// Whom it is about. Absent when who is calling could not be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<Who>,
+    /// The device they came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// The session it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+    /// The credential that was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
+    /// The request that asked for it. Absent when nobody asked: expiry, revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// Why it was refused, failed, or was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The version of the schema.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Version {
+    /// The first.
+    #[default]
+    #[serde(rename = "audit.tka.specht-labs.de/v1")]
+    V1,
+}
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// A session began.
+    SignedIn,
+    /// A session that there was goes on for longer.
+    Extended,
+    /// A token of a session was handed out.
+    CredentialIssued,
+    /// A request did not get what it asked for.
+    Refused,
+    /// Its owner ended a session.
+    SignedOut,
+    /// A session came to its end.
+    Expired,
+    /// The server ended a session, because what it was given through is gone: the rule, the device, the user.
+    Revoked,
+    /// Somebody else deleted the session's `TkaSignin`, and the server took down what hung on it. That is an administrator, or a
+    /// server that was interrupted or is another replica; the API server's audit log says who deleted it.
+    TakenDown,
+}
+
+/// What a decision means for the caller's access.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// They have it.
+    Granted,
+    /// They have it no longer.
+    Ended,
+    /// They did not get it: the policy, the cluster or the request says no (HTTP 4xx).
+    Refused,
+    /// They did not get it: something that the answer needs did not work (HTTP 5xx).
+    Failed,
+}
+
+/// Whom a record is about.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Who {
+    /// A person.
+    User {
+        /// Their ID on the tailnet, never given to another.
+        id: i64,
+        /// Their login name on the tailnet.
+        login_name: String,
+    },
+    /// A tagged node, which has no user.
+    Machine {
+        /// Its tags.
+        tags: Vec<String>,
+    },
+}
+
+/// A device on the tailnet.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// The node's stable ID.
+    pub stable_id: String,
+    /// The node's name at that time.
+    pub name: String,
+    /// The node's addresses on the tailnet at that time. Empty when nobody asked: expiry, revocation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+}
+
+/// A session.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// The name of its `TkaSignin` and ServiceAccount. The API server knows its credentials as
+    /// `system:serviceaccount:NAMESPACE:NAME`.
+    pub name: String,
+    /// The namespace of both.
+    pub namespace: String,
+    /// What it was given through.
+    pub rule: Rule,
+    /// When it ends, if nothing ends it before (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: Timestamp,
+    /// What the caller keeps it apart from their other sessions by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What the caller said it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The rule of the tailnet policy that a session was given through.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The ClusterRole.
+    pub role: String,
+    /// Where it holds; the whole cluster when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// The rule's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// For how long at a time it was given (a Go duration): the rule's period, or less if the caller asked for less.
+    pub period: String,
+}
+
+/// A credential, without what makes it one.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// The token's ID (`jti`). The API server's audit log has it as `authentication.kubernetes.io/credential-id: JTI=…` in
+    /// `user.extra` of every request that was made with it. Absent when the token has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// When it stops working (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires: Timestamp,
+}
+
+/// A request.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Its method.
+    pub method: String,
+    /// Its path, without the query.
+    pub path: String,
+    /// The other end of the connection: an address of the tailnet, or one on loopback where tailscaled runs in userspace mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The status it was answered with, where it was refused or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_record_reads_as_documented() {
+        let record = json!({
+            "version": "audit.tka.specht-labs.de/v1",
+            "time": "2026-01-02T15:04:05.678901234Z",
+            "decision": "credential_issued",
+            "outcome": "granted",
+            "who": {"user": {"id": 7, "login_name": "alice@example.com"}},
+            "device": {"stable_id": "n1", "name": "laptop", "addresses": ["100.64.0.2"]},
+            "session": {
+                "name": "tka-alice-x", "namespace": "tka", "until": "2026-01-02T16:04:05Z",
+                "rule": {"role": "view", "period": "1h0m0s"}, "reason": "pager 4711",
+            },
+            "credential": {"id": "a-b", "expires": "2026-01-02T16:04:05Z"},
+            "request": {"method": "POST", "path": "/api/v1alpha1/credential", "peer": "100.64.0.2:5"},
+        });
+        let read: Record = serde_json::from_value(record.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), record);
+        let mut misspelt = record;
+        misspelt["token"] = json!("eyJ");
+        assert!(serde_json::from_value::<Record>(misspelt).is_err());
+    }
+
+    #[test]
+    fn machine_has_tags_and_no_user() {
+        let who = Who::Machine {
+            tags: vec!["tag:ci".into()],
+        };
+        assert_eq!(
+            serde_json::to_value(who).unwrap(),
+            json!({"machine": {"tags": ["tag:ci"]}})
+        );
+    }
+}
