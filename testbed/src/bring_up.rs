@@ -1,7 +1,6 @@
 //! Bringing a testbed up and down.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -9,7 +8,7 @@ use std::{
 
 use crate::{
     CAPABILITY, Testbed, cluster, env_file,
-    error::{Attempt, Error, Result},
+    error::{Error, Result},
     facts::Facts,
     files::{self, Lock},
     http::{self, Answer},
@@ -62,19 +61,6 @@ pub fn prepare() -> Result<()> {
     Programs::resolve().map(|_| ())
 }
 
-/// Where a program of the project is: beside the running one, xtask or a test, which cargo has put into the same folder.
-pub fn own_program(name: &str) -> Result<PathBuf> {
-    let running = env::current_exe().attempt(|| "cannot tell where this program is".to_owned())?;
-    let dir = running.parent().unwrap_or(Path::new("."));
-    // Tests are a folder deeper.
-    let dir = if dir.ends_with("deps") {
-        dir.parent().unwrap_or(dir)
-    } else {
-        dir
-    };
-    Ok(dir.join(name))
-}
-
 /// [`Testbed::up`].
 pub(crate) fn up(options: &Options) -> Result<Testbed> {
     let start = Instant::now();
@@ -92,7 +78,9 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
     pki::ensure(&layout)?;
     let testbed = Testbed { layout, facts };
     start_both_halves(&testbed)?;
-    let server = Server::create(&testbed, main_server(&testbed))?;
+    let server = step("the chart is installed", || {
+        Server::create(&testbed, main_server(&testbed))
+    })?;
     server.start()?;
     env_file::write(&testbed, &server)?;
     reach(&testbed, &server)?;

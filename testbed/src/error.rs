@@ -50,6 +50,13 @@ pub enum Error {
         tail: String,
     },
 
+    /// The project itself does not build.
+    #[error("the project's programs do not build ({status}); cargo said why above")]
+    OwnBuild {
+        /// How cargo ended.
+        status: ExitStatus,
+    },
+
     /// A program of the project itself is not where it should be.
     #[error("{} is not there: build it with `cargo build -p {package}`", path.display())]
     NotBuilt {

@@ -10,6 +10,7 @@ mod facts;
 mod files;
 mod http;
 mod layout;
+mod own_programs;
 mod pki;
 mod ports;
 mod processes;
@@ -25,10 +26,11 @@ use serde_json::Value;
 use sysinfo::Signal;
 
 pub use self::{
-    bring_up::{Options, down, own_program, prepare},
+    bring_up::{Options, down, prepare},
     command::Output,
     env_file::quote_path,
     error::{Error, Result},
+    own_programs::{OwnPrograms, build_own_programs, cargo},
     server::{Server, ServerOptions},
     tailnet::{Node, Owner},
 };

@@ -27,7 +27,7 @@ enum Error {
 impl Check {
     #[expect(clippy::unused_self, reason = "as the other commands")]
     pub(crate) fn run(self) -> Outcome {
-        run("formatting", crate::cargo().args(["fmt", "--all", "--check"]))?;
+        run("formatting", testbed::cargo().args(["fmt", "--all", "--check"]))?;
         let clippy = [
             "clippy",
             "--quiet",
@@ -36,8 +36,8 @@ impl Check {
             "--",
             "--deny=warnings",
         ];
-        run("clippy", crate::cargo().args(clippy))?;
-        let mut docs = crate::cargo();
+        run("clippy", testbed::cargo().args(clippy))?;
+        let mut docs = testbed::cargo();
         docs.env("RUSTDOCFLAGS", "--deny=warnings");
         run(
             "documentation",
@@ -56,23 +56,23 @@ impl Check {
 /// Licences, bans and sources need no network. Advisories do: where their database is out of reach, that is said and no more,
 /// because a failing network says nothing about the code.
 fn deny() -> Result<(), Error> {
-    if !succeeds(crate::cargo().args(["deny", "--version"])) {
+    if !succeeds(testbed::cargo().args(["deny", "--version"])) {
         run(
             "installing cargo-deny",
-            crate::cargo().args(["install", "--quiet", "--locked", CARGO_DENY]),
+            testbed::cargo().args(["install", "--quiet", "--locked", CARGO_DENY]),
         )?;
     }
     run(
         "cargo deny",
-        crate::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]),
+        testbed::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]),
     )?;
-    if !succeeds(crate::cargo().args(["deny", "fetch", "db"])) {
+    if !succeeds(testbed::cargo().args(["deny", "fetch", "db"])) {
         eprintln!("xtask: advisories NOT checked: their database cannot be fetched from here");
         return Ok(());
     }
     run(
         "advisories",
-        crate::cargo().args(["deny", "check", "--disable-fetch", "advisories"]),
+        testbed::cargo().args(["deny", "check", "--disable-fetch", "advisories"]),
     )
 }
 

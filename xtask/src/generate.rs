@@ -117,7 +117,7 @@ impl Generated {
     }
 
     fn generate(&self) -> Result<Vec<u8>, Error> {
-        let mut cargo = crate::cargo();
+        let mut cargo = testbed::cargo();
         cargo.args(["run", "--quiet", "--package", self.package, "--example", self.example]);
         if !self.features.is_empty() {
             cargo.args(["--features", &self.features.join(",")]);

@@ -1,6 +1,5 @@
 //! What a developer types: `cargo xtask --help`.
 
-mod binaries;
 mod check;
 mod demo;
 mod down;
@@ -10,12 +9,7 @@ mod restart_server;
 mod test;
 mod up;
 
-use std::{
-    env,
-    error::Error,
-    path::PathBuf,
-    process::{self, ExitCode},
-};
+use std::{env, error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -102,13 +96,6 @@ fn root() -> PathBuf {
     let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     root.pop();
     root
-}
-
-/// The cargo that runs this program, at the root of the checkout.
-fn cargo() -> process::Command {
-    let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root());
-    cargo
 }
 
 #[cfg(test)]

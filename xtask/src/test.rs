@@ -43,10 +43,10 @@ impl Test {
         // The first tier needs no Go; whoever has none should hear it now and not after it.
         testbed::prepare()?;
         let start = Instant::now();
-        let mut unit = crate::cargo();
+        let mut unit = testbed::cargo();
         unit.args(["test", "--workspace", "--exclude", "e2e", "--no-fail-fast"]);
         let unit = tier("unit and integration", unit)?;
-        let mut e2e = crate::cargo();
+        let mut e2e = testbed::cargo();
         e2e.args(["test", "--package", "e2e", "--no-fail-fast"]);
         let e2e = tier("end-to-end", e2e)?;
         let mut all = unit;

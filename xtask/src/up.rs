@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use testbed::{Options, Testbed, quote_path};
 
-use crate::{Dir, Outcome, binaries};
+use crate::{Dir, Outcome};
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -26,9 +26,9 @@ impl Up {
         if let Some(server) = self.server {
             options = Options::new(dir, server.canonicalize().unwrap_or(server));
         } else {
-            let binaries = binaries::build()?;
-            options = Options::new(dir, binaries.server);
-            options.cli_program = Some(binaries.cli);
+            let own = testbed::build_own_programs()?;
+            options = Options::new(dir, own.server);
+            options.cli_program = Some(own.cli);
         }
         let testbed = Testbed::up(&options)?;
         println!("source {}", quote_path(testbed.env_file()));

@@ -14,7 +14,6 @@ use crate::{
     error::{Attempt, Result},
     files,
     layout::Layout,
-    progress::step,
 };
 
 /// The release, in whichever namespace; what it makes is named after both.
@@ -47,20 +46,15 @@ impl Chart<'_> {
         if mark.exists() && files::read_to_string(&mark)? == fingerprint {
             return Ok(());
         }
-        step(
-            &format!("the chart is installed in namespace {}", self.namespace),
-            || {
-                self.clear_the_way(layout)?;
-                self.upgrade(layout, &values)?;
-                if self.crds {
-                    admin(
-                        layout,
-                        &["wait", "--for=condition=Established", "--timeout=60s", CUSTOM_RESOURCE],
-                    )?;
-                }
-                files::write(&mark, &fingerprint)
-            },
-        )
+        self.clear_the_way(layout)?;
+        self.upgrade(layout, &values)?;
+        if self.crds {
+            admin(
+                layout,
+                &["wait", "--for=condition=Established", "--timeout=60s", CUSTOM_RESOURCE],
+            )?;
+        }
+        files::write(&mark, &fingerprint)
     }
 
     fn upgrade(&self, layout: &Layout, values: &str) -> Result<()> {

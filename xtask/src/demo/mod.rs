@@ -10,7 +10,7 @@ use clap::Args;
 use testbed::{Options, Testbed};
 
 use self::stage::Stage;
-use crate::{Outcome, binaries};
+use crate::Outcome;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -36,15 +36,15 @@ impl Demo {
     pub(crate) fn run(self) -> Outcome {
         // Before anything else, so that whoever has no Go hears it at once.
         testbed::prepare()?;
-        let binaries = binaries::build()?;
+        let own = testbed::build_own_programs()?;
         let dir = self.dir.unwrap_or_else(|| crate::root().join("target/demo"));
         // A testbed left by a story that was cut off would have its sessions still.
         testbed::down(&dir)?;
 
         let mut stage = Stage::default();
         let told = stage.step("a real cluster and a real tailnet start", || {
-            let mut options = Options::new(&dir, binaries.server);
-            options.cli_program = Some(binaries.cli);
+            let mut options = Options::new(&dir, own.server);
+            options.cli_program = Some(own.cli);
             let testbed = Testbed::up(&options)?;
             let shown = format!(
                 "tka-server serves {}, in the namespace tka-dev",
