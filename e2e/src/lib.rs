@@ -1,1 +1,39 @@
-//! Tests against the testbed.
+#![doc = include_str!("../README.md")]
+
+pub mod caller;
+pub mod cluster;
+pub mod obstacle;
+pub mod person;
+pub mod process;
+pub mod secrets;
+pub mod site;
+pub mod wait;
+pub mod wire;
+pub mod world;
+
+use std::error::Error;
+
+pub use caller::{Answer, Caller};
+pub use cluster::{Cluster, Kind};
+pub use obstacle::Obstacle;
+pub use person::{Person, Said};
+pub use process::Process;
+pub use site::{Site, rule};
+pub use world::World;
+
+/// What a test, or a step of one, comes to. An error says what was expected and what was found.
+pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The users of the testbed, by login name.
+pub mod user {
+    /// Has the node `ALICE`.
+    pub const ALICE: &str = "alice@example.com";
+    /// Has the node `ALICE2`, and shares the local part of her name with [`ALICE`].
+    pub const NAMESAKE: &str = "alice@other.example";
+    /// Has the node `BOB`.
+    pub const BOB: &str = "bob@example.com";
+    /// Has the node `CAROL`.
+    pub const CAROL: &str = "carol@example.com";
+    /// Is the node `CI`, and no user.
+    pub const CI: &str = "tag:ci";
+}

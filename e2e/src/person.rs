@@ -1,0 +1,126 @@
+//! A person at their device: a home folder, `tka` and `kubectl`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use testbed::Node;
+
+use crate::secrets::Tokens;
+use crate::{Outcome, World};
+
+/// A person at their device.
+#[derive(Debug)]
+pub struct Person {
+    home: PathBuf,
+    bin: PathBuf,
+    proxy: String,
+    server: String,
+    tokens: Arc<Tokens>,
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// Its exit status; none when a signal ended it.
+    pub status: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+// === impl Person ===
+
+impl Person {
+    /// Whoever sits at `node` and uses the server at `url`, with an empty home.
+    pub fn at(world: &World, node: &Node, url: &str) -> Outcome<Self> {
+        Ok(Self {
+            home: world.new_folder(node.hostname())?,
+            bin: world.testbed.bin(),
+            proxy: node.proxy(),
+            server: url.to_owned(),
+            tokens: Arc::clone(&world.tokens),
+        })
+    }
+
+    /// The home folder.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Types `tka …`.
+    pub fn tka(&self, args: &[&str]) -> Outcome<Said> {
+        let mut command = self.command("tka", args);
+        command.args(["--server", &self.server]).env("HTTP_PROXY", &self.proxy);
+        run(command)
+    }
+
+    /// Types `kubectl …` with a kubeconfig.
+    pub fn kubectl(&self, kubeconfig: &Path, args: &[&str]) -> Outcome<Said> {
+        let mut command = self.command("kubectl", args);
+        command.env("KUBECONFIG", kubeconfig);
+        run(command)
+    }
+
+    /// Signs in, and returns where the line that a shell evaluates says that the kubeconfig is.
+    pub fn login(&self) -> Outcome<PathBuf> {
+        let said = self.tka(&["login", "--quiet"])?.expect(0)?;
+        let path = said.out.trim().strip_prefix("export KUBECONFIG=");
+        let path = PathBuf::from(path.ok_or("login printed no export line")?.trim_matches('\''));
+        self.remember(&path)?;
+        Ok(path)
+    }
+
+    /// Remembers the token of a kubeconfig as one that no log may show.
+    pub fn remember(&self, kubeconfig: &Path) -> Outcome {
+        let text = fs::read_to_string(kubeconfig)?;
+        let token = text.lines().find_map(|line| line.trim().strip_prefix("token: "));
+        self.tokens.add(
+            token
+                .ok_or("there is no token in the kubeconfig")?
+                .trim_matches(['"', '\'']),
+        );
+        Ok(())
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command.args(args).env_clear().current_dir(&self.home);
+        command.env("HOME", &self.home).env("PATH", &self.bin).env("TZ", "UTC");
+        command
+    }
+}
+
+/// The permissions of a file or folder.
+pub fn mode(path: &Path) -> Outcome<u32> {
+    Ok(fs::symlink_metadata(path)?.permissions().mode() & 0o777)
+}
+
+fn run(mut command: Command) -> Outcome<Said> {
+    let output = command.stdin(Stdio::null()).output()?;
+    Ok(Said {
+        status: output.status.code(),
+        out: String::from_utf8(output.stdout)?,
+        err: String::from_utf8(output.stderr)?,
+    })
+}
+
+// === impl Said ===
+
+impl Said {
+    /// Itself, if the program ended with that status.
+    pub fn expect(self, status: i32) -> Outcome<Self> {
+        if self.status == Some(status) {
+            return Ok(self);
+        }
+        Err(format!(
+            "it ended with {:?} and not {status}:\n{}{}",
+            self.status, self.err, self.out
+        )
+        .into())
+    }
+}

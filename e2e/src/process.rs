@@ -1,0 +1,61 @@
+//! A server's process that the test itself starts, so that it learns how it ends, and may say what is logged.
+
+use std::fs::OpenOptions;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Outcome, Site, wait};
+
+/// The process that serves a site in place of the testbed's. It ends with this.
+#[derive(Debug)]
+pub struct Process(Child);
+
+// === impl Process ===
+
+impl Process {
+    /// Ends the testbed's process, starts one with the same configuration and returns when it is ready.
+    pub fn instead(site: &Site<'_>, log_filter: &str) -> Outcome<Self> {
+        let server = &site.server;
+        server.stop()?;
+        let log = OpenOptions::new().append(true).open(server.log())?;
+        let mut command = Command::new(site.world.testbed.bin().join("tka-server"));
+        command.arg("serve").arg("--config").arg(server.config_file());
+        command
+            .env_clear()
+            .env("KUBECONFIG", server.kubeconfig())
+            .env("RUST_LOG", log_filter);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let process = Self(child);
+        let health = site.health()?;
+        wait::until_true("the server is ready", || {
+            Ok(health
+                .send_body("GET", "/readyz", &[], &[])
+                .is_ok_and(|answer| answer.status == 200))
+        })?;
+        Ok(process)
+    }
+
+    /// Asks it to end, as the kubelet does.
+    pub fn terminate(&self) -> Outcome {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or("a process without an ID")?, Signal::TERM)?)
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Outcome<ExitStatus> {
+        wait::until("the server's process has ended", || Ok(self.0.try_wait()?))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails if it has ended, and then nothing is to be done.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

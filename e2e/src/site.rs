@@ -1,0 +1,87 @@
+//! A test's own place: a server with a namespace, a capability, RBAC and rules of its own, on the shared tailnet and cluster.
+
+use serde_json::{Value, json};
+use testbed::{Node, Server};
+
+use crate::cluster::Kind;
+use crate::{Caller, Outcome, Person, World, wait};
+
+/// A server, and who may have what from it.
+#[derive(Debug)]
+pub struct Site<'w> {
+    /// What it shares with the others.
+    pub world: &'w World,
+    /// The server.
+    pub server: Server,
+}
+
+/// A rule of the tailnet policy.
+#[must_use]
+pub fn rule(role: &str, period: &str) -> Value {
+    json!({"role": role, "period": period})
+}
+
+// === impl Site ===
+
+impl Site<'_> {
+    /// Says who has which rule, instead of what was said before, and returns when that is in force.
+    pub fn grant(&self, grants: &[(&str, Value)]) -> Outcome {
+        let grants = grants.iter().map(|(who, rule)| json!({"src": [who], "rules": [rule]}));
+        let capability = self.server.capability();
+        Ok(self.world.testbed.set_grants(capability, grants.collect())?)
+    }
+
+    /// A program on the node of that name.
+    pub fn caller(&self, node: &str) -> Outcome<Caller> {
+        self.caller_on(&self.world.testbed.node(node)?)
+    }
+
+    /// A program on `node`.
+    pub fn caller_on(&self, node: &Node) -> Outcome<Caller> {
+        Caller::on(node, &self.server.url(), &self.world.tokens)
+    }
+
+    /// A program beside the server, on the same machine, that does not come over the tailnet.
+    #[must_use]
+    pub fn stranger(&self) -> Caller {
+        Caller::beside(self.server.loopback_address(), &self.world.tokens)
+    }
+
+    /// A client of the health listener.
+    pub fn health(&self) -> Outcome<Caller> {
+        let url = self.server.health_url();
+        let address = url.trim_start_matches("http://").parse()?;
+        Ok(Caller::beside(address, &self.world.tokens))
+    }
+
+    /// Whoever sits at the node of that name, with a terminal.
+    pub fn person(&self, node: &str) -> Outcome<Person> {
+        Person::at(self.world, &self.world.testbed.node(node)?, &self.server.url())
+    }
+
+    /// The objects of `kind` that belong to sessions of this server.
+    pub fn objects(&self, kind: Kind) -> Outcome<Vec<Value>> {
+        self.world.cluster.of_sessions(kind, self.server.namespace())
+    }
+
+    /// How many TkaSignins, accounts and bindings there are.
+    pub fn counts(&self) -> Outcome<[usize; 3]> {
+        let count = |kind| Ok::<_, Box<dyn std::error::Error + Send + Sync>>(self.objects(kind)?.len());
+        Ok([count(Kind::Signin)?, count(Kind::Account)?, count(Kind::Binding)?])
+    }
+
+    /// Waits until no session is left, nor anything of one.
+    pub fn wait_empty(&self) -> Outcome {
+        wait::until_true("nothing of any session is left", || Ok(self.counts()? == [0, 0, 0]))
+    }
+
+    /// Where the one object of `kind` is that belongs to a session.
+    pub fn path_of_only(&self, kind: Kind) -> Outcome<String> {
+        let objects = self.objects(kind)?;
+        let [object] = objects.as_slice() else {
+            return Err(format!("there are {} objects and not one: {objects:?}", objects.len()).into());
+        };
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        Ok(format!("{}/{name}", kind.path(self.server.namespace())))
+    }
+}

@@ -1,0 +1,200 @@
+//! What an administrator of the cluster does, and what anybody does who may write the server's objects.
+
+use e2e::user::{ALICE, BOB, CAROL};
+use e2e::{Kind, Outcome, Site, World, rule, wait};
+use serde_json::{Value, json};
+
+crate::tests![
+    deleting_a_tkasignin_ends_the_session,
+    kubectl_get_signin_prints_true_columns,
+    role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing,
+    role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
+    what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays,
+    tkasignin_made_by_hand_gives_nobody_anything,
+    role_of_a_session_never_changes,
+];
+
+fn deleting_a_tkasignin_ends_the_session(world: &World) -> Outcome {
+    let site = world.site("revoked")?;
+    site.grant(&[(ALICE, rule("cluster-admin", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    let token = alice.token()?;
+    let path = site.path_of_only(Kind::Signin)?;
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // Returns when the object is gone, and so when its finalizer is.
+    world
+        .testbed
+        .kubectl(&["delete", "signin", name, "--namespace=revoked", "--timeout=20s"])?;
+    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/secrets")?, 200);
+    assert_eq!(site.counts()?, [0, 0, 0]);
+    alice.get("/login")?.expect(401)?;
+    alice.get("/kubeconfig")?.expect(401)?;
+    Ok(())
+}
+
+fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
+    let site = world.site("columns")?;
+    site.grant(&[(ALICE, rule("cluster-admin", "15m"))])?;
+    let until = site.caller("ALICE")?.sign_in()?.until.to_string();
+    let table = world.testbed.kubectl(&["get", "signin", "--namespace=columns"])?;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let [head, row] = lines.as_slice() else {
+        return Err(table.into());
+    };
+    assert_eq!(
+        head,
+        &[
+            "NAME",
+            "USER",
+            "DEVICE",
+            "ROLE",
+            "PROVISIONED",
+            "PERIOD",
+            "UNTIL",
+            "SINCE"
+        ]
+    );
+    assert_eq!(
+        row[1..7],
+        [ALICE, "alice.tailnet.test", "cluster-admin", "true", "15m0s", &until]
+    );
+    let since = row[7].strip_suffix('s').and_then(|seconds| seconds.parse::<u32>().ok());
+    assert!(since.is_some(), "{table}");
+    Ok(())
+}
+
+fn role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
+    is_refused(&world.site("role-not-listed")?, "admin")
+}
+
+fn role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
+    is_refused(&world.site("role-unknown")?, "no-such-role")
+}
+
+/// Signing in as `role` is refused, and nothing is left of the attempt.
+fn is_refused(site: &Site<'_>, role: &str) -> Outcome {
+    site.grant(&[(ALICE, rule(role, "1h"))])?;
+    let refusal = site.caller("ALICE")?.post("/login")?.expect(403)?.refusal()?;
+    assert!(refusal.message.contains(role), "{refusal:?}");
+    assert_eq!(site.counts()?, [0, 0, 0]);
+    Ok(())
+}
+
+fn what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays(world: &World) -> Outcome {
+    let site = world.site("orphans")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    let namespace = site.server.namespace();
+    site.server.stop()?;
+
+    let labels = |namespace: &str| {
+        json!({
+            "app.kubernetes.io/managed-by": "tka",
+            "tka.specht-labs.de/session": "tka-nobody",
+            "tka.specht-labs.de/namespace": namespace,
+        })
+    };
+    let make = |kind: Kind, name: &str, labels: &Value| {
+        world
+            .cluster
+            .create(&kind.path(namespace), &kind.object(name, labels))?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(format!("{}/{name}", kind.path(namespace)))
+    };
+    let stay = [
+        make(Kind::Account, "not-ours", &json!({}))?,
+        make(
+            Kind::Account,
+            "of-another-program",
+            &json!({"app.kubernetes.io/managed-by": "tka"}),
+        )?,
+        make(Kind::Binding, "orphans-not-ours", &json!({}))?,
+        make(Kind::Binding, "orphans-of-another-server", &labels("elsewhere"))?,
+        site.path_of_only(Kind::Account)?,
+        site.path_of_only(Kind::Binding)?,
+    ];
+    let go = [
+        make(Kind::Account, "orphan", &labels(namespace))?,
+        make(Kind::Binding, "orphans:orphan", &labels(namespace))?,
+    ];
+    site.server.start()?;
+    wait::until_true("the orphans are gone", || {
+        Ok(world.cluster.get(&go[0])?.is_none() && world.cluster.get(&go[1])?.is_none())
+    })?;
+    for path in stay {
+        assert!(world.cluster.get(&path)?.is_some(), "{path} is gone");
+    }
+    alice.get("/login")?.expect(200)?;
+    Ok(())
+}
+
+fn tkasignin_made_by_hand_gives_nobody_anything(world: &World) -> Outcome {
+    let site = world.site("by-hand")?;
+    site.grant(&[(BOB, rule("view", "1h")), (CAROL, rule("view", "1h"))])?;
+    let namespace = site.server.namespace();
+    let signins = Kind::Signin.path(namespace);
+    // Everything of a real session but its role, which is what its name is made of.
+    let bob = site.caller("BOB")?;
+    bob.sign_in()?;
+    let mut forged = world
+        .cluster
+        .get(&site.path_of_only(Kind::Signin)?)?
+        .ok_or("no session")?;
+    bob.sign_out()?;
+    forged["metadata"] = json!({
+        "name": forged["metadata"]["name"],
+        "labels": forged["metadata"]["labels"],
+        "annotations": forged["metadata"]["annotations"],
+    });
+    forged["spec"]["role"] = "cluster-admin".into();
+    let path = format!("{signins}/{}", forged["metadata"]["name"].as_str().unwrap_or_default());
+
+    world
+        .cluster
+        .create(&signins, &Kind::Signin.object("without-labels", &json!({})))?;
+    world.cluster.create(&signins, &forged)?;
+    wait::until_true("what only looks like a session is removed", || {
+        Ok(world.cluster.get(&path)?.is_none())
+    })?;
+    // Whoever signs in now has been dealt with after both of them.
+    site.caller("CAROL")?.sign_in()?;
+    for kind in [Kind::Account, Kind::Binding] {
+        let accounts = site.objects(kind)?;
+        assert_eq!(accounts.len(), 1, "{accounts:?}");
+        let name = accounts[0]["metadata"]["name"].as_str().unwrap_or_default();
+        assert!(name.contains("tka-carol-"), "{name}");
+    }
+    bob.get("/login")?.expect(401)?;
+    let ignored = world
+        .cluster
+        .get(&format!("{signins}/without-labels"))?
+        .ok_or("it is not ours to remove")?;
+    assert_eq!(ignored["status"], Value::Null);
+    let account = format!("{}/without-labels", Kind::Account.path(namespace));
+    assert!(world.cluster.get(&account)?.is_none());
+    Ok(())
+}
+
+fn role_of_a_session_never_changes(world: &World) -> Outcome {
+    let site = world.site("unchanging")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    let path = site.path_of_only(Kind::Signin)?;
+    for change in [
+        json!({"role": "cluster-admin"}),
+        json!({"username": BOB}),
+        json!({"device": {"stable_id": "n0"}}),
+    ] {
+        let refused = world.cluster.patch(&path, &json!({"spec": change}));
+        assert!(
+            refused
+                .as_ref()
+                .is_err_and(|error| error.to_string().contains("never change")),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/secrets")?, 403);
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The command `tka` against the real server, through the proxy of a device's tailscaled.
+
+use std::net::TcpStream;
+
+use e2e::person::mode;
+use e2e::user::{ALICE, BOB};
+use e2e::wire::Login;
+use e2e::{Outcome, Person, World, rule, wait};
+
+crate::tests![
+    login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it,
+    get_login_and_cluster_info_say_what_the_server_says,
+    caller_without_a_rule_hears_why_and_what_to_do,
+    command_without_a_session_says_so,
+    server_that_is_down_is_said_to_be_unreachable,
+    version_needs_no_server,
+];
+
+fn login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it(world: &World) -> Outcome {
+    let site = world.site("cli-session")?;
+    site.grant(&[(BOB, rule("view", "1h"))])?;
+    let bob = site.person("BOB")?;
+    let kubeconfig = bob.login()?;
+    assert!(kubeconfig.starts_with(bob.home().join(".kube/tka")));
+    assert_eq!(
+        (mode(&kubeconfig)?, mode(kubeconfig.parent().ok_or("no folder")?)?),
+        (0o600, 0o700)
+    );
+    bob.kubectl(&kubeconfig, &["get", "pods", "--all-namespaces"])?
+        .expect(0)?;
+    bob.kubectl(&kubeconfig, &["create", "namespace", "bobs"])?.expect(1)?;
+
+    let said = bob.tka(&["kubeconfig"])?.expect(0)?;
+    assert_eq!(
+        said.out.trim().trim_start_matches("export KUBECONFIG="),
+        kubeconfig.display().to_string()
+    );
+    bob.remember(&kubeconfig)?;
+    bob.kubectl(&kubeconfig, &["get", "pods", "--all-namespaces"])?
+        .expect(0)?;
+    let stolen = bob.home().join("stolen.yaml");
+    std::fs::copy(&kubeconfig, &stolen)?;
+
+    let said = bob.tka(&["logout"])?.expect(0)?;
+    assert!(said.err.contains(BOB), "{said:?}");
+    assert!(!kubeconfig.exists());
+    bob.kubectl(&stolen, &["get", "pods", "--all-namespaces"])?.expect(1)?;
+    assert_eq!(site.counts()?, [0, 0, 0]);
+    Ok(())
+}
+
+fn get_login_and_cluster_info_say_what_the_server_says(world: &World) -> Outcome {
+    let site = world.site("cli-get")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    alice.login()?;
+    let login: Login = site.caller("ALICE")?.get("/login")?.expect(200)?.decode()?;
+    let said = alice.tka(&["get", "login"])?.expect(0)?;
+    for expected in [ALICE, "view", &login.until.strftime("%Y-%m-%d %H:%M:%S").to_string()] {
+        assert!(said.out.contains(expected), "{expected} is not in {said:?}");
+    }
+    for words in [&["cluster-info"][..], &["get", "cluster-info"]] {
+        let said = alice.tka(words)?.expect(0)?;
+        assert!(said.out.contains(&world.testbed.api_server()), "{said:?}");
+    }
+    Ok(())
+}
+
+fn caller_without_a_rule_hears_why_and_what_to_do(world: &World) -> Outcome {
+    let site = world.site("cli-refused")?;
+    let carol = site.person("CAROL")?;
+    let said = carol.tka(&["login"])?.expect(4)?;
+    assert!(said.out.is_empty(), "nothing for a shell to evaluate: {said:?}");
+    assert!(
+        said.err.contains("no rule of the tailnet policy reaches you"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("ask whoever keeps the tailnet policy"), "{said:?}");
+    nothing_in_home(&carol)
+}
+
+fn command_without_a_session_says_so(world: &World) -> Outcome {
+    let site = world.site("cli-signed-out")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    for words in [&["get", "login"][..], &["kubeconfig"]] {
+        let said = alice.tka(words)?.expect(3)?;
+        assert!(said.out.is_empty() && said.err.contains("tka login"), "{said:?}");
+    }
+    nothing_in_home(&alice)
+}
+
+fn server_that_is_down_is_said_to_be_unreachable(world: &World) -> Outcome {
+    let site = world.site("cli-down")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    site.server.kill()?;
+    // Its last thread may close the door a moment after the first has gone.
+    wait::until_true("nobody listens", || {
+        Ok(TcpStream::connect(site.server.loopback_address()).is_err())
+    })?;
+    let said = alice.tka(&["login"])?.expect(5)?;
+    assert!(said.out.is_empty() && said.err.contains("tka.tailnet.test"), "{said:?}");
+    nothing_in_home(&alice)
+}
+
+fn version_needs_no_server(world: &World) -> Outcome {
+    let carol = Person::at(world, &world.testbed.node("CAROL")?, "nowhere")?;
+    let said = carol.tka(&["version"])?.expect(0)?;
+    assert!(said.out.contains(env!("CARGO_PKG_VERSION")), "{said:?}");
+    Ok(())
+}
+
+fn nothing_in_home(person: &Person) -> Outcome {
+    let files = std::fs::read_dir(person.home())?.collect::<Result<Vec<_>, _>>()?;
+    assert!(files.is_empty(), "{files:?}");
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The health listener.
+
+use e2e::user::{ALICE, CAROL};
+use e2e::{Answer, Caller, Outcome, World, rule, wait};
+use testbed::{Owner, ServerOptions};
+
+crate::tests![
+    healthy_server_says_so_at_each_path,
+    metrics_have_the_originals_names_and_no_user_names,
+    server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back,
+];
+
+fn get(health: &Caller, path: &str) -> Outcome<Answer> {
+    health.send_body("GET", path, &[], &[])
+}
+
+fn healthy_server_says_so_at_each_path(world: &World) -> Outcome {
+    let site = world.site("health")?;
+    let health = site.health()?;
+    for path in ["/livez", "/readyz", "/ready"] {
+        get(&health, path)?.expect(200)?;
+    }
+    let ready = get(&health, "/readyz")?.body;
+    assert!(
+        ready.lines().all(|line| line.starts_with("[+]")) && ready.lines().count() >= 3,
+        "{ready}"
+    );
+    for path in ["/", "/api/v1alpha1/login", "/swagger/"] {
+        get(&health, path)?.expect(404)?;
+    }
+    Ok(())
+}
+
+fn metrics_have_the_originals_names_and_no_user_names(world: &World) -> Outcome {
+    let site = world.site("metrics")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let health = site.health()?;
+    let metric = |path: &str, line: &str| Ok(get(&health, path)?.expect(200)?.body.lines().any(|found| found == line));
+    let wait_for = |path: &str, line: &str| wait::until_true(&format!("{path} has {line}"), || metric(path, line));
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    alice.sign_in()?;
+    site.caller("CAROL")?.post("/login")?.expect(403)?;
+
+    wait_for(
+        "/metrics",
+        r#"tka_login_attempts_total{cluster_role="view",outcome="success"} 2"#,
+    )?;
+    wait_for(
+        "/metrics",
+        r#"tka_login_attempts_total{cluster_role="",outcome="forbidden"} 1"#,
+    )?;
+    wait_for("/metrics", r#"tka_user_signins_total{cluster_role="view"} 2"#)?;
+    for path in ["/metrics", "/metrics/controller"] {
+        wait_for(path, r#"tka_active_user_sessions{cluster_role="view"} 1"#)?;
+        let text = get(&health, path)?.body;
+        let count = text
+            .lines()
+            .find_map(|line| line.strip_prefix("tka_reconciler_duration_count "));
+        assert!(count.is_some_and(|count| count != "0"), "{text}");
+        assert_eq!(text.matches("# EOF").count(), 1);
+        for word in ["username", "alice", ALICE, CAROL] {
+            assert!(!text.contains(word), "{path} has {word}");
+        }
+    }
+    alice.sign_out()?;
+    wait::until_true("no session is counted", || {
+        Ok(!metric(
+            "/metrics",
+            r#"tka_active_user_sessions{cluster_role="view"} 1"#,
+        )?)
+    })
+}
+
+fn server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back(world: &World) -> Outcome {
+    let owner = Owner::tag("tag:tka");
+    let node = world.testbed.add_node("tka-2", &owner)?;
+    let mut options = ServerOptions::new("second-node");
+    node.hostname().clone_into(&mut options.node);
+    let site = world.site_with(options)?;
+    let health = site.health()?;
+    get(&health, "/readyz")?.expect(200)?;
+
+    world.testbed.kill("node-tka-2")?;
+    let ready = get(&health, "/readyz")?.expect(503)?;
+    assert!(
+        ready.body.contains("[-]tailnet failed: no tailscaled listens"),
+        "{}",
+        ready.body
+    );
+    get(&health, "/livez")?.expect(200)?;
+
+    world.testbed.add_node("tka-2", &owner)?;
+    get(&health, "/readyz")?.expect(200)?;
+    world.testbed.tailscale(&node, &["down"])?.success()?;
+    let ready = get(&health, "/readyz")?.expect(503)?;
+    assert!(ready.body.contains("tailscaled is in state Stopped"), "{}", ready.body);
+
+    world.testbed.tailscale(&node, &["up"])?.success()?;
+    wait::until_true("the server is ready", || Ok(get(&health, "/readyz")?.status == 200))?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    wait::until_true("alice reaches it again", || Ok(alice.post("/login")?.status == 202))
+}

@@ -1,0 +1,183 @@
+//! The tests of the whole. They share one testbed, which is brought up when a test is to be run, and taken down when all have
+//! been; each has a server of its own in it. `cargo test -p e2e -- --help` shows what can be asked for.
+
+mod access;
+mod administration;
+mod cli;
+mod cluster_info;
+mod concurrency;
+mod documentation;
+mod expiry;
+mod health;
+mod identity;
+mod kubeconfig;
+mod nonsense;
+mod provisioning;
+mod refusals;
+mod restarts;
+mod rules;
+mod sign_in;
+mod tailnet;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::{self, ExitCode};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use e2e::secrets::Tokens;
+use e2e::world::Grounds;
+use e2e::{Outcome, World};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// A test.
+type Test = fn(&World) -> Outcome;
+
+/// How many tests run side by side unless it is said: they mostly wait.
+const THREADS: usize = 12;
+/// What a test program ends with when a test has failed.
+const FAILED: u8 = 101;
+
+/// Lists the tests of a module.
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        /// The tests of this module, by name.
+        pub(crate) const TESTS: &[(&str, crate::Test)] = &[$((stringify!($name), $name)),+];
+    };
+}
+pub(crate) use tests;
+
+const MODULES: &[(&str, &[(&str, Test)])] = &[
+    // Those that take long begin first.
+    ("restarts", restarts::TESTS),
+    ("expiry", expiry::TESTS),
+    ("tailnet", tailnet::TESTS),
+    ("health", health::TESTS),
+    ("identity", identity::TESTS),
+    ("provisioning", provisioning::TESTS),
+    ("concurrency", concurrency::TESTS),
+    ("administration", administration::TESTS),
+    ("rules", rules::TESTS),
+    ("sign_in", sign_in::TESTS),
+    ("kubeconfig", kubeconfig::TESTS),
+    ("cluster_info", cluster_info::TESTS),
+    ("documentation", documentation::TESTS),
+    ("refusals", refusals::TESTS),
+    ("nonsense", nonsense::TESTS),
+    ("access", access::TESTS),
+    ("cli", cli::TESTS),
+];
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(THREADS);
+    let world = Arc::new(OnceLock::new());
+    let trials = trials(&world);
+    if args.list || !trials.iter().any(|trial| is_run(&args, trial)) {
+        return libtest_mimic::run(&args, trials).exit_code();
+    }
+    match Grounds::new().and_then(|grounds| run_on(grounds, &args, trials, &world)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => {
+            eprintln!("error: {}", told(&*error));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Brings a testbed up, runs the tests and takes it down; says whether all passed. The logs of what failed are kept.
+fn run_on(grounds: Grounds, args: &Arguments, trials: Vec<Trial>, world: &OnceLock<World>) -> Outcome<bool> {
+    take_down_on_signal(grounds.dir())?;
+    let result = World::bring_up(&grounds).and_then(|up| run(&grounds, args, trials, world.get_or_init(|| up)));
+    let logs = grounds.take_down()?;
+    if !matches!(result, Ok(true)) && logs.exists() {
+        eprintln!("e2e: the logs are in {}", logs.display());
+        grounds.keep();
+    }
+    result
+}
+
+/// Runs the tests, and looks at what was logged meanwhile when all processes have had their last word.
+fn run(grounds: &Grounds, args: &Arguments, trials: Vec<Trial>, world: &World) -> Outcome<bool> {
+    let tests = libtest_mimic::run(args, trials);
+    let logs = grounds.take_down()?;
+    let tokens = Arc::clone(&world.tokens);
+    let last = Trial::ignorable_test(LAST, move || Ok(no_log_holds_a_token(&tokens, &logs)?));
+    // Whatever was asked for: it costs nothing.
+    let all = Arguments {
+        filter: None,
+        skip: Vec::new(),
+        ignored: false,
+        ..args.clone()
+    };
+    let last = libtest_mimic::run(&all, vec![last]);
+    Ok(!tests.has_failed() && !last.has_failed())
+}
+
+/// The test after all others.
+const LAST: &str = "secrets::no_log_holds_a_token";
+
+fn no_log_holds_a_token(tokens: &Tokens, logs: &Path) -> Outcome<Completion> {
+    if tokens.count() == 0 {
+        return Ok(Completion::ignored_with("no test that ran was issued any"));
+    }
+    let found = tokens.find_in(logs)?;
+    if found.is_empty() {
+        return Ok(Completion::Completed);
+    }
+    Err(format!(
+        "{} tokens were issued, and some can be read:\n{}",
+        tokens.count(),
+        found.join("\n")
+    )
+    .into())
+}
+
+fn trials(world: &Arc<OnceLock<World>>) -> Vec<Trial> {
+    let tests = MODULES.iter().flat_map(|(module, tests)| {
+        tests
+            .iter()
+            .map(move |(name, test)| (format!("{module}::{name}"), *test))
+    });
+    tests
+        .map(|(name, test)| {
+            let world = Arc::clone(world);
+            Trial::test(name, move || {
+                let world = world.get().ok_or("there is no testbed")?;
+                test(world).map_err(|error| Failed::from(told(&*error)))
+            })
+        })
+        .collect()
+}
+
+fn is_run(args: &Arguments, trial: &Trial) -> bool {
+    !args.is_filtered_out(trial) && !args.is_ignored(trial)
+}
+
+/// An error, and what caused it.
+fn told(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}\n  because: {}", told(cause)),
+        None => error.to_string(),
+    }
+}
+
+/// Nothing is left running by whoever loses patience.
+fn take_down_on_signal(dir: &Path) -> Outcome {
+    let dir = dir.to_owned();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            // Again, for what a test has started meanwhile.
+            while matches!(testbed::down(&dir), Ok(true)) {}
+            // Fails only if it is gone.
+            let _ = fs::remove_dir_all(&dir);
+            process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What is answered when the cluster does not do its part, or not yet. What stands in its way is real: an admission webhook
+//! that does not work.
+
+use e2e::user::ALICE;
+use e2e::{Kind, Obstacle, Outcome, World, rule, wait};
+
+crate::tests![
+    signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is,
+    sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing,
+];
+
+fn signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is(world: &World) -> Outcome {
+    let site = world.site("not-provisioned")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let obstacle = Obstacle::failing(&site, Kind::Account)?;
+    let signed_in = alice.post("/login")?.expect(202)?;
+
+    let who = alice.get("/login")?.expect(202)?;
+    assert_eq!((who.header("retry-after"), &who.body), (Some("1"), &signed_in.body));
+    let kubeconfig = alice.get("/kubeconfig")?.expect(202)?;
+    assert_eq!((kubeconfig.header("retry-after"), &*kubeconfig.body), (Some("1"), ""));
+
+    drop(obstacle);
+    let who = wait::until("the session is provisioned", || {
+        let who = alice.get("/login")?;
+        Ok((who.status != 202).then_some(who))
+    })?;
+    assert_eq!((who.status, &who.body), (200, &signed_in.body));
+    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/configmaps")?, 200);
+    Ok(())
+}
+
+fn sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing(world: &World) -> Outcome {
+    let site = world.site("no-sign-in")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let obstacle = Obstacle::failing(&site, Kind::Signin)?;
+    let answer = alice.post("/login")?.expect(503)?;
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    answer.refusal()?;
+    alice.get("/login")?.expect(401)?;
+    assert_eq!(site.counts()?, [0, 0, 0]);
+
+    drop(obstacle);
+    wait::until_true("signing in succeeds", || Ok(alice.post("/login")?.status == 202))
+}

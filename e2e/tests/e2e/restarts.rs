@@ -1,0 +1,106 @@
+//! The server is killed, and started again.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::user::ALICE;
+use e2e::{Kind, Obstacle, Outcome, Process, World, rule, wait};
+
+use crate::expiry::ends_at;
+
+crate::tests![
+    session_that_ended_while_the_server_was_dead_is_gone_soon_after_its_start,
+    session_outlives_a_killed_server_and_ends_on_time,
+    session_whose_making_was_cut_off_is_completed,
+    server_that_is_told_to_end_answers_first_and_ends_with_0,
+    no_token_is_logged_at_any_level,
+];
+
+/// How soon after its start a server has caught up.
+const SOON: Duration = Duration::from_secs(3);
+
+fn session_that_ended_while_the_server_was_dead_is_gone_soon_after_its_start(world: &World) -> Outcome {
+    let site = world.site("killed-before-end")?;
+    site.grant(&[(ALICE, rule("cluster-admin", "3s"))])?;
+    let alice = site.caller("ALICE")?;
+    let until = alice.sign_in()?.until;
+    let token = alice.token()?;
+    site.server.kill()?;
+    wait::until_time(until + Duration::from_secs(1))?;
+    assert_eq!(site.counts()?, [1, 1, 1], "nobody is there to end it");
+    site.server.start()?;
+    let ready = Instant::now();
+    site.wait_empty()?;
+    assert!(ready.elapsed() < SOON, "{:?}", ready.elapsed());
+    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/secrets")?, 200);
+    Ok(())
+}
+
+fn session_outlives_a_killed_server_and_ends_on_time(world: &World) -> Outcome {
+    let site = world.site("killed-between")?;
+    site.grant(&[(ALICE, rule("view", "10s"))])?;
+    let alice = site.caller("ALICE")?;
+    let signed_in = alice.post("/login")?.expect(202)?;
+    let token = alice.token()?;
+    site.server.kill()?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    site.server.start()?;
+    assert_eq!(alice.get("/login")?.expect(200)?.body, signed_in.body);
+    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
+    ends_at(&site, signed_in.decode::<e2e::wire::Login>()?.until)
+}
+
+fn session_whose_making_was_cut_off_is_completed(world: &World) -> Outcome {
+    let site = world.site("cut-off")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let (obstacle, _listener) = Obstacle::hanging(&site, Kind::Account)?;
+    thread::scope(|scope| {
+        let cut_off = scope.spawn(|| alice.post("/login"));
+        wait::until_true("the session is begun", || Ok(!site.objects(Kind::Signin)?.is_empty()))?;
+        site.server.kill()?;
+        assert_eq!(site.objects(Kind::Account)?.len(), 0, "killed before it was made");
+        let answer = cut_off.join().map_err(|_| "the caller panicked")?;
+        assert!(answer.is_err(), "{answer:?}");
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    })?;
+    drop(obstacle);
+    site.server.start()?;
+    wait::until_true("the session is provisioned", || Ok(alice.get("/login")?.status == 200))?;
+    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    Ok(())
+}
+
+fn server_that_is_told_to_end_answers_first_and_ends_with_0(world: &World) -> Outcome {
+    let site = world.site("told-to-end")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let mut process = Process::instead(&site, "info")?;
+    let (_obstacle, _listener) = Obstacle::hanging(&site, Kind::Account)?;
+    let answer = thread::scope(|scope| {
+        let slow = scope.spawn(|| alice.post("/login"));
+        wait::until_true("the session is begun", || Ok(!site.objects(Kind::Signin)?.is_empty()))?;
+        process.terminate()?;
+        slow.join().map_err(|_| "the caller panicked")?
+    })?;
+    answer.expect(202)?;
+    assert_eq!(process.wait()?.code(), Some(0));
+    assert_eq!(site.counts()?, [1, 1, 1], "the session is in the cluster, and whole");
+    Ok(())
+}
+
+fn no_token_is_logged_at_any_level(world: &World) -> Outcome {
+    let site = world.site("all-levels")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let _process = Process::instead(&site, "trace")?;
+    alice.sign_in()?;
+    let token = alice.token()?;
+    alice.kubeconfig_file("application/yaml")?;
+    alice.sign_out()?;
+    let log = std::fs::read_to_string(site.server.log())?;
+    assert!(log.contains(r#""level":"TRACE""#));
+    assert!(!log.contains(&token));
+    Ok(())
+}
