@@ -28,6 +28,8 @@ pub(crate) struct Chart<'a> {
     pub(crate) namespace: &'a str,
     /// The `ClusterRole`s that the server may bind.
     pub(crate) roles: &'a [String],
+    /// Whether it brings the guard with it.
+    pub(crate) guard: bool,
     /// Whether it brings the custom resource with it: one installation in a cluster does.
     pub(crate) crds: bool,
 }
@@ -40,7 +42,12 @@ impl Chart<'_> {
 
     /// Installs it, or brings what is installed up to date; does nothing if neither chart nor values have changed.
     pub(crate) fn install(&self, layout: &Layout) -> Result<()> {
-        let values = json!({ "roles": self.roles, "crds": { "install": self.crds } }).to_string();
+        let values = json!({
+            "roles": self.roles,
+            "guard": { "enabled": self.guard },
+            "crds": { "install": self.crds },
+        })
+        .to_string();
         let fingerprint = fingerprint(&values)?;
         let mark = layout.data(&format!("chart-{}", self.namespace));
         if mark.exists() && files::read_to_string(&mark)? == fingerprint {
@@ -107,6 +114,11 @@ impl Chart<'_> {
 /// Removes what would outlast the namespace: sessions that wait for a server that is gone, and their bindings.
 fn discard_sessions(layout: &Layout, namespace: &str) -> Result<()> {
     let in_namespace = format!("--namespace={namespace}");
+    // Only what is being deleted may be let go by another than the server.
+    admin(
+        layout,
+        &["delete", "tkasignins", "--all", &in_namespace, "--wait=false"],
+    )?;
     let sessions = admin(layout, &["get", "tkasignins", &in_namespace, "--output=name"])?;
     let no_finalizers = r#"--patch={"metadata":{"finalizers":null}}"#;
     for session in sessions.lines() {

@@ -41,6 +41,10 @@ pub struct ServerOptions {
     pub node: String,
     /// The `ClusterRole`s that it may bind.
     pub roles: Vec<String>,
+    /// Whether the API server refuses to everybody else what only the server should do. Takes a few seconds to come into
+    /// force. Off for tests that write sessions by hand.
+    #[serde(default = "guarded")]
+    pub guard: bool,
     /// Settings beside, or instead of, those that the testbed gives it: merged into its configuration, key by key.
     pub config: Value,
 }
@@ -74,6 +78,7 @@ impl ServerOptions {
             capability: format!("{}/cap/{name}", tailnet::DOMAIN),
             node: tailnet::SERVER.to_owned(),
             roles: ["cluster-admin", "edit", "view"].map(str::to_owned).to_vec(),
+            guard: guarded(),
             config: json!({}),
         }
     }
@@ -205,6 +210,7 @@ impl Server {
         let chart = Chart {
             namespace: &options.namespace,
             roles: &options.roles,
+            guard: options.guard,
             crds: options.name == MAIN,
         };
         chart.install(layout)?;
@@ -260,6 +266,11 @@ impl Drop for Server {
             crate::progress::say(&format!("a server could not be stopped: {error}"));
         }
     }
+}
+
+/// A server of the testbed is installed as one is in earnest.
+fn guarded() -> bool {
+    true
 }
 
 /// The part that a server is.

@@ -1,0 +1,62 @@
+{{/*
+What the guard's policies share. Each definition that says "CEL" is an expression of
+https://kubernetes.io/docs/reference/using-api/cel/, without a line of its own in quotes.
+*/}}
+
+{{/* The name of one policy: a DNS name, the policy's own part first, so that no two releases ever meet. */}}
+{{- define "tka.guard.name" -}}
+{{- $root := index . 0 -}}
+{{- printf "%s.%s.%s.tka.specht-labs.de" (index . 1) (include "tka.fullname" $root) $root.Release.Namespace -}}
+{{- end -}}
+
+{{- define "tka.guard.head" -}}
+{{- $root := index . 0 -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ include "tka.guard.name" . }}
+  labels: {{- include "tka.labels" $root | nindent 4 }}
+{{- end -}}
+
+{{- define "tka.guard.binding" -}}
+{{- $root := index . 0 -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ include "tka.guard.name" . }}
+  labels: {{- include "tka.labels" $root | nindent 4 }}
+spec:
+  policyName: {{ include "tka.guard.name" . }}
+  validationActions: [Deny, Audit]
+{{- end -}}
+
+{{/* Only what is in the release's namespace, where the sessions live. */}}
+{{- define "tka.guard.here" -}}
+namespaceSelector:
+  matchLabels:
+    kubernetes.io/metadata.name: {{ .Release.Namespace }}
+{{- end -}}
+
+{{- define "tka.guard.serverName" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "tka.serviceAccountName" . }}
+{{- end -}}
+
+{{/*
+CEL: the server itself asks, with a token of its account. Kubernetes lets whoever may edit a namespace impersonate its
+accounts; the token's ID is what an impersonator does not have
+(https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#token-ids).
+*/}}
+{{- define "tka.guard.isServer" -}}
+request.userInfo.username == '{{ include "tka.guard.serverName" . }}' &&
+request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].hasValue()
+{{- end -}}
+
+{{/* Whoever could give the server's rights to anybody may as well act as the server. */}}
+{{- define "tka.guard.mayBeServer" -}}
+authorizer.group('rbac.authorization.k8s.io').resource('clusterroles').name('{{ include "tka.clusterName" . }}').check('bind').allowed()
+{{- end -}}
+
+{{/* What a session, and so its account, is called (`SessionName` in crates/tka-core); RE2, without its anchors. */}}
+{{- define "tka.guard.session" -}}
+tka-(.+-)?[a-z2-7]{32}
+{{- end -}}
