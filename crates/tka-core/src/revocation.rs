@@ -154,7 +154,10 @@ impl fmt::Display for Revocation {
         match self {
             Self::RuleGone => f.write_str("the tailnet policy does not give this access any more"),
             Self::RuleShortened { period } => {
-                write!(f, "the tailnet policy gives no more than {period} any more, and that is over")
+                write!(
+                    f,
+                    "the tailnet policy gives no more than {period} any more, and that is over"
+                )
             }
             Self::DeviceGone => f.write_str("the device is not on the tailnet any more"),
             Self::DeviceExpired => f.write_str("the device's key has expired"),
@@ -281,10 +284,7 @@ mod tests {
             assert!(matches!(verdict, Verdict::Revoked(Revocation::UserChanged { .. })));
         }
         let tagged = Present::new(machine("tag:ci"), false, [VIEW]);
-        assert!(matches!(
-            of_alice(&tagged),
-            Verdict::Revoked(Revocation::Tagged { .. })
-        ));
+        assert!(matches!(of_alice(&tagged), Verdict::Revoked(Revocation::Tagged { .. })));
     }
 
     #[test]

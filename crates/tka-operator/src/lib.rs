@@ -7,6 +7,7 @@ pub mod error;
 pub mod metrics;
 pub mod objects;
 pub mod provision;
+mod revoke;
 pub mod sessions;
 pub mod sweep;
 mod turns;

@@ -14,6 +14,7 @@ use tka_operator::StoredSession;
 use crate::App;
 use crate::answer::Failure;
 use crate::identify::Identified;
+use crate::reauthorize::NoContact;
 
 /// A caller whom rules reach. As an argument of a handler it lets nobody else in.
 #[derive(Clone, Debug)]
@@ -64,6 +65,7 @@ impl FromRequestParts<Arc<App>> for Granted {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let identified = identified(parts)?;
+        app.contact.check().map_err(|error| no_contact(&error))?;
         let grant = logged(grant(app, &identified), &identified, parts)?;
         Ok(Self {
             caller: identified.caller.clone(),
@@ -89,6 +91,20 @@ impl FromRequestParts<Arc<App>> for Authorized {
         let identified = identified(parts)?;
         logged(granted.grant.choose(&Choice::default()).map(drop), &identified, parts)?;
         Ok(Self(granted))
+    }
+}
+
+/// tailscaled still answers WhoIs, from what it was told before: that is no rule that reaches anybody at this moment.
+fn no_contact(error: &NoContact) -> Failure {
+    let advice = &[
+        "try again in a moment",
+        "if it persists, ask an administrator to look at the tailscaled beside the server",
+    ];
+    let message = "the tailnet could not be asked just now what you may have";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
+    Failure {
+        retry_after: Some(1),
+        ..failure.because(error)
     }
 }
 

@@ -15,10 +15,14 @@ use prometheus_client::registry::Registry;
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
+use crate::reauthorize::Contact;
+
 /// What the health listener asks and serves.
 pub struct Health {
     /// The tailscaled beside the server.
     pub tailnet: LocalApi,
+    /// Whether its answers are the tailnet's present word.
+    pub contact: Contact,
     /// Whether the tailnet is served.
     pub serving: watch::Receiver<bool>,
     /// Whether the sessions are known.
@@ -44,10 +48,12 @@ pub fn router(health: Arc<Health>) -> Router {
 
 /// Ready when requests can be answered: tailscaled is on the tailnet, and the sessions are known.
 async fn ready(State(health): State<Arc<Health>>) -> Response {
+    // A tailscaled that hangs is noticed here sooner than by the next round.
     let tailnet = match health.tailnet.status().await {
         Ok(status) => status.require_running().map(drop).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
+    let tailnet = tailnet.and_then(|()| health.contact.check().map_err(|error| error.to_string()));
     let started = |done: bool| if done { Ok(()) } else { Err("still starting".to_owned()) };
     let checks = [
         ("tailnet", tailnet),
@@ -110,6 +116,7 @@ mod tests {
         let synced = serving.clone();
         let router = router(Arc::new(Health {
             tailnet,
+            contact: Contact::default(),
             serving,
             synced,
             metrics,

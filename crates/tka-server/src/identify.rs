@@ -54,15 +54,21 @@ async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Ident
         return Err(Refusal::Funnel.into());
     }
     let whois = app.tailnet.whois(peer).await.map_err(|error| unresolved(&error))?;
-    let values = whois
-        .capability(&app.cap_name)
-        .iter()
-        .map(|value| value.get().to_owned())
-        .collect();
-    Ok(Identified {
-        caller: caller(whois)?,
-        values,
-    })
+    Identified::new(whois, &app.cap_name)
+}
+
+// === impl Identified ===
+
+impl Identified {
+    /// Who `whois` is about, and the values that the capability `cap_name` has for them.
+    pub(crate) fn new(whois: WhoIs, cap_name: &str) -> Result<Self, Failure> {
+        let values = whois.capability(cap_name).iter();
+        let values = values.map(|value| value.get().to_owned()).collect();
+        Ok(Self {
+            caller: caller(whois)?,
+            values,
+        })
+    }
 }
 
 /// Not knowing who calls is a refusal, whatever the reason. The status is that of the original.

@@ -11,6 +11,7 @@ pub mod http;
 pub mod identify;
 pub mod listen;
 pub mod metrics;
+pub mod reauthorize;
 pub mod run;
 pub mod telemetry;
 
@@ -24,11 +25,14 @@ use tka_tailnet::{LocalApi, Status};
 use crate::browser::Hosts;
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
+use crate::reauthorize::Contact;
 
 /// What handling a request needs.
 pub struct App {
     /// The tailscaled beside the server.
     pub tailnet: LocalApi,
+    /// Whether its answers are the tailnet's present word.
+    pub contact: Contact,
     /// The capability whose values are rules.
     pub cap_name: String,
     /// The sessions.

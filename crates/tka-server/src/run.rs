@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::listen::{ListenError, addresses, bind, certificate, serve};
 use crate::metrics::{Metrics, register_active_sessions};
+use crate::reauthorize::{Contact, Reauthorization};
 use crate::telemetry::{self, TelemetryError};
 use crate::{App, KubeconfigNames, Node, health, http};
 
@@ -83,8 +84,21 @@ async fn run(config: Config) -> Result<(), RunError> {
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut operator_metrics);
 
     let (serving, is_serving) = watch::channel(false);
+    let contact = Contact::default();
+    let reauthorization = Reauthorization {
+        tailnet: tailnet.clone(),
+        cap_name: config.tailscale.cap_name.clone(),
+        machines: config.operator.machines,
+        max_unverified: config.tailscale.max_unverified.duration(),
+        sessions: Arc::clone(&sessions),
+        store: reconcile.store(),
+        clock: Arc::clone(&clock),
+        contact: contact.clone(),
+    };
+    let reauthorize = reauthorization.run(synced.clone());
     let health = Health {
         tailnet: tailnet.clone(),
+        contact: contact.clone(),
         serving: is_serving,
         synced,
         metrics: registry,
@@ -108,13 +122,19 @@ async fn run(config: Config) -> Result<(), RunError> {
             ended.cancelled().await;
         },
     );
+    let ended = stop.clone();
+    let reauthorize = async move {
+        ended.run_until_cancelled(reauthorize).await;
+    };
     let background = tokio::spawn(join_all([
+        tokio::spawn(reauthorize),
         tokio::spawn(reconcile),
         tokio::spawn(sweep(Arc::clone(&sessions), stop.clone())),
         tokio::spawn(async move { log_end("health", health.await) }),
     ]));
     let parts = Parts {
         tailnet,
+        contact,
         cluster,
         sessions,
         clock,
@@ -132,6 +152,7 @@ async fn run(config: Config) -> Result<(), RunError> {
 /// What the handlers need, before it is known which node of the tailnet this is.
 struct Parts {
     tailnet: LocalApi,
+    contact: Contact,
     cluster: ClusterSource,
     sessions: Arc<Sessions>,
     clock: Clock,
@@ -144,6 +165,7 @@ impl Parts {
     fn app(self, config: &Config, node: Node) -> App {
         App {
             tailnet: self.tailnet,
+            contact: self.contact,
             cap_name: config.tailscale.cap_name.clone(),
             sessions: self.sessions,
             cluster: self.cluster,

@@ -139,7 +139,9 @@ async fn peers_are_told_by_their_ids() {
     assert!(double.asked()[0].starts_with("GET /localapi/v0/status?peers=true "));
     status.require_running().unwrap();
     status.peers.sort_by(|a, b| a.dns_name.cmp(&b.dns_name));
-    let [alice, ci] = &status.peers[..] else { panic!("there are two") };
+    let [alice, ci] = &status.peers[..] else {
+        panic!("there are two")
+    };
     assert_eq!(alice.dns_name, "alice.tailnet.test");
     assert_eq!(alice.tailscale_ips.len(), 2);
     assert!(alice.user_id.is_some() && alice.tags.is_empty() && alice.online && !alice.expired);
@@ -157,7 +159,12 @@ async fn a_peer_without_an_id_is_not_taken_for_another() {
 #[tokio::test]
 async fn a_large_tailnet_is_no_error() {
     let peers: Vec<_> = (0..2_000)
-        .map(|n| format!(r#""nodekey:{n}": {{"ID": "n{n}", "HostName": "{}"}}"#, "x".repeat(1_000)))
+        .map(|n| {
+            format!(
+                r#""nodekey:{n}": {{"ID": "n{n}", "HostName": "{}"}}"#,
+                "x".repeat(1_000)
+            )
+        })
         .collect();
     let answer = format!(
         r#"{{"TUN": true, "BackendState": "Running", "Peer": {{{}}}}}"#,

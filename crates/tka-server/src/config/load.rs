@@ -21,6 +21,7 @@ const KEYS: &[&str] = &[
     "tailscale.tailnet",
     "tailscale.capName",
     "tailscale.socket",
+    "tailscale.maxUnverified",
     "tailscale.stateDir",
     "server.readTimeout",
     "server.readHeaderTimeout",

@@ -81,6 +81,8 @@ pub struct Tailscale {
     pub cap_name: String,
     /// The unix socket of the tailscaled beside the server.
     pub socket: PathBuf,
+    /// How long a session may go on while tailscaled cannot say whether its rule still stands.
+    pub max_unverified: Period,
     /// The state directory of the original's embedded node. Has no effect: tailscaled keeps its own state.
     pub state_dir: String,
 }
@@ -258,6 +260,9 @@ impl Default for Tailscale {
             tailnet: String::new(),
             cap_name: "specht-labs.de/cap/tka".into(),
             socket: tka_tailnet::DEFAULT_SOCKET.into(),
+            // Long enough to put right a tailscaled or a control server, and no longer than a credential lives at the most: by
+            // then nothing is in use that the tailnet did not confirm.
+            max_unverified: period("1h"),
             state_dir: String::new(),
         }
     }

@@ -1,0 +1,383 @@
+//! Checks every session against what the tailnet says now, and ends those that it does not give any more.
+//!
+//! A round runs soon after tailscaled tells of a change, and every 30 s, because it does not tell of every changed policy
+//! ([`LocalApi::watch`]). What to do about a session is decided in [`tka_core::revocation`].
+
+mod contact;
+mod doubts;
+mod schedule;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use kube::runtime::reflector::Store;
+use tka_api::resource::TkaSignin;
+use tka_core::{Present, Revocation, Session, Verdict, revocation};
+use tka_operator::{Clock, Sessions, objects};
+use tka_tailnet::{BackendState, Error, LocalApi, Notifications, Status, WhoIs};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+
+pub use contact::{Contact, NoContact};
+
+use crate::identify::Identified;
+use doubts::Doubts;
+use schedule::{Round, rounds};
+
+/// How long a changed policy may go unnoticed of which tailscaled tells nothing.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How many devices are asked for, and sessions ended, at a time.
+const AT_ONCE: usize = 8;
+/// WhoIs wants a port, and does not look at it where the address is a node's own.
+const ANY_PORT: u16 = 1;
+
+/// What is needed to check sessions.
+pub struct Reauthorization {
+    /// The tailscaled beside the server.
+    pub tailnet: LocalApi,
+    /// The capability whose values are rules.
+    pub cap_name: String,
+    /// Whether tagged nodes may have sessions.
+    pub machines: bool,
+    /// How long a session may go on of which nobody can say whether it stands.
+    pub max_unverified: Duration,
+    /// The sessions, to end them.
+    pub sessions: Arc<Sessions>,
+    /// The sessions, as the reconcile loop sees them.
+    pub store: Store<TkaSignin>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Where to say whether tailscaled's answers count.
+    pub contact: Contact,
+}
+
+/// What is carried from round to round.
+struct Checks {
+    with: Reauthorization,
+    doubts: Doubts,
+    /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
+    /// answer as large as the tailnet, when one is not.
+    addresses: HashMap<String, IpAddr>,
+}
+
+/// What tailscaled says of a device.
+enum Answer {
+    Present(Box<Present>),
+    Gone,
+    Unknown(String),
+}
+
+type Answers = HashMap<String, Answer>;
+
+// === impl Reauthorization ===
+
+impl Reauthorization {
+    /// Checks sessions for as long as it is polled. `synced` says when those that there were before are known.
+    pub async fn run(self, mut synced: watch::Receiver<bool>) {
+        let asked = Notify::new();
+        let (tailnet, contact) = (self.tailnet.clone(), self.contact.clone());
+        let checks = Checks {
+            doubts: Doubts::new(self.max_unverified),
+            addresses: HashMap::new(),
+            with: self,
+        };
+        let once_synced = async {
+            if synced.wait_for(|synced| *synced).await.is_ok() {
+                asked.notify_one();
+            }
+        };
+        tokio::join!(listen(&tailnet, &contact, &asked), rounds(&asked, checks), once_synced);
+    }
+}
+
+/// Asks for a round when tailscaled tells of a change. What it told while nobody listened is asked for then.
+async fn listen(tailnet: &LocalApi, contact: &Contact, asked: &Notify) {
+    loop {
+        let error = match tailnet.watch().await {
+            Ok(notifications) => heed(notifications, contact, asked).await,
+            Err(error) => error,
+        };
+        contact.heard(Err(error.to_string()));
+        sleep(RETRY).await;
+    }
+}
+
+/// Returns why the stream ended.
+async fn heed(mut notifications: Notifications, contact: &Contact, asked: &Notify) -> Error {
+    loop {
+        let notification = match notifications.next().await {
+            Some(Ok(notification)) => notification,
+            Some(Err(error)) => return error,
+            None => {
+                return Error::Interrupted {
+                    endpoint: "watch-ipn-bus",
+                    why: "the stream ended".into(),
+                };
+            }
+        };
+        let changed = notification.netmap_changed || notification.state.is_some();
+        if let Some(state) = notification.state {
+            contact.heard(match state {
+                BackendState::Running => Ok(()),
+                state => Err(Error::NotRunning { state }.to_string()),
+            });
+        }
+        if changed {
+            asked.notify_one();
+        }
+    }
+}
+
+// === impl Checks ===
+
+impl Round for Checks {
+    async fn round(&mut self) -> Instant {
+        let started = Instant::now();
+        // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
+        let sessions = self.active();
+        self.doubts.meet(&sessions, started);
+        let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
+        let answers = self.ask(devices).await;
+        let mut revoked = Vec::new();
+        for session in &sessions {
+            revoked.extend(self.judge(session, &answers, started).map(|why| (session, why)));
+        }
+        let mut endings = Vec::new();
+        for (session, revocation) in revoked {
+            endings.push(end(&self.with.sessions, session, revocation));
+        }
+        let ended = stream::iter(endings)
+            .buffer_unordered(AT_ONCE)
+            .fold(true, |all, one| std::future::ready(all && one))
+            .await;
+        let all_well = ended && self.with.contact.check().is_ok();
+        self.next(started, all_well)
+    }
+}
+
+impl Checks {
+    fn active(&self) -> Vec<Session> {
+        let now = (self.with.clock)();
+        let signins = self.with.store.state();
+        let live = signins
+            .iter()
+            .filter(|signin| signin.metadata.deletion_timestamp.is_none());
+        live.filter_map(|signin| objects::session(signin).ok())
+            .filter(|session| session.until() > now)
+            .collect()
+    }
+
+    fn judge(&mut self, session: &Session, answers: &Answers, started: Instant) -> Option<Revocation> {
+        let present = match answers.get(device(session)) {
+            Some(Answer::Present(present)) => Some(&**present),
+            Some(Answer::Gone) => None,
+            Some(Answer::Unknown(why)) => return self.doubts.doubted(session, why, Instant::now()),
+            None => return self.doubts.doubted(session, "it was not asked for", Instant::now()),
+        };
+        match revocation::verdict(session, present, self.with.machines, (self.with.clock)()) {
+            Verdict::Stands => {
+                self.doubts.verified(session, started);
+                None
+            }
+            Verdict::Unclear(error) => self.doubts.doubted(session, &error.to_string(), Instant::now()),
+            Verdict::Revoked(revocation) => Some(revocation),
+        }
+    }
+
+    /// The next round is not later than the first doubt's end. What ends a session may not have reached the store yet, which is
+    /// no reason to spin.
+    fn next(&self, started: Instant, all_well: bool) -> Instant {
+        let soon = Instant::now() + RETRY;
+        let regular = if all_well { started + PERIOD } else { soon };
+        self.doubts
+            .deadline()
+            .map_or(regular, |deadline| deadline.min(regular))
+            .max(soon)
+    }
+
+    /// What tailscaled says of each of `devices`. Where it says nothing, or where its word is old, that is not known.
+    async fn ask(&mut self, devices: BTreeSet<String>) -> Answers {
+        let state = match self.with.tailnet.status().await {
+            Ok(status) => current(&status),
+            Err(error) => Err(error.to_string()),
+        };
+        self.with.contact.answered(state.clone());
+        if let Err(why) = state {
+            return unknown(devices, &why);
+        }
+        self.addresses.retain(|device, _| devices.contains(device));
+        let mut answers = Answers::new();
+        let known = self.addresses.clone();
+        if let Err(error) = self.whois(known, &mut answers).await {
+            return with_rest(answers, devices, |_| Answer::Unknown(error.to_string()));
+        }
+        if answers.len() == devices.len() {
+            return answers;
+        }
+        let status = match self.with.tailnet.status_with_peers().await {
+            Ok(status) => status,
+            Err(error) => return with_rest(answers, devices, |_| Answer::Unknown(error.to_string())),
+        };
+        if let Err(why) = current(&status) {
+            return with_rest(answers, devices, |_| Answer::Unknown(why.clone()));
+        }
+        let nodes = nodes(&status);
+        let lost: HashMap<String, IpAddr> = devices
+            .iter()
+            .filter(|device| !answers.contains_key(*device))
+            .filter_map(|device| Some((device.clone(), *nodes.get(device.as_str())?.first()?)))
+            .collect();
+        self.addresses.extend(lost.clone());
+        let failed = self.whois(lost, &mut answers).await.err();
+        with_rest(answers, devices, |device| match (&failed, nodes.get(device)) {
+            (_, None) => Answer::Gone,
+            (Some(error), Some(_)) => Answer::Unknown(error.to_string()),
+            (None, Some(_)) => Answer::Unknown("tailscaled knows the device, and not by its address".into()),
+        })
+    }
+
+    /// Asks who is at each of `addresses`, and adds an answer where that is the device that is looked for there. An error
+    /// means that tailscaled answers nothing more.
+    async fn whois(&self, addresses: HashMap<String, IpAddr>, answers: &mut Answers) -> Result<(), Error> {
+        let mut asked = stream::iter(addresses)
+            .map(|(device, ip)| async move { (device, self.with.tailnet.whois(SocketAddr::new(ip, ANY_PORT)).await) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((device, answer)) = asked.next().await {
+            match answer {
+                Ok(whois) if whois.node.stable_id.as_str() == device => {
+                    answers.insert(device, self.present(whois));
+                }
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error @ (Error::Malformed { .. } | Error::TooLarge { .. })) => {
+                    answers.insert(device, Answer::Unknown(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn present(&self, whois: WhoIs) -> Answer {
+        let over = |end| end <= (self.with.clock)();
+        let expired = whois.node.expired || whois.node.key_expiry.is_some_and(over);
+        match Identified::new(whois, &self.with.cap_name) {
+            Ok(Identified { caller, values }) => Answer::Present(Box::new(Present::new(
+                caller.identity,
+                expired,
+                values.iter().map(String::as_str),
+            ))),
+            Err(failure) => Answer::Unknown(failure.body.message),
+        }
+    }
+}
+
+/// Ends `session`. Says whether there is nothing more to do about it now.
+async fn end(sessions: &Sessions, session: &Session, revocation: Revocation) -> bool {
+    match sessions.revoke(session).await {
+        Ok(true) => {
+            revoked(session, &revocation);
+            true
+        }
+        // Ended by another, or signed in to again by a later answer of the tailnet, which the next round checks.
+        Ok(false) => false,
+        Err(error) => {
+            let (session, reason) = (session.name(), revocation.to_string());
+            tracing::error!(%session, reason, error = &error as &dyn std::error::Error, "a revoked session could not be ended yet");
+            false
+        }
+    }
+}
+
+/// The place where it is known that a session was revoked, and why.
+fn revoked(session: &Session, revocation: &Revocation) {
+    tracing::warn!(
+        session = %session.name(),
+        username = session.caller.username(),
+        device = session.caller.device.name,
+        role = %session.rule.role,
+        kind = revocation.kind(),
+        reason = %revocation,
+        "session revoked"
+    );
+}
+
+fn device(session: &Session) -> &str {
+    &session.caller.device.stable_id
+}
+
+/// Whether what tailscaled answers is the tailnet's present word: it is on the tailnet, and in touch with its control server.
+fn current(status: &Status) -> Result<(), String> {
+    let node = status.require_running().map_err(|error| error.to_string())?;
+    if node.online {
+        return Ok(());
+    }
+    Err("tailscaled is not connected to its control server".into())
+}
+
+/// All nodes of the tailnet with their addresses, this one among them.
+fn nodes(status: &Status) -> HashMap<&str, &[IpAddr]> {
+    let own = status.self_node.iter();
+    let own = own.filter_map(|node| Some((node.id.as_ref()?.as_str(), &node.tailscale_ips[..])));
+    let peers = status
+        .peers
+        .iter()
+        .map(|peer| (peer.id.as_str(), &peer.tailscale_ips[..]));
+    own.chain(peers).collect()
+}
+
+fn unknown(devices: BTreeSet<String>, why: &str) -> Answers {
+    with_rest(Answers::new(), devices, |_| Answer::Unknown(why.to_owned()))
+}
+
+fn with_rest(mut answers: Answers, devices: BTreeSet<String>, answer: impl Fn(&str) -> Answer) -> Answers {
+    for device in devices {
+        if let Entry::Vacant(vacant) = answers.entry(device) {
+            let answer = answer(vacant.key());
+            vacant.insert(answer);
+        }
+    }
+    answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(state: &str, online: bool) -> Status {
+        serde_json::from_value(json!({
+            "TUN": false, "BackendState": state,
+            "Self": {"ID": "own", "HostName": "tka", "DNSName": "tka.tailnet.test.", "Online": online, "TailscaleIPs": ["100.64.0.1"]},
+            "Peer": {"nodekey:1": {"ID": "n1", "TailscaleIPs": ["100.64.0.2", "fd7a::2"]}, "nodekey:2": {"ID": "n2"}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn word_of_a_node_that_is_cut_off_is_old() {
+        assert_eq!(current(&status("Running", true)), Ok(()));
+        assert!(
+            current(&status("Running", false))
+                .unwrap_err()
+                .contains("control server")
+        );
+        assert!(current(&status("Stopped", true)).unwrap_err().contains("Stopped"));
+    }
+
+    #[test]
+    fn own_node_is_one_of_the_tailnet() {
+        let status = status("Running", true);
+        let nodes = nodes(&status);
+        assert_eq!(nodes["own"], ["100.64.0.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(nodes["n1"].len(), 2);
+        assert!(nodes["n2"].is_empty());
+        assert!(!nodes.contains_key("n3"));
+    }
+}

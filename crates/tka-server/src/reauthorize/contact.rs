@@ -1,0 +1,100 @@
+//! Whether what tailscaled answers is the tailnet's present word.
+//!
+//! tailscaled answers WhoIs from what its control server last told it, also while it is stopped or cut off. To ask it for its
+//! state with every request would double what a request costs; so the state is kept here, as its bus and the last round tell it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+
+/// What is known of tailscaled's contact with the tailnet. Clones know the same.
+#[derive(Clone, Debug, Default)]
+pub struct Contact(Arc<Mutex<Known>>);
+
+/// Why the tailnet's present word is not known.
+#[derive(Clone, Debug, Error, Eq, PartialEq)]
+#[error("what the tailnet says at present is not known: {0}")]
+pub struct NoContact(String);
+
+#[derive(Debug)]
+struct Known {
+    /// What the bus told last.
+    heard: Result<(), String>,
+    /// What the last status said.
+    answered: Result<(), String>,
+}
+
+// === impl Contact ===
+
+impl Contact {
+    /// Whether tailscaled is there, on the tailnet, and in touch with its control server. Not knowing is a no.
+    pub fn check(&self) -> Result<(), NoContact> {
+        self.known().check()
+    }
+
+    /// The bus told of a state, or broke.
+    pub(super) fn heard(&self, state: Result<(), String>) {
+        self.update(|known| known.heard = state);
+    }
+
+    /// A status came, or did not.
+    pub(super) fn answered(&self, state: Result<(), String>) {
+        self.update(|known| known.answered = state);
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Known)) {
+        let (before, after) = {
+            let mut known = self.known();
+            let before = known.check();
+            change(&mut known);
+            (before, known.check())
+        };
+        match after {
+            _ if before == after => {}
+            Ok(()) => tracing::info!("tailscaled says what the tailnet says at present"),
+            Err(error) => tracing::warn!(%error, "nobody gets a session or a credential until it is"),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Known ===
+
+impl Default for Known {
+    fn default() -> Self {
+        let not_yet = || Err("tailscaled was not asked yet".to_owned());
+        Self {
+            heard: not_yet(),
+            answered: not_yet(),
+        }
+    }
+}
+
+impl Known {
+    fn check(&self) -> Result<(), NoContact> {
+        let known = self.heard.clone().and_then(|()| self.answered.clone());
+        known.map_err(NoContact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_must_say_so() {
+        let contact = Contact::default();
+        assert!(contact.check().is_err());
+        contact.answered(Ok(()));
+        assert!(contact.check().is_err());
+        contact.heard(Ok(()));
+        assert_eq!(contact.check(), Ok(()));
+        contact.clone().heard(Err("Stopped".into()));
+        // An answer that was on its way when tailscaled stopped.
+        contact.answered(Ok(()));
+        assert_eq!(contact.check(), Err(NoContact("Stopped".into())));
+    }
+}

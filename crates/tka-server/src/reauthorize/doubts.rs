@@ -1,0 +1,160 @@
+//! Since when nobody could say of a session whether it still stands.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tka_core::{Revocation, Session, SessionName};
+use tokio::time::Instant;
+
+/// The sessions, each with when it was last known to stand.
+///
+/// It begins anew with the process. A session that this process has not verified yet counts from when it was first seen: otherwise
+/// a server that starts a moment before its tailscaled would end every session that is older than the limit.
+#[derive(Debug)]
+pub(super) struct Doubts {
+    limit: Duration,
+    sessions: HashMap<SessionName, Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    signed_in: Timestamp,
+    verified: Instant,
+    doubt: Option<String>,
+}
+
+// === impl Doubts ===
+
+impl Doubts {
+    /// No doubt may last for `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            sessions: HashMap::new(),
+        }
+    }
+
+    /// These are the sessions now. One that is new, or was signed in to again, was verified by that.
+    pub(super) fn meet(&mut self, sessions: &[Session], now: Instant) {
+        let names: HashSet<SessionName> = sessions.iter().map(Session::name).collect();
+        self.sessions.retain(|name, _| names.contains(name));
+        for session in sessions {
+            let known = self.sessions.get(&session.name());
+            if known.is_none_or(|record| record.signed_in != session.signed_in) {
+                self.verified(session, now);
+            }
+        }
+    }
+
+    /// `session` stood at `now`.
+    pub(super) fn verified(&mut self, session: &Session, now: Instant) {
+        let record = Record {
+            signed_in: session.signed_in,
+            verified: now,
+            doubt: None,
+        };
+        self.sessions.insert(session.name(), record);
+    }
+
+    /// At `now` nobody can say whether `session` stands. If that is so for too long it is revoked.
+    pub(super) fn doubted(&mut self, session: &Session, why: &str, now: Instant) -> Option<Revocation> {
+        let record = self.sessions.get_mut(&session.name())?;
+        if record.doubt.as_deref() != Some(why) {
+            let (name, limit) = (session.name(), self.limit);
+            tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session could not be verified, and goes on until the limit");
+            record.doubt = Some(why.to_owned());
+        }
+        let since = now.saturating_duration_since(record.verified);
+        (since >= self.limit).then(|| Revocation::Unverified {
+            since,
+            why: why.to_owned(),
+        })
+    }
+
+    /// When the first of the doubts will have lasted too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let doubted = self.sessions.values().filter(|record| record.doubt.is_some());
+        doubted
+            .filter_map(|record| record.verified.checked_add(self.limit))
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(signed_in: &str) -> Session {
+        let caller = Caller {
+            identity: Identity::User {
+                id: UserId(1),
+                login_name: "a@b".into(),
+            },
+            device: Device {
+                stable_id: "n".into(),
+                name: "d".into(),
+            },
+        };
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
+        Session::new(
+            caller,
+            &rule,
+            &Request::default(),
+            Limits::none(),
+            signed_in.parse().unwrap(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn doubt_may_last_until_the_limit_since_it_was_last_verified() {
+        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let session = session("2026-01-01T00:00:00Z");
+        doubts.meet(std::slice::from_ref(&session), start);
+        assert_eq!(doubts.deadline(), None);
+        doubts.verified(&session, start + 5 * SECOND);
+        assert_eq!(doubts.doubted(&session, "silence", start + 14 * SECOND), None);
+        assert_eq!(doubts.deadline(), Some(start + 15 * SECOND));
+        doubts.meet(std::slice::from_ref(&session), start + 15 * SECOND);
+        let Some(Revocation::Unverified { since, why }) = doubts.doubted(&session, "silence", start + 15 * SECOND)
+        else {
+            panic!("not revoked")
+        };
+        assert_eq!((since, why.as_str()), (10 * SECOND, "silence"));
+    }
+
+    #[test]
+    fn verified_again_is_no_doubt() {
+        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let session = session("2026-01-01T00:00:00Z");
+        doubts.meet(std::slice::from_ref(&session), start);
+        assert_eq!(doubts.doubted(&session, "silence", start + 9 * SECOND), None);
+        doubts.verified(&session, start + 9 * SECOND);
+        assert_eq!(doubts.deadline(), None);
+        assert_eq!(doubts.doubted(&session, "silence", start + 18 * SECOND), None);
+    }
+
+    #[test]
+    fn signing_in_again_verifies() {
+        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        doubts.meet(&[session("2026-01-01T00:00:00Z")], start);
+        let again = session("2026-01-01T00:00:09Z");
+        doubts.meet(std::slice::from_ref(&again), start + 9 * SECOND);
+        assert_eq!(doubts.doubted(&again, "silence", start + 18 * SECOND), None);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let session = session("2026-01-01T00:00:00Z");
+        doubts.meet(std::slice::from_ref(&session), start);
+        let _ = doubts.doubted(&session, "silence", start);
+        doubts.meet(&[], start);
+        assert_eq!(doubts.deadline(), None);
+        assert!(doubts.sessions.is_empty());
+    }
+}
