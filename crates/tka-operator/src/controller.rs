@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::{Clock, Error, Sessions, objects};
+use crate::{Clock, End, Error, Sessions, objects};
 
 /// How soon a reconcile that failed is tried again. Short, because a session that is over must not live on.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,10 +32,14 @@ enum Step {
     Wait(Duration),
 }
 
+/// Hears of every session that ends without its owner asking. Must not block.
+pub type OnEnd = Arc<dyn Fn(&Session, &End) + Send + Sync>;
+
 struct Context {
     sessions: Arc<Sessions>,
     clock: Clock,
     metrics: Metrics,
+    on_end: OnEnd,
 }
 
 /// The reconcile loop, and what it knows of the sessions.
@@ -95,12 +99,14 @@ impl Loop {
         sessions: Arc<Sessions>,
         clock: Clock,
         metrics: Metrics,
+        on_end: OnEnd,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
     ) {
         let context = Arc::new(Context {
             sessions,
             clock,
             metrics,
+            on_end,
         });
         self.controller
             .graceful_shutdown_on(stop)
@@ -124,8 +130,8 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
 async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
     let name = signin.name_any();
     if signin.metadata.deletion_timestamp.is_some() {
-        if context.sessions.take_down(signin).await? {
-            tracing::info!(session = name, username = signin.spec.username, "session taken down");
+        if let (Some(how), Ok(session)) = (context.sessions.take_down(signin).await?, objects::session(signin)) {
+            (context.on_end)(&session, &how);
         }
         return Ok(Action::await_change());
     }
@@ -146,7 +152,7 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
         }
         Step::Expire => {
             if context.sessions.expire(&session.name()).await? {
-                tracing::info!(session = name, username = session.caller.username(), "session expired");
+                (context.on_end)(&session, &End::Expired);
             }
             Ok(Action::await_change())
         }

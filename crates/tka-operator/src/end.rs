@@ -1,21 +1,54 @@
 //! Ending a session: one function, for sign-out, expiry and what an administrator deletes.
 
+use std::fmt;
+
 use futures::future::{join, join_all};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Status;
 use serde_json::json;
 use tka_api::resource::{FINALIZER, TkaSignin};
-use tka_core::{Session, SessionName};
+use tka_core::{Revocation, Session, SessionName};
 
 use crate::error::{found, status};
 use crate::{Error, Sessions, objects};
 
+/// How a session came to its end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Its owner ended it.
+    SignedOut,
+    /// Its time was over.
+    Expired,
+    /// What it was given through does not hold any more.
+    Revoked(Revocation),
+    /// Somebody else deleted its `TkaSignin`: an administrator, or a server that was interrupted or is another replica.
+    TakenDown,
+}
+
+// === impl End ===
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SignedOut => f.write_str("its owner signed out"),
+            Self::Expired => f.write_str("its time is over"),
+            Self::Revoked(revocation) => write!(f, "revoked: {revocation}"),
+            Self::TakenDown => f.write_str("its TkaSignin was deleted, and what hung on it is gone"),
+        }
+    }
+}
+
+// === impl Sessions ===
+
 impl Sessions {
-    /// Ends a session: when this returns, its account and bindings are gone.
+    /// Ends a session for its owner: when this returns, its account and bindings are gone.
     pub async fn end(&self, name: &SessionName) -> Result<(), Error> {
         let _turn = self.turns.take(name.as_str()).await;
-        self.delete_signin(name.as_str(), None).await
+        if let Some(signin) = self.delete_signin(name.as_str(), None).await? {
+            self.events.ended(&signin, &End::SignedOut);
+        }
+        Ok(())
     }
 
     /// Ends a session if it is over now, and not if it was extended in the meantime. Says whether it ended.
@@ -28,12 +61,13 @@ impl Sessions {
             return Ok(false);
         }
         self.delete_signin(name.as_str(), signin.resource_version()).await?;
+        self.events.ended(&signin, &End::Expired);
         Ok(true)
     }
 
     /// Takes down what is left of a session that is being deleted, or of an object that carries our labels and is no session:
-    /// nobody could tell when that would be over. Says whether there was anything left to take down.
-    pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<bool, Error> {
+    /// nobody could tell when that would be over. Says how it ended, if there was anything left to take down.
+    pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<Option<End>, Error> {
         let name = signin.name_any();
         let _turn = self.turns.take(&name).await;
         // Whoever had the turn before may have done it.
@@ -43,17 +77,26 @@ impl Sessions {
             .await?
             .filter(|live| live.uid() == signin.uid())
         else {
-            return Ok(false);
+            return Ok(None);
         };
         if signin.metadata.deletion_timestamp.is_some() {
             self.finish(&signin).await?;
         } else {
             self.delete_signin(&name, signin.resource_version()).await?;
         }
-        Ok(true)
+        // Whoever deleted it may have been this server, which was interrupted.
+        let is_over = objects::session(&signin).is_ok_and(|session| session.until() <= (self.clock)());
+        let how = if is_over { End::Expired } else { End::TakenDown };
+        self.events.ended(&signin, &how);
+        Ok(Some(how))
     }
 
-    pub(crate) async fn delete_signin(&self, name: &str, resource_version: Option<String>) -> Result<(), Error> {
+    /// Deletes a `TkaSignin` and sees it gone. Returns it, if it was there.
+    pub(crate) async fn delete_signin(
+        &self,
+        name: &str,
+        resource_version: Option<String>,
+    ) -> Result<Option<TkaSignin>, Error> {
         let unchanged = resource_version.map(|version| Preconditions {
             resource_version: Some(version),
             uid: None,
@@ -69,10 +112,11 @@ impl Sessions {
                 error.into()
             }
         })?;
-        match deleted.and_then(either::Either::left) {
-            Some(signin) => self.finish(&signin).await,
-            None => Ok(()),
+        let deleted = deleted.and_then(either::Either::left);
+        if let Some(signin) = &deleted {
+            self.finish(signin).await?;
         }
+        Ok(deleted)
     }
 
     /// Removes account and bindings, then lets the `TkaSignin` go.

@@ -56,6 +56,12 @@ impl From<kube::Error> for Error {
 }
 
 impl Error {
+    /// What it says, and what that was caused by, in one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// Whether trying again, unchanged, may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -4,6 +4,7 @@ pub mod controller;
 pub mod credential;
 mod end;
 pub mod error;
+mod events;
 pub mod metrics;
 pub mod objects;
 pub mod provision;
@@ -13,6 +14,7 @@ pub mod sweep;
 mod turns;
 
 pub use credential::Credential;
+pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;
 pub use sessions::{Sessions, StoredSession};

@@ -230,6 +230,12 @@ pub fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
         .is_some_and(|status| status.provisioned && status.valid_until == Some(session.until()))
 }
 
+/// Whether account and binding exist, be it that the status speaks of an earlier sign-in.
+#[must_use]
+pub fn is_established(signin: &TkaSignin) -> bool {
+    signin.status.as_ref().is_some_and(|status| status.provisioned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

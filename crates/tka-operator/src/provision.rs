@@ -52,16 +52,23 @@ impl Sessions {
                 (false, None)
             }
             Err(error) => {
+                self.events.refused(&signin, &error);
                 self.delete_signin(name.as_str(), None).await?;
                 return Err(error);
             }
         };
+        let extended = objects::is_established(&signin);
+        self.events.signed_in(&signin, session, extended);
         let stored = StoredSession {
             session: session.clone(),
             provisioned,
             established: provisioned,
         };
-        Ok(SignedIn { stored, credential })
+        Ok(SignedIn {
+            stored,
+            extended,
+            credential,
+        })
     }
 
     /// Refuses a role that the cluster does not have, before anything is written. The server may read only those that it may bind.
@@ -215,6 +222,8 @@ impl Sessions {
 pub struct SignedIn {
     /// The session.
     pub stored: StoredSession,
+    /// Whether it was usable before, and goes on for longer.
+    pub extended: bool,
     /// Its credential, if it was asked for and the session is provisioned.
     pub credential: Option<Credential>,
 }

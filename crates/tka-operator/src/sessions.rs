@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use tka_api::resource::{LABEL_CALLER, LABEL_USER, TkaSignin};
 use tka_core::{Caller, Session, SessionName};
 
+use crate::events::Events;
 use crate::objects::{self, SELECTOR};
 use crate::turns::Turns;
 use crate::{Clock, Error};
@@ -30,6 +31,7 @@ pub struct Sessions {
     /// How long a credential lives at the most.
     pub(crate) max_credential: Duration,
     pub(crate) turns: Turns,
+    pub(crate) events: Events,
 }
 
 /// A session, as the cluster has it.
@@ -62,7 +64,7 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The sessions in `namespace`. Their credentials live for `max_credential` at the most.
+    /// The sessions in `namespace`. Their credentials live for `max_credential` at the most. Within an async runtime.
     #[must_use]
     pub fn new(client: Client, namespace: &str, max_credential: Duration, clock: Clock) -> Self {
         Self {
@@ -71,6 +73,7 @@ impl Sessions {
             cluster_bindings: Api::all(client.clone()),
             bindings: Api::all(client.clone()),
             roles: Api::all(client.clone()),
+            events: Events::start(client.clone()),
             client,
             namespace: namespace.into(),
             clock,
@@ -139,7 +142,7 @@ fn stored(signin: &TkaSignin) -> Option<StoredSession> {
     }
     let session = objects::session(signin).ok()?;
     let provisioned = objects::is_provisioned(signin, &session);
-    let established = signin.status.as_ref().is_some_and(|status| status.provisioned);
+    let established = objects::is_established(signin);
     Some(StoredSession {
         session,
         provisioned,

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use tka_api::http::ErrorResponse;
 use tka_core::Refusal;
 
+use crate::audit::{AuditError, Why};
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub struct Failure {
@@ -138,9 +140,23 @@ impl From<tka_operator::Error> for Failure {
     }
 }
 
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let advice = &["ask an administrator to look at the server's log"];
+        let message = "nothing is given without an audit record, and that could not be written";
+        let failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
+        Self {
+            retry_after: Some(1),
+            ..failure.because(&error)
+        }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let why = Why::from(&self);
         let mut response = (self.status, Json(self.body)).into_response();
+        response.extensions_mut().insert(why);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -66,7 +66,7 @@ impl FromRequestParts<Arc<App>> for Granted {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let identified = identified(parts)?;
         app.contact.check().map_err(|error| no_contact(&error))?;
-        let grant = logged(grant(app, &identified), &identified, parts)?;
+        let grant = grant(app, &identified)?;
         Ok(Self {
             caller: identified.caller.clone(),
             grant,
@@ -88,8 +88,7 @@ impl FromRequestParts<Arc<App>> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let granted = Granted::from_request_parts(parts, app).await?;
-        let identified = identified(parts)?;
-        logged(granted.grant.choose(&Choice::default()).map(drop), &identified, parts)?;
+        granted.grant.choose(&Choice::default())?;
         Ok(Self(granted))
     }
 }
@@ -117,15 +116,6 @@ fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
             "who is calling was not asked",
             &["report this as a bug of TKA"],
         )
-    })
-}
-
-fn logged<T>(result: Result<T, Refusal>, identified: &Identified, parts: &Parts) -> Result<T, Failure> {
-    result.map_err(|refusal| {
-        let reason: &dyn std::error::Error = &refusal;
-        let (username, device) = (identified.caller.username(), &identified.caller.device.name);
-        tracing::warn!(username, device, path = parts.uri.path(), reason, "refused");
-        refusal.into()
     })
 }
 
@@ -164,6 +154,7 @@ mod tests {
             &Identified {
                 caller: Caller { identity, device },
                 values,
+                addresses: Vec::new(),
             },
             machines,
         )

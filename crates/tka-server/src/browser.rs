@@ -91,10 +91,7 @@ impl Hosts {
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match check(&app.node.hosts, request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(failure) => {
-            tracing::warn!(path = request.uri().path(), reason = failure.body.message, "refused");
-            failure.into_response()
-        }
+        Err(failure) => failure.into_response(),
     }
 }
 

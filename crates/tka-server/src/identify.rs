@@ -1,6 +1,6 @@
 //! Who is calling: answered once a request, before anything else, by the tailscaled that the connection came through.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -12,6 +12,7 @@ use tka_tailnet::WhoIs;
 
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::Asked;
 
 /// Headers that tailscaled sets on what came from the public internet
 /// (`Tailscale-Funnel-Request`, <https://tailscale.com/kb/1223/funnel>, and those of an ingress node's connection).
@@ -28,6 +29,8 @@ pub struct Identified {
     pub caller: Caller,
     /// The values of the capability, as JSON.
     pub values: Vec<String>,
+    /// The addresses of their device on the tailnet.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Lets a request through once it is known who is calling.
@@ -39,13 +42,14 @@ pub async fn identify(
 ) -> Response {
     match whois(&app, peer, request.headers()).await {
         Ok(identified) => {
-            request.extensions_mut().insert(Arc::new(identified));
+            let identified = Arc::new(identified);
+            if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
+                asked.by(&identified);
+            }
+            request.extensions_mut().insert(identified);
             next.run(request).await
         }
-        Err(failure) => {
-            tracing::warn!(%peer, path = request.uri().path(), status = failure.status.as_u16(), reason = failure.body.message, "refused");
-            failure.into_response()
-        }
+        Err(failure) => failure.into_response(),
     }
 }
 
@@ -64,9 +68,11 @@ impl Identified {
     pub(crate) fn new(whois: WhoIs, cap_name: &str) -> Result<Self, Failure> {
         let values = whois.capability(cap_name).iter();
         let values = values.map(|value| value.get().to_owned()).collect();
+        let addresses = whois.node.addresses.clone();
         Ok(Self {
             caller: caller(whois)?,
             values,
+            addresses,
         })
     }
 }

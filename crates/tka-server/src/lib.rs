@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod args;
+pub mod audit;
 pub mod authorize;
 pub mod browser;
 pub mod cluster;
@@ -22,6 +23,7 @@ use tka_core::Limits;
 use tka_operator::{Clock, Sessions};
 use tka_tailnet::{LocalApi, Status};
 
+use crate::audit::Audit;
 use crate::browser::Hosts;
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
@@ -37,6 +39,8 @@ pub struct App {
     pub cap_name: String,
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// Where every decision leaves a record.
+    pub audit: Audit,
     /// How people reach the API server.
     pub cluster: ClusterSource,
     /// How kubeconfigs name their entries.

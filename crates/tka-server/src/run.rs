@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Audit, AuditError};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::health::Health;
@@ -39,6 +40,9 @@ pub enum RunError {
     /// Traces cannot be sent where they should go.
     #[error("traces cannot be sent")]
     Telemetry(#[from] TelemetryError),
+    /// Decisions cannot be recorded.
+    #[error("decisions cannot be recorded")]
+    Audit(#[from] AuditError),
     /// There is no way to the API server.
     #[error("how to reach the Kubernetes API server is not known: run in a pod, or give a kubeconfig with KUBECONFIG")]
     NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -66,6 +70,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let client = client().await?;
     let clock: Clock = Arc::new(Timestamp::now);
+    let (audit, records) = Audit::start(&config.audit.path, &config.operator.namespace, Arc::clone(&clock))?;
     let tailnet = LocalApi::new(&config.tailscale.socket);
     let cluster = ClusterSource::new(&config.cluster_info, client.clone())?;
     let max_credential = config.operator.max_credential_period.duration();
@@ -91,6 +96,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         machines: config.operator.machines,
         max_unverified: config.tailscale.max_unverified.duration(),
         sessions: Arc::clone(&sessions),
+        audit: audit.clone(),
         store: reconcile.store(),
         clock: Arc::clone(&clock),
         contact: contact.clone(),
@@ -114,10 +120,12 @@ async fn run(config: Config) -> Result<(), RunError> {
     );
 
     let ended = stop.clone();
+    let audit_ends = audit.clone();
     let reconcile = reconcile.run(
         Arc::clone(&sessions),
         Arc::clone(&clock),
         reconcile_metrics,
+        Arc::new(move |session, how| audit_ends.ended(session, how)),
         async move {
             ended.cancelled().await;
         },
@@ -137,6 +145,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         contact,
         cluster,
         sessions,
+        audit,
         clock,
         metrics,
     };
@@ -145,6 +154,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     if let Err(error) = background.await {
         tracing::error!(%error, "a background task failed");
     }
+    records.finish().await;
     tracing::info!("stopped");
     served
 }
@@ -155,6 +165,7 @@ struct Parts {
     contact: Contact,
     cluster: ClusterSource,
     sessions: Arc<Sessions>,
+    audit: Audit,
     clock: Clock,
     metrics: Metrics,
 }
@@ -168,6 +179,7 @@ impl Parts {
             contact: self.contact,
             cap_name: config.tailscale.cap_name.clone(),
             sessions: self.sessions,
+            audit: self.audit,
             cluster: self.cluster,
             names: KubeconfigNames {
                 cluster: config.operator.cluster_name.clone(),

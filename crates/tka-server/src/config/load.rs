@@ -14,6 +14,7 @@ use super::Config;
 const KEYS: &[&str] = &[
     "debug",
     "log.format",
+    "audit.path",
     "otel.endpoint",
     "otel.insecure",
     "tailscale.hostname",
@@ -53,6 +54,7 @@ const KEYS: &[&str] = &[
 
 /// Keys whose text may look like a number or a boolean and is neither.
 const TEXT_KEYS: &[&str] = &[
+    "audit.path",
     "tailscale.hostname",
     "tailscale.tailnet",
     "operator.namespace",

@@ -20,6 +20,8 @@ pub struct Config {
     pub debug: bool,
     /// How to log.
     pub log: Log,
+    /// Where audit records go.
+    pub audit: AuditLog,
     /// Traces over OTLP.
     pub otel: Otel,
     /// The tailnet, and the node that the server is on it.
@@ -44,6 +46,14 @@ pub struct Config {
 pub struct Log {
     /// The form of a line.
     pub format: LogFormat,
+}
+
+/// Where audit records go.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditLog {
+    /// The file that they are appended to; standard output when empty or `-`.
+    pub path: PathBuf,
 }
 
 /// The form of a log line.

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{CredentialRequest, ErrorResponse};
 
 use super::body::Body;
-use super::view;
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::Asked;
 use crate::authorize::Granted;
 
 /// Credential
@@ -41,6 +41,7 @@ use crate::authorize::Granted;
 )]
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
+    Extension(asked): Extension<Arc<Asked>>,
     who: Granted,
     Body(request): Body<CredentialRequest>,
 ) -> Result<Response, Failure> {
@@ -54,7 +55,9 @@ pub(super) async fn issue(
             .into_response());
     }
     let credential = app.sessions.credential(&stored.session).await?;
-    view::issued(&stored.session, &credential);
+    app.audit
+        .credential_issued(&asked, &stored.session, &credential)
+        .await?;
     Ok((
         [(CACHE_CONTROL, "no-store")],
         Json(ExecCredential::new(credential.token, credential.expires)),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use tka_api::http::ErrorResponse;
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::view;
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::Asked;
 use crate::authorize::Authorized;
 
 /// What kind of kubeconfig.
@@ -63,6 +64,7 @@ enum Form {
 )]
 pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
+    Extension(asked): Extension<Arc<Asked>>,
     who: Authorized,
     kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
@@ -84,7 +86,7 @@ pub(super) async fn kubeconfig(
     }
     let session = &stored.session;
     let kubeconfig = match kind.credential {
-        Form::Token => view::kubeconfig(&app, session).await?,
+        Form::Token => view::kubeconfig(&app, &asked, session).await?,
         Form::Exec => view::with_user(
             &app,
             app.cluster.info().await?,

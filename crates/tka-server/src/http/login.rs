@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse};
 use tka_core::{Choice, Request, Session};
 use tka_operator::{Credential, SignedIn};
 
 use super::body::Body;
-use super::view;
+use super::{to_the_end, view};
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::Asked;
 use crate::authorize::{Authorized, Granted};
 
 /// Sign in
@@ -43,24 +44,32 @@ use crate::authorize::{Authorized, Granted};
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
+    Extension(asked): Extension<Arc<Asked>>,
     who: Result<Granted, Failure>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
     let wait = prefer_wait(&headers);
-    let mut role = None;
-    let result = start(&app, who, body, wait.is_some(), &mut role).await;
-    app.metrics
-        .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
-    let (session, signed_in) = result?;
+    let start = {
+        let (app, asked) = (Arc::clone(&app), Arc::clone(&asked));
+        async move {
+            let mut role = None;
+            let result = start(&app, &asked, who, body, wait.is_some(), &mut role).await;
+            app.metrics
+                .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
+            result
+        }
+    };
+    let (session, signed_in) = to_the_end(start).await?;
     let Some(wait) = wait else {
         return Ok(accepted(&session));
     };
-    usable(&app, session, signed_in, wait).await
+    usable(&app, &asked, session, signed_in, wait).await
 }
 
 async fn start(
     app: &App,
+    asked: &Asked,
     who: Result<Granted, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
@@ -71,7 +80,15 @@ async fn start(
     let rule = grant.choose(&request.choice)?;
     *chosen = Some(rule.role.to_string());
     let session = Session::new(caller, rule, &request, app.limits, (app.clock)())?;
+    asked.about(&session);
     let signed_in = app.sessions.sign_in(&session, rule.max_sessions, credential).await?;
+    if let Err(error) = app.audit.signed_in(asked, &session, signed_in.extended).await {
+        // One that was extended had its record when it began, and no credential is issued without one either.
+        if !signed_in.extended {
+            app.sessions.end(&session.name()).await?;
+        }
+        return Err(error.into());
+    }
     tracing::info!(
         session = %session.name(),
         username = session.caller.username(),
@@ -109,7 +126,13 @@ fn accepted(session: &Session) -> Response {
 }
 
 /// Answers when the session is usable, or says that it is not yet when `wait` is over.
-async fn usable(app: &App, session: Session, signed_in: SignedIn, wait: Duration) -> Result<Response, Failure> {
+async fn usable(
+    app: &App,
+    asked: &Asked,
+    session: Session,
+    signed_in: SignedIn,
+    wait: Duration,
+) -> Result<Response, Failure> {
     let mut stored = signed_in.stored;
     if !stored.provisioned {
         // The reconcile loop is on it.
@@ -123,7 +146,7 @@ async fn usable(app: &App, session: Session, signed_in: SignedIn, wait: Duration
         Some(credential) => credential,
         None => app.sessions.credential(&session).await?,
     };
-    view::issued(&session, &credential);
+    app.audit.credential_issued(asked, &session, &credential).await?;
     let Credential { token, expires } = credential;
     let kubeconfig = view::with_user(app, app.cluster.info().await?, &session, token.clone().into());
     let answer = SignInResponse {

@@ -9,13 +9,14 @@ use axum::{Extension, Json};
 use futures::future::{try_join, try_join_all};
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::SessionName;
+use tka_core::{Session, SessionName};
 use tka_operator::StoredSession;
 use utoipa::IntoParams;
 
-use super::view;
+use super::{to_the_end, view};
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::Asked;
 use crate::authorize::{Granted, grant};
 use crate::identify::Identified;
 
@@ -48,6 +49,7 @@ pub(super) struct Which {
 )]
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
+    Extension(asked): Extension<Arc<Asked>>,
     Extension(who): Extension<Arc<Identified>>,
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LoginResponse>, Failure> {
@@ -65,11 +67,21 @@ pub(super) async fn sign_out(
         grant(&app, &who)?.choose(&tka_core::Choice::default())?;
         return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
     };
-    try_join_all(sessions.keys().map(|name| app.sessions.end(name))).await?;
-    for stored in sessions.values() {
-        view::signed_out(&stored.session);
-    }
-    Ok(Json(view::login(&last.session)))
+    let answer = Json(view::login(&last.session));
+    let ends = sessions.into_values().map(|stored| end(&app, &asked, stored.session));
+    try_join_all(ends).await?;
+    Ok(answer)
+}
+
+/// Ends `session` for its owner, and records it.
+pub(super) async fn end(app: &Arc<App>, asked: &Arc<Asked>, session: Session) -> Result<(), Failure> {
+    let (app, asked) = (Arc::clone(app), Arc::clone(asked));
+    to_the_end(async move {
+        app.sessions.end(&session.name()).await?;
+        app.audit.signed_out(&asked, &session);
+        Ok(())
+    })
+    .await
 }
 
 /// The sessions that are meant: of those of this device the ones that are not kept apart, be it that their rule no longer reaches the

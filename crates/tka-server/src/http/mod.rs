@@ -29,6 +29,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::audited;
 use crate::browser::{guard, secured};
 use crate::identify::identify;
 
@@ -85,6 +86,7 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), identify))
         .layer(from_fn_with_state(limit, in_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(app), audited))
         .layer(from_fn(traced))
         .layer(from_fn(secured))
         .with_state(Arc::clone(app))
@@ -138,6 +140,18 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         }
         .into_response()
     })
+}
+
+/// Does `work` to its end, be it that the caller hangs up or the answer takes too long: what was done must be recorded.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// A bug must neither end the process nor show its insides to the caller.

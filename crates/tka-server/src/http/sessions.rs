@@ -6,9 +6,10 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use tka_api::http::{ErrorResponse, SessionInfo, SessionList};
 
-use super::view;
+use super::{logout, view};
 use crate::App;
 use crate::answer::Failure;
+use crate::audit::Asked;
 use crate::authorize::grant;
 use crate::identify::Identified;
 
@@ -62,6 +63,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn end(
     State(app): State<Arc<App>>,
+    Extension(asked): Extension<Arc<Asked>>,
     Extension(who): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
@@ -69,7 +71,6 @@ pub(super) async fn end(
         grant(&app, &who)?;
         return Err(view::no_such_session());
     };
-    app.sessions.end(&stored.session.name()).await?;
-    view::signed_out(&stored.session);
+    logout::end(&app, &asked, stored.session.clone()).await?;
     Ok(Json(view::session(&stored, &who.caller)))
 }

@@ -5,9 +5,10 @@ use futures::future::try_join;
 use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
 use tka_api::kubeconfig::{EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{Caller, Choice, Grant, Rule, Session};
-use tka_operator::{Credential, StoredSession};
+use tka_operator::StoredSession;
 
 use crate::answer::Failure;
+use crate::audit::Asked;
 use crate::{App, cluster};
 
 /// Where `tka` is to be had, for whose kubectl finds no such program.
@@ -56,10 +57,10 @@ pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
 }
 
 /// A kubeconfig with a fresh credential in it.
-pub(super) async fn kubeconfig(app: &App, session: &Session) -> Result<KeyedKubeconfig, Failure> {
+pub(super) async fn kubeconfig(app: &App, asked: &Asked, session: &Session) -> Result<KeyedKubeconfig, Failure> {
     let credential = async { app.sessions.credential(session).await.map_err(Failure::from) };
     let (info, credential) = try_join(app.cluster.info(), credential).await?;
-    issued(session, &credential);
+    app.audit.credential_issued(asked, session, &credential).await?;
     Ok(with_user(app, info, session, credential.token.into()))
 }
 
@@ -89,27 +90,6 @@ fn entry_names(app: &App, caller: &Caller) -> EntryNames {
         user: format!("{}{short_name}", app.names.user_prefix),
         context: format!("{}{short_name}", app.names.context_prefix),
     }
-}
-
-/// Says in the log that a credential was issued; never the credential.
-pub(super) fn issued(session: &Session, credential: &Credential) {
-    tracing::info!(
-        session = %session.name(),
-        username = session.caller.username(),
-        device = session.caller.device.name,
-        expires = %credential.expires,
-        "credential issued"
-    );
-}
-
-/// Says in the log that a session was ended by its owner.
-pub(super) fn signed_out(session: &Session) {
-    tracing::info!(
-        session = %session.name(),
-        username = session.caller.username(),
-        device = session.caller.device.name,
-        "signed out"
-    );
 }
 
 pub(super) fn no_such_session() -> Failure {

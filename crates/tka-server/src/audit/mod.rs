@@ -1,0 +1,460 @@
+//! The audit log: every decision leaves a record, and nothing is given without one.
+//!
+//! This is the one place where records are made. A session or a credential is given only once its record is written
+//! ([`Audit::signed_in`], [`Audit::credential_issued`]); everything else takes access away or gives none, and is not held up
+//! by its record.
+
+mod writer;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tka_api::Token;
+use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
+use tka_core::{Caller, Identity, Revocation, Session};
+use tka_operator::{Clock, Credential, End};
+
+use crate::App;
+use crate::answer::Failure;
+use crate::identify::Identified;
+
+use self::writer::Queue;
+pub use self::writer::{AuditError, Writer};
+
+/// The longest credential ID that is believed to be one. The API server makes UUIDs.
+const CREDENTIAL_ID_BYTES: usize = 128;
+
+/// Makes records, and has them written.
+#[derive(Clone)]
+pub struct Audit {
+    queue: Queue,
+    namespace: String,
+    clock: Clock,
+}
+
+/// One request, and what is found out about it on the way, for its records.
+#[derive(Debug)]
+pub struct Asked {
+    method: Method,
+    path: String,
+    peer: Option<SocketAddr>,
+    who: OnceLock<Arc<Identified>>,
+    session: OnceLock<Session>,
+}
+
+/// Why a request was refused, left in its answer for the record.
+#[derive(Clone, Debug)]
+pub struct Why(pub String);
+
+/// Gives every request its [`Asked`], and records those that do not get what they ask for.
+pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let asked = Arc::new(Asked::new(&request));
+    request.extensions_mut().insert(Arc::clone(&asked));
+    let response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let why = response.extensions().get::<Why>();
+        app.audit.refused(&asked, status, why);
+    }
+    response
+}
+
+// === impl Audit ===
+
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audit").finish_non_exhaustive()
+    }
+}
+
+impl Audit {
+    /// Starts to write records of the sessions in `namespace`: to the file at `path`, to standard output when it is empty or `-`.
+    pub fn start(path: &Path, namespace: &str, clock: Clock) -> Result<(Self, Writer), AuditError> {
+        let is_stdout = path.as_os_str().is_empty() || path == Path::new("-");
+        let (queue, writer) = writer::start((!is_stdout).then_some(path))?;
+        let audit = Self {
+            queue,
+            namespace: namespace.into(),
+            clock,
+        };
+        Ok((audit, writer))
+    }
+
+    /// Records that `session` began, or that it was `extended`. Unless this returns well nothing may be given.
+    pub async fn signed_in(&self, asked: &Asked, session: &Session, extended: bool) -> Result<(), AuditError> {
+        let decision = if extended {
+            Decision::Extended
+        } else {
+            Decision::SignedIn
+        };
+        let record = Record {
+            session: Some(self.session(session)),
+            ..self.asked(asked, decision, Outcome::Granted)
+        };
+        self.queue.write(line(&record)).await
+    }
+
+    /// Records that `credential` is issued. Unless this returns well it must not be handed out.
+    pub async fn credential_issued(
+        &self,
+        asked: &Asked,
+        session: &Session,
+        credential: &Credential,
+    ) -> Result<(), AuditError> {
+        let record = Record {
+            session: Some(self.session(session)),
+            credential: Some(audit::Credential {
+                id: credential_id(&credential.token),
+                expires: credential.expires,
+            }),
+            ..self.asked(asked, Decision::CredentialIssued, Outcome::Granted)
+        };
+        self.queue.write(line(&record)).await
+    }
+
+    /// Records that `session` was ended by its owner.
+    pub fn signed_out(&self, asked: &Asked, session: &Session) {
+        log_end(session, &End::SignedOut);
+        self.leave(&Record {
+            session: Some(self.session(session)),
+            ..self.asked(asked, Decision::SignedOut, Outcome::Ended)
+        });
+    }
+
+    /// Records that the server ended `session` because of `reason`: what it was given through is gone.
+    pub fn revoked(&self, session: &Session, reason: &Revocation) {
+        self.ended(session, &End::Revoked(reason.clone()));
+    }
+
+    /// Records that `session` ended, without its owner asking.
+    pub fn ended(&self, session: &Session, how: &End) {
+        log_end(session, how);
+        let (decision, why) = match how {
+            End::SignedOut => (Decision::SignedOut, None),
+            End::Expired => (Decision::Expired, None),
+            End::Revoked(reason) => (Decision::Revoked, Some(reason.to_string())),
+            End::TakenDown => (Decision::TakenDown, None),
+        };
+        let (who, device) = caller(&session.caller, &[]);
+        self.leave(&Record {
+            who: Some(who),
+            device: Some(device),
+            session: Some(self.session(session)),
+            why,
+            ..self.record(decision, Outcome::Ended)
+        });
+    }
+
+    /// Records that `asked` did not get what it asked for, and says so in the log.
+    fn refused(&self, asked: &Asked, status: StatusCode, why: Option<&Why>) {
+        let outcome = if status.is_server_error() {
+            Outcome::Failed
+        } else {
+            Outcome::Refused
+        };
+        let why = why.map(|why| why.0.clone());
+        let mut record = Record {
+            session: asked.session.get().map(|session| self.session(session)),
+            why: why.or_else(|| status.canonical_reason().map(Into::into)),
+            ..self.asked(asked, Decision::Refused, outcome)
+        };
+        if let Some(request) = &mut record.request {
+            request.status = Some(status.as_u16());
+        }
+        tracing::warn!(
+            username = asked.who.get().map(|who| who.caller.username()),
+            path = asked.path,
+            status = status.as_u16(),
+            reason = record.why,
+            "refused"
+        );
+        self.leave(&record);
+    }
+
+    fn leave(&self, record: &Record) {
+        self.queue.leave(line(record));
+    }
+
+    fn asked(&self, asked: &Asked, decision: Decision, outcome: Outcome) -> Record {
+        let who = asked.who.get().map(|who| caller(&who.caller, &who.addresses));
+        let (who, device) = who.unzip();
+        Record {
+            who,
+            device,
+            request: Some(audit::Request {
+                method: asked.method.to_string(),
+                path: asked.path.clone(),
+                peer: asked.peer.map(|peer| peer.to_string()),
+                status: None,
+            }),
+            ..self.record(decision, outcome)
+        }
+    }
+
+    fn record(&self, decision: Decision, outcome: Outcome) -> Record {
+        Record {
+            version: Version::V1,
+            time: (self.clock)(),
+            decision,
+            outcome,
+            who: None,
+            device: None,
+            session: None,
+            credential: None,
+            request: None,
+            why: None,
+        }
+    }
+
+    fn session(&self, session: &Session) -> audit::Session {
+        let rule = &session.rule;
+        audit::Session {
+            name: session.name().to_string(),
+            namespace: self.namespace.clone(),
+            rule: audit::Rule {
+                role: rule.role.to_string(),
+                namespaces: rule.namespaces.iter().map(ToString::to_string).collect(),
+                name: rule.name.as_ref().map(ToString::to_string),
+                period: session.period.to_string(),
+            },
+            until: session.until(),
+            label: session.label.as_ref().map(|label| label.as_str().into()),
+            reason: session.reason.as_ref().map(|reason| reason.as_str().into()),
+        }
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn new(request: &Request) -> Self {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().into(),
+            peer: peer.map(|ConnectInfo(peer)| *peer),
+            who: OnceLock::new(),
+            session: OnceLock::new(),
+        }
+    }
+
+    /// It is known who asks. The first to say so is believed.
+    pub fn by(&self, who: &Arc<Identified>) {
+        let _ = self.who.set(Arc::clone(who));
+    }
+
+    /// It is known which session it is about.
+    pub fn about(&self, session: &Session) {
+        let _ = self.session.set(session.clone());
+    }
+}
+
+// === impl Why ===
+
+impl From<&Failure> for Why {
+    fn from(failure: &Failure) -> Self {
+        let causes = failure.body.causes().map(|cause| cause.message.as_str());
+        let messages: Vec<&str> = std::iter::once(failure.body.message.as_str()).chain(causes).collect();
+        Self(messages.join(": "))
+    }
+}
+
+fn caller(caller: &Caller, addresses: &[IpAddr]) -> (Who, audit::Device) {
+    let who = match &caller.identity {
+        Identity::User { id, login_name } => Who::User {
+            id: id.0,
+            login_name: login_name.clone(),
+        },
+        Identity::Machine { tags } => Who::Machine { tags: tags.clone() },
+    };
+    let device = audit::Device {
+        stable_id: caller.device.stable_id.clone(),
+        name: caller.device.name.clone(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+    };
+    (who, device)
+}
+
+/// For people who read the log: the record says more.
+fn log_end(session: &Session, how: &End) {
+    let (session, username) = (session.name(), session.caller.username());
+    tracing::info!(%session, username, %how, "session ended");
+}
+
+/// JSON escapes line breaks, so that whatever a caller says stays on its line.
+fn line(record: &Record) -> Vec<u8> {
+    // Nothing in a record fails to serialize: no map, no float, no path.
+    let mut line = serde_json::to_vec(record).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// The ID in a token (`jti`, RFC 7519), by which the API server's audit log names it
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/audit-annotations/#authentication-kubernetes-io-credential-id>).
+/// The token was issued a moment ago, so there is nothing to verify; one of another form has none.
+fn credential_id(token: &Token) -> Option<String> {
+    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let payload = token.expose().split('.').nth(1)?;
+    let claims = GeneralPurpose::new(&URL_SAFE, lenient).decode(payload).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    let id = claims.get("jti")?.as_str()?;
+    (!id.is_empty() && id.len() <= CREDENTIAL_ID_BYTES).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+    use tka_core::{Device, Limits, Request as Wanted, Rule, UserId};
+
+    fn time(text: &str) -> jiff::Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn identified() -> Identified {
+        Identified {
+            caller: Caller {
+                identity: Identity::User {
+                    id: UserId(7),
+                    login_name: "alice@example.com\n{\"forged\": 1}".into(),
+                },
+                device: Device {
+                    stable_id: "n1".into(),
+                    name: "laptop".into(),
+                },
+            },
+            values: Vec::new(),
+            addresses: vec!["100.64.0.2".parse().unwrap()],
+        }
+    }
+
+    fn session() -> Session {
+        let rule = r#"{"role": "view", "period": "1h", "namespaces": ["dev"], "name": "oncall"}"#;
+        let wanted = Wanted {
+            reason: Some("pager 4711".to_owned().try_into().unwrap()),
+            ..Wanted::default()
+        };
+        let now = time("2026-01-02T15:04:05Z");
+        Session::new(
+            identified().caller,
+            &Rule::parse(rule).unwrap(),
+            &wanted,
+            Limits::none(),
+            now,
+        )
+        .unwrap()
+    }
+
+    fn token(payload: &str) -> Token {
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload);
+        Token::from(format!("e30.{payload}.c2lnbmF0dXJl"))
+    }
+
+    fn asked() -> Asked {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = "/api/v1alpha1/login?x=secret".parse().unwrap();
+        let peer: SocketAddr = "100.64.0.2:5".parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        Asked::new(&request)
+    }
+
+    /// Every line must be a record as documented: no field that the schema does not have.
+    fn records(path: &Path) -> Vec<Record> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_decision_is_a_line_that_the_schema_describes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
+        let (audit, writer) = Audit::start(&path, "tka", clock).unwrap();
+        let (known, unknown) = (asked(), asked());
+        known.by(&Arc::new(identified()));
+        known.about(&session());
+        let credential = Credential {
+            token: token(r#"{"jti": "4711-a"}"#),
+            expires: time("2026-01-02T15:30:00Z"),
+        };
+        audit.signed_in(&known, &session(), false).await.unwrap();
+        audit.signed_in(&known, &session(), true).await.unwrap();
+        audit.credential_issued(&known, &session(), &credential).await.unwrap();
+        audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no\nrule".into())));
+        audit.refused(&unknown, StatusCode::INTERNAL_SERVER_ERROR, None);
+        audit.signed_out(&known, &session());
+        audit.ended(&session(), &End::Expired);
+        audit.revoked(&session(), &Revocation::RuleGone);
+        audit.ended(&session(), &End::TakenDown);
+        writer.finish().await;
+
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(credential.token.expose()) && !text.contains("x=secret"));
+        let records = records(&path);
+        let decisions: Vec<_> = records.iter().map(|record| (record.decision, record.outcome)).collect();
+        assert_eq!(
+            decisions,
+            [
+                (Decision::SignedIn, Outcome::Granted),
+                (Decision::Extended, Outcome::Granted),
+                (Decision::CredentialIssued, Outcome::Granted),
+                (Decision::Refused, Outcome::Refused),
+                (Decision::Refused, Outcome::Failed),
+                (Decision::SignedOut, Outcome::Ended),
+                (Decision::Expired, Outcome::Ended),
+                (Decision::Revoked, Outcome::Ended),
+                (Decision::TakenDown, Outcome::Ended),
+            ]
+        );
+        let issued = &records[2];
+        assert_eq!(issued.credential.as_ref().unwrap().id.as_deref(), Some("4711-a"));
+        assert_eq!(issued.device.as_ref().unwrap().addresses, ["100.64.0.2"]);
+        let session = issued.session.as_ref().unwrap();
+        assert_eq!(
+            (session.rule.role.as_str(), session.rule.name.as_deref()),
+            ("view", Some("oncall"))
+        );
+        assert_eq!(session.reason.as_deref(), Some("pager 4711"));
+        assert_eq!(records[3].request.as_ref().unwrap().status, Some(403));
+        assert_eq!(records[3].why.as_deref(), Some("no\nrule"));
+        assert_eq!((&records[4].who, &records[4].session), (&None, &None));
+        assert_eq!(
+            records[4].request.as_ref().unwrap().peer.as_deref(),
+            Some("100.64.0.2:5")
+        );
+        assert_eq!(
+            records[7].why.as_deref(),
+            Some(Revocation::RuleGone.to_string().as_str())
+        );
+        assert!(text.contains(r#""time":"2026-01-02T15:04:05.678901Z""#));
+    }
+
+    #[test]
+    fn credential_is_known_by_its_jti() {
+        assert_eq!(credential_id(&token(r#"{"jti": "a-b"}"#)).as_deref(), Some("a-b"));
+        for odd in [r#"{"jti": 7}"#, r#"{"jti": ""}"#, "{}", "[]", "no JSON"] {
+            assert_eq!(credential_id(&token(odd)), None);
+        }
+        let long = format!(r#"{{"jti": "{}"}}"#, "a".repeat(CREDENTIAL_ID_BYTES + 1));
+        assert_eq!(credential_id(&token(&long)), None);
+        assert_eq!(credential_id(&Token::from("opaque".to_owned())), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_token_is_tolerated(text in ".*", payload in ".*") {
+            let _ = credential_id(&Token::from(text));
+            let _ = credential_id(&token(&payload));
+        }
+    }
+}
