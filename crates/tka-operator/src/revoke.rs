@@ -1,14 +1,14 @@
 //! Ending a session because what it was given through does not hold any more.
 
 use kube::ResourceExt;
-use tka_core::Session;
+use tka_core::{Revocation, Session};
 
-use crate::{Error, Sessions, objects};
+use crate::{End, Error, Sessions, objects};
 
 impl Sessions {
-    /// Ends `session` unless its caller signed in again since it was read: then it was given anew, by a later answer of the
+    /// Ends `session` because of `reason`, unless its caller signed in again since it was read: then it was given anew, by a later answer of the
     /// tailnet. Says whether it ended by this.
-    pub async fn revoke(&self, session: &Session) -> Result<bool, Error> {
+    pub async fn revoke(&self, session: &Session, reason: &Revocation) -> Result<bool, Error> {
         let name = session.name();
         let _turn = self.turns.take(name.as_str()).await;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
@@ -18,6 +18,7 @@ impl Sessions {
             return Ok(false);
         }
         self.delete_signin(name.as_str(), signin.resource_version()).await?;
+        self.events.ended(&signin, &End::Revoked(reason.clone()));
         Ok(true)
     }
 }

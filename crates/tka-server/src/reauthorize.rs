@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep};
 
 pub use contact::{Contact, NoContact};
 
+use crate::audit::Audit;
 use crate::identify::Identified;
 use doubts::Doubts;
 use schedule::{Round, rounds};
@@ -50,6 +51,8 @@ pub struct Reauthorization {
     pub max_unverified: Duration,
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
+    /// Where every decision leaves a record.
+    pub audit: Audit,
     /// The sessions, as the reconcile loop sees them.
     pub store: Store<TkaSignin>,
     /// Tells the time.
@@ -151,7 +154,7 @@ impl Round for Checks {
         }
         let mut endings = Vec::new();
         for (session, revocation) in revoked {
-            endings.push(end(&self.with.sessions, session, revocation));
+            endings.push(end(&self.with, session, revocation));
         }
         let ended = stream::iter(endings)
             .buffer_unordered(AT_ONCE)
@@ -279,10 +282,10 @@ impl Checks {
 }
 
 /// Ends `session`. Says whether there is nothing more to do about it now.
-async fn end(sessions: &Sessions, session: &Session, revocation: Revocation) -> bool {
-    match sessions.revoke(session).await {
+async fn end(with: &Reauthorization, session: &Session, revocation: Revocation) -> bool {
+    match with.sessions.revoke(session, &revocation).await {
         Ok(true) => {
-            revoked(session, &revocation);
+            with.audit.revoked(session, &revocation);
             true
         }
         // Ended by another, or signed in to again by a later answer of the tailnet, which the next round checks.
@@ -293,19 +296,6 @@ async fn end(sessions: &Sessions, session: &Session, revocation: Revocation) -> 
             false
         }
     }
-}
-
-/// The place where it is known that a session was revoked, and why.
-fn revoked(session: &Session, revocation: &Revocation) {
-    tracing::warn!(
-        session = %session.name(),
-        username = session.caller.username(),
-        device = session.caller.device.name,
-        role = %session.rule.role,
-        kind = revocation.kind(),
-        reason = %revocation,
-        "session revoked"
-    );
 }
 
 fn device(session: &Session) -> &str {
