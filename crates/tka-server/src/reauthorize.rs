@@ -271,7 +271,7 @@ impl Checks {
         let over = |end| end <= (self.with.clock)();
         let expired = whois.node.expired || whois.node.key_expiry.is_some_and(over);
         match Identified::new(whois, &self.with.cap_name) {
-            Ok(Identified { caller, values }) => Answer::Present(Box::new(Present::new(
+            Ok(Identified { caller, values, .. }) => Answer::Present(Box::new(Present::new(
                 caller.identity,
                 expired,
                 values.iter().map(String::as_str),
