@@ -108,6 +108,8 @@ async fn listen(tailnet: &LocalApi, contact: &Contact, asked: &Notify) {
             Err(error) => error,
         };
         contact.heard(Err(error.to_string()));
+        // From here on the sessions are in doubt, and the limit of that runs.
+        asked.notify_one();
         sleep(RETRY).await;
     }
 }

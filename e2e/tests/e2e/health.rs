@@ -91,7 +91,7 @@ fn server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back(world: 
     get(&health, "/livez")?.expect(200)?;
 
     world.testbed.add_node("tka-2", &owner)?;
-    get(&health, "/readyz")?.expect(200)?;
+    wait::until_true("the server is ready", || Ok(get(&health, "/readyz")?.status == 200))?;
     world.testbed.tailscale(&node, &["down"])?.success()?;
     let ready = get(&health, "/readyz")?.expect(503)?;
     assert!(ready.body.contains("tailscaled is in state Stopped"), "{}", ready.body);

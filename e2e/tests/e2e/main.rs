@@ -13,6 +13,7 @@ mod identity;
 mod kubeconfig;
 mod nonsense;
 mod provisioning;
+mod reauthorisation;
 mod refusals;
 mod restarts;
 mod rules;
@@ -55,6 +56,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("restarts", restarts::TESTS),
     ("expiry", expiry::TESTS),
     ("tailnet", tailnet::TESTS),
+    ("reauthorisation", reauthorisation::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
     ("provisioning", provisioning::TESTS),

@@ -1,0 +1,181 @@
+//! Sessions that nobody asked to end, and that the tailnet does not give any more.
+
+use std::time::{Duration, Instant};
+
+use e2e::user::ALICE;
+use e2e::{Caller, Outcome, Site, World, rule, wait};
+use serde_json::{Value, json};
+use testbed::{Owner, ServerOptions};
+
+crate::tests![
+    session_goes_with_its_rule_and_nobody_calls,
+    session_of_a_rule_that_gives_another_role_is_revoked,
+    session_stays_when_the_policy_changes_beside_it,
+    session_whose_rule_cannot_be_read_stays_and_none_is_given,
+    session_goes_with_its_device,
+    silence_of_tailscaled_ends_no_session_and_gives_none,
+    silence_for_too_long_ends_sessions,
+    policy_that_changed_while_the_server_was_down_is_found_at_its_start,
+];
+
+/// How soon a revocation is expected here; a minute is what is promised.
+const SOON: Duration = Duration::from_secs(5);
+/// How long the API server may go on taking a token for good that it has found good.
+const REMEMBERED: Duration = Duration::from_secs(12);
+
+/// A server with a tailscaled of its own, to which anything may happen.
+fn site_on_own_node<'w>(world: &'w World, name: &str, config: Value) -> Outcome<Site<'w>> {
+    let node = world.testbed.add_node(&format!("{name}-n"), &Owner::tag("tag:tka"))?;
+    let mut options = ServerOptions::new(name);
+    node.hostname().clone_into(&mut options.node);
+    options.config = config;
+    world.site_with(options)
+}
+
+/// Signs in as soon as the nodes know each other, and returns a credential.
+fn sign_in(alice: &Caller) -> Outcome<String> {
+    wait::until_true("the server can be reached", || {
+        Ok(alice.post("/login").is_ok_and(|answer| answer.status == 202))
+    })?;
+    alice.token()
+}
+
+/// Waits until no session is left, and says how long that took.
+fn wait_revoked(site: &Site<'_>, since: Instant) -> Outcome<Duration> {
+    site.wait_empty()?;
+    let took = since.elapsed();
+    assert!(took < SOON, "{took:?}");
+    Ok(took)
+}
+
+/// Waits until the API server takes `token` for nothing.
+fn wait_refused(world: &World, token: &str) -> Outcome {
+    let start = Instant::now();
+    wait::until_true("the token is refused", || {
+        Ok([401, 403].contains(&world.cluster.status(token, "GET", "/api/v1/pods")?))
+    })?;
+    assert!(start.elapsed() < REMEMBERED, "{:?}", start.elapsed());
+    Ok(())
+}
+
+fn session_goes_with_its_rule_and_nobody_calls(world: &World) -> Outcome {
+    let site = world.site("rule-gone")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let token = sign_in(&site.caller("ALICE")?)?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    let changed = Instant::now();
+    site.grant(&[])?;
+    let took = wait_revoked(&site, changed)?;
+    eprintln!("revoked {took:?} after the policy was changed");
+    wait_refused(world, &token)
+}
+
+fn session_of_a_rule_that_gives_another_role_is_revoked(world: &World) -> Outcome {
+    let site = world.site("role-changed")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let token = sign_in(&alice)?;
+    let changed = Instant::now();
+    site.grant(&[(ALICE, rule("edit", "1h"))])?;
+    wait_revoked(&site, changed)?;
+    wait_refused(world, &token)?;
+    assert_eq!(alice.sign_in()?.role, "edit");
+    Ok(())
+}
+
+fn session_stays_when_the_policy_changes_beside_it(world: &World) -> Outcome {
+    let (site, other) = (world.site("beside")?, world.site("beside-gone")?);
+    for site in [&site, &other] {
+        site.grant(&[(ALICE, rule("view", "1h"))])?;
+        sign_in(&site.caller("ALICE")?)?;
+    }
+    // Another priority and more time are the same rule; and there is one more.
+    let rules = json!([{"role": "view", "period": "2h", "priority": 7}, {"role": "edit", "period": "1h"}]);
+    let grants = json!([{"src": [ALICE], "rules": rules}]);
+    world.testbed.set_grants(site.server.capability(), grants)?;
+    // The other server finds its rule gone only after the first one has heard of this policy too.
+    other.grant(&[])?;
+    other.wait_empty()?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    Ok(())
+}
+
+fn session_whose_rule_cannot_be_read_stays_and_none_is_given(world: &World) -> Outcome {
+    let (site, other) = (world.site("unreadable")?, world.site("unreadable-gone")?);
+    for site in [&site, &other] {
+        site.grant(&[(ALICE, rule("view", "1h"))])?;
+        sign_in(&site.caller("ALICE")?)?;
+    }
+    site.grant(&[(ALICE, json!({"role": "view", "periode": "1h"}))])?;
+    other.grant(&[])?;
+    other.wait_empty()?;
+    site.caller("ALICE")?.post("/login")?.expect(400)?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    Ok(())
+}
+
+fn session_goes_with_its_device(world: &World) -> Outcome {
+    let site = world.site("device-gone")?;
+    let user = "frank@example.com";
+    let laptop = world.testbed.add_node("frank-laptop", &Owner::user(user))?;
+    site.grant(&[(user, rule("view", "1h"))])?;
+    let token = sign_in(&site.caller_on(&laptop)?)?;
+    world.testbed.remove_node(&laptop)?;
+    let took = wait_revoked(&site, Instant::now())?;
+    eprintln!("revoked {took:?} after the device was removed");
+    wait_refused(world, &token)
+}
+
+fn silence_of_tailscaled_ends_no_session_and_gives_none(world: &World) -> Outcome {
+    let site = site_on_own_node(world, "silence", json!({}))?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let token = sign_in(&alice)?;
+    let health = site.health()?;
+    let ready = || -> Outcome<u16> { Ok(health.send_body("GET", "/readyz", &[], &[])?.status) };
+    let node = world.testbed.node("silence-n")?;
+
+    world.testbed.tailscale(&node, &["down"])?.success()?;
+    wait::until_true("the server is not ready", || Ok(ready()? == 503))?;
+    assert!(alice.post("/login").is_err() || alice.post("/login")?.status >= 500);
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    world.testbed.tailscale(&node, &["up"])?.success()?;
+    wait::until_true("the server is ready", || Ok(ready()? == 200))?;
+
+    world.testbed.kill("node-silence-n")?;
+    wait::until_true("the server is not ready", || Ok(ready()? == 503))?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    // What changed meanwhile is found when it is back.
+    site.grant(&[])?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    world.testbed.add_node("silence-n", &Owner::tag("tag:tka"))?;
+    wait::until_true("the server is ready", || Ok(ready()? == 200))?;
+    site.wait_empty()
+}
+
+fn silence_for_too_long_ends_sessions(world: &World) -> Outcome {
+    let limit = Duration::from_secs(3);
+    let site = site_on_own_node(world, "too-long", json!({"tailscale": {"maxUnverified": "3s"}}))?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let token = sign_in(&site.caller("ALICE")?)?;
+    let silent = Instant::now();
+    world.testbed.kill("node-too-long-n")?;
+    site.wait_empty()?;
+    let took = silent.elapsed();
+    eprintln!("revoked after {took:?} of silence, {limit:?} allowed");
+    assert!(took < limit + SOON, "{took:?}");
+    wait_refused(world, &token)
+}
+
+fn policy_that_changed_while_the_server_was_down_is_found_at_its_start(world: &World) -> Outcome {
+    let site = world.site("while-down")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    sign_in(&site.caller("ALICE")?)?;
+    site.server.kill()?;
+    site.grant(&[])?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    site.server.start()?;
+    wait_revoked(&site, Instant::now())?;
+    Ok(())
+}
