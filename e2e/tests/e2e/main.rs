@@ -3,6 +3,7 @@
 
 mod access;
 mod administration;
+mod audit;
 mod cli;
 mod cluster_info;
 mod concurrency;
@@ -70,6 +71,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("refusals", refusals::TESTS),
     ("nonsense", nonsense::TESTS),
     ("access", access::TESTS),
+    ("audit", audit::TESTS),
     ("cli", cli::TESTS),
 ];
 

@@ -1,0 +1,154 @@
+//! Every decision leaves a record, and leads back to a person.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::user::{ALICE, BOB};
+use e2e::{Kind, Outcome, Site, World, rule, wait};
+use serde_json::{Value, json};
+use testbed::ServerOptions;
+
+crate::tests![
+    kubectl_call_leads_back_to_person_and_device,
+    every_decision_leaves_a_record_and_an_event,
+    nothing_is_given_without_a_record,
+];
+
+/// A server that records into a file, and the file.
+fn audited<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, PathBuf)> {
+    let log = world.new_folder(name)?.join("audit.log");
+    let mut options = ServerOptions::new(name);
+    options.config = json!({"audit": {"path": log}});
+    Ok((world.site_with(options)?, log))
+}
+
+fn lines(path: &Path) -> Outcome<Vec<Value>> {
+    let text = fs::read_to_string(path)?;
+    // The API server may be writing its last line.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    Ok(whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+fn kubectl_call_leads_back_to_person_and_device(world: &World) -> Outcome {
+    let (site, log) = audited(world, "audit-kubectl")?;
+    site.grant(&[(ALICE, rule("edit", "10m")), (BOB, rule("edit", "10m"))])?;
+    site.person("BOB")?.login()?;
+    let alice = site.person("ALICE")?;
+    let kubeconfig = alice.login()?;
+    let in_default = ["configmap", "e2e-audit", "--namespace=default"];
+    alice
+        .kubectl(&kubeconfig, &[&["create"], &in_default[..]].concat())?
+        .expect(0)?;
+    alice
+        .kubectl(&kubeconfig, &[&["delete"], &in_default[..]].concat())?
+        .expect(0)?;
+
+    let calls = lines(&world.testbed.audit_log())?;
+    for verb in ["create", "delete"] {
+        let is_it = |call: &&Value| call["verb"] == verb && call["objectRef"]["name"] == "e2e-audit";
+        let call = calls
+            .iter()
+            .find(is_it)
+            .ok_or("the API server did not record the call")?;
+        let credential = &call["user"]["extra"]["authentication.kubernetes.io/credential-id"][0];
+        let id = credential.as_str().and_then(|id| id.strip_prefix("JTI="));
+        let id = id.ok_or("the API server did not record the credential")?;
+
+        let records = lines(&log)?;
+        let issued: Vec<&Value> = records
+            .iter()
+            .filter(|record| record["credential"]["id"] == id)
+            .collect();
+        let [issued] = issued[..] else {
+            return Err(format!("{} records have the credential {id}", issued.len()).into());
+        };
+        assert_eq!(issued["decision"], "credential_issued");
+        assert_eq!(issued["who"]["user"]["login_name"], ALICE);
+        let device = issued["device"]["name"].as_str().unwrap_or_default();
+        assert!(device.starts_with("alice"), "{issued}");
+        assert!(issued["device"]["addresses"][0].is_string(), "{issued}");
+        let session = issued["session"]["name"].as_str().unwrap_or_default();
+        let account = format!("system:serviceaccount:{}:{session}", site.server.namespace());
+        assert_eq!(call["user"]["username"], account);
+    }
+    Ok(())
+}
+
+fn every_decision_leaves_a_record_and_an_event(world: &World) -> Outcome {
+    let (site, log) = audited(world, "audit-all")?;
+    site.grant(&[(ALICE, rule("view", "10m")), (BOB, rule("view", "3s"))])?;
+    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    alice.sign_in()?;
+    alice.sign_in()?;
+    alice.token()?;
+    site.caller("CAROL")?.post("/login")?.expect(403)?;
+    site.stranger().post("/login")?.expect(500)?;
+    alice.sign_out()?;
+    bob.sign_in()?;
+    site.wait_empty()?;
+    alice.sign_in()?;
+    world.cluster.delete(&site.path_of_only(Kind::Signin)?)?;
+    site.wait_empty()?;
+
+    let expected = [
+        ("signed_in", "granted", ALICE),
+        ("extended", "granted", ALICE),
+        ("credential_issued", "granted", ALICE),
+        ("refused", "refused", "carol@example.com"),
+        ("refused", "failed", ""),
+        ("signed_out", "ended", ALICE),
+        ("signed_in", "granted", BOB),
+        ("expired", "ended", BOB),
+        ("signed_in", "granted", ALICE),
+        ("taken_down", "ended", ALICE),
+    ];
+    wait::until_true("every decision has its record", || {
+        Ok(lines(&log)?.len() >= expected.len())
+    })?;
+    let records = lines(&log)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let found: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let who = text(&record["who"]["user"]["login_name"]);
+            (text(&record["decision"]), text(&record["outcome"]), who)
+        })
+        .collect();
+    let expected: Vec<_> = expected
+        .map(|(decision, outcome, who)| (decision.to_owned(), outcome.to_owned(), who.to_owned()))
+        .into();
+    assert_eq!(found, expected);
+
+    let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", site.server.namespace());
+    let told = || -> Outcome<Vec<String>> {
+        let events = world.cluster.get(&events)?.ok_or("there are no events")?;
+        let events = events["items"].as_array().cloned().unwrap_or_default();
+        let mut reasons: Vec<_> = events.iter().map(|event| text(&event["reason"])).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        Ok(reasons)
+    };
+    let all = ["Expired", "Extended", "SignedIn", "SignedOut", "TakenDown"];
+    wait::until_true("every decision about a session is told as an Event", || {
+        Ok(told()? == all)
+    })
+}
+
+fn nothing_is_given_without_a_record(world: &World) -> Outcome {
+    let (site, log) = audited(world, "audit-full")?;
+    site.grant(&[(ALICE, rule("view", "10m")), (BOB, rule("view", "10m"))])?;
+    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    bob.sign_in()?;
+    let folder = log.parent().ok_or("the file is in no folder")?;
+    fs::remove_dir_all(folder)?;
+    alice.post("/login")?.expect(503)?.refusal()?;
+    bob.get("/kubeconfig")?.expect(503)?.refusal()?;
+    assert_eq!(site.counts()?, [1, 1, 1], "only the session that was recorded is left");
+    bob.sign_out()?;
+    site.wait_empty()?;
+    fs::create_dir(folder)?;
+    alice.sign_in()?;
+    alice.token()?;
+    assert_eq!(lines(&log)?.len(), 2);
+    Ok(())
+}
