@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::Outcome;
 
-/// Long enough for whatever comes about at all, on two busy cores too.
-pub const LIMIT: Duration = Duration::from_secs(30);
+/// Long enough for whatever comes about at all, on two busy cores too: the slowest promise is that a rule which is gone takes its
+/// sessions with it within a minute.
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// Between two looks: short beside what is waited for, long beside what a look costs.
 const INTERVAL: Duration = Duration::from_millis(50);

@@ -1,10 +1,11 @@
 //! What all tests share: one testbed, with its nodes and its cluster, and what was issued in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 use testbed::{Options, ServerOptions, Testbed};
@@ -25,6 +26,7 @@ pub struct World {
     pub cluster: Cluster,
     /// Every credential that was issued in it.
     pub tokens: Arc<Tokens>,
+    sites: Mutex<BTreeSet<String>>,
     folders: AtomicU32,
 }
 
@@ -82,17 +84,27 @@ impl World {
             cluster: Cluster::of(&testbed)?,
             testbed,
             tokens: Arc::default(),
+            sites: Mutex::default(),
             folders: AtomicU32::default(),
         })
     }
 
-    /// A server for one test, which is named after it. It logs details: none of them may hold a token.
+    /// A server for one test, of a name that no other has. It logs details: none of them may hold a token.
     pub fn site(&self, name: &str) -> Outcome<Site<'_>> {
         self.site_with(ServerOptions::new(name))
     }
 
     /// The same, with other options.
     pub fn site_with(&self, mut options: ServerOptions) -> Outcome<Site<'_>> {
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sites.insert(options.name.clone()) {
+            return Err(format!(
+                "two tests have a site {}, and each would end the other's server",
+                options.name
+            )
+            .into());
+        }
+        drop(sites);
         options.config["debug"] = true.into();
         Ok(Site {
             world: self,
