@@ -13,13 +13,23 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
 use crate::{Clock, End, Error, Sessions, objects};
 
 /// How soon a reconcile that failed is tried again. Short, because a session that is over must not live on.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// How often the API server ends a watch. One whose connection died without a word is noticed this late.
+const WATCH_SECONDS: u32 = 20;
+/// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
+/// a clock that is set.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What the loop does next for one session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,14 +74,14 @@ impl Loop {
         let (store, writer) = reflector::store();
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
-        let ours = watcher::Config::default().labels(SELECTOR);
-        let signins = watcher(sessions.signins.clone(), ours)
+        let ours = watcher::Config::default().labels(SELECTOR).timeout(WATCH_SECONDS);
+        let signins = watcher(sessions.watched.clone(), ours)
             .default_backoff()
             .reflect(writer)
             .inspect(move |event| match event {
                 Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(error = error as &dyn std::error::Error, "watching the sessions failed"),
+                Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
             })
             .touched_objects();
         Self {
@@ -122,7 +132,8 @@ impl Loop {
 
 async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
-    let result = reconcile_one(&signin, &context).await;
+    let result = timeout(RECONCILE, reconcile_one(&signin, &context)).await;
+    let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
     result
 }
@@ -145,10 +156,10 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
     };
     let now = (context.clock)();
     match step(&session, objects::is_provisioned(signin, &session), now) {
-        Step::Wait(rest) => Ok(Action::requeue(rest)),
+        Step::Wait(rest) => Ok(Action::requeue(rest.min(LOOK))),
         Step::Complete => {
             context.sessions.complete(&session.name()).await?;
-            Ok(Action::requeue(rest(&session, now)))
+            Ok(Action::requeue(rest(&session, now).min(LOOK)))
         }
         Step::Expire => {
             if context.sessions.expire(&session.name()).await? {
@@ -179,7 +190,7 @@ fn rest(session: &Session, now: Timestamp) -> Duration {
 fn retry(signin: Arc<TkaSignin>, error: &Error, _context: Arc<Context>) -> Action {
     tracing::warn!(
         session = signin.name_any(),
-        error = error as &dyn std::error::Error,
+        error = with_causes(error),
         "reconcile failed"
     );
     Action::requeue(RETRY)

@@ -1,5 +1,7 @@
 //! Every way in which looking after sessions can fail.
 
+use std::time::Duration;
+
 use kube::core::Status;
 use thiserror::Error;
 use tka_core::{Refusal, RoleName, SessionName};
@@ -31,6 +33,9 @@ pub enum Error {
     /// Somebody else changed or ended the session at the same moment.
     #[error("the session {0} was changed by another request at the same moment")]
     Contended(String),
+    /// It took too long.
+    #[error("it took longer than {0:?}")]
+    TimedOut(Duration),
     /// A `TkaSignin` holds no session of this server.
     #[error("the TkaSignin {name} is not a session: {why}")]
     NotASession {
@@ -56,17 +61,11 @@ impl From<kube::Error> for Error {
 }
 
 impl Error {
-    /// What it says, and what that was caused by, in one line.
-    pub(crate) fn with_causes(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
-    }
-
     /// Whether trying again, unchanged, may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Contended(_) => true,
+            Self::Contended(_) | Self::TimedOut(_) => true,
             Self::Api(error) => match error.as_ref() {
                 kube::Error::Api(status) => status.code == 429 || status.code >= 500,
                 _ => true,
@@ -74,6 +73,21 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// What `error` says, and what that was caused by, in one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        // Many errors repeat what caused them.
+        if text.ends_with(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 /// What the API server answered, when it answered.

@@ -13,6 +13,7 @@ use tka_api::resource::TkaSignin;
 use tka_core::Session;
 use tokio::sync::mpsc;
 
+use crate::error::with_causes;
 use crate::{End, Error};
 
 /// What reports them.
@@ -67,7 +68,7 @@ impl Events {
 
     /// A sign-in that came as far as its `TkaSignin`, and no further.
     pub(crate) fn refused(&self, signin: &TkaSignin, error: &Error) {
-        let note = error.with_causes();
+        let note = with_causes(error);
         self.tell(signin, event(EventType::Warning, "Refused", "SignIn", note));
     }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod clients;
 pub mod controller;
 pub mod credential;
 mod end;
@@ -13,6 +14,7 @@ pub mod sessions;
 pub mod sweep;
 mod turns;
 
+pub use clients::Clients;
 pub use credential::Credential;
 pub use end::End;
 pub use error::Error;

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::{Refusal, RoleName, Session, SessionName};
 
-use crate::error::{found, status};
+use crate::error::{found, status, with_causes};
 use crate::objects::{self, Bindings};
 use crate::{Credential, Error, Sessions, StoredSession};
 
@@ -41,14 +41,18 @@ impl Sessions {
         let _turn = self.turns.take(name.as_str()).await;
         self.check_role(&session.rule.role).await?;
         let signin = self.write_signin(session).await?;
-        let result = match self.check_count(session, max_sessions).await {
-            Ok(()) => self.provision(&signin, session, credential).await,
-            Err(error) => Err(error),
-        };
-        let (provisioned, credential) = match result {
+        if let Err(error) = self.check_count(session, max_sessions).await {
+            self.events.refused(&signin, &error);
+            // One that goes on anyway is not ended by asking for more of it.
+            if !objects::is_established(&signin) {
+                self.delete_signin(name.as_str(), None).await?;
+            }
+            return Err(error);
+        }
+        let (provisioned, credential) = match self.provision(&signin, session, credential).await {
             Ok(credential) => (true, credential),
             Err(error) if error.is_transient() => {
-                tracing::warn!(session = %name, error = &error as &dyn std::error::Error, "session not provisioned yet");
+                tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
                 (false, None)
             }
             Err(error) => {
@@ -192,7 +196,8 @@ impl Sessions {
         }
     }
 
-    /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it.
+    /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it. One that
+    /// cannot be provisioned at all is taken down.
     pub(crate) async fn complete(&self, name: &SessionName) -> Result<(), Error> {
         let _turn = self.turns.take(name.as_str()).await;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
@@ -202,7 +207,14 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() || objects::is_provisioned(&signin, &session) {
             return Ok(());
         }
-        self.provision(&signin, &session, false).await.map(drop)
+        match self.provision(&signin, &session, false).await {
+            Err(error) if !error.is_transient() => {
+                tracing::warn!(session = %name, error = with_causes(&error), "session cannot be provisioned");
+                self.events.refused(&signin, &error);
+                self.delete_signin(name.as_str(), None).await.map(drop)
+            }
+            result => result.map(drop),
+        }
     }
 
     /// Waits until the session of that name is provisioned, or gone.
@@ -212,7 +224,7 @@ impl Sessions {
                 objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
             })
         };
-        let waited = await_condition(self.signins.clone(), name.as_str(), settled).await;
+        let waited = await_condition(self.watched.clone(), name.as_str(), settled).await;
         waited.map(drop).map_err(|_| Error::Contended(name.to_string()))
     }
 }

@@ -15,12 +15,14 @@ use tka_core::{Caller, Session, SessionName};
 use crate::events::Events;
 use crate::objects::{self, SELECTOR};
 use crate::turns::Turns;
-use crate::{Clock, Error};
+use crate::{Clients, Clock, Error};
 
 /// The sessions of one server: those in its namespace.
 pub struct Sessions {
     pub(crate) client: Client,
     pub(crate) signins: Api<TkaSignin>,
+    /// The same, to watch.
+    pub(crate) watched: Api<TkaSignin>,
     pub(crate) accounts: Api<ServiceAccount>,
     pub(crate) cluster_bindings: Api<ClusterRoleBinding>,
     /// Those of all namespaces, to list.
@@ -66,8 +68,13 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     /// The sessions in `namespace`. Their credentials live for `max_credential` at the most. Within an async runtime.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, max_credential: Duration, clock: Clock) -> Self {
+    pub fn new(clients: Clients, namespace: &str, max_credential: Duration, clock: Clock) -> Self {
+        let Clients {
+            requests: client,
+            watches,
+        } = clients;
         Self {
+            watched: Api::namespaced(watches, namespace),
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
             cluster_bindings: Api::all(client.clone()),

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tka_api::http::ErrorResponse;
 use tka_core::Refusal;
+use tka_operator::error::with_causes;
 
 use crate::audit::{AuditError, Why};
 
@@ -111,7 +112,7 @@ impl From<tka_operator::Error> for Failure {
             Error::Refused(refusal) => refusal.clone().into(),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
-                tracing::error!(error = &error as &dyn StdError, "the cluster did not do its part");
+                tracing::error!(error = with_causes(&error), "the cluster did not do its part");
                 let advice = &[
                     "try again in a moment",
                     "if it persists, ask an administrator to look at the server's log",
@@ -127,7 +128,7 @@ impl From<tka_operator::Error> for Failure {
                 }
             }
             _ => {
-                tracing::error!(error = &error as &dyn StdError, "the cluster refused");
+                tracing::error!(error = with_causes(&error), "the cluster refused");
                 let advice = &["ask an administrator to look at the server's log"];
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tka_api::http::ClusterInfo;
 use tka_api::kubeconfig::{Cluster, NamedCluster};
+use tka_operator::error::with_causes;
 
 use crate::answer::Failure;
 use crate::config;
@@ -106,7 +107,7 @@ impl ClusterSource {
         match self {
             Self::Fixed(info) => Ok(info.clone()),
             Self::ConfigMap { api, reference, labels } => read(api, reference, labels).await.map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "no cluster information");
+                tracing::error!(error = with_causes(&error), "no cluster information");
                 let advice = &["ask an administrator to look at clusterInfo.configMapRef and the ConfigMap"];
                 let what = "how to reach the Kubernetes API server could not be found out";
                 Failure::new(StatusCode::INTERNAL_SERVER_ERROR, what, advice).because(&error)
@@ -208,7 +209,8 @@ fn authority(text: &str) -> Result<String, ClusterError> {
 pub fn entry(info: ClusterInfo) -> Cluster {
     Cluster {
         server: info.server_url,
-        certificate_authority_data: Some(info.ca_data).filter(|ca| !ca.is_empty()),
+        // kubectl refuses an authority beside a server that is not to be verified.
+        certificate_authority_data: Some(info.ca_data).filter(|ca| !ca.is_empty() && !info.insecure_skip_tls_verify),
         insecure_skip_tls_verify: info.insecure_skip_tls_verify,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,9 +10,13 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 use thiserror::Error;
-use tka_tailnet::{LocalApi, Status};
+use tka_operator::error::with_causes;
+use tka_tailnet::{CertificatePair, LocalApi, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
@@ -36,6 +41,9 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// The node has no address on the tailnet.
+    #[error("this node has no address on the tailnet: look at `tailscale status` beside the server")]
+    NoAddress,
     /// The tailnet gives no certificates.
     #[error(
         "port 443 is for HTTPS, and this tailnet gives no certificates: enable HTTPS in the tailnet's DNS settings, or choose another tailscale.port for HTTP"
@@ -57,7 +65,7 @@ pub enum ListenError {
         domain: String,
         /// Why.
         #[source]
-        source: io::Error,
+        source: rustls::Error,
     },
 }
 
@@ -73,6 +81,26 @@ pub fn addresses(status: &Status, port: u16) -> Vec<SocketAddr> {
     }
     let own = status.self_node.iter().flat_map(|node| node.tailscale_ips.iter());
     own.map(|ip| SocketAddr::new(*ip, port)).collect()
+}
+
+/// Binds what can be bound of `addresses`. A node lists its IPv6 address also where the system has no IPv6.
+pub fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    let mut missing = None;
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(ListenError::Bind { address, source }) if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                tracing::warn!(%address, "not listening: the system does not have this address");
+                missing = Some(ListenError::Bind { address, source });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if listeners.is_empty() {
+        return Err(missing.unwrap_or(ListenError::NoAddress));
+    }
+    Ok(listeners)
 }
 
 /// Binds `address`.
@@ -99,18 +127,12 @@ pub async fn certificate(
         .first()
         .ok_or(ListenError::NoCertificateDomain)?
         .clone();
-    let (chain, key) = fetch(tailnet, &domain).await?;
-    let config = RustlsConfig::from_pem(chain, key)
-        .await
-        .map_err(|source| ListenError::BadCertificate {
-            domain: domain.clone(),
-            source,
-        })?;
+    let config = RustlsConfig::from_config(fetch(tailnet, &domain).await?);
     tokio::spawn(renew(tailnet.clone(), domain, config.clone(), stop));
     Ok(Some(config))
 }
 
-async fn fetch(tailnet: &LocalApi, domain: &str) -> Result<(Vec<u8>, Vec<u8>), ListenError> {
+async fn fetch(tailnet: &LocalApi, domain: &str) -> Result<Arc<ServerConfig>, ListenError> {
     let pair = tailnet
         .certificate(domain)
         .await
@@ -118,29 +140,31 @@ async fn fetch(tailnet: &LocalApi, domain: &str) -> Result<(Vec<u8>, Vec<u8>), L
             domain: domain.into(),
             source,
         })?;
-    Ok((
-        pair.certificate_chain.into_bytes(),
-        pair.private_key.expose_secret().as_bytes().to_vec(),
-    ))
+    tls(&pair).map_err(|source| ListenError::BadCertificate {
+        domain: domain.into(),
+        source,
+    })
+}
+
+/// TLS with that certificate, for HTTP/1.1 and nothing else: a client that is offered HTTP/2 would speak it.
+fn tls(pair: &CertificatePair) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let bad = |_| rustls::Error::General("it is not PEM".into());
+    let chain = CertificateDer::pem_slice_iter(pair.certificate_chain.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+    let key = PrivateKeyDer::from_pem_slice(pair.private_key.expose_secret().as_bytes()).map_err(bad)?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// A certificate that cannot be renewed now serves on: it has weeks left.
 async fn renew(tailnet: LocalApi, domain: String, config: RustlsConfig, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
-        let renewed = match fetch(&tailnet, &domain).await {
-            Ok((chain, key)) => {
-                config
-                    .reload_from_pem(chain, key)
-                    .await
-                    .map_err(|source| ListenError::BadCertificate {
-                        domain: domain.clone(),
-                        source,
-                    })
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = renewed {
-            tracing::error!(error = &error as &dyn std::error::Error, "certificate not renewed");
+        match fetch(&tailnet, &domain).await {
+            Ok(renewed) => config.reload_from_config(renewed),
+            Err(error) => tracing::error!(error = with_causes(&error), "certificate not renewed"),
         }
     }
 }
@@ -214,6 +238,30 @@ mod tests {
         let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = bind(taken.local_addr().unwrap()).unwrap_err();
         assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()));
+    }
+
+    #[test]
+    fn address_that_the_system_does_not_have_is_left_out() {
+        let (here, elsewhere) = ("127.0.0.1:0".parse().unwrap(), "192.0.2.1:0".parse().unwrap());
+        assert_eq!(bind_all(&[here, elsewhere]).unwrap().len(), 1);
+        assert!(matches!(bind_all(&[elsewhere]), Err(ListenError::Bind { .. })));
+        assert!(matches!(bind_all(&[]), Err(ListenError::NoAddress)));
+    }
+
+    #[test]
+    fn tls_offers_what_is_spoken() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let made = rcgen::generate_simple_self_signed(["tka.tailnet.test".to_owned()]).unwrap();
+        let pair = CertificatePair {
+            certificate_chain: made.cert.pem(),
+            private_key: made.signing_key.serialize_pem().into(),
+        };
+        assert_eq!(tls(&pair).unwrap().alpn_protocols, [b"http/1.1"]);
+        let without_key = CertificatePair {
+            certificate_chain: made.cert.pem(),
+            private_key: String::new().into(),
+        };
+        assert!(tls(&without_key).is_err());
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use futures::stream;
 use kube::runtime::reflector::Store;
 use tka_api::resource::TkaSignin;
 use tka_core::{Present, Revocation, Session, Verdict, revocation};
+use tka_operator::error::with_causes;
 use tka_operator::{Clock, Sessions, objects};
 use tka_tailnet::{BackendState, Error, LocalApi, Notifications, Status, WhoIs};
 use tokio::sync::{Notify, watch};
@@ -294,7 +295,7 @@ async fn end(with: &Reauthorization, session: &Session, revocation: Revocation) 
         Ok(false) => false,
         Err(error) => {
             let (session, reason) = (session.name(), revocation.to_string());
-            tracing::error!(%session, reason, error = &error as &dyn std::error::Error, "a revoked session could not be ended yet");
+            tracing::error!(%session, reason, error = with_causes(&error), "a revoked session could not be ended yet");
             false
         }
     }

@@ -10,17 +10,19 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
-use tka_operator::{Clock, Sessions};
+use tka_operator::error::with_causes;
+use tka_operator::{Clients, Clock, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::health::Health;
-use crate::listen::{ListenError, addresses, bind, certificate, serve};
+use crate::listen::{ListenError, addresses, bind, bind_all, certificate, serve};
 use crate::metrics::{Metrics, register_active_sessions};
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::telemetry::{self, TelemetryError};
@@ -28,6 +30,8 @@ use crate::{App, KubeconfigNames, Node, health, http};
 
 /// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
 const SWEEP: Duration = Duration::from_mins(5);
+/// How long the parts may take to come to their end.
+const END: Duration = Duration::from_secs(10);
 /// How soon a tailscaled that is not there, or not on the tailnet, is asked again.
 const TAILNET_RETRY: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,9 @@ pub enum RunError {
     /// It is not known how people reach the API server.
     #[error("how people reach the Kubernetes API server is not known")]
     NoClusterInfo(#[from] ClusterError),
+    /// A part ended that should run as long as the server.
+    #[error("{0} ended by itself; the log says why")]
+    Background(&'static str),
     /// The server cannot listen.
     #[error("the server cannot listen")]
     Listen(#[from] ListenError),
@@ -68,14 +75,14 @@ async fn run(config: Config) -> Result<(), RunError> {
     // Until the end: what is traced last must still be sent.
     let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
-    let client = client().await?;
+    let clients = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (audit, records) = Audit::start(&config.audit.path, &config.operator.namespace, Arc::clone(&clock))?;
     let tailnet = LocalApi::new(&config.tailscale.socket);
-    let cluster = ClusterSource::new(&config.cluster_info, client.clone())?;
+    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
     let max_credential = config.operator.max_credential_period.duration();
     let sessions = Arc::new(Sessions::new(
-        client,
+        clients,
         &config.operator.namespace,
         max_credential,
         Arc::clone(&clock),
@@ -134,12 +141,15 @@ async fn run(config: Config) -> Result<(), RunError> {
     let reauthorize = async move {
         ended.run_until_cancelled(reauthorize).await;
     };
-    let background = tokio::spawn(join_all([
-        tokio::spawn(reauthorize),
-        tokio::spawn(reconcile),
-        tokio::spawn(sweep(Arc::clone(&sessions), stop.clone())),
-        tokio::spawn(async move { log_end("health", health.await) }),
-    ]));
+    let mut background = JoinSet::new();
+    background.spawn(named("re-authorisation", reauthorize));
+    background.spawn(named("the reconcile loop", reconcile));
+    background.spawn(named("the sweep", sweep(Arc::clone(&sessions), stop.clone())));
+    background.spawn(named(
+        "the health listener",
+        async move { log_end("health", health.await) },
+    ));
+    let watched = tokio::spawn(watch_background(background, stop.clone()));
     let parts = Parts {
         tailnet,
         contact,
@@ -151,12 +161,31 @@ async fn run(config: Config) -> Result<(), RunError> {
     };
     let served = serve_tailnet(&config, parts, serving, stop.clone()).await;
     stop.cancel();
-    if let Err(error) = background.await {
-        tracing::error!(%error, "a background task failed");
-    }
+    // Without an API server the loop may never come to its end, and the process must.
+    let ended = tokio::time::timeout(END, watched).await.unwrap_or(Ok(Ok(())));
     records.finish().await;
     tracing::info!("stopped");
-    served
+    served.and(ended.unwrap_or(Err(RunError::Background("what watches the background"))))
+}
+
+async fn named<T>(name: &'static str, work: impl Future<Output = T>) -> &'static str {
+    work.await;
+    name
+}
+
+/// Waits for what runs in the background. If any of it ends before `stop`, sessions would no longer end by themselves, and the
+/// server ends, to be started anew.
+async fn watch_background(mut background: JoinSet<&'static str>, stop: CancellationToken) -> Result<(), RunError> {
+    let mut result = Ok(());
+    while let Some(ended) = background.join_next().await {
+        if !stop.is_cancelled() {
+            let what = ended.unwrap_or("a part that panicked");
+            tracing::error!(what, "ended by itself");
+            result = Err(RunError::Background(what));
+            stop.cancel();
+        }
+    }
+    result
 }
 
 /// What the handlers need, before it is known which node of the tailnet this is.
@@ -209,10 +238,7 @@ async fn serve_tailnet(
     };
     let port = config.tailscale.port;
     let certificate = certificate(&parts.tailnet, &status, port, stop.clone()).await?;
-    let listeners = addresses(&status, port)
-        .into_iter()
-        .map(bind)
-        .collect::<Result<Vec<_>, _>>()?;
+    let listeners = bind_all(&addresses(&status, port))?;
     let node = Node::new(&status, port, certificate.is_some(), &config.server.allowed_hosts);
     tracing::info!(
         url = node.url,
@@ -260,19 +286,22 @@ async fn on_tailnet(tailnet: &LocalApi) -> Status {
 async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     while stop.run_until_cancelled(every.tick()).await.is_some() {
-        match sessions.sweep().await {
+        let Some(swept) = stop.run_until_cancelled(sessions.sweep()).await else {
+            return;
+        };
+        match swept {
             Ok(0) => {}
             Ok(swept) => tracing::warn!(swept, "removed leftovers of sessions that are over"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sweep failed"),
+            Err(error) => tracing::warn!(error = with_causes(&error), "sweep failed"),
         }
     }
 }
 
-async fn client() -> Result<kube::Client, RunError> {
+async fn clients() -> Result<Clients, RunError> {
     let config = kube::Config::infer()
         .await
         .map_err(|error| RunError::NoCluster(error.into()))?;
-    kube::Client::try_from(config).map_err(|error| RunError::NoCluster(error.into()))
+    Clients::new(config).map_err(|error| RunError::NoCluster(error.into()))
 }
 
 /// Cancelled by SIGTERM, as the kubelet stops a container, or SIGINT.
@@ -287,6 +316,12 @@ fn stop_on_signal() -> Result<CancellationToken, RunError> {
         }
         tracing::info!("stopping");
         token.cancel();
+        // Whoever asks again does not want to wait.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
     });
     Ok(stop)
 }

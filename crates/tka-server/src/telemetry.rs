@@ -41,11 +41,12 @@ impl Drop for Telemetry {
 
 /// Starts logging to standard error, and tracing. `RUST_LOG` narrows or widens what is logged. Within an async runtime.
 pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
-    // Below "info" the HTTP client may log headers, and a header is where a token travels: only TKA's own details are shown.
+    // Below "info" the HTTP client may log headers, and at "warn" kube logs an answer that it cannot read, whole. A token travels in
+    // either: only TKA's own details are shown.
     let default = if config.debug {
-        "info,tka_server=debug,tka_operator=debug,tka_tailnet=debug"
+        "info,kube_client::client=error,tka_server=debug,tka_operator=debug,tka_tailnet=debug"
     } else {
-        "info"
+        "info,kube_client::client=error"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -52,13 +52,16 @@ const KEYS: &[&str] = &[
     "clusterInfo.configMapRef.keys.kubeconfig",
 ];
 
-/// Keys whose text may look like a number or a boolean and is neither.
-const TEXT_KEYS: &[&str] = &[
-    "audit.path",
-    "tailscale.hostname",
-    "tailscale.tailnet",
-    "operator.namespace",
-    "clusterInfo.labels",
+/// Keys whose values are numbers or switches; all others are text, be it text that looks like a number.
+const TYPED_KEYS: &[&str] = &[
+    "debug",
+    "otel.insecure",
+    "tailscale.port",
+    "operator.machines",
+    "api.retryAfterSeconds",
+    "health.port",
+    "clusterInfo.insecureSkipTLSVerify",
+    "clusterInfo.configMapRef.enabled",
 ];
 
 /// One setting from the environment or a flag: a key and the text given for it.
@@ -124,7 +127,10 @@ pub fn load(
     }
     let environment = KEYS
         .iter()
-        .filter_map(|key| environment(&variable(key)).map(|text| Setting { key, text }))
+        .filter_map(|key| {
+            let text = environment(&variable(key)).filter(|text| !text.is_empty())?;
+            Some(Setting { key, text })
+        })
         .collect::<Vec<_>>();
     let figment = figment
         .merge(Layer {
@@ -200,7 +206,7 @@ fn insert(dict: &mut Dict, path: &str, value: Value) {
 
 /// Numbers and booleans are read as such, as in a file.
 fn value(setting: &Setting) -> Value {
-    if TEXT_KEYS.contains(&setting.key) {
+    if !TYPED_KEYS.contains(&setting.key) {
         return Value::from(setting.text.as_str());
     }
     Yaml::from_str(&setting.text).unwrap_or_else(|_| Value::from(setting.text.as_str()))
@@ -335,6 +341,10 @@ output: {theme: dark, long: true}
             ("TKA_CLUSTERINFO_INSECURESKIPTLSVERIFY", "true"),
             ("TKA_CLUSTERINFO_CONFIGMAPREF_KEYS_CADATA", "ca"),
             ("TKA_SERVER_READTIMEOUT", "90s"),
+            ("TKA_OPERATOR_CLUSTERNAME", "prod #1"),
+            ("TKA_CLUSTERINFO_CADATA", "-----BEGIN\nx"),
+            ("TKA_HEALTH_ADDRESS", "::"),
+            ("TKA_HEALTH_PORT", ""),
             ("TKA_SERVER_ALLOWEDHOSTS", "a.example, b.example"),
         ];
         let config = from("", &environment, &[]).unwrap();
@@ -342,6 +352,10 @@ output: {theme: dark, long: true}
         assert!(config.cluster_info.insecure_skip_tls_verify);
         assert_eq!(config.cluster_info.config_map_ref.keys.ca_data, "ca");
         assert_eq!(config.server.read_timeout.to_string(), "1m30s");
+        assert_eq!(config.operator.cluster_name, "prod #1");
+        assert_eq!(config.cluster_info.ca_data, "-----BEGIN\nx");
+        assert_eq!(config.health.address.to_string(), "::");
+        assert_eq!(config.health.port, 8080);
         assert_eq!(config.server.allowed_hosts, ["a.example", "b.example"]);
     }
 

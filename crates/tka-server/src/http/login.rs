@@ -20,6 +20,9 @@ use crate::answer::Failure;
 use crate::audit::Asked;
 use crate::authorize::{Authorized, Granted};
 
+/// The longest wait. It must be over before the time limit of the answer is.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// Sign in
 ///
 /// Starts a session on the calling device through a rule that the tailnet policy gives the caller, or extends it. With
@@ -174,7 +177,7 @@ fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
                 .then(|| value.trim().trim_matches('"').parse::<u32>().ok())
                 .flatten()
         })?;
-    Some(Duration::from_secs(seconds.into()))
+    Some(Duration::from_secs(seconds.into()).min(LONGEST_WAIT))
 }
 
 /// Who is signed in
@@ -228,6 +231,7 @@ mod tests {
     fn preference_to_wait_is_read() {
         assert_eq!(wait(&[]), None);
         assert_eq!(wait(&["wait=10"]), Some(10));
+        assert_eq!(wait(&["wait=3600"]), Some(10));
         assert_eq!(wait(&["respond-async, Wait = \"5\""]), Some(5));
         assert_eq!(wait(&["respond-async", "wait=5; foo"]), Some(5));
         assert_eq!(wait(&["wait=soon"]), None);
