@@ -94,6 +94,14 @@ impl World {
         self.site_with(ServerOptions::new(name))
     }
 
+    /// The same, where the API server refuses only what RBAC refuses: for tests that write sessions by hand.
+    pub fn unguarded_site(&self, name: &str) -> Outcome<Site<'_>> {
+        self.site_with(ServerOptions {
+            guard: false,
+            ..ServerOptions::new(name)
+        })
+    }
+
     /// The same, with other options.
     pub fn site_with(&self, mut options: ServerOptions) -> Outcome<Site<'_>> {
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ mod cluster_info;
 mod concurrency;
 mod documentation;
 mod expiry;
+mod guard;
 mod health;
 mod identity;
 mod kubeconfig;
@@ -56,6 +57,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     // Those that take long begin first.
     ("restarts", restarts::TESTS),
     ("expiry", expiry::TESTS),
+    ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),
     ("health", health::TESTS),

@@ -1,0 +1,463 @@
+//! What the API server itself refuses to everybody but the server, whatever RBAC lets them do. Attempts are made without effect
+//! where that can be had (a dry run), and again until they are refused: a policy takes seconds to come into force.
+
+mod attempts;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use attempts::Who::{Administrator, Editor, Impersonator, Server};
+use attempts::{
+    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, Line, NAMESPACE_LABEL, NOBODY, OTHER_ACCOUNTS, OTHER_BINDINGS, PODS,
+    SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment, labels, pod,
+    secret,
+};
+use e2e::user::ALICE;
+use e2e::{Kind, Outcome, World, wait};
+use serde_json::{Value, json};
+use testbed::ServerOptions;
+
+crate::tests![
+    sessions_live_and_end_under_the_guard,
+    session_whose_server_is_gone_can_be_let_go_and_its_namespace_with_it,
+    release_changes_its_account_and_goes_with_its_guard,
+    tkasignins_are_written_by_the_server_alone,
+    accounts_of_sessions_are_written_by_the_server_alone,
+    sessions_are_bound_by_the_server_alone,
+    credentials_of_sessions_are_issued_to_the_server_alone,
+    no_pod_runs_as_a_session,
+    only_who_may_give_its_rights_away_acts_as_the_server,
+    editor_who_impersonates_the_server_gains_nothing,
+    server_is_held_to_the_sessions_of_its_namespace,
+    server_cannot_bind_what_the_chart_does_not_list_nor_gain_rights_otherwise,
+    what_has_nothing_to_do_with_sessions_is_left_alone,
+    policies_are_sound,
+];
+
+const POLICIES: &str = "validatingadmissionpolicies";
+const POLICY_BINDINGS: &str = "validatingadmissionpolicybindings";
+
+fn sessions_live_and_end_under_the_guard(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-flow")?;
+    let (site, session) = (&guarded.site, &guarded.session);
+    guarded.wait_in_force()?;
+    let bob = site.caller("BOB")?;
+    let status = |token: &str, path: &str| world.cluster.status(token, "GET", path);
+    bob.sign_in()?;
+    assert_eq!(status(&bob.token()?, "/api/v1/pods")?, 200, "extended");
+    bob.sign_out()?;
+    assert_eq!(site.counts()?, [0, 0, 0]);
+
+    for cascade in ["background", "foreground", "orphan"] {
+        bob.sign_in()?;
+        let token = bob.token()?;
+        assert_eq!(status(&token, "/api/v1/pods")?, 200);
+        guarded.allows(
+            Administrator,
+            format!("delete signin {session} --cascade={cascade} --timeout=20s"),
+        )?;
+        assert_ne!(status(&token, "/api/v1/pods")?, 200, "{cascade}");
+        site.wait_empty()?;
+    }
+
+    let here = json!({ "role": "view", "period": "4s", "namespaces": ["guard-flow"] });
+    site.grant(&[(ALICE, here)])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    assert_eq!(status(&alice.token()?, "/api/v1/namespaces/guard-flow/pods")?, 200);
+    let bindings = || {
+        guarded.allows(
+            Administrator,
+            format!("get rolebindings --selector={SESSION_LABEL} --output=name"),
+        )
+    };
+    assert_eq!(bindings()?.lines().count(), 1);
+    site.wait_empty()?;
+    wait::until_true("its binding is gone", || Ok(bindings()?.is_empty()))
+}
+
+fn session_whose_server_is_gone_can_be_let_go_and_its_namespace_with_it(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-gone")?;
+    let session = &guarded.session;
+    guarded.wait_in_force()?;
+    guarded.site.server.kill()?;
+    guarded.allows(Administrator, "delete namespace guard-gone --wait=false")?;
+    wait::until_true("the session is being deleted", || {
+        let time = "--output=jsonpath={.metadata.deletionTimestamp}";
+        Ok(!guarded
+            .allows(Administrator, format!("get signin {session} {time}"))?
+            .is_empty())
+    })?;
+
+    let patch = format!("patch signin {session} --type=merge --patch");
+    let and_more = r#"{"metadata":{"finalizers":null,"labels":{"a":"b"}}}"#;
+    guarded.refuses(Administrator, SIGNINS, format!("{patch} {and_more}"))?;
+    guarded.allows(
+        Administrator,
+        format!(r#"{patch} {{"metadata":{{"finalizers":null}}}}"#),
+    )?;
+    guarded.allows(Administrator, "wait --for=delete namespace/guard-gone --timeout=30s")?;
+    Ok(())
+}
+
+fn release_changes_its_account_and_goes_with_its_guard(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-release")?;
+    guarded.wait_in_force()?;
+    guarded.site.server.stop()?;
+    let helm = Command::new(world.testbed.bin().join("helm"))
+        .args([
+            "upgrade",
+            "tka",
+            "--namespace=guard-release",
+            "--reuse-values",
+            "--set=serviceAccount.name=other",
+        ])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tka"))
+        .env("KUBECONFIG", world.testbed.kubeconfig())
+        .output()?;
+    assert!(helm.status.success(), "{}", String::from_utf8_lossy(&helm.stderr));
+
+    guarded.write_kubeconfig("other")?;
+    let annotate = Line::from(format!("annotate signin {} a=b", guarded.session));
+    wait::until_true("the new account may write", || {
+        let output = guarded.kubectl_with(&guarded.folder.join("other"), annotate.clone().dry())?;
+        Ok(output.status.success())
+    })?;
+    guarded.refuses_both(SIGNINS, annotate)?;
+
+    guarded.site.server.remove()?;
+    let left = world.testbed.kubectl(&["get", POLICIES, "--output=name"])?;
+    assert!(!left.contains(".guard-release."), "{left}");
+    world
+        .testbed
+        .kubectl(&["wait", "--for=delete", "namespace/guard-release", "--timeout=30s"])?;
+    Ok(())
+}
+
+fn tkasignins_are_written_by_the_server_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-signins")?;
+    let session = &guarded.session;
+    let path = guarded.site.path_of_only(Kind::Signin)?;
+    let mut forged = world.cluster.get(&path)?.ok_or("no session")?;
+    let metadata = &forged["metadata"];
+    forged["metadata"] =
+        json!({ "name": NOBODY, "labels": metadata["labels"], "annotations": metadata["annotations"] });
+    guarded.refuses_both(SIGNINS, guarded.creating(&forged)?)?;
+    guarded.refuses_both(SIGNINS, guarded.creating(&Kind::Signin.object("bare", &json!({})))?)?;
+
+    let later = "tka.specht-labs.de/last-attempted-sign-in=2100-01-01T00:00:00Z";
+    guarded.refuses_both(SIGNINS, format!("annotate --overwrite signin {session} {later}"))?;
+    guarded.refuses_both(SIGNINS, format!("label signin {session} {SESSION_LABEL}-"))?;
+    for change in [
+        r#"{"spec":{"validity_period":"1000h0m0s"}}"#,
+        r#"{"metadata":{"finalizers":null}}"#,
+        r#"{"status":{"valid_until":"2100-01-01T00:00:00Z"}} --subresource=status"#,
+    ] {
+        guarded.refuses_both(SIGNINS, format!("patch signin {session} --type=merge --patch {change}"))?;
+    }
+
+    let audit = fs::read_to_string(world.testbed.audit_log())?;
+    let recorded = audit.lines().any(|event| {
+        event.contains("validation.policy.admission.k8s.io/validation_failure")
+            && event.contains("system:serviceaccount:guard-signins:editor")
+    });
+    assert!(recorded, "the audit log does not say who tried");
+    Ok(())
+}
+
+fn accounts_of_sessions_are_written_by_the_server_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-accounts")?;
+    let session = &guarded.session;
+    for labels in [
+        json!({ SESSION_LABEL: NOBODY }),
+        json!({ NAMESPACE_LABEL: "guard-accounts" }),
+    ] {
+        let account = Kind::Account.object("account", &labels);
+        guarded.refuses_both(ACCOUNTS, guarded.creating(&account)?)?;
+    }
+    // Whoever makes an account before its session is there could keep a credential of it.
+    guarded.refuses_both(ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
+    for change in [
+        format!("default {SESSION_LABEL}={session}"),
+        format!("default {NAMESPACE_LABEL}=guard-accounts"),
+        format!("{session} {SESSION_LABEL}-"),
+        format!("{session} a=b"),
+    ] {
+        guarded.refuses_both(ACCOUNTS, format!("label serviceaccount {change}"))?;
+    }
+    Ok(())
+}
+
+fn sessions_are_bound_by_the_server_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-bindings")?;
+    let session = &guarded.session;
+    let binding = format!("guard-bindings:{session}");
+    for subject in [
+        format!("--serviceaccount=guard-bindings:{session}"),
+        format!("--user=system:serviceaccount:guard-bindings:{session}"),
+        "--group=system:serviceaccounts:guard-bindings".to_owned(),
+    ] {
+        let more = format!("more --clusterrole=view {subject}");
+        guarded.refuses_both(BINDINGS, format!("create rolebinding {more}"))?;
+        guarded.refuses(
+            Administrator,
+            BINDINGS,
+            format!("create rolebinding {more} --namespace=default"),
+        )?;
+        guarded.refuses(Administrator, BINDINGS, format!("create clusterrolebinding {more}"))?;
+    }
+    let add = |subject: Value| json!([{ "op": "add", "path": "/subjects/-", "value": subject }]);
+    let account = add(json!({ "kind": "ServiceAccount", "name": session, "namespace": "guard-bindings" }));
+    guarded.refuses_both(
+        BINDINGS,
+        format!("patch rolebinding editors --type=json --patch {account}"),
+    )?;
+
+    // What looks like a session's binding would be removed by the server, or stand in its way.
+    let labels = format!("{SESSION_LABEL}={session} {NAMESPACE_LABEL}=guard-bindings");
+    let stranger = add(json!({ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "mallory" }));
+    guarded.refuses_both(BINDINGS, format!("label rolebinding editors {labels}"))?;
+    for line in [
+        format!("label clusterrolebinding cluster-admin {labels}"),
+        format!("label clusterrolebinding {binding} {SESSION_LABEL}-"),
+        format!("patch clusterrolebinding {binding} --type=json --patch {stranger}"),
+        format!("create clusterrolebinding guard-bindings:{NOBODY} --clusterrole=view --user=mallory"),
+    ] {
+        guarded.refuses(Administrator, BINDINGS, line)?;
+    }
+    Ok(())
+}
+
+fn credentials_of_sessions_are_issued_to_the_server_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-credentials")?;
+    let session = &guarded.session;
+    guarded.refuses_both(CREDENTIALS, format!("create token {session}"))?;
+
+    guarded.refuses_both(SECRETS, guarded.creating(&secret(session))?)?;
+    guarded.allows(Editor, guarded.creating(&secret("default"))?)?;
+    let account = format!("kubernetes.io/service-account.name={session}");
+    guarded.refuses_both(SECRETS, format!("annotate --overwrite secret token {account}"))?;
+    guarded.would_allow(Editor, "annotate secret token a=b")
+}
+
+fn no_pod_runs_as_a_session(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-pods")?;
+    let session = &guarded.session;
+    // `serviceAccount` is the field's old name.
+    for field in ["serviceAccountName", "serviceAccount"] {
+        guarded.refuses_both(PODS, guarded.creating(&pod(field, session))?)?;
+    }
+    guarded.allows(Editor, guarded.creating(&deployment("pods", session, 1))?)?;
+    wait::until_true("the controller is refused its pod", || {
+        let failures = "--output=jsonpath={.items[*].status.conditions[?(@.type==\"ReplicaFailure\")].message}";
+        Ok(guarded
+            .allows(Editor, format!("get replicasets {failures}"))?
+            .contains(PODS))
+    })?;
+    assert_eq!(guarded.allows(Editor, "get pods --output=name")?, "");
+    Ok(())
+}
+
+fn only_who_may_give_its_rights_away_acts_as_the_server(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-server")?;
+    guarded.refuses(Editor, SERVER_TOKEN, "create token tka")?;
+    guarded.refuses_both(SECRETS, guarded.creating(&secret("tka"))?)?;
+    for object in [
+        pod("serviceAccountName", "tka"),
+        pod("serviceAccount", "tka"),
+        deployment("new", "tka", 1),
+        cron_job("tka"),
+    ] {
+        guarded.refuses(Editor, SERVER_PODS, guarded.creating(&object)?)?;
+        guarded.would_allow(Administrator, guarded.creating(&object)?)?;
+    }
+
+    guarded.allows(Administrator, guarded.creating(&deployment("server", "tka", 1))?)?;
+    guarded.allows(Editor, guarded.creating(&deployment("other", "default", 0))?)?;
+    guarded.refuses(Editor, SERVER_PODS, "set image deployment/server main=example.com/evil")?;
+    guarded.refuses(Editor, SERVER_PODS, "set serviceaccount deployment/other tka")?;
+    // It is run like anything else, and its pods come to be.
+    guarded.allows(Editor, "rollout restart deployment/server")?;
+    guarded.allows(Editor, "scale deployment/server --replicas=2")?;
+    wait::until_true("there are pods of the server", || {
+        Ok(guarded
+            .allows(Editor, "get pods --output=name")?
+            .contains("pod/server-"))
+    })
+}
+
+/// Kubernetes lets whoever has `edit` in a namespace impersonate its accounts.
+fn editor_who_impersonates_the_server_gains_nothing(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-impersonated")?;
+    let session = &guarded.session;
+    assert_eq!(
+        guarded
+            .allows(Impersonator, format!("get signin {session} --output=name"))?
+            .lines()
+            .count(),
+        1
+    );
+    guarded.refuses(Impersonator, SIGNINS, format!("annotate signin {session} a=b"))?;
+    guarded.refuses(Impersonator, ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
+    guarded.refuses(Impersonator, CREDENTIALS, format!("create token {session}"))?;
+    guarded.refuses(Impersonator, SERVER_TOKEN, "create token tka")?;
+    guarded.refuses(
+        Impersonator,
+        BINDINGS,
+        guarded.creating(&guarded.binding("cluster-admin"))?,
+    )?;
+    let grab = "create clusterrolebinding grab --clusterrole=cluster-admin --user=mallory";
+    guarded.refuses(Impersonator, OTHER_BINDINGS, grab)
+}
+
+fn server_is_held_to_the_sessions_of_its_namespace(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-held")?;
+    for line in [
+        "create serviceaccount more",
+        "label serviceaccount default a=b",
+        "delete serviceaccount default",
+        "create token default",
+        "create token editor",
+    ] {
+        guarded.refuses(Server, OTHER_ACCOUNTS, line)?;
+    }
+    for line in [
+        "create clusterrolebinding more --clusterrole=view --user=mallory",
+        "delete clusterrolebinding cluster-admin",
+        "delete rolebinding editors",
+    ] {
+        guarded.refuses(Server, OTHER_BINDINGS, line)?;
+    }
+    let mut to_another = guarded.binding("view");
+    to_another["subjects"][0]["name"] = guarded.session.as_str().into();
+    guarded.refuses(Server, OTHER_BINDINGS, guarded.creating(&to_another)?)?;
+    let mut of_another = guarded.binding("view");
+    of_another["metadata"]["labels"] = labels("elsewhere");
+    guarded.refuses(Server, OTHER_BINDINGS, guarded.creating(&of_another)?)?;
+
+    guarded.would_allow(Server, guarded.creating(&guarded.binding("view"))?)?;
+    guarded.would_allow(Server, format!("create serviceaccount {NOBODY}"))
+}
+
+/// What RBAC sees to, guard or no guard.
+fn server_cannot_bind_what_the_chart_does_not_list_nor_gain_rights_otherwise(world: &World) -> Outcome {
+    let mut options = ServerOptions::new("guard-rights");
+    options.roles = vec!["view".to_owned()];
+    let guarded = Guarded::with(world, options)?;
+    guarded.would_allow(Server, guarded.creating(&guarded.binding("view"))?)?;
+    for role in ["cluster-admin", "admin", "edit"] {
+        let refused = "is attempting to grant RBAC permissions not currently held";
+        guarded.has_no_right(Server, refused, guarded.creating(&guarded.binding(role))?)?;
+    }
+
+    let everything = r#"[{"op":"add","path":"/rules/-","value":{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}}]"#;
+    for line in [
+        &*format!("patch role tka --type=json --patch {everything}"),
+        &format!("patch clusterrole tka:guard-rights:tka --type=json --patch {everything}"),
+        "create role more --verb=get --resource=secrets",
+        "get secrets",
+        "create token default --namespace=kube-system",
+        &format!("create serviceaccount {NOBODY} --namespace=default"),
+        "delete signin any --namespace=default",
+        "get namespaces --as=mallory",
+        "get namespaces --as=mallory --as-group=system:masters",
+        "delete validatingadmissionpolicy any",
+        "delete crd tkasignins.tka.specht-labs.de",
+    ] {
+        guarded.has_no_right(Server, " cannot ", line)?;
+    }
+    for object in [
+        secret("default"),
+        pod("serviceAccountName", "default"),
+        deployment("more", "default", 1),
+    ] {
+        guarded.has_no_right(Server, " cannot create ", guarded.creating(&object)?)?;
+    }
+    for (right, answer) in [
+        ("bind clusterroles/view", "yes"),
+        ("bind clusterroles/edit", "no"),
+        ("escalate clusterroles/view", "no"),
+        ("impersonate serviceaccounts", "no"),
+        ("create certificatesigningrequests.certificates.k8s.io", "no"),
+        ("create pods/exec", "no"),
+        ("* *", "no"),
+    ] {
+        assert_eq!(
+            guarded.kubectl(Server, format!("auth can-i {right}"))?.stdout.trim(),
+            answer,
+            "{right}"
+        );
+    }
+    Ok(())
+}
+
+fn what_has_nothing_to_do_with_sessions_is_left_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-others")?;
+    guarded.wait_in_force()?;
+    guarded.allows(Editor, "create serviceaccount app")?;
+    for line in [
+        "create serviceaccount tka-bob".into(),
+        "label serviceaccount app app.kubernetes.io/managed-by=tka".into(),
+        "create rolebinding app --clusterrole=view --serviceaccount=guard-others:app".into(),
+        "create token app".into(),
+        guarded.creating(&secret("app"))?,
+        guarded.creating(&pod("serviceAccountName", "app"))?,
+        guarded.creating(&deployment("app", "app", 1))?,
+        guarded.creating(&cron_job("app"))?,
+    ] {
+        guarded.would_allow(Editor, line)?;
+    }
+
+    // Another namespace is another server's, or nobody's.
+    let elsewhere = "--namespace=kube-public";
+    for line in [
+        guarded
+            .creating(&Kind::Account.object(NOBODY, &labels("elsewhere")))?
+            .and(elsewhere),
+        guarded
+            .creating(&Kind::Signin.object(NOBODY, &labels("elsewhere")))?
+            .and(elsewhere),
+        guarded.creating(&secret(NOBODY))?.and(elsewhere),
+        guarded.creating(&Kind::Binding.object("guard-others-not-ours", &labels("elsewhere")))?,
+        format!("create clusterrolebinding more --clusterrole=view --serviceaccount=kube-public:{NOBODY}").into(),
+        guarded.creating(&costly_binding())?,
+    ] {
+        guarded.would_allow(Administrator, line)?;
+    }
+    Ok(())
+}
+
+fn policies_are_sound(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-policies")?;
+    let ours = |kind: &str| -> Outcome<Vec<Value>> {
+        let list: Value = serde_json::from_str(&guarded.allows(Administrator, format!("get {kind} --output=json"))?)?;
+        let mut items = list["items"].as_array().cloned().unwrap_or_default();
+        items.retain(|item| item["metadata"]["name"].to_string().contains(".guard-policies."));
+        Ok(items)
+    };
+    let policies = wait::until("the API server has checked the policies", || {
+        let policies = ours(POLICIES)?;
+        let checked = policies
+            .iter()
+            .all(|policy| policy["status"]["typeChecking"].is_object());
+        Ok(checked.then_some(policies))
+    })?;
+    assert!(!policies.is_empty());
+    for policy in &policies {
+        assert_eq!(policy["status"]["typeChecking"], json!({}), "{policy}");
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+    }
+    let bindings = ours(POLICY_BINDINGS)?;
+    for binding in &bindings {
+        assert_eq!(binding["spec"]["validationActions"], json!(["Deny", "Audit"]));
+    }
+    let all = |items: &[Value], pointer| {
+        items
+            .iter()
+            .map(|item| item.pointer(pointer).cloned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(all(&policies, "/metadata/name"), all(&bindings, "/spec/policyName"));
+    Ok(())
+}
