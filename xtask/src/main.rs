@@ -1,4 +1,4 @@
-//! What a developer types: `cargo xtask --help`.
+#![doc = include_str!("../README.md")]
 
 mod check;
 mod demo;
