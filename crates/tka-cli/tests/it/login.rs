@@ -242,12 +242,12 @@ fn a_session_that_never_becomes_ready_is_given_up() {
     let mut script = vec![("POST /login", Answer::json(202, &login()))];
     script.extend(vec![("GET /kubeconfig", Answer::not_yet()); 10]);
     let (user, double) = (User::new(), Double::new(&script));
-    let outcome = user.run_with(&double, &["login", "--timeout", "0.1"]);
+    let outcome = user.run_with(&double, &["login", "--timeout", "2.5"]);
     insta::assert_snapshot!(outcome.shown(&double), @"
     status 1
     --- stdout
     --- stderr
-    ✗ your session at http://127.0.0.1:PORT was not ready within 0.1 s
+    ✗ your session at http://127.0.0.1:PORT was not ready within 2.5 s
       why  the cluster is still creating your access
       do   run `tka kubeconfig` in a moment
            if it stays, look at the server's log
