@@ -81,15 +81,12 @@ fn oversized_requests_are_refused_or_served_and_survived(world: &World) -> Outco
         |line: &str, head: &str| format!("{line} HTTP/1.1\r\nHost: {}\r\n{head}\r\n", alice.authority()).into_bytes();
     let login = "GET /api/v1alpha1/login";
     assert_eq!(alice.write(&request(login, ""))?, Some(401), "as it should be");
-    assert_eq!(
-        alice.write(&request(login, &format!("X: {}\r\n", "a".repeat(1 << 20))))?,
-        Some(431)
-    );
     assert_eq!(alice.write(&request(login, &"X: a\r\n".repeat(1000)))?, Some(431));
-    assert_eq!(
-        alice.write(&request(&format!("GET /{}", "a".repeat(1 << 17)), ""))?,
-        Some(414)
-    );
+    // More than is read: what is left unread resets the connection, and the reset may overtake the answer.
+    let long_header = alice.write(&request(login, &format!("X: {}\r\n", "a".repeat(1 << 20))))?;
+    assert!(matches!(long_header, None | Some(431)), "{long_header:?}");
+    let long_path = alice.write(&request(&format!("GET /{}", "a".repeat(1 << 17)), ""))?;
+    assert!(matches!(long_path, None | Some(414)), "{long_path:?}");
     for path in ["login", "logout", "nothing"] {
         let body = vec![b'{'; 8 << 20];
         let mut request = request(
