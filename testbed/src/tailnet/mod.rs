@@ -120,6 +120,8 @@ fn configuration(layout: &Layout, facts: &Facts) -> serde_json::Value {
         "log": { "level": "info", "format": "text" },
         // A testbed waits for each change, and has few nodes to tell.
         "tuning": { "batch_change_delay": "50ms", "node_store_batch_timeout": "20ms" },
+        // On a busy machine an answer takes longer than the five seconds that its command line waits.
+        "cli": { "timeout": "60s" },
         "disable_check_updates": true,
         "logtail": { "enabled": false },
     })
