@@ -44,7 +44,7 @@ impl fmt::Display for End {
 impl Sessions {
     /// Ends a session for its owner: when this returns, its account and bindings are gone.
     pub async fn end(&self, name: &SessionName) -> Result<(), Error> {
-        let _turn = self.turns.take(name.as_str()).await;
+        let _turn = self.turns.take(name.as_str()).await?;
         if let Some(signin) = self.delete_signin(name.as_str(), None).await? {
             self.events.ended(&signin, &End::SignedOut);
         }
@@ -53,7 +53,7 @@ impl Sessions {
 
     /// Ends a session if it is over now, and not if it was extended in the meantime. Says whether it ended.
     pub(crate) async fn expire(&self, name: &SessionName) -> Result<bool, Error> {
-        let _turn = self.turns.take(name.as_str()).await;
+        let _turn = self.turns.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
@@ -69,7 +69,7 @@ impl Sessions {
     /// nobody could tell when that would be over. Says how it ended, if there was anything left to take down.
     pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<Option<End>, Error> {
         let name = signin.name_any();
-        let _turn = self.turns.take(&name).await;
+        let _turn = self.turns.take(&name).await?;
         // Whoever had the turn before may have done it.
         let Some(signin) = self
             .signins

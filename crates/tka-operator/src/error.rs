@@ -1,5 +1,6 @@
 //! Every way in which looking after sessions can fail.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use kube::core::Status;
@@ -77,17 +78,40 @@ impl Error {
 
 /// What `error` says, and what that was caused by, in one line.
 #[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        // Many errors repeat what caused them.
-        if text.ends_with(&cause) {
-            text
-        } else {
-            format!("{text}: {cause}")
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    messages(error)
+        .reduce(|text, cause| {
+            // Many errors repeat what caused them.
+            if text.ends_with(&cause) {
+                text
+            } else {
+                format!("{text}: {cause}")
+            }
+        })
+        .unwrap_or_default()
+}
+
+/// What `error` says, and then what each of its causes says. Of an answer of the API server that is its message: kube prints
+/// all that came with it, as a debug print.
+pub fn messages(error: &(dyn StdError + 'static)) -> impl Iterator<Item = String> {
+    std::iter::successors(Some(error), |&error| error.source()).filter_map(|error| {
+        if let Some(status) = boxed_or_not::<Status>(error) {
+            return Some(status.message.clone());
+        }
+        match boxed_or_not(error) {
+            Some(kube::Error::Api(_)) => None,
+            _ => Some(error.to_string()),
         }
     })
+}
+
+fn boxed_or_not<'e, T>(error: &'e (dyn StdError + 'static)) -> Option<&'e T>
+where
+    Box<T>: StdError,
+    T: StdError + 'static,
+{
+    let boxed = || error.downcast_ref::<Box<T>>().map(Box::as_ref);
+    error.downcast_ref().or_else(boxed)
 }
 
 /// What the API server answered, when it answered.
@@ -104,5 +128,20 @@ pub(crate) fn found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if status(&error).is_some_and(Status::is_not_found) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_the_api_server_are_told_by_their_message() {
+        let status = Status::failure("pods is forbidden: no", "Forbidden").with_code(403);
+        let error = Error::from(kube::Error::Api(status.boxed()));
+        assert_eq!(
+            with_causes(&error),
+            "the Kubernetes API server did not do what was asked: pods is forbidden: no"
+        );
     }
 }

@@ -20,6 +20,7 @@ pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;
 pub use sessions::{Sessions, StoredSession};
+pub use turns::Turn;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use futures::future::{join, join_all};
 use kube::api::{ObjectMeta, Patch, PatchParams};
@@ -12,9 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::{Refusal, RoleName, Session, SessionName};
+use tokio::time::timeout;
 
 use crate::error::{found, status, with_causes};
 use crate::objects::{self, Bindings};
+use crate::turns::Turn;
 use crate::{Credential, Error, Sessions, StoredSession};
 
 /// The field manager of server-side apply
@@ -22,6 +25,8 @@ use crate::{Credential, Error, Sessions, StoredSession};
 const FIELD_MANAGER: &str = "tka";
 /// How often signing in starts anew because the session it would extend is being taken down.
 const SIGN_IN_ATTEMPTS: usize = 3;
+/// How long signing in may take. Its requests have limits of their own; this one is for all of them together.
+const SIGN_IN: Duration = Duration::from_secs(30);
 
 impl Sessions {
     /// Signs in: creates `session`, or extends it when it is there, and provisions it. With `max_sessions` its user may have no
@@ -29,16 +34,32 @@ impl Sessions {
     ///
     /// With `credential` it issues one on the way.
     ///
+    /// `turn` is the session's. It takes half a minute at the most.
+    ///
     /// When provisioning fails with a transient error, the session exists without being provisioned, and the reconcile loop completes
     /// it. When it cannot be provisioned at all, it is taken down again.
     pub async fn sign_in(
+        &self,
+        turn: &Turn,
+        session: &Session,
+        max_sessions: Option<NonZeroU32>,
+        credential: bool,
+    ) -> Result<SignedIn, Error> {
+        if !turn.is_for(&session.name()) {
+            return Err(Error::Contended(session.name().to_string()));
+        }
+        // What was cut off is completed or ended by the reconcile loop.
+        let signed_in = timeout(SIGN_IN, self.begin(session, max_sessions, credential)).await;
+        signed_in.unwrap_or(Err(Error::TimedOut(SIGN_IN)))
+    }
+
+    async fn begin(
         &self,
         session: &Session,
         max_sessions: Option<NonZeroU32>,
         credential: bool,
     ) -> Result<SignedIn, Error> {
         let name = session.name();
-        let _turn = self.turns.take(name.as_str()).await;
         self.check_role(&session.rule.role).await?;
         let signin = self.write_signin(session).await?;
         if let Err(error) = self.check_count(session, max_sessions).await {
@@ -199,7 +220,7 @@ impl Sessions {
     /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it. One that
     /// cannot be provisioned at all is taken down.
     pub(crate) async fn complete(&self, name: &SessionName) -> Result<(), Error> {
-        let _turn = self.turns.take(name.as_str()).await;
+        let _turn = self.turns.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
@@ -292,6 +313,35 @@ fn refused_role(error: kube::Error, role: &RoleName) -> Error {
     }
 }
 
+/// Whether RBAC refused it. Admission forbids too (the guard, a namespace that is being deleted), and then the role is not to blame.
+/// RBAC's refusals have no reason of their own, only words: of its authorizer
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authorization/>), and of its check of who grants what
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping>).
 fn is_about_role(status: &Status) -> bool {
-    status.is_forbidden()
+    let by_authorizer = status.message.contains(" cannot ") && status.message.contains(" resource ");
+    let by_escalation_check = status.message.contains("attempting to grant RBAC permissions");
+    status.is_forbidden() && (by_authorizer || by_escalation_check)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rbac_blames_the_role() {
+        let is_about_role = |message: &str| is_about_role(&Status::failure(message, "Forbidden").with_code(403));
+        assert!(is_about_role(
+            r#"clusterroles.rbac.authorization.k8s.io "admin" is forbidden: User "system:serviceaccount:tka:tka" cannot get resource "clusterroles" in API group "rbac.authorization.k8s.io" at the cluster scope"#
+        ));
+        assert!(is_about_role(
+            r#"clusterrolebindings.rbac.authorization.k8s.io "x" is forbidden: user "tka" (groups=[]) is attempting to grant RBAC permissions not currently held:"#
+        ));
+        for other in [
+            r#"rolebindings.rbac.authorization.k8s.io "x" is forbidden: unable to create new content in namespace shop because it is being terminated"#,
+            r#"clusterrolebindings.rbac.authorization.k8s.io "x" is forbidden: ValidatingAdmissionPolicy 'tka-bindings' with binding 'tka' denied request: only the server"#,
+            r#"admission webhook "policy.example.com" denied the request: no"#,
+        ] {
+            assert!(!is_about_role(other), "{other}");
+        }
+    }
 }

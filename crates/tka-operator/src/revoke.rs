@@ -10,7 +10,7 @@ impl Sessions {
     /// tailnet. Says whether it ended by this.
     pub async fn revoke(&self, session: &Session, reason: &Revocation) -> Result<bool, Error> {
         let name = session.name();
-        let _turn = self.turns.take(name.as_str()).await;
+        let _turn = self.turns.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };

@@ -118,16 +118,11 @@ impl Sessions {
         Ok(signin.as_ref().and_then(stored).filter(is_own))
     }
 
-    /// All sessions of one caller, on this device, that are not being ended. One that began a moment ago may not be among them
-    /// yet: this reads the API server's cache
-    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list>).
+    /// All sessions of one caller, on this device, that are not being ended, read from the API server at this moment: signing out
+    /// must find the one that began a moment ago, at another replica and by a rule that is gone, too.
     pub async fn of_caller(&self, caller: &Caller) -> Result<Vec<StoredSession>, Error> {
-        self.list(
-            &ListParams::default()
-                .labels(&format!("{SELECTOR},{LABEL_CALLER}={}", caller.key()))
-                .match_any(),
-        )
-        .await
+        self.list(&ListParams::default().labels(&format!("{SELECTOR},{LABEL_CALLER}={}", caller.key())))
+            .await
     }
 
     /// All sessions of one user, on whatever device, that are not being ended, read from the API server at this moment.

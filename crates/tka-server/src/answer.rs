@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tka_api::http::ErrorResponse;
 use tka_core::Refusal;
-use tka_operator::error::with_causes;
+use tka_operator::error::{messages, with_causes};
 
 use crate::audit::{AuditError, Why};
 
@@ -45,7 +45,7 @@ impl Failure {
     /// The same failure, caused by `error` and by what that was caused by.
     #[must_use]
     pub fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
-        self.body.cause = Some(Box::new(chain(error)));
+        self.body.cause = chain(error);
         self
     }
 
@@ -56,12 +56,16 @@ impl Failure {
     }
 }
 
-fn chain(error: &(dyn StdError + 'static)) -> ErrorResponse {
-    ErrorResponse {
-        message: error.to_string(),
-        advice: Vec::new(),
-        cause: error.source().map(|source| Box::new(chain(source))),
-    }
+/// What `error` and its causes say, outermost first.
+fn chain(error: &(dyn StdError + 'static)) -> Option<Box<ErrorResponse>> {
+    let messages: Vec<String> = messages(error).collect();
+    messages.into_iter().rev().fold(None, |cause, message| {
+        Some(Box::new(ErrorResponse {
+            message,
+            advice: Vec::new(),
+            cause,
+        }))
+    })
 }
 
 impl From<Refusal> for Failure {
@@ -77,7 +81,7 @@ impl From<Refusal> for Failure {
             | Refusal::Ambiguous { .. }
             | Refusal::PeriodTooShort { .. } => StatusCode::BAD_REQUEST,
         };
-        let cause = refusal.source().map(|source| Box::new(chain(source)));
+        let cause = refusal.source().and_then(chain);
         let body = ErrorResponse {
             message: refusal.to_string(),
             advice: refusal.advice(),
@@ -168,6 +172,7 @@ impl IntoResponse for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::core::Status;
     use tka_core::{Grant, RoleName};
 
     #[test]
@@ -192,6 +197,17 @@ mod tests {
         for refusal in [Refusal::Funnel, Refusal::NoRule] {
             assert_eq!(Failure::from(refusal).status, 403);
         }
+    }
+
+    #[test]
+    fn cause_is_what_the_api_server_says_and_no_debug_print() {
+        let status = Status::failure("no room", "InternalError").with_code(500);
+        let failure = Failure::from(tka_operator::Error::from(kube::Error::Api(status.boxed())));
+        let causes: Vec<_> = failure.body.causes().map(|cause| cause.message.as_str()).collect();
+        assert_eq!(
+            causes,
+            ["the Kubernetes API server did not do what was asked", "no room"]
+        );
     }
 
     #[test]

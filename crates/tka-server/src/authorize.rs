@@ -3,6 +3,7 @@
 //! The order of refusals is that of the original: Funnel and WhoIs ([`crate::identify`]), tagged nodes, malformed rules, no rule,
 //! equal priorities.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -13,7 +14,7 @@ use tka_operator::StoredSession;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::identify::Identified;
+use crate::identify::{self, Identified};
 use crate::reauthorize::NoContact;
 
 /// A caller whom rules reach. As an argument of a handler it lets nobody else in.
@@ -52,6 +53,22 @@ impl Granted {
             session.caller.key() == self.caller.key() && session.until() > now && self.grant.carries(&session.rule)
         };
         Ok(app.sessions.of_user_named(&self.caller, name).await?.filter(usable))
+    }
+
+    /// The same caller, and what reaches them now: for who waited since they were let in. Whoever hung up meanwhile is nobody.
+    pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
+        let Some(peer) = peer else {
+            return Err(not_asked());
+        };
+        let identified = identify::ask(app, peer).await?;
+        app.contact.check().map_err(|error| no_contact(&error))?;
+        if identified.caller.key() != self.caller.key() {
+            return Err(not_asked());
+        }
+        Ok(Self {
+            grant: grant(app, &identified)?,
+            caller: identified.caller,
+        })
     }
 
     /// The names that the sessions of this device have, those apart.
@@ -110,13 +127,15 @@ fn no_contact(error: &NoContact) -> Failure {
 /// Who is calling, as found out before.
 fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
     // Absent only if a route was mounted outside of the layer that identifies. Then nobody gets in.
-    parts.extensions.get::<Arc<Identified>>().cloned().ok_or_else(|| {
-        Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "who is calling was not asked",
-            &["report this as a bug of TKA"],
-        )
-    })
+    parts.extensions.get::<Arc<Identified>>().cloned().ok_or_else(not_asked)
+}
+
+fn not_asked() -> Failure {
+    Failure::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "who is calling was not asked",
+        &["report this as a bug of TKA"],
+    )
 }
 
 /// All rules that reach `identified`; none at all is a refusal.

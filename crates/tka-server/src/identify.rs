@@ -57,6 +57,11 @@ async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Ident
     if FUNNEL_HEADERS.iter().any(|name| headers.contains_key(*name)) {
         return Err(Refusal::Funnel.into());
     }
+    ask(app, peer).await
+}
+
+/// Asks tailscaled who is at the other end of the connection from `peer`.
+pub(crate) async fn ask(app: &App, peer: SocketAddr) -> Result<Identified, Failure> {
     let whois = app.tailnet.whois(peer).await.map_err(|error| unresolved(&error))?;
     Identified::new(whois, &app.cap_name)
 }

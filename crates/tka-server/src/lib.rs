@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod reauthorize;
 pub mod run;
 pub mod telemetry;
+pub mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::browser::Hosts;
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
 use crate::reauthorize::Contact;
+use crate::work::Work;
 
 /// What handling a request needs.
 pub struct App {
@@ -59,6 +61,8 @@ pub struct App {
     pub clock: Clock,
     /// What is counted.
     pub metrics: Metrics,
+    /// What goes on when its caller hangs up.
+    pub work: Work,
 }
 
 /// This server's node on the tailnet.

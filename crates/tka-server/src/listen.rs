@@ -26,9 +26,6 @@ const HTTPS: u16 = 443;
 /// How often tailscaled is asked for the certificate. It renews by itself when a third of the lifetime is left, weeks ahead
 /// (<https://tailscale.com/kb/1153/enabling-https>).
 const RENEWAL: Duration = Duration::from_hours(6);
-/// How long requests that are being answered are waited for at the end.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Why the server cannot listen.
 #[derive(Debug, Error)]
 pub enum ListenError {
@@ -179,9 +176,11 @@ pub async fn serve(
 ) -> io::Result<()> {
     let handle = Handle::new();
     let end = handle.clone();
+    // By then every answer has been given, be it that it took too long.
+    let grace = limits.write_timeout.duration();
     tokio::spawn(async move {
         stop.cancelled().await;
-        end.graceful_shutdown(Some(GRACE));
+        end.graceful_shutdown(Some(grace));
     });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
@@ -26,6 +26,7 @@ use crate::listen::{ListenError, addresses, bind, bind_all, certificate, serve};
 use crate::metrics::{Metrics, register_active_sessions};
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::telemetry::{self, TelemetryError};
+use crate::work::Work;
 use crate::{App, KubeconfigNames, Node, health, http};
 
 /// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
@@ -150,6 +151,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         async move { log_end("health", health.await) },
     ));
     let watched = tokio::spawn(watch_background(background, stop.clone()));
+    let work = Work::default();
     let parts = Parts {
         tailnet,
         contact,
@@ -158,11 +160,18 @@ async fn run(config: Config) -> Result<(), RunError> {
         audit,
         clock,
         metrics,
+        work: work.clone(),
     };
     let served = serve_tailnet(&config, parts, serving, stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
-    let ended = tokio::time::timeout(END, watched).await.unwrap_or(Ok(Ok(())));
+    let (ended, done) = join(tokio::time::timeout(END, watched), work.done(END)).await;
+    let ended = ended.unwrap_or(Ok(Ok(())));
+    if !done {
+        tracing::error!(
+            "what some callers asked for was not done to its end; it will be looked after at the next start"
+        );
+    }
     records.finish().await;
     tracing::info!("stopped");
     served.and(ended.unwrap_or(Err(RunError::Background("what watches the background"))))
@@ -197,6 +206,7 @@ struct Parts {
     audit: Audit,
     clock: Clock,
     metrics: Metrics,
+    work: Work,
 }
 
 // === impl Parts ===
@@ -222,6 +232,7 @@ impl Parts {
             retry_after_seconds: config.api.retry_after_seconds,
             clock: self.clock,
             metrics: self.metrics,
+            work: self.work,
         }
     }
 }

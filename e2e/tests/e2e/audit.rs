@@ -12,6 +12,7 @@ crate::tests![
     kubectl_call_leads_back_to_person_and_device,
     every_decision_leaves_a_record_and_an_event,
     nothing_is_given_without_a_record,
+    head_changes_and_issues_nothing,
 ];
 
 /// A server that records into a file, and the file.
@@ -150,5 +151,34 @@ fn nothing_is_given_without_a_record(world: &World) -> Outcome {
     alice.sign_in()?;
     alice.token()?;
     assert_eq!(lines(&log)?.len(), 2);
+    Ok(())
+}
+
+fn head_changes_and_issues_nothing(world: &World) -> Outcome {
+    let (site, log) = audited(world, "audit-head")?;
+    site.grant(&[(ALICE, rule("view", "10m"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.send("HEAD", "/kubeconfig", &[])?.expect(401)?;
+    alice.sign_in()?;
+    for (path, accept, media_type) in [
+        ("/kubeconfig", "*/*", "application/json"),
+        ("/kubeconfig?credential=exec", "text/yaml", "text/yaml"),
+        ("/login", "*/*", "application/json"),
+        ("/sessions", "*/*", "application/json"),
+    ] {
+        let answer = alice.send("HEAD", path, &[("Accept", accept)])?.expect(200)?;
+        assert_eq!((answer.header("content-type"), &*answer.body), (Some(media_type), ""));
+    }
+    for path in ["/logout", "/credential"] {
+        alice.send("HEAD", path, &[])?.expect(405)?;
+    }
+    alice.token()?;
+    let records = lines(&log)?;
+    let given: Vec<_> = records
+        .iter()
+        .filter(|record| record["outcome"] != "refused")
+        .map(|record| record["decision"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(given, ["signed_in", "credential_issued"]);
     Ok(())
 }

@@ -3,11 +3,12 @@
 use std::thread;
 
 use e2e::user::ALICE;
-use e2e::{Answer, Caller, Outcome, World, rule, wait};
+use e2e::{Answer, Caller, Kind, Obstacle, Outcome, World, rule, wait};
 
 crate::tests![
     twenty_sign_ins_at_once_are_one_session,
     storm_of_sign_ins_and_sign_outs_ends_with_a_whole_session_or_none,
+    sign_in_that_waited_is_decided_by_the_rules_at_its_turn,
 ];
 
 /// Sends requests at the same time, each in a thread of its own.
@@ -59,4 +60,27 @@ fn storm_of_sign_ins_and_sign_outs_ends_with_a_whole_session_or_none(world: &Wor
     alice.post("/logout")?;
     assert_eq!(site.counts()?, [0, 0, 0]);
     Ok(())
+}
+
+fn sign_in_that_waited_is_decided_by_the_rules_at_its_turn(world: &World) -> Outcome {
+    let site = world.site("waited")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let (_obstacle, _listener) = Obstacle::hanging(&site, Kind::Account)?;
+    let (first, second) = thread::scope(|scope| {
+        let first = scope.spawn(|| alice.post("/login"));
+        wait::until_true("the first has its turn", || Ok(!site.objects(Kind::Signin)?.is_empty()))?;
+        let second = scope.spawn(|| alice.post("/login"));
+        let log = || std::fs::read_to_string(site.server.log());
+        // The reconcile loop waits for the same turn.
+        wait::until_true("the second waits for its turn", || {
+            Ok(log()?.matches("waiting for the turn").count() >= 2)
+        })?;
+        site.grant(&[])?;
+        let joined = |answer: thread::Result<Outcome<Answer>>| answer.map_err(|_| "a caller panicked")?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((joined(first.join())?, joined(second.join())?))
+    })?;
+    first.expect(202)?;
+    second.expect(403)?.refusal()?;
+    site.wait_empty()
 }

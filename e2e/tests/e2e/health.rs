@@ -41,7 +41,12 @@ fn metrics_have_the_originals_names_and_no_user_names(world: &World) -> Outcome 
     alice.sign_in()?;
     alice.sign_in()?;
     site.caller("CAROL")?.post("/login")?.expect(403)?;
+    site.stranger().post("/login")?.expect(500)?;
 
+    wait_for(
+        "/metrics",
+        r#"tka_login_attempts_total{cluster_role="",outcome="error"} 1"#,
+    )?;
     wait_for(
         "/metrics",
         r#"tka_login_attempts_total{cluster_role="view",outcome="success"} 2"#,

@@ -39,7 +39,11 @@ fn sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing(world: &W
     let obstacle = Obstacle::failing(&site, Kind::Signin)?;
     let answer = alice.post("/login")?.expect(503)?;
     assert_eq!(answer.header("retry-after"), Some("1"));
-    answer.refusal()?;
+    let said = answer.refusal()?.messages();
+    assert!(
+        said.contains("obstacle.tailnet.test") && !said.contains("Status {"),
+        "{said}"
+    );
     alice.get("/login")?.expect(401)?;
     assert_eq!(site.counts()?, [0, 0, 0]);
 

@@ -19,6 +19,7 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
+use tka_api::http::PREFIX;
 use tka_core::{Caller, Identity, Revocation, Session};
 use tka_operator::{Clock, Credential, End};
 
@@ -48,6 +49,7 @@ pub struct Asked {
     peer: Option<SocketAddr>,
     who: OnceLock<Arc<Identified>>,
     session: OnceLock<Session>,
+    begun: OnceLock<()>,
 }
 
 /// Why a request was refused, left in its answer for the record.
@@ -63,6 +65,9 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
     if status.is_client_error() || status.is_server_error() {
         let why = response.extensions().get::<Why>();
         app.audit.refused(&asked, status, why);
+        if asked.is_lost_sign_in() {
+            app.metrics.signed_in(None, Some(status));
+        }
     }
     response
 }
@@ -243,7 +248,24 @@ impl Asked {
             peer: peer.map(|ConnectInfo(peer)| *peer),
             who: OnceLock::new(),
             session: OnceLock::new(),
+            begun: OnceLock::new(),
         }
+    }
+
+    /// The other end of the connection.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// What is asked for is begun, and counted by whoever sees its end.
+    pub fn begins(&self) {
+        let _ = self.begun.set(());
+    }
+
+    /// Whether it is an attempt to sign in that came to its end before anything was begun.
+    fn is_lost_sign_in(&self) -> bool {
+        let is_sign_in = self.method == Method::POST && self.path.strip_prefix(PREFIX) == Some("/login");
+        is_sign_in && self.begun.get().is_none()
     }
 
     /// It is known who asks. The first to say so is believed.

@@ -81,11 +81,11 @@ pub struct Otel {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Tailscale {
-    /// Name of the node. For messages only: the name is tailscaled's to give.
+    /// Name of the node, for the CLI, which shares the file. The server asks tailscaled what its name is.
     pub hostname: String,
     /// Port to listen on. On 443 the server speaks HTTPS with the tailnet's certificate, else HTTP.
     pub port: u16,
-    /// Name of the tailnet. For messages only.
+    /// Name of the tailnet, for the CLI as well.
     pub tailnet: String,
     /// The capability whose values are rules.
     pub cap_name: String,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -66,6 +66,7 @@ pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
     Extension(asked): Extension<Arc<Asked>>,
     who: Authorized,
+    method: Method,
     kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -85,6 +86,12 @@ pub(super) async fn kubeconfig(
             .into_response());
     }
     let session = &stored.session;
+    let yaml = yaml_type(&headers);
+    if method == Method::HEAD {
+        // What GET would answer, without a credential that nobody gets.
+        let media_type = yaml.unwrap_or("application/json");
+        return Ok(([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media_type)], ()).into_response());
+    }
     let kubeconfig = match kind.credential {
         Form::Token => view::kubeconfig(&app, &asked, session).await?,
         Form::Exec => view::with_user(
@@ -94,7 +101,7 @@ pub(super) async fn kubeconfig(
             view::exec(&app, session).into(),
         ),
     };
-    rendered(kubeconfig, yaml_type(&headers))
+    rendered(kubeconfig, yaml)
 }
 
 fn rendered(kubeconfig: KeyedKubeconfig, yaml: Option<&'static str>) -> Result<Response, Failure> {

@@ -1,5 +1,6 @@
 //! `/login`: signs in, or says who is signed in.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tka_core::{Choice, Request, Session};
 use tka_operator::{Credential, SignedIn};
 
 use super::body::Body;
-use super::{to_the_end, view};
+use super::view;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::Asked;
@@ -22,6 +23,8 @@ use crate::authorize::{Authorized, Granted};
 
 /// The longest wait. It must be over before the time limit of the answer is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long the tailnet's word may be old when a session is begun.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Sign in
 ///
@@ -52,6 +55,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
+    asked.begins();
     let wait = prefer_wait(&headers);
     let start = {
         let (app, asked) = (Arc::clone(&app), Arc::clone(&asked));
@@ -63,7 +67,7 @@ pub(super) async fn sign_in(
             result
         }
     };
-    let (session, signed_in) = to_the_end(start).await?;
+    let (session, signed_in) = app.work.to_the_end(start).await?;
     let Some(wait) = wait else {
         return Ok(accepted(&session));
     };
@@ -78,13 +82,21 @@ async fn start(
     credential: bool,
     chosen: &mut Option<String>,
 ) -> Result<(Session, SignedIn), Failure> {
-    let Granted { caller, grant } = who?;
+    let who = who?;
     let request = read(body?.0)?;
-    let rule = grant.choose(&request.choice)?;
-    *chosen = Some(rule.role.to_string());
-    let session = Session::new(caller, rule, &request, app.limits, (app.clock)())?;
+    let (mut session, mut max_sessions) = decide(app, &who, &request, chosen)?;
+    let turn = app.sessions.turn(&session.name()).await?;
+    if turn.waited() > FRESH {
+        let now = who.again(app, asked.peer()).await?;
+        let name = session.name();
+        (session, max_sessions) = decide(app, &now, &request, chosen)?;
+        if session.name() != name {
+            return Err(changed_meanwhile());
+        }
+    }
     asked.about(&session);
-    let signed_in = app.sessions.sign_in(&session, rule.max_sessions, credential).await?;
+    let signed_in = app.sessions.sign_in(&turn, &session, max_sessions, credential).await?;
+    drop(turn);
     if let Err(error) = app.audit.signed_in(asked, &session, signed_in.extended).await {
         // One that was extended had its record when it began, and no credential is issued without one either.
         if !signed_in.extended {
@@ -102,6 +114,28 @@ async fn start(
         "signed in"
     );
     Ok((session, signed_in))
+}
+
+/// The session that `who` gets, and how many of its kind they may have.
+fn decide(
+    app: &App,
+    who: &Granted,
+    request: &Request,
+    chosen: &mut Option<String>,
+) -> Result<(Session, Option<NonZeroU32>), Failure> {
+    let rule = who.grant.choose(&request.choice)?;
+    *chosen = Some(rule.role.to_string());
+    let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
+    Ok((session, rule.max_sessions))
+}
+
+fn changed_meanwhile() -> Failure {
+    let message = "what the tailnet policy gives you changed while you waited";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &["try again"]);
+    Failure {
+        retry_after: Some(1),
+        ..failure
+    }
 }
 
 /// What a caller asks for, in the words of the decision.

@@ -13,7 +13,7 @@ use tka_core::{Session, SessionName};
 use tka_operator::StoredSession;
 use utoipa::IntoParams;
 
-use super::{to_the_end, view};
+use super::view;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::Asked;
@@ -75,8 +75,8 @@ pub(super) async fn sign_out(
 
 /// Ends `session` for its owner, and records it.
 pub(super) async fn end(app: &Arc<App>, asked: &Arc<Asked>, session: Session) -> Result<(), Failure> {
-    let (app, asked) = (Arc::clone(app), Arc::clone(asked));
-    to_the_end(async move {
+    let (work, app, asked) = (app.work.clone(), Arc::clone(app), Arc::clone(asked));
+    work.to_the_end(async move {
         app.sessions.end(&session.name()).await?;
         app.audit.signed_out(&asked, &session);
         Ok(())

@@ -142,18 +142,6 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
     })
 }
 
-/// Does `work` to its end, be it that the caller hangs up or the answer takes too long: what was done must be recorded.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The process ends.
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 /// A bug must neither end the process nor show its insides to the caller.
 fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     let advice = &["report this as a bug of TKA, with the server's log"];
