@@ -147,6 +147,10 @@ pub struct RuleInfo {
     pub max_sessions: Option<u32>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
+    /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not
+    /// bind it. Absent when nothing is known against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The rules that reach the caller, those of higher priority first.

@@ -8,7 +8,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::args::Global;
 use crate::client::{Client, Connection};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::export::Shell;
 use crate::proxy;
@@ -30,10 +30,9 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
-        let home = home();
-        let config = Config::load(flags, home.as_deref(), &variable)?;
+        let config = settings(flags)?;
         let server = config.server()?;
-        let store = Store::new(home.as_deref(), &server)?;
+        let store = Store::new(home().as_deref(), &server)?;
         let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
         match &config.file {
             Some(path) => ui.debug(&format!("settings from {}", path.display())),
@@ -82,6 +81,11 @@ impl App {
     }
 }
 
+/// The settings of this machine, with `flags` on top.
+pub(crate) fn settings(flags: &Global) -> Result<Config, ConfigError> {
+    Config::load(flags, home().as_deref(), &variable)
+}
+
 /// How to make kubectl use the kubeconfig.
 fn usage(path: &Path) -> &'static str {
     if uses(path) {
@@ -97,7 +101,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 /// Where `~` is: `HOME`, on Windows the user's profile.
-fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 

@@ -74,6 +74,10 @@ pub(crate) enum Command {
     ClusterInfo(cmd::cluster_info::Arguments),
     Reauthenticate(cmd::reauthenticate::Arguments),
     Signout(cmd::signout::Arguments),
+    Sessions(cmd::sessions::Arguments),
+    Rules(cmd::rules::Arguments),
+    Config(cmd::config::Arguments),
+    Set(cmd::set::Arguments),
     Completion(cmd::completion::Arguments),
     Version(cmd::version::Arguments),
 }

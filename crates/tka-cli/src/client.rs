@@ -1,6 +1,7 @@
 //! The server's HTTP API, as far as the CLI uses it.
 
 mod error;
+mod lists;
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,9 @@ pub(crate) enum Operation {
     ShowSession,
     FetchKubeconfig,
     ShowCluster,
+    ListSessions,
+    EndSession,
+    ListRules,
 }
 
 /// A connection to one server, for one command: all its requests together have one time limit.
@@ -115,6 +119,9 @@ impl Operation {
             Self::ShowSession => ("GET", http::LOGIN),
             Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
             Self::ShowCluster => ("GET", http::CLUSTER_INFO),
+            Self::ListSessions => ("GET", http::SESSIONS),
+            Self::EndSession => ("DELETE", http::SESSIONS),
+            Self::ListRules => ("GET", http::RULES),
         }
     }
 
@@ -126,7 +133,15 @@ impl Operation {
             Self::ShowSession => "show your session",
             Self::FetchKubeconfig => "give you a kubeconfig",
             Self::ShowCluster => "show the cluster",
+            Self::ListSessions => "show your sessions",
+            Self::EndSession => "end that session",
+            Self::ListRules => "show your rules",
         }
+    }
+
+    /// Whether the original's server knows it too.
+    fn is_the_originals(self) -> bool {
+        !matches!(self, Self::ListSessions | Self::EndSession | Self::ListRules)
     }
 }
 
@@ -253,33 +268,39 @@ impl Client {
     }
 
     fn ask(&self, operation: Operation) -> Result<Answer, ClientError> {
+        self.ask_at(operation, "")
+    }
+
+    /// The same, `below` the operation's path.
+    fn ask_at(&self, operation: Operation, below: &str) -> Result<Answer, ClientError> {
         let started = Instant::now();
-        let result = self.exchange(operation, started);
+        let url = self.server.url(operation.request().1) + below;
+        let result = self.exchange(operation, &url, started);
         if self.debug {
-            self.tell(operation, started.elapsed(), &result);
+            self.tell(operation, &url, started.elapsed(), &result);
         }
         result.map_err(|error| self.error(operation, Trouble::from_transport(error, self.timeout, self.proxied)))
     }
 
-    fn exchange(&self, operation: Operation, now: Instant) -> Result<Answer, ureq::Error> {
-        let (method, path) = operation.request();
-        let url = self.server.url(path);
+    fn exchange(&self, operation: Operation, url: &str, now: Instant) -> Result<Answer, ureq::Error> {
         // Zero would mean no time limit.
         let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
-        let response = if method == "POST" {
-            let mut request = self.agent.post(url).config().timeout_global(limit).build();
-            if operation == Operation::SignIn {
-                request = request.header("Prefer", PREFER_WAIT);
+        let response = match operation.request().0 {
+            "POST" => {
+                let mut request = self.agent.post(url).config().timeout_global(limit).build();
+                if operation == Operation::SignIn {
+                    request = request.header("Prefer", PREFER_WAIT);
+                }
+                request.send_empty()?
             }
-            request.send_empty()?
-        } else {
-            self.agent.get(url).config().timeout_global(limit).build().call()?
+            "DELETE" => self.agent.delete(url).config().timeout_global(limit).build().call()?,
+            _ => self.agent.get(url).config().timeout_global(limit).build().call()?,
         };
         Answer::read(response, Timestamp::now())
     }
 
-    fn tell(&self, operation: Operation, took: Duration, result: &Result<Answer, ureq::Error>) {
-        let (method, path) = operation.request();
+    fn tell(&self, operation: Operation, url: &str, took: Duration, result: &Result<Answer, ureq::Error>) {
+        let method = operation.request().0;
         let outcome = match result {
             Ok(answer) => answer.status.to_string(),
             Err(error) => error.to_string(),
@@ -288,7 +309,7 @@ impl Client {
             .proxied
             .map(|variable| format!(" through {variable}"))
             .unwrap_or_default();
-        let (url, took) = (self.server.url(path), took.as_millis());
+        let took = took.as_millis();
         ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 
@@ -303,6 +324,7 @@ impl Client {
                 status: answer.status,
                 error,
             },
+            Err(_) if answer.is_nothing_there() && !operation.is_the_originals() => Trouble::Unsupported,
             Err(_) => answer.foreign(),
         };
         self.error(operation, trouble)
@@ -335,6 +357,11 @@ impl Answer {
             retry_after,
             body: String::from_utf8_lossy(&bytes).into_owned(),
         })
+    }
+
+    /// Whether it says that there is no such path or method.
+    fn is_nothing_there(&self) -> bool {
+        matches!(self.status, 404 | 405)
     }
 
     /// Something other than a TKA server answered, or one that this CLI does not understand.

@@ -2,9 +2,13 @@
 
 pub(crate) mod cluster_info;
 pub(crate) mod completion;
+pub(crate) mod config;
 pub(crate) mod get;
 pub(crate) mod kubeconfig;
 pub(crate) mod login;
 pub(crate) mod reauthenticate;
+pub(crate) mod rules;
+pub(crate) mod sessions;
+pub(crate) mod set;
 pub(crate) mod signout;
 pub(crate) mod version;

@@ -1,5 +1,8 @@
 //! Settings: defaults, then the configuration file, then the environment, then flags.
 
+pub(crate) mod edit;
+pub(crate) mod shown;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +47,14 @@ pub(crate) enum ConfigError {
         expected: String,
         found: String,
     },
+    #[error("there is no setting `{0}`")]
+    UnknownKey(String),
+    #[error("there is no configuration file to write to")]
+    NoFile,
+    #[error("cannot write the configuration file {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`{key}` cannot be set in {} without losing its comments", path.display())]
+    Shape { path: PathBuf, key: &'static str },
     #[error("the server's address cannot be used")]
     Server(#[from] InvalidServer),
 }
@@ -53,6 +64,7 @@ pub(crate) enum ConfigError {
 pub(crate) enum Origin {
     File { path: PathBuf, key: &'static str },
     Variable(String),
+    Argument { key: &'static str },
 }
 
 /// The settings of one layer; a later layer's win.
@@ -61,6 +73,8 @@ struct Layer {
     hostname: Option<String>,
     port: Option<u16>,
     tailnet: Option<String>,
+    socket: Option<String>,
+    tag: Option<String>,
     theme: Option<Theme>,
     long: Option<bool>,
     quiet: Option<bool>,
@@ -82,6 +96,23 @@ struct Found {
     origin: Origin,
 }
 
+/// Every key, as it is written in a configuration file.
+pub(crate) const KEYS: [&str; 9] = [
+    "tailscale.hostname",
+    "tailscale.port",
+    "tailscale.tailnet",
+    "tailscale.socket",
+    "tailscale.tag",
+    "output.theme",
+    "output.long",
+    "output.quiet",
+    "debug",
+];
+
+/// The server's name unless it is set: the original's.
+const HOSTNAME: &str = "tka";
+/// The tag of the nodes that servers are, unless it is set: that of the documentation's grants.
+const TAG: &str = "tag:tka";
 /// How long a command waits for the server: the original's limit.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,17 +121,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 impl Config {
     /// Puts the layers together. `home` is where `~` is.
     pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
-        let file = match &flags.config {
-            Some(path) => Some((path.clone(), read(path)?)),
-            None => first_of(&search_path(home))?,
-        };
+        let file = find_file(flags, home)?;
         let from_file = match &file {
             Some((path, text)) => Layer::from_file(path, text)?,
             None => Layer::default(),
         };
         let settings = Layer::from(flags).or(Layer::from_variables(variables)?).or(from_file);
         Ok(Self {
-            hostname: settings.hostname.unwrap_or_else(|| "tka".to_owned()),
+            hostname: settings.hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             port: settings.port.unwrap_or(HTTPS_PORT),
             tailnet: settings.tailnet,
             theme: settings.theme.unwrap_or_default(),
@@ -116,6 +144,14 @@ impl Config {
     /// The server that the settings name.
     pub(crate) fn server(&self) -> Result<Server, ConfigError> {
         Ok(Server::new(&self.hostname, self.port, self.tailnet.as_deref())?)
+    }
+}
+
+/// The configuration file and what is in it.
+fn find_file(flags: &Global, home: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    match &flags.config {
+        Some(path) => Ok(Some((path.clone(), read(path)?))),
+        None => first_of(&search_path(home)),
     }
 }
 
@@ -185,7 +221,7 @@ impl Layer {
 
     fn from_variables(variables: Variables<'_>) -> Result<Self, ConfigError> {
         Self::from_source(|key| {
-            let name = format!("TKA_{}", key.to_ascii_uppercase().replace('.', "_"));
+            let name = variable_of(key);
             let value = variables(&name)
                 .filter(|text| !text.is_empty())
                 .map_or(Value::Null, Value::String);
@@ -196,12 +232,27 @@ impl Layer {
         })
     }
 
+    /// What one key is set to on the command line.
+    fn from_argument(key: &'static str, value: &str) -> Result<Self, ConfigError> {
+        Self::from_source(|other| {
+            let value = if other == key {
+                Value::String(value.to_owned())
+            } else {
+                Value::Null
+            };
+            let origin = Origin::Argument { key };
+            Ok(Found { value, origin })
+        })
+    }
+
     /// Reads every key from `find`, which answers [`Value::Null`] for a key that is not set.
     fn from_source(find: impl Fn(&'static str) -> Result<Found, ConfigError>) -> Result<Self, ConfigError> {
         Ok(Self {
             hostname: find("tailscale.hostname")?.text()?,
             port: find("tailscale.port")?.port()?,
             tailnet: find("tailscale.tailnet")?.text()?,
+            socket: find("tailscale.socket")?.text()?,
+            tag: find("tailscale.tag")?.text()?,
             theme: find("output.theme")?.theme()?,
             long: find("output.long")?.switch()?,
             quiet: find("output.quiet")?.switch()?,
@@ -214,6 +265,8 @@ impl Layer {
             hostname: self.hostname.or(lower.hostname),
             port: self.port.or(lower.port),
             tailnet: self.tailnet.or(lower.tailnet),
+            socket: self.socket.or(lower.socket),
+            tag: self.tag.or(lower.tag),
             theme: self.theme.or(lower.theme),
             long: self.long.or(lower.long),
             quiet: self.quiet.or(lower.quiet),
@@ -229,6 +282,8 @@ impl From<&Global> for Layer {
             hostname: flags.server.clone(),
             port: flags.port,
             tailnet: None,
+            socket: None,
+            tag: None,
             theme: flags.theme,
             long: flags.long.then_some(true),
             quiet: flags.quiet.then_some(true),
@@ -332,6 +387,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::Argument { key } => write!(f, "`{key}`"),
         }
     }
 }
@@ -339,6 +395,18 @@ impl fmt::Display for Origin {
 // === impl ConfigError ===
 
 impl ConfigError {
+    /// Whether it is the command line that is wrong, and not a setting.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey(_)
+                | Self::WrongType {
+                    origin: Origin::Argument { .. },
+                    ..
+                }
+        )
+    }
+
     pub(crate) fn advice(&self) -> Vec<String> {
         let advice = match self {
             Self::Unreadable { .. } => "check that the file is there and that you may read it",
@@ -346,6 +414,16 @@ impl ConfigError {
                 origin: Origin::Variable(_),
                 ..
             } => "correct the variable, or unset it",
+            Self::WrongType {
+                origin: Origin::Argument { .. },
+                ..
+            } => "nothing was changed; give another value",
+            Self::UnknownKey(_) => return vec![format!("settings are {}", KEYS.join(", "))],
+            Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
+            Self::Write { .. } => {
+                "check the permissions of file and folder and the disk's free space, or name another file with --config"
+            }
+            Self::Shape { .. } => "change it there by hand; nothing was changed",
             Self::Malformed { .. } | Self::WrongType { .. } => "correct the file, or name another one with --config",
             Self::Server(_) => {
                 "give --server a name in your tailnet, a full name, an address or a URL, and --port a port"
@@ -353,6 +431,11 @@ impl ConfigError {
         };
         vec![advice.to_owned()]
     }
+}
+
+/// The variable that sets a key.
+fn variable_of(key: &str) -> String {
+    format!("TKA_{}", key.to_ascii_uppercase().replace('.', "_"))
 }
 
 #[cfg(test)]

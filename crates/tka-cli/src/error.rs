@@ -38,6 +38,7 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
+            Self::Config(error) if error.is_usage() => Exit::Usage,
             Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
             Self::Client(error) | Self::KubeconfigKept { error, .. } => error.exit(),
             Self::Store(_) | Self::Output(_) => Exit::Failure,

@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Configuration = 6,
     /// The tailnet policy gives this caller rules that cannot be used.
     Policy = 7,
+    /// The server has no such function.
+    Unsupported = 8,
 }
 
 /// The end of `tka help`.
@@ -35,6 +37,7 @@ Exit status:
   5    server not reachable
   6    wrong configuration
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
+  8    the server cannot do that: it is the original's, or older
   130  interrupted";
 
 impl From<Exit> for ExitCode {

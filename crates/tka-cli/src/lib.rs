@@ -10,12 +10,14 @@ mod exit;
 mod export;
 mod flow;
 mod kubeconfig;
+mod output;
 mod proxy;
 mod retry;
 mod server;
 mod store;
 #[cfg(unix)]
 mod subshell;
+mod table;
 mod theme;
 mod ui;
 mod view;
@@ -35,64 +37,51 @@ use app::App;
 use args::{Command, Global};
 use error::Error;
 use exit::Exit;
-use theme::Theme;
-
-/// An error, and the theme to show it in.
-struct Failure {
-    error: Error,
-    theme: Theme,
-}
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = without_empty_command(arguments.into_iter().collect());
     match Cli::try_parse_from(&arguments) {
-        Ok(cli) => dispatch(cli, &called(&arguments)).unwrap_or_else(|failure| failure.report()),
+        Ok(Cli { global, command }) => {
+            dispatch(&global, command, &called(&arguments)).unwrap_or_else(|error| report(&global, &error))
+        }
         Err(error) => explain(&error, &arguments),
     }
 }
 
-fn dispatch(cli: Cli, called: &str) -> Result<ExitCode, Failure> {
-    let theme = cli.global.theme.unwrap_or_default();
-    let done = match cli.command {
-        None => help(called),
-        Some(Command::Version(_)) => cmd::version::run(),
-        Some(Command::Completion(arguments)) => cmd::completion::run(&arguments, called),
-        Some(command) => return with_server(&cli.global, &command),
-    };
-    done.map(|()| ExitCode::SUCCESS).map_err(|error| Failure {
-        error: error.into(),
-        theme,
-    })
-}
-
-/// The commands that need settings and a server.
-fn with_server(flags: &Global, command: &Command) -> Result<ExitCode, Failure> {
-    let theme = flags.theme.unwrap_or_default();
-    let app = App::new(flags).map_err(|error| Failure { error, theme })?;
-    let done = match command {
-        Command::Login(arguments) => cmd::login::run(&app, arguments),
-        Command::Kubeconfig(_) => cmd::kubeconfig::run(&app),
-        Command::Get(arguments) => cmd::get::run(&app, arguments),
-        Command::ClusterInfo(_) => cmd::cluster_info::run(&app),
-        Command::Reauthenticate(_) => cmd::reauthenticate::run(&app),
-        Command::Signout(_) => cmd::signout::run(&app),
-        Command::Version(_) | Command::Completion(_) => Ok(ExitCode::SUCCESS),
-    };
-    done.map_err(|error| Failure {
-        error,
-        theme: app.config.theme,
-    })
-}
-
-impl Failure {
-    fn report(&self) -> ExitCode {
-        if self.error.is_broken_pipe() {
-            return Exit::Ok.into();
-        }
-        ui::complain(&view::error(&self.error, &self.theme.palette()));
-        self.error.exit().into()
+fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<ExitCode, Error> {
+    let app = || App::new(flags);
+    match command {
+        None => done(help(called)),
+        Some(Command::Version(_)) => done(cmd::version::run()),
+        Some(Command::Completion(arguments)) => done(cmd::completion::run(&arguments, called)),
+        Some(Command::Config(arguments)) => cmd::config::run(flags, &arguments),
+        Some(Command::Set(arguments)) => cmd::set::run(flags, &arguments),
+        Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
+        Some(Command::Login(arguments)) => cmd::login::run(&app()?, &arguments),
+        Some(Command::Kubeconfig(_)) => cmd::kubeconfig::run(&app()?),
+        Some(Command::ClusterInfo(_)) => cmd::cluster_info::run(&app()?),
+        Some(Command::Reauthenticate(_)) => cmd::reauthenticate::run(&app()?),
+        Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
+        Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
+        Some(Command::Signout(_)) => cmd::signout::run(&app()?),
     }
+}
+
+fn done(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
+    printed.map(|()| ExitCode::SUCCESS).map_err(Error::from)
+}
+
+/// Shows an error, in the theme that is set where that can be read.
+fn report(flags: &Global, error: &Error) -> ExitCode {
+    if error.is_broken_pipe() {
+        return Exit::Ok.into();
+    }
+    let theme = flags
+        .theme
+        .or_else(|| app::settings(flags).ok().map(|config| config.theme));
+    ui::complain(&view::error(error, &theme.unwrap_or_default().palette()));
+    error.exit().into()
 }
 
 fn help(called: &str) -> std::io::Result<()> {

@@ -1,5 +1,8 @@
 //! What people read, as text. Nothing here prints, and time comes in as an argument.
 
+pub(crate) mod rules;
+pub(crate) mod sessions;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tka_api::http::{ClusterInfo, LoginResponse};

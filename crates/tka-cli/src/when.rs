@@ -11,8 +11,35 @@ pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String
     } else {
         format!("over since {}", span(-left))
     };
-    let local = until.to_zoned(zone.clone());
-    format!("{relative} ({})", local.strftime("%Y-%m-%d %H:%M:%S %Z"))
+    format!("{relative} ({})", clock_time(until, zone))
+}
+
+/// `then` seen from `now`, and by the clock of `zone`: `14 min ago (2026-01-02 15:04:05 CET)`.
+pub(crate) fn since(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let ago = now.as_second().saturating_sub(then.as_second()).max(0);
+    format!("{} ago ({})", span(ago), clock_time(then, zone))
+}
+
+/// A Go duration as servers write it (`8h0m0s`) as people say it. Another text stays as it is.
+pub(crate) fn period(text: &str) -> String {
+    seconds(text).map_or_else(|| text.to_owned(), span)
+}
+
+/// The whole seconds of `8h0m0s`, `1m30s` or `45s`, with whatever parts of it.
+fn seconds(text: &str) -> Option<i64> {
+    let (mut total, mut rest) = (0_i64, text);
+    for (unit, worth) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((count, after)) = rest.split_once(unit) {
+            total = total.checked_add(count.parse::<u32>().map(i64::from).ok()? * worth)?;
+            rest = after;
+        }
+    }
+    (rest.is_empty() && !text.is_empty()).then_some(total)
+}
+
+fn clock_time(time: Timestamp, zone: &TimeZone) -> String {
+    let local = time.to_zoned(zone.clone());
+    local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// A span of seconds in its one or two largest units, rounded down: nobody loses access earlier than told.
@@ -47,6 +74,22 @@ mod tests {
             (90_000, "1 d 1 h"),
         ] {
             assert_eq!(span(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn periods_by_value() {
+        for (text, expected) in [
+            ("8h0m0s", "8 h"),
+            ("1h30m0s", "1 h 30 min"),
+            ("15m0s", "15 min"),
+            ("45s", "45 s"),
+            ("8h", "8 h"),
+            ("1.5s", "1.5s"),
+            ("soon", "soon"),
+            ("", ""),
+        ] {
+            assert_eq!(period(text), expected, "{text}");
         }
     }
 

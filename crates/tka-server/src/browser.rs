@@ -29,8 +29,12 @@ pub struct Hosts {
 /// (<https://fetch.spec.whatwg.org/#cors-safelisted-request-header>).
 const FORM_TYPES: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
+/// By what every answer says which server gave it, and with what it can do, so that callers need not guess (RFC 9110, 10.2.4).
+const SERVER: &str = concat!("tka-server/", env!("CARGO_PKG_VERSION"));
+
 /// What every answer carries. The API browser brings its own scripts and styles, and nothing from elsewhere.
-const SECURITY_HEADERS: [(&str, &str); 6] = [
+const HEADERS: [(&str, &str); 7] = [
+    ("server", SERVER),
     ("content-security-policy", CONTENT_SECURITY_POLICY),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -98,7 +102,7 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
 /// Gives every answer the security headers.
 pub async fn secured(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    for (name, value) in SECURITY_HEADERS {
+    for (name, value) in HEADERS {
         response
             .headers_mut()
             .insert(HeaderName::from_static(name), HeaderValue::from_static(value));

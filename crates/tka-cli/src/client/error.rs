@@ -39,6 +39,8 @@ pub(crate) enum Trouble {
     Answered { status: u16, error: ErrorResponse },
     /// The answer is not a TKA server's.
     Foreign { status: u16, content_type: String },
+    /// The server has no such endpoint: the original's has not, and maybe it is none.
+    Unsupported,
     /// The kubeconfig would not work.
     UnusableKubeconfig(Flaw),
     /// The session was not ready in time.
@@ -63,11 +65,12 @@ impl ClientError {
             | Trouble::Tls(_)
             | Trouble::Foreign { status: 502..=504, .. } => Exit::Unreachable,
             Trouble::Answered { status, .. } => match (status, self.operation) {
-                (401, _) | (404, Operation::SignOut) => Exit::NotSignedIn,
+                (401, _) | (404, Operation::SignOut | Operation::EndSession) => Exit::NotSignedIn,
                 (403, _) => Exit::Refused,
                 (400 | 422, _) => Exit::Policy,
                 _ => Exit::Failure,
             },
+            Trouble::Unsupported => Exit::Unsupported,
             Trouble::Broken(_)
             | Trouble::Foreign { .. }
             | Trouble::UnusableKubeconfig(_)
@@ -85,7 +88,9 @@ impl ClientError {
                 format!("your session at {server} was not ready within {}", seconds(*limit))
             }
             (Trouble::Broken(_), _) => format!("the answer from {server} cannot be read"),
+            (Trouble::Unsupported, _) => format!("the server at {server} cannot {verb}"),
             (_, Exit::Unreachable) => format!("cannot reach the server at {server}"),
+            (_, Exit::NotSignedIn) if self.operation == Operation::EndSession => format!("{server} could not {verb}"),
             (_, Exit::NotSignedIn) => format!("you are not signed in at {server}"),
             (_, Exit::Refused) => format!("{server} refuses to {verb}"),
             _ => format!("{server} could not {verb}"),
@@ -123,6 +128,7 @@ impl ClientError {
                     "HTTP status {status} with a body of type {content_type} that is not TKA's"
                 )]
             }
+            Trouble::Unsupported => vec!["it is the original TKA's server, an older one, or none".to_owned()],
             Trouble::UnusableKubeconfig(flaw) => vec![flaw.to_string()],
             Trouble::NotProvisioned(_) => vec!["the cluster is still creating your access".to_owned()],
         }
@@ -177,6 +183,11 @@ impl ClientError {
                 "check --port: 443 speaks HTTPS, any other port HTTP".into(),
                 "check that no proxy answers in the server's place (HTTP_PROXY, HTTPS_PROXY)".into(),
             ],
+            Trouble::Unsupported => vec![
+                "what it can do: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`"
+                    .into(),
+                "see with `tka doctor` what answers there".into(),
+            ],
             Trouble::UnusableKubeconfig(_) => {
                 vec![
                     "ask whoever runs the server to look at its cluster settings (`tka cluster-info` shows them)"
@@ -188,6 +199,9 @@ impl ClientError {
                     "run `tka kubeconfig` in a moment".into(),
                     "if it stays, look at the server's log".into(),
                 ]
+            }
+            Trouble::Answered { .. } if self.operation == Operation::EndSession && self.is_not_signed_in() => {
+                vec!["see what you have with `tka sessions`".into()]
             }
             Trouble::Answered { .. } => vec![self.status_advice().to_owned()],
         }

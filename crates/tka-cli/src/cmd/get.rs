@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use super::{cluster_info, kubeconfig};
+use super::{cluster_info, config, kubeconfig};
 use crate::app::App;
+use crate::args::Global;
 use crate::error::Error;
 use crate::flow;
 
-/// Show something that the server knows
+/// Show something that the server or this machine knows
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -23,12 +24,15 @@ enum What {
     Login,
     Kubeconfig(kubeconfig::Arguments),
     ClusterInfo(cluster_info::Arguments),
+    Config(config::Get),
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let app = || App::new(flags);
     match &arguments.what {
-        What::Login => flow::show_session(app).map(|()| ExitCode::SUCCESS),
-        What::Kubeconfig(_) => kubeconfig::run(app),
-        What::ClusterInfo(_) => cluster_info::run(app),
+        What::Login => flow::show_session(&app()?).map(|()| ExitCode::SUCCESS),
+        What::Kubeconfig(_) => kubeconfig::run(&app()?),
+        What::ClusterInfo(_) => cluster_info::run(&app()?),
+        What::Config(arguments) => config::get(flags, arguments),
     }
 }

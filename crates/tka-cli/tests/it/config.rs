@@ -73,3 +73,117 @@ fn the_theme_of_the_file_is_the_errors_too() {
         "{outcome:?}"
     );
 }
+
+/// Without the home folder's name.
+fn said(user: &User, arguments: &[&str]) -> String {
+    let outcome = user.run(arguments);
+    let text = format!(
+        "status {}\n--- stdout\n{}--- stderr\n{}",
+        outcome.status, outcome.stdout, outcome.stderr
+    );
+    text.replace(&user.home().display().to_string(), "HOME")
+}
+
+#[test]
+fn settings_in_every_form() {
+    let user = User::new();
+    std::fs::write(
+        user.home().join("config.yaml"),
+        "tailscale: {hostname: prod, tailnet: example.ts.net}",
+    )
+    .unwrap();
+    insta::assert_snapshot!("config_human", said(&user, &["config"]));
+    insta::assert_snapshot!("config_json", said(&user, &["config", "-o", "json"]));
+    insta::assert_snapshot!("config_yaml", said(&user, &["get", "config", "-o", "yaml"]));
+    insta::assert_snapshot!("config_name", said(&user, &["get", "config", "-q"]));
+    insta::assert_snapshot!(said(&user, &["config", "tailscale.hostname"]), @"
+    status 0
+    --- stdout
+    prod
+    --- stderr
+    ");
+    insta::assert_snapshot!(said(&user, &["config", "tailscale.socket"]), @"
+    status 0
+    --- stdout
+
+    --- stderr
+    ");
+    insta::assert_snapshot!(said(&user, &["get", "config", "tailscale.port", "--filename"]), @"
+    status 0
+    --- stdout
+    443
+    ./config.yaml
+    --- stderr
+    ");
+    insta::assert_snapshot!(said(&user, &["get", "config", "--filename", "-q"]), @"
+    status 0
+    --- stdout
+    ./config.yaml
+    --- stderr
+    ");
+    insta::assert_snapshot!(said(&user, &["config", "colour"]), @"
+    status 2
+    --- stdout
+    --- stderr
+    error: invalid value 'colour' for '[KEY]'
+      [possible values: tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.tag, output.theme, output.long, output.quiet, debug]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_setting_is_changed_where_it_is_read_from() {
+    let user = User::new();
+    insta::assert_snapshot!(said(&user, &["config", "output.theme", "ascii"]), @"
+    status 6
+    --- stdout
+    --- stderr
+    ✗ there is no configuration file to write to
+      do  let --force create ~/.config/tka/config.yaml, or name a file with --config
+    ");
+    assert!(user.files().is_empty());
+    insta::assert_snapshot!(said(&user, &["config", "output.theme", "ascii", "--force"]), @"
+    status 0
+    --- stdout
+    --- stderr
+    ok: output.theme is ascii in HOME/.config/tka/config.yaml
+    ");
+    insta::assert_snapshot!(said(&user, &["set", "config", "tailscale.port", "many"]), @r#"
+    status 2
+    --- stdout
+    --- stderr
+    error: `tailscale.port`: expected a port from 1 to 65535, found "many"
+      do  nothing was changed; give another value
+    "#);
+    insta::assert_snapshot!(said(&user, &["set", "config", "tailscale.port", "8080"]), @"
+    status 0
+    --- stdout
+    --- stderr
+    ok: tailscale.port is 8080 in HOME/.config/tka/config.yaml
+    ");
+    let file = user.home().join(".config/tka/config.yaml");
+    assert_eq!(
+        std::fs::read_to_string(file).unwrap(),
+        "output:\n  theme: ascii\ntailscale:\n  port: 8080\n"
+    );
+    assert_eq!(user.run(&["config", "tailscale.port"]).stdout, "8080\n");
+    assert_eq!(user.files(), [".config", ".config/tka", ".config/tka/config.yaml"]);
+}
+
+#[test]
+fn what_wins_over_the_file_is_said() {
+    let user = User::new();
+    let output = user
+        .command(&["config", "debug", "true", "-f"])
+        .env("TKA_DEBUG", "false")
+        .output()
+        .unwrap();
+    let outcome = crate::tka::Outcome::from(output);
+    assert!(
+        outcome
+            .stderr
+            .contains("TKA_DEBUG wins over the file: there it is false"),
+        "{outcome:?}"
+    );
+}

@@ -1,28 +1,31 @@
 //! The command line: help, version, completion, mistakes.
 
+use clap::CommandFactory;
+
 use crate::tka::User;
+
+/// The words of every command, the program's own none first.
+fn commands() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
+        all.push(words.to_vec());
+        for next in command.get_subcommands().filter(|next| !next.is_hide_set()) {
+            let words = [words, &[next.get_name().to_owned()]].concat();
+            below(next, &words, all);
+        }
+    }
+    let mut all = Vec::new();
+    below(&tka_cli::Cli::command(), &[], &mut all);
+    all
+}
 
 #[test]
 fn help_of_every_command() {
-    for command in [
-        "",
-        "login",
-        "kubeconfig",
-        "get",
-        "get login",
-        "get kubeconfig",
-        "get cluster-info",
-        "cluster-info",
-        "reauthenticate",
-        "signout",
-        "completion",
-        "version",
-    ] {
-        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+    for words in commands() {
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
         arguments.push("--help");
         let outcome = User::new().run(&arguments);
-        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{command}");
-        insta::assert_snapshot!(format!("help {command}").trim().replace(' ', "_"), outcome.stdout);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{words:?}");
+        insta::assert_snapshot!([vec!["help".to_owned()], words].concat().join("_"), outcome.stdout);
     }
 }
 

@@ -39,7 +39,7 @@ use crate::identify::identify;
     info(
         title = "TKA",
         description = "Short-lived Kubernetes access for people on a tailnet. Who is calling is learnt from the connection: \
-                       requests carry no credential."
+                       requests carry no credential. The header `Server` of every answer is `tka-server/VERSION`."
     ),
     tags((name = "session", description = "The calling device's session"), (name = "cluster", description = "The cluster"))
 )]

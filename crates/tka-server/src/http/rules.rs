@@ -1,9 +1,16 @@
 //! `/rules`: what could the caller get?
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
+use futures::future::join_all;
 use tka_api::http::{ErrorResponse, RuleList};
+use tka_core::{Grant, RoleName, Rule};
 
 use super::view;
+use crate::App;
 use crate::answer::Failure;
 use crate::authorize::Granted;
 
@@ -22,8 +29,22 @@ use crate::authorize::Granted;
         (status = 503, description = "The answer took too long", body = ErrorResponse),
     )
 )]
-pub(super) async fn list(who: Granted) -> Result<Json<RuleList>, Failure> {
-    Ok(Json(RuleList {
-        items: view::rules(&who.grant),
-    }))
+pub(super) async fn list(State(app): State<Arc<App>>, who: Granted) -> Result<Json<RuleList>, Failure> {
+    let mut items = view::rules(&who.grant);
+    for (role, problem) in problems(&app, &who.grant).await {
+        for rule in items.iter_mut().filter(|rule| rule.role == role.as_str()) {
+            rule.problem = Some(problem.clone());
+        }
+    }
+    Ok(Json(RuleList { items }))
+}
+
+/// The roles that nobody can be given, and why. The cluster is asked for each role once; where it cannot say, nothing is said.
+async fn problems<'a>(app: &App, grant: &'a Grant) -> Vec<(&'a RoleName, String)> {
+    let roles: BTreeSet<&RoleName> = grant.rules().iter().map(|Rule { role, .. }| role).collect();
+    let checks = roles.into_iter().map(|role| async move {
+        let error = app.sessions.check_role(role).await.err()?;
+        (!error.is_transient()).then(|| (role, error.to_string()))
+    });
+    join_all(checks).await.into_iter().flatten().collect()
 }

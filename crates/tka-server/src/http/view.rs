@@ -52,6 +52,7 @@ pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
         require_reason: rule.require_reason,
         max_sessions: rule.max_sessions.map(Into::into),
         default: Some(rule) == default,
+        problem: None,
     };
     grant.rules().iter().map(info).collect()
 }

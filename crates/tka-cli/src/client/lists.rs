@@ -1,0 +1,62 @@
+//! What this project's server answers beyond the original's: the caller's sessions and rules.
+
+use std::fmt::Write as _;
+
+use tka_api::http::{RuleList, SessionInfo, SessionList};
+
+use super::{Client, ClientError, Operation};
+
+// === impl Client ===
+
+impl Client {
+    /// The caller's sessions, on whatever device.
+    pub(crate) fn sessions(&self) -> Result<SessionList, ClientError> {
+        self.list(Operation::ListSessions)
+    }
+
+    /// The rules that reach the caller.
+    pub(crate) fn rules(&self) -> Result<RuleList, ClientError> {
+        self.list(Operation::ListRules)
+    }
+
+    /// Ends one of the caller's sessions; answers what it was.
+    pub(crate) fn end_session(&self, name: &str) -> Result<SessionInfo, ClientError> {
+        let operation = Operation::EndSession;
+        let answer = self.ask_at(operation, &format!("/{}", escaped(name)))?;
+        match answer.status {
+            200 => self.decode(operation, &answer),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    fn list<T: serde::de::DeserializeOwned>(&self, operation: Operation) -> Result<T, ClientError> {
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 => self.decode(operation, &answer),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+}
+
+/// `text` as one segment of a path (RFC 3986, 3.3). A dot too, since a segment of dots alone leads elsewhere.
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+        path
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn a_name_stays_in_its_segment() {
+        assert_eq!(escaped("tka-alice-2x"), "tka-alice-2x");
+        assert_eq!(escaped("../login?a=b#c ü"), "%2E%2E%2Flogin%3Fa%3Db%23c%20%C3%BC");
+    }
+}

@@ -1,0 +1,123 @@
+//! `tka config`, `tka get config`, `tka set config`
+
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::app::{home, settings, variable};
+use crate::args::Global;
+use crate::config::edit::{self, Change};
+use crate::config::shown::{self, Settings};
+use crate::config::{ConfigError, KEYS};
+use crate::error::Error;
+use crate::output::Output;
+use crate::ui::{self, Ui};
+use crate::view;
+
+/// Show settings and where they come from, or change one
+///
+/// Without a key all settings are shown, with a key its value; with a value too, it is written to the configuration file that is in
+/// use. What else is in the file stays as it is, comments too.
+///
+///   tka config output.theme dracula
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    get: Get,
+
+    /// The new value
+    value: Option<String>,
+
+    /// Create ~/.config/tka/config.yaml when there is no configuration file
+    #[arg(short, long, requires = "value")]
+    force: bool,
+}
+
+/// Show settings and where they come from
+///
+/// Without a key all settings, with a key its value.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Get {
+    /// The setting
+    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| shown::key(&name)))]
+    key: Option<&'static str>,
+
+    /// Show which configuration file is in use
+    #[arg(long)]
+    filename: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Change a setting in the configuration file
+///
+/// What else is in the file stays as it is, comments too.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Set {
+    /// The setting
+    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| shown::key(&name)))]
+    key: &'static str,
+
+    /// The new value
+    value: String,
+
+    /// Create ~/.config/tka/config.yaml when there is no configuration file
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
+    match (arguments.get.key, &arguments.value) {
+        (Some(key), Some(value)) => change(flags, key, value, arguments.force),
+        _ => get(flags, &arguments.get),
+    }
+}
+
+pub(crate) fn set(flags: &Global, arguments: &Set) -> Result<ExitCode, Error> {
+    change(flags, arguments.key, &arguments.value, arguments.force)
+}
+
+pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
+    let config = settings(flags)?;
+    let settings = Settings::load(flags, home().as_deref(), &variable)?;
+    let setting = arguments.key.and_then(|key| settings.get(key));
+    match setting {
+        Some(setting) => ui::print(&setting.text())?,
+        None if !arguments.filename => drop(arguments.output.print(&config, &settings)?),
+        None => {}
+    }
+    if arguments.filename {
+        let file = settings.file.ok_or(ConfigError::NoFile)?;
+        ui::print(&file.display().to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Result<ExitCode, Error> {
+    let change = Change::new(key, value)?;
+    let path = edit::target(flags, home().as_deref(), create)?;
+    edit::apply(&path, &[change])?;
+    let flags = Global {
+        config: Some(path.clone()),
+        ..flags.clone()
+    };
+    let config = settings(&flags)?;
+    let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
+    ui.tell(&view::done(
+        &format!("{key} is {value} in {}", path.display()),
+        &ui.palette,
+    ));
+    note_what_wins(&flags, key, &path.display().to_string(), &ui)
+}
+
+/// Says so when the file is not what decides.
+fn note_what_wins(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
+    let settings = Settings::load(flags, home().as_deref(), &variable)?;
+    if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {
+        let text = format!("{} wins over the file: there it is {}", setting.from, setting.text());
+        ui.tell(&view::note(&text, &ui.palette));
+    }
+    Ok(ExitCode::SUCCESS)
+}

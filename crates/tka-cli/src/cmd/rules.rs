@@ -1,0 +1,28 @@
+//! `tka rules`
+
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::output::Output;
+use crate::view;
+
+/// Show what you could get here, and why not more
+///
+/// The rules of the tailnet policy that reach you, those of higher priority first. Needs no session and changes nothing.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let client = app.client()?;
+    let rules = client.rules()?;
+    if arguments.output.print(&app.config, &rules)? {
+        for line in view::rules::hints(&rules, client.server()) {
+            app.ui.tell(&view::note(&line, &app.ui.palette));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,91 @@
+//! `tka sessions …`
+
+use std::process::ExitCode;
+
+use tka_api::http::SessionList;
+
+use crate::app::App;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::Output;
+use crate::view;
+
+/// Show your sessions, on whatever device, or end some
+#[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    End(End),
+}
+
+/// End sessions: their access ends now
+///
+/// Ends the sessions of these names, or all of yours, also those of your other devices. One that cannot be ended does not keep the
+/// others from ending.
+#[derive(clap::Args, Debug)]
+struct End {
+    /// Names, as `tka sessions` shows them
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    names: Vec<String>,
+
+    /// All of yours
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
+    match &arguments.what {
+        None => list(app, arguments.output),
+        Some(What::End(end)) => end_all(app, end),
+    }
+}
+
+fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
+    let sessions = app.client()?.sessions()?;
+    if output.print(&app.config, &sessions)? && sessions.items.is_empty() {
+        let text = "you have no session here: sign in with `tka login`";
+        app.ui.tell(&view::note(text, &app.ui.palette));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
+    let client = app.client()?;
+    let names = if end.all {
+        names(&client.sessions()?)
+    } else {
+        end.names.clone()
+    };
+    if names.is_empty() {
+        app.ui.tell(&view::note("you have no session here", &app.ui.palette));
+    }
+    let mut failed = None;
+    for name in names {
+        if let Err(error) = end_one(app, &client, &name) {
+            // The last one is reported as the command's own.
+            if let Some(earlier) = failed.replace(error) {
+                crate::ui::complain(&view::error(&earlier, &app.ui.palette));
+            }
+        }
+    }
+    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
+    let ended = client.end_session(name)?;
+    app.ui
+        .tell(&view::done(&view::sessions::ended(&ended), &app.ui.palette));
+    Ok(())
+}
+
+fn names(sessions: &SessionList) -> Vec<String> {
+    sessions.items.iter().map(|session| session.name.clone()).collect()
+}

@@ -1,0 +1,25 @@
+//! `tka set …`
+
+use std::process::ExitCode;
+
+use super::config;
+use crate::args::Global;
+use crate::error::Error;
+
+/// Change something on this machine
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    Config(config::Set),
+}
+
+pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
+    match &arguments.what {
+        What::Config(set) => config::set(flags, set),
+    }
+}

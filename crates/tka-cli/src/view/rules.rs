@@ -1,0 +1,133 @@
+//! Rules, in words.
+
+use tka_api::http::{RuleInfo, RuleList};
+
+use super::{clean, sessions::places};
+use crate::output::{Look, Report};
+use crate::server::Server;
+use crate::table::table;
+use crate::when;
+
+// === impl RuleList ===
+
+impl Report for RuleList {
+    fn human(&self, look: &Look<'_>) -> String {
+        let rows: Vec<_> = self.items.iter().map(row).collect();
+        table(["RULE", "ROLE", "WHERE", "AT MOST", "PRIORITY", "NOTES"], &rows, look)
+    }
+
+    /// Names of rules; one that has none is called by its role.
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(called).collect()
+    }
+}
+
+fn row(rule: &RuleInfo) -> [String; 6] {
+    [
+        rule.name.as_deref().map(clean).unwrap_or_default(),
+        clean(&rule.role),
+        places(&rule.namespaces),
+        when::period(&clean(&rule.period)),
+        rule.priority.to_string(),
+        notes(rule).join("; "),
+    ]
+}
+
+fn called(rule: &RuleInfo) -> String {
+    clean(rule.name.as_ref().unwrap_or(&rule.role))
+}
+
+fn notes(rule: &RuleInfo) -> Vec<String> {
+    let problem = rule
+        .problem
+        .as_ref()
+        .map(|problem| format!("cannot be used: {}", clean(problem)));
+    let default = rule.default.then(|| "default".to_owned());
+    let reason = rule.require_reason.then(|| "asks for a reason (--reason)".to_owned());
+    let limit = rule.max_sessions.map(|count| match count {
+        1 => "one session at a time".to_owned(),
+        _ => format!("{count} sessions at a time"),
+    });
+    [problem, default, reason, limit].into_iter().flatten().collect()
+}
+
+/// What to know beside the table: which rule signing in takes, and what more would need.
+pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
+    let default = rules.items.iter().find(|rule| rule.default);
+    let others = rules.items.iter().filter(|rule| !rule.default).collect::<Vec<_>>();
+    let choice = match (default, others.first()) {
+        (Some(_), Some(other)) => Some(format!(
+            "`tka login` takes the default, which has the highest priority; take another with `tka login {}`",
+            option(other)
+        )),
+        (None, Some(first)) => Some(format!(
+            "the highest priority is shared by several rules, so choose one, as with `tka login {}`",
+            option(first)
+        )),
+        _ => None,
+    };
+    let more = format!(
+        "more needs another grant in the tailnet policy: from you or a group of yours, to {}, with its capability",
+        server.host()
+    );
+    choice.into_iter().chain([more]).collect()
+}
+
+/// What chooses `rule` on the command line.
+fn option(rule: &RuleInfo) -> String {
+    match &rule.name {
+        Some(name) => format!("--rule {}", clean(name)),
+        None => format!("--role {}", clean(&rule.role)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::theme::Theme;
+    use crate::view::Clock;
+    use serde_json::json;
+
+    fn rules() -> RuleList {
+        serde_json::from_value(json!({"items": [
+            {"role": "cluster-admin", "name": "oncall", "namespaces": [], "period": "8h0m0s", "priority": 100,
+             "require_reason": true, "max_sessions": 1, "default": false},
+            {"role": "edit", "namespaces": ["shop"], "period": "1h30m0s", "priority": 50, "require_reason": false,
+             "default": true},
+            {"role": "gone", "namespaces": [], "period": "30m0s", "priority": 10, "require_reason": false, "max_sessions": 3,
+             "default": false, "problem": "this cluster has no ClusterRole gone"},
+        ]}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_table() {
+        let palette = Theme::Notty.palette();
+        let look = Look {
+            palette: &palette,
+            clock: Clock::system(),
+            width: None,
+            long: false,
+        };
+        insta::assert_snapshot!(rules().human(&look), @"
+        RULE    ROLE           WHERE  AT MOST     PRIORITY  NOTES
+        oncall  cluster-admin         8 h         100       asks for a reason (--reason); one session at a time
+                edit           shop   1 h 30 min  50        default
+                gone                  30 min      10        cannot be used: this cluster has no ClusterRole gone; 3 sessions at a time
+        ");
+        assert_eq!(rules().names(), ["oncall", "edit", "gone"]);
+    }
+
+    #[test]
+    fn hints_by_value() {
+        let server = Server::new("tka.example.ts.net", 443, None).unwrap();
+        insta::assert_snapshot!(hints(&rules(), &server)[0], @"`tka login` takes the default, which has the highest priority; take another with `tka login --rule oncall`");
+        let mut ambiguous = rules();
+        ambiguous.items[1].default = false;
+        let choose =
+            "the highest priority is shared by several rules, so choose one, as with `tka login --rule oncall`";
+        assert_eq!(hints(&ambiguous, &server)[0], choose);
+        ambiguous.items.clear();
+        assert_eq!(hints(&ambiguous, &server).len(), 1);
+    }
+}

@@ -1,0 +1,65 @@
+//! `tka rules`
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+use crate::tka::User;
+
+pub(crate) fn rules() -> Value {
+    json!({"items": [
+        {"role": "cluster-admin", "name": "oncall", "namespaces": [], "period": "8h0m0s", "priority": 100,
+         "require_reason": true, "max_sessions": 1, "default": true},
+        {"role": "edit", "namespaces": ["shop", "web"], "period": "1h30m0s", "priority": 50, "require_reason": false,
+         "default": false, "problem": "this cluster has no ClusterRole edit"},
+    ]})
+}
+
+fn shown(arguments: &[&str]) -> String {
+    let double = Double::new(&[("GET /rules", Answer::json(200, &rules()))]);
+    let outcome = User::new().run_with(&double, &[&["rules"], arguments].concat());
+    double.requests();
+    outcome.shown(&double)
+}
+
+#[test]
+fn in_every_form() {
+    insta::assert_snapshot!("rules_human", shown(&[]));
+    insta::assert_snapshot!("rules_ascii", shown(&["--theme", "ascii"]));
+    insta::assert_snapshot!("rules_json", shown(&["-o", "json"]));
+    insta::assert_snapshot!("rules_yaml", shown(&["-o", "yaml"]));
+    insta::assert_snapshot!("rules_name", shown(&["-o", "name"]));
+    assert_eq!(shown(&["--quiet"]), shown(&["-o", "name"]));
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let account = json!({"message": "no rule of the tailnet policy reaches you", "advice": ["ask for a grant"]});
+    let double = Double::new(&[("GET /rules", Answer::json(403, &account))]);
+    insta::assert_snapshot!(User::new().run_with(&double, &["rules"]).shown(&double), @"
+    status 4
+    --- stdout
+    --- stderr
+    ✗ http://127.0.0.1:PORT refuses to show your rules
+      why  no rule of the tailnet policy reaches you
+      do   ask for a grant
+    ");
+}
+
+#[test]
+fn the_originals_server_has_none() {
+    let answer = Answer::Http {
+        status: 404,
+        headers: vec!["Content-Type: text/plain".into()],
+        body: "404 page not found".into(),
+    };
+    let double = Double::new(&[("GET /rules", answer)]);
+    insta::assert_snapshot!(User::new().run_with(&double, &["rules"]).shown(&double), @"
+    status 8
+    --- stdout
+    --- stderr
+    ✗ the server at http://127.0.0.1:PORT cannot show your rules
+      why  it is the original TKA's server, an older one, or none
+      do   what it can do: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`
+           see with `tka doctor` what answers there
+    ");
+}
