@@ -77,17 +77,25 @@ impl Caller {
 
     /// Sends a request to any path of the server.
     pub fn send_body(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Outcome<Answer> {
-        let mut request = Request::builder()
-            .method(Method::from_bytes(method.as_bytes())?)
-            .uri(format!("{}{path}", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
         let asked = format!("{method} {path}");
-        let answer = if body.is_empty() {
-            self.agent.run(request.body(())?)
-        } else {
-            self.agent.run(request.body(body)?)
+        let ask = || -> Outcome<_> {
+            let mut request = Request::builder()
+                .method(Method::from_bytes(method.as_bytes())?)
+                .uri(format!("{}{path}", self.url));
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            Ok(if body.is_empty() {
+                self.agent.run(request.body(())?)
+            } else {
+                self.agent.run(request.body(body)?)
+            })
+        };
+        let answer = match ask()? {
+            // The server has heard nothing yet. tailscaled hands connections on from loopback ports, and gives one up whose port it
+            // has not forgotten from the connection before.
+            Err(ureq::Error::ConnectProxyFailed(_)) => ask()?,
+            answer => answer,
         };
         let mut answer = answer.map_err(|error| format!("{asked}: {error}"))?;
         Ok(Answer {

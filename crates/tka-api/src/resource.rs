@@ -34,6 +34,9 @@ pub const ANNOTATION_LAST_SIGN_IN: &str = "tka.specht-labs.de/last-attempted-sig
 /// When the session ends (RFC 3339).
 pub const ANNOTATION_VALID_UNTIL: &str = "tka.specht-labs.de/sign-in-valid-until";
 
+/// Says, on the Lease of the replicas, that its holder leaves it to one that is in touch with the tailnet.
+pub const ANNOTATION_YIELDS: &str = "tka.specht-labs.de/yields";
+
 /// Keeps a TkaSignin until its ServiceAccount and binding are gone.
 pub const FINALIZER: &str = "tka.specht-labs.de/session";
 

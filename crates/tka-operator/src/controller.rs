@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::{Clock, End, Error, Sessions, objects};
+use crate::{Clock, End, Error, Leadership, Sessions, objects};
 
 /// How soon a reconcile that failed is tried again. Short, because a session that is over must not live on.
 const RETRY: Duration = Duration::from_secs(1);
@@ -47,6 +47,7 @@ pub type OnEnd = Arc<dyn Fn(&Session, &End) + Send + Sync>;
 
 struct Context {
     sessions: Arc<Sessions>,
+    leadership: Leadership,
     clock: Clock,
     metrics: Metrics,
     on_end: OnEnd,
@@ -103,22 +104,26 @@ impl Loop {
         self.synced.clone()
     }
 
-    /// Runs until `stop`, then lets what it is doing come to its end.
+    /// Runs until `stop`, then lets what it is doing come to its end. While `leadership` is another's it only looks on.
     pub async fn run(
         self,
         sessions: Arc<Sessions>,
+        leadership: Leadership,
         clock: Clock,
         metrics: Metrics,
         on_end: OnEnd,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
     ) {
+        let gains = leadership.gains();
         let context = Arc::new(Context {
             sessions,
+            leadership,
             clock,
             metrics,
             on_end,
         });
         self.controller
+            .reconcile_all_on(gains)
             .graceful_shutdown_on(stop)
             .run(reconcile, retry, context)
             .for_each(|result| async {
@@ -131,6 +136,10 @@ impl Loop {
 }
 
 async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
+    // All are looked at anew when it is gained.
+    if !context.leadership.is_held() {
+        return Ok(Action::await_change());
+    }
     let started = Instant::now();
     let result = timeout(RECONCILE, reconcile_one(&signin, &context)).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));

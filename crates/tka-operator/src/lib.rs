@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod controller;
 pub mod credential;
+pub mod election;
 mod end;
 pub mod error;
 mod events;
@@ -16,6 +17,7 @@ mod turns;
 
 pub use clients::Clients;
 pub use credential::Credential;
+pub use election::{Election, Leadership};
 pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;

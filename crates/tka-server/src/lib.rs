@@ -4,6 +4,7 @@ pub mod answer;
 pub mod args;
 pub mod audit;
 pub mod authorize;
+mod background;
 pub mod browser;
 pub mod cluster;
 pub mod config;

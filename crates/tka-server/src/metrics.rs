@@ -8,11 +8,13 @@ use axum::http::StatusCode;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tka_api::resource::TkaSignin;
+use tka_operator::Leadership;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Attempt {
@@ -40,8 +42,12 @@ pub struct Metrics {
     sign_ins: Family<Role, Counter>,
 }
 
-/// The sessions that are active, counted when somebody asks, so that the number cannot drift.
-struct ActiveSessions(Store<TkaSignin>);
+/// The sessions that are active, counted when somebody asks, so that the number cannot drift. One replica counts them, or a sum over
+/// replicas would be a multiple.
+struct ActiveSessions {
+    store: Store<TkaSignin>,
+    leadership: Leadership,
+}
 
 // === impl Metrics ===
 
@@ -82,9 +88,9 @@ impl Metrics {
     }
 }
 
-/// Serves the number of active sessions in `store` from `registry`.
-pub fn register_active_sessions(registry: &mut Registry, store: Store<TkaSignin>) {
-    registry.register_collector(Box::new(ActiveSessions(store)));
+/// Serves the number of active sessions in `store` from `registry`, and whether counting them is this replica's.
+pub fn register_sessions(registry: &mut Registry, store: Store<TkaSignin>, leadership: Leadership) {
+    registry.register_collector(Box::new(ActiveSessions { store, leadership }));
 }
 
 // === impl ActiveSessions ===
@@ -97,21 +103,28 @@ impl fmt::Debug for ActiveSessions {
 
 impl Collector for ActiveSessions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let is_held = self.leadership.is_held();
+        let help = "Whether this replica reconciles: 1 for one of all replicas";
+        let lease = encoder.encode_descriptor("tka_lease_held", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(is_held)).encode(lease)?;
+        let signins = if is_held { self.store.state() } else { Vec::new() };
         let mut by_role: BTreeMap<String, i64> = BTreeMap::new();
-        for signin in self.0.state() {
-            if signin.status.as_ref().is_some_and(|status| status.provisioned) {
-                *by_role.entry(signin.spec.role.clone()).or_default() += 1;
-            }
+        for signin in signins.iter().filter(|signin| is_active(signin)) {
+            *by_role.entry(signin.spec.role.clone()).or_default() += 1;
         }
-        let kind = prometheus_client::metrics::MetricType::Gauge;
-        let help = "Active sessions, by ClusterRole";
-        let mut family = encoder.encode_descriptor("tka_active_user_sessions", help, None, kind)?;
+        let help = "Active sessions, by ClusterRole, at the replica that reconciles";
+        let mut family = encoder.encode_descriptor("tka_active_user_sessions", help, None, MetricType::Gauge)?;
         for (cluster_role, count) in by_role {
             let labels = Role { cluster_role };
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
+}
+
+fn is_active(signin: &TkaSignin) -> bool {
+    let provisioned = signin.status.as_ref().is_some_and(|status| status.provisioned);
+    provisioned && signin.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use kube::runtime::reflector::Store;
 use tka_api::resource::TkaSignin;
 use tka_core::{Present, Revocation, Session, Verdict, revocation};
 use tka_operator::error::with_causes;
-use tka_operator::{Clock, Sessions, objects};
+use tka_operator::{Clock, Leadership, Sessions, objects};
 use tka_tailnet::{BackendState, Error, LocalApi, Notifications, Status, WhoIs};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
@@ -56,6 +56,8 @@ pub struct Reauthorization {
     pub audit: Audit,
     /// The sessions, as the reconcile loop sees them.
     pub store: Store<TkaSignin>,
+    /// Whether checking them is this replica's.
+    pub leadership: Leadership,
     /// Tells the time.
     pub clock: Clock,
     /// Where to say whether tailscaled's answers count.
@@ -87,6 +89,7 @@ impl Reauthorization {
     pub async fn run(self, mut synced: watch::Receiver<bool>) {
         let asked = Notify::new();
         let (tailnet, contact) = (self.tailnet.clone(), self.contact.clone());
+        let gains = self.leadership.gains();
         let checks = Checks {
             doubts: Doubts::new(self.max_unverified),
             addresses: HashMap::new(),
@@ -97,7 +100,16 @@ impl Reauthorization {
                 asked.notify_one();
             }
         };
-        tokio::join!(listen(&tailnet, &contact, &asked), rounds(&asked, checks), once_synced);
+        let when_gained = gains.for_each(|()| {
+            asked.notify_one();
+            std::future::ready(())
+        });
+        tokio::join!(
+            listen(&tailnet, &contact, &asked),
+            rounds(&asked, checks),
+            once_synced,
+            when_gained
+        );
     }
 }
 
@@ -169,7 +181,11 @@ impl Round for Checks {
 }
 
 impl Checks {
+    /// What is to be checked: nothing, while that is another replica's.
     fn active(&self) -> Vec<Session> {
+        if !self.with.leadership.is_held() {
+            return Vec::new();
+        }
         let now = (self.with.clock)();
         let signins = self.with.store.state();
         let live = signins

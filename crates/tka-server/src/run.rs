@@ -10,27 +10,24 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
-use tka_operator::error::with_causes;
-use tka_operator::{Clients, Clock, Sessions};
+use tka_operator::{Clients, Clock, Election, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
+use crate::background::{Background, sweep};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::health::Health;
 use crate::listen::{ListenError, addresses, bind, bind_all, certificate, serve};
-use crate::metrics::{Metrics, register_active_sessions};
+use crate::metrics::{Metrics, register_sessions};
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::telemetry::{self, TelemetryError};
 use crate::work::Work;
 use crate::{App, KubeconfigNames, Node, health, http};
 
-/// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
-const SWEEP: Duration = Duration::from_mins(5);
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
 /// How soon a tailscaled that is not there, or not on the tailnet, is asked again.
@@ -79,93 +76,26 @@ async fn run(config: Config) -> Result<(), RunError> {
     let clients = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (audit, records) = Audit::start(&config.audit.path, &config.operator.namespace, Arc::clone(&clock))?;
-    let tailnet = LocalApi::new(&config.tailscale.socket);
     let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
-    let max_credential = config.operator.max_credential_period.duration();
-    let sessions = Arc::new(Sessions::new(
-        clients,
-        &config.operator.namespace,
-        max_credential,
-        Arc::clone(&clock),
-    ));
-    let reconcile = Loop::new(&sessions);
-    let synced = reconcile.synced();
-
-    let (mut registry, mut operator_metrics) = (Registry::default(), Registry::default());
-    let metrics = Metrics::register(&mut registry);
-    register_active_sessions(&mut operator_metrics, reconcile.store());
-    let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut operator_metrics);
-
-    let (serving, is_serving) = watch::channel(false);
-    let contact = Contact::default();
-    let reauthorization = Reauthorization {
-        tailnet: tailnet.clone(),
-        cap_name: config.tailscale.cap_name.clone(),
-        machines: config.operator.machines,
-        max_unverified: config.tailscale.max_unverified.duration(),
-        sessions: Arc::clone(&sessions),
-        audit: audit.clone(),
-        store: reconcile.store(),
-        clock: Arc::clone(&clock),
-        contact: contact.clone(),
-    };
-    let reauthorize = reauthorization.run(synced.clone());
-    let health = Health {
-        tailnet: tailnet.clone(),
-        contact: contact.clone(),
-        serving: is_serving,
-        synced,
-        metrics: registry,
-        operator_metrics,
-    };
-    let health_listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
-    let health = serve(
-        health_listener,
-        health::router(Arc::new(health)),
-        None,
-        config.server.clone(),
-        stop.clone(),
-    );
-
-    let ended = stop.clone();
-    let audit_ends = audit.clone();
-    let reconcile = reconcile.run(
-        Arc::clone(&sessions),
-        Arc::clone(&clock),
-        reconcile_metrics,
-        Arc::new(move |session, how| audit_ends.ended(session, how)),
-        async move {
-            ended.cancelled().await;
-        },
-    );
-    let ended = stop.clone();
-    let reauthorize = async move {
-        ended.run_until_cancelled(reauthorize).await;
-    };
-    let mut background = JoinSet::new();
-    background.spawn(named("re-authorisation", reauthorize));
-    background.spawn(named("the reconcile loop", reconcile));
-    background.spawn(named("the sweep", sweep(Arc::clone(&sessions), stop.clone())));
-    background.spawn(named(
-        "the health listener",
-        async move { log_end("health", health.await) },
-    ));
-    let watched = tokio::spawn(watch_background(background, stop.clone()));
-    let work = Work::default();
+    let (registries, metrics) = Registries::new();
     let parts = Parts {
-        tailnet,
-        contact,
+        tailnet: LocalApi::new(&config.tailscale.socket),
+        contact: Contact::default(),
         cluster,
-        sessions,
+        sessions: sessions(&config, clients.clone(), &clock),
         audit,
         clock,
         metrics,
-        work: work.clone(),
+        work: Work::default(),
     };
+    let work = parts.work.clone();
+    let (serving, is_serving) = watch::channel(false);
+    let background = background(&config, &clients, &parts, registries, is_serving, &stop)?;
+    let background = tokio::spawn(background.ended(stop.clone()));
     let served = serve_tailnet(&config, parts, serving, stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
-    let (ended, done) = join(tokio::time::timeout(END, watched), work.done(END)).await;
+    let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
     let ended = ended.unwrap_or(Ok(Ok(())));
     if !done {
         tracing::error!(
@@ -177,24 +107,88 @@ async fn run(config: Config) -> Result<(), RunError> {
     served.and(ended.unwrap_or(Err(RunError::Background("what watches the background"))))
 }
 
-async fn named<T>(name: &'static str, work: impl Future<Output = T>) -> &'static str {
-    work.await;
-    name
+fn sessions(config: &Config, clients: Clients, clock: &Clock) -> Arc<Sessions> {
+    let max_credential = config.operator.max_credential_period.duration();
+    let namespace = &config.operator.namespace;
+    Arc::new(Sessions::new(clients, namespace, max_credential, Arc::clone(clock)))
 }
 
-/// Waits for what runs in the background. If any of it ends before `stop`, sessions would no longer end by themselves, and the
-/// server ends, to be started anew.
-async fn watch_background(mut background: JoinSet<&'static str>, stop: CancellationToken) -> Result<(), RunError> {
-    let mut result = Ok(());
-    while let Some(ended) = background.join_next().await {
-        if !stop.is_cancelled() {
-            let what = ended.unwrap_or("a part that panicked");
-            tracing::error!(what, "ended by itself");
-            result = Err(RunError::Background(what));
-            stop.cancel();
-        }
+/// Starts what runs beside the serving of the tailnet.
+fn background(
+    config: &Config,
+    clients: &Clients,
+    parts: &Parts,
+    mut registries: Registries,
+    serving: watch::Receiver<bool>,
+    stop: &CancellationToken,
+) -> Result<Background, RunError> {
+    let (sessions, clock) = (&parts.sessions, &parts.clock);
+    let namespace = &config.operator.namespace;
+    let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
+    let reconcile = Loop::new(sessions);
+    register_sessions(&mut registries.operator, reconcile.store(), leadership.clone());
+    let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
+    let reauthorization = Reauthorization {
+        tailnet: parts.tailnet.clone(),
+        cap_name: config.tailscale.cap_name.clone(),
+        machines: config.operator.machines,
+        max_unverified: config.tailscale.max_unverified.duration(),
+        sessions: Arc::clone(sessions),
+        audit: parts.audit.clone(),
+        store: reconcile.store(),
+        leadership: leadership.clone(),
+        clock: Arc::clone(clock),
+        contact: parts.contact.clone(),
+    };
+    let synced = reconcile.synced();
+    let health = Health {
+        tailnet: parts.tailnet.clone(),
+        contact: parts.contact.clone(),
+        serving,
+        synced: synced.clone(),
+        metrics: registries.server,
+        operator_metrics: registries.operator,
+    };
+    let listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
+    let router = health::router(Arc::new(health));
+    let health = serve(listener, router, None, config.server.clone(), stop.clone());
+    let (audit, ended) = (parts.audit.clone(), stop.clone());
+    let reconcile = reconcile.run(
+        Arc::clone(sessions),
+        leadership.clone(),
+        Arc::clone(clock),
+        reconcile_metrics,
+        Arc::new(move |session, how| audit.ended(session, how)),
+        async move { ended.cancelled().await },
+    );
+    let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
+    let sweep = sweep(Arc::clone(sessions), leadership, stop.clone());
+    let elect = election.run(parts.contact.is_there(), stop.clone().cancelled_owned());
+
+    let mut background = Background::default();
+    background.spawn("re-authorisation", reauthorize);
+    background.spawn("the reconcile loop", reconcile);
+    background.spawn("the sweep", sweep);
+    background.spawn("the election", elect);
+    background.spawn("the health listener", async move { log_end("health", health.await) });
+    Ok(background)
+}
+
+/// What is counted, by who counts.
+struct Registries {
+    server: Registry,
+    operator: Registry,
+}
+
+// === impl Registries ===
+
+impl Registries {
+    fn new() -> (Self, Metrics) {
+        let mut server = Registry::default();
+        let metrics = Metrics::register(&mut server);
+        let operator = Registry::default();
+        (Self { server, operator }, metrics)
     }
-    result
 }
 
 /// What the handlers need, before it is known which node of the tailnet this is.
@@ -294,18 +288,12 @@ async fn on_tailnet(tailnet: &LocalApi) -> Status {
     }
 }
 
-async fn sweep(sessions: Arc<Sessions>, stop: CancellationToken) {
-    let mut every = tokio::time::interval(SWEEP);
-    while stop.run_until_cancelled(every.tick()).await.is_some() {
-        let Some(swept) = stop.run_until_cancelled(sessions.sweep()).await else {
-            return;
-        };
-        match swept {
-            Ok(0) => {}
-            Ok(swept) => tracing::warn!(swept, "removed leftovers of sessions that are over"),
-            Err(error) => tracing::warn!(error = with_causes(&error), "sweep failed"),
-        }
-    }
+/// What this replica is called among the others. The host is the pod in a cluster; the rest tells apart servers on one machine.
+/// One that is restarted has the same.
+fn identity(config: &Config) -> String {
+    let host = rustix::system::uname();
+    let (host, socket) = (host.nodename().to_string_lossy(), config.tailscale.socket.display());
+    format!("{host}_{socket}_{}", config.tailscale.port)
 }
 
 async fn clients() -> Result<Clients, RunError> {

@@ -9,9 +9,9 @@ use std::process::Command;
 
 use attempts::Who::{Administrator, Editor, Impersonator, Server};
 use attempts::{
-    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, Line, NAMESPACE_LABEL, NOBODY, OTHER_ACCOUNTS, OTHER_BINDINGS, PODS,
-    SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment, labels, pod,
-    secret,
+    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, NOBODY, OTHER_ACCOUNTS, OTHER_BINDINGS,
+    PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment, labels,
+    pod, secret,
 };
 use e2e::user::ALICE;
 use e2e::{Kind, Outcome, World, wait};
@@ -26,6 +26,7 @@ crate::tests![
     accounts_of_sessions_are_written_by_the_server_alone,
     sessions_are_bound_by_the_server_alone,
     credentials_of_sessions_are_issued_to_the_server_alone,
+    who_reconciles_is_decided_by_servers_alone,
     no_pod_runs_as_a_session,
     only_who_may_give_its_rights_away_acts_as_the_server,
     editor_who_impersonates_the_server_gains_nothing,
@@ -239,6 +240,18 @@ fn credentials_of_sessions_are_issued_to_the_server_alone(world: &World) -> Outc
     let account = format!("kubernetes.io/service-account.name={session}");
     guarded.refuses_both(SECRETS, format!("annotate --overwrite secret token {account}"))?;
     guarded.would_allow(Editor, "annotate secret token a=b")
+}
+
+fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-lease")?;
+    let seized = r#"patch lease tka-server --type=merge --patch {"spec":{"holderIdentity":"nobody"}}"#;
+    guarded.refuses_both(LEASE, seized)?;
+    // RBAC lets nobody but the server make a Lease; an administrator may all.
+    let lease = |name: &str| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {"holderIdentity": "x"}});
+    guarded.refuses(Administrator, LEASE, guarded.creating(&lease("tka-server"))?)?;
+    guarded.would_allow(Administrator, guarded.creating(&lease("another"))?)?;
+    guarded.has_no_right(Server, "cannot patch resource", seized)?;
+    guarded.has_no_right(Server, "cannot delete resource", "delete lease tka-server")
 }
 
 fn no_pod_runs_as_a_session(world: &World) -> Outcome {

@@ -17,6 +17,7 @@ mod nonsense;
 mod provisioning;
 mod reauthorisation;
 mod refusals;
+mod replicas;
 mod restarts;
 mod rules;
 mod sign_in;
@@ -56,6 +57,7 @@ pub(crate) use tests;
 const MODULES: &[(&str, &[(&str, Test)])] = &[
     // Those that take long begin first.
     ("restarts", restarts::TESTS),
+    ("replicas", replicas::TESTS),
     ("expiry", expiry::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),

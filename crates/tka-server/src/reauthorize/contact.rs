@@ -6,10 +6,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
+use tokio::sync::watch;
 
 /// What is known of tailscaled's contact with the tailnet. Clones know the same.
 #[derive(Clone, Debug, Default)]
-pub struct Contact(Arc<Mutex<Known>>);
+pub struct Contact(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    known: Mutex<Known>,
+    is_there: watch::Sender<bool>,
+}
 
 /// Why the tailnet's present word is not known.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
@@ -32,6 +39,12 @@ impl Contact {
         self.known().check()
     }
 
+    /// Whether [`Contact::check`] finds nothing wrong, to be told when that changes.
+    #[must_use]
+    pub fn is_there(&self) -> watch::Receiver<bool> {
+        self.0.is_there.subscribe()
+    }
+
     /// The bus told of a state, or broke.
     pub(super) fn heard(&self, state: Result<(), String>) {
         self.update(|known| known.heard = state);
@@ -47,7 +60,9 @@ impl Contact {
             let mut known = self.known();
             let before = known.check();
             change(&mut known);
-            (before, known.check())
+            let after = known.check();
+            self.0.is_there.send_replace(after.is_ok());
+            (before, after)
         };
         match after {
             _ if before == after => {}
@@ -57,7 +72,7 @@ impl Contact {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,14 +102,17 @@ mod tests {
     #[test]
     fn both_must_say_so() {
         let contact = Contact::default();
-        assert!(contact.check().is_err());
+        let is_there = contact.is_there();
+        assert!(contact.check().is_err() && !*is_there.borrow());
         contact.answered(Ok(()));
         assert!(contact.check().is_err());
         contact.heard(Ok(()));
         assert_eq!(contact.check(), Ok(()));
+        assert!(*is_there.borrow());
         contact.clone().heard(Err("Stopped".into()));
         // An answer that was on its way when tailscaled stopped.
         contact.answered(Ok(()));
         assert_eq!(contact.check(), Err(NoContact("Stopped".into())));
+        assert!(!*is_there.borrow());
     }
 }

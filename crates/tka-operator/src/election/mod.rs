@@ -1,0 +1,339 @@
+//! Which of several replicas reconciles: the holder of a Lease (<https://kubernetes.io/docs/concepts/architecture/leases/>).
+//!
+//! All replicas serve callers; the holder alone completes, ends and checks sessions, so that it is done once. Two that
+//! reconcile for a moment do no harm, because what they do is decided by the API server, object by object. So the
+//! Lease need only be right nearly always, and found again soon.
+
+mod decision;
+
+use std::fmt;
+use std::future::pending;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::core::Status;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watch_object};
+use kube::{Api, ResourceExt};
+use tka_api::resource::{ANNOTATION_YIELDS, LABEL_MANAGED_BY, MANAGED_BY};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::{found, status, with_causes};
+use crate::{Clients, Clock};
+use decision::{COUNTED_ON, Candidate, DURATION, Record, Seen, Step};
+
+/// What the Lease is called, in the namespace of the sessions.
+pub const LEASE: &str = "tka-server";
+
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Takes part in the election for one replica.
+pub struct Election {
+    leases: Api<Lease>,
+    watched: Api<Lease>,
+    candidate: Candidate,
+    clock: Clock,
+    seen: Option<Seen>,
+    /// Nothing is written before.
+    not_before: Instant,
+    held: watch::Sender<Held>,
+}
+
+/// Whether this replica reconciles. Clones know the same.
+#[derive(Clone, Debug)]
+pub struct Leadership(watch::Receiver<Held>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// Counted on till then.
+    until: Option<Instant>,
+    /// How often it was gained.
+    gains: u64,
+}
+
+/// What the API server tells of the Lease: it as it is now, or that there is none.
+type Changes = Pin<Box<dyn Stream<Item = watcher::Result<Option<Lease>>> + Send>>;
+
+// === impl Leadership ===
+
+impl Leadership {
+    /// Whether this replica reconciles at this moment.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.borrow().is(Instant::now())
+    }
+
+    /// An item whenever this replica begins to reconcile, and one at once when it does already.
+    pub fn gains(&self) -> impl Stream<Item = ()> + Send + 'static {
+        stream::unfold((self.0.clone(), 0), |(mut held, known)| async move {
+            let gains = held
+                .wait_for(|held| held.gains > known)
+                .await
+                .map(|held| held.gains)
+                .ok();
+            match gains {
+                Some(gains) => Some(((), (held, gains))),
+                // It will never be gained again, and that is no reason for whoever waits to end.
+                None => pending().await,
+            }
+        })
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    fn is(self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn renew(&mut self, asked: Instant) {
+        if !self.is(asked) {
+            self.gains += 1;
+        }
+        self.until = Some(asked + COUNTED_ON);
+    }
+}
+
+// === impl Election ===
+
+impl fmt::Debug for Election {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Election")
+            .field("candidate", &self.candidate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Election {
+    /// The election among the servers of `namespace`. No two replicas may have the same `identity`; one that is restarted with
+    /// the one that it had goes on where it was.
+    #[must_use]
+    pub fn new(clients: &Clients, namespace: &str, identity: String, clock: Clock) -> (Self, Leadership) {
+        let (held, leadership) = watch::channel(Held::default());
+        let election = Self {
+            leases: Api::namespaced(clients.requests.clone(), namespace),
+            watched: Api::namespaced(clients.watches.clone(), namespace),
+            candidate: Candidate {
+                identity,
+                fit: false,
+                renewed: None,
+            },
+            clock,
+            seen: None,
+            not_before: Instant::now(),
+            held,
+        };
+        (election, Leadership(leadership))
+    }
+
+    /// Takes part until `stop`, then lets go of the Lease. `fit` says whether this replica can check sessions against the
+    /// tailnet: one that cannot leaves it to one that can.
+    pub async fn run(mut self, mut fit: watch::Receiver<bool>, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut changes: Changes = watch_object(self.watched.clone(), LEASE).default_backoff().boxed();
+        self.read().await;
+        loop {
+            self.candidate.fit = *fit.borrow_and_update();
+            let wake = self.act().await;
+            tokio::select! {
+                () = &mut stop => break,
+                () = sleep_until(wake) => {}
+                Some(change) = changes.next() => self.told(change),
+                Ok(()) = fit.changed() => {}
+            }
+        }
+        self.release().await;
+    }
+
+    /// Does what is to be done now, and says when to look again.
+    async fn act(&mut self) -> Instant {
+        let now = Instant::now();
+        match self.candidate.step(self.seen.as_ref(), now) {
+            Step::Wait(until) => until,
+            Step::Write(_) if now < self.not_before => self.not_before,
+            Step::Write(record) => {
+                self.write(record).await;
+                match self.candidate.step(self.seen.as_ref(), Instant::now()) {
+                    Step::Wait(until) => until,
+                    Step::Write(_) => self.not_before.max(Instant::now()),
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, record: Record) {
+        let asked = Instant::now();
+        let lease = self.lease(record);
+        let post = PostParams::default();
+        let written = match self.seen {
+            // The resource version makes the API server refuse it when somebody else was faster.
+            Some(_) => self.leases.replace(LEASE, &post, &lease).await,
+            None => self.leases.create(&post, &lease).await,
+        };
+        match written {
+            Ok(lease) => {
+                self.candidate.renewed = Some(asked);
+                self.see(Some(lease));
+                self.held.send_modify(|held| held.renew(asked));
+            }
+            Err(error) => {
+                self.not_before = Instant::now() + RETRY;
+                let by_another =
+                    |status: &Status| status.is_conflict() || status.is_already_exists() || status.is_not_found();
+                if status(&error).is_some_and(by_another) {
+                    self.read().await;
+                } else {
+                    tracing::warn!(error = with_causes(&error), "the Lease could not be written");
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        match found(self.leases.get(LEASE).await) {
+            Ok(lease) => self.see(lease),
+            Err(error) => {
+                self.not_before = Instant::now() + RETRY;
+                tracing::warn!(error = with_causes(&error), "the Lease could not be read");
+            }
+        }
+    }
+
+    /// A watch may be behind what this replica wrote itself.
+    fn told(&mut self, change: watcher::Result<Option<Lease>>) {
+        match change {
+            Ok(Some(lease)) if self.is_behind(&lease) => {}
+            Ok(lease) => self.see(lease),
+            Err(error) => tracing::debug!(error = with_causes(&error), "watching the Lease failed"),
+        }
+    }
+
+    fn is_behind(&self, lease: &Lease) -> bool {
+        let known = self.seen.as_ref().map_or(0, |seen| seen.record.transitions);
+        record(lease).transitions < known
+    }
+
+    fn see(&mut self, lease: Option<Lease>) {
+        let holder = |seen: Option<&Seen>| seen.and_then(|seen| seen.record.holder.clone());
+        let before = holder(self.seen.as_ref());
+        self.seen = lease.and_then(|lease| self.as_seen(&lease));
+        let now = holder(self.seen.as_ref());
+        if now.as_deref() != Some(&self.candidate.identity) {
+            self.held.send_modify(|held| held.until = None);
+        }
+        if before != now {
+            let holder = now.as_deref().unwrap_or("nobody");
+            let is_own = holder == self.candidate.identity;
+            tracing::info!(holder, is_own, "who reconciles");
+        }
+    }
+
+    /// One that was seen before has been so since then.
+    fn as_seen(&self, lease: &Lease) -> Option<Seen> {
+        let version = lease.resource_version()?;
+        if let Some(seen) = self.seen.as_ref().filter(|seen| seen.version == version) {
+            return Some(seen.clone());
+        }
+        Some(Seen {
+            record: record(lease),
+            version,
+            since: Instant::now(),
+        })
+    }
+
+    fn lease(&self, record: Record) -> Lease {
+        let now = MicroTime((self.clock)());
+        let yields = record.yields.then(|| (ANNOTATION_YIELDS.into(), "true".into()));
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(LEASE.into()),
+                resource_version: self.seen.as_ref().map(|seen| seen.version.clone()),
+                labels: Some([(LABEL_MANAGED_BY.into(), MANAGED_BY.into())].into()),
+                annotations: yields.map(|yields| [yields].into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: record.holder,
+                lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+                lease_transitions: Some(record.transitions),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// Lets another begin at once.
+    async fn release(&mut self) {
+        self.held.send_modify(|held| held.until = None);
+        let Some(seen) = self.seen.clone() else { return };
+        if !seen.record.is_held_by(&self.candidate.identity) {
+            return;
+        }
+        let released = Record {
+            holder: None,
+            yields: false,
+            ..seen.record
+        };
+        let lease = self.lease(released);
+        if let Err(error) = self.leases.replace(LEASE, &PostParams::default(), &lease).await {
+            tracing::debug!(
+                error = with_causes(&error),
+                "the Lease was not released, and ends by itself"
+            );
+        }
+    }
+}
+
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.as_ref();
+    let holder = spec.and_then(|spec| spec.holder_identity.clone());
+    Record {
+        holder: holder.filter(|holder| !holder.is_empty()),
+        yields: lease.annotations().contains_key(ANNOTATION_YIELDS),
+        transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn leadership_ends_by_itself_and_each_gain_is_told() {
+        let (sender, receiver) = watch::channel(Held::default());
+        let leadership = Leadership(receiver);
+        let mut gains = Box::pin(leadership.gains());
+        assert!(!leadership.is_held() && gains.next().now_or_never().is_none());
+        for _ in 0..2 {
+            sender.send_modify(|held| held.renew(Instant::now()));
+            assert!(leadership.is_held() && gains.next().now_or_never().is_some());
+            tokio::time::advance(COUNTED_ON / 2).await;
+            sender.send_modify(|held| held.renew(Instant::now()));
+            assert!(gains.next().now_or_never().is_none(), "a renewal is no gain");
+            tokio::time::advance(COUNTED_ON).await;
+            assert!(!leadership.is_held());
+        }
+        assert!(leadership.gains().boxed().next().now_or_never().is_some());
+    }
+
+    #[test]
+    fn lease_that_says_nothing_is_nobodys() {
+        let lease = Lease {
+            spec: Some(LeaseSpec {
+                holder_identity: Some(String::new()),
+                ..LeaseSpec::default()
+            }),
+            ..Lease::default()
+        };
+        assert_eq!(record(&Lease::default()), Record::default());
+        assert_eq!(record(&lease), Record::default());
+    }
+}

@@ -1,0 +1,230 @@
+//! Several servers of one namespace, each on a node of its own: all serve, and one of them reconciles.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::user::ALICE;
+use e2e::{Caller, Outcome, Site, World, rule, wait};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use testbed::{Owner, ServerOptions};
+
+use crate::expiry::ends_at;
+
+crate::tests![
+    all_serve_and_one_reconciles,
+    killed_holder_is_followed_by_another_and_sign_ins_go_on,
+    holder_that_is_told_to_end_lets_go_at_once,
+    holder_that_is_restarted_goes_on_at_once,
+    holder_without_the_tailnet_leaves_it_to_one_with,
+    one_session_though_two_replicas_are_asked_at_once,
+];
+
+/// How long a hand-over may take.
+const HAND_OVER: Duration = Duration::from_secs(20);
+/// How soon what needs no waiting for a Lease to end comes about.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Two replicas. Which of them reconciles is not said.
+struct Pair<'w>([Site<'w>; 2]);
+
+impl<'w> Pair<'w> {
+    fn new(world: &'w World, name: &str, config: &Value) -> Outcome<Self> {
+        let replica = |suffix: &str| {
+            let own = format!("{name}-{suffix}");
+            let node = world.testbed.add_node(&own, &Owner::tag("tag:tka"))?;
+            let mut options = ServerOptions::new(name);
+            options.name.clone_from(&own);
+            options.config = config.clone();
+            node.hostname().clone_into(&mut options.node);
+            world.site_with(options)
+        };
+        Ok(Self([replica("a")?, replica("b")?]))
+    }
+
+    /// The one that reconciles, and the other, as soon as that is decided.
+    fn by_part(&self) -> Outcome<(&Site<'w>, &Site<'w>)> {
+        let Self([a, b]) = self;
+        wait::until("one reconciles", || {
+            Ok(match (holds(a)?, holds(b)?) {
+                (true, false) => Some((a, b)),
+                (false, true) => Some((b, a)),
+                _ => None,
+            })
+        })
+    }
+}
+
+fn holds(site: &Site<'_>) -> Outcome<bool> {
+    let metrics = site.health()?.send_body("GET", "/metrics", &[], &[])?.expect(200)?;
+    Ok(metrics.body.lines().any(|line| line == "tka_lease_held 1"))
+}
+
+fn wait_holds(site: &Site<'_>, within: Duration) -> Outcome<Duration> {
+    let start = Instant::now();
+    wait::until_true("it reconciles", || holds(site))?;
+    let took = start.elapsed();
+    assert!(took < within, "{took:?}");
+    Ok(took)
+}
+
+fn lease(site: &Site<'_>) -> Outcome<Value> {
+    let namespace = site.server.namespace();
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/tka-server");
+    Ok(site.world.cluster.get(&path)?.ok_or("there is no Lease")?)
+}
+
+/// Somebody at the node, as soon as it and the server know each other.
+fn caller(site: &Site<'_>, node: &str) -> Outcome<Caller> {
+    let caller = site.caller(node)?;
+    wait::until_true("the server can be reached", || {
+        Ok(caller.get("/rules").is_ok_and(|answer| answer.status == 200))
+    })?;
+    Ok(caller)
+}
+
+fn all_serve_and_one_reconciles(world: &World) -> Outcome {
+    let pair = Pair::new(world, "both", &json!({}))?;
+    let (holder, other) = pair.by_part()?;
+    holder.grant(&[(ALICE, rule("view", "4s"))])?;
+    let (at_holder, at_other) = (caller(holder, "ALICE")?, caller(other, "ALICE")?);
+    let signed_in = at_other.sign_in()?;
+    assert_eq!(
+        at_holder
+            .get("/login")?
+            .expect(200)?
+            .decode::<e2e::wire::Login>()?
+            .until,
+        signed_in.until
+    );
+    let token = at_holder.token()?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    ends_at(other, signed_in.until)?;
+
+    at_holder.sign_in()?;
+    at_other.sign_out()?;
+    assert_eq!(holder.counts()?, [0, 0, 0]);
+    assert!(holds(holder)? && !holds(other)?);
+    Ok(())
+}
+
+fn killed_holder_is_followed_by_another_and_sign_ins_go_on(world: &World) -> Outcome {
+    let pair = Pair::new(world, "killed", &json!({}))?;
+    let (holder, other) = pair.by_part()?;
+    holder.grant(&[(ALICE, rule("view", "2s"))])?;
+    let alice = caller(other, "ALICE")?;
+    let (is_over, sign_ins) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let took = thread::scope(|scope| {
+        let signing_in = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                alice.sign_in()?;
+                assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
+                sign_ins.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        });
+        wait::until_true("she signs in", || Ok(sign_ins.load(Ordering::Relaxed) > 0))?;
+        holder.server.kill()?;
+        let before = sign_ins.load(Ordering::Relaxed);
+        let took = wait_holds(other, HAND_OVER);
+        is_over.store(true, Ordering::Relaxed);
+        signing_in.join().map_err(|_| "the caller panicked")??;
+        let meanwhile = sign_ins.load(Ordering::Relaxed) - before;
+        assert!(meanwhile > 0, "nobody could sign in meanwhile");
+        let took = took?;
+        eprintln!("handed over {took:?} after the holder was killed; {meanwhile} sign-ins meanwhile");
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(took)
+    })?;
+    assert!(took <= HAND_OVER);
+    other.wait_empty()?;
+    ends_at(other, alice.sign_in()?.until)
+}
+
+fn holder_that_is_told_to_end_lets_go_at_once(world: &World) -> Outcome {
+    let pair = Pair::new(world, "told", &json!({}))?;
+    let (holder, other) = pair.by_part()?;
+    holder.server.stop()?;
+    wait_holds(other, SOON).map(drop)
+}
+
+fn holder_that_is_restarted_goes_on_at_once(world: &World) -> Outcome {
+    let site = world.site("resumed")?;
+    site.grant(&[(ALICE, rule("view", "4s"))])?;
+    wait_holds(&site, SOON)?;
+    let before = lease(&site)?;
+    let until: Timestamp = site.caller("ALICE")?.sign_in()?.until;
+    site.server.kill()?;
+    site.server.start()?;
+    wait_holds(&site, SOON)?;
+    for field in ["holderIdentity", "leaseTransitions"] {
+        assert_eq!(lease(&site)?["spec"][field], before["spec"][field]);
+    }
+    ends_at(&site, until)
+}
+
+fn holder_without_the_tailnet_leaves_it_to_one_with(world: &World) -> Outcome {
+    let pair = Pair::new(world, "yields", &json!({"tailscale": {"maxUnverified": "8s"}}))?;
+    let (holder, other) = pair.by_part()?;
+    holder.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = caller(other, "ALICE")?;
+    alice.sign_in()?;
+    let name = |site: &Site<'_>| {
+        site.server
+            .url()
+            .split(['/', '.'])
+            .nth(2)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let node = world.testbed.node(&name(holder))?;
+    world.testbed.tailscale(&node, &["down"])?.success()?;
+    let silent = Timestamp::now();
+    wait_holds(other, SOON)?;
+    wait::until_time(silent + Duration::from_secs(10))?;
+    assert_eq!(other.counts()?, [1, 1, 1], "somebody could say that it stands");
+    // And where no one can, it is held nevertheless, or nothing would end.
+    let node = world.testbed.node(&name(other))?;
+    world.testbed.tailscale(&node, &["down"])?.success()?;
+    wait::until_true("the holder says that it cannot check", || {
+        Ok(lease(other)?["metadata"]["annotations"]["tka.specht-labs.de/yields"] == "true")
+    })?;
+    assert!(holds(other)?);
+    other.wait_empty()
+}
+
+fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
+    let pair = Pair::new(world, "race", &json!({}))?;
+    let (a, b) = pair.by_part()?;
+    a.grant(&[(ALICE, rule("view", "1h"))])?;
+    let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
+    for _ in 0..5 {
+        thread::scope(|scope| {
+            let asked: Vec<_> = (0..8)
+                .map(|n| {
+                    scope.spawn({
+                        let caller = &callers[n % 2];
+                        let path = if n / 2 % 2 == 0 { "/login" } else { "/logout" };
+                        move || caller.post(path)
+                    })
+                })
+                .collect();
+            for answer in asked {
+                let answer = answer.join().map_err(|_| "a caller panicked")??;
+                assert!([200, 202, 404, 409, 503].contains(&answer.status), "{answer:?}");
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        })?;
+        let counts = wait::until("there is a whole session or none", || {
+            let counts = a.counts()?;
+            Ok([[0, 0, 0], [1, 1, 1]].contains(&counts).then_some(counts))
+        })?;
+        if counts == [1, 1, 1] {
+            wait::until_true("it is provisioned", || Ok(callers[0].get("/login")?.status != 202))?;
+        }
+    }
+    callers[0].sign_in()?;
+    assert_eq!(world.cluster.status(&callers[1].token()?, "GET", "/api/v1/pods")?, 200);
+    callers[1].sign_out()?;
+    a.wait_empty()
+}
