@@ -7,6 +7,7 @@
 #![allow(clippy::duplicated_attributes, reason = "columns share their types")]
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,27 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
         name = "Since",
         type_ = "date",
         description = "When the caller last signed in"
+    ),
+    printcolumn(
+        json_path = ".status.phase",
+        name = "Phase",
+        type_ = "string",
+        priority = 1,
+        description = "How far it has come"
+    ),
+    printcolumn(
+        json_path = ".spec.rule",
+        name = "Rule",
+        type_ = "string",
+        priority = 1,
+        description = "Name of the rule it was given through"
+    ),
+    printcolumn(
+        json_path = ".spec.reason",
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        description = "What the caller said it is for"
     )
 )]
 #[x_kube(
@@ -151,8 +173,19 @@ pub struct SigninDevice {
     pub name: String,
 }
 
+/// How far a session has come, for people; the condition `Ready` says more.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Phase {
+    /// It is not usable yet.
+    Pending,
+    /// Its account and binding exist.
+    Active,
+    /// It is over, and what is left of it is being removed.
+    Ending,
+}
+
 /// What has been done for a session.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct TkaSigninStatus {
     /// Whether the ServiceAccount and its binding exist.
     pub provisioned: bool,
@@ -164,6 +197,13 @@ pub struct TkaSigninStatus {
     #[schemars(with = "Option<String>")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_in: Option<Timestamp>,
+    /// How far it has come. Absent for the moment in which it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// `Ready`: whether it can be used as its caller last asked for it, and if not, why.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }
 
 #[cfg(test)]

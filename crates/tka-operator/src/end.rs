@@ -80,7 +80,10 @@ impl Sessions {
             return Ok(None);
         };
         if signin.metadata.deletion_timestamp.is_some() {
-            self.finish(&signin).await?;
+            if let Err(error) = self.finish(&signin).await {
+                self.say_ending(&signin, &error).await;
+                return Err(error);
+            }
         } else {
             self.delete_signin(&name, signin.resource_version()).await?;
         }

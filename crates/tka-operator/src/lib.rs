@@ -9,6 +9,7 @@ pub mod error;
 mod events;
 pub mod metrics;
 pub mod objects;
+mod progress;
 pub mod provision;
 mod revoke;
 pub mod sessions;

@@ -385,6 +385,7 @@ mod tests {
             provisioned: true,
             valid_until: Some(until.parse().unwrap()),
             signed_in: None,
+            ..TkaSigninStatus::default()
         };
         signin.status = Some(status("2026-01-01T00:59:59Z"));
         assert!(!is_provisioned(&signin, &session));

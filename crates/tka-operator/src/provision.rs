@@ -5,12 +5,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use kube::runtime::wait::await_condition;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::{Refusal, RoleName, Session, SessionName};
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 use crate::error::{found, status, with_causes};
 use crate::objects::{self, Bindings};
 use crate::turns::Turn;
-use crate::{Credential, Error, Sessions, StoredSession};
+use crate::{Credential, Error, Sessions, StoredSession, progress};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -74,6 +75,7 @@ impl Sessions {
             Ok(credential) => (true, credential),
             Err(error) if error.is_transient() => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
+                self.say_pending(&signin, &error).await;
                 (false, None)
             }
             Err(error) => {
@@ -195,15 +197,8 @@ impl Sessions {
 
     async fn write_status(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         let name = session.name();
-        match self
-            .signins
-            .patch_status(
-                name.as_str(),
-                &patch_params(),
-                &Patch::Apply(status_of(signin, session)?),
-            )
-            .await
-        {
+        let active = progress::active(signin, session, (self.clock)());
+        match self.patch_status(signin, active).await {
             Ok(_) => Ok(()),
             Err(error) => match status(&error) {
                 // Ended while it was being provisioned: nothing of it may stay.
@@ -215,6 +210,42 @@ impl Sessions {
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// Says why the session is not provisioned yet. A courtesy: what cannot be said delays nothing.
+    async fn say_pending(&self, signin: &TkaSignin, error: &Error) {
+        self.say(signin, progress::pending(signin, error, (self.clock)())).await;
+    }
+
+    /// Says why what is left of the session is still there. A courtesy, too.
+    pub(crate) async fn say_ending(&self, signin: &TkaSignin, error: &Error) {
+        self.say(signin, progress::ending(signin, error, (self.clock)())).await;
+    }
+
+    async fn say(&self, signin: &TkaSignin, status: TkaSigninStatus) {
+        if progress::is_said(signin, &status) {
+            return;
+        }
+        if let Err(error) = self.patch_status(signin, status).await {
+            tracing::debug!(
+                session = signin.name_any(),
+                error = with_causes(&error),
+                "the status was not told"
+            );
+        }
+    }
+
+    /// The UID makes the API server refuse it when the object was replaced by another of its name.
+    async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
+        let patch = json!({
+            "apiVersion": TkaSignin::api_version(&()),
+            "kind": TkaSignin::kind(&()),
+            "metadata": {"uid": signin.uid()},
+            "status": status,
+        });
+        self.signins
+            .patch_status(&signin.name_any(), &patch_params(), &Patch::Apply(patch))
+            .await
     }
 
     /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it. One that
@@ -233,6 +264,10 @@ impl Sessions {
                 tracing::warn!(session = %name, error = with_causes(&error), "session cannot be provisioned");
                 self.events.refused(&signin, &error);
                 self.delete_signin(name.as_str(), None).await.map(drop)
+            }
+            Err(error) => {
+                self.say_pending(&signin, &error).await;
+                Err(error)
             }
             result => result.map(drop),
         }
@@ -270,26 +305,6 @@ impl From<kube::Error> for BindError {
     fn from(error: kube::Error) -> Self {
         Self::Api(error)
     }
-}
-
-/// The status that says that `session` is provisioned. The UID makes the API server refuse the write when the object was
-/// replaced by another of its name.
-fn status_of(signin: &TkaSignin, session: &Session) -> Result<serde_json::Value, Error> {
-    let mut desired = TkaSignin::new(session.name().as_str(), signin.spec.clone());
-    desired.metadata = ObjectMeta {
-        uid: signin.uid(),
-        ..desired.metadata
-    };
-    desired.status = Some(TkaSigninStatus {
-        provisioned: true,
-        valid_until: Some(session.until()),
-        signed_in: Some(session.signed_in),
-    });
-    let mut desired = serde_json::to_value(desired).map_err(kube::Error::SerdeError)?;
-    if let Some(desired) = desired.as_object_mut() {
-        desired.remove("spec");
-    }
-    Ok(desired)
 }
 
 async fn apply<K>(api: &Api<K>, name: &str, object: &K) -> kube::Result<K>

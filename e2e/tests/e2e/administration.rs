@@ -61,6 +61,14 @@ fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
     );
     let since = row[7].strip_suffix('s').and_then(|seconds| seconds.parse::<u32>().ok());
     assert!(since.is_some(), "{table}");
+    let wide = world
+        .testbed
+        .kubectl(&["get", "signin", "--namespace=columns", "--output=wide"])?;
+    let last: Vec<_> = wide
+        .lines()
+        .map(|line| line.split_whitespace().skip(8).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(last, [vec!["PHASE", "RULE", "REASON"], vec!["Active"]]);
     Ok(())
 }
 

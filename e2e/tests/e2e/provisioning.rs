@@ -3,6 +3,7 @@
 
 use e2e::user::ALICE;
 use e2e::{Kind, Obstacle, Outcome, World, rule, wait};
+use serde_json::{Value, json};
 
 crate::tests![
     signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is,
@@ -15,6 +16,20 @@ fn signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is(world: &Wor
     let alice = site.caller("ALICE")?;
     let obstacle = Obstacle::failing(&site, Kind::Account)?;
     let signed_in = alice.post("/login")?.expect(202)?;
+    let path = site.path_of_only(Kind::Signin)?;
+    let status = || -> Outcome<Value> { Ok(world.cluster.get(&path)?.ok_or("it is gone")?["status"].take()) };
+    let pending = status()?;
+    let ready = &pending["conditions"][0];
+    assert_eq!(
+        (&pending["phase"], &pending["provisioned"]),
+        (&json!("Pending"), &json!(false))
+    );
+    assert_eq!(
+        (&ready["type"], &ready["status"], &ready["reason"]),
+        (&json!("Ready"), &json!("False"), &json!("NotProvisioned"))
+    );
+    let why = ready["message"].as_str().unwrap_or_default();
+    assert!(why.contains("obstacle.tailnet.test"), "{why}");
 
     let who = alice.get("/login")?.expect(202)?;
     assert_eq!((who.header("retry-after"), &who.body), (Some("1"), &signed_in.body));
@@ -22,6 +37,20 @@ fn signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is(world: &Wor
     assert_eq!((kubeconfig.header("retry-after"), &*kubeconfig.body), (Some("1"), ""));
 
     drop(obstacle);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let wait_ready = [
+        "wait",
+        "--for=condition=Ready",
+        "signin",
+        name,
+        "--namespace=not-provisioned",
+    ];
+    world.testbed.kubectl(&[&wait_ready[..], &["--timeout=30s"]].concat())?;
+    let active = status()?;
+    assert_eq!(
+        (&active["phase"], &active["provisioned"]),
+        (&json!("Active"), &json!(true))
+    );
     let who = wait::until("the session is provisioned", || {
         let who = alice.get("/login")?;
         Ok((who.status != 202).then_some(who))

@@ -1,0 +1,155 @@
+//! What the status of a `TkaSignin` says of a session, by value.
+//!
+//! One condition, `Ready`, in the form of Kubernetes' own
+//! (<https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/#condition-v1-meta>), so that `kubectl wait` works, and a phase for people.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Resource;
+use tka_api::resource::{Phase, TkaSignin, TkaSigninStatus};
+use tka_core::Session;
+
+use crate::Error;
+use crate::error::with_causes;
+
+/// The condition: whether the session can be used, as its caller last asked for it.
+const READY: &str = "Ready";
+/// The longest message that is written, in bytes: as much as an Event takes.
+const MESSAGE_BYTES: usize = 1024;
+
+/// Account and bindings exist.
+pub(crate) fn active(signin: &TkaSignin, session: &Session, now: Timestamp) -> TkaSigninStatus {
+    TkaSigninStatus {
+        provisioned: true,
+        valid_until: Some(session.until()),
+        signed_in: Some(session.signed_in),
+        phase: Some(Phase::Active),
+        conditions: vec![ready(signin, "True", "Provisioned", String::new(), now)],
+    }
+}
+
+/// They could not be made yet, because of `error`. What was usable before goes on to be.
+pub(crate) fn pending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaSigninStatus {
+    let before = signin.status.clone().unwrap_or_default();
+    let phase = if before.provisioned {
+        Phase::Active
+    } else {
+        Phase::Pending
+    };
+    TkaSigninStatus {
+        phase: Some(phase),
+        conditions: vec![ready(signin, "False", "NotProvisioned", with_causes(error), now)],
+        ..before
+    }
+}
+
+/// They could not be removed yet, because of `error`.
+pub(crate) fn ending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaSigninStatus {
+    TkaSigninStatus {
+        phase: Some(Phase::Ending),
+        conditions: vec![ready(signin, "False", "NotRemoved", with_causes(error), now)],
+        ..signin.status.clone().unwrap_or_default()
+    }
+}
+
+/// Whether `next` says nothing that `signin` does not: what is tried every second is told once.
+pub(crate) fn is_said(signin: &TkaSignin, next: &TkaSigninStatus) -> bool {
+    signin.status.as_ref() == Some(next)
+}
+
+fn ready(signin: &TkaSignin, status: &str, reason: &str, mut message: String, now: Timestamp) -> Condition {
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+    let conditions = signin.status.iter().flat_map(|status| &status.conditions);
+    let unchanged = |condition: &&Condition| condition.type_ == READY && condition.status == status;
+    let since = conditions
+        .filter(unchanged)
+        .map(|condition| condition.last_transition_time.clone())
+        .next();
+    // Kubernetes keeps whole seconds.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Condition {
+        type_: READY.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message,
+        observed_generation: signin.meta().generation,
+        last_transition_time: since.unwrap_or(Time(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+
+    fn session() -> Session {
+        let caller = Caller {
+            identity: Identity::User {
+                id: UserId(1),
+                login_name: "a@b".into(),
+            },
+            device: Device {
+                stable_id: "n".into(),
+                name: "d".into(),
+            },
+        };
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
+        Session::new(caller, &rule, &Request::default(), Limits::none(), at(0)).unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn signin(status: Option<TkaSigninStatus>) -> TkaSignin {
+        let mut signin = crate::objects::signin(&session(), "tka");
+        signin.status = status;
+        signin
+    }
+
+    fn failed() -> Error {
+        Error::Contended("x".into())
+    }
+
+    #[test]
+    fn session_that_was_never_usable_is_pending_and_says_why() {
+        let status = pending(&signin(None), &failed(), at(1));
+        assert_eq!((status.phase, status.provisioned), (Some(Phase::Pending), false));
+        let ready = &status.conditions[0];
+        assert_eq!((&*ready.type_, &*ready.status), ("Ready", "False"));
+        assert!(ready.message.contains("at the same moment"));
+    }
+
+    #[test]
+    fn session_whose_extension_is_not_made_yet_stays_active() {
+        let before = signin(Some(active(&signin(None), &session(), at(1))));
+        let status = pending(&before, &failed(), at(2));
+        assert_eq!((status.phase, status.provisioned), (Some(Phase::Active), true));
+        assert_eq!(status.valid_until, Some(session().until()));
+        assert_eq!(status.conditions[0].status, "False");
+    }
+
+    #[test]
+    fn time_of_a_transition_is_that_of_a_change_and_not_of_a_repetition() {
+        let since = |status: &TkaSigninStatus| status.conditions[0].last_transition_time.0;
+        let first = active(&signin(None), &session(), at(1));
+        let again = active(&signin(Some(first.clone())), &session(), at(2));
+        assert_eq!((since(&first), since(&again)), (at(1), at(1)));
+        let failing = ending(&signin(Some(again)), &failed(), at(3));
+        assert_eq!((since(&failing), failing.phase), (at(3), Some(Phase::Ending)));
+    }
+
+    #[test]
+    fn what_is_repeated_is_not_said_again() {
+        let first = pending(&signin(None), &failed(), at(1));
+        let stored = signin(Some(first));
+        assert!(is_said(&stored, &pending(&stored, &failed(), at(9))));
+        assert!(!is_said(&stored, &pending(&stored, &Error::Incomplete("x"), at(9))));
+    }
+
+    #[test]
+    fn message_is_never_longer_than_is_useful() {
+        let status = pending(&signin(None), &Error::Contended("ü".repeat(4000)), at(1));
+        assert!(status.conditions[0].message.len() <= MESSAGE_BYTES);
+    }
+}
