@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
+
+use crate::retry::Retries;
 
 /// How long the API server may take to answer a request. A connection that died without a word would otherwise be waited for as long
 /// as the kernel does, a quarter of an hour, and a session would outlive its end by that much.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How many requests may wait to be sent. More than there ever are: sending one does not wait for another's answer.
+const WAITING: usize = 1024;
 
 /// The clients of one API server.
 #[derive(Clone)]
@@ -23,16 +31,105 @@ impl Clients {
     /// Clients of the API server that `config` leads to.
     pub fn new(config: Config) -> Result<Self, kube::Error> {
         let mut watches = config;
-        // Who asks tries again: the reconcile loop within a second, a caller when they like. kube's own retries wait for up to a
-        // minute and more between two tries, unseen.
+        // kube's own retries wait for up to a quarter of an hour between two tries, unseen. A watch is begun anew by who watches.
         watches.default_retry = false;
         let mut requests = watches.clone();
         requests.read_timeout = Some(ANSWER);
         // Else the time that a pooled connection was idle counts.
         requests.reset_reader_on_write = true;
+        let requests = ClientBuilder::try_from(requests)?
+            // Only what can be cloned can be tried again.
+            .with_layer(&BufferLayer::new(WAITING))
+            .with_layer(&RetryLayer::new(Retries::default()));
         Ok(Self {
-            requests: Client::try_from(requests)?,
+            requests: requests.build(),
             watches: Client::try_from(watches)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const THROTTLED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
+    const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}";
+    const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    /// The connection is closed instead of an answer.
+    const CUT: &str = "";
+
+    /// Answers one request after the other, and says how many there were.
+    async fn api_server(answers: &'static [&'static str]) -> (Client, Arc<AtomicUsize>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                while read_request(&mut stream).await {
+                    let answer = answers[counted.fetch_add(1, Ordering::SeqCst)];
+                    if answer == CUT {
+                        break;
+                    }
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
+        (clients.requests, count)
+    }
+
+    /// Whether one came.
+    async fn read_request(stream: &mut TcpStream) -> bool {
+        let mut read = Vec::new();
+        while !read.ends_with(b"{\"a\":1}") {
+            let mut bytes = [0; 1024];
+            match stream.read(&mut bytes).await {
+                Ok(0) | Err(_) => return false,
+                Ok(count) => read.extend(&bytes[..count]),
+            }
+        }
+        true
+    }
+
+    async fn ask(client: &Client) -> kube::Result<String> {
+        let body = b"{\"a\":1}".to_vec();
+        client
+            .request_text(Request::post("/api/v1/things").body(body).unwrap())
+            .await
+    }
+
+    #[tokio::test]
+    async fn request_that_is_throttled_or_cut_off_is_sent_again_whole() {
+        let (client, count) = api_server(&[THROTTLED, CUT, DONE]).await;
+        let started = Instant::now();
+        assert_eq!(ask(&client).await.unwrap(), "{}");
+        assert_eq!(count.load(Ordering::SeqCst), 3);
+        assert!(
+            started.elapsed() >= Duration::from_secs(1),
+            "Retry-After was not heeded"
+        );
+    }
+
+    #[tokio::test]
+    async fn answer_is_an_answer() {
+        let (client, count) = api_server(&[FAILED, DONE]).await;
+        assert!(ask(&client).await.is_err());
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn api_server_that_does_not_recover_is_given_up() {
+        let (client, count) = api_server(&[CUT; 9]).await;
+        assert!(ask(&client).await.is_err());
+        assert_eq!(count.load(Ordering::SeqCst), 4);
     }
 }

@@ -1,14 +1,15 @@
 //! The reconcile loop: makes certain what a request began, and ends what is over.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
@@ -18,10 +19,7 @@ use tokio::time::timeout;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::{Clock, End, Error, Leadership, Sessions, objects};
-
-/// How soon a reconcile that failed is tried again. Short, because a session that is over must not live on.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::{Clock, End, Error, Leadership, Sessions, objects, retry};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
@@ -51,6 +49,9 @@ struct Context {
     clock: Clock,
     metrics: Metrics,
     on_end: OnEnd,
+    store: Store<TkaSignin>,
+    /// How often the reconcile of each failed in a row.
+    failures: Mutex<HashMap<String, u32>>,
 }
 
 /// The reconcile loop, and what it knows of the sessions.
@@ -121,11 +122,13 @@ impl Loop {
             clock,
             metrics,
             on_end,
+            store: self.store,
+            failures: Mutex::default(),
         });
         self.controller
             .reconcile_all_on(gains)
             .graceful_shutdown_on(stop)
-            .run(reconcile, retry, context)
+            .run(reconcile, failed, context)
             .for_each(|result| async {
                 if let Err(error) = result {
                     tracing::debug!(%error, "reconciling will be tried again");
@@ -144,6 +147,9 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
     let result = timeout(RECONCILE, reconcile_one(&signin, &context)).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
+    if result.is_ok() {
+        context.failures().remove(&signin.name_any());
+    }
     result
 }
 
@@ -196,13 +202,35 @@ fn rest(session: &Session, now: Timestamp) -> Duration {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn retry(signin: Arc<TkaSignin>, error: &Error, _context: Arc<Context>) -> Action {
-    tracing::warn!(
-        session = signin.name_any(),
-        error = with_causes(error),
-        "reconcile failed"
-    );
-    Action::requeue(RETRY)
+fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Action {
+    let session = signin.name_any();
+    let failures = context.failed(&signin);
+    let wait = retry::reconcile(failures, error.asked());
+    tracing::warn!(session, failures, ?wait, error = with_causes(error), "reconcile failed");
+    Action::requeue(wait)
+}
+
+// === impl Context ===
+
+impl Context {
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a failure, and says how many in a row that makes.
+    fn failed(&self, signin: &TkaSignin) -> u32 {
+        let mut failures = self.failures();
+        // What went by another hand is never reconciled again.
+        let is_there = |name: &String| {
+            let mut reference = ObjectRef::from_obj(signin);
+            reference.name.clone_from(name);
+            self.store.get(&reference).is_some()
+        };
+        failures.retain(|name, _| is_there(name));
+        let count = failures.entry(signin.name_any()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
 }
 
 #[cfg(test)]

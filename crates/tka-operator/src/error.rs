@@ -76,6 +76,15 @@ impl Error {
     }
 }
 
+impl Error {
+    /// How long the API server asks to wait before it is asked again.
+    pub(crate) fn asked(&self) -> Option<Duration> {
+        let Self::Api(error) = self else { return None };
+        let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
+        Some(Duration::from_secs(seconds.into())).filter(|asked| !asked.is_zero())
+    }
+}
+
 /// What `error` says, and what that was caused by, in one line.
 #[must_use]
 pub fn with_causes(error: &(dyn StdError + 'static)) -> String {

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod objects;
 mod progress;
 pub mod provision;
+mod retry;
 mod revoke;
 pub mod sessions;
 pub mod sweep;

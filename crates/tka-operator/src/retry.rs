@@ -1,0 +1,176 @@
+//! Trying a request to the API server again, and a reconcile.
+//!
+//! Every request that is made here may be sent twice: what is written says what is to be, what is deleted may be gone, and a second
+//! credential is no harm. So a request is tried again also when nobody knows whether the first try was carried out.
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, Response, StatusCode};
+use kube::client::Body;
+use kube::client::retry::RetryPolicy;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::BoxError;
+use tower::retry::Policy;
+
+/// How often a request is tried at the most.
+const TRIES: u32 = 4;
+/// How long to wait before the second try, and before each further one twice as long.
+const FIRST: Duration = Duration::from_millis(100);
+/// The longest that a request waits because the API server says so. Whoever asked hears of a longer time.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a reconcile waits at the most before it is tried again, unless the API server asks for more: a session that is over must not
+/// live on.
+const RECONCILE: Duration = Duration::from_secs(5);
+/// The most that the API server may ask of a reconcile.
+const RECONCILE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says whether and when a request is tried again.
+#[derive(Clone)]
+pub(crate) struct Retries {
+    tries: u32,
+    /// When the present one began.
+    began: Option<Instant>,
+    /// Knows how to copy a request.
+    copies: RetryPolicy,
+}
+
+// === impl Retries ===
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            tries: 1,
+            began: None,
+            copies: RetryPolicy::default(),
+        }
+    }
+}
+
+impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
+    type Future = Sleep;
+
+    fn retry(&mut self, request: &mut Request<Body>, result: &mut Result<Response<B>, BoxError>) -> Option<Sleep> {
+        let wait = match result {
+            Ok(response) => again(self.tries, Some((response.status(), asked(response.headers())))),
+            // Who has waited for an answer in vain waits no longer.
+            Err(_) if self.began.is_some_and(|began| began.elapsed() > PATIENCE) => None,
+            Err(_) => again(self.tries, None),
+        }?;
+        self.tries += 1;
+        let (method, path) = (request.method(), request.uri().path());
+        match result {
+            Ok(response) => {
+                tracing::debug!(%method, path, status = %response.status(), ?wait, "a request is tried again");
+            }
+            Err(error) => tracing::debug!(%method, path, %error, ?wait, "a request is tried again"),
+        }
+        Some(sleep(wait))
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        self.began = Some(Instant::now());
+        Policy::<Request<Body>, Response<B>, BoxError>::clone_request(&mut self.copies, request)
+    }
+}
+
+/// How long to wait before the next try after `tries`, of which the last was answered with a status and how long the API server asked to
+/// wait, or was not answered. None when there is to be none.
+fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<Duration> {
+    if tries >= TRIES {
+        return None;
+    }
+    let backoff = FIRST * 2_u32.pow(tries - 1);
+    match answer {
+        None => Some(backoff),
+        Some((status, asked)) if is_passing(status) => {
+            Some(asked.unwrap_or_default().max(backoff)).filter(|wait| *wait <= PATIENCE)
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether the API server, or what is before it, may answer otherwise in a moment. A 500 is an answer, of an admission webhook for
+/// example, and is left to the reconcile loop.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// In seconds; the API server writes no dates (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>).
+fn asked(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time.
+pub(crate) fn reconcile(failures: u32, asked: Option<Duration>) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    let backoff = Duration::from_secs(1).saturating_mul(doubled).min(RECONCILE);
+    asked.unwrap_or_default().min(RECONCILE_PATIENCE).max(backoff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_was_not_answered_is_tried_again_ever_later_and_given_up() {
+        let waits: Vec<_> = (1..=TRIES).map(|tries| again(tries, None)).collect();
+        let expected = [100, 200, 400].map(|wait| Some(wait * MILLISECOND));
+        assert_eq!(waits, [&expected[..], &[None]].concat());
+    }
+
+    #[test]
+    fn retry_after_is_waited_for_and_a_long_one_is_passed_on() {
+        let throttled = |asked| again(1, Some((StatusCode::TOO_MANY_REQUESTS, asked)));
+        assert_eq!(throttled(None), Some(FIRST));
+        assert_eq!(throttled(Some(2 * SECOND)), Some(2 * SECOND));
+        assert_eq!(throttled(Some(Duration::ZERO)), Some(FIRST));
+        assert_eq!(throttled(Some(PATIENCE + SECOND)), None);
+        assert_eq!(throttled(Some(Duration::MAX)), None);
+    }
+
+    #[test]
+    fn answers_are_not_asked_for_again() {
+        for status in [200, 201, 401, 403, 404, 409, 422, 500] {
+            assert_eq!(again(1, Some((StatusCode::from_u16(status).unwrap(), None))), None);
+        }
+        for status in [429, 502, 503, 504] {
+            assert!(again(1, Some((StatusCode::from_u16(status).unwrap(), None))).is_some());
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds() {
+        let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+        assert_eq!(asked(&headers("2")), Some(2 * SECOND));
+        for value in [
+            "",
+            "-1",
+            "soon",
+            "99999999999999999999",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+        ] {
+            assert_eq!(asked(&headers(value)), None, "{value}");
+        }
+        assert_eq!(asked(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn reconcile_backs_off_to_a_few_seconds_and_heeds_the_api_server() {
+        let waits = [0, 1, 2, 3, 4, 40, u32::MAX].map(|failures| reconcile(failures, None).as_secs());
+        assert_eq!(waits, [1, 1, 2, 4, 5, 5, 5]);
+        assert_eq!(reconcile(1, Some(7 * SECOND)), 7 * SECOND);
+        assert_eq!(reconcile(4, Some(SECOND)), RECONCILE);
+        assert_eq!(reconcile(1, Some(Duration::MAX)), RECONCILE_PATIENCE);
+    }
+}
