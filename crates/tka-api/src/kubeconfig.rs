@@ -176,6 +176,15 @@ impl KeyedKubeconfig {
             current_context: names.context,
         }
     }
+
+    /// The same, with `namespace` as the one that its context works in.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: Option<String>) -> Self {
+        if let Some(context) = self.contexts.get_mut(&self.current_context) {
+            context.namespace = namespace;
+        }
+        self
+    }
 }
 
 // === impl User ===
@@ -269,6 +278,16 @@ mod tests {
             json!([{"name": "tka-user-alice", "user": {"token": "secret"}}])
         );
         assert_eq!(file["contexts"][0]["context"]["user"], "tka-user-alice");
+    }
+
+    #[test]
+    fn namespace_is_that_of_the_context() {
+        let context = |kubeconfig: KeyedKubeconfig| kubeconfig.contexts["tka-context-alice"].namespace.clone();
+        assert_eq!(
+            context(alice().in_namespace(Some("shop".into()))).as_deref(),
+            Some("shop")
+        );
+        assert_eq!(context(alice().in_namespace(None)), None);
     }
 
     #[test]

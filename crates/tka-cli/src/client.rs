@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tka_api::http::{self, ClusterInfo, ErrorResponse, LoginResponse};
+use serde_json::Value;
+use tka_api::http::{self, ClusterInfo, ErrorResponse, LoginRequest, LoginResponse};
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use ureq::tls::{RootCerts, TlsConfig};
 
@@ -38,6 +39,8 @@ pub(crate) enum Operation {
     ListSessions,
     EndSession,
     ListRules,
+    /// See among which rules one can be chosen.
+    Choose,
 }
 
 /// A connection to one server, for one command: all its requests together have one time limit.
@@ -77,6 +80,8 @@ pub(crate) struct SignedIn {
     pub(crate) login: LoginResponse,
     /// What a server that waited until the session is usable sends along. The original's does not.
     pub(crate) kubeconfig: Option<Box<KubeconfigFile>>,
+    /// When to ask again without one.
+    pub(crate) retry_after: RetryAfter,
 }
 
 /// The body of an answer to a sign-in.
@@ -121,7 +126,7 @@ impl Operation {
             Self::ShowCluster => ("GET", http::CLUSTER_INFO),
             Self::ListSessions => ("GET", http::SESSIONS),
             Self::EndSession => ("DELETE", http::SESSIONS),
-            Self::ListRules => ("GET", http::RULES),
+            Self::ListRules | Self::Choose => ("GET", http::RULES),
         }
     }
 
@@ -136,12 +141,16 @@ impl Operation {
             Self::ListSessions => "show your sessions",
             Self::EndSession => "end that session",
             Self::ListRules => "show your rules",
+            Self::Choose => "sign you in as you ask for",
         }
     }
 
     /// Whether the original's server knows it too.
     fn is_the_originals(self) -> bool {
-        !matches!(self, Self::ListSessions | Self::EndSession | Self::ListRules)
+        !matches!(
+            self,
+            Self::ListSessions | Self::EndSession | Self::ListRules | Self::Choose
+        )
     }
 }
 
@@ -191,9 +200,11 @@ impl Client {
     }
 
     /// Signs in. Without a kubeconfig in the answer the session may still have to be provisioned.
-    pub(crate) fn sign_in(&self) -> Result<SignedIn, ClientError> {
+    pub(crate) fn sign_in(&self, request: &LoginRequest) -> Result<SignedIn, ClientError> {
         let operation = Operation::SignIn;
-        let answer = self.ask(operation)?;
+        // The original's CLI sends no body, and so do we where there is nothing to say.
+        let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
+        let answer = self.ask_with(operation, "", body.as_ref())?;
         if !matches!(answer.status, 200 | 202) {
             return Err(self.refusal(operation, &answer));
         }
@@ -205,6 +216,7 @@ impl Client {
         Ok(SignedIn {
             login: body.login,
             kubeconfig,
+            retry_after: answer.retry_after,
         })
     }
 
@@ -268,21 +280,27 @@ impl Client {
     }
 
     fn ask(&self, operation: Operation) -> Result<Answer, ClientError> {
-        self.ask_at(operation, "")
+        self.ask_with(operation, "", None)
     }
 
-    /// The same, `below` the operation's path.
-    fn ask_at(&self, operation: Operation, below: &str) -> Result<Answer, ClientError> {
+    /// The same, `below` the operation's path and with a `body`.
+    fn ask_with(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
         let started = Instant::now();
         let url = self.server.url(operation.request().1) + below;
-        let result = self.exchange(operation, &url, started);
+        let result = self.exchange(operation, &url, body, started);
         if self.debug {
             self.tell(operation, &url, started.elapsed(), &result);
         }
         result.map_err(|error| self.error(operation, Trouble::from_transport(error, self.timeout, self.proxied)))
     }
 
-    fn exchange(&self, operation: Operation, url: &str, now: Instant) -> Result<Answer, ureq::Error> {
+    fn exchange(
+        &self,
+        operation: Operation,
+        url: &str,
+        body: Option<&Value>,
+        now: Instant,
+    ) -> Result<Answer, ureq::Error> {
         // Zero would mean no time limit.
         let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
         let response = match operation.request().0 {
@@ -291,7 +309,10 @@ impl Client {
                 if operation == Operation::SignIn {
                     request = request.header("Prefer", PREFER_WAIT);
                 }
-                request.send_empty()?
+                match body {
+                    Some(body) => request.send_json(body)?,
+                    None => request.send_empty()?,
+                }
             }
             "DELETE" => self.agent.delete(url).config().timeout_global(limit).build().call()?,
             _ => self.agent.get(url).config().timeout_global(limit).build().call()?,

@@ -26,6 +26,13 @@ pub(crate) enum Error {
     /// A sign-out that may not have happened.
     #[error("{}", error.what())]
     KubeconfigKept { error: ClientError, path: PathBuf },
+    /// A namespace where the role does not hold.
+    #[error("the rule for the role {role} does not reach the namespace {namespace}")]
+    OutsideTheRule {
+        namespace: String,
+        role: String,
+        namespaces: Vec<String>,
+    },
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[cfg(unix)]
@@ -41,6 +48,7 @@ impl Error {
             Self::Config(error) if error.is_usage() => Exit::Usage,
             Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
             Self::Client(error) | Self::KubeconfigKept { error, .. } => error.exit(),
+            Self::OutsideTheRule { .. } => Exit::Refused,
             Self::Store(_) | Self::Output(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Shell { .. } => Exit::Failure,
@@ -52,6 +60,7 @@ impl Error {
         match self {
             Self::Client(error) | Self::KubeconfigKept { error, .. } => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
+            Self::OutsideTheRule { namespaces, .. } => vec![format!("it is for {} only", namespaces.join(", "))],
             other => causes(other),
         }
     }
@@ -73,6 +82,9 @@ impl Error {
                     path.display()
                 );
                 error.advice().into_iter().chain([kept]).collect()
+            }
+            Self::OutsideTheRule { .. } => {
+                vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]

@@ -5,10 +5,13 @@ use std::time::Instant;
 
 use tka_api::kubeconfig::KubeconfigFile;
 
+use crate::access::Access;
 use crate::app::App;
 use crate::client::{Client, ClientError, Kubeconfig, SignedIn};
 use crate::error::Error;
+use crate::kubeconfig;
 use crate::retry::Pauses;
+use crate::signin;
 use crate::view::{self, Clock};
 
 /// How a sign-out ended well.
@@ -21,15 +24,17 @@ pub(crate) enum SignedOut {
 }
 
 /// Signs in, waits until the session is usable, and keeps its kubeconfig.
-pub(crate) fn sign_in(app: &App) -> Result<(), Error> {
+pub(crate) fn sign_in(app: &App, access: &Access) -> Result<(), Error> {
     app.store.check()?;
-    let client = app.client()?;
+    let (client, SignedIn { login, kubeconfig, .. }) = signin::sign_in(app, access)?;
     let spinner = app.ui.spinner("signing in");
-    let SignedIn { login, kubeconfig } = client.sign_in()?;
-    let kubeconfig = match kubeconfig {
+    let mut kubeconfig = match kubeconfig {
         Some(kubeconfig) => *kubeconfig,
         None => fetch_when_ready(&client)?,
     };
+    if let Some(namespace) = &access.namespace {
+        kubeconfig::work_in(&mut kubeconfig, namespace);
+    }
     app.store.write(&kubeconfig)?;
     drop(spinner);
     let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig));

@@ -1,6 +1,7 @@
 //! Whether a kubeconfig that arrived would work: nothing is written before.
 
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
+use tka_core::Namespace;
 
 /// Why a kubeconfig would not work.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -43,6 +44,15 @@ pub(crate) fn checked(keyed: KeyedKubeconfig) -> Result<KubeconfigFile, Flaw> {
     match &user.token {
         Some(token) if !token.expose().is_empty() => Ok(keyed.into()),
         _ => Err(Flaw::NoToken),
+    }
+}
+
+/// Lets the current context work in `namespace`.
+pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
+    for context in &mut file.contexts {
+        if context.name == file.current_context {
+            context.context.namespace = Some(namespace.to_string());
+        }
     }
 }
 

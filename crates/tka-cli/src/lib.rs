@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod app;
 mod args;
 mod client;
@@ -14,6 +15,7 @@ mod output;
 mod proxy;
 mod retry;
 mod server;
+mod signin;
 mod store;
 #[cfg(unix)]
 mod subshell;
@@ -61,7 +63,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Login(arguments)) => cmd::login::run(&app()?, &arguments),
         Some(Command::Kubeconfig(_)) => cmd::kubeconfig::run(&app()?),
         Some(Command::ClusterInfo(_)) => cmd::cluster_info::run(&app()?),
-        Some(Command::Reauthenticate(_)) => cmd::reauthenticate::run(&app()?),
+        Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&app()?),

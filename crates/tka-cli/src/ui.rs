@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::theme::Palette;
+use crate::theme::{Palette, paint};
 
 /// Writes to the terminal, or to whatever stands in its place.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ pub(crate) fn print(line: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Whether somebody sits before a terminal who can answer. Standard output may be what a shell evaluates.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 // === impl Ui ===
 
 impl Ui {
@@ -53,6 +58,17 @@ impl Ui {
         let mut out = anstream::stdout();
         out.write_all(text.as_bytes())?;
         out.flush()
+    }
+
+    /// Asks for a line; none when nothing is answered.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        complain(&format!(
+            "{} {question} ",
+            paint(self.palette.label, self.palette.signs.arrow)
+        ));
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).ok()?;
+        Some(line.trim().to_owned()).filter(|answer| !answer.is_empty())
     }
 
     /// Says how something came to be, with `--debug`.

@@ -115,10 +115,14 @@ impl Refusal {
             Self::Ambiguous { .. } => {
                 vec![
                     "ask whoever keeps the tailnet policy to give these rules different priorities".into(),
-                    "or say which one you mean: `tka login --role ROLE`".into(),
+                    "or say which one you mean, of those that `tka rules` shows: `tka login --rule NAME`, or `--role ROLE`"
+                        .into(),
                 ]
             }
-            Self::NoSuchRule { rules } => vec![format!("ask for one of these: {}", rules.join(", "))],
+            Self::NoSuchRule { rules } => vec![format!(
+                "ask for one of these, which `tka rules` shows: {}",
+                rules.join(", ")
+            )],
             Self::ReasonRequired { .. } => vec!["give a reason: `tka login --reason \"…\"`".into()],
             Self::PeriodTooLong { period, .. } => vec![format!("ask for {period} or less, or leave it to the rule")],
             Self::TooManySessions { .. } => {

@@ -1,11 +1,13 @@
 //! The command `tka` against the real server, through the proxy of a device's tailscaled.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 
 use e2e::person::mode;
 use e2e::user::{ALICE, BOB};
 use e2e::wire::Login;
 use e2e::{Outcome, Person, World, rule, wait};
+use serde_json::json;
 
 crate::tests![
     login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it,
@@ -14,6 +16,7 @@ crate::tests![
     command_without_a_session_says_so,
     server_that_is_down_is_said_to_be_unreachable,
     version_needs_no_server,
+    login_gets_what_is_asked_for_and_reauthenticating_keeps_it,
 ];
 
 fn login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it(world: &World) -> Outcome {
@@ -114,5 +117,60 @@ fn version_needs_no_server(world: &World) -> Outcome {
 fn nothing_in_home(person: &Person) -> Outcome {
     let files = std::fs::read_dir(person.home())?.collect::<Result<Vec<_>, _>>()?;
     assert!(files.is_empty(), "{files:?}");
+    Ok(())
+}
+
+fn login_gets_what_is_asked_for_and_reauthenticating_keeps_it(world: &World) -> Outcome {
+    let site = world.site("cli-asked")?;
+    let oncall =
+        json!({"role": "edit", "period": "8h", "name": "oncall", "namespaces": ["default"], "require_reason": true});
+    let mut first = rule("view", "1h");
+    first["priority"] = json!(100);
+    site.grant(&[(ALICE, first), (ALICE, oncall)])?;
+    let alice = site.person("ALICE")?;
+
+    let said = alice.tka(&["login", "--rule", "oncall"])?.expect(7)?;
+    assert!(said.err.contains("--reason"), "{said:?}");
+    let said = alice
+        .tka(&["login", "--rule", "oncall", "-n", "kube-system"])?
+        .expect(4)?;
+    assert!(said.err.contains("it is for default only"), "{said:?}");
+    alice
+        .tka(&["login", "--rule", "oncall", "--reason", "x", "--for", "9h"])?
+        .expect(7)?;
+    alice.tka(&["login", "--rule", "none"])?.expect(4)?;
+    nothing_in_home(&alice)?;
+    assert_eq!(site.counts()?, [0, 0, 0]);
+
+    let asked = [
+        "login",
+        "-q",
+        "--rule",
+        "oncall",
+        "--for",
+        "1h30m",
+        "--reason",
+        "pager 4711",
+    ];
+    for words in [&asked[..], &["reauthenticate", "-q"]] {
+        let said = alice.tka(words)?.expect(0)?;
+        let kubeconfig = PathBuf::from(said.out.trim().trim_start_matches("export KUBECONFIG="));
+        alice.remember(&kubeconfig)?;
+        // In the rule's one namespace, without being told to.
+        alice
+            .kubectl(&kubeconfig, &["create", "configmap", words[0]])?
+            .expect(0)?;
+        alice
+            .kubectl(&kubeconfig, &["get", "configmaps", "-n", "kube-system"])?
+            .expect(1)?;
+        let sessions = site.caller("ALICE")?.get("/sessions")?.expect(200)?.json()?;
+        assert_eq!(sessions["items"][0]["reason"], "pager 4711");
+        assert_eq!(sessions["items"].as_array().map(Vec::len), Some(1));
+        alice
+            .kubectl(&kubeconfig, &["delete", "configmap", words[0]])?
+            .expect(0)?;
+    }
+    alice.tka(&["logout"])?.expect(0)?;
+    assert_eq!(site.counts()?, [0, 0, 0]);
     Ok(())
 }

@@ -55,6 +55,11 @@ impl ClientError {
         self.exit() == Exit::NotSignedIn
     }
 
+    /// Whether the server has no such function.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        self.exit() == Exit::Unsupported
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match &*self.trouble {
             Trouble::UnknownHost
@@ -182,6 +187,11 @@ impl ClientError {
                 self.name_advice(),
                 "check --port: 443 speaks HTTPS, any other port HTTP".into(),
                 "check that no proxy answers in the server's place (HTTP_PROXY, HTTPS_PROXY)".into(),
+            ],
+            Trouble::Unsupported if self.operation == Operation::Choose => vec![
+                "leave out --rule, --role, --for and --reason: that server takes the rule of the highest priority"
+                    .into(),
+                "see with `tka doctor` what answers there".into(),
             ],
             Trouble::Unsupported => vec![
                 "what it can do: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`"

@@ -19,10 +19,15 @@ impl Client {
         self.list(Operation::ListRules)
     }
 
+    /// The same, for who chooses among them: the original's server would take no notice of a choice.
+    pub(crate) fn choices(&self) -> Result<RuleList, ClientError> {
+        self.list(Operation::Choose)
+    }
+
     /// Ends one of the caller's sessions; answers what it was.
     pub(crate) fn end_session(&self, name: &str) -> Result<SessionInfo, ClientError> {
         let operation = Operation::EndSession;
-        let answer = self.ask_at(operation, &format!("/{}", escaped(name)))?;
+        let answer = self.ask_with(operation, &format!("/{}", escaped(name)), None)?;
         match answer.status {
             200 => self.decode(operation, &answer),
             _ => Err(self.refusal(operation, &answer)),

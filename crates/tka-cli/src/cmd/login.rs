@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use crate::access::Access;
 use crate::app::App;
 use crate::error::Error;
 use crate::flow;
+use crate::signin;
 
 /// Sign in and get a kubeconfig
 ///
@@ -12,6 +14,9 @@ use crate::flow;
 /// `~/.kube/tka/HOST_PORT.yaml`, and prints the line that makes kubectl use it:
 ///
 ///   eval "$(tka login)"
+///
+/// Of several rules that reach you it takes the one of the highest priority, unless you choose. A rule that asks for a reason
+/// is answered with --reason, or on a terminal when asked.
 #[derive(clap::Args, Debug)]
 #[command(visible_aliases = ["signin", "auth"], verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -19,16 +24,18 @@ pub(crate) struct Arguments {
     #[cfg(unix)]
     #[arg(long)]
     shell: bool,
+
+    #[command(flatten)]
+    access: Access,
 }
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    flow::sign_in(app)?;
+    signin::check(app, &arguments.access)?;
+    flow::sign_in(app, &arguments.access)?;
     #[cfg(unix)]
     if arguments.shell {
         return crate::subshell::run(app);
     }
-    #[cfg(not(unix))]
-    let _ = arguments;
     app.hand_over()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,7 @@ pub(crate) struct Request {
     /// Method and path, or for a proxy the method and target of `CONNECT`.
     pub(crate) line: String,
     pub(crate) headers: Vec<String>,
+    pub(crate) body: String,
 }
 
 /// The double. Its thread ends when it is dropped.
@@ -161,9 +162,17 @@ fn read(stream: &TcpStream) -> Option<Request> {
         }
     }
     let line = lines.remove(0);
+    let length = lines.iter().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().unwrap())
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
     Some(Request {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         headers: lines,
+        body: String::from_utf8(body).unwrap(),
     })
 }
 

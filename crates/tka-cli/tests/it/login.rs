@@ -311,7 +311,10 @@ fn reauthenticating_signs_out_and_in() {
         } else {
             json!({"message": "not signed in"})
         };
-        let mut script = vec![("POST /logout", Answer::json(status, &signed_out))];
+        let mut script = vec![
+            ("GET /sessions", Answer::html(404)),
+            ("POST /logout", Answer::json(status, &signed_out)),
+        ];
         script.extend(signing_in());
         let (user, double) = (User::new(), Double::new(&script));
         let outcome = user.run_with(&double, &[spelling, "--quiet"]);
@@ -327,7 +330,10 @@ fn reauthenticating_signs_out_and_in() {
 
 #[test]
 fn reauthenticating_does_not_tell_to_unset_what_it_sets() {
-    let mut script = vec![("POST /logout", Answer::json(200, &login()))];
+    let mut script = vec![
+        ("GET /sessions", Answer::json(200, &json!({"items": []}))),
+        ("POST /logout", Answer::json(200, &login())),
+    ];
     script.extend(signing_in());
     let (user, double) = (User::new(), Double::new(&script));
     let mut command = user.command_with(&double, &["refresh"]);

@@ -5,6 +5,7 @@
     reason = "clippy.toml allows it in test functions, this also in what they call"
 )]
 
+mod access;
 mod cluster_info;
 mod config;
 mod double;

@@ -65,9 +65,12 @@ pub(super) async fn kubeconfig(app: &App, asked: &Asked, session: &Session) -> R
     Ok(with_user(app, info, session, credential.token.into()))
 }
 
-/// A kubeconfig whose user is `user`.
+/// A kubeconfig whose user is `user`. It works in the namespace that the role holds in, where that is one.
 pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &Session, user: User) -> KeyedKubeconfig {
+    let mut namespaces = session.rule.namespaces.iter();
+    let only = namespaces.next().filter(|_| namespaces.next().is_none());
     KeyedKubeconfig::new(entry_names(app, &session.caller), cluster::entry(info), user)
+        .in_namespace(only.map(ToString::to_string))
 }
 
 /// What makes kubectl ask `tka` for a credential of `session`.

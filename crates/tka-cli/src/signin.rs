@@ -1,0 +1,106 @@
+//! A sign-in as it is asked for: what can be had is found out before anything is begun, and a reason that is missing is asked for.
+
+use std::thread;
+use std::time::Instant;
+
+use tka_api::http::{RuleInfo, SessionInfo};
+use tka_core::Reason;
+
+use crate::access::Access;
+use crate::app::App;
+use crate::client::{Client, SignedIn};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::retry::Pauses;
+use crate::ui;
+
+/// Refuses what the server cannot do, or not in the namespace that is asked for. Begins nothing.
+pub(crate) fn check(app: &App, access: &Access) -> Result<(), Error> {
+    if !access.asks() && access.namespace.is_none() {
+        return Ok(());
+    }
+    match app.client()?.choices() {
+        Ok(rules) => access.check_namespace(&rules),
+        // Where rules cannot be chosen, none is limited to namespaces.
+        Err(error) if error.is_unsupported() && !access.asks() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Signs in. A reason that the rule asks for and that was not given is asked for, once, where somebody can be asked.
+pub(crate) fn sign_in(app: &App, access: &Access) -> Result<(Client, SignedIn), Error> {
+    match attempt(app, access) {
+        Err(Error::Client(refusal)) if refusal.exit() == Exit::Policy && access.reason.is_none() => {
+            match missing_reason(app, access) {
+                Some(reason) => attempt(
+                    app,
+                    &Access {
+                        reason: Some(reason),
+                        ..access.clone()
+                    },
+                ),
+                None => Err(refusal.into()),
+            }
+        }
+        answer => answer,
+    }
+}
+
+fn attempt(app: &App, access: &Access) -> Result<(Client, SignedIn), Error> {
+    let client = app.client()?;
+    let spinner = app.ui.spinner("signing in");
+    let request = access.request(None);
+    let mut signed_in = client.sign_in(&request)?;
+    // What was asked for may not be the session that `GET /kubeconfig` is about, but asking again is.
+    let mut pauses = Pauses::new();
+    while access.asks() && signed_in.kubeconfig.is_none() {
+        let pause = pauses.next(signed_in.retry_after);
+        if pause >= client.remaining(Instant::now()) {
+            return Err(client.not_provisioned().into());
+        }
+        thread::sleep(pause);
+        signed_in = client.sign_in(&request)?;
+    }
+    drop(spinner);
+    Ok((client, signed_in))
+}
+
+/// The reason that the person before the terminal gives, if the rule asks for one.
+fn missing_reason(app: &App, access: &Access) -> Option<Reason> {
+    if !ui::can_ask() {
+        return None;
+    }
+    let rules = app.client().ok()?.rules().ok()?;
+    let rule = access.chosen(&rules).filter(|rule| rule.require_reason)?;
+    let answer = app.ui.ask(&format!("what do you need {} for?", rule.role))?;
+    Reason::try_from(answer).ok()
+}
+
+/// `access`, through the rule of the session that this device has now and for its reason, unless a rule is asked for.
+///
+/// A rule that the policy no longer gives is not kept: to get what it gives instead is what signing in anew is for.
+pub(crate) fn as_before(app: &App, access: Access) -> Result<Access, Error> {
+    if access.rule.is_some() || access.role.is_some() {
+        return Ok(access);
+    }
+    let sessions = match app.client()?.sessions() {
+        Ok(sessions) => sessions.items,
+        Err(error) if error.is_unsupported() => return Ok(access),
+        Err(error) => return Err(error.into()),
+    };
+    let is_meant = |session: &&SessionInfo| session.this_device && session.label.is_none();
+    let Some(last) = sessions
+        .into_iter()
+        .filter(|session| is_meant(&session))
+        .max_by_key(|session| session.signed_in)
+    else {
+        return Ok(access);
+    };
+    let rules = app.client()?.rules()?;
+    let is_given = rules.items.iter().any(|rule| is_rule_of(rule, &last));
+    Ok(if is_given { access.again(last) } else { access })
+}
+
+fn is_rule_of(rule: &RuleInfo, session: &SessionInfo) -> bool {
+    (&rule.name, &rule.role, &rule.namespaces) == (&session.rule, &session.role, &session.namespaces)
+}

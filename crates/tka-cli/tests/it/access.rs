@@ -1,0 +1,272 @@
+//! What is asked for at a sign-in: rule, role, time, reason, namespace.
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+use crate::tka::{User, kubeconfig, login};
+
+fn rule(name: Option<&str>, role: &str, priority: i64, namespaces: &[&str]) -> Value {
+    json!({"name": name, "role": role, "priority": priority, "namespaces": namespaces, "period": "8h0m0s",
+        "require_reason": name == Some("oncall"), "default": priority == 100})
+}
+
+fn rules() -> Answer {
+    let items = [
+        rule(Some("oncall"), "cluster-admin", 100, &[]),
+        rule(Some("shop"), "edit", 50, &["shop", "web"]),
+        rule(None, "view", 10, &[]),
+    ];
+    Answer::json(200, &json!({"items": items}))
+}
+
+fn usable() -> Answer {
+    let mut answer = login();
+    answer["kubeconfig"] = kubeconfig();
+    Answer::json(200, &answer)
+}
+
+fn session(since: &str, named: Option<&str>, role: &str, this_device: bool, label: Option<&str>) -> Value {
+    json!({
+        "name": "tka-alice-one", "username": "alice@example.com", "device": "laptop.example.ts.net", "this_device": this_device,
+        "role": role, "namespaces": if role == "edit" { vec!["shop", "web"] } else { vec![] }, "rule": named, "label": label,
+        "reason": "pager 4711", "provisioned": true, "signed_in": since, "until": "2999-01-02T16:04:05Z"
+    })
+}
+
+/// The refusal of a server whose rule asks for a reason.
+fn reason_required() -> Answer {
+    let refusal = json!({
+        "message": "the rule for the role cluster-admin asks what the access is for",
+        "advice": ["give a reason: `tka login --reason \"…\"`"]
+    });
+    Answer::json(400, &refusal)
+}
+
+fn shown(script: &[(&str, Answer)], arguments: &[&str]) -> String {
+    let double = Double::new(script);
+    let outcome = User::new().run_with(&double, arguments);
+    double.requests();
+    outcome.shown(&double)
+}
+
+#[test]
+fn what_is_asked_for_is_sent() {
+    let double = Double::new(&[("GET /rules", rules()), ("POST /login", usable())]);
+    let asked = [
+        "--rule",
+        "oncall",
+        "--role",
+        "cluster-admin",
+        "--for",
+        "1h30m",
+        "--reason",
+        "pager 4711",
+    ];
+    let outcome = User::new().run_with(&double, &[&["login"], &asked[..]].concat());
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let sent = &double.requests()[1];
+    assert!(sent.has("Content-Type: application/json; charset=utf-8"), "{sent:?}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&sent.body).unwrap(),
+        json!({"rule": "oncall", "role": "cluster-admin", "period": "1h30m0s", "reason": "pager 4711"})
+    );
+}
+
+#[test]
+fn nothing_is_sent_where_nothing_is_asked_for() {
+    let double = Double::new(&[("POST /login", usable())]);
+    assert_eq!(User::new().run_with(&double, &["login"]).status, 0);
+    assert_eq!(double.requests()[0].body, "");
+}
+
+#[test]
+fn a_session_that_is_not_usable_yet_is_asked_for_again() {
+    // A kubeconfig without a name may be of another session than the one that was chosen.
+    let script = [
+        ("GET /rules", rules()),
+        ("POST /login", Answer::json(202, &login())),
+        ("POST /login", usable()),
+    ];
+    let double = Double::new(&script);
+    assert_eq!(User::new().run_with(&double, &["login", "--role", "view"]).status, 0);
+    double.requests();
+}
+
+#[test]
+fn the_namespace_is_the_one_of_the_context() {
+    let (user, double) = (
+        User::new(),
+        Double::new(&[("GET /rules", rules()), ("POST /login", usable())]),
+    );
+    let outcome = user.run_with(&double, &["login", "--rule", "shop", "--namespace", "web"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(file.contains("namespace: 'web'"), "{file}");
+}
+
+#[test]
+fn the_namespace_that_the_server_names_is_kept() {
+    let mut answer = login();
+    answer["kubeconfig"] = kubeconfig();
+    answer["kubeconfig"]["contexts"]["tka-context-alice"]["namespace"] = json!("shop");
+    let (user, double) = (User::new(), Double::new(&[("POST /login", Answer::json(200, &answer))]));
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(file.contains("namespace: 'shop'"), "{file}");
+}
+
+#[test]
+fn a_namespace_outside_the_rule_begins_nothing() {
+    insta::assert_snapshot!(
+        "namespace_outside_the_rule",
+        shown(
+            &[("GET /rules", rules())],
+            &["login", "--rule", "shop", "-n", "kube-system"]
+        )
+    );
+}
+
+#[test]
+fn the_originals_server_works_in_any_namespace() {
+    let script = [
+        ("GET /rules", Answer::html(404)),
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    assert_eq!(user.run_with(&double, &["login", "-n", "web"]).status, 0);
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(file.contains("namespace: 'web'"), "{file}");
+}
+
+#[test]
+fn the_originals_server_is_not_asked_for_what_it_would_pass_over() {
+    let script = || [("GET /rules", Answer::html(404))];
+    insta::assert_snapshot!("original_cannot_choose", shown(&script(), &["login", "--role", "view"]));
+    for command in [
+        &["login", "--rule", "oncall"][..],
+        &["login", "--for", "30m"],
+        &["login", "--reason", "x"],
+        &["reauthenticate", "--role", "view"],
+    ] {
+        assert!(shown(&script(), command).starts_with("status 8\n"), "{command:?}");
+    }
+}
+
+#[test]
+fn a_missing_reason_is_told_where_nobody_can_be_asked() {
+    insta::assert_snapshot!(
+        "missing_reason",
+        shown(&[("POST /login", reason_required())], &["login"])
+    );
+}
+
+#[test]
+fn equal_priorities_are_answered_with_a_choice() {
+    let refusal = json!({
+        "message": "several rules of the tailnet policy reach you with the same priority 5: edit, view",
+        "advice": [
+            "ask whoever keeps the tailnet policy to give these rules different priorities",
+            "or say which one you mean, of those that `tka rules` shows: `tka login --rule NAME`, or `--role ROLE`"
+        ]
+    });
+    insta::assert_snapshot!(
+        "equal_priorities",
+        shown(&[("POST /login", Answer::json(400, &refusal))], &["login"])
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_is_a_mistake_on_the_command_line() {
+    for (name, option, value) in [
+        ("wrong_duration", "--for", "soon"),
+        ("no_duration", "--for", "0s"),
+        ("wrong_rule", "--rule", "On Call"),
+        ("wrong_role", "--role", "a/b"),
+        ("wrong_reason", "--reason", " "),
+        ("wrong_namespace", "--namespace", "../x"),
+    ] {
+        let outcome = User::new().run(&["login", option, value]);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{name}");
+        insta::assert_snapshot!(name, outcome.stderr);
+    }
+}
+
+fn reauthenticated(sessions: &[Value], asked: &[&str]) -> Value {
+    let script = [
+        ("GET /sessions", Answer::json(200, &json!({"items": sessions}))),
+        ("GET /rules", rules()),
+        ("POST /logout", Answer::json(200, &login())),
+        ("POST /login", usable()),
+    ];
+    let double = Double::new(&script);
+    let outcome = User::new().run_with(&double, &[&["reauthenticate"], asked].concat());
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let body = double.requests().pop().unwrap().body;
+    serde_json::from_str(if body.is_empty() { "{}" } else { &body }).unwrap()
+}
+
+#[test]
+fn reauthenticating_keeps_the_rule_and_the_reason() {
+    let sessions = [
+        session("2001-01-02T15:04:05Z", None, "view", true, None),
+        session("2001-01-02T16:04:05Z", Some("shop"), "edit", true, None),
+        session("2001-01-02T17:04:05Z", Some("oncall"), "cluster-admin", false, None),
+        session(
+            "2001-01-02T18:04:05Z",
+            Some("oncall"),
+            "cluster-admin",
+            true,
+            Some("shell-1"),
+        ),
+    ];
+    let expected = json!({"rule": "shop", "role": "edit", "reason": "pager 4711"});
+    assert_eq!(reauthenticated(&sessions, &[]), expected);
+}
+
+#[test]
+fn reauthenticating_takes_what_the_policy_gives_instead_of_a_rule_that_is_gone() {
+    let gone = session("2001-01-02T15:04:05Z", Some("gone"), "edit", true, None);
+    assert_eq!(reauthenticated(&[gone], &[]), json!({}));
+}
+
+#[test]
+fn reauthenticating_ends_nothing_when_the_server_cannot_do_what_is_asked_for() {
+    let script = [("GET /rules", rules())];
+    let shown = shown(&script, &["reauthenticate", "--rule", "shop", "-n", "x"]);
+    assert!(shown.starts_with("status 4\n"), "{shown}");
+}
+
+/// Somebody before a terminal signs in, is asked for a reason and answers with `line`.
+fn asked(script: &[(&str, Answer)], line: &str) -> (String, Double) {
+    let (user, double) = (User::new(), Double::new(script));
+    let mut terminal =
+        rexpect::session::spawn_command(user.command_with(&double, &["login", "-q"]), Some(60_000)).unwrap();
+    terminal.exp_string("what do you need cluster-admin for? ").unwrap();
+    terminal.send_line(line).unwrap();
+    (terminal.exp_eof().unwrap(), double)
+}
+
+#[test]
+fn a_missing_reason_is_asked_for() {
+    let script = [
+        ("POST /login", reason_required()),
+        ("GET /rules", rules()),
+        ("POST /login", usable()),
+    ];
+    let (shown, double) = asked(&script, "pager 4711");
+    assert!(shown.contains("export KUBECONFIG="), "{shown}");
+    let sent = &double.requests()[2].body;
+    assert_eq!(
+        serde_json::from_str::<Value>(sent).unwrap(),
+        json!({"reason": "pager 4711"})
+    );
+}
+
+#[test]
+fn a_reason_is_asked_for_once() {
+    let script = [("POST /login", reason_required()), ("GET /rules", rules())];
+    let (shown, double) = asked(&script, "");
+    assert!(shown.contains("asks what the access is for"), "{shown}");
+    double.requests();
+}
