@@ -24,6 +24,8 @@ pub const MANAGED_BY: &str = "tka";
 pub const LABEL_SESSION: &str = "tka.specht-labs.de/session";
 /// The namespace of the session an object belongs to. Cluster-scoped objects need it to tell two servers apart.
 pub const LABEL_NAMESPACE: &str = "tka.specht-labs.de/namespace";
+/// The UID of the TkaSignin that an account or binding was made for: another of its name may follow.
+pub const LABEL_UID: &str = "tka.specht-labs.de/session-uid";
 /// The caller (identity and device) a session belongs to, as a digest.
 pub const LABEL_CALLER: &str = "tka.specht-labs.de/caller";
 
@@ -34,6 +36,9 @@ pub const LABEL_USER: &str = "tka.specht-labs.de/user";
 pub const ANNOTATION_LAST_SIGN_IN: &str = "tka.specht-labs.de/last-attempted-sign-in";
 /// When the session ends (RFC 3339).
 pub const ANNOTATION_VALID_UNTIL: &str = "tka.specht-labs.de/sign-in-valid-until";
+
+/// How many sessions the rule allows its user at a time, as it stood at sign-in; absent when any number.
+pub const ANNOTATION_MAX_SESSIONS: &str = "tka.specht-labs.de/max-sessions";
 
 /// Says, on the Lease of the replicas, that its holder leaves it to one that is in touch with the tailnet.
 pub const ANNOTATION_YIELDS: &str = "tka.specht-labs.de/yields";

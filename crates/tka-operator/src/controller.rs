@@ -25,6 +25,9 @@ use crate::{Clock, End, Error, Leadership, Sessions, objects, retry};
 const RECONCILE: Duration = Duration::from_secs(30);
 /// How often the API server ends a watch. One whose connection died without a word is noticed this late.
 const WATCH_SECONDS: u32 = 20;
+/// How long a sign-in is left to whoever handles it, another replica perhaps, before it counts as cut off. Its time is in whole
+/// seconds.
+const HANDLED: Duration = Duration::from_secs(2);
 /// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
 const LOOK: Duration = Duration::from_secs(10);
@@ -191,9 +194,13 @@ fn step(session: &Session, provisioned: bool, now: Timestamp) -> Step {
         return Step::Expire;
     }
     if provisioned {
-        Step::Wait(rest(session, now))
-    } else {
-        Step::Complete
+        return Step::Wait(rest(session, now));
+    }
+    // A sign-in in the future is one by another clock.
+    let age = now.duration_since(session.signed_in);
+    match HANDLED.checked_sub(Duration::try_from(age).unwrap_or_default()) {
+        Some(left) if !left.is_zero() => Step::Wait(left.min(rest(session, now))),
+        _ => Step::Complete,
     }
 }
 
@@ -259,8 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn unprovisioned_is_completed() {
-        assert_eq!(step(&session(), false, at("2026-01-01T00:00:01Z")), Step::Complete);
+    fn unprovisioned_is_completed_when_nobody_handles_it_any_more() {
+        let step = |time| step(&session(), false, at(time));
+        assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
+        assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
+        assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLED));
     }
 
     #[test]

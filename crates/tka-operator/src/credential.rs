@@ -22,12 +22,22 @@ pub struct Credential {
 }
 
 impl Sessions {
+    /// Issues a credential of `session`. When it turns out to have no account, or none any more, it is seen to its end if it was
+    /// usable before: whoever deletes the account of a session means to end it.
+    pub async fn credential(&self, session: &Session) -> Result<Credential, Error> {
+        let issued = self.issue(session).await;
+        if let Err(Error::NoAccount(name)) = &issued {
+            self.end_if_broken(name).await?;
+        }
+        issued
+    }
+
     /// Issues a credential of `session`.
     ///
     /// The API server issues none for less than ten minutes. One issued in a session's last minutes ends with the session all the
     /// same, because its ServiceAccount does
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>).
-    pub async fn credential(&self, session: &Session) -> Result<Credential, Error> {
+    pub(crate) async fn issue(&self, session: &Session) -> Result<Credential, Error> {
         let name = session.name();
         let left = session.until().as_second() - (self.clock)().as_second();
         if left <= 0 {

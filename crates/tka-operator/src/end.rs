@@ -2,16 +2,19 @@
 
 use std::fmt;
 
-use futures::future::{join, join_all};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Status;
 use serde_json::json;
 use tka_api::resource::{FINALIZER, TkaSignin};
-use tka_core::{Revocation, Session, SessionName};
+use tka_core::{Revocation, SessionName};
 
 use crate::error::{found, status};
 use crate::{Error, Sessions, objects};
+
+/// What a `TkaSignin` must be for it to be deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Unchanged(Option<Preconditions>);
 
 /// How a session came to its end.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +27,28 @@ pub enum End {
     Revoked(Revocation),
     /// Somebody else deleted its `TkaSignin`: an administrator, or a server that was interrupted or is another replica.
     TakenDown,
+    /// Somebody else deleted its account or a binding.
+    Broken,
+}
+
+// === impl Unchanged ===
+
+impl Unchanged {
+    /// This object, and not another of its name.
+    pub(crate) fn same(signin: &TkaSignin) -> Self {
+        Self(Some(Preconditions {
+            uid: signin.uid(),
+            resource_version: None,
+        }))
+    }
+
+    /// This object as it is: whoever signed in since has another.
+    pub(crate) fn since(signin: &TkaSignin) -> Self {
+        Self(Some(Preconditions {
+            uid: signin.uid(),
+            resource_version: signin.resource_version(),
+        }))
+    }
 }
 
 // === impl End ===
@@ -35,6 +60,7 @@ impl fmt::Display for End {
             Self::Expired => f.write_str("its time is over"),
             Self::Revoked(revocation) => write!(f, "revoked: {revocation}"),
             Self::TakenDown => f.write_str("its TkaSignin was deleted, and what hung on it is gone"),
+            Self::Broken => f.write_str("its ServiceAccount or a binding was deleted"),
         }
     }
 }
@@ -45,7 +71,7 @@ impl Sessions {
     /// Ends a session for its owner: when this returns, its account and bindings are gone.
     pub async fn end(&self, name: &SessionName) -> Result<(), Error> {
         let _turn = self.turns.take(name.as_str()).await?;
-        if let Some(signin) = self.delete_signin(name.as_str(), None).await? {
+        if let Some(signin) = self.delete_signin(name.as_str(), Unchanged::default()).await? {
             self.events.ended(&signin, &End::SignedOut);
         }
         Ok(())
@@ -60,7 +86,7 @@ impl Sessions {
         if objects::session(&signin)?.until() > (self.clock)() {
             return Ok(false);
         }
-        self.delete_signin(name.as_str(), signin.resource_version()).await?;
+        self.delete_signin(name.as_str(), Unchanged::since(&signin)).await?;
         self.events.ended(&signin, &End::Expired);
         Ok(true)
     }
@@ -85,7 +111,7 @@ impl Sessions {
                 return Err(error);
             }
         } else {
-            self.delete_signin(&name, signin.resource_version()).await?;
+            self.delete_signin(&name, Unchanged::since(&signin)).await?;
         }
         // Whoever deleted it may have been this server, which was interrupted.
         let is_over = objects::session(&signin).is_ok_and(|session| session.until() <= (self.clock)());
@@ -94,18 +120,36 @@ impl Sessions {
         Ok(Some(how))
     }
 
+    /// Ends a session that was usable and has lost its account or a binding, and says whether it did. The reconcile loop takes down what
+    /// is left.
+    pub(crate) async fn end_if_broken(&self, name: &SessionName) -> Result<bool, Error> {
+        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(false);
+        };
+        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::is_established(&signin);
+        if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
+            return Ok(false);
+        }
+        tracing::warn!(session = %name, "its account or binding was deleted, so it ends");
+        self.events.ended(&signin, &End::Broken);
+        // Whoever signs in at this moment makes what is missing.
+        self.request_end(name.as_str(), Unchanged::since(&signin)).await?;
+        Ok(true)
+    }
+
     /// Deletes a `TkaSignin` and sees it gone. Returns it, if it was there.
-    pub(crate) async fn delete_signin(
-        &self,
-        name: &str,
-        resource_version: Option<String>,
-    ) -> Result<Option<TkaSignin>, Error> {
-        let unchanged = resource_version.map(|version| Preconditions {
-            resource_version: Some(version),
-            uid: None,
-        });
+    pub(crate) async fn delete_signin(&self, name: &str, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+        let deleted = self.request_end(name, unchanged).await?;
+        if let Some(signin) = &deleted {
+            self.finish(signin).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes a `TkaSignin`, which its finalizer keeps until it is taken down. Returns it, if it was there.
+    async fn request_end(&self, name: &str, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
         let delete = DeleteParams {
-            preconditions: unchanged,
+            preconditions: unchanged.0,
             ..DeleteParams::default()
         };
         let deleted = found(self.signins.delete(name, &delete).await).map_err(|error| {
@@ -115,18 +159,14 @@ impl Sessions {
                 error.into()
             }
         })?;
-        let deleted = deleted.and_then(either::Either::left);
-        if let Some(signin) = &deleted {
-            self.finish(signin).await?;
-        }
-        Ok(deleted)
+        Ok(deleted.and_then(either::Either::left))
     }
 
     /// Removes account and bindings, then lets the `TkaSignin` go.
     pub(crate) async fn finish(&self, signin: &TkaSignin) -> Result<(), Error> {
         let name = signin.name_any();
         match objects::session(signin) {
-            Ok(session) => self.delete_children(&session).await?,
+            Ok(_) => self.delete_children(signin).await?,
             // Its name may be anything, that of an account which is none of ours too.
             Err(_) => drop(self.sweep().await?),
         }
@@ -148,32 +188,5 @@ impl Sessions {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
             result => result.map(drop).map_err(Error::from),
         }
-    }
-
-    pub(crate) async fn delete_children(&self, session: &Session) -> Result<(), Error> {
-        let name = session.name();
-        let delete = DeleteParams::default();
-        let (account, bindings) = join(self.accounts.delete(name.as_str(), &delete), self.unbind(session)).await;
-        bindings?;
-        found(account)?;
-        Ok(())
-    }
-
-    async fn unbind(&self, session: &Session) -> Result<(), Error> {
-        let name = objects::binding_name(&self.namespace, session.name().as_str());
-        let delete = DeleteParams::default();
-        if session.rule.namespaces.is_empty() {
-            found(self.cluster_bindings.delete(&name, &delete).await)?;
-            return Ok(());
-        }
-        let deletes = session.rule.namespaces.iter().map(|namespace| {
-            let (bindings, name, delete) = (self.bindings_in(namespace.as_str()), &name, &delete);
-            async move { found(bindings.delete(name, delete).await).map(drop) }
-        });
-        join_all(deletes)
-            .await
-            .into_iter()
-            .collect::<Result<(), kube::Error>>()?;
-        Ok(())
     }
 }

@@ -68,7 +68,7 @@ impl Error {
         match self {
             Self::Contended(_) | Self::TimedOut(_) => true,
             Self::Api(error) => match error.as_ref() {
-                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500..),
                 _ => true,
             },
             _ => false,

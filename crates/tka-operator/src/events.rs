@@ -78,6 +78,7 @@ impl Events {
             End::Expired => (EventType::Normal, "Expired"),
             End::Revoked(_) => (EventType::Warning, "Revoked"),
             End::TakenDown => (EventType::Warning, "TakenDown"),
+            End::Broken => (EventType::Warning, "Broken"),
         };
         self.tell(signin, event(type_, reason, "End", how.to_string()));
     }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod children;
 pub mod clients;
 pub mod controller;
 pub mod credential;
@@ -24,6 +25,7 @@ pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;
 pub use sessions::{Sessions, StoredSession};
+pub use sweep::Swept;
 pub use turns::Turn;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The objects of a session, and a session read back from its `TkaSignin`. By value, without a cluster.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -9,8 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
-    ANNOTATION_LAST_SIGN_IN, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_NAMESPACE,
-    LABEL_SESSION, LABEL_USER, MANAGED_BY, SigninDevice, TkaSignin, TkaSigninSpec,
+    ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
+    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, SigninDevice, TkaSignin,
+    TkaSigninSpec,
 };
 use tka_core::{
     Caller, Device, Identity, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session, SessionLabel, UserId,
@@ -21,18 +23,33 @@ use crate::Error;
 /// What every object of every session can be selected by.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
 
-/// The `TkaSignin` of `session`.
+/// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
 #[must_use]
-pub fn signin(session: &Session, namespace: &str) -> TkaSignin {
+pub fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
     let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
     signin.metadata.namespace = Some(namespace.into());
     signin.metadata.finalizers = Some(vec![FINALIZER.into()]);
     signin.metadata.labels = Some(labels(session, namespace));
-    signin.metadata.annotations = Some(BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         (ANNOTATION_LAST_SIGN_IN.into(), session.signed_in.to_string()),
         (ANNOTATION_VALID_UNTIL.into(), session.until().to_string()),
-    ]));
+    ]);
+    annotations.extend(max_sessions.map(|max| (ANNOTATION_MAX_SESSIONS.into(), max.to_string())));
+    signin.metadata.annotations = Some(annotations);
     signin
+}
+
+/// How many sessions its user may have through its rule, as that stood at sign-in.
+pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Error> {
+    let Some(text) = signin.annotations().get(ANNOTATION_MAX_SESSIONS) else {
+        return Ok(None);
+    };
+    // What cannot be read must not pass for no limit.
+    let max = text.parse().map_err(|_| Error::NotASession {
+        name: signin.name_any(),
+        why: format!("the annotation {ANNOTATION_MAX_SESSIONS} is no number: {text:?}"),
+    })?;
+    Ok(Some(max))
 }
 
 fn spec(session: &Session) -> TkaSigninSpec {
@@ -63,14 +80,14 @@ pub fn service_account(signin: &TkaSignin) -> Result<ServiceAccount, Error> {
         api_version: TkaSignin::api_version(&()).into(),
         kind: TkaSignin::kind(&()).into(),
         name: signin.name_any(),
-        uid: signin.uid().ok_or(Error::Incomplete("metadata.uid"))?,
+        uid: uid(signin)?,
         ..OwnerReference::default()
     };
     Ok(ServiceAccount {
         metadata: ObjectMeta {
             name: Some(signin.name_any()),
             namespace: signin.namespace(),
-            labels: Some(signin.labels().clone()),
+            labels: Some(labels_of_children(signin)?),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
@@ -92,13 +109,22 @@ pub enum Bindings {
     Namespaces(Vec<RoleBinding>),
 }
 
+fn uid(signin: &TkaSignin) -> Result<String, Error> {
+    signin.uid().ok_or(Error::Incomplete("metadata.uid"))
+}
+
+fn labels_of_children(signin: &TkaSignin) -> Result<BTreeMap<String, String>, Error> {
+    let mut labels = signin.labels().clone();
+    labels.insert(LABEL_UID.into(), uid(signin)?);
+    Ok(labels)
+}
+
 /// The bindings of the session that `signin` holds.
-#[must_use]
-pub fn bindings(signin: &TkaSignin) -> Bindings {
+pub fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
     let namespace = signin.namespace().unwrap_or_default();
     let metadata = ObjectMeta {
         name: Some(binding_name(&namespace, &signin.name_any())),
-        labels: Some(signin.labels().clone()),
+        labels: Some(labels_of_children(signin)?),
         ..ObjectMeta::default()
     };
     let role_ref = RoleRef {
@@ -114,11 +140,11 @@ pub fn bindings(signin: &TkaSignin) -> Bindings {
     };
     let subjects = Some(vec![account]);
     if signin.spec.namespaces.is_empty() {
-        return Bindings::Cluster(Box::new(ClusterRoleBinding {
+        return Ok(Bindings::Cluster(Box::new(ClusterRoleBinding {
             metadata,
             role_ref,
             subjects,
-        }));
+        })));
     }
     let within = |namespace: &String| RoleBinding {
         metadata: ObjectMeta {
@@ -128,7 +154,9 @@ pub fn bindings(signin: &TkaSignin) -> Bindings {
         role_ref: role_ref.clone(),
         subjects: subjects.clone(),
     };
-    Bindings::Namespaces(signin.spec.namespaces.iter().map(within).collect())
+    Ok(Bindings::Namespaces(
+        signin.spec.namespaces.iter().map(within).collect(),
+    ))
 }
 
 /// The name of a session's binding. Names of RBAC objects may hold a colon, and namespaces may not: no two sessions of two
@@ -268,16 +296,20 @@ mod tests {
     }
 
     fn cluster_binding(signin: &TkaSignin) -> ClusterRoleBinding {
-        let Bindings::Cluster(binding) = bindings(signin) else {
+        let Bindings::Cluster(binding) = bindings(signin).unwrap() else {
             panic!("not for the whole cluster")
         };
         *binding
     }
 
-    fn stored() -> TkaSignin {
-        let mut signin = signin(&alice(), "tka-dev");
+    fn signed(namespace: &str) -> TkaSignin {
+        let mut signin = signin(&alice(), None, namespace);
         signin.metadata.uid = Some("u1".into());
         signin
+    }
+
+    fn stored() -> TkaSignin {
+        signed("tka-dev")
     }
 
     fn why(signin: &TkaSignin) -> String {
@@ -295,7 +327,7 @@ mod tests {
         session.caller.identity = Identity::Machine {
             tags: vec!["tag:ci".into()],
         };
-        assert_eq!(super::session(&signin(&session, "tka-dev")).unwrap(), session);
+        assert_eq!(super::session(&signin(&session, None, "tka-dev")).unwrap(), session);
     }
 
     #[test]
@@ -320,9 +352,10 @@ mod tests {
     #[test]
     fn role_in_namespaces_is_bound_there_and_nowhere_else() {
         let session = through(r#"{"role": "edit", "period": "1h", "namespaces": ["ops", "dev"], "name": "oncall"}"#);
-        let signin = signin(&session, "tka-dev");
+        let mut signin = signin(&session, None, "tka-dev");
+        signin.metadata.uid = Some("u1".into());
         assert_eq!(super::session(&signin).unwrap(), session);
-        let Bindings::Namespaces(bindings) = bindings(&signin) else {
+        let Bindings::Namespaces(bindings) = bindings(&signin).unwrap() else {
             panic!("for the whole cluster")
         };
         let places: Vec<_> = bindings.iter().filter_map(ResourceExt::namespace).collect();
@@ -337,7 +370,7 @@ mod tests {
     #[test]
     fn bindings_of_two_servers_do_not_meet() {
         let here = cluster_binding(&stored()).name_any();
-        let there = cluster_binding(&signin(&alice(), "tka-prod")).name_any();
+        let there = cluster_binding(&signed("tka-prod")).name_any();
         assert_ne!(here, there);
     }
 
@@ -353,6 +386,28 @@ mod tests {
             assert_eq!(labels[LABEL_SESSION], signin.name_any());
             assert_eq!(labels[LABEL_NAMESPACE], "tka-dev");
         }
+    }
+
+    #[test]
+    fn account_and_binding_say_which_signin_they_were_made_for() {
+        let signin = stored();
+        let account = service_account(&signin).unwrap();
+        assert_eq!(account.labels()[LABEL_UID], "u1");
+        assert_eq!(cluster_binding(&signin).labels()[LABEL_UID], "u1");
+        let unsaved = super::signin(&alice(), None, "tka-dev");
+        assert!(service_account(&unsaved).is_err() && bindings(&unsaved).is_err());
+    }
+
+    #[test]
+    fn limit_of_a_rule_is_kept_with_the_session() {
+        let limit = |max| super::signin(&alice(), NonZeroU32::new(max), "tka-dev");
+        assert_eq!(max_sessions(&limit(3)).unwrap(), NonZeroU32::new(3));
+        assert_eq!(max_sessions(&limit(0)).unwrap(), None);
+        let mut forged = limit(3);
+        forged
+            .annotations_mut()
+            .insert(ANNOTATION_MAX_SESSIONS.into(), "many".into());
+        assert!(max_sessions(&forged).is_err());
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn signin(status: Option<TkaSigninStatus>) -> TkaSignin {
-        let mut signin = crate::objects::signin(&session(), "tka");
+        let mut signin = crate::objects::signin(&session(), None, "tka");
         signin.status = status;
         signin
     }

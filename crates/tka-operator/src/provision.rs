@@ -1,25 +1,22 @@
 //! Signing in, and provisioning: one function, for the request handler and the reconcile loop alike.
 
-use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::join;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use kube::runtime::wait::await_condition;
-use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::{Refusal, RoleName, Session, SessionName};
 use tokio::time::timeout;
 
+use crate::end::Unchanged;
 use crate::error::{found, status, with_causes};
-use crate::objects::{self, Bindings};
 use crate::turns::Turn;
-use crate::{Credential, Error, Sessions, StoredSession, progress};
+use crate::{Credential, Error, Sessions, StoredSession, objects, progress};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -62,12 +59,12 @@ impl Sessions {
     ) -> Result<SignedIn, Error> {
         let name = session.name();
         self.check_role(&session.rule.role).await?;
-        let signin = self.write_signin(session).await?;
+        let signin = self.write_signin(session, max_sessions).await?;
         if let Err(error) = self.check_count(session, max_sessions).await {
             self.events.refused(&signin, &error);
             // One that goes on anyway is not ended by asking for more of it.
             if !objects::is_established(&signin) {
-                self.delete_signin(name.as_str(), None).await?;
+                self.delete_signin(name.as_str(), Unchanged::same(&signin)).await?;
             }
             return Err(error);
         }
@@ -80,7 +77,7 @@ impl Sessions {
             }
             Err(error) => {
                 self.events.refused(&signin, &error);
-                self.delete_signin(name.as_str(), None).await?;
+                self.delete_signin(name.as_str(), Unchanged::same(&signin)).await?;
                 return Err(error);
             }
         };
@@ -133,10 +130,13 @@ impl Sessions {
     }
 
     /// Writes the `TkaSignin`. One that is being deleted cannot be extended: it is seen to its end first.
-    async fn write_signin(&self, session: &Session) -> Result<TkaSignin, Error> {
-        let desired = objects::signin(session, &self.namespace);
+    async fn write_signin(&self, session: &Session, max_sessions: Option<NonZeroU32>) -> Result<TkaSignin, Error> {
+        let desired = objects::signin(session, max_sessions, &self.namespace);
         for _ in 0..SIGN_IN_ATTEMPTS {
-            let written = apply(&self.signins, session.name().as_str(), &desired).await?;
+            let written = self
+                .signins
+                .patch(session.name().as_str(), &patch_params(), &Patch::Apply(&desired))
+                .await?;
             if written.metadata.deletion_timestamp.is_none() {
                 return Ok(written);
             }
@@ -155,61 +155,47 @@ impl Sessions {
         session: &Session,
         credential: bool,
     ) -> Result<Option<Credential>, Error> {
-        let account = objects::service_account(signin)?;
-        let name = account.name_any();
-        // Neither is cut off when the other fails: a request that was sent is waited for, so that taking down finds its effect.
-        let (account, bindings) = join(apply(&self.accounts, &name, &account), self.bind(signin, session)).await;
-        bindings?;
-        account?;
+        self.make_children(signin, session).await?;
         if !credential {
             self.write_status(signin, session).await?;
             return Ok(None);
         }
-        let (written, credential) = join(self.write_status(signin, session), self.credential(session)).await;
+        let (written, credential) = join(self.write_status(signin, session), self.issue(session)).await;
         written?;
         credential.map(Some)
-    }
-
-    async fn bind(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
-        let refused = |error| refused_role(error, &session.rule.role);
-        match objects::bindings(signin) {
-            Bindings::Cluster(binding) => apply(&self.cluster_bindings, &binding.name_any(), &*binding)
-                .await
-                .map(drop)
-                .map_err(refused),
-            Bindings::Namespaces(bindings) => {
-                let writes = bindings.iter().map(|binding| async move {
-                    let namespace = binding.namespace().unwrap_or_default();
-                    let written = found(apply(&self.bindings_in(&namespace), &binding.name_any(), binding).await);
-                    written?.map(drop).ok_or(BindError::NoNamespace(namespace))
-                });
-                join_all(writes)
-                    .await
-                    .into_iter()
-                    .collect::<Result<(), BindError>>()
-                    .map_err(|error| match error {
-                        BindError::NoNamespace(namespace) => Error::NoSuchNamespace(namespace),
-                        BindError::Api(error) => refused(error),
-                    })
-            }
-        }
     }
 
     async fn write_status(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         let name = session.name();
         let active = progress::active(signin, session, (self.clock)());
         match self.patch_status(signin, active).await {
+            // Ended while it was being provisioned: nothing of it may stay, and whoever ended it may have looked before.
+            Ok(written) if written.metadata.deletion_timestamp.is_some() => {
+                self.delete_children(signin).await?;
+                Err(Error::Contended(name.to_string()))
+            }
             Ok(_) => Ok(()),
             Err(error) => match status(&error) {
-                // Ended while it was being provisioned: nothing of it may stay.
                 Some(status) if status.is_not_found() => {
-                    self.delete_children(session).await?;
+                    self.delete_children(signin).await?;
                     Err(Error::Contended(name.to_string()))
                 }
-                Some(status) if status.is_conflict() => Err(Error::Contended(name.to_string())),
+                // Another of its name is there.
+                Some(status) if status.is_conflict() => {
+                    self.delete_children(signin).await?;
+                    Err(Error::Contended(name.to_string()))
+                }
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// A sign-in that was cut off may not have come to counting.
+    async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
+        if !objects::is_established(signin) {
+            self.check_count(session, objects::max_sessions(signin)?).await?;
+        }
+        self.provision(signin, session, false).await.map(drop)
     }
 
     /// Says why the session is not provisioned yet. A courtesy: what cannot be said delays nothing.
@@ -259,11 +245,13 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() || objects::is_provisioned(&signin, &session) {
             return Ok(());
         }
-        match self.provision(&signin, &session, false).await {
+        match self.complete_one(&signin, &session).await {
             Err(error) if !error.is_transient() => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session cannot be provisioned");
                 self.events.refused(&signin, &error);
-                self.delete_signin(name.as_str(), None).await.map(drop)
+                self.delete_signin(name.as_str(), Unchanged::since(&signin))
+                    .await
+                    .map(drop)
             }
             Err(error) => {
                 self.say_pending(&signin, &error).await;
@@ -296,29 +284,12 @@ pub struct SignedIn {
     pub credential: Option<Credential>,
 }
 
-enum BindError {
-    NoNamespace(String),
-    Api(kube::Error),
-}
-
-impl From<kube::Error> for BindError {
-    fn from(error: kube::Error) -> Self {
-        Self::Api(error)
-    }
-}
-
-async fn apply<K>(api: &Api<K>, name: &str, object: &K) -> kube::Result<K>
-where
-    K: Clone + Debug + DeserializeOwned + Serialize,
-{
-    api.patch(name, &patch_params(), &Patch::Apply(object)).await
-}
-
 fn patch_params() -> PatchParams {
     PatchParams::apply(FIELD_MANAGER).force()
 }
 
-fn refused_role(error: kube::Error, role: &RoleName) -> Error {
+/// What a binding's being refused means, when that is about the role.
+pub(crate) fn refused_role(error: kube::Error, role: &RoleName) -> Error {
     match error {
         kube::Error::Api(status) if is_about_role(&status) => Error::RoleNotAllowed {
             role: role.clone(),

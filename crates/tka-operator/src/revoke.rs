@@ -1,8 +1,8 @@
 //! Ending a session because what it was given through does not hold any more.
 
-use kube::ResourceExt;
 use tka_core::{Revocation, Session};
 
+use crate::end::Unchanged;
 use crate::{End, Error, Sessions, objects};
 
 impl Sessions {
@@ -17,7 +17,7 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() || objects::session(&signin)?.signed_in != session.signed_in {
             return Ok(false);
         }
-        self.delete_signin(name.as_str(), signin.resource_version()).await?;
+        self.delete_signin(name.as_str(), Unchanged::since(&signin)).await?;
         self.events.ended(&signin, &End::Revoked(reason.clone()));
         Ok(true)
     }

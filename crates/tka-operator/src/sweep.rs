@@ -1,74 +1,95 @@
-//! Removes what a cut between two requests may have left: accounts and bindings whose session is gone.
+//! Removes what a cut between two requests may have left: accounts and bindings whose session is gone. And finds sessions that
+//! have lost theirs.
 //!
-//! The order of writes makes such orphans rare, and an account is collected by Kubernetes because its `TkaSignin` owns it. A
-//! binding cannot be owned. One is left over when a session is ended by one process while another is provisioning it, and
-//! the other dies before it finds out.
+//! The order of writes makes orphans rare, and an account is collected by Kubernetes because its `TkaSignin` owns it. A binding
+//! cannot be owned. One is left over when a session is ended by one process while another is provisioning it, and the other dies
+//! before it finds out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Preconditions};
-use tka_api::resource::{LABEL_NAMESPACE, LABEL_SESSION};
+use kube::api::ListParams;
+use tka_api::resource::{LABEL_NAMESPACE, TkaSignin};
+use tka_core::SessionName;
 
-use crate::error::found;
+use crate::children::{delete, uid_label};
 use crate::objects::SELECTOR;
 use crate::{Error, Sessions, objects};
 
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Swept {
+    /// How many accounts and bindings were removed whose session is gone.
+    pub orphans: usize,
+    /// How many sessions had lost their account or a binding, and end.
+    pub broken: usize,
+}
+
 impl Sessions {
-    /// Deletes accounts and bindings whose `TkaSignin` does not exist or is no session, and says how many those were.
-    pub async fn sweep(&self) -> Result<usize, Error> {
+    /// Deletes accounts and bindings whose `TkaSignin` does not exist or is no session, and ends sessions that have lost theirs.
+    pub async fn sweep(&self) -> Result<Swept, Error> {
         let ours = ListParams::default().labels(&format!("{SELECTOR},{LABEL_NAMESPACE}={}", self.namespace));
         // The TkaSignins are listed last. Theirs is the first object of a session to exist: whatever was listed before it and
         // is not among them belongs to a session that is over.
-        let cluster_bindings = self.cluster_bindings.list(&ours).await?;
-        let bindings = self.bindings.list(&ours).await?;
-        let accounts = self.accounts.list(&ours).await?;
+        let cluster_bindings = self.cluster_bindings.list_metadata(&ours).await?;
+        let bindings = self.bindings.list_metadata(&ours).await?;
+        let accounts = self.accounts.list_metadata(&ours).await?;
         let signins = self.signins.list(&ours).await?;
-        let living: HashSet<String> = signins
-            .iter()
-            .filter(|signin| objects::session(signin).is_ok())
-            .map(ResourceExt::name_any)
-            .collect();
+        let living = living(&signins.items);
 
-        let mut swept = 0;
+        let mut orphans = 0;
         for binding in cluster_bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
-            found(
-                self.cluster_bindings
-                    .delete(&binding.name_any(), &exactly(binding))
-                    .await,
-            )?;
-            swept += 1;
+            delete(&self.cluster_bindings, binding).await?;
+            orphans += 1;
         }
         for binding in bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
             let bindings = self.bindings_in(&binding.namespace().unwrap_or_default());
-            found(bindings.delete(&binding.name_any(), &exactly(binding)).await)?;
-            swept += 1;
+            delete(&bindings, binding).await?;
+            orphans += 1;
         }
         for account in accounts.iter().filter(|account| is_orphan(*account, &living)) {
-            found(self.accounts.delete(&account.name_any(), &exactly(account)).await)?;
-            swept += 1;
+            delete(&self.accounts, account).await?;
+            orphans += 1;
         }
-        Ok(swept)
+        let mut children: HashMap<&str, usize> = HashMap::new();
+        let uids = cluster_bindings.iter().map(uid_label);
+        let uids = uids
+            .chain(bindings.iter().map(uid_label))
+            .chain(accounts.iter().map(uid_label));
+        for uid in uids.flatten() {
+            *children.entry(uid).or_default() += 1;
+        }
+        let mut broken = 0;
+        for name in suspects(&signins.items, &children) {
+            // They are looked at again: one that was just made has its account and binding since these were listed.
+            broken += usize::from(self.end_if_broken(&name).await?);
+        }
+        Ok(Swept { orphans, broken })
     }
+}
+
+/// The UIDs of those that are sessions.
+fn living(signins: &[TkaSignin]) -> HashSet<String> {
+    let sessions = signins.iter().filter(|signin| objects::session(signin).is_ok());
+    sessions.filter_map(ResourceExt::uid).collect()
 }
 
 fn is_orphan(object: &impl ResourceExt, living: &HashSet<String>) -> bool {
-    object
-        .labels()
-        .get(LABEL_SESSION)
-        .is_some_and(|session| !living.contains(session))
+    uid_label(object).is_none_or(|uid| !living.contains(uid))
 }
 
-/// Deletes this object and not another that took its name since it was listed.
-fn exactly(object: &impl ResourceExt) -> DeleteParams {
-    let preconditions = Preconditions {
-        uid: object.uid(),
-        resource_version: object.resource_version(),
-    };
-    DeleteParams {
-        preconditions: Some(preconditions),
-        ..DeleteParams::default()
-    }
+/// The usable sessions with fewer objects than an account and a binding for each place.
+fn suspects(signins: &[TkaSignin], children: &HashMap<&str, usize>) -> Vec<SessionName> {
+    let usable = signins.iter().filter(|signin| objects::is_established(signin));
+    let fewer = usable.filter(|signin| {
+        let uid = signin.metadata.uid.as_deref().unwrap_or_default();
+        let expected = 1 + signin.spec.namespaces.len().max(1);
+        children.get(uid).is_none_or(|count| *count < expected)
+    });
+    fewer
+        .filter_map(|signin| objects::session(signin).ok())
+        .map(|session| session.name())
+        .collect()
 }
 
 #[cfg(test)]
@@ -76,19 +97,19 @@ mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ServiceAccount;
     use std::collections::BTreeMap;
+    use tka_api::resource::LABEL_UID;
 
-    fn account(session: Option<&str>) -> ServiceAccount {
+    fn account(uid: Option<&str>) -> ServiceAccount {
         let mut account = ServiceAccount::default();
-        account.metadata.labels =
-            session.map(|session| BTreeMap::from([(LABEL_SESSION.to_owned(), session.to_owned())]));
+        account.metadata.labels = uid.map(|uid| BTreeMap::from([(LABEL_UID.to_owned(), uid.to_owned())]));
         account
     }
 
     #[test]
-    fn only_what_names_a_session_that_is_gone_is_an_orphan() {
+    fn what_was_made_for_a_session_that_is_gone_or_for_none_is_an_orphan() {
         let living = HashSet::from(["a".to_owned()]);
         assert!(is_orphan(&account(Some("b")), &living));
+        assert!(is_orphan(&account(None), &living));
         assert!(!is_orphan(&account(Some("a")), &living));
-        assert!(!is_orphan(&account(None), &living));
     }
 }

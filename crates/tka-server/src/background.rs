@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tka_operator::error::with_causes;
-use tka_operator::{Leadership, Sessions};
+use tka_operator::{Leadership, Sessions, Swept};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -62,8 +62,14 @@ pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop:
             return;
         };
         match swept {
-            Ok(0) => {}
-            Ok(swept) => tracing::warn!(swept, "removed leftovers of sessions that are over"),
+            Ok(Swept { orphans: 0, broken: 0 }) => {}
+            Ok(Swept { orphans, broken }) => {
+                tracing::warn!(
+                    orphans,
+                    broken,
+                    "removed leftovers of sessions that are over, ended those that lost theirs"
+                );
+            }
             Err(error) => tracing::warn!(error = with_causes(&error), "sweep failed"),
         }
     }

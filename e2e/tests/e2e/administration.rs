@@ -10,6 +10,8 @@ crate::tests![
     role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing,
     role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
     what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays,
+    session_whose_account_or_binding_is_deleted_ends,
+    what_lies_in_wait_under_the_names_of_a_session_is_replaced,
     tkasignin_made_by_hand_gives_nobody_anything,
     role_of_a_session_never_changes,
 ];
@@ -135,6 +137,54 @@ fn what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays(world: &World)
     }
     alice.get("/login")?.expect(200)?;
     Ok(())
+}
+
+fn session_whose_account_or_binding_is_deleted_ends(world: &World) -> Outcome {
+    let site = world.site("broken")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    // Without an account there is no credential to give, which is noticed when one is asked for.
+    alice.sign_in()?;
+    world.cluster.delete(&site.path_of_only(Kind::Account)?)?;
+    alice.get("/kubeconfig")?.expect(401)?;
+    site.wait_empty()?;
+    // A credential without a binding is good for nothing, which is noticed by a sweep, as at a start.
+    alice.sign_in()?;
+    world.cluster.delete(&site.path_of_only(Kind::Binding)?)?;
+    site.server.stop()?;
+    site.server.start()?;
+    site.wait_empty()?;
+    alice.sign_in()?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
+    Ok(())
+}
+
+fn what_lies_in_wait_under_the_names_of_a_session_is_replaced(world: &World) -> Outcome {
+    let site = world.unguarded_site("in-wait")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    let paths = [site.path_of_only(Kind::Account)?, site.path_of_only(Kind::Binding)?];
+    alice.sign_out()?;
+    for (kind, path) in [Kind::Account, Kind::Binding].into_iter().zip(&paths) {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        world
+            .cluster
+            .create(&kind.path("in-wait"), &kind.object(name, &json!({})))?;
+    }
+    let before = paths.each_ref().map(|path| world.cluster.get(path));
+    alice.sign_in()?;
+    for (path, before) in paths.iter().zip(before) {
+        let (before, after) = (
+            before?.ok_or("it was not made")?,
+            world.cluster.get(path)?.ok_or("it is gone")?,
+        );
+        assert_ne!(before["metadata"]["uid"], after["metadata"]["uid"]);
+    }
+    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
+    alice.sign_out()?;
+    site.wait_empty()
 }
 
 fn tkasignin_made_by_hand_gives_nobody_anything(world: &World) -> Outcome {

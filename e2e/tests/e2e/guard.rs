@@ -328,7 +328,6 @@ fn server_is_held_to_the_sessions_of_its_namespace(world: &World) -> Outcome {
     let guarded = Guarded::new(world, "guard-held")?;
     for line in [
         "create serviceaccount more",
-        "label serviceaccount default a=b",
         "delete serviceaccount default",
         "create token default",
         "create token editor",
@@ -341,6 +340,13 @@ fn server_is_held_to_the_sessions_of_its_namespace(world: &World) -> Outcome {
         "delete rolebinding editors",
     ] {
         guarded.refuses(Server, OTHER_BINDINGS, line)?;
+    }
+    for line in [
+        "label serviceaccount default a=b".to_owned(),
+        format!("label serviceaccount {} a=b", guarded.session),
+        format!("label clusterrolebinding guard-held:{} a=b", guarded.session),
+    ] {
+        guarded.has_no_right(Server, "cannot patch resource", line)?;
     }
     let mut to_another = guarded.binding("view");
     to_another["subjects"][0]["name"] = guarded.session.as_str().into();

@@ -147,6 +147,7 @@ impl Audit {
             End::Expired => (Decision::Expired, None),
             End::Revoked(reason) => (Decision::Revoked, Some(reason.to_string())),
             End::TakenDown => (Decision::TakenDown, None),
+            End::Broken => (Decision::TakenDown, Some(how.to_string())),
         };
         let (who, device) = caller(&session.caller, &[]);
         self.leave(&Record {
