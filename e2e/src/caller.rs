@@ -121,6 +121,15 @@ impl Caller {
         self.post("/login")?.expect(202)?.decode()
     }
 
+    /// Signs in and waits until the session is usable. The credential that comes with the answer is remembered.
+    pub fn sign_in_waiting(&self) -> Outcome<Answer> {
+        let answer = self.send("POST", "/login", &[("Prefer", "wait=5")])?;
+        if answer.status == 200 {
+            self.tokens.add(answer.credential()?.as_str());
+        }
+        Ok(answer)
+    }
+
     /// Signs out.
     pub fn sign_out(&self) -> Outcome<Login> {
         self.post("/logout")?.expect(200)?.decode()
@@ -234,6 +243,13 @@ impl Answer {
     /// Its body, as the original's CLI decodes it.
     pub fn decode<T: DeserializeOwned>(&self) -> Outcome<T> {
         serde_json::from_str(&self.body).map_err(|error| format!("{}: {error} in {:?}", self.asked, self.body).into())
+    }
+
+    /// The token in the credential that it holds.
+    pub fn credential(&self) -> Outcome<String> {
+        let token = &self.json()?["credential"]["status"]["token"];
+        let token = token.as_str().ok_or("there is no credential in the answer")?;
+        Ok(token.to_owned())
     }
 
     /// Its body, as a refusal that says what happened and what to do.

@@ -102,8 +102,13 @@ impl Cluster {
 
     /// The objects of `kind` that carry the labels of the sessions in `namespace`.
     pub fn of_sessions(&self, kind: Kind, namespace: &str) -> Outcome<Vec<Value>> {
+        self.labelled(&kind.path(namespace), namespace)
+    }
+
+    /// The objects of the list at `path` that carry those labels.
+    pub fn labelled(&self, path: &str, namespace: &str) -> Outcome<Vec<Value>> {
         let selector = format!("app.kubernetes.io/managed-by%3Dtka,tka.specht-labs.de/namespace%3D{namespace}");
-        let path = format!("{}?labelSelector={selector}", kind.path(namespace));
+        let path = format!("{path}?labelSelector={selector}");
         let list = self.get(&path)?.ok_or("the API server does not know the kind")?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }

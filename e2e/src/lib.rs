@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod cluster;
+pub mod faults;
 pub mod obstacle;
 pub mod person;
 pub mod process;

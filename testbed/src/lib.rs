@@ -102,6 +102,12 @@ impl Testbed {
         self.layout.cluster_ca()
     }
 
+    /// The API server's own certificate and its key, as PEM files, for whatever stands in between it and its clients on this machine.
+    #[must_use]
+    pub fn api_server_certificate(&self) -> (PathBuf, PathBuf) {
+        (self.layout.pki("apiserver.pem"), self.layout.pki("apiserver.key"))
+    }
+
     /// The administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod down;
+mod faults;
 mod generate;
 mod policy;
 mod restart_server;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run everything that can be tested here.
     Test(test::Test),
+    /// Cut a server off at every single request that it makes of the API server, and show what was found after each.
+    Faults(faults::Faults),
     /// Check formatting, lints, documentation, licences and generated files.
     Check(check::Check),
     /// Write the custom resource into the Helm chart, from the Rust type.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Policy(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Test(command) => command.run(),
+        Command::Faults(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),
         Command::Docs(command) => command.docs(),

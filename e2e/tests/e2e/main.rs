@@ -9,6 +9,7 @@ mod cluster_info;
 mod concurrency;
 mod documentation;
 mod expiry;
+mod faults;
 mod guard;
 mod health;
 mod identity;
@@ -56,6 +57,7 @@ pub(crate) use tests;
 
 const MODULES: &[(&str, &[(&str, Test)])] = &[
     // Those that take long begin first.
+    ("faults", faults::TESTS),
     ("restarts", restarts::TESTS),
     ("replicas", replicas::TESTS),
     ("expiry", expiry::TESTS),

@@ -11,25 +11,35 @@ use crate::{error::Result, facts::Facts, files, layout::Layout};
 const SERVER_TOKEN_DURATION: &str = "--duration=24h";
 
 pub(super) fn write_administrator(layout: &Layout, facts: &Facts) -> Result<()> {
-    write(layout, facts, &layout.kubeconfig(), &certificate(layout, "admin"))
+    write(
+        layout,
+        &api_server_url(facts),
+        &layout.kubeconfig(),
+        &certificate(layout, "admin"),
+    )
 }
 
 pub(super) fn write_controller_manager(layout: &Layout, facts: &Facts) -> Result<PathBuf> {
     let path = layout.data("controller-manager.kubeconfig");
-    write(layout, facts, &path, &certificate(layout, "controller-manager"))?;
+    write(
+        layout,
+        &api_server_url(facts),
+        &path,
+        &certificate(layout, "controller-manager"),
+    )?;
     Ok(path)
 }
 
-/// Writes a kubeconfig with a token of a `ServiceAccount`: what a TKA server runs under.
+/// Writes a kubeconfig with a token of a `ServiceAccount`, and with where the API server is: what a TKA server runs under.
 pub(crate) fn write_server(
     layout: &Layout,
-    facts: &Facts,
+    api_server: &str,
     path: &Path,
     (namespace, account): (&str, &str),
 ) -> Result<()> {
     let namespace = format!("--namespace={namespace}");
     let token = admin(layout, &["create", "token", account, &namespace, SERVER_TOKEN_DURATION])?;
-    write(layout, facts, path, &json!({ "token": token.trim() }))
+    write(layout, api_server, path, &json!({ "token": token.trim() }))
 }
 
 fn certificate(layout: &Layout, name: &str) -> Value {
@@ -40,8 +50,8 @@ fn certificate(layout: &Layout, name: &str) -> Value {
 }
 
 /// JSON, which is YAML too.
-fn write(layout: &Layout, facts: &Facts, path: &Path, user: &Value) -> Result<()> {
-    files::write_json(path, &document(&api_server_url(facts), &layout.cluster_ca(), user))
+fn write(layout: &Layout, api_server: &str, path: &Path, user: &Value) -> Result<()> {
+    files::write_json(path, &document(api_server, &layout.cluster_ca(), user))
 }
 
 fn document(server: &str, authority: &Path, user: &Value) -> Value {

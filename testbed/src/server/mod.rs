@@ -45,6 +45,9 @@ pub struct ServerOptions {
     /// force. Off for tests that write sessions by hand.
     #[serde(default = "guarded")]
     pub guard: bool,
+    /// Where it reaches the API server, if that is not the API server itself: the URL of something in between.
+    #[serde(default)]
+    pub api_server: Option<String>,
     /// Settings beside, or instead of, those that the testbed gives it: merged into its configuration, key by key.
     pub config: Value,
 }
@@ -79,6 +82,7 @@ impl ServerOptions {
             node: tailnet::SERVER.to_owned(),
             roles: ["cluster-admin", "edit", "view"].map(str::to_owned).to_vec(),
             guard: guarded(),
+            api_server: None,
             config: json!({}),
         }
     }
@@ -254,7 +258,9 @@ impl Server {
         let Testbed { layout, facts } = &self.testbed;
         files::write_json(&self.config_file(), &config::render(layout, facts, &self.record)?)?;
         let account = (self.namespace(), Chart::SERVICE_ACCOUNT);
-        cluster::write_server_kubeconfig(layout, facts, &self.kubeconfig(), account)
+        let url = self.record.options.api_server.clone();
+        let url = url.unwrap_or_else(|| cluster::api_server_url(facts));
+        cluster::write_server_kubeconfig(layout, &url, &self.kubeconfig(), account)
     }
 }
 

@@ -1,0 +1,367 @@
+//! Cuts: a server does one thing, is cut off at one of the requests that this takes, and afterwards it is seen what there is.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use testbed::ServerOptions;
+
+use super::operation::{Expected, Operation};
+use super::state::{Found, State};
+use super::{Fault, Moment, Proxy, Request, Seen, Which};
+use crate::user::{ALICE, BOB};
+use crate::{Caller, Outcome, Site, World, rule, wait};
+
+/// How long a request may take to be made that was made before.
+const REACHED: Duration = Duration::from_secs(5);
+/// How late a session may end whose server was cut off, or killed and is there again.
+const LATE: Duration = Duration::from_secs(10);
+/// How often an operation is watched to learn what requests it makes: some of them depend on who comes first.
+const LESSONS: usize = 2;
+/// How often a request is waited for that is not made each time.
+const TRIES: usize = 3;
+
+/// A server that is cut off in one operation again and again, with the session of one user. Another user's must survive it all.
+#[derive(Debug)]
+pub struct Cuts<'w> {
+    site: Site<'w>,
+    proxy: Proxy,
+    operation: Operation,
+    alice: Caller,
+    bystander: Bystander,
+}
+
+/// Whose session nobody touches.
+#[derive(Debug)]
+struct Bystander {
+    uid: String,
+    token: String,
+}
+
+/// One place to cut at: the `number`th request of its kind.
+#[derive(Clone, Debug, Serialize)]
+pub struct Point {
+    /// The request.
+    pub request: String,
+    /// Which of those that are alike.
+    pub number: usize,
+    /// On which side of it.
+    pub moment: Moment,
+    /// Whether the server is killed at this moment, and started again. Else only its connection is cut.
+    pub killed: bool,
+    #[serde(skip)]
+    which: Request,
+}
+
+/// What was found after a cut.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What was cut.
+    pub operation: Operation,
+    /// Where.
+    #[serde(flatten)]
+    pub point: Point,
+    /// Whether the request was made this time.
+    pub reached: bool,
+    /// The status of the answer, if there was one.
+    pub answer: Option<u16>,
+    /// What there was of the session in the end.
+    pub found: &'static str,
+    /// How long that took, from the cut, or from when the server was ready again.
+    pub milliseconds: u64,
+    /// What was there, or worked, and should not.
+    pub leaked: Vec<String>,
+    /// What was not there, or did not work, and should.
+    pub lost: Vec<String>,
+}
+
+/// What there was before an operation.
+#[derive(Debug, Default)]
+struct Before {
+    token: Option<String>,
+    session: Option<(String, Timestamp)>,
+}
+
+// === impl Cuts ===
+
+impl<'w> Cuts<'w> {
+    /// A server of that name for `operation`.
+    pub fn new(world: &'w World, name: &str, operation: Operation) -> Outcome<Self> {
+        let proxy = Proxy::before(&world.testbed)?;
+        let site = world.site_with(proxy.server(ServerOptions::new(name)))?;
+        site.grant(&[(ALICE, operation.rule()), (BOB, rule("view", "1h"))])?;
+        let bob = site.caller("BOB")?;
+        let token = bob.sign_in_waiting()?.expect(200)?.credential()?;
+        let Found::Whole { uid, .. } = State::of(&site)?.of_user(BOB) else {
+            return Err("the bystander has no session".into());
+        };
+        Ok(Self {
+            alice: site.caller("ALICE")?,
+            bystander: Bystander { uid, token },
+            site,
+            proxy,
+            operation,
+        })
+    }
+
+    /// Every place to cut at, as learnt by doing the operation without a cut.
+    pub fn points(&self, killed: bool) -> Outcome<Vec<Point>> {
+        let mut order = Vec::new();
+        let mut most = BTreeMap::<Request, usize>::new();
+        for _ in 0..LESSONS {
+            let mut counts = BTreeMap::<Request, usize>::new();
+            for seen in self.lesson()? {
+                if !most.contains_key(&seen.request) && !order.contains(&seen.request) {
+                    order.push(seen.request.clone());
+                }
+                *counts.entry(seen.request).or_default() += 1;
+            }
+            for (request, count) in counts {
+                let known = most.entry(request).or_default();
+                *known = count.max(*known);
+            }
+        }
+        let points = order.iter().flat_map(|request| {
+            let numbers = 1..=most.get(request).copied().unwrap_or_default();
+            numbers.flat_map(move |number| {
+                [Moment::Before, Moment::After].map(|moment| Point {
+                    request: request.to_string(),
+                    number,
+                    moment,
+                    killed,
+                    which: request.clone(),
+                })
+            })
+        });
+        Ok(points.collect())
+    }
+
+    /// Cuts at one place, and looks what there is afterwards.
+    pub fn cut(&self, point: &Point) -> Outcome<Finding> {
+        for _ in 1..TRIES {
+            let finding = self.try_cut(point)?;
+            if finding.reached {
+                return Ok(finding);
+            }
+        }
+        self.try_cut(point)
+    }
+
+    fn try_cut(&self, point: &Point) -> Outcome<Finding> {
+        let before = self.prepare()?;
+        let fault = if point.killed {
+            Fault::Hang(point.moment)
+        } else {
+            Fault::Cut(point.moment)
+        };
+        self.proxy.forget();
+        let armed = self.proxy.arm(Which::nth(&point.which, point.number), fault);
+        let (answer, reached) = thread::scope(|scope| {
+            let asking = scope.spawn(|| self.ask());
+            let reached = armed.wait_hits(1, REACHED).is_ok();
+            if reached && point.killed {
+                self.site.server.kill()?;
+                self.proxy.wait_idle()?;
+            }
+            self.proxy.let_go();
+            let answer = asking.join().map_err(|_| "the caller panicked")?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((answer, reached))
+        })?;
+        drop(armed);
+        let expected = if reached && point.killed {
+            self.operation.expected_after_kill(&self.proxy.seen())
+        } else {
+            self.operation.expected_after_answer(answer)
+        };
+        self.site.server.start()?;
+        let since = Instant::now();
+        let mut finding = Finding {
+            operation: self.operation,
+            point: point.clone(),
+            reached,
+            answer,
+            found: "",
+            milliseconds: 0,
+            leaked: Vec::new(),
+            lost: Vec::new(),
+        };
+        let state = self.settle(&mut finding, expected)?;
+        finding.milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.judge(&mut finding, &before, expected, &state)?;
+        match self.clean_up(&mut finding, before) {
+            Err(error) if finding.is_good() => return Err(error),
+            // What was found says more.
+            Err(error) => finding.leaked.push(error.to_string()),
+            Ok(()) => {}
+        }
+        Ok(finding)
+    }
+
+    /// Waits until there is nothing half, and of what should be neither more nor less.
+    fn settle(&self, finding: &mut Finding, expected: Expected) -> Outcome<State> {
+        let mut last = None;
+        let settled = wait::until("what was cut is whole or gone", || {
+            let state = State::of(&self.site)?;
+            let alice = state.of_user(ALICE);
+            let is_so = match expected {
+                Expected::Whole | Expected::Extended => alice.is_whole(),
+                Expected::Absent => alice == Found::Absent,
+                Expected::Either => alice.is_settled(),
+            };
+            let is_settled = is_so && state.orphans().is_empty();
+            last = Some(state.clone());
+            Ok(is_settled.then_some(state))
+        });
+        match (settled, last) {
+            (Ok(state), _) => Ok(state),
+            // What is not right in the end is told by whoever judges.
+            (Err(_), Some(state)) => {
+                if let Found::Half(why) = state.of_user(ALICE) {
+                    finding.leaked.push(format!("half a session: {why}"));
+                }
+                Ok(state)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn judge(&self, finding: &mut Finding, before: &Before, expected: Expected, state: &State) -> Outcome {
+        finding.leaked.extend(state.orphans());
+        let alice = state.of_user(ALICE);
+        finding.found = match (&alice, &before.session) {
+            (Found::Whole { until, .. }, Some((_, old))) if until > old => "extended",
+            (Found::Whole { .. }, Some(_)) => "as before",
+            (Found::Whole { .. }, None) => "whole",
+            (Found::Absent, _) => "none",
+            (Found::Half(_), _) => "HALF",
+        };
+        match (&alice, expected) {
+            (Found::Whole { .. }, Expected::Absent) => {
+                finding.leaked.push("a session that should be over".to_owned());
+            }
+            (Found::Absent, Expected::Whole | Expected::Extended) => {
+                finding.lost.push("a session that should be".to_owned());
+            }
+            (Found::Whole { .. }, Expected::Extended) if finding.found != "extended" => {
+                finding.lost.push("the extension of a session".to_owned());
+            }
+            _ => {}
+        }
+        if self.operation == Operation::Expiry && Duration::from_millis(finding.milliseconds) > LATE {
+            finding.leaked.push("its session ended too late".to_owned());
+        }
+        if let (Found::Whole { uid, .. }, Some((old, _))) = (&alice, &before.session)
+            && uid != old
+        {
+            finding.lost.push("the session was replaced by another".to_owned());
+        }
+        if let (true, Some(token)) = (alice.is_whole(), &before.token)
+            && !self.works(token)?
+        {
+            finding.lost.push("the credential of a session that goes on".to_owned());
+        }
+        match state.of_user(BOB) {
+            Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
+            other => finding.lost.push(format!("the session of somebody else: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// Ends the session, if there is one, and sees that its credentials are worth nothing.
+    fn clean_up(&self, finding: &mut Finding, before: Before) -> Outcome {
+        let mut tokens = Vec::from_iter(before.token);
+        match State::of(&self.site)?.of_user(ALICE) {
+            Found::Whole { .. } if self.operation != Operation::Expiry => {
+                tokens.push(self.alice.token()?);
+                self.sign_out()?;
+            }
+            Found::Half(_) => self.sign_out()?,
+            _ => {}
+        }
+        wait::until_true("the session is gone", || {
+            Ok(State::of(&self.site)?.of_user(ALICE) == Found::Absent)
+        })?;
+        for token in tokens {
+            if self.works(&token)? {
+                finding.leaked.push("a credential of a session that is over".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self) -> Outcome<Before> {
+        if !self.operation.needs_session() {
+            return Ok(Before::default());
+        }
+        self.proxy.forget();
+        let token = self.alice.sign_in_waiting()?.expect(200)?.credential()?;
+        self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
+        let signed_in = Timestamp::now();
+        let session = match State::of(&self.site)?.of_user(ALICE) {
+            Found::Whole { uid, until } => Some((uid, until)),
+            other => return Err(format!("signed in, and it is {other:?}").into()),
+        };
+        if self.operation == Operation::Extension {
+            // A session's end is told in whole seconds.
+            wait::until_time(signed_in + Duration::from_secs(1))?;
+        }
+        let token = Some(token);
+        Ok(Before { token, session })
+    }
+
+    /// Ends the session, and waits for the last request that this takes.
+    fn sign_out(&self) -> Outcome {
+        self.proxy.forget();
+        self.alice.sign_out()?;
+        let is_told =
+            |request: &Request| request.resource == "events" && request.detail.as_deref() == Some("SignedOut");
+        self.proxy.wait_seen(REACHED, is_told)?;
+        self.proxy.wait_idle()
+    }
+
+    /// Asks for the operation, and returns the status of the answer.
+    fn ask(&self) -> Option<u16> {
+        let answer = match self.operation {
+            Operation::SignIn | Operation::SignInNamespaces | Operation::Extension => self.alice.sign_in_waiting(),
+            Operation::SignOut => self.alice.post("/logout"),
+            Operation::Expiry => return None,
+        };
+        answer.ok().map(|answer| answer.status)
+    }
+
+    /// Does the operation without a cut, and returns the requests that it took.
+    fn lesson(&self) -> Outcome<Vec<Seen>> {
+        self.prepare()?;
+        self.proxy.forget();
+        let status = self.ask();
+        let whole = self.operation.expected_after_answer(status) != Expected::Absent;
+        wait::until_true("it is done", || {
+            Ok(State::of(&self.site)?.of_user(ALICE).is_whole() == whole)
+        })?;
+        // The last that it makes.
+        self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
+        self.proxy.wait_idle()?;
+        let seen = self.proxy.seen();
+        if whole {
+            self.sign_out()?;
+        }
+        Ok(seen.into_iter().filter(|seen| !seen.request.is_background()).collect())
+    }
+
+    fn works(&self, token: &str) -> Outcome<bool> {
+        let cluster = &self.site.world.cluster;
+        Ok(cluster.status(token, "GET", "/api/v1/namespaces/default/pods")? == 200)
+    }
+}
+
+// === impl Finding ===
+
+impl Finding {
+    /// Whether all was as it should be.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.leaked.is_empty() && self.lost.is_empty()
+    }
+}

@@ -1,0 +1,18 @@
+//! What goes wrong between a server and its API server, on purpose.
+
+mod cuts;
+mod operation;
+mod plan;
+mod proxy;
+mod relay;
+mod report;
+mod request;
+mod state;
+
+pub use cuts::{Cuts, Finding, Point};
+pub use operation::{Expected, Operation};
+pub use plan::{Fault, Moment, Which};
+pub use proxy::{Armed, Proxy, Seen};
+pub use report::{Report, Trouble};
+pub use request::Request;
+pub use state::{Found, State};

@@ -1,0 +1,167 @@
+//! What a server is asked to do, and is cut off in.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Seen;
+use crate::rule;
+
+/// Something that a server does with a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Signing in, for the whole cluster.
+    SignIn,
+    /// Signing in by a rule that names namespaces and limits how many sessions there may be.
+    SignInNamespaces,
+    /// Signing in again.
+    Extension,
+    /// Signing out.
+    SignOut,
+    /// The end of a session's time.
+    Expiry,
+}
+
+/// What should be found of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expected {
+    /// All of it.
+    Whole,
+    /// All of it, and its end is later than before.
+    Extended,
+    /// Nothing.
+    Absent,
+    /// Either: whoever asked was told that it failed.
+    Either,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::SignIn,
+        Self::SignInNamespaces,
+        Self::Extension,
+        Self::SignOut,
+        Self::Expiry,
+    ];
+
+    /// The name of a server for it.
+    #[must_use]
+    pub fn site(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::SignInNamespaces => "sign-in-ns",
+            Self::Extension => "extension",
+            Self::SignOut => "sign-out",
+            Self::Expiry => "expiry",
+        }
+    }
+
+    /// The rule by which the session is had.
+    #[must_use]
+    pub fn rule(self) -> Value {
+        match self {
+            Self::SignIn | Self::Extension | Self::SignOut => rule("view", "1h"),
+            Self::SignInNamespaces => {
+                let namespaces = json!(["default", "kube-public"]);
+                json!({"role": "view", "period": "1h", "namespaces": namespaces, "max_sessions": 2})
+            }
+            Self::Expiry => rule("view", "2s"),
+        }
+    }
+
+    /// Whether there is a session before it.
+    #[must_use]
+    pub fn needs_session(self) -> bool {
+        !matches!(self, Self::SignIn | Self::SignInNamespaces)
+    }
+
+    /// What should be found after a server was killed in the middle of it, by what the API server had heard of until then.
+    #[must_use]
+    pub fn expected_after_kill(self, seen: &[Seen]) -> Expected {
+        let heard = |verbs: &[&str]| {
+            seen.iter().any(|seen| {
+                seen.forwarded && seen.request.resource == "tkasignins" && verbs.contains(&seen.request.verb)
+            })
+        };
+        let is_written = heard(&["create", "patch", "update"]);
+        match self {
+            Self::SignIn | Self::SignInNamespaces if is_written => Expected::Whole,
+            Self::Extension if is_written => Expected::Extended,
+            Self::Extension => Expected::Whole,
+            Self::SignOut if !heard(&["delete"]) => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::SignOut | Self::Expiry => Expected::Absent,
+        }
+    }
+
+    /// What should be found after it, by what it was answered.
+    #[must_use]
+    pub fn expected_after_answer(self, status: Option<u16>) -> Expected {
+        let is_done = status.is_some_and(|status| status < 300);
+        match self {
+            Self::SignIn | Self::SignInNamespaces if is_done => Expected::Whole,
+            Self::SignOut if is_done => Expected::Absent,
+            Self::Extension if is_done => Expected::Extended,
+            Self::SignIn | Self::SignInNamespaces | Self::SignOut => Expected::Either,
+            Self::Extension => Expected::Whole,
+            Self::Expiry => Expected::Absent,
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::SignIn => "sign-in",
+            Self::SignInNamespaces => "sign-in (namespaces)",
+            Self::Extension => "extension",
+            Self::SignOut => "sign-out",
+            Self::Expiry => "expiry",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::Request;
+    use super::*;
+
+    fn seen(verb: &'static str, resource: &str, forwarded: bool) -> Seen {
+        let (resource, detail) = (resource.to_owned(), None);
+        Seen {
+            request: Request { verb, resource, detail },
+            at: Instant::now(),
+            forwarded,
+        }
+    }
+
+    #[test]
+    fn what_should_be_follows_from_what_the_api_server_heard() {
+        let expected = |operation: Operation, verb, resource, forwarded| {
+            operation.expected_after_kill(&[seen(verb, resource, forwarded)])
+        };
+        let cases = [
+            (Operation::SignIn, "patch", "tkasignins", true, Expected::Whole),
+            (Operation::SignIn, "patch", "tkasignins", false, Expected::Absent),
+            (Operation::SignIn, "get", "clusterroles", true, Expected::Absent),
+            (Operation::Extension, "patch", "tkasignins", true, Expected::Extended),
+            (Operation::Extension, "patch", "tkasignins", false, Expected::Whole),
+            (Operation::SignOut, "delete", "tkasignins", true, Expected::Absent),
+            (Operation::SignOut, "delete", "tkasignins", false, Expected::Whole),
+            (Operation::Expiry, "delete", "tkasignins", false, Expected::Absent),
+        ];
+        for (operation, verb, resource, forwarded, should_be) in cases {
+            let found = expected(operation, verb, resource, forwarded);
+            assert_eq!(
+                found, should_be,
+                "{operation}: {verb} {resource}, forwarded: {forwarded}"
+            );
+        }
+    }
+}

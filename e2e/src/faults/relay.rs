@@ -1,0 +1,202 @@
+//! What the proxy does with one connection, and with one request on it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use http::{Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use testbed::Testbed;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::Request;
+use super::plan::{Fault, Moment};
+use super::proxy::{Gate, Shared};
+use crate::Outcome;
+
+type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// The way from a connection to the API server.
+pub(super) struct Relay {
+    upstream: SocketAddr,
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+    shared: Arc<Shared>,
+}
+
+/// A connection is cut: on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("cut")]
+struct Cut;
+
+// === impl Relay ===
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("upstream", &self.upstream)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    pub(super) fn new(testbed: &Testbed, shared: Arc<Shared>) -> Outcome<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let (certificate, key) = testbed.api_server_certificate();
+        let certificates = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(certificates, PrivateKeyDer::from_pem_file(key)?)?;
+        let mut authorities = RootCertStore::empty();
+        authorities.add(CertificateDer::from_pem_file(testbed.ca_file())?)?;
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(authorities)
+            .with_no_client_auth();
+        Ok(Self {
+            upstream: testbed.api_server().trim_start_matches("https://").parse()?,
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            connector: TlsConnector::from(Arc::new(client)),
+            shared,
+        })
+    }
+
+    /// Serves one connection until it ends, or is cut.
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let (mut gate, mut cuts) = (self.shared.gate.subscribe(), self.shared.cuts.subscribe());
+        cuts.mark_unchanged();
+        let serve = async {
+            let stream = self.acceptor.accept(stream).await?;
+            let service = service_fn(|request| Arc::clone(&self).request(request));
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await?;
+            Ok::<_, Broken>(())
+        };
+        // However it ends, it is dropped, and that is what the other side sees.
+        tokio::select! {
+            _ = serve => {}
+            _ = gate.wait_for(|gate| *gate == Gate::Away) => {}
+            _ = cuts.changed() => {}
+        }
+    }
+
+    async fn request(self: Arc<Self>, request: http::Request<Incoming>) -> Result<Answer, Broken> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        self.pass().await?;
+        let asked = Request::of(&head, &body);
+        let Some((plan, fault)) = self.shared.strike(&asked) else {
+            let answer = self.forward(http::Request::from_parts(head, Full::new(body))).await?;
+            self.pass().await?;
+            return Ok(self.through_gate(answer));
+        };
+        if let Fault::Cut(Moment::After) | Fault::Hang(Moment::After) = fault {
+            drop(self.forward(http::Request::from_parts(head, Full::new(body))).await?);
+        }
+        match fault {
+            Fault::Answer(status, retry_after) => {
+                self.shared.struck(plan);
+                Ok(refusal(status, retry_after)?)
+            }
+            Fault::Cut(_) => {
+                self.shared.struck(plan);
+                Err(Cut.into())
+            }
+            Fault::Hang(_) => {
+                self.shared.gate.send_replace(Gate::Hanging);
+                self.shared.struck(plan);
+                self.pass().await?;
+                Err(Cut.into())
+            }
+        }
+    }
+
+    /// Returns when the way is open, unless what waited is to be cut then.
+    async fn pass(&self) -> Result<(), Broken> {
+        let mut gate = self.shared.gate.subscribe();
+        let was = *gate.borrow_and_update();
+        gate.wait_for(|gate| *gate == Gate::Open).await?;
+        if was == Gate::Hanging { Err(Cut.into()) } else { Ok(()) }
+    }
+
+    /// Sends a request to the API server and returns its answer. It is sent to its end, also when nobody waits any more.
+    async fn forward(&self, request: http::Request<Full<Bytes>>) -> Result<Response<Incoming>, Broken> {
+        let in_flight = self.shared.forward();
+        let (upstream, connector) = (self.upstream, self.connector.clone());
+        let answer = tokio::spawn(async move {
+            let _in_flight = in_flight;
+            let stream = TcpStream::connect(upstream).await?;
+            let stream = connector.connect(ServerName::from(upstream.ip()), stream).await?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            Ok::<_, Broken>(sender.send_request(request).await?)
+        });
+        answer.await?
+    }
+
+    /// An answer of which nothing arrives while the network stands still.
+    fn through_gate(&self, answer: Response<Incoming>) -> Answer {
+        let gate = self.shared.gate.subscribe();
+        answer.map(|body| {
+            let frames = BodyStream::new(body).then(move |frame| {
+                let mut gate = gate.clone();
+                async move {
+                    // It is never dropped before the proxy is.
+                    let _ = gate.wait_for(|gate| *gate != Gate::Still).await;
+                    frame
+                }
+            });
+            BodyExt::boxed_unsync(StreamBody::new(frames))
+        })
+    }
+}
+
+/// Accepts connections for as long as it is polled.
+pub(super) async fn serve(listener: TcpListener, relay: Arc<Relay>) {
+    loop {
+        // Nothing but a lack of descriptors, which another connection's end heals.
+        if let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(Arc::clone(&relay).connection(stream));
+        }
+    }
+}
+
+/// A refusal as the API server writes it
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
+fn refusal(status: u16, retry_after: Option<u32>) -> Result<Answer, Broken> {
+    let reason = match status {
+        409 => "Conflict",
+        410 => "Expired",
+        429 => "TooManyRequests",
+        500 => "InternalError",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "Unknown",
+    };
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "the fault proxy says so", "reason": reason, "code": status,
+        "details": {"retryAfterSeconds": retry_after},
+    });
+    let mut answer = Response::builder()
+        .status(StatusCode::from_u16(status)?)
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(seconds) = retry_after {
+        answer = answer.header(header::RETRY_AFTER, seconds);
+    }
+    let body = Full::from(body.to_string()).map_err(|never| match never {});
+    Ok(answer.body(BodyExt::boxed_unsync(body))?)
+}

@@ -1,0 +1,44 @@
+//! A server is killed at every single request that it makes of the API server, and started again: exactly the sessions that
+//! should be are there afterwards.
+
+use e2e::faults::{Cuts, Operation};
+use e2e::{Outcome, World};
+
+crate::tests![
+    kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing,
+    kill_at_any_request_of_a_sign_in_to_namespaces_leaves_all_of_it_or_nothing,
+    kill_at_any_request_of_an_extension_loses_no_session,
+    kill_at_any_request_of_a_sign_out_leaves_all_of_it_or_nothing,
+    kill_at_any_request_of_an_expiry_leaves_nothing,
+];
+
+fn kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::SignIn)
+}
+
+fn kill_at_any_request_of_a_sign_in_to_namespaces_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::SignInNamespaces)
+}
+
+fn kill_at_any_request_of_an_extension_loses_no_session(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::Extension)
+}
+
+fn kill_at_any_request_of_a_sign_out_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::SignOut)
+}
+
+fn kill_at_any_request_of_an_expiry_leaves_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::Expiry)
+}
+
+fn kill_everywhere(world: &World, operation: Operation) -> Outcome {
+    let cuts = Cuts::new(world, &format!("kill-{}", operation.site()), operation)?;
+    let points = cuts.points(true)?;
+    assert!(points.len() >= 8, "few requests were seen: {points:?}");
+    for point in &points {
+        let finding = cuts.cut(point)?;
+        assert!(finding.is_good(), "{finding:#?}");
+    }
+    Ok(())
+}
