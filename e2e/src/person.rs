@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use serde_json::Value;
+use tempfile::TempDir;
 use testbed::Node;
 
 use crate::secrets::Tokens;
@@ -19,6 +21,8 @@ pub struct Person {
     proxy: String,
     server: String,
     tokens: Arc<Tokens>,
+    /// Where their login session keeps what must not reach a disk.
+    runtime: TempDir,
 }
 
 /// What a program said and how it ended.
@@ -43,6 +47,7 @@ impl Person {
             proxy: node.proxy(),
             server: url.to_owned(),
             tokens: Arc::clone(&world.tokens),
+            runtime: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?,
         })
     }
 
@@ -61,9 +66,16 @@ impl Person {
 
     /// Types `kubectl …` with a kubeconfig.
     pub fn kubectl(&self, kubeconfig: &Path, args: &[&str]) -> Outcome<Said> {
+        run(self.kubectl_command(kubeconfig, args))
+    }
+
+    /// What is run then.
+    #[must_use]
+    pub fn kubectl_command(&self, kubeconfig: &Path, args: &[&str]) -> Command {
         let mut command = self.command("kubectl", args);
-        command.env("KUBECONFIG", kubeconfig);
-        run(command)
+        // For the plugin; kubectl itself reaches the API server without it.
+        command.env("KUBECONFIG", kubeconfig).env("HTTP_PROXY", &self.proxy);
+        command
     }
 
     /// Signs in, and returns where the line that a shell evaluates says that the kubeconfig is.
@@ -75,22 +87,51 @@ impl Person {
         Ok(path)
     }
 
-    /// Remembers the token of a kubeconfig as one that no log may show.
+    /// Remembers the tokens of a kubeconfig, or those that are kept for its plugin, as ones that no log may show.
     pub fn remember(&self, kubeconfig: &Path) -> Outcome {
         let text = fs::read_to_string(kubeconfig)?;
-        let token = text.lines().find_map(|line| line.trim().strip_prefix("token: "));
-        self.tokens.add(
-            token
-                .ok_or("there is no token in the kubeconfig")?
-                .trim_matches(['"', '\'']),
+        let mut tokens: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("token: "))
+            .collect();
+        let kept = self.kept()?;
+        tokens.extend(
+            kept.iter()
+                .filter_map(|kept| kept["credential"]["status"]["token"].as_str()),
         );
+        if tokens.is_empty() {
+            return Err("there is a token neither in the kubeconfig nor kept for it".into());
+        }
+        for token in tokens {
+            self.tokens.add(token.trim_matches(['"', '\'']));
+        }
         Ok(())
+    }
+
+    /// Where their login session keeps what must not reach a disk.
+    #[must_use]
+    pub fn runtime(&self) -> &Path {
+        self.runtime.path()
+    }
+
+    /// What is kept for kubectl's plugin.
+    pub fn kept(&self) -> Outcome<Vec<Value>> {
+        let folder = self.runtime.path().join("tka");
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                kept.push(serde_json::from_slice(&fs::read(path)?)?);
+            }
+        }
+        Ok(kept)
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.args(args).env_clear().current_dir(&self.home);
         command.env("HOME", &self.home).env("PATH", &self.bin).env("TZ", "UTC");
+        command.env("XDG_RUNTIME_DIR", self.runtime.path());
         command
     }
 }

@@ -42,6 +42,15 @@ impl Access {
         self.rule.is_some() || self.role.is_some() || self.period.is_some() || self.reason.is_some()
     }
 
+    /// What was chosen among the rules, for a name.
+    pub(crate) fn choice(&self) -> Option<String> {
+        if let Some(name) = &self.rule {
+            return Some(name.to_string());
+        }
+        // A role's name may hold what no other name does.
+        self.role.as_ref().map(|role| role.as_str().replace(':', "-"))
+    }
+
     /// The request for it, of a session kept apart by `label`.
     pub(crate) fn request(&self, label: Option<&SessionLabel>) -> LoginRequest {
         LoginRequest {

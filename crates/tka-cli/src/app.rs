@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::export::Shell;
 use crate::proxy;
-use crate::server::{Scheme, Server};
+use crate::server::{HTTPS_PORT, Scheme, Server};
 use crate::store::Store;
 use crate::ui::{self, Ui};
 use crate::view;
@@ -44,6 +44,10 @@ impl App {
             store,
             server,
         })
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// A connection to the server. Its time limit begins now.
@@ -78,6 +82,14 @@ impl App {
             let text = "KUBECONFIG still names the removed file: unset KUBECONFIG";
             self.ui.tell(&view::note(text, &self.ui.palette));
         }
+    }
+}
+
+/// The server that `flags` name, or the settings. A URL is whole without them.
+pub(crate) fn server(flags: &Global) -> Result<Server, ConfigError> {
+    match &flags.server {
+        Some(url) if url.contains("://") => Ok(Server::new(url, flags.port.unwrap_or(HTTPS_PORT), None)?),
+        _ => settings(flags)?.server(),
     }
 }
 

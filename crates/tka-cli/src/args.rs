@@ -76,6 +76,7 @@ pub(crate) enum Command {
     Signout(cmd::signout::Arguments),
     Sessions(cmd::sessions::Arguments),
     Rules(cmd::rules::Arguments),
+    Credential(cmd::credential::Arguments),
     Config(cmd::config::Arguments),
     Set(cmd::set::Arguments),
     Completion(cmd::completion::Arguments),

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tka_api::http::{self, ClusterInfo, ErrorResponse, LoginRequest, LoginResponse};
+use tka_api::exec::ExecCredential;
+use tka_api::http::{self, ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use ureq::tls::{RootCerts, TlsConfig};
 
@@ -35,6 +36,7 @@ pub(crate) enum Operation {
     SignOut,
     ShowSession,
     FetchKubeconfig,
+    FetchCredential,
     ShowCluster,
     ListSessions,
     EndSession,
@@ -80,6 +82,9 @@ pub(crate) struct SignedIn {
     pub(crate) login: LoginResponse,
     /// What a server that waited until the session is usable sends along. The original's does not.
     pub(crate) kubeconfig: Option<Box<KubeconfigFile>>,
+    /// Name of the session, where the server gives credentials of sessions.
+    pub(crate) session: Option<String>,
+    pub(crate) credential: Option<ExecCredential>,
     /// When to ask again without one.
     pub(crate) retry_after: RetryAfter,
 }
@@ -90,12 +95,27 @@ struct SignedInBody {
     #[serde(flatten)]
     login: LoginResponse,
     kubeconfig: Option<KeyedKubeconfig>,
+    session: Option<Named>,
+    credential: Option<ExecCredential>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
 }
 
 /// An answer to the request for a kubeconfig.
 #[derive(Debug)]
 pub(crate) enum Kubeconfig {
     Ready(Box<KubeconfigFile>),
+    /// The session is being provisioned: ask again.
+    NotYet(RetryAfter),
+}
+
+/// An answer to the request for a credential.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    Ready(ExecCredential),
     /// The session is being provisioned: ask again.
     NotYet(RetryAfter),
 }
@@ -123,6 +143,7 @@ impl Operation {
             Self::SignOut => ("POST", http::LOGOUT),
             Self::ShowSession => ("GET", http::LOGIN),
             Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
+            Self::FetchCredential => ("POST", http::CREDENTIAL),
             Self::ShowCluster => ("GET", http::CLUSTER_INFO),
             Self::ListSessions => ("GET", http::SESSIONS),
             Self::EndSession => ("DELETE", http::SESSIONS),
@@ -137,6 +158,7 @@ impl Operation {
             Self::SignOut => "sign you out",
             Self::ShowSession => "show your session",
             Self::FetchKubeconfig => "give you a kubeconfig",
+            Self::FetchCredential => "give you a credential",
             Self::ShowCluster => "show the cluster",
             Self::ListSessions => "show your sessions",
             Self::EndSession => "end that session",
@@ -149,7 +171,7 @@ impl Operation {
     fn is_the_originals(self) -> bool {
         !matches!(
             self,
-            Self::ListSessions | Self::EndSession | Self::ListRules | Self::Choose
+            Self::ListSessions | Self::EndSession | Self::ListRules | Self::Choose | Self::FetchCredential
         )
     }
 }
@@ -216,6 +238,8 @@ impl Client {
         Ok(SignedIn {
             login: body.login,
             kubeconfig,
+            session: body.session.map(|session| session.name),
+            credential: body.credential,
             retry_after: answer.retry_after,
         })
     }
@@ -234,15 +258,32 @@ impl Client {
     }
 
     /// A kubeconfig with a fresh credential, checked and in kubectl's shape.
-    pub(crate) fn kubeconfig(&self) -> Result<Kubeconfig, ClientError> {
+    ///
+    /// Asked for `tokenless`, it has a plugin in the credential's place, where the server knows of such; the original's does not.
+    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<Kubeconfig, ClientError> {
         let operation = Operation::FetchKubeconfig;
-        let answer = self.ask(operation)?;
+        let query = if tokenless { "?credential=exec" } else { "" };
+        let answer = self.ask_with(operation, query, None)?;
         match answer.status {
             202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
             200 => {
                 let keyed = self.decode(operation, &answer)?;
                 Ok(Kubeconfig::Ready(self.checked(operation, keyed)?))
             }
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// A credential of a session.
+    pub(crate) fn credential(&self, session: &str) -> Result<Credential, ClientError> {
+        let operation = Operation::FetchCredential;
+        let request = CredentialRequest {
+            session: Some(session.to_owned()),
+        };
+        let answer = self.ask_with(operation, "", Some(&serde_json::json!(request)))?;
+        match answer.status {
+            200 => Ok(Credential::Ready(self.decode(operation, &answer)?)),
+            202 => Ok(Credential::NotYet(answer.retry_after)),
             _ => Err(self.refusal(operation, &answer)),
         }
     }

@@ -33,6 +33,9 @@ pub(crate) enum Error {
         role: String,
         namespaces: Vec<String>,
     },
+    /// kubectl asks for something else than kubeconfigs of this program say.
+    #[error("kubectl asks for a credential of version {0}, and this program gives {version}", version = tka_api::exec::API_VERSION)]
+    ExecVersion(String),
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[cfg(unix)]
@@ -49,7 +52,7 @@ impl Error {
             Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
             Self::Client(error) | Self::KubeconfigKept { error, .. } => error.exit(),
             Self::OutsideTheRule { .. } => Exit::Refused,
-            Self::Store(_) | Self::Output(_) => Exit::Failure,
+            Self::Store(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Shell { .. } => Exit::Failure,
         }
@@ -86,6 +89,7 @@ impl Error {
             Self::OutsideTheRule { .. } => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
+            Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Shell { .. } => vec!["let SHELL name your shell".into()],

@@ -3,13 +3,16 @@
 use std::thread;
 use std::time::Instant;
 
+use tka_api::exec::ExecCredential;
 use tka_api::kubeconfig::KubeconfigFile;
 
 use crate::access::Access;
 use crate::app::App;
-use crate::client::{Client, ClientError, Kubeconfig, SignedIn};
+use crate::client::{Client, ClientError, Credential, Kubeconfig, SignedIn};
+use crate::credential;
 use crate::error::Error;
 use crate::kubeconfig;
+use crate::plugin;
 use crate::retry::Pauses;
 use crate::signin;
 use crate::view::{self, Clock};
@@ -23,23 +26,54 @@ pub(crate) enum SignedOut {
     NotSignedIn(ClientError),
 }
 
+/// How a credential gets into a kubeconfig.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// kubectl asks this program for it.
+    Plugin,
+    /// It is in the file, for programs that cannot ask.
+    Token,
+}
+
+impl Form {
+    pub(crate) fn of(token: bool) -> Self {
+        if token { Self::Token } else { Self::Plugin }
+    }
+}
+
 /// Signs in, waits until the session is usable, and keeps its kubeconfig.
-pub(crate) fn sign_in(app: &App, access: &Access) -> Result<(), Error> {
+pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Error> {
     app.store.check()?;
-    let (client, SignedIn { login, kubeconfig, .. }) = signin::sign_in(app, access)?;
+    let (client, signed_in) = signin::sign_in(app, access)?;
     let spinner = app.ui.spinner("signing in");
+    let SignedIn {
+        login,
+        kubeconfig,
+        session,
+        credential,
+        ..
+    } = signed_in;
     let mut kubeconfig = match kubeconfig {
         Some(kubeconfig) => *kubeconfig,
-        None => fetch_when_ready(&client)?,
+        None => fetch_when_ready(&client, form)?,
     };
+    let session = session.or_else(|| plugin::session(&kubeconfig));
+    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), form);
     if let Some(namespace) = &access.namespace {
         kubeconfig::work_in(&mut kubeconfig, namespace);
     }
+    if let Some(rule) = access.choice() {
+        kubeconfig::for_rule(&mut kubeconfig, &rule);
+    }
     app.store.write(&kubeconfig)?;
+    if let (Some(session), Some(credential)) = (session, credential) {
+        credential::keep(app, &session, credential);
+    }
     drop(spinner);
     let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig));
     app.ui
         .tell(&view::signed_in(&login, details, &Clock::system(), palette));
+    note_token(app, form, has_plugin);
     if kubeconfig
         .clusters
         .iter()
@@ -52,18 +86,41 @@ pub(crate) fn sign_in(app: &App, access: &Access) -> Result<(), Error> {
 }
 
 /// Fetches a kubeconfig of the session there is, and keeps it.
-pub(crate) fn fetch_kubeconfig(app: &App) -> Result<(), Error> {
+pub(crate) fn fetch_kubeconfig(app: &App, form: Form) -> Result<(), Error> {
     app.store.check()?;
     let client = app.client()?;
     let spinner = app.ui.spinner("fetching the kubeconfig");
-    let kubeconfig = fetch_when_ready(&client)?;
+    let mut kubeconfig = fetch_when_ready(&client, form)?;
+    let session = plugin::session(&kubeconfig);
+    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), form);
     app.store.write(&kubeconfig)?;
     drop(spinner);
-    app.ui.tell(&view::done(
-        "kubeconfig with a fresh credential written",
-        &app.ui.palette,
-    ));
+    let text = if has_plugin {
+        "kubeconfig written"
+    } else {
+        "kubeconfig with a fresh credential written"
+    };
+    app.ui.tell(&view::done(text, &app.ui.palette));
+    note_token(app, form, has_plugin);
     Ok(())
+}
+
+/// Puts this program's plugin in the credential's place, if that is wanted and there is a session that it can ask for.
+fn fill_in(kubeconfig: &mut KubeconfigFile, client: &Client, session: Option<&str>, form: Form) -> bool {
+    match session {
+        Some(session) if form == Form::Plugin => {
+            plugin::use_for(kubeconfig, client.server(), session);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn note_token(app: &App, form: Form, has_plugin: bool) {
+    if form == Form::Plugin && !has_plugin {
+        let text = "this server gives credentials in kubeconfigs only: the file holds the token, and `tka kubeconfig` a fresh one";
+        app.ui.tell(&view::note(text, &app.ui.palette));
+    }
 }
 
 /// Ends the session and removes its kubeconfig, which stays where the session may have stayed.
@@ -73,11 +130,11 @@ pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
     drop(spinner);
     match answer {
         Ok(user) => {
-            app.store.remove()?;
+            forget(app)?;
             Ok(SignedOut::User(user))
         }
         Err(error) if error.is_not_signed_in() => {
-            app.store.remove()?;
+            forget(app)?;
             Ok(SignedOut::NotSignedIn(error))
         }
         Err(error) if app.store.path().exists() => Err(Error::KubeconfigKept {
@@ -86,6 +143,13 @@ pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
         }),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Removes what signing in left on this machine.
+fn forget(app: &App) -> Result<(), Error> {
+    credential::forget(app);
+    app.store.remove()?;
+    Ok(())
 }
 
 /// What the server says about the session, with `--long` more.
@@ -110,12 +174,28 @@ pub(crate) fn show_session(app: &App) -> Result<(), Error> {
 }
 
 /// Asks until the session is provisioned or the time is up.
-fn fetch_when_ready(client: &Client) -> Result<KubeconfigFile, ClientError> {
+fn fetch_when_ready(client: &Client, form: Form) -> Result<KubeconfigFile, ClientError> {
     let mut pauses = Pauses::new();
     loop {
-        let asked = match client.kubeconfig()? {
+        let asked = match client.kubeconfig(form == Form::Plugin)? {
             Kubeconfig::Ready(kubeconfig) => return Ok(*kubeconfig),
             Kubeconfig::NotYet(asked) => asked,
+        };
+        let pause = pauses.next(asked);
+        if pause >= client.remaining(Instant::now()) {
+            return Err(client.not_provisioned());
+        }
+        thread::sleep(pause);
+    }
+}
+
+/// A credential of `session`, as soon as that is provisioned.
+pub(crate) fn fetch_credential(client: &Client, session: &str) -> Result<ExecCredential, ClientError> {
+    let mut pauses = Pauses::new();
+    loop {
+        let asked = match client.credential(session)? {
+            Credential::Ready(credential) => return Ok(credential),
+            Credential::NotYet(asked) => asked,
         };
         let pause = pauses.next(asked);
         if pause >= client.remaining(Instant::now()) {

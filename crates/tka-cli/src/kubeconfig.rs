@@ -20,7 +20,7 @@ pub(crate) enum Flaw {
     NoToken,
 }
 
-/// Checks that the current context leads to an API server and a token, and puts it into the shape that kubectl reads.
+/// Checks that the current context leads to an API server and to a token or a plugin, and puts it into the shape that kubectl reads.
 pub(crate) fn checked(keyed: KeyedKubeconfig) -> Result<KubeconfigFile, Flaw> {
     if keyed.kind != "Config" {
         return Err(Flaw::Kind(keyed.kind));
@@ -41,10 +41,40 @@ pub(crate) fn checked(keyed: KeyedKubeconfig) -> Result<KubeconfigFile, Flaw> {
         .users
         .get(&context.user)
         .ok_or_else(|| Flaw::NoUser(context.user.clone()))?;
-    match &user.token {
-        Some(token) if !token.expose().is_empty() => Ok(keyed.into()),
-        _ => Err(Flaw::NoToken),
+    let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
+    if has_token || user.exec.is_some() {
+        Ok(keyed.into())
+    } else {
+        Err(Flaw::NoToken)
     }
+}
+
+/// Tells the file's context and user apart from those of other rules at the same server.
+pub(crate) fn for_rule(file: &mut KubeconfigFile, rule: &str) {
+    let named = |name: &str| format!("{name}-{rule}");
+    for user in &mut file.users {
+        user.name = named(&user.name);
+    }
+    for context in &mut file.contexts {
+        context.name = named(&context.name);
+        context.context.user = named(&context.context.user);
+    }
+    file.current_context = named(&file.current_context);
+}
+
+/// `newer`, with what `older` has beside it.
+pub(crate) fn beside(mut newer: KubeconfigFile, older: KubeconfigFile) -> KubeconfigFile {
+    let is_new = |name: &str, names: &[String]| !names.iter().any(|one| one == name);
+    let names: Vec<_> = newer.clusters.iter().map(|named| named.name.clone()).collect();
+    let clusters = older.clusters.into_iter().filter(|named| is_new(&named.name, &names));
+    newer.clusters.extend(clusters);
+    let names: Vec<_> = newer.users.iter().map(|named| named.name.clone()).collect();
+    let users = older.users.into_iter().filter(|named| is_new(&named.name, &names));
+    newer.users.extend(users);
+    let names: Vec<_> = newer.contexts.iter().map(|named| named.name.clone()).collect();
+    let contexts = older.contexts.into_iter().filter(|named| is_new(&named.name, &names));
+    newer.contexts.extend(contexts);
+    newer
 }
 
 /// Lets the current context work in `namespace`.

@@ -6,12 +6,14 @@ mod args;
 mod client;
 mod cmd;
 mod config;
+mod credential;
 mod error;
 mod exit;
 mod export;
 mod flow;
 mod kubeconfig;
 mod output;
+mod plugin;
 mod proxy;
 mod retry;
 mod server;
@@ -61,10 +63,11 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Set(arguments)) => cmd::set::run(flags, &arguments),
         Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
         Some(Command::Login(arguments)) => cmd::login::run(&app()?, &arguments),
-        Some(Command::Kubeconfig(_)) => cmd::kubeconfig::run(&app()?),
+        Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&app()?, &arguments),
         Some(Command::ClusterInfo(_)) => cmd::cluster_info::run(&app()?),
         Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
+        Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&app()?),
     }

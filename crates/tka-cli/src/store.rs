@@ -73,12 +73,16 @@ impl Store {
         }
     }
 
-    /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
+    /// Adds to the file, in one step: a kubectl that reads at the same time sees the old one or the new one. What is there of other
+    /// rules stays.
     pub(crate) fn write(&self, kubeconfig: &KubeconfigFile) -> Result<(), StoreError> {
+        let older = fs::read_to_string(&self.path).ok();
+        let older = older.and_then(|text| serde_saphyr::from_str::<KubeconfigFile>(&text).ok());
+        let whole = older.map(|older| kubeconfig::beside(kubeconfig.clone(), older));
         let text = format!(
-            "# Written by tka for {}. Each sign-in replaces it, `tka logout` removes it.\n{}",
+            "# Written by tka for {}. `tka logout` removes it.\n{}",
             self.server,
-            kubeconfig::to_yaml(kubeconfig)?
+            kubeconfig::to_yaml(whole.as_ref().unwrap_or(kubeconfig))?
         );
         let failed = |source| StoreError::Write {
             path: self.path.clone(),

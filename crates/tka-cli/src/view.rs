@@ -129,7 +129,7 @@ fn fields(lines: Fields, palette: &Palette) -> String {
 }
 
 /// Without control characters: what a server sends must not steer the terminal.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
         .filter(|c| !c.is_control())

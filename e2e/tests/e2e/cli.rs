@@ -1,7 +1,8 @@
 //! The command `tka` against the real server, through the proxy of a device's tailscaled.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use e2e::person::mode;
 use e2e::user::{ALICE, BOB};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 crate::tests![
     login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it,
+    fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end,
     get_login_and_cluster_info_say_what_the_server_says,
     caller_without_a_rule_hears_why_and_what_to_do,
     command_without_a_session_says_so,
@@ -41,8 +43,15 @@ fn login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it(w
     bob.remember(&kubeconfig)?;
     bob.kubectl(&kubeconfig, &["get", "pods", "--all-namespaces"])?
         .expect(0)?;
+    assert!(
+        !std::fs::read_to_string(&kubeconfig)?.contains("token:"),
+        "it asks the plugin"
+    );
+    bob.tka(&["kubeconfig", "--token"])?.expect(0)?;
+    bob.remember(&kubeconfig)?;
     let stolen = bob.home().join("stolen.yaml");
     std::fs::copy(&kubeconfig, &stolen)?;
+    bob.kubectl(&stolen, &["get", "pods", "--all-namespaces"])?.expect(0)?;
 
     let said = bob.tka(&["logout"])?.expect(0)?;
     assert!(said.err.contains(BOB), "{said:?}");
@@ -50,6 +59,48 @@ fn login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it(w
     bob.kubectl(&stolen, &["get", "pods", "--all-namespaces"])?.expect(1)?;
     assert_eq!(site.counts()?, [0, 0, 0]);
     Ok(())
+}
+
+fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &World) -> Outcome {
+    let site = world.site("cli-fifty")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    let kubeconfig = alice.login()?;
+    let issued = || -> Outcome<usize> {
+        let log = std::fs::read_to_string(site.server.log())?;
+        Ok(log.matches(r#""decision":"credential_issued""#).count())
+    };
+    let before = issued()?;
+    // What came with the sign-in does for all of them.
+    for status in fifty(&alice, &kubeconfig)? {
+        assert_eq!(status, Some(0));
+    }
+    assert_eq!(issued()?, before);
+
+    site.caller("ALICE")?.sign_out()?;
+    for kept in std::fs::read_dir(alice.runtime().join("tka"))? {
+        std::fs::remove_file(kept?.path())?;
+    }
+    let said = alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(1)?;
+    assert_eq!(said.err.matches("sign in with `tka login`").count(), 1, "{}", said.err);
+    assert_eq!(issued()?, before);
+    alice.login()?;
+    alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(0)?;
+    alice.tka(&["logout"])?.expect(0).map(drop)
+}
+
+fn fifty(person: &Person, kubeconfig: &Path) -> Outcome<Vec<Option<i32>>> {
+    let start = || {
+        let mut command = person.kubectl_command(kubeconfig, &["get", "pods"]);
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+    };
+    let started = (0..50).map(|_| start()).collect::<Result<Vec<_>, _>>()?;
+    let ended = started.into_iter().map(|mut child| Ok(child.wait()?.code()));
+    ended.collect()
 }
 
 fn get_login_and_cluster_info_say_what_the_server_says(world: &World) -> Outcome {

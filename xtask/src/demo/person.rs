@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use tempfile::TempDir;
 use testbed::{Node, Testbed};
 
 /// A person at their device.
@@ -16,6 +17,8 @@ pub(crate) struct Person {
     bin: PathBuf,
     proxy: String,
     server: String,
+    /// Where her login session keeps what must not reach a disk.
+    runtime: TempDir,
 }
 
 /// What a program said and how it ended.
@@ -43,6 +46,7 @@ impl Person {
             bin: testbed.bin(),
             proxy: node.proxy(),
             server: testbed.main_server()?.url(),
+            runtime: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?,
         })
     }
 
@@ -56,7 +60,8 @@ impl Person {
     /// Types `kubectl …` with a kubeconfig.
     pub(crate) fn kubectl(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Said> {
         let mut command = self.command("kubectl", args);
-        command.env("KUBECONFIG", kubeconfig);
+        // For the plugin; kubectl itself reaches the API server without it.
+        command.env("KUBECONFIG", kubeconfig).env("HTTP_PROXY", &self.proxy);
         self.run(command, "kubectl", args)
     }
 
@@ -71,10 +76,12 @@ impl Person {
         Ok((PathBuf::from(path.trim_matches('\'')), said))
     }
 
-    /// A copy of a kubeconfig, as somebody who stole it would have.
-    pub(crate) fn steal(&self, kubeconfig: &Path) -> io::Result<PathBuf> {
+    /// A copy of a kubeconfig with a token in it, as somebody who stole it would have.
+    pub(crate) fn steal(&self, kubeconfig: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
         let copy = self.home.join("stolen.yaml");
+        self.tka(&["kubeconfig", "--token", "--quiet"])?.success()?;
         fs::copy(kubeconfig, &copy)?;
+        self.tka(&["kubeconfig", "--quiet"])?.success()?;
         Ok(copy)
     }
 
@@ -85,6 +92,7 @@ impl Person {
             .env_clear()
             .env("HOME", &self.home)
             .env("PATH", &self.bin)
+            .env("XDG_RUNTIME_DIR", self.runtime.path())
             .current_dir(&self.home);
         command
     }

@@ -70,7 +70,9 @@ impl ClientError {
             | Trouble::Tls(_)
             | Trouble::Foreign { status: 502..=504, .. } => Exit::Unreachable,
             Trouble::Answered { status, .. } => match (status, self.operation) {
-                (401, _) | (404, Operation::SignOut | Operation::EndSession) => Exit::NotSignedIn,
+                (401, _) | (404, Operation::SignOut | Operation::EndSession | Operation::FetchCredential) => {
+                    Exit::NotSignedIn
+                }
                 (403, _) => Exit::Refused,
                 (400 | 422, _) => Exit::Policy,
                 _ => Exit::Failure,

@@ -31,7 +31,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     let app = || App::new(flags);
     match &arguments.what {
         What::Login => flow::show_session(&app()?).map(|()| ExitCode::SUCCESS),
-        What::Kubeconfig(_) => kubeconfig::run(&app()?),
+        What::Kubeconfig(arguments) => kubeconfig::run(&app()?, arguments),
         What::ClusterInfo(_) => cluster_info::run(&app()?),
         What::Config(arguments) => config::get(flags, arguments),
     }

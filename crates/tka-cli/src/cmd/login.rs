@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow;
+use crate::flow::{self, Form};
 use crate::signin;
 
 /// Sign in and get a kubeconfig
@@ -25,13 +25,17 @@ pub(crate) struct Arguments {
     #[arg(long)]
     shell: bool,
 
+    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
+    #[arg(long)]
+    token: bool,
+
     #[command(flatten)]
     access: Access,
 }
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     signin::check(app, &arguments.access)?;
-    flow::sign_in(app, &arguments.access)?;
+    flow::sign_in(app, &arguments.access, Form::of(arguments.token))?;
     #[cfg(unix)]
     if arguments.shell {
         return crate::subshell::run(app);

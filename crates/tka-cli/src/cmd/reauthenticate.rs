@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow;
+use crate::flow::{self, Form};
 use crate::signin;
 
 /// Sign out and in again
@@ -15,6 +15,10 @@ use crate::signin;
 #[derive(clap::Args, Debug)]
 #[command(visible_aliases = ["reauth", "refresh"])]
 pub(crate) struct Arguments {
+    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
+    #[arg(long)]
+    token: bool,
+
     #[command(flatten)]
     access: Access,
 }
@@ -25,7 +29,7 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let access = signin::as_before(app, arguments.access.clone())?;
     // Whether there was a session to end makes no difference to the one that begins.
     flow::sign_out(app)?;
-    flow::sign_in(app, &access)?;
+    flow::sign_in(app, &access, Form::of(arguments.token))?;
     app.hand_over()?;
     Ok(ExitCode::SUCCESS)
 }

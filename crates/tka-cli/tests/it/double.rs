@@ -66,6 +66,11 @@ impl Answer {
 }
 
 impl Request {
+    /// Method and path, without what is asked about it.
+    fn path(&self) -> &str {
+        self.line.split('?').next().unwrap_or_default()
+    }
+
     pub(crate) fn has(&self, header: &str) -> bool {
         self.headers.iter().any(|line| line.eq_ignore_ascii_case(header))
     }
@@ -128,7 +133,8 @@ fn serve(listener: &TcpListener, seen: &Mutex<Vec<Request>>, left: &Mutex<Vec<(S
         };
         let next = left.lock().unwrap().pop();
         let answer = match next {
-            Some((line, answer)) if line == request.line.replace("/api/v1alpha1", "") => answer,
+            // The original's server does not look at the query.
+            Some((line, answer)) if line == request.path().replace("/api/v1alpha1", "") => answer,
             other => Answer::Http {
                 status: 599,
                 headers: vec![],

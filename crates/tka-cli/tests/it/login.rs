@@ -5,11 +5,14 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::double::{Answer, Double};
-use crate::tka::{Outcome, TOKEN, User, kubeconfig, login, mode, signing_in};
+use crate::tka::{Outcome, TOKEN, User, kubeconfig, login, mode, signed_in, signing_in};
 
 #[test]
 fn against_this_projects_server() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let (user, double) = (
+        User::new(),
+        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+    );
     let outcome = user.run_with(&double, &["login"]);
     let path = user.kubeconfig(&double);
     assert_eq!(outcome.stdout, format!("export KUBECONFIG={}\n", path.display()));
@@ -27,8 +30,9 @@ fn against_this_projects_server() {
 
     assert_eq!((mode(&path), mode(&user.folder())), (0o600, 0o700));
     let file = std::fs::read_to_string(path).unwrap();
-    insta::assert_snapshot!(file.replace(&double.address.port().to_string(), "PORT"), @"
-    # Written by tka for http://127.0.0.1:PORT. Each sign-in replaces it, `tka logout` removes it.
+    let file = file.replace(&double.address.port().to_string(), "PORT");
+    insta::assert_snapshot!(file.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka"), @"
+    # Written by tka for http://127.0.0.1:PORT. `tka logout` removes it.
     apiVersion: 'v1'
     kind: 'Config'
     clusters:
@@ -39,7 +43,17 @@ fn against_this_projects_server() {
     users:
     - name: 'tka-user-alice'
       user:
-        token: 'eyJhbGciOi-secret'
+        exec:
+          apiVersion: 'client.authentication.k8s.io/v1'
+          command: '/bin/tka'
+          args:
+          - 'credential'
+          - '--server'
+          - 'http://127.0.0.1:PORT'
+          - '--session'
+          - 'tka-alice-mfrggzdfmztwq2lknnwg23tpobyxe43u'
+          interactiveMode: 'IfAvailable'
+          installHint: 'tka is not where it was at the last sign-in: install it, and write this kubeconfig anew with `tka kubeconfig`'
     contexts:
     - name: 'tka-context-alice'
       context:
@@ -57,6 +71,44 @@ fn against_this_projects_server() {
         requests[0].has(&format!("User-Agent: tka/{}", env!("CARGO_PKG_VERSION"))),
         "{requests:?}"
     );
+}
+
+#[test]
+fn several_rules_are_side_by_side() {
+    let user = User::new();
+    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 1]);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let rules = json!({"items": [{"name": "oncall", "role": "edit", "namespaces": [], "period": "1h0m0s", "priority": 1,
+        "require_reason": false, "default": true}]});
+    let other = Double::new(&[
+        ("GET /rules", Answer::json(200, &rules)),
+        ("POST /login", Answer::json(200, &signed_in())),
+    ]);
+    let path = user.kubeconfig(&other);
+    std::fs::rename(user.kubeconfig(&double), &path).unwrap();
+    assert_eq!(user.run_with(&other, &["login", "--rule", "oncall"]).status, 0);
+    let file = std::fs::read_to_string(path).unwrap();
+    let names: Vec<_> = file.lines().filter(|line| line.starts_with("- name:")).collect();
+    insta::assert_snapshot!(names.join("\n"), @"
+    - name: 'tka-cluster'
+    - name: 'tka-user-alice-oncall'
+    - name: 'tka-user-alice'
+    - name: 'tka-context-alice-oncall'
+    - name: 'tka-context-alice'
+    ");
+    assert!(file.contains("current-context: 'tka-context-alice-oncall'"), "{file}");
+}
+
+#[test]
+fn a_token_is_in_the_file_where_it_is_asked_for() {
+    let (user, double) = (
+        User::new(),
+        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+    );
+    let outcome = user.run_with(&double, &["login", "--token"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(file.contains(TOKEN) && !file.contains("exec"), "{file}");
 }
 
 #[test]
@@ -232,7 +284,7 @@ fn debug_tells_of_requests() {
     assert!(
         outcome
             .stderr
-            .contains(&format!("debug: GET {url}/kubeconfig: 200 in ")),
+            .contains(&format!("debug: GET {url}/kubeconfig?credential=exec: 200 in ")),
         "{outcome:?}"
     );
 }

@@ -8,6 +8,7 @@
 mod access;
 mod cluster_info;
 mod config;
+mod credential;
 mod double;
 mod errors;
 mod help;

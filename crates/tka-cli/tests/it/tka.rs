@@ -11,6 +11,8 @@ use crate::double::{Answer, Double};
 /// A user with an empty home.
 pub(crate) struct User {
     home: tempfile::TempDir,
+    /// In memory.
+    runtime: tempfile::TempDir,
 }
 
 /// What a command left behind.
@@ -25,11 +27,17 @@ impl User {
     pub(crate) fn new() -> Self {
         Self {
             home: tempfile::tempdir().unwrap(),
+            runtime: tempfile::tempdir_in("/dev/shm").unwrap(),
         }
     }
 
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// Where credentials are kept.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.runtime.path().join("tka")
     }
 
     /// The command in this user's environment.
@@ -38,6 +46,7 @@ impl User {
         command.args(arguments).current_dir(self.home()).env_clear();
         command
             .env("HOME", self.home())
+            .env("XDG_RUNTIME_DIR", self.runtime.path())
             .env("TZ", "UTC")
             .env("PATH", "/usr/bin:/bin")
             .env("SHELL", "/bin/bash");
@@ -136,6 +145,27 @@ pub(crate) fn kubeconfig() -> Value {
         "contexts": {"tka-context-alice": {"cluster": "tka-cluster", "user": "tka-user-alice"}},
         "current-context": "tka-context-alice"
     })
+}
+
+/// The name of the session.
+pub(crate) const SESSION: &str = "tka-alice-mfrggzdfmztwq2lknnwg23tpobyxe43u";
+
+/// A credential that lasts for an hour from now.
+pub(crate) fn credential() -> Value {
+    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": TOKEN, "expirationTimestamp": expires.to_string()}
+    })
+}
+
+/// All that this project's server says of a sign-in.
+pub(crate) fn signed_in() -> Value {
+    let mut answer = login();
+    answer["session"] = json!({"name": SESSION});
+    answer["credential"] = credential();
+    answer["kubeconfig"] = kubeconfig();
+    answer
 }
 
 /// The requests of a sign-in that goes well.

@@ -1,0 +1,122 @@
+//! Credentials for kubectl: asked of the server once, and kept in memory until shortly before their end.
+
+mod cache;
+mod folder;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use tka_api::exec::ExecCredential;
+
+use crate::app::{self, App};
+use crate::error::Error;
+use crate::server::Server;
+use crate::ui;
+use crate::view;
+use cache::{Cache, Failure, Kept};
+
+/// Prints the credential of `session` at `server`, from the cache if it will last, else `fetch`ed and kept.
+///
+/// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal.
+pub(crate) fn hand_out(
+    server: &Server,
+    session: &str,
+    fetch: impl FnOnce() -> Result<ExecCredential, Error>,
+) -> Result<ExitCode, Error> {
+    let began = Timestamp::now();
+    let Some(cache) = folder().and_then(|folder| Cache::new(&folder, server, session)) else {
+        print(&fetch()?)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    if let Some(kept) = cache.credential(began) {
+        print(&kept.credential)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What cannot be locked or kept costs a request more, and nothing else.
+    let _turn = cache.turn().ok();
+    let now = Timestamp::now();
+    if let Some(kept) = cache.credential(now) {
+        print(&kept.credential)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(failure) = cache.failure().filter(|failure| failure.holds(began, now)) {
+        return Ok(repeat(&cache, failure));
+    }
+    match fetch() {
+        Ok(credential) => {
+            let kept = Kept::new(credential, now);
+            let _ = cache.keep(&kept);
+            print(&kept.credential)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let failure = Failure {
+                at: Timestamp::now(),
+                status: error.exit() as u8,
+                text: line(&error),
+                told: parent(),
+            };
+            let _ = cache.remember(&failure);
+            ui::complain(&failure.text);
+            Ok(failure.status.into())
+        }
+    }
+}
+
+/// Keeps a credential that came with a sign-in. Where it cannot be kept it will be asked for.
+pub(crate) fn keep(app: &App, session: &str, credential: ExecCredential) {
+    let cache = folder().and_then(|folder| Cache::new(&folder, app.server(), session));
+    if let Some(Err(error)) = cache.map(|cache| cache.keep(&Kept::new(credential, Timestamp::now()))) {
+        app.ui.debug(&format!("the credential was not kept: {error}"));
+    }
+}
+
+/// Forgets what is kept for all sessions at the server.
+pub(crate) fn forget(app: &App) {
+    if let Some(Err(error)) = folder().map(|folder| Cache::forget_all(&folder, app.server())) {
+        app.ui.debug(&format!("credentials were not forgotten: {error}"));
+    }
+}
+
+fn folder() -> Option<PathBuf> {
+    folder::find(&app::variable)
+}
+
+/// The same failure again, in words for whom it is new to.
+fn repeat(cache: &Cache, failure: Failure) -> ExitCode {
+    let status = failure.status.into();
+    if failure.told != parent() {
+        ui::complain(&failure.text);
+        let _ = cache.remember(&Failure {
+            told: parent(),
+            ..failure
+        });
+    }
+    status
+}
+
+/// The process that asks: kubectl.
+fn parent() -> u32 {
+    #[cfg(unix)]
+    return std::os::unix::process::parent_id();
+    #[cfg(not(unix))]
+    return 0;
+}
+
+/// In one line: kubectl's own words are around it.
+fn line(error: &Error) -> String {
+    let said = error.to_string();
+    let why = error.why().into_iter().find(|why| !said.contains(why.as_str()));
+    let advice = error.advice().into_iter().next();
+    let parts: Vec<_> = [Some(said), why, advice].into_iter().flatten().collect();
+    format!("tka: {}\n", view::clean(&parts.join(": ")))
+}
+
+fn print(credential: &ExecCredential) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, credential)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}

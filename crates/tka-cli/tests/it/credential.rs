@@ -1,0 +1,222 @@
+//! `tka credential`, as kubectl calls it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+use crate::tka::{Outcome, SESSION, TOKEN, User, credential, signed_in};
+
+const ASKED: &str = "POST /credential";
+
+/// The command, as the kubeconfig says it.
+fn command(user: &User, double: &Double) -> Command {
+    let url = format!("http://{}", double.address);
+    let mut command = user.command(&["credential", "--server", &url, "--session", SESSION]);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn ask(user: &User, double: &Double) -> Outcome {
+    command(user, double).output().unwrap().into()
+}
+
+fn token(outcome: &Outcome) -> String {
+    let printed: Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
+    printed["status"]["token"]
+        .as_str()
+        .unwrap_or(&outcome.stderr)
+        .to_owned()
+}
+
+fn over() -> Answer {
+    Answer::json(
+        401,
+        &json!({"message": "you are not signed in", "advice": ["sign in with `tka login`"]}),
+    )
+}
+
+#[test]
+fn it_is_asked_for_once_and_then_kept() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let first = ask(&user, &double);
+    assert_eq!((first.status, &*first.stderr), (0, ""));
+    assert_eq!(token(&first), TOKEN);
+    assert_eq!(ask(&user, &double).stdout, first.stdout);
+    let requests = double.requests();
+    let body: Value = serde_json::from_str(&requests[0].body).unwrap();
+    assert_eq!(body, json!({"session": SESSION}));
+    let in_home = user.files();
+    assert!(in_home.is_empty(), "nothing is on disk: {in_home:?}");
+}
+
+#[test]
+fn one_that_came_with_the_sign_in_is_not_asked_for() {
+    let (user, double) = (
+        User::new(),
+        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+    );
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    assert_eq!(token(&ask(&user, &double)), TOKEN);
+    double.requests();
+}
+
+#[test]
+fn fifty_at_once_are_one_request() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let start = || {
+        command(&user, &double)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = (0..50).map(|_| start()).collect();
+    for child in started {
+        let outcome = Outcome::from(child.wait_with_output().unwrap());
+        assert_eq!((outcome.status, token(&outcome)), (0, TOKEN.into()));
+    }
+    assert_eq!(double.requests().len(), 1);
+}
+
+#[test]
+fn fifty_at_once_after_the_end_are_one_request_and_one_line() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+    let start = || {
+        command(&user, &double)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = (0..50).map(|_| start()).collect();
+    let ended: Vec<Output> = started
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap())
+        .collect();
+    assert!(
+        ended
+            .iter()
+            .all(|output| output.status.code() == Some(3) && output.stdout.is_empty())
+    );
+    let said: String = ended
+        .iter()
+        .map(|output| String::from_utf8_lossy(&output.stderr))
+        .collect();
+    let said = said.replace(&double.address.port().to_string(), "PORT");
+    insta::assert_snapshot!(said, @"tka: you are not signed in at http://127.0.0.1:PORT: sign in with `tka login`");
+    assert_eq!(double.requests().len(), 1);
+}
+
+#[test]
+fn signing_in_again_is_heard_of_at_once() {
+    let script = [(ASKED, over()), ("POST /login", Answer::json(200, &signed_in()))];
+    let (user, double) = (User::new(), Double::new(&script));
+    assert_eq!(ask(&user, &double).status, 3);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    assert_eq!(token(&ask(&user, &double)), TOKEN);
+}
+
+#[test]
+fn signing_out_forgets_it() {
+    let script = [
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &crate::tka::login())),
+        (ASKED, over()),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    assert_eq!(user.run_with(&double, &["logout"]).status, 0);
+    assert_eq!(ask(&user, &double).status, 3);
+    double.requests();
+}
+
+#[test]
+fn one_that_is_damaged_or_over_is_asked_for_anew() {
+    let mut old = credential();
+    old["status"]["expirationTimestamp"] = json!("2001-01-01T00:00:00Z");
+    for damage in [
+        String::new(),
+        "{".into(),
+        json!({"fetched": "2000-01-01T00:00:00Z", "credential": old}).to_string(),
+    ] {
+        let script = vec![(ASKED, Answer::json(200, &credential())); 2];
+        let (user, double) = (User::new(), Double::new(&script));
+        ask(&user, &double);
+        let kept = fs::read_dir(user.cache()).unwrap().map(|entry| entry.unwrap().path());
+        let kept = kept
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|end| end == "json"))
+            .unwrap();
+        fs::write(kept, damage).unwrap();
+        assert_eq!(token(&ask(&user, &double)), TOKEN);
+        double.requests();
+    }
+}
+
+#[test]
+fn without_a_private_place_each_call_asks() {
+    let script = vec![(ASKED, Answer::json(200, &credential())); 2];
+    let (user, double) = (User::new(), Double::new(&script));
+    fs::create_dir(user.cache()).unwrap();
+    fs::set_permissions(user.cache(), fs::Permissions::from_mode(0o755)).unwrap();
+    // The machine's shared memory would be the next place.
+    let shared = format!("/dev/shm/tka-{}", rustix::process::geteuid().as_raw());
+    let was_there = fs::metadata(&shared).is_ok();
+    for _ in 0..2 {
+        assert_eq!(token(&ask(&user, &double)), TOKEN);
+        for entry in fs::read_dir(&shared).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .contains(&double.address.port().to_string())
+            {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+    if !was_there {
+        let _ = fs::remove_dir(shared);
+    }
+    double.requests();
+}
+
+#[test]
+fn server_that_stops_in_the_middle_gives_nothing_and_says_so() {
+    for answer in [Answer::Truncated, Answer::Silence, Answer::html(502)] {
+        let (user, double) = (User::new(), Double::new(&[(ASKED, answer)]));
+        let mut command = command(&user, &double);
+        let outcome = Outcome::from(command.args(["--timeout", "0.5"]).output().unwrap());
+        assert_eq!(outcome.stdout, "");
+        assert!([1, 5].contains(&outcome.status), "{outcome:?}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        // kubectl asks again and again.
+        assert_eq!(ask(&user, &double).status, outcome.status);
+        double.requests();
+    }
+}
+
+#[test]
+fn what_is_no_session_reaches_no_file() {
+    let refused = Answer::json(404, &json!({"message": "you have no session of that name"}));
+    let (user, double) = (User::new(), Double::new(&[(ASKED, refused)]));
+    let url = format!("http://{}", double.address);
+    let outcome = user.run(&["credential", "--server", &url, "--session", "../../x"]);
+    assert_eq!(outcome.status, 3, "{outcome:?}");
+    assert!(!user.cache().join("../../x").exists());
+}
+
+#[test]
+fn other_versions_are_refused() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    let mut command = command(&user, &double);
+    command.env(
+        "KUBERNETES_EXEC_INFO",
+        json!({"apiVersion": "client.authentication.k8s.io/v1beta1"}).to_string(),
+    );
+    let outcome = Outcome::from(command.output().unwrap());
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("v1beta1"), "{outcome:?}");
+}
