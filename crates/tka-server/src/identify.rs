@@ -12,7 +12,8 @@ use tka_tailnet::WhoIs;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::{Asked, Unrecorded};
+use crate::rates::TooMany;
 
 /// Headers that tailscaled sets on what came from the public internet
 /// (`Tailscale-Funnel-Request`, <https://tailscale.com/kb/1223/funnel>, and those of an ingress node's connection).
@@ -46,11 +47,22 @@ pub async fn identify(
             if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
                 asked.by(&identified);
             }
+            if let Err(too_many) = app.rates.count(&identified.caller) {
+                return refuse(too_many);
+            }
             request.extensions_mut().insert(identified);
             next.run(request).await
         }
         Err(failure) => failure.into_response(),
     }
+}
+
+fn refuse(too_many: TooMany) -> Response {
+    let mut response = Failure::from(too_many).into_response();
+    if !too_many.recorded {
+        response.extensions_mut().insert(Unrecorded);
+    }
+    response
 }
 
 async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Identified, Failure> {

@@ -8,11 +8,13 @@ mod background;
 pub mod browser;
 pub mod cluster;
 pub mod config;
+mod connections;
 pub mod health;
 pub mod http;
 pub mod identify;
 pub mod listen;
 pub mod metrics;
+pub mod rates;
 pub mod reauthorize;
 pub mod run;
 pub mod telemetry;
@@ -29,6 +31,7 @@ use crate::audit::Audit;
 use crate::browser::Hosts;
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::reauthorize::Contact;
 use crate::work::Work;
 
@@ -64,6 +67,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What goes on when its caller hangs up.
     pub work: Work,
+    /// What callers have sent.
+    pub rates: Rates,
 }
 
 /// This server's node on the tailnet.

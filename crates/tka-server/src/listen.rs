@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
@@ -20,6 +19,7 @@ use tka_tailnet::{CertificatePair, LocalApi, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::connections::Limited;
 
 /// The port on which the server speaks HTTPS.
 const HTTPS: u16 = 443;
@@ -182,9 +182,10 @@ pub async fn serve(
         stop.cancelled().await;
         end.graceful_shutdown(Some(grace));
     });
+    let limited = Limited::new(limits.max_connections);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?
-        .acceptor(NoDelayAcceptor)
+        .acceptor(limited.clone())
         .handle(handle)
         .http1_only();
     // hyper counts the time an idle connection waits for its next request as time to read that request's head.
@@ -198,7 +199,7 @@ pub async fn serve(
         None => server.serve(service).await,
         Some(config) => {
             server
-                .acceptor(RustlsAcceptor::new(config).acceptor(NoDelayAcceptor))
+                .acceptor(RustlsAcceptor::new(config).acceptor(limited))
                 .serve(service)
                 .await
         }

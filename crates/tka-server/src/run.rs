@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::listen::{ListenError, addresses, bind, bind_all, certificate, serve};
 use crate::metrics::{Metrics, register_sessions};
+use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::telemetry::{self, TelemetryError};
 use crate::work::Work;
@@ -227,6 +228,7 @@ impl Parts {
             clock: self.clock,
             metrics: self.metrics,
             work: self.work,
+            rates: Rates::new(config.server.rate_limit),
         }
     }
 }

@@ -14,6 +14,7 @@ mod guard;
 mod health;
 mod identity;
 mod kubeconfig;
+mod limits;
 mod nonsense;
 mod provisioning;
 mod reauthorisation;
@@ -76,6 +77,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("documentation", documentation::TESTS),
     ("refusals", refusals::TESTS),
     ("nonsense", nonsense::TESTS),
+    ("limits", limits::TESTS),
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),

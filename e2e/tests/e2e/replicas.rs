@@ -110,7 +110,8 @@ fn all_serve_and_one_reconciles(world: &World) -> Outcome {
 }
 
 fn killed_holder_is_followed_by_another_and_sign_ins_go_on(world: &World) -> Outcome {
-    let pair = Pair::new(world, "killed", &json!({}))?;
+    let many = json!({"server": {"rateLimit": {"requestsPerSecond": 1000, "burst": 1000}}});
+    let pair = Pair::new(world, "killed", &many)?;
     let (holder, other) = pair.by_part()?;
     holder.grant(&[(ALICE, rule("view", "2s"))])?;
     let alice = caller(other, "ALICE")?;

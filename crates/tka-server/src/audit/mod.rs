@@ -56,13 +56,18 @@ pub struct Asked {
 #[derive(Clone, Debug)]
 pub struct Why(pub String);
 
+/// Marks an answer of which there is a record already that speaks for many like it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unrecorded;
+
 /// Gives every request its [`Asked`], and records those that do not get what they ask for.
 pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let asked = Arc::new(Asked::new(&request));
     request.extensions_mut().insert(Arc::clone(&asked));
     let response = next.run(request).await;
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    let is_recorded = response.extensions().get::<Unrecorded>().is_none();
+    if is_recorded && (status.is_client_error() || status.is_server_error()) {
         let why = response.extensions().get::<Why>();
         app.audit.refused(&asked, status, why);
         if asked.is_lost_sign_in() {

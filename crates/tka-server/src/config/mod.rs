@@ -4,6 +4,7 @@ mod load;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -11,6 +12,14 @@ use serde::de::{Deserializer, Error as _, IgnoredAny};
 use tka_core::Period;
 
 pub use load::{ConfigError, Setting, load};
+
+/// More than a person's programs ever need for long, and less than what a cluster would feel.
+const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// A tool that starts fifty kubectl at once, each of which asks.
+const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+/// As many as open files by default, less what else is open.
+const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
 
 /// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -112,6 +121,20 @@ pub struct Server {
     /// Names by which the server is called, beside those of its node.
     #[serde(deserialize_with = "list")]
     pub allowed_hosts: Vec<String>,
+    /// How many requests one caller may send from one device.
+    pub rate_limit: RateLimit,
+    /// How many connections may be open at a time, on each address.
+    pub max_connections: NonZeroU32,
+}
+
+/// How many requests one caller may send from one device.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RateLimit {
+    /// For as long as they like.
+    pub requests_per_second: NonZeroU32,
+    /// At once, after a pause.
+    pub burst: NonZeroU32,
 }
 
 /// Sessions in Kubernetes.
@@ -288,6 +311,19 @@ impl Default for Server {
             write_timeout: period("20s"),
             idle_timeout: period("2m"),
             allowed_hosts: Vec::new(),
+            rate_limit: RateLimit::default(),
+            max_connections: MAX_CONNECTIONS,
+        }
+    }
+}
+
+// === impl RateLimit ===
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            requests_per_second: REQUESTS_PER_SECOND,
+            burst: BURST,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod cluster_info;
+mod common;
 mod credential;
 mod kubeconfig;
 mod login;
@@ -56,9 +57,11 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(rules::list))
         .routes(routes!(credential::issue))
         .routes(routes!(cluster_info::cluster_info));
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest(PREFIX, api)
-        .split_for_parts()
+        .split_for_parts();
+    common::describe(&mut document);
+    (router, document)
 }
 
 /// The OpenAPI document.

@@ -1,0 +1,67 @@
+//! How many connections are open at a time. Each costs memory and a file descriptor before anybody knows whose it is.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum_server::accept::Accept;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::add_extension::AddExtension;
+
+/// Accepts connections while there are not too many; one more is closed without a word.
+#[derive(Clone, Debug)]
+pub(crate) struct Limited(Arc<Semaphore>);
+
+/// A connection's place, given back when it and all that is done for it has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(#[expect(dead_code, reason = "is held")] Arc<OwnedSemaphorePermit>);
+
+// === impl Limited ===
+
+impl Limited {
+    pub(crate) fn new(limit: NonZeroU32) -> Self {
+        let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+        Self(Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))))
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        let permit = Arc::clone(&self.0).try_acquire_owned();
+        permit.map(|permit| Place(Arc::new(permit))).map_err(|_| {
+            tracing::warn!("a connection is closed: as many as server.maxConnections are open");
+            io::ErrorKind::ConnectionRefused.into()
+        })
+    }
+}
+
+impl<S> Accept<TcpStream, S> for Limited {
+    type Stream = TcpStream;
+    type Service = AddExtension<S, Place>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = self.place().and_then(|place| {
+            stream.set_nodelay(true)?;
+            Ok((stream, AddExtension::new(service, place)))
+        });
+        ready(accepted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_is_given_back_with_its_connection() {
+        let limited = Limited::new(NonZeroU32::new(2).unwrap());
+        let (first, _second) = (limited.place().unwrap(), limited.place().unwrap());
+        assert!(limited.place().is_err());
+        let of_a_request = first.clone();
+        drop(first);
+        assert!(limited.place().is_err());
+        drop(of_a_request);
+        assert!(limited.place().is_ok());
+    }
+}

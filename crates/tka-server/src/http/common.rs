@@ -1,0 +1,48 @@
+//! What every endpoint may answer, whatever it is for.
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+
+/// Adds the answers that come before an endpoint is reached to all of `document`'s.
+pub(super) fn describe(document: &mut OpenApi) {
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post, &mut path.delete];
+        for operation in operations.into_iter().flatten() {
+            add(
+                operation,
+                "403",
+                "No rule, through Funnel, or caused by a page of another origin",
+            );
+            add(operation, "415", "A form, as any page may send it");
+            add(operation, "429", "More requests than the server takes from one device");
+            add(
+                operation,
+                "503",
+                "The cluster or the tailnet could not be asked just now",
+            );
+        }
+    }
+}
+
+/// An answer that the endpoint describes itself stays as it is.
+fn add(operation: &mut Operation, status: &str, description: &str) {
+    let answers = &mut operation.responses.responses;
+    answers
+        .entry(status.to_owned())
+        .or_insert_with(|| RefOr::T(answer(status, description)));
+}
+
+fn answer(status: &str, description: &str) -> Response {
+    let schema = Ref::from_schema_name("ErrorResponse");
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let answer = ResponseBuilder::new()
+        .description(description)
+        .content("application/json", content);
+    if status != "429" {
+        return answer.build();
+    }
+    let retry_after = HeaderBuilder::new()
+        .description(Some("When to ask again, in seconds"))
+        .build();
+    answer.header("Retry-After", retry_after).build()
+}

@@ -1,0 +1,179 @@
+//! How many requests one caller may send. Each costs tailscaled and the API server some, and one caller's storm must not be the others'.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{NotUntil, Quota, RateLimiter};
+use tka_core::Caller;
+
+use crate::answer::Failure;
+use crate::config::RateLimit;
+
+/// After how many requests callers are forgotten who would be let in like strangers.
+const FORGET_EVERY: u32 = 1024;
+/// How often one caller's being refused is recorded: a storm must not be one in the audit log too.
+const RECORDED_EVERY: Duration = Duration::from_secs(10);
+
+/// What is counted of one kind.
+type Counts<C> = RateLimiter<String, DashMapStateStore<String>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// What callers have sent.
+#[derive(Debug)]
+pub struct Rates<C: Clock = MonotonicClock> {
+    clock: C,
+    requests: Counts<C>,
+    records: Counts<C>,
+    calls: AtomicU32,
+}
+
+/// A request that is one too many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooMany {
+    /// After how long there may be another, in seconds.
+    pub retry_after: u32,
+    /// Whether that is to be recorded.
+    pub recorded: bool,
+}
+
+// === impl Rates ===
+
+impl Rates {
+    /// Lets each caller send requests as `limit` says.
+    #[must_use]
+    pub fn new(limit: RateLimit) -> Self {
+        Self::with_clock(limit, MonotonicClock)
+    }
+}
+
+impl<C: Clock + Clone> Rates<C> {
+    fn with_clock(limit: RateLimit, clock: C) -> Self {
+        let requests = Quota::per_second(limit.requests_per_second).allow_burst(limit.burst);
+        let one = Quota::with_period(RECORDED_EVERY).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        Self {
+            requests: RateLimiter::dashmap_with_clock(requests, clock.clone()),
+            records: RateLimiter::dashmap_with_clock(one, clock.clone()),
+            clock,
+            calls: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts a request of `caller`, on the device that they send it from.
+    pub fn count(&self, caller: &Caller) -> Result<(), TooMany> {
+        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
+            self.forget();
+        }
+        let key = caller.key().as_str().to_owned();
+        self.requests.check_key(&key).map_err(|until| TooMany {
+            retry_after: self.seconds(&until),
+            recorded: self.records.check_key(&key).is_ok(),
+        })
+    }
+
+    fn seconds(&self, until: &NotUntil<C::Instant>) -> u32 {
+        let wait = until.wait_time_from(self.clock.now());
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        u32::try_from(whole).unwrap_or(u32::MAX)
+    }
+
+    fn forget(&self) {
+        self.requests.retain_recent();
+        self.records.retain_recent();
+    }
+}
+
+impl From<TooMany> for Failure {
+    fn from(too_many: TooMany) -> Self {
+        let advice = &[
+            "wait as long as Retry-After says",
+            "find out which program on this device asks so often",
+        ];
+        let failure = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "this device sends more requests than the server takes",
+            advice,
+        );
+        Self {
+            retry_after: Some(too_many.retry_after),
+            ..failure
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+    use tka_core::{Device, Identity, UserId};
+
+    fn rates() -> (Rates<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        let limit = RateLimit {
+            requests_per_second: NonZeroU32::new(2).unwrap(),
+            burst: NonZeroU32::new(3).unwrap(),
+        };
+        (Rates::with_clock(limit, clock.clone()), clock)
+    }
+
+    fn caller(device: &str) -> Caller {
+        Caller {
+            identity: Identity::User {
+                id: UserId(1),
+                login_name: "a@b".into(),
+            },
+            device: Device {
+                stable_id: device.into(),
+                name: "d".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn burst_is_let_in_and_what_follows_at_the_rate() {
+        let (rates, clock) = rates();
+        let count = || rates.count(&caller("n1"));
+        assert_eq!([count(), count(), count()], [Ok(()); 3]);
+        assert_eq!(count().unwrap_err().retry_after, 1);
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(count(), Ok(()));
+        assert!(count().is_err());
+    }
+
+    #[test]
+    fn one_callers_storm_is_not_anothers() {
+        let (rates, _) = rates();
+        while rates.count(&caller("n1")).is_ok() {}
+        assert_eq!(rates.count(&caller("n2")), Ok(()));
+    }
+
+    #[test]
+    fn storm_is_recorded_from_time_to_time() {
+        let (rates, clock) = rates();
+        while rates.count(&caller("n1")).is_ok() {}
+        // The one that ended the loop was recorded.
+        for _ in 0..100 {
+            assert!(!rates.count(&caller("n1")).unwrap_err().recorded);
+        }
+        clock.advance(RECORDED_EVERY);
+        let recorded = (0..100).filter(|_| rates.count(&caller("n1")).is_err_and(|too_many| too_many.recorded));
+        assert_eq!(recorded.count(), 1);
+    }
+
+    #[test]
+    fn whoever_has_not_called_for_long_is_forgotten() {
+        let (rates, clock) = rates();
+        for device in 0..5000 {
+            rates.count(&caller(&device.to_string())).unwrap();
+            clock.advance(Duration::from_millis(100));
+        }
+        assert!(
+            rates.requests.len() <= FORGET_EVERY as usize + 100,
+            "{}",
+            rates.requests.len()
+        );
+    }
+}
