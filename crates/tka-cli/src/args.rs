@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Sessions(cmd::sessions::Arguments),
     Rules(cmd::rules::Arguments),
     Credential(cmd::credential::Arguments),
+    Doctor(cmd::doctor::Arguments),
     Config(cmd::config::Arguments),
     Set(cmd::set::Arguments),
     Completion(cmd::completion::Arguments),

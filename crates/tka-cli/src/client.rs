@@ -1,11 +1,13 @@
 //! The server's HTTP API, as far as the CLI uses it.
 
+pub(crate) mod api_server;
 mod error;
 mod lists;
+pub(crate) mod probe;
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,7 +20,7 @@ pub(crate) use error::{ClientError, Trouble};
 
 use crate::kubeconfig;
 use crate::proxy::ChosenProxy;
-use crate::retry::RetryAfter;
+use crate::retry::{self, RetryAfter};
 use crate::server::Server;
 use crate::ui;
 
@@ -131,6 +133,10 @@ struct Answer {
     status: u16,
     content_type: String,
     retry_after: RetryAfter,
+    /// By how much the server's clock is ahead of this machine's, to the second.
+    ahead: Option<SignedDuration>,
+    /// What the server calls itself.
+    software: Option<String>,
     body: String,
 }
 
@@ -411,12 +417,16 @@ impl Answer {
         };
         let content_type = header("content-type").unwrap_or_default();
         let retry_after = RetryAfter::from_header(header("retry-after").as_deref(), now);
+        let ahead = header("date").and_then(|date| retry::timestamp(&date));
+        let software = header("server");
         let status = response.status().as_u16();
         let bytes = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec()?;
         Ok(Self {
             status,
             content_type,
             retry_after,
+            ahead: ahead.map(|date| date.duration_since(now)),
+            software,
             body: String::from_utf8_lossy(&bytes).into_owned(),
         })
     }

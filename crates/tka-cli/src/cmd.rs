@@ -4,6 +4,7 @@ pub(crate) mod cluster_info;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;
+pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod kubeconfig;
 pub(crate) mod login;

@@ -23,6 +23,10 @@ pub(crate) struct Config {
     pub(crate) hostname: String,
     pub(crate) port: u16,
     pub(crate) tailnet: Option<String>,
+    /// tailscaled's socket, where it is not at the usual place.
+    pub(crate) socket: Option<PathBuf>,
+    /// The tag of the nodes that servers are.
+    pub(crate) tag: String,
     pub(crate) theme: Theme,
     pub(crate) long: bool,
     pub(crate) quiet: bool,
@@ -131,6 +135,8 @@ impl Config {
             hostname: settings.hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             port: settings.port.unwrap_or(HTTPS_PORT),
             tailnet: settings.tailnet,
+            socket: settings.socket.map(PathBuf::from),
+            tag: settings.tag.unwrap_or_else(|| TAG.to_owned()),
             theme: settings.theme.unwrap_or_default(),
             long: settings.long.unwrap_or_default(),
             quiet: settings.quiet.unwrap_or_default(),

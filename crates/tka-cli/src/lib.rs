@@ -7,6 +7,7 @@ mod client;
 mod cmd;
 mod config;
 mod credential;
+mod doctor;
 mod error;
 mod exit;
 mod export;
@@ -22,6 +23,7 @@ mod store;
 #[cfg(unix)]
 mod subshell;
 mod table;
+mod tailscale;
 mod theme;
 mod ui;
 mod view;
@@ -68,6 +70,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
+        Some(Command::Doctor(arguments)) => cmd::doctor::run(&app()?, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&app()?),
     }

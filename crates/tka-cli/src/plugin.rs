@@ -43,9 +43,14 @@ fn exec(server: &Server, session: &str) -> Exec {
 /// This program's path: programs with windows have no PATH to find it by. Where PATH leads to it by another name, such as a
 /// package manager's link, it is that name, which stays when the program is replaced.
 fn command() -> PathBuf {
-    let Ok(program) = env::current_exe() else {
-        return "tka".into();
-    };
+    on_path()
+        .or_else(|| env::current_exe().ok())
+        .unwrap_or_else(|| "tka".into())
+}
+
+/// Where PATH leads to this program by the name that it was called by.
+pub(crate) fn on_path() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
     let name = env::args_os().next().map(PathBuf::from);
     let name = name
         .as_deref()
@@ -54,9 +59,7 @@ fn command() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut candidates = env::split_paths(&path).filter(|folder| folder.is_absolute());
     let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).ok() == fs::canonicalize(&program).ok();
-    candidates
-        .find_map(|folder| Some(folder.join(name)).filter(is_this))
-        .unwrap_or(program)
+    candidates.find_map(|folder| Some(folder.join(name)).filter(is_this))
 }
 
 #[cfg(test)]

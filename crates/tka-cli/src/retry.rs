@@ -38,8 +38,12 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
-    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Duration::try_from(date.duration_since(now)).ok()
+    Duration::try_from(timestamp(text)?.duration_since(now)).ok()
+}
+
+/// A point in time as HTTP headers have it (RFC 9110, 5.6.7).
+pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 // === impl Pauses ===

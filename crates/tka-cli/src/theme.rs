@@ -43,6 +43,7 @@ pub(crate) struct Signs {
     pub(crate) error: &'static str,
     pub(crate) warning: &'static str,
     pub(crate) arrow: &'static str,
+    pub(crate) skipped: &'static str,
 }
 
 const UNICODE: Signs = Signs {
@@ -50,12 +51,14 @@ const UNICODE: Signs = Signs {
     error: "✗",
     warning: "!",
     arrow: "→",
+    skipped: "–",
 };
 const ASCII: Signs = Signs {
     ok: "ok:",
     error: "error:",
     warning: "warning:",
     arrow: "->",
+    skipped: "--",
 };
 
 // === impl Theme ===
@@ -172,8 +175,9 @@ mod tests {
             error,
             warning,
             arrow,
+            skipped,
         } = theme.palette().signs;
-        [ok, error, warning, arrow].iter().all(|sign| sign.is_ascii())
+        [ok, error, warning, arrow, skipped].iter().all(|sign| sign.is_ascii())
     }
 
     #[test]

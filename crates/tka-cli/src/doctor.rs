@@ -1,0 +1,106 @@
+//! What can be wrong between a person and a cluster, looked for in the order in which one thing needs another.
+
+mod machine;
+mod network;
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::exit::Exit;
+
+/// All checks, in their order.
+#[derive(Debug, Serialize)]
+pub(crate) struct Diagnosis {
+    /// Whether nothing is wrong.
+    ok: bool,
+    pub(crate) checks: Vec<Check>,
+}
+
+/// One check and what it found. The names are a promise to scripts.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    #[serde(flatten)]
+    pub(crate) finding: Finding,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) result: Verdict,
+    /// In words.
+    pub(crate) found: String,
+    /// What to do, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fix: Vec<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    Ok,
+    Failed,
+    /// Another check failed that this one needs.
+    Skipped,
+}
+
+/// Looks at everything. Changes nothing.
+pub(crate) fn diagnose(app: &App) -> Diagnosis {
+    let mut checks = network::checks(app);
+    checks.extend(machine::checks(app));
+    Diagnosis {
+        ok: checks.iter().all(|check| check.finding.result != Verdict::Failed),
+        checks,
+    }
+}
+
+// === impl Diagnosis ===
+
+impl Diagnosis {
+    /// That of the first thing that is wrong.
+    pub(crate) fn exit(&self) -> Exit {
+        let mut failed = self
+            .checks
+            .iter()
+            .filter(|check| check.finding.result == Verdict::Failed);
+        failed.next().map_or(Exit::Ok, |check| check.finding.exit)
+    }
+}
+
+// === impl Finding ===
+
+impl Finding {
+    fn ok(found: impl Into<String>) -> Self {
+        Self {
+            result: Verdict::Ok,
+            found: found.into(),
+            fix: vec![],
+            exit: Exit::Ok,
+        }
+    }
+
+    fn failed(exit: Exit, found: impl Into<String>, fix: Vec<String>) -> Self {
+        Self {
+            result: Verdict::Failed,
+            found: found.into(),
+            fix,
+            exit,
+        }
+    }
+
+    fn skipped(found: impl Into<String>) -> Self {
+        Self {
+            result: Verdict::Skipped,
+            found: found.into(),
+            fix: vec![],
+            exit: Exit::Ok,
+        }
+    }
+
+    fn named(self, name: &'static str) -> Check {
+        Check { name, finding: self }
+    }
+}
