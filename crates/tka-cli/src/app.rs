@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
@@ -52,12 +53,17 @@ impl App {
 
     /// A connection to the server. Its time limit begins now.
     pub(crate) fn client(&self) -> Result<Client, Error> {
-        let needs_tls = self.server.scheme() == Scheme::Https;
+        self.client_at(&self.server, self.config.timeout)
+    }
+
+    /// A connection to another server, with a limit of its own where that is the shorter one.
+    pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
+        let needs_tls = server.scheme() == Scheme::Https;
         Ok(Client::new(Connection {
-            proxy: proxy::for_server(&self.server, &variable)?,
+            proxy: proxy::for_server(server, &variable)?,
             authorities: if needs_tls { authorities()? } else { None },
-            server: self.server.clone(),
-            timeout: self.config.timeout,
+            server: server.clone(),
+            timeout: limit.min(self.config.timeout),
             debug: self.config.debug,
         }))
     }

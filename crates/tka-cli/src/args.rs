@@ -74,6 +74,7 @@ pub(crate) enum Command {
     ClusterInfo(cmd::cluster_info::Arguments),
     Reauthenticate(cmd::reauthenticate::Arguments),
     Signout(cmd::signout::Arguments),
+    Status(cmd::status::Arguments),
     Sessions(cmd::sessions::Arguments),
     Rules(cmd::rules::Arguments),
     Credential(cmd::credential::Arguments),

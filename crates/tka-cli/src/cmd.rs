@@ -13,4 +13,5 @@ pub(crate) mod rules;
 pub(crate) mod sessions;
 pub(crate) mod set;
 pub(crate) mod signout;
+pub(crate) mod status;
 pub(crate) mod version;

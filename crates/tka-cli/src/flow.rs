@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::client::{Client, ClientError, Credential, Kubeconfig, SignedIn};
 use crate::credential;
 use crate::error::Error;
+use crate::known;
 use crate::kubeconfig;
 use crate::plugin;
 use crate::retry::Pauses;
@@ -66,6 +67,7 @@ pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Erro
         kubeconfig::for_rule(&mut kubeconfig, &rule);
     }
     app.store.write(&kubeconfig)?;
+    known::remember(app, &login, session.clone(), &kubeconfig.current_context);
     if let (Some(session), Some(credential)) = (session, credential) {
         credential::keep(app, &session, credential);
     }
@@ -148,6 +150,7 @@ pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
 /// Removes what signing in left on this machine.
 fn forget(app: &App) -> Result<(), Error> {
     credential::forget(app);
+    known::forget(app.store.path());
     app.store.remove()?;
     Ok(())
 }

@@ -7,11 +7,13 @@ mod client;
 mod cmd;
 mod config;
 mod credential;
+mod current;
 mod doctor;
 mod error;
 mod exit;
 mod export;
 mod flow;
+mod known;
 mod kubeconfig;
 mod output;
 mod plugin;
@@ -68,6 +70,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&app()?, &arguments),
         Some(Command::ClusterInfo(_)) => cmd::cluster_info::run(&app()?),
         Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
+        Some(Command::Status(arguments)) => cmd::status::run(flags, &arguments),
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
         Some(Command::Doctor(arguments)) => cmd::doctor::run(&app()?, &arguments),

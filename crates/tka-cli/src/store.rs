@@ -35,13 +35,18 @@ pub(crate) enum StoreError {
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
+/// Where the files of all servers are.
+pub(crate) fn folder(home: &Path) -> PathBuf {
+    home.join(".kube").join("tka")
+}
+
 // === impl Store ===
 
 impl Store {
     /// `~/.kube/tka/HOST_PORT.yaml`.
     pub(crate) fn new(home: Option<&Path>, server: &Server) -> Result<Self, StoreError> {
         let home = home.filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
-        let folder = home.join(".kube").join("tka");
+        let folder = folder(home);
         let path = folder.join(format!("{}.yaml", server.file_stem()));
         Ok(Self {
             folder,
@@ -52,6 +57,11 @@ impl Store {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the files of all servers are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is

@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod rules;
 pub(crate) mod sessions;
+pub(crate) mod status;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -14,6 +14,12 @@ pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String
     format!("{relative} ({})", clock_time(until, zone))
 }
 
+/// What is left until `until`, as short as can be: `14m`, `1h5m`, `45s`.
+pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
+    let left = until.as_second().saturating_sub(now.as_second()).max(0);
+    span(left).replace(" min", "m").replace(' ', "")
+}
+
 /// `then` seen from `now`, and by the clock of `zone`: `14 min ago (2026-01-02 15:04:05 CET)`.
 pub(crate) fn since(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let ago = now.as_second().saturating_sub(then.as_second()).max(0);
@@ -74,6 +80,21 @@ mod tests {
             (90_000, "1 d 1 h"),
         ] {
             assert_eq!(span(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn shortest_form_has_no_spaces() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (seconds, expected) in [
+            (0, "0s"),
+            (-5, "0s"),
+            (45, "45s"),
+            (899, "14m"),
+            (3660, "1h1m"),
+            (90_000, "1d1h"),
+        ] {
+            assert_eq!(left(at(seconds), at(0)), expected);
         }
     }
 

@@ -218,8 +218,12 @@ fn signing_in_again_replaces_the_file() {
     user.has_kubeconfig(&double);
     assert_eq!(user.run_with(&double, &["login"]).status, 0);
     assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let name = format!(".kube/tka/127.0.0.1_{}.yaml", double.address.port());
-    assert_eq!(user.files(), [".kube", ".kube/tka", &name]);
+    let name = |extension: &str| format!(".kube/tka/127.0.0.1_{}.{extension}", double.address.port());
+    assert_eq!(
+        user.files(),
+        [".kube", ".kube/tka", &name("json"), &name("yaml")],
+        "what is known of the session, and the kubeconfig"
+    );
     assert_eq!(mode(&user.kubeconfig(&double)), 0o600);
 }
 

@@ -21,6 +21,7 @@ mod session;
 mod sessions;
 mod shell;
 mod signout;
+mod status;
 mod tailscaled;
 mod terminal;
 mod tka;

@@ -1,0 +1,158 @@
+//! `tka status`
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::app::{self, App};
+use crate::args::Global;
+use crate::client::ClientError;
+use crate::current::{self, Current};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::known::{self, Known, KnownSession};
+use crate::output::Output;
+use crate::store;
+use crate::ui;
+use crate::view;
+use crate::view::status::{Status, StatusItem};
+
+/// How long each server may take: all are asked at the same time, and what was known before stands in.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Show who you are, where, with which role and for how long
+///
+/// The sessions of this device at all servers that it signed in to, the one that kubectl uses here marked with `*`. Servers are asked
+/// side by side; where one does not answer, what was known last is shown, and said to be. The exit status is 3 when there is none.
+///
+/// With --prompt just the role, server and time left of the session that kubectl uses here, such as `view@tka 14m`, for a shell's
+/// prompt: from what this device knows, without asking anybody, and nothing at all when there is none. The exit status is 0 then.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// One short line for a prompt
+    #[arg(long, conflicts_with = "format")]
+    prompt: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
+    if arguments.prompt {
+        return prompt().map(|()| ExitCode::SUCCESS);
+    }
+    let app = App::new(flags)?;
+    let folder = app.store.folder();
+    let mut all = known::everywhere(folder);
+    if !all.iter().any(|known| known.server().as_ref() == Some(app.server())) {
+        all.push(Known::at(app.server()));
+    }
+    let spinner = app.ui.spinner("asking");
+    let asked = ask_all(&app, &all);
+    drop(spinner);
+    let current = app::home().and_then(|home| current::find(&home));
+    let mut items = Vec::new();
+    let mut failed = None;
+    for (mut known, answer) in all.into_iter().zip(asked) {
+        let confirmed = answer.is_ok();
+        match answer {
+            Ok(sessions) => known.update(folder, sessions),
+            Err(error) => failed = Some(error),
+        }
+        items.extend(shown(&known, confirmed, current.as_ref()));
+    }
+    let status = Status { items };
+    match failed {
+        Some(error) if status.items.is_empty() => return Err(error),
+        _ => {}
+    }
+    if arguments.output.print(&app.config, &status)? && status.items.is_empty() {
+        let text = "you are not signed in: sign in with `tka login`";
+        app.ui.tell(&view::note(text, &app.ui.palette));
+    }
+    let exit = if status.items.is_empty() {
+        Exit::NotSignedIn
+    } else {
+        Exit::Ok
+    };
+    Ok(exit.into())
+}
+
+/// What every server says, each within the limit.
+fn ask_all(app: &App, all: &[Known]) -> Vec<Result<Vec<KnownSession>, Error>> {
+    let ask = |known: &Known| ask(app, known);
+    thread::scope(|scope| {
+        let started: Vec<_> = all.iter().map(|known| scope.spawn(move || ask(known))).collect();
+        let gone = || Err(std::io::Error::other("the question was not put").into());
+        started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| gone()))
+            .collect()
+    })
+}
+
+fn ask(app: &App, known: &Known) -> Result<Vec<KnownSession>, Error> {
+    let server = known.server().unwrap_or_else(|| app.server().clone());
+    let client = app.client_at(&server, LIMIT)?;
+    match client.sessions() {
+        Ok(list) => {
+            let here = list.items.into_iter().filter(|session| session.this_device);
+            Ok(here.map(KnownSession::from).collect())
+        }
+        Err(error) if error.is_unsupported() => from_original(client.session()),
+        Err(error) => nobody(error),
+    }
+}
+
+/// The one session that the original's server may have.
+fn from_original(answer: Result<crate::client::Session, ClientError>) -> Result<Vec<KnownSession>, Error> {
+    match answer {
+        Ok(session) => Ok(vec![KnownSession::from(session.login)]),
+        Err(error) => nobody(error),
+    }
+}
+
+/// Whoever may not sign in is not signed in.
+fn nobody(error: ClientError) -> Result<Vec<KnownSession>, Error> {
+    match error.exit() {
+        Exit::NotSignedIn | Exit::Refused => Ok(vec![]),
+        _ => Err(error.into()),
+    }
+}
+
+fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<StatusItem> {
+    let now = Timestamp::now();
+    let Some(server) = known.server() else { return vec![] };
+    let sessions = known.sessions.iter().filter(|session| session.until > now);
+    let item = |session: &KnownSession| StatusItem {
+        server: server.to_string(),
+        session: session.name.clone(),
+        username: session.username.clone(),
+        role: session.role.clone(),
+        until: session.until,
+        context: session.context.clone(),
+        current: current.is_some_and(|current| current.is(session)),
+        confirmed,
+    };
+    sessions.map(item).collect()
+}
+
+/// What a prompt shows of the session that kubectl uses here. Reads a few small files and asks nobody.
+fn prompt() -> Result<(), Error> {
+    let Some(home) = app::home() else { return Ok(()) };
+    let Some(current) = current::find(&home) else {
+        return Ok(());
+    };
+    let now = Timestamp::now();
+    for known in known::everywhere(&store::folder(&home)) {
+        let mut sessions = known.sessions.iter().filter(|session| session.until > now);
+        let session = sessions.find(|session| current.is(session));
+        if let (Some(session), Some(server)) = (session, known.server()) {
+            ui::print(&view::status::prompt(&session.role, server.host(), session.until, now))?;
+            break;
+        }
+    }
+    Ok(())
+}
