@@ -81,14 +81,16 @@ impl Loop {
         let (sender, synced) = watch::channel(false);
         let ours = watcher::Config::default().labels(SELECTOR).timeout(WATCH_SECONDS);
         let signins = watcher(sessions.watched.clone(), ours)
-            .default_backoff()
+            .backoff(retry::watches())
             .reflect(writer)
             .inspect(move |event| match event {
                 Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
             })
-            .touched_objects();
+            .touched_objects()
+            // It would hold up all that makes the loop look, for as long again: gaining the Lease too.
+            .filter(|touched| std::future::ready(touched.is_ok()));
         Self {
             controller: Controller::for_stream(signins, store.clone()),
             store,

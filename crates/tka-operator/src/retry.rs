@@ -9,6 +9,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, Response, StatusCode};
 use kube::client::Body;
 use kube::client::retry::RetryPolicy;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 use tower::retry::Policy;
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const RECONCILE: Duration = Duration::from_secs(5);
 /// The most that the API server may ask of a reconcile.
 const RECONCILE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a watch must have gone well to be trusted again. That it was begun says little: it may fail at its first word.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Says whether and when a request is tried again.
 #[derive(Clone)]
@@ -115,6 +119,35 @@ pub(crate) fn reconcile(failures: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or_default().min(RECONCILE_PATIENCE).max(backoff)
 }
 
+/// How long to wait before a watch that failed is begun anew. It fits [`WatchStreamExt::backoff`](kube::runtime::WatchStreamExt::backoff).
+///
+/// As long as a reconcile waits at the most. kube's own waits for up to half a minute, and meanwhile nobody hears of a session.
+pub(crate) fn watches() -> impl Backoff {
+    ResetTimerBackoff::new(Watches::default(), STEADY)
+}
+
+#[derive(Default)]
+struct Watches {
+    failures: u32,
+}
+
+// === impl Watches ===
+
+impl Iterator for Watches {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        Some(reconcile(self.failures, None))
+    }
+}
+
+impl Backoff for Watches {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +205,14 @@ mod tests {
         assert_eq!(reconcile(1, Some(7 * SECOND)), 7 * SECOND);
         assert_eq!(reconcile(4, Some(SECOND)), RECONCILE);
         assert_eq!(reconcile(1, Some(Duration::MAX)), RECONCILE_PATIENCE);
+    }
+
+    #[test]
+    fn watch_is_begun_anew_within_seconds_however_long_it_failed() {
+        let mut watches = watches();
+        watches.reset();
+        let waits: Vec<_> = (0..100).filter_map(|_| watches.next()).collect();
+        assert_eq!(waits[..4], [1, 2, 4, 5].map(|seconds| seconds * SECOND));
+        assert!(waits[4..].iter().all(|wait| *wait == RECONCILE) && waits.len() == 100);
     }
 }

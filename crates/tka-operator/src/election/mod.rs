@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{found, status, with_causes};
-use crate::{Clients, Clock};
+use crate::{Clients, Clock, retry};
 use decision::{COUNTED_ON, Candidate, DURATION, Record, Seen, Step};
 
 /// What the Lease is called, in the namespace of the sessions.
@@ -137,7 +137,9 @@ impl Election {
     /// tailnet: one that cannot leaves it to one that can.
     pub async fn run(mut self, mut fit: watch::Receiver<bool>, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut changes: Changes = watch_object(self.watched.clone(), LEASE).default_backoff().boxed();
+        let mut changes: Changes = watch_object(self.watched.clone(), LEASE)
+            .backoff(retry::watches())
+            .boxed();
         self.read().await;
         loop {
             self.candidate.fit = *fit.borrow_and_update();
