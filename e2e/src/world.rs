@@ -26,6 +26,7 @@ pub struct World {
     pub cluster: Cluster,
     /// Every credential that was issued in it.
     pub tokens: Arc<Tokens>,
+    options: Options,
     sites: Mutex<BTreeSet<String>>,
     folders: AtomicU32,
 }
@@ -83,10 +84,17 @@ impl World {
         Ok(Self {
             cluster: Cluster::of(&testbed)?,
             testbed,
+            options,
             tokens: Arc::default(),
             sites: Mutex::default(),
             folders: AtomicU32::default(),
         })
+    }
+
+    /// Starts what was killed of the testbed, with the state that it had.
+    pub fn bring_back(&self) -> Outcome {
+        Testbed::up(&self.options)?;
+        Ok(())
     }
 
     /// A server for one test, of a name that no other has. It logs details: none of them may hold a token.

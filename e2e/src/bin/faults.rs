@@ -4,12 +4,19 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use clap::Parser;
+use e2e::faults::trouble::{self, Away};
 use e2e::faults::{Cuts, Finding, Operation, Report};
 use e2e::world::Grounds;
 use e2e::{Outcome, World};
+
+/// How long the API server is away.
+const AWAY: Duration = Duration::from_mins(1);
+
+type Broken = Box<dyn Error + Send + Sync>;
 
 /// Cuts a server off at every single request that it makes, and shows what was found after each.
 #[derive(Debug, Parser)]
@@ -57,20 +64,35 @@ fn run(args: &Args) -> Outcome<bool> {
 
 fn find(world: &World) -> Outcome<Report> {
     // Each has a server of its own, so they need not wait for each other.
-    let cuts = thread::scope(|scope| {
+    let (cuts, mut troubles) = thread::scope(|scope| {
+        let away = |name, how| trouble::api_server_away(world, name, how, AWAY);
+        let troubles = [
+            scope.spawn(move || away("refused", Away::Refused)),
+            scope.spawn(move || away("still", Away::Still)),
+            scope.spawn(|| trouble::connections_stranded(world, "stranded")),
+            scope.spawn(|| trouble::server_dead(world, "dead")),
+        ];
         let runs = [true, false].map(|killed| {
             Operation::ALL.map(|operation| scope.spawn(move || cut_everywhere(world, operation, killed)))
         });
-        let runs = runs.into_iter().flatten();
-        runs.map(|run| run.join().map_err(|_| "a thread panicked")?)
-            .collect::<Outcome<Vec<_>>>()
+        let cuts = runs.into_iter().flatten().map(joined).collect::<Outcome<Vec<_>>>()?;
+        let troubles = troubles.map(joined).into_iter().collect::<Outcome<Vec<_>>>()?;
+        Ok::<_, Broken>((cuts, troubles))
     })?;
-    Ok(Report::new(cuts.into_iter().flatten().collect(), Vec::new()))
+    // These touch what all share.
+    for part in ["etcd", "kube-apiserver", "node-tka"] {
+        troubles.push(trouble::part_restarted(world, part)?);
+    }
+    Ok(Report::new(cuts.into_iter().flatten().collect(), troubles))
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Outcome<T>>) -> Outcome<T> {
+    thread.join().map_err(|_| "a thread panicked")?
 }
 
 fn cut_everywhere(world: &World, operation: Operation, killed: bool) -> Outcome<Vec<Finding>> {
     let name = format!("{}-{}", operation.site(), if killed { "kill" } else { "cut" });
-    let told = |error: Box<dyn Error + Send + Sync>| format!("{name}: {error}");
+    let told = |error: Broken| format!("{name}: {error}");
     let cuts = Cuts::new(world, &name, operation).map_err(told)?;
     let points = cuts.points(killed).map_err(told)?;
     eprintln!("faults: {name}: {} places to cut at", points.len());

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use testbed::ServerOptions;
 
 use super::operation::{Expected, Operation};
 use super::state::{Found, State};
@@ -90,7 +89,7 @@ impl<'w> Cuts<'w> {
     /// A server of that name for `operation`.
     pub fn new(world: &'w World, name: &str, operation: Operation) -> Outcome<Self> {
         let proxy = Proxy::before(&world.testbed)?;
-        let site = world.site_with(proxy.server(ServerOptions::new(name)))?;
+        let site = proxy.site(world, name)?;
         site.grant(&[(ALICE, operation.rule()), (BOB, rule("view", "1h"))])?;
         let bob = site.caller("BOB")?;
         let token = bob.sign_in_waiting()?.expect(200)?.credential()?;

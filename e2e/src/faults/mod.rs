@@ -8,11 +8,13 @@ mod relay;
 mod report;
 mod request;
 mod state;
+pub mod trouble;
 
 pub use cuts::{Cuts, Finding, Point};
 pub use operation::{Expected, Operation};
 pub use plan::{Fault, Moment, Which};
 pub use proxy::{Armed, Proxy, Seen};
-pub use report::{Report, Trouble};
+pub use report::Report;
 pub use request::Request;
 pub use state::{Found, State};
+pub use trouble::Trouble;

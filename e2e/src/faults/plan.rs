@@ -27,6 +27,9 @@ pub enum Fault {
     Hang(Moment),
     /// It is answered, and not forwarded: a status, and after how many seconds to try again.
     Answer(u16, Option<u32>),
+    /// A watch is told in its stream that what it asks for has been forgotten
+    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>).
+    Expired,
 }
 
 /// Which requests something is to go wrong with.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::plan::{Fault, Plan, Which};
 use super::relay::{self, Relay};
 use super::{Moment, Request};
-use crate::{Outcome, wait};
+use crate::{Outcome, Site, World, wait};
 
 /// A proxy. It ends with this.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) gate: watch::Sender<Gate>,
     /// How often all connections have been cut.
     pub(super) cuts: watch::Sender<u64>,
+    /// How often all connections have been stranded.
+    pub(super) strandings: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +97,7 @@ impl Proxy {
             changed: Condvar::new(),
             gate: watch::Sender::new(Gate::Open),
             cuts: watch::Sender::new(0),
+            strandings: watch::Sender::new(0),
         });
         let relay = Relay::new(testbed, Arc::clone(&shared))?;
         runtime.spawn(relay::serve(listener, Arc::new(relay)));
@@ -105,13 +108,12 @@ impl Proxy {
         })
     }
 
-    /// Options of a server that reaches the API server through this.
-    #[must_use]
-    pub fn server(&self, options: ServerOptions) -> ServerOptions {
-        ServerOptions {
+    /// A server of that name that reaches the API server through this.
+    pub fn site<'w>(&self, world: &'w World, name: &str) -> Outcome<Site<'w>> {
+        world.site_with(ServerOptions {
             api_server: Some(format!("https://{}", self.address)),
-            ..options
-        }
+            ..ServerOptions::new(name)
+        })
     }
 
     /// Lets something go wrong, for as long as what is returned lives.
@@ -165,6 +167,11 @@ impl Proxy {
     /// Cuts all connections that there are, those of watches too.
     pub fn cut_all(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// All connections that there are lead nowhere any more, and nobody is told, as when something in between has forgotten them.
+    pub fn strand(&self) {
+        self.shared.strandings.send_modify(|strandings| *strandings += 1);
     }
 }
 
@@ -222,7 +229,7 @@ impl Shared {
         let forwarded = match struck {
             None => true,
             Some((_, Fault::Cut(moment) | Fault::Hang(moment))) => moment == Moment::After,
-            Some((_, Fault::Answer(..))) => false,
+            Some((_, Fault::Answer(..) | Fault::Expired)) => false,
         };
         state.seen.push(Seen {
             request: request.clone(),

@@ -1,7 +1,9 @@
 //! What the proxy does with one connection, and with one request on it.
 
 use std::fmt;
+use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -11,7 +13,7 @@ use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::Testbed;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -75,20 +77,23 @@ impl Relay {
 
     /// Serves one connection until it ends, or is cut.
     async fn connection(self: Arc<Self>, stream: TcpStream) {
-        let (mut gate, mut cuts) = (self.shared.gate.subscribe(), self.shared.cuts.subscribe());
-        cuts.mark_unchanged();
-        let serve = async {
+        let shared = &self.shared;
+        let (mut gate, mut cuts) = (shared.gate.subscribe(), shared.cuts.subscribe());
+        let mut strandings = shared.strandings.subscribe();
+        let serve = pin!(async {
             let stream = self.acceptor.accept(stream).await?;
             let service = service_fn(|request| Arc::clone(&self).request(request));
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await?;
             Ok::<_, Broken>(())
-        };
-        // However it ends, it is dropped, and that is what the other side sees.
+        });
+        let gone = async { drop(gate.wait_for(|gate| *gate == Gate::Away).await) };
+        // However it ends, it is dropped, and that is what the other side sees. One that is stranded is neither served nor dropped.
         tokio::select! {
             _ = serve => {}
-            _ = gate.wait_for(|gate| *gate == Gate::Away) => {}
+            _ = strandings.changed() => pending().await,
+            () = gone => {}
             _ = cuts.changed() => {}
         }
     }
@@ -109,7 +114,12 @@ impl Relay {
         match fault {
             Fault::Answer(status, retry_after) => {
                 self.shared.struck(plan);
-                Ok(refusal(status, retry_after)?)
+                refusal(status, retry_after)
+            }
+            Fault::Expired => {
+                self.shared.struck(plan);
+                let event = json!({"type": "ERROR", "object": failure(410, None)});
+                answer(200, None, format!("{event}\n"))
             }
             Fault::Cut(_) => {
                 self.shared.struck(plan);
@@ -176,7 +186,7 @@ pub(super) async fn serve(listener: TcpListener, relay: Arc<Relay>) {
 
 /// A refusal as the API server writes it
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
-fn refusal(status: u16, retry_after: Option<u32>) -> Result<Answer, Broken> {
+fn failure(status: u16, retry_after: Option<u32>) -> Value {
     let reason = match status {
         409 => "Conflict",
         410 => "Expired",
@@ -186,17 +196,24 @@ fn refusal(status: u16, retry_after: Option<u32>) -> Result<Answer, Broken> {
         504 => "Timeout",
         _ => "Unknown",
     };
-    let body = json!({
+    json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": "the fault proxy says so", "reason": reason, "code": status,
         "details": {"retryAfterSeconds": retry_after},
-    });
+    })
+}
+
+fn refusal(status: u16, retry_after: Option<u32>) -> Result<Answer, Broken> {
+    answer(status, retry_after, failure(status, retry_after).to_string())
+}
+
+fn answer(status: u16, retry_after: Option<u32>, body: String) -> Result<Answer, Broken> {
     let mut answer = Response::builder()
         .status(StatusCode::from_u16(status)?)
         .header(header::CONTENT_TYPE, "application/json");
     if let Some(seconds) = retry_after {
         answer = answer.header(header::RETRY_AFTER, seconds);
     }
-    let body = Full::from(body.to_string()).map_err(|never| match never {});
+    let body = Full::from(body).map_err(|never| match never {});
     Ok(answer.body(BodyExt::boxed_unsync(body))?)
 }

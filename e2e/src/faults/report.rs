@@ -1,10 +1,11 @@
 //! What was found, as a table and as JSON.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Finding;
+use super::{Finding, Trouble};
 
 /// What was found after all cuts.
 #[derive(Debug, Serialize)]
@@ -17,19 +18,6 @@ pub struct Report {
     pub leaked: usize,
     /// How often something was not there, or did not work, that should.
     pub lost: usize,
-}
-
-/// A trouble that lasts longer than a request.
-#[derive(Debug, Serialize)]
-pub struct Trouble {
-    /// What it was.
-    pub name: &'static str,
-    /// How long it and getting over it took.
-    pub seconds: u64,
-    /// What was there, or worked, and should not.
-    pub leaked: Vec<String>,
-    /// What was not there, or did not work, and should.
-    pub lost: Vec<String>,
 }
 
 // === impl Report ===
@@ -89,7 +77,7 @@ impl fmt::Display for Finding {
         let request = format!("{}{number}", self.point.request);
         let server = if self.point.killed { "killed" } else { "runs" };
         let answer = self.answer.map_or_else(|| "-".to_owned(), |answer| answer.to_string());
-        let seconds = std::time::Duration::from_millis(self.milliseconds).as_secs_f64();
+        let seconds = Duration::from_millis(self.milliseconds).as_secs_f64();
         let found = if self.reached { self.found } else { "not made" };
         write!(
             f,
@@ -102,7 +90,8 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} s)", self.name, self.seconds)?;
+        let seconds = Duration::from_millis(self.milliseconds).as_secs_f64();
+        write!(f, "{:<92} {seconds:>5.1} s", self.name)?;
         problems(f, &self.leaked, &self.lost)
     }
 }

@@ -16,6 +16,7 @@ mod identity;
 mod kubeconfig;
 mod limits;
 mod nonsense;
+mod outages;
 mod provisioning;
 mod reauthorisation;
 mod refusals;
@@ -59,6 +60,7 @@ pub(crate) use tests;
 const MODULES: &[(&str, &[(&str, Test)])] = &[
     // Those that take long begin first.
     ("faults", faults::TESTS),
+    ("outages", outages::TESTS),
     ("restarts", restarts::TESTS),
     ("replicas", replicas::TESTS),
     ("expiry", expiry::TESTS),

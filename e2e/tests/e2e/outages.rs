@@ -1,0 +1,188 @@
+//! What lasts longer than a request: an API server that is away, or says no; a server that is dead.
+
+use std::time::Duration;
+
+use e2e::faults::trouble::{self, Away};
+use e2e::faults::{Armed, Fault, Found, Proxy, Request, State, Trouble, Which};
+use e2e::user::ALICE;
+use e2e::{Kind, Outcome, Site, World, rule, wait};
+
+crate::tests![
+    session_of_5_s_whose_server_is_dead_from_second_1_to_20_is_gone_at_once,
+    api_server_that_refuses_connections_for_a_while_loses_no_session_and_keeps_none,
+    network_that_stands_still_for_a_while_loses_no_session_and_keeps_none,
+    connections_that_die_without_a_word_lose_no_session_and_keep_none,
+    watch_that_is_too_old_is_begun_anew,
+    sign_in_that_is_throttled_waits_as_long_as_it_is_told,
+    sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment,
+    sign_in_of_which_a_request_fails_is_refused_or_completed,
+    expiry_that_is_throttled_waits_as_long_as_it_is_told,
+];
+
+/// Longer than it takes to renew a Lease, or for a session to end.
+const AWHILE: Duration = Duration::from_secs(8);
+/// How long a request may take to be made that is made in the end.
+const SOON: Duration = Duration::from_secs(10);
+
+fn is_good(trouble: &Trouble) {
+    assert!(trouble.leaked.is_empty() && trouble.lost.is_empty(), "{trouble:#?}");
+}
+
+fn session_of_5_s_whose_server_is_dead_from_second_1_to_20_is_gone_at_once(world: &World) -> Outcome {
+    is_good(&trouble::server_dead(world, "dead-20-s")?);
+    Ok(())
+}
+
+fn api_server_that_refuses_connections_for_a_while_loses_no_session_and_keeps_none(world: &World) -> Outcome {
+    is_good(&trouble::api_server_away(world, "away", Away::Refused, AWHILE)?);
+    Ok(())
+}
+
+fn network_that_stands_still_for_a_while_loses_no_session_and_keeps_none(world: &World) -> Outcome {
+    is_good(&trouble::api_server_away(world, "still", Away::Still, AWHILE)?);
+    Ok(())
+}
+
+fn connections_that_die_without_a_word_lose_no_session_and_keep_none(world: &World) -> Outcome {
+    is_good(&trouble::connections_stranded(world, "stranded")?);
+    Ok(())
+}
+
+/// A watch that asks for what the API server has forgotten is told so in its stream, or before it begins.
+fn watch_that_is_too_old_is_begun_anew(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "too-old")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    for fault in [Fault::Expired, Fault::Answer(410, None)] {
+        alice.sign_in()?;
+        let watches = |request: &Request| request.is("watch", "tkasignins");
+        let expired = proxy.arm(Which::first(watches), fault);
+        proxy.cut_all();
+        expired.wait_hits(1, SOON)?;
+        // Nobody but a watch tells the server of this.
+        world.cluster.delete(&site.path_of_only(Kind::Signin)?)?;
+        site.wait_empty()?;
+    }
+    Ok(())
+}
+
+/// Everything that a sign-in asks the API server for.
+fn requests_of_sign_in(proxy: &Proxy, site: &Site<'_>) -> Outcome<Vec<Request>> {
+    let alice = site.caller("ALICE")?;
+    proxy.forget();
+    alice.sign_in_waiting()?.expect(200)?;
+    let mut requests = Vec::new();
+    for seen in proxy.seen() {
+        let request = seen.request;
+        if !request.is_background() && request.resource != "events" && !requests.contains(&request) {
+            requests.push(request);
+        }
+    }
+    alice.sign_out()?;
+    assert!(requests.len() >= 5, "{requests:?}");
+    Ok(requests)
+}
+
+fn sign_in_that_is_throttled_waits_as_long_as_it_is_told(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "throttled")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    proxy.forget();
+    let signins = |request: &Request| request.is("patch", "tkasignins");
+    let throttled = proxy.arm(Which::first(signins), Fault::Answer(429, Some(2)));
+    let token = alice.sign_in_waiting()?.expect(200)?.credential()?;
+    assert_eq!(throttled.hits(), 1);
+    waited(&proxy, signins, Duration::from_secs(2))?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    Ok(())
+}
+
+/// Sees that a request was made again, and how long after the first at the least.
+fn waited(proxy: &Proxy, which: impl Fn(&Request) -> bool, at_least: Duration) -> Outcome {
+    let seen = proxy.seen();
+    let times: Vec<_> = seen.iter().filter(|seen| which(&seen.request)).collect();
+    let [first, second, ..] = times.as_slice() else {
+        return Err(format!("it was not tried again: {seen:?}").into());
+    };
+    let waited = second.at - first.at;
+    assert!(waited >= at_least, "it was tried again after {waited:?}");
+    Ok(())
+}
+
+fn sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "for-a-moment")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    for request in requests_of_sign_in(&proxy, &site)? {
+        for fault in [Fault::Answer(503, None), Fault::Answer(429, Some(1))] {
+            let armed = proxy.arm(Which::nth(&request, 1), fault);
+            let answer = alice.sign_in_waiting()?;
+            assert_eq!(answer.status, 200, "{request}, {fault:?}: {}", answer.body);
+            struck(&armed, &request)?;
+            assert!(State::of(&site)?.of_user(ALICE).is_whole(), "{request}, {fault:?}");
+            alice.sign_out()?;
+            site.wait_empty()?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is asked for may depend on what the reconcile loop has done by then: then it is asked for by that.
+fn struck(armed: &Armed<'_>, request: &Request) -> Outcome {
+    if request.verb == "get" && request.resource == "tkasignins" {
+        return Ok(());
+    }
+    armed.wait_hits(1, SOON)
+}
+
+fn sign_in_of_which_a_request_fails_is_refused_or_completed(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "fails-once")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    for request in requests_of_sign_in(&proxy, &site)? {
+        for status in [409, 500] {
+            let what = format!("{request}, {status}");
+            let armed = proxy.arm(Which::nth(&request, 1), Fault::Answer(status, None));
+            let answer = alice.sign_in_waiting()?;
+            struck(&armed, &request)?;
+            match answer.status {
+                200 => assert!(State::of(&site)?.of_user(ALICE).is_whole(), "{what}"),
+                // The reconcile loop completes it.
+                202 => wait::until_true("the session is whole", || {
+                    Ok(State::of(&site)?.of_user(ALICE).is_whole())
+                })?,
+                503 => drop(answer.refusal()?),
+                other => return Err(format!("{what}: answered {other}: {}", answer.body).into()),
+            }
+            wait::until_true("there is nothing half", || {
+                Ok(State::of(&site)?.of_user(ALICE).is_settled())
+            })?;
+            assert_eq!(alice.sign_in_waiting()?.status, 200, "{what}: signing in again");
+            alice.sign_out()?;
+            site.wait_empty()?;
+        }
+    }
+    Ok(())
+}
+
+fn expiry_that_is_throttled_waits_as_long_as_it_is_told(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "throttled-end")?;
+    site.grant(&[(ALICE, rule("view", "2s"))])?;
+    let alice = site.caller("ALICE")?;
+    let token = alice.sign_in_waiting()?.expect(200)?.credential()?;
+    proxy.forget();
+    let deletes = |request: &Request| request.is("delete", "tkasignins");
+    let throttled = proxy.arm(Which::first(deletes), Fault::Answer(429, Some(2)));
+    wait::until_true("the session is gone", || {
+        Ok(State::of(&site)?.of_user(ALICE) == Found::Absent)
+    })?;
+    assert_eq!(throttled.hits(), 1);
+    waited(&proxy, deletes, Duration::from_secs(2))?;
+    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    Ok(())
+}
