@@ -1,5 +1,6 @@
 //! A person at their device: a home folder, `tka` and `kubectl`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -57,11 +58,27 @@ impl Person {
         &self.home
     }
 
+    /// What is in the home folder, sorted, and not what is in its folders.
+    pub fn files(&self) -> Outcome<Vec<OsString>> {
+        let names = fs::read_dir(&self.home)?.map(|entry| Ok(entry?.file_name()));
+        let mut names = names.collect::<Outcome<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+
     /// Types `tka …`.
     pub fn tka(&self, args: &[&str]) -> Outcome<Said> {
+        run(self.typed(args))
+    }
+
+    /// `tka …` as it is typed, not yet begun.
+    #[must_use]
+    pub fn typed(&self, args: &[&str]) -> Command {
         let mut command = self.command("tka", args);
-        command.args(["--server", &self.server]).env("HTTP_PROXY", &self.proxy);
-        run(command)
+        command
+            .env("TKA_TAILSCALE_HOSTNAME", &self.server)
+            .env("HTTP_PROXY", &self.proxy);
+        command
     }
 
     /// Types `kubectl …` with a kubeconfig.

@@ -1,7 +1,7 @@
 //! What access to ask for: the options of every command that signs in.
 
 use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
-use tka_core::{Namespace, Period, Reason, RoleName, RuleName, SessionLabel};
+use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 
 use crate::error::Error;
 
@@ -52,13 +52,13 @@ impl Access {
     }
 
     /// The request for it, of a session kept apart by `label`.
-    pub(crate) fn request(&self, label: Option<&SessionLabel>) -> LoginRequest {
+    pub(crate) fn request(&self, label: Option<&str>) -> LoginRequest {
         LoginRequest {
             rule: self.rule.as_ref().map(ToString::to_string),
             role: self.role.as_ref().map(ToString::to_string),
             period: self.period.as_ref().map(ToString::to_string),
             reason: self.reason.as_ref().map(|reason| reason.as_str().to_owned()),
-            session: label.map(|label| label.as_str().to_owned()),
+            session: label.map(ToOwned::to_owned),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The command line: global flags, and one variant a command. What a command takes is declared beside its code in [`crate::cmd`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
 use crate::exit::EXIT_STATUS_HELP;
@@ -74,6 +75,10 @@ pub(crate) enum Command {
     ClusterInfo(cmd::cluster_info::Arguments),
     Reauthenticate(cmd::reauthenticate::Arguments),
     Signout(cmd::signout::Arguments),
+    #[cfg(unix)]
+    Exec(cmd::exec::Arguments),
+    #[cfg(unix)]
+    Shell(cmd::shell::Arguments),
     Status(cmd::status::Arguments),
     Sessions(cmd::sessions::Arguments),
     Rules(cmd::rules::Arguments),
@@ -83,6 +88,51 @@ pub(crate) enum Command {
     Set(cmd::set::Arguments),
     Completion(cmd::completion::Arguments),
     Version(cmd::version::Arguments),
+}
+
+/// Spells `-c` out where it means the line for `tka shell`, as it does for every shell: before that word it means `--config`.
+pub(crate) fn with_shell_line(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    // Knowing the options takes time that other commands can do without.
+    if !arguments.iter().any(|argument| argument == "shell") {
+        return arguments;
+    }
+    let Some(shell) = first_word(&arguments).filter(|&at| arguments[at] == "shell") else {
+        return arguments;
+    };
+    for argument in arguments[shell..].iter_mut().take_while(|argument| *argument != "--") {
+        let line = argument.to_str().and_then(|text| text.strip_prefix("-c"));
+        match line {
+            Some("") => *argument = "--command".into(),
+            Some(line) => *argument = format!("--command={line}").into(),
+            None => {}
+        }
+    }
+    arguments
+}
+
+/// Where the command is, behind the program's name and global options with their values.
+fn first_word(arguments: &[OsString]) -> Option<usize> {
+    let cli = Cli::command();
+    let takes_next = |text: &str| {
+        let mut options = cli.get_arguments().filter(|option| option.get_action().takes_values());
+        options.any(|option| {
+            let long = option
+                .get_long()
+                .is_some_and(|long| text.strip_prefix("--") == Some(long));
+            let short = option
+                .get_short()
+                .is_some_and(|short| text.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
+            long || short
+        })
+    };
+    let mut at = 1;
+    loop {
+        match arguments.get(at)?.to_str() {
+            Some(text) if takes_next(text) => at += 2,
+            Some(text) if text.starts_with('-') => at += 1,
+            _ => return Some(at),
+        }
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -96,11 +146,32 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_line_is_for_the_shell() {
+        for (typed, meant) in [
+            ("tka shell -c x", "tka shell --command x"),
+            (
+                "tka -c file --server shell -q shell --role view -cx",
+                "tka -c file --server shell -q shell --role view --command=x",
+            ),
+            ("tka shell -- -c", "tka shell -- -c"),
+            (
+                "tka --server=x shell -c x -c y",
+                "tka --server=x shell --command x --command y",
+            ),
+            ("tka -c shell login -c x", "tka -c shell login -c x"),
+            ("tka exec -- shell -c x", "tka exec -- shell -c x"),
+            ("tka", "tka"),
+        ] {
+            let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+            assert_eq!(with_shell_line(words(typed)), words(meant));
+        }
     }
 
     #[test]

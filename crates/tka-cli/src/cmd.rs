@@ -5,6 +5,8 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;
 pub(crate) mod doctor;
+#[cfg(unix)]
+pub(crate) mod exec;
 pub(crate) mod get;
 pub(crate) mod kubeconfig;
 pub(crate) mod login;
@@ -12,6 +14,8 @@ pub(crate) mod reauthenticate;
 pub(crate) mod rules;
 pub(crate) mod sessions;
 pub(crate) mod set;
+#[cfg(unix)]
+pub(crate) mod shell;
 pub(crate) mod signout;
 pub(crate) mod status;
 pub(crate) mod version;

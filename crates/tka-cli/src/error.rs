@@ -39,8 +39,14 @@ pub(crate) enum Error {
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[cfg(unix)]
-    #[error("cannot start the shell {shell}")]
-    Shell { shell: String, source: io::Error },
+    #[error("cannot start {name}")]
+    Program { name: String, source: io::Error },
+    #[cfg(unix)]
+    #[error("cannot watch for signals")]
+    Signals(#[source] io::Error),
+    #[cfg(unix)]
+    #[error("this machine gives no random number")]
+    Random(#[source] getrandom::Error),
 }
 
 // === impl Error ===
@@ -54,7 +60,11 @@ impl Error {
             Self::OutsideTheRule { .. } => Exit::Refused,
             Self::Store(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
-            Self::Shell { .. } => Exit::Failure,
+            Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
+            #[cfg(unix)]
+            Self::Program { .. } => Exit::NotRunnable,
+            #[cfg(unix)]
+            Self::Signals(_) | Self::Random(_) => Exit::Failure,
         }
     }
 
@@ -92,7 +102,13 @@ impl Error {
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
-            Self::Shell { .. } => vec!["let SHELL name your shell".into()],
+            Self::Program { .. } => {
+                vec!["give the path of a program, or its name if PATH leads to it; SHELL names the shell".into()]
+            }
+            #[cfg(unix)]
+            Self::Signals(_) | Self::Random(_) => {
+                vec!["this machine lacks something basic: try again elsewhere".into()]
+            }
         }
     }
 

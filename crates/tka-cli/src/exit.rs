@@ -24,6 +24,10 @@ pub(crate) enum Exit {
     Policy = 7,
     /// The server has no such function.
     Unsupported = 8,
+    /// The program for `tka exec` or `tka shell` was found and cannot be run, as shells have it.
+    NotRunnable = 126,
+    /// There is no such program, as shells have it.
+    NoSuchCommand = 127,
 }
 
 /// The end of `tka help`.
@@ -38,7 +42,11 @@ Exit status:
   6    wrong configuration
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
   8    the server cannot do that: it is the original's, or older
-  130  interrupted";
+  126  the command for `tka exec` or the shell cannot be run
+  127  there is no such command
+  130  interrupted
+
+`tka exec` and `tka shell` end with the status of what they ran, which is 128 and the signal's number when a signal ended it.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -53,7 +61,7 @@ mod tests {
     #[test]
     fn the_readme_has_the_same_table() {
         let readme = include_str!("../README.md");
-        for line in EXIT_STATUS_HELP.lines().skip(1) {
+        for line in EXIT_STATUS_HELP.lines().skip(1).take_while(|line| !line.is_empty()) {
             let (code, meaning) = line.trim().split_once(' ').unwrap();
             let row = format!("| {code} | {} |", meaning.trim());
             assert!(readme.contains(&row), "README.md lacks {row}");

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Instant;
 
 use tka_api::exec::ExecCredential;
-use tka_api::kubeconfig::KubeconfigFile;
+use tka_api::kubeconfig::{KubeconfigFile, NamedCluster};
 
 use crate::access::Access;
 use crate::app::App;
@@ -45,7 +45,8 @@ impl Form {
 /// Signs in, waits until the session is usable, and keeps its kubeconfig.
 pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Error> {
     app.store.check()?;
-    let (client, signed_in) = signin::sign_in(app, access)?;
+    let attempt = |access: &Access| signin::attempt(app, access, None);
+    let (client, signed_in) = signin::with_reason(app, access, attempt)?;
     let spinner = app.ui.spinner("signing in");
     let SignedIn {
         login,
@@ -76,15 +77,17 @@ pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Erro
     app.ui
         .tell(&view::signed_in(&login, details, &Clock::system(), palette));
     note_token(app, form, has_plugin);
-    if kubeconfig
-        .clusters
-        .iter()
-        .any(|named| named.cluster.insecure_skip_tls_verify)
-    {
-        let text = "the certificate of the cluster's API server is not verified";
-        app.ui.tell(&view::warning(text, palette));
-    }
+    warn_unverified(app, &kubeconfig);
     Ok(())
+}
+
+/// Tells that anyone on the way to the API server can read along, if so.
+pub(crate) fn warn_unverified(app: &App, kubeconfig: &KubeconfigFile) {
+    let is_unverified = |named: &NamedCluster| named.cluster.insecure_skip_tls_verify;
+    if kubeconfig.clusters.iter().any(is_unverified) {
+        let text = "the certificate of the cluster's API server is not verified";
+        app.ui.tell(&view::warning(text, &app.ui.palette));
+    }
 }
 
 /// Fetches a kubeconfig of the session there is, and keeps it.
@@ -177,7 +180,7 @@ pub(crate) fn show_session(app: &App) -> Result<(), Error> {
 }
 
 /// Asks until the session is provisioned or the time is up.
-fn fetch_when_ready(client: &Client, form: Form) -> Result<KubeconfigFile, ClientError> {
+pub(crate) fn fetch_when_ready(client: &Client, form: Form) -> Result<KubeconfigFile, ClientError> {
     let mut pauses = Pauses::new();
     loop {
         let asked = match client.kubeconfig(form == Form::Plugin)? {

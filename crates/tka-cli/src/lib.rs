@@ -16,14 +16,14 @@ mod flow;
 mod known;
 mod kubeconfig;
 mod output;
+#[cfg(unix)]
+mod own;
 mod plugin;
 mod proxy;
 mod retry;
 mod server;
 mod signin;
 mod store;
-#[cfg(unix)]
-mod subshell;
 mod table;
 mod tailscale;
 mod theme;
@@ -48,7 +48,7 @@ use exit::Exit;
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = without_empty_command(arguments.into_iter().collect());
+    let arguments = args::with_shell_line(without_empty_command(arguments.into_iter().collect()));
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { global, command }) => {
             dispatch(&global, command, &called(&arguments)).unwrap_or_else(|error| report(&global, &error))
@@ -70,6 +70,10 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&app()?, &arguments),
         Some(Command::ClusterInfo(_)) => cmd::cluster_info::run(&app()?),
         Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
+        #[cfg(unix)]
+        Some(Command::Exec(arguments)) => cmd::exec::run(&app()?, arguments),
+        #[cfg(unix)]
+        Some(Command::Shell(arguments)) => cmd::shell::run(&app()?, arguments),
         Some(Command::Status(arguments)) => cmd::status::run(flags, &arguments),
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),

@@ -27,18 +27,19 @@ pub(crate) fn check(app: &App, access: &Access) -> Result<(), Error> {
     }
 }
 
-/// Signs in. A reason that the rule asks for and that was not given is asked for, once, where somebody can be asked.
-pub(crate) fn sign_in(app: &App, access: &Access) -> Result<(Client, SignedIn), Error> {
-    match attempt(app, access) {
+/// Signs in by `attempt`. A reason that the rule asks for and that was not given is asked for, once, where somebody can be asked.
+pub(crate) fn with_reason<T>(
+    app: &App,
+    access: &Access,
+    attempt: impl Fn(&Access) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match attempt(access) {
         Err(Error::Client(refusal)) if refusal.exit() == Exit::Policy && access.reason.is_none() => {
             match missing_reason(app, access) {
-                Some(reason) => attempt(
-                    app,
-                    &Access {
-                        reason: Some(reason),
-                        ..access.clone()
-                    },
-                ),
+                Some(reason) => attempt(&Access {
+                    reason: Some(reason),
+                    ..access.clone()
+                }),
                 None => Err(refusal.into()),
             }
         }
@@ -46,14 +47,16 @@ pub(crate) fn sign_in(app: &App, access: &Access) -> Result<(Client, SignedIn), 
     }
 }
 
-fn attempt(app: &App, access: &Access) -> Result<(Client, SignedIn), Error> {
+/// Signs in once, and waits until the session is usable where that takes signing in again: of a server that lets sessions be chosen,
+/// `GET /kubeconfig` might answer for another session than the one that was asked for or is kept apart by `label`.
+pub(crate) fn attempt(app: &App, access: &Access, label: Option<&str>) -> Result<(Client, SignedIn), Error> {
     let client = app.client()?;
     let spinner = app.ui.spinner("signing in");
-    let request = access.request(None);
+    let request = access.request(label);
     let mut signed_in = client.sign_in(&request)?;
-    // What was asked for may not be the session that `GET /kubeconfig` is about, but asking again is.
     let mut pauses = Pauses::new();
-    while access.asks() && signed_in.kubeconfig.is_none() {
+    let is_chosen = signed_in.kubeconfig.is_none() && (access.asks() || label.is_some() && lets_choose(&client)?);
+    while is_chosen && signed_in.kubeconfig.is_none() {
         let pause = pauses.next(signed_in.retry_after);
         if pause >= client.remaining(Instant::now()) {
             return Err(client.not_provisioned().into());
@@ -63,6 +66,15 @@ fn attempt(app: &App, access: &Access) -> Result<(Client, SignedIn), Error> {
     }
     drop(spinner);
     Ok((client, signed_in))
+}
+
+/// Whether sessions can be chosen and kept apart, which the original's server cannot.
+fn lets_choose(client: &Client) -> Result<bool, Error> {
+    match client.choices() {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_unsupported() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The reason that the person before the terminal gives, if the rule asks for one.

@@ -36,6 +36,13 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Whether standard output goes to `eval`, as the original's shell function has it with `--quiet`, and a person sits before the
+/// terminal.
+#[cfg(unix)]
+pub(crate) fn is_captured(quiet: bool) -> bool {
+    quiet && !io::stdout().is_terminal() && can_ask()
+}
+
 // === impl Ui ===
 
 impl Ui {

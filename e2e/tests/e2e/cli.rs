@@ -166,7 +166,7 @@ fn version_needs_no_server(world: &World) -> Outcome {
 }
 
 fn nothing_in_home(person: &Person) -> Outcome {
-    let files = std::fs::read_dir(person.home())?.collect::<Result<Vec<_>, _>>()?;
+    let files = person.files()?;
     assert!(files.is_empty(), "{files:?}");
     Ok(())
 }

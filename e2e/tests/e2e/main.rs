@@ -5,6 +5,7 @@ mod access;
 mod administration;
 mod audit;
 mod cli;
+mod cli_exec;
 mod cluster_info;
 mod concurrency;
 mod documentation;
@@ -83,6 +84,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),
+    ("cli_exec", cli_exec::TESTS),
 ];
 
 fn main() -> ExitCode {

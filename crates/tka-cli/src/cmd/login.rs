@@ -6,6 +6,8 @@ use crate::access::Access;
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::{self, Form};
+#[cfg(unix)]
+use crate::own::{self, Program};
 use crate::signin;
 
 /// Sign in and get a kubeconfig
@@ -20,7 +22,7 @@ use crate::signin;
 #[derive(clap::Args, Debug)]
 #[command(visible_aliases = ["signin", "auth"], verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// Start a shell that uses the kubeconfig, and sign out when it ends
+    /// Start a shell instead, with a session of its own that ends with it: `tka shell`
     #[cfg(unix)]
     #[arg(long)]
     shell: bool,
@@ -34,12 +36,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    signin::check(app, &arguments.access)?;
-    flow::sign_in(app, &arguments.access, Form::of(arguments.token))?;
+    let form = Form::of(arguments.token);
     #[cfg(unix)]
     if arguments.shell {
-        return crate::subshell::run(app);
+        return own::run(app, &arguments.access, form, &Program::Shell);
     }
+    signin::check(app, &arguments.access)?;
+    flow::sign_in(app, &arguments.access, form)?;
     app.hand_over()?;
     Ok(ExitCode::SUCCESS)
 }

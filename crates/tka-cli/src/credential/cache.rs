@@ -112,6 +112,15 @@ impl Cache {
         Ok(())
     }
 
+    /// Forgets this session, which is over.
+    #[cfg(unix)]
+    pub(crate) fn forget(&self) {
+        for extension in ["json", "failed", "lock"] {
+            // There may be none.
+            let _ = fs::remove_file(self.path(extension));
+        }
+    }
+
     /// The credential, if it will last. One that cannot be read, or that was cut off while it was written, is none.
     pub(crate) fn credential(&self, now: Timestamp) -> Option<Kept> {
         let kept: Kept = self.read("json")?;

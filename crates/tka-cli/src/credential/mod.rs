@@ -80,6 +80,14 @@ pub(crate) fn forget(app: &App) {
     }
 }
 
+/// Forgets what is kept for one session at the server.
+#[cfg(unix)]
+pub(crate) fn forget_session(app: &App, session: &str) {
+    if let Some(cache) = folder().and_then(|folder| Cache::new(&folder, app.server(), session)) {
+        cache.forget();
+    }
+}
+
 fn folder() -> Option<PathBuf> {
     folder::find(&app::variable)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 
 /// What the double does with one request.
@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     Truncated,
     /// Says nothing until the caller gives up.
     Silence,
+    /// Meets somebody when the request has arrived and again before it answers.
+    Meeting(Arc<Barrier>, Box<Answer>),
 }
 
 /// A request as it arrived.
@@ -185,6 +187,11 @@ fn read(stream: &TcpStream) -> Option<Request> {
 fn write(mut stream: TcpStream, answer: &Answer) {
     // The caller may have gone already: that is its business.
     let _ = match answer {
+        Answer::Meeting(barrier, answer) => {
+            barrier.wait();
+            barrier.wait();
+            return write(stream, answer);
+        }
         Answer::Silence => stream.read(&mut [0; 1]).map(drop),
         Answer::Truncated => stream.write_all(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"kind\":\"Conf",

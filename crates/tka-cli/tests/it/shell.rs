@@ -1,11 +1,43 @@
-//! `tka login --shell`
+//! `tka shell`, `tka exec`, and `tka login --shell`, which is the former
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Barrier};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::double::{Answer, Double};
-use crate::tka::{Outcome, User, login, signing_in};
+use crate::tka::{Outcome, TOKEN, User, credential, kubeconfig, login, signing_in};
 
+pub(crate) fn session() -> Value {
+    json!({
+        "name": "tka-alice-own", "username": "alice@example.com", "device": "laptop.example.ts.net", "this_device": true,
+        "role": "view", "namespaces": [], "provisioned": true, "label": "shell-1",
+        "signed_in": "2001-01-02T15:04:05Z", "until": "2999-01-02T15:04:05Z"
+    })
+}
+
+/// The answer of a server that waited until the session is usable.
+pub(crate) fn usable() -> Answer {
+    let mut answer = login();
+    answer["session"] = session();
+    answer["kubeconfig"] = kubeconfig();
+    answer["credential"] = credential();
+    Answer::json(200, &answer)
+}
+
+/// What happens around a program.
+pub(crate) fn whole_session() -> Double {
+    Double::new(&[
+        ("POST /login", usable()),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ])
+}
+
+/// A shell that does what `script` says.
 fn shell(user: &User, script: &str) -> PathBuf {
     let path = user.home().join("shell");
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -13,69 +45,411 @@ fn shell(user: &User, script: &str) -> PathBuf {
     path
 }
 
-fn whole_session() -> Double {
-    let mut script = signing_in();
-    script.push(("POST /logout", Answer::json(200, &login())));
-    Double::new(&script)
+/// The command, with a folder in memory that is seen to be empty afterwards.
+fn command(user: &User, double: &Double, arguments: &[&str]) -> Command {
+    let memory = user.home().join("run");
+    std::fs::create_dir_all(&memory).unwrap();
+    let mut command = user.command_with(double, arguments);
+    command.env("XDG_RUNTIME_DIR", memory);
+    command
 }
 
-fn run(user: &User, double: &Double, script: &str) -> Outcome {
+fn run(user: &User, double: &Double, arguments: &[&str], script: &str) -> Outcome {
     let shell = shell(user, script);
-    user.command_with(double, &["login", "--shell"])
-        .env("SHELL", shell)
-        .output()
-        .unwrap()
-        .into()
+    let outcome = command(user, double, arguments).env("SHELL", shell).output().unwrap();
+    assert_eq!(user.files(), ["run", "shell"], "nothing stays behind");
+    outcome.into()
+}
+
+fn exec(double: &Double, words: &[&str]) -> Outcome {
+    let user = User::new();
+    let arguments = [&["exec", "--"], words].concat();
+    let outcome = command(&user, double, &arguments).output().unwrap();
+    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    outcome.into()
 }
 
 #[test]
 fn the_shell_has_access_while_it_runs() {
+    for arguments in [&["shell"][..], &["login", "--shell"]] {
+        let (user, double) = (User::new(), whole_session());
+        let script = "cat \"$KUBECONFIG\"; stat -c %a \"$KUBECONFIG\" \"${KUBECONFIG%/*}\"; exit 42";
+        let outcome = run(&user, &double, arguments, script);
+        assert!(!outcome.stdout.contains(TOKEN), "{outcome:?}");
+        assert!(
+            outcome.stdout.contains("- '--session'\n      - 'tka-alice-own'\n"),
+            "{outcome:?}"
+        );
+        assert!(outcome.stdout.ends_with("600\n700\n"), "{outcome:?}");
+        assert!(
+            outcome.stderr.starts_with("✓ signed in as alice@example.com\n"),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.status, 42, "{outcome:?}");
+        let label = &serde_json::from_str::<Value>(&double.requests()[0].body).unwrap()["session"];
+        assert!(label.as_str().unwrap().starts_with("shell-"), "{label}");
+    }
+}
+
+#[test]
+fn kubectl_in_it_asks_nobody_until_it_is_over() {
     let (user, double) = (User::new(), whole_session());
-    let outcome = run(
-        &user,
-        &double,
-        "printf %s \"$KUBECONFIG\"; test -r \"$KUBECONFIG\" && exit 42",
+    let plugin = format!(
+        "\"{}\" credential --server http://127.0.0.1:{} --session tka-alice-own",
+        env!("CARGO_BIN_EXE_tka"),
+        double.address.port()
     );
-    assert_eq!(outcome.stdout, user.kubeconfig(&double).display().to_string());
-    assert_eq!(outcome.status, 42, "{outcome:?}");
-    assert!(!user.kubeconfig(&double).exists());
+    let kept = Command::new("df").args(["--type=tmpfs", "/dev/shm"]).output().unwrap();
+    if !kept.status.success() {
+        println!("skipped: this machine has no place in memory to keep a credential in");
+        return;
+    }
+    let outcome = run(&user, &double, &["shell", "-c", "x"], &plugin);
+    assert!(outcome.stdout.contains(TOKEN), "{outcome:?}");
     double.requests();
+    let after = Command::new("sh").args(["-c", &plugin]).env_clear().output().unwrap();
+    assert!(!after.status.success(), "forgotten: {after:?}");
 }
 
 #[test]
-fn a_signal_to_us_ends_the_shell_and_signs_out() {
-    let (user, double) = (User::new(), whole_session());
-    let outcome = run(
-        &user,
+fn programs_that_cannot_run_a_plugin_get_a_token() {
+    let double = whole_session();
+    let user = User::new();
+    let arguments = ["exec", "--token", "--", "sh", "-c", "cat $KUBECONFIG"];
+    let outcome = Outcome::from(command(&user, &double, &arguments).output().unwrap());
+    assert!(outcome.stdout.contains(TOKEN), "{outcome:?}");
+}
+
+#[test]
+fn each_has_a_session_of_its_own() {
+    let label = || {
+        let double = whole_session();
+        assert_eq!(exec(&double, &["true"]).status, 0);
+        double.requests()[0].body.clone()
+    };
+    assert_ne!(label(), label());
+}
+
+#[test]
+fn what_prompts_show_is_in_the_environment() {
+    let double = whole_session();
+    let outcome = exec(
         &double,
-        "sleep 60 >&- 2>&- & child=$!; trap 'kill $child; exit 7' HUP; kill -TERM $PPID; wait",
+        &["sh", "-c", "echo $TKA_SESSION $TKA_ROLE $TKA_UNTIL $TKA_SERVER"],
     );
-    assert_eq!(outcome.status, 7, "{outcome:?}");
-    assert!(!user.kubeconfig(&double).exists());
+    let expected = format!(
+        "tka-alice-own view 2999-01-02T15:04:05Z http://127.0.0.1:{}\n",
+        double.address.port()
+    );
+    assert_eq!((outcome.stdout, outcome.stderr.as_str()), (expected, ""));
+}
+
+#[test]
+fn the_command_gets_its_words_as_they_are_and_gives_its_status() {
+    let double = whole_session();
+    let outcome = exec(
+        &double,
+        &[
+            "sh",
+            "-c",
+            "printf '<%s>' \"$@\"; exit 3",
+            "sh",
+            "a b",
+            "-c",
+            "--",
+            "$x",
+        ],
+    );
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("<a b><-c><--><$x>", 3));
     double.requests();
 }
 
 #[test]
-fn a_shell_that_a_signal_ended_has_the_status_of_it() {
-    let (user, double) = (User::new(), whole_session());
-    assert_eq!(run(&user, &double, "kill -KILL $$").status, 128 + 9);
+fn a_line_is_run_by_the_shell() {
+    for spelling in ["-c", "--command"] {
+        let (user, double) = (User::new(), whole_session());
+        let outcome = run(&user, &double, &["shell", spelling, "exit 9"], "echo \"$@\"; exit 4");
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.status),
+            ("-c exit 9\n", 4),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.stderr, "");
+        double.requests();
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_sent_with_the_label() {
+    let rules = json!({"items": []});
+    let double = Double::new(&[
+        ("GET /rules", Answer::json(200, &rules)),
+        ("POST /login", usable()),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    let arguments = [
+        "exec", "--role", "view", "--for", "5m", "--reason", "x", "-n", "web", "--", "cat",
+    ];
+    let outcome = Outcome::from(User::new().command_with(&double, &arguments).output().unwrap());
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let body: Value = serde_json::from_str(&double.requests()[1].body).unwrap();
+    assert_eq!(
+        (&body["role"], &body["period"], &body["reason"]),
+        (&json!("view"), &json!("5m0s"), &json!("x"))
+    );
+    assert!(body["session"].as_str().unwrap().starts_with("exec-"));
+}
+
+#[test]
+fn the_namespace_is_the_one_that_is_asked_for() {
+    let double = Double::new(&[
+        ("GET /rules", Answer::json(200, &json!({"items": []}))),
+        ("POST /login", usable()),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    let arguments = ["exec", "-n", "web", "--", "sh", "-c", "cat $KUBECONFIG"];
+    let outcome = Outcome::from(User::new().command_with(&double, &arguments).output().unwrap());
+    assert!(outcome.stdout.contains("namespace: 'web'"), "{outcome:?}");
+}
+
+#[test]
+fn a_session_that_is_slow_to_come_is_asked_for_again() {
+    let double = Double::new(&[
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /rules", Answer::json(200, &json!({"items": []}))),
+        ("POST /login", usable()),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    assert_eq!(exec(&double, &["true"]).status, 0);
+    let requests = double.requests();
+    assert_eq!(requests[0].body, requests[2].body, "the same session");
+}
+
+#[test]
+fn an_answer_that_is_no_use_leaves_no_session() {
+    let mut answer = login();
+    answer["session"] = session();
+    answer["kubeconfig"] = kubeconfig();
+    answer["kubeconfig"]["users"] = json!({});
+    // The label is not known before, so the double cannot name it; another shell's session must be left alone.
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &answer)),
+        ("GET /sessions", Answer::json(200, &json!({"items": [session()]}))),
+    ]);
+    let outcome = exec(&double, &["true"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
     double.requests();
 }
 
 #[test]
-fn a_shell_that_does_not_start_signs_out_too() {
+fn a_signal_ends_the_program_and_the_session() {
+    for (signal, status) in [("TERM", 128 + 15), ("HUP", 128 + 1)] {
+        let double = whole_session();
+        let outcome = exec(&double, &["sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
+        assert_eq!(outcome.status, status, "{outcome:?}");
+        double.requests();
+    }
+}
+
+#[test]
+fn a_signal_before_the_session_is_there_runs_nothing_and_leaves_none() {
+    let barrier = Arc::new(Barrier::new(2));
+    let double = Double::new(&[
+        ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    let user = User::new();
+    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    barrier.wait();
+    let pid = Pid::from_child(&tka);
+    kill_process(pid, Signal::TERM).unwrap();
+    let mut line = String::new();
+    BufReader::new(tka.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "leaving when the session has ended; once more to leave at once\n");
+    barrier.wait();
+    let output = tka.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(128 + 15), &b""[..])
+    );
+    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    double.requests();
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let barrier = Arc::new(Barrier::new(2));
+    let silence = Answer::Meeting(Arc::clone(&barrier), Box::new(Answer::Silence));
+    let double = Double::new(&[("POST /login", silence)]);
+    let user = User::new();
+    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut tka = command.stderr(Stdio::piped()).spawn().unwrap();
+    barrier.wait();
+    barrier.wait();
+    kill_process(Pid::from_child(&tka), Signal::INT).unwrap();
+    let mut line = String::new();
+    BufReader::new(tka.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    kill_process(Pid::from_child(&tka), Signal::INT).unwrap();
+    assert_eq!(tka.wait().unwrap().code(), Some(128 + 2));
+    assert_eq!(user.files(), ["run"], "nothing stays behind");
+}
+
+#[test]
+fn a_shell_is_hung_up_whatever_the_signal() {
+    for signal in ["TERM", "HUP"] {
+        let (user, double) = (User::new(), whole_session());
+        let script =
+            format!("sleep 60 >&- 2>&- & child=$!; trap 'kill $child; exit 7' HUP; kill -{signal} $PPID; wait");
+        assert_eq!(run(&user, &double, &["shell"], &script).status, 7);
+        double.requests();
+    }
+}
+
+#[test]
+fn ctrl_c_is_the_programs_alone() {
+    let double = whole_session();
+    let outcome = exec(&double, &["sh", "-c", "kill -INT $PPID; kill -QUIT $PPID; exit 5"]);
+    assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 5));
+    double.requests();
+}
+
+#[test]
+fn what_is_ignored_stays_so() {
     let (user, double) = (User::new(), whole_session());
-    let output = user
-        .command_with(&double, &["login", "--shell"])
+    let tka = command(&user, &double, &[]);
+    let mut nohup = Command::new("sh");
+    let script = format!(
+        "trap '' HUP; exec {} exec -- sh -c 'kill -HUP $PPID; kill -HUP $$; exit 6'",
+        env!("CARGO_BIN_EXE_tka")
+    );
+    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    nohup.args(["-c", &script]).env_clear().envs(variables);
+    let outcome = Outcome::from(nohup.output().unwrap());
+    assert_eq!(outcome.status, 6, "{outcome:?}");
+    double.requests();
+}
+
+#[test]
+fn a_program_that_a_signal_ended_has_the_status_of_it() {
+    let double = whole_session();
+    assert_eq!(exec(&double, &["sh", "-c", "kill -KILL $$"]).status, 128 + 9);
+    double.requests();
+}
+
+#[test]
+fn a_program_that_stops_itself_goes_on_with_us() {
+    let (user, double) = (User::new(), whole_session());
+    let tka = command(&user, &double, &[]);
+    // A shell without job control sees that its child stopped only by asking the system.
+    let script = format!(
+        "{} exec -- sh -c 'kill -STOP $$; exit 8' & tka=$!
+        until grep -q '^State:.T' /proc/$tka/status; do :; done
+        kill -CONT $tka; wait $tka",
+        env!("CARGO_BIN_EXE_tka")
+    );
+    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let outcome = Command::new("sh")
+        .args(["-c", &script])
+        .env_clear()
+        .envs(variables)
+        .output()
+        .unwrap();
+    assert_eq!(Outcome::from(outcome).status, 8);
+    double.requests();
+}
+
+#[test]
+fn a_program_that_does_not_start_leaves_no_session() {
+    let double = whole_session();
+    let outcome = exec(&double, &["/nonexistent/program"]);
+    insta::assert_snapshot!("exec_no_such_command", outcome.shown(&double));
+    double.requests();
+
+    let double = whole_session();
+    assert_eq!(exec(&double, &["/etc/passwd"]).status, 126);
+    double.requests();
+
+    let (user, double) = (User::new(), whole_session());
+    let outcome = command(&user, &double, &["shell"])
         .env("SHELL", "/nonexistent/shell")
         .output()
         .unwrap();
-    let outcome = Outcome::from(output);
-    assert_eq!(outcome.status, 1);
+    let outcome = Outcome::from(outcome);
     assert!(
         outcome.stderr.contains("cannot start the shell /nonexistent/shell"),
         "{outcome:?}"
     );
-    assert!(!user.kubeconfig(&double).exists());
+    assert_eq!(outcome.status, 127);
     double.requests();
+}
+
+#[test]
+fn a_session_that_cannot_be_ended_ends_by_itself() {
+    let double = Double::new(&[
+        ("POST /login", usable()),
+        ("DELETE /sessions/tka-alice-own", Answer::Truncated),
+    ]);
+    let outcome = exec(&double, &["sh", "-c", "exit 3"]);
+    insta::with_settings!({filters => [(r"in \d+ d( \d+ h)?", "in AGES")]}, {
+        insta::assert_snapshot!("exec_not_ended", outcome.shown(&double));
+    });
+}
+
+#[test]
+fn a_session_that_was_over_needs_no_word() {
+    let gone = json!({"message": "you have no session of that name"});
+    let double = Double::new(&[
+        ("POST /login", usable()),
+        ("DELETE /sessions/tka-alice-own", Answer::json(404, &gone)),
+    ]);
+    let outcome = exec(&double, &["true"]);
+    assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+}
+
+#[test]
+fn a_refusal_runs_nothing() {
+    let refusal = json!({"message": "no rule of the tailnet policy reaches you"});
+    let double = Double::new(&[("POST /login", Answer::json(403, &refusal))]);
+    let outcome = exec(&double, &["echo", "run"]);
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 4));
+}
+
+#[test]
+fn a_shell_inside_a_shell_says_so() {
+    let (user, double) = (User::new(), whole_session());
+    let shell = shell(&user, "true");
+    let mut command = command(&user, &double, &["shell"]);
+    let outcome = Outcome::from(
+        command
+            .env("SHELL", shell)
+            .env("TKA_SESSION", "tka-alice-outer")
+            .output()
+            .unwrap(),
+    );
+    let expected = "→ this shell is inside that of the session tka-alice-outer, and leaving it leads back there\n";
+    assert!(outcome.stderr.starts_with(expected), "{outcome:?}");
+}
+
+/// The original's server keeps one session a user: what it can do is done, and what it cannot is said.
+#[test]
+fn on_the_originals_server_leaving_signs_out_everywhere() {
+    let mut script = signing_in();
+    script.insert(1, ("GET /rules", Answer::html(404)));
+    script.push(("POST /logout", Answer::json(200, &login())));
+    let double = Double::new(&script);
+    let outcome = exec(&double, &["sh", "-c", "cat $KUBECONFIG >/dev/null && echo run; exit 3"]);
+    insta::assert_snapshot!("exec_original", outcome.shown(&double));
+    double.requests();
+}
+
+#[test]
+fn no_command_is_a_mistake() {
+    for arguments in [&["exec"][..], &["exec", "kubectl"], &["exec", "--"]] {
+        assert_eq!(User::new().run(arguments).status, 2, "{arguments:?}");
+    }
 }

@@ -1,0 +1,43 @@
+//! `tka exec`
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::access::Access;
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::Form;
+use crate::own::{self, Program};
+
+/// Run a command with a session of its own, which ends with it
+///
+/// Signs in, runs the command with KUBECONFIG set, ends the session, and ends with the command's own exit status. Your other sessions
+/// are left alone, and nothing stays behind on this device.
+///
+///   tka exec --role view -- kubectl get pods
+///
+/// The command finds the session's name, role and end in `TKA_SESSION`, `TKA_ROLE` and `TKA_UNTIL`, and the server in
+/// `TKA_SERVER`.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+
+    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
+    #[arg(long)]
+    token: bool,
+
+    #[command(flatten)]
+    access: Access,
+}
+
+pub(crate) fn run(app: &App, arguments: Arguments) -> Result<ExitCode, Error> {
+    own::run(
+        app,
+        &arguments.access,
+        Form::of(arguments.token),
+        &Program::Command(arguments.command),
+    )
+}

@@ -1,0 +1,39 @@
+//! `tka shell`
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::access::Access;
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::Form;
+use crate::own::{self, Program};
+
+/// Start a shell with a session of its own, which ends with it
+///
+/// Signs in, starts your shell (SHELL) with KUBECONFIG set, ends the session when you leave it, and ends with the shell's own exit
+/// status. Your other sessions are left alone, and nothing stays behind on this device.
+///
+/// Prompts and scripts find the session's name, role and end in `TKA_SESSION`, `TKA_ROLE` and `TKA_UNTIL`, and the server in
+/// `TKA_SERVER`.
+///
+///   tka shell --rule oncall -c 'kubectl get pods | wc -l'
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// Run this line instead of asking for lines; `-c` means the same here, and --config has no short form
+    #[arg(long, value_name = "LINE")]
+    command: Option<OsString>,
+
+    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
+    #[arg(long)]
+    token: bool,
+
+    #[command(flatten)]
+    access: Access,
+}
+
+pub(crate) fn run(app: &App, arguments: Arguments) -> Result<ExitCode, Error> {
+    let program = arguments.command.map_or(Program::Shell, Program::Line);
+    own::run(app, &arguments.access, Form::of(arguments.token), &program)
+}

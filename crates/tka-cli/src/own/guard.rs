@@ -1,0 +1,170 @@
+//! Signals, while a session hangs on this process: none may end it before it has ended the session.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::ui;
+
+/// Receives the signals that ask this process to end, from its making until it is dropped.
+#[derive(Debug)]
+pub(super) struct Guard {
+    state: Arc<Mutex<State>>,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    /// The first signal that came while there might be a session.
+    interruption: Option<i32>,
+    /// What must not stay behind.
+    folder: Option<PathBuf>,
+}
+
+/// What a signal means.
+#[derive(Debug, Default)]
+enum Phase {
+    /// Nothing hangs on this process: it ends.
+    #[default]
+    Free,
+    /// There may be a session.
+    Busy,
+    /// A program starts, and has to hear of a signal that has come.
+    Starting(Option<i32>),
+    /// A program runs.
+    Running { child: Pid, ends_by_hangup: bool },
+}
+
+// === impl Guard ===
+
+impl Guard {
+    pub(super) fn new() -> io::Result<Self> {
+        let ignored = ignored_signals();
+        let is_heard = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
+        // What whoever started us has set to be ignored (`nohup`) stays so, for the program too.
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM].iter().filter(|it| is_heard(it)))?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let handle = signals.handle();
+        let thread = thread::spawn({
+            let state = Arc::clone(&state);
+            move || {
+                for signal in signals.forever() {
+                    lock(&state).receive(signal);
+                }
+            }
+        });
+        Ok(Self {
+            state,
+            handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// Removes `folder` when a signal ends this process.
+    pub(super) fn keeps(&self, folder: &Path) {
+        lock(&self.state).folder = Some(folder.to_owned());
+    }
+
+    /// Begins something that a signal must not cut off, nor what follows if it succeeds. A second signal does, as nobody waits for
+    /// ever.
+    pub(super) fn begin<T, E>(&self, begin: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        lock(&self.state).phase = Phase::Busy;
+        begin().inspect_err(|_| lock(&self.state).phase = Phase::Free)
+    }
+
+    /// A program is about to run.
+    pub(super) fn starting(&self) {
+        lock(&self.state).phase = Phase::Starting(None);
+    }
+
+    /// No program runs any more.
+    pub(super) fn stopped(&self) {
+        lock(&self.state).phase = Phase::Busy;
+    }
+
+    /// Passes on to `child` from now on what asks us to end. The terminal's own signals (Ctrl-C, Ctrl-\) reach the child without
+    /// us, and so does a change of its size.
+    pub(super) fn running(&self, child: Pid, ends_by_hangup: bool) {
+        lock(&self.state).run(child, ends_by_hangup);
+    }
+
+    /// The signal that asked us to end before a program ran.
+    pub(super) fn interruption(&self) -> Option<i32> {
+        lock(&self.state).interruption
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn run(&mut self, child: Pid, ends_by_hangup: bool) {
+        let running = Phase::Running { child, ends_by_hangup };
+        if let Phase::Starting(Some(signal)) = std::mem::replace(&mut self.phase, running) {
+            forward(signal, child, ends_by_hangup);
+        }
+    }
+
+    fn receive(&mut self, signal: i32) {
+        match &mut self.phase {
+            Phase::Starting(came) if is_passed_on(signal) => *came = Some(signal),
+            Phase::Starting(_) => {}
+            Phase::Running { child, ends_by_hangup } => forward(signal, *child, *ends_by_hangup),
+            Phase::Busy if self.interruption.is_none() => {
+                self.interruption = Some(signal);
+                ui::complain("leaving when the session has ended; once more to leave at once\n");
+            }
+            Phase::Busy | Phase::Free => {
+                if let Some(folder) = &self.folder {
+                    let _ = fs::remove_dir_all(folder);
+                }
+                process::exit(128 + signal);
+            }
+        }
+    }
+}
+
+fn forward(signal: i32, child: Pid, ends_by_hangup: bool) {
+    if !is_passed_on(signal) {
+        return;
+    }
+    // An interactive shell ignores SIGTERM; SIGHUP ends it.
+    let hangs_up = ends_by_hangup || signal == SIGHUP;
+    let forwarded = if hangs_up { Signal::HUP } else { Signal::TERM };
+    let _ = kill_process(child, forwarded);
+    // One that is stopped would not hear it.
+    let _ = kill_process(child, Signal::CONT);
+}
+
+fn is_passed_on(signal: i32) -> bool {
+    matches!(signal, SIGHUP | SIGTERM)
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The signals that this process ignores, the first in the lowest bit; none where the system does not tell (`proc_pid_status(5)`).
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
