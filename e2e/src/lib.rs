@@ -6,6 +6,7 @@ pub mod faults;
 pub mod obstacle;
 pub mod person;
 pub mod process;
+pub mod schemathesis;
 pub mod secrets;
 pub mod site;
 pub mod wait;

@@ -31,6 +31,7 @@ pub use self::{
     env_file::quote_path,
     error::{Error, Result},
     own_programs::{OwnPrograms, build_own_programs, cargo},
+    programs::cache_dir,
     server::{Server, ServerOptions},
     tailnet::{Node, Owner},
 };

@@ -37,23 +37,38 @@ pub const CREDENTIAL: &str = "/credential";
 pub struct LoginRequest {
     /// Name of the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "oncall"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "oncall", pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    )]
     pub rule: Option<String>,
     /// Role of the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "view"))]
+    #[cfg_attr(feature = "openapi", schema(example = "view", min_length = 1, pattern = "^[^/%]+$"))]
     pub role: Option<String>,
     /// For how long (a Go duration); not longer than the rule says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "30m"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            example = "30m",
+            pattern = "^[+]?([0-9]+[.]?[0-9]*(ns|us|µs|μs|ms|s|m|h)|[.][0-9]+(ns|us|µs|μs|ms|s|m|h))+$"
+        )
+    )]
     pub period: Option<String>,
     /// What for: one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "pager 4711"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "pager 4711", min_length = 1, max_length = 500)
+    )]
     pub reason: Option<String>,
     /// Keeps the session apart from the device's others: a DNS label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "shell-1"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "shell-1", pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    )]
     pub session: Option<String>,
 }
 

@@ -110,6 +110,10 @@ impl Rule {
             value: shorten(value),
             why,
         };
+        // serde takes an array for an object whose fields it lists in their order, which no rule was meant to be.
+        if !value.trim_ascii_start().starts_with('{') {
+            return Err(refuse("it is not an object of fields".into()));
+        }
         let written: Written =
             serde_json::from_str(value).map_err(|error| refuse(without_position(&error.to_string())))?;
         // Without the field a role holds everywhere; an empty list was meant to say something else.
@@ -274,6 +278,8 @@ mod tests {
 
     #[test]
     fn unknown_field_refuses() {
+        assert!(why(r#"["view", "1h"]"#).contains("not an object"));
+        assert!(why(r#"{"role": "view", "role": "edit", "period": "1h"}"#).contains("duplicate field"));
         assert!(why(r#"{"role": "view", "period": "1h", "namspaces": ["dev"]}"#).contains("unknown field `namspaces`"));
     }
 
@@ -286,7 +292,7 @@ mod tests {
         assert!(why(r#"{"role": "a/b", "period": "1h"}"#).contains("cannot be the name of a ClusterRole"));
         assert!(why(r#"{"role": "view", "period": "1h", "priority": 1e400}"#).contains("number out of range"));
         assert!(why(r#"{"role": "view", "role": "edit", "period": "1h"}"#).contains("duplicate field `role`"));
-        assert!(why("\"view\"").contains("invalid type"));
+        assert!(why("\"view\"").contains("not an object"));
         assert!(!why("\"view\"").contains("line 1"));
         let with = |field: &str| why(&format!(r#"{{"role": "view", "period": "1h", {field}}}"#));
         assert!(with(r#""namespaces": []"#).contains("`namespaces` is empty"));

@@ -24,6 +24,7 @@ mod refusals;
 mod replicas;
 mod restarts;
 mod rules;
+mod schema;
 mod sign_in;
 mod tailnet;
 
@@ -63,6 +64,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("faults", faults::TESTS),
     ("outages", outages::TESTS),
     ("restarts", restarts::TESTS),
+    ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
     ("expiry", expiry::TESTS),
     ("guard", guard::TESTS),

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Programs(BTreeMap<&'static str, PathBuf>);
 
 /// The folder of what is built once on a machine: `TKA_TESTBED_CACHE`, or `tka/testbed` in the user's cache.
-pub(crate) fn cache_dir() -> Result<PathBuf> {
+pub fn cache_dir() -> Result<PathBuf> {
     let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     set("TKA_TESTBED_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("tka/testbed")))

@@ -1,0 +1,37 @@
+//! Requests that a machine makes of the served document, well-formed and not: no answer is a failure of the server's, and none is
+//! one that the document does not describe.
+
+use e2e::schemathesis::Schemathesis;
+use e2e::user::BOB;
+use e2e::{Outcome, World};
+use serde_json::json;
+use testbed::ServerOptions;
+
+crate::tests![every_answer_is_one_that_the_document_describes];
+
+fn every_answer_is_one_that_the_document_describes(world: &World) -> Outcome {
+    let schemathesis = Schemathesis::prepare()?;
+    let mut options = ServerOptions::new("schema");
+    options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 100_000, "burst": 100_000}}});
+    let site = world.site_with(options)?;
+    let rules = json!([
+        {"role": "view", "period": "1h"},
+        {"role": "edit", "period": "8h", "name": "oncall", "priority": 1, "require_reason": true},
+    ]);
+    let grants = json!([{"src": [BOB], "rules": rules}]);
+    world.testbed.set_grants(site.server.capability(), grants)?;
+    let url = format!("{}/openapi.json", site.server.url());
+    let folder = world.new_folder("schemathesis")?;
+    let output = schemathesis
+        .run(&url, &world.testbed.node("BOB")?.proxy(), &folder)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let found = said.split_once("FAILURES").map_or(&*said, |(_, found)| found);
+        return Err(format!("{found}{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let counted = said.lines().find(|line| line.contains("generated")).unwrap_or_default();
+    eprintln!("schemathesis: {}", counted.trim());
+    assert!(said.contains("Tested: 9"), "not all endpoints were tested: {said}");
+    Ok(())
+}
