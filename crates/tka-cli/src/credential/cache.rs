@@ -60,6 +60,16 @@ impl Kept {
         }
     }
 
+    /// Whether it was fetched after `other`.
+    pub(crate) fn is_newer_than(&self, other: Option<Timestamp>) -> bool {
+        other.is_none_or(|other| other < self.fetched)
+    }
+
+    /// When it was fetched.
+    pub(crate) fn fetched(&self) -> Timestamp {
+        self.fetched
+    }
+
     /// Whether it will last. The last credential of a session lives as long as that, however short that is.
     fn is_good(&self, now: Timestamp) -> bool {
         let end = self.credential.status.expiration_timestamp;
@@ -127,6 +137,20 @@ impl Cache {
         kept.is_good(now).then_some(kept)
     }
 
+    /// Notes that `process` gets the credential that is kept. Whether it had it before: whoever asks again was refused with it.
+    pub(crate) fn give_to(&self, process: u32) -> bool {
+        let path = self.path("given");
+        let line = format!("{process}\n");
+        let given = fs::read_to_string(&path).unwrap_or_default();
+        if given.lines().any(|had| had == line.trim_end()) {
+            return true;
+        }
+        // What cannot be noted is asked for once more than it must be.
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        false
+    }
+
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.read("failed")
     }
@@ -135,10 +159,20 @@ impl Cache {
     pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
         self.write("json", kept)?;
         tidy(&self.folder);
-        match fs::remove_file(self.path("failed")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        // Of the one before.
+        for extension in ["failed", "given"] {
+            match fs::remove_file(self.path(extension)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Forgets the credential, of a session that is over.
+    pub(crate) fn drop_credential(&self) {
+        // If it stays the API server refuses it.
+        let _ = fs::remove_file(self.path("json"));
     }
 
     pub(crate) fn remember(&self, failure: &Failure) -> io::Result<()> {
@@ -178,7 +212,9 @@ fn tidy(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let touched = entry.metadata().and_then(|metadata| metadata.modified());
         let age = touched.ok().and_then(|touched| touched.elapsed().ok());
-        if age.is_some_and(|age| age > UNTOUCHED) {
+        // Locks are never written to, and one may be held.
+        let is_lock = entry.path().extension().is_some_and(|extension| extension == "lock");
+        if !is_lock && age.is_some_and(|age| age > UNTOUCHED) {
             // Another may have been faster.
             let _ = fs::remove_file(entry.path());
         }

@@ -12,6 +12,7 @@ use tka_api::exec::ExecCredential;
 
 use crate::app::{self, App};
 use crate::error::Error;
+use crate::exit::Exit;
 use crate::server::Server;
 use crate::ui;
 use crate::view;
@@ -30,14 +31,20 @@ pub(crate) fn hand_out(
         print(&fetch()?)?;
         return Ok(ExitCode::SUCCESS);
     };
+    let mut refused = None;
     if let Some(kept) = cache.credential(began) {
-        print(&kept.credential)?;
-        return Ok(ExitCode::SUCCESS);
+        // The API server takes no credential of a session that was ended elsewhere, and client-go asks for another then.
+        if !cache.give_to(parent()) {
+            print(&kept.credential)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        refused = Some(kept.fetched());
     }
     // What cannot be locked or kept costs a request more, and nothing else.
     let _turn = cache.turn().ok();
     let now = Timestamp::now();
-    if let Some(kept) = cache.credential(now) {
+    if let Some(kept) = cache.credential(now).filter(|kept| kept.is_newer_than(refused)) {
+        cache.give_to(parent());
         print(&kept.credential)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -48,6 +55,7 @@ pub(crate) fn hand_out(
         Ok(credential) => {
             let kept = Kept::new(credential, now);
             let _ = cache.keep(&kept);
+            cache.give_to(parent());
             print(&kept.credential)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -59,6 +67,9 @@ pub(crate) fn hand_out(
                 told: parent(),
             };
             let _ = cache.remember(&failure);
+            if failure.status == Exit::NotSignedIn as u8 {
+                cache.drop_credential();
+            }
             ui::complain(&failure.text);
             Ok(failure.status.into())
         }

@@ -19,8 +19,21 @@ fn command(user: &User, double: &Double) -> Command {
     command
 }
 
+/// The command's own process is asked by another each time, as by one kubectl after the other.
 fn ask(user: &User, double: &Double) -> Outcome {
-    command(user, double).output().unwrap().into()
+    by_another(&command(user, double)).output().unwrap().into()
+}
+
+fn by_another(asked: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    // The colon keeps the shell from becoming the command.
+    shell.args(["-c", "\"$@\"; status=$?; :; exit $status", "sh"]);
+    shell.arg(asked.get_program()).args(asked.get_args()).env_clear();
+    for (name, value) in asked.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell.stdin(Stdio::null());
+    shell
 }
 
 fn token(outcome: &Outcome) -> String {
@@ -67,7 +80,7 @@ fn one_that_came_with_the_sign_in_is_not_asked_for() {
 fn fifty_at_once_are_one_request() {
     let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
     let start = || {
-        command(&user, &double)
+        by_another(&command(&user, &double))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -108,6 +121,26 @@ fn fifty_at_once_after_the_end_are_one_request_and_one_line() {
     let said = said.replace(&double.address.port().to_string(), "PORT");
     insta::assert_snapshot!(said, @"tka: you are not signed in at http://127.0.0.1:PORT: sign in with `tka login`");
     assert_eq!(double.requests().len(), 1);
+}
+
+#[test]
+fn whoever_was_refused_with_it_gets_another_or_hears_why_not() {
+    let script = [
+        (ASKED, Answer::json(200, &credential())),
+        (ASKED, Answer::json(200, &credential())),
+        (ASKED, over()),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    // client-go asks again when the API server refuses what it got.
+    let ask_itself = || Outcome::from(command(&user, &double).output().unwrap());
+    assert_eq!(token(&ask_itself()), TOKEN);
+    assert_eq!(token(&ask(&user, &double)), TOKEN, "another has what is kept");
+    assert_eq!(token(&ask_itself()), TOKEN, "a new one");
+    let refused = ask_itself();
+    assert_eq!(refused.status, 3);
+    assert!(refused.stderr.contains("sign in with `tka login`"), "{refused:?}");
+    assert_eq!(ask(&user, &double).status, 3, "and nobody gets the old one");
+    double.requests();
 }
 
 #[test]
