@@ -79,6 +79,15 @@ fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &W
 
     // Elsewhere: what is kept looks good until the API server refuses it.
     site.caller("ALICE")?.sign_out()?;
+    let kept = alice.kept()?;
+    let token = kept
+        .first()
+        .and_then(|kept| kept["credential"]["status"]["token"].as_str());
+    let token = token.ok_or("nothing is kept")?;
+    // For some seconds it goes on knowing whose it was, and that they may nothing any more.
+    wait::until_true("the API server knows the credential no more", || {
+        Ok(world.cluster.status(token, "GET", "/api/v1/pods")? == 401)
+    })?;
     let said = alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(1)?;
     assert_eq!(said.err.matches("sign in with `tka login`").count(), 1, "{}", said.err);
     assert_eq!(issued()?, before);
