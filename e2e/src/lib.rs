@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod caller;
+pub mod clock;
 pub mod cluster;
 pub mod faults;
 pub mod obstacle;
@@ -16,6 +17,7 @@ pub mod world;
 use std::error::Error;
 
 pub use caller::{Answer, Caller};
+pub use clock::Clock;
 pub use cluster::{Cluster, Kind};
 pub use obstacle::Obstacle;
 pub use person::{Person, Said};

@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Outcome, Site, wait};
+use crate::{Clock, Outcome, Site, wait};
 
 /// The process that serves a site in place of the testbed's. It ends with this.
 #[derive(Debug)]
@@ -16,6 +16,15 @@ pub struct Process(Child);
 impl Process {
     /// Ends the testbed's process, starts one with the same configuration and returns when it is ready.
     pub fn instead(site: &Site<'_>, log_filter: &str) -> Outcome<Self> {
+        Self::start(site, log_filter, None)
+    }
+
+    /// The same, with a time of day of its own.
+    pub fn with_clock(site: &Site<'_>, clock: &Clock) -> Outcome<Self> {
+        Self::start(site, "info", Some(clock))
+    }
+
+    fn start(site: &Site<'_>, log_filter: &str, clock: Option<&Clock>) -> Outcome<Self> {
         let server = &site.server;
         server.stop()?;
         let log = OpenOptions::new().append(true).open(server.log())?;
@@ -24,7 +33,8 @@ impl Process {
         command
             .env_clear()
             .env("KUBECONFIG", server.kubeconfig())
-            .env("RUST_LOG", log_filter);
+            .env("RUST_LOG", log_filter)
+            .envs(clock.into_iter().flat_map(Clock::environment));
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

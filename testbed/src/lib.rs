@@ -30,7 +30,7 @@ pub use self::{
     command::Output,
     env_file::quote_path,
     error::{Error, Result},
-    own_programs::{OwnPrograms, build_own_programs, cargo},
+    own_programs::{OwnPrograms, build, build_own_programs, cargo},
     programs::cache_dir,
     server::{Server, ServerOptions},
     tailnet::{Node, Owner},

@@ -23,34 +23,35 @@ pub struct OwnPrograms {
 
 /// Builds `tka-server` and `tka` beside the running program, xtask or a test: into the same folder, with the same profile.
 pub fn build_own_programs() -> Result<OwnPrograms> {
+    say("building tka-server and tka");
+    let beside = build(&["tka-server", "tka-cli"])?;
+    Ok(OwnPrograms {
+        server: beside.join("tka-server"),
+        cli: beside.join("tka"),
+    })
+}
+
+/// Builds packages of the project beside the running program, and returns the folder where what was built is.
+pub fn build(packages: &[&str]) -> Result<PathBuf> {
     let beside = folder()?;
     let profile = match beside.file_name().and_then(OsStr::to_str) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
     let mut cargo = cargo();
+    cargo.arg("build");
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
     cargo
-        .args([
-            "build",
-            "--package",
-            "tka-server",
-            "--package",
-            "tka-cli",
-            "--profile",
-            profile,
-        ])
-        .arg("--target-dir")
+        .args(["--profile", profile, "--target-dir"])
         .arg(beside.parent().unwrap_or(Path::new("target")));
-    say("building tka-server and tka");
     let status = cargo.stdin(Stdio::null()).stdout(Stdio::null()).status();
     let status = status.attempt(|| "cannot run cargo".to_owned())?;
     if !status.success() {
         return Err(Error::OwnBuild { status });
     }
-    Ok(OwnPrograms {
-        server: beside.join("tka-server"),
-        cli: beside.join("tka"),
-    })
+    Ok(beside)
 }
 
 /// The cargo that runs this program, at the root of the checkout, as a developer types it.

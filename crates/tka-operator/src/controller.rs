@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::error::with_causes;
+use crate::lasted::Lasted;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
 use crate::{Clock, End, Error, Leadership, Sessions, objects, retry};
@@ -55,6 +56,8 @@ struct Context {
     store: Store<TkaSignin>,
     /// How often the reconcile of each failed in a row.
     failures: Mutex<HashMap<String, u32>>,
+    /// How long each has lasted.
+    lasted: Lasted,
 }
 
 /// The reconcile loop, and what it knows of the sessions.
@@ -129,6 +132,7 @@ impl Loop {
             on_end,
             store: self.store,
             failures: Mutex::default(),
+            lasted: Lasted::default(),
         });
         self.controller
             .reconcile_all_on(gains)
@@ -175,39 +179,44 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
         }
     };
     let now = (context.clock)();
-    match step(&session, objects::is_provisioned(signin, &session), now) {
+    let rest = rest(&session, now, context.lasted(signin, &session));
+    match step(&session, objects::is_provisioned(signin, &session), now, rest) {
         Step::Wait(rest) => Ok(Action::requeue(rest.min(LOOK))),
         Step::Complete => {
             context.sessions.complete(&session.name()).await?;
-            Ok(Action::requeue(rest(&session, now).min(LOOK)))
+            Ok(Action::requeue(rest.min(LOOK)))
         }
         Step::Expire => {
-            if context.sessions.expire(&session.name()).await? {
-                (context.on_end)(&session, &End::Expired);
+            if !context.sessions.expire(&session, session.until() > now).await? {
+                // It was extended, or the clock was set meanwhile.
+                return Ok(Action::requeue(LOOK));
             }
+            (context.on_end)(&session, &End::Expired);
             Ok(Action::await_change())
         }
     }
 }
 
-/// What to do for a session at `now`.
-fn step(session: &Session, provisioned: bool, now: Timestamp) -> Step {
-    if session.until() <= now {
+/// What to do at `now` for a session of which there is `rest`.
+fn step(session: &Session, provisioned: bool, now: Timestamp, rest: Duration) -> Step {
+    if rest.is_zero() {
         return Step::Expire;
     }
     if provisioned {
-        return Step::Wait(rest(session, now));
+        return Step::Wait(rest);
     }
     // A sign-in in the future is one by another clock.
     let age = now.duration_since(session.signed_in);
     match HANDLED.checked_sub(Duration::try_from(age).unwrap_or_default()) {
-        Some(left) if !left.is_zero() => Step::Wait(left.min(rest(session, now))),
+        Some(left) if !left.is_zero() => Step::Wait(left.min(rest)),
         _ => Step::Complete,
     }
 }
 
-fn rest(session: &Session, now: Timestamp) -> Duration {
-    Duration::try_from(session.until().duration_since(now)).unwrap_or_default()
+/// How long a session goes on at `now` that has `lasted` so long.
+fn rest(session: &Session, now: Timestamp, lasted: Duration) -> Duration {
+    let until = Duration::try_from(session.until().duration_since(now)).unwrap_or_default();
+    until.min(session.period.duration().saturating_sub(lasted))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
@@ -226,16 +235,28 @@ impl Context {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long a session has lasted, as far as this process knows.
+    fn lasted(&self, signin: &TkaSignin, session: &Session) -> Duration {
+        let lasted = self.lasted.so_far(session, Instant::now());
+        if lasted.is_zero() {
+            // One more: what is gone need not be remembered.
+            self.lasted.retain(|name| self.is_there(signin, name.as_str()));
+        }
+        lasted
+    }
+
+    /// Whether there is a session of that name beside `signin`.
+    fn is_there(&self, signin: &TkaSignin, name: &str) -> bool {
+        let mut reference = ObjectRef::from_obj(signin);
+        name.clone_into(&mut reference.name);
+        self.store.get(&reference).is_some()
+    }
+
     /// Counts a failure, and says how many in a row that makes.
     fn failed(&self, signin: &TkaSignin) -> u32 {
         let mut failures = self.failures();
         // What went by another hand is never reconciled again.
-        let is_there = |name: &String| {
-            let mut reference = ObjectRef::from_obj(signin);
-            reference.name.clone_from(name);
-            self.store.get(&reference).is_some()
-        };
-        failures.retain(|name, _| is_there(name));
+        failures.retain(|name, _| self.is_there(signin, name));
         let count = failures.entry(signin.name_any()).or_default();
         *count = count.saturating_add(1);
         *count
@@ -267,9 +288,14 @@ mod tests {
         time.parse().unwrap()
     }
 
+    fn look(provisioned: bool, time: &str, lasted: Duration) -> Step {
+        let (session, now) = (session(), at(time));
+        step(&session, provisioned, now, rest(&session, now, lasted))
+    }
+
     #[test]
     fn unprovisioned_is_completed_when_nobody_handles_it_any_more() {
-        let step = |time| step(&session(), false, at(time));
+        let step = |time| look(false, time, Duration::ZERO);
         assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
         assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
         assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLED));
@@ -279,7 +305,7 @@ mod tests {
     fn provisioned_waits_for_its_end_to_the_nanosecond() {
         let rest = Duration::new(3, 999_999_999);
         assert_eq!(
-            step(&session(), true, at("2026-01-01T00:00:01.000000001Z")),
+            look(true, "2026-01-01T00:00:01.000000001Z", Duration::from_secs(1)),
             Step::Wait(rest)
         );
     }
@@ -287,8 +313,33 @@ mod tests {
     #[test]
     fn over_is_expired_whether_provisioned_or_not() {
         for provisioned in [true, false] {
-            assert_eq!(step(&session(), provisioned, at("2026-01-01T00:00:05Z")), Step::Expire);
-            assert_eq!(step(&session(), provisioned, at("2026-01-02T00:00:00Z")), Step::Expire);
+            for time in ["2026-01-01T00:00:05Z", "2026-01-02T00:00:00Z"] {
+                assert_eq!(look(provisioned, time, Duration::from_secs(5)), Step::Expire);
+                assert_eq!(look(provisioned, time, Duration::ZERO), Step::Expire);
+            }
         }
+    }
+
+    #[test]
+    fn session_lasts_no_longer_than_its_period_wherever_the_clock_is_set_to() {
+        for time in ["2025-12-31T23:00:00Z", "2026-01-01T00:00:01Z"] {
+            let seconds = Duration::from_secs;
+            assert_eq!(look(true, time, seconds(3)), Step::Wait(seconds(2)));
+            assert_eq!(look(true, time, seconds(5)), Step::Expire);
+            assert_eq!(look(false, time, seconds(5)), Step::Expire);
+        }
+    }
+
+    #[test]
+    fn period_begins_when_a_session_is_first_seen_and_anew_when_it_is_extended() {
+        let (lasted, start, seconds) = (Lasted::default(), Instant::now(), Duration::from_secs);
+        let mut session = session();
+        assert_eq!(lasted.so_far(&session, start), Duration::ZERO);
+        assert_eq!(lasted.so_far(&session, start + seconds(3)), seconds(3));
+        session.signed_in = at("2026-01-01T00:00:03Z");
+        assert_eq!(lasted.so_far(&session, start + seconds(3)), Duration::ZERO);
+        assert_eq!(lasted.so_far(&session, start + seconds(4)), seconds(1));
+        lasted.retain(|_| false);
+        assert_eq!(lasted.so_far(&session, start + seconds(9)), Duration::ZERO);
     }
 }

@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Status;
 use serde_json::json;
 use tka_api::resource::{FINALIZER, TkaSignin};
-use tka_core::{Revocation, SessionName};
+use tka_core::{Revocation, Session, SessionName};
 
 use crate::error::{found, status};
 use crate::{Error, Sessions, objects};
@@ -77,13 +77,17 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends a session if it is over now, and not if it was extended in the meantime. Says whether it ended.
-    pub(crate) async fn expire(&self, name: &SessionName) -> Result<bool, Error> {
+    /// Ends a session if it is over now, or if it `has_lasted` its period by a clock that nobody can set, and not if it was extended in the
+    /// meantime. Says whether it ended.
+    pub(crate) async fn expire(&self, session: &Session, has_lasted: bool) -> Result<bool, Error> {
+        let name = session.name();
         let _turn = self.turns.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
-        if objects::session(&signin)?.until() > (self.clock)() {
+        let live = objects::session(&signin)?;
+        let has_lasted = has_lasted && live.signed_in == session.signed_in;
+        if live.until() > (self.clock)() && !has_lasted {
             return Ok(false);
         }
         self.delete_signin(name.as_str(), Unchanged::since(&signin)).await?;

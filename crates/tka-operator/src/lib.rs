@@ -8,6 +8,7 @@ pub mod election;
 mod end;
 pub mod error;
 mod events;
+mod lasted;
 pub mod metrics;
 pub mod objects;
 mod progress;

@@ -6,6 +6,7 @@ mod administration;
 mod audit;
 mod cli;
 mod cli_exec;
+mod clock;
 mod cluster_info;
 mod concurrency;
 mod documentation;
@@ -67,6 +68,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
     ("expiry", expiry::TESTS),
+    ("clock", clock::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),

@@ -1,0 +1,72 @@
+//! The time of day is set while sessions go on.
+
+use std::time::{Duration, Instant};
+
+use e2e::faults::{Found, State};
+use e2e::user::{ALICE, BOB};
+use e2e::{Clock, Outcome, Process, Site, World, rule, wait};
+
+crate::tests![
+    clock_that_is_set_back_makes_no_session_longer,
+    session_that_began_by_a_clock_ahead_is_no_longer_when_that_is_set_right,
+    clock_that_is_set_ahead_ends_what_is_over_by_it_and_nothing_else,
+];
+
+/// How late a session may end.
+const PROMPT: Duration = Duration::from_secs(2);
+const HOUR: i64 = 60 * 60;
+
+/// Somebody signs in for a few seconds by a clock that is `before` seconds ahead, and `after` from then on: it ends in time.
+fn ends_though_the_clock_is_set(world: &World, name: &str, before: i64, after: i64) -> Outcome {
+    let site = world.site(name)?;
+    site.grant(&[(ALICE, rule("view", "5s"))])?;
+    let clock = Clock::new(world)?;
+    clock.set(before)?;
+    let _server = Process::with_clock(&site, &clock)?;
+    let alice = site.caller("ALICE")?;
+    let token = alice.sign_in_waiting()?.expect(200)?.credential()?;
+    let begun = Instant::now();
+    clock.set(after)?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    site.wait_empty()?;
+    let lasted = begun.elapsed();
+    let most = Duration::from_secs(5) + PROMPT;
+    assert!(lasted < most, "it lasted {lasted:?}");
+    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    Ok(())
+}
+
+fn clock_that_is_set_back_makes_no_session_longer(world: &World) -> Outcome {
+    ends_though_the_clock_is_set(world, "clock-back", 0, -HOUR)
+}
+
+fn session_that_began_by_a_clock_ahead_is_no_longer_when_that_is_set_right(world: &World) -> Outcome {
+    ends_though_the_clock_is_set(world, "clock-right", HOUR, 0)
+}
+
+fn clock_that_is_set_ahead_ends_what_is_over_by_it_and_nothing_else(world: &World) -> Outcome {
+    let site = world.site("clock-ahead")?;
+    site.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "4h"))])?;
+    let clock = Clock::new(world)?;
+    let _server = Process::with_clock(&site, &clock)?;
+    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    alice.sign_in_waiting()?.expect(200)?;
+    let token = bob.sign_in_waiting()?.expect(200)?.credential()?;
+    let before = of_bob(&site)?;
+    clock.set(2 * HOUR)?;
+    wait::until_true("the shorter session is over", || {
+        Ok(State::of(&site)?.of_user(ALICE) == Found::Absent)
+    })?;
+    assert_eq!(of_bob(&site)?, before);
+    clock.set(0)?;
+    bob.get("/login")?.expect(200)?;
+    assert_eq!(of_bob(&site)?, before);
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    Ok(())
+}
+
+fn of_bob(site: &Site<'_>) -> Outcome<Found> {
+    let found = State::of(site)?.of_user(BOB);
+    assert!(found.is_whole(), "{found:?}");
+    Ok(found)
+}
