@@ -1,5 +1,7 @@
 //! Tokens of a session's ServiceAccount.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use kube::api::PostParams;
@@ -10,7 +12,10 @@ use crate::error::found;
 use crate::{Error, Sessions};
 
 /// The API server's shortest token.
-const SHORTEST_TOKEN_SECONDS: i64 = 600;
+const SHORTEST: Duration = Duration::from_mins(10);
+/// How long a credential lives at the most, whatever is configured: it is what a server that is down, or has lost the tailnet, cannot
+/// take back.
+pub const LONGEST_CREDENTIAL: Duration = Duration::from_hours(1);
 
 /// A token of a session's ServiceAccount.
 #[derive(Debug)]
@@ -43,10 +48,9 @@ impl Sessions {
         if left <= 0 {
             return Err(Error::NoAccount(name));
         }
-        let longest = i64::try_from(self.max_credential.as_secs()).unwrap_or(i64::MAX);
         let request = TokenRequest {
             spec: TokenRequestSpec {
-                expiration_seconds: Some(left.min(longest).max(SHORTEST_TOKEN_SECONDS)),
+                expiration_seconds: Some(lifetime(left, self.max_credential)),
                 ..TokenRequestSpec::default()
             },
             ..TokenRequest::default()
@@ -55,11 +59,37 @@ impl Sessions {
             .accounts
             .create_token_request(name.as_str(), &PostParams::default(), &request)
             .await;
-        let answer = found(answer)?.ok_or(Error::NoAccount(name))?;
+        let answer = match answer {
+            // What serde says of it may quote the token.
+            Err(kube::Error::SerdeError(_)) => return Err(Error::Incomplete("what makes it a TokenRequest")),
+            answer => found(answer)?.ok_or(Error::NoAccount(name))?,
+        };
         let issued = answer.status.ok_or(Error::Incomplete("the status of a TokenRequest"))?;
         Ok(Credential {
             token: Token::from(issued.token),
             expires: issued.expiration_timestamp.0.min(session.until()),
         })
+    }
+}
+
+/// For how many seconds to ask, when `left` are left of the session and no credential may live longer than `max`.
+fn lifetime(left: i64, max: Duration) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    left.min(seconds(max.min(LONGEST_CREDENTIAL))).max(seconds(SHORTEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_lives_no_longer_than_session_setting_and_an_hour() {
+        let (half, day) = (Duration::from_mins(30), Duration::from_hours(24));
+        assert_eq!(lifetime(900, day), 900);
+        assert_eq!(lifetime(7200, half), 1800);
+        assert_eq!(lifetime(7200, day), 3600);
+        assert_eq!(lifetime(1, day), 600, "the API server issues none for less");
+        assert_eq!(lifetime(7200, Duration::from_secs(1)), 600);
+        assert_eq!(lifetime(i64::MAX, Duration::MAX), 3600);
     }
 }

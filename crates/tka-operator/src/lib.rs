@@ -20,7 +20,7 @@ pub mod sweep;
 mod turns;
 
 pub use clients::Clients;
-pub use credential::Credential;
+pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership};
 pub use end::End;
 pub use error::Error;

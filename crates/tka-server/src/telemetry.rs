@@ -5,6 +5,8 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -39,14 +41,14 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging to standard error, and tracing. `RUST_LOG` narrows or widens what is logged. Within an async runtime.
+/// Starts logging to standard error, and tracing. `RUST_LOG` narrows or widens what is logged, but for what may hold a token. Within
+/// an async runtime.
 pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
-    // Below "info" the HTTP client may log headers, and at "warn" kube logs an answer that it cannot read, whole. A token travels in
-    // either: only TKA's own details are shown.
+    // Below "info" the HTTP client may log headers: only TKA's own details are shown.
     let default = if config.debug {
-        "info,kube_client::client=error,tka_server=debug,tka_operator=debug,tka_tailnet=debug"
+        "info,tka_server=debug,tka_operator=debug,tka_tailnet=debug"
     } else {
-        "info,kube_client::client=error"
+        "info"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -60,10 +62,19 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("tka-server")));
     tracing_subscriber::registry()
         .with(filter)
+        .with(filter_fn(holds_no_token))
         .with(format)
         .with(traces)
         .init();
     Ok(Telemetry(provider))
+}
+
+/// Whether what `metadata` is of can hold no token. At "warn" and below the Kubernetes client logs answers whole, say one that it cannot
+/// read, and a token travels in some. This is no directive of the filter, because whoever sets `RUST_LOG` could undo that without
+/// knowing.
+fn holds_no_token(metadata: &Metadata<'_>) -> bool {
+    let of_client = metadata.target().starts_with("kube_client::client");
+    !of_client || metadata.is_span() || *metadata.level() == Level::ERROR
 }
 
 /// Sends traces to the collector, if one is configured.
@@ -92,6 +103,48 @@ fn provider(otel: &Otel) -> Result<Option<SdkTracerProvider>, TelemetryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_filter_makes_the_client_log_its_answers() {
+        for filter in [
+            "trace",
+            "kube_client::client=trace",
+            "kube_client::client::builder=trace,kube_client=warn",
+            "[request]=trace",
+        ] {
+            let written = Written::default();
+            let writer = written.clone();
+            let format = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+            let subscriber = tracing_subscriber::registry()
+                .with(EnvFilter::new(filter))
+                .with(filter_fn(holds_no_token))
+                .with(format);
+            tracing::subscriber::with_default(subscriber, || {
+                let _within = tracing::info_span!("request").entered();
+                tracing::warn!(target: "kube_client::client", "{{\"token\":\"secret\"");
+                tracing::debug!(target: "kube_client::client::builder", "secret");
+                tracing::error!(target: "kube_client::client", "failed");
+            });
+            let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(!written.contains("secret"), "{filter}: {written}");
+            assert!(written.contains("failed"), "{filter}");
+        }
+    }
 
     fn with(endpoint: &str) -> Result<Option<SdkTracerProvider>, TelemetryError> {
         provider(&Otel {

@@ -27,6 +27,8 @@ pub enum Fault {
     Hang(Moment),
     /// It is answered, and not forwarded: a status, and after how many seconds to try again.
     Answer(u16, Option<u32>),
+    /// It is answered with a status and this body, and not forwarded.
+    Say(u16, &'static str),
     /// A watch is told in its stream that what it asks for has been forgotten
     /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>).
     Expired,

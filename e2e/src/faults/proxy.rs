@@ -229,7 +229,7 @@ impl Shared {
         let forwarded = match struck {
             None => true,
             Some((_, Fault::Cut(moment) | Fault::Hang(moment))) => moment == Moment::After,
-            Some((_, Fault::Answer(..) | Fault::Expired)) => false,
+            Some((_, Fault::Answer(..) | Fault::Say(..) | Fault::Expired)) => false,
         };
         state.seen.push(Seen {
             request: request.clone(),

@@ -116,6 +116,10 @@ impl Relay {
                 self.shared.struck(plan);
                 refusal(status, retry_after)
             }
+            Fault::Say(status, body) => {
+                self.shared.struck(plan);
+                answer(status, None, body.to_owned())
+            }
             Fault::Expired => {
                 self.shared.struck(plan);
                 let event = json!({"type": "ERROR", "object": failure(410, None)});

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::faults::{Fault, Proxy, Request, Which};
 use e2e::user::ALICE;
 use e2e::{Kind, Obstacle, Outcome, Process, World, rule, wait};
 
@@ -14,6 +15,7 @@ crate::tests![
     session_whose_making_was_cut_off_is_completed,
     server_that_is_told_to_end_answers_first_and_ends_with_0,
     no_token_is_logged_at_any_level,
+    token_in_an_answer_that_cannot_be_read_is_neither_logged_nor_told,
 ];
 
 /// How soon after its start a server has caught up.
@@ -102,5 +104,35 @@ fn no_token_is_logged_at_any_level(world: &World) -> Outcome {
     let log = std::fs::read_to_string(site.server.log())?;
     assert!(log.contains(r#""level":"TRACE""#));
     assert!(!log.contains(&token));
+    Ok(())
+}
+
+fn token_in_an_answer_that_cannot_be_read_is_neither_logged_nor_told(world: &World) -> Outcome {
+    const TOKEN: &str = "head.claims.of-an-answer-that-cannot-be-read";
+    world.tokens.add(TOKEN);
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "garbled")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let _process = Process::instead(&site, "trace,kube_client=trace,[request]=trace")?;
+    alice.sign_in()?;
+    for garbled in [
+        // It ends too soon; and what should be an object is the token.
+        r#"{"kind":"TokenRequest","status":{"token":"head.claims.of-an-answer-that-cannot-be-read""#,
+        r#"{"kind":"TokenRequest","spec":{"audiences":[]},"status":"head.claims.of-an-answer-that-cannot-be-read"}"#,
+    ] {
+        let asks = |request: &Request| request.is("create", "serviceaccounts/token");
+        let armed = proxy.arm(Which::first(asks), Fault::Say(201, garbled));
+        let answer = alice.get("/kubeconfig")?;
+        assert!(answer.status >= 500 && !answer.body.contains(TOKEN), "{answer:?}");
+        assert_eq!(armed.hits(), 1);
+    }
+    alice.token()?;
+    let log = std::fs::read_to_string(site.server.log())?;
+    assert!(
+        log.contains(r#""level":"TRACE""#) && log.contains("TokenRequest"),
+        "{log}"
+    );
+    assert!(!log.contains(TOKEN));
     Ok(())
 }

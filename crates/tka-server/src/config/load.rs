@@ -374,6 +374,12 @@ output: {theme: dark, long: true}
             why("", &[("TKA_TAILSCALE_PORT", "70000")]),
             "the setting tailscale.port from the environment is wrong: invalid value: integer `70000`, expected u16"
         );
+        assert_eq!(
+            why("", &[("TKA_OPERATOR_MAXCREDENTIALPERIOD", "1h1s")]),
+            "the setting operator.maxCredentialPeriod from the environment is wrong: 1h0m1s is too long: a credential lives for \
+             an hour at the most"
+        );
+        assert!(from("operator: {maxCredentialPeriod: 1h}", &[], &[]).is_ok());
         assert!(why("tailscale: [", &[]).contains("is not YAML"));
         assert!(why("- 1", &[]).contains("is not YAML"));
     }

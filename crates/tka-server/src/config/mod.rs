@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny};
 use tka_core::Period;
+use tka_operator::LONGEST_CREDENTIAL;
 
 pub use load::{ConfigError, Setting, load};
 
@@ -151,7 +152,8 @@ pub struct Operator {
     pub user_prefix: String,
     /// The shortest period that a rule may give.
     pub min_period: Period,
-    /// How long a credential lives at the most. A session outlives it and gives another.
+    /// How long a credential lives at the most, which is an hour at the most. A session outlives it and gives another.
+    #[serde(deserialize_with = "credential_period")]
     pub max_credential_period: Period,
     /// Whether tagged nodes may sign in, where a rule reaches them.
     pub machines: bool,
@@ -219,6 +221,17 @@ pub struct ConfigMapKeys {
     pub insecure: String,
     /// A kubeconfig that holds endpoint and authority, used when the first two are absent (as in kubeadm's `cluster-info`).
     pub kubeconfig: String,
+}
+
+/// A setting that has no effect would be taken for one that has.
+fn credential_period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
+    let period = Period::deserialize(deserializer)?;
+    if period.duration() <= LONGEST_CREDENTIAL {
+        return Ok(period);
+    }
+    Err(D::Error::custom(format!(
+        "{period} is too long: a credential lives for an hour at the most"
+    )))
 }
 
 /// Labels are a map in a file, and `a=b,c=d` in the environment.
