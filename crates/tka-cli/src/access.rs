@@ -30,7 +30,7 @@ pub(crate) struct Access {
     pub(crate) namespace: Option<Namespace>,
 }
 
-fn typed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
+pub(crate) fn typed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
     T::try_from(text.to_owned())
 }
 
@@ -49,6 +49,18 @@ impl Access {
         }
         // A role's name may hold what no other name does.
         self.role.as_ref().map(|role| role.as_str().replace(':', "-"))
+    }
+
+    /// The options that choose the same among the rules once more.
+    pub(crate) fn choosing(&self) -> Vec<String> {
+        let chosen = [
+            ("--rule", self.rule.as_ref().map(ToString::to_string)),
+            ("--role", self.role.as_ref().map(ToString::to_string)),
+        ];
+        let chosen = chosen
+            .into_iter()
+            .filter_map(|(option, value)| Some([option.to_owned(), value?]));
+        chosen.flatten().collect()
     }
 
     /// The request for it, of a session kept apart by `label`.
@@ -152,6 +164,18 @@ mod tests {
             serde_json::to_value(all.request(None)).unwrap(),
             json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"})
         );
+    }
+
+    #[test]
+    fn what_was_chosen_can_be_chosen_again() {
+        for arguments in [
+            &[][..],
+            &["--rule", "oncall"],
+            &["--rule", "oncall", "--role", "system:x"],
+        ] {
+            assert_eq!(access(arguments).choosing(), arguments);
+        }
+        assert!(access(&["--for", "1h", "--namespace", "shop"]).choosing().is_empty());
     }
 
     #[test]

@@ -58,14 +58,7 @@ impl App {
 
     /// A connection to another server, with a limit of its own where that is the shorter one.
     pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
-        let needs_tls = server.scheme() == Scheme::Https;
-        Ok(Client::new(Connection {
-            proxy: proxy::for_server(server, &variable)?,
-            authorities: if needs_tls { authorities()? } else { None },
-            server: server.clone(),
-            timeout: limit.min(self.config.timeout),
-            debug: self.config.debug,
-        }))
+        connect(server, limit.min(self.config.timeout), self.config.debug)
     }
 
     /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading.
@@ -89,6 +82,18 @@ impl App {
             self.ui.tell(&view::note(text, &self.ui.palette));
         }
     }
+}
+
+/// A connection to `server` as this machine's environment says, without settings or a home folder. Its time limit begins now.
+pub(crate) fn connect(server: &Server, timeout: Duration, debug: bool) -> Result<Client, Error> {
+    let needs_tls = server.scheme() == Scheme::Https;
+    Ok(Client::new(Connection {
+        proxy: proxy::for_server(server, &variable)?,
+        authorities: if needs_tls { authorities()? } else { None },
+        server: server.clone(),
+        timeout,
+        debug,
+    }))
 }
 
 /// The server that `flags` name, or the settings. A URL is whole without them.

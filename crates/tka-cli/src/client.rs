@@ -5,6 +5,7 @@ mod error;
 mod lists;
 pub(crate) mod probe;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -173,6 +174,14 @@ impl Operation {
         }
     }
 
+    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access.
+    fn is_patient(self) -> bool {
+        matches!(
+            self,
+            Self::SignIn | Self::Choose | Self::FetchKubeconfig | Self::FetchCredential
+        )
+    }
+
     /// Whether the original's server knows it too.
     fn is_the_originals(self) -> bool {
         !matches!(
@@ -330,8 +339,18 @@ impl Client {
         self.ask_with(operation, "", None)
     }
 
-    /// The same, `below` the operation's path and with a `body`.
+    /// The same, `below` the operation's path and with a `body`. A busy server is asked again when it says, if there is time.
     fn ask_with(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+        loop {
+            let answer = self.ask_once(operation, below, body)?;
+            match answer.busy_for().filter(|_| operation.is_patient()) {
+                Some(pause) if pause < self.remaining(Instant::now()) => thread::sleep(pause),
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    fn ask_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
         let started = Instant::now();
         let url = self.server.url(operation.request().1) + below;
         let result = self.exchange(operation, &url, body, started);
@@ -429,6 +448,12 @@ impl Answer {
             software,
             body: String::from_utf8_lossy(&bytes).into_owned(),
         })
+    }
+
+    /// For how long the server wants to be left alone that did not carry the request out (RFC 6585, 4; RFC 9110, 15.6.4).
+    fn busy_for(&self) -> Option<Duration> {
+        let is_busy = matches!(self.status, 429 | 503);
+        self.retry_after.at_least().filter(|_| is_busy)
     }
 
     /// Whether it says that there is no such path or method.

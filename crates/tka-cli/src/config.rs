@@ -118,7 +118,7 @@ const HOSTNAME: &str = "tka";
 /// The tag of the nodes that servers are, unless it is set: that of the documentation's grants.
 const TAG: &str = "tag:tka";
 /// How long a command waits for the server: the original's limit.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 // === impl Config ===
 

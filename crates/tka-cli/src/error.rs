@@ -23,6 +23,9 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
     #[error("{}", .0.what())]
     Client(ClientError),
+    /// kubectl asks for a credential of a session that is over.
+    #[error("{}", error.what())]
+    SessionOver { error: ClientError, advice: String },
     /// A sign-out that may not have happened.
     #[error("{}", error.what())]
     KubeconfigKept { error: ClientError, path: PathBuf },
@@ -56,7 +59,7 @@ impl Error {
         match self {
             Self::Config(error) if error.is_usage() => Exit::Usage,
             Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
-            Self::Client(error) | Self::KubeconfigKept { error, .. } => error.exit(),
+            Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::OutsideTheRule { .. } => Exit::Refused,
             Self::Store(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
@@ -71,7 +74,7 @@ impl Error {
     /// What caused it, outermost first.
     pub(crate) fn why(&self) -> Vec<String> {
         match self {
-            Self::Client(error) | Self::KubeconfigKept { error, .. } => error.why(),
+            Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
             Self::OutsideTheRule { namespaces, .. } => vec![format!("it is for {} only", namespaces.join(", "))],
             other => causes(other),
@@ -89,6 +92,7 @@ impl Error {
             Self::Authorities { .. } => vec!["let SSL_CERT_FILE name a file with PEM certificates, or unset it".into()],
             Self::Store(error) => error.advice(),
             Self::Client(error) => error.advice(),
+            Self::SessionOver { advice, .. } => vec![advice.clone()],
             Self::KubeconfigKept { error, path } => {
                 let kept = format!(
                     "you may still be signed in, so {} was kept: run `tka logout` again when this is solved",

@@ -60,7 +60,7 @@ pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Erro
         None => fetch_when_ready(&client, form)?,
     };
     let session = session.or_else(|| plugin::session(&kubeconfig));
-    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), form);
+    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), access, form);
     if let Some(namespace) = &access.namespace {
         kubeconfig::work_in(&mut kubeconfig, namespace);
     }
@@ -97,7 +97,7 @@ pub(crate) fn fetch_kubeconfig(app: &App, form: Form) -> Result<(), Error> {
     let spinner = app.ui.spinner("fetching the kubeconfig");
     let mut kubeconfig = fetch_when_ready(&client, form)?;
     let session = plugin::session(&kubeconfig);
-    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), form);
+    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), &Access::default(), form);
     app.store.write(&kubeconfig)?;
     drop(spinner);
     let text = if has_plugin {
@@ -111,10 +111,16 @@ pub(crate) fn fetch_kubeconfig(app: &App, form: Form) -> Result<(), Error> {
 }
 
 /// Puts this program's plugin in the credential's place, if that is wanted and there is a session that it can ask for.
-fn fill_in(kubeconfig: &mut KubeconfigFile, client: &Client, session: Option<&str>, form: Form) -> bool {
+fn fill_in(
+    kubeconfig: &mut KubeconfigFile,
+    client: &Client,
+    session: Option<&str>,
+    access: &Access,
+    form: Form,
+) -> bool {
     match session {
         Some(session) if form == Form::Plugin => {
-            plugin::use_for(kubeconfig, client.server(), session);
+            plugin::use_for(kubeconfig, client.server(), session, access);
             true
         }
         _ => false,

@@ -32,7 +32,7 @@ use crate::{credential, kubeconfig, plugin, ui, when};
 use guard::Guard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.
-const SESSION: &str = "TKA_SESSION";
+pub(crate) const SESSION: &str = "TKA_SESSION";
 
 /// What is run, and how it is presented.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl OwnSession {
             ),
         };
         if let (Which::Own(session), Form::Plugin) = (&which, form) {
-            plugin::use_for(&mut kubeconfig, client.server(), session);
+            plugin::use_for(&mut kubeconfig, client.server(), session, access);
         }
         if let Some(namespace) = &access.namespace {
             kubeconfig::work_in(&mut kubeconfig, namespace);

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use tka_api::exec::API_VERSION;
 use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
+use crate::access::Access;
 use crate::server::Server;
 
 /// What kubectl says when this program is not where the kubeconfig says.
 const INSTALL_HINT: &str =
     "tka is not where it was at the last sign-in: install it, and write this kubeconfig anew with `tka kubeconfig`";
 
-/// Lets the file's users ask this program for credentials of `session`: no token is in it then.
-pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str) {
+/// Lets the file's users ask this program for credentials of `session`, which `access` was asked for: no token is in it then.
+pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, access: &Access) {
     for named in &mut file.users {
-        named.user = User::from(exec(server, session));
+        named.user = User::from(exec(server, session, access));
     }
 }
 
@@ -27,14 +28,14 @@ pub(crate) fn session(file: &KubeconfigFile) -> Option<String> {
     args.nth(1).cloned()
 }
 
-fn exec(server: &Server, session: &str) -> Exec {
+fn exec(server: &Server, session: &str, access: &Access) -> Exec {
     let server = server.to_string();
+    let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
     Exec {
         api_version: API_VERSION.into(),
         command: command().display().to_string(),
-        args: ["credential", "--server", &server, "--session", session]
-            .map(Into::into)
-            .to_vec(),
+        // What was chosen is how to get the session back when it is over.
+        args: args.into_iter().chain(access.choosing()).collect(),
         interactive_mode: "IfAvailable".into(),
         install_hint: INSTALL_HINT.into(),
     }
@@ -82,7 +83,11 @@ mod tests {
         let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
         let mut file = file();
         assert_eq!(session(&file), None);
-        use_for(&mut file, &server, "tka-alice-abc");
+        let access = Access {
+            rule: "oncall".to_owned().try_into().ok(),
+            ..Access::default()
+        };
+        use_for(&mut file, &server, "tka-alice-abc", &access);
         assert!(file.users[0].user.token.is_none());
         assert_eq!(session(&file).as_deref(), Some("tka-alice-abc"));
         let exec = file.users[0].user.exec.as_ref().unwrap();
@@ -90,6 +95,7 @@ mod tests {
             exec.args[..3],
             ["credential", "--server", "http://tka.example.ts.net:8080"]
         );
+        assert_eq!(exec.args[5..], ["--rule", "oncall"]);
         assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// The pause a server asks for (RFC 9110, 10.2.3), within bounds: it cannot make us hammer it nor sleep for long.
+/// The pause a server asks for (RFC 9110, 10.2.3), if it asks for one that can be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct RetryAfter(Duration);
+pub(crate) struct RetryAfter(Option<Duration>);
 
 /// Pauses between attempts.
 ///
@@ -24,12 +24,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 // === impl RetryAfter ===
 
 impl RetryAfter {
-    /// Reads the header: seconds, or a date from `now` on; anything else counts as the shortest pause.
+    /// Reads the header: seconds, or a date from `now` on.
     pub(crate) fn from_header(value: Option<&str>, now: Timestamp) -> Self {
-        let asked = value
-            .map(str::trim)
-            .and_then(|text| seconds(text).or_else(|| until_date(text, now)));
-        Self(asked.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST))
+        let asked = value.map(str::trim);
+        Self(asked.and_then(|text| seconds(text).or_else(|| until_date(text, now))))
+    }
+
+    /// How long to leave a server alone that is busy, if it says so: no shorter than it asks for, and it cannot make us hammer it.
+    pub(crate) fn at_least(self) -> Option<Duration> {
+        self.0.map(|asked| asked.max(SHORTEST))
+    }
+
+    /// The same of one that is at work on what was asked: it cannot make us sleep for long either.
+    fn within_bounds(self) -> Duration {
+        self.0.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
     }
 }
 
@@ -55,7 +63,7 @@ impl Pauses {
 
     /// The pause before the next attempt.
     pub(crate) fn next(&mut self, asked: RetryAfter) -> Duration {
-        let pause = self.next.min(asked.0);
+        let pause = self.next.min(asked.within_bounds());
         self.next = pause * 2;
         pause
     }
@@ -67,7 +75,7 @@ mod tests {
 
     fn asked_for(value: Option<&str>) -> u64 {
         RetryAfter::from_header(value, "1994-11-06T08:49:34Z".parse().unwrap())
-            .0
+            .within_bounds()
             .as_secs()
     }
 
@@ -89,9 +97,23 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (value, expected) in [
+            (Some("60"), Some(60)),
+            (Some("0"), Some(1)),
+            (Some("soon"), None),
+            (None, None),
+        ] {
+            let pause = RetryAfter::from_header(value, now).at_least();
+            assert_eq!(pause.map(|pause| pause.as_secs()), expected, "{value:?}");
+        }
+    }
+
+    #[test]
     fn pauses_double_up_to_what_the_server_asks_for() {
         let mut pauses = Pauses::new();
-        let asked = RetryAfter(Duration::from_secs(1));
+        let asked = RetryAfter(Some(Duration::from_secs(1)));
         let taken: Vec<_> = (0..8).map(|_| pauses.next(asked).as_millis()).collect();
         assert_eq!(taken, [25, 50, 100, 200, 400, 800, 1000, 1000]);
     }

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use tka_api::exec;
+use tka_core::{RoleName, RuleName};
 
-use crate::app::{self, App};
+use crate::access::{Access, typed};
+use crate::app;
 use crate::args::Global;
-use crate::credential;
+use crate::credential::{self, Asked};
 use crate::error::Error;
-use crate::flow;
 
 /// Where client-go says what it wants (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
 const EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
@@ -22,15 +23,28 @@ pub(crate) struct Arguments {
     /// Name of the session, as `tka sessions` shows it
     #[arg(long, value_name = "NAME")]
     session: String,
+
+    /// Rule that the session was asked for by, for saying how to sign in again
+    #[arg(long, value_name = "NAME", value_parser = typed::<RuleName>)]
+    rule: Option<RuleName>,
+
+    /// Role that it was asked for by
+    #[arg(long, value_name = "ROLE", value_parser = typed::<RoleName>)]
+    role: Option<RoleName>,
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     check_version()?;
-    // Settings are not read where they are not needed: kubectl waits.
-    let server = app::server(flags)?;
-    credential::hand_out(&server, &arguments.session, || {
-        Ok(flow::fetch_credential(&App::new(flags)?.client()?, &arguments.session)?)
-    })
+    let asked = Asked {
+        server: &app::server(flags)?,
+        session: &arguments.session,
+        access: &Access {
+            rule: arguments.rule.clone(),
+            role: arguments.role.clone(),
+            ..Access::default()
+        },
+    };
+    credential::hand_out(&asked, flags.into())
 }
 
 /// Refuses to answer what was not asked.

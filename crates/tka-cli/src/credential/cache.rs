@@ -125,7 +125,7 @@ impl Cache {
     /// Forgets this session, which is over.
     #[cfg(unix)]
     pub(crate) fn forget(&self) {
-        for extension in ["json", "failed", "lock"] {
+        for extension in ["json", "failed", "given", "lock"] {
             // There may be none.
             let _ = fs::remove_file(self.path(extension));
         }

@@ -1,5 +1,6 @@
 //! Credentials for kubectl: asked of the server once, and kept in memory until shortly before their end.
 
+mod ask;
 mod cache;
 mod folder;
 
@@ -13,22 +14,18 @@ use tka_api::exec::ExecCredential;
 use crate::app::{self, App};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::server::Server;
 use crate::ui;
 use crate::view;
+pub(crate) use ask::{Asked, Manner};
 use cache::{Cache, Failure, Kept};
 
-/// Prints the credential of `session` at `server`, from the cache if it will last, else `fetch`ed and kept.
+/// Prints the credential that is asked for, from the cache if it will last, else fetched and kept.
 ///
 /// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal.
-pub(crate) fn hand_out(
-    server: &Server,
-    session: &str,
-    fetch: impl FnOnce() -> Result<ExecCredential, Error>,
-) -> Result<ExitCode, Error> {
+pub(crate) fn hand_out(asked: &Asked<'_>, manner: Manner) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
-    let Some(cache) = folder().and_then(|folder| Cache::new(&folder, server, session)) else {
-        print(&fetch()?)?;
+    let Some(cache) = folder().and_then(|folder| Cache::new(&folder, asked.server, asked.session)) else {
+        print(&asked.fetch(manner)?)?;
         return Ok(ExitCode::SUCCESS);
     };
     let mut refused = None;
@@ -51,7 +48,7 @@ pub(crate) fn hand_out(
     if let Some(failure) = cache.failure().filter(|failure| failure.holds(began, now)) {
         return Ok(repeat(&cache, failure));
     }
-    match fetch() {
+    match asked.fetch(manner) {
         Ok(credential) => {
             let kept = Kept::new(credential, now);
             let _ = cache.keep(&kept);

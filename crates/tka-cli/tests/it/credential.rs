@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -65,6 +66,17 @@ fn it_is_asked_for_once_and_then_kept() {
     assert!(in_home.is_empty(), "nothing is on disk: {in_home:?}");
 }
 
+/// kubectl runs in whatever folder and in containers: the kubeconfig alone says where to ask.
+#[test]
+fn neither_settings_nor_a_home_are_needed() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    fs::write(user.home().join("config.yaml"), "output: public\ntailscale: 1\n").unwrap();
+    let mut command = command(&user, &double);
+    command.env("HOME", "").env("TKA_TAILSCALE_PORT", "many");
+    let outcome = Outcome::from(command.output().unwrap());
+    assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
+}
+
 #[test]
 fn one_that_came_with_the_sign_in_is_not_asked_for() {
     let (user, double) = (
@@ -119,7 +131,7 @@ fn fifty_at_once_after_the_end_are_one_request_and_one_line() {
         .map(|output| String::from_utf8_lossy(&output.stderr))
         .collect();
     let said = said.replace(&double.address.port().to_string(), "PORT");
-    insta::assert_snapshot!(said, @"tka: you are not signed in at http://127.0.0.1:PORT: sign in with `tka login`");
+    insta::assert_snapshot!(said, @"tka: you are not signed in at http://127.0.0.1:PORT: sign in with `tka login --server http://127.0.0.1:PORT`");
     assert_eq!(double.requests().len(), 1);
 }
 
@@ -138,8 +150,39 @@ fn whoever_was_refused_with_it_gets_another_or_hears_why_not() {
     assert_eq!(token(&ask_itself()), TOKEN, "a new one");
     let refused = ask_itself();
     assert_eq!(refused.status, 3);
-    assert!(refused.stderr.contains("sign in with `tka login`"), "{refused:?}");
+    assert!(refused.stderr.contains("sign in with `tka login "), "{refused:?}");
     assert_eq!(ask(&user, &double).status, 3, "and nobody gets the old one");
+    double.requests();
+}
+
+#[test]
+fn whoever_has_to_sign_in_again_reads_where_and_through_which_rule() {
+    let script = vec![(ASKED, over()); 3];
+    let double = Double::new(&script);
+    let said = |change: &dyn Fn(&mut Command)| {
+        let user = User::new();
+        let mut command = command(&user, &double);
+        change(&mut command);
+        let outcome = Outcome::from(command.output().unwrap());
+        let said = outcome.stderr.replace(&double.address.to_string(), "HERE");
+        said.trim_end().rsplit(": ").next().unwrap().to_owned()
+    };
+    let usual = said(&|command| {
+        command.env("TKA_TAILSCALE_HOSTNAME", "127.0.0.1");
+        command.env("TKA_TAILSCALE_PORT", double.address.port().to_string());
+    });
+    assert_eq!(usual, "sign in with `tka login`");
+    let chosen = said(&|command| {
+        command.args(["--rule", "oncall", "--role", "system:x"]);
+    });
+    assert_eq!(
+        chosen,
+        "sign in with `tka login --server http://HERE --rule oncall --role system:x`"
+    );
+    let own = said(&|command| {
+        command.env("TKA_SESSION", SESSION);
+    });
+    assert_eq!(own, "begin anew with `tka shell` or `tka exec`");
     double.requests();
 }
 
@@ -252,4 +295,26 @@ fn other_versions_are_refused() {
     let outcome = Outcome::from(command.output().unwrap());
     assert_eq!(outcome.status, 1);
     assert!(outcome.stderr.contains("v1beta1"), "{outcome:?}");
+}
+
+#[test]
+fn busy_server_is_asked_again_when_it_says_and_not_before() {
+    let script = [
+        (ASKED, Answer::busy(429, 1)),
+        (ASKED, Answer::busy(503, 1)),
+        (ASKED, Answer::json(200, &credential())),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    let began = Instant::now();
+    assert_eq!(token(&ask(&user, &double)), TOKEN);
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    double.requests();
+}
+
+#[test]
+fn server_that_is_busy_for_longer_than_people_wait_is_not_waited_for() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::busy(429, 60))]));
+    let outcome = ask(&user, &double);
+    assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{outcome:?}");
+    double.requests();
 }

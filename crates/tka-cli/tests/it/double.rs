@@ -48,6 +48,15 @@ impl Answer {
         }
     }
 
+    /// Too many requests, or a cluster that cannot be asked just now.
+    pub(crate) fn busy(status: u16, seconds: u32) -> Self {
+        Self::Http {
+            status,
+            headers: vec![format!("Retry-After: {seconds}")],
+            body: r#"{"message": "too many requests"}"#.into(),
+        }
+    }
+
     pub(crate) fn html(status: u16) -> Self {
         let headers = vec!["Content-Type: text/html; charset=utf-8".into()];
         Self::Http {
