@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Request};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::Node;
 use ureq::{Agent, Proxy};
 
@@ -123,7 +123,17 @@ impl Caller {
 
     /// Signs in and waits until the session is usable. The credential that comes with the answer is remembered.
     pub fn sign_in_waiting(&self) -> Outcome<Answer> {
-        let answer = self.send("POST", "/login", &[("Prefer", "wait=5")])?;
+        self.remembered(self.send("POST", "/login", &[("Prefer", "wait=5")])?)
+    }
+
+    /// The same, to a session that is kept apart by `label`.
+    pub fn sign_in_apart(&self, label: &str) -> Outcome<Answer> {
+        let headers = [("Content-Type", "application/json"), ("Prefer", "wait=10")];
+        let body = json!({ "session": label }).to_string();
+        self.remembered(self.send_body("POST", &format!("{PREFIX}/login"), &headers, body.as_bytes())?)
+    }
+
+    fn remembered(&self, answer: Answer) -> Outcome<Answer> {
         if answer.status == 200 {
             self.tokens.add(answer.credential()?.as_str());
         }

@@ -34,6 +34,9 @@ pub enum Error {
     /// Somebody else changed or ended the session at the same moment.
     #[error("the session {0} was changed by another request at the same moment")]
     Contended(String),
+    /// Others of its user began at the same moment, and which of them the rule allows is not clear yet.
+    #[error("whether the rule allows the session {0} beside those that began at the same moment is not settled yet")]
+    Unsettled(SessionName),
     /// It took too long.
     #[error("it took longer than {0:?}")]
     TimedOut(Duration),
@@ -66,7 +69,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Contended(_) | Self::TimedOut(_) => true,
+            Self::Contended(_) | Self::Unsettled(_) | Self::TimedOut(_) => true,
             Self::Api(error) => match error.as_ref() {
                 kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500..),
                 _ => true,

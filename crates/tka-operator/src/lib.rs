@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod admission;
 mod children;
 pub mod clients;
 pub mod controller;
@@ -15,6 +16,7 @@ mod progress;
 pub mod provision;
 mod retry;
 mod revoke;
+mod room;
 pub mod sessions;
 pub mod sweep;
 mod turns;

@@ -264,6 +264,13 @@ pub fn is_established(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
 }
 
+/// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.
+#[must_use]
+pub(crate) fn is_in(signin: &TkaSignin, now: Timestamp) -> bool {
+    let status = signin.status.as_ref();
+    status.is_some_and(|status| status.provisioned && status.valid_until.is_some_and(|until| until > now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

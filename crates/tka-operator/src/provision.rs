@@ -10,7 +10,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
-use tka_core::{Refusal, RoleName, Session, SessionName};
+use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
 use crate::end::Unchanged;
@@ -58,14 +58,17 @@ impl Sessions {
         credential: bool,
     ) -> Result<SignedIn, Error> {
         let name = session.name();
-        self.check_role(&session.rule.role).await?;
+        let (role, existing) = join(self.check_role(&session.rule.role), self.signins.get_opt(name.as_str())).await;
+        role?;
+        if let Some(existing) = existing? {
+            self.check_extension(&existing, session, max_sessions)
+                .await
+                .inspect_err(|error| self.events.refused(&existing, error))?;
+        }
         let signin = self.write_signin(session, max_sessions).await?;
-        if let Err(error) = self.check_count(session, max_sessions).await {
+        if let Err(error) = self.let_in(&signin, session, max_sessions).await {
             self.events.refused(&signin, &error);
-            // One that goes on anyway is not ended by asking for more of it.
-            if !objects::is_established(&signin) {
-                self.delete_signin(name.as_str(), Unchanged::same(&signin)).await?;
-            }
+            self.delete_signin(name.as_str(), Unchanged::same(&signin)).await?;
             return Err(error);
         }
         let (provisioned, credential) = match self.provision(&signin, session, credential).await {
@@ -102,31 +105,6 @@ impl Sessions {
             Ok(None) => Err(Error::NoSuchRole(role.clone())),
             Err(error) => Err(refused_role(error, role)),
         }
-    }
-
-    /// Refuses `session` when its user has as many through its rule as that allows.
-    ///
-    /// It has been written before the others are counted: of two that begin at once each sees the other, and the names say which
-    /// of them stays.
-    async fn check_count(&self, session: &Session, max_sessions: Option<NonZeroU32>) -> Result<(), Error> {
-        let Some(max_sessions) = max_sessions else {
-            return Ok(());
-        };
-        let name = session.name();
-        let of_user = self.of_user(&session.caller).await?;
-        let others = of_user
-            .iter()
-            .filter(|other| other.session.rule == session.rule && other.session.name() != name);
-        let count = others
-            .filter(|other| other.established || other.session.name() < name)
-            .count();
-        if count < usize::try_from(max_sessions.get()).unwrap_or(usize::MAX) {
-            return Ok(());
-        }
-        Err(Error::Refused(Refusal::TooManySessions {
-            role: session.rule.role.clone(),
-            max_sessions,
-        }))
     }
 
     /// Writes the `TkaSignin`. One that is being deleted cannot be extended: it is seen to its end first.
@@ -190,11 +168,22 @@ impl Sessions {
         }
     }
 
+    /// Lets the session in that `signin` holds, unless it is: a session that is over is not in, be it that it has just been written anew.
+    async fn let_in(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        max_sessions: Option<NonZeroU32>,
+    ) -> Result<(), Error> {
+        if objects::is_in(signin, (self.clock)()) {
+            return Ok(());
+        }
+        self.admit(signin, session, max_sessions).await
+    }
+
     /// A sign-in that was cut off may not have come to counting.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
-        if !objects::is_established(signin) {
-            self.check_count(session, objects::max_sessions(signin)?).await?;
-        }
+        self.let_in(signin, session, objects::max_sessions(signin)?).await?;
         self.provision(signin, session, false).await.map(drop)
     }
 

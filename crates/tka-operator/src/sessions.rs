@@ -121,19 +121,20 @@ impl Sessions {
     /// All sessions of one caller, on this device, that are not being ended, read from the API server at this moment: signing out
     /// must find the one that began a moment ago, at another replica and by a rule that is gone, too.
     pub async fn of_caller(&self, caller: &Caller) -> Result<Vec<StoredSession>, Error> {
-        self.list(&ListParams::default().labels(&format!("{SELECTOR},{LABEL_CALLER}={}", caller.key())))
-            .await
+        let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
+        let signins = self.signins.list(&ListParams::default().labels(&of_caller)).await?;
+        Ok(signins.iter().filter_map(stored).collect())
     }
 
     /// All sessions of one user, on whatever device, that are not being ended, read from the API server at this moment.
     pub async fn of_user(&self, caller: &Caller) -> Result<Vec<StoredSession>, Error> {
-        self.list(&ListParams::default().labels(&format!("{SELECTOR},{LABEL_USER}={}", caller.user_key())))
-            .await
+        Ok(self.signins_of_user(caller).await?.iter().filter_map(stored).collect())
     }
 
-    async fn list(&self, which: &ListParams) -> Result<Vec<StoredSession>, Error> {
-        let signins = self.signins.list(which).await?;
-        Ok(signins.iter().filter_map(stored).collect())
+    /// All that there is of one user's sessions.
+    pub(crate) async fn signins_of_user(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
+        let of_user = format!("{SELECTOR},{LABEL_USER}={}", caller.user_key());
+        Ok(self.signins.list(&ListParams::default().labels(&of_user)).await?.items)
     }
 }
 

@@ -17,6 +17,7 @@ mod health;
 mod identity;
 mod kubeconfig;
 mod limits;
+mod max_sessions;
 mod nonsense;
 mod outages;
 mod provisioning;
@@ -74,6 +75,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("reauthorisation", reauthorisation::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
+    ("max_sessions", max_sessions::TESTS),
     ("provisioning", provisioning::TESTS),
     ("concurrency", concurrency::TESTS),
     ("administration", administration::TESTS),

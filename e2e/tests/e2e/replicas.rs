@@ -27,10 +27,10 @@ const HAND_OVER: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(5);
 
 /// Two replicas. Which of them reconciles is not said.
-struct Pair<'w>([Site<'w>; 2]);
+pub(crate) struct Pair<'w>([Site<'w>; 2]);
 
 impl<'w> Pair<'w> {
-    fn new(world: &'w World, name: &str, config: &Value) -> Outcome<Self> {
+    pub(crate) fn new(world: &'w World, name: &str, config: &Value) -> Outcome<Self> {
         let replica = |suffix: &str| {
             let own = format!("{name}-{suffix}");
             let node = world.testbed.add_node(&own, &Owner::tag("tag:tka"))?;
@@ -44,7 +44,7 @@ impl<'w> Pair<'w> {
     }
 
     /// The one that reconciles, and the other, as soon as that is decided.
-    fn by_part(&self) -> Outcome<(&Site<'w>, &Site<'w>)> {
+    pub(crate) fn by_part(&self) -> Outcome<(&Site<'w>, &Site<'w>)> {
         let Self([a, b]) = self;
         wait::until("one reconciles", || {
             Ok(match (holds(a)?, holds(b)?) {
@@ -76,7 +76,7 @@ fn lease(site: &Site<'_>) -> Outcome<Value> {
 }
 
 /// Somebody at the node, as soon as it and the server know each other.
-fn caller(site: &Site<'_>, node: &str) -> Outcome<Caller> {
+pub(crate) fn caller(site: &Site<'_>, node: &str) -> Outcome<Caller> {
     let caller = site.caller(node)?;
     wait::until_true("the server can be reached", || {
         Ok(caller.get("/rules").is_ok_and(|answer| answer.status == 200))
