@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -33,6 +34,9 @@ use guard::Guard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.
 pub(crate) const SESSION: &str = "TKA_SESSION";
+
+/// How long to try to end what may have begun: whoever has waited for it in vain does not wait as long again.
+const ABANDON_LIMIT: Duration = Duration::from_secs(3);
 
 /// What is run, and how it is presented.
 #[derive(Debug)]
@@ -162,6 +166,7 @@ impl OwnSession {
         let (name, mut command) = program.command(&self.kubeconfig(), self.folder.path())?;
         command
             .env("KUBECONFIG", self.kubeconfig())
+            .env("TKA_KUBECONFIG", self.kubeconfig())
             .env("TKA_SERVER", app.server().to_string())
             .env("TKA_ROLE", &self.login.role)
             .env("TKA_UNTIL", self.login.until.to_string());
@@ -210,12 +215,18 @@ impl OwnSession {
     }
 }
 
-/// Ends what may have begun although the answer was no use.
+/// Ends what may have begun although the answer was no use, or did not come in time.
 fn abandon(app: &App, error: &Error, label: &str) {
-    if error.exit() != Exit::Failure {
+    let may_have_begun = match error {
+        Error::Client(error) => error.may_have_been_carried_out(),
+        _ => true,
+    };
+    if !may_have_begun {
         return;
     }
-    let Ok(client) = app.client() else { return };
+    let Ok(client) = app.client_at(app.server(), ABANDON_LIMIT) else {
+        return;
+    };
     let sessions = client.sessions().map(|sessions| sessions.items).unwrap_or_default();
     for session in sessions {
         if session.this_device && session.label.as_deref() == Some(label) {

@@ -85,6 +85,24 @@ impl ClientError {
         }
     }
 
+    /// Whether the server may have done what it was asked to do all the same.
+    pub(crate) fn may_have_been_carried_out(&self) -> bool {
+        match &*self.trouble {
+            Trouble::UnknownHost
+            | Trouble::NoConnection(_)
+            | Trouble::NoProxy { .. }
+            | Trouble::ProxyRefused { .. }
+            | Trouble::Tls(_)
+            | Trouble::Unsupported => false,
+            Trouble::Answered { status, .. } => *status >= 500,
+            Trouble::TimedOut(_)
+            | Trouble::Broken(_)
+            | Trouble::Foreign { .. }
+            | Trouble::UnusableKubeconfig(_)
+            | Trouble::NotProvisioned(_) => true,
+        }
+    }
+
     /// What happened.
     pub(crate) fn what(&self) -> String {
         let (server, verb) = (&self.server, self.operation.verb());

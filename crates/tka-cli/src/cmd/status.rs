@@ -146,6 +146,12 @@ fn prompt() -> Result<(), Error> {
         return Ok(());
     };
     let now = Timestamp::now();
+    if let Some((server, role, until)) = current.inside(&app::variable) {
+        if until > now {
+            ui::print(&view::status::prompt(&role, server.host(), until, now))?;
+        }
+        return Ok(());
+    }
     for known in known::everywhere(&store::folder(&home)) {
         let mut sessions = known.sessions.iter().filter(|session| session.until > now);
         let session = sessions.find(|session| current.is(session));

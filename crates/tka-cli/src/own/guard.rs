@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::{Handle, SignalsInfo};
+use signal_hook::low_level::siginfo::{Cause, Origin};
 
 use crate::ui;
 
@@ -51,14 +53,15 @@ impl Guard {
         let ignored = ignored_signals();
         let is_heard = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
         // What whoever started us has set to be ignored (`nohup`) stays so, for the program too.
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM].iter().filter(|it| is_heard(it)))?;
+        let heard = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+        let mut signals = SignalsInfo::<WithOrigin>::new(heard.iter().filter(|it| is_heard(it)))?;
         let state = Arc::new(Mutex::new(State::default()));
         let handle = signals.handle();
         let thread = thread::spawn({
             let state = Arc::clone(&state);
             move || {
-                for signal in signals.forever() {
-                    lock(&state).receive(signal);
+                for origin in signals.forever() {
+                    lock(&state).receive(&origin);
                 }
             }
         });
@@ -91,8 +94,8 @@ impl Guard {
         lock(&self.state).phase = Phase::Busy;
     }
 
-    /// Passes on to `child` from now on what asks us to end. The terminal's own signals (Ctrl-C, Ctrl-\) reach the child without
-    /// us, and so does a change of its size.
+    /// Passes on to `child` from now on what asks us to end. What the terminal sends (Ctrl-C, Ctrl-\) reaches the child without us,
+    /// and so does a change of its size.
     pub(super) fn running(&self, child: Pid, ends_by_hangup: bool) {
         lock(&self.state).run(child, ends_by_hangup);
     }
@@ -122,11 +125,14 @@ impl State {
         }
     }
 
-    fn receive(&mut self, signal: i32) {
+    fn receive(&mut self, origin: &Origin) {
+        let signal = origin.signal;
         match &mut self.phase {
-            Phase::Starting(came) if is_passed_on(signal) => *came = Some(signal),
-            Phase::Starting(_) => {}
-            Phase::Running { child, ends_by_hangup } => forward(signal, *child, *ends_by_hangup),
+            Phase::Starting(came) if is_passed_on(origin) => *came = Some(signal),
+            Phase::Running { child, ends_by_hangup } if is_passed_on(origin) => {
+                forward(signal, *child, *ends_by_hangup);
+            }
+            Phase::Starting(_) | Phase::Running { .. } => {}
             Phase::Busy if self.interruption.is_none() => {
                 self.interruption = Some(signal);
                 ui::complain("leaving when the session has ended; once more to leave at once\n");
@@ -142,19 +148,21 @@ impl State {
 }
 
 fn forward(signal: i32, child: Pid, ends_by_hangup: bool) {
-    if !is_passed_on(signal) {
-        return;
-    }
-    // An interactive shell ignores SIGTERM; SIGHUP ends it.
-    let hangs_up = ends_by_hangup || signal == SIGHUP;
-    let forwarded = if hangs_up { Signal::HUP } else { Signal::TERM };
+    let forwarded = match signal {
+        SIGINT => Signal::INT,
+        SIGQUIT => Signal::QUIT,
+        // An interactive shell ignores SIGTERM; SIGHUP ends it.
+        SIGTERM if !ends_by_hangup => Signal::TERM,
+        _ => Signal::HUP,
+    };
     let _ = kill_process(child, forwarded);
     // One that is stopped would not hear it.
     let _ = kill_process(child, Signal::CONT);
 }
 
-fn is_passed_on(signal: i32) -> bool {
-    matches!(signal, SIGHUP | SIGTERM)
+/// Whether it was for this process alone: what a terminal sends at a key it sends to all in its foreground.
+fn is_passed_on(origin: &Origin) -> bool {
+    matches!(origin.signal, SIGHUP | SIGTERM) || matches!(origin.cause, Cause::Sent(_))
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -20,6 +20,8 @@ pub(crate) enum Answer {
     Silence,
     /// Meets somebody when the request has arrived and again before it answers.
     Meeting(Arc<Barrier>, Box<Answer>),
+    /// Answers with 200 and what follows from the requests so far.
+    From(fn(&[Request]) -> serde_json::Value),
 }
 
 /// A request as it arrived.
@@ -152,6 +154,10 @@ fn serve(listener: &TcpListener, seen: &Mutex<Vec<Request>>, left: &Mutex<Vec<(S
                 body: format!("{request:?} instead of {other:?}"),
             },
         };
+        let answer = match answer {
+            Answer::From(follow) => Answer::json(200, &follow(&seen.lock().unwrap())),
+            answer => answer,
+        };
         write(stream, &answer);
     }
 }
@@ -201,6 +207,7 @@ fn write(mut stream: TcpStream, answer: &Answer) {
             barrier.wait();
             return write(stream, answer);
         }
+        Answer::From(_) => unreachable!("was followed before"),
         Answer::Silence => stream.read(&mut [0; 1]).map(drop),
         Answer::Truncated => stream.write_all(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"kind\":\"Conf",

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
 
+use rexpect::process::WaitStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::double::{Answer, Double, Request};
 use crate::tka::{Outcome, TOKEN, User, credential, kubeconfig, login, signing_in};
 
 pub(crate) fn session() -> Value {
@@ -142,6 +143,24 @@ fn what_prompts_show_is_in_the_environment() {
 }
 
 #[test]
+fn a_prompt_in_it_shows_its_session_and_one_that_leads_elsewhere_does_not() {
+    let tka = env!("CARGO_BIN_EXE_tka");
+    for token in [&[][..], &["--token"]] {
+        let double = whole_session();
+        let script = format!("{tka} status --prompt; KUBECONFIG=/nowhere {tka} status --prompt; echo end");
+        let user = User::new();
+        let words = ["--", "sh", "-c", script.as_str()];
+        let outcome = command(&user, &double, &[&["exec"], token, &words].concat()).output();
+        let shown = Outcome::from(outcome.unwrap()).stdout;
+        assert!(
+            shown.starts_with("view@127.0.0.1 ") && shown.ends_with("\nend\n"),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+    }
+}
+
+#[test]
 fn the_command_gets_its_words_as_they_are_and_gives_its_status() {
     let double = whole_session();
     let outcome = exec(
@@ -222,20 +241,37 @@ fn a_session_that_is_slow_to_come_is_asked_for_again() {
     assert_eq!(requests[0].body, requests[2].body, "the same session");
 }
 
+/// Another shell's session, and the one that the first request asked for.
+fn with_the_one_asked_for(requests: &[Request]) -> Value {
+    let asked: Value = serde_json::from_str(&requests[0].body).unwrap();
+    let mut begun = session();
+    (begun["name"], begun["label"]) = (json!("tka-alice-begun"), asked["session"].clone());
+    json!({"items": [session(), begun]})
+}
+
 #[test]
-fn an_answer_that_is_no_use_leaves_no_session() {
-    let mut answer = login();
-    answer["session"] = session();
-    answer["kubeconfig"] = kubeconfig();
-    answer["kubeconfig"]["users"] = json!({});
-    // The label is not known before, so the double cannot name it; another shell's session must be left alone.
-    let double = Double::new(&[
-        ("POST /login", Answer::json(200, &answer)),
-        ("GET /sessions", Answer::json(200, &json!({"items": [session()]}))),
-    ]);
-    let outcome = exec(&double, &["true"]);
-    assert_eq!(outcome.status, 1, "{outcome:?}");
-    double.requests();
+fn what_may_have_begun_is_ended_when_the_answer_is_no_use_or_does_not_come() {
+    let mut broken = login();
+    broken["session"] = session();
+    broken["kubeconfig"] = kubeconfig();
+    broken["kubeconfig"]["users"] = json!({});
+    for (answer, status) in [
+        (Answer::json(200, &broken), 1),
+        (Answer::Silence, 5),
+        (Answer::Truncated, 1),
+        (Answer::html(502), 5),
+    ] {
+        let double = Double::new(&[
+            ("POST /login", answer.clone()),
+            ("GET /sessions", Answer::From(with_the_one_asked_for)),
+            ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
+        ]);
+        let user = User::new();
+        let mut command = command(&user, &double, &["exec", "--timeout", "1", "--", "echo", "run"]);
+        let outcome = Outcome::from(command.output().unwrap());
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (status, ""), "{answer:?}");
+        double.requests();
+    }
 }
 
 #[test]
@@ -307,11 +343,32 @@ fn a_shell_is_hung_up_whatever_the_signal() {
     }
 }
 
+/// As a CI runner does.
 #[test]
-fn ctrl_c_is_the_programs_alone() {
-    let double = whole_session();
-    let outcome = exec(&double, &["sh", "-c", "kill -INT $PPID; kill -QUIT $PPID; exit 5"]);
-    assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 5));
+fn an_interrupt_for_this_process_alone_is_passed_on() {
+    for (signal, number) in [("INT", 2), ("QUIT", 3)] {
+        let double = whole_session();
+        let outcome = exec(&double, &["sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
+        assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 128 + number));
+        double.requests();
+    }
+}
+
+/// The terminal sends them to all in its foreground: from us they would come a second time.
+#[test]
+fn ctrl_c_reaches_the_program_once() {
+    let (user, double) = (User::new(), whole_session());
+    let script = "trap 'echo one' INT; trap 'echo end; exit 5' QUIT; echo ready; while :; do sleep 60; done";
+    let command = command(&user, &double, &["exec", "--", "sh", "-c", script]);
+    let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+    terminal.exp_string("ready").unwrap();
+    terminal.send_control('c').unwrap();
+    terminal.exp_string("one").unwrap();
+    terminal.send_control('\\').unwrap();
+    let until_end = terminal.exp_string("end").unwrap();
+    assert!(!until_end.contains("one"), "{until_end:?}");
+    let status = terminal.process().wait().unwrap();
+    assert!(matches!(status, WaitStatus::Exited(_, 5)), "{status:?}");
     double.requests();
 }
 
