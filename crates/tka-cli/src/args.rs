@@ -81,6 +81,7 @@ pub(crate) enum Command {
     Shell(cmd::shell::Arguments),
     Status(cmd::status::Arguments),
     Sessions(cmd::sessions::Arguments),
+    Clusters(cmd::clusters::Arguments),
     Rules(cmd::rules::Arguments),
     Credential(cmd::credential::Arguments),
     Doctor(cmd::doctor::Arguments),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod cluster_info;
+pub(crate) mod clusters;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::client::ClientError;
+use crate::clusters::NoChoice;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::proxy::InvalidProxy;
@@ -36,6 +37,8 @@ pub(crate) enum Error {
         role: String,
         namespaces: Vec<String>,
     },
+    #[error(transparent)]
+    NoChoice(#[from] NoChoice),
     /// kubectl asks for something else than kubeconfigs of this program say.
     #[error("kubectl asks for a credential of version {0}, and this program gives {version}", version = tka_api::exec::API_VERSION)]
     ExecVersion(String),
@@ -61,6 +64,8 @@ impl Error {
             Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::OutsideTheRule { .. } => Exit::Refused,
+            Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
+            Self::NoChoice(_) => Exit::Usage,
             Self::Store(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
@@ -75,6 +80,7 @@ impl Error {
     pub(crate) fn why(&self) -> Vec<String> {
         match self {
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.why(),
+            Self::NoChoice(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
             Self::OutsideTheRule { namespaces, .. } => vec![format!("it is for {} only", namespaces.join(", "))],
             other => causes(other),
@@ -85,6 +91,7 @@ impl Error {
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
             Self::Config(error) => error.advice(),
+            Self::NoChoice(error) => error.advice(),
             Self::Proxy(error) => vec![format!(
                 "set {0} to something like http://127.0.0.1:1055, or unset it",
                 error.variable

@@ -4,6 +4,7 @@ mod access;
 mod app;
 mod args;
 mod client;
+mod clusters;
 mod cmd;
 mod config;
 mod credential;
@@ -13,6 +14,7 @@ mod error;
 mod exit;
 mod export;
 mod flow;
+mod here;
 mod known;
 mod kubeconfig;
 mod output;
@@ -27,6 +29,7 @@ mod store;
 mod table;
 mod tailscale;
 mod theme;
+mod together;
 mod ui;
 mod view;
 mod when;
@@ -78,6 +81,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
         Some(Command::Doctor(arguments)) => cmd::doctor::run(&app()?, &arguments),
+        Some(Command::Clusters(arguments)) => cmd::clusters::run(flags, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&app()?),
     }

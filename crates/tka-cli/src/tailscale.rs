@@ -149,9 +149,14 @@ impl Status {
         self.peer.iter().flat_map(BTreeMap::values)
     }
 
+    /// The nodes that this one knows, itself the first.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.own.iter().chain(self.peers())
+    }
+
     /// The node, this one included, that `host` names in full, in short, or by an address.
     pub(crate) fn node(&self, host: &str) -> Option<&Node> {
-        self.own.iter().chain(self.peers()).find(|node| node.is_called(host))
+        self.nodes().find(|node| node.is_called(host))
     }
 }
 

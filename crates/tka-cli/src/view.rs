@@ -1,5 +1,6 @@
 //! What people read, as text. Nothing here prints, and time comes in as an argument.
 
+pub(crate) mod clusters;
 pub(crate) mod doctor;
 pub(crate) mod rules;
 pub(crate) mod sessions;

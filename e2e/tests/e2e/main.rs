@@ -5,6 +5,7 @@ mod access;
 mod administration;
 mod audit;
 mod cli;
+mod cli_clusters;
 mod cli_exec;
 mod clock;
 mod cluster_info;
@@ -90,6 +91,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),
+    ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
 ];
 

@@ -60,6 +60,20 @@ impl ClientError {
         self.exit() == Exit::Unsupported
     }
 
+    /// Whether a TKA server says it, and not something else in its place.
+    pub(crate) fn is_from_server(&self) -> bool {
+        matches!(&*self.trouble, Trouble::Answered { status, .. } if *status != 404)
+    }
+
+    /// Whether something that is no TKA server answers.
+    pub(crate) fn is_from_other(&self) -> bool {
+        match &*self.trouble {
+            Trouble::Answered { status, .. } => *status == 404,
+            Trouble::Foreign { .. } => self.exit() != Exit::Unreachable,
+            _ => false,
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match &*self.trouble {
             Trouble::UnknownHost

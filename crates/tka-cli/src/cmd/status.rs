@@ -1,20 +1,20 @@
 //! `tka status`
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::app::{self, App};
 use crate::args::Global;
-use crate::client::ClientError;
 use crate::current::{self, Current};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::here;
 use crate::known::{self, Known, KnownSession};
 use crate::output::Output;
 use crate::store;
+use crate::together::ask_each;
 use crate::ui;
 use crate::view;
 use crate::view::status::{Status, StatusItem};
@@ -82,44 +82,14 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 
 /// What every server says, each within the limit.
 fn ask_all(app: &App, all: &[Known]) -> Vec<Result<Vec<KnownSession>, Error>> {
-    let ask = |known: &Known| ask(app, known);
-    thread::scope(|scope| {
-        let started: Vec<_> = all.iter().map(|known| scope.spawn(move || ask(known))).collect();
-        let gone = || Err(std::io::Error::other("the question was not put").into());
-        started
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| gone()))
-            .collect()
-    })
+    let gone = || Err(std::io::Error::other("the question was not put").into());
+    let answers = ask_each(all, |known| ask(app, known));
+    answers.into_iter().map(|answer| answer.unwrap_or_else(gone)).collect()
 }
 
 fn ask(app: &App, known: &Known) -> Result<Vec<KnownSession>, Error> {
     let server = known.server().unwrap_or_else(|| app.server().clone());
-    let client = app.client_at(&server, LIMIT)?;
-    match client.sessions() {
-        Ok(list) => {
-            let here = list.items.into_iter().filter(|session| session.this_device);
-            Ok(here.map(KnownSession::from).collect())
-        }
-        Err(error) if error.is_unsupported() => from_original(client.session()),
-        Err(error) => nobody(error),
-    }
-}
-
-/// The one session that the original's server may have.
-fn from_original(answer: Result<crate::client::Session, ClientError>) -> Result<Vec<KnownSession>, Error> {
-    match answer {
-        Ok(session) => Ok(vec![KnownSession::from(session.login)]),
-        Err(error) => nobody(error),
-    }
-}
-
-/// Whoever may not sign in is not signed in.
-fn nobody(error: ClientError) -> Result<Vec<KnownSession>, Error> {
-    match error.exit() {
-        Exit::NotSignedIn | Exit::Refused => Ok(vec![]),
-        _ => Err(error.into()),
-    }
+    Ok(here::sessions(&app.client_at(&server, LIMIT)?)?)
 }
 
 fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<StatusItem> {

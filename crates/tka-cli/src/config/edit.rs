@@ -87,6 +87,10 @@ impl Change {
         })
     }
 
+    pub(crate) fn key(&self) -> &'static str {
+        self.key
+    }
+
     /// `text` with this change made. What the text means afterwards is looked at; where lines cannot be changed without more, the
     /// whole is written anew, unless that would lose comments.
     fn made_in(&self, text: &str, path: &Path) -> Result<String, ConfigError> {

@@ -33,7 +33,7 @@ fn row(rule: &RuleInfo) -> [String; 6] {
     ]
 }
 
-fn called(rule: &RuleInfo) -> String {
+pub(super) fn called(rule: &RuleInfo) -> String {
     clean(rule.name.as_ref().unwrap_or(&rule.role))
 }
 

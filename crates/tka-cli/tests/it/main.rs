@@ -7,6 +7,7 @@
 
 mod access;
 mod cluster_info;
+mod clusters;
 mod config;
 mod credential;
 mod doctor;

@@ -1,0 +1,78 @@
+//! Finding TKA servers: where they may be, and what each says of itself.
+
+mod answer;
+pub(crate) mod candidates;
+mod choice;
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::known;
+use crate::tailscale::{self, TailscaleError};
+use crate::together::ask_each;
+use crate::view::clusters::{Cluster, Clusters};
+
+use candidates::Candidate;
+pub(crate) use choice::NoChoice;
+
+/// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Where servers may be.
+#[derive(Debug)]
+pub(crate) struct Search {
+    candidates: Vec<Candidate>,
+    /// Why nodes of the tailnet are not among them.
+    pub(crate) no_tailnet: Option<NoTailnet>,
+}
+
+/// Why nodes of the tailnet could not be looked at.
+#[derive(Debug)]
+pub(crate) enum NoTailnet {
+    NotTold(TailscaleError),
+    /// This device is not on the tailnet.
+    Off,
+}
+
+// === impl Search ===
+
+impl Search {
+    /// Looks where servers may be, and asks none of them.
+    pub(crate) fn new(app: &App) -> Self {
+        let limit = LIMIT.min(app.config.timeout);
+        let (status, no_tailnet) = match tailscale::status(app.config.socket.as_deref(), limit) {
+            Ok(status) if status.is_running() => (Some(status), None),
+            Ok(_) => (None, Some(NoTailnet::Off)),
+            Err(error) => (None, Some(NoTailnet::NotTold(error))),
+        };
+        let known = known::everywhere(app.store.folder());
+        Self {
+            candidates: candidates::find(app.server(), known, status.as_ref(), &app.config.tag),
+            no_tailnet,
+        }
+    }
+
+    /// What each says. Of a node with the tag whose port nobody said, what is not a TKA server is left out unless `long`.
+    pub(crate) fn ask(&self, app: &App, long: bool) -> Clusters {
+        let all: Vec<_> = self.candidates.iter().collect();
+        ask(app, &all, long)
+    }
+
+    /// The one that `name` means, which may be in short where that is enough. Only those are asked that it may mean.
+    pub(crate) fn choose(&self, app: &App, name: &str) -> Result<Cluster, NoChoice> {
+        let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
+        if meant.is_empty() {
+            return Err(NoChoice::unknown(name, &self.ask(app, false)));
+        }
+        choice::only(name, ask(app, &meant, true))
+    }
+}
+
+fn ask(app: &App, candidates: &[&Candidate], long: bool) -> Clusters {
+    let answers = ask_each(candidates, |candidate| answer::of(app, candidate));
+    Clusters::new(answer::worth_showing(
+        candidates,
+        answers.into_iter().flatten().collect(),
+        long,
+    ))
+}

@@ -1,0 +1,167 @@
+//! `tka clusters`, `tka clusters use`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::config::note_what_wins;
+use crate::app::{self, App};
+use crate::args::Global;
+use crate::clusters::{NoTailnet, Search};
+use crate::config::edit::{self, Change};
+use crate::config::{Config, ConfigError};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::server::Server;
+use crate::ui::Ui;
+use crate::view;
+use crate::view::clusters::{Cluster, State};
+
+/// Show the clusters that you could reach, or choose one
+///
+/// Looks for TKA servers: the nodes of the tailnet with their tag (the setting `tailscale.tag`), those that you signed in to from this device, and the one that is
+/// set. Asks them side by side, three seconds at most, what cluster they lead to and what you could get there. The one that commands talk
+/// to is marked with `*`.
+///
+/// Nodes do not say at which port a server listens: it is looked for at the port that is set and at 443. A node with the tag where something else
+/// answers is shown with --long. The exit status is 5 when no server answers.
+#[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    Use(Use),
+}
+
+/// Make a cluster the one that commands talk to
+///
+/// Writes its server to the configuration file that is in use, or to a new one. Where you have a kubeconfig for it, the line is printed that makes
+/// kubectl use it.
+#[derive(clap::Args, Debug)]
+struct Use {
+    /// Its name as `tka clusters` shows it, or its server's full name
+    name: String,
+}
+
+pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let app = App::new(flags)?;
+    match &arguments.what {
+        None => list(&app, arguments.output),
+        Some(What::Use(choice)) => choose(&app, flags, &choice.name),
+    }
+}
+
+fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
+    let spinner = app.ui.spinner("asking");
+    let search = Search::new(app);
+    let clusters = search.ask(app, app.config.long);
+    drop(spinner);
+    if output.print(&app.config, &clusters)? {
+        note_no_tailnet(app, search.no_tailnet.as_ref());
+    }
+    let exit = if clusters.any_answers() {
+        Exit::Ok
+    } else {
+        Exit::Unreachable
+    };
+    Ok(exit.into())
+}
+
+/// Says that there may be more.
+fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
+    let Some(why) = why else { return };
+    let (what, fix) = match why {
+        NoTailnet::NotTold(error) => (error.to_string(), error.advice()),
+        NoTailnet::Off => (
+            "this device is not on the tailnet".to_owned(),
+            "connect it with `tailscale up`".to_owned(),
+        ),
+    };
+    let text = format!("servers that this device does not know already were not looked for: {what}; {fix}");
+    app.ui.tell(&view::note(&text, &app.ui.palette));
+}
+
+fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
+    let spinner = app.ui.spinner("asking");
+    let search = Search::new(app);
+    let chosen = search.choose(app, name);
+    drop(spinner);
+    if chosen.is_err() {
+        note_no_tailnet(app, search.no_tailnet.as_ref());
+    }
+    let cluster = chosen?;
+    warn_of_silence(&cluster, &app.ui);
+    let path = edit::target(flags, app::home().as_deref(), true)?;
+    let changes = changes(&path, &cluster.place)?;
+    edit::apply(&path, &changes)?;
+    let file = path.display().to_string();
+    let text = format!("commands talk to {} now, by {file}", cluster.server);
+    app.ui.tell(&view::done(&text, &app.ui.palette));
+    for change in &changes {
+        note_what_wins(&written(flags, &path), change.key(), &file, &app.ui)?;
+    }
+    hand_over(flags, &cluster)
+}
+
+fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
+    if cluster.state != State::Answers {
+        let why = cluster.problem.as_deref().map(view::clean).unwrap_or_default();
+        let text = format!("no TKA server answers at {} now: {why}", cluster.server);
+        ui.tell(&view::warning(&text, &ui.palette));
+    }
+}
+
+/// What makes `server` the default of the file at `path`: the host, and the port where it differs.
+fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
+    let port = server.port();
+    let is_plain = |host: &str| Server::new(host, port, None).is_ok_and(|read| read == *server);
+    let host = Some(server.host()).filter(|host| is_plain(host));
+    let host = host.map_or_else(|| server.to_string(), ToOwned::to_owned);
+    let mut changes = vec![Change::new("tailscale.hostname", &host)?];
+    let alone = Global {
+        config: Some(path.to_owned()),
+        ..Global::default()
+    };
+    let is_there = path.exists();
+    let before = if is_there {
+        Config::load(&alone, None, &|_| None)?.port
+    } else {
+        crate::server::HTTPS_PORT
+    };
+    if before != port {
+        changes.push(Change::new("tailscale.port", &port.to_string())?);
+    }
+    Ok(changes)
+}
+
+fn written(flags: &Global, path: &Path) -> Global {
+    Global {
+        config: Some(path.to_owned()),
+        ..flags.clone()
+    }
+}
+
+/// The line for the kubeconfig that there is, if there is one.
+fn hand_over(flags: &Global, cluster: &Cluster) -> Result<ExitCode, Error> {
+    let there = App::new(&Global {
+        server: Some(cluster.server.clone()),
+        // Of the URL, if that has none.
+        port: Some(cluster.place.port()),
+        ..flags.clone()
+    })?;
+    if there.store.path().exists() {
+        there.hand_over()?;
+    } else {
+        there
+            .ui
+            .tell(&view::note("sign in there with `tka login`", &there.ui.palette));
+    }
+    Ok(ExitCode::SUCCESS)
+}

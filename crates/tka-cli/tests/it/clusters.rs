@@ -1,0 +1,283 @@
+//! `tka clusters`, `tka clusters use`
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+use crate::tailscaled::Tailscaled;
+use crate::tka::{Outcome, SESSION, User, signed_in};
+
+/// Since `login` says until when, a time that no test will see.
+const AGES: (&str, &str) = (r"\d+ d( \d+ h)?", "AGES");
+
+fn rules() -> Answer {
+    let rule = |name: &str, role: &str| {
+        json!({"name": name, "role": role, "namespaces": [], "period": "8h0m0s", "priority": 0, "require_reason": false,
+               "default": false})
+    };
+    Answer::json(
+        200,
+        &json!({"items": [rule("daily", "view"), rule("oncall", "cluster-admin")]}),
+    )
+}
+
+fn sessions(items: &[Value]) -> Answer {
+    Answer::json(200, &json!({"items": items}))
+}
+
+fn session() -> Value {
+    json!({
+        "name": SESSION, "username": "alice@example.com", "device": "laptop.example.ts.net", "this_device": true,
+        "role": "view", "namespaces": [], "rule": null, "provisioned": true,
+        "signed_in": "2001-01-02T15:04:05Z", "until": "2999-01-02T15:04:05Z"
+    })
+}
+
+fn cluster(name: &str) -> Answer {
+    let url = format!("https://{name}.example.com:6443");
+    Answer::json(
+        200,
+        &json!({"server_url": url, "insecure_skip_tls_verify": false, "ca_data": "", "labels": {"env": name}}),
+    )
+}
+
+/// What a server is asked that lets the caller in.
+fn answering(name: &str, items: &[Value]) -> Vec<(&'static str, Answer)> {
+    vec![
+        ("GET /rules", rules()),
+        ("GET /sessions", sessions(items)),
+        ("GET /cluster-info", cluster(name)),
+    ]
+}
+
+fn signs_in() -> (&'static str, Answer) {
+    ("POST /login", Answer::json(200, &signed_in()))
+}
+
+/// A tailscaled with one other node, `localhost`, at an address that is not this machine's.
+fn tailnet(online: bool) -> Tailscaled {
+    Tailscaled::new(&json!({
+        "BackendState": "Running",
+        "Self": {"DNSName": "laptop.example.ts.net.", "TailscaleIPs": ["100.64.0.1"], "Online": true},
+        "Peer": {"1": {"DNSName": "localhost.", "TailscaleIPs": ["100.64.0.9"], "Tags": ["tag:tka"], "Online": online}}
+    }))
+}
+
+/// Without a tailscaled, whatever this machine has.
+fn alone(user: &User, double: &Double, arguments: &[&str]) -> Outcome {
+    let mut command = user.command_with(double, arguments);
+    command.env("TKA_TAILSCALE_SOCKET", "/nowhere");
+    command.output().unwrap().into()
+}
+
+/// With a default that is nowhere, whose port is that of `double`.
+fn at_nodes(user: &User, double: &Double, tailscaled: &Tailscaled, arguments: &[&str]) -> Outcome {
+    let mut command = user.command_with(double, arguments);
+    command.env("TKA_TAILSCALE_HOSTNAME", "nowhere.invalid");
+    command.env("TKA_TAILSCALE_SOCKET", tailscaled.socket());
+    command.output().unwrap().into()
+}
+
+/// Without what differs from run to run.
+fn shown(outcome: &Outcome, doubles: &[(&Double, &str)]) -> String {
+    let text = format!(
+        "status {}\n--- stdout\n{}--- stderr\n{}",
+        outcome.status, outcome.stdout, outcome.stderr
+    );
+    doubles.iter().fold(text, |text, (double, name)| {
+        text.replace(&double.address.port().to_string(), name)
+    })
+}
+
+#[test]
+fn servers_are_asked_side_by_side_what_they_are_for() {
+    let user = User::new();
+    let prod = Double::new(&[vec![signs_in()], answering("prod", &[session()])].concat());
+    let refusing = Double::new(&[
+        signs_in(),
+        (
+            "GET /rules",
+            Answer::json(403, &json!({"message": "no rule of the tailnet policy reaches you"})),
+        ),
+    ]);
+    let original = Double::new(&[
+        ("GET /rules", Answer::html(404)),
+        ("GET /login", Answer::json(401, &json!({"message": "not signed in"}))),
+        ("GET /sessions", Answer::html(404)),
+        ("GET /login", Answer::json(401, &json!({"message": "not signed in"}))),
+        ("GET /cluster-info", cluster("old")),
+    ]);
+    for double in [&prod, &refusing] {
+        assert_eq!(user.run_with(double, &["login"]).status, 0);
+    }
+    let outcome = alone(&user, &original, &["clusters"]);
+    let doubles = [(&original, "OLD"), (&prod, "PROD"), (&refusing, "REFUSING")];
+    let mut lines: Vec<_> = outcome.stdout.lines().collect();
+    // Beside each other they are in the order of their ports.
+    lines[2..].sort_by_key(|line| !line.contains(&prod.address.port().to_string()));
+    let stdout = lines.join("\n") + "\n";
+    insta::with_settings!({filters => [AGES]}, {
+        insta::assert_snapshot!("clusters_human", shown(&Outcome { stdout, ..outcome }, &doubles));
+    });
+    for double in [&prod, &refusing, &original] {
+        double.requests();
+    }
+}
+
+#[test]
+fn forms_for_programs() {
+    for form in ["json", "yaml", "name"] {
+        let double = Double::new(&answering("prod", &[session()]));
+        let outcome = alone(&User::new(), &double, &["clusters", "-o", form]);
+        insta::assert_snapshot!(format!("clusters_{form}"), outcome.shown(&double));
+    }
+}
+
+#[test]
+fn nodes_with_the_tag_are_looked_at() {
+    let double = Double::new(&answering("west", &[]));
+    let outcome = at_nodes(&User::new(), &double, &tailnet(true), &["clusters"]);
+    insta::assert_snapshot!(outcome.shown(&double));
+    double.requests();
+}
+
+#[test]
+fn node_without_a_server_is_shown_when_it_may_have_one() {
+    let user = User::new();
+    let names = |double: &Double, online: bool, long: bool| {
+        let flags: &[&str] = if long { &["clusters", "--long"] } else { &["clusters"] };
+        let outcome = at_nodes(&user, double, &tailnet(online), flags);
+        assert_eq!(outcome.status, 5, "{outcome:?}");
+        let lines = outcome.stdout.lines().filter(|line| line.contains("localhost"));
+        lines
+            .map(ToOwned::to_owned)
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace(&double.address.port().to_string(), "PORT")
+    };
+    let hotel = || Double::new(&[("GET /rules", Answer::html(200))]);
+    // What answers at 443 is not ours to say.
+    assert!(!names(&hotel(), true, false).contains("http://localhost:PORT"));
+    let all = names(&hotel(), true, true);
+    assert!(
+        all.contains("http://localhost:PORT") && all.contains("no TKA server: HTTP status 200"),
+        "{all}"
+    );
+    let silent = names(&Double::new(&[("GET /rules", Answer::Silence)]), false, false);
+    assert!(silent.contains("does not answer: its node is offline"), "{silent}");
+}
+
+#[test]
+fn limit_holds_for_each() {
+    let double = Double::new(&[("GET /rules", Answer::Silence)]);
+    let outcome = alone(&User::new(), &double, &["clusters", "--timeout", "0.1"]);
+    assert_eq!(outcome.status, 5);
+    assert!(
+        outcome.stdout.contains("does not answer: no answer within 0.1 s"),
+        "{outcome:?}"
+    );
+}
+
+/// A user whose configuration file names `double`, with a comment.
+fn configured(double: &Double) -> (User, Vec<String>) {
+    let user = User::new();
+    let path = user.home().join("config.yaml");
+    let port = double.address.port();
+    fs::write(
+        &path,
+        format!("# Mine.\ntailscale:\n  hostname: 127.0.0.1 # here\n  port: {port}\n"),
+    )
+    .unwrap();
+    (user, vec!["--config".to_owned(), path.display().to_string()])
+}
+
+fn run(user: &User, config: &[String], arguments: &[&str]) -> Outcome {
+    let config = config.iter().map(String::as_str).collect::<Vec<_>>();
+    let mut command = user.command(&[&config, arguments].concat());
+    command.env("TKA_TAILSCALE_SOCKET", "/nowhere");
+    command.output().unwrap().into()
+}
+
+#[test]
+fn chosen_one_becomes_the_default_and_its_kubeconfig_is_named() {
+    let east = Double::new(&[]);
+    let west = Double::new(&[vec![signs_in()], answering("west", &[session()])].concat());
+    let (user, config) = configured(&east);
+    assert_eq!(user.run_with(&west, &["login"]).status, 0);
+    let name = format!("127.0.0.1:{}", west.address.port());
+    let outcome = run(&user, &config, &["clusters", "use", &name]);
+    let text = fs::read_to_string(user.home().join("config.yaml")).unwrap();
+    assert_eq!(
+        outcome.stdout,
+        format!("export KUBECONFIG={}\n", user.kubeconfig(&west).display()),
+        "{outcome:?}"
+    );
+    assert_eq!(
+        text,
+        format!(
+            "# Mine.\ntailscale:\n  hostname: \"127.0.0.1\" # here\n  port: {}\n",
+            west.address.port()
+        )
+    );
+    assert_eq!((outcome.status, west.requests().len()), (0, 4));
+}
+
+#[test]
+fn without_a_file_one_is_made_and_what_wins_over_it_is_said() {
+    let west = Double::new(&answering("west", &[]));
+    let user = User::new();
+    let outcome = alone(&user, &west, &["clusters", "use", "127.0.0.1"]);
+    insta::assert_snapshot!(outcome.shown(&west).replace(&user.home().display().to_string(), "HOME"));
+    assert_eq!(
+        fs::read_to_string(user.home().join(".config/tka/config.yaml")).unwrap(),
+        format!(
+            "tailscale:\n  port: {}\n  hostname: \"127.0.0.1\"\n",
+            west.address.port()
+        )
+    );
+}
+
+#[test]
+fn name_that_means_none_or_several_changes_nothing() {
+    let east = Double::new(&[answering("east", &[]), answering("east", &[])].concat());
+    let west = Double::new(&[vec![signs_in()], answering("west", &[]), answering("west", &[])].concat());
+    let (user, config) = configured(&east);
+    assert_eq!(user.run_with(&west, &["login"]).status, 0);
+    let before = user.files();
+    let text = fs::read_to_string(user.home().join("config.yaml")).unwrap();
+    let error = |name: &str| {
+        let outcome = run(&user, &config, &["clusters", "use", name]);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{outcome:?}");
+        let [east, west] = [&east, &west].map(|double| double.address.port().to_string());
+        outcome.stderr.replace(&east, "EAST").replace(&west, "WEST")
+    };
+    insta::assert_snapshot!("clusters_use_unknown", error("north"));
+    insta::assert_snapshot!("clusters_use_ambiguous", error("127.0.0.1"));
+    assert_eq!(user.files(), before);
+    assert_eq!(fs::read_to_string(user.home().join("config.yaml")).unwrap(), text);
+}
+
+#[test]
+fn one_that_does_not_answer_is_taken_if_it_is_known() {
+    let west = Double::new(&[signs_in(), ("GET /rules", Answer::html(502))]);
+    let (user, config) = configured(&Double::new(&[]));
+    assert_eq!(user.run_with(&west, &["login"]).status, 0);
+    let name = format!("127.0.0.1:{}", west.address.port());
+    let outcome = run(&user, &config, &["clusters", "use", &name]);
+    assert_eq!(outcome.status, 0);
+    assert!(outcome.stderr.contains("no TKA server answers at"), "{outcome:?}");
+
+    let double = Double::new(&[("GET /rules", Answer::Silence)]);
+    let outcome = at_nodes(
+        &user,
+        &double,
+        &tailnet(true),
+        &["clusters", "use", "localhost", "--timeout", "0.1"],
+    );
+    assert_eq!(outcome.status, 5, "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("no TKA server answers at http://localhost:"),
+        "{outcome:?}"
+    );
+}
