@@ -86,16 +86,18 @@ pub fn connections_stranded(world: &World, name: &str) -> Outcome<Trouble> {
     )
 }
 
-/// The server is killed in the first second of a session of five, and started in the twentieth.
+/// The server is killed in the first second of a session of five, and started in the twentieth: the session is gone in the
+/// twenty-second, the server's start included.
 pub fn server_dead(world: &World, name: &str) -> Outcome<Trouble> {
     let stage = Stage::new(world.site(name)?, "5s")?;
     let begun = stage.until - Duration::from_secs(5);
     wait::until_time(begun + Duration::from_secs(1))?;
     stage.site.server.kill()?;
     wait::until_time(begun + Duration::from_secs(20))?;
+    let started = Instant::now();
     stage.site.server.start()?;
     let what = "the server is dead from second 1 to second 20, and a session ends in second 5";
-    stage.judge(what.to_owned(), Duration::from_secs(2))
+    stage.judge_since(started, what.to_owned(), Duration::from_secs(2))
 }
 
 /// A part of the testbed is killed, and started again when the session has ended. Everybody notices.
@@ -135,9 +137,13 @@ impl<'w> Stage<'w> {
         })
     }
 
-    /// Sees that the one session is over, the other is not, and that there can be new ones.
+    /// The same, now that everything is as it should be again.
     fn judge(&self, name: String, limit: Duration) -> Outcome<Trouble> {
-        let since = Instant::now();
+        self.judge_since(Instant::now(), name, limit)
+    }
+
+    /// Sees that the one session is over within `limit` of `since`, the other is not, and that there can be new ones.
+    fn judge_since(&self, since: Instant, name: String, limit: Duration) -> Outcome<Trouble> {
         let (mut leaked, mut lost) = (Vec::new(), Vec::new());
         let gone = wait::until_true("the session that ended is gone", || {
             let state = State::of(&self.site)?;

@@ -3,6 +3,7 @@
 
 mod access;
 mod administration;
+mod alone;
 mod audit;
 mod cli;
 mod cli_clusters;
@@ -41,12 +42,15 @@ use std::thread;
 use e2e::secrets::Tokens;
 use e2e::world::Grounds;
 use e2e::{Outcome, World};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// A test.
 type Test = fn(&World) -> Outcome;
+
+/// The tests that run side by side, and those that run after them.
+type Phases = [Vec<Trial>; 2];
 
 /// How many tests run side by side unless it is said: they mostly wait.
 const THREADS: usize = 12;
@@ -95,15 +99,18 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("cli_exec", cli_exec::TESTS),
 ];
 
+/// Those that touch what all share: one at a time, when the others are over.
+const ALONE: &[(&str, &[(&str, Test)])] = &[("alone", alone::TESTS)];
+
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     args.test_threads.get_or_insert(THREADS);
     let world = Arc::new(OnceLock::new());
-    let trials = trials(&world);
-    if args.list || !trials.iter().any(|trial| is_run(&args, trial)) {
-        return libtest_mimic::run(&args, trials).exit_code();
+    let phases = [MODULES, ALONE].map(|modules| trials(modules, &world));
+    if args.list || !phases.iter().flatten().any(|trial| is_run(&args, trial)) {
+        return libtest_mimic::run(&args, phases.into_iter().flatten().collect()).exit_code();
     }
-    match Grounds::new().and_then(|grounds| run_on(grounds, &args, trials, &world)) {
+    match Grounds::new().and_then(|grounds| run_on(grounds, &args, phases, &world)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
@@ -114,9 +121,9 @@ fn main() -> ExitCode {
 }
 
 /// Brings a testbed up, runs the tests and takes it down; says whether all passed. The logs of what failed are kept.
-fn run_on(grounds: Grounds, args: &Arguments, trials: Vec<Trial>, world: &OnceLock<World>) -> Outcome<bool> {
+fn run_on(grounds: Grounds, args: &Arguments, phases: Phases, world: &OnceLock<World>) -> Outcome<bool> {
     take_down_on_signal(grounds.dir())?;
-    let result = World::bring_up(&grounds).and_then(|up| run(&grounds, args, trials, world.get_or_init(|| up)));
+    let result = World::bring_up(&grounds).and_then(|up| run(&grounds, args, phases, world.get_or_init(|| up)));
     let logs = grounds.take_down()?;
     if !matches!(result, Ok(true)) && logs.exists() {
         eprintln!("e2e: the logs are in {}", logs.display());
@@ -126,8 +133,13 @@ fn run_on(grounds: Grounds, args: &Arguments, trials: Vec<Trial>, world: &OnceLo
 }
 
 /// Runs the tests, and looks at what was logged meanwhile when all processes have had their last word.
-fn run(grounds: &Grounds, args: &Arguments, trials: Vec<Trial>, world: &World) -> Outcome<bool> {
-    let tests = libtest_mimic::run(args, trials);
+fn run(grounds: &Grounds, args: &Arguments, [together, alone]: Phases, world: &World) -> Outcome<bool> {
+    let one_at_a_time = Arguments {
+        test_threads: Some(1),
+        ..args.clone()
+    };
+    let together = libtest_mimic::run(args, together);
+    let alone = libtest_mimic::run(&one_at_a_time, alone);
     let logs = grounds.take_down()?;
     let tokens = Arc::clone(&world.tokens);
     let last = Trial::ignorable_test(LAST, move || Ok(no_log_holds_a_token(&tokens, &logs)?));
@@ -139,7 +151,7 @@ fn run(grounds: &Grounds, args: &Arguments, trials: Vec<Trial>, world: &World) -
         ..args.clone()
     };
     let last = libtest_mimic::run(&all, vec![last]);
-    Ok(!tests.has_failed() && !last.has_failed())
+    Ok(![together, alone, last].iter().any(Conclusion::has_failed))
 }
 
 /// The test after all others.
@@ -161,8 +173,8 @@ fn no_log_holds_a_token(tokens: &Tokens, logs: &Path) -> Outcome<Completion> {
     .into())
 }
 
-fn trials(world: &Arc<OnceLock<World>>) -> Vec<Trial> {
-    let tests = MODULES.iter().flat_map(|(module, tests)| {
+fn trials(modules: &[(&str, &[(&str, Test)])], world: &Arc<OnceLock<World>>) -> Vec<Trial> {
+    let tests = modules.iter().flat_map(|(module, tests)| {
         tests
             .iter()
             .map(move |(name, test)| (format!("{module}::{name}"), *test))

@@ -1,4 +1,4 @@
-//! What lasts longer than a request: an API server that is away, or says no; a server that is dead.
+//! What lasts longer than a request: an API server that is away, or says no.
 
 use std::time::Duration;
 
@@ -8,9 +8,8 @@ use e2e::user::ALICE;
 use e2e::{Kind, Outcome, Site, World, rule, wait};
 
 crate::tests![
-    session_of_5_s_whose_server_is_dead_from_second_1_to_20_is_gone_at_once,
-    api_server_that_refuses_connections_for_a_while_loses_no_session_and_keeps_none,
-    network_that_stands_still_for_a_while_loses_no_session_and_keeps_none,
+    api_server_that_refuses_connections_for_a_minute_loses_no_session_and_keeps_none,
+    network_that_stands_still_for_a_minute_loses_no_session_and_keeps_none,
     connections_that_die_without_a_word_lose_no_session_and_keep_none,
     watch_that_is_too_old_is_begun_anew,
     sign_in_that_is_throttled_waits_as_long_as_it_is_told,
@@ -19,26 +18,21 @@ crate::tests![
     expiry_that_is_throttled_waits_as_long_as_it_is_told,
 ];
 
-/// Longer than it takes to renew a Lease, or for a session to end.
-const AWHILE: Duration = Duration::from_secs(8);
+/// Longer than it takes to renew a Lease, for a session to end, and for a client to give a connection up.
+const AWHILE: Duration = Duration::from_mins(1);
 /// How long a request may take to be made that is made in the end.
 const SOON: Duration = Duration::from_secs(10);
 
-fn is_good(trouble: &Trouble) {
+pub(crate) fn is_good(trouble: &Trouble) {
     assert!(trouble.leaked.is_empty() && trouble.lost.is_empty(), "{trouble:#?}");
 }
 
-fn session_of_5_s_whose_server_is_dead_from_second_1_to_20_is_gone_at_once(world: &World) -> Outcome {
-    is_good(&trouble::server_dead(world, "dead-20-s")?);
-    Ok(())
-}
-
-fn api_server_that_refuses_connections_for_a_while_loses_no_session_and_keeps_none(world: &World) -> Outcome {
+fn api_server_that_refuses_connections_for_a_minute_loses_no_session_and_keeps_none(world: &World) -> Outcome {
     is_good(&trouble::api_server_away(world, "away", Away::Refused, AWHILE)?);
     Ok(())
 }
 
-fn network_that_stands_still_for_a_while_loses_no_session_and_keeps_none(world: &World) -> Outcome {
+fn network_that_stands_still_for_a_minute_loses_no_session_and_keeps_none(world: &World) -> Outcome {
     is_good(&trouble::api_server_away(world, "still", Away::Still, AWHILE)?);
     Ok(())
 }

@@ -1,0 +1,34 @@
+//! What runs one at a time, after all others: parts of the cluster and the tailnet are killed and started again, which everybody
+//! would notice, and a second counts where the machine must not be busy with something else.
+
+use e2e::faults::trouble;
+use e2e::{Outcome, World};
+
+use crate::outages::is_good;
+
+crate::tests![
+    session_of_5_s_whose_server_is_dead_from_second_1_to_20_is_gone_in_second_22,
+    session_outlives_etcd_and_another_ends_on_time,
+    session_outlives_the_api_server_and_another_ends_on_time,
+    session_outlives_tailscaled_and_another_ends_on_time,
+];
+
+fn session_of_5_s_whose_server_is_dead_from_second_1_to_20_is_gone_in_second_22(world: &World) -> Outcome {
+    is_good(&trouble::server_dead(world, "dead-20-s")?);
+    Ok(())
+}
+
+fn session_outlives_etcd_and_another_ends_on_time(world: &World) -> Outcome {
+    is_good(&trouble::part_restarted(world, "etcd")?);
+    Ok(())
+}
+
+fn session_outlives_the_api_server_and_another_ends_on_time(world: &World) -> Outcome {
+    is_good(&trouble::part_restarted(world, "kube-apiserver")?);
+    Ok(())
+}
+
+fn session_outlives_tailscaled_and_another_ends_on_time(world: &World) -> Outcome {
+    is_good(&trouble::part_restarted(world, "node-tka")?);
+    Ok(())
+}
