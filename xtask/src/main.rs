@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod down;
 mod faults;
+mod fuzz;
 mod generate;
 mod policy;
 mod restart_server;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::Test),
     /// Cut a server off at every single request that it makes of the API server, and show what was found after each.
     Faults(faults::Faults),
+    /// Let a fuzzer make up what comes from outside.
+    Fuzz(fuzz::Fuzz),
     /// Check formatting, lints, documentation, licences and generated files.
     Check(check::Check),
     /// Write the custom resource into the Helm chart, from the Rust type.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Faults(command) => command.run(),
+        Command::Fuzz(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),
         Command::Docs(command) => command.docs(),

@@ -170,3 +170,22 @@ mod tests {
         assert_eq!(read.users[0].user.token.as_ref().unwrap().expose(), token);
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    /// What a server sends is refused, or is a file that reads back as it was.
+    #[test]
+    fn kubeconfig() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(keyed) = serde_json::from_slice::<KeyedKubeconfig>(bytes) else {
+                return;
+            };
+            let Ok(file) = checked(keyed) else { return };
+            let text = to_yaml(&file).unwrap();
+            let read: KubeconfigFile = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(to_yaml(&read).unwrap(), text);
+        });
+    }
+}

@@ -236,3 +236,18 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod fuzz {
+    use super::*;
+
+    #[test]
+    fn local_api() {
+        bolero::check!().for_each(|answer: &[u8]| {
+            let Ok(body) = body(answer, "/x".as_ref()) else { return };
+            if let Ok(status) = serde_json::from_slice::<Status>(&body) {
+                let _ = (status.own_name(), status.node("tka"));
+            }
+        });
+    }
+}

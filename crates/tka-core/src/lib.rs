@@ -9,6 +9,9 @@ pub mod revocation;
 pub mod rule;
 pub mod session;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use caller::{Caller, CallerKey, Device, Identity, UserId};
 pub use grant::Grant;
 pub use period::Period;

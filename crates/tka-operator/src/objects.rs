@@ -472,3 +472,21 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    /// Whatever somebody puts into the cluster is no session, or one of just this name.
+    #[test]
+    fn signin() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(signin) = serde_json::from_slice::<TkaSignin>(bytes) else {
+                return;
+            };
+            let Ok(session) = session(&signin) else { return };
+            assert_eq!(session.name().as_str(), signin.name_any());
+            let _ = (service_account(&signin), bindings(&signin), max_sessions(&signin));
+        });
+    }
+}

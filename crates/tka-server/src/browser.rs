@@ -157,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn hosts() -> Hosts {
+    pub(super) fn hosts() -> Hosts {
         let status: Status = serde_json::from_value(json!({
             "Version": "1.102.2", "TUN": false, "BackendState": "Running", "CertDomains": null, "Health": null, "Peer": null,
             "Self": {"ID": "n1", "HostName": "tka", "DNSName": "tka.tailnet.test.", "Online": true,
@@ -270,5 +270,42 @@ mod tests {
             let status = status_of(&Method::POST, &[("host", &host), ("origin", &origin)]);
             prop_assert!(matches!(status, 200 | 403));
         }
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::tests::hosts;
+    use super::*;
+
+    /// Lines `name: value`: what gets through names this host, and no page of another.
+    #[test]
+    fn headers() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let headers = headers_of(bytes);
+            let uri = Uri::from_static("/api/v1alpha1/login");
+            if check(&hosts(), &Method::POST, &uri, &headers).is_err() {
+                return;
+            }
+            let all = |name: &str, good: fn(&HeaderValue) -> bool| headers.get_all(name).iter().all(good);
+            assert!(all("host", |host| hosts().has(host.to_str().unwrap_or_default())));
+            assert!(all("origin", |origin| origin.as_bytes().starts_with(b"http")));
+            assert!(all("sec-fetch-site", |site| site != "cross-site" && site != "same-site"));
+        });
+    }
+
+    fn headers_of(bytes: &[u8]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+                continue;
+            };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.append(name, value);
+            }
+        }
+        headers
     }
 }

@@ -292,3 +292,25 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    /// A kubeadm ConfigMap by anybody: what is read of it is an address over TLS.
+    #[test]
+    fn config_map() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            for key in ["kubeconfig", "apiEndpoint", "caData"] {
+                let data = BTreeMap::from([
+                    ("apiEndpoint".to_owned(), "https://k".to_owned()),
+                    (key.to_owned(), text.to_owned()),
+                ]);
+                if let Ok(info) = from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new()) {
+                    assert!(info.server_url.starts_with("https://"), "{info:?}");
+                }
+            }
+        });
+    }
+}

@@ -112,3 +112,20 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn certificate() {
+        bolero::check!().for_each(|answer: &[u8]| {
+            if let Ok(pair) = CertificatePair::read(answer.to_vec()) {
+                assert!(pair.private_key.expose_secret().contains(" PRIVATE KEY-----"));
+                assert!(!pair.certificate_chain.contains(" PRIVATE KEY-----"));
+            }
+        });
+    }
+}

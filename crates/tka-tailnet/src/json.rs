@@ -107,3 +107,28 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use bolero::check;
+
+    use super::*;
+    use crate::{Status, WhoIs};
+
+    /// What a hostile or broken tailscaled answers is read or refused, and its refusal is short.
+    fn is_read_or_refused<T: DeserializeOwned>(answer: &[u8]) {
+        if let Err(error) = read::<T>("fuzz", answer) {
+            assert!(error.to_string().len() < 1000, "{error}");
+        }
+    }
+
+    #[test]
+    fn whois() {
+        check!().for_each(is_read_or_refused::<WhoIs>);
+    }
+
+    #[test]
+    fn status() {
+        check!().for_each(is_read_or_refused::<Status>);
+    }
+}

@@ -177,3 +177,17 @@ impl Lines {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    #[test]
+    fn notification() {
+        bolero::check!().for_each(|line: &[u8]| {
+            if let Ok(notification) = Notification::read(line) {
+                assert!(notification.message.is_none_or(|message| message.len() < 1000));
+            }
+        });
+    }
+}

@@ -339,3 +339,21 @@ debug: false
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    /// Whatever is in somebody's file: a change to it is refused, or changes what it says and nothing else.
+    #[test]
+    fn config() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            let change = Change::new("tailscale.hostname", "tka-prod").unwrap();
+            let Ok(edited) = change.made_in(text, Path::new("config.yaml")) else {
+                return;
+            };
+            assert_eq!(parse(&edited), Ok(change.made_in_value(parse(text).unwrap())));
+        });
+    }
+}

@@ -100,3 +100,26 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use tka_api::http::{CredentialRequest, LoginRequest};
+
+    use super::*;
+
+    fn is_read_or_refused<T: DeserializeOwned>(bytes: &[u8]) {
+        if let Err(failure) = parse::<T>("application/json", &Bytes::copy_from_slice(bytes)) {
+            assert_eq!(failure.status, StatusCode::BAD_REQUEST);
+        }
+    }
+
+    #[test]
+    fn login() {
+        bolero::check!().for_each(is_read_or_refused::<LoginRequest>);
+    }
+
+    #[test]
+    fn credential() {
+        bolero::check!().for_each(is_read_or_refused::<CredentialRequest>);
+    }
+}

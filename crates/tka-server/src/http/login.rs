@@ -312,3 +312,24 @@ mod tests {
         );
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn prefer() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(value) = HeaderValue::from_bytes(bytes) else {
+                return;
+            };
+            let wait = prefer_wait(&HeaderMap::from_iter([(
+                axum::http::HeaderName::from_static("prefer"),
+                value,
+            )]));
+            assert!(wait.is_none_or(|wait| wait <= LONGEST_WAIT));
+        });
+    }
+}
