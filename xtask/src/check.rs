@@ -4,7 +4,7 @@ use std::{process::Command, process::Stdio};
 
 use clap::Args;
 
-use crate::{Outcome, generate::Generate};
+use crate::{Outcome, generate::Generate, root, threats};
 
 /// The version of cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
@@ -48,6 +48,8 @@ impl Check {
         eprintln!("xtask: checking generated files");
         current.crd()?;
         current.docs()?;
+        eprintln!("xtask: checking the threat model");
+        threats::check(&root())?;
         eprintln!("xtask: all checks passed");
         Ok(())
     }

@@ -9,6 +9,7 @@ mod generate;
 mod policy;
 mod restart_server;
 mod test;
+mod threats;
 mod up;
 
 use std::{env, error::Error, path::PathBuf, process::ExitCode};
