@@ -76,9 +76,9 @@ fn candidates(root: &Path, module: &str) -> Vec<PathBuf> {
     }
 }
 
-fn has_test(text: &str, test: &str) -> bool {
+fn has_test(code: &str, test: &str) -> bool {
     let head = format!("fn {test}(");
-    text.lines().any(|line| line.trim_start().starts_with(&head))
+    code.lines().any(|line| line.trim_start().starts_with(&head))
 }
 
 #[cfg(test)]

@@ -328,6 +328,24 @@ mod tests {
         assert_eq!(key(""), key(r#", "require_reason": true, "max_sessions": 2"#));
     }
 
+    #[test]
+    fn rules_of_the_documentation_are_rules() {
+        let document = include_str!("../../../docs/rules.md");
+        let policy = document.split("```json").nth(1).unwrap().split("```").next().unwrap();
+        let policy: serde_json::Value = serde_json::from_str(policy).unwrap();
+        let rules = policy["app"]["specht-labs.de/cap/tka"].as_array().unwrap();
+        let rules: Vec<Rule> = rules
+            .iter()
+            .map(|rule| Rule::parse(&rule.to_string()).unwrap())
+            .collect();
+        assert!(
+            rules
+                .iter()
+                .any(|rule| rule.max_sessions.is_some() && rule.require_reason)
+        );
+        assert!(rules.iter().any(|rule| rule.namespaces.len() == 2));
+    }
+
     proptest! {
         #[test]
         fn any_text_is_a_rule_or_refused(value in ".*") {
