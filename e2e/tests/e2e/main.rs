@@ -20,6 +20,7 @@ mod identity;
 mod kubeconfig;
 mod limits;
 mod max_sessions;
+mod machines;
 mod nonsense;
 mod outages;
 mod provisioning;
@@ -92,6 +93,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("refusals", refusals::TESTS),
     ("nonsense", nonsense::TESTS),
     ("limits", limits::TESTS),
+    ("machines", machines::TESTS),
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),
