@@ -39,7 +39,18 @@ pub(crate) fn typed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
 impl Access {
     /// Whether it asks the server for something, which the original's server would pass over.
     pub(crate) fn asks(&self) -> bool {
-        self.rule.is_some() || self.role.is_some() || self.period.is_some() || self.reason.is_some()
+        self.chooses() || self.period.is_some() || self.reason.is_some()
+    }
+
+    /// Whether it says through which rule.
+    pub(crate) fn chooses(&self) -> bool {
+        self.rule.is_some() || self.role.is_some()
+    }
+
+    /// Whether `session` is what it would give.
+    pub(crate) fn gave(&self, session: &SessionInfo) -> bool {
+        let is_rule = |rule: &RuleName| session.rule.as_deref() == Some(rule.as_str());
+        self.rule.as_ref().is_none_or(is_rule) && self.role.as_ref().is_none_or(|role| session.role == role.as_str())
     }
 
     /// What was chosen among the rules, for a name.

@@ -12,6 +12,7 @@ use crate::client::{Client, Connection};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::export::Shell;
+use crate::local::Kept;
 use crate::proxy;
 use crate::server::{HTTPS_PORT, Scheme, Server};
 use crate::store::Store;
@@ -73,6 +74,25 @@ impl App {
             self.ui.tell(&view::note(usage(path), &self.ui.palette));
         }
         Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(path))?)
+    }
+
+    /// The same, where a session was kept. Where kubectl reads the user's own kubeconfig, into which the context was merged, there is
+    /// nothing to evaluate.
+    pub(crate) fn hand_over_kept(&self, kept: &Kept) -> Result<(), Error> {
+        let Some(target) = &kept.merged else {
+            return self.hand_over();
+        };
+        if self.config.no_eval && !self.config.quiet {
+            return Ok(ui::print(&target.path.display().to_string())?);
+        }
+        let Some(list) = &target.list else { return Ok(()) };
+        let list = std::env::join_paths(list).map_err(io::Error::other)?;
+        if io::stdout().is_terminal() {
+            let text = "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\"";
+            self.ui.tell(&view::note(text, &self.ui.palette));
+        }
+        let shell = Shell::detect(&variable, cfg!(windows));
+        Ok(ui::print(&shell.export(Path::new(&list)))?)
     }
 
     /// After a sign-out: tells a shell that names the removed kubeconfig.

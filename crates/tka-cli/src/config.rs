@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) socket: Option<PathBuf>,
     /// The tag of the nodes that servers are.
     pub(crate) tag: String,
+    /// Whether contexts are put into the user's own kubeconfig too.
+    pub(crate) merge: bool,
     pub(crate) theme: Theme,
     pub(crate) long: bool,
     pub(crate) quiet: bool,
@@ -79,6 +81,7 @@ struct Layer {
     tailnet: Option<String>,
     socket: Option<String>,
     tag: Option<String>,
+    merge: Option<bool>,
     theme: Option<Theme>,
     long: Option<bool>,
     quiet: Option<bool>,
@@ -91,6 +94,7 @@ struct Layer {
 struct Sections {
     debug: Value,
     tailscale: Value,
+    kubeconfig: Value,
     output: Value,
 }
 
@@ -101,12 +105,13 @@ struct Found {
 }
 
 /// Every key, as it is written in a configuration file.
-pub(crate) const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 10] = [
     "tailscale.hostname",
     "tailscale.port",
     "tailscale.tailnet",
     "tailscale.socket",
     "tailscale.tag",
+    "kubeconfig.merge",
     "output.theme",
     "output.long",
     "output.quiet",
@@ -137,6 +142,7 @@ impl Config {
             tailnet: settings.tailnet,
             socket: settings.socket.map(PathBuf::from),
             tag: settings.tag.unwrap_or_else(|| TAG.to_owned()),
+            merge: settings.merge.unwrap_or_default(),
             theme: settings.theme.unwrap_or_default(),
             long: settings.long.unwrap_or_default(),
             quiet: settings.quiet.unwrap_or_default(),
@@ -259,6 +265,7 @@ impl Layer {
             tailnet: find("tailscale.tailnet")?.text()?,
             socket: find("tailscale.socket")?.text()?,
             tag: find("tailscale.tag")?.text()?,
+            merge: find("kubeconfig.merge")?.switch()?,
             theme: find("output.theme")?.theme()?,
             long: find("output.long")?.switch()?,
             quiet: find("output.quiet")?.switch()?,
@@ -273,6 +280,7 @@ impl Layer {
             tailnet: self.tailnet.or(lower.tailnet),
             socket: self.socket.or(lower.socket),
             tag: self.tag.or(lower.tag),
+            merge: self.merge.or(lower.merge),
             theme: self.theme.or(lower.theme),
             long: self.long.or(lower.long),
             quiet: self.quiet.or(lower.quiet),
@@ -290,6 +298,7 @@ impl From<&Global> for Layer {
             tailnet: None,
             socket: None,
             tag: None,
+            merge: None,
             theme: flags.theme,
             long: flags.long.then_some(true),
             quiet: flags.quiet.then_some(true),
@@ -312,10 +321,10 @@ impl Sections {
         let Some((name, field)) = key.split_once('.') else {
             return Ok(self.debug.clone());
         };
-        let section = if name == "output" {
-            &self.output
-        } else {
-            &self.tailscale
+        let section = match name {
+            "output" => &self.output,
+            "kubeconfig" => &self.kubeconfig,
+            _ => &self.tailscale,
         };
         match section {
             Value::Null => Ok(Value::Null),

@@ -8,6 +8,7 @@ use crate::client::ClientError;
 use crate::clusters::NoChoice;
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::merge::MergeError;
 use crate::proxy::InvalidProxy;
 use crate::store::StoreError;
 
@@ -22,6 +23,11 @@ pub(crate) enum Error {
     Authorities { path: PathBuf, problem: String },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// A session that began, and whose kubeconfig cannot be written.
+    #[error(transparent)]
+    NotKept(Box<Self>),
     #[error("{}", .0.what())]
     Client(ClientError),
     /// kubectl asks for a credential of a session that is over.
@@ -66,7 +72,8 @@ impl Error {
             Self::OutsideTheRule { .. } => Exit::Refused,
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
             Self::NoChoice(_) => Exit::Usage,
-            Self::Store(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
+            Self::NotKept(error) => error.exit(),
+            Self::Store(_) | Self::Merge(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
             #[cfg(unix)]
@@ -81,6 +88,7 @@ impl Error {
         match self {
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.why(),
             Self::NoChoice(error) => error.why(),
+            Self::NotKept(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
             Self::OutsideTheRule { namespaces, .. } => vec![format!("it is for {} only", namespaces.join(", "))],
             other => causes(other),
@@ -98,6 +106,11 @@ impl Error {
             )],
             Self::Authorities { .. } => vec!["let SSL_CERT_FILE name a file with PEM certificates, or unset it".into()],
             Self::Store(error) => error.advice(),
+            Self::Merge(error) => error.advice(),
+            Self::NotKept(error) => {
+                let signed_in = "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session";
+                error.advice().into_iter().chain([signed_in.to_owned()]).collect()
+            }
             Self::Client(error) => error.advice(),
             Self::SessionOver { advice, .. } => vec![advice.clone()],
             Self::KubeconfigKept { error, path } => {

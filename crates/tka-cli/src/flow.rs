@@ -4,18 +4,20 @@ use std::thread;
 use std::time::Instant;
 
 use tka_api::exec::ExecCredential;
-use tka_api::kubeconfig::{KubeconfigFile, NamedCluster};
+use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
 use crate::access::Access;
 use crate::app::App;
 use crate::client::{Client, ClientError, Credential, Kubeconfig, SignedIn};
 use crate::credential;
 use crate::error::Error;
-use crate::known;
+use crate::exit::Exit;
+use crate::known::KnownSession;
 use crate::kubeconfig;
+use crate::local::{self, Called, Kept, New};
 use crate::plugin;
 use crate::retry::Pauses;
-use crate::signin;
+use crate::signin::{self, Replaced};
 use crate::view::{self, Clock};
 
 /// How a sign-out ended well.
@@ -42,9 +44,22 @@ impl Form {
     }
 }
 
+/// How a session's context is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) form: Form,
+    /// Whether in the user's own kubeconfig too.
+    pub(crate) merge: bool,
+}
+
 /// Signs in, waits until the session is usable, and keeps its kubeconfig.
-pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Error> {
-    app.store.check()?;
+pub(crate) fn sign_in(app: &App, access: &Access, how: How) -> Result<Kept, Error> {
+    let called = access.choice().map_or(Called::AsSent, Called::ForRule);
+    sign_in_as(app, access, how, called)
+}
+
+fn sign_in_as(app: &App, access: &Access, how: How, called: Called) -> Result<Kept, Error> {
+    local::check(app, how.merge)?;
     let attempt = |access: &Access| signin::attempt(app, access, None);
     let (client, signed_in) = signin::with_reason(app, access, attempt)?;
     let spinner = app.ui.spinner("signing in");
@@ -57,28 +72,84 @@ pub(crate) fn sign_in(app: &App, access: &Access, form: Form) -> Result<(), Erro
     } = signed_in;
     let mut kubeconfig = match kubeconfig {
         Some(kubeconfig) => *kubeconfig,
-        None => fetch_when_ready(&client, form)?,
+        None => fetch_when_ready(&client, how.form)?,
     };
     let session = session.or_else(|| plugin::session(&kubeconfig));
-    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), access, form);
+    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), access, how.form);
+    if has_plugin && let Called::AsBefore(names) = &called {
+        ask_as_before(app, &mut kubeconfig, names);
+    }
     if let Some(namespace) = &access.namespace {
         kubeconfig::work_in(&mut kubeconfig, namespace);
     }
-    if let Some(rule) = access.choice() {
-        kubeconfig::for_rule(&mut kubeconfig, &rule);
-    }
-    app.store.write(&kubeconfig)?;
-    known::remember(app, &login, session.clone(), &kubeconfig.current_context);
+    let new = New {
+        kubeconfig: kubeconfig.clone(),
+        session: session.clone(),
+        known: Some(KnownSession {
+            name: session.clone(),
+            ..KnownSession::from(login.clone())
+        }),
+        called,
+        merge: how.merge,
+    };
+    let kept = local::keep(app, new).map_err(|error| Error::NotKept(error.into()))?;
     if let (Some(session), Some(credential)) = (session, credential) {
         credential::keep(app, &session, credential);
     }
     drop(spinner);
-    let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig));
+    let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig, &kept));
     app.ui
         .tell(&view::signed_in(&login, details, &Clock::system(), palette));
-    note_token(app, form, has_plugin);
+    note_token(app, how.form, has_plugin);
+    note_merge(app, &kept);
     warn_unverified(app, &kubeconfig);
-    Ok(())
+    Ok(kept)
+}
+
+/// Signs out of one session and in again, under the same name if it is through the same rule.
+pub(crate) fn sign_in_again(app: &App, access: Access, how: How) -> Result<Kept, Error> {
+    let (access, replaced) = signin::as_before(app, access)?;
+    // Before anything ends.
+    local::check(app, how.merge)?;
+    let Replaced::Session { name, is_same_rule } = replaced else {
+        if replaced == Replaced::Users {
+            // Whether there was a session to end makes no difference to the one that begins.
+            sign_out(app)?;
+        }
+        return sign_in(app, &access, how);
+    };
+    let names = local::names_of(app, &name).filter(|_| is_same_rule);
+    match app.client()?.end_session(&name) {
+        Ok(_) => credential::forget_session(app, &name),
+        Err(error) if error.exit() == Exit::NotSignedIn => credential::forget_session(app, &name),
+        Err(error) => return Err(error.into()),
+    }
+    let kept = match names {
+        Some(names) => sign_in_as(app, &access, how, Called::AsBefore(names)),
+        None => sign_in(app, &access, how),
+    };
+    let is_another = |kept: &Kept| kept.session.as_deref() != Some(&name);
+    if kept.as_ref().map_or(true, is_another) {
+        local::end(app, &name)?;
+    }
+    kept
+}
+
+/// Lets the file's user ask as it did when it was kept under `names`, which says more of how to sign in again.
+fn ask_as_before(app: &App, kubeconfig: &mut KubeconfigFile, names: &EntryNames) {
+    let Some(before) = local::user_of(app, names) else {
+        return;
+    };
+    let session = |user: &User| {
+        let exec = user.exec.as_ref();
+        exec.and_then(|exec| plugin::session_in(&exec.args))
+            .map(ToOwned::to_owned)
+    };
+    for named in &mut kubeconfig.users {
+        if session(&named.user) == session(&before) {
+            named.user = before.clone();
+        }
+    }
 }
 
 /// Tells that anyone on the way to the API server can read along, if so.
@@ -90,15 +161,36 @@ pub(crate) fn warn_unverified(app: &App, kubeconfig: &KubeconfigFile) {
     }
 }
 
-/// Fetches a kubeconfig of the session there is, and keeps it.
-pub(crate) fn fetch_kubeconfig(app: &App, form: Form) -> Result<(), Error> {
-    app.store.check()?;
+/// Fetches a kubeconfig of the session there is, and keeps it. What there is of other sessions calls this program where it is now.
+pub(crate) fn fetch_kubeconfig(app: &App, how: How) -> Result<Kept, Error> {
+    local::check(app, how.merge)?;
+    mend(app);
     let client = app.client()?;
     let spinner = app.ui.spinner("fetching the kubeconfig");
-    let mut kubeconfig = fetch_when_ready(&client, form)?;
-    let session = plugin::session(&kubeconfig);
-    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), &Access::default(), form);
-    app.store.write(&kubeconfig)?;
+    let mut kubeconfig = fetch_when_ready(&client, how.form)?;
+    let known = signin::known(&client, plugin::session(&kubeconfig).as_deref());
+    let session = plugin::session(&kubeconfig).or_else(|| known.as_ref()?.name.clone());
+    let has_plugin = fill_in(
+        &mut kubeconfig,
+        &client,
+        session.as_deref(),
+        &Access::default(),
+        how.form,
+    );
+    let names = session.as_deref().and_then(|session| local::names_of(app, session));
+    if let (Some(names), true) = (&names, has_plugin) {
+        ask_as_before(app, &mut kubeconfig, names);
+    }
+    let kept = local::keep(
+        app,
+        New {
+            kubeconfig,
+            session,
+            known,
+            called: names.map_or(Called::AsSent, Called::AsBefore),
+            merge: how.merge,
+        },
+    )?;
     drop(spinner);
     let text = if has_plugin {
         "kubeconfig written"
@@ -106,8 +198,39 @@ pub(crate) fn fetch_kubeconfig(app: &App, form: Form) -> Result<(), Error> {
         "kubeconfig with a fresh credential written"
     };
     app.ui.tell(&view::done(text, &app.ui.palette));
-    note_token(app, form, has_plugin);
-    Ok(())
+    note_token(app, how.form, has_plugin);
+    note_merge(app, &kept);
+    Ok(kept)
+}
+
+/// Mends what calls this program where it is no longer. What cannot be mended does not keep the rest from it.
+fn mend(app: &App) {
+    let palette = &app.ui.palette;
+    match local::mend(app) {
+        Ok(0) => {}
+        Ok(1) => app.ui.tell(&view::done(
+            "one user of your kubeconfigs calls tka where it is now",
+            palette,
+        )),
+        Ok(count) => {
+            let text = format!("{count} users of your kubeconfigs call tka where it is now");
+            app.ui.tell(&view::done(&text, palette));
+        }
+        Err(error) => crate::ui::complain(&view::error(&error, palette)),
+    }
+}
+
+fn note_merge(app: &App, kept: &Kept) {
+    if let Some(target) = &kept.merged {
+        let text = format!("{} is the current context of {}", kept.context, target.path.display());
+        app.ui.tell(&view::note(&text, &app.ui.palette));
+    }
+}
+
+/// Removes what is left here of a session that is over.
+pub(crate) fn clear(app: &App, session: &str) -> Result<(), Error> {
+    credential::forget_session(app, session);
+    local::end(app, session)
 }
 
 /// Puts this program's plugin in the credential's place, if that is wanted and there is a session that it can ask for.
@@ -159,9 +282,7 @@ pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
 /// Removes what signing in left on this machine.
 fn forget(app: &App) -> Result<(), Error> {
     credential::forget(app);
-    known::forget(app.store.path());
-    app.store.remove()?;
-    Ok(())
+    local::forget(app)
 }
 
 /// What the server says about the session, with `--long` more.
@@ -218,7 +339,7 @@ pub(crate) fn fetch_credential(client: &Client, session: &str) -> Result<ExecCre
 }
 
 /// What `--long` adds to a sign-in.
-fn details(app: &App, client: &Client, kubeconfig: &KubeconfigFile) -> Vec<(&'static str, String)> {
+fn details(app: &App, client: &Client, kubeconfig: &KubeconfigFile, kept: &Kept) -> Vec<(&'static str, String)> {
     if !app.config.long {
         return vec![];
     }
@@ -230,7 +351,7 @@ fn details(app: &App, client: &Client, kubeconfig: &KubeconfigFile) -> Vec<(&'st
     vec![
         ("server", client.server().to_string()),
         ("cluster", api_server),
-        ("context", kubeconfig.current_context.clone()),
+        ("context", kept.context.clone()),
         ("kubeconfig", app.store.path().display().to_string()),
     ]
 }

@@ -13,6 +13,7 @@ use tka_api::http::{LoginResponse, SessionInfo};
 
 use crate::app::App;
 use crate::server::{HTTPS_PORT, Server};
+use crate::store::Turn;
 
 /// The sessions of this device at one server.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -20,6 +21,9 @@ pub(crate) struct Known {
     /// The server's URL.
     server: String,
     pub(crate) sessions: Vec<KnownSession>,
+    /// What was put into kubeconfigs that are not ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merged: Vec<Merged>,
 }
 
 /// One session, as it was last seen.
@@ -34,6 +38,22 @@ pub(crate) struct KnownSession {
     pub(crate) until: Timestamp,
 }
 
+/// What was put into a kubeconfig that is not ours, for taking it out again.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Merged {
+    /// The kubeconfig.
+    pub(crate) file: PathBuf,
+    /// Whether it was not there before.
+    #[serde(default)]
+    pub(crate) created: bool,
+    pub(crate) session: Option<String>,
+    pub(crate) cluster: String,
+    pub(crate) user: String,
+    pub(crate) context: String,
+    /// How the current context of before all of ours was written, if one was.
+    pub(crate) previous: Option<String>,
+}
+
 /// What is known of every server that this device is signed in at.
 pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -43,27 +63,6 @@ pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
         .collect();
     paths.sort();
     paths.iter().filter_map(|path| read(path)).collect()
-}
-
-/// Remembers a sign-in, in place of what was known of the same session. Where it cannot be remembered it will be asked for.
-pub(crate) fn remember(app: &App, login: &LoginResponse, session: Option<String>, context: &str) {
-    let path = path(app.store.path());
-    let mut known = read(&path).unwrap_or_default();
-    known.server = app.server().to_string();
-    let context = Some(context.to_owned());
-    known
-        .sessions
-        .retain(|one| one.name != session && one.context != context);
-    known.sessions.push(KnownSession {
-        name: session,
-        context,
-        username: login.username.clone(),
-        role: login.role.clone(),
-        until: login.until,
-    });
-    if let Err(error) = write(&path, &known) {
-        app.ui.debug(&format!("the session was not remembered: {error}"));
-    }
 }
 
 /// Forgets what is known beside `kubeconfig`.
@@ -97,7 +96,38 @@ impl Known {
         Self {
             server: server.to_string(),
             sessions: vec![],
+            merged: vec![],
         }
+    }
+
+    /// What is known of the sessions at the app's server.
+    pub(crate) fn load(app: &App) -> Self {
+        let known = read(&path(app.store.path())).unwrap_or_else(|| Self::at(app.server()));
+        Self {
+            server: app.server().to_string(),
+            ..known
+        }
+    }
+
+    /// Keeps it. Where it cannot be kept it will be asked for.
+    pub(crate) fn save(&self, _: &Turn, app: &App) {
+        if let Err(error) = write(&path(app.store.path()), self) {
+            app.ui.debug(&format!("the session was not remembered: {error}"));
+        }
+    }
+
+    /// Remembers a session, in place of what was known of it.
+    pub(crate) fn remember(&mut self, session: KnownSession) {
+        self.sessions
+            .retain(|one| one.name != session.name && one.context != session.context);
+        self.sessions.push(session);
+    }
+
+    /// Remembers what was put into another kubeconfig, in place of what was known of it.
+    pub(crate) fn remember_merged(&mut self, merged: Merged) {
+        let is_other = |one: &Merged| (&one.file, &one.context) != (&merged.file, &merged.context);
+        self.merged.retain(is_other);
+        self.merged.push(merged);
     }
 
     pub(crate) fn server(&self) -> Option<Server> {
@@ -105,22 +135,28 @@ impl Known {
     }
 
     /// Puts what a server said in the place of what was known: of a session that it did not name only contexts were right.
-    pub(crate) fn update(&mut self, folder: &Path, mut sessions: Vec<KnownSession>) {
-        for session in &mut sessions {
-            let mut before = self.sessions.iter();
-            let before = before.find(|before| before.name == session.name);
-            session.context = before.and_then(|before| before.context.clone());
+    pub(crate) fn update(&mut self, folder: &Path, sessions: Vec<KnownSession>) {
+        // Somebody may have signed in while the server was asked.
+        let _turn = Turn::in_existing(folder);
+        let path = self
+            .server()
+            .map(|server| folder.join(format!("{}.json", server.file_stem())));
+        let newest = path.as_deref().and_then(read);
+        if let Some(newest) = &newest {
+            self.merged.clone_from(&newest.merged);
         }
-        if self.sessions == sessions {
-            return;
-        }
-        self.sessions = sessions;
-        if let Some(server) = self.server() {
-            let path = folder.join(format!("{}.json", server.file_stem()));
-            // A device that never signed in there has nothing to be reminded of.
-            if path.exists() {
-                let _ = write(&path, self);
-            }
+        let before = newest.as_ref().map_or(&self.sessions, |newest| &newest.sessions);
+        let with_context = |mut session: KnownSession| {
+            let known = before.iter().find(|before| before.name == session.name);
+            session.context = known.and_then(|known| known.context.clone());
+            session
+        };
+        self.sessions = sessions.into_iter().map(with_context).collect();
+        // A device that never signed in there has nothing to be reminded of.
+        if let (Some(path), Some(newest)) = (path, newest)
+            && newest != *self
+        {
+            let _ = write(&path, self);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a kubeconfig that arrived would work: nothing is written before.
 
+use serde::Serialize;
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use tka_core::Namespace;
 
@@ -49,34 +50,6 @@ pub(crate) fn checked(keyed: KeyedKubeconfig) -> Result<KubeconfigFile, Flaw> {
     }
 }
 
-/// Tells the file's context and user apart from those of other rules at the same server.
-pub(crate) fn for_rule(file: &mut KubeconfigFile, rule: &str) {
-    let named = |name: &str| format!("{name}-{rule}");
-    for user in &mut file.users {
-        user.name = named(&user.name);
-    }
-    for context in &mut file.contexts {
-        context.name = named(&context.name);
-        context.context.user = named(&context.context.user);
-    }
-    file.current_context = named(&file.current_context);
-}
-
-/// `newer`, with what `older` has beside it.
-pub(crate) fn beside(mut newer: KubeconfigFile, older: KubeconfigFile) -> KubeconfigFile {
-    let is_new = |name: &str, names: &[String]| !names.iter().any(|one| one == name);
-    let names: Vec<_> = newer.clusters.iter().map(|named| named.name.clone()).collect();
-    let clusters = older.clusters.into_iter().filter(|named| is_new(&named.name, &names));
-    newer.clusters.extend(clusters);
-    let names: Vec<_> = newer.users.iter().map(|named| named.name.clone()).collect();
-    let users = older.users.into_iter().filter(|named| is_new(&named.name, &names));
-    newer.users.extend(users);
-    let names: Vec<_> = newer.contexts.iter().map(|named| named.name.clone()).collect();
-    let contexts = older.contexts.into_iter().filter(|named| is_new(&named.name, &names));
-    newer.contexts.extend(contexts);
-    newer
-}
-
 /// Lets the current context work in `namespace`.
 pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
     for context in &mut file.contexts {
@@ -86,10 +59,10 @@ pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
     }
 }
 
-/// The kubeconfig as YAML. Every text is quoted: kubectl's parser takes a bare `on` or `1e3` for something else.
-pub(crate) fn to_yaml(file: &KubeconfigFile) -> Result<String, serde_saphyr::ser::Error> {
+/// A kubeconfig, or a part of one, as YAML. Every text is quoted: kubectl's parser takes a bare `on` or `1e3` for something else.
+pub(crate) fn to_yaml(part: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string_with_options(
-        file,
+        part,
         serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false },
     )
 }

@@ -10,13 +10,18 @@ mod config;
 mod credential;
 mod current;
 mod doctor;
+mod document;
 mod error;
 mod exit;
 mod export;
 mod flow;
 mod here;
+mod keep;
 mod known;
 mod kubeconfig;
+mod local;
+mod merge;
+mod names;
 mod output;
 #[cfg(unix)]
 mod own;

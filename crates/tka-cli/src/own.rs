@@ -30,6 +30,7 @@ use crate::store::StoreError;
 use crate::view::{self, Clock};
 use crate::{credential, kubeconfig, plugin, ui, when};
 
+pub(crate) use folder::is_private;
 use guard::Guard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.

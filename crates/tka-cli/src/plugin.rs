@@ -8,34 +8,70 @@ use tka_api::exec::API_VERSION;
 use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
 use crate::access::Access;
+use crate::document::Call;
 use crate::server::Server;
 
 /// What kubectl says when this program is not where the kubeconfig says.
 const INSTALL_HINT: &str =
-    "tka is not where it was at the last sign-in: install it, and write this kubeconfig anew with `tka kubeconfig`";
+    "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
 
 /// Lets the file's users ask this program for credentials of `session`, which `access` was asked for: no token is in it then.
 pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, access: &Access) {
     for named in &mut file.users {
-        named.user = User::from(exec(server, session, access));
+        named.user = user(server, session, access);
     }
+}
+
+/// A user who asks this program for credentials of `session`, which `access` was asked for.
+pub(crate) fn user(server: &Server, session: &str, access: &Access) -> User {
+    User::from(exec(server, session, access))
+}
+
+/// The question of `call`, put to this program where it is now, if it is one for this program.
+pub(crate) fn again(call: &Call) -> Option<Exec> {
+    asked_for(call).map(|_| with(call.args.clone()))
+}
+
+/// The same, where it would be put otherwise.
+pub(crate) fn mended(call: &Call) -> Option<Exec> {
+    let is_well = |exec: &Exec| (&exec.command, &exec.api_version) == (&call.command, &call.api_version);
+    again(call).filter(|exec| !is_well(exec))
+}
+
+/// The server and session that `call` is to ask about, if it is a call of this program.
+pub(crate) fn asked_for(call: &Call) -> Option<(&str, &str)> {
+    let is_ours = call.args.first().is_some_and(|first| first == "credential");
+    is_ours.then(|| Some((after(&call.args, "--server")?, session_in(&call.args)?)))?
 }
 
 /// The session that the file's plugin is asked for, if it is one of a server of this project.
 pub(crate) fn session(file: &KubeconfigFile) -> Option<String> {
     let exec = file.users.first()?.user.exec.as_ref()?;
-    let mut args = exec.args.iter().skip_while(|arg| *arg != "--session");
-    args.nth(1).cloned()
+    session_in(&exec.args).map(ToOwned::to_owned)
+}
+
+/// The session that arguments name.
+pub(crate) fn session_in(args: &[String]) -> Option<&str> {
+    after(args, "--session")
+}
+
+fn after<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
+    let mut args = args.iter().skip_while(|arg| *arg != option);
+    args.nth(1).map(String::as_str)
 }
 
 fn exec(server: &Server, session: &str, access: &Access) -> Exec {
     let server = server.to_string();
     let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
+    // What was chosen is how to get the session back when it is over.
+    with(args.into_iter().chain(access.choosing()).collect())
+}
+
+fn with(args: Vec<String>) -> Exec {
     Exec {
         api_version: API_VERSION.into(),
         command: command().display().to_string(),
-        // What was chosen is how to get the session back when it is over.
-        args: args.into_iter().chain(access.choosing()).collect(),
+        args,
         interactive_mode: "IfAvailable".into(),
         install_hint: INSTALL_HINT.into(),
     }

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::client::{Client, SignedIn};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::known::KnownSession;
 use crate::retry::Pauses;
 use crate::ui;
 
@@ -88,29 +89,68 @@ fn missing_reason(app: &App, access: &Access) -> Option<Reason> {
     Reason::try_from(answer).ok()
 }
 
-/// `access`, through the rule of the session that this device has now and for its reason, unless a rule is asked for.
+/// What signing in anew is in the place of.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Replaced {
+    Nothing,
+    /// One session, and whether through the rule that will be taken.
+    Session {
+        name: String,
+        is_same_rule: bool,
+    },
+    /// All that the user has, where the server knows no more of it.
+    Users,
+}
+
+/// `access` in the place of the session that this device has now through the rule that is asked for, else of its last one. Where none is
+/// asked for, through the rule of that session and for its reason.
 ///
 /// A rule that the policy no longer gives is not kept: to get what it gives instead is what signing in anew is for.
-pub(crate) fn as_before(app: &App, access: Access) -> Result<Access, Error> {
-    if access.rule.is_some() || access.role.is_some() {
-        return Ok(access);
-    }
+pub(crate) fn as_before(app: &App, access: Access) -> Result<(Access, Replaced), Error> {
     let sessions = match app.client()?.sessions() {
         Ok(sessions) => sessions.items,
-        Err(error) if error.is_unsupported() => return Ok(access),
+        Err(error) if error.is_unsupported() => return Ok((access, Replaced::Users)),
         Err(error) => return Err(error.into()),
     };
-    let is_meant = |session: &&SessionInfo| session.this_device && session.label.is_none();
-    let Some(last) = sessions
-        .into_iter()
-        .filter(|session| is_meant(&session))
-        .max_by_key(|session| session.signed_in)
-    else {
-        return Ok(access);
+    let Some(last) = to_replace(sessions, &access) else {
+        return Ok((access, Replaced::Nothing));
     };
+    let replaced = |is_same_rule| Replaced::Session {
+        name: last.name.clone(),
+        is_same_rule,
+    };
+    if access.chooses() {
+        let replaced = replaced(access.gave(&last));
+        return Ok((access, replaced));
+    }
     let rules = app.client()?.rules()?;
     let is_given = rules.items.iter().any(|rule| is_rule_of(rule, &last));
-    Ok(if is_given { access.again(last) } else { access })
+    let replaced = replaced(is_given);
+    Ok((if is_given { access.again(last) } else { access }, replaced))
+}
+
+/// The last session of this device through the rule that is asked for, else its last one.
+fn to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
+    let is_meant = |session: &SessionInfo| session.this_device && session.label.is_none();
+    let meant = sessions.into_iter().filter(is_meant);
+    meant.max_by_key(|session| (access.gave(session), session.signed_in))
+}
+
+/// What is known of a session, without a name of the one that a kubeconfig is of; none where that cannot be said.
+pub(crate) fn known(client: &Client, session: Option<&str>) -> Option<KnownSession> {
+    let sessions = match client.sessions() {
+        Ok(sessions) => sessions.items,
+        Err(error) if error.is_unsupported() => return Some(client.session().ok()?.login.into()),
+        Err(_) => return None,
+    };
+    let mut here = sessions.into_iter().filter(|session| session.this_device);
+    let found = if let Some(name) = session {
+        here.find(|session| session.name == name)
+    } else {
+        let login = client.session().ok()?.login;
+        here.find(|session| (&session.role, session.until) == (&login.role, login.until))
+    };
+    found.map(KnownSession::from)
 }
 
 fn is_rule_of(rule: &RuleInfo, session: &SessionInfo) -> bool {

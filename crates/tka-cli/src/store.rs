@@ -1,12 +1,10 @@
 //! The kubeconfig files: one a server, in one folder, readable by their owner only.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tka_api::kubeconfig::KubeconfigFile;
-
-use crate::kubeconfig;
+use crate::document::{Document, Refused};
 use crate::server::Server;
 
 /// The kubeconfig file of one server.
@@ -16,6 +14,12 @@ pub(crate) struct Store {
     path: PathBuf,
     /// What the file is for, in its first line.
     server: String,
+}
+
+/// The turn to change what is in the folder. It ends when this is dropped, or its process does.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _file: Option<File>,
 }
 
 /// A kubeconfig file that cannot be kept.
@@ -34,6 +38,8 @@ pub(crate) enum StoreError {
     #[error("the kubeconfig cannot be written as YAML")]
     Yaml(#[from] serde_saphyr::ser::Error),
 }
+
+pub(crate) use access::create_private;
 
 /// Where the files of all servers are.
 pub(crate) fn folder(home: &Path) -> PathBuf {
@@ -67,60 +73,86 @@ impl Store {
     /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is
     /// better not begun.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let existing = self
-            .folder
-            .ancestors()
-            .find(|folder| folder.exists())
-            .unwrap_or(&self.folder);
-        access::check(existing).map_err(|source| StoreError::NotWritable {
-            path: existing.to_owned(),
-            source,
-        })?;
-        if existing == self.folder {
+        writable(&self.folder).map_err(|(path, source)| StoreError::NotWritable { path, source })?;
+        if self.folder.exists() {
             self.refuse_foreign_folder()
         } else {
             Ok(())
         }
     }
 
-    /// Adds to the file, in one step: a kubectl that reads at the same time sees the old one or the new one. What is there of other
-    /// rules stays.
-    pub(crate) fn write(&self, kubeconfig: &KubeconfigFile) -> Result<(), StoreError> {
-        let older = fs::read_to_string(&self.path).ok();
-        let older = older.and_then(|text| serde_saphyr::from_str::<KubeconfigFile>(&text).ok());
-        let whole = older.map(|older| kubeconfig::beside(kubeconfig.clone(), older));
-        let text = format!(
-            "# Written by tka for {}. `tka logout` removes it.\n{}",
-            self.server,
-            kubeconfig::to_yaml(whole.as_ref().unwrap_or(kubeconfig))?
-        );
-        let failed = |source| StoreError::Write {
-            path: self.path.clone(),
-            source,
-        };
+    /// The turn to change what is in the folder, which is made if it is not there: of several at once, each sees what the one before
+    /// has done.
+    pub(crate) fn turn(&self) -> Result<Turn, StoreError> {
+        let failed = |source| self.not_written(source);
         access::create_private(&self.folder).map_err(failed)?;
         self.refuse_foreign_folder()?;
         access::make_private(&self.folder).map_err(failed)?;
+        Ok(Turn::take(&self.folder))
+    }
+
+    /// What the file says: without one, nothing but what it is for.
+    pub(crate) fn read(&self) -> Result<Document, Refused> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Document::parse(text),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Refused::NotConfig),
+            Err(_) => self.blank(),
+        }
+    }
+
+    /// What a new file says before there is anything in it.
+    pub(crate) fn blank(&self) -> Result<Document, Refused> {
+        Document::parse(format!(
+            "# Written by tka for {}. `tka logout` removes it.\n",
+            self.server
+        ))
+    }
+
+    /// What the files of other servers say, those that can be read.
+    pub(crate) fn others(&self) -> Vec<Document> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let paths = entries
+            .map(|entry| entry.path())
+            .filter(|path| *path != self.path && path.extension().is_some_and(|extension| extension == "yaml"));
+        let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
+        texts.filter_map(|text| Document::parse(text).ok()).collect()
+    }
+
+    /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
+    pub(crate) fn write(&self, _: &Turn, document: &Document) -> Result<(), StoreError> {
+        let failed = |source| self.not_written(source);
         // A new file, owner-only before it has any content; renaming it replaces a symbolic link and does not follow it.
         let mut file = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(&self.folder)
             .map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.write_all(document.text().as_bytes()).map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
         file.persist(&self.path).map_err(|error| failed(error.error))?;
         Ok(())
     }
 
+    /// Puts a file that is no kubeconfig out of the way, for whoever wants to know what it was. Answers where it is.
+    pub(crate) fn set_aside(&self, _: &Turn) -> Result<PathBuf, StoreError> {
+        let aside = self.aside();
+        fs::rename(&self.path, &aside).map_err(|source| self.not_written(source))?;
+        Ok(aside)
+    }
+
     /// Removes the file; answers whether there was one.
     pub(crate) fn remove(&self) -> Result<bool, StoreError> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => Ok(true),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
-            Err(source) => Err(StoreError::Remove {
-                path: self.path.clone(),
-                source,
-            }),
+        remove(&self.aside())?;
+        remove(&self.path)
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.path.with_extension("yaml.damaged")
+    }
+
+    fn not_written(&self, source: io::Error) -> StoreError {
+        StoreError::Write {
+            path: self.path.clone(),
+            source,
         }
     }
 
@@ -139,6 +171,40 @@ impl Store {
     }
 }
 
+/// Finds out whether files can be made in `folder`, or where it could be made; else says where not.
+pub(crate) fn writable(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    access::check(existing).map_err(|source| (existing.to_owned(), source))
+}
+
+fn remove(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(source) => Err(StoreError::Remove {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// Waits until nobody else has it. File systems that know no locks give it to everybody, as better than to nobody.
+    fn take(folder: &Path) -> Self {
+        let file = access::lockable(folder).ok();
+        Self {
+            _file: file.filter(|file| file.lock().is_ok()),
+        }
+    }
+
+    /// The turn in a folder that is there.
+    pub(crate) fn in_existing(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| Self::take(folder))
+    }
+}
+
 // === impl StoreError ===
 
 impl StoreError {
@@ -149,11 +215,7 @@ impl StoreError {
             Self::NoHome => &["set HOME to the absolute path of your home folder"],
             Self::Foreign { .. } => &["set HOME to your own home folder, or have the folder given to you (chown)"],
             Self::Yaml(_) => &["please report it"],
-            Self::NotWritable { .. } | Self::Remove { .. } => &[ROOM],
-            Self::Write { .. } => &[
-                ROOM,
-                "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session",
-            ],
+            Self::NotWritable { .. } | Self::Remove { .. } | Self::Write { .. } => &[ROOM],
         };
         lines.iter().map(|line| (*line).to_owned()).collect()
     }
@@ -161,7 +223,7 @@ impl StoreError {
 
 #[cfg(unix)]
 mod access {
-    use std::fs::{self, DirBuilder, Permissions};
+    use std::fs::{self, DirBuilder, File, Permissions};
     use std::io;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     use std::path::Path;
@@ -175,7 +237,8 @@ mod access {
         Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
-    pub(super) fn create_private(folder: &Path) -> io::Result<()> {
+    /// A folder for its owner only, if it is not there.
+    pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
@@ -185,6 +248,11 @@ mod access {
             return Ok(());
         }
         fs::set_permissions(folder, Permissions::from_mode(0o700))
+    }
+
+    /// What to lock for the folder: itself, which leaves nothing behind.
+    pub(super) fn lockable(folder: &Path) -> io::Result<File> {
+        File::open(folder)
     }
 
     /// Looks at the folder behind a symbolic link, and at the link itself.
@@ -197,7 +265,7 @@ mod access {
 /// Windows keeps other users out of a profile folder by itself.
 #[cfg(not(unix))]
 mod access {
-    use std::fs;
+    use std::fs::{self, File};
     use std::io;
     use std::path::Path;
 
@@ -209,12 +277,18 @@ mod access {
         }
     }
 
-    pub(super) fn create_private(folder: &Path) -> io::Result<()> {
+    /// A folder for its owner only, if it is not there.
+    pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)
     }
 
     pub(super) fn make_private(_: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Folders cannot be opened here.
+    pub(super) fn lockable(folder: &Path) -> io::Result<File> {
+        File::create(folder.join(".lock"))
     }
 
     pub(super) fn is_ours(_: &Path) -> io::Result<bool> {
@@ -232,18 +306,9 @@ mod tests {
         Store::new(Some(home), &Server::new("tka", 8080, None).unwrap()).unwrap()
     }
 
-    fn kubeconfig() -> KubeconfigFile {
-        let names = tka_api::kubeconfig::EntryNames {
-            cluster: "c".into(),
-            user: "u".into(),
-            context: "x".into(),
-        };
-        let cluster = tka_api::kubeconfig::Cluster {
-            server: "https://k".into(),
-            ..Default::default()
-        };
-        tka_api::kubeconfig::KeyedKubeconfig::new(names, cluster, tka_api::Token::from("secret".to_owned()).into())
-            .into()
+    fn write(store: &Store) -> Result<(), StoreError> {
+        let turn = store.turn()?;
+        store.write(&turn, &store.blank().unwrap())
     }
 
     fn mode(path: &Path) -> u32 {
@@ -263,8 +328,8 @@ mod tests {
         let store = store(home.path());
         store.check().unwrap();
         assert!(names(home.path()).is_empty(), "the check leaves no trace");
-        store.write(&kubeconfig()).unwrap();
-        store.write(&kubeconfig()).unwrap();
+        write(&store).unwrap();
+        write(&store).unwrap();
         assert_eq!(names(&store.folder), ["tka_8080.yaml"]);
         assert_eq!((mode(store.path()), mode(&store.folder)), (0o600, 0o700));
     }
@@ -274,7 +339,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path());
         assert!(!store.remove().unwrap());
-        store.write(&kubeconfig()).unwrap();
+        write(&store).unwrap();
         assert!(store.remove().unwrap());
         assert!(!store.remove().unwrap());
     }
@@ -286,7 +351,7 @@ mod tests {
         let store = store(home.path());
         fs::create_dir_all(&store.folder).unwrap();
         fs::set_permissions(&store.folder, fs::Permissions::from_mode(0o777)).unwrap();
-        store.write(&kubeconfig()).unwrap();
+        write(&store).unwrap();
         assert_eq!(mode(&store.folder), 0o700);
     }
 
@@ -298,7 +363,7 @@ mod tests {
         let target = home.path().join("target");
         fs::write(&target, "untouched").unwrap();
         symlink(&target, store.path()).unwrap();
-        store.write(&kubeconfig()).unwrap();
+        write(&store).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
         assert!(fs::symlink_metadata(store.path()).unwrap().is_file());
     }
@@ -313,7 +378,7 @@ mod tests {
         fs::create_dir_all(&store.folder).unwrap();
         std::os::unix::fs::chown(&store.folder, Some(12345), None).unwrap();
         assert!(matches!(store.check(), Err(StoreError::Foreign { .. })));
-        assert!(matches!(store.write(&kubeconfig()), Err(StoreError::Foreign { .. })));
+        assert!(matches!(write(&store), Err(StoreError::Foreign { .. })));
         assert!(names(&store.folder).is_empty());
     }
 

@@ -4,20 +4,22 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{self, Form};
+use crate::flow;
+use crate::keep::Keep;
 
 /// Write a kubeconfig for your session
 ///
-/// Replaces `~/.kube/tka/HOST_PORT.yaml` and prints the line that makes kubectl use it. Needs a session: see `tka login`.
+/// Writes it to `~/.kube/tka/HOST_PORT.yaml` and prints the line that makes kubectl use it. Needs a session: see `tka login`.
+///
+/// Contexts of other sessions stay. Where they call tka by a path at which it no longer is, they are mended.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// Put a token into it, for programs that cannot run a plugin; it ends before the session may
-    #[arg(long)]
-    token: bool,
+    #[command(flatten)]
+    keep: Keep,
 }
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    flow::fetch_kubeconfig(app, Form::of(arguments.token))?;
-    app.hand_over()?;
+    let kept = flow::fetch_kubeconfig(app, arguments.keep.how(app))?;
+    app.hand_over_kept(&kept)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use crate::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{self, Form};
+use crate::flow;
+use crate::keep::Keep;
 #[cfg(unix)]
 use crate::own::{self, Program};
 use crate::signin;
@@ -27,22 +28,21 @@ pub(crate) struct Arguments {
     #[arg(long)]
     shell: bool,
 
-    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
-    #[arg(long)]
-    token: bool,
+    #[command(flatten)]
+    keep: Keep,
 
     #[command(flatten)]
     access: Access,
 }
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let form = Form::of(arguments.token);
+    let how = arguments.keep.how(app);
     #[cfg(unix)]
     if arguments.shell {
-        return own::run(app, &arguments.access, form, &Program::Shell);
+        return own::run(app, &arguments.access, how.form, &Program::Shell);
     }
     signin::check(app, &arguments.access)?;
-    flow::sign_in(app, &arguments.access, form)?;
-    app.hand_over()?;
+    let kept = flow::sign_in(app, &arguments.access, how)?;
+    app.hand_over_kept(&kept)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,19 +5,20 @@ use std::process::ExitCode;
 use crate::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{self, Form};
+use crate::flow;
+use crate::keep::Keep;
 use crate::signin;
 
 /// Sign out and in again
 ///
-/// For a role that has changed, or a full period from now on. The kubeconfig is replaced at the same place. The rule and the
-/// reason stay those of the session, unless the tailnet policy no longer gives that rule or you choose another.
+/// For a role that has changed, or a full period from now on. The rule, the reason and the name of the context stay those of the session,
+/// unless the tailnet policy no longer gives that rule or you choose another. Of several sessions it is the one through the rule that you
+/// choose, else the last; the others go on.
 #[derive(clap::Args, Debug)]
 #[command(visible_aliases = ["reauth", "refresh"])]
 pub(crate) struct Arguments {
-    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
-    #[arg(long)]
-    token: bool,
+    #[command(flatten)]
+    keep: Keep,
 
     #[command(flatten)]
     access: Access,
@@ -26,10 +27,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything ends.
     signin::check(app, &arguments.access)?;
-    let access = signin::as_before(app, arguments.access.clone())?;
-    // Whether there was a session to end makes no difference to the one that begins.
-    flow::sign_out(app)?;
-    flow::sign_in(app, &access, Form::of(arguments.token))?;
-    app.hand_over()?;
+    let kept = flow::sign_in_again(app, arguments.access.clone(), arguments.keep.how(app))?;
+    app.hand_over_kept(&kept)?;
     Ok(ExitCode::SUCCESS)
 }

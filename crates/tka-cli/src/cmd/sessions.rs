@@ -7,6 +7,8 @@ use tka_api::http::SessionList;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::Error;
+use crate::exit::Exit;
+use crate::flow;
 use crate::output::Output;
 use crate::view;
 
@@ -28,8 +30,8 @@ enum What {
 
 /// End sessions: their access ends now
 ///
-/// Ends the sessions of these names, or all of yours, also those of your other devices. One that cannot be ended does not keep the
-/// others from ending.
+/// Ends the sessions of these names, or all of yours, also those of your other devices, and removes their contexts from the kubeconfigs of
+/// this one. One that cannot be ended does not keep the others from ending.
 #[derive(clap::Args, Debug)]
 struct End {
     /// Names, as `tka sessions` shows them
@@ -80,7 +82,14 @@ fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
 }
 
 fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
-    let ended = client.end_session(name)?;
+    let ended = client.end_session(name);
+    if ended
+        .as_ref()
+        .map_or_else(|error| error.exit() == Exit::NotSignedIn, |_| true)
+    {
+        flow::clear(app, name)?;
+    }
+    let ended = ended?;
     app.ui
         .tell(&view::done(&view::sessions::ended(&ended), &app.ui.palette));
     Ok(())

@@ -89,7 +89,6 @@ pub(crate) fn forget(app: &App) {
 }
 
 /// Forgets what is kept for one session at the server.
-#[cfg(unix)]
 pub(crate) fn forget_session(app: &App, session: &str) {
     if let Some(cache) = folder().and_then(|folder| Cache::new(&folder, app.server(), session)) {
         cache.forget();

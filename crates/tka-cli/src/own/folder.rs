@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use crate::app::variable;
 use crate::store::StoreError;
 
+/// How its name begins.
+const PREFIX: &str = "tka-";
+
 /// A new folder of its owner only, removed when dropped: in memory where the system has room for such things there, so that no
 /// disk ever holds the credential.
 pub(super) fn private() -> Result<TempDir, StoreError> {
@@ -32,9 +35,20 @@ fn in_memory() -> Vec<PathBuf> {
     own.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
 }
 
+/// Whether `kubeconfig` is one in such a folder.
+pub(crate) fn is_private(kubeconfig: &Path) -> bool {
+    let folder = kubeconfig.parent();
+    let is_named = folder
+        .and_then(Path::file_name)
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    let place = folder.and_then(Path::parent);
+    let mut places = in_memory().into_iter().chain([std::env::temp_dir()]);
+    is_named && places.any(|one| Some(one.as_path()) == place)
+}
+
 fn create(place: &Path) -> std::io::Result<TempDir> {
     tempfile::Builder::new()
-        .prefix("tka-")
+        .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(place)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::double::{Answer, Double};
-use crate::tka::{User, kubeconfig, login};
+use crate::tka::{User, kubeconfig, login, signed_in};
 
 fn rule(name: Option<&str>, role: &str, priority: i64, namespaces: &[&str]) -> Value {
     json!({"name": name, "role": role, "priority": priority, "namespaces": namespaces, "period": "8h0m0s",
@@ -196,7 +196,10 @@ fn reauthenticated(sessions: &[Value], asked: &[&str]) -> Value {
     let script = [
         ("GET /sessions", Answer::json(200, &json!({"items": sessions}))),
         ("GET /rules", rules()),
-        ("POST /logout", Answer::json(200, &login())),
+        (
+            "DELETE /sessions/tka-alice-one",
+            Answer::json(200, &session("2001-01-02T15:04:05Z", None, "view", true, None)),
+        ),
         ("POST /login", usable()),
     ];
     let double = Double::new(&script);
@@ -222,6 +225,77 @@ fn reauthenticating_keeps_the_rule_and_the_reason() {
     ];
     let expected = json!({"rule": "shop", "role": "edit", "reason": "pager 4711"});
     assert_eq!(reauthenticated(&sessions, &[]), expected);
+}
+
+#[test]
+fn reauthenticating_ends_that_session_and_keeps_the_name_of_its_context() {
+    let of = |name: &str, since: &str, rule: &str, role: &str| {
+        let mut session = session(since, Some(rule), role, true, None);
+        session["name"] = json!(name);
+        session
+    };
+    let sessions = json!({"items": [
+        of("tka-alice-shop", "2001-01-02T15:04:05Z", "shop", "edit"),
+        of("tka-alice-oncall", "2001-01-02T16:04:05Z", "oncall", "cluster-admin"),
+    ]});
+    let answer = |name: &str| {
+        let mut answer = signed_in();
+        answer["session"]["name"] = json!(name);
+        Answer::json(200, &answer)
+    };
+    let end = |name: &str| Answer::json(200, &of(name, "2001-01-02T15:04:05Z", "shop", "edit"));
+    let double = Double::new(&[
+        ("POST /login", answer("tka-alice-oncall")),
+        ("GET /rules", rules()),
+        ("POST /login", answer("tka-alice-shop")),
+        // Without a word, the last one: its context had the plain name.
+        ("GET /sessions", Answer::json(200, &sessions)),
+        ("GET /rules", rules()),
+        ("DELETE /sessions/tka-alice-oncall", end("tka-alice-oncall")),
+        ("POST /login", answer("tka-alice-oncall")),
+        // The one that is named.
+        ("GET /rules", rules()),
+        ("GET /sessions", Answer::json(200, &sessions)),
+        ("DELETE /sessions/tka-alice-shop", end("tka-alice-shop")),
+        ("POST /login", answer("tka-alice-shop")),
+        // Another in the place of the last one.
+        ("GET /rules", rules()),
+        ("GET /sessions", Answer::json(200, &sessions)),
+        ("DELETE /sessions/tka-alice-oncall", end("tka-alice-oncall")),
+        ("POST /login", answer("tka-alice-view")),
+    ]);
+    let user = User::new();
+    let contexts = |arguments: &[&str]| {
+        let outcome = user.run_with(&double, arguments);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+        let names = file
+            .lines()
+            .filter_map(|line| line.strip_prefix("- name: 'tka-context-alice"));
+        let (mut names, current): (Vec<_>, _) = (
+            names.map(|name| name.trim_end_matches('\'').to_owned()).collect(),
+            file.lines().last().unwrap().to_owned(),
+        );
+        names.sort();
+        (
+            names.join(" "),
+            current
+                .replace("current-context: \"tka-context-alice", "")
+                .replace('"', ""),
+        )
+    };
+    contexts(&["login"]);
+    let both = |current: &str| (" -shop".to_owned(), current.to_owned());
+    assert_eq!(contexts(&["login", "--rule", "shop"]), both("-shop"));
+    assert_eq!(contexts(&["reauthenticate"]), both(""));
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert!(!file.contains("- '--role'"), "nobody asked for it by that: {file}");
+    assert_eq!(contexts(&["reauthenticate", "--rule", "shop"]), both("-shop"));
+    assert_eq!(
+        contexts(&["reauthenticate", "--role", "view"]),
+        ("-shop -view".to_owned(), "-view".to_owned())
+    );
+    double.requests();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::double::{Answer, Double};
-use crate::tka::{TOKEN, User, kubeconfig};
+use crate::tka::{Outcome, SESSION, TOKEN, User, kubeconfig, login};
 
 #[test]
 fn fetches_and_writes_like_login() {
@@ -24,6 +24,49 @@ fn fetches_and_writes_like_login() {
             std::fs::read_to_string(user.kubeconfig(&double))
                 .unwrap()
                 .contains(TOKEN)
+        );
+    }
+}
+
+#[test]
+fn the_session_is_remembered() {
+    let mut sent = kubeconfig();
+    let args = ["credential", "--server", "x", "--session", SESSION];
+    sent["users"]["tka-user-alice"] = json!({"exec": {"apiVersion": "v1", "command": "tka", "args": args,
+        "interactiveMode": "IfAvailable", "installHint": ""}});
+    let session = json!({
+        "name": SESSION, "username": "alice@example.com", "device": "laptop.example.ts.net", "this_device": true, "role": "view",
+        "namespaces": [], "provisioned": true, "signed_in": "2001-01-02T15:04:05Z", "until": "2999-01-02T15:04:05Z"
+    });
+    let ours = [
+        ("GET /kubeconfig", Answer::json(200, &sent)),
+        ("GET /sessions", Answer::json(200, &json!({"items": [session]}))),
+    ];
+    let with_token = [
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("GET /sessions", Answer::json(200, &json!({"items": [session]}))),
+        ("GET /login", Answer::json(200, &login())),
+    ];
+    let originals = [
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("GET /sessions", Answer::html(404)),
+        ("GET /login", Answer::json(200, &login())),
+    ];
+    for (script, name) in [(&ours[..], SESSION), (&with_token, SESSION), (&originals, "null")] {
+        let (user, double) = (User::new(), Double::new(script));
+        assert_eq!(user.run_with(&double, &["kubeconfig"]).status, 0);
+        double.requests();
+        let mut prompt = user.command_with(&double, &["status", "--prompt"]);
+        prompt.env("KUBECONFIG", user.kubeconfig(&double));
+        let prompt = Outcome::from(prompt.output().unwrap());
+        assert!(prompt.stdout.starts_with("view@127.0.0.1 "), "{prompt:?}");
+        let known = std::fs::read_to_string(user.kubeconfig(&double).with_extension("json")).unwrap();
+        assert!(
+            known.contains(&format!(
+                "\"name\":{}",
+                name.replace(SESSION, &format!("\"{SESSION}\""))
+            )),
+            "{known}"
         );
     }
 }

@@ -1,0 +1,362 @@
+//! Changing the text of a kubeconfig, and seeing that it then says what it said and the change, and nothing else.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde_json::Value;
+use tka_api::kubeconfig::NamedUser;
+
+use super::tree::{self, Node, same};
+use super::{CURRENT, Document, Entry, List, Refused};
+use crate::kubeconfig;
+
+/// Pieces of text in the place of others, in their order.
+type Edit = Vec<(Range<usize>, String)>;
+
+/// An item of a list.
+struct Item {
+    name: String,
+    json: String,
+    /// In lines, without the end of the last one.
+    block: String,
+    /// What it says in either: its keys are in quotes in one and bare in the other.
+    meanings: [Rc<Node>; 2],
+}
+
+/// A text in YAML, also where that is JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+// === impl Document ===
+
+impl Document {
+    /// The same with `entry`, in the place of what has its names. Where nothing is said yet, a whole kubeconfig.
+    pub(crate) fn with(self, entry: &Entry) -> Result<Self, Refused> {
+        self.with_head()?
+            .with_item(List::Clusters, &Item::new(&entry.cluster.name, &entry.cluster)?)?
+            .with_user(&entry.user)?
+            .with_item(List::Contexts, &Item::new(&entry.context.name, &entry.context)?)
+    }
+
+    /// The same with `user`, in the place of the one of its name.
+    pub(crate) fn with_user(self, user: &NamedUser) -> Result<Self, Refused> {
+        self.with_item(List::Users, &Item::new(&user.name, user)?)
+    }
+
+    /// The same with another current context. What is `raw` is YAML: [`quoted`], or what stood there before.
+    pub(crate) fn with_current(self, raw: &str) -> Result<Self, Refused> {
+        let root = self.root()?;
+        let edits = match root.get(CURRENT) {
+            Some(value) if value.has_anchor => return Err(Refused::Unsure),
+            Some(value) if value.span.is_empty() || raw.is_empty() => {
+                let colon = self.colon(root, CURRENT)?;
+                let raw = if raw.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {raw}")
+                };
+                vec![vec![(colon..value.span.end.max(colon), raw)]]
+            }
+            Some(value) => {
+                let in_place = (value.span.clone(), raw.to_owned());
+                // What says how a text over several lines is written stands before it.
+                let end = value.span.start + self.text[value.span.clone()].trim_end().len();
+                let anew = (self.colon(root, CURRENT)?..end, format!(" {raw}"));
+                vec![vec![in_place], vec![anew]]
+            }
+            None if root.is_flow() => self.new_key(root, &format!("\"{CURRENT}\": {raw}")),
+            None => self.new_key(root, &format!("{CURRENT}: {raw}")),
+        };
+        let wanted = tree::parse(raw)?;
+        self.changed(edits, CURRENT, |document| match (document.value(CURRENT), &wanted) {
+            (Some(value), Some(wanted)) => value.means(wanted),
+            (Some(value), None) => value.is_null(),
+            (None, _) => false,
+        })
+    }
+
+    /// How the current context is written, for [`Self::with_current`] to restore; none where nothing is.
+    pub(crate) fn raw_current(&self) -> Option<String> {
+        let value = self.value(CURRENT)?;
+        let raw = self.text.get(value.span.clone())?;
+        let is_whole = tree::parse(raw).is_ok_and(|again| match again {
+            Some(again) => again.means(value),
+            None => value.is_null(),
+        });
+        if is_whole && !raw.contains('\n') {
+            return Some(raw.to_owned());
+        }
+        value.text().map(quoted)
+    }
+
+    /// The same without the item of that name, if there is one.
+    pub(crate) fn without(self, list: List, name: &str) -> Result<Self, Refused> {
+        let Some(at) = self.position(list, name) else {
+            return Ok(self);
+        };
+        let root = self.root()?;
+        let value = root.get(list.key()).ok_or(Refused::Unsure)?;
+        let edits = if value.is_flow() {
+            out_of_brackets(value, at)
+        } else {
+            let lines = self.lines_of(&value.items()[at]).ok_or(Refused::Unsure)?;
+            let mut edit = vec![(lines, String::new())];
+            if value.items().len() == 1 {
+                let colon = self.colon(root, list.key())?;
+                edit.insert(0, (colon..colon, " []".to_owned()));
+            }
+            vec![edit]
+        };
+        let mut rest = self.items(list).to_vec();
+        rest.remove(at);
+        self.changed(edits, list.key(), |document| same(document.items(list), &rest))
+    }
+
+    /// The same, and a kubeconfig if it says nothing yet.
+    fn with_head(self) -> Result<Self, Refused> {
+        if self.root.is_some() {
+            return Ok(self);
+        }
+        let newline = if self.text.is_empty() || self.text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        let head = "apiVersion: 'v1'\nkind: 'Config'\n";
+        let whole = Self::parse(format!("{}{newline}{head}", self.text)).map_err(|_| Refused::Unsure)?;
+        whole.root.is_some().then_some(whole).ok_or(Refused::Unsure)
+    }
+
+    fn with_item(self, list: List, item: &Item) -> Result<Self, Refused> {
+        let older = self.position(list, &item.name).map(|at| &self.items(list)[at]);
+        if older.is_some_and(|older| item.is(older)) {
+            return Ok(self);
+        }
+        let rest = self.without(list, &item.name)?;
+        let edits = rest.additions(list, item)?;
+        let before = rest.items(list);
+        let is_wanted = |document: &Self| {
+            let after = document.items(list);
+            let at_end = after
+                .split_last()
+                .is_some_and(|(last, rest)| item.is(last) && same(rest, before));
+            at_end
+                || after
+                    .split_first()
+                    .is_some_and(|(first, rest)| item.is(first) && same(rest, before))
+        };
+        rest.changed(edits, list.key(), is_wanted)
+    }
+
+    /// Where an item can be added to a list, the best place first.
+    fn additions(&self, list: List, item: &Item) -> Result<Vec<Edit>, Refused> {
+        let root = self.root()?;
+        let indent = self.column(root.span.start);
+        let json = || format!("[{}]", item.json);
+        let Some(value) = root.get(list.key()) else {
+            return Ok(if root.is_flow() {
+                self.new_key(root, &format!("\"{}\": {}", list.key(), json()))
+            } else {
+                self.new_key(root, &format!("{}:\n{}", list.key(), item.block))
+            });
+        };
+        if value.has_anchor || value.is_alias() {
+            return Err(Refused::Unsure);
+        }
+        if let (Some(first), Some(last)) = (value.items().first(), value.items().last()) {
+            if value.is_flow() {
+                return Ok(vec![vec![(last.span.end..last.span.end, format!(", {}", item.json))]]);
+            }
+            let dash = self.dash(first).ok_or(Refused::Unsure)?;
+            let lines = indented(&item.block, self.column(dash));
+            return Ok(vec![
+                vec![self.after(last.span.end, &lines)],
+                vec![self.before(dash, &lines)],
+            ]);
+        }
+        let colon = self.colon(root, list.key())?;
+        let nothing = colon..value.span.end.max(colon);
+        if root.is_flow() {
+            return Ok(vec![vec![(nothing, format!(" {}", json()))]]);
+        }
+        let lines = self.after(nothing.end, &indented(&item.block, indent));
+        Ok(vec![vec![(nothing, String::new()), lines]])
+    }
+
+    /// Where a key can be added, the best place first.
+    fn new_key(&self, root: &Node, text: &str) -> Vec<Edit> {
+        let last = root
+            .entries()
+            .iter()
+            .map(|(key, value)| key.span.end.max(value.span.end))
+            .max();
+        if !root.is_flow() {
+            let lines = indented(text, self.column(root.span.start));
+            let end = last.unwrap_or(root.span.end);
+            return vec![
+                vec![self.after(end, &lines)],
+                vec![self.before(root.span.start, &lines)],
+            ];
+        }
+        vec![vec![match last {
+            Some(end) => (end..end, format!(", {text}")),
+            None => (root.span.start + 1..root.span.start + 1, text.to_owned()),
+        }]]
+    }
+
+    /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are.
+    fn changed(&self, edits: Vec<Edit>, key: &str, is_wanted: impl Fn(&Self) -> bool) -> Result<Self, Refused> {
+        let after = edits
+            .into_iter()
+            .filter_map(|edit| Self::parse(self.edited(edit)?).ok());
+        let mut after = after.filter(|after| is_wanted(after) && self.differs_only_in(key, after));
+        after.next().ok_or(Refused::Unsure)
+    }
+
+    fn differs_only_in(&self, key: &str, other: &Self) -> bool {
+        let others = |document: &Self| -> Vec<Rc<Node>> {
+            let entries = document.root.iter().flat_map(|root| root.entries());
+            let entries = entries.filter(|(name, _)| name.text() != Some(key));
+            entries
+                .flat_map(|(name, value)| [Rc::clone(name), Rc::clone(value)])
+                .collect()
+        };
+        same(&others(self), &others(other))
+    }
+
+    fn edited(&self, edit: Edit) -> Option<String> {
+        let newline = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
+        let (mut text, mut done) = (String::new(), 0);
+        for (range, new) in edit {
+            text += self.text.get(done..range.start)?;
+            text += &new.replace('\n', newline);
+            done = range.end;
+        }
+        Some(text + self.text.get(done..)?)
+    }
+
+    fn root(&self) -> Result<&Node, Refused> {
+        self.root.as_deref().ok_or(Refused::Unsure)
+    }
+
+    fn value(&self, key: &str) -> Option<&Rc<Node>> {
+        self.root.as_ref()?.get(key)
+    }
+
+    /// Behind the colon of a key.
+    fn colon(&self, root: &Node, key: &str) -> Result<usize, Refused> {
+        let mut keys = root.entries().iter().map(|(key, _)| key);
+        let key = keys.find(|node| node.text() == Some(key)).ok_or(Refused::Unsure)?;
+        let rest = self.text.get(key.span.end..).unwrap_or_default();
+        let trimmed = rest.trim_start_matches([' ', '\t']);
+        let is_colon = trimmed.starts_with(':');
+        let at = key.span.end + rest.len() - trimmed.len() + 1;
+        is_colon.then_some(at).ok_or(Refused::Unsure)
+    }
+
+    /// Where the dash of an item in a list of lines is.
+    fn dash(&self, item: &Node) -> Option<usize> {
+        let before = self.text.get(..item.span.start)?;
+        let trimmed = before.trim_end();
+        if trimmed.ends_with('-') {
+            return Some(trimmed.len() - 1);
+        }
+        // There is an anchor or a tag between them.
+        let line = before.rfind('\n').map_or(0, |end| end + 1);
+        let indent = before.get(line..)?.find(|c| c != ' ')?;
+        before.get(line + indent..)?.starts_with("- ").then_some(line + indent)
+    }
+
+    /// The lines of an item.
+    fn lines_of(&self, item: &Node) -> Option<Range<usize>> {
+        let dash = self.dash(item)?;
+        let start = self.line(dash);
+        let is_alone = self.text.get(start..dash)?.chars().all(|c| c == ' ');
+        let end = self.next_line(item.span.end);
+        let start = if end.is_none() {
+            self.text[..start].trim_end_matches('\n').trim_end_matches('\r').len()
+        } else {
+            start
+        };
+        is_alone.then(|| start..end.unwrap_or(self.text.len()))
+    }
+
+    /// Adds lines behind the line where something ends.
+    fn after(&self, end: usize, lines: &str) -> (Range<usize>, String) {
+        match self.next_line(end) {
+            Some(at) => (at..at, format!("{lines}\n")),
+            None => (self.text.len()..self.text.len(), format!("\n{lines}")),
+        }
+    }
+
+    /// Adds lines before the line of something.
+    fn before(&self, at: usize, lines: &str) -> (Range<usize>, String) {
+        let line = self.line(at);
+        (line..line, format!("{lines}\n"))
+    }
+
+    /// Where the line of `at` begins.
+    fn line(&self, at: usize) -> usize {
+        let mark = if self.text.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        self.text[..at].rfind('\n').map_or(mark, |end| end + 1)
+    }
+
+    /// Where the line begins that comes after what ends at `end`; none at the end of the text. What is written over several lines
+    /// may end with one of them.
+    fn next_line(&self, end: usize) -> Option<usize> {
+        if self.text[..end].ends_with('\n') {
+            return Some(end);
+        }
+        self.text[end..].find('\n').map(|newline| end + newline + 1)
+    }
+
+    fn column(&self, at: usize) -> usize {
+        at - self.line(at)
+    }
+}
+
+fn indented(lines: &str, by: usize) -> String {
+    let lines: Vec<_> = lines.lines().map(|line| format!("{}{line}", " ".repeat(by))).collect();
+    lines.join("\n")
+}
+
+/// Removes an item, with the comma that it leaves alone.
+fn out_of_brackets(list: &Node, at: usize) -> Vec<Edit> {
+    let items = list.items();
+    let span = &items[at].span;
+    let cut = |range: Range<usize>| vec![(range, String::new())];
+    match (at.checked_sub(1), items.get(at + 1)) {
+        (Some(before), _) => vec![cut(items[before].span.end..span.end)],
+        (None, Some(next)) => vec![cut(span.start..next.span.start)],
+        (None, None) => vec![cut(span.clone()), cut(span.start..list.span.end - 1)],
+    }
+}
+
+// === impl Item ===
+
+impl Item {
+    fn new(name: &str, item: &impl Serialize) -> Result<Self, Refused> {
+        let json = serde_json::to_string(item).map_err(|_| Refused::Unsure)?;
+        let block = kubeconfig::to_yaml(item).map_err(|_| Refused::Unsure)?;
+        let meaning = |text: &str| tree::parse(text)?.ok_or(Refused::Unsure);
+        Ok(Self {
+            name: name.to_owned(),
+            meanings: [meaning(&json)?, meaning(&block)?],
+            block: kubeconfig::to_yaml(&[item])
+                .map_err(|_| Refused::Unsure)?
+                .trim_end()
+                .to_owned(),
+            json,
+        })
+    }
+
+    fn is(&self, node: &Node) -> bool {
+        self.meanings.iter().any(|meaning| node.means(meaning))
+    }
+}

@@ -1,0 +1,57 @@
+//! What signing in adds to a kubeconfig.
+
+use tka_api::kubeconfig::{Context, EntryNames, KubeconfigFile, NamedCluster, NamedContext, NamedUser};
+
+/// A context with the cluster and the user that it leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) cluster: NamedCluster,
+    pub(crate) user: NamedUser,
+    pub(crate) context: NamedContext,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// The current context of `file`, if that has all it leads to.
+    pub(crate) fn current(file: KubeconfigFile) -> Option<Self> {
+        let context = file.contexts.into_iter().find(|one| one.name == file.current_context)?;
+        let cluster = file
+            .clusters
+            .into_iter()
+            .find(|one| one.name == context.context.cluster)?;
+        let user = file.users.into_iter().find(|one| one.name == context.context.user)?;
+        Some(Self { cluster, user, context })
+    }
+
+    /// Its names.
+    pub(crate) fn names(&self) -> EntryNames {
+        EntryNames {
+            cluster: self.cluster.name.clone(),
+            user: self.user.name.clone(),
+            context: self.context.name.clone(),
+        }
+    }
+
+    /// The same under other names.
+    pub(crate) fn named(self, names: EntryNames) -> Self {
+        Self {
+            context: NamedContext {
+                name: names.context,
+                context: Context {
+                    cluster: names.cluster.clone(),
+                    user: names.user.clone(),
+                    namespace: self.context.context.namespace,
+                },
+            },
+            cluster: NamedCluster {
+                name: names.cluster,
+                cluster: self.cluster.cluster,
+            },
+            user: NamedUser {
+                name: names.user,
+                user: self.user.user,
+            },
+        }
+    }
+}

@@ -1,0 +1,469 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tka_api::Token;
+use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
+
+use super::*;
+
+const EVERYDAY: &str = "\
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: UEVN
+    server: https://kind:6443
+  name: kind
+contexts:
+- context:
+    cluster: kind
+    user: kind
+  name: kind
+current-context: kind
+kind: Config
+preferences: {}
+users:
+- name: kind
+  user:
+    token: secret
+";
+
+fn entry(name: &str) -> Entry {
+    let names = EntryNames {
+        cluster: format!("{name}-cluster"),
+        user: format!("{name}-user"),
+        context: name.to_owned(),
+    };
+    let cluster = Cluster {
+        server: "https://k:6443".into(),
+        insecure_skip_tls_verify: true,
+        ..Default::default()
+    };
+    let token = Token::from("ours".to_owned());
+    let keyed = KeyedKubeconfig::new(names, cluster, token.into()).in_namespace(Some("on".into()));
+    Entry::current(keyed.into()).unwrap()
+}
+
+fn document(text: &str) -> Document {
+    Document::parse(text.to_owned()).unwrap()
+}
+
+fn merged(document: Document, entry: &Entry) -> Result<Document, Refused> {
+    document.with(entry)?.with_current(&quoted(&entry.context.name))
+}
+
+fn removed(document: Document, entry: &Entry, current: &str) -> Result<Document, Refused> {
+    let names = entry.names();
+    document
+        .without(List::Contexts, &names.context)?
+        .without(List::Users, &names.user)?
+        .without(List::Clusters, &names.cluster)?
+        .with_current(current)
+}
+
+/// What another YAML reader takes it for.
+fn read(document: &Document) -> Value {
+    serde_saphyr::from_str(document.text()).unwrap()
+}
+
+/// `before` with `entry`, by value.
+fn expected(before: &Value, entry: &Entry) -> Value {
+    let mut expected = before.clone();
+    if expected.is_null() {
+        expected = json!({"apiVersion": "v1", "kind": "Config"});
+    }
+    for (list, item) in [
+        ("clusters", json!(entry.cluster)),
+        ("users", json!(entry.user)),
+        ("contexts", json!(entry.context)),
+    ] {
+        let list = &mut expected[list];
+        if list.is_null() {
+            *list = json!([]);
+        }
+        list.as_array_mut().unwrap().push(item);
+    }
+    expected["current-context"] = json!(entry.context.name);
+    expected
+}
+
+#[test]
+fn entry_goes_behind_what_is_there() {
+    let merged = merged(document(EVERYDAY), &entry("ours")).unwrap();
+    insta::assert_snapshot!(merged.text(), @"
+    apiVersion: v1
+    clusters:
+    - cluster:
+        certificate-authority-data: UEVN
+        server: https://kind:6443
+      name: kind
+    - name: 'ours-cluster'
+      cluster:
+        server: 'https://k:6443'
+        insecure-skip-tls-verify: true
+    contexts:
+    - context:
+        cluster: kind
+        user: kind
+      name: kind
+    - name: 'ours'
+      context:
+        cluster: 'ours-cluster'
+        user: 'ours-user'
+        namespace: 'on'
+    current-context: \"ours\"
+    kind: Config
+    preferences: {}
+    users:
+    - name: kind
+      user:
+        token: secret
+    - name: 'ours-user'
+      user:
+        token: 'ours'
+    ");
+    assert_eq!(removed(merged, &entry("ours"), "kind").unwrap().text(), EVERYDAY);
+}
+
+#[test]
+fn nothing_becomes_a_kubeconfig() {
+    for text in ["", "# mine\n", "---\n", "---", "# no end"] {
+        let whole = merged(document(text), &entry("ours")).unwrap();
+        assert!(whole.text().starts_with(text), "{text:?}: {:?}", whole.text());
+        assert_eq!(read(&whole), expected(&Value::Null, &entry("ours")));
+        let blank = removed(whole, &entry("ours"), "\"\"").unwrap();
+        assert!(blank.is_blank(), "{:?}", blank.text());
+    }
+    for text in ["{}", "{ }", "clusters: []\n", "users:\n", "contexts: null"] {
+        assert_eq!(
+            read(&merged(document(text), &entry("ours")).unwrap()),
+            expected(&read(&document(text)), &entry("ours"))
+        );
+        assert!(document(text).is_blank());
+    }
+    for text in [
+        EVERYDAY,
+        "x: y",
+        "extensions: [{name: a}]",
+        "preferences: {colors: true}",
+        "current-context: a",
+    ] {
+        assert!(!document(text).is_blank(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_said_again_changes_nothing_and_what_is_new_replaces_the_old() {
+    let first = merged(document(EVERYDAY), &entry("ours")).unwrap();
+    let again = merged(first.clone(), &entry("ours")).unwrap();
+    assert_eq!(again.text(), first.text());
+    let mut other = entry("ours");
+    other.cluster.cluster.server = "https://other:6443".into();
+    let replaced = merged(first, &other).unwrap();
+    assert_eq!(read(&replaced), expected(&read(&document(EVERYDAY)), &other));
+}
+
+#[test]
+fn what_cannot_be_read_safely_is_refused() {
+    let refused = |text: &str| Document::parse(text.to_owned()).unwrap_err();
+    for (text, expected) in [
+        ("a: b\n---\nc: d\n", Refused::Documents),
+        ("- a\n", Refused::NotConfig),
+        ("from before", Refused::NotConfig),
+        ("kind: Secret\n", Refused::NotConfig),
+        ("users: {}\n", Refused::Shape("users".into())),
+        ("contexts: [a]\n", Refused::Shape("contexts".into())),
+        ("current-context: []\n", Refused::Shape("current-context".into())),
+        ("users: [{name: [a]}]\n", Refused::Shape("users".into())),
+        ("users: []\nusers: []\n", Refused::Twice("keys", "users".into())),
+        ("users: [{name: a}, {name: a}]\n", Refused::Twice("users", "a".into())),
+        ("<<: {users: []}\n", Refused::Unsure),
+        ("a: \"x\u{2028}y\"\n", Refused::Characters),
+    ] {
+        assert_eq!(refused(text), expected, "{text}");
+    }
+    for text in [
+        "{",
+        "a: *b\n",
+        "a: 'b\n",
+        "a: b\n  c: d\n",
+        "users:\n- name: a\n user: b\n",
+    ] {
+        assert!(matches!(refused(text), Refused::Malformed { .. }), "{text}");
+    }
+}
+
+#[test]
+fn what_others_refer_to_is_not_changed() {
+    for text in [
+        "x: &a []\nusers: *a\n",
+        "users: &a [{name: b}]\nx: *a\n",
+        "current-context: &a b\nx: *a\n",
+        "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nextensions: *c\n",
+    ] {
+        assert_eq!(
+            merged(document(text), &entry("ours")).unwrap_err(),
+            Refused::Unsure,
+            "{text}"
+        );
+    }
+    let shared = document("contexts:\n- name: a\n  context: &c {}\n- name: b\n  context: *c\n");
+    assert_eq!(shared.without(List::Contexts, "a").unwrap_err(), Refused::Unsure);
+}
+
+#[test]
+fn references_are_seen_also_through_merged_keys() {
+    let text = "
+contexts:
+- name: a
+  context: {cluster: one, user: two}
+- name: b
+  context: {<<: {cluster: three}}
+";
+    assert!(document(text).is_used(List::Clusters, "three"));
+    let without = document(text).without(List::Contexts, "b").unwrap();
+    let is_used = |list, name| without.is_used(list, name);
+    assert!(is_used(List::Clusters, "one") && is_used(List::Users, "two"));
+    assert!(!is_used(List::Clusters, "three") && !is_used(List::Users, "one"));
+}
+
+#[test]
+fn debug_shows_no_token() {
+    assert_eq!(
+        format!("{:?}", document(EVERYDAY)),
+        format!("Document({} bytes)", EVERYDAY.len())
+    );
+}
+
+/// A value that is none of our business: what comes behind the colon, and lines below.
+#[derive(Clone, Debug)]
+struct Odd(String, Vec<String>);
+
+impl Odd {
+    /// As the value of `key` at that indentation.
+    fn under(&self, key: &str, indent: usize) -> String {
+        let pad = " ".repeat(indent);
+        let lines: Vec<_> = self
+            .1
+            .iter()
+            .map(|line| {
+                if line.is_empty() {
+                    String::new()
+                } else {
+                    format!("{pad}  {line}")
+                }
+            })
+            .collect();
+        [vec![format!("{pad}{key}:{}", self.0)], lines].concat().join("\n") + "\n"
+    }
+}
+
+/// A text that means different things bare and in quotes, and to different readers.
+fn word() -> impl Strategy<Value = &'static str> {
+    const WORDS: &str = r#"
+yes
+on
+0123
+1e3
+0x1f
+1_000
+null
+~
+kind
+a b
+2001-01-02
+12:30:45
+'yes'
+"0123"
+'it''s'
+"\u0041\n"
+=
+täst
+'#'
+a#b
+!!str 1
+!!binary aGk=
+"#;
+    prop::sample::select(WORDS.trim().lines().collect::<Vec<_>>())
+}
+
+fn odd() -> impl Strategy<Value = Odd> {
+    let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    prop_oneof![
+        3 => word().prop_map(|word| Odd(format!(" {word}"), vec![])),
+        1 => prop::sample::select(vec!["", " # nothing", " {}", " &a {b: c}", " [] # none"]).prop_map(|text| Odd(text.into(), vec![])),
+        1 => word().prop_map(|word| Odd(format!(" [{word}, {word},]"), vec![])),
+        1 => word().prop_map(|word| Odd(format!(" {{a: {word}, 'b': [], \"c\": {{}}}}"), vec![])),
+        1 => word().prop_map(move |word| Odd(" # of it".into(), lines(&[&format!("a: {word}"), "# of b", "b:", &format!("- {word}"), "-", "  - x"]))),
+        1 => prop::sample::select(vec!["|", "|-", "|+", ">", ">-", ">+"])
+            .prop_map(move |style| Odd(format!(" {style}"), lines(&["text # no comment", "", "- more", "", ""]))),
+        1 => Just(Odd(" \"a".into(), lines(&["on\"  # two lines"]))),
+    ]
+}
+
+/// How people and programs write a list.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    /// The name first or last, the list at that indentation.
+    Lines {
+        name_first: bool,
+        indent: usize,
+    },
+    Brackets,
+}
+
+fn style() -> impl Strategy<Value = Style> {
+    let lines = (any::<bool>(), 0..4_usize);
+    prop_oneof![
+        4 => lines.prop_map(|(name_first, indent)| Style::Lines { name_first, indent }),
+        1 => Just(Style::Brackets),
+    ]
+}
+
+fn list(list: List) -> impl Strategy<Value = String> {
+    let names = prop::sample::subsequence(vec!["kind", "'yes'", "\"0123\"", "a b", "täst", "x@y:z"], 0..4);
+    let none = prop::sample::select(vec!["", " []", " null", " ~ # none", " [ ]", " # none"]);
+    let quote = prop::sample::select(vec!["", "'", "\""]);
+    (names, style(), quote, odd(), none).prop_map(move |(names, style, quote, odd, none)| {
+        let key = format!("{quote}{}{quote}", list.key());
+        if names.is_empty() {
+            return format!("{key}:{none}\n");
+        }
+        let items: Vec<_> = names.iter().map(|name| item(list, name, style, &odd)).collect();
+        match style {
+            Style::Lines { .. } => format!("{key}: # all\n# above\n{}\n# below\n", items.concat()),
+            Style::Brackets => format!("{key}: [{}\n  ] # all\n", items.join(",\n   ")),
+        }
+    })
+}
+
+fn item(list: List, name: &str, style: Style, odd: &Odd) -> String {
+    let field = list.field();
+    let Style::Lines { name_first, indent } = style else {
+        return format!("{{name: {name}, {field}: {{user: kind, x: [1e3, yes]}}}}");
+    };
+    let pad = " ".repeat(indent);
+    let body = format!("{pad}  {field}:\n{}", odd.under("x", indent + 4));
+    let name = format!("name: {name} # a name\n");
+    if name_first {
+        format!("{pad}- {name}{body}")
+    } else {
+        format!("{pad}-\n{body}{pad}  # of it\n{pad}  {name}")
+    }
+}
+
+/// A kubeconfig with what a YAML file may have, and whether all its lists have items and a current context is set.
+fn kubeconfigs() -> impl Strategy<Value = String> {
+    let current = prop::sample::select(vec![
+        "current-context: kind\n",
+        "current-context: 'yes' # now\n",
+        "current-context: \"\"\n",
+        "current-context:\n",
+        "",
+        "\"current-context\": >-\n  kind\n",
+    ]);
+    let others = prop::collection::vec(odd(), 0..3).prop_map(|all| {
+        let of = |(at, odd): (usize, &Odd)| odd.under(["preferences", "extensions", "other"][at], 0);
+        all.iter().enumerate().map(of).collect::<Vec<_>>()
+    });
+    let head = prop::sample::select(vec!["", "---\n", "# mine\n\n", "%YAML 1.1\n---\n", "\u{feff}"]);
+    let tail = prop::sample::select(vec!["", "# end\n", "...\n", "\n\n"]);
+    let lists = (
+        list(List::Clusters),
+        list(List::Users),
+        list(List::Contexts),
+        prop::collection::vec(any::<bool>(), 3),
+    );
+    let parts = (lists, current, others).prop_map(|((clusters, users, contexts, there), current, others)| {
+        let lists = [clusters, users, contexts]
+            .into_iter()
+            .zip(there)
+            .filter_map(|(list, there)| there.then_some(list));
+        let fixed = ["apiVersion: v1\n", "kind: \"Config\"\n", current].map(ToOwned::to_owned);
+        lists
+            .chain(fixed)
+            .chain(others)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+    });
+    (parts.prop_shuffle(), head, tail, any::<bool>(), any::<bool>()).prop_map(|(parts, head, tail, windows, ends)| {
+        let text = format!("{head}{}{tail}", parts.concat());
+        let text = if ends { text } else { text.trim_end().to_owned() };
+        if windows { text.replace('\n', "\r\n") } else { text }
+    })
+}
+
+/// The lines that must be there still, or begin one: all but those of what is set anew.
+fn kept(text: &str) -> Vec<String> {
+    let is_kept = |line: &&str| {
+        let is_new = ["clusters", "users", "contexts", "current-context"]
+            .iter()
+            .any(|key| line.trim_matches(['\'', '"', '\u{feff}']).starts_with(key));
+        !is_new && !line.is_empty() && *line != "  kind"
+    };
+    text.lines().filter(is_kept).map(ToOwned::to_owned).collect()
+}
+
+fn holds_in_order(text: &str, lines: &[String]) -> bool {
+    let mut all = text.lines();
+    lines.iter().all(|line| all.any(|one| one.starts_with(line)))
+}
+
+proptest! {
+    #[test]
+    fn merging_adds_ours_and_loses_nothing(text in kubeconfigs()) {
+        let before = document(&text);
+        let merged = merged(before.clone(), &entry("ours")).unwrap();
+        prop_assert_eq!(read(&merged), expected(&read(&before), &entry("ours")), "{}", merged.text());
+        prop_assert!(holds_in_order(merged.text(), &kept(&text)), "{}", merged.text());
+    }
+
+    #[test]
+    fn signing_out_gives_back_what_was_there(text in kubeconfigs()) {
+        let before = document(&text);
+        let current = before.raw_current();
+        let merged = merged(before.clone(), &entry("ours")).unwrap();
+        let after = removed(merged, &entry("ours"), current.as_deref().unwrap_or("\"\"")).unwrap();
+        let lists = [List::Clusters, List::Users, List::Contexts];
+        let is_full = lists.iter().all(|list| !before.names(*list).is_empty());
+        if is_full && current.is_some_and(|current| !current.contains(['>', '"'])) {
+            prop_assert_eq!(after.text(), &text);
+        } else {
+            let mut wanted = read(&before);
+            for list in lists {
+                if wanted[list.key()].is_null() {
+                    wanted[list.key()] = json!([]);
+                }
+            }
+            let mut found = read(&after);
+            for value in [&mut wanted, &mut found] {
+                let current = value["current-context"].as_str().unwrap_or_default().to_owned();
+                value["current-context"] = json!(current);
+            }
+            prop_assert_eq!(found, wanted, "{}", after.text());
+        }
+    }
+
+    #[test]
+    fn anything_is_refused_or_kept(text in "(clusters|users|contexts|name|[-:,\\[\\]{}&*!|>'\"#? ab\n]){0,40}") {
+        if let Ok(before) = Document::parse(text) && let Ok(merged) = merged(before.clone(), &entry("ours")) {
+            let names = entry("ours").names();
+            prop_assert_eq!(merged.context("ours"), Some(names));
+            prop_assert_eq!(merged.current(), Some("ours"));
+        }
+    }
+
+    #[test]
+    fn json_stays_json(names in prop::collection::vec("[a-z]{1,3}", 0..3), pretty: bool, empty: bool) {
+        let names: std::collections::BTreeSet<_> = names.into_iter().collect();
+        let items = |field: &str| names.iter().map(|name| json!({"name": name, field: {"x": "1e3"}})).collect::<Vec<_>>();
+        let mut value = json!({"kind": "Config", "clusters": items("cluster"), "users": items("user"), "contexts": items("context")});
+        if empty {
+            value = json!({});
+        }
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let merged = merged(document(&text), &entry("ours")).unwrap();
+        let found: Value = serde_json::from_str(merged.text()).unwrap();
+        prop_assert_eq!(found, expected(&value, &entry("ours")));
+        let removed = removed(merged, &entry("ours"), "\"\"").unwrap();
+        prop_assert!(serde_json::from_str::<Value>(removed.text()).is_ok());
+    }
+}

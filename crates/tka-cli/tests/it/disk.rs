@@ -1,0 +1,186 @@
+//! Disks that are full, folders that may not be written to, files that are cut short, and two at once.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+use crate::tka::{Outcome, User, signed_in};
+
+fn signing_in() -> Double {
+    Double::new(&[("POST /login", Answer::json(200, &signed_in()))])
+}
+
+/// `tka …` where no file may grow beyond that many blocks of the shell's, as on a disk that is full then.
+fn on_full_disk(user: &User, double: &Double, blocks: u32, arguments: &[&str]) -> Outcome {
+    let tka = user.command_with(double, arguments);
+    // Else the signal ends it, which no disk sends.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script, "sh"])
+        .arg(tka.get_program())
+        .args(tka.get_args());
+    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    shell.env_clear().envs(variables).current_dir(user.home());
+    shell.output().unwrap().into()
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_says_that_the_session_began() {
+    let (user, double) = (User::new(), signing_in());
+    let config = user.home().join(".kube/config");
+    fs::create_dir_all(user.home().join(".kube")).unwrap();
+    // Our own fits, theirs does not.
+    let theirs = format!("x: {}\n", "y".repeat(100_000));
+    fs::write(&config, &theirs).unwrap();
+    let outcome = on_full_disk(&user, &double, 50, &["login", "--merge"]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
+    assert!(outcome.stderr.contains("free space"), "{outcome:?}");
+    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), theirs);
+    let names: Vec<_> = user
+        .files()
+        .into_iter()
+        .filter(|name| !name.contains("/tka/"))
+        .collect();
+    assert_eq!(names, [".kube", ".kube/config", ".kube/tka"], "no half of anything");
+}
+
+#[test]
+fn a_full_disk_keeps_the_kubeconfig_that_was_there() {
+    let user = User::new();
+    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let before = fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let files = user.files();
+    let outcome = on_full_disk(&user, &double, 0, &["login", "--token"]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
+    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
+    assert_eq!(fs::read_to_string(user.kubeconfig(&double)).unwrap(), before);
+    assert_eq!(user.files(), files);
+}
+
+#[test]
+fn a_program_that_cannot_be_given_its_kubeconfig_leaves_no_session() {
+    let (user, double) = (
+        User::new(),
+        Double::new(&[
+            ("POST /login", Answer::json(200, &signed_in())),
+            ("GET /sessions", Answer::json(200, &json!({"items": []}))),
+        ]),
+    );
+    let outcome = on_full_disk(&user, &double, 0, &["exec", "--", "true"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(!outcome.stderr.contains("you are signed in"), "{outcome:?}");
+    double.requests();
+}
+
+/// A home that its owner, who is not root, may only read.
+#[test]
+fn a_read_only_home_is_found_before_signing_in() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    let place = tempfile::tempdir().unwrap();
+    let (home, program) = (place.path().join("home"), place.path().join("tka"));
+    fs::create_dir(&home).unwrap();
+    // By another process: one that this one starts meanwhile for another test would have it open for writing, and keep it from running.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tka")).arg(&program).status();
+    assert!(copied.unwrap().success());
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(&program);
+    let tka = user.command_with(&double, &[]);
+    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    command
+        .arg("login")
+        .env_clear()
+        .envs(variables)
+        .current_dir(place.path())
+        .env("HOME", &home);
+    if rustix::process::geteuid().is_root() {
+        const NOBODY: u32 = 65534;
+        chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o500)).unwrap();
+    let outcome = Outcome::from(command.output().unwrap());
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    let said = format!("cannot write to {}", home.display());
+    assert!(outcome.stderr.contains(&said), "{outcome:?}");
+    assert!(double.requests().is_empty());
+}
+
+#[test]
+fn a_kubeconfig_that_is_cut_short_is_put_aside_and_told() {
+    let user = User::new();
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &crate::tka::login())),
+    ]);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let path = user.kubeconfig(&double);
+    let whole = fs::read_to_string(&path).unwrap();
+    let (cut, _) = whole.split_at(whole.find("://k8s").unwrap());
+    fs::write(&path, cut).unwrap();
+    let outcome = user.run_with(&double, &["login"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert!(outcome.stderr.contains("is written anew"), "{outcome:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+    assert_eq!(fs::read_to_string(path.with_extension("yaml.damaged")).unwrap(), cut);
+    assert_eq!(user.run_with(&double, &["logout"]).status, 0);
+    assert_eq!(user.files(), [".kube", ".kube/tka"]);
+}
+
+#[test]
+fn what_people_add_to_the_kubeconfig_stays() {
+    let user = User::new();
+    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
+    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let path = user.kubeconfig(&double);
+    // A plugin of theirs that says nothing of how to install it.
+    let theirs = "users:\n- name: own\n  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: own}}\n";
+    let text = fs::read_to_string(&path).unwrap().replace("users:\n", theirs);
+    fs::write(&path, text + "preferences: {colors: true} # mine\n").unwrap();
+    let outcome = user.run_with(&double, &["login", "--token"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(theirs) && text.contains("# mine"), "{text}");
+}
+
+#[test]
+fn many_sign_ins_at_once_keep_all_contexts() {
+    let user = User::new();
+    let rules: Vec<_> = (0..8).map(|at| format!("rule-{at}")).collect();
+    let double = |rule: &String| {
+        let all = json!({"items": [{"name": rule, "role": "edit", "namespaces": [], "period": "1h0m0s", "priority": 1,
+            "require_reason": false, "default": true}]});
+        let mut answer = signed_in();
+        answer["session"]["name"] = json!(format!("tka-alice-{rule}"));
+        Double::new(&[
+            ("GET /rules", Answer::json(200, &all)),
+            ("POST /login", Answer::json(200, &answer)),
+        ])
+    };
+    let doubles: Vec<_> = rules.iter().map(double).collect();
+    // One server, to which each gets by a way of its own.
+    let start = |(double, rule): (&Double, &String)| {
+        let mut command = user.command(&["login", "-q", "--server", "http://tka.test:8080", "--rule", rule]);
+        command
+            .env("HTTP_PROXY", format!("http://{}", double.address))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = doubles.iter().zip(&rules).map(start).collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let path = user.folder().join("tka.test_8080.yaml");
+    let kept: Value = serde_saphyr::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let known: Value = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
+    assert_eq!(kept["contexts"].as_array().map(Vec::len), Some(8));
+    assert_eq!(known["sessions"].as_array().map(Vec::len), Some(8));
+}

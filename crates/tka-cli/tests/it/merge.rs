@@ -1,0 +1,377 @@
+//! `--merge`: contexts in the user's own kubeconfig, and what becomes of all else in it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::double::{Answer, Double};
+use crate::tka::{Outcome, SESSION, TOKEN, User, kubeconfig, login, mode, signed_in};
+
+/// What people have, comments and all.
+const THEIRS: &str = "\
+# My clusters.
+apiVersion: v1
+kind: Config
+clusters:
+- cluster: {server: 'https://kind:6443'} # at home
+  name: kind
+contexts:
+- context:
+    cluster: kind
+    user: kind
+  name: kind
+current-context: kind # this one
+users:
+- name: kind
+  user:
+    token: 0123
+preferences:
+  colors: yes
+";
+
+fn signing_in(session: &str) -> Double {
+    let mut answer = signed_in();
+    answer["session"]["name"] = json!(session);
+    Double::new(&[
+        ("POST /login", Answer::json(200, &answer)),
+        ("POST /logout", Answer::json(200, &login())),
+    ])
+}
+
+fn config(user: &User) -> PathBuf {
+    user.home().join(".kube/config")
+}
+
+fn has_config(user: &User, text: &str) {
+    fs::create_dir_all(user.home().join(".kube")).unwrap();
+    fs::write(config(user), text).unwrap();
+}
+
+fn text(user: &User) -> String {
+    fs::read_to_string(config(user)).unwrap()
+}
+
+fn well(outcome: Outcome) -> Outcome {
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    outcome
+}
+
+/// The current context of the user's kubeconfig, and all others.
+fn contexts(user: &User) -> (String, Vec<String>) {
+    let config: Value = serde_saphyr::from_str(&text(user)).unwrap();
+    let contexts = config["contexts"].as_array().unwrap().iter();
+    let name = |value: &Value| value.as_str().unwrap().to_owned();
+    (
+        name(&config["current-context"]),
+        contexts.map(|context| name(&context["name"])).collect(),
+    )
+}
+
+#[test]
+fn context_is_put_into_the_kubeconfig_and_taken_out_again() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    has_config(&user, THEIRS);
+    let outcome = well(user.run_with(&double, &["login", "--merge"]));
+    assert_eq!(outcome.stdout, "", "kubectl reads it without more");
+    let said = format!(
+        "tka-context-alice is the current context of {}",
+        config(&user).display()
+    );
+    assert!(outcome.stderr.contains(&said), "{outcome:?}");
+    let shown = text(&user).replace(&double.address.port().to_string(), "PORT");
+    insta::assert_snapshot!(shown.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka"));
+    let backup = user.home().join(".kube/config.tka-backup");
+    assert_eq!(fs::read_to_string(&backup).unwrap(), THEIRS);
+
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(text(&user), THEIRS);
+    assert_eq!(
+        user.files(),
+        [".kube", ".kube/config", ".kube/config.tka-backup", ".kube/tka"]
+    );
+}
+
+#[test]
+fn where_there_is_no_kubeconfig_there_is_none_afterwards() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    well(user.run_with(&double, &["login", "--merge"]));
+    assert_eq!(mode(&config(&user)), 0o600);
+    assert_eq!(contexts(&user).0, "tka-context-alice");
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(user.files(), [".kube", ".kube/tka"]);
+}
+
+#[test]
+fn a_setting_merges_always() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    has_config(&user, THEIRS);
+    let mut command = user.command_with(&double, &["login", "-q"]);
+    let outcome = well(command.env("TKA_KUBECONFIG_MERGE", "true").output().unwrap().into());
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+    assert_eq!(contexts(&user).0, "tka-context-alice");
+}
+
+#[test]
+fn kubectl_is_led_to_the_merged_file_where_it_would_read_another() {
+    let other = |user: &User| user.home().join("other");
+    let own = |user: &User, double: &Double| user.kubeconfig(double);
+    let run = |list: &dyn Fn(&User, &Double) -> Vec<PathBuf>, arguments: &[&str]| {
+        let (user, double) = (User::new(), signing_in(SESSION));
+        has_config(&user, THEIRS);
+        fs::write(other(&user), "").unwrap();
+        let list = std::env::join_paths(list(&user, &double)).unwrap();
+        let mut command = user.command_with(&double, arguments);
+        let outcome = well(command.env("KUBECONFIG", list).output().unwrap().into());
+        outcome.stdout.replace(&user.home().display().to_string(), "~")
+    };
+    let merge = ["login", "--merge"];
+    assert_eq!(run(&|user, _| vec![other(user), config(user)], &merge), "");
+    assert_eq!(
+        run(&|user, double| vec![own(user, double)], &merge),
+        "export KUBECONFIG='~/.kube/config'\n".replace('\'', "")
+    );
+    assert_eq!(
+        run(
+            &|user, double| vec![own(user, double), other(user), config(user)],
+            &merge
+        ),
+        "export KUBECONFIG=~/other:~/.kube/config\n"
+    );
+    let bare = ["login", "--merge", "--no-eval"];
+    assert_eq!(run(&|user, _| vec![other(user), config(user)], &bare), "~/other\n");
+}
+
+#[test]
+fn what_cannot_be_merged_into_safely_is_found_before_signing_in() {
+    for text in [
+        "a: b\n---\nc: d\n",
+        "users: {a: b}\n",
+        "{",
+        "x: &a []\nusers: *a\n",
+        "\u{0}",
+    ] {
+        let (user, double) = (User::new(), Double::new(&[]));
+        has_config(&user, text);
+        let outcome = user.run_with(&double, &["login", "--merge"]);
+        if text.contains('&') {
+            continue; // whether it can be changed is seen when it is
+        }
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        assert!(outcome.stderr.contains("was left as it is"), "{outcome:?}");
+        assert!(outcome.stderr.contains("leave --merge out"), "{outcome:?}");
+        assert_eq!(fs::read_to_string(config(&user)).unwrap(), text);
+        assert_eq!(user.files(), [".kube", ".kube/config"]);
+        assert!(double.requests().is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_changed_alone_stays_and_the_session_is_kept_elsewhere() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    let shared = "x: &a []\nusers: *a\n";
+    has_config(&user, shared);
+    let outcome = user.run_with(&double, &["login", "--merge"]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
+    assert_eq!(text(&user), shared);
+    assert!(user.kubeconfig(&double).exists());
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(text(&user), shared);
+}
+
+#[test]
+fn names_that_the_user_has_for_something_else_are_left_to_them() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    let theirs = THEIRS.replace("kind", "tka-cluster");
+    has_config(&user, &theirs);
+    well(user.run_with(&double, &["login", "--merge"]));
+    let (current, all) = contexts(&user);
+    assert_eq!(current, "tka-context-alice@127.0.0.1");
+    assert_eq!(all, ["tka-cluster", "tka-context-alice@127.0.0.1"]);
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(text(&user), theirs);
+}
+
+#[test]
+fn several_servers_are_side_by_side_and_each_takes_its_own_along() {
+    let user = User::new();
+    has_config(&user, THEIRS);
+    let (one, two) = (signing_in("tka-alice-one"), signing_in("tka-alice-two"));
+    well(user.run_with(&one, &["login", "--merge"]));
+    well(user.run_with(&two, &["login", "--merge"]));
+    let second = "tka-context-alice@127.0.0.1";
+    let all = ["kind", "tka-context-alice", second].map(ToOwned::to_owned).to_vec();
+    assert_eq!(contexts(&user), (second.to_owned(), all));
+    well(user.run_with(&one, &["logout"]));
+    let rest = ["kind", second].map(ToOwned::to_owned).to_vec();
+    assert_eq!(contexts(&user), (second.to_owned(), rest));
+    well(user.run_with(&two, &["logout"]));
+    assert_eq!(text(&user), THEIRS);
+}
+
+#[test]
+fn what_the_user_did_meanwhile_stays() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    // They go back to their own, and use our cluster otherwise.
+    let context = "- context: {cluster: tka-cluster, user: kind}\n  name: own\ncurrent-context: own\n";
+    let changed = text(&user).replace("current-context: \"tka-context-alice\" # this one\n", context);
+    fs::write(config(&user), changed).unwrap();
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(contexts(&user), ("own".into(), vec!["kind".into(), "own".into()]));
+    let left = text(&user);
+    assert!(
+        left.contains("tka-cluster") && !left.contains("tka-user-alice"),
+        "{left}"
+    );
+}
+
+#[test]
+fn what_is_no_longer_remembered_is_found_by_what_it_asks_for() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    fs::remove_file(user.kubeconfig(&double).with_extension("json")).unwrap();
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(contexts(&user), (String::new(), vec!["kind".into()]));
+}
+
+#[test]
+fn a_token_is_merged_and_taken_out_again() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge", "--token"]));
+    assert!(text(&user).contains(TOKEN));
+    let known = fs::read_to_string(user.kubeconfig(&double).with_extension("json")).unwrap();
+    assert!(!known.contains(TOKEN), "{known}");
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(text(&user), THEIRS);
+}
+
+#[test]
+fn a_session_that_is_ended_by_name_leaves_nothing() {
+    let ended = json!({
+        "name": SESSION, "username": "alice@example.com", "device": "laptop", "this_device": true, "role": "view",
+        "namespaces": [], "provisioned": true, "signed_in": "2001-01-02T15:04:05Z", "until": "2001-01-02T16:04:05Z"
+    });
+    for form in ["--quiet", "--token"] {
+        let (user, double) = (
+            User::new(),
+            Double::new(&[
+                ("POST /login", Answer::json(200, &signed_in())),
+                (
+                    "DELETE /sessions/another",
+                    Answer::json(404, &json!({"message": "none"})),
+                ),
+                (
+                    Box::leak(format!("DELETE /sessions/{SESSION}").into_boxed_str()),
+                    Answer::json(200, &ended),
+                ),
+            ]),
+        );
+        has_config(&user, THEIRS);
+        well(user.run_with(&double, &["login", "--merge", form]));
+        assert_eq!(user.run_with(&double, &["sessions", "end", "another"]).status, 3);
+        assert_eq!(contexts(&user).0, "tka-context-alice", "not that one");
+        well(user.run_with(&double, &["sessions", "end", SESSION]));
+        assert_eq!(text(&user), THEIRS);
+        assert_eq!(
+            user.files(),
+            [".kube", ".kube/config", ".kube/config.tka-backup", ".kube/tka"]
+        );
+        assert_eq!(
+            fs::read_dir(user.cache()).unwrap().count(),
+            0,
+            "the credential is forgotten"
+        );
+    }
+}
+
+#[test]
+fn a_lock_that_was_left_behind_is_said_to_be_one() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    has_config(&user, THEIRS);
+    fs::write(user.home().join(".kube/config.lock"), "").unwrap();
+    let outcome = user.run_with(&double, &["login", "--merge", "--timeout", "0.1"]);
+    let shown = outcome
+        .shown(&double)
+        .replace(&user.home().display().to_string(), "HOME");
+    insta::assert_snapshot!(shown, @"
+    status 1
+    --- stdout
+    --- stderr
+    ✗ HOME/.kube/config is locked, by kubectl or another tka
+      do  try again; if neither is running, remove HOME/.kube/config.lock
+          or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
+    ");
+    assert_eq!(text(&user), THEIRS);
+    assert!(double.requests().is_empty());
+}
+
+#[test]
+fn many_at_once_lose_nothing() {
+    let user = User::new();
+    has_config(&user, THEIRS);
+    let sessions: Vec<_> = (0..8).map(|at| format!("tka-alice-{at}")).collect();
+    let doubles: Vec<_> = sessions.iter().map(|session| signing_in(session)).collect();
+    let start = |double| user.command_with(double, &["login", "--merge", "-q"]).spawn().unwrap();
+    let started: Vec<_> = doubles.iter().map(start).collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(contexts(&user).1.len(), 9);
+    let left = text(&user);
+    for session in &sessions {
+        assert!(left.contains(session), "{left}");
+    }
+    for double in &doubles {
+        well(user.run_with(double, &["logout"]));
+    }
+    assert_eq!(text(&user), THEIRS);
+}
+
+#[test]
+fn a_kubeconfig_is_merged_and_mended_too() {
+    let mut sent = kubeconfig();
+    let args = ["credential", "--server", "x", "--session", SESSION];
+    sent["users"]["tka-user-alice"] = json!({"exec": {"apiVersion": "v1", "command": "tka", "args": args,
+        "interactiveMode": "IfAvailable", "installHint": ""}});
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        (
+            "GET /kubeconfig",
+            Answer::json(400, &json!({"message": "two rules are tied"})),
+        ),
+        ("GET /kubeconfig", Answer::json(200, &sent)),
+    ]);
+    let user = User::new();
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    let moved = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        fs::write(path, text.replace(env!("CARGO_BIN_EXE_tka"), "/gone/tka")).unwrap();
+    };
+    let files = [config(&user), user.kubeconfig(&double)];
+    files.iter().for_each(moved);
+    // The server cannot say which, and that does not matter to what is there.
+    let outcome = user.run_with(&double, &["kubeconfig"]);
+    assert_eq!(outcome.status, 7, "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("2 users of your kubeconfigs call tka where it is now"),
+        "{outcome:?}"
+    );
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(
+            text.contains(env!("CARGO_BIN_EXE_tka")) && !text.contains("/gone"),
+            "{text}"
+        );
+    }
+    let outcome = well(user.run_with(&double, &["kubeconfig", "--merge"]));
+    assert_eq!(outcome.stdout, "");
+    assert_eq!(contexts(&user).0, "tka-context-alice");
+}
