@@ -1,5 +1,6 @@
 //! A server's process that the test itself starts, so that it learns how it ends, and may say what is logged.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -16,15 +17,20 @@ pub struct Process(Child);
 impl Process {
     /// Ends the testbed's process, starts one with the same configuration and returns when it is ready.
     pub fn instead(site: &Site<'_>, log_filter: &str) -> Outcome<Self> {
-        Self::start(site, log_filter, None)
+        Self::start(site, &[("RUST_LOG", log_filter)])
+    }
+
+    /// The same, with other settings: variables of its environment.
+    pub fn with_settings(site: &Site<'_>, settings: &[(&str, &str)]) -> Outcome<Self> {
+        Self::start(site, settings)
     }
 
     /// The same, with a time of day of its own.
     pub fn with_clock(site: &Site<'_>, clock: &Clock) -> Outcome<Self> {
-        Self::start(site, "info", Some(clock))
+        Self::start(site, &clock.environment())
     }
 
-    fn start(site: &Site<'_>, log_filter: &str, clock: Option<&Clock>) -> Outcome<Self> {
+    fn start(site: &Site<'_>, environment: &[(&str, impl AsRef<OsStr>)]) -> Outcome<Self> {
         let server = &site.server;
         server.stop()?;
         let log = OpenOptions::new().append(true).open(server.log())?;
@@ -33,8 +39,7 @@ impl Process {
         command
             .env_clear()
             .env("KUBECONFIG", server.kubeconfig())
-            .env("RUST_LOG", log_filter)
-            .envs(clock.into_iter().flat_map(Clock::environment));
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -154,6 +154,17 @@ impl Testbed {
         tailnet::remove_node(&self.layout, node.hostname())
     }
 
+    /// Does to a node what an administrator of the tailnet may do, by whatever name it has there: `["expire"]`, `["rename", "other"]`,
+    /// `["tag", "--tags=tag:ci"]`.
+    pub fn change_node(&self, node: &Node, change: &[&str]) -> Result<()> {
+        tailnet::change_node(&self.layout, node, change)
+    }
+
+    /// Gives a user another login name. No policy may name the one before.
+    pub fn rename_user(&self, login: &str, new: &str) -> Result<()> {
+        tailnet::rename_user(&self.layout, login, new)
+    }
+
     /// Runs `tailscale` on a node: `["logout"]`, `["down"]`, …
     pub fn tailscale(&self, node: &Node, args: &[&str]) -> Result<Output> {
         let socket = format!("--socket={}", node.socket().display());

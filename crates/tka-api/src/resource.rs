@@ -124,10 +124,13 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
     )
 )]
 #[x_kube(
-    validation = Rule::new("self.username == oldSelf.username && self.role == oldSelf.role")
-        .message("username and role identify the session and never change"),
-    validation = Rule::new("!has(oldSelf.user_id) || has(self.user_id) && self.user_id == oldSelf.user_id")
+    validation = Rule::new("self.role == oldSelf.role").message("the role identifies the session and never changes"),
+    validation = Rule::new("self.username == oldSelf.username || has(self.tags) && has(oldSelf.tags)")
+        .message("username identifies the session of a user and never changes"),
+    validation = Rule::new("has(self.user_id) == has(oldSelf.user_id) && (!has(self.user_id) || self.user_id == oldSelf.user_id)")
         .message("user_id identifies the session and never changes"),
+    validation = Rule::new("has(self.tags) == has(oldSelf.tags)")
+        .message("a session of a machine never becomes that of a user, nor the other way round"),
     validation = Rule::new("!has(oldSelf.device) || has(self.device) && self.device.stable_id == oldSelf.device.stable_id")
         .message("the device identifies the session and never changes"),
     validation = Rule::new("has(self.namespaces) == has(oldSelf.namespaces) && (!has(self.namespaces) || self.namespaces == oldSelf.namespaces)")
@@ -138,7 +141,7 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
         .message("the label identifies the session and never changes")
 )]
 pub struct TkaSigninSpec {
-    /// Login name on the tailnet.
+    /// Login name on the tailnet; of a machine the name that its node has there, which may change.
     pub username: String,
     /// The ClusterRole that the session is bound to.
     pub role: String,

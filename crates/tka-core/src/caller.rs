@@ -61,10 +61,15 @@ impl Caller {
     }
 
     /// A short form of [`Caller::username`] for names that people read: lower-case letters, digits and dashes. It identifies nobody.
+    ///
+    /// That of every machine is the same: a machine that is renamed is still the same caller, and keeps its sessions.
     #[must_use]
     pub fn short_name(&self) -> String {
-        let slug = slug(self.username());
-        if slug.is_empty() { "user".into() } else { slug }
+        match &self.identity {
+            Identity::User { login_name, .. } => Some(slug(login_name)).filter(|slug| !slug.is_empty()),
+            Identity::Machine { .. } => Some("machine".into()),
+        }
+        .unwrap_or_else(|| "user".into())
     }
 
     /// The key under which all sessions of this caller, on this device, are found.

@@ -13,6 +13,12 @@ pub enum Refusal {
     /// The request came from the public internet, through Tailscale Funnel.
     #[error("requests through Tailscale Funnel are refused")]
     Funnel,
+    /// The key of the caller's device has ended: nobody has proven since whose it is.
+    #[error("the key of the device {device} has expired")]
+    DeviceExpired {
+        /// The device's name.
+        device: String,
+    },
     /// The caller is a tagged node, and machines may not sign in here.
     #[error("the device {device} is a tagged node ({}), and tagged nodes may not sign in", tags.join(", "))]
     Machine {
@@ -100,6 +106,9 @@ impl Refusal {
     pub fn advice(&self) -> Vec<String> {
         match self {
             Self::Funnel => vec!["connect over the tailnet: this server is not for the public internet".into()],
+            Self::DeviceExpired { .. } => {
+                vec!["prove that the device is yours: `tailscale up --force-reauth`, or have its key renewed".into()]
+            }
             Self::Machine { .. } => vec![
                 "sign in from a device that belongs to a person".into(),
                 "or ask an administrator whether this server may serve tagged nodes".into(),

@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn machine_keeps_its_sessions_when_it_is_renamed_or_has_other_tags() {
+        let machine = |name: &str, tag: &str| Caller {
+            identity: Identity::Machine { tags: vec![tag.into()] },
+            device: Device {
+                stable_id: "n1".into(),
+                name: name.into(),
+            },
+        };
+        let name = |caller: &Caller| SessionName::new(caller, &role_key("view"), None);
+        let (before, after) = (
+            machine("ci.tailnet.test", "tag:ci"),
+            machine("runner-1.tailnet.test", "tag:prod"),
+        );
+        assert_eq!(name(&before), name(&after));
+        assert!(name(&before).as_str().starts_with("tka-machine-"));
+        assert_eq!((before.key(), before.user_key()), (after.key(), after.user_key()));
+    }
+
+    #[test]
     fn machine_is_not_a_user_on_the_same_device() {
         let user = caller(1, "laptop", "n1");
         let machine = Caller {

@@ -23,7 +23,7 @@ mod turns;
 
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
-pub use election::{Election, Leadership};
+pub use election::{Election, Leadership, Term};
 pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;

@@ -71,9 +71,11 @@ fn chain(error: &(dyn StdError + 'static)) -> Option<Box<ErrorResponse>> {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
-            Refusal::Funnel | Refusal::NoRule | Refusal::NoSuchRule { .. } | Refusal::TooManySessions { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Refusal::Funnel
+            | Refusal::DeviceExpired { .. }
+            | Refusal::NoRule
+            | Refusal::NoSuchRule { .. }
+            | Refusal::TooManySessions { .. } => StatusCode::FORBIDDEN,
             Refusal::ReasonRequired { .. }
             | Refusal::PeriodTooLong { .. }
             | Refusal::Machine { .. }

@@ -5,12 +5,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tka_core::{Caller, Choice, Grant, Identity, Refusal, SessionName};
+use tka_core::{Caller, Choice, Grant, Identity, Refusal, Session, SessionName};
 use tka_operator::StoredSession;
+use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
@@ -24,11 +26,16 @@ pub struct Granted {
     pub caller: Caller,
     /// All rules that reach them.
     pub grant: Grant,
+    /// When tailscaled was asked for that.
+    asked: Instant,
 }
+
+/// How old the tailnet's word may be by which something is given.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A caller for whom it is clear which rule is theirs when they do not choose one, as the original asks of every request.
 #[derive(Clone, Debug)]
-pub struct Authorized(Granted);
+pub struct Authorized(pub Granted);
 
 // === impl Granted ===
 
@@ -38,7 +45,7 @@ impl Granted {
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
         let sessions = match name {
             Some(name) => return self.named(app, name).await,
-            None => app.sessions.find(self.names()).await?,
+            None => app.sessions.find(names(&self.caller, &self.grant)).await?,
         };
         if sessions.is_empty() {
             return Ok(None);
@@ -55,6 +62,24 @@ impl Granted {
         Ok(app.sessions.of_user_named(&self.caller, name).await?.filter(usable))
     }
 
+    /// Whether it is so long ago that they were let in that what reaches them may have changed.
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        self.asked.elapsed() > FRESH
+    }
+
+    /// Makes sure that the rule of `session` reaches the caller at this moment: whoever gets a credential may have waited for it.
+    pub async fn still(&mut self, app: &App, peer: Option<SocketAddr>, session: &Session) -> Result<(), Failure> {
+        if !self.is_old() {
+            return Ok(());
+        }
+        *self = self.again(app, peer).await?;
+        if self.grant.carries(&session.rule) {
+            return Ok(());
+        }
+        Err(changed_meanwhile())
+    }
+
     /// The same caller, and what reaches them now: for who waited since they were let in. Whoever hung up meanwhile is nobody.
     pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {
@@ -67,13 +92,25 @@ impl Granted {
         }
         Ok(Self {
             grant: grant(app, &identified)?,
+            asked: identified.asked,
             caller: identified.caller,
         })
     }
+}
 
-    /// The names that the sessions of this device have, those apart.
-    pub fn names(&self) -> impl Iterator<Item = SessionName> {
-        self.grant.keys().map(|key| SessionName::new(&self.caller, &key, None))
+/// The names that the sessions of `caller`'s device have through `grant`, but for those that are kept apart.
+pub fn names(caller: &Caller, grant: &Grant) -> impl Iterator<Item = SessionName> {
+    grant.keys().map(|key| SessionName::new(caller, &key, None))
+}
+
+/// For whom the policy changed while they waited.
+#[must_use]
+pub fn changed_meanwhile() -> Failure {
+    let message = "what the tailnet policy gives you changed while you waited";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &["try again"]);
+    Failure {
+        retry_after: Some(1),
+        ..failure
     }
 }
 
@@ -87,6 +124,7 @@ impl FromRequestParts<Arc<App>> for Granted {
         Ok(Self {
             caller: identified.caller.clone(),
             grant,
+            asked: identified.asked,
         })
     }
 }
@@ -174,6 +212,8 @@ mod tests {
                 caller: Caller { identity, device },
                 values,
                 addresses: Vec::new(),
+                expired: false,
+                asked: Instant::now(),
             },
             machines,
         )

@@ -1,6 +1,8 @@
 //! The health listener: whether the process lives, whether it can serve, and what it has counted.
 //!
-//! It is apart from the tailnet, so that the kubelet and Prometheus reach it, and it answers nothing that is secret.
+//! It is apart from the tailnet, so that the kubelet and Prometheus reach it, and it answers nothing that is secret. They call it by
+//! whatever name or address leads there, so that no `Host` is refused; but a page of another origin reads nothing of it, because every
+//! answer says so.
 
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -15,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
+use crate::browser::secured;
 use crate::reauthorize::Contact;
 
 /// What the health listener asks and serves.
@@ -43,6 +47,7 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/metrics/controller", get(operator_metrics))
+        .layer(from_fn(secured))
         .with_state(health)
 }
 

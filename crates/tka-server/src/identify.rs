@@ -7,8 +7,10 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use tka_core::{Caller, Device, Identity, Refusal, UserId};
 use tka_tailnet::WhoIs;
+use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
@@ -32,6 +34,10 @@ pub struct Identified {
     pub values: Vec<String>,
     /// The addresses of their device on the tailnet.
     pub addresses: Vec<IpAddr>,
+    /// Whether the key of their device has ended. Nobody whom that is so of gets any further.
+    pub expired: bool,
+    /// When tailscaled was asked.
+    pub asked: Instant,
 }
 
 /// Lets a request through once it is known who is calling.
@@ -74,23 +80,37 @@ async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Ident
 
 /// Asks tailscaled who is at the other end of the connection from `peer`.
 pub(crate) async fn ask(app: &App, peer: SocketAddr) -> Result<Identified, Failure> {
+    let asked = Instant::now();
     let whois = app.tailnet.whois(peer).await.map_err(|error| unresolved(&error))?;
-    Identified::new(whois, &app.cap_name)
+    let identified = Identified::new(whois, &app.cap_name, (app.clock)(), asked)?;
+    Ok(identified.unless_expired()?)
 }
 
 // === impl Identified ===
 
 impl Identified {
-    /// Who `whois` is about, and the values that the capability `cap_name` has for them.
-    pub(crate) fn new(whois: WhoIs, cap_name: &str) -> Result<Self, Failure> {
+    /// Who `whois`, which was `asked` for then, is about at `now`, and the values that the capability `cap_name` has for them.
+    pub(crate) fn new(whois: WhoIs, cap_name: &str, now: Timestamp, asked: Instant) -> Result<Self, Failure> {
         let values = whois.capability(cap_name).iter();
         let values = values.map(|value| value.get().to_owned()).collect();
         let addresses = whois.node.addresses.clone();
+        let expired = whois.node.is_expired(now);
         Ok(Self {
             caller: caller(whois)?,
             values,
             addresses,
+            expired,
+            asked,
         })
+    }
+
+    /// tailscaled answers also for a device whose key has ended: that is nobody any more.
+    fn unless_expired(self) -> Result<Self, Refusal> {
+        if self.expired {
+            let device = self.caller.device.name;
+            return Err(Refusal::DeviceExpired { device });
+        }
+        Ok(self)
     }
 }
 
@@ -180,6 +200,19 @@ mod tests {
                 tags: vec!["tag:ci".into()]
             }
         );
+    }
+
+    #[test]
+    fn device_whose_key_has_ended_is_refused() {
+        let at = |now: &str| {
+            let mut whois = whois("n1", "alice@example.com", &[]);
+            whois.node.key_expiry = Some("2026-01-01T00:00:00Z".parse().unwrap());
+            let identified = Identified::new(whois, "cap", now.parse().unwrap(), Instant::now()).unwrap();
+            identified.unless_expired().map(drop)
+        };
+        assert_eq!(at("2025-12-31T23:59:59Z"), Ok(()));
+        let device = "laptop.tailnet.test".into();
+        assert_eq!(at("2026-01-01T00:00:00Z"), Err(Refusal::DeviceExpired { device }));
     }
 
     #[test]

@@ -159,8 +159,9 @@ impl Round for Checks {
     async fn round(&mut self) -> Instant {
         let started = Instant::now();
         // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
-        let sessions = self.active();
-        self.doubts.meet(&sessions, started);
+        let term = self.with.leadership.term();
+        let sessions = term.map(|_| self.active()).unwrap_or_default();
+        self.doubts.meet(term, &sessions, started);
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
         let answers = self.ask(devices).await;
         let mut revoked = Vec::new();
@@ -176,16 +177,13 @@ impl Round for Checks {
             .fold(true, |all, one| std::future::ready(all && one))
             .await;
         let all_well = ended && self.with.contact.check().is_ok();
-        self.next(started, all_well)
+        self.next(term.is_some(), started, all_well)
     }
 }
 
 impl Checks {
-    /// What is to be checked: nothing, while that is another replica's.
+    /// What is to be checked.
     fn active(&self) -> Vec<Session> {
-        if !self.with.leadership.is_held() {
-            return Vec::new();
-        }
         let now = (self.with.clock)();
         let signins = self.with.store.state();
         let live = signins
@@ -213,15 +211,13 @@ impl Checks {
         }
     }
 
-    /// The next round is not later than the first doubt's end. What ends a session may not have reached the store yet, which is
-    /// no reason to spin.
-    fn next(&self, started: Instant, all_well: bool) -> Instant {
+    /// The next round is not later than the first doubt's end, where that is `ours` to end. What ends a session may not have reached the
+    /// store yet, which is no reason to spin.
+    fn next(&self, ours: bool, started: Instant, all_well: bool) -> Instant {
         let soon = Instant::now() + RETRY;
         let regular = if all_well { started + PERIOD } else { soon };
-        self.doubts
-            .deadline()
-            .map_or(regular, |deadline| deadline.min(regular))
-            .max(soon)
+        let deadline = self.doubts.deadline().filter(|_| ours);
+        deadline.map_or(regular, |deadline| deadline.min(regular)).max(soon)
     }
 
     /// What tailscaled says of each of `devices`. Where it says nothing, or where its word is old, that is not known.
@@ -287,13 +283,11 @@ impl Checks {
     }
 
     fn present(&self, whois: WhoIs) -> Answer {
-        let over = |end| end <= (self.with.clock)();
-        let expired = whois.node.expired || whois.node.key_expiry.is_some_and(over);
-        match Identified::new(whois, &self.with.cap_name) {
-            Ok(Identified { caller, values, .. }) => Answer::Present(Box::new(Present::new(
-                caller.identity,
-                expired,
-                values.iter().map(String::as_str),
+        match Identified::new(whois, &self.with.cap_name, (self.with.clock)(), Instant::now()) {
+            Ok(who) => Answer::Present(Box::new(Present::new(
+                who.caller.identity,
+                who.expired,
+                who.values.iter().map(String::as_str),
             ))),
             Err(failure) => Answer::Unknown(failure.body.message),
         }

@@ -125,6 +125,13 @@ impl Node {
     pub fn is_tagged(&self) -> bool {
         !self.tags.is_empty()
     }
+
+    /// Whether its key has ended by `now`: then nobody has proven since whose it is, and who answers for it is nobody
+    /// (`tailcfg.Node.Expired`, and the expiry that the control server may not have acted on yet).
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expired || self.key_expiry.is_some_and(|end| end <= now)
+    }
 }
 
 /// A capability without values is a nil slice in Go, so `null`.
@@ -137,4 +144,29 @@ where
         .into_iter()
         .map(|(name, values)| (name, values.unwrap_or_default()))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_is_expired_by_the_control_servers_word_or_by_the_clock() {
+        let is_expired = |fields: &str, now: &str| {
+            let node = format!(r#"{{"ID": 1, "StableID": "n1", "Name": "laptop.", "Key": "nodekey:1"{fields}}}"#);
+            let node: Node = serde_json::from_str(&node).unwrap();
+            node.is_expired(now.parse().unwrap())
+        };
+        let now = "2026-01-01T00:00:00Z";
+        assert!(!is_expired("", now));
+        assert!(!is_expired(r#", "KeyExpiry": "0001-01-01T00:00:00Z""#, now));
+        assert!(is_expired(r#", "Expired": true"#, now));
+        let key_expiry = r#", "KeyExpiry": "2026-01-01T00:00:00Z""#;
+        assert!(is_expired(key_expiry, now));
+        assert!(!is_expired(key_expiry, "2025-12-31T23:59:59Z"));
+        assert!(is_expired(
+            &format!(r#"{key_expiry}, "Expired": true"#),
+            "2025-12-31T23:59:59Z"
+        ));
+    }
 }

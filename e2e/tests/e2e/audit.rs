@@ -16,14 +16,19 @@ crate::tests![
 ];
 
 /// A server that records into a file, and the file.
-fn audited<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, PathBuf)> {
-    let log = world.new_folder(name)?.join("audit.log");
-    let mut options = ServerOptions::new(name);
-    options.config = json!({"audit": {"path": log}});
+pub(crate) fn audited<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, PathBuf)> {
+    audited_with(world, ServerOptions::new(name))
+}
+
+/// The same, with other options.
+pub(crate) fn audited_with(world: &World, mut options: ServerOptions) -> Outcome<(Site<'_>, PathBuf)> {
+    let log = world.new_folder(&options.name)?.join("audit.log");
+    options.config["audit"] = json!({"path": log});
     Ok((world.site_with(options)?, log))
 }
 
-fn lines(path: &Path) -> Outcome<Vec<Value>> {
+/// The records that are there.
+pub(crate) fn lines(path: &Path) -> Outcome<Vec<Value>> {
     let text = fs::read_to_string(path)?;
     // The API server may be writing its last line.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -28,6 +28,15 @@ fn healthy_server_says_so_at_each_path(world: &World) -> Outcome {
     for path in ["/", "/api/v1alpha1/login", "/swagger/"] {
         get(&health, path)?.expect(404)?;
     }
+    for path in ["/livez", "/readyz", "/metrics", "/"] {
+        let answer = get(&health, path)?;
+        for (header, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(header), Some(value), "{path}");
+        }
+    }
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod health;
 mod identity;
 mod kubeconfig;
 mod limits;
+mod machines;
 mod max_sessions;
 mod nonsense;
 mod outages;
@@ -92,6 +93,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("refusals", refusals::TESTS),
     ("nonsense", nonsense::TESTS),
     ("limits", limits::TESTS),
+    ("machines", machines::TESTS),
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),

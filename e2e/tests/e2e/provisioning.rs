@@ -1,11 +1,16 @@
 //! What is answered when the cluster does not do its part, or not yet. What stands in its way is real: an admission webhook
 //! that does not work.
 
+use std::thread;
+
 use e2e::user::ALICE;
 use e2e::{Kind, Obstacle, Outcome, World, rule, wait};
 use serde_json::{Value, json};
 
+use crate::audit::{audited, lines};
+
 crate::tests![
+    credential_that_took_long_is_not_handed_out_when_the_rule_is_gone,
     signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is,
     sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing,
 ];
@@ -78,4 +83,24 @@ fn sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing(world: &W
 
     drop(obstacle);
     wait::until_true("signing in succeeds", || Ok(alice.post("/login")?.status == 202))
+}
+
+fn credential_that_took_long_is_not_handed_out_when_the_rule_is_gone(world: &World) -> Outcome {
+    let (site, log) = audited(world, "took-long")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let (_obstacle, _listener) = Obstacle::hanging(&site, Kind::Account)?;
+    let answer = thread::scope(|scope| {
+        let signing_in = scope.spawn(|| alice.send("POST", "/login", &[("Prefer", "wait=10")]));
+        wait::until_true("the session is begun", || Ok(!site.objects(Kind::Signin)?.is_empty()))?;
+        site.grant(&[])?;
+        signing_in.join().map_err(|_| "the caller panicked")?
+    })?;
+    answer.expect(403)?.refusal()?;
+    site.wait_empty()?;
+    let given = lines(&log)?
+        .into_iter()
+        .filter(|record| record["decision"] == "credential_issued");
+    assert_eq!(given.count(), 0);
+    Ok(())
 }

@@ -162,27 +162,47 @@ fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
     decode::<Key>(&headscale(layout, &args)?).map(|key| key.key)
 }
 
+#[derive(Deserialize)]
+struct Listed {
+    id: u64,
+    name: String,
+    #[serde(default)]
+    given_name: String,
+    #[serde(default)]
+    ip_addresses: Vec<String>,
+}
+
+fn listed(layout: &Layout) -> Result<Vec<Listed>> {
+    let nodes: Option<_> = decode(&headscale(layout, &["nodes", "list"])?)?;
+    Ok(nodes.unwrap_or_default())
+}
+
 /// Removes a node from the tailnet, by its name there.
 fn delete_node(layout: &Layout, hostname: &str) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Listed {
-        id: u64,
-        name: String,
-        #[serde(default)]
-        given_name: String,
-    }
-    let nodes: Option<Vec<Listed>> = decode(&headscale(layout, &["nodes", "list"])?)?;
-    for node in nodes
-        .into_iter()
-        .flatten()
-        .filter(|node| node.name == hostname || node.given_name == hostname)
-    {
+    let is_it = |node: &Listed| node.name == hostname || node.given_name == hostname;
+    for node in listed(layout)?.into_iter().filter(is_it) {
         headscale(
             layout,
             &["nodes", "delete", "--force", &format!("--identifier={}", node.id)],
         )?;
     }
     Ok(())
+}
+
+/// Changes a node on the control server. It is found by its addresses, which no change of its name changes.
+pub(crate) fn change_node(layout: &Layout, node: &Node, change: &[&str]) -> Result<()> {
+    let is_it = |listed: &Listed| listed.ip_addresses.iter().any(|ip| node.addresses().contains(ip));
+    let listed = listed(layout)?.into_iter().find(is_it);
+    let listed = listed.ok_or_else(|| Error::Name(format!("headscale has no node {}", node.hostname())))?;
+    let identifier = format!("--identifier={}", listed.id);
+    headscale(layout, &[&["nodes"], change, &["--force", &identifier]].concat()).map(drop)
+}
+
+/// Gives a user another login name.
+pub(crate) fn rename_user(layout: &Layout, login: &str, new: &str) -> Result<()> {
+    let id = ensure_user(layout, login)?;
+    let (identifier, new) = (format!("--identifier={id}"), format!("--new-name={new}"));
+    headscale(layout, &["users", "rename", "--force", &identifier, &new]).map(drop)
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {

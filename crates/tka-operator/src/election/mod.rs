@@ -49,12 +49,19 @@ pub struct Election {
 #[derive(Clone, Debug)]
 pub struct Leadership(watch::Receiver<Held>);
 
+/// How often the Lease had changed hands when it was gained (`spec.leaseTransitions`). Whoever has it twice in the same term was the
+/// only one to hold it in between.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Term(pub i32);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     /// Counted on till then.
     until: Option<Instant>,
     /// How often it was gained.
     gains: u64,
+    /// How often it had changed hands by then.
+    transitions: i32,
 }
 
 /// What the API server tells of the Lease: it as it is now, or that there is none.
@@ -67,6 +74,13 @@ impl Leadership {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.borrow().is(Instant::now())
+    }
+
+    /// In which term this replica reconciles at this moment, if it does.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        let held = *self.0.borrow();
+        held.is(Instant::now()).then_some(Term(held.transitions))
     }
 
     /// An item whenever this replica begins to reconcile, and one at once when it does already.
@@ -93,7 +107,8 @@ impl Held {
         self.until.is_some_and(|until| now < until)
     }
 
-    fn renew(&mut self, asked: Instant) {
+    fn renew(&mut self, asked: Instant, transitions: i32) {
+        self.transitions = transitions;
         if !self.is(asked) {
             self.gains += 1;
         }
@@ -182,8 +197,9 @@ impl Election {
         match written {
             Ok(lease) => {
                 self.candidate.renewed = Some(asked);
+                let transitions = self::record(&lease).transitions;
                 self.see(Some(lease));
-                self.held.send_modify(|held| held.renew(asked));
+                self.held.send_modify(|held| held.renew(asked, transitions));
             }
             Err(error) => {
                 self.not_before = Instant::now() + RETRY;
@@ -314,14 +330,15 @@ mod tests {
         let leadership = Leadership(receiver);
         let mut gains = Box::pin(leadership.gains());
         assert!(!leadership.is_held() && gains.next().now_or_never().is_none());
-        for _ in 0..2 {
-            sender.send_modify(|held| held.renew(Instant::now()));
+        for term in 1..3 {
+            sender.send_modify(|held| held.renew(Instant::now(), term));
+            assert_eq!(leadership.term(), Some(Term(term)));
             assert!(leadership.is_held() && gains.next().now_or_never().is_some());
             tokio::time::advance(COUNTED_ON / 2).await;
-            sender.send_modify(|held| held.renew(Instant::now()));
+            sender.send_modify(|held| held.renew(Instant::now(), term));
             assert!(gains.next().now_or_never().is_none(), "a renewal is no gain");
             tokio::time::advance(COUNTED_ON).await;
-            assert!(!leadership.is_held());
+            assert!(!leadership.is_held() && leadership.term().is_none());
         }
         assert!(leadership.gains().boxed().next().now_or_never().is_some());
     }

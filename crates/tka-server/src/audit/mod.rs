@@ -362,6 +362,8 @@ mod tests {
             },
             values: Vec::new(),
             addresses: vec!["100.64.0.2".parse().unwrap()],
+            expired: false,
+            asked: tokio::time::Instant::now(),
         }
     }
 

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{CredentialRequest, ErrorResponse};
+use tka_core::Session;
+use tka_operator::Credential;
 
 use super::body::Body;
 use crate::App;
@@ -42,7 +44,7 @@ use crate::authorize::Granted;
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Extension(asked): Extension<Arc<Asked>>,
-    who: Granted,
+    mut who: Granted,
     Body(request): Body<CredentialRequest>,
 ) -> Result<Response, Failure> {
     let stored = who.session(&app, request.session.as_deref()).await?;
@@ -54,13 +56,32 @@ pub(super) async fn issue(
         )
             .into_response());
     }
-    let credential = app.sessions.credential(&stored.session).await?;
-    app.audit
-        .credential_issued(&asked, &stored.session, &credential)
-        .await?;
+    let credential = issued(&app, &asked, &mut who, &stored.session, None).await?;
     Ok((
         [(CACHE_CONTROL, "no-store")],
         Json(ExecCredential::new(credential.token, credential.expires)),
     )
         .into_response())
+}
+
+/// A credential of `session` that is recorded, and may be handed out: one that was issued on the way, or else a fresh one.
+///
+/// `who` is asked for again when that was a while ago, before and after: the API server may take its time, and what it has issued is
+/// nobody's before it is handed out.
+pub(super) async fn issued(
+    app: &App,
+    asked: &Asked,
+    who: &mut Granted,
+    session: &Session,
+    on_the_way: Option<Credential>,
+) -> Result<Credential, Failure> {
+    let credential = if let Some(credential) = on_the_way {
+        credential
+    } else {
+        who.still(app, asked.peer(), session).await?;
+        app.sessions.credential(session).await?
+    };
+    who.still(app, asked.peer(), session).await?;
+    app.audit.credential_issued(asked, session, &credential).await?;
+    Ok(credential)
 }

@@ -65,7 +65,7 @@ enum Form {
 pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
     Extension(asked): Extension<Arc<Asked>>,
-    who: Authorized,
+    mut who: Authorized,
     method: Method,
     kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
@@ -93,7 +93,7 @@ pub(super) async fn kubeconfig(
         return Ok(([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media_type)], ()).into_response());
     }
     let kubeconfig = match kind.credential {
-        Form::Token => view::kubeconfig(&app, &asked, session).await?,
+        Form::Token => view::kubeconfig(&app, &asked, &mut who.0, session).await?,
         Form::Exec => view::with_user(
             &app,
             app.cluster.info().await?,

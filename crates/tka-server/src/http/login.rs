@@ -15,16 +15,15 @@ use tka_core::{Choice, Request, Session};
 use tka_operator::{Credential, SignedIn};
 
 use super::body::Body;
+use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::Asked;
-use crate::authorize::{Authorized, Granted};
+use crate::authorize::{Authorized, Granted, changed_meanwhile};
 
 /// The longest wait. It must be over before the time limit of the answer is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How long the tailnet's word may be old when a session is begun.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// Sign in
 ///
@@ -67,11 +66,11 @@ pub(super) async fn sign_in(
             result
         }
     };
-    let (session, signed_in) = app.work.to_the_end(start).await?;
+    let (mut who, session, signed_in) = app.work.to_the_end(start).await?;
     let Some(wait) = wait else {
         return Ok(accepted(&session));
     };
-    usable(&app, &asked, session, signed_in, wait).await
+    usable(&app, &asked, &mut who, session, signed_in, wait).await
 }
 
 async fn start(
@@ -81,15 +80,15 @@ async fn start(
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
     chosen: &mut Option<String>,
-) -> Result<(Session, SignedIn), Failure> {
-    let who = who?;
+) -> Result<(Granted, Session, SignedIn), Failure> {
+    let mut who = who?;
     let request = read(body?.0)?;
     let (mut session, mut max_sessions) = decide(app, &who, &request, chosen)?;
     let turn = app.sessions.turn(&session.name()).await?;
-    if turn.waited() > FRESH {
-        let now = who.again(app, asked.peer()).await?;
+    if who.is_old() {
+        who = who.again(app, asked.peer()).await?;
         let name = session.name();
-        (session, max_sessions) = decide(app, &now, &request, chosen)?;
+        (session, max_sessions) = decide(app, &who, &request, chosen)?;
         if session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -113,7 +112,7 @@ async fn start(
         provisioned = signed_in.stored.provisioned,
         "signed in"
     );
-    Ok((session, signed_in))
+    Ok((who, session, signed_in))
 }
 
 /// The session that `who` gets, and how many of its kind they may have.
@@ -127,15 +126,6 @@ fn decide(
     *chosen = Some(rule.role.to_string());
     let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok((session, rule.max_sessions))
-}
-
-fn changed_meanwhile() -> Failure {
-    let message = "what the tailnet policy gives you changed while you waited";
-    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &["try again"]);
-    Failure {
-        retry_after: Some(1),
-        ..failure
-    }
 }
 
 /// What a caller asks for, in the words of the decision.
@@ -166,6 +156,7 @@ fn accepted(session: &Session) -> Response {
 async fn usable(
     app: &App,
     asked: &Asked,
+    who: &mut Granted,
     session: Session,
     signed_in: SignedIn,
     wait: Duration,
@@ -179,12 +170,7 @@ async fn usable(
         }
         stored.provisioned = true;
     }
-    let credential = match signed_in.credential {
-        Some(credential) => credential,
-        None => app.sessions.credential(&session).await?,
-    };
-    app.audit.credential_issued(asked, &session, &credential).await?;
-    let Credential { token, expires } = credential;
+    let Credential { token, expires } = issued(app, asked, who, &session, signed_in.credential).await?;
     let kubeconfig = view::with_user(app, app.cluster.info().await?, &session, token.clone().into());
     let answer = SignInResponse {
         login: view::login(&session),

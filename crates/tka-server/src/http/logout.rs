@@ -17,7 +17,7 @@ use super::view;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::Asked;
-use crate::authorize::{Granted, grant};
+use crate::authorize::{grant, names};
 use crate::identify::Identified;
 
 /// Which sessions.
@@ -92,14 +92,7 @@ async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<Ses
         return Ok(by_name(sessions));
     }
     let granted: Vec<SessionName> = grant(app, who)
-        .map(|grant| {
-            Granted {
-                caller: who.caller.clone(),
-                grant,
-            }
-            .names()
-            .collect()
-        })
+        .map(|grant| names(&who.caller, &grant).collect())
         .unwrap_or_default();
     let (current, known) = try_join(app.sessions.find(granted), app.sessions.of_caller(&who.caller)).await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());

@@ -7,8 +7,10 @@ use tka_api::kubeconfig::{EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{Caller, Choice, Grant, Rule, Session};
 use tka_operator::StoredSession;
 
+use super::credential::issued;
 use crate::answer::Failure;
 use crate::audit::Asked;
+use crate::authorize::Granted;
 use crate::{App, cluster};
 
 /// Where `tka` is to be had, for whose kubectl finds no such program.
@@ -58,10 +60,13 @@ pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
 }
 
 /// A kubeconfig with a fresh credential in it.
-pub(super) async fn kubeconfig(app: &App, asked: &Asked, session: &Session) -> Result<KeyedKubeconfig, Failure> {
-    let credential = async { app.sessions.credential(session).await.map_err(Failure::from) };
-    let (info, credential) = try_join(app.cluster.info(), credential).await?;
-    app.audit.credential_issued(asked, session, &credential).await?;
+pub(super) async fn kubeconfig(
+    app: &App,
+    asked: &Asked,
+    who: &mut Granted,
+    session: &Session,
+) -> Result<KeyedKubeconfig, Failure> {
+    let (info, credential) = try_join(app.cluster.info(), issued(app, asked, who, session, None)).await?;
     Ok(with_user(app, info, session, credential.token.into()))
 }
 
