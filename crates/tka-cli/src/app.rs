@@ -1,5 +1,6 @@
 //! What every command works with: settings, the terminal, the server and its kubeconfig file.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::client::{Client, Connection};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::export::Shell;
+use crate::integration;
 use crate::local::Kept;
 use crate::proxy;
 use crate::server::{HTTPS_PORT, Scheme, Server};
@@ -70,10 +72,7 @@ impl App {
         if self.config.no_eval && !self.config.quiet {
             return Ok(ui::print(&path.display().to_string())?);
         }
-        if io::stdout().is_terminal() {
-            self.ui.tell(&view::note(usage(path), &self.ui.palette));
-        }
-        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(path))?)
+        self.hand_over_list(&path.to_string_lossy(), usage(path))
     }
 
     /// The same, where a session was kept. Where kubectl reads the user's own kubeconfig, into which the context was merged, there is
@@ -87,17 +86,42 @@ impl App {
         }
         let Some(list) = &target.list else { return Ok(()) };
         let list = std::env::join_paths(list).map_err(io::Error::other)?;
-        if io::stdout().is_terminal() {
-            let text = "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\"";
-            self.ui.tell(&view::note(text, &self.ui.palette));
-        }
-        let shell = Shell::detect(&variable, cfg!(windows));
-        Ok(ui::print(&shell.export(Path::new(&list)))?)
+        let text = "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\"";
+        self.hand_over_list(&list.to_string_lossy(), text)
     }
 
-    /// After a sign-out: tells a shell that names the removed kubeconfig.
+    /// Has the shell that called set KUBECONFIG, or prints the line that does, for which `usage` says how.
+    fn hand_over_list(&self, list: &str, usage: &str) -> Result<(), Error> {
+        let on_terminal = io::stdout().is_terminal();
+        let file = integration::file();
+        let note = if file.is_some() {
+            "kubectl in this shell uses it now"
+        } else {
+            usage
+        };
+        if let Some(file) = &file {
+            integration::set(file, Some(list))?;
+        }
+        if on_terminal {
+            self.ui.tell(&view::note(note, &self.ui.palette));
+        }
+        // Not on a terminal also where the shell function called: whoever evaluates what it prints does so in another shell than it.
+        if on_terminal && file.is_some() {
+            return Ok(());
+        }
+        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))?)
+    }
+
+    /// After a sign-out: has the shell that called, or whoever is before it, no longer name the removed kubeconfig.
     pub(crate) fn note_removal(&self) {
-        if uses(self.store.path()) {
+        let path = self.store.path();
+        if !uses(path) {
+            return;
+        }
+        let left = others(path);
+        let left = left.as_deref().and_then(OsStr::to_str);
+        let is_set = integration::file().is_some_and(|file| integration::set(&file, left).is_ok());
+        if !is_set {
             let text = "KUBECONFIG still names the removed file: unset KUBECONFIG";
             self.ui.tell(&view::note(text, &self.ui.palette));
         }
@@ -151,6 +175,13 @@ pub(crate) fn home() -> Option<PathBuf> {
 /// Whether this environment's KUBECONFIG, a list of paths, has `path`.
 fn uses(path: &Path) -> bool {
     std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(|one| one == path))
+}
+
+/// The list of this environment's KUBECONFIG without `path`, if anything is left of it.
+fn others(path: &Path) -> Option<OsString> {
+    let list = std::env::var_os("KUBECONFIG")?;
+    let others = std::env::split_paths(&list).filter(|one| one != path && !one.as_os_str().is_empty());
+    std::env::join_paths(others).ok().filter(|list| !list.is_empty())
 }
 
 /// The authorities in the file that `SSL_CERT_FILE` names, which replace the built-in ones as they do for the original.

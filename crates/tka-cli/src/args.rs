@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 
 use crate::cmd;
+use crate::complete;
 use crate::exit::EXIT_STATUS_HELP;
 use crate::theme::Theme;
 
@@ -55,6 +57,7 @@ pub(crate) struct Global {
 
     /// The server: its name in the tailnet, a full name, an address or a URL [default: tka]
     #[arg(short, long, global = true, value_name = "HOST")]
+    #[arg(add = ArgValueCandidates::new(complete::servers))]
     pub(crate) server: Option<String>,
 
     /// Colours [default: tokyo-night]
@@ -88,6 +91,7 @@ pub(crate) enum Command {
     Config(cmd::config::Arguments),
     Set(cmd::set::Arguments),
     Completion(cmd::completion::Arguments),
+    Generate(cmd::generate::Arguments),
     Version(cmd::version::Arguments),
 }
 

@@ -4,10 +4,13 @@ mod answer;
 pub(crate) mod candidates;
 mod choice;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::app::App;
+use crate::config::Config;
 use crate::known;
+use crate::server::Server;
 use crate::tailscale::{self, TailscaleError};
 use crate::together::ask_each;
 use crate::view::clusters::{Cluster, Clusters};
@@ -16,7 +19,7 @@ use candidates::Candidate;
 pub(crate) use choice::NoChoice;
 
 /// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
-const LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const LIMIT: Duration = Duration::from_secs(3);
 
 /// Where servers may be.
 #[derive(Debug)]
@@ -38,16 +41,18 @@ pub(crate) enum NoTailnet {
 
 impl Search {
     /// Looks where servers may be, and asks none of them.
-    pub(crate) fn new(app: &App) -> Self {
-        let limit = LIMIT.min(app.config.timeout);
-        let (status, no_tailnet) = match tailscale::status(app.config.socket.as_deref(), limit) {
+    ///
+    /// `folder` is where things of earlier sign-ins are. tailscaled may take `limit`.
+    pub(crate) fn new(config: &Config, default: &Server, folder: &Path, limit: Duration) -> Self {
+        let limit = limit.min(config.timeout);
+        let (status, no_tailnet) = match tailscale::status(config.socket.as_deref(), limit) {
             Ok(status) if status.is_running() => (Some(status), None),
             Ok(_) => (None, Some(NoTailnet::Off)),
             Err(error) => (None, Some(NoTailnet::NotTold(error))),
         };
-        let known = known::everywhere(app.store.folder());
+        let known = known::everywhere(folder);
         Self {
-            candidates: candidates::find(app.server(), known, status.as_ref(), &app.config.tag),
+            candidates: candidates::find(default, known, status.as_ref(), &config.tag),
             no_tailnet,
         }
     }
@@ -65,6 +70,18 @@ impl Search {
             return Err(NoChoice::unknown(name, &self.ask(app, false)));
         }
         choice::only(name, ask(app, &meant, true))
+    }
+
+    /// What [`Self::choose`] takes, as far as it is known without asking a server: of a node the first place.
+    pub(crate) fn names(self) -> Vec<(String, Candidate)> {
+        let mut places: Vec<Candidate> = vec![];
+        for one in self.candidates {
+            if !one.is_guess || !places.iter().any(|place| place.node == one.node) {
+                places.push(one);
+            }
+        }
+        let names = candidates::names(&places.iter().map(|place| &place.server).collect::<Vec<_>>());
+        names.into_iter().zip(places).collect()
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod credential;
 pub(crate) mod doctor;
 #[cfg(unix)]
 pub(crate) mod exec;
+pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod kubeconfig;
 pub(crate) mod login;

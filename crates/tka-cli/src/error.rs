@@ -48,6 +48,8 @@ pub(crate) enum Error {
     /// kubectl asks for something else than kubeconfigs of this program say.
     #[error("kubectl asks for a credential of version {0}, and this program gives {version}", version = tka_api::exec::API_VERSION)]
     ExecVersion(String),
+    #[error("cannot write the manual to {}", dir.display())]
+    Pages { dir: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[cfg(unix)]
@@ -73,7 +75,9 @@ impl Error {
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
             Self::NoChoice(_) => Exit::Usage,
             Self::NotKept(error) => error.exit(),
-            Self::Store(_) | Self::Merge(_) | Self::Output(_) | Self::ExecVersion(_) => Exit::Failure,
+            Self::Store(_) | Self::Merge(_) | Self::Pages { .. } | Self::Output(_) | Self::ExecVersion(_) => {
+                Exit::Failure
+            }
             #[cfg(unix)]
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
             #[cfg(unix)]
@@ -124,6 +128,7 @@ impl Error {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
+            Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Program { .. } => {

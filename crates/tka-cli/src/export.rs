@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::proxy::Variables;
 
 /// Languages in which the line can be written.
@@ -9,7 +11,11 @@ use crate::proxy::Variables;
 pub(crate) enum Shell {
     /// sh, bash, zsh, ksh, and fish, whose `export` takes the same form.
     Posix,
-    PowerShell,
+    Fish,
+    Powershell,
+    Nushell,
+    /// Nushell again, in a file, because it reads no commands that were not there when it started.
+    Json,
 }
 
 // === impl Shell ===
@@ -28,18 +34,43 @@ impl Shell {
             .unwrap_or_default()
             .trim_end_matches(".exe");
         match name {
-            "pwsh" | "powershell" => Self::PowerShell,
-            "" if on_windows || is_set("POWERSHELL_DISTRIBUTION_CHANNEL") => Self::PowerShell,
+            "pwsh" | "powershell" => Self::Powershell,
+            "nu" => Self::Nushell,
+            "" if on_windows || is_set("POWERSHELL_DISTRIBUTION_CHANNEL") => Self::Powershell,
             _ => Self::Posix,
         }
     }
 
-    /// The line, without its end.
-    pub(crate) fn export(self, kubeconfig: &Path) -> String {
-        let path = kubeconfig.to_string_lossy();
+    /// The language of a file for a shell, by its extension.
+    pub(crate) fn of_file(file: &Path) -> Self {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("fish") => Self::Fish,
+            Some("ps1") => Self::Powershell,
+            Some("json") => Self::Json,
+            _ => Self::Posix,
+        }
+    }
+
+    /// The line that sets `KUBECONFIG` to a path, or a list of paths; without its end.
+    pub(crate) fn export(self, list: &str) -> String {
         match self {
-            Self::Posix => format!("export KUBECONFIG={}", quote(&path)),
-            Self::PowerShell => format!("$env:KUBECONFIG = '{}'", path.replace('\'', "''")),
+            Self::Posix => format!("export KUBECONFIG={}", quote(list)),
+            Self::Fish => format!("set --global --export KUBECONFIG {}", quote(list)),
+            Self::Powershell => format!("$env:KUBECONFIG = '{}'", list.replace('\'', "''")),
+            // Its quoted texts have the escapes of JSON.
+            Self::Nushell => format!("$env.KUBECONFIG = {}", json!(list)),
+            Self::Json => json!({"KUBECONFIG": list}).to_string(),
+        }
+    }
+
+    /// The line that unsets `KUBECONFIG`; without its end.
+    pub(crate) fn unset(self) -> String {
+        match self {
+            Self::Posix => "unset KUBECONFIG".to_owned(),
+            Self::Fish => "set --erase KUBECONFIG".to_owned(),
+            Self::Powershell => "Remove-Item Env:KUBECONFIG -ErrorAction SilentlyContinue".to_owned(),
+            Self::Nushell => "hide-env KUBECONFIG".to_owned(),
+            Self::Json => json!({"KUBECONFIG": null}).to_string(),
         }
     }
 }
@@ -73,10 +104,11 @@ mod tests {
             (vec![], false, Shell::Posix),
             (vec![("SHELL", "/bin/zsh")], false, Shell::Posix),
             (vec![("SHELL", "/usr/bin/fish")], false, Shell::Posix),
-            (vec![("SHELL", "/usr/bin/pwsh")], false, Shell::PowerShell),
-            (vec![channel], false, Shell::PowerShell),
+            (vec![("SHELL", "/usr/bin/pwsh")], false, Shell::Powershell),
+            (vec![("SHELL", "/usr/bin/nu")], false, Shell::Nushell),
+            (vec![channel], false, Shell::Powershell),
             (vec![channel, ("SHELL", "/bin/bash")], false, Shell::Posix),
-            (vec![], true, Shell::PowerShell),
+            (vec![], true, Shell::Powershell),
             (
                 vec![("SHELL", r"C:\Program Files\Git\bin\bash.exe")],
                 true,
@@ -99,7 +131,7 @@ mod tests {
 
     #[test]
     fn lines_by_value() {
-        let posix = |path: &str| Shell::Posix.export(Path::new(path));
+        let posix = |path: &str| Shell::Posix.export(path);
         assert_eq!(
             posix("/home/a/.kube/tka/tka_443.yaml"),
             "export KUBECONFIG=/home/a/.kube/tka/tka_443.yaml"
@@ -107,10 +139,14 @@ mod tests {
         assert_eq!(posix("/home/a b/x"), "export KUBECONFIG='/home/a b/x'");
         assert_eq!(posix("/o'n/$(id)`id`\"x"), r#"export KUBECONFIG='/o'\''n/$(id)`id`"x'"#);
         assert_eq!(posix(r"/a\b"), r"export KUBECONFIG='/a'\\'b'");
+        assert_eq!(Shell::Powershell.export(r"C:\o'n"), r"$env:KUBECONFIG = 'C:\o''n'");
         assert_eq!(
-            Shell::PowerShell.export(Path::new(r"C:\o'n")),
-            r"$env:KUBECONFIG = 'C:\o''n'"
+            Shell::Fish.export("/o'n"),
+            r"set --global --export KUBECONFIG '/o'\''n'"
         );
+        assert_eq!(Shell::Nushell.export(r#"/$a "b\"#), r#"$env.KUBECONFIG = "/$a \"b\\""#);
+        assert_eq!(Shell::Json.export("/a:/b"), r#"{"KUBECONFIG":"/a:/b"}"#);
+        assert_eq!(Shell::Json.unset(), r#"{"KUBECONFIG":null}"#);
     }
 
     #[cfg(unix)]
@@ -122,7 +158,7 @@ mod tests {
             "/o'n\\ \\' $(echo no) `echo no` \"q\" *;&|<>\n~!",
             "/täst",
         ] {
-            let script = format!("{}; printf %s \"$KUBECONFIG\"", Shell::Posix.export(Path::new(path)));
+            let script = format!("{}; printf %s \"$KUBECONFIG\"", Shell::Posix.export(path));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(String::from_utf8(output.stdout).unwrap(), path);
         }

@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod clusters;
 mod cmd;
+mod complete;
 mod config;
 mod credential;
 mod current;
@@ -16,6 +17,7 @@ mod exit;
 mod export;
 mod flow;
 mod here;
+mod integration;
 mod keep;
 mod known;
 mod kubeconfig;
@@ -45,7 +47,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 pub use args::Cli;
 
@@ -56,13 +58,25 @@ use exit::Exit;
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = args::with_shell_line(without_empty_command(arguments.into_iter().collect()));
-    match Cli::try_parse_from(&arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let called = called(&arguments);
+    if let Some(answered) = complete::answer(&arguments, &called) {
+        return answered;
+    }
+    let arguments = args::with_shell_line(without_empty_command(arguments));
+    match parse(&arguments, &called) {
         Ok(Cli { global, command }) => {
-            dispatch(&global, command, &called(&arguments)).unwrap_or_else(|error| report(&global, &error))
+            dispatch(&global, command, &called).unwrap_or_else(|error| report(&global, &error))
         }
         Err(error) => explain(&error, &arguments),
     }
+}
+
+/// Usage and help say what is typed, which is not the program's own name where kubectl calls it as a plugin.
+fn parse(arguments: &[OsString], called: &str) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command().bin_name(typed(called));
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<ExitCode, Error> {
@@ -71,6 +85,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         None => done(help(called)),
         Some(Command::Version(_)) => done(cmd::version::run()),
         Some(Command::Completion(arguments)) => done(cmd::completion::run(&arguments, called)),
+        Some(Command::Generate(arguments)) => cmd::generate::run(&arguments, called),
         Some(Command::Config(arguments)) => cmd::config::run(flags, &arguments),
         Some(Command::Set(arguments)) => cmd::set::run(flags, &arguments),
         Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
@@ -109,7 +124,7 @@ fn report(flags: &Global, error: &Error) -> ExitCode {
 }
 
 fn help(called: &str) -> std::io::Result<()> {
-    let mut command = Cli::command().bin_name(called);
+    let mut command = Cli::command().bin_name(typed(called));
     write!(anstream::stdout(), "{}", command.render_help().ansi())
 }
 
@@ -140,6 +155,14 @@ fn without_empty_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments.remove(1);
     }
     arguments
+}
+
+/// What people type to call a program of that name (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
+fn typed(called: &str) -> String {
+    match called.strip_prefix("kubectl-") {
+        Some(plugin) => format!("kubectl {plugin}"),
+        None => called.to_owned(),
+    }
 }
 
 /// The name that this program was called by.

@@ -28,7 +28,7 @@ use crate::flow::{self, Form, SignedOut};
 use crate::signin;
 use crate::store::StoreError;
 use crate::view::{self, Clock};
-use crate::{credential, kubeconfig, plugin, ui, when};
+use crate::{credential, integration, kubeconfig, plugin, ui, when};
 
 pub(crate) use folder::is_private;
 use guard::Guard;
@@ -166,6 +166,8 @@ impl OwnSession {
     fn run(&self, app: &App, program: &Program, guard: &Guard) -> Result<ExitCode, Error> {
         let (name, mut command) = program.command(&self.kubeconfig(), self.folder.path())?;
         command
+            // Between us and the shell that called; what the program sets is its own.
+            .env_remove(integration::FILE)
             .env("KUBECONFIG", self.kubeconfig())
             .env("TKA_KUBECONFIG", self.kubeconfig())
             .env("TKA_SERVER", app.server().to_string())

@@ -79,7 +79,7 @@ fn with(args: Vec<String>) -> Exec {
 
 /// This program's path: programs with windows have no PATH to find it by. Where PATH leads to it by another name, such as a
 /// package manager's link, it is that name, which stays when the program is replaced.
-fn command() -> PathBuf {
+pub(crate) fn command() -> PathBuf {
     on_path()
         .or_else(|| env::current_exe().ok())
         .unwrap_or_else(|| "tka".into())

@@ -4,9 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::config::note_what_wins;
+use clap_complete::ArgValueCandidates;
+
 use crate::app::{self, App};
 use crate::args::Global;
-use crate::clusters::{NoTailnet, Search};
+use crate::clusters::{LIMIT, NoTailnet, Search};
+use crate::complete;
 use crate::config::edit::{self, Change};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
@@ -47,6 +50,7 @@ enum What {
 #[derive(clap::Args, Debug)]
 struct Use {
     /// Its name as `tka clusters` shows it, or its server's full name
+    #[arg(add = ArgValueCandidates::new(complete::clusters))]
     name: String,
 }
 
@@ -60,7 +64,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 
 fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     let spinner = app.ui.spinner("asking");
-    let search = Search::new(app);
+    let search = search(app);
     let clusters = search.ask(app, app.config.long);
     drop(spinner);
     if output.print(&app.config, &clusters)? {
@@ -72,6 +76,10 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
         Exit::Unreachable
     };
     Ok(exit.into())
+}
+
+fn search(app: &App) -> Search {
+    Search::new(&app.config, app.server(), app.store.folder(), LIMIT)
 }
 
 /// Says that there may be more.
@@ -90,7 +98,7 @@ fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
 
 fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     let spinner = app.ui.spinner("asking");
-    let search = Search::new(app);
+    let search = search(app);
     let chosen = search.choose(app, name);
     drop(spinner);
     if chosen.is_err() {

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use clap_complete::ArgValueCandidates;
 use tka_api::http::SessionList;
 
 use crate::app::App;
 use crate::client::Client;
+use crate::complete;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow;
@@ -36,6 +38,7 @@ enum What {
 struct End {
     /// Names, as `tka sessions` shows them
     #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(add = ArgValueCandidates::new(complete::sessions))]
     names: Vec<String>,
 
     /// All of yours

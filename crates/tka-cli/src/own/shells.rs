@@ -68,7 +68,7 @@ fn kind(shell: &str) -> &str {
 }
 
 fn prepare(command: &mut Command, kind: &str, kubeconfig: &Path, folder: &Path) -> Result<(), Error> {
-    let export = Shell::Posix.export(kubeconfig);
+    let export = Shell::Posix.export(&kubeconfig.to_string_lossy());
     let write = |name: &str, text: String| {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|source| StoreError::Write { path, source })

@@ -61,15 +61,6 @@ fn the_version_needs_no_server() {
 }
 
 #[test]
-fn completion_scripts() {
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let outcome = User::new().run(&["completion", shell]);
-        assert_eq!(outcome.status, 0);
-        assert!(outcome.stdout.contains("reauthenticate"), "{shell}");
-    }
-}
-
-#[test]
 fn mistakes_on_the_command_line() {
     for (name, arguments) in [
         ("unknown_command", &["lgoin"][..]),
@@ -93,12 +84,29 @@ fn it_answers_to_the_name_it_is_called_by() {
     let link = folder.path().join("ts-k8s-auth");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tka"), &link).unwrap();
     let output = std::process::Command::new(&link)
-        .args(["completion", "bash"])
+        .args(["login", "-h"])
         .output()
         .unwrap();
-    assert!(
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .contains("-o default ts-k8s-auth")
-    );
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Usage: ts-k8s-auth login"), "{help}");
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_says_what_is_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("kubectl-tka");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tka"), &link).unwrap();
+    let say = |arguments: &[&str]| {
+        let output = std::process::Command::new(&link).args(arguments).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    for (arguments, usage) in [
+        (&[][..], "Usage: kubectl tka [OPTIONS] [COMMAND]"),
+        (&["--help"], "Usage: kubectl tka [OPTIONS] [COMMAND]"),
+        (&["sessions", "end", "-h"], "Usage: kubectl tka sessions end"),
+        (&["sessions", "end"], "Usage: kubectl tka sessions end"),
+    ] {
+        let said = say(arguments);
+        assert!(said.contains(usage), "{said}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::double::Double;
 use crate::tka::{User, signing_in};
 
 /// Runs the command with a terminal for both outputs and answers what it shows.
-fn on_terminal(mut command: Command) -> String {
+pub(crate) fn on_terminal(mut command: Command) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();

@@ -1,0 +1,77 @@
+//! `tka generate …`
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+
+use crate::args::Cli;
+use crate::error::Error;
+use crate::integration::Language;
+use crate::ui;
+
+/// Print what makes this command part of a shell or a system
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    Integration(Integration),
+    Man(Manual),
+}
+
+/// Print a shell function `tka` that makes kubectl use what you sign in to
+///
+/// With it `tka login`, `tka kubeconfig`, `tka reauthenticate` and `tka clusters use` set KUBECONFIG in the shell that they are typed in, and
+/// `tka logout` unsets it. Everything else is as without it.
+///
+///   bash        eval "$(tka generate integration bash)"                        in ~/.bashrc
+///   zsh         eval "$(tka generate integration zsh)"                         in ~/.zshrc
+///   fish        tka generate integration fish | source                         in ~/.config/fish/config.fish
+///   powershell  tka generate integration powershell | Out-String | iex         in $PROFILE
+///   nushell     tka generate integration nushell | save -f ~/.config/tka.nu    once, and `source ~/.config/tka.nu` in config.nu
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+struct Integration {
+    /// The shell
+    shell: Language,
+}
+
+/// Print the manual page of this command, or write those of all commands
+#[derive(clap::Args, Debug)]
+struct Manual {
+    /// Write a page a command into this folder, which is made if it is not there
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Prints it for the program called `name`, which it is called by.
+pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> {
+    match &arguments.what {
+        What::Integration(Integration { shell }) => io::stdout().write_all(shell.function(name).as_bytes())?,
+        What::Man(Manual { dir: None }) => {
+            Man::new(Cli::command().disable_help_subcommand(true)).render(&mut io::stdout())?;
+        }
+        What::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::Pages {
+            dir: dir.clone(),
+            source,
+        })?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_pages(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(Cli::command(), dir)?;
+    ui::complain(&format!(
+        "the manual is in {}: `man -l {}`\n",
+        dir.display(),
+        dir.join("tka.1").display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! A shell function `tka` around this program, which does what no program can: set a variable of the shell that it is called from.
+//!
+//! The function names a file in `TKA_EXPORT_FILE`, in the user's own folder and of a name that nobody had before. Where there is something
+//! to set, this program writes it there, in the language that the file's extension says, and the function reads it afterwards. So the
+//! function passes on all arguments unseen, and takes no stream from the terminal.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::export::Shell;
+use crate::store::{self, StoreError};
+
+/// Names the file to write to. It is no business of programs that this one starts.
+pub(crate) const FILE: &str = "TKA_EXPORT_FILE";
+
+/// Shells that there is a function for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Language {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(alias = "pwsh")]
+    Powershell,
+    #[value(alias = "nu")]
+    Nushell,
+}
+
+// === impl Language ===
+
+impl Language {
+    /// The function around the program called `program`.
+    pub(crate) fn function(self, program: &str) -> String {
+        let text = match self {
+            Self::Bash | Self::Zsh => include_str!("integration/posix.sh"),
+            Self::Fish => include_str!("integration/fish.fish"),
+            Self::Powershell => include_str!("integration/powershell.ps1"),
+            Self::Nushell => include_str!("integration/nushell.nu"),
+        };
+        text.replace("PROGRAM", program)
+    }
+}
+
+/// The file that the shell function will read, if it is that which called.
+pub(crate) fn file() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(FILE)?);
+    path.is_absolute().then_some(path)
+}
+
+/// Has the shell function set `KUBECONFIG` to `list`, or unset it.
+pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
+    let shell = Shell::of_file(file);
+    let line = list.map_or_else(|| shell.unset(), |list| shell.export(list));
+    write(file, &(line + "\n")).map_err(|source| StoreError::Write {
+        path: file.to_owned(),
+        source,
+    })
+}
+
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        store::create_private(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    // Never into what somebody laid in wait.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
+}

@@ -1,0 +1,34 @@
+//! The shells that people use, as far as this machine has them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where that shell is. It is said aloud where there is none, and is a failure where all are meant to be: in CI.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let places = ["/usr/bin", "/bin", "/usr/local/bin", "/opt/homebrew/bin"];
+    let found = places
+        .iter()
+        .map(|place| Path::new(place).join(name))
+        .find(|path| path.exists());
+    if found.is_none() {
+        let text = format!("NOT TESTED: this machine has no {name}, so what concerns it was not tried");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{text}");
+        // Not by `eprintln`, which the test runner keeps to itself.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+    }
+    found
+}
+
+/// That shell, without anybody's start-up files, running `script`.
+pub(crate) fn running(shell: &Path, script: &str) -> Command {
+    let name = shell.file_name().and_then(|name| name.to_str());
+    let mut command = Command::new(shell);
+    match name {
+        Some("bash") => command.args(["--noprofile", "--norc", "-c"]),
+        Some("zsh") => command.args(["--no-rcs", "-c"]),
+        Some("fish") => command.args(["--no-config", "-c"]),
+        _ => command.arg("-c"),
+    };
+    command.arg(script);
+    command
+}
