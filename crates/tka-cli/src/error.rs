@@ -50,6 +50,8 @@ pub(crate) enum Error {
     ExecVersion(String),
     #[error("cannot write the manual to {}", dir.display())]
     Pages { dir: PathBuf, source: io::Error },
+    #[error("the environment variable TKA_CREDENTIAL_CACHE: expected memory, keyring or none, found {0:?}")]
+    CredentialCache(String),
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[cfg(unix)]
@@ -69,7 +71,9 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Config(error) if error.is_usage() => Exit::Usage,
-            Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } => Exit::Configuration,
+            Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } | Self::CredentialCache(_) => {
+                Exit::Configuration
+            }
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::OutsideTheRule { .. } => Exit::Refused,
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
@@ -129,6 +133,7 @@ impl Error {
             }
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
             Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
+            Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Program { .. } => {

@@ -1,51 +1,89 @@
-//! Where credentials are kept between two calls of kubectl: in memory, for their owner alone.
-//!
-//! A folder that is not memory is none: a token must not outlive its session on a disk or in its backups. Without one nothing is
-//! kept, and each call asks the server.
+//! Folders between two calls of kubectl, for their owner alone.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The folder, made if need be; none where there is no memory-backed place that is this user's alone.
+use crate::proxy::Variables;
+
+/// One in memory, made if need be; none where there is no memory-backed place that is this user's alone.
+///
+/// A folder that is not memory is none: a token must not outlive its session on a disk or in its backups.
 #[cfg(target_os = "linux")]
-pub(super) fn find(variables: crate::proxy::Variables<'_>) -> Option<PathBuf> {
-    use linux::private_in;
-
+pub(super) fn in_memory(variables: Variables<'_>) -> Option<PathBuf> {
     // The login session's own (https://specifications.freedesktop.org/basedir-spec/), else the machine's shared memory.
-    let runtime = variables("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let own = runtime.and_then(|parent| private_in(&parent, "tka"));
-    own.or_else(|| {
-        let user = rustix::process::geteuid().as_raw();
-        private_in(Path::new("/dev/shm"), &format!("tka-{user}"))
-    })
+    let own = variables("XDG_RUNTIME_DIR").map(|parent| (PathBuf::from(parent), "tka".to_owned()));
+    let shared = (PathBuf::from("/dev/shm"), private::of_user());
+    let mut places = own.into_iter().chain([shared]);
+    places.find_map(|(parent, name)| private::is_memory(&parent).then(|| private::in_folder(&parent, &name))?)
 }
 
 /// No such place is known here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn find(_: crate::proxy::Variables<'_>) -> Option<PathBuf> {
+pub(super) fn in_memory(_: Variables<'_>) -> Option<PathBuf> {
     None
 }
 
-#[cfg(target_os = "linux")]
-mod linux {
+/// One for what is no secret, wherever it is.
+#[cfg(unix)]
+pub(super) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
+    let set = |name: &str| variables(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || crate::app::home();
+    let usual = if cfg!(target_os = "macos") {
+        "Library/Caches"
+    } else {
+        ".cache"
+    };
+    let places = [
+        (set("XDG_RUNTIME_DIR"), "tka".to_owned()),
+        (
+            set("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(usual))),
+            "tka".to_owned(),
+        ),
+        // Containers may have nothing else.
+        (Some(std::env::temp_dir()), private::of_user()),
+    ];
+    let mut places = places.into_iter();
+    places.find_map(|(parent, name)| private::in_folder(&parent?, &name))
+}
+
+/// Windows keeps other users out of a profile's folders by itself.
+#[cfg(not(unix))]
+pub(super) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
+    let folder = PathBuf::from(variables("LOCALAPPDATA")?).join("tka");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder)
+}
+
+#[cfg(unix)]
+mod private {
     use std::fs::{self, DirBuilder};
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     use std::path::{Path, PathBuf};
 
-    /// `name` in `parent`, if that is in memory and the folder is, or can be made, this user's alone.
-    pub(super) fn private_in(parent: &Path, name: &str) -> Option<PathBuf> {
-        if !parent.is_absolute() || !is_memory(parent) {
+    /// A name for this user's folder where all users have theirs.
+    pub(super) fn of_user() -> String {
+        format!("tka-{}", rustix::process::geteuid().as_raw())
+    }
+
+    /// `name` in `parent`, if it is, or can be made, this user's alone.
+    pub(super) fn in_folder(parent: &Path, name: &str) -> Option<PathBuf> {
+        if !parent.is_absolute() {
             return None;
         }
         let folder = parent.join(name);
-        // Fails if it is there, which is fine if it is ours.
-        let _ = DirBuilder::new().mode(0o700).create(&folder);
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700);
+        // Fails if it is there, which is fine if it is ours. A cache may be the first that anybody keeps.
+        if builder.create(&folder).is_err() && fs::symlink_metadata(&folder).is_err() {
+            builder.recursive(true).create(&folder).ok()?;
+        }
         let found = fs::symlink_metadata(&folder).ok()?;
         let is_ours = found.uid() == rustix::process::geteuid().as_raw();
         (found.is_dir() && is_ours && found.mode() & 0o777 == 0o700).then_some(folder)
     }
 
     /// Whether it is on tmpfs or ramfs (statfs(2)).
-    fn is_memory(folder: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_memory(folder: &Path) -> bool {
         const TMPFS: u64 = 0x0102_1994;
         const RAMFS: u64 = 0x8584_58f6;
         let found = rustix::fs::statfs(folder).ok();
@@ -57,41 +95,41 @@ mod linux {
         use super::*;
         use std::os::unix::fs::{PermissionsExt, symlink};
 
-        fn memory() -> Option<tempfile::TempDir> {
-            let folder = tempfile::tempdir_in("/dev/shm").ok()?;
-            is_memory(folder.path()).then_some(folder)
-        }
-
         #[test]
-        fn folder_in_memory_is_made_private_and_found_again() {
-            let Some(parent) = memory() else { return };
-            let folder = private_in(parent.path(), "tka").unwrap();
+        fn folder_is_made_private_and_found_again() {
+            let parent = tempfile::tempdir().unwrap();
+            let folder = in_folder(&parent.path().join("new"), "tka").unwrap();
             assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
-            assert_eq!(private_in(parent.path(), "tka"), Some(folder));
+            assert_eq!(in_folder(&parent.path().join("new"), "tka"), Some(folder));
         }
 
         #[test]
-        fn folder_that_others_can_enter_or_that_is_elsewhere_is_none() {
-            let Some(parent) = memory() else { return };
-            let folder = private_in(parent.path(), "tka").unwrap();
+        fn folder_that_others_can_enter_is_none() {
+            let parent = tempfile::tempdir().unwrap();
+            let folder = in_folder(parent.path(), "tka").unwrap();
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
-            assert_eq!(private_in(parent.path(), "tka"), None);
+            assert_eq!(in_folder(parent.path(), "tka"), None);
             symlink(&folder, parent.path().join("link")).unwrap();
-            assert_eq!(private_in(parent.path(), "link"), None);
+            assert_eq!(in_folder(parent.path(), "link"), None);
             fs::write(parent.path().join("file"), "").unwrap();
-            assert_eq!(private_in(parent.path(), "file"), None);
+            assert_eq!(in_folder(parent.path(), "file"), None);
             if rustix::process::geteuid().is_root() {
-                let foreign = private_in(parent.path(), "foreign").unwrap();
+                let foreign = in_folder(parent.path(), "foreign").unwrap();
                 std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
-                assert_eq!(private_in(parent.path(), "foreign"), None);
+                assert_eq!(in_folder(parent.path(), "foreign"), None);
             }
         }
 
         #[test]
-        fn disk_and_relative_paths_are_no_place() {
-            assert_eq!(private_in(Path::new("/proc"), "tka"), None);
-            assert_eq!(private_in(Path::new("shm"), "tka"), None);
-            assert_eq!(private_in(Path::new("/nowhere"), "tka"), None);
+        fn what_cannot_be_made_and_relative_paths_are_no_place() {
+            assert_eq!(in_folder(Path::new("/proc"), "tka"), None);
+            assert_eq!(in_folder(Path::new("shm"), "tka"), None);
+        }
+
+        #[cfg(target_os = "linux")]
+        #[test]
+        fn memory_is_told_from_disk() {
+            assert!(!is_memory(Path::new("/proc")) && !is_memory(Path::new("/nowhere")));
         }
     }
 }

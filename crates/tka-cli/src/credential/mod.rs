@@ -1,11 +1,13 @@
-//! Credentials for kubectl: asked of the server once, and kept in memory until shortly before their end.
+//! Credentials for kubectl: asked of the server once, and kept until shortly before their end.
 
 mod ask;
 mod cache;
+mod files;
 mod folder;
+mod notes;
+mod secrets;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -14,36 +16,34 @@ use tka_api::exec::ExecCredential;
 use crate::app::{self, App};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::server::Server;
 use crate::ui;
 use crate::view;
 pub(crate) use ask::{Asked, Manner};
-use cache::{Cache, Failure, Kept};
+use cache::{Cache, Kept, Places};
+use notes::Failure;
 
 /// Prints the credential that is asked for, from the cache if it will last, else fetched and kept.
 ///
-/// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal.
+/// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal. Where nothing can be kept they ask
+/// one after the other.
 pub(crate) fn hand_out(asked: &Asked<'_>, manner: Manner) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
-    let Some(cache) = folder().and_then(|folder| Cache::new(&folder, asked.server, asked.session)) else {
-        print(&asked.fetch(manner)?)?;
-        return Ok(ExitCode::SUCCESS);
-    };
+    let cache = cache(asked.server, asked.session)?;
     let mut refused = None;
     if let Some(kept) = cache.credential(began) {
         // The API server takes no credential of a session that was ended elsewhere, and client-go asks for another then.
         if !cache.give_to(parent()) {
-            print(&kept.credential)?;
-            return Ok(ExitCode::SUCCESS);
+            return print(&kept.credential);
         }
         refused = Some(kept.fetched());
     }
     // What cannot be locked or kept costs a request more, and nothing else.
-    let _turn = cache.turn().ok();
+    let _turn = cache.turn();
     let now = Timestamp::now();
     if let Some(kept) = cache.credential(now).filter(|kept| kept.is_newer_than(refused)) {
         cache.give_to(parent());
-        print(&kept.credential)?;
-        return Ok(ExitCode::SUCCESS);
+        return print(&kept.credential);
     }
     if let Some(failure) = cache.failure().filter(|failure| failure.holds(began, now)) {
         return Ok(repeat(&cache, failure));
@@ -53,56 +53,60 @@ pub(crate) fn hand_out(asked: &Asked<'_>, manner: Manner) -> Result<ExitCode, Er
             let kept = Kept::new(credential, now);
             let _ = cache.keep(&kept);
             cache.give_to(parent());
-            print(&kept.credential)?;
-            Ok(ExitCode::SUCCESS)
+            print(&kept.credential)
         }
-        Err(error) => {
-            let failure = Failure {
-                at: Timestamp::now(),
-                status: error.exit() as u8,
-                text: line(&error),
-                told: parent(),
-            };
-            let _ = cache.remember(&failure);
-            if failure.status == Exit::NotSignedIn as u8 {
-                cache.drop_credential();
-            }
-            ui::complain(&failure.text);
-            Ok(failure.status.into())
-        }
+        Err(error) => Ok(fail(&cache, &error)),
     }
 }
 
 /// Keeps a credential that came with a sign-in. Where it cannot be kept it will be asked for.
 pub(crate) fn keep(app: &App, session: &str, credential: ExecCredential) {
-    let cache = folder().and_then(|folder| Cache::new(&folder, app.server(), session));
-    if let Some(Err(error)) = cache.map(|cache| cache.keep(&Kept::new(credential, Timestamp::now()))) {
+    let kept = Kept::new(credential, Timestamp::now());
+    let written = cache(app.server(), session).and_then(|cache| Ok(cache.keep(&kept)?));
+    if let Err(error) = written {
         app.ui.debug(&format!("the credential was not kept: {error}"));
     }
 }
 
 /// Forgets what is kept for all sessions at the server.
 pub(crate) fn forget(app: &App) {
-    if let Some(Err(error)) = folder().map(|folder| Cache::forget_all(&folder, app.server())) {
+    let places = Places::find(&app::variable);
+    if let Err(error) = places.and_then(|places| Ok(places.forget_all(app.server())?)) {
         app.ui.debug(&format!("credentials were not forgotten: {error}"));
     }
 }
 
 /// Forgets what is kept for one session at the server.
 pub(crate) fn forget_session(app: &App, session: &str) {
-    if let Some(cache) = folder().and_then(|folder| Cache::new(&folder, app.server(), session)) {
+    if let Ok(cache) = cache(app.server(), session) {
         cache.forget();
     }
 }
 
-fn folder() -> Option<PathBuf> {
-    folder::find(&app::variable)
+fn cache(server: &Server, session: &str) -> Result<Cache, Error> {
+    Ok(Places::find(&app::variable)?.of(server, session))
+}
+
+/// Tells why there is none, and whoever asks soon.
+fn fail(cache: &Cache, error: &Error) -> ExitCode {
+    let failure = Failure {
+        at: Timestamp::now(),
+        status: error.exit() as u8,
+        text: line(error),
+        told: parent(),
+    };
+    let _ = cache.remember(&failure);
+    if failure.status == Exit::NotSignedIn as u8 {
+        cache.drop_credential();
+    }
+    ui::complain(&failure.text);
+    failure.status.into()
 }
 
 /// The same failure again, in words for whom it is new to.
 fn repeat(cache: &Cache, failure: Failure) -> ExitCode {
     let status = failure.status.into();
-    if failure.told != parent() {
+    if failure.told.is_none() || failure.told != parent() {
         ui::complain(&failure.text);
         let _ = cache.remember(&Failure {
             told: parent(),
@@ -112,12 +116,14 @@ fn repeat(cache: &Cache, failure: Failure) -> ExitCode {
     status
 }
 
-/// The process that asks: kubectl.
-fn parent() -> u32 {
+/// The process that asks: kubectl. None where the system does not tell, or where it is in another namespace of processes; there whoever
+/// asks again is not known.
+fn parent() -> Option<u32> {
     #[cfg(unix)]
-    return std::os::unix::process::parent_id();
+    let parent = std::os::unix::process::parent_id();
     #[cfg(not(unix))]
-    return 0;
+    let parent = 0;
+    Some(parent).filter(|parent| *parent != 0)
 }
 
 /// In one line: kubectl's own words are around it.
@@ -129,9 +135,10 @@ fn line(error: &Error) -> String {
     format!("tka: {}\n", view::clean(&parts.join(": ")))
 }
 
-fn print(credential: &ExecCredential) -> io::Result<()> {
+fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, credential)?;
+    serde_json::to_writer(&mut out, credential).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
-    out.flush()
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `tka credential`, as kubectl calls it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -233,30 +233,75 @@ fn one_that_is_damaged_or_over_is_asked_for_anew() {
 }
 
 #[test]
-fn without_a_private_place_each_call_asks() {
-    let script = vec![(ASKED, Answer::json(200, &credential())); 2];
+fn without_a_place_for_secrets_each_call_asks_and_a_refusal_is_still_told_once() {
+    let script = [
+        (ASKED, Answer::json(200, &credential())),
+        (ASKED, Answer::json(200, &credential())),
+        (ASKED, over()),
+    ];
     let (user, double) = (User::new(), Double::new(&script));
-    fs::create_dir(user.cache()).unwrap();
-    fs::set_permissions(user.cache(), fs::Permissions::from_mode(0o755)).unwrap();
-    // The machine's shared memory would be the next place.
-    let shared = format!("/dev/shm/tka-{}", rustix::process::geteuid().as_raw());
-    let was_there = fs::metadata(&shared).is_ok();
+    let start = |command: &mut Command| {
+        command.env("TKA_CREDENTIAL_CACHE", "none");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
     for _ in 0..2 {
-        assert_eq!(token(&ask(&user, &double)), TOKEN);
-        for entry in fs::read_dir(&shared).into_iter().flatten().flatten() {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .contains(&double.address.port().to_string())
-            {
-                fs::remove_file(entry.path()).unwrap();
-            }
-        }
+        let asked = start(&mut command(&user, &double)).wait_with_output().unwrap();
+        assert_eq!(token(&asked.into()), TOKEN);
+        assert!(!text_below(user.runtime()).contains(TOKEN));
     }
-    if !was_there {
-        let _ = fs::remove_dir(shared);
-    }
+    let started: Vec<_> = (0..50).map(|_| start(&mut command(&user, &double))).collect();
+    let ended = started
+        .into_iter()
+        .map(|child| Outcome::from(child.wait_with_output().unwrap()));
+    let said: Vec<_> = ended
+        .inspect(|outcome| assert_eq!(outcome.status, 3, "{outcome:?}"))
+        .map(|outcome| outcome.stderr)
+        .collect();
+    assert_eq!(said.concat().lines().count(), 1, "{said:?}");
     double.requests();
+}
+
+#[test]
+fn the_kernels_keyring_does_where_there_is_no_memory() {
+    let allowed = Command::new("keyctl").args(["session", "-", "true"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        println!("skipped: keyctl is not installed, or this kernel lets nobody use its keyrings");
+        return;
+    }
+    let script = [
+        ("POST /login", Answer::json(200, &signed_in())),
+        (ASKED, Answer::json(200, &credential())),
+        ("POST /logout", Answer::json(200, &crate::tka::login())),
+        (ASKED, over()),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    let tka = env!("CARGO_BIN_EXE_tka");
+    let url = format!("http://{}", double.address);
+    let ask = format!("sh -c '{tka} credential --server {url} --session {SESSION}; :'");
+    let again = format!("{tka} credential --server {url} --session {SESSION}");
+    let script = format!("{tka} login >login 2>&1; {ask}; {ask}; {again}; {again}; {tka} logout 2>&1; {ask}");
+    let mut session = user.command_with(&double, &[]);
+    session.env("TKA_CREDENTIAL_CACHE", "keyring");
+    let mut keyctl = Command::new("keyctl");
+    keyctl
+        .args(["session", "-", "sh", "-c", &script])
+        .current_dir(user.home());
+    keyctl
+        .env_clear()
+        .envs(session.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let outcome = Outcome::from(keyctl.output().unwrap());
+    assert_eq!(outcome.stdout.matches(TOKEN).count(), 4, "{outcome:?}");
+    assert!(outcome.stderr.contains("you are not signed in"), "{outcome:?}");
+    double.requests();
+    for folder in [user.home(), user.runtime()] {
+        assert!(!text_below(folder).contains(TOKEN));
+    }
+}
+
+/// What is in all files of a folder and those below.
+fn text_below(folder: &Path) -> String {
+    let text = Command::new("grep").args(["-r", "", "."]).current_dir(folder).output();
+    String::from_utf8(text.unwrap().stdout).unwrap()
 }
 
 #[test]

@@ -35,6 +35,11 @@ impl User {
         self.home.path()
     }
 
+    /// Where their login session keeps what must not reach a disk.
+    pub(crate) fn runtime(&self) -> &Path {
+        self.runtime.path()
+    }
+
     /// Where credentials are kept.
     pub(crate) fn cache(&self) -> PathBuf {
         self.runtime.path().join("tka")

@@ -1,0 +1,54 @@
+//! Small private files that come and go.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long what nobody touches is kept: the server's longest credential is a day's by any setting that makes sense.
+const UNTOUCHED: Duration = Duration::from_hours(24);
+
+/// Writes a file in one step, readable by its owner only.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The names of the files with this extension in a folder, without it.
+pub(super) fn stems(folder: &Path, extension: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let stems = entries.filter_map(|entry| Some(stem(&entry.path(), extension)?.to_owned()));
+    stems.collect()
+}
+
+/// The name of a file with this extension, without it.
+pub(super) fn stem<'a>(path: &'a Path, extension: &str) -> Option<&'a str> {
+    let has_it = path.extension().is_some_and(|found| found == extension);
+    path.file_stem()?.to_str().filter(|_| has_it)
+}
+
+/// Removes what nobody has touched for longer than any credential lives, after `before` has seen it.
+pub(super) fn tidy(folder: &Path, before: impl Fn(&Path)) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let touched = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = touched.ok().and_then(|touched| touched.elapsed().ok());
+        // Locks are never written to, and one may be held.
+        let is_lock = entry.path().extension().is_some_and(|extension| extension == "lock");
+        if !is_lock && age.is_some_and(|age| age > UNTOUCHED) {
+            before(&entry.path());
+            // Another may have been faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Where credentials are kept between two calls of kubectl: in memory, else in the system's own keyring, else nowhere.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyring_core::{CredentialStore, Entry};
+
+use super::files;
+
+/// What the keyring's entries are of, as people see them where they can see them.
+const SERVICE: &str = "tka";
+
+/// A place for secrets, by name.
+pub(super) trait Secrets: fmt::Debug {
+    /// What is kept under `name`, if there is anything and it can be read.
+    fn read(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Keeps `secret` in the place of what was there.
+    fn write(&self, name: &str, secret: &[u8]) -> io::Result<()>;
+
+    /// Forgets what is kept under `name`, if anything is.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// The names of all that is kept.
+    fn names(&self) -> Vec<String>;
+
+    /// Forgets what nobody has kept anew for longer than any credential lives.
+    fn tidy(&self);
+}
+
+/// Files in a folder in memory.
+#[derive(Debug)]
+pub(super) struct Memory(pub(super) PathBuf);
+
+/// The system's own keyring. It does not tell what is in it: that is noted beside it.
+pub(super) struct Keyring {
+    store: Arc<CredentialStore>,
+    notes: PathBuf,
+}
+
+/// Nothing is kept.
+#[derive(Debug)]
+pub(super) struct Nowhere;
+
+// === impl Memory ===
+
+impl Memory {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.json"))
+    }
+}
+
+impl Secrets for Memory {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(name)).ok()
+    }
+
+    fn write(&self, name: &str, secret: &[u8]) -> io::Result<()> {
+        files::write(&self.path(name), secret)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        files::remove(&self.path(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        files::stems(&self.0, "json")
+    }
+
+    fn tidy(&self) {
+        files::tidy(&self.0, |_| ());
+    }
+}
+
+// === impl Keyring ===
+
+impl Keyring {
+    /// This system's, if it has one. What is in it is noted in the folder `notes`.
+    pub(super) fn native(notes: &Path) -> Option<Self> {
+        let notes = notes.to_owned();
+        Some(Self {
+            store: native()?,
+            notes,
+        })
+    }
+
+    fn entry(&self, name: &str) -> io::Result<Entry> {
+        // Where it can be said, no longer than the login session lasts and on this machine only.
+        let modifiers = cfg!(windows).then(|| HashMap::from([("persistence", "Session")]));
+        self.store
+            .build(SERVICE, name, modifiers.as_ref())
+            .map_err(io::Error::other)
+    }
+
+    fn note(&self, name: &str) -> PathBuf {
+        self.notes.join(format!("{name}.kept"))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keyring").field(&self.store.vendor()).finish()
+    }
+}
+
+impl Secrets for Keyring {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        // Nobody is asked for what is not there.
+        self.note(name).exists().then_some(())?;
+        self.entry(name).ok()?.get_secret().ok()
+    }
+
+    fn write(&self, name: &str, secret: &[u8]) -> io::Result<()> {
+        // What is not noted could not be forgotten.
+        files::write(&self.note(name), b"")?;
+        let kept = self.entry(name)?.set_secret(secret);
+        kept.map_err(|error| {
+            let _ = self.remove(name);
+            io::Error::other(error)
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.entry(name)?.delete_credential() {
+            Ok(()) | Err(keyring_core::Error::NoEntry) => files::remove(&self.note(name)),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        files::stems(&self.notes, "kept")
+    }
+
+    fn tidy(&self) {
+        files::tidy(&self.notes, |path| {
+            if let Some(name) = files::stem(path, "kept") {
+                // Without its note nobody finds it again.
+                let _ = self.remove(name);
+            }
+        });
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn native() -> Option<Arc<CredentialStore>> {
+    // The kernel's (keyrings(7)): what is in it is in memory only. No D-Bus, which containers and servers have not.
+    Some(linux_keyutils_keyring_store::Store::new().ok()?)
+}
+
+#[cfg(target_os = "macos")]
+fn native() -> Option<Arc<CredentialStore>> {
+    Some(apple_native_keyring_store::keychain::Store::new().ok()?)
+}
+
+#[cfg(windows)]
+fn native() -> Option<Arc<CredentialStore>> {
+    Some(windows_native_keyring_store::Store::new().ok()?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+fn native() -> Option<Arc<CredentialStore>> {
+    None
+}
+
+// === impl Nowhere ===
+
+impl Secrets for Nowhere {
+    fn read(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn write(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn tidy(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(notes: &Path) -> Vec<Box<dyn Secrets>> {
+        let store = keyring_core::mock::Store::new().unwrap();
+        let keyring = Keyring {
+            store,
+            notes: notes.to_owned(),
+        };
+        vec![Box::new(Memory(notes.join("memory"))), Box::new(keyring)]
+    }
+
+    #[test]
+    fn what_is_kept_is_found_until_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("memory")).unwrap();
+        for secrets in all(folder.path()) {
+            assert_eq!(secrets.read("a.b_1"), None);
+            secrets.remove("a.b_1").unwrap();
+            secrets.write("a.b_1", b"secret").unwrap();
+            secrets.write("other", b"x").unwrap();
+            secrets.write("a.b_1", b"newer").unwrap();
+            secrets.tidy();
+            assert_eq!(secrets.read("a.b_1").as_deref(), Some(&b"newer"[..]), "{secrets:?}");
+            let mut names = secrets.names();
+            names.sort();
+            assert_eq!(names, ["a.b_1", "other"]);
+            secrets.remove("a.b_1").unwrap();
+            assert_eq!((secrets.read("a.b_1"), secrets.names().len()), (None, 1));
+        }
+    }
+
+    #[test]
+    fn keyring_without_a_note_is_not_asked_and_a_note_holds_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = &all(folder.path())[1];
+        keyring.write("a", b"secret").unwrap();
+        let note = folder.path().join("a.kept");
+        assert_eq!(fs::read(&note).unwrap(), b"");
+        fs::remove_file(note).unwrap();
+        assert_eq!(keyring.read("a"), None);
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_with_its_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = &all(folder.path())[1];
+        keyring.write("a", b"secret").unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(25);
+        let note = fs::File::options().write(true).open(folder.path().join("a.kept"));
+        note.unwrap().set_modified(long_ago).unwrap();
+        keyring.tidy();
+        files::write(&folder.path().join("a.kept"), b"").unwrap();
+        assert_eq!(keyring.read("a"), None, "it is not only the note that has gone");
+    }
+}
