@@ -89,7 +89,7 @@ fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &W
         Ok(world.cluster.status(token, "GET", "/api/v1/pods")? == 401)
     })?;
     let said = alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(1)?;
-    assert_eq!(said.err.matches("sign in with `tka login`").count(), 1, "{}", said.err);
+    assert_eq!(said.err.matches("sign in with `tka login").count(), 1, "{}", said.err);
     assert_eq!(issued()?, before);
     alice.login()?;
     alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(0)?;

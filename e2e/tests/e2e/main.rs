@@ -8,6 +8,7 @@ mod audit;
 mod cli;
 mod cli_clusters;
 mod cli_exec;
+mod cli_merge;
 mod clock;
 mod cluster_info;
 mod concurrency;
@@ -99,6 +100,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("cli", cli::TESTS),
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
+    ("cli_merge", cli_merge::TESTS),
 ];
 
 /// Those that touch what all share: one at a time, when the others are over.
