@@ -15,10 +15,11 @@ use crate::exit::Exit;
 use crate::known::KnownSession;
 use crate::kubeconfig;
 use crate::local::{self, Called, Kept, New};
+use crate::output::Look;
 use crate::plugin;
 use crate::retry::Pauses;
 use crate::signin::{self, Replaced};
-use crate::view::{self, Clock};
+use crate::view;
 
 /// How a sign-out ended well.
 #[derive(Debug)]
@@ -98,8 +99,7 @@ fn sign_in_as(app: &App, access: &Access, how: How, called: Called) -> Result<Ke
     }
     drop(spinner);
     let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig, &kept));
-    app.ui
-        .tell(&view::signed_in(&login, details, &Clock::system(), palette));
+    app.ui.tell(&view::signed_in(&login, details, &Look::beside(palette)));
     note_token(app, how.form, has_plugin);
     note_merge(app, &kept);
     warn_unverified(app, &kubeconfig);
@@ -216,7 +216,7 @@ fn mend(app: &App) {
             let text = format!("{count} users of your kubeconfigs call tka where it is now");
             app.ui.tell(&view::done(&text, palette));
         }
-        Err(error) => crate::ui::complain(&view::error(&error, palette)),
+        Err(error) => crate::ui::complain(&view::error(&error, &Look::beside(palette))),
     }
 }
 
@@ -283,27 +283,6 @@ pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
 fn forget(app: &App) -> Result<(), Error> {
     credential::forget(app);
     local::forget(app)
-}
-
-/// What the server says about the session, with `--long` more.
-pub(crate) fn show_session(app: &App) -> Result<(), Error> {
-    let client = app.client()?;
-    let session = client.session()?;
-    let mut extra = vec![];
-    if app.config.long {
-        extra.push(("server", client.server().to_string()));
-        if app.store.path().exists() {
-            extra.push(("kubeconfig", app.store.path().display().to_string()));
-        }
-    }
-    let text = view::session(
-        &session.login,
-        session.provisioned,
-        extra,
-        &Clock::system(),
-        &app.ui.palette,
-    );
-    Ok(app.ui.show(&text)?)
 }
 
 /// Asks until the session is provisioned or the time is up.

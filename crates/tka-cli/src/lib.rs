@@ -40,6 +40,7 @@ mod together;
 mod ui;
 mod view;
 mod when;
+mod wrap;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -55,6 +56,7 @@ use app::App;
 use args::{Command, Global};
 use error::Error;
 use exit::Exit;
+use output::Look;
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -83,7 +85,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
     let app = || App::new(flags);
     match command {
         None => done(help(called)),
-        Some(Command::Version(_)) => done(cmd::version::run()),
+        Some(Command::Version(arguments)) => cmd::version::run(&arguments),
         Some(Command::Completion(arguments)) => done(cmd::completion::run(&arguments, called)),
         Some(Command::Generate(arguments)) => cmd::generate::run(&arguments, called),
         Some(Command::Config(arguments)) => cmd::config::run(flags, &arguments),
@@ -91,7 +93,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
         Some(Command::Login(arguments)) => cmd::login::run(&app()?, &arguments),
         Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&app()?, &arguments),
-        Some(Command::ClusterInfo(_)) => cmd::cluster_info::run(&app()?),
+        Some(Command::ClusterInfo(arguments)) => cmd::cluster_info::run(&app()?, &arguments),
         Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
         #[cfg(unix)]
         Some(Command::Exec(arguments)) => cmd::exec::run(&app()?, arguments),
@@ -119,7 +121,7 @@ fn report(flags: &Global, error: &Error) -> ExitCode {
     let theme = flags
         .theme
         .or_else(|| app::settings(flags).ok().map(|config| config.theme));
-    ui::complain(&view::error(error, &theme.unwrap_or_default().palette()));
+    ui::complain(&view::error(error, &Look::beside(&theme.unwrap_or_default().palette())));
     error.exit().into()
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
+use console::Term;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -72,6 +73,20 @@ impl Output {
         }
         Ok(format.is_none())
     }
+
+    /// The same of a single thing, of which --quiet leaves the exit status.
+    pub(crate) fn print_one(self, config: &Config, report: &impl Report) -> Result<(), Error> {
+        if config.quiet && self.format.is_none() {
+            return Ok(());
+        }
+        self.print(config, report).map(drop)
+    }
+
+    /// The same where no settings are read: `human` is for people.
+    pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), Error> {
+        let text = self.format.map(|format| format.render(report)).transpose()?;
+        Ok(write(&mut io::stdout(), text.as_deref().unwrap_or(human))?)
+    }
 }
 
 fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
@@ -108,18 +123,24 @@ impl<'a> Look<'a> {
         Self {
             palette,
             clock: Clock::system(),
-            width: width(),
+            width: width(&io::stdout(), &Term::stdout()),
             long,
+        }
+    }
+
+    /// For what is told beside results, on standard error.
+    pub(crate) fn beside(palette: &'a Palette) -> Self {
+        Self {
+            width: width(&io::stderr(), &Term::stderr()),
+            ..Self::new(palette, false)
         }
     }
 }
 
-/// Columns of the terminal that standard output is.
-fn width() -> Option<u16> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    console::Term::stdout().size_checked().map(|(_, columns)| columns)
+/// Columns of the terminal that `stream` is.
+fn width(stream: &impl IsTerminal, terminal: &Term) -> Option<u16> {
+    let size = terminal.size_checked().filter(|_| stream.is_terminal());
+    size.map(|(_, columns)| columns)
 }
 
 #[cfg(test)]

@@ -25,9 +25,10 @@ use crate::client::{Client, SignedIn};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow::{self, Form, SignedOut};
+use crate::output::Look;
 use crate::signin;
 use crate::store::StoreError;
-use crate::view::{self, Clock};
+use crate::view;
 use crate::{credential, integration, kubeconfig, plugin, ui, when};
 
 pub(crate) use folder::is_private;
@@ -155,7 +156,7 @@ impl OwnSession {
         let palette = &app.ui.palette;
         if matches!(program, Program::Shell) {
             app.ui
-                .tell(&view::signed_in(&self.login, vec![], &Clock::system(), palette));
+                .tell(&view::signed_in(&self.login, vec![], &Look::beside(palette)));
         }
         if matches!(self.which, Which::Users) {
             let text = "this server keeps one session a user, so that leaving signs you out everywhere";
@@ -205,7 +206,7 @@ impl OwnSession {
             // Over already: its time was up, or somebody ended it.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
-                ui::complain(&view::error(&error, palette));
+                ui::complain(&view::error(&error, &Look::beside(palette)));
                 let (until, now) = (self.login.until, Timestamp::now());
                 if until <= now {
                     return;

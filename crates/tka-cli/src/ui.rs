@@ -57,16 +57,6 @@ impl Ui {
         }
     }
 
-    /// Prints a result for people.
-    pub(crate) fn show(&self, text: &str) -> io::Result<()> {
-        if self.quiet {
-            return Ok(());
-        }
-        let mut out = anstream::stdout();
-        out.write_all(text.as_bytes())?;
-        out.flush()
-    }
-
     /// Asks for a line; none when nothing is answered.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
         complain(&format!(

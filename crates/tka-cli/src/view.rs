@@ -1,18 +1,23 @@
 //! What people read, as text. Nothing here prints, and time comes in as an argument.
 
+pub(crate) mod cluster_info;
 pub(crate) mod clusters;
 pub(crate) mod doctor;
 pub(crate) mod rules;
+pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod status;
 
+use console::measure_text_width;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tka_api::http::{ClusterInfo, LoginResponse};
+use tka_api::http::LoginResponse;
 
 use crate::error::Error;
+use crate::output::Look;
 use crate::theme::{Palette, paint};
 use crate::when;
+use crate::wrap::wrapped;
 
 /// A point in time and the zone to show times in.
 #[derive(Clone, Debug)]
@@ -35,51 +40,10 @@ impl Clock {
 }
 
 /// A sign-in; `extra` is what `--long` adds.
-pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, clock: &Clock, palette: &Palette) -> String {
-    let head = done(
-        &format!("signed in as {}", paint(palette.strong, clean(&login.username))),
-        palette,
-    );
-    head + &fields([access(login, clock), extra].concat(), palette)
-}
-
-/// The session that the server knows.
-pub(crate) fn session(
-    login: &LoginResponse,
-    provisioned: bool,
-    extra: Fields,
-    clock: &Clock,
-    palette: &Palette,
-) -> String {
-    let user = vec![("user", clean(&login.username))];
-    let ready = vec![("provisioned", if provisioned { "yes" } else { "not yet" }.to_owned())];
-    fields([user, access(login, clock), ready, extra].concat(), palette)
-}
-
-/// How to reach the cluster; `long` shows the certificate authority whole.
-pub(crate) fn cluster_info(info: &ClusterInfo, long: bool, palette: &Palette) -> String {
-    let verified = match (info.insecure_skip_tls_verify, info.ca_data.is_empty()) {
-        (true, _) => paint(palette.warning, "not verified: anyone on the way can read along"),
-        (false, true) => "verified with the system's authorities".to_owned(),
-        (false, false) => "verified with the cluster's authority".to_owned(),
-    };
-    let mut lines = vec![("server", clean(&info.server_url)), ("TLS", verified)];
-    if !info.ca_data.is_empty() {
-        lines.push((
-            "CA",
-            if long {
-                clean(&info.ca_data)
-            } else {
-                shortened(&clean(&info.ca_data))
-            },
-        ));
-    }
-    lines.extend(
-        info.labels
-            .iter()
-            .map(|(name, value)| ("label", format!("{}={}", clean(name), clean(value)))),
-    );
-    fields(lines, palette)
+pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, look: &Look<'_>) -> String {
+    let user = paint(look.palette.strong, clean(&login.username));
+    let head = done(&format!("signed in as {user}"), look.palette);
+    head + &fields([access(login, &look.clock), extra].concat(), look)
 }
 
 /// Something that went well.
@@ -98,13 +62,15 @@ pub(crate) fn warning(text: &str, palette: &Palette) -> String {
 }
 
 /// What happened, why, and what to do. A cause that says nothing new is left out.
-pub(crate) fn error(error: &Error, palette: &Palette) -> String {
+pub(crate) fn error(error: &Error, look: &Look<'_>) -> String {
     let what = clean(&error.to_string());
     let why = error.why().into_iter().map(|line| ("why", clean(&line)));
     let why = why.filter(|(_, line)| !what.contains(line));
     let advice = error.advice().into_iter().map(|line| ("do", clean(&line)));
-    let sign = paint(palette.error, palette.signs.error);
-    format!("{sign} {what}\n{}", fields(why.chain(advice).collect(), palette))
+    let sign = paint(look.palette.error, look.palette.signs.error);
+    let indent = " ".repeat(measure_text_width(look.palette.signs.error) + 1);
+    let what = hanging(&what, &indent, look.width);
+    format!("{sign} {what}\n{}", fields(why.chain(advice).collect(), look))
 }
 
 fn access(login: &LoginResponse, clock: &Clock) -> Fields {
@@ -114,21 +80,28 @@ fn access(login: &LoginResponse, clock: &Clock) -> Fields {
     ]
 }
 
-/// Aligned lines; a label is not repeated.
-fn fields(lines: Fields, palette: &Palette) -> String {
+/// Aligned lines; a label is not repeated. On a terminal values are wrapped beside their labels.
+fn fields(lines: Fields, look: &Look<'_>) -> String {
     let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    let indent = " ".repeat(2 + width + 2);
     let mut last = "";
     let mut text = String::new();
     for (label, value) in lines {
         let shown = if label == last { "" } else { label };
         text.push_str("  ");
-        text.push_str(&paint(palette.label, format_args!("{shown:width$}")));
+        text.push_str(&paint(look.palette.label, format_args!("{shown:width$}")));
         text.push_str("  ");
-        text.push_str(&value);
+        text.push_str(&hanging(&value, &indent, look.width));
         text.push('\n');
         last = label;
     }
     text
+}
+
+/// `text` after something as wide as `indent`, wrapped below itself.
+fn hanging(text: &str, indent: &str, width: Option<u16>) -> String {
+    let width = width.map(|width| usize::from(width).saturating_sub(indent.len()));
+    wrapped(text, width).join(&format!("\n{indent}"))
 }
 
 /// Without control characters: what a server sends must not steer the terminal.
@@ -139,34 +112,31 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
-fn shortened(text: &str) -> String {
-    let (start, length) = (text.chars().take(20).collect::<String>(), text.chars().count());
-    if length <= 40 {
-        text.to_owned()
-    } else {
-        format!("{start}… ({length} characters of base64, --long shows them)")
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::args::Global;
     use crate::client::{ClientError, Operation, Trouble};
     use crate::config::Config;
     use crate::server::Server;
     use crate::theme::Theme;
-    use std::collections::BTreeMap;
     use tka_api::http::ErrorResponse;
 
-    fn clock() -> Clock {
-        Clock {
+    /// Not on a terminal.
+    pub(crate) fn look(palette: &Palette) -> Look<'_> {
+        let clock = Clock {
             now: "2026-01-02T15:04:05Z".parse().unwrap(),
             zone: TimeZone::UTC,
+        };
+        Look {
+            palette,
+            clock,
+            width: None,
+            long: false,
         }
     }
 
-    fn login() -> LoginResponse {
+    pub(crate) fn login() -> LoginResponse {
         LoginResponse {
             username: "alice@example.com".into(),
             role: "cluster-admin".into(),
@@ -180,13 +150,13 @@ mod tests {
 
     #[test]
     fn a_sign_in() {
-        insta::assert_snapshot!(signed_in(&login(), vec![], &clock(), &plain()), @"
+        insta::assert_snapshot!(signed_in(&login(), vec![], &look(&plain())), @"
         ✓ signed in as alice@example.com
           role   cluster-admin
           until  in 14 min (2026-01-02 15:19:00 UTC)
         ");
         let extra = vec![("server", "https://tka.example.ts.net".to_owned())];
-        insta::assert_snapshot!(signed_in(&login(), extra, &clock(), &Theme::Ascii.palette()), @"
+        insta::assert_snapshot!(signed_in(&login(), extra, &look(&Theme::Ascii.palette())), @"
         ok: signed in as alice@example.com
           role    cluster-admin
           until   in 14 min (2026-01-02 15:19:00 UTC)
@@ -195,56 +165,29 @@ mod tests {
     }
 
     #[test]
-    fn a_session() {
-        insta::assert_snapshot!(session(&login(), true, vec![], &clock(), &plain()), @"
-        user         alice@example.com
-        role         cluster-admin
-        until        in 14 min (2026-01-02 15:19:00 UTC)
-        provisioned  yes
-        ");
-        insta::assert_snapshot!(session(&login(), false, vec![], &clock(), &plain()), @"
-        user         alice@example.com
-        role         cluster-admin
-        until        in 14 min (2026-01-02 15:19:00 UTC)
-        provisioned  not yet
-        ");
-    }
-
-    #[test]
-    fn a_cluster() {
-        let mut info = ClusterInfo {
-            server_url: "https://k8s.example.com:6443".into(),
-            insecure_skip_tls_verify: false,
-            ca_data: "LS0tLS1CRUdJTiBDRVJU".repeat(10),
-            labels: BTreeMap::from([("env".into(), "prod".into()), ("region".into(), "eu".into())]),
+    fn narrow_terminals_get_wrapped_lines() {
+        let palette = plain();
+        let narrow = Look {
+            width: Some(40),
+            ..look(&palette)
         };
-        insta::assert_snapshot!(cluster_info(&info, false, &plain()), @"
-        server  https://k8s.example.com:6443
-        TLS     verified with the cluster's authority
-        CA      LS0tLS1CRUdJTiBDRVJU… (200 characters of base64, --long shows them)
-        label   env=prod
-                region=eu
-        ");
-        info.insecure_skip_tls_verify = true;
-        info.ca_data.clear();
-        insta::assert_snapshot!(cluster_info(&info, true, &plain()), @"
-        server  https://k8s.example.com:6443
-        TLS     not verified: anyone on the way can read along
-        label   env=prod
-                region=eu
-        ");
+        let server = Server::new("tka.example.ts.net", 443, None).unwrap();
+        let trouble = Trouble::Tls("invalid peer certificate: UnknownIssuer".into());
+        insta::assert_snapshot!(shown_in(server, Operation::SignIn, trouble, &narrow));
     }
 
     fn shown(server: &str, operation: Operation, trouble: Trouble) -> String {
         let server = Server::new(server, 443, None).unwrap();
-        error(
-            &Error::Client(ClientError {
-                server: Box::new(server),
-                operation,
-                trouble: Box::new(trouble),
-            }),
-            &plain(),
-        )
+        shown_in(server, operation, trouble, &look(&plain()))
+    }
+
+    fn shown_in(server: Server, operation: Operation, trouble: Trouble, look: &Look<'_>) -> String {
+        let failed = ClientError {
+            server: Box::new(server),
+            operation,
+            trouble: Box::new(trouble),
+        };
+        error(&Error::Client(failed), look)
     }
 
     #[test]
@@ -340,7 +283,7 @@ mod tests {
         let config = |variables: &dyn Fn(&str) -> Option<String>| Config::load(&Global::default(), None, variables);
         let set = |name: &str| (name == "TKA_TAILSCALE_HOSTNAME").then(|| "a b".to_owned());
         let wrong = config(&set).unwrap().server().unwrap_err();
-        insta::assert_snapshot!(error(&wrong.into(), &plain()), @"
+        insta::assert_snapshot!(error(&wrong.into(), &look(&plain())), @"
         ✗ the server's address cannot be used
           why  `a b` is not a host name or address
           do   give --server a name in your tailnet, a full name, an address or a URL, and --port a port
@@ -349,7 +292,7 @@ mod tests {
 
     #[test]
     fn colours_do_not_reach_into_the_text() {
-        let text = signed_in(&login(), vec![], &clock(), &Theme::TokyoNight.palette());
+        let text = signed_in(&login(), vec![], &look(&Theme::TokyoNight.palette()));
         assert!(text.contains("\u{1b}[") && text.ends_with("UTC)\n"), "{text:?}");
     }
 }

@@ -4,18 +4,20 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::view;
+use crate::output::Output;
 
 /// Show how to reach the cluster
 ///
 /// The API server's address, how its certificate is verified, and the cluster's labels. Needs no session, but a rule that reaches
 /// you.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+}
 
-pub(crate) fn run(app: &App) -> Result<ExitCode, Error> {
+pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let info = app.client()?.cluster_info()?;
-    app.ui
-        .show(&view::cluster_info(&info, app.config.long, &app.ui.palette))?;
+    arguments.output.print_one(&app.config, &info)?;
     Ok(ExitCode::SUCCESS)
 }

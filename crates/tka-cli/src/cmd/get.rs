@@ -6,7 +6,8 @@ use super::{cluster_info, config, kubeconfig};
 use crate::app::App;
 use crate::args::Global;
 use crate::error::Error;
-use crate::flow;
+use crate::output::Output;
+use crate::view::session::SessionReport;
 
 /// Show something that the server or this machine knows
 #[derive(clap::Args, Debug)]
@@ -17,22 +18,42 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// Show who you are signed in as, with which role and until when
-    ///
-    /// Changes nothing. The exit status is 3 when you are not signed in; --quiet leaves it at that.
-    #[command(visible_alias = "signin")]
-    Login,
+    Login(Login),
     Kubeconfig(kubeconfig::Arguments),
     ClusterInfo(cluster_info::Arguments),
     Config(config::Get),
 }
 
+/// Show who you are signed in as, with which role and until when
+///
+/// Changes nothing. The exit status is 3 when you are not signed in; --quiet leaves it at that.
+#[derive(clap::Args, Debug)]
+#[command(visible_alias = "signin")]
+struct Login {
+    #[command(flatten)]
+    output: Output,
+}
+
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     let app = || App::new(flags);
     match &arguments.what {
-        What::Login => flow::show_session(&app()?).map(|()| ExitCode::SUCCESS),
+        What::Login(arguments) => show_session(&app()?, arguments.output),
         What::Kubeconfig(arguments) => kubeconfig::run(&app()?, arguments),
-        What::ClusterInfo(_) => cluster_info::run(&app()?),
+        What::ClusterInfo(arguments) => cluster_info::run(&app()?, arguments),
         What::Config(arguments) => config::get(flags, arguments),
     }
+}
+
+fn show_session(app: &App, output: Output) -> Result<ExitCode, Error> {
+    let client = app.client()?;
+    let session = client.session()?;
+    let kubeconfig = app.store.path();
+    let report = SessionReport {
+        login: session.login,
+        provisioned: session.provisioned,
+        server: client.server().to_string(),
+        kubeconfig: kubeconfig.exists().then(|| kubeconfig.display().to_string()),
+    };
+    output.print_one(&app.config, &report)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use crate::complete;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flow;
-use crate::output::Output;
+use crate::output::{Look, Output};
 use crate::view;
 
 /// Show your sessions, on whatever device, or end some
@@ -77,7 +77,7 @@ fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
         if let Err(error) = end_one(app, &client, &name) {
             // The last one is reported as the command's own.
             if let Some(earlier) = failed.replace(error) {
-                crate::ui::complain(&view::error(&earlier, &app.ui.palette));
+                crate::ui::complain(&view::error(&earlier, &Look::beside(&app.ui.palette)));
             }
         }
     }

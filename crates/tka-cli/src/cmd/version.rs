@@ -1,18 +1,36 @@
 //! `tka version`
 
-use std::io::{self, Write};
+use std::process::ExitCode;
 use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::output::{Look, Output, Report};
 
 /// Show the version of this command
 ///
 /// Asks no server.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What this command is.
+#[derive(Debug, Serialize)]
+struct About {
+    version: &'static str,
+    /// Where the build knew it.
+    commit: Option<&'static str>,
+    protocol: &'static str,
+}
+
+/// The commit that this was built from, where the build knew it.
+const COMMIT: Option<&str> = option_env!("TKA_COMMIT");
 
 static DESCRIPTION: LazyLock<String> = LazyLock::new(|| {
-    let commit = option_env!("TKA_COMMIT")
-        .map(|commit| format!("commit {commit}, "))
-        .unwrap_or_default();
+    let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
     format!("{} ({commit}protocol {})", env!("CARGO_PKG_VERSION"), protocol())
 });
 
@@ -21,11 +39,33 @@ pub(crate) fn description() -> &'static str {
     &DESCRIPTION
 }
 
-pub(crate) fn run() -> io::Result<()> {
-    writeln!(io::stdout(), "tka {}", description())
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: COMMIT,
+        protocol: protocol(),
+    };
+    arguments.output.print_or(&about, &line())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line() -> String {
+    format!("tka {}\n", description())
 }
 
 /// The version of the HTTP API that this CLI speaks.
 fn protocol() -> &'static str {
     tka_api::http::PREFIX.rsplit('/').next().unwrap_or_default()
+}
+
+// === impl About ===
+
+impl Report for About {
+    fn human(&self, _: &Look<'_>) -> String {
+        line()
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.version.to_owned()]
+    }
 }

@@ -5,7 +5,7 @@ use std::iter;
 use anstyle::Style;
 use console::{Alignment, measure_text_width, pad_str};
 
-use super::clean;
+use super::{clean, hanging};
 use crate::doctor::{Check, Diagnosis, Verdict};
 use crate::output::{self, Look, Report};
 use crate::theme::paint;
@@ -23,10 +23,12 @@ impl Report for Diagnosis {
             let (sign, style) = sign(check.finding.result, look);
             let sign = paint(style, pad_str(sign, sign_width, Alignment::Left, None));
             let name = paint(look.palette.label, format_args!("{:name_width$}", check.name));
-            let first = format!("{sign} {name}  {}", clean(&check.finding.found));
+            let found = hanging(&clean(&check.finding.found), &format!("{indent} "), look.width);
+            let first = format!("{sign} {name}  {found}");
             let arrow = paint(look.palette.strong, signs.arrow);
-            let fixes = check.finding.fix.iter();
-            let fixes = fixes.map(|fix| format!("{indent} {arrow} {}", clean(fix)));
+            let below = format!("{indent} {} ", " ".repeat(measure_text_width(signs.arrow)));
+            let fix = |fix: &String| format!("{indent} {arrow} {}", hanging(&clean(fix), &below, look.width));
+            let fixes = check.finding.fix.iter().map(fix);
             output::lines(iter::once(first).chain(fixes))
         };
         self.checks.iter().map(text).collect()

@@ -27,3 +27,25 @@ fn shows_how_to_reach_the_cluster() {
         }
     }
 }
+
+#[test]
+fn forms_for_programs() {
+    let answer = json!({
+        "server_url": "https://k8s.example.com:6443", "insecure_skip_tls_verify": false, "ca_data": "UEVN",
+        "labels": {"env": "prod"}
+    });
+    let said = |arguments: &[&str]| {
+        let double = Double::new(&[("GET /cluster-info", Answer::json(200, &answer))]);
+        let outcome = User::new().run_with(&double, arguments);
+        assert_eq!(outcome.status, 0);
+        outcome.stdout
+    };
+    let json: serde_json::Value = serde_json::from_str(&said(&["cluster-info", "-o", "json"])).unwrap();
+    assert_eq!(json, answer);
+    assert!(said(&["get", "cluster-info", "-o", "yaml"]).contains("labels:\n  env: prod\n"));
+    assert_eq!(
+        said(&["cluster-info", "-q", "-o", "name"]),
+        "https://k8s.example.com:6443\n"
+    );
+    assert_eq!(said(&["cluster-info", "-q"]), "");
+}

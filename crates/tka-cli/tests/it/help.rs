@@ -61,6 +61,18 @@ fn the_version_needs_no_server() {
 }
 
 #[test]
+fn the_version_for_programs() {
+    let said = |form: &str| User::new().run(&["version", "-o", form, "--config", "/nowhere"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&said("json")).unwrap();
+    assert_eq!(
+        (&json["version"], &json["protocol"]),
+        (&env!("CARGO_PKG_VERSION").into(), &"v1alpha1".into())
+    );
+    assert!(said("yaml").contains("protocol: v1alpha1\n"));
+    assert_eq!(said("name"), concat!(env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
 fn mistakes_on_the_command_line() {
     for (name, arguments) in [
         ("unknown_command", &["lgoin"][..]),

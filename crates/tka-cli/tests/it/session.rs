@@ -52,3 +52,20 @@ fn quiet_leaves_the_status() {
     let outcome = user.run_with(&double, &["get", "login", "-q"]);
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 3));
 }
+
+#[test]
+fn forms_for_programs() {
+    let double = Double::new(&vec![("GET /login", Answer::json(202, &login())); 3]);
+    let user = User::new();
+    let said = |form: &str| user.run_with(&double, &["get", "login", "-o", form]).stdout;
+    let server = format!("http://127.0.0.1:{}", double.address.port());
+    let mut expected = login();
+    (expected["provisioned"], expected["server"]) = (json!(false), json!(server));
+    expected["kubeconfig"] = json!(null);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&said("json")).unwrap(),
+        expected
+    );
+    assert!(said("yaml").contains("role: view\n"));
+    assert_eq!(said("name"), "alice@example.com\n");
+}

@@ -1,0 +1,76 @@
+//! How to reach a cluster, in words.
+
+use tka_api::http::ClusterInfo;
+
+use super::{clean, fields};
+use crate::output::{Look, Report};
+use crate::theme::paint;
+
+// === impl ClusterInfo ===
+
+impl Report for ClusterInfo {
+    /// The certificate authority is whole with `--long` only.
+    fn human(&self, look: &Look<'_>) -> String {
+        let verified = match (self.insecure_skip_tls_verify, self.ca_data.is_empty()) {
+            (true, _) => paint(look.palette.warning, "not verified: anyone on the way can read along"),
+            (false, true) => "verified with the system's authorities".to_owned(),
+            (false, false) => "verified with the cluster's authority".to_owned(),
+        };
+        let mut lines = vec![("server", clean(&self.server_url)), ("TLS", verified)];
+        if !self.ca_data.is_empty() {
+            let data = clean(&self.ca_data);
+            lines.push(("CA", if look.long { data } else { shortened(&data) }));
+        }
+        let labels = self.labels.iter();
+        lines.extend(labels.map(|(name, value)| ("label", format!("{}={}", clean(name), clean(value)))));
+        fields(lines, look)
+    }
+
+    /// The API server's URL.
+    fn names(&self) -> Vec<String> {
+        vec![clean(&self.server_url)]
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let (start, length) = (text.chars().take(20).collect::<String>(), text.chars().count());
+    if length <= 40 {
+        text.to_owned()
+    } else {
+        format!("{start}… ({length} characters of base64, --long shows them)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::theme::Theme;
+    use crate::view::tests::look;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_cluster() {
+        let mut info = ClusterInfo {
+            server_url: "https://k8s.example.com:6443".into(),
+            insecure_skip_tls_verify: false,
+            ca_data: "LS0tLS1CRUdJTiBDRVJU".repeat(10),
+            labels: BTreeMap::from([("env".into(), "prod".into()), ("region".into(), "eu".into())]),
+        };
+        let palette = Theme::Notty.palette();
+        insta::assert_snapshot!(info.human(&look(&palette)), @"
+        server  https://k8s.example.com:6443
+        TLS     verified with the cluster's authority
+        CA      LS0tLS1CRUdJTiBDRVJU… (200 characters of base64, --long shows them)
+        label   env=prod
+                region=eu
+        ");
+        info.insecure_skip_tls_verify = true;
+        info.ca_data.clear();
+        insta::assert_snapshot!(info.human(&Look { long: true, ..look(&palette) }), @"
+        server  https://k8s.example.com:6443
+        TLS     not verified: anyone on the way can read along
+        label   env=prod
+                region=eu
+        ");
+    }
+}
