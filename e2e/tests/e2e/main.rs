@@ -5,6 +5,7 @@ mod access;
 mod administration;
 mod alone;
 mod audit;
+mod browser;
 mod cli;
 mod cli_clusters;
 mod cli_exec;
@@ -95,6 +96,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("nonsense", nonsense::TESTS),
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),
+    ("browser", browser::TESTS),
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),
