@@ -140,6 +140,11 @@ impl Caller {
         Ok(answer)
     }
 
+    /// Remembers a credential that came in an answer.
+    pub fn remember(&self, token: &str) {
+        self.tokens.add(token);
+    }
+
     /// Signs out.
     pub fn sign_out(&self) -> Outcome<Login> {
         self.post("/logout")?.expect(200)?.decode()

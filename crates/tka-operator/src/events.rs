@@ -1,4 +1,5 @@
-//! Kubernetes Events about sessions: what `kubectl describe signin` shows happened.
+//! Kubernetes Events about sessions: what `kubectl describe signin` shows happened. Those about sign-ins that came to no session are about
+//! the server's own ServiceAccount.
 //!
 //! They are a courtesy to people; the audit log is the record. Telling one delays nothing and fails nothing: what cannot be told
 //! is dropped.
@@ -6,15 +7,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Client, Resource};
+use kube::{Api, Client, Resource};
 use tka_api::resource::TkaSignin;
-use tka_core::Session;
+use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
 use crate::error::with_causes;
-use crate::{End, Error};
+use crate::{End, Error, Sessions};
 
 /// What reports them.
 const CONTROLLER: &str = "tka.specht-labs.de/tka-server";
@@ -27,7 +30,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 const NOTE_BYTES: usize = 1024;
 
 /// Tells events, one after the other, beside whatever else is going on.
-pub(crate) struct Events(mpsc::Sender<(Event, ObjectReference)>);
+pub(crate) struct Events(mpsc::Sender<(Event, About)>);
+
+/// What an event is about.
+enum About {
+    Session(ObjectReference),
+    Server,
+}
 
 // === impl Events ===
 
@@ -40,11 +49,19 @@ impl fmt::Debug for Events {
 impl Events {
     /// Starts to tell events. Within an async runtime.
     pub(crate) fn start(client: Client) -> Self {
-        let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
-        let recorder = Recorder::new(client, CONTROLLER.into());
+        let (sender, mut waiting) = mpsc::channel::<(Event, About)>(QUEUE);
+        let recorder = Recorder::new(client.clone(), CONTROLLER.into());
         tokio::spawn(async move {
-            while let Some((event, regarding)) = waiting.recv().await {
-                match tokio::time::timeout(LIMIT, recorder.publish(&event, &regarding)).await {
+            let mut server = None;
+            while let Some((event, about)) = waiting.recv().await {
+                let publish = async {
+                    let regarding = match about {
+                        About::Session(regarding) => regarding,
+                        About::Server => known(&mut server, &client).await?,
+                    };
+                    recorder.publish(&event, &regarding).await
+                };
+                match tokio::time::timeout(LIMIT, publish).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(reason = event.reason, %error, "an event was not told"),
                     Err(_) => tracing::debug!(reason = event.reason, "an event was not told in time"),
@@ -84,9 +101,65 @@ impl Events {
     }
 
     fn tell(&self, signin: &TkaSignin, event: Event) {
-        if let Err(error) = self.0.try_send((event, signin.object_ref(&()))) {
-            tracing::debug!(%error, "an event was not told");
+        self.send(event, About::Session(signin.object_ref(&())));
+    }
+
+    fn send(&self, event: Event, about: About) {
+        if self.0.try_send((event, about)).is_err() {
+            tracing::debug!("an event was not told: too many wait");
         }
+    }
+}
+
+impl Sessions {
+    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server: whoever calls this sees to it that a
+    /// storm of refusals is not one of events.
+    pub fn tell_refused(&self, caller: &Caller, why: &str) {
+        let note = format!("{} on {}: {why}", caller.username(), caller.device.name);
+        let refused = Event {
+            secondary: Some(person(caller)),
+            ..event(EventType::Warning, "Refused", "SignIn", note)
+        };
+        self.events.send(refused, About::Server);
+    }
+}
+
+/// Whom an event is about beside its object, in the words of RBAC. Events that differ by this alone are not counted as one.
+fn person(caller: &Caller) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("rbac.authorization.k8s.io/v1".into()),
+        kind: Some("User".into()),
+        name: Some(caller.username().into()),
+        ..ObjectReference::default()
+    }
+}
+
+/// The server's own account, asked for once.
+async fn known(server: &mut Option<ObjectReference>, client: &Client) -> kube::Result<ObjectReference> {
+    if let Some(server) = server {
+        return Ok(server.clone());
+    }
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = reviews
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
+    let itself = account(user.username.as_deref().unwrap_or_default(), user.uid);
+    Ok(server.insert(itself).clone())
+}
+
+/// The ServiceAccount that a username is of
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>). With the UID `kubectl describe` finds what is about it.
+fn account(username: &str, uid: Option<String>) -> ObjectReference {
+    let name = username.strip_prefix("system:serviceaccount:");
+    let (namespace, name) = name.and_then(|name| name.split_once(':')).unwrap_or_default();
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("ServiceAccount".into()),
+        namespace: Some(namespace.into()),
+        name: Some(name.into()),
+        uid,
+        ..ObjectReference::default()
     }
 }
 
@@ -104,6 +177,17 @@ fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Even
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn account_is_read_from_its_username() {
+        let of = |username: &str| {
+            let account = account(username, Some("u".into()));
+            (account.namespace.unwrap(), account.name.unwrap())
+        };
+        assert_eq!(of("system:serviceaccount:tka:server"), ("tka".into(), "server".into()));
+        // The API server takes no event about an account without a name, and that is as it should be.
+        assert_eq!(of("kubernetes-admin"), (String::new(), String::new()));
+    }
 
     #[test]
     fn note_is_never_longer_than_kubernetes_takes() {

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
 use tka_core::Caller;
 
@@ -19,6 +20,11 @@ const FORGET_EVERY: u32 = 1024;
 /// How often one caller's being refused is recorded: a storm must not be one in the audit log too.
 const RECORDED_EVERY: Duration = Duration::from_secs(10);
 
+/// How often one caller's being refused a session is told as an Event, which is a write to the API server and lies in etcd for an hour.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+/// How many of those there may be in all: at once, and then one a second.
+const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+
 /// What is counted of one kind.
 type Counts<C> = RateLimiter<String, DashMapStateStore<String>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
@@ -28,6 +34,8 @@ pub struct Rates<C: Clock = MonotonicClock> {
     clock: C,
     requests: Counts<C>,
     records: Counts<C>,
+    events: Counts<C>,
+    all_events: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>,
     calls: AtomicU32,
 }
 
@@ -53,10 +61,13 @@ impl Rates {
 impl<C: Clock + Clone> Rates<C> {
     fn with_clock(limit: RateLimit, clock: C) -> Self {
         let requests = Quota::per_second(limit.requests_per_second).allow_burst(limit.burst);
-        let one = Quota::with_period(RECORDED_EVERY).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        let one = |every| Quota::with_period(every).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        let all_events = Quota::per_second(NonZeroU32::MIN).allow_burst(TOLD_AT_ONCE);
         Self {
             requests: RateLimiter::dashmap_with_clock(requests, clock.clone()),
-            records: RateLimiter::dashmap_with_clock(one, clock.clone()),
+            records: RateLimiter::dashmap_with_clock(one(RECORDED_EVERY), clock.clone()),
+            events: RateLimiter::dashmap_with_clock(one(TOLD_EVERY), clock.clone()),
+            all_events: RateLimiter::direct_with_clock(all_events, clock.clone()),
             clock,
             calls: AtomicU32::new(0),
         }
@@ -74,6 +85,11 @@ impl<C: Clock + Clone> Rates<C> {
         })
     }
 
+    /// Whether an Event may be told of `caller`'s being refused a session: it is one of few, whoever calls how often.
+    pub fn may_tell(&self, caller: &Caller) -> bool {
+        self.events.check_key(&caller.key().as_str().to_owned()).is_ok() && self.all_events.check().is_ok()
+    }
+
     fn seconds(&self, until: &NotUntil<C::Instant>) -> u32 {
         let wait = until.wait_time_from(self.clock.now());
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -83,6 +99,7 @@ impl<C: Clock + Clone> Rates<C> {
     fn forget(&self) {
         self.requests.retain_recent();
         self.records.retain_recent();
+        self.events.retain_recent();
     }
 }
 
@@ -161,6 +178,20 @@ mod tests {
         clock.advance(RECORDED_EVERY);
         let recorded = (0..100).filter(|_| rates.count(&caller("n1")).is_err_and(|too_many| too_many.recorded));
         assert_eq!(recorded.count(), 1);
+    }
+
+    #[test]
+    fn storm_of_refusals_is_told_once_a_minute_and_many_callers_storm_once_a_second() {
+        let (rates, clock) = rates();
+        let told = |device: &str| (0..100).filter(|_| rates.may_tell(&caller(device))).count();
+        assert_eq!((told("n1"), told("n2")), (1, 1));
+        clock.advance(TOLD_EVERY);
+        assert_eq!(told("n1"), 1);
+        let all = (0..100).map(|device| told(&format!("other-{device}"))).sum::<usize>();
+        assert_eq!(all, 19, "one was told just now");
+        clock.advance(Duration::from_secs(2));
+        let all = (100..200).map(|device| told(&format!("other-{device}"))).sum::<usize>();
+        assert_eq!(all, 2);
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn every_answer_carries_the_security_headers(world: &World) -> Outcome {
     );
     has_all(
         alice
-            .send_body("POST", "/api/v1alpha1/login", &json, &[b' '; 20_000])?
+            .send_body("POST", "/api/v1alpha1/login", &json, &vec![b' '; 20_000])?
             .expect(413)?,
     );
     has_all(carol.post("/login")?.expect(403)?);

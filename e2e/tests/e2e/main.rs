@@ -13,7 +13,9 @@ mod cli_merge;
 mod clock;
 mod cluster_info;
 mod concurrency;
+mod credentials;
 mod documentation;
+mod events;
 mod expiry;
 mod faults;
 mod guard;
@@ -34,6 +36,7 @@ mod rules;
 mod schema;
 mod sign_in;
 mod tailnet;
+mod waiting;
 
 use std::error::Error;
 use std::fs;
@@ -97,6 +100,9 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),
     ("browser", browser::TESTS),
+    ("credentials", credentials::TESTS),
+    ("events", events::TESTS),
+    ("waiting", waiting::TESTS),
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),

@@ -70,6 +70,11 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
     if is_recorded && (status.is_client_error() || status.is_server_error()) {
         let why = response.extensions().get::<Why>();
         app.audit.refused(&asked, status, why);
+        if let Some((caller, why)) = asked.refused_a_session(status, why)
+            && app.rates.may_tell(caller)
+        {
+            app.sessions.tell_refused(caller, why);
+        }
         if asked.is_lost_sign_in() {
             app.metrics.signed_in(None, Some(status));
         }
@@ -270,8 +275,17 @@ impl Asked {
 
     /// Whether it is an attempt to sign in that came to its end before anything was begun.
     fn is_lost_sign_in(&self) -> bool {
-        let is_sign_in = self.method == Method::POST && self.path.strip_prefix(PREFIX) == Some("/login");
-        is_sign_in && self.begun.get().is_none()
+        self.is_sign_in() && self.begun.get().is_none()
+    }
+
+    fn is_sign_in(&self) -> bool {
+        self.method == Method::POST && self.path.strip_prefix(PREFIX) == Some("/login")
+    }
+
+    /// Who was refused a session and why, if that is what was asked for and it was refused. Too many requests are none of that.
+    fn refused_a_session<'a>(&'a self, status: StatusCode, why: Option<&'a Why>) -> Option<(&'a Caller, &'a str)> {
+        let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        (refused && self.is_sign_in()).then_some((&self.who.get()?.caller, why?.0.as_str()))
     }
 
     /// It is known who asks. The first to say so is believed.
