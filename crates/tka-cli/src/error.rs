@@ -25,6 +25,9 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// A session that is over, and of which something is left.
+    #[error(transparent)]
+    Left(MergeError),
     /// A session that began, and whose kubeconfig cannot be written.
     #[error(transparent)]
     NotKept(Box<Self>),
@@ -79,9 +82,12 @@ impl Error {
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
             Self::NoChoice(_) => Exit::Usage,
             Self::NotKept(error) => error.exit(),
-            Self::Store(_) | Self::Merge(_) | Self::Pages { .. } | Self::Output(_) | Self::ExecVersion(_) => {
-                Exit::Failure
-            }
+            Self::Store(_)
+            | Self::Merge(_)
+            | Self::Left(_)
+            | Self::Pages { .. }
+            | Self::Output(_)
+            | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
             #[cfg(unix)]
@@ -114,7 +120,14 @@ impl Error {
             )],
             Self::Authorities { .. } => vec!["let SSL_CERT_FILE name a file with PEM certificates, or unset it".into()],
             Self::Store(error) => error.advice(),
-            Self::Merge(error) => error.advice(),
+            Self::Merge(error) => {
+                let apart = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
+                vec![error.advice(), apart.into()]
+            }
+            Self::Left(error) => {
+                let again = "the session is over, and its context is still there: run this again when this is solved";
+                vec![error.advice(), again.into()]
+            }
             Self::NotKept(error) => {
                 let signed_in = "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session";
                 error.advice().into_iter().chain([signed_in.to_owned()]).collect()

@@ -65,11 +65,6 @@ pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
     paths.iter().filter_map(|path| read(path)).collect()
 }
 
-/// Forgets what is known beside `kubeconfig`.
-pub(crate) fn forget(kubeconfig: &Path) {
-    let _ = fs::remove_file(path(kubeconfig));
-}
-
 /// Where it is kept.
 fn path(kubeconfig: &Path) -> PathBuf {
     kubeconfig.with_extension("json")
@@ -109,9 +104,12 @@ impl Known {
         }
     }
 
-    /// Keeps it. Where it cannot be kept it will be asked for.
+    /// Keeps it, if there is anything to know. Where it cannot be kept it will be asked for.
     pub(crate) fn save(&self, _: &Turn, app: &App) {
-        if let Err(error) = write(&path(app.store.path()), self) {
+        let path = path(app.store.path());
+        if self.sessions.is_empty() && self.merged.is_empty() {
+            let _ = fs::remove_file(path);
+        } else if let Err(error) = write(&path, self) {
             app.ui.debug(&format!("the session was not remembered: {error}"));
         }
     }

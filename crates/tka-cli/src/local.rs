@@ -1,20 +1,24 @@
 //! What signing in leaves on this machine: a context in a kubeconfig of ours, with `--merge` one in the user's own too, and what is
 //! known of the session. And how it goes again.
 
-use std::env;
+mod mend;
+mod theirs;
+
 use std::path::{Path, PathBuf};
 
-use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedUser, User};
+use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
-use crate::app::{App, home};
+use crate::app::App;
 use crate::document::{Document, Entry, List, Refused, quoted};
 use crate::error::Error;
-use crate::known::{self, Known, KnownSession, Merged};
+use crate::known::{Known, KnownSession};
 use crate::merge::{self, MergeError, Target, UserFile};
 use crate::names;
 use crate::plugin;
-use crate::store::{StoreError, Turn};
+use crate::store::Turn;
 use crate::view;
+
+pub(crate) use mend::mend;
 
 /// A session's context that is to be kept.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ pub(crate) struct Kept {
 pub(crate) fn check(app: &App, merge: bool) -> Result<(), Error> {
     app.store.check()?;
     if merge {
-        UserFile::check(&target()?.path, app.config.timeout)?;
+        UserFile::check(&theirs::target()?.path, app.config.timeout)?;
     }
     Ok(())
 }
@@ -62,8 +66,11 @@ pub(crate) fn check(app: &App, merge: bool) -> Result<(), Error> {
 pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
     let turn = app.store.turn()?;
     let own = own_document(app, &turn)?;
-    let target = new.merge.then(target).transpose()?;
-    let file = target.as_ref().map(|target| open(app, &target.path)).transpose()?;
+    let target = new.merge.then(theirs::target).transpose()?;
+    let file = target
+        .as_ref()
+        .map(|target| theirs::open(app, &target.path))
+        .transpose()?;
     let mut known = Known::load(app);
     let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(app, Refused::NotConfig))?;
     let names = match new.called {
@@ -83,7 +90,7 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
     }
     if let Some(file) = &file {
         // Remembered before it is there: nobody would know of it after a power cut.
-        known.remember_merged(record(app, file, &entry, new.session.clone()));
+        known.remember_merged(theirs::record(app, file, &entry, new.session.clone()));
         known.save(&turn, app);
         let merged = merge::put_in(file.document().clone(), &entry);
         file.save(&merged.map_err(|source| refused(file.path(), source))?)?;
@@ -124,8 +131,7 @@ pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
         return Ok(());
     };
     let mut known = Known::load(app);
-    let of_session = |record: &Merged| record.session.as_deref() == Some(session);
-    take_out(app, &turn, &mut known, of_session)?;
+    let taken_out = theirs::take_out(app, &mut known, |record| record.session.as_deref() == Some(session));
     if let Ok(own) = app.store.read() {
         let rest = without(own.clone(), session, &known).map_err(|source| unusable(app, source))?;
         if rest.names(List::Contexts).is_empty() {
@@ -135,61 +141,32 @@ pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
         }
     }
     known.sessions.retain(|one| one.name.as_deref() != Some(session));
-    if known.sessions.is_empty() && known.merged.is_empty() {
-        known::forget(app.store.path());
-    } else {
-        known.save(&turn, app);
-    }
-    Ok(())
+    known.save(&turn, app);
+    taken_out.map_err(Error::Left)
 }
 
 /// Removes what is left of all sessions at the server.
 pub(crate) fn forget(app: &App) -> Result<(), Error> {
-    if let Some(turn) = Turn::in_existing(app.store.folder()) {
-        take_out(app, &turn, &mut Known::load(app), |_| true)?;
-    }
-    known::forget(app.store.path());
-    app.store.remove()?;
-    Ok(())
-}
-
-/// Lets kubeconfigs call this program where it is now, whichever session they ask for. Answers for how many users.
-pub(crate) fn mend(app: &App) -> Result<usize, Error> {
     let Some(turn) = Turn::in_existing(app.store.folder()) else {
-        return Ok(0);
+        return Ok(());
     };
-    let mut count = 0;
-    if let Ok(own) = app.store.read() {
-        let (mended, users) = mended(own).map_err(|source| unusable(app, source))?;
-        if users > 0 {
-            app.store.write(&turn, &mended)?;
-        }
-        count += users;
-    }
-    for path in files(&Known::load(app), |_| true) {
-        if !path.exists() {
-            continue;
-        }
-        let file = open(app, &path)?;
-        let (mended, users) = mended(file.document().clone()).map_err(|source| refused(&path, source))?;
-        file.save(&mended)?;
-        count += users;
-    }
-    Ok(count)
+    let mut known = Known::load(app);
+    let taken_out = theirs::take_out(app, &mut known, |_| true);
+    app.store.remove()?;
+    known.sessions.clear();
+    known.save(&turn, app);
+    taken_out.map_err(Error::Left)
 }
 
-fn mended(document: Document) -> Result<(Document, usize), Refused> {
-    let users = document.names(List::Users).into_iter();
-    let calls = users.filter_map(|name| Some((name, plugin::mended(&document.call(name)?)?)));
-    let users: Vec<_> = calls
-        .map(|(name, exec)| NamedUser {
-            name: name.to_owned(),
-            user: User::from(exec),
-        })
-        .collect();
-    let count = users.len();
-    let mended = users.iter().try_fold(document, Document::with_user)?;
-    Ok((mended, count))
+/// The kubeconfigs in which there is something of ours, and what they say.
+pub(crate) fn kubeconfigs(app: &App) -> Vec<(PathBuf, Result<Document, MergeError>)> {
+    let own = app.store.path().to_owned();
+    let own = own
+        .exists()
+        .then(|| (own.clone(), app.store.read().map_err(|source| refused(&own, source))));
+    let merged = Known::load(app).merged.into_iter().map(|record| record.file);
+    let merged = merged.map(|file| (file.clone(), UserFile::peek(&file)));
+    own.into_iter().chain(merged).collect()
 }
 
 /// The kubeconfig of ours. One that cannot be read is put aside, and told.
@@ -273,90 +250,6 @@ fn leads_like(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
 
 fn has_any(names: &EntryNames, has: impl Fn(List, &str) -> bool) -> bool {
     has(List::Clusters, &names.cluster) || has(List::Users, &names.user) || has(List::Contexts, &names.context)
-}
-
-/// What is to be remembered of an entry in the user's kubeconfig.
-fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
-    let everywhere = known::everywhere(app.store.folder()).into_iter();
-    let records: Vec<_> = everywhere
-        .flat_map(|known| known.merged)
-        .filter(|one| one.file == file.path())
-        .collect();
-    Merged {
-        created: !file.is_there() || records.iter().any(|record| record.created),
-        previous: merge::previous(file.document(), &records),
-        ..Merged::new(file.path(), entry.names(), session)
-    }
-}
-
-/// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there.
-fn take_out(app: &App, turn: &Turn, known: &mut Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), Error> {
-    for path in files(known, &is_meant) {
-        if path.exists() {
-            take_out_of(app, &path, known, &is_meant)?;
-        }
-        let before = known.merged.len();
-        known.merged.retain(|one| one.file != path || !is_meant(one));
-        if known.merged.len() != before {
-            known.save(turn, app);
-        }
-    }
-    Ok(())
-}
-
-fn take_out_of(app: &App, path: &Path, known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), Error> {
-    let recorded: Vec<_> = known
-        .merged
-        .iter()
-        .filter(|one| one.file == path && is_meant(one))
-        .cloned()
-        .collect();
-    // One that never heard of us is not even locked.
-    let looked_at = UserFile::peek(path).map(|document| merge::found(path, &document, app.server()));
-    if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
-        return Ok(());
-    }
-    let file = open(app, path)?;
-    let found = merge::found(path, file.document(), app.server());
-    let is_new = |one: &Merged| is_meant(one) && !recorded.iter().any(|known| known.context == one.context);
-    let all: Vec<_> = recorded
-        .iter()
-        .cloned()
-        .chain(found.into_iter().filter(is_new))
-        .collect();
-    let rest = all.iter().try_fold(file.document().clone(), merge::take_out);
-    let rest = rest.map_err(|source| refused(path, source))?;
-    if rest.is_blank() && all.iter().any(|one| one.created) {
-        file.remove()?;
-    } else {
-        file.save(&rest)?;
-    }
-    Ok(())
-}
-
-/// The user's kubeconfigs in which there may be something of ours.
-fn files(known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Vec<PathBuf> {
-    let recorded = known
-        .merged
-        .iter()
-        .filter(|one| is_meant(one))
-        .map(|one| one.file.clone());
-    let mut files: Vec<_> = recorded.chain(target().ok().map(|target| target.path)).collect();
-    files.sort();
-    files.dedup();
-    files
-}
-
-fn target() -> Result<Target, Error> {
-    let home = home().filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
-    let list = env::var_os("KUBECONFIG");
-    let target = Target::choose(&home, list.as_deref(), Path::exists);
-    let path = std::path::absolute(&target.path).unwrap_or(target.path);
-    Ok(Target { path, ..target })
-}
-
-fn open(app: &App, path: &Path) -> Result<UserFile, MergeError> {
-    UserFile::open(path, app.config.timeout)
 }
 
 /// The kubeconfig of ours without a session.

@@ -3,6 +3,7 @@
 mod file;
 mod target;
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -130,24 +131,30 @@ impl Merged {
 // === impl MergeError ===
 
 impl MergeError {
-    pub(crate) fn advice(&self) -> Vec<String> {
-        const APART: &str = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
-        let first = match self {
+    /// What is wrong with the file, without saying which.
+    pub(crate) fn why(&self) -> String {
+        self.source().map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
+    /// What to do about the file.
+    pub(crate) fn advice(&self) -> String {
+        match self {
             Self::Unreadable { path, .. } => format!("see that {} is a file that you may read", path.display()),
             Self::Refused {
                 source: Refused::Unsure,
                 ..
             } => "write what other parts of it refer to (&, *, <<) where it is used".to_owned(),
-            Self::Refused { path, .. } => format!(
-                "see what kubectl says: `kubectl config view --kubeconfig {}`",
-                path.display()
-            ),
+            Self::Refused { path, .. } => {
+                format!(
+                    "see what kubectl says: `kubectl config view --kubeconfig {}`",
+                    path.display()
+                )
+            }
             Self::ReadOnly { path } => format!("make {} writable", path.display()),
             Self::Locked { lock, .. } => format!("try again; if neither is running, remove {}", lock.display()),
             Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
             Self::Write { .. } => "check the folder's permissions and the disk's free space".to_owned(),
-        };
-        vec![first, APART.to_owned()]
+        }
     }
 }
 

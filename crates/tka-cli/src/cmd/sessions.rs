@@ -93,6 +93,9 @@ fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
         flow::clear(app, name)?;
     }
     let ended = ended?;
+    if ended.this_device && !app.store.path().exists() {
+        app.note_removal();
+    }
     app.ui
         .tell(&view::done(&view::sessions::ended(&ended), &app.ui.palette));
     Ok(())

@@ -6,24 +6,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tka_api::kubeconfig::KubeconfigFile;
 
 use super::{Check, Finding};
 use crate::app::App;
+use crate::document::{Document, List};
 use crate::exit::Exit;
+use crate::local;
+use crate::merge::MergeError;
 use crate::plugin;
+
+/// A kubeconfig and what it says, if it can be read.
+type Kubeconfig = (PathBuf, Result<Document, MergeError>);
 
 /// The first minor version of kubectl 1 that knows `client.authentication.k8s.io/v1`.
 const KUBECTL: u32 = 22;
 
 pub(super) fn checks(app: &App) -> Vec<Check> {
-    let path = app.store.path();
-    let text = fs::read_to_string(path);
-    let file = text.as_ref().ok().and_then(|text| serde_saphyr::from_str(text).ok());
+    let kubeconfigs = local::kubeconfigs(app);
+    let documents: Vec<_> = kubeconfigs
+        .iter()
+        .filter_map(|(_, document)| document.as_ref().ok())
+        .collect();
     vec![
         kubectl(kubectl_version().as_deref()).named("kubectl"),
-        plugin(file.as_ref(), plugin::on_path()).named("plugin"),
-        kubeconfig(app, text.is_ok() && file.is_none()).named("kubeconfig"),
+        plugin(&documents, plugin::on_path()).named("plugin"),
+        kubeconfig(app, &kubeconfigs).named("kubeconfig"),
     ]
 }
 
@@ -59,18 +66,18 @@ fn kubectl(version: Option<&str>) -> Finding {
     }
 }
 
-/// Whether what kubeconfigs call can be run, and what people type.
-fn plugin(file: Option<&KubeconfigFile>, on_path: Option<PathBuf>) -> Finding {
-    let execs = file.into_iter().flat_map(|file| &file.users);
-    let execs = execs.filter_map(|named| named.user.exec.as_ref());
-    let missing = execs
-        .map(|exec| Path::new(&exec.command))
-        .find(|command| !is_program(command));
-    if let Some(command) = missing {
+/// Whether what kubeconfigs call of us can be run, and what people type.
+fn plugin(kubeconfigs: &[&Document], on_path: Option<PathBuf>) -> Finding {
+    let calls = kubeconfigs.iter().flat_map(|document| {
+        let users = document.names(List::Users).into_iter();
+        users.filter_map(|user| document.call(user))
+    });
+    let mut ours = calls.filter(|call| plugin::asked_for(call).is_some());
+    if let Some(call) = ours.find(|call| !is_program(Path::new(&call.command))) {
         return Finding::failed(
             Exit::Failure,
-            format!("the kubeconfig calls {}, and that cannot be run", command.display()),
-            vec!["write it anew with `tka kubeconfig`".to_owned()],
+            format!("the kubeconfig calls {}, and that cannot be run", call.command),
+            vec!["mend it with `tka kubeconfig`".to_owned()],
         );
     }
     if let Some(path) = on_path {
@@ -97,20 +104,25 @@ fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-fn kubeconfig(app: &App, is_damaged: bool) -> Finding {
+fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
     let path = app.store.path();
     if let Err(error) = app.store.check() {
         return Finding::failed(Exit::Failure, error.to_string(), error.advice());
     }
+    let mut unusable = kubeconfigs
+        .iter()
+        .filter_map(|(file, document)| Some((file, document.as_ref().err()?)));
+    if let Some((file, error)) = unusable.next() {
+        let fix = if file == path {
+            "write it anew with `tka kubeconfig`".to_owned()
+        } else {
+            error.advice()
+        };
+        let found = format!("{} cannot be used: {}", file.display(), error.why());
+        return Finding::failed(Exit::Failure, found, vec![fix]);
+    }
     if !path.exists() {
         return Finding::ok("there is none yet, and `tka login` can write it");
-    }
-    if is_damaged {
-        return Finding::failed(
-            Exit::Failure,
-            format!("{} is not a kubeconfig", path.display()),
-            vec!["write it anew with `tka kubeconfig`".to_owned()],
-        );
     }
     match exposed(path) {
         None => Finding::ok(format!("{} is yours alone", path.display())),

@@ -63,7 +63,9 @@ impl UserFile {
             Ok(found) if found.permissions().readonly() => {
                 return Err(MergeError::ReadOnly { path: path.to_owned() });
             }
-            Ok(_) => true,
+            Ok(found) if found.is_file() => true,
+            // What a shell gives as /dev/fd/63, and the like.
+            Ok(_) => return Err(unreadable(path, io::Error::other("it is not a file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(source) => return Err(unreadable(path, source)),
         };

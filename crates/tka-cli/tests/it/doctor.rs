@@ -268,7 +268,7 @@ fn what_is_on_this_machine_is_named() {
     assert_eq!(Well::wrong(command), (1, names(&["plugin"])));
 
     for (text, mode, expected) in [
-        ("kind: Config", 0o600, "kubeconfig"),
+        ("kind: Secret", 0o600, "kubeconfig"),
         ("", 0o644, "kubeconfig"),
         (EXEC, 0o600, "plugin"),
     ] {
@@ -282,6 +282,28 @@ fn what_is_on_this_machine_is_named() {
     }
 }
 
+#[test]
+fn what_was_merged_into_is_looked_at_too() {
+    for (text, expected) in [
+        (EXEC, Some("plugin")),
+        ("users: {}", Some("kubeconfig")),
+        ("kind: Config", None),
+    ] {
+        let well = Well::new();
+        let (folder, config) = (well.user.folder(), well.user.home().join("config"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        let merged =
+            json!({"file": config, "session": "y", "cluster": "c", "user": "u", "context": "x", "previous": null});
+        let known = json!({"server": "x", "sessions": [], "merged": [merged]});
+        let path = well.user.kubeconfig(&well.server).with_extension("json");
+        fs::write(path, known.to_string()).unwrap();
+        fs::write(&config, text).unwrap();
+        let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(Well::wrong(well.command(&[])).1, expected, "{text}");
+    }
+}
+
 const EXEC: &str = "
 apiVersion: v1
 kind: Config
@@ -290,7 +312,8 @@ contexts: []
 current-context: x
 users:
 - name: u
-  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /gone/tka, args: [], interactiveMode: IfAvailable, installHint: x}}
+  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /gone/tka,
+    args: [credential, --server, x, --session, y], interactiveMode: IfAvailable, installHint: x}}
 ";
 
 #[test]

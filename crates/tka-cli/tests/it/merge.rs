@@ -311,6 +311,70 @@ fn a_lock_that_was_left_behind_is_said_to_be_one() {
 }
 
 #[test]
+fn what_cannot_be_taken_out_now_can_be_later() {
+    let user = User::new();
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &login())),
+        (
+            "POST /logout",
+            Answer::json(404, &json!({"message": "you are not signed in"})),
+        ),
+    ]);
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    let lock = user.home().join(".kube/config.lock");
+    fs::write(&lock, "").unwrap();
+    let outcome = user.run_with(&double, &["logout", "--timeout", "0.1"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("run this again when this is solved"),
+        "{outcome:?}"
+    );
+    assert!(!user.kubeconfig(&double).exists(), "ours is gone");
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(user.run_with(&double, &["logout"]).status, 3);
+    assert_eq!(text(&user), THEIRS);
+    assert!(!user.kubeconfig(&double).with_extension("json").exists());
+}
+
+#[test]
+fn a_kubeconfig_that_is_none_of_ours_is_not_touched() {
+    for (text, lock) in [(THEIRS, true), ("{", false), ("users: []\nusers: []\n", false)] {
+        let mut script = vec![("POST /login", Answer::json(200, &signed_in()))];
+        script.push(("GET /kubeconfig", Answer::json(200, &kubeconfig())));
+        script.push(("GET /sessions", Answer::html(404)));
+        script.push(("GET /login", Answer::json(200, &login())));
+        script.push(("POST /logout", Answer::json(200, &login())));
+        let (user, double) = (User::new(), Double::new(&script));
+        has_config(&user, text);
+        if lock {
+            fs::write(user.home().join(".kube/config.lock"), "").unwrap();
+        }
+        for command in ["login", "kubeconfig", "logout"] {
+            let outcome = well(user.run_with(&double, &[command, "--timeout", "5"]));
+            assert!(!outcome.stderr.contains(".kube/config"), "{outcome:?}");
+        }
+        assert_eq!(fs::read_to_string(config(&user)).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    let mut command = user.command_with(&double, &["login", "--merge"]);
+    let outcome = Outcome::from(command.env("KUBECONFIG", "/dev/null").output().unwrap());
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("cannot read /dev/null\n  why  it is not a file"),
+        "{outcome:?}"
+    );
+    assert!(!std::path::Path::new("/dev/null.lock").exists());
+}
+
+#[test]
 fn many_at_once_lose_nothing() {
     let user = User::new();
     has_config(&user, THEIRS);

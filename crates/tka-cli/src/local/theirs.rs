@@ -1,0 +1,98 @@
+//! The user's own kubeconfig, on this machine.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use super::refused;
+use crate::app::{App, home};
+use crate::document::Entry;
+use crate::known::{self, Known, Merged};
+use crate::merge::{self, MergeError, Target, UserFile};
+use crate::store::StoreError;
+
+/// What is to be remembered of an entry in the user's kubeconfig.
+pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
+    let everywhere = known::everywhere(app.store.folder()).into_iter();
+    let records: Vec<_> = everywhere
+        .flat_map(|known| known.merged)
+        .filter(|one| one.file == file.path())
+        .collect();
+    Merged {
+        created: !file.is_there() || records.iter().any(|record| record.created),
+        previous: merge::previous(file.document(), &records),
+        ..Merged::new(file.path(), entry.names(), session)
+    }
+}
+
+/// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there. One that cannot be changed does not keep the others
+/// from it.
+pub(super) fn take_out(app: &App, known: &mut Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
+    let mut result = Ok(());
+    for path in files(known, &is_meant) {
+        let taken_out = if path.exists() {
+            take_out_of(app, &path, known, &is_meant)
+        } else {
+            Ok(())
+        };
+        match taken_out {
+            Ok(()) => known.merged.retain(|one| one.file != path || !is_meant(one)),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
+}
+
+fn take_out_of(app: &App, path: &Path, known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
+    let recorded: Vec<_> = known
+        .merged
+        .iter()
+        .filter(|one| one.file == path && is_meant(one))
+        .cloned()
+        .collect();
+    // One that never heard of us is not even locked.
+    let looked_at = UserFile::peek(path).map(|document| merge::found(path, &document, app.server()));
+    if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
+        return Ok(());
+    }
+    let file = open(app, path)?;
+    let found = merge::found(path, file.document(), app.server());
+    let is_new = |one: &Merged| is_meant(one) && !recorded.iter().any(|known| known.context == one.context);
+    let all: Vec<_> = recorded
+        .iter()
+        .cloned()
+        .chain(found.into_iter().filter(is_new))
+        .collect();
+    let rest = all.iter().try_fold(file.document().clone(), merge::take_out);
+    let rest = rest.map_err(|source| refused(path, source))?;
+    if rest.is_blank() && all.iter().any(|one| one.created) {
+        file.remove()?;
+    } else {
+        file.save(&rest)?;
+    }
+    Ok(())
+}
+
+/// The user's kubeconfigs in which there may be something of ours.
+pub(super) fn files(known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Vec<PathBuf> {
+    let recorded = known
+        .merged
+        .iter()
+        .filter(|one| is_meant(one))
+        .map(|one| one.file.clone());
+    let mut files: Vec<_> = recorded.chain(target().ok().map(|target| target.path)).collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+pub(super) fn target() -> Result<Target, StoreError> {
+    let home = home().filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
+    let list = env::var_os("KUBECONFIG");
+    let target = Target::choose(&home, list.as_deref(), Path::exists);
+    let path = std::path::absolute(&target.path).unwrap_or(target.path);
+    Ok(Target { path, ..target })
+}
+
+pub(super) fn open(app: &App, path: &Path) -> Result<UserFile, MergeError> {
+    UserFile::open(path, app.config.timeout)
+}
