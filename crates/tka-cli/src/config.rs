@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) tag: String,
     /// Whether contexts are put into the user's own kubeconfig too.
     pub(crate) merge: bool,
+    /// Whether kubectl may sign in again when a session is over and somebody sits before the terminal.
+    pub(crate) login: bool,
     pub(crate) theme: Theme,
     pub(crate) long: bool,
     pub(crate) quiet: bool,
@@ -82,6 +84,7 @@ struct Layer {
     socket: Option<String>,
     tag: Option<String>,
     merge: Option<bool>,
+    login: Option<bool>,
     theme: Option<Theme>,
     long: Option<bool>,
     quiet: Option<bool>,
@@ -95,6 +98,7 @@ struct Sections {
     debug: Value,
     tailscale: Value,
     kubeconfig: Value,
+    credential: Value,
     output: Value,
 }
 
@@ -105,13 +109,14 @@ struct Found {
 }
 
 /// Every key, as it is written in a configuration file.
-pub(crate) const KEYS: [&str; 10] = [
+pub(crate) const KEYS: [&str; 11] = [
     "tailscale.hostname",
     "tailscale.port",
     "tailscale.tailnet",
     "tailscale.socket",
     "tailscale.tag",
     "kubeconfig.merge",
+    "credential.login",
     "output.theme",
     "output.long",
     "output.quiet",
@@ -143,6 +148,7 @@ impl Config {
             socket: settings.socket.map(PathBuf::from),
             tag: settings.tag.unwrap_or_else(|| TAG.to_owned()),
             merge: settings.merge.unwrap_or_default(),
+            login: settings.login.unwrap_or_default(),
             theme: settings.theme.unwrap_or_default(),
             long: settings.long.unwrap_or_default(),
             quiet: settings.quiet.unwrap_or_default(),
@@ -212,7 +218,7 @@ impl Layer {
             path: path.to_owned(),
             problem,
         })?;
-        Self::from_source(|key| {
+        let layer = Self::from_source(|key| {
             let origin = |key| Origin::File {
                 path: path.to_owned(),
                 key,
@@ -228,6 +234,12 @@ impl Layer {
                 }
                 .wrong("a section of keys")),
             }
+        })?;
+        // kubectl runs in whatever folder, and what lies there has nobody signed in.
+        let is_anyones = path.parent() == Some(Path::new("."));
+        Ok(Self {
+            login: layer.login.filter(|_| !is_anyones),
+            ..layer
         })
     }
 
@@ -266,6 +278,7 @@ impl Layer {
             socket: find("tailscale.socket")?.text()?,
             tag: find("tailscale.tag")?.text()?,
             merge: find("kubeconfig.merge")?.switch()?,
+            login: find("credential.login")?.switch()?,
             theme: find("output.theme")?.theme()?,
             long: find("output.long")?.switch()?,
             quiet: find("output.quiet")?.switch()?,
@@ -281,6 +294,7 @@ impl Layer {
             socket: self.socket.or(lower.socket),
             tag: self.tag.or(lower.tag),
             merge: self.merge.or(lower.merge),
+            login: self.login.or(lower.login),
             theme: self.theme.or(lower.theme),
             long: self.long.or(lower.long),
             quiet: self.quiet.or(lower.quiet),
@@ -299,6 +313,7 @@ impl From<&Global> for Layer {
             socket: None,
             tag: None,
             merge: None,
+            login: None,
             theme: flags.theme,
             long: flags.long.then_some(true),
             quiet: flags.quiet.then_some(true),
@@ -324,6 +339,7 @@ impl Sections {
         let section = match name {
             "output" => &self.output,
             "kubeconfig" => &self.kubeconfig,
+            "credential" => &self.credential,
             _ => &self.tailscale,
         };
         match section {
@@ -622,6 +638,25 @@ api: {retryAfterSeconds: 1}
             Config::load(&flags, None, &|_| None),
             Err(ConfigError::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn no_file_that_lies_about_lets_kubectl_sign_in() {
+        let login = |path: &str| {
+            Layer::from_file(Path::new(path), "credential: {login: true}")
+                .unwrap()
+                .login
+        };
+        assert_eq!(
+            (login("./config.yaml"), login("/etc/tka/config.yaml")),
+            (None, Some(true))
+        );
+        let config = load(
+            "credential: {login: true}",
+            &[("TKA_CREDENTIAL_LOGIN", "0")],
+            &Global::default(),
+        );
+        assert!(!config.unwrap().login);
     }
 
     #[test]

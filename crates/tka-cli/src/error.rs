@@ -36,6 +36,9 @@ pub(crate) enum Error {
     /// kubectl asks for a credential of a session that is over.
     #[error("{}", error.what())]
     SessionOver { error: ClientError, advice: String },
+    /// Signing in for kubectl led to another session.
+    #[error("signing in at {server} gives another session than the one that this kubeconfig is for")]
+    OtherSession { server: String, advice: String },
     /// A sign-out that may not have happened.
     #[error("{}", error.what())]
     KubeconfigKept { error: ClientError, path: PathBuf },
@@ -78,7 +81,7 @@ impl Error {
                 Exit::Configuration
             }
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
-            Self::OutsideTheRule { .. } => Exit::Refused,
+            Self::OutsideTheRule { .. } | Self::OtherSession { .. } => Exit::Refused,
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
             Self::NoChoice(_) => Exit::Usage,
             Self::NotKept(error) => error.exit(),
@@ -133,7 +136,7 @@ impl Error {
                 error.advice().into_iter().chain([signed_in.to_owned()]).collect()
             }
             Self::Client(error) => error.advice(),
-            Self::SessionOver { advice, .. } => vec![advice.clone()],
+            Self::SessionOver { advice, .. } | Self::OtherSession { advice, .. } => vec![advice.clone()],
             Self::KubeconfigKept { error, path } => {
                 let kept = format!(
                     "you may still be signed in, so {} was kept: run `tka logout` again when this is solved",

@@ -6,6 +6,7 @@ mod theirs;
 
 use std::path::{Path, PathBuf};
 
+use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
 use crate::app::App;
@@ -123,6 +124,20 @@ pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
 pub(crate) fn user_of(app: &App, names: &EntryNames) -> Option<User> {
     let call = app.store.read().ok()?.call(&names.user)?;
     plugin::again(&call).map(User::from)
+}
+
+/// Remembers that a session began anew whose contexts are there already.
+pub(crate) fn renew(app: &App, session: &str, login: &LoginResponse) {
+    let (Some(names), Some(turn)) = (names_of(app, session), Turn::in_existing(app.store.folder())) else {
+        return;
+    };
+    let mut known = Known::load(app);
+    known.remember(KnownSession {
+        name: Some(session.to_owned()),
+        context: Some(names.context),
+        ..KnownSession::from(login.clone())
+    });
+    known.save(&turn, app);
 }
 
 /// Removes what is left of one session, and nothing else.

@@ -35,7 +35,7 @@ pub(crate) use folder::is_private;
 use guard::Guard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.
-pub(crate) const SESSION: &str = "TKA_SESSION";
+const SESSION: &str = "TKA_SESSION";
 
 /// How long to try to end what may have begun: whoever has waited for it in vain does not wait as long again.
 const ABANDON_LIMIT: Duration = Duration::from_secs(3);

@@ -17,7 +17,9 @@ const EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 /// Print a credential of a session, for kubectl to ask for
 ///
 /// An exec plugin for kubectl and other programs that read kubeconfigs (client.authentication.k8s.io/v1): the kubeconfigs that
-/// `tka login` writes call it. Keeps credentials in memory, in a folder of your own, and asks the server shortly before their end.
+/// `tka login` writes call it. Keeps credentials in memory, in a folder of your own, or in the system's keyring, and asks the server shortly
+/// before their end. When the session is over it says how to sign in; with the setting `credential.login` it signs in again itself, where
+/// somebody sits before the terminal.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// Name of the session, as `tka sessions` shows it
@@ -34,7 +36,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    check_version()?;
+    let interactive = is_interactive(app::variable(EXEC_INFO).as_deref())?;
     let asked = Asked {
         server: &app::server(flags)?,
         session: &arguments.session,
@@ -43,18 +45,17 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
             role: arguments.role.clone(),
             ..Access::default()
         },
+        interactive,
+        flags,
     };
-    credential::hand_out(&asked, flags.into())
+    credential::hand_out(&asked)
 }
 
-/// Refuses to answer what was not asked.
-fn check_version() -> Result<(), Error> {
-    let Some(info) = app::variable(EXEC_INFO) else {
-        return Ok(());
-    };
-    let info: serde_json::Value = serde_json::from_str(&info).unwrap_or_default();
+/// Whether kubectl says that somebody sits before it. Refuses to answer what was not asked.
+fn is_interactive(info: Option<&str>) -> Result<bool, Error> {
+    let info: serde_json::Value = serde_json::from_str(info.unwrap_or_default()).unwrap_or_default();
     match info["apiVersion"].as_str() {
-        None | Some(exec::API_VERSION) => Ok(()),
+        None | Some(exec::API_VERSION) => Ok(info["spec"]["interactive"] == true),
         Some(other) => Err(Error::ExecVersion(other.to_owned())),
     }
 }

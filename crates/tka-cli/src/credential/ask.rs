@@ -1,7 +1,5 @@
 //! A credential from the server, and what to do when the session is over.
 
-use std::time::Duration;
-
 use tka_api::exec::ExecCredential;
 
 use crate::access::Access;
@@ -19,15 +17,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) session: &'a str,
     /// What was asked for when it was signed in to.
     pub(crate) access: &'a Access,
-}
-
-/// How to ask.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    /// Longest time to wait.
-    timeout: Duration,
-    /// Whether to tell of each request.
-    debug: bool,
+    /// Whether kubectl says that somebody sits before it.
+    pub(crate) interactive: bool,
+    pub(crate) flags: &'a Global,
 }
 
 // === impl Asked ===
@@ -35,8 +27,9 @@ pub(crate) struct Manner {
 impl Asked<'_> {
     /// A credential from the server. All that is needed is known: kubectl runs in whatever folder, with whatever settings there, and in
     /// containers without a home.
-    pub(crate) fn fetch(&self, manner: Manner) -> Result<ExecCredential, Error> {
-        let client = app::connect(self.server, manner.timeout, manner.debug)?;
+    pub(super) fn fetch(&self) -> Result<ExecCredential, Error> {
+        let limit = self.flags.timeout.unwrap_or(TIMEOUT);
+        let client = app::connect(self.server, limit, self.flags.debug)?;
         match flow::fetch_credential(&client, self.session) {
             Err(error) if error.is_not_signed_in() => Err(Error::SessionOver {
                 error,
@@ -47,9 +40,8 @@ impl Asked<'_> {
     }
 
     /// How to get it back.
-    fn advice(&self) -> String {
-        #[cfg(unix)]
-        if app::variable(crate::own::SESSION).as_deref() == Some(self.session) {
+    pub(super) fn advice(&self) -> String {
+        if self.is_of_what_runs_here() {
             return "it was for what runs here: begin anew with `tka shell` or `tka exec`".to_owned();
         }
         // Without settings nobody knows where `tka login` leads.
@@ -60,15 +52,9 @@ impl Asked<'_> {
         let words = words.chain(server.into_iter().flatten()).chain(self.access.choosing());
         format!("sign in with `{}`", words.collect::<Vec<_>>().join(" "))
     }
-}
 
-// === impl Manner ===
-
-impl From<&Global> for Manner {
-    fn from(flags: &Global) -> Self {
-        Self {
-            timeout: flags.timeout.unwrap_or(TIMEOUT),
-            debug: flags.debug,
-        }
+    /// Whether it is the session of the command or shell that this runs in, which ends with that.
+    pub(super) fn is_of_what_runs_here(&self) -> bool {
+        app::variable("TKA_SESSION").as_deref() == Some(self.session)
     }
 }

@@ -1,5 +1,6 @@
 //! Credentials for kubectl: asked of the server once, and kept until shortly before their end.
 
+mod again;
 mod ask;
 mod cache;
 mod files;
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::server::Server;
 use crate::ui;
 use crate::view;
-pub(crate) use ask::{Asked, Manner};
+pub(crate) use ask::Asked;
 use cache::{Cache, Kept, Places};
 use notes::Failure;
 
@@ -27,7 +28,7 @@ use notes::Failure;
 ///
 /// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal. Where nothing can be kept they ask
 /// one after the other.
-pub(crate) fn hand_out(asked: &Asked<'_>, manner: Manner) -> Result<ExitCode, Error> {
+pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
     let cache = cache(asked.server, asked.session)?;
     let mut refused = None;
@@ -46,9 +47,12 @@ pub(crate) fn hand_out(asked: &Asked<'_>, manner: Manner) -> Result<ExitCode, Er
         return print(&kept.credential);
     }
     if let Some(failure) = cache.failure().filter(|failure| failure.holds(began, now)) {
-        return Ok(repeat(&cache, failure));
+        // Who can sign in is not bound by what somebody heard who could not.
+        if failure.status != Exit::NotSignedIn as u8 || again::wanted(asked).is_none() {
+            return Ok(repeat(&cache, failure));
+        }
     }
-    match asked.fetch(manner) {
+    match fetch(asked, &cache) {
         Ok(credential) => {
             let kept = Kept::new(credential, now);
             let _ = cache.keep(&kept);
@@ -87,6 +91,20 @@ fn cache(server: &Server, session: &str) -> Result<Cache, Error> {
     Ok(Places::find(&app::variable)?.of(server, session))
 }
 
+/// A credential from the server, after signing in again if the session is over and that is wanted.
+fn fetch(asked: &Asked<'_>, cache: &Cache) -> Result<ExecCredential, Error> {
+    match asked.fetch() {
+        Err(over) if over.exit() == Exit::NotSignedIn => {
+            cache.drop_credential();
+            match again::wanted(asked) {
+                Some(app) => again::sign_in(&app, asked),
+                None => Err(over),
+            }
+        }
+        answer => answer,
+    }
+}
+
 /// Tells why there is none, and whoever asks soon.
 fn fail(cache: &Cache, error: &Error) -> ExitCode {
     let failure = Failure {
@@ -96,9 +114,6 @@ fn fail(cache: &Cache, error: &Error) -> ExitCode {
         told: parent(),
     };
     let _ = cache.remember(&failure);
-    if failure.status == Exit::NotSignedIn as u8 {
-        cache.drop_credential();
-    }
     ui::complain(&failure.text);
     failure.status.into()
 }

@@ -126,7 +126,7 @@ fn settings_in_every_form() {
     --- stdout
     --- stderr
     error: invalid value 'colour' for '[KEY]'
-      [possible values: tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.tag, kubeconfig.merge, output.theme, output.long, output.quiet, debug]
+      [possible values: tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.tag, kubeconfig.merge, credential.login, output.theme, output.long, output.quiet, debug]
 
     For more information, try '--help'.
     ");

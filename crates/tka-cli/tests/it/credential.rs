@@ -186,6 +186,101 @@ fn whoever_has_to_sign_in_again_reads_where_and_through_which_rule() {
     double.requests();
 }
 
+/// What kubectl with a person before it, or without, makes of the script, as often as it asks.
+fn before_a_terminal(script: &[(&str, Answer)], interactive: bool, chosen: &str, times: usize) -> (String, Double) {
+    let (user, double) = (User::new(), Double::new(script));
+    let mut command = command(&user, &double);
+    let info = json!({"apiVersion": "client.authentication.k8s.io/v1", "spec": {"interactive": interactive}});
+    command
+        .args(["--rule", "oncall"])
+        .env("KUBERNETES_EXEC_INFO", info.to_string())
+        .env("TKA_CREDENTIAL_LOGIN", chosen);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "for time in $0; do (\"$@\"; :); done"]);
+    shell
+        .arg(vec!["again"; times].join(" "))
+        .arg(command.get_program())
+        .args(command.get_args());
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    shell.env_clear().envs(variables).current_dir(user.home());
+    let mut terminal = rexpect::session::spawn_command(shell, Some(60_000)).unwrap();
+    (terminal.exp_eof().unwrap(), double)
+}
+
+fn no_sessions() -> (&'static str, Answer) {
+    ("GET /sessions", Answer::json(200, &json!({"items": []})))
+}
+
+#[test]
+fn whoever_has_chosen_so_is_signed_in_again_by_kubectl() {
+    let script = [
+        (ASKED, over()),
+        no_sessions(),
+        ("POST /login", Answer::json(200, &signed_in())),
+    ];
+    let (shown, double) = before_a_terminal(&script, true, "true", 2);
+    assert_eq!(shown.matches("signed in as alice@example.com").count(), 1, "{shown}");
+    assert_eq!(shown.matches(TOKEN).count(), 2, "{shown}");
+    let sent: Value = serde_json::from_str(&double.requests()[2].body).unwrap();
+    assert_eq!(sent, json!({"rule": "oncall"}), "through the rule that it was begun by");
+}
+
+#[test]
+fn nobody_is_signed_in_who_did_not_choose_so_or_is_not_there() {
+    for (interactive, chosen) in [(true, ""), (true, "false"), (true, "maybe"), (false, "true")] {
+        let (shown, double) = before_a_terminal(&[(ASKED, over())], interactive, chosen, 1);
+        assert!(shown.contains("sign in with `tka login "), "{shown}");
+        double.requests();
+    }
+    // kubectl says so, but there is no terminal.
+    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+    let mut command = command(&user, &double);
+    command.env("KUBERNETES_EXEC_INFO", r#"{"spec": {"interactive": true}}"#);
+    command.env("TKA_CREDENTIAL_LOGIN", "true");
+    assert_eq!(command.output().unwrap().status.code(), Some(3));
+    double.requests();
+}
+
+#[test]
+fn another_session_is_not_handed_out_and_does_not_stay() {
+    let mut other = signed_in();
+    other["session"]["name"] = json!("tka-alice-other");
+    let mut ended = crate::shell::session();
+    ended["name"] = json!("tka-alice-other");
+    let script = [
+        (ASKED, over()),
+        no_sessions(),
+        ("POST /login", Answer::json(200, &other)),
+        ("DELETE /sessions/tka-alice-other", Answer::json(200, &ended)),
+    ];
+    let (shown, double) = before_a_terminal(&script, true, "true", 3);
+    assert!(shown.contains("gives another session"), "{shown}");
+    assert!(!shown.contains(TOKEN), "{shown}");
+    double.requests();
+
+    let there = json!({"items": [ended]});
+    let script = [
+        (ASKED, over()),
+        ("GET /sessions", Answer::json(200, &there)),
+        ("POST /login", Answer::json(200, &other)),
+    ];
+    let (_, double) = before_a_terminal(&script, true, "true", 1);
+    double.requests();
+}
+
+#[test]
+fn a_refused_sign_in_is_remembered_as_any_failure() {
+    let refusal = json!({"message": "no rule of the tailnet policy reaches you"});
+    let script = [
+        (ASKED, over()),
+        no_sessions(),
+        ("POST /login", Answer::json(403, &refusal)),
+    ];
+    let (shown, double) = before_a_terminal(&script, true, "true", 10);
+    assert!(shown.contains("refuses to sign you in"), "{shown}");
+    double.requests();
+}
+
 #[test]
 fn signing_in_again_is_heard_of_at_once() {
     let script = [(ASKED, over()), ("POST /login", Answer::json(200, &signed_in()))];
