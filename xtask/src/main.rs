@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bench;
 mod check;
 mod demo;
 mod down;
@@ -42,6 +43,8 @@ enum Command {
     Faults(faults::Faults),
     /// Let a fuzzer make up what comes from outside.
     Fuzz(fuzz::Fuzz),
+    /// Measure what is promised of size and speed.
+    Bench(bench::Bench),
     /// Check formatting, lints, documentation, licences and generated files.
     Check(check::Check),
     /// Write the custom resource into the Helm chart, from the Rust type.
@@ -68,6 +71,9 @@ impl Dir {
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> ExitCode {
+    if let Some(measured) = bench::resident::measured() {
+        return measured;
+    }
     let outcome = match Cli::parse().command {
         Command::Up(command) => command.run(),
         Command::Down(command) => command.run(),
@@ -77,6 +83,7 @@ fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Fuzz(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),
         Command::Docs(command) => command.docs(),
