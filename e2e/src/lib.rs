@@ -7,6 +7,7 @@ pub mod faults;
 pub mod obstacle;
 pub mod person;
 pub mod process;
+pub mod records;
 pub mod schemathesis;
 pub mod secrets;
 pub mod site;
@@ -22,6 +23,7 @@ pub use cluster::{Cluster, Kind};
 pub use obstacle::Obstacle;
 pub use person::{Person, Said};
 pub use process::Process;
+pub use records::Records;
 pub use site::{Site, rule};
 pub use world::World;
 

@@ -33,7 +33,8 @@ pub struct Record {
     /// The credential that was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
-    /// The request that asked for it. Absent when nobody asked: expiry, revocation.
+    /// The request that asked for it. Absent when nobody asked (expiry, revocation), and when the server that was asked was cut off and another, or
+    /// its next start, did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
     /// Why it was refused, failed, or was revoked.
@@ -60,16 +61,16 @@ pub enum Decision {
     Extended,
     /// A token of a session was handed out.
     CredentialIssued,
-    /// A request did not get what it asked for.
+    /// A request did not get what it asked for. Without the request: what a sign-in had begun when it was cut off turned out not to be had.
     Refused,
     /// Its owner ended a session.
     SignedOut,
     /// A session came to its end.
     Expired,
-    /// The server ended a session, because what it was given through is gone: the rule, the device, the user.
+    /// The server ended a session, because what it was given through is gone: the rule, the device, the user; or the role or namespace in the cluster.
     Revoked,
-    /// Somebody else deleted the session's `TkaSignin`, and the server took down what hung on it. That is an administrator, or a
-    /// server that was interrupted or is another replica; the API server's audit log says who deleted it.
+    /// Somebody else deleted the session's `TkaSignin`, its account or a binding, and the server took down what was left. That is an administrator, or
+    /// whoever may; the API server's audit log says who.
     TakenDown,
 }
 

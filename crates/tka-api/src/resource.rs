@@ -40,6 +40,9 @@ pub const ANNOTATION_VALID_UNTIL: &str = "tka.specht-labs.de/sign-in-valid-until
 /// How many sessions the rule allows its user at a time, as it stood at sign-in; absent when any number.
 pub const ANNOTATION_MAX_SESSIONS: &str = "tka.specht-labs.de/max-sessions";
 
+/// How the session ends and why, and when that was decided (JSON): written before anything of it is taken away. Absent or empty while it goes on.
+pub const ANNOTATION_END: &str = "tka.specht-labs.de/end";
+
 /// Says, on the Lease of the replicas, that its holder leaves it to one that is in touch with the tailnet.
 pub const ANNOTATION_YIELDS: &str = "tka.specht-labs.de/yields";
 
@@ -131,7 +134,7 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
         .message("user_id identifies the session and never changes"),
     validation = Rule::new("has(self.tags) == has(oldSelf.tags)")
         .message("a session of a machine never becomes that of a user, nor the other way round"),
-    validation = Rule::new("!has(oldSelf.device) || has(self.device) && self.device.stable_id == oldSelf.device.stable_id")
+    validation = Rule::new("has(self.device) == has(oldSelf.device) && (!has(self.device) || self.device.stable_id == oldSelf.device.stable_id)")
         .message("the device identifies the session and never changes"),
     validation = Rule::new("has(self.namespaces) == has(oldSelf.namespaces) && (!has(self.namespaces) || self.namespaces == oldSelf.namespaces)")
         .message("namespaces identify the session and never change"),

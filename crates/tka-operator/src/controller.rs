@@ -16,18 +16,19 @@ use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::end::Intent;
 use crate::error::with_causes;
 use crate::lasted::Lasted;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::{Clock, End, Error, Leadership, Sessions, objects, retry};
+use crate::{Clock, Error, Leadership, Sessions, objects, retry};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
 /// How often the API server ends a watch. One whose connection died without a word is noticed this late.
 const WATCH_SECONDS: u32 = 20;
-/// How long a sign-in is left to whoever handles it, another replica perhaps, before it counts as cut off. Its time is in whole
-/// seconds.
+/// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
+/// in whole seconds.
 const HANDLED: Duration = Duration::from_secs(2);
 /// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
@@ -44,15 +45,11 @@ enum Step {
     Wait(Duration),
 }
 
-/// Hears of every session that ends without its owner asking. Must not block.
-pub type OnEnd = Arc<dyn Fn(&Session, &End) + Send + Sync>;
-
 struct Context {
     sessions: Arc<Sessions>,
     leadership: Leadership,
     clock: Clock,
     metrics: Metrics,
-    on_end: OnEnd,
     store: Store<TkaSignin>,
     /// How often the reconcile of each failed in a row.
     failures: Mutex<HashMap<String, u32>>,
@@ -120,7 +117,6 @@ impl Loop {
         leadership: Leadership,
         clock: Clock,
         metrics: Metrics,
-        on_end: OnEnd,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
     ) {
         let gains = leadership.gains();
@@ -129,7 +125,6 @@ impl Loop {
             leadership,
             clock,
             metrics,
-            on_end,
             store: self.store,
             failures: Mutex::default(),
             lasted: Lasted::default(),
@@ -165,19 +160,18 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
 async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
     let name = signin.name_any();
     if signin.metadata.deletion_timestamp.is_some() {
-        if let (Some(how), Ok(session)) = (context.sessions.take_down(signin).await?, objects::session(signin)) {
-            (context.on_end)(&session, &how);
-        }
-        return Ok(Action::await_change());
+        return take_down(signin, context).await;
     }
     let session = match objects::session(signin) {
         Ok(session) => session,
         Err(error) => {
             tracing::warn!(session = name, %error, "removed: carries this server's labels and is no session");
-            context.sessions.take_down(signin).await?;
-            return Ok(Action::await_change());
+            return take_down(signin, context).await;
         }
     };
+    if Intent::of(signin, &session).is_some() {
+        return take_down(signin, context).await;
+    }
     let now = (context.clock)();
     let rest = rest(&session, now, context.lasted(signin, &session));
     match step(&session, objects::is_provisioned(signin, &session), now, rest) {
@@ -191,10 +185,27 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
                 // It was extended, or the clock was set meanwhile.
                 return Ok(Action::requeue(LOOK));
             }
-            (context.on_end)(&session, &End::Expired);
             Ok(Action::await_change())
         }
     }
+}
+
+/// Takes down what ends, unless a request does so at this moment.
+async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
+    let session = objects::session(signin).ok();
+    let intent = session.and_then(|session| Intent::of(signin, &session));
+    if let Some(left) = intent.and_then(|intent| handled(&intent, (context.clock)())) {
+        return Ok(Action::requeue(left));
+    }
+    context.sessions.take_down(signin).await?;
+    Ok(Action::await_change())
+}
+
+/// How long an end is left at `now` to the request that asked for it. One in the future was decided by another clock.
+fn handled(intent: &Intent, now: Timestamp) -> Option<Duration> {
+    let age = Duration::try_from(now.duration_since(intent.at)).ok()?;
+    let left = HANDLED.checked_sub(age).filter(|left| !left.is_zero());
+    left.filter(|_| intent.end.is_asked_for())
 }
 
 /// What to do at `now` for a session of which there is `rest`.
@@ -266,6 +277,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::End;
     use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
 
     fn session() -> Session {
@@ -299,6 +311,18 @@ mod tests {
         assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
         assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
         assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLED));
+    }
+
+    #[test]
+    fn end_that_a_request_asked_for_is_left_to_it_for_a_moment() {
+        let left = |end: End, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
+        assert_eq!(
+            left(End::SignedOut, "2026-01-01T00:00:01.5Z"),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:03Z"), None);
+        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:00Z"), None);
+        assert_eq!(left(End::Revoked("gone".into()), "2026-01-01T00:00:01Z"), None);
     }
 
     #[test]

@@ -1,196 +1,172 @@
-//! Ending a session: one function, for sign-out, expiry and what an administrator deletes.
+//! How a session comes to its end, and how that is written down on its `TkaSignin` before anything is taken away. By value.
+//!
+//! Whoever finds a session half taken down, another replica or the next start, then knows how it ended and why.
 
 use std::fmt;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::core::Status;
-use serde_json::json;
-use tka_api::resource::{FINALIZER, TkaSignin};
-use tka_core::{Revocation, Session, SessionName};
+use serde::{Deserialize, Serialize};
+use tka_api::resource::{ANNOTATION_END, TkaSignin};
+use tka_core::Session;
 
-use crate::error::{found, status};
-use crate::{Error, Sessions, objects};
-
-/// What a `TkaSignin` must be for it to be deleted.
-#[derive(Debug, Default)]
-pub(crate) struct Unchanged(Option<Preconditions>);
+/// The longest reason that is written down, in bytes.
+const WHY_BYTES: usize = 1024;
 
 /// How a session came to its end.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "how", content = "why", rename_all = "snake_case")]
 pub enum End {
     /// Its owner ended it.
     SignedOut,
     /// Its time was over.
     Expired,
-    /// What it was given through does not hold any more.
-    Revoked(Revocation),
-    /// Somebody else deleted its `TkaSignin`: an administrator, or a server that was interrupted or is another replica.
+    /// What it was given through does not hold any more, and why.
+    Revoked(String),
+    /// It never was: what was begun could not be given, and why.
+    Refused(String),
+    /// Somebody else deleted its `TkaSignin`: an administrator, or whoever may.
     TakenDown,
     /// Somebody else deleted its account or a binding.
     Broken,
 }
 
-// === impl Unchanged ===
-
-impl Unchanged {
-    /// This object, and not another of its name.
-    pub(crate) fn same(signin: &TkaSignin) -> Self {
-        Self(Some(Preconditions {
-            uid: signin.uid(),
-            resource_version: None,
-        }))
-    }
-
-    /// This object as it is: whoever signed in since has another.
-    pub(crate) fn since(signin: &TkaSignin) -> Self {
-        Self(Some(Preconditions {
-            uid: signin.uid(),
-            resource_version: signin.resource_version(),
-        }))
-    }
+/// That a session ends, as its `TkaSignin` says.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Intent {
+    /// The sign-in that it ends: a later one is not meant.
+    of: Timestamp,
+    /// When that was decided.
+    pub(crate) at: Timestamp,
+    /// How.
+    #[serde(flatten)]
+    pub(crate) end: End,
 }
 
 // === impl End ===
+
+impl End {
+    /// Whether a request is what it ends by, and takes it down itself.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        matches!(self, Self::SignedOut | Self::Refused(_))
+    }
+}
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SignedOut => f.write_str("its owner signed out"),
             Self::Expired => f.write_str("its time is over"),
-            Self::Revoked(revocation) => write!(f, "revoked: {revocation}"),
+            Self::Revoked(why) => write!(f, "revoked: {why}"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
             Self::TakenDown => f.write_str("its TkaSignin was deleted, and what hung on it is gone"),
             Self::Broken => f.write_str("its ServiceAccount or a binding was deleted"),
         }
     }
 }
 
-// === impl Sessions ===
+// === impl Intent ===
 
-impl Sessions {
-    /// Ends a session for its owner: when this returns, its account and bindings are gone.
-    pub async fn end(&self, name: &SessionName) -> Result<(), Error> {
-        let _turn = self.turns.take(name.as_str()).await?;
-        if let Some(signin) = self.delete_signin(name.as_str(), Unchanged::default()).await? {
-            self.events.ended(&signin, &End::SignedOut);
+impl Intent {
+    pub(crate) fn new(session: &Session, mut end: End, at: Timestamp) -> Self {
+        if let End::Revoked(why) | End::Refused(why) = &mut end {
+            why.truncate(why.floor_char_boundary(WHY_BYTES));
         }
-        Ok(())
+        let of = session.signed_in;
+        Self { of, at, end }
     }
 
-    /// Ends a session if it is over now, or if it `has_lasted` its period by a clock that nobody can set, and not if it was extended in the
-    /// meantime. Says whether it ended.
-    pub(crate) async fn expire(&self, session: &Session, has_lasted: bool) -> Result<bool, Error> {
-        let name = session.name();
-        let _turn = self.turns.take(name.as_str()).await?;
-        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
-            return Ok(false);
+    /// What `signin` says about its end, if it ends: it is being deleted, or it is to be.
+    pub(crate) fn of(signin: &TkaSignin, session: &Session) -> Option<Self> {
+        let intent: Self = serde_json::from_str(signin.annotations().get(ANNOTATION_END)?).ok()?;
+        let is_meant = signin.metadata.deletion_timestamp.is_some() || intent.of == session.signed_in;
+        is_meant.then_some(intent)
+    }
+
+    pub(crate) fn to_annotation(&self) -> String {
+        // Nothing in it fails to serialize: no map, no float.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// How the session ends that `signin` holds and that is being taken down at `now`. What nobody wrote down was not this server's decision, unless
+/// its time was over anyway.
+pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> End {
+    match Intent::of(signin, session) {
+        Some(intent) => intent.end,
+        None if session.until() <= now => End::Expired,
+        None => End::TakenDown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn session(signed_in: i64) -> Session {
+        let caller = Caller {
+            identity: Identity::User {
+                id: UserId(1),
+                login_name: "a@b".into(),
+            },
+            device: Device {
+                stable_id: "n".into(),
+                name: "d".into(),
+            },
         };
-        let live = objects::session(&signin)?;
-        let has_lasted = has_lasted && live.signed_in == session.signed_in;
-        if live.until() > (self.clock)() && !has_lasted {
-            return Ok(false);
-        }
-        self.delete_signin(name.as_str(), Unchanged::since(&signin)).await?;
-        self.events.ended(&signin, &End::Expired);
-        Ok(true)
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
+        Session::new(caller, &rule, &Request::default(), Limits::none(), at(signed_in)).unwrap()
     }
 
-    /// Takes down what is left of a session that is being deleted, or of an object that carries our labels and is no session:
-    /// nobody could tell when that would be over. Says how it ended, if there was anything left to take down.
-    pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<Option<End>, Error> {
-        let name = signin.name_any();
-        let _turn = self.turns.take(&name).await?;
-        // Whoever had the turn before may have done it.
-        let Some(signin) = self
-            .signins
-            .get_opt(&name)
-            .await?
-            .filter(|live| live.uid() == signin.uid())
-        else {
-            return Ok(None);
-        };
-        if signin.metadata.deletion_timestamp.is_some() {
-            if let Err(error) = self.finish(&signin).await {
-                self.say_ending(&signin, &error).await;
-                return Err(error);
-            }
-        } else {
-            self.delete_signin(&name, Unchanged::since(&signin)).await?;
-        }
-        // Whoever deleted it may have been this server, which was interrupted.
-        let is_over = objects::session(&signin).is_ok_and(|session| session.until() <= (self.clock)());
-        let how = if is_over { End::Expired } else { End::TakenDown };
-        self.events.ended(&signin, &how);
-        Ok(Some(how))
+    fn signin(signed_in: i64, end: Option<&str>, is_deleted: bool) -> TkaSignin {
+        let mut signin = objects::signin(&session(signed_in), None, "tka");
+        signin.metadata.deletion_timestamp = is_deleted.then(|| Time(at(9)));
+        let annotations = signin.metadata.annotations.get_or_insert_default();
+        annotations.extend(end.map(|end| (ANNOTATION_END.into(), end.into())));
+        signin
     }
 
-    /// Ends a session that was usable and has lost its account or a binding, and says whether it did. The reconcile loop takes down what
-    /// is left.
-    pub(crate) async fn end_if_broken(&self, name: &SessionName) -> Result<bool, Error> {
-        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
-            return Ok(false);
-        };
-        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::is_established(&signin);
-        if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
-            return Ok(false);
+    #[test]
+    fn what_is_written_down_is_read_back() {
+        for end in [
+            End::SignedOut,
+            End::Expired,
+            End::Revoked("the rule\n\"is\" gone".into()),
+            End::Refused("no".into()),
+            End::Broken,
+        ] {
+            let text = Intent::new(&session(1), end.clone(), at(5)).to_annotation();
+            let intent = Intent::of(&signin(1, Some(&text), false), &session(1)).unwrap();
+            assert_eq!((intent.end, intent.at), (end, at(5)));
         }
-        tracing::warn!(session = %name, "its account or binding was deleted, so it ends");
-        self.events.ended(&signin, &End::Broken);
-        // Whoever signs in at this moment makes what is missing.
-        self.request_end(name.as_str(), Unchanged::since(&signin)).await?;
-        Ok(true)
+        let long = Intent::new(&session(1), End::Revoked("ü".repeat(WHY_BYTES)), at(5));
+        assert!(long.to_annotation().len() < WHY_BYTES + 200);
     }
 
-    /// Deletes a `TkaSignin` and sees it gone. Returns it, if it was there.
-    pub(crate) async fn delete_signin(&self, name: &str, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
-        let deleted = self.request_end(name, unchanged).await?;
-        if let Some(signin) = &deleted {
-            self.finish(signin).await?;
+    #[test]
+    fn decision_ends_the_sign_in_that_it_was_about_and_no_later_one() {
+        let text = Intent::new(&session(1), End::Revoked("gone".into()), at(5)).to_annotation();
+        assert_eq!(Intent::of(&signin(2, Some(&text), false), &session(2)), None);
+        // One that is being deleted ends, whoever wrote a sign-in onto it meanwhile.
+        assert!(Intent::of(&signin(2, Some(&text), true), &session(2)).is_some());
+        for odd in ["", "{}", "[]", "signed_out", r#"{"how": "vanished"}"#] {
+            assert_eq!(Intent::of(&signin(1, Some(odd), true), &session(1)), None, "{odd}");
         }
-        Ok(deleted)
     }
 
-    /// Deletes a `TkaSignin`, which its finalizer keeps until it is taken down. Returns it, if it was there.
-    async fn request_end(&self, name: &str, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
-        let delete = DeleteParams {
-            preconditions: unchanged.0,
-            ..DeleteParams::default()
-        };
-        let deleted = found(self.signins.delete(name, &delete).await).map_err(|error| {
-            if status(&error).is_some_and(Status::is_conflict) {
-                Error::Contended(name.into())
-            } else {
-                error.into()
-            }
-        })?;
-        Ok(deleted.and_then(either::Either::left))
-    }
-
-    /// Removes account and bindings, then lets the `TkaSignin` go.
-    pub(crate) async fn finish(&self, signin: &TkaSignin) -> Result<(), Error> {
-        let name = signin.name_any();
-        match objects::session(signin) {
-            Ok(_) => self.delete_children(signin).await?,
-            // Its name may be anything, that of an account which is none of ours too.
-            Err(_) => drop(self.sweep().await?),
-        }
-        if !signin.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-            return Ok(());
-        }
-        let others: Vec<_> = signin
-            .finalizers()
-            .iter()
-            .filter(|finalizer| *finalizer != FINALIZER)
-            .collect();
-        let patch = json!({"metadata": {"uid": signin.uid(), "finalizers": others}});
-        match found(
-            self.signins
-                .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
-                .await,
-        ) {
-            // A conflict on the UID: this object is gone, and another has its name.
-            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
-            result => result.map(drop).map_err(Error::from),
-        }
+    #[test]
+    fn end_that_nobody_wrote_down_was_decided_elsewhere_unless_the_time_was_over() {
+        let text = Intent::new(&session(1), End::Revoked("gone".into()), at(5)).to_annotation();
+        let how = |end: Option<&str>, now: i64| how(&signin(1, end, true), &session(1), at(now));
+        assert_eq!(how(None, 9), End::TakenDown);
+        assert_eq!(how(None, 3601), End::Expired);
+        assert_eq!(how(Some(&text), 3601), End::Revoked("gone".into()));
     }
 }

@@ -7,6 +7,8 @@ use kube::core::Status;
 use thiserror::Error;
 use tka_core::{Refusal, RoleName, SessionName};
 
+use crate::records::NotRecorded;
+
 /// Why something could not be done with a session.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -37,6 +39,9 @@ pub enum Error {
     /// Others of its user began at the same moment, and which of them the rule allows is not clear yet.
     #[error("whether the rule allows the session {0} beside those that began at the same moment is not settled yet")]
     Unsettled(SessionName),
+    /// It could not be recorded, and nothing is given without a record.
+    #[error("it could not be recorded")]
+    NotRecorded(#[source] NotRecorded),
     /// It took too long.
     #[error("it took longer than {0:?}")]
     TimedOut(Duration),
@@ -69,13 +74,21 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Contended(_) | Self::Unsettled(_) | Self::TimedOut(_) => true,
+            Self::Contended(_) | Self::Unsettled(_) | Self::NotRecorded(_) | Self::TimedOut(_) => true,
             Self::Api(error) => match error.as_ref() {
                 kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500..),
                 _ => true,
             },
             _ => false,
         }
+    }
+
+    /// Whether what the rule gives is not, or no longer, to be had in this cluster.
+    pub(crate) fn is_about_rule(&self) -> bool {
+        matches!(
+            self,
+            Self::RoleNotAllowed { .. } | Self::NoSuchRole(_) | Self::NoSuchNamespace(_) | Self::Refused(_)
+        )
     }
 }
 

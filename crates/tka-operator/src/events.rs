@@ -83,7 +83,7 @@ impl Events {
         self.tell(signin, event(EventType::Normal, reason, action, note));
     }
 
-    /// A sign-in that came as far as its `TkaSignin`, and no further.
+    /// An extension: what there is goes on as it was.
     pub(crate) fn refused(&self, signin: &TkaSignin, error: &Error) {
         let note = with_causes(error);
         self.tell(signin, event(EventType::Warning, "Refused", "SignIn", note));
@@ -94,6 +94,7 @@ impl Events {
             End::SignedOut => (EventType::Normal, "SignedOut"),
             End::Expired => (EventType::Normal, "Expired"),
             End::Revoked(_) => (EventType::Warning, "Revoked"),
+            End::Refused(_) => (EventType::Warning, "Refused"),
             End::TakenDown => (EventType::Warning, "TakenDown"),
             End::Broken => (EventType::Warning, "Broken"),
         };

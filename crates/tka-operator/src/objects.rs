@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
-    ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
+    ANNOTATION_END, ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
     LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, SigninDevice, TkaSignin,
     TkaSigninSpec,
 };
@@ -50,6 +50,14 @@ pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Err
         why: format!("the annotation {ANNOTATION_MAX_SESSIONS} is no number: {text:?}"),
     })?;
     Ok(Some(max))
+}
+
+/// Has `desired` take back that `existing` was to end, which was decided about an earlier sign-in and not carried out.
+pub(crate) fn forget_end(desired: &mut TkaSignin, existing: &TkaSignin) {
+    if existing.metadata.deletion_timestamp.is_none() && existing.annotations().contains_key(ANNOTATION_END) {
+        let annotations = desired.metadata.annotations.get_or_insert_default();
+        annotations.insert(ANNOTATION_END.into(), String::new());
+    }
 }
 
 fn spec(session: &Session) -> TkaSigninSpec {

@@ -46,6 +46,8 @@ pub(crate) fn pending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaS
 /// They could not be removed yet, because of `error`.
 pub(crate) fn ending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaSigninStatus {
     TkaSigninStatus {
+        // Neither is there for good; one of them may be gone.
+        provisioned: false,
         phase: Some(Phase::Ending),
         conditions: vec![ready(signin, "False", "NotRemoved", with_causes(error), now)],
         ..signin.status.clone().unwrap_or_default()
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!((since(&first), since(&again)), (at(1), at(1)));
         let failing = ending(&signin(Some(again)), &failed(), at(3));
         assert_eq!((since(&failing), failing.phase), (at(3), Some(Phase::Ending)));
+        assert!(!failing.provisioned);
     }
 
     #[test]

@@ -13,10 +13,11 @@ use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
-use crate::end::Unchanged;
+use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
+use crate::records::Records;
 use crate::turns::Turn;
-use crate::{Credential, Error, Sessions, StoredSession, objects, progress};
+use crate::{Credential, End, Error, Sessions, StoredSession, objects, progress};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -28,7 +29,7 @@ const SIGN_IN: Duration = Duration::from_secs(30);
 
 impl Sessions {
     /// Signs in: creates `session`, or extends it when it is there, and provisions it. With `max_sessions` its user may have no
-    /// more through the same rule.
+    /// more through the same rule. It is recorded with `records` before it can be used.
     ///
     /// With `credential` it issues one on the way.
     ///
@@ -42,12 +43,13 @@ impl Sessions {
         session: &Session,
         max_sessions: Option<NonZeroU32>,
         credential: bool,
+        records: &dyn Records,
     ) -> Result<SignedIn, Error> {
         if !turn.is_for(&session.name()) {
             return Err(Error::Contended(session.name().to_string()));
         }
         // What was cut off is completed or ended by the reconcile loop.
-        let signed_in = timeout(SIGN_IN, self.begin(session, max_sessions, credential)).await;
+        let signed_in = timeout(SIGN_IN, self.begin(session, max_sessions, credential, records)).await;
         signed_in.unwrap_or(Err(Error::TimedOut(SIGN_IN)))
     }
 
@@ -56,32 +58,36 @@ impl Sessions {
         session: &Session,
         max_sessions: Option<NonZeroU32>,
         credential: bool,
+        records: &dyn Records,
     ) -> Result<SignedIn, Error> {
         let name = session.name();
         let (role, existing) = join(self.check_role(&session.rule.role), self.signins.get_opt(name.as_str())).await;
         role?;
+        let mut desired = objects::signin(session, max_sessions, &self.namespace);
         if let Some(existing) = existing? {
-            self.check_extension(&existing, session, max_sessions)
-                .await
-                .inspect_err(|error| self.events.refused(&existing, error))?;
+            self.make_way(&existing, session, max_sessions).await?;
+            objects::forget_end(&mut desired, &existing);
         }
-        let signin = self.write_signin(session, max_sessions).await?;
+        let signin = self.write_signin(&desired).await?;
         if let Err(error) = self.let_in(&signin, session, max_sessions).await {
-            self.events.refused(&signin, &error);
-            self.delete_signin(name.as_str(), Unchanged::same(&signin)).await?;
-            return Err(error);
+            return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
         }
-        let (provisioned, credential) = match self.provision(&signin, session, credential).await {
+        let (provisioned, credential) = match self.provision(&signin, session, credential, records).await {
             Ok(credential) => (true, credential),
-            Err(error) if error.is_transient() => {
-                tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
-                self.say_pending(&signin, &error).await;
-                (false, None)
+            Err(error) if is_final(&signin, &error) => {
+                return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
             }
             Err(error) => {
-                self.events.refused(&signin, &error);
-                self.delete_signin(name.as_str(), Unchanged::same(&signin)).await?;
-                return Err(error);
+                tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
+                if let Err(error) = self.record(&signin, session, records).await {
+                    // One that was usable goes on: the reconcile loop records its extension, and completes it.
+                    if objects::is_established(&signin) {
+                        return Err(error);
+                    }
+                    return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
+                }
+                self.say_pending(&signin, &error).await;
+                (false, None)
             }
         };
         let extended = objects::is_established(&signin);
@@ -89,13 +95,53 @@ impl Sessions {
         let stored = StoredSession {
             session: session.clone(),
             provisioned,
-            established: provisioned,
         };
         Ok(SignedIn {
             stored,
             extended,
             credential,
         })
+    }
+
+    /// Sees `existing` to its end before the session that follows it is written onto it, or says that it may not be extended.
+    async fn make_way(
+        &self,
+        existing: &TkaSignin,
+        session: &Session,
+        max_sessions: Option<NonZeroU32>,
+    ) -> Result<(), Error> {
+        if existing.metadata.deletion_timestamp.is_some() {
+            return self.finish(existing, &*self.records).await;
+        }
+        let checked = self.check_extension(existing, session, max_sessions).await;
+        checked.inspect_err(|error| self.events.refused(existing, error))
+    }
+
+    /// Ends what `error` keeps from being given, and returns why it is not given in the end.
+    async fn give_up(&self, signin: &TkaSignin, error: Error, unchanged: Unchanged, records: &dyn Records) -> Error {
+        let why = with_causes(&error);
+        // Whoever had it already loses it.
+        let how = if objects::is_in(signin, (self.clock)()) {
+            End::Revoked(why)
+        } else {
+            End::Refused(why)
+        };
+        match self.conclude(signin, how, unchanged, records).await {
+            Ok(()) => error,
+            Err(another) => another,
+        }
+    }
+
+    /// Records a sign-in, and with it what it gives.
+    async fn record(&self, signin: &TkaSignin, session: &Session, records: &dyn Records) -> Result<(), Error> {
+        let uid = signin.uid().unwrap_or_default();
+        if self.recorded.has_begun(&uid, session.signed_in) {
+            return Ok(());
+        }
+        let extended = objects::is_established(signin);
+        records.began(session, extended).await.map_err(Error::NotRecorded)?;
+        self.recorded.begun(&uid, session.signed_in);
+        Ok(())
     }
 
     /// Refuses a role that the cluster does not have, before anything is written. The server may read only those that it may bind.
@@ -108,37 +154,46 @@ impl Sessions {
     }
 
     /// Writes the `TkaSignin`. One that is being deleted cannot be extended: it is seen to its end first.
-    async fn write_signin(&self, session: &Session, max_sessions: Option<NonZeroU32>) -> Result<TkaSignin, Error> {
-        let desired = objects::signin(session, max_sessions, &self.namespace);
+    async fn write_signin(&self, desired: &TkaSignin) -> Result<TkaSignin, Error> {
+        let name = desired.name_any();
         for _ in 0..SIGN_IN_ATTEMPTS {
-            let written = self
-                .signins
-                .patch(session.name().as_str(), &patch_params(), &Patch::Apply(&desired))
-                .await?;
+            let written = self.signins.patch(&name, &patch_params(), &Patch::Apply(desired)).await;
+            let written = match written {
+                // It says what is to be, whatever was, and may be said again.
+                Err(error) if status(&error).is_some_and(Status::is_conflict) => continue,
+                written => written?,
+            };
             if written.metadata.deletion_timestamp.is_none() {
                 return Ok(written);
             }
-            self.finish(&written).await?;
+            self.finish(&written, &*self.records).await?;
         }
-        Err(Error::Contended(session.name().to_string()))
+        Err(Error::Contended(name))
     }
 
-    /// Makes account and bindings of the session that `signin` holds, then says so in its status, and issues a credential
-    /// beside that if it is asked for.
+    /// Makes account and bindings of the session that `signin` holds, records that it is given, then says so in its status, and issues a
+    /// credential beside that if it is asked for.
     ///
     /// Whoever calls this has the session's turn.
-    pub(crate) async fn provision(
+    async fn provision(
         &self,
         signin: &TkaSignin,
         session: &Session,
         credential: bool,
+        records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
         self.make_children(signin, session).await?;
-        if !credential {
+        // Nobody gets a credential of a session whose status does not say that it is provisioned.
+        self.record(signin, session, records).await?;
+        let written = async {
             self.write_status(signin, session).await?;
-            return Ok(None);
+            self.recorded.forget(&signin.uid().unwrap_or_default());
+            Ok(())
+        };
+        if !credential {
+            return written.await.map(|()| None);
         }
-        let (written, credential) = join(self.write_status(signin, session), self.issue(session)).await;
+        let (written, credential) = join(written, self.issue(session)).await;
         written?;
         credential.map(Some)
     }
@@ -184,7 +239,7 @@ impl Sessions {
     /// A sign-in that was cut off may not have come to counting.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         self.let_in(signin, session, objects::max_sessions(signin)?).await?;
-        self.provision(signin, session, false).await.map(drop)
+        self.provision(signin, session, false, &*self.records).await.map(drop)
     }
 
     /// Says why the session is not provisioned yet. A courtesy: what cannot be said delays nothing.
@@ -235,18 +290,18 @@ impl Sessions {
             return Ok(());
         }
         match self.complete_one(&signin, &session).await {
-            Err(error) if !error.is_transient() => {
+            Err(error) if is_final(&signin, &error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session cannot be provisioned");
-                self.events.refused(&signin, &error);
-                self.delete_signin(name.as_str(), Unchanged::since(&signin))
-                    .await
-                    .map(drop)
+                match self.give_up(&signin, error, Unchanged::Since, &*self.records).await {
+                    error if error.is_transient() => Err(error),
+                    _ => Ok(()),
+                }
             }
             Err(error) => {
                 self.say_pending(&signin, &error).await;
                 Err(error)
             }
-            result => result.map(drop),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -271,6 +326,16 @@ pub struct SignedIn {
     pub extended: bool,
     /// Its credential, if it was asked for and the session is provisioned.
     pub credential: Option<Credential>,
+}
+
+/// Whether `error` ends the session that `signin` holds. One that never was usable ends by whatever trying again does not mend. One that is usable
+/// ends only where what it was given through is gone: an API server that says no for another reason, a webhook of somebody
+/// else's perhaps, keeps it from being extended and nothing more.
+fn is_final(signin: &TkaSignin, error: &Error) -> bool {
+    if objects::is_established(signin) {
+        return error.is_about_rule();
+    }
+    !error.is_transient()
 }
 
 fn patch_params() -> PatchParams {

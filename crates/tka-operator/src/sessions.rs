@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -14,6 +15,7 @@ use tka_core::{Caller, Session, SessionName};
 
 use crate::events::Events;
 use crate::objects::{self, SELECTOR};
+use crate::records::{Recorded, Records};
 use crate::turns::Turns;
 use crate::{Clients, Clock, Error};
 
@@ -34,6 +36,18 @@ pub struct Sessions {
     pub(crate) max_credential: Duration,
     pub(crate) turns: Turns,
     pub(crate) events: Events,
+    /// For what no request stands for.
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) recorded: Recorded,
+}
+
+/// Which sessions are looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Those {
+    /// Those that go on.
+    Live,
+    /// Also those that are being ended: whatever is left of them may still give access.
+    AndEnding,
 }
 
 /// A session, as the cluster has it.
@@ -43,8 +57,6 @@ pub struct StoredSession {
     pub session: Session,
     /// Whether its account and bindings exist, and the cluster says until when.
     pub provisioned: bool,
-    /// Whether it has been usable before, be it that it is just being extended.
-    pub established: bool,
 }
 
 // === impl StoredSession ===
@@ -66,9 +78,16 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The sessions in `namespace`. Their credentials live for `max_credential` at the most. Within an async runtime.
+    /// The sessions in `namespace`. Their credentials live for `max_credential` at the most. What no request stands for is recorded with
+    /// `records`. Within an async runtime.
     #[must_use]
-    pub fn new(clients: Clients, namespace: &str, max_credential: Duration, clock: Clock) -> Self {
+    pub fn new(
+        clients: Clients,
+        namespace: &str,
+        max_credential: Duration,
+        clock: Clock,
+        records: Arc<dyn Records>,
+    ) -> Self {
         let Clients {
             requests: client,
             watches,
@@ -86,6 +105,8 @@ impl Sessions {
             clock,
             max_credential,
             turns: Turns::default(),
+            records,
+            recorded: Recorded::default(),
         }
     }
 
@@ -94,17 +115,30 @@ impl Sessions {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Those of the named sessions that exist and are not being ended, read from the API server at this moment.
-    pub async fn find(&self, names: impl IntoIterator<Item = SessionName>) -> Result<Vec<StoredSession>, Error> {
+    /// Those of the named sessions that exist, read from the API server at this moment.
+    pub async fn find(
+        &self,
+        names: impl IntoIterator<Item = SessionName>,
+        those: Those,
+    ) -> Result<Vec<StoredSession>, Error> {
         let reads = names
             .into_iter()
             .map(|name| async move { self.signins.get_opt(name.as_str()).await });
         let signins = try_join_all(reads).await?;
-        Ok(signins.iter().flatten().filter_map(stored).collect())
+        Ok(signins
+            .iter()
+            .flatten()
+            .filter_map(|signin| those.stored(signin))
+            .collect())
     }
 
     /// The session of that name, if it is one of `caller`'s, on whatever device.
-    pub async fn of_user_named(&self, caller: &Caller, name: &str) -> Result<Option<StoredSession>, Error> {
+    pub async fn of_user_named(
+        &self,
+        caller: &Caller,
+        name: &str,
+        those: Those,
+    ) -> Result<Option<StoredSession>, Error> {
         let is_own = |stored: &StoredSession| stored.session.caller.user_key() == caller.user_key();
         // A name that Kubernetes would not take leads to no object, and not into another path of the API.
         let is_name = name.len() <= 63
@@ -115,20 +149,21 @@ impl Sessions {
             return Ok(None);
         }
         let signin = self.signins.get_opt(name).await?;
-        Ok(signin.as_ref().and_then(stored).filter(is_own))
+        Ok(signin.and_then(|signin| those.stored(&signin)).filter(is_own))
     }
 
-    /// All sessions of one caller, on this device, that are not being ended, read from the API server at this moment: signing out
-    /// must find the one that began a moment ago, at another replica and by a rule that is gone, too.
-    pub async fn of_caller(&self, caller: &Caller) -> Result<Vec<StoredSession>, Error> {
+    /// All sessions of one caller, on this device, read from the API server at this moment: signing out must find the one that began a
+    /// moment ago, at another replica and by a rule that is gone, too.
+    pub async fn of_caller(&self, caller: &Caller, those: Those) -> Result<Vec<StoredSession>, Error> {
         let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
         let signins = self.signins.list(&ListParams::default().labels(&of_caller)).await?;
-        Ok(signins.iter().filter_map(stored).collect())
+        Ok(signins.iter().filter_map(|signin| those.stored(signin)).collect())
     }
 
-    /// All sessions of one user, on whatever device, that are not being ended, read from the API server at this moment.
-    pub async fn of_user(&self, caller: &Caller) -> Result<Vec<StoredSession>, Error> {
-        Ok(self.signins_of_user(caller).await?.iter().filter_map(stored).collect())
+    /// All sessions of one user, on whatever device, read from the API server at this moment.
+    pub async fn of_user(&self, caller: &Caller, those: Those) -> Result<Vec<StoredSession>, Error> {
+        let signins = self.signins_of_user(caller).await?;
+        Ok(signins.iter().filter_map(|signin| those.stored(signin)).collect())
     }
 
     /// All that there is of one user's sessions.
@@ -138,17 +173,16 @@ impl Sessions {
     }
 }
 
-/// Those that are being ended, and those that are no sessions of ours, are none.
-fn stored(signin: &TkaSignin) -> Option<StoredSession> {
-    if signin.metadata.deletion_timestamp.is_some() {
-        return None;
+// === impl Those ===
+
+impl Those {
+    /// The session that `signin` holds, if it is one of these. What is no session of ours is none.
+    fn stored(self, signin: &TkaSignin) -> Option<StoredSession> {
+        if self == Self::Live && signin.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let session = objects::session(signin).ok()?;
+        let provisioned = objects::is_provisioned(signin, &session);
+        Some(StoredSession { session, provisioned })
     }
-    let session = objects::session(signin).ok()?;
-    let provisioned = objects::is_provisioned(signin, &session);
-    let established = objects::is_established(signin);
-    Some(StoredSession {
-        session,
-        provisioned,
-        established,
-    })
 }

@@ -116,6 +116,7 @@ impl From<tka_operator::Error> for Failure {
                 ],
             ),
             Error::Refused(refusal) => refusal.clone().into(),
+            Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
                 tracing::error!(error = with_causes(&error), "the cluster did not do its part");
@@ -149,13 +150,17 @@ impl From<tka_operator::Error> for Failure {
 
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
-        let advice = &["ask an administrator to look at the server's log"];
-        let message = "nothing is given without an audit record, and that could not be written";
-        let failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
-        Self {
-            retry_after: Some(1),
-            ..failure.because(&error)
-        }
+        not_recorded(&error)
+    }
+}
+
+fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
+    let advice = &["ask an administrator to look at the server's log"];
+    let message = "nothing is given without an audit record, and that could not be written";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
+    Failure {
+        retry_after: Some(1),
+        ..failure.because(error)
     }
 }
 

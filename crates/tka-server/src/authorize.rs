@@ -11,7 +11,7 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tka_core::{Caller, Choice, Grant, Identity, Refusal, Session, SessionName};
-use tka_operator::StoredSession;
+use tka_operator::{StoredSession, Those};
 use tokio::time::Instant;
 
 use crate::App;
@@ -45,7 +45,7 @@ impl Granted {
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
         let sessions = match name {
             Some(name) => return self.named(app, name).await,
-            None => app.sessions.find(names(&self.caller, &self.grant)).await?,
+            None => app.sessions.find(names(&self.caller, &self.grant), Those::Live).await?,
         };
         if sessions.is_empty() {
             return Ok(None);
@@ -59,7 +59,8 @@ impl Granted {
             let session = &stored.session;
             session.caller.key() == self.caller.key() && session.until() > now && self.grant.carries(&session.rule)
         };
-        Ok(app.sessions.of_user_named(&self.caller, name).await?.filter(usable))
+        let named = app.sessions.of_user_named(&self.caller, name, Those::Live).await?;
+        Ok(named.filter(usable))
     }
 
     /// Whether it is so long ago that they were let in that what reaches them may have changed.

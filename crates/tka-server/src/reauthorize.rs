@@ -26,7 +26,6 @@ use tokio::time::{Instant, sleep};
 
 pub use contact::{Contact, NoContact};
 
-use crate::audit::Audit;
 use crate::identify::Identified;
 use doubts::Doubts;
 use schedule::{Round, rounds};
@@ -52,8 +51,6 @@ pub struct Reauthorization {
     pub max_unverified: Duration,
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
-    /// Where every decision leaves a record.
-    pub audit: Audit,
     /// The sessions, as the reconcile loop sees them.
     pub store: Store<TkaSignin>,
     /// Whether checking them is this replica's.
@@ -297,10 +294,7 @@ impl Checks {
 /// Ends `session`. Says whether there is nothing more to do about it now.
 async fn end(with: &Reauthorization, session: &Session, revocation: Revocation) -> bool {
     match with.sessions.revoke(session, &revocation).await {
-        Ok(true) => {
-            with.audit.revoked(session, &revocation);
-            true
-        }
+        Ok(true) => true,
         // Ended by another, or signed in to again by a later answer of the tailnet, which the next round checks.
         Ok(false) => false,
         Err(error) => {

@@ -83,7 +83,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
         cluster,
-        sessions: sessions(&config, clients.clone(), &clock),
+        sessions: sessions(&config, clients.clone(), &clock, &audit),
         audit,
         clock,
         metrics,
@@ -108,10 +108,11 @@ async fn run(config: Config) -> Result<(), RunError> {
     served.and(ended.unwrap_or(Err(RunError::Background("what watches the background"))))
 }
 
-fn sessions(config: &Config, clients: Clients, clock: &Clock) -> Arc<Sessions> {
+fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {
     let max_credential = config.operator.max_credential_period.duration();
     let namespace = &config.operator.namespace;
-    Arc::new(Sessions::new(clients, namespace, max_credential, Arc::clone(clock)))
+    let (clock, records) = (Arc::clone(clock), Arc::new(audit.clone()));
+    Arc::new(Sessions::new(clients, namespace, max_credential, clock, records))
 }
 
 /// Starts what runs beside the serving of the tailnet.
@@ -135,7 +136,6 @@ fn background(
         machines: config.operator.machines,
         max_unverified: config.tailscale.max_unverified.duration(),
         sessions: Arc::clone(sessions),
-        audit: parts.audit.clone(),
         store: reconcile.store(),
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
@@ -153,13 +153,12 @@ fn background(
     let listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
     let router = health::router(Arc::new(health));
     let health = serve(listener, router, None, config.server.clone(), stop.clone());
-    let (audit, ended) = (parts.audit.clone(), stop.clone());
+    let ended = stop.clone();
     let reconcile = reconcile.run(
         Arc::clone(sessions),
         leadership.clone(),
         Arc::clone(clock),
         reconcile_metrics,
-        Arc::new(move |session, how| audit.ended(session, how)),
         async move { ended.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));

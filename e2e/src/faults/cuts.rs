@@ -11,14 +11,16 @@ use super::operation::{Expected, Operation};
 use super::state::{Found, State};
 use super::{Fault, Moment, Proxy, Request, Seen, Which};
 use crate::user::{ALICE, BOB};
-use crate::{Caller, Outcome, Site, World, rule, wait};
+use crate::{Caller, Outcome, Records, Site, World, rule, wait};
 
 /// How long a request may take to be made that was made before.
 const REACHED: Duration = Duration::from_secs(5);
 /// How late a session may end whose server was cut off, or killed and is there again.
 const LATE: Duration = Duration::from_secs(10);
 /// How often an operation is watched to learn what requests it makes: some of them depend on who comes first.
-const LESSONS: usize = 2;
+const LESSONS: usize = 3;
+/// How long a sign-in that is to be cut off is told to wait, in seconds: longer than it does.
+const LATER: u32 = 20;
 /// How often a request is waited for that is not made each time.
 const TRIES: usize = 3;
 
@@ -28,6 +30,7 @@ pub struct Cuts<'w> {
     site: Site<'w>,
     proxy: Proxy,
     operation: Operation,
+    records: Records,
     alice: Caller,
     bystander: Bystander,
 }
@@ -48,6 +51,8 @@ pub struct Point {
     pub number: usize,
     /// On which side of it.
     pub moment: Moment,
+    /// Whether it is made each time.
+    pub certain: bool,
     /// Whether the server is killed at this moment, and started again. Else only its connection is cut.
     pub killed: bool,
     #[serde(skip)]
@@ -81,6 +86,8 @@ pub struct Finding {
 struct Before {
     token: Option<String>,
     session: Option<(String, Timestamp)>,
+    /// How many records there were.
+    records: usize,
 }
 
 // === impl Cuts ===
@@ -89,8 +96,9 @@ impl<'w> Cuts<'w> {
     /// A server of that name for `operation`.
     pub fn new(world: &'w World, name: &str, operation: Operation) -> Outcome<Self> {
         let proxy = Proxy::before(&world.testbed)?;
-        let site = proxy.site(world, name)?;
-        site.grant(&[(ALICE, operation.rule()), (BOB, rule("view", "1h"))])?;
+        let (records, options) = Records::new(world, name)?;
+        let site = proxy.site_with(world, options)?;
+        grant(&site, Some(operation))?;
         let bob = site.caller("BOB")?;
         let token = bob.sign_in_waiting()?.expect(200)?.credential()?;
         let Found::Whole { uid, .. } = State::of(&site)?.of_user(BOB) else {
@@ -102,6 +110,7 @@ impl<'w> Cuts<'w> {
             site,
             proxy,
             operation,
+            records,
         })
     }
 
@@ -109,6 +118,7 @@ impl<'w> Cuts<'w> {
     pub fn points(&self, killed: bool) -> Outcome<Vec<Point>> {
         let mut order = Vec::new();
         let mut most = BTreeMap::<Request, usize>::new();
+        let mut all = Vec::new();
         for _ in 0..LESSONS {
             let mut counts = BTreeMap::<Request, usize>::new();
             for seen in self.lesson()? {
@@ -117,18 +127,25 @@ impl<'w> Cuts<'w> {
                 }
                 *counts.entry(seen.request).or_default() += 1;
             }
-            for (request, count) in counts {
-                let known = most.entry(request).or_default();
-                *known = count.max(*known);
+            for (request, count) in &counts {
+                let known = most.entry(request.clone()).or_default();
+                *known = (*known).max(*count);
             }
+            all.push(counts);
         }
+        let is_certain = |request: &Request, number: usize| {
+            all.iter()
+                .all(|counts| counts.get(request).is_some_and(|count| *count >= number))
+        };
         let points = order.iter().flat_map(|request| {
             let numbers = 1..=most.get(request).copied().unwrap_or_default();
+            let is_certain = &is_certain;
             numbers.flat_map(move |number| {
                 [Moment::Before, Moment::After].map(|moment| Point {
                     request: request.to_string(),
                     number,
                     moment,
+                    certain: is_certain(request, number),
                     killed,
                     which: request.clone(),
                 })
@@ -145,7 +162,11 @@ impl<'w> Cuts<'w> {
                 return Ok(finding);
             }
         }
-        self.try_cut(point)
+        let mut finding = self.try_cut(point)?;
+        if point.certain && !finding.reached {
+            finding.lost.push("the request, so that nothing was cut".to_owned());
+        }
+        Ok(finding)
     }
 
     fn try_cut(&self, point: &Point) -> Outcome<Finding> {
@@ -189,6 +210,7 @@ impl<'w> Cuts<'w> {
         let state = self.settle(&mut finding, expected)?;
         finding.milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.judge(&mut finding, &before, expected, &state)?;
+        self.judge_records(&mut finding, &before, &state)?;
         match self.clean_up(&mut finding, before) {
             Err(error) if finding.is_good() => return Err(error),
             // What was found says more.
@@ -268,6 +290,26 @@ impl<'w> Cuts<'w> {
         Ok(())
     }
 
+    /// Sees that what came of it was recorded, and as what it was.
+    fn judge_records(&self, finding: &mut Finding, before: &Before, state: &State) -> Outcome {
+        let decisions = self.records.decisions(ALICE, before.records)?;
+        let needed = match (state.of_user(ALICE), &before.session) {
+            (Found::Whole { .. }, None) => Some("signed_in"),
+            (Found::Whole { until, .. }, Some((_, old))) if until > *old => Some("extended"),
+            (Found::Absent, Some(_)) => self.operation.end(),
+            _ => None,
+        };
+        if let Some(needed) = needed.filter(|needed| !decisions.iter().any(|decision| decision == needed)) {
+            finding
+                .lost
+                .push(format!("the record {needed}; there are {decisions:?}"));
+        }
+        if decisions.iter().any(|decision| decision == "taken_down") {
+            finding.lost.push(format!("how a session ended: {decisions:?}"));
+        }
+        Ok(())
+    }
+
     /// Ends the session, if there is one, and sees that its credentials are worth nothing.
     fn clean_up(&self, finding: &mut Finding, before: Before) -> Outcome {
         let mut tokens = Vec::from_iter(before.token);
@@ -291,8 +333,18 @@ impl<'w> Cuts<'w> {
     }
 
     fn prepare(&self) -> Outcome<Before> {
+        let records = self.records.all()?.len();
+        if self.operation == Operation::Completion {
+            self.sign_in_in_vain()?;
+        }
         if !self.operation.needs_session() {
-            return Ok(Before::default());
+            return Ok(Before {
+                records,
+                ..Before::default()
+            });
+        }
+        if self.operation == Operation::Revocation {
+            grant(&self.site, Some(self.operation))?;
         }
         self.proxy.forget();
         let token = self.alice.sign_in_waiting()?.expect(200)?.credential()?;
@@ -307,7 +359,21 @@ impl<'w> Cuts<'w> {
             wait::until_time(signed_in + Duration::from_secs(1))?;
         }
         let token = Some(token);
-        Ok(Before { token, session })
+        Ok(Before {
+            token,
+            session,
+            records,
+        })
+    }
+
+    /// Signs in so that the reconcile loop has something to complete.
+    fn sign_in_in_vain(&self) -> Outcome {
+        let status = |request: &Request| request.is("patch", "tkasignins/status");
+        let _armed = self.proxy.arm(Which::first(status), Fault::Answer(429, Some(LATER)));
+        self.proxy.forget();
+        self.alice.sign_in()?;
+        self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
+        self.proxy.wait_idle()
     }
 
     /// Ends the session, and waits for the last request that this takes.
@@ -325,7 +391,9 @@ impl<'w> Cuts<'w> {
         let answer = match self.operation {
             Operation::SignIn | Operation::SignInNamespaces | Operation::Extension => self.alice.sign_in_waiting(),
             Operation::SignOut => self.alice.post("/logout"),
-            Operation::Expiry => return None,
+            // It is the tailnet that asks.
+            Operation::Revocation => grant(&self.site, None).and_then(|()| Err("nobody answers".into())),
+            Operation::Expiry | Operation::Completion => return None,
         };
         answer.ok().map(|answer| answer.status)
     }
@@ -335,12 +403,18 @@ impl<'w> Cuts<'w> {
         self.prepare()?;
         self.proxy.forget();
         let status = self.ask();
+        if self.operation == Operation::Completion {
+            self.proxy
+                .wait_seen(REACHED, |request| request.is("patch", "tkasignins/status"))?;
+        }
         let whole = self.operation.expected_after_answer(status) != Expected::Absent;
         wait::until_true("it is done", || {
             Ok(State::of(&self.site)?.of_user(ALICE).is_whole() == whole)
         })?;
-        // The last that it makes.
-        self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
+        // The last that it makes. What the loop completes is told to nobody.
+        if self.operation != Operation::Completion {
+            self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
+        }
         self.proxy.wait_idle()?;
         let seen = self.proxy.seen();
         if whole {
@@ -352,6 +426,15 @@ impl<'w> Cuts<'w> {
     fn works(&self, token: &str) -> Outcome<bool> {
         let cluster = &self.site.world.cluster;
         Ok(cluster.status(token, "GET", "/api/v1/namespaces/default/pods")? == 200)
+    }
+}
+
+/// Says who may have a session: the bystander, and whoever `operation` is about.
+fn grant(site: &Site<'_>, operation: Option<Operation>) -> Outcome {
+    let bystander = (BOB, rule("view", "1h"));
+    match operation {
+        Some(operation) => site.grant(&[(ALICE, operation.rule()), bystander]),
+        None => site.grant(&[bystander]),
     }
 }
 

@@ -22,6 +22,10 @@ pub enum Operation {
     SignOut,
     /// The end of a session's time.
     Expiry,
+    /// The end of a session whose rule is gone.
+    Revocation,
+    /// What the reconcile loop does about a sign-in that was cut off.
+    Completion,
 }
 
 /// What should be found of a session.
@@ -41,12 +45,14 @@ pub enum Expected {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::SignIn,
         Self::SignInNamespaces,
         Self::Extension,
         Self::SignOut,
         Self::Expiry,
+        Self::Revocation,
+        Self::Completion,
     ];
 
     /// The name of a server for it.
@@ -58,6 +64,8 @@ impl Operation {
             Self::Extension => "extension",
             Self::SignOut => "sign-out",
             Self::Expiry => "expiry",
+            Self::Revocation => "revocation",
+            Self::Completion => "completion",
         }
     }
 
@@ -65,7 +73,7 @@ impl Operation {
     #[must_use]
     pub fn rule(self) -> Value {
         match self {
-            Self::SignIn | Self::Extension | Self::SignOut => rule("view", "1h"),
+            Self::SignIn | Self::Extension | Self::SignOut | Self::Revocation | Self::Completion => rule("view", "1h"),
             Self::SignInNamespaces => {
                 let namespaces = json!(["default", "kube-public"]);
                 json!({"role": "view", "period": "1h", "namespaces": namespaces, "max_sessions": 2})
@@ -77,7 +85,7 @@ impl Operation {
     /// Whether there is a session before it.
     #[must_use]
     pub fn needs_session(self) -> bool {
-        !matches!(self, Self::SignIn | Self::SignInNamespaces)
+        !matches!(self, Self::SignIn | Self::SignInNamespaces | Self::Completion)
     }
 
     /// What should be found after a server was killed in the middle of it, by what the API server had heard of until then.
@@ -92,9 +100,10 @@ impl Operation {
         match self {
             Self::SignIn | Self::SignInNamespaces if is_written => Expected::Whole,
             Self::Extension if is_written => Expected::Extended,
-            Self::Extension => Expected::Whole,
-            Self::SignOut if !heard(&["delete"]) => Expected::Whole,
-            Self::SignIn | Self::SignInNamespaces | Self::SignOut | Self::Expiry => Expected::Absent,
+            Self::Extension | Self::Completion => Expected::Whole,
+            // That it ends is written down first, and from then on it does.
+            Self::SignOut if !is_written => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::SignOut | Self::Expiry | Self::Revocation => Expected::Absent,
         }
     }
 
@@ -107,8 +116,19 @@ impl Operation {
             Self::SignOut if is_done => Expected::Absent,
             Self::Extension if is_done => Expected::Extended,
             Self::SignIn | Self::SignInNamespaces | Self::SignOut => Expected::Either,
-            Self::Extension => Expected::Whole,
-            Self::Expiry => Expected::Absent,
+            Self::Extension | Self::Completion => Expected::Whole,
+            Self::Expiry | Self::Revocation => Expected::Absent,
+        }
+    }
+
+    /// How the end of its session is recorded.
+    #[must_use]
+    pub fn end(self) -> Option<&'static str> {
+        match self {
+            Self::SignOut => Some("signed_out"),
+            Self::Expiry => Some("expired"),
+            Self::Revocation => Some("revoked"),
+            Self::SignIn | Self::SignInNamespaces | Self::Extension | Self::Completion => None,
         }
     }
 }
@@ -121,6 +141,8 @@ impl fmt::Display for Operation {
             Self::Extension => "extension",
             Self::SignOut => "sign-out",
             Self::Expiry => "expiry",
+            Self::Revocation => "revocation",
+            Self::Completion => "completion",
         })
     }
 }
@@ -152,8 +174,16 @@ mod tests {
             (Operation::SignIn, "get", "clusterroles", true, Expected::Absent),
             (Operation::Extension, "patch", "tkasignins", true, Expected::Extended),
             (Operation::Extension, "patch", "tkasignins", false, Expected::Whole),
-            (Operation::SignOut, "delete", "tkasignins", true, Expected::Absent),
-            (Operation::SignOut, "delete", "tkasignins", false, Expected::Whole),
+            (Operation::SignOut, "patch", "tkasignins", true, Expected::Absent),
+            (Operation::SignOut, "patch", "tkasignins", false, Expected::Whole),
+            (Operation::Revocation, "patch", "tkasignins", false, Expected::Absent),
+            (
+                Operation::Completion,
+                "patch",
+                "tkasignins/status",
+                false,
+                Expected::Whole,
+            ),
             (Operation::Expiry, "delete", "tkasignins", false, Expected::Absent),
         ];
         for (operation, verb, resource, forwarded, should_be) in cases {

@@ -110,9 +110,14 @@ impl Proxy {
 
     /// A server of that name that reaches the API server through this.
     pub fn site<'w>(&self, world: &'w World, name: &str) -> Outcome<Site<'w>> {
+        self.site_with(world, ServerOptions::new(name))
+    }
+
+    /// A server that reaches the API server through this.
+    pub fn site_with<'w>(&self, world: &'w World, options: ServerOptions) -> Outcome<Site<'w>> {
         world.site_with(ServerOptions {
             api_server: Some(format!("https://{}", self.address)),
-            ..ServerOptions::new(name)
+            ..options
         })
     }
 

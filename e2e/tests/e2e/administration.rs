@@ -235,24 +235,56 @@ fn tkasignin_made_by_hand_gives_nobody_anything(world: &World) -> Outcome {
 }
 
 fn role_of_a_session_never_changes(world: &World) -> Outcome {
-    let site = world.site("unchanging")?;
-    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let site = world.unguarded_site("unchanging")?;
+    site.grant(&[(
+        ALICE,
+        json!({"role": "view", "period": "1h", "name": "look", "namespaces": ["default"]}),
+    )])?;
     let alice = site.caller("ALICE")?;
-    alice.sign_in()?;
+    let token = alice.sign_in_apart("shell")?.expect(200)?.credential()?;
     let path = site.path_of_only(Kind::Signin)?;
     for change in [
         json!({"role": "cluster-admin"}),
         json!({"username": BOB}),
+        json!({"user_id": 4711}),
+        json!({"user_id": null}),
+        json!({"tags": ["tag:ci"]}),
         json!({"device": {"stable_id": "n0"}}),
+        json!({"device": null}),
+        json!({"namespaces": ["kube-system"]}),
+        json!({"namespaces": null}),
+        json!({"rule": "other"}),
+        json!({"rule": null}),
+        json!({"label": "other"}),
+        json!({"label": null}),
     ] {
-        let refused = world.cluster.patch(&path, &json!({"spec": change}));
-        assert!(
-            refused
-                .as_ref()
-                .is_err_and(|error| error.to_string().contains("never change")),
-            "{refused:?}"
-        );
+        never_changes(&site, &path, &change);
     }
-    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/secrets")?, 403);
+    // What identifies a session is not added to one that has it not, either.
+    let signins = Kind::Signin.path(site.server.namespace());
+    let bare = Kind::Signin.object("bare", &json!({}));
+    world.cluster.create(&signins, &bare)?;
+    for change in [
+        json!({"user_id": 4711}),
+        json!({"tags": ["tag:ci"]}),
+        json!({"device": {"stable_id": "n0", "name": "laptop"}}),
+        json!({"namespaces": ["default"]}),
+        json!({"rule": "look"}),
+        json!({"label": "shell"}),
+    ] {
+        never_changes(&site, &format!("{signins}/bare"), &change);
+    }
+    let secrets = "/api/v1/namespaces/default/secrets";
+    assert_eq!(world.cluster.status(&token, "GET", secrets)?, 403);
     Ok(())
+}
+
+fn never_changes(site: &Site<'_>, path: &str, change: &Value) {
+    let refused = site.world.cluster.patch(path, &json!({ "spec": change }));
+    assert!(
+        refused
+            .as_ref()
+            .is_err_and(|error| error.to_string().contains("never ")),
+        "{change}: {refused:?}"
+    );
 }

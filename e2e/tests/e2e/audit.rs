@@ -1,11 +1,12 @@
 //! Every decision leaves a record, and leads back to a person.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+pub(crate) use e2e::records::lines;
 use e2e::user::{ALICE, BOB};
-use e2e::{Kind, Outcome, Site, World, rule, wait};
-use serde_json::{Value, json};
+use e2e::{Kind, Outcome, Records, Site, World, rule, wait};
+use serde_json::Value;
 use testbed::ServerOptions;
 
 crate::tests![
@@ -21,18 +22,9 @@ pub(crate) fn audited<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, Pa
 }
 
 /// The same, with other options.
-pub(crate) fn audited_with(world: &World, mut options: ServerOptions) -> Outcome<(Site<'_>, PathBuf)> {
-    let log = world.new_folder(&options.name)?.join("audit.log");
-    options.config["audit"] = json!({"path": log});
-    Ok((world.site_with(options)?, log))
-}
-
-/// The records that are there.
-pub(crate) fn lines(path: &Path) -> Outcome<Vec<Value>> {
-    let text = fs::read_to_string(path)?;
-    // The API server may be writing its last line.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    Ok(whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+pub(crate) fn audited_with(world: &World, options: ServerOptions) -> Outcome<(Site<'_>, PathBuf)> {
+    let (records, options) = Records::of(world, options)?;
+    Ok((world.site_with(options)?, records.path().to_owned()))
 }
 
 fn kubectl_call_leads_back_to_person_and_device(world: &World) -> Outcome {

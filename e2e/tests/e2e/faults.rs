@@ -10,6 +10,8 @@ crate::tests![
     kill_at_any_request_of_an_extension_loses_no_session,
     kill_at_any_request_of_a_sign_out_leaves_all_of_it_or_nothing,
     kill_at_any_request_of_an_expiry_leaves_nothing,
+    kill_at_any_request_of_a_revocation_leaves_nothing,
+    kill_at_any_request_of_a_completion_leaves_all_of_it,
 ];
 
 fn kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
@@ -30,6 +32,14 @@ fn kill_at_any_request_of_a_sign_out_leaves_all_of_it_or_nothing(world: &World) 
 
 fn kill_at_any_request_of_an_expiry_leaves_nothing(world: &World) -> Outcome {
     kill_everywhere(world, Operation::Expiry)
+}
+
+fn kill_at_any_request_of_a_revocation_leaves_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::Revocation)
+}
+
+fn kill_at_any_request_of_a_completion_leaves_all_of_it(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::Completion)
 }
 
 fn kill_everywhere(world: &World, operation: Operation) -> Outcome {

@@ -15,6 +15,7 @@ mod cluster_info;
 mod concurrency;
 mod credentials;
 mod documentation;
+mod endings;
 mod events;
 mod expiry;
 mod faults;
@@ -80,6 +81,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
     ("expiry", expiry::TESTS),
+    ("endings", endings::TESTS),
     ("clock", clock::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),

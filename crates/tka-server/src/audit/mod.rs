@@ -1,9 +1,10 @@
 //! The audit log: every decision leaves a record, and nothing is given without one.
 //!
 //! This is the one place where records are made. A session or a credential is given only once its record is written
-//! ([`Audit::signed_in`], [`Audit::credential_issued`]); everything else takes access away or gives none, and is not held up
+//! ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`]); everything else takes access away or gives none, and is not held up
 //! by its record.
 
+mod records;
 mod writer;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +21,14 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_api::http::PREFIX;
-use tka_core::{Caller, Identity, Revocation, Session};
+use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, End};
 
 use crate::App;
 use crate::answer::Failure;
 use crate::identify::Identified;
 
+pub use self::records::ByRequest;
 use self::writer::Queue;
 pub use self::writer::{AuditError, Writer};
 
@@ -104,15 +106,10 @@ impl Audit {
     }
 
     /// Records that `session` began, or that it was `extended`. Unless this returns well nothing may be given.
-    pub async fn signed_in(&self, asked: &Asked, session: &Session, extended: bool) -> Result<(), AuditError> {
-        let decision = if extended {
-            Decision::Extended
-        } else {
-            Decision::SignedIn
-        };
+    async fn signed_in(&self, asked: &Asked, session: &Session, extended: bool) -> Result<(), AuditError> {
         let record = Record {
             session: Some(self.session(session)),
-            ..self.asked(asked, decision, Outcome::Granted)
+            ..self.asked(asked, given(extended), Outcome::Granted)
         };
         self.queue.write(line(&record)).await
     }
@@ -136,37 +133,37 @@ impl Audit {
     }
 
     /// Records that `session` was ended by its owner.
-    pub fn signed_out(&self, asked: &Asked, session: &Session) {
+    async fn signed_out(&self, asked: &Asked, session: &Session) {
         log_end(session, &End::SignedOut);
-        self.leave(&Record {
+        let record = Record {
             session: Some(self.session(session)),
             ..self.asked(asked, Decision::SignedOut, Outcome::Ended)
-        });
+        };
+        self.queue.keep(line(&record)).await;
     }
 
-    /// Records that the server ended `session` because of `reason`: what it was given through is gone.
-    pub fn revoked(&self, session: &Session, reason: &Revocation) {
-        self.ended(session, &End::Revoked(reason.clone()));
+    /// Records that `session` began, or that it was `extended`, and that whoever was asked for it was cut off before it could say so.
+    async fn completed(&self, session: &Session, extended: bool) -> Result<(), AuditError> {
+        let record = self.about(session, given(extended), Outcome::Granted);
+        self.queue.write(line(&record)).await
     }
 
     /// Records that `session` ended, without its owner asking.
-    pub fn ended(&self, session: &Session, how: &End) {
+    async fn ended(&self, session: &Session, how: &End) {
         log_end(session, how);
-        let (decision, why) = match how {
-            End::SignedOut => (Decision::SignedOut, None),
-            End::Expired => (Decision::Expired, None),
-            End::Revoked(reason) => (Decision::Revoked, Some(reason.to_string())),
-            End::TakenDown => (Decision::TakenDown, None),
-            End::Broken => (Decision::TakenDown, Some(how.to_string())),
+        let (decision, outcome, why) = match how {
+            End::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
+            End::Expired => (Decision::Expired, Outcome::Ended, None),
+            End::Revoked(why) => (Decision::Revoked, Outcome::Ended, Some(why.clone())),
+            End::Refused(why) => (Decision::Refused, Outcome::Refused, Some(why.clone())),
+            End::TakenDown => (Decision::TakenDown, Outcome::Ended, None),
+            End::Broken => (Decision::TakenDown, Outcome::Ended, Some(how.to_string())),
         };
-        let (who, device) = caller(&session.caller, &[]);
-        self.leave(&Record {
-            who: Some(who),
-            device: Some(device),
-            session: Some(self.session(session)),
+        let record = Record {
             why,
-            ..self.record(decision, Outcome::Ended)
-        });
+            ..self.about(session, decision, outcome)
+        };
+        self.queue.keep(line(&record)).await;
     }
 
     /// Records that `asked` did not get what it asked for, and says so in the log.
@@ -211,6 +208,16 @@ impl Audit {
                 peer: asked.peer.map(|peer| peer.to_string()),
                 status: None,
             }),
+            ..self.record(decision, outcome)
+        }
+    }
+
+    fn about(&self, session: &Session, decision: Decision, outcome: Outcome) -> Record {
+        let (who, device) = caller(&session.caller, &[]);
+        Record {
+            who: Some(who),
+            device: Some(device),
+            session: Some(self.session(session)),
             ..self.record(decision, outcome)
         }
     }
@@ -325,6 +332,14 @@ fn caller(caller: &Caller, addresses: &[IpAddr]) -> (Who, audit::Device) {
     (who, device)
 }
 
+fn given(extended: bool) -> Decision {
+    if extended {
+        Decision::Extended
+    } else {
+        Decision::SignedIn
+    }
+}
+
 /// For people who read the log: the record says more.
 fn log_end(session: &Session, how: &End) {
     let (session, username) = (session.name(), session.caller.username());
@@ -356,7 +371,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs;
-    use tka_core::{Device, Limits, Request as Wanted, Rule, UserId};
+    use tka_core::{Device, Limits, Request as Wanted, Revocation, Rule, UserId};
+    use tka_operator::Records;
 
     fn time(text: &str) -> jiff::Timestamp {
         text.parse().unwrap()
@@ -436,10 +452,17 @@ mod tests {
         audit.credential_issued(&known, &session(), &credential).await.unwrap();
         audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no\nrule".into())));
         audit.refused(&unknown, StatusCode::INTERNAL_SERVER_ERROR, None);
-        audit.signed_out(&known, &session());
-        audit.ended(&session(), &End::Expired);
-        audit.revoked(&session(), &Revocation::RuleGone);
-        audit.ended(&session(), &End::TakenDown);
+        let (nobody, by_request) = (audit.clone(), ByRequest::new(&audit, &Arc::new(known)));
+        by_request.ended(&session(), &End::SignedOut).await;
+        // The answer to the request has a record that says so.
+        by_request.ended(&session(), &End::Refused("no".into())).await;
+        Records::ended(&nobody, &session(), &End::Expired).await;
+        let gone = End::Revoked(Revocation::RuleGone.to_string());
+        Records::ended(&nobody, &session(), &gone).await;
+        Records::ended(&nobody, &session(), &End::TakenDown).await;
+        nobody.began(&session(), false).await.unwrap();
+        Records::ended(&nobody, &session(), &End::Refused("no".into())).await;
+        Records::ended(&nobody, &session(), &End::SignedOut).await;
         writer.finish().await;
 
         let text = fs::read_to_string(&path).unwrap();
@@ -458,6 +481,9 @@ mod tests {
                 (Decision::Expired, Outcome::Ended),
                 (Decision::Revoked, Outcome::Ended),
                 (Decision::TakenDown, Outcome::Ended),
+                (Decision::SignedIn, Outcome::Granted),
+                (Decision::Refused, Outcome::Refused),
+                (Decision::SignedOut, Outcome::Ended),
             ]
         );
         let issued = &records[2];
@@ -480,6 +506,12 @@ mod tests {
             records[7].why.as_deref(),
             Some(Revocation::RuleGone.to_string().as_str())
         );
+        assert!(
+            records[9..]
+                .iter()
+                .all(|record| record.request.is_none() && record.session.is_some())
+        );
+        assert_eq!(records[10].why.as_deref(), Some("no"));
         assert!(text.contains(r#""time":"2026-01-02T15:04:05.678901Z""#));
     }
 

@@ -129,7 +129,19 @@ impl Queue {
 
     /// Leaves `line` to be written. If that fails it goes to the log.
     pub(super) fn leave(&self, line: Vec<u8>) {
-        match self.0.try_send(Message::Line(line, None)) {
+        self.send(line, None);
+    }
+
+    /// Leaves `line` to be written, and returns when it is, or went to the log.
+    pub(super) async fn keep(&self, line: Vec<u8>) {
+        let (ask, answer) = oneshot::channel();
+        self.send(line, Some(ask));
+        // Whether it was written is told by whoever wrote.
+        let _ = answer.await;
+    }
+
+    fn send(&self, line: Vec<u8>, asked: Option<oneshot::Sender<io::Result<()>>>) {
+        match self.0.try_send(Message::Line(line, asked)) {
             Err(mpsc::error::TrySendError::Full(Message::Line(line, _))) => lost(&line, &AuditError::Full),
             Err(mpsc::error::TrySendError::Closed(Message::Line(line, _))) => lost(&line, &AuditError::Ended),
             Ok(()) | Err(_) => {}

@@ -19,7 +19,7 @@ use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::{Asked, ByRequest};
 use crate::authorize::{Authorized, Granted, changed_meanwhile};
 
 /// The longest wait. It must be over before the time limit of the answer is.
@@ -75,7 +75,7 @@ pub(super) async fn sign_in(
 
 async fn start(
     app: &App,
-    asked: &Asked,
+    asked: &Arc<Asked>,
     who: Result<Granted, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
@@ -94,15 +94,12 @@ async fn start(
         }
     }
     asked.about(&session);
-    let signed_in = app.sessions.sign_in(&turn, &session, max_sessions, credential).await?;
+    let records = ByRequest::new(&app.audit, asked);
+    let sign_in = app
+        .sessions
+        .sign_in(&turn, &session, max_sessions, credential, &records);
+    let signed_in = sign_in.await?;
     drop(turn);
-    if let Err(error) = app.audit.signed_in(asked, &session, signed_in.extended).await {
-        // One that was extended had its record when it began, and no credential is issued without one either.
-        if !signed_in.extended {
-            app.sessions.end(&session.name()).await?;
-        }
-        return Err(error.into());
-    }
     tracing::info!(
         session = %session.name(),
         username = session.caller.username(),

@@ -10,13 +10,13 @@ use futures::future::{try_join, try_join_all};
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
 use tka_core::{Session, SessionName};
-use tka_operator::StoredSession;
+use tka_operator::{StoredSession, Those};
 use utoipa::IntoParams;
 
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::{Asked, ByRequest};
 use crate::authorize::{grant, names};
 use crate::identify::Identified;
 
@@ -77,24 +77,26 @@ pub(super) async fn sign_out(
 pub(super) async fn end(app: &Arc<App>, asked: &Arc<Asked>, session: Session) -> Result<(), Failure> {
     let (work, app, asked) = (app.work.clone(), Arc::clone(app), Arc::clone(asked));
     work.to_the_end(async move {
-        app.sessions.end(&session.name()).await?;
-        app.audit.signed_out(&asked, &session);
+        app.sessions
+            .end(&session.name(), &ByRequest::new(&app.audit, &asked))
+            .await?;
         Ok(())
     })
     .await
 }
 
-/// The sessions that are meant: of those of this device the ones that are not kept apart, be it that their rule no longer reaches the
+/// The sessions that are meant, those too of which an earlier attempt has left something: of those of this device the ones that are not kept apart, be it that their rule no longer reaches the
 /// caller.
 async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
     if all {
-        let sessions = app.sessions.of_user(&who.caller).await?;
+        let sessions = app.sessions.of_user(&who.caller, Those::AndEnding).await?;
         return Ok(by_name(sessions));
     }
     let granted: Vec<SessionName> = grant(app, who)
         .map(|grant| names(&who.caller, &grant).collect())
         .unwrap_or_default();
-    let (current, known) = try_join(app.sessions.find(granted), app.sessions.of_caller(&who.caller)).await?;
+    let current = app.sessions.find(granted, Those::AndEnding);
+    let (current, known) = try_join(current, app.sessions.of_caller(&who.caller, Those::AndEnding)).await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());
     Ok(by_name(current.into_iter().chain(not_apart)))
 }

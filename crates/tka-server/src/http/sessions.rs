@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use tka_api::http::{ErrorResponse, SessionInfo, SessionList};
+use tka_operator::Those;
 
 use super::{logout, view};
 use crate::App;
@@ -32,7 +33,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Extension(who): Extension<Arc<Identified>>,
 ) -> Result<Json<SessionList>, Failure> {
-    let sessions = app.sessions.of_user(&who.caller).await?;
+    let sessions = app.sessions.of_user(&who.caller, Those::Live).await?;
     if sessions.is_empty() {
         grant(&app, &who)?;
     }
@@ -67,7 +68,8 @@ pub(super) async fn end(
     Extension(who): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
-    let Some(stored) = app.sessions.of_user_named(&who.caller, &name).await? else {
+    let named = app.sessions.of_user_named(&who.caller, &name, Those::AndEnding);
+    let Some(stored) = named.await? else {
         grant(&app, &who)?;
         return Err(view::no_such_session());
     };

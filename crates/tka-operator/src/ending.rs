@@ -1,0 +1,268 @@
+//! Ending a session: one way, for sign-out, expiry, revocation, refusal, and what an administrator deletes.
+//!
+//! How it ends is written down first, then the `TkaSignin` is deleted, account and bindings go, the end is recorded, and only then the
+//! `TkaSignin` may go. Wherever that is cut off, whoever goes on knows what happened, and no end goes unrecorded.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Status;
+use serde_json::json;
+use tka_api::resource::{ANNOTATION_END, FINALIZER, TkaSignin};
+use tka_core::{Revocation, Session, SessionName};
+use tokio::time::timeout;
+
+use crate::end::{self, Intent};
+use crate::error::{found, status};
+use crate::records::Records;
+use crate::{End, Error, Sessions, objects};
+
+/// How long the record of an end is waited for. The access is gone by then, and what cannot be written goes to the log.
+const RECORD: Duration = Duration::from_secs(1);
+
+/// What a `TkaSignin` must be for it to be ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unchanged {
+    /// This object, and not another of its name.
+    Same,
+    /// This object as it is: whoever signed in since has another.
+    Since,
+}
+
+/// What is asked of the API server for one `TkaSignin`, and may be asked twice.
+#[derive(Debug)]
+enum Ask {
+    /// That it says how it ends.
+    WriteDown(String),
+    Delete,
+    /// That it no longer waits for its account and bindings to go.
+    LetGo,
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// Whether `signin` is as it was asked for, by an earlier try of which no answer arrived.
+    fn is_done(&self, signin: &TkaSignin) -> bool {
+        let is_ending = signin.metadata.deletion_timestamp.is_some();
+        match self {
+            Self::WriteDown(intent) => is_ending || signin.annotations().get(ANNOTATION_END) == Some(intent),
+            Self::Delete => is_ending,
+            Self::LetGo => !holds(signin),
+        }
+    }
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Ends a session for its owner: when this returns, its account and bindings are gone, and `records` has it.
+    pub async fn end(&self, name: &SessionName, records: &dyn Records) -> Result<(), Error> {
+        let _turn = self.turns.take(name.as_str()).await?;
+        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(());
+        };
+        self.conclude(&signin, End::SignedOut, Unchanged::Same, records).await
+    }
+
+    /// Ends `session` because of `reason`, unless its caller signed in again since it was read: then it was given anew, by a later answer of the
+    /// tailnet. Says whether it ended by this.
+    pub async fn revoke(&self, session: &Session, reason: &Revocation) -> Result<bool, Error> {
+        let name = session.name();
+        let _turn = self.turns.take(name.as_str()).await?;
+        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(false);
+        };
+        if signin.metadata.deletion_timestamp.is_some() || objects::session(&signin)?.signed_in != session.signed_in {
+            return Ok(false);
+        }
+        let how = End::Revoked(reason.to_string());
+        self.conclude(&signin, how, Unchanged::Since, &*self.records).await?;
+        Ok(true)
+    }
+
+    /// Ends a session if it is over now, or if it `has_lasted` its period by a clock that nobody can set, and not if it was extended in the
+    /// meantime. Says whether it ended.
+    pub(crate) async fn expire(&self, session: &Session, has_lasted: bool) -> Result<bool, Error> {
+        let name = session.name();
+        let _turn = self.turns.take(name.as_str()).await?;
+        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(false);
+        };
+        let live = objects::session(&signin)?;
+        let has_lasted = has_lasted && live.signed_in == session.signed_in;
+        if live.until() > (self.clock)() && !has_lasted {
+            return Ok(false);
+        }
+        self.conclude(&signin, End::Expired, Unchanged::Since, &*self.records)
+            .await?;
+        Ok(true)
+    }
+
+    /// Takes down what is left of a session that ends, or of an object that carries our labels and is no session: nobody could tell when that
+    /// would be over.
+    pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<(), Error> {
+        let name = signin.name_any();
+        let _turn = self.turns.take(&name).await?;
+        // Whoever had the turn before may have done it, and a caller may have signed in since.
+        let Some(signin) = self.same(signin).await? else {
+            return Ok(());
+        };
+        let goes_on = |session| signin.metadata.deletion_timestamp.is_none() && Intent::of(&signin, session).is_none();
+        if objects::session(&signin).as_ref().is_ok_and(goes_on) {
+            return Ok(());
+        }
+        let Some(ending) = self.delete(&signin, Unchanged::Since).await? else {
+            return Ok(());
+        };
+        let finished = self.finish(&ending, &*self.records).await;
+        if let Err(error) = &finished {
+            self.say_ending(&ending, error).await;
+        }
+        finished
+    }
+
+    /// Ends a session that was usable and has lost its account or a binding, and says whether it did. The reconcile loop takes down what
+    /// is left.
+    pub(crate) async fn end_if_broken(&self, name: &SessionName) -> Result<bool, Error> {
+        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(false);
+        };
+        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::is_established(&signin);
+        if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
+            return Ok(false);
+        }
+        tracing::warn!(session = %name, "its account or binding was deleted, so it ends");
+        // Whoever signs in at this moment makes what is missing.
+        self.begin_end(&signin, End::Broken, Unchanged::Since).await?;
+        Ok(true)
+    }
+
+    /// Ends the session that `signin` holds, from the decision to the last trace of it.
+    ///
+    /// Whoever calls this has the session's turn.
+    pub(crate) async fn conclude(
+        &self,
+        signin: &TkaSignin,
+        how: End,
+        unchanged: Unchanged,
+        records: &dyn Records,
+    ) -> Result<(), Error> {
+        match self.begin_end(signin, how, unchanged).await? {
+            Some(ending) => self.finish(&ending, records).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down how it ends, and deletes the `TkaSignin`, which its finalizer keeps. Returns it, unless it is gone. How an end goes that has
+    /// begun already is not changed.
+    async fn begin_end(&self, signin: &TkaSignin, how: End, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+        if signin.metadata.deletion_timestamp.is_some() {
+            return Ok(Some(signin.clone()));
+        }
+        let intent = Intent::new(&objects::session(signin)?, how, (self.clock)());
+        let write_down = Ask::WriteDown(intent.to_annotation());
+        match self.insist(signin, &write_down, unchanged).await? {
+            Some(signin) => self.delete(&signin, unchanged).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn delete(&self, signin: &TkaSignin, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+        if signin.metadata.deletion_timestamp.is_some() {
+            return Ok(Some(signin.clone()));
+        }
+        self.insist(signin, &Ask::Delete, unchanged).await
+    }
+
+    /// Removes account and bindings, records the end, then lets the `TkaSignin` go.
+    pub(crate) async fn finish(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
+        let session = objects::session(signin);
+        match &session {
+            Ok(_) => self.delete_children(signin).await?,
+            // Its name may be anything, that of an account which is none of ours too.
+            Err(_) => drop(self.sweep().await?),
+        }
+        if !holds(signin) {
+            return Ok(());
+        }
+        let uid = signin.uid().unwrap_or_default();
+        let Ok(session) = session else {
+            return self.insist(signin, &Ask::LetGo, Unchanged::Same).await.map(drop);
+        };
+        let how = end::how(signin, &session, (self.clock)());
+        // What cannot be let go for a while is recorded once.
+        if self.recorded.end(&uid) {
+            let recorded = timeout(RECORD, records.ended(&session, &how)).await;
+            if recorded.is_err() {
+                tracing::warn!(session = %session.name(), %how, "the record of an end is not written yet");
+            }
+        }
+        self.insist(signin, &Ask::LetGo, Unchanged::Same).await?;
+        self.recorded.forget(&uid);
+        self.events.ended(signin, &how);
+        Ok(())
+    }
+
+    /// Asks the API server for something. A conflict is looked into: it may be done by an earlier try whose answer was lost, and if it is not and
+    /// `signin` is `unchanged`, it is asked for once more. Returns the object as it is then, unless it is gone.
+    async fn insist(&self, signin: &TkaSignin, ask: &Ask, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+        match self.ask(signin, ask, unchanged).await {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
+            answer => return Ok(answer?),
+        }
+        let live = match self.same(signin).await? {
+            Some(live) if !ask.is_done(&live) => live,
+            done_or_gone => return Ok(done_or_gone),
+        };
+        let contended = || Error::Contended(signin.name_any());
+        if unchanged == Unchanged::Since && live.resource_version() != signin.resource_version() {
+            return Err(contended());
+        }
+        match self.ask(&live, ask, unchanged).await {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Err(contended()),
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn ask(&self, signin: &TkaSignin, ask: &Ask, unchanged: Unchanged) -> kube::Result<Option<TkaSignin>> {
+        let name = signin.name_any();
+        let resource_version = signin.resource_version().filter(|_| unchanged == Unchanged::Since);
+        let mut metadata = json!({"uid": signin.uid()});
+        if let Some(version) = &resource_version {
+            metadata["resourceVersion"] = json!(version);
+        }
+        match ask {
+            Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent}),
+            Ask::LetGo => {
+                let others = signin.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER);
+                metadata["finalizers"] = others.cloned().collect();
+            }
+            Ask::Delete => {
+                let delete = DeleteParams {
+                    preconditions: Some(Preconditions {
+                        uid: signin.uid(),
+                        resource_version,
+                    }),
+                    ..DeleteParams::default()
+                };
+                let deleted = found(self.signins.delete(&name, &delete).await)?;
+                return Ok(deleted.and_then(either::Either::left));
+            }
+        }
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        found(self.signins.patch(&name, &PatchParams::default(), &patch).await)
+    }
+
+    /// The object as it is now, unless it is gone, or another has its name.
+    async fn same(&self, signin: &TkaSignin) -> Result<Option<TkaSignin>, Error> {
+        let live = self.signins.get_opt(&signin.name_any()).await?;
+        Ok(live.filter(|live| live.uid() == signin.uid()))
+    }
+}
+
+/// Whether it waits for its account and bindings to go.
+fn holds(signin: &TkaSignin) -> bool {
+    signin.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}

@@ -1,0 +1,59 @@
+//! What the operator has recorded: of what one request asks for, and of what nobody is there to hear of.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tka_core::Session;
+use tka_operator::{End, NotRecorded, Records};
+
+use super::{Asked, Audit};
+
+/// Records what one request asks for.
+#[derive(Debug)]
+pub struct ByRequest {
+    audit: Audit,
+    asked: Arc<Asked>,
+}
+
+// === impl ByRequest ===
+
+impl ByRequest {
+    /// Records with `audit` what `asked` asks for.
+    #[must_use]
+    pub fn new(audit: &Audit, asked: &Arc<Asked>) -> Self {
+        Self {
+            audit: audit.clone(),
+            asked: Arc::clone(asked),
+        }
+    }
+}
+
+impl Records for ByRequest {
+    fn began<'a>(&'a self, session: &'a Session, extended: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
+        let recorded = self.audit.signed_in(&self.asked, session, extended);
+        recorded.map(|result| result.map_err(Into::into)).boxed()
+    }
+
+    fn ended<'a>(&'a self, session: &'a Session, how: &'a End) -> BoxFuture<'a, ()> {
+        match how {
+            End::SignedOut => self.audit.signed_out(&self.asked, session).boxed(),
+            // The answer says so, and leaves a record.
+            End::Refused(_) => std::future::ready(()).boxed(),
+            how => self.audit.ended(session, how).boxed(),
+        }
+    }
+}
+
+// === impl Audit ===
+
+impl Records for Audit {
+    fn began<'a>(&'a self, session: &'a Session, extended: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
+        let recorded = self.completed(session, extended);
+        recorded.map(|result| result.map_err(Into::into)).boxed()
+    }
+
+    fn ended<'a>(&'a self, session: &'a Session, how: &'a End) -> BoxFuture<'a, ()> {
+        Audit::ended(self, session, how).boxed()
+    }
+}

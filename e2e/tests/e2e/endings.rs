@@ -1,0 +1,147 @@
+//! Ends that do not go smoothly: what was decided is carried out, called what it is, and recorded.
+
+use e2e::faults::{Fault, Found, Moment, Proxy, Request, State, Which};
+use e2e::user::ALICE;
+use e2e::{Kind, Outcome, Records, Site, World, rule, wait};
+use serde_json::json;
+
+crate::tests![
+    sign_out_that_fails_halfway_is_no_sign_out_and_the_next_one_ends_it,
+    revocation_whose_answer_is_lost_is_one_nevertheless,
+    extension_that_is_refused_for_another_reason_than_its_rule_ends_nothing,
+    extension_whose_namespace_is_gone_ends_the_session_and_says_why,
+];
+
+/// More often than anything is tried here.
+const ALWAYS: usize = 1000;
+/// In seconds: longer than anybody waits for it within a request.
+const LATER: u32 = 20;
+
+/// A server whose requests go through a proxy, and its audit log.
+fn site<'w>(world: &'w World, proxy: &Proxy, name: &str) -> Outcome<(Site<'w>, Records)> {
+    let (records, options) = Records::new(world, name)?;
+    Ok((proxy.site_with(world, options)?, records))
+}
+
+fn count(records: &Records, decision: &str) -> Outcome<usize> {
+    let decisions = records.decisions(ALICE, 0)?;
+    Ok(decisions.iter().filter(|other| *other == decision).count())
+}
+
+fn sign_out_that_fails_halfway_is_no_sign_out_and_the_next_one_ends_it(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let (site, records) = site(world, &proxy, "halfway")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let token = alice.sign_in_waiting()?.expect(200)?.credential()?;
+    let works = || {
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(world.cluster.status(&token, "GET", "/api/v1/pods")? == 200)
+    };
+    let is_child = |request: &Request| {
+        request.verb == "delete" && ["serviceaccounts", "clusterrolebindings"].contains(&&*request.resource)
+    };
+    let in_the_way = proxy.arm(Which::first(is_child).times(ALWAYS), Fault::Answer(429, Some(LATER)));
+    let name = alice.get("/sessions")?.expect(200)?.json()?["items"][0]["name"].clone();
+    let by_name = format!("/sessions/{}", name.as_str().unwrap_or_default());
+    for (method, path) in [
+        ("POST", "/logout"),
+        ("POST", "/logout"),
+        ("POST", "/logout?all=true"),
+        ("DELETE", &by_name),
+    ] {
+        alice.send(method, path, &[])?.expect(503)?.refusal()?;
+        assert!(works()?, "there was nothing to be told");
+    }
+    drop(in_the_way);
+    alice.sign_out()?;
+    assert!(!works()?);
+    assert_eq!(site.counts()?, [0, 0, 0]);
+    alice.post("/logout")?.expect(404)?;
+    assert_eq!((count(&records, "signed_out")?, count(&records, "taken_down")?), (1, 0));
+    Ok(())
+}
+
+fn revocation_whose_answer_is_lost_is_one_nevertheless(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let (site, records) = site(world, &proxy, "lost-answer")?;
+    let alice = site.caller("ALICE")?;
+    for (verb, expected) in [("patch", 1), ("delete", 2)] {
+        site.grant(&[(ALICE, rule("view", "1h"))])?;
+        alice.sign_in_waiting()?.expect(200)?;
+        // It says how it ends, and is deleted; each of which is asked for again, of an object that has changed by it.
+        let lost = proxy.arm(
+            Which::first(move |request| request.is(verb, "tkasignins")),
+            Fault::Cut(Moment::After),
+        );
+        site.grant(&[])?;
+        site.wait_empty()?;
+        assert_eq!(lost.hits(), 1, "{verb}");
+        let found = (count(&records, "revoked")?, count(&records, "taken_down")?);
+        assert_eq!(found, (expected, 0), "{verb}");
+    }
+    Ok(())
+}
+
+fn extension_that_is_refused_for_another_reason_than_its_rule_ends_nothing(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let (site, records) = site(world, &proxy, "not-its-rule")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let token = alice.sign_in_waiting()?.expect(200)?.credential()?;
+    let before = State::of(&site)?.of_user(ALICE);
+    let Found::Whole { uid, .. } = &before else {
+        return Err(format!("{before:?}").into());
+    };
+    for (status, resource) in [(403, "serviceaccounts"), (422, "tkasignins/status")] {
+        let verb = if resource == "serviceaccounts" { "get" } else { "patch" };
+        let refused = proxy.arm(
+            Which::first(move |request| request.is(verb, resource)),
+            Fault::Answer(status, None),
+        );
+        // The reconcile loop completes it.
+        alice.sign_in_waiting()?.expect(200)?;
+        assert_eq!(refused.hits(), 1);
+        let after = State::of(&site)?.of_user(ALICE);
+        assert!(
+            matches!(&after, Found::Whole { uid: same, .. } if same == uid),
+            "{after:?}"
+        );
+        assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    }
+    let ended = ["revoked", "refused", "taken_down"];
+    let decisions = records.decisions(ALICE, 0)?;
+    assert!(
+        decisions.iter().all(|decision| !ended.contains(&&**decision)),
+        "{decisions:?}"
+    );
+    assert!(count(&records, "extended")? >= 2, "{decisions:?}");
+    Ok(())
+}
+
+fn extension_whose_namespace_is_gone_ends_the_session_and_says_why(world: &World) -> Outcome {
+    let (records, options) = Records::new(world, "namespace-gone")?;
+    let site = world.site_with(options)?;
+    let namespaces = "/api/v1/namespaces";
+    let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "e2e-shop"}});
+    world.cluster.create(namespaces, &shop)?;
+    let within = json!({"role": "view", "period": "1h", "namespaces": ["default", "e2e-shop"]});
+    site.grant(&[(ALICE, within)])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in_waiting()?.expect(200)?;
+    world.cluster.delete(&format!("{namespaces}/e2e-shop"))?;
+    wait::until_true("the namespace is gone", || {
+        Ok(world.cluster.get(&format!("{namespaces}/e2e-shop"))?.is_none())
+    })?;
+    let refusal = alice.post("/login")?.expect(403)?.refusal()?;
+    assert!(refusal.message.contains("e2e-shop"), "{refusal:?}");
+    site.wait_empty()?;
+    let all = records.all()?;
+    let revoked = all.iter().find(|record| record["decision"] == "revoked");
+    let why = revoked.ok_or("its end was not recorded")?["why"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(why.contains("e2e-shop"), "{why}");
+    assert_eq!(site.objects(Kind::Signin)?.len(), 0);
+    Ok(())
+}
