@@ -2,11 +2,17 @@
 
 mod machine;
 mod network;
+mod order;
+
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::app::App;
 use crate::exit::Exit;
+
+/// How long tailscaled, the API server and kubectl may take each: they are near, or will not answer at all.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// All checks, in their order.
 #[derive(Debug, Serialize)]

@@ -21,6 +21,7 @@ mod integration;
 mod keep;
 mod known;
 mod kubeconfig;
+mod limited;
 mod local;
 mod merge;
 mod names;

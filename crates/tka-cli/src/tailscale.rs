@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::limited;
 
 /// Where tailscaled's socket is unless it was told otherwise.
 const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
@@ -59,7 +58,9 @@ pub(crate) enum TailscaleError {
 pub(crate) fn status(socket: Option<&Path>, limit: Duration) -> Result<Status, TailscaleError> {
     let text = match ask(socket.unwrap_or_else(|| SOCKET.as_ref()), limit) {
         // macOS and Windows have another way in, which the command knows.
-        Err(error @ TailscaleError::NotThere(_)) if socket.is_none() => command(limit).map_err(|_| error),
+        Err(error @ TailscaleError::NotThere(_)) if socket.is_none() => {
+            limited::output("tailscale", &["status", "--json"], limit).map_err(|_| error)
+        }
         other => other,
     }?;
     serde_json::from_slice(&text).map_err(|error| TailscaleError::NoAnswer(error.to_string()))
@@ -111,26 +112,6 @@ fn body(answer: &[u8], socket: &Path) -> Result<Vec<u8>, TailscaleError> {
     }
 }
 
-fn command(limit: Duration) -> io::Result<Vec<u8>> {
-    let mut child = Command::new("tailscale")
-        .args(["status", "--json"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let (sender, receiver) = mpsc::channel();
-    if let Some(mut out) = child.stdout.take() {
-        thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = sender.send(out.read_to_end(&mut text).map(|_| text));
-        });
-    }
-    let text = receiver.recv_timeout(limit);
-    child.kill()?;
-    child.wait()?;
-    text.map_err(|_| io::ErrorKind::TimedOut)?
-}
-
 // === impl Status ===
 
 impl Status {
@@ -142,6 +123,12 @@ impl Status {
     /// This node's full name.
     pub(crate) fn own_name(&self) -> &str {
         self.own.as_ref().map_or("", Node::name)
+    }
+
+    /// Whether this node is a machine and not a person's.
+    pub(crate) fn is_tagged(&self) -> bool {
+        let tags = self.own.as_ref().and_then(|node| node.tags.as_ref());
+        tags.is_some_and(|tags| !tags.is_empty())
     }
 
     /// The other nodes that this one knows.

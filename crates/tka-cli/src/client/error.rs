@@ -99,6 +99,14 @@ impl ClientError {
         }
     }
 
+    /// Whether nothing came from where the server is, nor from anything on the way there.
+    pub(crate) fn is_without_answer(&self) -> bool {
+        !matches!(
+            &*self.trouble,
+            Trouble::Answered { .. } | Trouble::Foreign { .. } | Trouble::Unsupported
+        )
+    }
+
     /// Whether the server may have done what it was asked to do all the same.
     pub(crate) fn may_have_been_carried_out(&self) -> bool {
         match &*self.trouble {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tka_api::http::RuleList;
 
-use super::{Client, ClientError, Operation};
+use super::{Client, ClientError, Operation, Trouble};
 use crate::exit::Exit;
 
 /// What this project's server calls itself, before its version (RFC 9110, 10.2.4).
@@ -18,6 +18,21 @@ pub(crate) struct Probe {
     pub(crate) ahead: Option<SignedDuration>,
     /// The version of this project's server; none of another.
     pub(crate) version: Option<String>,
+}
+
+// === impl Probe ===
+
+impl Probe {
+    /// Whether a TKA server answered, in whatever words.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.version.is_some() || self.is_understood()
+    }
+
+    /// Whether the answer can be understood.
+    pub(crate) fn is_understood(&self) -> bool {
+        let said_no = |error: &ClientError| matches!(&*error.trouble, Trouble::Answered { .. });
+        self.rules.as_ref().err().is_none_or(said_no)
+    }
 }
 
 // === impl Client ===

@@ -2,15 +2,17 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Check, Finding};
+use super::{Check, Finding, LIMIT};
 use crate::app::App;
 use crate::document::{Document, List};
 use crate::exit::Exit;
+use crate::limited;
 use crate::local;
 use crate::merge::MergeError;
 use crate::plugin;
@@ -28,32 +30,31 @@ pub(super) fn checks(app: &App) -> Vec<Check> {
         .filter_map(|(_, document)| document.as_ref().ok())
         .collect();
     vec![
-        kubectl(kubectl_version().as_deref()).named("kubectl"),
+        kubectl(kubectl_version(LIMIT.min(app.config.timeout))).named("kubectl"),
         plugin(&documents, plugin::on_path()).named("plugin"),
         kubeconfig(app, &kubeconfigs).named("kubeconfig"),
     ]
 }
 
-/// What kubectl says of itself; none where it cannot be run.
-fn kubectl_version() -> Option<String> {
-    let output = Command::new("kubectl")
-        .args(["version", "--client", "-o", "json"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    Some(
-        answer["clientVersion"]["gitVersion"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-    )
+/// What kubectl says of itself.
+fn kubectl_version(limit: Duration) -> io::Result<String> {
+    let output = limited::output("kubectl", &["version", "--client", "-o", "json"], limit)?;
+    let answer: Value = serde_json::from_slice(&output).unwrap_or_default();
+    let version = answer["clientVersion"]["gitVersion"].as_str();
+    Ok(version.unwrap_or_default().to_owned())
 }
 
-fn kubectl(version: Option<&str>) -> Finding {
+fn kubectl(version: io::Result<String>) -> Finding {
     const INSTALL: &str = "install kubectl: https://kubernetes.io/docs/tasks/tools/";
-    let Some(version) = version else {
-        return Finding::failed(Exit::Failure, "kubectl is not on PATH", vec![INSTALL.to_owned()]);
+    let version = match version {
+        Ok(version) => version,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Finding::failed(Exit::Failure, "kubectl is not on PATH", vec![INSTALL.to_owned()]);
+        }
+        Err(error) => {
+            let fix = "see what `kubectl version --client` does, and install another".to_owned();
+            return Finding::failed(Exit::Failure, format!("kubectl cannot be run: {error}"), vec![fix]);
+        }
     };
     let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
@@ -159,7 +160,9 @@ mod tests {
 
     #[test]
     fn kubectl_by_its_version() {
-        let result = |version| kubectl(version).result;
+        let result = |version: Option<&str>| {
+            kubectl(version.map(ToOwned::to_owned).ok_or(io::ErrorKind::NotFound.into())).result
+        };
         assert_eq!(result(None), Verdict::Failed);
         assert_eq!(result(Some("v1.21.14")), Verdict::Failed);
         for good in ["v1.22.0", "v1.35.4", "v2.0.0", "1.30", ""] {

@@ -1,11 +1,12 @@
-//! From this device to the server and what it says: each check needs the ones before it.
+//! From this device to the server and what it says.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tka_api::http::{ClusterInfo, RuleList};
+use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 
-use super::{Check, Finding, Verdict};
+use super::order::{Found, in_order};
+use super::{Check, Finding, LIMIT};
 use crate::app::{self, App};
 use crate::client::probe::Probe;
 use crate::client::{Client, ClientError, Operation, Trouble, api_server};
@@ -15,55 +16,17 @@ use crate::proxy;
 use crate::server::Server;
 use crate::tailscale::{self, Status, TailscaleError};
 
-/// How long tailscaled and the API server may take each: both are near, or will not answer at all.
-const LIMIT: Duration = Duration::from_secs(5);
 /// How far two clocks may be apart. Credentials are renewed a minute before their end.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(30);
-
-/// What the checks are names of, in their order.
-const NAMES: [&str; 9] = [
-    "tailscale",
-    "name",
-    "server",
-    "version",
-    "identity",
-    "rule",
-    "role",
-    "api-server",
-    "clock",
-];
 
 pub(super) fn checks(app: &App) -> Vec<Check> {
     let limit = LIMIT.min(app.config.timeout);
     let status = tailscale::status(app.config.socket.as_deref(), limit);
-    let findings = match tailscale(&status) {
-        finding if is_off(&status) => vec![finding],
-        finding => {
-            let rest = from_server(app, finding.result == Verdict::Ok, status.as_ref().ok(), limit);
-            [vec![finding], rest].concat()
-        }
-    };
-    in_order(findings)
-}
-
-/// The findings under their names. Of several that failed the first is the cause; what comes after it is not known.
-fn in_order(findings: Vec<Finding>) -> Vec<Check> {
-    let mut checks: Vec<Check> = Vec::new();
-    let mut cause = None;
-    let mut findings = findings.into_iter();
-    for name in NAMES {
-        let finding = match (findings.next(), cause) {
-            (Some(finding), None) => finding,
-            (Some(finding), Some(_)) if finding.result == Verdict::Ok => finding,
-            (_, Some(cause)) => Finding::skipped(format!("needs `{cause}`")),
-            (None, None) => Finding::skipped("not known"),
-        };
-        if finding.result == Verdict::Failed {
-            cause = cause.or(Some(name));
-        }
-        checks.push(finding.named(name));
+    let mut found = vec![("tailscale", tailscale(&status))];
+    if !is_off(&status) {
+        found.extend(from_server(app, status.as_ref().ok(), limit));
     }
-    checks
+    in_order(found)
 }
 
 /// Whether tailscaled says that this device is not on the tailnet.
@@ -100,29 +63,32 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
 }
 
 /// All that needs the server, from the name on. What the server answers proves what is before it.
-fn from_server(app: &App, knows_tailnet: bool, status: Option<&Status>, limit: Duration) -> Vec<Finding> {
+fn from_server(app: &App, status: Option<&Status>, limit: Duration) -> Found {
     let client = match app.client() {
         Ok(client) => client,
-        Err(error) => return vec![Finding::ok("not needed yet"), settings(&error)],
+        Err(error) => return vec![("name", Finding::ok("not needed yet")), ("server", settings(&error))],
     };
     let probe = client.probe();
-    let name = name(&client, &probe, status, &app.config.tag);
-    let server = server(&client, &probe, status);
-    if server.result == Verdict::Failed {
-        // Where tailscaled cannot be asked and nothing answers, the one explains the other.
-        return if knows_tailnet { vec![name, server] } else { vec![] };
+    // Where tailscaled cannot be asked and nothing answers, the one explains the other.
+    if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::is_without_answer) {
+        return vec![];
     }
-    let mut findings = vec![
-        name,
-        server,
-        version(&probe),
-        identity(&probe),
-        rule(&probe),
-        role(&probe),
+    let mut found = vec![
+        ("name", name(&client, &probe, status, &app.config.tag)),
+        ("server", server(&client, &probe, status)),
     ];
-    findings.push(api_server(&client, limit));
-    findings.push(clock(probe.ahead));
-    findings
+    if probe.is_answered() {
+        found.extend([("version", version(&probe)), ("clock", clock(probe.ahead))]);
+    }
+    if probe.is_understood() {
+        found.extend([
+            ("identity", identity(&probe, status)),
+            ("rule", rule(&probe)),
+            ("role", role(&probe)),
+        ]);
+        found.push(("api-server", api_server(&client, limit)));
+    }
+    found
 }
 
 fn settings(error: &Error) -> Finding {
@@ -173,7 +139,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
     let answers = Finding::ok(format!("{} answers", client.server()));
     let Err(error) = &probe.rules else { return answers };
     match &*error.trouble {
-        Trouble::Answered { .. } => answers,
+        Trouble::Answered { status, .. } if !is_busy(*status) => answers,
         // One of ours that answers otherwise than expected is of another version.
         Trouble::Foreign { .. } | Trouble::Unsupported if probe.version.is_some() => answers,
         _ => {
@@ -219,28 +185,37 @@ fn version(probe: &Probe) -> Finding {
     }
 }
 
-/// What the server answered instead of rules, and whether that is about who asks.
-fn answered(probe: &Probe) -> Option<(&ClientError, bool)> {
-    let error = probe.rules.as_ref().err()?;
-    let Trouble::Answered { status, error: body } = &*error.trouble else {
-        return None;
-    };
-    let message = body.message.to_lowercase();
-    // Not about rules, but about who asks: a tagged node, or somebody from outside of the tailnet.
-    let is_about_caller = *status >= 500 || message.contains("tagged") || message.contains("funnel");
-    Some((error, is_about_caller))
+/// Whether it answers, and does not do its work (RFC 6585, 4; RFC 9110, 15.6).
+fn is_busy(status: u16) -> bool {
+    matches!(status, 429 | 502..=504)
 }
 
-fn identity(probe: &Probe) -> Finding {
-    match answered(probe) {
-        Some((error, true)) => Finding::failed(error.exit(), in_words(error), error.advice()),
-        _ => Finding::ok("the server knows who you are"),
+/// What the server answered instead of rules.
+fn answered(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
+    let error = probe.rules.as_ref().err()?;
+    match &*error.trouble {
+        Trouble::Answered { status, error: body } => Some((*status, error, body)),
+        _ => None,
     }
+}
+
+fn identity(probe: &Probe, status: Option<&Status>) -> Finding {
+    let Some((code, error, body)) = answered(probe) else {
+        return Finding::ok("the server knows who you are");
+    };
+    // Not about rules, but about who asks: the caller is not known, a tagged node, or somebody from outside of the tailnet. What is
+    // about which has the same status as what is about rules, and only words beside it.
+    let says = |word: &str| body.message.to_lowercase().contains(word);
+    let is_tagged = says("tagged") || status.is_some_and(Status::is_tagged);
+    if code >= 500 || code == 400 && is_tagged || code == 403 && says("funnel") {
+        return Finding::failed(error.exit(), in_words(error), error.advice());
+    }
+    Finding::ok("the server knows who you are")
 }
 
 fn rule(probe: &Probe) -> Finding {
     match (&probe.rules, answered(probe)) {
-        (_, Some((error, _))) | (Err(error), None) => Finding::failed(error.exit(), in_words(error), error.advice()),
+        (_, Some((_, error, _))) | (Err(error), None) => Finding::failed(error.exit(), in_words(error), error.advice()),
         (Ok(Some(rules)), _) if rules.items.iter().any(|rule| rule.default) => Finding::ok(reach(rules)),
         (Ok(Some(rules)), _) => Finding::ok(format!(
             "{}; several share the highest priority: choose with `tka login --rule` or `--role`",
@@ -269,6 +244,9 @@ fn role(probe: &Probe) -> Finding {
     };
     let problems: Vec<_> = rules.items.iter().filter_map(|rule| rule.problem.as_deref()).collect();
     let Some(first) = problems.first() else {
+        if rules.items.iter().any(|rule| rule.unchecked) {
+            return Finding::skipped("the server could not ask the cluster just now");
+        }
         return Finding::ok("the cluster has what the rules give");
     };
     let fix = vec![
@@ -282,6 +260,10 @@ fn role(probe: &Probe) -> Finding {
 fn api_server(client: &Client, limit: Duration) -> Finding {
     let info = match client.cluster_info() {
         Ok(info) => info,
+        // Several rules share the highest priority, which is told before.
+        Err(error) if error.exit() == Exit::Policy => {
+            return Finding::skipped("the server tells where it is only to whom it need not choose a rule for");
+        }
         Err(error) => return Finding::failed(error.exit(), in_words(&error), error.advice()),
     };
     match connect(&info, limit) {
@@ -328,21 +310,8 @@ fn clock(ahead: Option<SignedDuration>) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Verdict;
     use super::*;
-
-    #[test]
-    fn what_follows_a_failure_is_its_consequence() {
-        let failed = Finding::failed(Exit::Unreachable, "no", vec![]);
-        let checks = in_order(vec![Finding::ok("x"), failed.clone(), failed, Finding::ok("y")]);
-        let results: Vec<_> = checks.iter().map(|check| check.finding.result).collect();
-        let rest = [Verdict::Skipped; 5];
-        assert_eq!(
-            results[..4],
-            [Verdict::Ok, Verdict::Failed, Verdict::Skipped, Verdict::Ok]
-        );
-        assert_eq!(results[4..], rest);
-        assert_eq!(checks[2].finding.found, "needs `name`");
-    }
 
     #[test]
     fn clocks_may_differ_a_little() {

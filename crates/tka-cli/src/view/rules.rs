@@ -42,13 +42,19 @@ fn notes(rule: &RuleInfo) -> Vec<String> {
         .problem
         .as_ref()
         .map(|problem| format!("cannot be used: {}", clean(problem)));
+    let unchecked = rule
+        .unchecked
+        .then(|| "the cluster could not be asked for its role just now".to_owned());
     let default = rule.default.then(|| "default".to_owned());
     let reason = rule.require_reason.then(|| "asks for a reason (--reason)".to_owned());
     let limit = rule.max_sessions.map(|count| match count {
         1 => "one session at a time".to_owned(),
         _ => format!("{count} sessions at a time"),
     });
-    [problem, default, reason, limit].into_iter().flatten().collect()
+    [problem, unchecked, default, reason, limit]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What to know beside the table: which rule signing in takes, and what more would need.

@@ -175,8 +175,6 @@ fn consequences_are_told_from_causes() {
 #[test]
 fn what_the_server_says_is_named() {
     let refused = |status, message: &str| ours(status, &json!({"message": message}));
-    let mut missing = rules();
-    missing["items"][0]["problem"] = json!("there is no ClusterRole view");
     let late = with_headers(200, &rules(), &["Date: Thu, 01 Jan 2026 00:00:00 GMT"]);
     let table: Vec<(&str, i32, Script)> = vec![
         ("version", 8, vec![("GET /rules", ours(200, &json!({"other": []})))]),
@@ -205,11 +203,11 @@ fn what_the_server_says_is_named() {
         ),
         ("rule", 7, vec![("GET /rules", refused(400, "the rule is malformed"))]),
         (
-            "role",
-            7,
+            "server",
+            1,
             vec![
-                ("GET /rules", ours(200, &missing)),
-                ("GET /cluster-info", Answer::html(500)),
+                ("GET /rules", refused(503, "the answer took too long")),
+                ("GET /cluster-info", refused(503, "the answer took too long")),
             ],
         ),
         (
@@ -229,6 +227,58 @@ fn what_the_server_says_is_named() {
         vec![("GET /rules", late), ("GET /cluster-info", cluster)]
     });
     assert_eq!(Well::wrong(well.command(&[])), (1, vec!["clock".to_owned()]));
+}
+
+/// A rule that gives what the cluster has not, or may have.
+fn with_role(key: &str, value: &Value) -> Value {
+    let mut rules = rules();
+    rules["items"][0][key] = value.clone();
+    rules
+}
+
+#[test]
+fn faults_that_are_not_each_others_are_all_named() {
+    let missing = with_role("problem", &json!("there is no ClusterRole view"));
+    let rules = |rules: &Value, date: &[&str]| ("GET /rules", with_headers(200, rules, date));
+    let well = Well::with(&on_tailnet(), |cluster| {
+        vec![rules(&missing, &[]), ("GET /cluster-info", cluster)]
+    });
+    assert_eq!(Well::wrong(well.command(&[])), (7, vec!["role".to_owned()]));
+    let well = Well::with(&on_tailnet(), |_| {
+        vec![
+            rules(&missing, &["Date: Thu, 01 Jan 2026 00:00:00 GMT"]),
+            ("GET /cluster-info", ours(500, &json!({"message": "no cluster"}))),
+        ]
+    });
+    fs::remove_file(well.user.home().join("bin/kubectl")).unwrap();
+    let all = ["role", "api-server", "clock", "kubectl"].map(str::to_owned);
+    assert_eq!(Well::wrong(well.command(&[])), (7, all.to_vec()));
+}
+
+#[test]
+fn what_nobody_could_ask_is_not_said_to_be_well() {
+    let well = Well::with(&on_tailnet(), |cluster| {
+        vec![
+            ("GET /rules", ours(200, &with_role("unchecked", &json!(true)))),
+            ("GET /cluster-info", cluster),
+        ]
+    });
+    let shown = well.shown(&[]);
+    assert!(
+        shown.contains("– role        the server could not ask the cluster just now"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn kubectl_that_hangs_is_not_waited_for() {
+    let well = Well::new();
+    let path = well.user.home().join("bin/kubectl");
+    fs::write(&path, "#!/bin/sh\nexec /bin/sleep 600\n").unwrap();
+    assert_eq!(
+        Well::wrong(well.command(&["--timeout", "2"])),
+        (1, vec!["kubectl".to_owned()])
+    );
 }
 
 #[test]

@@ -31,20 +31,23 @@ use crate::authorize::Granted;
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, who: Granted) -> Result<Json<RuleList>, Failure> {
     let mut items = view::rules(&who.grant);
-    for (role, problem) in problems(&app, &who.grant).await {
+    for (role, error) in failures(&app, &who.grant).await {
         for rule in items.iter_mut().filter(|rule| rule.role == role.as_str()) {
-            rule.problem = Some(problem.clone());
+            if error.is_transient() {
+                rule.unchecked = true;
+            } else {
+                rule.problem = Some(error.to_string());
+            }
         }
     }
     Ok(Json(RuleList { items }))
 }
 
-/// The roles that nobody can be given, and why. The cluster is asked for each role once; where it cannot say, nothing is said.
-async fn problems<'a>(app: &App, grant: &'a Grant) -> Vec<(&'a RoleName, String)> {
+/// The roles that nobody can be given, or that cannot be asked for, and why. The cluster is asked for each role once.
+async fn failures<'a>(app: &App, grant: &'a Grant) -> Vec<(&'a RoleName, tka_operator::Error)> {
     let roles: BTreeSet<&RoleName> = grant.rules().iter().map(|Rule { role, .. }| role).collect();
-    let checks = roles.into_iter().map(|role| async move {
-        let error = app.sessions.check_role(role).await.err()?;
-        (!error.is_transient()).then(|| (role, error.to_string()))
-    });
+    let checks = roles
+        .into_iter()
+        .map(|role| async move { Some((role, app.sessions.check_role(role).await.err()?)) });
     join_all(checks).await.into_iter().flatten().collect()
 }

@@ -55,6 +55,7 @@ pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
         max_sessions: rule.max_sessions.map(Into::into),
         default: Some(rule) == default,
         problem: None,
+        unchecked: false,
     };
     grant.rules().iter().map(info).collect()
 }
