@@ -171,17 +171,18 @@ impl Document {
             }
             let dash = self.dash(first).ok_or(Refused::Unsure)?;
             let lines = indented(&item.block, self.column(dash));
-            return Ok(vec![
-                vec![self.after(last.span.end, &lines)],
-                vec![self.before(dash, &lines)],
-            ]);
+            return Ok(self.behind_or_before(last.span.end, dash, &lines));
         }
         let colon = self.colon(root, list.key())?;
         let nothing = colon..value.span.end.max(colon);
         if root.is_flow() {
             return Ok(vec![vec![(nothing, format!(" {}", json()))]]);
         }
-        let lines = self.after(nothing.end, &indented(&item.block, indent));
+        let lines = indented(&item.block, indent);
+        let lines = match self.next_line(nothing.end) {
+            Some(line) => (line..line, format!("{lines}\n")),
+            None => (self.text.len()..self.text.len(), format!("\n{lines}")),
+        };
         Ok(vec![vec![(nothing, String::new()), lines]])
     }
 
@@ -195,10 +196,7 @@ impl Document {
         if !root.is_flow() {
             let lines = indented(text, self.column(root.span.start));
             let end = last.unwrap_or(root.span.end);
-            return vec![
-                vec![self.after(end, &lines)],
-                vec![self.before(root.span.start, &lines)],
-            ];
+            return self.behind_or_before(end, root.span.start, &lines);
         }
         vec![vec![match last {
             Some(end) => (end..end, format!(", {text}")),
@@ -275,26 +273,17 @@ impl Document {
         let start = self.line(dash);
         let is_alone = self.text.get(start..dash)?.chars().all(|c| c == ' ');
         let end = self.next_line(item.span.end);
-        let start = if end.is_none() {
-            self.text[..start].trim_end_matches('\n').trim_end_matches('\r').len()
-        } else {
-            start
-        };
         is_alone.then(|| start..end.unwrap_or(self.text.len()))
     }
 
-    /// Adds lines behind the line where something ends.
-    fn after(&self, end: usize, lines: &str) -> (Range<usize>, String) {
-        match self.next_line(end) {
-            Some(at) => (at..at, format!("{lines}\n")),
-            None => (self.text.len()..self.text.len(), format!("\n{lines}")),
-        }
-    }
-
-    /// Adds lines before the line of something.
-    fn before(&self, at: usize, lines: &str) -> (Range<usize>, String) {
-        let line = self.line(at);
-        (line..line, format!("{lines}\n"))
+    /// Adds lines behind the line where something ends, or before the line where something begins.
+    ///
+    /// A last line without an end stays the last one: readers differ in what an end would make of a text that is written in it.
+    fn behind_or_before(&self, end: usize, start: usize, lines: &str) -> Vec<Edit> {
+        let new = format!("{lines}\n");
+        let behind = self.next_line(end).map(|line| vec![(line..line, new.clone())]);
+        let line = self.line(start);
+        behind.into_iter().chain([vec![(line..line, new)]]).collect()
     }
 
     /// Where the line of `at` begins.
@@ -358,5 +347,49 @@ impl Item {
 
     fn is(&self, node: &Node) -> bool {
         self.meanings.iter().any(|meaning| node.means(meaning))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_change_more_or_less_than_it_should_is_not_done() {
+        let text = "users: []\nother: yes\n";
+        let document = Document::parse(text.to_owned()).unwrap();
+        let at = |part: &str| text.find(part).map(|at| at..at + part.len()).unwrap();
+        let edit = |range: Range<usize>, new: &str| vec![(range, new.to_owned())];
+        let (wrong, right) = (edit(at("yes"), "'yes'"), edit(at("[]"), "[{name: a}]"));
+        let has_one = |document: &Document| document.items(List::Users).len() == 1;
+        let changed = |edits: &[&Edit]| {
+            let edits = edits.iter().map(|edit| (*edit).clone()).collect();
+            document.changed(edits, "users", has_one).map(|document| document.text)
+        };
+        assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
+        assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));
+        assert_eq!(
+            changed(&[&[right.clone(), wrong.clone()].concat()]),
+            Err(Refused::Unsure)
+        );
+        assert_eq!(changed(&[&edit(at("[]"), "{")]), Err(Refused::Unsure));
+        assert_eq!(changed(&[&wrong, &right]).unwrap(), "users: [{name: a}]\nother: yes\n");
+    }
+
+    #[test]
+    fn last_line_without_an_end_stays_the_last() {
+        for text in [
+            "x: |\n  y",
+            "kind: Config\nusers:\n- name: a\n  user: {token: t}",
+            "x: y",
+        ] {
+            let document = Document::parse(text.to_owned()).unwrap();
+            let user = NamedUser {
+                name: "ours".into(),
+                user: tka_api::Token::from("t".to_owned()).into(),
+            };
+            let with = document.with_user(&user).unwrap().with_current("\"x\"").unwrap();
+            assert!(with.text.ends_with(text.lines().last().unwrap()), "{:?}", with.text);
+        }
     }
 }

@@ -396,14 +396,18 @@ fn kept(text: &str) -> Vec<String> {
     let is_kept = |line: &&str| {
         let is_new = ["clusters", "users", "contexts", "current-context"]
             .iter()
-            .any(|key| line.trim_matches(['\'', '"', '\u{feff}']).starts_with(key));
+            .any(|key| line.trim_matches(['\'', '"']).starts_with(key));
         !is_new && !line.is_empty() && *line != "  kind"
     };
-    text.lines().filter(is_kept).map(ToOwned::to_owned).collect()
+    text.trim_start_matches('\u{feff}')
+        .lines()
+        .filter(is_kept)
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 fn holds_in_order(text: &str, lines: &[String]) -> bool {
-    let mut all = text.lines();
+    let mut all = text.lines().map(|line| line.trim_start_matches('\u{feff}'));
     lines.iter().all(|line| all.any(|one| one.starts_with(line)))
 }
 
