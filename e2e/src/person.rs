@@ -95,6 +95,27 @@ impl Person {
         command
     }
 
+    /// bash that does what `script` says, with the settings that are in the home folder.
+    #[must_use]
+    pub fn bash(&self, script: &Path) -> Command {
+        let mut command = Command::new("/bin/bash");
+        let typed = self.command("tka", &[]);
+        command
+            .env_clear()
+            .envs(typed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let path = format!(
+            "{}:{}/.local/bin:/usr/bin:/bin",
+            self.bin.display(),
+            self.home.display()
+        );
+        command
+            .env("PATH", path)
+            .env("HTTP_PROXY", &self.proxy)
+            .current_dir(&self.home);
+        command.args(["--noprofile", "--norc"]).arg(script);
+        command
+    }
+
     /// Signs in, and returns where the line that a shell evaluates says that the kubeconfig is.
     pub fn login(&self) -> Outcome<PathBuf> {
         let said = self.tka(&["login", "--quiet"])?.expect(0)?;

@@ -37,6 +37,7 @@ mod rules;
 mod schema;
 mod sign_in;
 mod tailnet;
+mod tour;
 mod waiting;
 
 use std::error::Error;
@@ -110,6 +111,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("cli", cli::TESTS),
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
+    ("tour", tour::TESTS),
     ("cli_merge", cli_merge::TESTS),
 ];
 
