@@ -54,16 +54,19 @@ pub(crate) fn file() -> Option<PathBuf> {
 pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
     let shell = Shell::of_file(file);
     let line = list.map_or_else(|| shell.unset(), |list| shell.export(list));
-    write(file, &(line + "\n")).map_err(|source| StoreError::Write {
+    let failed = |source| StoreError::Write {
         path: file.to_owned(),
         source,
-    })
+    };
+    if let Some(folder) = file.parent() {
+        store::create_private(folder).map_err(failed)?;
+        // A shell will do what the file says.
+        store::refuse_foreign(folder)?;
+    }
+    write(file, &(line + "\n")).map_err(failed)
 }
 
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        store::create_private(folder)?;
-    }
     let mut options = OpenOptions::new();
     // Never into what somebody laid in wait.
     options.write(true).create_new(true);

@@ -158,16 +158,21 @@ impl Store {
 
     /// In a folder of someone else's the file could be exchanged for one that makes kubectl run their programs.
     fn refuse_foreign_folder(&self) -> Result<(), StoreError> {
-        match access::is_ours(&self.folder) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(StoreError::Foreign {
-                folder: self.folder.clone(),
-            }),
-            Err(source) => Err(StoreError::NotWritable {
-                path: self.folder.clone(),
-                source,
-            }),
-        }
+        refuse_foreign(&self.folder)
+    }
+}
+
+/// Refuses a folder that is another user's, who might exchange what is put into it.
+pub(crate) fn refuse_foreign(folder: &Path) -> Result<(), StoreError> {
+    match access::is_ours(folder) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Foreign {
+            folder: folder.to_owned(),
+        }),
+        Err(source) => Err(StoreError::NotWritable {
+            path: folder.to_owned(),
+            source,
+        }),
     }
 }
 

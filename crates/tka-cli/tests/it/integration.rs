@@ -188,6 +188,37 @@ fn file_of_somebody_else_is_not_written_to() {
 }
 
 #[test]
+fn folder_of_somebody_else_is_not_trusted() {
+    if !rustix::process::geteuid().is_root() {
+        return; // only root can give a folder away
+    }
+    each_shell(|shell| {
+        let (user, double) = (User::new(), Double::new(&[signing_in(), signing_out()].concat()));
+        assert_eq!(user.run_with(&double, &["login"]).status, 0);
+        std::os::unix::fs::chown(user.folder(), Some(12345), None).unwrap();
+        let mut command = with_function(&user, &double, shell, "tka", "tka logout; printenv KUBECONFIG");
+        let list = user.kubeconfig(&double).display().to_string();
+        let outcome = Outcome::from(command.env("KUBECONFIG", &list).output().unwrap());
+        assert_eq!((outcome.stdout, outcome.status), (list + "\n", 0), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("unset KUBECONFIG"), "{}", outcome.stderr);
+    });
+}
+
+#[test]
+fn strict_scripts_end_where_it_fails() {
+    for shell in ["bash", "zsh"].iter().filter_map(|name| shells::find(name)) {
+        let answer = Answer::json(401, &json!({"message": "not signed in"}));
+        let (user, double) = (User::new(), Double::new(&[("GET /login", answer)]));
+        let script = "set -eu; tka version; tka get login; echo further";
+        let outcome = Outcome::from(with_function(&user, &double, &shell, "tka", script).output().unwrap());
+        assert!(
+            outcome.status == 3 && !outcome.stdout.contains("further"),
+            "{shell:?}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn functions_of_shells_that_are_not_tried_here() {
     for shell in ["powershell", "nushell"] {
         let outcome = User::new().run(&["generate", "integration", shell]);
