@@ -147,7 +147,6 @@ fn prefix(server: &Server) -> String {
 
 impl Cache {
     /// Forgets this session, which is over.
-    #[cfg(unix)]
     pub(super) fn forget(&self) {
         self.drop_credential();
         if let Some(notes) = &self.notes {

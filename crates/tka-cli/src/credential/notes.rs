@@ -102,7 +102,6 @@ impl Notes {
     }
 
     /// Forgets this session.
-    #[cfg(unix)]
     pub(super) fn forget(&self) {
         for kind in ["failed", "given", "lock"] {
             // There may be none.

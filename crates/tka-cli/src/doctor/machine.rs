@@ -1,7 +1,6 @@
 //! What is on this machine. Needs no server.
 
 use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -138,6 +137,7 @@ fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
 /// How to keep others out of the file and its folder, if they can get in.
 #[cfg(unix)]
 fn exposed(path: &Path) -> Option<String> {
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
     let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
     let folder = path.parent().filter(|folder| open(folder));
