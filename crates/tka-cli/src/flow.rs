@@ -220,7 +220,8 @@ fn mend(app: &App) {
     }
 }
 
-fn note_merge(app: &App, kept: &Kept) {
+/// Tells where a context was merged.
+pub(crate) fn note_merge(app: &App, kept: &Kept) {
     if let Some(target) = &kept.merged {
         let text = format!("{} is the current context of {}", kept.context, target.path.display());
         app.ui.tell(&view::note(&text, &app.ui.palette));

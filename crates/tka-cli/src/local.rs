@@ -105,6 +105,33 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
     })
 }
 
+/// Makes the last context of the server that was put into the user's kubeconfig its current one, if there is one.
+pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
+    let (Some(turn), target) = (Turn::in_existing(app.store.folder()), theirs::target()?) else {
+        return Ok(None);
+    };
+    let mut known = Known::load(app);
+    let here = known.merged.iter().rfind(|record| record.file == target.path);
+    let Some(mut record) = here.cloned() else {
+        return Ok(None);
+    };
+    let file = theirs::open(app, &target.path)?;
+    if !file.document().has(List::Contexts, &record.context) {
+        return Ok(None);
+    }
+    record.previous = theirs::previous(app, &file);
+    let kept = Kept {
+        session: record.session.clone(),
+        context: record.context.clone(),
+        merged: Some(target),
+    };
+    known.remember_merged(record);
+    known.save(&turn, app);
+    let switched = file.document().clone().with_current(&quoted(&kept.context));
+    file.save(&switched.map_err(|source| refused(file.path(), source))?)?;
+    Ok(Some(kept))
+}
+
 /// What the context of a session is called here, if there is one.
 pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
     let own = app.store.read().ok()?;

@@ -14,6 +14,8 @@ use crate::config::edit::{self, Change};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::flow;
+use crate::local;
 use crate::output::Output;
 use crate::server::Server;
 use crate::ui::Ui;
@@ -46,7 +48,7 @@ enum What {
 /// Make a cluster the one that commands talk to
 ///
 /// Writes its server to the configuration file that is in use, or to a new one. Where you have a kubeconfig for it, the line is printed that makes
-/// kubectl use it.
+/// kubectl use it; where its context is in your own kubeconfig, that becomes the current one.
 #[derive(clap::Args, Debug)]
 struct Use {
     /// Its name as `tka clusters` shows it, or its server's full name
@@ -156,7 +158,7 @@ fn written(flags: &Global, path: &Path) -> Global {
     }
 }
 
-/// The line for the kubeconfig that there is, if there is one.
+/// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
 fn hand_over(flags: &Global, cluster: &Cluster) -> Result<ExitCode, Error> {
     let there = App::new(&Global {
         server: Some(cluster.server.clone()),
@@ -164,7 +166,10 @@ fn hand_over(flags: &Global, cluster: &Cluster) -> Result<ExitCode, Error> {
         port: Some(cluster.place.port()),
         ..flags.clone()
     })?;
-    if there.store.path().exists() {
+    if let Some(kept) = local::switch(&there)? {
+        flow::note_merge(&there, &kept);
+        there.hand_over_kept(&kept)?;
+    } else if there.store.path().exists() {
         there.hand_over()?;
     } else {
         there

@@ -12,16 +12,23 @@ use crate::store::StoreError;
 
 /// What is to be remembered of an entry in the user's kubeconfig.
 pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
-    let everywhere = known::everywhere(app.store.folder()).into_iter();
-    let records: Vec<_> = everywhere
-        .flat_map(|known| known.merged)
-        .filter(|one| one.file == file.path())
-        .collect();
     Merged {
-        created: !file.is_there() || records.iter().any(|record| record.created),
-        previous: merge::previous(file.document(), &records),
+        created: !file.is_there() || records(app, file).iter().any(|record| record.created),
+        previous: previous(app, file),
         ..Merged::new(file.path(), entry.names(), session)
     }
+}
+
+/// How the current context was written before all of ours.
+pub(super) fn previous(app: &App, file: &UserFile) -> Option<String> {
+    merge::previous(file.document(), &records(app, file))
+}
+
+/// What is remembered of the file, of whatever server.
+fn records(app: &App, file: &UserFile) -> Vec<Merged> {
+    let everywhere = known::everywhere(app.store.folder()).into_iter();
+    let records = everywhere.flat_map(|known| known.merged);
+    records.filter(|one| one.file == file.path()).collect()
 }
 
 /// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there. One that cannot be changed does not keep the others

@@ -224,6 +224,39 @@ fn chosen_one_becomes_the_default_and_its_kubeconfig_is_named() {
 }
 
 #[test]
+fn chosen_one_becomes_current_where_it_was_merged() {
+    let signs_in = || vec![signs_in(), ("POST /logout", Answer::json(200, &crate::tka::login()))];
+    let east = Double::new(&[signs_in()].concat());
+    let [first, second] = <[_; 2]>::try_from(signs_in()).unwrap();
+    let west = Double::new(&[vec![first], answering("west", &[session()]), vec![second]].concat());
+    let (user, config) = configured(&east);
+    let kubeconfig = user.home().join(".kube/config");
+    fs::create_dir(user.home().join(".kube")).unwrap();
+    fs::write(&kubeconfig, "current-context: mine\n").unwrap();
+    let current = || {
+        let text = fs::read_to_string(&kubeconfig).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("current-context: "));
+        line.unwrap().trim_matches('"').to_owned()
+    };
+    for double in [&west, &east] {
+        assert_eq!(user.run_with(double, &["login", "--merge"]).status, 0);
+    }
+    assert_eq!(current(), "tka-context-alice@127.0.0.1");
+    let name = format!("127.0.0.1:{}", west.address.port());
+    let outcome = run(&user, &config, &["clusters", "use", &name]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("tka-context-alice is the current context of"),
+        "{outcome:?}"
+    );
+    assert_eq!(current(), "tka-context-alice");
+    for double in [&west, &east] {
+        assert_eq!(user.run_with(double, &["logout"]).status, 0);
+        assert_eq!(current(), "mine");
+    }
+}
+
+#[test]
 fn without_a_file_one_is_made_and_what_wins_over_it_is_said() {
     let west = Double::new(&answering("west", &[]));
     let user = User::new();
