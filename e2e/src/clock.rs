@@ -32,7 +32,8 @@ impl Clock {
     }
 
     /// What a process must have in its environment to go by it.
-    pub(crate) fn environment(&self) -> [(&'static str, &PathBuf); 2] {
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, &PathBuf); 2] {
         [("LD_PRELOAD", &self.library), ("CLOCK_OFFSET_FILE", &self.file)]
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod cluster;
 pub mod faults;
 pub mod obstacle;
+pub mod paused;
 pub mod person;
 pub mod process;
 pub mod records;

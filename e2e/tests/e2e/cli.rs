@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use e2e::paused::Paused;
 use e2e::person::mode;
 use e2e::user::{ALICE, BOB};
 use e2e::wire::Login;
@@ -17,6 +18,7 @@ crate::tests![
     caller_without_a_rule_hears_why_and_what_to_do,
     command_without_a_session_says_so,
     server_that_is_down_is_said_to_be_unreachable,
+    server_that_stands_still_is_given_up_and_asked_again_when_it_goes_on,
     version_needs_no_server,
     login_gets_what_is_asked_for_and_reauthenticating_keeps_it,
 ];
@@ -76,6 +78,14 @@ fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &W
         assert_eq!(status, Some(0));
     }
     assert_eq!(issued()?, before);
+    // Nothing is kept, as after a night: one of them asks.
+    std::fs::remove_dir_all(alice.runtime().join("tka"))?;
+    for status in fifty(&alice, &kubeconfig)? {
+        assert_eq!(status, Some(0));
+    }
+    assert_eq!(issued()?, before + 1);
+    alice.remember(&kubeconfig)?;
+    let before = issued()?;
 
     // Elsewhere: what is kept looks good until the API server refuses it.
     site.caller("ALICE")?.sign_out()?;
@@ -163,6 +173,36 @@ fn server_that_is_down_is_said_to_be_unreachable(world: &World) -> Outcome {
     let said = alice.tka(&["login"])?.expect(5)?;
     assert!(said.out.is_empty() && said.err.contains("tka.tailnet.test"), "{said:?}");
     nothing_in_home(&alice)
+}
+
+fn server_that_stands_still_is_given_up_and_asked_again_when_it_goes_on(world: &World) -> Outcome {
+    let site = world.site("cli-still")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    let kubeconfig = alice.login()?;
+    let session = alice.tka(&["sessions", "-o", "name"])?.expect(0)?.out;
+    let url = site.server.url();
+    let ask = |timeout: &str| {
+        let call = [
+            "credential",
+            "--server",
+            &url,
+            "--session",
+            session.trim(),
+            "--timeout",
+            timeout,
+        ];
+        alice.tka(&call)
+    };
+    let paused = Paused::server(&site.server)?;
+    std::fs::remove_dir_all(alice.runtime().join("tka"))?;
+    let said = ask("2")?.expect(5)?;
+    assert_eq!((said.out.as_str(), said.err.lines().count()), ("", 1), "{said:?}");
+    drop(paused);
+    wait::until_true("what failed is asked for again", || Ok(ask("30")?.status == Some(0)))?;
+    alice.remember(&kubeconfig)?;
+    alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(0)?;
+    Ok(())
 }
 
 fn version_needs_no_server(world: &World) -> Outcome {

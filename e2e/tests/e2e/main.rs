@@ -14,6 +14,7 @@ mod clock;
 mod cluster_info;
 mod concurrency;
 mod credentials;
+mod doctor;
 mod documentation;
 mod endings;
 mod events;
@@ -98,6 +99,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("kubeconfig", kubeconfig::TESTS),
     ("cluster_info", cluster_info::TESTS),
     ("documentation", documentation::TESTS),
+    ("doctor", doctor::TESTS),
     ("refusals", refusals::TESTS),
     ("nonsense", nonsense::TESTS),
     ("limits", limits::TESTS),

@@ -1,0 +1,152 @@
+//! `tka doctor` where one thing after the other is broken: it names that thing, and no other.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use e2e::paused::Paused;
+use e2e::user::ALICE;
+use e2e::{Clock, Outcome, Person, Site, World, rule, wait};
+use serde_json::json;
+use testbed::{Node, Owner, ServerOptions};
+
+crate::tests![
+    well_person_with_one_thing_broken_after_the_other_hears_which,
+    tailscaled_that_is_stopped_hangs_or_is_gone_is_named,
+    cluster_without_the_role_or_out_of_reach_is_named,
+];
+
+/// What is wrong, by name, and how the command ended.
+type Wrong = (Option<i32>, Vec<String>);
+
+/// Where the person sits, and how `tka doctor` is typed there.
+struct Desk<'w> {
+    person: Person,
+    node: &'w Node,
+}
+
+impl Desk<'_> {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.person.typed(&[&["doctor", "-o", "name"], arguments].concat());
+        command.env("TKA_TAILSCALE_SOCKET", self.node.socket());
+        command
+    }
+
+    fn wrong(&self, arguments: &[&str]) -> Outcome<Wrong> {
+        run(self.command(arguments))
+    }
+}
+
+fn run(mut command: Command) -> Outcome<Wrong> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let names = String::from_utf8(output.stdout)?;
+    Ok((output.status.code(), names.lines().map(ToOwned::to_owned).collect()))
+}
+
+fn only(status: i32, name: &str) -> Wrong {
+    (Some(status), vec![name.to_owned()])
+}
+
+fn nothing() -> Wrong {
+    (Some(0), vec![])
+}
+
+fn desk<'w>(site: &Site<'_>, node: &'w Node) -> Outcome<Desk<'w>> {
+    let person = Person::at(site.world, node, &site.server.url())?;
+    Ok(Desk { person, node })
+}
+
+fn well_person_with_one_thing_broken_after_the_other_hears_which(world: &World) -> Outcome {
+    let site = world.site("doctor")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let node = world.testbed.node("ALICE")?;
+    let desk = desk(&site, &node)?;
+    assert_eq!(desk.wrong(&[])?, nothing());
+    let kubeconfig = desk.person.login()?;
+    assert_eq!(desk.wrong(&[])?, nothing());
+
+    on_this_machine(world, &desk, &kubeconfig)?;
+    assert_eq!(
+        desk.wrong(&["--server", "http://nobody.tailnet.test:8080"])?,
+        only(5, "name")
+    );
+    let paused = Paused::server(&site.server)?;
+    assert_eq!(desk.wrong(&["--timeout", "3"])?, only(5, "server"));
+    drop(paused);
+    assert_eq!(desk.wrong(&[])?, nothing());
+
+    site.grant(&[])?;
+    assert_eq!(desk.wrong(&[])?, only(4, "rule"));
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    site.server.kill()?;
+    wait::until_true("nobody listens", || Ok(desk.wrong(&[])? == only(5, "server")))?;
+    site.server.start()?;
+    assert_eq!(desk.wrong(&[])?, nothing());
+    Ok(())
+}
+
+/// What needs no server.
+fn on_this_machine(world: &World, desk: &Desk<'_>, kubeconfig: &Path) -> Outcome {
+    let clock = Clock::new(world)?;
+    clock.set(60 * 60)?;
+    let mut command = desk.command(&[]);
+    command.envs(clock.environment());
+    assert_eq!(run(command)?, only(1, "clock"));
+
+    for (there, missing) in [("tka", "kubectl"), ("kubectl", "plugin")] {
+        let folder = world.new_folder("path")?;
+        symlink(world.testbed.bin().join(there), folder.join(there))?;
+        let mut command = desk.command(&[]);
+        command.env("PATH", folder);
+        assert_eq!(run(command)?, only(1, missing));
+    }
+
+    fs::set_permissions(kubeconfig, fs::Permissions::from_mode(0o644))?;
+    assert_eq!(desk.wrong(&[])?, only(1, "kubeconfig"));
+    fs::set_permissions(kubeconfig, fs::Permissions::from_mode(0o600))?;
+    assert_eq!(desk.wrong(&[])?, nothing());
+    Ok(())
+}
+
+fn tailscaled_that_is_stopped_hangs_or_is_gone_is_named(world: &World) -> Outcome {
+    let site = world.site("doctor-tailscale")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let node = world.testbed.add_node("doctor-desk", &Owner::user(ALICE))?;
+    let desk = desk(&site, &node)?;
+    wait::until_true("the new node is known and everything is well", || {
+        Ok(desk.wrong(&[])? == nothing())
+    })?;
+    let part = "node-doctor-desk";
+    world.testbed.pause(part)?;
+    let hanging = desk.wrong(&["--timeout", "3"]);
+    world.testbed.resume(part)?;
+    assert_eq!(hanging?, only(5, "tailscale"));
+    world.testbed.tailscale(&node, &["down"])?.success()?;
+    assert_eq!(desk.wrong(&[])?, only(5, "tailscale"));
+    world.testbed.kill(part)?;
+    assert_eq!(desk.wrong(&[])?, only(5, "tailscale"));
+    Ok(())
+}
+
+fn cluster_without_the_role_or_out_of_reach_is_named(world: &World) -> Outcome {
+    let mut options = ServerOptions::new("doctor-cluster");
+    options.roles.push("absent".to_owned());
+    let mut site = world.site_with(options)?;
+    let node = world.testbed.node("ALICE")?;
+    // One that the cluster has not, and one that the server may not give.
+    for role in ["absent", "system:basic-user"] {
+        site.grant(&[(ALICE, rule(role, "1h"))])?;
+        assert_eq!(desk(&site, &node)?.wrong(&[])?, only(7, "role"), "{role}");
+    }
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    // Nothing listens there (tcpmux), and what does is not the API server.
+    let other = format!("https://{}", site.server.loopback_address());
+    for wrong in ["https://127.0.0.1:1", &other] {
+        site.server.configure(json!({"clusterInfo": {"apiEndpoint": wrong}}))?;
+        site.server.stop()?;
+        site.server.start()?;
+        assert_eq!(desk(&site, &node)?.wrong(&[])?, only(5, "api-server"), "{wrong}");
+    }
+    Ok(())
+}
