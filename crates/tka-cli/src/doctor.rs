@@ -110,3 +110,39 @@ impl Finding {
         Check { name, finding: self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Look, Report};
+    use crate::theme::Theme;
+    use crate::view::tests::look;
+
+    #[test]
+    fn narrow_terminals_get_wrapped_lines() {
+        let fix = "start tailscaled, or say with `tka config tailscale.socket PATH` where its socket is";
+        let checks = vec![
+            Finding::failed(
+                Exit::Unreachable,
+                "no tailscaled listens at /nowhere/sock",
+                vec![fix.into()],
+            )
+            .named("tailscale"),
+            Finding::skipped("needs `tailscale`").named("name"),
+        ];
+        let (palette, diagnosis) = (Theme::Notty.palette(), Diagnosis { ok: false, checks });
+        let narrow = Look {
+            width: Some(40),
+            ..look(&palette)
+        };
+        insta::assert_snapshot!(diagnosis.human(&narrow), @"
+        ✗ tailscale  no tailscaled listens at
+                     /nowhere/sock
+                     → start tailscaled, or say
+                       with `tka config
+                       tailscale.socket PATH`
+                       where its socket is
+        – name       needs `tailscale`
+        ");
+    }
+}

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::config::note_what_wins;
 use clap_complete::ArgValueCandidates;
 
+use super::config::note_what_wins;
 use crate::app::{self, App};
 use crate::args::Global;
 use crate::clusters::{LIMIT, NoTailnet, Search};
@@ -24,12 +24,12 @@ use crate::view::clusters::{Cluster, State};
 
 /// Show the clusters that you could reach, or choose one
 ///
-/// Looks for TKA servers: the nodes of the tailnet with their tag (the setting `tailscale.tag`), those that you signed in to from this device, and the one that is
-/// set. Asks them side by side, three seconds at most, what cluster they lead to and what you could get there. The one that commands talk
-/// to is marked with `*`.
+/// Looks for TKA servers: the nodes of the tailnet with their tag (the setting `tailscale.tag`), those that you signed in to from this
+/// device, and the one that is set. Asks them side by side, three seconds at most, what cluster they lead to and what you could get there.
+/// The one that commands talk to is marked with `*`.
 ///
-/// Nodes do not say at which port a server listens: it is looked for at the port that is set and at 443. A node with the tag where something else
-/// answers is shown with --long. The exit status is 5 when no server answers.
+/// Nodes do not say at which port a server listens: it is looked for at the port that is set and at 443. A node with the tag where
+/// something else answers is shown with --long. The exit status is 5 when no server answers.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {

@@ -1,4 +1,4 @@
-# The command tka: lets PROGRAM set KUBECONFIG in this shell.
+# The command tka: lets PROGRAM set KUBECONFIG in this shell. A pipeline has what ^PROGRAM prints, and not what this does.
 def --env --wrapped tka [...rest] {
     let file = ("~/.kube/tka" | path expand | path join $".export-($nu.pid)-(random chars).json")
     $env.TKA_EXPORT_FILE = $file
