@@ -22,6 +22,7 @@ mod kubeconfig;
 mod login;
 mod merge;
 mod network;
+mod own_shell;
 mod rules;
 mod session;
 mod sessions;
