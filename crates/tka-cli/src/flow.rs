@@ -119,6 +119,10 @@ pub(crate) fn sign_in_again(app: &App, access: Access, how: How) -> Result<Kept,
         return sign_in(app, &access, how);
     };
     let names = local::names_of(app, &name).filter(|_| is_same_rule);
+    let how = How {
+        merge: how.merge || local::is_merged(app, &name),
+        ..how
+    };
     match app.client()?.end_session(&name) {
         Ok(_) => credential::forget_session(app, &name),
         Err(error) if error.exit() == Exit::NotSignedIn => credential::forget_session(app, &name),
@@ -128,11 +132,15 @@ pub(crate) fn sign_in_again(app: &App, access: Access, how: How) -> Result<Kept,
         Some(names) => sign_in_as(app, &access, how, Called::AsBefore(names)),
         None => sign_in(app, &access, how),
     };
-    let is_another = |kept: &Kept| kept.session.as_deref() != Some(&name);
-    if kept.as_ref().map_or(true, is_another) {
-        local::end(app, &name)?;
+    match kept {
+        Ok(kept) if kept.session.as_ref() == Some(&name) => Ok(kept),
+        Ok(kept) => local::end(app, &name).map(|()| kept),
+        // What went wrong first is what matters.
+        Err(error) => {
+            let _ = local::end(app, &name);
+            Err(error)
+        }
     }
-    kept
 }
 
 /// Lets the file's user ask as it did when it was kept under `names`, which says more of how to sign in again.

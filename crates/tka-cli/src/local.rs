@@ -147,6 +147,12 @@ pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
         .find(|names| leads_to(&own, names, session))
 }
 
+/// Whether a session's context was put into the user's own kubeconfig.
+pub(crate) fn is_merged(app: &App, session: &str) -> bool {
+    let merged = Known::load(app).merged;
+    merged.iter().any(|record| record.session.as_deref() == Some(session))
+}
+
 /// The user that asks for credentials here under `names`, if there is one.
 pub(crate) fn user_of(app: &App, names: &EntryNames) -> Option<User> {
     let call = app.store.read().ok()?.call(&names.user)?;

@@ -311,6 +311,43 @@ fn a_lock_that_was_left_behind_is_said_to_be_one() {
 }
 
 #[test]
+fn what_was_merged_is_renewed_with_its_session_or_goes_with_it() {
+    let rules = json!({"items": [{"name": null, "role": "view", "namespaces": [], "period": "1h0m0s", "priority": 1,
+        "require_reason": false, "default": true}]});
+    let session = json!({
+        "name": SESSION, "username": "alice@example.com", "device": "laptop", "this_device": true, "role": "view", "rule": null,
+        "namespaces": [], "provisioned": true, "signed_in": "2001-01-02T15:04:05Z", "until": "2001-01-02T16:04:05Z"
+    });
+    let again = [
+        ("GET /sessions", Answer::json(200, &json!({"items": [session]}))),
+        ("GET /rules", Answer::json(200, &rules)),
+        (&*format!("DELETE /sessions/{SESSION}"), Answer::json(200, &session)),
+    ];
+    let mut anew = signed_in();
+    anew["kubeconfig"]["users"]["tka-user-alice"]["token"] = json!("another");
+    let refused = json!({"message": "no rule of the tailnet policy reaches you"});
+    let double = Double::new(
+        &[
+            &[("POST /login", Answer::json(200, &signed_in()))][..],
+            &again,
+            &[("POST /login", Answer::json(200, &anew))],
+            &again,
+            &[("POST /login", Answer::json(403, &refused))],
+        ]
+        .concat(),
+    );
+    let user = User::new();
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge", "--token"]));
+    well(user.run_with(&double, &["reauthenticate", "--token"]));
+    assert!(text(&user).contains("'another'") && !text(&user).contains(TOKEN));
+    let outcome = user.run_with(&double, &["reauthenticate"]);
+    assert_eq!(outcome.status, 4, "{outcome:?}");
+    assert_eq!(text(&user), THEIRS);
+    double.requests();
+}
+
+#[test]
 fn what_cannot_be_taken_out_now_can_be_later() {
     let user = User::new();
     let double = Double::new(&[
