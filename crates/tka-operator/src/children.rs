@@ -115,7 +115,7 @@ async fn make<K: Object>(api: &Api<K>, desired: &K, likely: bool) -> kube::Resul
     let mut attempt = 1;
     loop {
         match api.create(&PostParams::default(), desired).await {
-            Err(error) if attempt < ATTEMPTS && status(&error).is_some_and(Status::is_already_exists) => {
+            Err(error) if attempt < ATTEMPTS && status(&error).is_some_and(is_in_place) => {
                 if make_room(api, desired).await? {
                     return Ok(());
                 }
@@ -124,6 +124,11 @@ async fn make<K: Object>(api: &Api<K>, desired: &K, likely: bool) -> kube::Resul
         }
         attempt += 1;
     }
+}
+
+/// Whether something is in the place, or the API server could not make up its mind.
+fn is_in_place(status: &Status) -> bool {
+    status.is_already_exists() || status.is_conflict()
 }
 
 /// Removes what is in the place of `desired`, unless that is `desired` itself.
@@ -160,9 +165,15 @@ pub(crate) async fn delete<K: Object>(api: &Api<K>, object: &impl ResourceExt) -
         preconditions: Some(preconditions),
         ..DeleteParams::default()
     };
-    match found(api.delete(&object.name_any(), &delete).await) {
-        Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
-        deleted => deleted.map(drop),
+    let name = object.name_any();
+    match found(api.delete(&name, &delete).await) {
+        Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
+        deleted => return deleted.map(drop),
+    }
+    // Another has its name, and is left alone; or it is still there.
+    match found(api.get_metadata(&name).await)? {
+        Some(there) if there.uid() == object.uid() => found(api.delete(&name, &delete).await).map(drop),
+        _ => Ok(()),
     }
 }
 

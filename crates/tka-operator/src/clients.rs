@@ -1,4 +1,5 @@
-//! The way to the API server: one client for requests, which must be answered in time, and one for watches, which stay open.
+//! The way to the API server: one client for requests, which must be answered in time, one for watches, which stay open, and one for the watch
+//! that ends are kept by, which must not be silent.
 
 use std::time::Duration;
 
@@ -6,12 +7,16 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
+use tower::util::AndThenLayer;
 
-use crate::retry::Retries;
+use crate::retry::{Retries, with_asked};
 
 /// How long the API server may take to answer a request. A connection that died without a word would otherwise be waited for as long
 /// as the kernel does, a quarter of an hour, and a session would outlive its end by that much.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a short watch may be silent, before it is answered or between two words.
+pub(crate) const SILENCE: Duration = Duration::from_secs(6);
 
 /// How many requests may wait to be sent. More than there ever are: sending one does not wait for another's answer.
 const WAITING: usize = 1024;
@@ -23,6 +28,8 @@ pub struct Clients {
     pub requests: Client,
     /// For watches.
     pub watches: Client,
+    /// For watches that are begun anew every [`SILENCE`] at the most. Whatever is silent for longer is dead.
+    pub short_watches: Client,
 }
 
 // === impl Clients ===
@@ -37,13 +44,17 @@ impl Clients {
         requests.read_timeout = Some(ANSWER);
         // Else the time that a pooled connection was idle counts.
         requests.reset_reader_on_write = true;
+        let mut short_watches = requests.clone();
+        short_watches.read_timeout = Some(SILENCE);
         let requests = ClientBuilder::try_from(requests)?
             // Only what can be cloned can be tried again.
             .with_layer(&BufferLayer::new(WAITING))
-            .with_layer(&RetryLayer::new(Retries::default()));
+            .with_layer(&RetryLayer::new(Retries::default()))
+            .with_layer(&AndThenLayer::new(with_asked));
         Ok(Self {
             requests: requests.build(),
             watches: Client::try_from(watches)?,
+            short_watches: Client::try_from(short_watches)?,
         })
     }
 }
@@ -51,6 +62,8 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::with_causes;
+    use crate::{Error, retry};
     use http::Request;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +72,10 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     const THROTTLED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
-    const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}";
+    const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
+    const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}";
+    /// As whatever is before the API server says it: no JSON.
+    const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 6\r\nContent-Length: 9\r\n\r\nslow down";
     const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     /// The connection is closed instead of an answer.
     const CUT: &str = "";
@@ -109,21 +125,32 @@ mod tests {
 
     #[tokio::test]
     async fn request_that_is_throttled_or_cut_off_is_sent_again_whole() {
-        let (client, count) = api_server(&[THROTTLED, CUT, DONE]).await;
+        let (client, count) = api_server(&[THROTTLED, CUT, FAILED, DONE]).await;
         let started = Instant::now();
         assert_eq!(ask(&client).await.unwrap(), "{}");
-        assert_eq!(count.load(Ordering::SeqCst), 3);
+        assert_eq!(count.load(Ordering::SeqCst), 4);
         assert!(
-            started.elapsed() >= Duration::from_secs(1),
+            started.elapsed() >= Duration::from_secs(2),
             "Retry-After was not heeded"
         );
     }
 
     #[tokio::test]
     async fn answer_is_an_answer() {
-        let (client, count) = api_server(&[FAILED, DONE]).await;
+        let (client, count) = api_server(&[FORBIDDEN, DONE]).await;
         assert!(ask(&client).await.is_err());
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn longer_time_than_a_request_waits_is_told_to_whoever_asked() {
+        let (client, count) = api_server(&[BUSY, DONE]).await;
+        let error = Error::from(ask(&client).await.unwrap_err());
+        assert_eq!(error.asked(), Some(Duration::from_secs(6)));
+        assert!(error.is_transient());
+        assert!(with_causes(&error).ends_with("slow down"));
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        assert_eq!(retry::reconcile(1, error.asked()), Duration::from_secs(6));
     }
 
     #[tokio::test]

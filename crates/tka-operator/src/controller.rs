@@ -16,6 +16,7 @@ use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::clients::SILENCE;
 use crate::end::Intent;
 use crate::error::with_causes;
 use crate::lasted::Lasted;
@@ -25,8 +26,10 @@ use crate::{Clock, Error, Leadership, Sessions, objects, retry};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// How often the API server ends a watch. One whose connection died without a word is noticed this late.
-const WATCH_SECONDS: u32 = 20;
+/// How often the API server ends the watch. It goes on where it was, so that this costs a request each time and no more. A watch whose connection died
+/// without a word is noticed soon after, and with it a session that began at another replica.
+const WATCH_SECONDS: u32 = 3;
+const _: () = assert!((WATCH_SECONDS as u64) < SILENCE.as_secs());
 /// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
 /// in whole seconds.
 const HANDLED: Duration = Duration::from_secs(2);
@@ -51,10 +54,21 @@ struct Context {
     clock: Clock,
     metrics: Metrics,
     store: Store<TkaSignin>,
-    /// How often the reconcile of each failed in a row.
-    failures: Mutex<HashMap<String, u32>>,
+    /// How the reconcile of each failed.
+    failures: Mutex<HashMap<String, Failure>>,
     /// How long each has lasted.
     lasted: Lasted,
+}
+
+/// How the reconcile of one failed.
+#[derive(Clone, Debug)]
+struct Failure {
+    /// Which it is: another may follow under its name.
+    uid: Option<String>,
+    /// How often in a row.
+    count: u32,
+    /// It is not tried again before. What was written on the way makes the loop look again, and must not make it try.
+    not_before: Instant,
 }
 
 /// The reconcile loop, and what it knows of the sessions.
@@ -80,7 +94,7 @@ impl Loop {
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
         let ours = watcher::Config::default().labels(SELECTOR).timeout(WATCH_SECONDS);
-        let signins = watcher(sessions.watched.clone(), ours)
+        let signins = watcher(sessions.kept.clone(), ours)
             .backoff(retry::watches())
             .reflect(writer)
             .inspect(move |event| match event {
@@ -143,11 +157,18 @@ impl Loop {
 }
 
 async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
+    // Also by who only looks on, and may be the next to reconcile: the clock may have been set by then.
+    if let Ok(session) = objects::session(&signin) {
+        context.lasted(&signin, &session);
+    }
     // All are looked at anew when it is gained.
     if !context.leadership.is_held() {
         return Ok(Action::await_change());
     }
     let started = Instant::now();
+    if let Some(left) = context.puts_off(&signin, started) {
+        return Ok(Action::requeue(left));
+    }
     let result = timeout(RECONCILE, reconcile_one(&signin, &context)).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
@@ -233,8 +254,7 @@ fn rest(session: &Session, now: Timestamp, lasted: Duration) -> Duration {
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Action {
     let session = signin.name_any();
-    let failures = context.failed(&signin);
-    let wait = retry::reconcile(failures, error.asked());
+    let (failures, wait) = context.failed(&signin, error.asked(), Instant::now());
     tracing::warn!(session, failures, ?wait, error = with_causes(error), "reconcile failed");
     Action::requeue(wait)
 }
@@ -242,7 +262,7 @@ fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Actio
 // === impl Context ===
 
 impl Context {
-    fn failures(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -263,21 +283,37 @@ impl Context {
         self.store.get(&reference).is_some()
     }
 
-    /// Counts a failure, and says how many in a row that makes.
-    fn failed(&self, signin: &TkaSignin) -> u32 {
+    /// Counts a failure, and says how many in a row that makes, and how long to wait where the API server `asked` for a time.
+    fn failed(&self, signin: &TkaSignin, asked: Option<Duration>, now: Instant) -> (u32, Duration) {
         let mut failures = self.failures();
         // What went by another hand is never reconciled again.
         failures.retain(|name, _| self.is_there(signin, name));
-        let count = failures.entry(signin.name_any()).or_default();
-        *count = count.saturating_add(1);
-        *count
+        let (name, uid) = (signin.name_any(), signin.uid());
+        let before = failures.get(&name).filter(|failure| failure.uid == uid);
+        let count = before.map_or(0, |failure| failure.count).saturating_add(1);
+        let wait = retry::reconcile(count, asked);
+        let not_before = now + wait;
+        failures.insert(name, Failure { uid, count, not_before });
+        (count, wait)
+    }
+
+    /// How long the next try is to wait at `now`, because the last failed.
+    fn puts_off(&self, signin: &TkaSignin, now: Instant) -> Option<Duration> {
+        let failures = self.failures();
+        let failure = failures.get(&signin.name_any())?;
+        let not_before = (failure.uid == signin.uid()).then_some(failure.not_before)?;
+        not_before.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::End;
+    use crate::{Clients, Election, End, NotRecorded, Records};
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use kube::Config;
+    use prometheus_client::registry::Registry;
     use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
 
     fn session() -> Session {
@@ -352,6 +388,64 @@ mod tests {
             assert_eq!(look(true, time, seconds(5)), Step::Expire);
             assert_eq!(look(false, time, seconds(5)), Step::Expire);
         }
+    }
+
+    struct Unrecorded;
+
+    impl Records for Unrecorded {
+        fn began<'a>(&'a self, _: &'a Session, _: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
+            std::future::ready(Ok(())).boxed()
+        }
+
+        fn ended<'a>(&'a self, _: &'a Session, _: &'a End) -> BoxFuture<'a, ()> {
+            std::future::ready(()).boxed()
+        }
+    }
+
+    /// What looks after `signin` and nothing else.
+    fn context(signin: &TkaSignin) -> Arc<Context> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Nobody is there, and nobody is asked.
+        let clients = Clients::new(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let clock: Clock = Arc::new(|| at("2026-01-01T00:00:00Z"));
+        let (_election, leadership) = Election::new(&clients, "tka", "a".into(), Arc::clone(&clock));
+        let records = Arc::new(Unrecorded);
+        let sessions = Arc::new(Sessions::new(clients, "tka", HANDLED, Arc::clone(&clock), records));
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Apply(signin.clone()));
+        Arc::new(Context {
+            store,
+            sessions,
+            leadership,
+            clock,
+            metrics: Metrics::register(&mut Registry::default()),
+            failures: Mutex::default(),
+            lasted: Lasted::default(),
+        })
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_put_off_as_long_as_the_api_server_asks_whatever_happens_meanwhile() {
+        let signin = objects::signin(&session(), None, "tka");
+        let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
+        assert_eq!(context.puts_off(&signin, now), None);
+        assert_eq!(context.failed(&signin, Some(seconds(6)), now), (1, seconds(6)));
+        assert_eq!(context.puts_off(&signin, now + seconds(2)), Some(seconds(4)));
+        assert_eq!(context.puts_off(&signin, now + seconds(6)), None);
+        let mut follower = signin.clone();
+        follower.metadata.uid = Some("another".into());
+        assert_eq!(context.puts_off(&follower, now + seconds(2)), None);
+        assert_eq!(context.failed(&signin, None, now), (2, seconds(2)));
+    }
+
+    #[tokio::test]
+    async fn who_only_looks_on_knows_how_long_a_session_has_lasted() {
+        let signin = objects::signin(&session(), None, "tka");
+        let context = context(&signin);
+        let action = reconcile(Arc::new(signin), Arc::clone(&context)).await.unwrap();
+        assert_eq!(action, Action::await_change());
+        let later = Instant::now() + Duration::from_secs(3);
+        assert!(context.lasted.so_far(&session(), later) >= Duration::from_secs(3));
     }
 
     #[test]

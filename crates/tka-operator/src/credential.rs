@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use kube::api::PostParams;
+use kube::core::Status;
 use tka_api::Token;
 use tka_core::Session;
 
-use crate::error::found;
+use crate::error::{found, status};
 use crate::{Error, Sessions};
 
 /// The API server's shortest token.
@@ -55,10 +56,13 @@ impl Sessions {
             },
             ..TokenRequest::default()
         };
-        let answer = self
-            .accounts
-            .create_token_request(name.as_str(), &PostParams::default(), &request)
-            .await;
+        let params = PostParams::default();
+        let ask = || self.accounts.create_token_request(name.as_str(), &params, &request);
+        let answer = match ask().await {
+            // One more does no harm.
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => ask().await,
+            answer => answer,
+        };
         let answer = match answer {
             // What serde says of it may quote the token.
             Err(kube::Error::SerdeError(_)) => return Err(Error::Incomplete("what makes it a TokenRequest")),

@@ -256,7 +256,7 @@ impl Sessions {
     }
 
     /// The object as it is now, unless it is gone, or another has its name.
-    async fn same(&self, signin: &TkaSignin) -> Result<Option<TkaSignin>, Error> {
+    pub(crate) async fn same(&self, signin: &TkaSignin) -> Result<Option<TkaSignin>, Error> {
         let live = self.signins.get_opt(&signin.name_any()).await?;
         Ok(live.filter(|live| live.uid() == signin.uid()))
     }

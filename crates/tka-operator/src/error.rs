@@ -94,7 +94,8 @@ impl Error {
 
 impl Error {
     /// How long the API server asks to wait before it is asked again.
-    pub(crate) fn asked(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn asked(&self) -> Option<Duration> {
         let Self::Api(error) = self else { return None };
         let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
         Some(Duration::from_secs(seconds.into())).filter(|asked| !asked.is_zero())

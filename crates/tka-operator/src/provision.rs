@@ -49,7 +49,8 @@ impl Sessions {
             return Err(Error::Contended(session.name().to_string()));
         }
         // What was cut off is completed or ended by the reconcile loop.
-        let signed_in = timeout(SIGN_IN, self.begin(session, max_sessions, credential, records)).await;
+        let begin = Box::pin(self.begin(session, max_sessions, credential, records));
+        let signed_in = timeout(SIGN_IN, begin).await;
         signed_in.unwrap_or(Err(Error::TimedOut(SIGN_IN)))
     }
 
@@ -201,7 +202,14 @@ impl Sessions {
     async fn write_status(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         let name = session.name();
         let active = progress::active(signin, session, (self.clock)());
-        match self.patch_status(signin, active).await {
+        let written = match self.patch_status(signin, active.clone()).await {
+            // The only precondition is that it is this object.
+            Err(error) if status(&error).is_some_and(Status::is_conflict) && self.same(signin).await?.is_some() => {
+                self.patch_status(signin, active).await
+            }
+            written => written,
+        };
+        match written {
             // Ended while it was being provisioned: nothing of it may stay, and whoever ended it may have looked before.
             Ok(written) if written.metadata.deletion_timestamp.is_some() => {
                 self.delete_children(signin).await?;

@@ -5,10 +5,15 @@
 
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use kube::client::Body;
 use kube::client::retry::RetryPolicy;
+use kube::core::Status;
+use kube::core::response::StatusDetails;
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
@@ -28,6 +33,9 @@ const RECONCILE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a watch must have gone well to be trusted again. That it was begun says little: it may fail at its first word.
 const STEADY: Duration = Duration::from_secs(30);
+
+/// The body of an answer that says how long to wait.
+pub(crate) type Told = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Says whether and when a request is tried again.
 #[derive(Clone)]
@@ -94,16 +102,50 @@ fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<D
     }
 }
 
-/// Whether the API server, or what is before it, may answer otherwise in a moment. A 500 is an answer, of an admission webhook for
-/// example, and is left to the reconcile loop.
+/// Whether the API server, or what is before it, may answer otherwise in a moment. A conflict must be looked into first, by who asked.
 fn is_passing(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    )
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+/// Has who asked hear how long the API server asks to wait. It says so in a header, and kube reads only bodies.
+pub(crate) async fn with_asked<B>(response: Response<B>) -> Result<Response<Told>, BoxError>
+where
+    B: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let code = response.status();
+    let asked = asked(response.headers()).filter(|_| is_passing(code));
+    let Some(asked) = asked else {
+        return Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()));
+    };
+    let (mut head, body) = response.into_parts();
+    let body = body.collect().await.map_err(Into::into)?.to_bytes();
+    head.headers.remove(CONTENT_LENGTH);
+    let body = Full::from(told(&body, code, asked)).map_err(|never| match never {});
+    Ok(Response::from_parts(head, body.boxed_unsync()))
+}
+
+/// The answer `body`, with the time that was `asked` for. What is no [`Status`] is made one.
+fn told(body: &[u8], code: StatusCode, asked: Duration) -> Vec<u8> {
+    let made = || {
+        let text = String::from_utf8_lossy(body);
+        Status::failure(text.trim(), code.canonical_reason().unwrap_or_default()).with_code(code.as_u16())
+    };
+    let mut status: Status = serde_json::from_slice(body).unwrap_or_else(|_| made());
+    let seconds = u32::try_from(asked.as_secs()).unwrap_or(u32::MAX);
+    if status.code == 0 {
+        status.code = code.as_u16();
+    }
+    let details = status.details.get_or_insert_with(|| StatusDetails {
+        name: String::new(),
+        group: String::new(),
+        kind: String::new(),
+        uid: String::new(),
+        causes: Vec::new(),
+        retry_after_seconds: 0,
+    });
+    details.retry_after_seconds = details.retry_after_seconds.max(seconds);
+    // Nothing in it fails to serialize.
+    serde_json::to_vec(&status).unwrap_or_else(|_| body.to_vec())
 }
 
 /// In seconds; the API server writes no dates (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>).
@@ -174,12 +216,36 @@ mod tests {
 
     #[test]
     fn answers_are_not_asked_for_again() {
-        for status in [200, 201, 401, 403, 404, 409, 422, 500] {
+        for status in [200, 201, 401, 403, 404, 409, 422] {
             assert_eq!(again(1, Some((StatusCode::from_u16(status).unwrap(), None))), None);
         }
-        for status in [429, 502, 503, 504] {
+        for status in [429, 500, 502, 503, 504] {
             assert!(again(1, Some((StatusCode::from_u16(status).unwrap(), None))).is_some());
         }
+    }
+
+    #[test]
+    fn time_that_is_asked_for_is_told_whatever_the_body_says() {
+        let told = |body: &str| -> Status {
+            let told = told(body.as_bytes(), StatusCode::TOO_MANY_REQUESTS, 6 * SECOND);
+            serde_json::from_slice(&told).unwrap()
+        };
+        let seconds = |status: &Status| status.details.as_ref().unwrap().retry_after_seconds;
+        for text in [
+            "Too many requests, please try again later.\n",
+            "",
+            "{}",
+            "[]",
+            "\u{fffd}",
+        ] {
+            let status = told(text);
+            assert_eq!((seconds(&status), status.code), (6, 429), "{text:?}");
+        }
+        assert_eq!(told("slow down\n").message, "slow down");
+        let own = r#"{"status": "Failure", "message": "m", "reason": "TooManyRequests", "code": 429, "details": {"name": "n"}}"#;
+        let status = told(own);
+        assert_eq!((seconds(&status), &*status.message), (6, "m"));
+        assert_eq!(status.details.unwrap().name, "n");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tka_api::resource::{LABEL_NAMESPACE, TkaSignin};
 use tka_core::SessionName;
 
 use crate::children::{delete, uid_label};
+use crate::error::with_causes;
 use crate::objects::SELECTOR;
 use crate::{Error, Sessions, objects};
 
@@ -26,7 +27,8 @@ pub struct Swept {
 }
 
 impl Sessions {
-    /// Deletes accounts and bindings whose `TkaSignin` does not exist or is no session, and ends sessions that have lost theirs.
+    /// Deletes accounts and bindings whose `TkaSignin` does not exist or is no session, and ends sessions that have lost theirs. What fails is left
+    /// for the next sweep, and the rest is done.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let ours = ListParams::default().labels(&format!("{SELECTOR},{LABEL_NAMESPACE}={}", self.namespace));
         // The TkaSignins are listed last. Theirs is the first object of a session to exist: whatever was listed before it and
@@ -37,19 +39,17 @@ impl Sessions {
         let signins = self.signins.list(&ours).await?;
         let living = living(&signins.items);
 
-        let mut orphans = 0;
+        let mut swept = Swept::default();
+        let mut failed = Failed::default();
         for binding in cluster_bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
-            delete(&self.cluster_bindings, binding).await?;
-            orphans += 1;
+            swept.orphans += failed.count(delete(&self.cluster_bindings, binding).await);
         }
         for binding in bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
             let bindings = self.bindings_in(&binding.namespace().unwrap_or_default());
-            delete(&bindings, binding).await?;
-            orphans += 1;
+            swept.orphans += failed.count(delete(&bindings, binding).await);
         }
         for account in accounts.iter().filter(|account| is_orphan(*account, &living)) {
-            delete(&self.accounts, account).await?;
-            orphans += 1;
+            swept.orphans += failed.count(delete(&self.accounts, account).await);
         }
         let mut children: HashMap<&str, usize> = HashMap::new();
         let uids = cluster_bindings.iter().map(uid_label);
@@ -59,12 +59,46 @@ impl Sessions {
         for uid in uids.flatten() {
             *children.entry(uid).or_default() += 1;
         }
-        let mut broken = 0;
         for name in suspects(&signins.items, &children) {
             // They are looked at again: one that was just made has its account and binding since these were listed.
-            broken += usize::from(self.end_if_broken(&name).await?);
+            match self.end_if_broken(&name).await {
+                Ok(is_broken) => swept.broken += usize::from(is_broken),
+                Err(error) => failed.add(error),
+            }
         }
-        Ok(Swept { orphans, broken })
+        if swept != Swept::default() {
+            let Swept { orphans, broken } = swept;
+            tracing::warn!(
+                orphans,
+                broken,
+                "removed leftovers of sessions that are over, ended those that lost theirs"
+            );
+        }
+        failed.0.map_or(Ok(swept), Err)
+    }
+}
+
+/// What went wrong first. What cannot be removed keeps nothing else from being.
+#[derive(Debug, Default)]
+struct Failed(Option<Error>);
+
+// === impl Failed ===
+
+impl Failed {
+    /// How many that makes.
+    fn count(&mut self, deleted: kube::Result<()>) -> usize {
+        match deleted {
+            Ok(()) => 1,
+            Err(error) => {
+                self.add(error.into());
+                0
+            }
+        }
+    }
+
+    fn add(&mut self, error: Error) {
+        tracing::debug!(error = with_causes(&error), "a leftover is not removed yet");
+        self.0.get_or_insert(error);
     }
 }
 

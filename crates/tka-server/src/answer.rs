@@ -129,8 +129,9 @@ impl From<tka_operator::Error> for Failure {
                     "the cluster could not be asked just now",
                     advice,
                 );
+                let asked = error.asked().and_then(|asked| u32::try_from(asked.as_secs()).ok());
                 Self {
-                    retry_after: Some(1),
+                    retry_after: asked.or(Some(1)),
                     ..failure.because(&error)
                 }
             }

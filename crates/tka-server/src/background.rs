@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tka_operator::error::with_causes;
-use tka_operator::{Leadership, Sessions, Swept};
+use tka_operator::{Leadership, Sessions};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::run::RunError;
 
 /// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
-const SWEEP: Duration = Duration::from_mins(5);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// Parts that run until the server stops.
 #[derive(Debug, Default)]
@@ -47,30 +48,53 @@ impl Background {
 
 /// Removes leftovers when this replica begins to reconcile, and regularly while it does.
 pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop: CancellationToken) {
-    let mut every = tokio::time::interval(SWEEP);
     let mut gains = leadership.gains().boxed();
+    let (mut failures, mut next) = (0, Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = gains.next() => {}
-            _ = every.tick() => {}
+            () = sleep_until(next) => {}
         }
         if !leadership.is_held() {
+            next = Instant::now() + SWEEP;
             continue;
         }
         let Some(swept) = stop.run_until_cancelled(sessions.sweep()).await else {
             return;
         };
-        match swept {
-            Ok(Swept { orphans: 0, broken: 0 }) => {}
-            Ok(Swept { orphans, broken }) => {
-                tracing::warn!(
-                    orphans,
-                    broken,
-                    "removed leftovers of sessions that are over, ended those that lost theirs"
-                );
+        let wait = match swept {
+            Ok(_) => {
+                failures = 0;
+                SWEEP
             }
-            Err(error) => tracing::warn!(error = with_causes(&error), "sweep failed"),
-        }
+            Err(error) => {
+                failures += 1;
+                let wait = again(failures, error.asked());
+                tracing::warn!(failures, ?wait, error = with_causes(&error), "sweep failed");
+                wait
+            }
+        };
+        next = Instant::now() + wait;
+    }
+}
+
+/// How long to wait after `failures` in a row, where the API server `asked` for a time: ever longer, and never longer than if it had gone well.
+fn again(failures: u32, asked: Option<Duration>) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    let backoff = Duration::from_secs(1).saturating_mul(doubled);
+    asked.unwrap_or_default().max(backoff).min(SWEEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweep_that_failed_is_tried_again_soon_and_then_ever_later() {
+        let waits = [1, 2, 3, 6, 7, u32::MAX].map(|failures| again(failures, None).as_secs());
+        assert_eq!(waits, [1, 2, 4, 32, 60, 60]);
+        assert_eq!(again(1, Some(Duration::from_secs(6))), Duration::from_secs(6));
+        assert_eq!(again(1, Some(Duration::MAX)), SWEEP);
     }
 }

@@ -29,6 +29,10 @@ pub enum Fault {
     Answer(u16, Option<u32>),
     /// It is answered with a status and this body, and not forwarded.
     Say(u16, &'static str),
+    /// It is never answered, and nobody is told.
+    Silence,
+    /// It is answered 429 and not in JSON, as by what is before an API server; after how many seconds to try again is in the header alone.
+    Busy(u32),
     /// A watch is told in its stream that what it asks for has been forgotten
     /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>).
     Expired,

@@ -120,6 +120,14 @@ impl Relay {
                 self.shared.struck(plan);
                 answer(status, None, body.to_owned())
             }
+            Fault::Busy(retry_after) => {
+                self.shared.struck(plan);
+                answer(429, Some(retry_after), "the fault proxy is busy".to_owned())
+            }
+            Fault::Silence => {
+                self.shared.struck(plan);
+                pending().await
+            }
             Fault::Expired => {
                 self.shared.struck(plan);
                 let event = json!({"type": "ERROR", "object": failure(410, None)});
@@ -200,11 +208,14 @@ fn failure(status: u16, retry_after: Option<u32>) -> Value {
         504 => "Timeout",
         _ => "Unknown",
     };
-    json!({
+    let mut failure = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": "the fault proxy says so", "reason": reason, "code": status,
-        "details": {"retryAfterSeconds": retry_after},
-    })
+    });
+    if let Some(seconds) = retry_after {
+        failure["details"] = json!({"retryAfterSeconds": seconds});
+    }
+    failure
 }
 
 fn refusal(status: u16, retry_after: Option<u32>) -> Result<Answer, Broken> {

@@ -16,6 +16,7 @@ crate::tests![
     sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment,
     sign_in_of_which_a_request_fails_is_refused_or_completed,
     expiry_that_is_throttled_waits_as_long_as_it_is_told,
+    time_that_is_asked_for_in_a_header_alone_is_waited_for_and_passed_on,
 ];
 
 /// Longer than it takes to renew a Lease, for a session to end, and for a client to give a connection up.
@@ -111,7 +112,11 @@ fn sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment(wo
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
     for request in requests_of_sign_in(&proxy, &site)? {
-        for fault in [Fault::Answer(503, None), Fault::Answer(429, Some(1))] {
+        let faults = [(503, None), (500, None), (500, Some(1)), (429, Some(1)), (409, None)];
+        // Nobody reads in vain because another writes.
+        let is_told = |fault: &&(u16, Option<u32>)| fault.0 != 409 || request.verb != "get";
+        for (status, asked) in faults.iter().filter(is_told) {
+            let fault = Fault::Answer(*status, *asked);
             let armed = proxy.arm(Which::nth(&request, 1), fault);
             let answer = alice.sign_in_waiting()?;
             assert_eq!(answer.status, 200, "{request}, {fault:?}: {}", answer.body);
@@ -140,9 +145,11 @@ fn sign_in_of_which_a_request_fails_is_refused_or_completed(world: &World) -> Ou
     for request in requests_of_sign_in(&proxy, &site)? {
         for status in [409, 500] {
             let what = format!("{request}, {status}");
-            let armed = proxy.arm(Which::nth(&request, 1), Fault::Answer(status, None));
+            // As often as it is tried.
+            let armed = proxy.arm(Which::nth(&request, 1).times(4), Fault::Answer(status, None));
             let answer = alice.sign_in_waiting()?;
             struck(&armed, &request)?;
+            drop(armed);
             match answer.status {
                 200 => assert!(State::of(&site)?.of_user(ALICE).is_whole(), "{what}"),
                 // The reconcile loop completes it.
@@ -179,4 +186,26 @@ fn expiry_that_is_throttled_waits_as_long_as_it_is_told(world: &World) -> Outcom
     waited(&proxy, deletes, Duration::from_secs(2))?;
     assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
     Ok(())
+}
+
+/// Not all that says no is an API server: what is before it says so in words.
+fn time_that_is_asked_for_in_a_header_alone_is_waited_for_and_passed_on(world: &World) -> Outcome {
+    const ASKED: u32 = 6;
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "asked-in-words")?;
+    site.grant(&[(ALICE, rule("view", "2s"))])?;
+    let alice = site.caller("ALICE")?;
+    let signs_in = |request: &Request| request.is("patch", "tkasignins");
+    let busy = proxy.arm(Which::first(signs_in), Fault::Busy(ASKED));
+    let refused = alice.post("/login")?.expect(503)?;
+    assert_eq!((refused.header("retry-after"), busy.hits()), (Some("6"), 1));
+    drop(busy);
+
+    alice.sign_in_waiting()?.expect(200)?;
+    proxy.forget();
+    let deletes = |request: &Request| request.is("delete", "tkasignins");
+    let busy = proxy.arm(Which::first(deletes), Fault::Busy(ASKED));
+    site.wait_empty()?;
+    assert_eq!(busy.hits(), 1);
+    waited(&proxy, deletes, Duration::from_secs(ASKED.into()))
 }

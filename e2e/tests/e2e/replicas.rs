@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::faults::{Fault, Proxy, Request, Which};
 use e2e::user::ALICE;
 use e2e::{Caller, Outcome, Site, World, rule, wait};
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ crate::tests![
     holder_that_is_restarted_goes_on_at_once,
     holder_without_the_tailnet_leaves_it_to_one_with,
     one_session_though_two_replicas_are_asked_at_once,
+    session_that_began_elsewhere_ends_on_time_though_the_holders_watch_died_without_a_word,
 ];
 
 /// How long a hand-over may take.
@@ -31,16 +33,32 @@ pub(crate) struct Pair<'w>([Site<'w>; 2]);
 
 impl<'w> Pair<'w> {
     pub(crate) fn new(world: &'w World, name: &str, config: &Value) -> Outcome<Self> {
-        let replica = |suffix: &str| {
+        Self::with(name, world, config, |_, options| world.site_with(options))
+    }
+
+    /// Two replicas of which each reaches the API server through a proxy of its own.
+    fn behind(proxies: &[Proxy; 2], world: &'w World, name: &str) -> Outcome<Self> {
+        Self::with(name, world, &json!({}), |number, options| {
+            proxies[number].site_with(world, options)
+        })
+    }
+
+    fn with(
+        name: &str,
+        world: &'w World,
+        config: &Value,
+        site: impl Fn(usize, ServerOptions) -> Outcome<Site<'w>>,
+    ) -> Outcome<Self> {
+        let replica = |number: usize, suffix: &str| {
             let own = format!("{name}-{suffix}");
             let node = world.testbed.add_node(&own, &Owner::tag("tag:tka"))?;
             let mut options = ServerOptions::new(name);
             options.name.clone_from(&own);
             options.config = config.clone();
             node.hostname().clone_into(&mut options.node);
-            world.site_with(options)
+            site(number, options)
         };
-        Ok(Self([replica("a")?, replica("b")?]))
+        Ok(Self([replica(0, "a")?, replica(1, "b")?]))
     }
 
     /// The one that reconciles, and the other, as soon as that is decided.
@@ -192,6 +210,24 @@ fn holder_without_the_tailnet_leaves_it_to_one_with(world: &World) -> Outcome {
     })?;
     assert!(holds(other)?);
     other.wait_empty()
+}
+
+fn session_that_began_elsewhere_ends_on_time_though_the_holders_watch_died_without_a_word(world: &World) -> Outcome {
+    let proxies = [Proxy::before(&world.testbed)?, Proxy::before(&world.testbed)?];
+    let pair = Pair::behind(&proxies, world, "unheard-of")?;
+    let (holder, other) = pair.by_part()?;
+    holder.grant(&[(ALICE, rule("view", "2s"))])?;
+    let alice = caller(other, "ALICE")?;
+    let of_holder = &proxies[usize::from(holder.server.url() == pair.0[1].server.url())];
+    let watches = |request: &Request| request.is("watch", "tkasignins");
+    let silent = of_holder.arm(Which::first(watches), Fault::Silence);
+    silent.wait_hits(1, SOON)?;
+    let until = alice.sign_in()?.until;
+    other.wait_empty()?;
+    let late = Timestamp::now().duration_since(until);
+    assert!(late.as_secs() < 8, "it ended {late:?} after its end");
+    assert!(holds(holder)?);
+    Ok(())
 }
 
 fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
