@@ -7,6 +7,7 @@ mod alone;
 mod audit;
 mod browser;
 mod cli;
+mod cli_again;
 mod cli_clusters;
 mod cli_exec;
 mod cli_merge;
@@ -111,6 +112,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("access", access::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),
+    ("cli_again", cli_again::TESTS),
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
     ("tour", tour::TESTS),
