@@ -82,6 +82,16 @@ pub(crate) fn found(file: &Path, document: &Document, server: &Server) -> Vec<Me
     ours.collect()
 }
 
+/// What is in `document` of a server's sessions: as far as one can see, and as far as it still is what `records` say.
+pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &[Merged]) -> Vec<Merged> {
+    let is_still = |record: &&Merged| {
+        let leads = document.context(&record.context);
+        record.file == file && is_ours(document, record) && leads.is_none_or(|names| names == record.names())
+    };
+    let recorded = records.iter().filter(is_still).cloned();
+    found(file, document, server).into_iter().chain(recorded).collect()
+}
+
 /// How the current context was written before all of ours; none where it was not set.
 pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String> {
     let current = document.current()?;

@@ -95,8 +95,9 @@ impl Store {
     pub(crate) fn read(&self) -> Result<Document, Refused> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Document::parse(text),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Refused::NotConfig),
-            Err(_) => self.blank(),
+            Err(error) if is_not_there(&error) => self.blank(),
+            // Whatever it is, it is not to be lost.
+            Err(_) => Err(Refused::NotConfig),
         }
     }
 
@@ -182,10 +183,14 @@ pub(crate) fn writable(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
     access::check(existing).map_err(|source| (existing.to_owned(), source))
 }
 
+fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 fn remove(path: &Path) -> Result<bool, StoreError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) if is_not_there(&error) => Ok(false),
         Err(source) => Err(StoreError::Remove {
             path: path.to_owned(),
             source,

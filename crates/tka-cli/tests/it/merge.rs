@@ -194,6 +194,20 @@ fn names_that_the_user_has_for_something_else_are_left_to_them() {
 }
 
 #[test]
+fn what_the_user_made_of_our_names_is_theirs() {
+    let user = User::new();
+    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
+    well(user.run_with(&double, &["login", "--merge"]));
+    let theirs = THEIRS
+        .replace("kind", "tka-cluster")
+        .replace("name: tka-cluster\ncurrent", "name: tka-context-alice\ncurrent");
+    fs::write(config(&user), &theirs).unwrap();
+    well(user.run_with(&double, &["login", "--merge"]));
+    let (_, all) = contexts(&user);
+    assert_eq!(all, ["tka-context-alice", "tka-context-alice@127.0.0.1"]);
+}
+
+#[test]
 fn several_servers_are_side_by_side_and_each_takes_its_own_along() {
     let user = User::new();
     has_config(&user, THEIRS);
