@@ -10,10 +10,12 @@ use e2e::user::{ALICE, BOB};
 use e2e::wire::Login;
 use e2e::{Outcome, Person, World, rule, wait};
 use serde_json::json;
+use testbed::ServerOptions;
 
 crate::tests![
     login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it,
     fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end,
+    kubectl_that_can_keep_nothing_take_turns_and_wait_for_a_server_that_has_had_enough,
     get_login_and_cluster_info_say_what_the_server_says,
     caller_without_a_rule_hears_why_and_what_to_do,
     command_without_a_session_says_so,
@@ -106,9 +108,32 @@ fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &W
     alice.tka(&["logout"])?.expect(0).map(drop)
 }
 
+fn kubectl_that_can_keep_nothing_take_turns_and_wait_for_a_server_that_has_had_enough(world: &World) -> Outcome {
+    let mut options = ServerOptions::new("cli-turns");
+    options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 10, "burst": 10}}});
+    let site = world.site_with(options)?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    let kubeconfig = alice.login()?;
+    for status in fifty_with(&alice, &kubeconfig, &[("TKA_CREDENTIAL_CACHE", "none")])? {
+        assert_eq!(status, Some(0));
+    }
+    let log = std::fs::read_to_string(site.server.log())?;
+    let refused = log
+        .lines()
+        .filter(|line| line.contains("audit.tka") && line.contains("429"));
+    assert_ne!(refused.count(), 0, "they were too many for the server");
+    Ok(())
+}
+
 fn fifty(person: &Person, kubeconfig: &Path) -> Outcome<Vec<Option<i32>>> {
+    fifty_with(person, kubeconfig, &[])
+}
+
+fn fifty_with(person: &Person, kubeconfig: &Path, environment: &[(&str, &str)]) -> Outcome<Vec<Option<i32>>> {
     let start = || {
         let mut command = person.kubectl_command(kubeconfig, &["get", "pods"]);
+        command.envs(environment.iter().copied());
         command
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -441,3 +441,16 @@ fn an_unverified_cluster_is_pointed_out() {
         "{outcome:?}"
     );
 }
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let script = [
+        ("POST /login", Answer::busy(429, 1)),
+        ("POST /login", Answer::busy(503, 0)),
+        ("POST /login", Answer::json(200, &signed_in())),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    let outcome = user.run_with(&double, &["login"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    double.requests();
+}
