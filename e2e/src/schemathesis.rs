@@ -33,15 +33,16 @@ impl Schemathesis {
         })
     }
 
-    /// A run against the document at `url`, through `proxy`. It writes what it needs into `folder`.
+    /// A run against the document at `url`, through `proxy`. It writes what it needs into `folder`. The same `seed` makes the same
+    /// requests, so that what a run finds can be found again.
     #[must_use]
-    pub fn run(&self, url: &str, proxy: &str, folder: &Path) -> Command {
+    pub fn run(&self, url: &str, proxy: &str, folder: &Path, seed: u32) -> Command {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis/schemathesis.toml");
         let mut command = Command::new(&self.python);
         command.args(["-m", "schemathesis.cli", "--config-file"]).arg(config);
         command.args(["run", url, "--checks", "all", "--continue-on-failure", "--no-shrink"]);
-        // The same requests each time: what a run finds can be found again.
-        command.args(["--seed", "20261124", "--max-examples", "60", "--warnings", "off"]);
+        command.args(["--seed", &seed.to_string()]);
+        command.args(["--max-examples", "60", "--warnings", "off"]);
         command.env("HTTP_PROXY", proxy).env("http_proxy", proxy);
         command
             .env("NO_COLOR", "1")

@@ -160,11 +160,6 @@ impl Testbed {
         tailnet::change_node(&self.layout, node, change)
     }
 
-    /// Gives a user another login name. No policy may name the one before.
-    pub fn rename_user(&self, login: &str, new: &str) -> Result<()> {
-        tailnet::rename_user(&self.layout, login, new)
-    }
-
     /// Runs `tailscale` on a node: `["logout"]`, `["down"]`, …
     pub fn tailscale(&self, node: &Node, args: &[&str]) -> Result<Output> {
         let socket = format!("--socket={}", node.socket().display());

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use attempts::Who::{Administrator, Editor, Impersonator, Server};
+use attempts::Who::{Administrator, AsSession, Editor, Elsewhere, Impersonator, Server};
 use attempts::{
     ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, NOBODY, OTHER_ACCOUNTS, OTHER_BINDINGS,
     PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment, labels,
@@ -30,6 +30,7 @@ crate::tests![
     no_pod_runs_as_a_session,
     only_who_may_give_its_rights_away_acts_as_the_server,
     editor_who_impersonates_the_server_gains_nothing,
+    who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers,
     server_is_held_to_the_sessions_of_its_namespace,
     server_cannot_bind_what_the_chart_does_not_list_nor_gain_rights_otherwise,
     what_has_nothing_to_do_with_sessions_is_left_alone,
@@ -322,6 +323,47 @@ fn editor_who_impersonates_the_server_gains_nothing(world: &World) -> Outcome {
     )?;
     let grab = "create clusterrolebinding grab --clusterrole=cluster-admin --user=mallory";
     guarded.refuses(Impersonator, OTHER_BINDINGS, grab)
+}
+
+/// Impersonation is decided by RBAC before admission sees anything, and of what only reads admission sees nothing: this is what the
+/// namespace of the server must be its own for. `docs/threats.md` says so under what is not stopped.
+fn who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers(world: &World) -> Outcome {
+    let site = world.site("guard-as-session")?;
+    let guarded = Guarded::of_role(world, site, "cluster-admin")?;
+    guarded.wait_in_force()?;
+    let session = &guarded.session;
+    // What cannot be stopped: the role of the session, while it lasts.
+    guarded.has_no_right(Editor, "cannot list resource", "get secrets --all-namespaces")?;
+    guarded.allows(AsSession, "get secrets --all-namespaces")?;
+    guarded.would_allow(AsSession, "create namespace guard-as-session-more")?;
+
+    // What is, though the role would allow everything: more sessions, longer ones, their accounts, bindings, credentials and pods.
+    guarded.refuses(AsSession, SIGNINS, format!("annotate signin {session} a=b"))?;
+    guarded.refuses(
+        AsSession,
+        SIGNINS,
+        format!("patch signin {session} --subresource=status --type=merge --patch {{}}"),
+    )?;
+    guarded.refuses(AsSession, ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
+    guarded.refuses(AsSession, CREDENTIALS, format!("create token {session}"))?;
+    guarded.refuses(AsSession, BINDINGS, guarded.creating(&guarded.binding("view"))?)?;
+    guarded.refuses(AsSession, SECRETS, guarded.creating(&secret(session))?)?;
+    guarded.refuses(AsSession, PODS, guarded.creating(&pod("serviceAccountName", session))?)?;
+
+    // Nobody else may: neither who has the same rights in another namespace, nor who only looks in this one.
+    guarded.hire_elsewhere("guard-as-session-other")?;
+    let line = format!("get pods {}", guarded.as_session());
+    guarded.has_no_right(Elsewhere, "cannot impersonate resource", line.as_str())?;
+    guarded.allows(Administrator, "delete rolebinding editors")?;
+    guarded.allows(
+        Administrator,
+        "create rolebinding viewers --clusterrole=view --serviceaccount=guard-as-session:editor",
+    )?;
+    wait::until_true("the editor is a viewer", || {
+        Ok(guarded
+            .has_no_right(Editor, "cannot impersonate resource", line.as_str())
+            .is_ok())
+    })
 }
 
 fn server_is_held_to_the_sessions_of_its_namespace(world: &World) -> Outcome {

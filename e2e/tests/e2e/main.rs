@@ -6,6 +6,7 @@ mod administration;
 mod alone;
 mod audit;
 mod browser;
+mod changes;
 mod cli;
 mod cli_again;
 mod cli_clusters;
@@ -38,6 +39,7 @@ mod restarts;
 mod rules;
 mod schema;
 mod sign_in;
+mod sign_out;
 mod tailnet;
 mod tour;
 mod waiting;
@@ -83,6 +85,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("restarts", restarts::TESTS),
     ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
+    ("changes", changes::TESTS),
     ("expiry", expiry::TESTS),
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
@@ -97,6 +100,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("administration", administration::TESTS),
     ("rules", rules::TESTS),
     ("sign_in", sign_in::TESTS),
+    ("sign_out", sign_out::TESTS),
     ("kubeconfig", kubeconfig::TESTS),
     ("cluster_info", cluster_info::TESTS),
     ("documentation", documentation::TESTS),

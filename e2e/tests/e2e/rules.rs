@@ -9,6 +9,9 @@ crate::tests![
     caller_whose_rule_is_gone_gets_nothing_and_may_still_sign_out,
     rule_of_the_highest_priority_is_taken,
     longer_period_of_the_same_role_is_the_same_session,
+    role_holds_in_the_namespaces_of_its_rule_and_nowhere_else,
+    namespace_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
+    same_rule_from_two_grants_is_one,
 ];
 
 fn roles(site: &Site<'_>) -> Outcome<Vec<String>> {
@@ -99,5 +102,70 @@ fn longer_period_of_the_same_role_is_the_same_session(world: &World) -> Outcome 
     assert!(alice.sign_in()?.until > before.until);
     assert_eq!(site.counts()?, [1, 1, 1]);
     assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    Ok(())
+}
+
+fn role_holds_in_the_namespaces_of_its_rule_and_nowhere_else(world: &World) -> Outcome {
+    let site = world.site("some-namespaces")?;
+    for name in ["some-a", "some-b", "some-c"] {
+        world
+            .cluster
+            .create("/api/v1/namespaces", &json!({"metadata": {"name": name}}))?;
+    }
+    let some = json!({"role": "edit", "period": "1h", "namespaces": ["some-b", "some-a"]});
+    site.grant(&[(ALICE, some)])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    let token = alice.token()?;
+    let status = |place: &str| world.cluster.status(&token, "GET", &format!("/api/v1{place}/secrets"));
+    for (place, expected) in [
+        ("/namespaces/some-a", 200),
+        ("/namespaces/some-b", 200),
+        ("/namespaces/some-c", 403),
+        ("/namespaces/some-namespaces", 403),
+        ("", 403),
+    ] {
+        assert_eq!(status(place)?, expected, "{place}");
+    }
+    assert_eq!(site.counts()?, [1, 1, 0], "nothing is bound in the whole cluster");
+    let bindings = || -> Outcome<usize> {
+        let path = "/apis/rbac.authorization.k8s.io/v1/rolebindings";
+        Ok(world.cluster.labelled(path, site.server.namespace())?.len())
+    };
+    assert_eq!(bindings()?, 2);
+    alice.sign_out()?;
+    assert_ne!(status("/namespaces/some-a")?, 200);
+    assert_eq!((site.counts()?, bindings()?), ([0, 0, 0], 0));
+    Ok(())
+}
+
+fn namespace_that_does_not_exist_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
+    let site = world.site("no-namespace")?;
+    let nowhere = json!({"role": "view", "period": "1h", "namespaces": ["no-namespace", "nowhere"]});
+    site.grant(&[(ALICE, nowhere)])?;
+    let refusal = site.caller("ALICE")?.post("/login")?.expect(403)?.refusal()?;
+    assert!(
+        refusal.message.contains("this cluster has no namespace nowhere"),
+        "{refusal:?}"
+    );
+    assert_eq!(site.counts()?, [0, 0, 0]);
+    let path = "/apis/rbac.authorization.k8s.io/v1/rolebindings";
+    let left = world.cluster.labelled(path, site.server.namespace())?;
+    assert!(left.is_empty(), "{left:?}");
+    Ok(())
+}
+
+fn same_rule_from_two_grants_is_one(world: &World) -> Outcome {
+    let site = world.site("same-rule")?;
+    // Equal priorities: two rules would be refused.
+    site.grant(&[(ALICE, rule("view", "1h")), ("*", rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let rules = alice.get("/rules")?.expect(200)?.json()?;
+    assert_eq!(rules["items"].as_array().map(Vec::len), Some(1), "{rules}");
+    alice.sign_in()?;
+    // And one grant that goes takes nothing that the other still gives.
+    site.grant(&[("*", rule("view", "1h"))])?;
+    assert_eq!(alice.get("/login")?.expect(200)?.json()?["role"], "view");
+    assert_eq!(site.counts()?, [1, 1, 1]);
     Ok(())
 }

@@ -1,17 +1,36 @@
 //! Requests that a machine makes of the served document, well-formed and not: no answer is a failure of the server's, and none is
 //! one that the document does not describe.
 
+use std::sync::{Mutex, PoisonError};
+
 use e2e::schemathesis::Schemathesis;
 use e2e::user::BOB;
 use e2e::{Outcome, World};
+use jiff::Timestamp;
 use serde_json::json;
 use testbed::ServerOptions;
 
-crate::tests![every_answer_is_one_that_the_document_describes];
+crate::tests![
+    every_answer_is_one_that_the_document_describes,
+    so_is_every_answer_to_requests_that_nobody_has_made_before,
+];
 
 fn every_answer_is_one_that_the_document_describes(world: &World) -> Outcome {
+    run(world, "schema", 20_261_124)
+}
+
+fn so_is_every_answer_to_requests_that_nobody_has_made_before(world: &World) -> Outcome {
+    let seed = Timestamp::now().subsec_nanosecond().unsigned_abs();
+    eprintln!("schemathesis: the seed of this run is {seed}");
+    run(world, "schema-random", seed).map_err(|error| format!("with --seed {seed}: {error}").into())
+}
+
+/// One at a time: each keeps a processor busy.
+fn run(world: &World, name: &str, seed: u32) -> Outcome {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let schemathesis = Schemathesis::prepare()?;
-    let mut options = ServerOptions::new("schema");
+    let mut options = ServerOptions::new(name);
     options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 100_000, "burst": 100_000}}});
     let site = world.site_with(options)?;
     let rules = json!([
@@ -23,7 +42,7 @@ fn every_answer_is_one_that_the_document_describes(world: &World) -> Outcome {
     let url = format!("{}/openapi.json", site.server.url());
     let folder = world.new_folder("schemathesis")?;
     let output = schemathesis
-        .run(&url, &world.testbed.node("BOB")?.proxy(), &folder)
+        .run(&url, &world.testbed.node("BOB")?.proxy(), &folder, seed)
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {

@@ -198,13 +198,6 @@ pub(crate) fn change_node(layout: &Layout, node: &Node, change: &[&str]) -> Resu
     headscale(layout, &[&["nodes"], change, &["--force", &identifier]].concat()).map(drop)
 }
 
-/// Gives a user another login name.
-pub(crate) fn rename_user(layout: &Layout, login: &str, new: &str) -> Result<()> {
-    let id = ensure_user(layout, login)?;
-    let (identifier, new) = (format!("--identifier={id}"), format!("--new-name={new}"));
-    headscale(layout, &["users", "rename", "--force", &identifier, &new]).map(drop)
-}
-
 fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| Error::Answer {
         from: HEADSCALE.to_owned(),

@@ -141,6 +141,8 @@ fn yaml_type(headers: &HeaderMap) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
 
     fn chosen(accept: &[&str]) -> Option<&'static str> {
         let mut headers = HeaderMap::new();
@@ -164,5 +166,28 @@ mod tests {
             Some("application/yaml")
         );
         assert_eq!(chosen(&["text/html", "text/yaml"]), Some("text/yaml"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_accept_is_one_of_the_forms(values: Vec<Vec<u8>>) {
+            let mut headers = HeaderMap::new();
+            for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+                headers.append(ACCEPT, value);
+            }
+            let yaml = yaml_type(&headers);
+            prop_assert!(yaml.is_none_or(|yaml| yaml.ends_with("yaml")));
+        }
+
+        #[test]
+        fn any_query_is_one_of_the_kinds_or_refused(query in "(credential=)?[!-~]*") {
+            let Ok(uri) = format!("/kubeconfig?{query}").parse() else { return Ok(()) };
+            let read = Query::<Kind>::try_from_uri(&uri).map(|Query(kind)| kind.credential);
+            let asks_for_exec = query.split(['&', '#']).any(|pair| pair == "credential=exec");
+            if matches!(read, Ok(Form::Exec)) {
+                // Percent signs may spell it otherwise.
+                prop_assert!(asks_for_exec || query.contains('%'));
+            }
+        }
     }
 }

@@ -107,3 +107,35 @@ fn by_name(sessions: impl IntoIterator<Item = StoredSession>) -> BTreeMap<Sessio
         .map(|stored| (stored.session.name(), stored))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(query: &str) -> Option<bool> {
+        let uri = format!("/logout?{query}").parse().ok()?;
+        Query::<Which>::try_from_uri(&uri).ok().map(|Query(which)| which.all)
+    }
+
+    #[test]
+    fn all_is_true_or_false() {
+        assert_eq!(
+            (all(""), all("all=false"), all("all=true")),
+            (Some(false), Some(false), Some(true))
+        );
+        for odd in ["all", "all=", "all=1", "all=TRUE", "all=true&all=true"] {
+            assert_eq!(all(odd), None, "{odd}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_true_means_all(query in "(all=)?[!-~]*") {
+            if all(&query) == Some(true) {
+                let says_so = query.split(['&', '#']).any(|pair| pair == "all=true");
+                prop_assert!(says_so || query.contains('%'));
+            }
+        }
+    }
+}

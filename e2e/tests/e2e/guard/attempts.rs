@@ -8,7 +8,7 @@ use e2e::{Kind, Outcome, Site, World, rule, wait};
 use serde_json::{Value, json};
 use testbed::{Output, ServerOptions};
 
-use Who::{Administrator, Editor, Impersonator, Server};
+use Who::{Administrator, AsSession, Editor, Elsewhere, Impersonator, Server};
 
 // What the refusals say.
 pub(super) const SIGNINS: &str = "TkaSignins are written by TKA's server alone";
@@ -37,6 +37,10 @@ pub(super) enum Who {
     Editor,
     /// The editor, who may impersonate the accounts of the namespace, as the server's.
     Impersonator,
+    /// The editor, as the account of Bob's session.
+    AsSession,
+    /// Has `admin` in another namespace, and may impersonate the accounts of that.
+    Elsewhere,
     /// Has the server's own credential.
     Server,
 }
@@ -89,9 +93,14 @@ impl<'w> Guarded<'w> {
     }
 
     pub(super) fn with(world: &'w World, options: ServerOptions) -> Outcome<Self> {
-        let folder = world.new_folder(&options.name)?;
         let site = world.site_with(options)?;
-        site.grant(&[(BOB, rule("view", "1h"))])?;
+        Self::of_role(world, site, "view")
+    }
+
+    /// The same, where Bob has that role.
+    pub(super) fn of_role(world: &'w World, site: Site<'w>, role: &str) -> Outcome<Self> {
+        let folder = world.new_folder(site.server.namespace())?;
+        site.grant(&[(BOB, rule(role, "1h"))])?;
         site.caller("BOB")?.sign_in()?;
         let path = site.path_of_only(Kind::Signin)?;
         let session = path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -102,6 +111,19 @@ impl<'w> Guarded<'w> {
 
     pub(super) fn namespace(&self) -> &str {
         self.site.server.namespace()
+    }
+
+    /// Gives an account of the namespace `admin` in another.
+    pub(super) fn hire_elsewhere(&self, other: &str) -> Outcome {
+        let account = format!("{}:elsewhere", self.namespace());
+        for line in [
+            format!("create namespace {other}"),
+            "create serviceaccount elsewhere".to_owned(),
+            format!("create rolebinding editors --clusterrole=admin --serviceaccount={account} --namespace={other}"),
+        ] {
+            self.allows(Administrator, line)?;
+        }
+        self.write_kubeconfig("elsewhere")
     }
 
     fn hire_editor(&self) -> Outcome {
@@ -126,6 +148,11 @@ impl<'w> Guarded<'w> {
         Ok(fs::write(self.folder.join(account), kubeconfig.to_string())?)
     }
 
+    /// What makes kubectl act as the account of Bob's session.
+    pub(super) fn as_session(&self) -> String {
+        format!("--as=system:serviceaccount:{}:{}", self.namespace(), self.session)
+    }
+
     pub(super) fn kubectl(&self, who: Who, line: impl Into<Line>) -> Outcome<Output> {
         let line = line.into();
         match who {
@@ -135,6 +162,8 @@ impl<'w> Guarded<'w> {
                 let server = format!("--as=system:serviceaccount:{}:tka", self.namespace());
                 self.kubectl_with(&self.folder.join("editor"), line.and(&server))
             }
+            AsSession => self.kubectl_with(&self.folder.join("editor"), line.and(&self.as_session())),
+            Elsewhere => self.kubectl_with(&self.folder.join("elsewhere"), line),
             Server => self.kubectl_with(&self.site.server.kubeconfig(), line),
         }
     }

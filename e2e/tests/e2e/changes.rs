@@ -1,0 +1,174 @@
+//! What changes on the tailnet under a session, and ends it: its device, whose it is, and its rule.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use e2e::between::Between;
+use e2e::user::{ALICE, CI};
+use e2e::{Outcome, Site, World, rule, wait};
+use jiff::Timestamp;
+use serde_json::json;
+use testbed::{Node, Owner, ServerOptions};
+
+use crate::audit::{audited, audited_with, lines};
+
+crate::tests![
+    session_goes_with_the_key_of_its_device,
+    device_whose_key_has_ended_is_nobody,
+    session_goes_when_its_device_becomes_a_machine,
+    session_goes_when_its_user_becomes_another,
+    session_goes_when_its_rule_gives_less_time_and_that_is_over,
+    change_of_the_policy_that_nobody_tells_is_found_in_half_a_minute,
+];
+
+/// How soon a change that is told is expected to be acted on.
+const SOON: Duration = Duration::from_secs(5);
+/// How long a change may go unnoticed that is not, and some for a busy machine.
+const UNTOLD: Duration = Duration::from_secs(36);
+
+/// A server, its records, and a laptop whose user is signed in there.
+struct SignedIn<'w> {
+    site: Site<'w>,
+    log: PathBuf,
+    laptop: Node,
+    token: String,
+}
+
+fn signed_in<'w>(world: &'w World, (site, log): (Site<'w>, PathBuf), user: &str) -> Outcome<SignedIn<'w>> {
+    let name = format!("{}-n", site.server.namespace());
+    let laptop = world.testbed.add_node(&name, &Owner::user(user))?;
+    // Whoever it is then: it is not the rule that goes.
+    site.grant(&[("*", rule("view", "1h"))])?;
+    let caller = site.caller_on(&laptop)?;
+    caller.sign_in()?;
+    let token = caller.token()?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    Ok(SignedIn {
+        site,
+        log,
+        laptop,
+        token,
+    })
+}
+
+impl SignedIn<'_> {
+    /// The session ends soon, its credential is worth nothing, and the record says why.
+    fn is_revoked(&self, since: Instant, why: &str) -> Outcome {
+        self.site.wait_empty()?;
+        assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+        let status = self.site.world.cluster.status(&self.token, "GET", "/api/v1/pods")?;
+        assert!([401, 403].contains(&status), "{status}");
+        is_recorded(&self.log, why)
+    }
+}
+
+fn is_recorded(log: &Path, why: &str) -> Outcome {
+    let revoked = wait::until("the revocation is recorded", || {
+        Ok(lines(log)?.into_iter().find(|record| record["decision"] == "revoked"))
+    })?;
+    let found = revoked["why"].as_str().unwrap_or_default();
+    assert!(found.contains(why), "{found}");
+    Ok(())
+}
+
+fn session_goes_with_the_key_of_its_device(world: &World) -> Outcome {
+    let signed_in = signed_in(world, audited(world, "key-expired")?, "gina@example.com")?;
+    world.testbed.change_node(&signed_in.laptop, &["expire"])?;
+    signed_in.is_revoked(Instant::now(), "the device's key has expired")
+}
+
+fn device_whose_key_has_ended_is_nobody(world: &World) -> Outcome {
+    let between = Between::before(world.testbed.node("TKA")?.socket())?;
+    let mut options = ServerOptions::new("key-ended");
+    options.config = json!({"tailscale": {"socket": between.socket()}});
+    let signed_in = signed_in(world, audited_with(world, options)?, "jana@example.com")?;
+    // A node whose key has ended is not heard any more by those who have been told. This server's node has not been.
+    let ends = "--expiry=2099-01-01T00:00:00Z";
+    world.testbed.change_node(&signed_in.laptop, &["expire", ends])?;
+    let (server, address) = (world.testbed.node("TKA")?, &signed_in.laptop.addresses()[0]);
+    wait::until_true("the server's node hears of it", || {
+        let whois = server.local_api(&format!("whois?addr={address}:1"))?;
+        Ok(whois["Node"]["KeyExpiry"]
+            .as_str()
+            .is_some_and(|ends| ends.starts_with("2099")))
+    })?;
+    between.replace("\"2099-01-01T", "\"2001-01-01T")?;
+    let laptop = signed_in.site.caller_on(&signed_in.laptop)?;
+    for (method, path) in [
+        ("POST", "/login"),
+        ("GET", "/kubeconfig"),
+        ("POST", "/credential"),
+        ("POST", "/logout"),
+        ("GET", "/rules"),
+    ] {
+        let refusal = laptop.send(method, path, &[])?.expect(403)?.refusal()?;
+        assert!(refusal.message.contains("has expired"), "{refusal:?}");
+    }
+    Ok(())
+}
+
+fn session_goes_when_its_device_becomes_a_machine(world: &World) -> Outcome {
+    let signed_in = signed_in(world, audited(world, "now-tagged")?, "hugo@example.com")?;
+    let SignedIn { site, laptop, .. } = &signed_in;
+    world.testbed.change_node(laptop, &["tag", &format!("--tags={CI}")])?;
+    signed_in.is_revoked(Instant::now(), "the device is tagged now (tag:ci)")?;
+    site.caller_on(laptop)?.post("/login")?.expect(400)?.refusal()?;
+    Ok(())
+}
+
+fn session_goes_when_its_user_becomes_another(world: &World) -> Outcome {
+    let between = Between::before(world.testbed.node("TKA")?.socket())?;
+    let mut options = ServerOptions::new("user-changed");
+    options.config = json!({"tailscale": {"socket": between.socket()}});
+    let signed_in = signed_in(world, audited_with(world, options)?, "ines@example.com")?;
+    between.replace("ines@example.com", "iris@example.com")?;
+    // headscale tells nobody of a user's new name, but of something else.
+    world
+        .testbed
+        .change_node(&signed_in.laptop, &["rename", "user-changed-other"])?;
+    signed_in.is_revoked(Instant::now(), r#"the device is that of "iris@example.com" now"#)?;
+    // She may sign in, and has nothing that was the other's.
+    let iris = signed_in.site.caller_on(&signed_in.laptop)?;
+    iris.get("/login")?.expect(401)?;
+    assert_eq!(iris.sign_in()?.username, "iris@example.com");
+    Ok(())
+}
+
+fn session_goes_when_its_rule_gives_less_time_and_that_is_over(world: &World) -> Outcome {
+    let (site, log) = audited(world, "shortened")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let signed_in = Timestamp::now();
+    alice.sign_in()?;
+    let token = alice.token()?;
+    // Less, and still enough: nothing happens.
+    site.grant(&[(ALICE, rule("view", "50m"))])?;
+    wait::until_time(signed_in + Duration::from_secs(2))?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    let changed = Instant::now();
+    site.grant(&[(ALICE, rule("view", "1s"))])?;
+    site.wait_empty()?;
+    assert!(changed.elapsed() < SOON, "{:?}", changed.elapsed());
+    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    is_recorded(&log, "gives no more than 1s any more, and that is over")
+}
+
+fn change_of_the_policy_that_nobody_tells_is_found_in_half_a_minute(world: &World) -> Outcome {
+    let between = Between::before(world.testbed.node("TKA")?.socket())?;
+    let mut options = ServerOptions::new("untold");
+    options.config = json!({"tailscale": {"socket": between.socket()}});
+    let (site, log) = audited_with(world, options)?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    let token = alice.token()?;
+    between.silence();
+    let changed = Instant::now();
+    site.grant(&[])?;
+    site.wait_empty()?;
+    let took = changed.elapsed();
+    eprintln!("revoked {took:?} after a change of which nobody told");
+    assert!(took < UNTOLD, "{took:?}");
+    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    is_recorded(&log, "does not give this access any more")
+}
