@@ -4,6 +4,7 @@ pub mod between;
 pub mod caller;
 pub mod clock;
 pub mod cluster;
+pub mod documented;
 pub mod faults;
 pub mod obstacle;
 pub mod paused;

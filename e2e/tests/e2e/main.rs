@@ -51,6 +51,7 @@ use std::process::{self, ExitCode};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use e2e::documented;
 use e2e::secrets::Tokens;
 use e2e::world::Grounds;
 use e2e::{Outcome, World};
@@ -166,7 +167,11 @@ fn run(grounds: &Grounds, args: &Arguments, [together, alone]: Phases, world: &W
     let alone = libtest_mimic::run(&one_at_a_time, alone);
     let logs = grounds.take_down()?;
     let tokens = Arc::clone(&world.tokens);
-    let last = Trial::ignorable_test(LAST, move || Ok(no_log_holds_a_token(&tokens, &logs)?));
+    let (dir, written) = (grounds.dir().to_owned(), logs.clone());
+    let last = vec![
+        Trial::ignorable_test(RECORDS, move || Ok(every_record_is_as_documented(&written, &dir)?)),
+        Trial::ignorable_test(LAST, move || Ok(no_log_holds_a_token(&tokens, &logs)?)),
+    ];
     // Whatever was asked for: it costs nothing.
     let all = Arguments {
         filter: None,
@@ -174,12 +179,29 @@ fn run(grounds: &Grounds, args: &Arguments, [together, alone]: Phases, world: &W
         ignored: false,
         ..args.clone()
     };
-    let last = libtest_mimic::run(&all, vec![last]);
+    let last = libtest_mimic::run(&all, last);
     Ok(![together, alone, last].iter().any(Conclusion::has_failed))
 }
 
-/// The test after all others.
+/// The tests after all others.
+const RECORDS: &str = "audit::every_record_is_as_documented";
 const LAST: &str = "secrets::no_log_holds_a_token";
+
+fn every_record_is_as_documented(logs: &Path, dir: &Path) -> Outcome<Completion> {
+    let found = documented::check(logs, &dir.join("homes"))?;
+    if found.records == 0 {
+        return Ok(Completion::ignored_with("no test that ran left any"));
+    }
+    if found.wrong.is_empty() {
+        return Ok(Completion::Completed);
+    }
+    let records = found.records;
+    Err(format!(
+        "of {records} records some are not as documented:\n{}",
+        found.wrong.join("\n")
+    )
+    .into())
+}
 
 fn no_log_holds_a_token(tokens: &Tokens, logs: &Path) -> Outcome<Completion> {
     if tokens.count() == 0 {
