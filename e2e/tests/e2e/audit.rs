@@ -126,10 +126,8 @@ fn every_decision_leaves_a_record_and_an_event(world: &World) -> Outcome {
         reasons.dedup();
         Ok(reasons)
     };
-    let all = ["Expired", "Extended", "SignedIn", "SignedOut", "TakenDown"];
-    wait::until_true("every decision about a session is told as an Event", || {
-        Ok(told()? == all)
-    })
+    let all = ["Expired", "Extended", "Refused", "SignedIn", "SignedOut", "TakenDown"];
+    wait::until_true("every decision is told as an Event", || Ok(told()? == all))
 }
 
 fn nothing_is_given_without_a_record(world: &World) -> Outcome {
