@@ -4,7 +4,7 @@ use std::io;
 use std::process::{Command, ExitCode};
 
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, waitpid};
 
 use super::guard::Guard;
 
@@ -36,17 +36,23 @@ fn exit_code(status: i32) -> ExitCode {
 /// Waits until the program has ended.
 ///
 /// One that stops by itself, as a shell at `suspend`, leaves whoever started us with nobody who reads the terminal: then we stop too,
-/// and it goes on when we do. Ctrl-Z stops both of us without our doing.
+/// and it goes on when we do.
 fn wait(child: Pid) -> io::Result<WaitStatus> {
     loop {
         let waited = retry_on_intr(|| waitpid(Some(child), WaitOptions::UNTRACED))?;
         match waited {
-            Some((_, status)) if status.stopped() => {
+            Some((_, status)) if !status.stopped() => return Ok(status),
+            Some((_, status)) if !stops_us_too(child, status) => {
                 kill_process(getpid(), Signal::STOP)?;
                 kill_process(child, Signal::CONT)?;
             }
-            Some((_, status)) => return Ok(status),
-            None => {}
+            Some(_) | None => {}
         }
     }
+}
+
+/// Whether it was stopped with all of our process group, as with Ctrl-Z. Who stops then once more is stopped again after going on.
+fn stops_us_too(child: Pid, status: WaitStatus) -> bool {
+    let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw()));
+    by_terminal.contains(&status.stopping_signal()) && getpgid(Some(child)).is_ok_and(|group| group == getpgrp())
 }

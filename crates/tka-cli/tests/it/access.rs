@@ -10,7 +10,7 @@ fn rule(name: Option<&str>, role: &str, priority: i64, namespaces: &[&str]) -> V
         "require_reason": name == Some("oncall"), "default": priority == 100})
 }
 
-fn rules() -> Answer {
+pub(crate) fn rules() -> Answer {
     let items = [
         rule(Some("oncall"), "cluster-admin", 100, &[]),
         rule(Some("shop"), "edit", 50, &["shop", "web"]),
@@ -34,7 +34,7 @@ fn session(since: &str, named: Option<&str>, role: &str, this_device: bool, labe
 }
 
 /// The refusal of a server whose rule asks for a reason.
-fn reason_required() -> Answer {
+pub(crate) fn reason_required() -> Answer {
     let refusal = json!({
         "message": "the rule for the role cluster-admin asks what the access is for",
         "advice": ["give a reason: `tka login --reason \"…\"`"]

@@ -37,7 +37,7 @@ fn with_function(user: &User, double: &Double, shell: &Path, program: &str, scri
     command
 }
 
-fn each_shell(test: impl Fn(&Path)) {
+pub(crate) fn each_shell(test: impl Fn(&Path)) {
     for shell in SHELLS.iter().filter_map(|name| shells::find(name)) {
         test(&shell);
     }

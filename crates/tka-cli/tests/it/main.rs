@@ -18,6 +18,7 @@ mod errors;
 mod generate;
 mod help;
 mod integration;
+mod interactive;
 mod kubeconfig;
 mod login;
 mod merge;

@@ -21,14 +21,26 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 
 /// That shell, without anybody's start-up files, running `script`.
 pub(crate) fn running(shell: &Path, script: &str) -> Command {
-    let name = shell.file_name().and_then(|name| name.to_str());
-    let mut command = Command::new(shell);
-    match name {
-        Some("bash") => command.args(["--noprofile", "--norc", "-c"]),
-        Some("zsh") => command.args(["--no-rcs", "-c"]),
-        Some("fish") => command.args(["--no-config", "-c"]),
-        _ => command.arg("-c"),
+    let mut command = plain(shell);
+    command.arg("-c").arg(script);
+    command
+}
+
+/// The same for whoever sits before a terminal.
+pub(crate) fn interactive(shell: &Path) -> Command {
+    let mut command = plain(shell);
+    command.arg("-i");
+    command
+}
+
+fn plain(shell: &Path) -> Command {
+    let options: &[&str] = match shell.file_name().and_then(|name| name.to_str()) {
+        Some("bash") => &["--noprofile", "--norc"],
+        Some("zsh") => &["--no-rcs"],
+        Some("fish") => &["--no-config"],
+        _ => &[],
     };
-    command.arg(script);
+    let mut command = Command::new(shell);
+    command.args(options);
     command
 }
