@@ -28,7 +28,7 @@ pub struct Clients {
     pub requests: Client,
     /// For watches.
     pub watches: Client,
-    /// For watches that are begun anew every [`SILENCE`] at the most. Whatever is silent for longer is dead.
+    /// For watches that the API server ends every few seconds. Whatever is silent for six is dead.
     pub short_watches: Client,
 }
 

@@ -19,6 +19,7 @@ mod records;
 mod retry;
 mod room;
 pub mod sessions;
+mod status;
 pub mod sweep;
 mod turns;
 

@@ -4,12 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::future::join;
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use kube::runtime::wait::await_condition;
-use kube::{Resource, ResourceExt};
-use serde_json::json;
-use tka_api::resource::{TkaSignin, TkaSigninStatus};
+use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
@@ -17,7 +16,7 @@ use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
 use crate::records::Records;
 use crate::turns::Turn;
-use crate::{Credential, End, Error, Sessions, StoredSession, objects, progress};
+use crate::{Credential, End, Error, Sessions, StoredSession, objects};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -199,38 +198,6 @@ impl Sessions {
         credential.map(Some)
     }
 
-    async fn write_status(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
-        let name = session.name();
-        let active = progress::active(signin, session, (self.clock)());
-        let written = match self.patch_status(signin, active.clone()).await {
-            // The only precondition is that it is this object.
-            Err(error) if status(&error).is_some_and(Status::is_conflict) && self.same(signin).await?.is_some() => {
-                self.patch_status(signin, active).await
-            }
-            written => written,
-        };
-        match written {
-            // Ended while it was being provisioned: nothing of it may stay, and whoever ended it may have looked before.
-            Ok(written) if written.metadata.deletion_timestamp.is_some() => {
-                self.delete_children(signin).await?;
-                Err(Error::Contended(name.to_string()))
-            }
-            Ok(_) => Ok(()),
-            Err(error) => match status(&error) {
-                Some(status) if status.is_not_found() => {
-                    self.delete_children(signin).await?;
-                    Err(Error::Contended(name.to_string()))
-                }
-                // Another of its name is there.
-                Some(status) if status.is_conflict() => {
-                    self.delete_children(signin).await?;
-                    Err(Error::Contended(name.to_string()))
-                }
-                _ => Err(error.into()),
-            },
-        }
-    }
-
     /// Lets the session in that `signin` holds, unless it is: a session that is over is not in, be it that it has just been written anew.
     async fn let_in(
         &self,
@@ -248,42 +215,6 @@ impl Sessions {
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         self.let_in(signin, session, objects::max_sessions(signin)?).await?;
         self.provision(signin, session, false, &*self.records).await.map(drop)
-    }
-
-    /// Says why the session is not provisioned yet. A courtesy: what cannot be said delays nothing.
-    async fn say_pending(&self, signin: &TkaSignin, error: &Error) {
-        self.say(signin, progress::pending(signin, error, (self.clock)())).await;
-    }
-
-    /// Says why what is left of the session is still there. A courtesy, too.
-    pub(crate) async fn say_ending(&self, signin: &TkaSignin, error: &Error) {
-        self.say(signin, progress::ending(signin, error, (self.clock)())).await;
-    }
-
-    async fn say(&self, signin: &TkaSignin, status: TkaSigninStatus) {
-        if progress::is_said(signin, &status) {
-            return;
-        }
-        if let Err(error) = self.patch_status(signin, status).await {
-            tracing::debug!(
-                session = signin.name_any(),
-                error = with_causes(&error),
-                "the status was not told"
-            );
-        }
-    }
-
-    /// The UID makes the API server refuse it when the object was replaced by another of its name.
-    async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
-        let patch = json!({
-            "apiVersion": TkaSignin::api_version(&()),
-            "kind": TkaSignin::kind(&()),
-            "metadata": {"uid": signin.uid()},
-            "status": status,
-        });
-        self.signins
-            .patch_status(&signin.name_any(), &patch_params(), &Patch::Apply(patch))
-            .await
     }
 
     /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it. One that
@@ -346,7 +277,8 @@ fn is_final(signin: &TkaSignin, error: &Error) -> bool {
     !error.is_transient()
 }
 
-fn patch_params() -> PatchParams {
+/// Those of server-side apply.
+pub(crate) fn patch_params() -> PatchParams {
     PatchParams::apply(FIELD_MANAGER).force()
 }
 

@@ -15,8 +15,6 @@ use crate::{Caller, Outcome, Records, Site, World, rule, wait};
 
 /// How long a request may take to be made that was made before.
 const REACHED: Duration = Duration::from_secs(5);
-/// How late a session may end whose server was cut off, or killed and is there again.
-const LATE: Duration = Duration::from_secs(10);
 /// How often an operation is watched to learn what requests it makes: some of them depend on who comes first.
 const LESSONS: usize = 3;
 /// How long a sign-in that is to be cut off is told to wait, in seconds: longer than it does.
@@ -27,19 +25,19 @@ const TRIES: usize = 3;
 /// A server that is cut off in one operation again and again, with the session of one user. Another user's must survive it all.
 #[derive(Debug)]
 pub struct Cuts<'w> {
-    site: Site<'w>,
+    pub(super) site: Site<'w>,
     proxy: Proxy,
-    operation: Operation,
-    records: Records,
+    pub(super) operation: Operation,
+    pub(super) records: Records,
     alice: Caller,
-    bystander: Bystander,
+    pub(super) bystander: Bystander,
 }
 
 /// Whose session nobody touches.
 #[derive(Debug)]
-struct Bystander {
-    uid: String,
-    token: String,
+pub(super) struct Bystander {
+    pub(super) uid: String,
+    pub(super) token: String,
 }
 
 /// One place to cut at: the `number`th request of its kind.
@@ -83,11 +81,11 @@ pub struct Finding {
 
 /// What there was before an operation.
 #[derive(Debug, Default)]
-struct Before {
-    token: Option<String>,
-    session: Option<(String, Timestamp)>,
+pub(super) struct Before {
+    pub(super) token: Option<String>,
+    pub(super) session: Option<(String, Timestamp)>,
     /// How many records there were.
-    records: usize,
+    pub(super) records: usize,
 }
 
 // === impl Cuts ===
@@ -220,96 +218,6 @@ impl<'w> Cuts<'w> {
         Ok(finding)
     }
 
-    /// Waits until there is nothing half, and of what should be neither more nor less.
-    fn settle(&self, finding: &mut Finding, expected: Expected) -> Outcome<State> {
-        let mut last = None;
-        let settled = wait::until("what was cut is whole or gone", || {
-            let state = State::of(&self.site)?;
-            let alice = state.of_user(ALICE);
-            let is_so = match expected {
-                Expected::Whole | Expected::Extended => alice.is_whole(),
-                Expected::Absent => alice == Found::Absent,
-                Expected::Either => alice.is_settled(),
-            };
-            let is_settled = is_so && state.orphans().is_empty();
-            last = Some(state.clone());
-            Ok(is_settled.then_some(state))
-        });
-        match (settled, last) {
-            (Ok(state), _) => Ok(state),
-            // What is not right in the end is told by whoever judges.
-            (Err(_), Some(state)) => {
-                if let Found::Half(why) = state.of_user(ALICE) {
-                    finding.leaked.push(format!("half a session: {why}"));
-                }
-                Ok(state)
-            }
-            (Err(error), None) => Err(error),
-        }
-    }
-
-    fn judge(&self, finding: &mut Finding, before: &Before, expected: Expected, state: &State) -> Outcome {
-        finding.leaked.extend(state.orphans());
-        let alice = state.of_user(ALICE);
-        finding.found = match (&alice, &before.session) {
-            (Found::Whole { until, .. }, Some((_, old))) if until > old => "extended",
-            (Found::Whole { .. }, Some(_)) => "as before",
-            (Found::Whole { .. }, None) => "whole",
-            (Found::Absent, _) => "none",
-            (Found::Half(_), _) => "HALF",
-        };
-        match (&alice, expected) {
-            (Found::Whole { .. }, Expected::Absent) => {
-                finding.leaked.push("a session that should be over".to_owned());
-            }
-            (Found::Absent, Expected::Whole | Expected::Extended) => {
-                finding.lost.push("a session that should be".to_owned());
-            }
-            (Found::Whole { .. }, Expected::Extended) if finding.found != "extended" => {
-                finding.lost.push("the extension of a session".to_owned());
-            }
-            _ => {}
-        }
-        if self.operation == Operation::Expiry && Duration::from_millis(finding.milliseconds) > LATE {
-            finding.leaked.push("its session ended too late".to_owned());
-        }
-        if let (Found::Whole { uid, .. }, Some((old, _))) = (&alice, &before.session)
-            && uid != old
-        {
-            finding.lost.push("the session was replaced by another".to_owned());
-        }
-        if let (true, Some(token)) = (alice.is_whole(), &before.token)
-            && !self.works(token)?
-        {
-            finding.lost.push("the credential of a session that goes on".to_owned());
-        }
-        match state.of_user(BOB) {
-            Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
-            other => finding.lost.push(format!("the session of somebody else: {other:?}")),
-        }
-        Ok(())
-    }
-
-    /// Sees that what came of it was recorded, and as what it was.
-    fn judge_records(&self, finding: &mut Finding, before: &Before, state: &State) -> Outcome {
-        let decisions = self.records.decisions(ALICE, before.records)?;
-        let needed = match (state.of_user(ALICE), &before.session) {
-            (Found::Whole { .. }, None) => Some("signed_in"),
-            (Found::Whole { until, .. }, Some((_, old))) if until > *old => Some("extended"),
-            (Found::Absent, Some(_)) => self.operation.end(),
-            _ => None,
-        };
-        if let Some(needed) = needed.filter(|needed| !decisions.iter().any(|decision| decision == needed)) {
-            finding
-                .lost
-                .push(format!("the record {needed}; there are {decisions:?}"));
-        }
-        if decisions.iter().any(|decision| decision == "taken_down") {
-            finding.lost.push(format!("how a session ended: {decisions:?}"));
-        }
-        Ok(())
-    }
-
     /// Ends the session, if there is one, and sees that its credentials are worth nothing.
     fn clean_up(&self, finding: &mut Finding, before: Before) -> Outcome {
         let mut tokens = Vec::from_iter(before.token);
@@ -421,11 +329,6 @@ impl<'w> Cuts<'w> {
             self.sign_out()?;
         }
         Ok(seen.into_iter().filter(|seen| !seen.request.is_background()).collect())
-    }
-
-    fn works(&self, token: &str) -> Outcome<bool> {
-        let cluster = &self.site.world.cluster;
-        Ok(cluster.status(token, "GET", "/api/v1/namespaces/default/pods")? == 200)
     }
 }
 

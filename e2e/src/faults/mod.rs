@@ -1,6 +1,7 @@
 //! What goes wrong between a server and its API server, on purpose.
 
 mod cuts;
+mod judge;
 mod operation;
 mod plan;
 mod proxy;

@@ -1,19 +1,25 @@
 //! Ends that do not go smoothly: what was decided is carried out, called what it is, and recorded.
 
+use std::time::Duration;
+
 use e2e::faults::{Fault, Found, Moment, Proxy, Request, State, Which};
 use e2e::user::ALICE;
 use e2e::{Kind, Outcome, Records, Site, World, rule, wait};
 use serde_json::json;
+use testbed::ServerOptions;
 
 crate::tests![
     sign_out_that_fails_halfway_is_no_sign_out_and_the_next_one_ends_it,
     revocation_whose_answer_is_lost_is_one_nevertheless,
     extension_that_is_refused_for_another_reason_than_its_rule_ends_nothing,
     extension_whose_namespace_is_gone_ends_the_session_and_says_why,
+    sweep_goes_on_past_what_it_cannot_remove_and_tries_that_again_soon,
 ];
 
 /// More often than anything is tried here.
 const ALWAYS: usize = 1000;
+/// How soon what cannot be removed is tried again: ever later, but not as late as the next sweep that goes well.
+const SOON: Duration = Duration::from_secs(20);
 /// In seconds: longer than anybody waits for it within a request.
 const LATER: u32 = 20;
 
@@ -144,4 +150,34 @@ fn extension_whose_namespace_is_gone_ends_the_session_and_says_why(world: &World
     assert!(why.contains("e2e-shop"), "{why}");
     assert_eq!(site.objects(Kind::Signin)?.len(), 0);
     Ok(())
+}
+
+fn sweep_goes_on_past_what_it_cannot_remove_and_tries_that_again_soon(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let options = ServerOptions {
+        guard: false,
+        ..ServerOptions::new("leftovers")
+    };
+    let site = proxy.site_with(world, options)?;
+    let namespace = site.server.namespace();
+    site.server.stop()?;
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "tka",
+        "tka.specht-labs.de/session": "tka-nobody",
+        "tka.specht-labs.de/namespace": namespace,
+    });
+    for (kind, name) in [(Kind::Binding, "leftovers:orphan"), (Kind::Account, "orphan")] {
+        world
+            .cluster
+            .create(&kind.path(namespace), &kind.object(name, &labels))?;
+    }
+    // Bindings go first.
+    let is_binding = |request: &Request| request.is("delete", "clusterrolebindings");
+    let in_the_way = proxy.arm(Which::first(is_binding).times(ALWAYS), Fault::Answer(403, None));
+    site.server.start()?;
+    wait::until_true("the account is gone", || Ok(site.counts()? == [0, 0, 1]))?;
+    let before = in_the_way.hits();
+    in_the_way.wait_hits(before + 1, SOON)?;
+    drop(in_the_way);
+    site.wait_empty()
 }

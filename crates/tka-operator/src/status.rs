@@ -1,0 +1,83 @@
+//! Writing what [`progress`] says onto a `TkaSignin`.
+
+use kube::api::Patch;
+use kube::core::Status;
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+use tka_api::resource::{TkaSignin, TkaSigninStatus};
+use tka_core::Session;
+
+use crate::error::{status, with_causes};
+use crate::provision::patch_params;
+use crate::{Error, Sessions, progress};
+
+impl Sessions {
+    /// Says that account and bindings of the session exist, of the very object that they were made for. Where that is gone they go, too.
+    pub(crate) async fn write_status(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
+        let name = session.name();
+        let active = progress::active(signin, session, (self.clock)());
+        let written = match self.patch_status(signin, active.clone()).await {
+            // The only precondition is that it is this object.
+            Err(error) if status(&error).is_some_and(Status::is_conflict) && self.same(signin).await?.is_some() => {
+                self.patch_status(signin, active).await
+            }
+            written => written,
+        };
+        match written {
+            // Ended while it was being provisioned: nothing of it may stay, and whoever ended it may have looked before.
+            Ok(written) if written.metadata.deletion_timestamp.is_some() => {
+                self.delete_children(signin).await?;
+                Err(Error::Contended(name.to_string()))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => match status(&error) {
+                Some(status) if status.is_not_found() => {
+                    self.delete_children(signin).await?;
+                    Err(Error::Contended(name.to_string()))
+                }
+                // Another of its name is there.
+                Some(status) if status.is_conflict() => {
+                    self.delete_children(signin).await?;
+                    Err(Error::Contended(name.to_string()))
+                }
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Says why the session is not provisioned yet. A courtesy: what cannot be said delays nothing.
+    pub(crate) async fn say_pending(&self, signin: &TkaSignin, error: &Error) {
+        self.say(signin, progress::pending(signin, error, (self.clock)())).await;
+    }
+
+    /// Says why what is left of the session is still there. A courtesy, too.
+    pub(crate) async fn say_ending(&self, signin: &TkaSignin, error: &Error) {
+        self.say(signin, progress::ending(signin, error, (self.clock)())).await;
+    }
+
+    async fn say(&self, signin: &TkaSignin, status: TkaSigninStatus) {
+        if progress::is_said(signin, &status) {
+            return;
+        }
+        if let Err(error) = self.patch_status(signin, status).await {
+            tracing::debug!(
+                session = signin.name_any(),
+                error = with_causes(&error),
+                "the status was not told"
+            );
+        }
+    }
+
+    /// The UID makes the API server refuse it when the object was replaced by another of its name.
+    async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
+        let patch = json!({
+            "apiVersion": TkaSignin::api_version(&()),
+            "kind": TkaSignin::kind(&()),
+            "metadata": {"uid": signin.uid()},
+            "status": status,
+        });
+        self.signins
+            .patch_status(&signin.name_any(), &patch_params(), &Patch::Apply(patch))
+            .await
+    }
+}

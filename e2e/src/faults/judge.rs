@@ -1,0 +1,110 @@
+//! What was found after a cut, against what should be.
+
+use std::time::Duration;
+
+use super::cuts::{Before, Cuts, Finding};
+use super::operation::{Expected, Operation};
+use super::state::{Found, State};
+use crate::user::{ALICE, BOB};
+use crate::{Outcome, wait};
+
+/// How late a session may end whose server was cut off, or killed and is there again.
+const LATE: Duration = Duration::from_secs(10);
+
+impl Cuts<'_> {
+    /// Waits until there is nothing half, and of what should be neither more nor less.
+    pub(super) fn settle(&self, finding: &mut Finding, expected: Expected) -> Outcome<State> {
+        let mut last = None;
+        let settled = wait::until("what was cut is whole or gone", || {
+            let state = State::of(&self.site)?;
+            let alice = state.of_user(ALICE);
+            let is_so = match expected {
+                Expected::Whole | Expected::Extended => alice.is_whole(),
+                Expected::Absent => alice == Found::Absent,
+                Expected::Either => alice.is_settled(),
+            };
+            let is_settled = is_so && state.orphans().is_empty();
+            last = Some(state.clone());
+            Ok(is_settled.then_some(state))
+        });
+        match (settled, last) {
+            (Ok(state), _) => Ok(state),
+            // What is not right in the end is told by whoever judges.
+            (Err(_), Some(state)) => {
+                if let Found::Half(why) = state.of_user(ALICE) {
+                    finding.leaked.push(format!("half a session: {why}"));
+                }
+                Ok(state)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Sees that there is what should be, and no more, and that it works.
+    pub(super) fn judge(&self, finding: &mut Finding, before: &Before, expected: Expected, state: &State) -> Outcome {
+        finding.leaked.extend(state.orphans());
+        let alice = state.of_user(ALICE);
+        finding.found = match (&alice, &before.session) {
+            (Found::Whole { until, .. }, Some((_, old))) if until > old => "extended",
+            (Found::Whole { .. }, Some(_)) => "as before",
+            (Found::Whole { .. }, None) => "whole",
+            (Found::Absent, _) => "none",
+            (Found::Half(_), _) => "HALF",
+        };
+        match (&alice, expected) {
+            (Found::Whole { .. }, Expected::Absent) => {
+                finding.leaked.push("a session that should be over".to_owned());
+            }
+            (Found::Absent, Expected::Whole | Expected::Extended) => {
+                finding.lost.push("a session that should be".to_owned());
+            }
+            (Found::Whole { .. }, Expected::Extended) if finding.found != "extended" => {
+                finding.lost.push("the extension of a session".to_owned());
+            }
+            _ => {}
+        }
+        if self.operation == Operation::Expiry && Duration::from_millis(finding.milliseconds) > LATE {
+            finding.leaked.push("its session ended too late".to_owned());
+        }
+        if let (Found::Whole { uid, .. }, Some((old, _))) = (&alice, &before.session)
+            && uid != old
+        {
+            finding.lost.push("the session was replaced by another".to_owned());
+        }
+        if let (true, Some(token)) = (alice.is_whole(), &before.token)
+            && !self.works(token)?
+        {
+            finding.lost.push("the credential of a session that goes on".to_owned());
+        }
+        match state.of_user(BOB) {
+            Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
+            other => finding.lost.push(format!("the session of somebody else: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// Sees that what came of it was recorded, and as what it was.
+    pub(super) fn judge_records(&self, finding: &mut Finding, before: &Before, state: &State) -> Outcome {
+        let decisions = self.records.decisions(ALICE, before.records)?;
+        let needed = match (state.of_user(ALICE), &before.session) {
+            (Found::Whole { .. }, None) => Some("signed_in"),
+            (Found::Whole { until, .. }, Some((_, old))) if until > *old => Some("extended"),
+            (Found::Absent, Some(_)) => self.operation.end(),
+            _ => None,
+        };
+        if let Some(needed) = needed.filter(|needed| !decisions.iter().any(|decision| decision == needed)) {
+            finding
+                .lost
+                .push(format!("the record {needed}; there are {decisions:?}"));
+        }
+        if decisions.iter().any(|decision| decision == "taken_down") {
+            finding.lost.push(format!("how a session ended: {decisions:?}"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn works(&self, token: &str) -> Outcome<bool> {
+        let cluster = &self.site.world.cluster;
+        Ok(cluster.status(token, "GET", "/api/v1/namespaces/default/pods")? == 200)
+    }
+}
