@@ -20,8 +20,8 @@ use crate::{
 };
 
 const FIRST: u16 = 20_000;
-const BLOCK: u16 = 250;
-const BLOCKS: u16 = 40;
+const BLOCK: u16 = 1_000;
+const BLOCKS: u16 = 12;
 
 /// Who has which block: the block's first port, and the testbed's folder.
 type Registry = BTreeMap<u16, PathBuf>;
