@@ -19,7 +19,7 @@ crate::tests![
 ];
 
 /// How soon a revocation is expected here; a minute is what is promised.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(5);
 /// How long the API server may go on taking a token for good that it has found good.
 const REMEMBERED: Duration = Duration::from_secs(12);
 
