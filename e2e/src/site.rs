@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::{Node, Server};
 
 use crate::cluster::Kind;
-use crate::{Caller, Outcome, Person, World, wait};
+use crate::{Caller, Guest, Outcome, Person, World, wait};
 
 /// A server, and who may have what from it.
 #[derive(Debug)]
@@ -13,6 +13,16 @@ pub struct Site<'w> {
     pub world: &'w World,
     /// The server.
     pub server: Server,
+    /// The node that it is reached through, if that is its own.
+    pub node: Option<Guest<'w>>,
+    _grants: Grants<'w>,
+}
+
+/// What a test granted, which is forgotten with this: the control server computes with all of it for every node.
+#[derive(Debug)]
+struct Grants<'w> {
+    world: &'w World,
+    capability: String,
 }
 
 /// A rule of the tailnet policy.
@@ -23,7 +33,17 @@ pub fn rule(role: &str, period: &str) -> Value {
 
 // === impl Site ===
 
-impl Site<'_> {
+impl<'w> Site<'w> {
+    pub(crate) fn new(world: &'w World, server: Server) -> Self {
+        let capability = server.capability().to_owned();
+        Self {
+            world,
+            server,
+            node: None,
+            _grants: Grants { world, capability },
+        }
+    }
+
     /// Says who has which rule, instead of what was said before, and returns when that is in force.
     pub fn grant(&self, grants: &[(&str, Value)]) -> Outcome {
         let grants = grants.iter().map(|(who, rule)| json!({"src": [who], "rules": [rule]}));
@@ -83,5 +103,15 @@ impl Site<'_> {
         };
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         Ok(format!("{}/{name}", kind.path(self.server.namespace())))
+    }
+}
+
+// === impl Grants ===
+
+impl Drop for Grants<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.world.testbed.forget_grants(&self.capability) {
+            eprintln!("e2e: what a test granted was not forgotten: {error}");
+        }
     }
 }

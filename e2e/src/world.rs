@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testbed::{Options, ServerOptions, Testbed};
 
 use crate::secrets::Tokens;
-use crate::{Cluster, Outcome, Site};
+use crate::{Cluster, Guest, Outcome, Site};
 
 /// The folder of a testbed, which is taken down with this, however that comes about.
 #[derive(Debug)]
@@ -122,10 +122,15 @@ impl World {
         }
         drop(sites);
         options.config["debug"] = true.into();
-        Ok(Site {
-            world: self,
-            server: self.testbed.server(options)?,
-        })
+        Ok(Site::new(self, self.testbed.server(options)?))
+    }
+
+    /// The same, on a node of its own, to which anything may happen.
+    pub fn site_on<'w>(&'w self, node: Guest<'w>, mut options: ServerOptions) -> Outcome<Site<'w>> {
+        node.hostname().clone_into(&mut options.node);
+        let mut site = self.site_with(options)?;
+        site.node = Some(node);
+        Ok(site)
     }
 
     /// An empty folder of that name, and one more with each call.

@@ -168,6 +168,18 @@ pub enum Error {
         registry: PathBuf,
     },
 
+    /// A testbed has given out every port that it has.
+    #[error(
+        "all {ports} ports of this testbed are given out: remove servers or nodes that are no longer needed (they are \
+         listed in {})", block.display()
+    )]
+    PortsUsedUp {
+        /// How many there are.
+        ports: u16,
+        /// Where they are listed.
+        block: PathBuf,
+    },
+
     /// A certificate or key could not be made.
     #[error("a certificate could not be made")]
     Certificate(#[from] rcgen::Error),

@@ -149,15 +149,16 @@ impl Testbed {
         Ok(node)
     }
 
-    /// Takes a node off the tailnet, as an administrator of it would, and ends its tailscaled.
+    /// Takes a node off the tailnet, as an administrator of it would, and ends its tailscaled. Returns when the server's node has
+    /// heard of it.
     pub fn remove_node(&self, node: &Node) -> Result<()> {
-        tailnet::remove_node(&self.layout, node.hostname())
+        tailnet::remove_node(&self.layout, &self.facts, node)
     }
 
     /// Does to a node what an administrator of the tailnet may do, by whatever name it has there: `["expire"]`, `["rename", "other"]`,
-    /// `["tag", "--tags=tag:ci"]`.
+    /// `["tag", "--tags=tag:ci"]`. Returns when the server's node has heard of it.
     pub fn change_node(&self, node: &Node, change: &[&str]) -> Result<()> {
-        tailnet::change_node(&self.layout, node, change)
+        tailnet::change_node(&self.layout, &self.facts, node, change)
     }
 
     /// Runs `tailscale` on a node: `["logout"]`, `["down"]`, …
@@ -186,6 +187,11 @@ impl Testbed {
     /// replaces what was said of the capability before. Tests that run side by side may each call it.
     pub fn set_grants(&self, capability: &str, grants: Value) -> Result<()> {
         tailnet::set_grants(&self.layout, &self.facts, capability, grants)
+    }
+
+    /// Forgets the grants of one capability, which nobody needs any more. The next policy that is put into force is without them.
+    pub fn forget_grants(&self, capability: &str) -> Result<()> {
+        tailnet::forget_grants(&self.layout, capability)
     }
 
     /// The server that [`up`](Self::up) starts.

@@ -21,7 +21,7 @@ use crate::{
 
 const FIRST: u16 = 20_000;
 const BLOCK: u16 = 1_000;
-const BLOCKS: u16 = 12;
+const BLOCKS: u16 = 11;
 
 /// Who has which block: the block's first port, and the testbed's folder.
 type Registry = BTreeMap<u16, PathBuf>;
@@ -86,9 +86,9 @@ pub(crate) fn take<const N: usize>(layout: &Layout) -> Result<[u16; N]> {
         }
         Some(ports)
     })?
-    .ok_or_else(|| Error::NoPorts {
-        blocks: BLOCK.into(),
-        registry: layout.ports(),
+    .ok_or_else(|| Error::PortsUsedUp {
+        ports: BLOCK,
+        block: layout.ports(),
     })
 }
 

@@ -1,15 +1,21 @@
 //! Many requests at once of one caller.
 
-use std::thread;
+use std::time::Duration;
+use std::{fs, thread};
 
+use e2e::faults::Proxy;
 use e2e::user::ALICE;
-use e2e::{Answer, Caller, Kind, Obstacle, Outcome, World, rule, wait};
+use e2e::{Answer, Caller, Outcome, World, rule, wait};
+use jiff::Timestamp;
 
 crate::tests![
     twenty_sign_ins_at_once_are_one_session,
     storm_of_sign_ins_and_sign_outs_ends_with_a_whole_session_or_none,
     sign_in_that_waited_is_decided_by_the_rules_at_its_turn,
 ];
+
+/// How old the tailnet's word may be by which a session is given.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Sends requests at the same time, each in a thread of its own.
 fn at_once(caller: &Caller, paths: &[&str]) -> Outcome<Vec<Answer>> {
@@ -63,24 +69,26 @@ fn storm_of_sign_ins_and_sign_outs_ends_with_a_whole_session_or_none(world: &Wor
 }
 
 fn sign_in_that_waited_is_decided_by_the_rules_at_its_turn(world: &World) -> Outcome {
-    let site = world.site("waited")?;
+    let proxy = Proxy::before(&world.testbed)?;
+    let site = proxy.site(world, "waited")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
-    let (_obstacle, _listener) = Obstacle::hanging(&site, Kind::Account)?;
-    let (first, second) = thread::scope(|scope| {
-        let first = scope.spawn(|| alice.post("/login"));
-        wait::until_true("the first has its turn", || Ok(!site.objects(Kind::Signin)?.is_empty()))?;
-        let second = scope.spawn(|| alice.post("/login"));
-        let log = || std::fs::read_to_string(site.server.log());
-        // The reconcile loop waits for the same turn.
-        wait::until_true("the second waits for its turn", || {
-            Ok(log()?.matches("waiting for the turn").count() >= 2)
+    // Until the policy is in force: that takes as long as it takes.
+    proxy.stand_still();
+    let mut answers = thread::scope(|scope| {
+        let both = scope.spawn(|| at_once(&alice, &["/login"; 2]));
+        wait::until_true("one waits for the other", || {
+            Ok(fs::read_to_string(site.server.log())?.contains("waiting for the turn"))
         })?;
+        let old = Timestamp::now() + FRESH;
         site.grant(&[])?;
-        let joined = |answer: thread::Result<Outcome<Answer>>| answer.map_err(|_| "a caller panicked")?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((joined(first.join())?, joined(second.join())?))
+        wait::until_time(old)?;
+        proxy.let_go();
+        both.join().map_err(|_| "a caller panicked")?
     })?;
-    first.expect(202)?;
-    second.expect(403)?.refusal()?;
+    answers.sort_by_key(|answer| answer.status);
+    for (answer, status) in answers.into_iter().zip([202, 403]) {
+        answer.expect(status)?;
+    }
     site.wait_empty()
 }

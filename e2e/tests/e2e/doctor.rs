@@ -112,7 +112,7 @@ fn on_this_machine(world: &World, desk: &Desk<'_>, kubeconfig: &Path) -> Outcome
 fn tailscaled_that_is_stopped_hangs_or_is_gone_is_named(world: &World) -> Outcome {
     let site = world.site("doctor-tailscale")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
-    let node = world.testbed.add_node("doctor-desk", &Owner::user(ALICE))?;
+    let node = world.guest("doctor-desk", &Owner::user(ALICE))?;
     let desk = desk(&site, &node)?;
     wait::until_true("the new node is known and everything is well", || {
         Ok(desk.wrong(&[])? == nothing())

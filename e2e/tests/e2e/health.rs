@@ -87,11 +87,9 @@ fn metrics_have_the_originals_names_and_no_user_names(world: &World) -> Outcome 
 }
 
 fn server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back(world: &World) -> Outcome {
-    let owner = Owner::tag("tag:tka");
-    let node = world.testbed.add_node("tka-2", &owner)?;
-    let mut options = ServerOptions::new("second-node");
-    node.hostname().clone_into(&mut options.node);
-    let site = world.site_with(options)?;
+    let node = world.guest("tka-2", &Owner::tag("tag:tka"))?;
+    let site = world.site_on(node, ServerOptions::new("second-node"))?;
+    let node = site.node.as_ref().ok_or("it has no node")?;
     let health = site.health()?;
     let wait_ready = || wait::until_true("the server is ready", || Ok(get(&health, "/readyz")?.status == 200));
     get(&health, "/readyz")?.expect(200)?;
@@ -105,13 +103,13 @@ fn server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back(world: 
     })?;
     get(&health, "/livez")?.expect(200)?;
 
-    world.testbed.add_node("tka-2", &owner)?;
+    node.bring_back()?;
     wait_ready()?;
-    world.testbed.tailscale(&node, &["down"])?.success()?;
+    world.testbed.tailscale(node, &["down"])?.success()?;
     let ready = get(&health, "/readyz")?.expect(503)?;
     assert!(ready.body.contains("tailscaled is in state Stopped"), "{}", ready.body);
 
-    world.testbed.tailscale(&node, &["up"])?.success()?;
+    world.testbed.tailscale(node, &["up"])?.success()?;
     wait_ready()?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;

@@ -48,7 +48,7 @@ fn same_local_part_of_another_domain_is_someone_else(world: &World) -> Outcome {
 }
 
 fn one_user_on_two_devices_has_two_sessions(world: &World) -> Outcome {
-    let laptop = world.testbed.add_node("alice-laptop", &Owner::user(ALICE))?;
+    let laptop = world.guest("alice-laptop", &Owner::user(ALICE))?;
     let site = world.site("two-devices")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let (desktop, laptop) = (site.caller("ALICE")?, site.caller_on(&laptop)?);

@@ -51,12 +51,14 @@ impl<'w> Pair<'w> {
     ) -> Outcome<Self> {
         let replica = |number: usize, suffix: &str| {
             let own = format!("{name}-{suffix}");
-            let node = world.testbed.add_node(&own, &Owner::tag("tag:tka"))?;
+            let node = world.guest(&own, &Owner::tag("tag:tka"))?;
             let mut options = ServerOptions::new(name);
             options.name.clone_from(&own);
             options.config = config.clone();
             node.hostname().clone_into(&mut options.node);
-            site(number, options)
+            let mut site = site(number, options)?;
+            site.node = Some(node);
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(site)
         };
         Ok(Self([replica(0, "a")?, replica(1, "b")?]))
     }

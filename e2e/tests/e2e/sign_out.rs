@@ -17,7 +17,7 @@ fn sign_in(caller: &Caller, body: &Value) -> Outcome<String> {
 }
 
 fn everything_ends_on_all_devices_labelled_or_not_and_through_rules_that_are_gone(world: &World) -> Outcome {
-    let laptop = world.testbed.add_node("alice-all", &Owner::user(ALICE))?;
+    let laptop = world.guest("alice-all", &Owner::user(ALICE))?;
     let site = world.site("sign-out-all")?;
     let edit = json!({"role": "edit", "period": "1h", "priority": -1});
     site.grant(&[(ALICE, rule("view", "1h")), (ALICE, edit), (BOB, rule("view", "1h"))])?;

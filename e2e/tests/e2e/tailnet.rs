@@ -76,7 +76,7 @@ fn whois_of_a_connection_beside_the_tailnet_is_not_found(world: &World) -> Outco
 }
 
 fn node_that_is_turned_off_or_signed_out_is_not_running(world: &World) -> Outcome {
-    let node = world.testbed.add_node("carol-phone", &Owner::user(CAROL))?;
+    let node = world.guest("carol-phone", &Owner::user(CAROL))?;
     let state = || match status(node.socket())??.require_running() {
         Err(Error::NotRunning { state }) => Ok(state),
         other => Err(format!("it runs: {other:?}").into()),

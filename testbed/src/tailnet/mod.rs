@@ -13,10 +13,10 @@ use serde_json::json;
 pub use self::node::{Node, Owner};
 pub(crate) use self::{
     node::{
-        SERVER, all as all_nodes, ensure as ensure_node, ensure_all as ensure_nodes, find as find_node, panicked,
-        remove as remove_node, wait_acquainted,
+        SERVER, all as all_nodes, change as change_node, ensure as ensure_node, ensure_all as ensure_nodes,
+        find as find_node, panicked, remove as remove_node, wait_acquainted,
     },
-    policy::{apply as apply_policy, set_grants, write_default as write_default_policy},
+    policy::{apply as apply_policy, forget_grants, set_grants, write_default as write_default_policy},
 };
 use crate::{
     command::Run,
@@ -165,9 +165,6 @@ fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
 #[derive(Deserialize)]
 struct Listed {
     id: u64,
-    name: String,
-    #[serde(default)]
-    given_name: String,
     #[serde(default)]
     ip_addresses: Vec<String>,
 }
@@ -175,27 +172,6 @@ struct Listed {
 fn listed(layout: &Layout) -> Result<Vec<Listed>> {
     let nodes: Option<_> = decode(&headscale(layout, &["nodes", "list"])?)?;
     Ok(nodes.unwrap_or_default())
-}
-
-/// Removes a node from the tailnet, by its name there.
-fn delete_node(layout: &Layout, hostname: &str) -> Result<()> {
-    let is_it = |node: &Listed| node.name == hostname || node.given_name == hostname;
-    for node in listed(layout)?.into_iter().filter(is_it) {
-        headscale(
-            layout,
-            &["nodes", "delete", "--force", &format!("--identifier={}", node.id)],
-        )?;
-    }
-    Ok(())
-}
-
-/// Changes a node on the control server. It is found by its addresses, which no change of its name changes.
-pub(crate) fn change_node(layout: &Layout, node: &Node, change: &[&str]) -> Result<()> {
-    let is_it = |listed: &Listed| listed.ip_addresses.iter().any(|ip| node.addresses().contains(ip));
-    let listed = listed(layout)?.into_iter().find(is_it);
-    let listed = listed.ok_or_else(|| Error::Name(format!("headscale has no node {}", node.hostname())))?;
-    let identifier = format!("--identifier={}", listed.id);
-    headscale(layout, &[&["nodes"], change, &["--force", &identifier]].concat()).map(drop)
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {

@@ -83,6 +83,14 @@ pub(crate) fn set_grants(layout: &Layout, facts: &Facts, capability: &str, grant
     wait_in_force(layout, facts, generation)
 }
 
+/// Leaves the grants of one capability out of the next policy that is put into force.
+pub(crate) fn forget_grants(layout: &Layout, capability: &str) -> Result<()> {
+    let _lock = lock(layout)?;
+    let mut grants = grants(layout)?;
+    grants.remove(capability);
+    files::write_json(&grants_file(layout), &grants)
+}
+
 fn put_into_force(layout: &Layout, grants: &Grants) -> Result<u64> {
     let refused = |why: String| Error::Policy {
         path: layout.policy(),

@@ -15,7 +15,7 @@ use crate::{
     ports,
     processes::Processes,
     progress::step,
-    tailnet::{DOMAIN, auth_key, delete_node, local_api, policy},
+    tailnet::{DOMAIN, auth_key, local_api, policy},
     wait::{self, Look},
 };
 
@@ -87,16 +87,6 @@ pub(crate) fn wait_acquainted(layout: &Layout, facts: &Facts, node: &Node) -> Re
         }
     };
     wait_for(node, "be acquainted with the server's node", look)
-}
-
-/// Takes a node off the tailnet and ends it.
-pub(crate) fn remove(layout: &Layout, hostname: &str) -> Result<()> {
-    delete_node(layout, hostname)?;
-    Processes::find(layout)?.stop(&[&part(hostname)], Duration::from_secs(5))?;
-    if let Some(record) = files::read_json::<Record>(&record_file(layout, hostname))? {
-        ports::put_back(layout, &[record.proxy, record.socks])?;
-    }
-    files::remove(&layout.node(hostname))
 }
 
 fn record(layout: &Layout, hostname: &str, owner: &Owner) -> Result<Record> {

@@ -1,5 +1,6 @@
 //! Nodes: a userspace tailscaled each, with a proxy through which its programs reach the tailnet.
 
+mod change;
 mod join;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::join::{ensure, ensure_all, panicked, remove, wait_acquainted};
+pub(crate) use self::{
+    change::{change, remove},
+    join::{ensure, ensure_all, panicked, wait_acquainted},
+};
 use super::local_api;
 use crate::{
     error::{Attempt, Error, Result},
