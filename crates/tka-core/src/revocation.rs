@@ -106,9 +106,14 @@ pub fn verdict(session: &Session, present: Option<&Present>, machines: bool, now
         return Verdict::Revoked(revocation);
     }
     let same = present.rules.iter().filter(|rule| rule.key() == session.rule);
+    // An end that is not before its own is its own, and that is no revocation: a session may come to it while it is judged.
+    let is_in_time = |period| {
+        let end = end(session.signed_in, period);
+        end > now || end >= session.until()
+    };
     match (same.map(|rule| rule.period).max(), &present.malformed) {
         // Rules only add to each other: what cannot be read beside it takes nothing from it.
-        (Some(period), _) if end(session.signed_in, period) > now => Verdict::Stands,
+        (Some(period), _) if is_in_time(period) => Verdict::Stands,
         (_, Some(error)) => Verdict::Unclear(error.clone()),
         (Some(period), None) => Verdict::Revoked(Revocation::RuleShortened { period }),
         (None, None) => Verdict::Revoked(Revocation::RuleGone),
@@ -257,6 +262,17 @@ mod tests {
         });
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#]), shortened);
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#, VIEW]), Verdict::Stands);
+    }
+
+    #[test]
+    fn session_that_comes_to_its_end_while_it_is_judged_is_not_revoked() {
+        let (session, present) = (session(alice()), Present::new(alice(), false, [VIEW]));
+        for late in [Duration::ZERO, Duration::from_secs(60)] {
+            assert_eq!(
+                verdict(&session, Some(&present), false, session.until() + late),
+                Verdict::Stands
+            );
+        }
     }
 
     #[test]

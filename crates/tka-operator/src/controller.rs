@@ -309,27 +309,15 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examples;
     use crate::{Clients, Election, End, NotRecorded, Records};
     use futures::FutureExt;
     use futures::future::BoxFuture;
     use kube::Config;
     use prometheus_client::registry::Registry;
-    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
 
     fn session() -> Session {
-        let caller = Caller {
-            identity: Identity::User {
-                id: UserId(1),
-                login_name: "a@b".into(),
-            },
-            device: Device {
-                stable_id: "n".into(),
-                name: "d".into(),
-            },
-        };
-        let rule = Rule::parse(r#"{"role": "view", "period": "5s"}"#).unwrap();
-        let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        Session::new(caller, &rule, &Request::default(), Limits::none(), now).unwrap()
+        examples::session("5s", "2026-01-01T00:00:00Z".parse().unwrap())
     }
 
     fn at(time: &str) -> Timestamp {

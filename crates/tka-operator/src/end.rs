@@ -102,27 +102,16 @@ pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> End 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examples;
     use crate::objects;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     fn session(signed_in: i64) -> Session {
-        let caller = Caller {
-            identity: Identity::User {
-                id: UserId(1),
-                login_name: "a@b".into(),
-            },
-            device: Device {
-                stable_id: "n".into(),
-                name: "d".into(),
-            },
-        };
-        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        Session::new(caller, &rule, &Request::default(), Limits::none(), at(signed_in)).unwrap()
+        examples::session("1h", at(signed_in))
     }
 
     fn signin(signed_in: i64, end: Option<&str>, is_deleted: bool) -> TkaSignin {

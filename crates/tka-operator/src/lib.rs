@@ -10,6 +10,8 @@ mod end;
 mod ending;
 pub mod error;
 mod events;
+#[cfg(test)]
+mod examples;
 mod lasted;
 pub mod metrics;
 pub mod objects;

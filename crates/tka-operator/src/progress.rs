@@ -82,21 +82,10 @@ fn ready(signin: &TkaSignin, status: &str, reason: &str, mut message: String, no
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+    use crate::examples;
 
     fn session() -> Session {
-        let caller = Caller {
-            identity: Identity::User {
-                id: UserId(1),
-                login_name: "a@b".into(),
-            },
-            device: Device {
-                stable_id: "n".into(),
-                name: "d".into(),
-            },
-        };
-        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        Session::new(caller, &rule, &Request::default(), Limits::none(), at(0)).unwrap()
+        examples::session("1h", at(0))
     }
 
     fn at(second: i64) -> Timestamp {
