@@ -2,6 +2,7 @@
 
 pub(crate) mod edit;
 pub(crate) mod shown;
+mod text;
 
 use std::fmt;
 use std::io;
@@ -61,7 +62,7 @@ pub(crate) enum ConfigError {
     NoFile,
     #[error("cannot write the configuration file {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("`{key}` cannot be set in {} without losing its comments", path.display())]
+    #[error("`{key}` cannot be set in {} without changing what else it says", path.display())]
     Shape { path: PathBuf, key: &'static str },
     #[error("the server's address cannot be used")]
     Server(#[from] InvalidServer),
@@ -193,16 +194,23 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// The first file of the search path that is there for us. A server's file that only the server may read is not.
+/// The first file of the search path that is there for us. A server's file that only the server may read is not, nor is some other
+/// program's that has its configuration in the same folder under the same name.
 fn first_of(paths: &[PathBuf]) -> Result<Option<(PathBuf, String)>, ConfigError> {
     for path in paths {
         match read(path) {
+            Ok(text) if is_anyones(path) && !Sections::are_in(&text) => {}
             Ok(text) => return Ok(Some((path.clone(), text))),
             Err(ConfigError::Unreadable { source, .. }) if is_not_for_us(&source) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(None)
+}
+
+/// Whether it lies in whatever folder the command runs in.
+fn is_anyones(path: &Path) -> bool {
+    path.parent() == Some(Path::new("."))
 }
 
 fn is_not_for_us(error: &io::Error) -> bool {
@@ -236,9 +244,8 @@ impl Layer {
             }
         })?;
         // kubectl runs in whatever folder, and what lies there has nobody signed in.
-        let is_anyones = path.parent() == Some(Path::new("."));
         Ok(Self {
-            login: layer.login.filter(|_| !is_anyones),
+            login: layer.login.filter(|_| !is_anyones(path)),
             ..layer
         })
     }
@@ -329,6 +336,16 @@ impl Sections {
         let options = serde_saphyr::options! { with_snippet: false };
         let parsed: Result<Option<Self>, _> = serde_saphyr::from_str_with_options(text, options);
         Ok(parsed.map_err(|error| error.to_string())?.unwrap_or_default())
+    }
+
+    /// Whether a file has a key of ours in a section of its own; `debug` has anybody. One that is not YAML counts where it names the
+    /// section that all of ours have, so that a slip of the pen is told.
+    fn are_in(text: &str) -> bool {
+        let Ok(sections) = Self::parse(text) else {
+            return text.lines().any(|line| line.starts_with("tailscale:"));
+        };
+        let has = |key| matches!(sections.get(key), Ok(value) if !value.is_null());
+        KEYS.into_iter().any(|key| key.contains('.') && has(key))
     }
 
     /// The value of a key, or the section that is not one.

@@ -9,7 +9,7 @@ mod edit;
 mod entry;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -4,10 +4,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{ConfigError, Layer, find_file};
+use super::{ConfigError, Layer, find_file, text};
 use crate::args::Global;
+use crate::document::Refused;
+
+/// How many links a path may have one behind the other, as on Linux.
+const LINKS: usize = 40;
 
 /// A key and its new value, of the type that the key has.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
 
 /// Replaces a file in one step, with its permissions; one behind a symbolic link there, since dotfiles are often linked.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = behind_links(path)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -73,6 +77,25 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Where a path leads, also where nothing is there yet.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            return Ok(path);
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    Err(io::Error::other("its links lead in a circle"))
+}
+
+fn malformed(path: &Path, problem: String) -> ConfigError {
+    ConfigError::Malformed {
+        path: path.to_owned(),
+        problem,
+    }
 }
 
 // === impl Change ===
@@ -91,71 +114,16 @@ impl Change {
         self.key
     }
 
-    /// `text` with this change made. What the text means afterwards is looked at; where lines cannot be changed without more, the
-    /// whole is written anew, unless that would lose comments.
+    /// `text` with this change made, which says nothing else that is new.
     fn made_in(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
-        let malformed = |problem| ConfigError::Malformed {
-            path: path.to_owned(),
-            problem,
-        };
-        let wanted = self.made_in_value(parse(text).map_err(malformed)?);
-        let edited = self.made_in_lines(text);
-        if parse(&edited).is_ok_and(|meaning| meaning == wanted) {
-            return Ok(edited);
-        }
-        if text.contains('#') {
-            return Err(ConfigError::Shape {
+        text::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
+            Refused::Unsure => ConfigError::Shape {
                 path: path.to_owned(),
                 key: self.key,
-            });
-        }
-        serde_saphyr::to_string(&wanted).map_err(|error| malformed(error.to_string()))
-    }
-
-    fn made_in_value(&self, mut document: Map<String, Value>) -> Map<String, Value> {
-        match self.key.split_once('.') {
-            None => drop(document.insert(self.key.to_owned(), self.value.clone())),
-            Some((section, field)) => {
-                let mut fields = match document.remove(section) {
-                    Some(Value::Object(fields)) => fields,
-                    _ => Map::new(),
-                };
-                fields.insert(field.to_owned(), self.value.clone());
-                document.insert(section.to_owned(), Value::Object(fields));
-            }
-        }
-        document
-    }
-
-    fn made_in_lines(&self, text: &str) -> String {
-        let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
-        match self.key.split_once('.') {
-            None => self.set_line(&mut lines, 0, "", self.key),
-            Some((section, field)) => match lines.iter().position(|line| is_key(line, "", section)) {
-                Some(at) => {
-                    let indent = lines
-                        .get(at + 1..)
-                        .and_then(indent_of)
-                        .unwrap_or_else(|| "  ".to_owned());
-                    self.set_line(&mut lines, at + 1, &indent, field);
-                }
-                None => lines.extend([format!("{section}:"), format!("  {field}: {}", self.scalar())]),
             },
-        }
-        lines.join("\n") + "\n"
-    }
-
-    /// Sets `field` among the lines from `start` on that are indented with `indent`, or adds it before them.
-    fn set_line(&self, lines: &mut Vec<String>, start: usize, indent: &str, field: &str) {
-        let inside =
-            |line: &&String| line.starts_with(indent) || line.trim().is_empty() || line.trim().starts_with('#');
-        let length = lines.iter().skip(start).take_while(inside).count();
-        let new = format!("{indent}{field}: {}", self.scalar());
-        let mut block = lines.iter().enumerate().skip(start).take(length);
-        match block.find(|(_, line)| is_key(line, indent, field)).map(|(at, _)| at) {
-            Some(at) => lines[at] = new + &comment(&lines[at]),
-            None => lines.insert(start, new),
-        }
+            Refused::Malformed { line, problem } => malformed(path, format!("{problem} (line {line})")),
+            refused => malformed(path, refused.to_string()),
+        })
     }
 
     /// The value in YAML, on one line.
@@ -164,33 +132,6 @@ impl Change {
             .map(|text| text.trim_end().to_owned())
             .unwrap_or_default()
     }
-}
-
-fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    let document: Result<Option<_>, _> = serde_saphyr::from_str_with_options(text, options);
-    Ok(document.map_err(|error| error.to_string())?.unwrap_or_default())
-}
-
-/// Whether `line` begins the value of `key` at that indentation.
-fn is_key(line: &str, indent: &str, key: &str) -> bool {
-    let rest = line.strip_prefix(indent).and_then(|line| line.strip_prefix(key));
-    rest.and_then(|rest| rest.trim_start().strip_prefix(':'))
-        .is_some_and(|value| value.is_empty() || value.starts_with(char::is_whitespace))
-}
-
-/// The indentation of the first of `lines` that says something; none when it has none.
-fn indent_of(lines: &[String]) -> Option<String> {
-    let line = lines
-        .iter()
-        .find(|line| !line.trim().is_empty() && !line.trim().starts_with('#'))?;
-    let indent: String = line.chars().take_while(|c| *c == ' ').collect();
-    (!indent.is_empty()).then_some(indent)
-}
-
-/// The comment at the end of a line, with the space before it.
-fn comment(line: &str) -> String {
-    line.find(" #").map(|at| line[at..].to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -294,11 +235,13 @@ debug: false
         assert_eq!(set("", "output.theme", "dark"), "output:\n  theme: dark\n");
         assert_eq!(set("# nothing yet", "debug", "true"), "debug: true\n# nothing yet\n");
         assert_eq!(set("output:\n", "output.theme", "dark"), "output:\n  theme: dark\n");
-        let flow = set("output: {theme: dark, long: true}\n", "output.theme", "light");
-        assert_eq!(flow, "output:\n  long: true\n  theme: light\n");
         assert_eq!(
             set("output: {theme: dark} # mine\n", "output.theme", "light"),
-            "error: `output.theme` cannot be set in config.yaml without losing its comments"
+            "output: {theme: light} # mine\n"
+        );
+        assert_eq!(
+            set("output: &o {theme: dark}\nmine: *o\n", "output.theme", "light"),
+            "error: `output.theme` cannot be set in config.yaml without changing what else it says"
         );
         assert!(set("{", "debug", "true").starts_with("error: the configuration file config.yaml is not YAML"));
     }
@@ -337,12 +280,23 @@ debug: false
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+
+        let (there, link) = (folder.path().join("dot/there.yaml"), folder.path().join("new.yaml"));
+        symlink("dot/there.yaml", &link).unwrap();
+        apply(&link, &[Change::new("debug", "true").unwrap()]).unwrap();
+        assert_eq!(fs::read_to_string(&there).unwrap(), "debug: true\n");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        let circle = folder.path().join("circle.yaml");
+        symlink(&circle, &circle).unwrap();
+        assert!(replace(&circle, "").is_err());
     }
 }
 
 #[cfg(test)]
 mod fuzz {
     use super::*;
+    use serde_json::Map;
 
     /// Whatever is in somebody's file: a change to it is refused, or changes what it says and nothing else.
     #[test]
@@ -350,10 +304,22 @@ mod fuzz {
         bolero::check!().for_each(|bytes: &[u8]| {
             let Ok(text) = std::str::from_utf8(bytes) else { return };
             let change = Change::new("tailscale.hostname", "tka-prod").unwrap();
-            let Ok(edited) = change.made_in(text, Path::new("config.yaml")) else {
+            let (Ok(edited), Ok(mut meaning)) = (change.made_in(text, Path::new("config.yaml")), parse(text)) else {
                 return;
             };
-            assert_eq!(parse(&edited), Ok(change.made_in_value(parse(text).unwrap())));
+            let section = meaning.entry("tailscale").or_insert(Value::Null);
+            if section.is_null() {
+                *section = Value::Object(Map::new());
+            }
+            section["hostname"] = "tka-prod".into();
+            assert_eq!(parse(&edited), Ok(meaning));
         });
+    }
+
+    /// By a reader that has nothing to do with how it was changed.
+    fn parse(text: &str) -> Result<Map<String, Value>, String> {
+        let options = serde_saphyr::options! { with_snippet: false };
+        let document: Result<Option<_>, _> = serde_saphyr::from_str_with_options(text, options);
+        Ok(document.map_err(|error| error.to_string())?.unwrap_or_default())
     }
 }

@@ -9,17 +9,17 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 use super::Refused;
 
 /// One part of a document.
-pub(super) struct Node {
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
     tag: Option<String>,
     /// Whether other parts may refer to it.
-    pub(super) has_anchor: bool,
+    pub(crate) has_anchor: bool,
     /// Where it stands, in bytes: neither its tag nor anchor, nor a comment behind it.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// What a part is.
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Plain ones mean different things to different readers, which does not matter as long as they stay as they are written.
     Scalar {
         text: String,
@@ -40,7 +40,7 @@ pub(super) enum Kind {
 }
 
 /// Reads the one document of `text`; none when there is none.
-pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, Refused> {
+pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>, Refused> {
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, granit_parser::options! { emit_comments: false }),
         anchors: HashMap::new(),
@@ -158,67 +158,67 @@ fn malformed(error: &ScanError) -> Refused {
 
 impl Node {
     /// Whether both say the same to every reader.
-    pub(super) fn means(&self, other: &Self) -> bool {
+    pub(crate) fn means(&self, other: &Self) -> bool {
         self.tag == other.tag && self.kind.means(&other.kind)
     }
 
     /// What an alias refers to, else itself.
-    pub(super) fn resolved(&self) -> &Self {
+    pub(crate) fn resolved(&self) -> &Self {
         match &self.kind {
             Kind::Alias { target, .. } => target.resolved(),
             _ => self,
         }
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.resolved().kind {
             Kind::Scalar { text, .. } => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         match &self.resolved().kind {
             Kind::Scalar { text, is_plain } => *is_plain && matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
         }
     }
 
-    pub(super) fn items(&self) -> &[Rc<Self>] {
+    pub(crate) fn items(&self) -> &[Rc<Self>] {
         match &self.resolved().kind {
             Kind::Sequence { items, .. } => items,
             _ => &[],
         }
     }
 
-    pub(super) fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
+    pub(crate) fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
         match &self.resolved().kind {
             Kind::Mapping { entries, .. } => entries,
             _ => &[],
         }
     }
 
-    pub(super) fn is_flow(&self) -> bool {
+    pub(crate) fn is_flow(&self) -> bool {
         match &self.kind {
             Kind::Sequence { is_flow, .. } | Kind::Mapping { is_flow, .. } => *is_flow,
             _ => false,
         }
     }
 
-    pub(super) fn is_mapping(&self) -> bool {
+    pub(crate) fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping { .. })
     }
 
-    pub(super) fn is_sequence(&self) -> bool {
+    pub(crate) fn is_sequence(&self) -> bool {
         matches!(self.resolved().kind, Kind::Sequence { .. })
     }
 
-    pub(super) fn is_alias(&self) -> bool {
+    pub(crate) fn is_alias(&self) -> bool {
         matches!(self.kind, Kind::Alias { .. })
     }
 
     /// The value of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&Rc<Self>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Rc<Self>> {
         let mut entries = self.entries().iter();
         entries
             .find(|(name, _)| name.text() == Some(key))
@@ -226,7 +226,7 @@ impl Node {
     }
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
-    pub(super) fn takes_in(&self) -> bool {
+    pub(crate) fn takes_in(&self) -> bool {
         self.get("<<").is_some()
     }
 }
@@ -259,6 +259,6 @@ impl Kind {
 }
 
 /// Whether all of these say the same, one by one.
-pub(super) fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
+pub(crate) fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
     items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.means(other))
 }

@@ -35,15 +35,33 @@ fn a_wrong_type_names_file_key_and_expectation() {
 #[test]
 fn a_wrong_file_stops_nothing_that_needs_none() {
     let user = User::new();
-    std::fs::write(user.home().join("config.yaml"), "{").unwrap();
+    std::fs::write(user.home().join("config.yaml"), "tailscale: {").unwrap();
     assert_eq!(user.run(&["version"]).status, 0);
     assert_eq!(user.run(&["completion", "bash"]).status, 0);
     let outcome = user.run(&["login"]);
     assert_eq!(outcome.status, 6);
     insta::assert_snapshot!(outcome.stderr, @"
-    ✗ the configuration file ./config.yaml is not YAML: unclosed bracket '{' at line 1, column 1
+    ✗ the configuration file ./config.yaml is not YAML: unclosed bracket '{' at line 1, column 12
       do  correct the file, or name another one with --config
     ");
+}
+
+#[test]
+fn another_programs_file_in_the_folder_is_neither_read_nor_written() {
+    let user = User::new();
+    let file = user.home().join("config.yaml");
+    for text in [
+        "title: My page\noutput: dist\ndebug: verbose\n",
+        "kubeconfig: /etc/rancher/k3s/k3s.yaml\n",
+        "- a\n",
+        "{{ not YAML",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let outcome = user.run(&["config", "output.theme", "ascii", "--force"]);
+        assert_eq!(outcome.status, 0, "{text}: {outcome:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        assert_eq!(user.run(&["config", "output.theme"]).stdout, "ascii\n");
+    }
 }
 
 #[test]
