@@ -54,6 +54,14 @@ impl App {
         &self.server
     }
 
+    /// Says which server it is where whatever folder this runs in decided that.
+    pub(crate) fn note_anyones_server(&self) {
+        if self.config.is_anyones_server {
+            let text = format!("the server is {}, by the config.yaml of this folder", self.server);
+            self.ui.tell(&view::note(&text, &self.ui.palette));
+        }
+    }
+
     /// A connection to the server. Its time limit begins now.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_at(&self.server, self.config.timeout)

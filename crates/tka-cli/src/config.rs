@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) timeout: Duration,
     /// The file that was read, if any.
     pub(crate) file: Option<PathBuf>,
+    /// Whether the server is one that a file in the present folder names, which may be anybody's.
+    pub(crate) is_anyones_server: bool,
 }
 
 /// A configuration that cannot be used.
@@ -141,8 +143,12 @@ impl Config {
             Some((path, text)) => Layer::from_file(path, text)?,
             None => Layer::default(),
         };
-        let settings = Layer::from(flags).or(Layer::from_variables(variables)?).or(from_file);
+        let named_here = file.as_ref().is_some_and(|(path, _)| is_anyones(path)) && from_file.hostname.is_some();
+        let chosen = Layer::from(flags).or(Layer::from_variables(variables)?);
+        let is_anyones_server = named_here && chosen.hostname.is_none();
+        let settings = chosen.or(from_file);
         Ok(Self {
+            is_anyones_server,
             hostname: settings.hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             port: settings.port.unwrap_or(HTTPS_PORT),
             tailnet: settings.tailnet,

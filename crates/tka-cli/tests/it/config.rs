@@ -21,6 +21,19 @@ fn a_servers_file_serves_the_cli_too() {
 }
 
 #[test]
+fn whoever_signs_in_is_told_of_a_server_that_the_folder_names() {
+    let refused = || ("POST /login", Answer::json(403, &serde_json::json!({"message": "no"})));
+    let double = Double::new(&[refused(), refused()]);
+    let user = User::new();
+    let port = double.address.port();
+    let text = format!("tailscale: {{hostname: 127.0.0.1, port: {port}}}\n");
+    std::fs::write(user.home().join("config.yaml"), text).unwrap();
+    let told = "by the config.yaml of this folder";
+    assert!(user.run(&["login"]).stderr.contains(told));
+    assert!(!user.run(&["login", "--server", "127.0.0.1"]).stderr.contains(told));
+}
+
+#[test]
 fn a_wrong_type_names_file_key_and_expectation() {
     let user = User::new();
     std::fs::write(user.home().join("config.yaml"), "tailscale: {port: many}").unwrap();
