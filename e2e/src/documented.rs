@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jsonschema::Validator;
 use serde_json::Value;
 
-use crate::Outcome;
+use crate::{Outcome, files};
 
 const SCHEMA: &str = include_str!("../../docs/audit.schema.json");
 /// What a record begins with, on standard output among the lines of the log.
@@ -30,13 +30,20 @@ pub fn check(logs: &Path, folders: &Path) -> Outcome<Found> {
         .should_validate_formats(true)
         .build(&serde_json::from_str(SCHEMA)?)?;
     let mut found = Found::default();
-    for file in files(logs)? {
+    for file in files::below(logs)? {
         found.read(&schema, &file, |line| line.starts_with(BEGINNING))?;
     }
-    for file in files(folders)?.iter().filter(|file| file.ends_with(FILE)) {
-        found.read(&schema, file, |_| true)?;
+    for file in audit_files(folders)? {
+        found.read(&schema, &file, |_| true)?;
     }
     Ok(found)
+}
+
+/// The files below `folders` in which every line is a record.
+pub fn audit_files(folders: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut files = files::below(folders)?;
+    files.retain(|file| file.ends_with(FILE));
+    Ok(files)
 }
 
 // === impl Found ===
@@ -58,22 +65,6 @@ impl Found {
 fn conforms(schema: &Validator, line: &str) -> Result<(), String> {
     let record: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     schema.validate(&record).map_err(|error| error.to_string())
-}
-
-fn files(dir: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    if !dir.exists() {
-        return Ok(files);
-    }
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(self::files(&path)?);
-        } else if path.is_file() {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

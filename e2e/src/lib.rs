@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cluster;
 pub mod documented;
 pub mod faults;
+pub mod files;
 pub mod guest;
 pub mod obstacle;
 pub mod paused;

@@ -30,7 +30,20 @@ impl Process {
         Self::start(site, &clock.environment())
     }
 
+    /// The same, and returns when it lives: it is not to become ready.
+    pub fn not_ready(site: &Site<'_>) -> Outcome<Self> {
+        let process = Self::spawn(site, &[] as &[(&str, &str)])?;
+        wait_answers(site, "/livez")?;
+        Ok(process)
+    }
+
     fn start(site: &Site<'_>, environment: &[(&str, impl AsRef<OsStr>)]) -> Outcome<Self> {
+        let process = Self::spawn(site, environment)?;
+        wait_answers(site, "/readyz")?;
+        Ok(process)
+    }
+
+    fn spawn(site: &Site<'_>, environment: &[(&str, impl AsRef<OsStr>)]) -> Outcome<Self> {
         let server = &site.server;
         server.stop()?;
         let log = OpenOptions::new().append(true).open(server.log())?;
@@ -45,14 +58,7 @@ impl Process {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let process = Self(child);
-        let health = site.health()?;
-        wait::until_true("the server is ready", || {
-            Ok(health
-                .send_body("GET", "/readyz", &[], &[])
-                .is_ok_and(|answer| answer.status == 200))
-        })?;
-        Ok(process)
+        Ok(Self(child))
     }
 
     /// Asks it to end, as the kubelet does.
@@ -65,6 +71,15 @@ impl Process {
     pub fn wait(&mut self) -> Outcome<ExitStatus> {
         wait::until("the server's process has ended", || Ok(self.0.try_wait()?))
     }
+}
+
+fn wait_answers(site: &Site<'_>, path: &str) -> Outcome {
+    let health = site.health()?;
+    wait::until_true(&format!("the server answers 200 at {path}"), || {
+        Ok(health
+            .send_body("GET", path, &[], &[])
+            .is_ok_and(|answer| answer.status == 200))
+    })
 }
 
 impl Drop for Process {

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::browser::secured;
 use crate::reauthorize::Contact;
+use crate::start::Serving;
 
 /// What the health listener asks and serves.
 pub struct Health {
@@ -27,8 +28,8 @@ pub struct Health {
     pub tailnet: LocalApi,
     /// Whether its answers are the tailnet's present word.
     pub contact: Contact,
-    /// Whether the tailnet is served.
-    pub serving: watch::Receiver<bool>,
+    /// Whether the tailnet is served, or why not yet.
+    pub serving: watch::Receiver<Serving>,
     /// Whether the sessions are known.
     pub synced: watch::Receiver<bool>,
     /// All metrics.
@@ -59,11 +60,16 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         Err(error) => Err(error.to_string()),
     };
     let tailnet = tailnet.and_then(|()| health.contact.check().map_err(|error| error.to_string()));
-    let started = |done: bool| if done { Ok(()) } else { Err("still starting".to_owned()) };
+    let synced = *health.synced.borrow();
+    let sessions = if synced {
+        Ok(())
+    } else {
+        Err("still starting".to_owned())
+    };
     let checks = [
         ("tailnet", tailnet),
-        ("sessions", started(*health.synced.borrow())),
-        ("serving", started(*health.serving.borrow())),
+        ("sessions", sessions),
+        ("serving", health.serving.borrow().clone()),
     ];
     let failed = checks.iter().any(|(_, result)| result.is_err());
     let status = if failed {
@@ -117,8 +123,8 @@ mod tests {
         let mut operator_metrics = Registry::default();
         operator_metrics.register("b", "B", Counter::<u64>::default());
         let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
-        let (_sender, serving) = watch::channel(serving);
-        let synced = serving.clone();
+        let (_sender, synced) = watch::channel(serving);
+        let (_sender, serving) = watch::channel(serving.then_some(()).ok_or("still starting".to_owned()));
         let router = router(Arc::new(Health {
             tailnet,
             contact: Contact::default(),

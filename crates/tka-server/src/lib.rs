@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod rates;
 pub mod reauthorize;
 pub mod run;
+pub mod start;
 pub mod telemetry;
 pub mod work;
 

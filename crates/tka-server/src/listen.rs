@@ -26,6 +26,7 @@ const HTTPS: u16 = 443;
 /// How often tailscaled is asked for the certificate. It renews by itself when a third of the lifetime is left, weeks ahead
 /// (<https://tailscale.com/kb/1153/enabling-https>).
 const RENEWAL: Duration = Duration::from_hours(6);
+
 /// Why the server cannot listen.
 #[derive(Debug, Error)]
 pub enum ListenError {
@@ -80,6 +81,47 @@ pub fn addresses(status: &Status, port: u16) -> Vec<SocketAddr> {
     own.map(|ip| SocketAddr::new(*ip, port)).collect()
 }
 
+/// The tailnet's certificate.
+#[derive(Debug)]
+pub struct Certificate {
+    domain: String,
+    config: RustlsConfig,
+}
+
+// === impl Certificate ===
+
+impl Certificate {
+    /// The one of this node; none unless `port` is the one for HTTPS.
+    pub async fn of(tailnet: &LocalApi, status: &Status, port: u16) -> Result<Option<Self>, ListenError> {
+        if port != HTTPS {
+            return Ok(None);
+        }
+        let domain = status.cert_domains.first().ok_or(ListenError::NoCertificateDomain)?;
+        Ok(Some(Self {
+            config: RustlsConfig::from_config(fetch(tailnet, domain).await?),
+            domain: domain.clone(),
+        }))
+    }
+
+    /// What to serve with, kept new until `stop`.
+    #[must_use]
+    pub fn kept_new(self, tailnet: LocalApi, stop: CancellationToken) -> RustlsConfig {
+        let config = self.config.clone();
+        tokio::spawn(async move { self.renew(&tailnet, &stop).await });
+        config
+    }
+
+    /// One that cannot be renewed now serves on: it has weeks left.
+    async fn renew(&self, tailnet: &LocalApi, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
+            match fetch(tailnet, &self.domain).await {
+                Ok(renewed) => self.config.reload_from_config(renewed),
+                Err(error) => tracing::error!(error = with_causes(&error), "certificate not renewed"),
+            }
+        }
+    }
+}
+
 /// Binds what can be bound of `addresses`. A node lists its IPv6 address also where the system has no IPv6.
 pub fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::new();
@@ -109,26 +151,6 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     bound.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// The tailnet's certificate, kept new until `stop`; none unless `port` is the one for HTTPS.
-pub async fn certificate(
-    tailnet: &LocalApi,
-    status: &Status,
-    port: u16,
-    stop: CancellationToken,
-) -> Result<Option<RustlsConfig>, ListenError> {
-    if port != HTTPS {
-        return Ok(None);
-    }
-    let domain = status
-        .cert_domains
-        .first()
-        .ok_or(ListenError::NoCertificateDomain)?
-        .clone();
-    let config = RustlsConfig::from_config(fetch(tailnet, &domain).await?);
-    tokio::spawn(renew(tailnet.clone(), domain, config.clone(), stop));
-    Ok(Some(config))
-}
-
 async fn fetch(tailnet: &LocalApi, domain: &str) -> Result<Arc<ServerConfig>, ListenError> {
     let pair = tailnet
         .certificate(domain)
@@ -154,16 +176,6 @@ fn tls(pair: &CertificatePair) -> Result<Arc<ServerConfig>, rustls::Error> {
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-/// A certificate that cannot be renewed now serves on: it has weeks left.
-async fn renew(tailnet: LocalApi, domain: String, config: RustlsConfig, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
-        match fetch(&tailnet, &domain).await {
-            Ok(renewed) => config.reload_from_config(renewed),
-            Err(error) => tracing::error!(error = with_causes(&error), "certificate not renewed"),
-        }
-    }
 }
 
 /// Serves `router` on `listener` until `stop`, then lets requests that are being answered come to their end.
@@ -268,7 +280,7 @@ mod tests {
     async fn https_needs_a_tailnet_with_certificates() {
         let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
         let status = status(true);
-        let with = |port| certificate(&tailnet, &status, port, CancellationToken::new());
+        let with = |port| Certificate::of(&tailnet, &status, port);
         assert!(with(8080).await.unwrap().is_none());
         assert!(matches!(with(443).await, Err(ListenError::NoCertificateDomain)));
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
 use tka_operator::{Clients, Clock, Election, Sessions};
-use tka_tailnet::{LocalApi, Status};
+use tka_tailnet::LocalApi;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,19 +21,17 @@ use crate::background::{Background, sweep};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::health::Health;
-use crate::listen::{ListenError, addresses, bind, bind_all, certificate, serve};
+use crate::listen::{ListenError, bind, serve};
 use crate::metrics::{Metrics, register_sessions};
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
+use crate::start::{Serving, Start};
 use crate::telemetry::{self, TelemetryError};
 use crate::work::Work;
 use crate::{App, KubeconfigNames, Node, health, http};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
-/// How soon a tailscaled that is not there, or not on the tailnet, is asked again.
-const TAILNET_RETRY: Duration = Duration::from_secs(1);
-
 /// Why the server cannot start, or ended.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -90,10 +88,10 @@ async fn run(config: Config) -> Result<(), RunError> {
         work: Work::default(),
     };
     let work = parts.work.clone();
-    let (serving, is_serving) = watch::channel(false);
+    let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
     let background = background(&config, &clients, &parts, registries, is_serving, &stop)?;
     let background = tokio::spawn(background.ended(stop.clone()));
-    let served = serve_tailnet(&config, parts, serving, stop.clone()).await;
+    serve_tailnet(&config, parts, serving, stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -105,7 +103,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     }
     records.finish().await;
     tracing::info!("stopped");
-    served.and(ended.unwrap_or(Err(RunError::Background("what watches the background"))))
+    ended.unwrap_or(Err(RunError::Background("what watches the background")))
 }
 
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {
@@ -121,7 +119,7 @@ fn background(
     clients: &Clients,
     parts: &Parts,
     mut registries: Registries,
-    serving: watch::Receiver<bool>,
+    serving: watch::Receiver<Serving>,
     stop: &CancellationToken,
 ) -> Result<Background, RunError> {
     let (sessions, clock) = (&parts.sessions, &parts.clock);
@@ -233,19 +231,16 @@ impl Parts {
 }
 
 /// Waits for the tailnet, then serves it until `stop`.
-async fn serve_tailnet(
-    config: &Config,
-    parts: Parts,
-    serving: watch::Sender<bool>,
-    stop: CancellationToken,
-) -> Result<(), RunError> {
-    let Some(status) = stop.run_until_cancelled(on_tailnet(&parts.tailnet)).await else {
-        return Ok(());
-    };
+async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
     let port = config.tailscale.port;
-    let certificate = certificate(&parts.tailnet, &status, port, stop.clone()).await?;
-    let listeners = bind_all(&addresses(&status, port))?;
-    let node = Node::new(&status, port, certificate.is_some(), &config.server.allowed_hosts);
+    let start = Start::when_possible(&parts.tailnet, port, &serving);
+    let Some(start) = stop.run_until_cancelled(start).await else {
+        return;
+    };
+    let certificate = start
+        .certificate
+        .map(|certificate| certificate.kept_new(parts.tailnet.clone(), stop.clone()));
+    let node = Node::new(&start.status, port, certificate.is_some(), &config.server.allowed_hosts);
     tracing::info!(
         url = node.url,
         capability = config.tailscale.cap_name,
@@ -253,8 +248,8 @@ async fn serve_tailnet(
     );
     let app = Arc::new(parts.app(config, node));
     let router = http::router(&app, config.server.write_timeout.duration());
-    serving.send_replace(true);
-    let servers = listeners.into_iter().map(|listener| {
+    drop(serving.send_replace(Ok(())));
+    let servers = start.listeners.into_iter().map(|listener| {
         serve(
             listener,
             router.clone(),
@@ -267,26 +262,6 @@ async fn serve_tailnet(
         .await
         .into_iter()
         .for_each(|result| log_end("tailnet", result));
-    Ok(())
-}
-
-/// Waits until tailscaled is there and on the tailnet.
-async fn on_tailnet(tailnet: &LocalApi) -> Status {
-    let mut said = String::new();
-    loop {
-        let why = match tailnet.status().await {
-            Ok(status) => match status.require_running() {
-                Ok(_) => return status,
-                Err(error) => error.to_string(),
-            },
-            Err(error) => error.to_string(),
-        };
-        if why != said {
-            tracing::warn!(why, "waiting for the tailnet");
-            said = why;
-        }
-        tokio::time::sleep(TAILNET_RETRY).await;
-    }
 }
 
 /// What this replica is called among the others. The host is the pod in a cluster; the rest tells apart servers on one machine.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::between::Between;
 use e2e::user::ALICE;
 use e2e::{Caller, Outcome, Site, World, rule, wait};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ crate::tests![
     session_whose_rule_cannot_be_read_stays_and_none_is_given,
     session_goes_with_its_device,
     silence_of_tailscaled_ends_no_session_and_gives_none,
+    nothing_is_given_while_tailscaled_has_lost_its_control_server,
     silence_for_too_long_ends_sessions,
     policy_that_changed_while_the_server_was_down_is_found_at_its_start,
 ];
@@ -150,6 +152,33 @@ fn silence_of_tailscaled_ends_no_session_and_gives_none(world: &World) -> Outcom
     assert_eq!(site.counts()?, [1, 1, 1]);
     node.bring_back()?;
     wait::until_true("the server is ready", || Ok(ready()? == 200))?;
+    site.wait_empty()
+}
+
+fn nothing_is_given_while_tailscaled_has_lost_its_control_server(world: &World) -> Outcome {
+    let between = Between::before(world.testbed.node("TKA")?.socket())?;
+    let mut options = ServerOptions::new("cut-off-node");
+    options.config = json!({"tailscale": {"socket": between.socket()}});
+    let site = world.site_with(options)?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let token = sign_in(&alice)?;
+    between.replace(r#""Online": true"#, r#""Online":false"#)?;
+    wait::until_true("nothing is given", || Ok(alice.post("/login")?.status == 503))?;
+    for (method, path) in [
+        ("GET", "/login"),
+        ("GET", "/kubeconfig"),
+        ("POST", "/credential"),
+        ("GET", "/rules"),
+    ] {
+        let refusal = alice.send(method, path, &[])?.expect(503)?.refusal()?;
+        let why = refusal.cause.as_ref().map_or("", |cause| &cause.message);
+        assert!(why.contains("not connected to its control server"), "{path}: {refusal:?}");
+    }
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    // Whoever wants to leave may.
+    alice.post("/logout")?.expect(200)?;
     site.wait_empty()
 }
 

@@ -1,10 +1,11 @@
 //! The server is killed, and started again.
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::faults::{Fault, Proxy, Request, Which};
-use e2e::user::ALICE;
+use e2e::user::{ALICE, BOB};
 use e2e::{Kind, Obstacle, Outcome, Process, World, rule, wait};
 
 use crate::expiry::ends_at;
@@ -12,6 +13,7 @@ use crate::expiry::ends_at;
 crate::tests![
     session_that_ended_while_the_server_was_dead_is_gone_soon_after_its_start,
     session_outlives_a_killed_server_and_ends_on_time,
+    server_that_cannot_listen_ends_sessions_and_serves_as_soon_as_it_can,
     session_whose_making_was_cut_off_is_completed,
     server_that_is_told_to_end_answers_first_and_ends_with_0,
     no_token_is_logged_at_any_level,
@@ -50,6 +52,33 @@ fn session_outlives_a_killed_server_and_ends_on_time(world: &World) -> Outcome {
     assert_eq!(alice.get("/login")?.expect(200)?.body, signed_in.body);
     assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
     ends_at(&site, signed_in.decode::<e2e::wire::Login>()?.until)
+}
+
+fn server_that_cannot_listen_ends_sessions_and_serves_as_soon_as_it_can(world: &World) -> Outcome {
+    let site = world.site("cannot-listen")?;
+    site.grant(&[(ALICE, rule("view", "4s")), (BOB, rule("view", "1h"))])?;
+    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    bob.sign_in()?;
+    let until = alice.sign_in()?.until;
+    let token = alice.token()?;
+    site.server.kill()?;
+    let in_the_way = TcpListener::bind(site.server.loopback_address())?;
+    let _process = Process::not_ready(&site)?;
+    wait::until_time(until)?;
+    wait::until_true("her session is gone", || Ok(site.counts()? == [1, 1, 1]))?;
+    assert!([401, 403].contains(&world.cluster.status(&token, "GET", "/api/v1/pods")?));
+    let ready = site.health()?.send_body("GET", "/readyz", &[], &[])?.expect(503)?;
+    assert!(
+        ready.body.contains("[-]serving failed: cannot listen on "),
+        "{}",
+        ready.body
+    );
+
+    drop(in_the_way);
+    wait::until_true("he is served", || {
+        Ok(bob.get("/login").is_ok_and(|answer| answer.status == 200))
+    })?;
+    bob.token().map(drop)
 }
 
 fn session_whose_making_was_cut_off_is_completed(world: &World) -> Outcome {
