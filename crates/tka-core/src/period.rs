@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::shorten;
+
 /// How long a session lasts: more than nothing, at most what Go's `time.Duration` holds (about 292 years).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -57,11 +59,11 @@ impl FromStr for Period {
     type Err = PeriodError;
 
     fn from_str(text: &str) -> Result<Self, PeriodError> {
-        let syntax = || PeriodError::Syntax(text.into());
-        let too_long = || PeriodError::TooLong(text.into());
+        let syntax = || PeriodError::Syntax(shorten(text));
+        let too_long = || PeriodError::TooLong(shorten(text));
         let mut rest = text.strip_prefix('+').unwrap_or(text);
         if rest == "0" {
-            return Err(PeriodError::Zero(text.into()));
+            return Err(PeriodError::Zero(shorten(text)));
         }
         if rest.is_empty() {
             return Err(syntax());
@@ -74,7 +76,7 @@ impl FromStr for Period {
             rest = after;
         }
         if total == 0 {
-            return Err(PeriodError::Zero(text.into()));
+            return Err(PeriodError::Zero(shorten(text)));
         }
         if i64::try_from(total).is_err() {
             return Err(too_long());
@@ -226,7 +228,11 @@ mod tests {
             );
         }
         for text in ["0", "0s", "0h0m", "0.1ns"] {
-            assert_eq!(text.parse::<Period>(), Err(PeriodError::Zero(text.into())), "{text:?}");
+            assert_eq!(
+                text.parse::<Period>(),
+                Err(PeriodError::Zero(shorten(text))),
+                "{text:?}"
+            );
         }
         for text in ["2562048h", "99999999999999999999h", "9223372036s855ms"] {
             assert_eq!(
@@ -234,6 +240,18 @@ mod tests {
                 Err(PeriodError::TooLong(text.into())),
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn error_shows_the_beginning_of_a_long_text() {
+        for text in [
+            "x".repeat(1_000_000),
+            "9".repeat(1_000_000),
+            format!("{}s", "9".repeat(1_000_000)),
+        ] {
+            let error = text.parse::<Period>().unwrap_err().to_string();
+            assert!(error.len() < 300, "{}", error.len());
         }
     }
 

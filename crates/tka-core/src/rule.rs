@@ -144,12 +144,19 @@ impl Rule {
     }
 }
 
-fn shorten(value: &str) -> String {
-    if value.chars().count() <= SHOWN_CHARACTERS {
-        return value.into();
+/// The beginning of a text from outside, for people to recognise it by: somebody may send a very long one.
+#[must_use]
+pub fn shorten(value: &str) -> String {
+    shorten_to(value, SHOWN_CHARACTERS)
+}
+
+/// The same, so many characters of it.
+#[must_use]
+pub fn shorten_to(value: &str, characters: usize) -> String {
+    match value.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.into(),
     }
-    let start: String = value.chars().take(SHOWN_CHARACTERS).collect();
-    format!("{start}…")
 }
 
 /// The value reaches us as compact JSON on one line: a line and column say nothing to whoever wrote the policy.

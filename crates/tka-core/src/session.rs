@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::request::{Choice, Limits, Request};
 use crate::rule::{NameError, is_dns_label};
-use crate::{Caller, Grant, Period, Refusal, Rule, RuleKey};
+use crate::{Caller, Grant, Period, Refusal, Rule, RuleKey, shorten};
 
 /// The longest reason.
 const REASON_CHARACTERS: usize = 500;
@@ -157,7 +157,10 @@ impl TryFrom<String> for SessionLabel {
         if is_dns_label(&text) {
             Ok(Self(text))
         } else {
-            Err(NameError { kind: "session", text })
+            Err(NameError {
+                kind: "session",
+                text: shorten(&text),
+            })
         }
     }
 }

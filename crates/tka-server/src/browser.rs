@@ -5,17 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tka_tailnet::Status;
 
-use crate::App;
 use crate::answer::Failure;
 
 /// The hosts by which this server is called: its node's names and addresses, and what the configuration adds.
@@ -91,12 +89,9 @@ impl Hosts {
     }
 }
 
-/// Lets a request through that no foreign page can have caused.
-pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match check(&app.node.hosts, request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
-    }
+/// Refuses a request that a foreign page can have caused.
+pub fn guard(hosts: &Hosts, request: &Request) -> Result<(), Failure> {
+    check(hosts, request.method(), request.uri(), request.headers())
 }
 
 /// Gives every answer the security headers.

@@ -4,15 +4,22 @@ use std::future::{Ready, ready};
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::add_extension::AddExtension;
 
+use crate::unread::Unread;
+
 /// Accepts connections while there are not too many; one more is closed without a word.
 #[derive(Clone, Debug)]
-pub(crate) struct Limited(Arc<Semaphore>);
+pub(crate) struct Limited {
+    places: Arc<Semaphore>,
+    /// How long an answer may go unread.
+    unread: Duration,
+}
 
 /// A connection's place, given back when it and all that is done for it has ended.
 #[derive(Clone, Debug)]
@@ -21,13 +28,14 @@ pub(crate) struct Place(#[expect(dead_code, reason = "is held")] Arc<OwnedSemaph
 // === impl Limited ===
 
 impl Limited {
-    pub(crate) fn new(limit: NonZeroU32) -> Self {
+    pub(crate) fn new(limit: NonZeroU32, unread: Duration) -> Self {
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))))
+        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        Self { places, unread }
     }
 
     fn place(&self) -> io::Result<Place> {
-        let permit = Arc::clone(&self.0).try_acquire_owned();
+        let permit = Arc::clone(&self.places).try_acquire_owned();
         permit.map(|permit| Place(Arc::new(permit))).map_err(|_| {
             tracing::warn!("a connection is closed: as many as server.maxConnections are open");
             io::ErrorKind::ConnectionRefused.into()
@@ -36,14 +44,14 @@ impl Limited {
 }
 
 impl<S> Accept<TcpStream, S> for Limited {
-    type Stream = TcpStream;
+    type Stream = Unread<TcpStream>;
     type Service = AddExtension<S, Place>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = self.place().and_then(|place| {
             stream.set_nodelay(true)?;
-            Ok((stream, AddExtension::new(service, place)))
+            Ok((Unread::new(stream, self.unread), AddExtension::new(service, place)))
         });
         ready(accepted)
     }
@@ -55,7 +63,7 @@ mod tests {
 
     #[test]
     fn place_is_given_back_with_its_connection() {
-        let limited = Limited::new(NonZeroU32::new(2).unwrap());
+        let limited = Limited::new(NonZeroU32::new(2).unwrap(), Duration::ZERO);
         let (first, _second) = (limited.place().unwrap(), limited.place().unwrap());
         assert!(limited.place().is_err());
         let of_a_request = first.clone();

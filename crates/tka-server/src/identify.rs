@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::{Asked, Unrecorded};
-use crate::rates::TooMany;
+use crate::browser::guard;
+use crate::rates::By;
 
 /// Headers that tailscaled sets on what came from the public internet
 /// (`Tailscale-Funnel-Request`, <https://tailscale.com/kb/1223/funnel>, and those of an ingress node's connection).
@@ -40,7 +41,7 @@ pub struct Identified {
     pub asked: Instant,
 }
 
-/// Lets a request through once it is known who is calling.
+/// Lets a request through once it is known who is calling, and that it is they and no page in their browser.
 pub async fn identify(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -53,19 +54,24 @@ pub async fn identify(
             if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
                 asked.by(&identified);
             }
-            if let Err(too_many) = app.rates.count(&identified.caller) {
-                return refuse(too_many);
+            let guarded = guard(&app.node.hosts, &request);
+            let by = if guarded.is_ok() { By::Caller } else { By::Page };
+            if let Err(too_many) = app.rates.count(&identified.caller, by) {
+                return refuse(Failure::from(too_many), too_many.recorded);
+            }
+            if let Err(failure) = guarded {
+                return failure.into_response();
             }
             request.extensions_mut().insert(identified);
             next.run(request).await
         }
-        Err(failure) => failure.into_response(),
+        Err(failure) => refuse(failure, app.rates.may_record_nobody()),
     }
 }
 
-fn refuse(too_many: TooMany) -> Response {
-    let mut response = Failure::from(too_many).into_response();
-    if !too_many.recorded {
+fn refuse(failure: Failure, recorded: bool) -> Response {
+    let mut response = failure.into_response();
+    if !recorded {
         response.extensions_mut().insert(Unrecorded);
     }
     response

@@ -19,6 +19,7 @@ pub mod reauthorize;
 pub mod run;
 pub mod start;
 pub mod telemetry;
+mod unread;
 pub mod work;
 
 use std::sync::Arc;

@@ -194,7 +194,7 @@ pub async fn serve(
         stop.cancelled().await;
         end.graceful_shutdown(Some(grace));
     });
-    let limited = Limited::new(limits.max_connections);
+    let limited = Limited::new(limits.max_connections, grace);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(limited.clone())

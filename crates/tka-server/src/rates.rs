@@ -25,8 +25,23 @@ const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many of those there may be in all: at once, and then one a second.
 const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
+/// How many refusals of requests of which nobody knows whose they are, or whose sender is nobody any more, are recorded: at once, and then
+/// one a second.
+const OF_NOBODY_AT_ONCE: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
 /// What is counted of one kind.
 type Counts<C> = RateLimiter<String, DashMapStateStore<String>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+type Count<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// Who made a caller's device send a request. A page that storms must not use up what the caller has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum By {
+    /// The caller, as far as can be told.
+    Caller,
+    /// A page of another site, in their browser.
+    Page,
+}
 
 /// What callers have sent.
 #[derive(Debug)]
@@ -35,7 +50,8 @@ pub struct Rates<C: Clock = MonotonicClock> {
     requests: Counts<C>,
     records: Counts<C>,
     events: Counts<C>,
-    all_events: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>,
+    all_events: Count<C>,
+    of_nobody: Count<C>,
     calls: AtomicU32,
 }
 
@@ -62,23 +78,27 @@ impl<C: Clock + Clone> Rates<C> {
     fn with_clock(limit: RateLimit, clock: C) -> Self {
         let requests = Quota::per_second(limit.requests_per_second).allow_burst(limit.burst);
         let one = |every| Quota::with_period(every).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
-        let all_events = Quota::per_second(NonZeroU32::MIN).allow_burst(TOLD_AT_ONCE);
+        let one_a_second = |at_once| Quota::per_second(NonZeroU32::MIN).allow_burst(at_once);
         Self {
             requests: RateLimiter::dashmap_with_clock(requests, clock.clone()),
             records: RateLimiter::dashmap_with_clock(one(RECORDED_EVERY), clock.clone()),
             events: RateLimiter::dashmap_with_clock(one(TOLD_EVERY), clock.clone()),
-            all_events: RateLimiter::direct_with_clock(all_events, clock.clone()),
+            all_events: RateLimiter::direct_with_clock(one_a_second(TOLD_AT_ONCE), clock.clone()),
+            of_nobody: RateLimiter::direct_with_clock(one_a_second(OF_NOBODY_AT_ONCE), clock.clone()),
             clock,
             calls: AtomicU32::new(0),
         }
     }
 
     /// Counts a request of `caller`, on the device that they send it from.
-    pub fn count(&self, caller: &Caller) -> Result<(), TooMany> {
+    pub fn count(&self, caller: &Caller, by: By) -> Result<(), TooMany> {
         if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.forget();
         }
-        let key = caller.key().as_str().to_owned();
+        let mut key = caller.key().as_str().to_owned();
+        if by == By::Page {
+            key.push_str(" page");
+        }
         self.requests.check_key(&key).map_err(|until| TooMany {
             retry_after: self.seconds(&until),
             recorded: self.records.check_key(&key).is_ok(),
@@ -88,6 +108,11 @@ impl<C: Clock + Clone> Rates<C> {
     /// Whether an Event may be told of `caller`'s being refused a session: it is one of few, whoever calls how often.
     pub fn may_tell(&self, caller: &Caller) -> bool {
         self.events.check_key(&caller.key().as_str().to_owned()).is_ok() && self.all_events.check().is_ok()
+    }
+
+    /// Whether the refusal of a request is recorded of which nobody knows whose it is: no storm of them is one in the audit log too.
+    pub fn may_record_nobody(&self) -> bool {
+        self.of_nobody.check().is_ok()
     }
 
     fn seconds(&self, until: &NotUntil<C::Instant>) -> u32 {
@@ -152,7 +177,7 @@ mod tests {
     #[test]
     fn burst_is_let_in_and_what_follows_at_the_rate() {
         let (rates, clock) = rates();
-        let count = || rates.count(&caller("n1"));
+        let count = || rates.count(&caller("n1"), By::Caller);
         assert_eq!([count(), count(), count()], [Ok(()); 3]);
         assert_eq!(count().unwrap_err().retry_after, 1);
         clock.advance(Duration::from_millis(500));
@@ -163,20 +188,43 @@ mod tests {
     #[test]
     fn one_callers_storm_is_not_anothers() {
         let (rates, _) = rates();
-        while rates.count(&caller("n1")).is_ok() {}
-        assert_eq!(rates.count(&caller("n2")), Ok(()));
+        while rates.count(&caller("n1"), By::Caller).is_ok() {}
+        assert_eq!(rates.count(&caller("n2"), By::Caller), Ok(()));
+    }
+
+    #[test]
+    fn pages_storm_is_not_the_callers() {
+        let (rates, _) = rates();
+        assert_eq!(
+            (0..9).filter(|_| rates.count(&caller("n"), By::Page).is_ok()).count(),
+            3
+        );
+        assert!(rates.count(&caller("n"), By::Caller).is_ok());
+    }
+
+    #[test]
+    fn storm_of_nobody_is_recorded_once_a_second() {
+        let (rates, clock) = rates();
+        let recorded = || (0..1_000).filter(|_| rates.may_record_nobody()).count();
+        assert_eq!(recorded(), 60);
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(recorded(), 3);
     }
 
     #[test]
     fn storm_is_recorded_from_time_to_time() {
         let (rates, clock) = rates();
-        while rates.count(&caller("n1")).is_ok() {}
+        while rates.count(&caller("n1"), By::Caller).is_ok() {}
         // The one that ended the loop was recorded.
         for _ in 0..100 {
-            assert!(!rates.count(&caller("n1")).unwrap_err().recorded);
+            assert!(!rates.count(&caller("n1"), By::Caller).unwrap_err().recorded);
         }
         clock.advance(RECORDED_EVERY);
-        let recorded = (0..100).filter(|_| rates.count(&caller("n1")).is_err_and(|too_many| too_many.recorded));
+        let recorded = (0..100).filter(|_| {
+            rates
+                .count(&caller("n1"), By::Caller)
+                .is_err_and(|too_many| too_many.recorded)
+        });
         assert_eq!(recorded.count(), 1);
     }
 
@@ -198,7 +246,7 @@ mod tests {
     fn whoever_has_not_called_for_long_is_forgotten() {
         let (rates, clock) = rates();
         for device in 0..5000 {
-            rates.count(&caller(&device.to_string())).unwrap();
+            rates.count(&caller(&device.to_string()), By::Caller).unwrap();
             clock.advance(Duration::from_millis(100));
         }
         assert!(

@@ -173,7 +173,10 @@ fn nothing_is_given_while_tailscaled_has_lost_its_control_server(world: &World) 
     ] {
         let refusal = alice.send(method, path, &[])?.expect(503)?.refusal()?;
         let why = refusal.cause.as_ref().map_or("", |cause| &cause.message);
-        assert!(why.contains("not connected to its control server"), "{path}: {refusal:?}");
+        assert!(
+            why.contains("not connected to its control server"),
+            "{path}: {refusal:?}"
+        );
     }
     assert_eq!(site.counts()?, [1, 1, 1]);
     assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);

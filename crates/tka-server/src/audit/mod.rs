@@ -21,7 +21,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_api::http::PREFIX;
-use tka_core::{Caller, Identity, Session};
+use tka_core::{Caller, Identity, Session, shorten, shorten_to};
 use tka_operator::{Clock, Credential, End};
 
 use crate::App;
@@ -57,6 +57,9 @@ pub struct Asked {
 /// Why a request was refused, left in its answer for the record.
 #[derive(Clone, Debug)]
 pub struct Why(pub String);
+
+/// How much of each reason is recorded. What callers send is in some of them.
+const WHY_CHARACTERS: usize = 500;
 
 /// Marks an answer of which there is a record already that speaks for many like it.
 #[derive(Clone, Copy, Debug)]
@@ -262,7 +265,7 @@ impl Asked {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         Self {
             method: request.method().clone(),
-            path: request.uri().path().into(),
+            path: shorten(request.uri().path()),
             peer: peer.map(|ConnectInfo(peer)| *peer),
             who: OnceLock::new(),
             session: OnceLock::new(),
@@ -311,8 +314,13 @@ impl Asked {
 impl From<&Failure> for Why {
     fn from(failure: &Failure) -> Self {
         let causes = failure.body.causes().map(|cause| cause.message.as_str());
-        let messages: Vec<&str> = std::iter::once(failure.body.message.as_str()).chain(causes).collect();
-        Self(messages.join(": "))
+        let messages = std::iter::once(failure.body.message.as_str()).chain(causes);
+        Self(
+            messages
+                .map(|message| shorten_to(message, WHY_CHARACTERS))
+                .collect::<Vec<_>>()
+                .join(": "),
+        )
     }
 }
 
@@ -441,6 +449,15 @@ mod tests {
             serde_json::from_value(line).unwrap()
         };
         fs::read_to_string(path).unwrap().lines().map(read).collect()
+    }
+
+    #[test]
+    fn what_callers_send_is_recorded_in_short() {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.uri_mut() = format!("/{}", "x".repeat(60_000)).parse().unwrap();
+        assert!(Asked::new(&request).path.len() < 200);
+        let failure = Failure::new(StatusCode::BAD_REQUEST, "x".repeat(60_000), &[]);
+        assert!(Why::from(&failure).0.len() < 600);
     }
 
     #[tokio::test]

@@ -111,13 +111,13 @@ pub struct Tailscale {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Server {
-    /// For reading a request's head and body.
+    /// For reading a request's body.
     pub read_timeout: Period,
     /// For reading a request's head.
     pub read_header_timeout: Period,
-    /// For answering.
+    /// For making an answer, and once more for its being read.
     pub write_timeout: Period,
-    /// How long an idle connection is kept.
+    /// How long an idle connection is kept, where that is shorter than what a request's head may take.
     pub idle_timeout: Period,
     /// Names by which the server is called, beside those of its node.
     #[serde(deserialize_with = "list")]

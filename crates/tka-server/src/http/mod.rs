@@ -21,6 +21,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use tka_api::http::PREFIX;
+use tka_core::shorten;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use utoipa::OpenApi;
@@ -31,7 +32,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::audited;
-use crate::browser::{guard, secured};
+use crate::browser::secured;
 use crate::identify::identify;
 
 /// What the document says of the API as a whole.
@@ -85,7 +86,6 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .merge(Router::from(swagger("/api/v1alpha1/swagger")))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(Arc::clone(app), guard))
         .layer(from_fn_with_state(Arc::clone(app), identify))
         .layer(from_fn_with_state(limit, in_time))
         .layer(CatchPanicLayer::custom(panicked))
@@ -114,7 +114,7 @@ async fn no_such_method() -> Failure {
 /// One span a request, named as the conventions for HTTP servers have it
 /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
 async fn traced(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), shorten(request.uri().path()));
     let span = tracing::info_span!(
         "request",
         otel.name = %format!("{method} {path}"),

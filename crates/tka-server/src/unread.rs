@@ -1,0 +1,134 @@
+//! Answers that nobody reads.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// A connection that breaks when what is to be sent has not been taken within a time. Some of it is not enough: whoever reads a byte
+/// now and then would keep a place for as long as they like.
+#[derive(Debug)]
+pub(crate) struct Unread<S> {
+    stream: S,
+    limit: Duration,
+    /// The end of the time, while something is to be sent.
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl Unread ===
+
+impl<S> Unread<S> {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+        let end = None;
+        Self { stream, limit, end }
+    }
+
+    /// `sent`, or an error where it waits for too long.
+    fn in_time<T>(&mut self, sent: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if sent.is_ready() {
+            return sent;
+        }
+        let limit = self.limit;
+        let end = self.end.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(end.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Unread<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.in_time(sent, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.in_time(sent, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Whoever writes flushes when nothing is left to be sent.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(sent, Poll::Ready(Ok(()))) {
+            self.end = None;
+        }
+        self.in_time(sent, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.in_time(sent, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn connection() -> (Unread<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(16);
+        (Unread::new(ours, LIMIT), theirs)
+    }
+
+    async fn send(connection: &mut Unread<DuplexStream>, length: usize) -> io::Result<()> {
+        connection.write_all(&vec![0; length]).await?;
+        connection.flush().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_is_not_read_breaks_the_connection() {
+        let (mut connection, _theirs) = connection();
+        let begun = Instant::now();
+        let error = send(&mut connection, 100).await.unwrap_err();
+        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_is_read_byte_by_byte_does_too() {
+        let (mut connection, mut theirs) = connection();
+        tokio::spawn(async move {
+            while theirs.read_u8().await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert_eq!(
+            send(&mut connection, 100).await.unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_has_its_own_time() {
+        let (mut connection, mut theirs) = connection();
+        tokio::spawn(async move {
+            while theirs.read_u8().await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        for _ in 0..10 {
+            send(&mut connection, 10).await.unwrap();
+            sleep(LIMIT).await;
+        }
+    }
+}
