@@ -10,8 +10,8 @@ use std::process::Command;
 use attempts::Who::{Administrator, AsSession, Editor, Elsewhere, Impersonator, Server};
 use attempts::{
     ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, NOBODY, OTHER_ACCOUNTS, OTHER_BINDINGS,
-    PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment, labels,
-    pod, secret,
+    POD_ACCESS, PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment,
+    labels, pod, secret,
 };
 use e2e::user::ALICE;
 use e2e::{Kind, Outcome, World, wait};
@@ -29,6 +29,7 @@ crate::tests![
     who_reconciles_is_decided_by_servers_alone,
     no_pod_runs_as_a_session,
     only_who_may_give_its_rights_away_acts_as_the_server,
+    only_who_may_give_its_rights_away_gets_into_its_pods,
     editor_who_impersonates_the_server_gains_nothing,
     who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers,
     server_is_held_to_the_sessions_of_its_namespace,
@@ -299,6 +300,19 @@ fn only_who_may_give_its_rights_away_acts_as_the_server(world: &World) -> Outcom
             .allows(Editor, "get pods --output=name")?
             .contains("pod/server-"))
     })
+}
+
+fn only_who_may_give_its_rights_away_gets_into_its_pods(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-inside")?;
+    for way in ["exec?command=sh", "attach", "portforward?ports=1", "proxy/"] {
+        let line = format!("get --raw /api/v1/namespaces/guard-inside/pods/server/{way}");
+        guarded.refuses(Editor, POD_ACCESS, line.clone())?;
+        // There is no such pod, and that is all that stands in the way.
+        guarded.has_no_right(Administrator, "not found", line.clone())?;
+        let elsewhere = line.replace("guard-inside", "kube-public");
+        guarded.has_no_right(Administrator, "not found", elsewhere)?;
+    }
+    Ok(())
 }
 
 /// Kubernetes lets whoever has `edit` in a namespace impersonate its accounts.

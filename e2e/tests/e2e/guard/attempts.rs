@@ -20,6 +20,7 @@ pub(super) const SECRETS: &str = "no Secret holds a token of a TKA session or of
 pub(super) const PODS: &str = "no pod runs as a TKA session";
 pub(super) const SERVER_TOKEN: &str = "a token of TKA's server is for who may bind the ClusterRole tka:";
 pub(super) const SERVER_PODS: &str = "pods that run as TKA's server are for who may bind the ClusterRole tka:";
+pub(super) const POD_ACCESS: &str = "ways into the pods of TKA's namespace are for who may bind the ClusterRole tka:";
 pub(super) const OTHER_ACCOUNTS: &str = "TKA's server has nothing to do with ServiceAccounts that are not of a session";
 pub(super) const OTHER_BINDINGS: &str = "TKA's server has nothing to do with bindings but those of its own sessions";
 
@@ -80,6 +81,7 @@ impl Line {
     pub(super) fn dry(self) -> Self {
         match self.0.as_slice() {
             [create, token, ..] if create == "create" && token == "token" => self,
+            [get, ..] if get == "get" => self,
             _ => self.and("--dry-run=server"),
         }
     }
