@@ -74,6 +74,12 @@ pub enum Refusal {
         /// How many it allows.
         max_sessions: NonZeroU32,
     },
+    /// The device has as many sessions as this server lets one have, whatever its rules say.
+    #[error("this device has {max} sessions, and this server lets one have no more at a time")]
+    TooManyOnDevice {
+        /// How many it lets one have.
+        max: NonZeroU32,
+    },
     /// The rule's period is below what this server is configured to give.
     #[error(
         "a session of {period} with the role {role} is shorter than the {min_period} that this server gives at least"
@@ -137,6 +143,11 @@ impl Refusal {
             Self::TooManySessions { .. } => {
                 vec!["sign out on a device or in a shell where you no longer need the access".into()]
             }
+            Self::TooManyOnDevice { .. } => vec![
+                "look with `tka sessions` for those that nobody needs any more, and end them: `tka sessions end NAME`"
+                    .into(),
+                "or ask an administrator to raise the server's operator.maxSessionsPerDevice".into(),
+            ],
             Self::PeriodTooShort { min_period, .. } => vec![
                 format!(
                     "ask for at least {min_period}, or whoever keeps the tailnet policy for a rule that gives as much"

@@ -75,7 +75,8 @@ impl From<Refusal> for Failure {
             | Refusal::DeviceExpired { .. }
             | Refusal::NoRule
             | Refusal::NoSuchRule { .. }
-            | Refusal::TooManySessions { .. } => StatusCode::FORBIDDEN,
+            | Refusal::TooManySessions { .. }
+            | Refusal::TooManyOnDevice { .. } => StatusCode::FORBIDDEN,
             Refusal::ReasonRequired { .. }
             | Refusal::PeriodTooLong { .. }
             | Refusal::Machine { .. }

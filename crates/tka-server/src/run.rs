@@ -218,6 +218,7 @@ impl Parts {
                 user_prefix: config.operator.user_prefix.clone(),
             },
             limits: Limits::at_least(config.operator.min_period),
+            max_sessions_per_device: config.operator.max_sessions_per_device,
             machines: config.operator.machines,
             node,
             read_timeout: config.server.read_timeout.duration(),

@@ -10,6 +10,7 @@ use testbed::ServerOptions;
 crate::tests![
     device_that_sends_too_much_is_told_when_to_come_back_and_others_are_not,
     connection_too_many_is_closed_and_a_place_is_given_back,
+    device_has_no_more_sessions_than_the_server_lets_one_have,
 ];
 
 /// Sends until the server has had enough.
@@ -55,4 +56,30 @@ fn connection_too_many_is_closed_and_a_place_is_given_back(world: &World) -> Out
     wait::until_true("there is a place again", || Ok(alice.get("/login").is_ok()))?;
     drop(idle);
     Ok(())
+}
+
+fn device_has_no_more_sessions_than_the_server_lets_one_have(world: &World) -> Outcome {
+    let mut options = ServerOptions::new("many-shells");
+    options.config = json!({"operator": {"maxSessionsPerDevice": 2}});
+    let site = world.site_with(options)?;
+    site.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
+    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    let sign_in = |caller: &Caller, label: &str| {
+        let (headers, body) = (
+            [("Content-Type", "application/json")],
+            json!({"session": label}).to_string(),
+        );
+        caller.send_body("POST", "/api/v1alpha1/login", &headers, body.as_bytes())
+    };
+    for label in ["a", "b", "a"] {
+        sign_in(&alice, label)?.expect(202)?;
+    }
+    let refusal = sign_in(&alice, "c")?.expect(403)?.refusal()?;
+    assert!(refusal.message.contains("this device has 2 sessions"), "{refusal:?}");
+    assert_eq!(site.counts()?, [2, 2, 2]);
+    sign_in(&bob, "c")?.expect(202)?;
+    // The one that every rule has is not one of many.
+    alice.sign_in()?;
+    alice.post("/logout?all=true")?.expect(200)?;
+    sign_in(&alice, "c")?.expect(202).map(drop)
 }

@@ -21,6 +21,8 @@ const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 /// As many as open files by default, less what else is open.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
+/// More than anybody has shells, and far from what the API server would feel.
+const MAX_SESSIONS_PER_DEVICE: NonZeroU32 = NonZeroU32::new(200).unwrap();
 
 /// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -155,6 +157,8 @@ pub struct Operator {
     /// How long a credential lives at the most, which is an hour at the most. A session outlives it and gives another.
     #[serde(deserialize_with = "credential_period")]
     pub max_credential_period: Period,
+    /// How many sessions one device may have at a time, whatever its rules say: each shell may keep its own.
+    pub max_sessions_per_device: NonZeroU32,
     /// Whether tagged nodes may sign in, where a rule reaches them.
     pub machines: bool,
 }
@@ -354,6 +358,7 @@ impl Default for Operator {
             // Nothing breaks below it: an account that is deleted takes its tokens with it, however long the API server made them.
             min_period: period("1m"),
             max_credential_period: period("1h"),
+            max_sessions_per_device: MAX_SESSIONS_PER_DEVICE,
             machines: false,
         }
     }

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse};
-use tka_core::{Choice, Request, Session};
-use tka_operator::{Credential, SignedIn};
+use tka_core::{Choice, Refusal, Request, Session};
+use tka_operator::{Credential, SignedIn, Those};
 
 use super::body::Body;
 use super::credential::issued;
@@ -94,6 +94,7 @@ async fn start(
         }
     }
     asked.about(&session);
+    fits_device(app, &session).await?;
     let records = ByRequest::new(&app.audit, asked);
     let sign_in = app
         .sessions
@@ -110,6 +111,23 @@ async fn start(
         "signed in"
     );
     Ok((who, session, signed_in))
+}
+
+/// Refuses a session more than one device may have. Only those that are kept apart can become many: of others there is one for each of
+/// the caller's rules.
+async fn fits_device(app: &App, session: &Session) -> Result<(), Failure> {
+    if session.label.is_none() {
+        return Ok(());
+    }
+    let there = app.sessions.of_caller(&session.caller, Those::Live).await?;
+    let max = app.max_sessions_per_device;
+    let name = session.name();
+    let goes_on = there.iter().any(|stored| stored.session.name() == name);
+    let is_room = u32::try_from(there.len()).is_ok_and(|count| count < max.get());
+    if goes_on || is_room {
+        return Ok(());
+    }
+    Err(Refusal::TooManyOnDevice { max }.into())
 }
 
 /// The session that `who` gets, and how many of its kind they may have.
