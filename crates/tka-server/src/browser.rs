@@ -17,7 +17,7 @@ use tka_tailnet::Status;
 use crate::answer::Failure;
 
 /// The hosts by which this server is called: its node's names and addresses, and what the configuration adds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hosts {
     names: BTreeSet<String>,
     addresses: BTreeSet<IpAddr>,

@@ -54,7 +54,7 @@ pub async fn identify(
             if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
                 asked.by(&identified);
             }
-            let guarded = guard(&app.node.hosts, &request);
+            let guarded = guard(&app.node.borrow().hosts, &request);
             let by = if guarded.is_ok() { By::Caller } else { By::Page };
             if let Err(too_many) = app.rates.count(&identified.caller, by) {
                 return refuse(Failure::from(too_many), too_many.recorded);

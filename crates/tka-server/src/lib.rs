@@ -14,6 +14,7 @@ pub mod http;
 pub mod identify;
 pub mod listen;
 pub mod metrics;
+pub mod node;
 pub mod rates;
 pub mod reauthorize;
 pub mod run;
@@ -28,12 +29,13 @@ use std::time::Duration;
 
 use tka_core::Limits;
 use tka_operator::{Clock, Sessions};
-use tka_tailnet::{LocalApi, Status};
+use tka_tailnet::LocalApi;
+use tokio::sync::watch;
 
 use crate::audit::Audit;
-use crate::browser::Hosts;
 use crate::cluster::ClusterSource;
 use crate::metrics::Metrics;
+use crate::node::Node;
 use crate::rates::Rates;
 use crate::reauthorize::Contact;
 use crate::work::Work;
@@ -61,7 +63,7 @@ pub struct App {
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.
-    pub node: Node,
+    pub node: watch::Receiver<Node>,
     /// How long the body of a request may take to arrive.
     pub read_timeout: Duration,
     /// What `Retry-After` says while a session is not provisioned.
@@ -74,37 +76,6 @@ pub struct App {
     pub work: Work,
     /// What callers have sent.
     pub rates: Rates,
-}
-
-/// This server's node on the tailnet.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// The server's URL, as people on the tailnet reach it.
-    pub url: String,
-    /// The hosts by which it may be called.
-    pub hosts: Hosts,
-}
-
-// === impl Node ===
-
-impl Node {
-    /// The node that `status` is of, serving `port`.
-    #[must_use]
-    pub fn new(status: &Status, port: u16, https: bool, allowed_hosts: &[String]) -> Self {
-        let name = status
-            .self_node
-            .as_ref()
-            .map_or("localhost", |node| node.dns_name.as_str());
-        let url = if https {
-            format!("https://{name}")
-        } else {
-            format!("http://{name}:{port}")
-        };
-        Self {
-            url,
-            hosts: Hosts::new(status, allowed_hosts),
-        }
-    }
 }
 
 /// How kubeconfigs name their entries.

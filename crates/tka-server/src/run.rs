@@ -23,12 +23,13 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::listen::{ListenError, bind, serve};
 use crate::metrics::{Metrics, register_sessions};
+use crate::node::{Node, Served};
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::start::{Serving, Start};
 use crate::telemetry::{self, TelemetryError};
 use crate::work::Work;
-use crate::{App, KubeconfigNames, Node, health, http};
+use crate::{App, KubeconfigNames, health, http, node};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
@@ -204,7 +205,7 @@ struct Parts {
 // === impl Parts ===
 
 impl Parts {
-    fn app(self, config: &Config, node: Node) -> App {
+    fn app(self, config: &Config, node: watch::Receiver<Node>) -> App {
         App {
             tailnet: self.tailnet,
             contact: self.contact,
@@ -241,13 +242,23 @@ async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Ser
     let certificate = start
         .certificate
         .map(|certificate| certificate.kept_new(parts.tailnet.clone(), stop.clone()));
-    let node = Node::new(&start.status, port, certificate.is_some(), &config.server.allowed_hosts);
+    let served = Served {
+        port,
+        https: certificate.is_some(),
+        allowed_hosts: config.server.allowed_hosts.clone(),
+    };
+    let (node, known) = watch::channel(Node::new(&start.status, &served));
     tracing::info!(
-        url = node.url,
+        url = known.borrow().url,
         capability = config.tailscale.cap_name,
         "serving the tailnet"
     );
-    let app = Arc::new(parts.app(config, node));
+    let tailnet = parts.tailnet.clone();
+    let kept = stop
+        .clone()
+        .run_until_cancelled_owned(async move { node::keep(&tailnet, &served, &node).await });
+    tokio::spawn(kept);
+    let app = Arc::new(parts.app(config, known));
     let router = http::router(&app, config.server.write_timeout.duration());
     drop(serving.send_replace(Ok(())));
     let servers = start.listeners.into_iter().map(|listener| {

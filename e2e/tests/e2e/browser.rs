@@ -5,7 +5,7 @@ use std::fs;
 use e2e::user::{ALICE, CAROL};
 use e2e::{Answer, Caller, Outcome, Site, World, rule, wait};
 use serde_json::json;
-use testbed::ServerOptions;
+use testbed::{Owner, ServerOptions};
 
 use crate::audit::audited_with;
 
@@ -13,6 +13,7 @@ crate::tests![
     foreign_pages_reach_no_path_and_change_nothing,
     own_pages_and_programs_are_let_through,
     every_answer_carries_the_security_headers,
+    server_that_is_renamed_is_called_by_its_new_name,
 ];
 
 /// What a foreign page makes a browser send, and a browser does not let it leave out.
@@ -204,5 +205,24 @@ fn every_answer_carries_the_security_headers(world: &World) -> Outcome {
         let answers = (0..20).map(|_| alice.get("/login")).collect::<Outcome<Vec<_>>>()?;
         Ok(answers.into_iter().find(|answer| answer.status == 429))
     })?);
+    Ok(())
+}
+
+fn server_that_is_renamed_is_called_by_its_new_name(world: &World) -> Outcome {
+    let node = world.guest("before", &Owner::tag("tag:tka"))?;
+    let site = world.site_on(node, ServerOptions::new("renamed"))?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let node = site.node.as_ref().ok_or("it has no node")?;
+    world.testbed.change_node(node, &["rename", "after"])?;
+    let url = site.server.url().replace("before", "after");
+    let alice = Caller::on(&world.testbed.node("ALICE")?, &url, &world.tokens)?;
+    wait::until_true("it is served by its new name", || {
+        Ok(alice.get("/login").is_ok_and(|answer| answer.status == 401))
+    })?;
+    let old = site.server.url().replace("http://", "");
+    alice.send("GET", "/login", &[("Host", &old)])?.expect(403)?.refusal()?;
+    alice.sign_in()?;
+    let kubeconfig = alice.get("/kubeconfig?credential=exec")?.expect(200)?.body;
+    assert!(kubeconfig.contains(&url), "{kubeconfig}");
     Ok(())
 }

@@ -85,7 +85,7 @@ pub(super) fn exec(app: &App, session: &Session) -> Exec {
     Exec {
         api_version: tka_api::exec::API_VERSION.into(),
         command: "tka".into(),
-        args: ["credential", "--server", &app.node.url, "--session", &name]
+        args: ["credential", "--server", &app.node.borrow().url, "--session", &name]
             .map(Into::into)
             .to_vec(),
         interactive_mode: "IfAvailable".into(),
