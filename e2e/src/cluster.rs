@@ -31,6 +31,12 @@ pub enum Kind {
     Binding,
 }
 
+/// Whether that is what the API server answers to a credential that is worth nothing, or not that: nobody's, or of who may not.
+#[must_use]
+pub fn is_refused(status: u16) -> bool {
+    matches!(status, 401 | 403)
+}
+
 // === impl Cluster ===
 
 impl Cluster {

@@ -24,7 +24,7 @@ use std::error::Error;
 
 pub use caller::{Answer, Caller};
 pub use clock::Clock;
-pub use cluster::{Cluster, Kind};
+pub use cluster::{Cluster, Kind, is_refused};
 pub use guest::Guest;
 pub use obstacle::Obstacle;
 pub use person::{Person, Said};

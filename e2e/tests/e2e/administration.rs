@@ -1,7 +1,7 @@
 //! What an administrator of the cluster does, and what anybody does who may write the server's objects.
 
 use e2e::user::{ALICE, BOB, CAROL};
-use e2e::{Kind, Outcome, Site, World, rule, wait};
+use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
 use serde_json::{Value, json};
 
 crate::tests![
@@ -28,7 +28,7 @@ fn deleting_a_tkasignin_ends_the_session(world: &World) -> Outcome {
     world
         .testbed
         .kubectl(&["delete", "signin", name, "--namespace=revoked", "--timeout=20s"])?;
-    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/secrets")?, 200);
+    assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/secrets")?));
     assert_eq!(site.counts()?, [0, 0, 0]);
     alice.get("/login")?.expect(401)?;
     alice.get("/kubeconfig")?.expect(401)?;
@@ -75,15 +75,15 @@ fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
 }
 
 fn role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
-    is_refused(&world.site("role-not-listed")?, "admin")
+    refuses_role(&world.site("role-not-listed")?, "admin")
 }
 
 fn role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
-    is_refused(&world.site("role-unknown")?, "no-such-role")
+    refuses_role(&world.site("role-unknown")?, "no-such-role")
 }
 
 /// Signing in as `role` is refused, and nothing is left of the attempt.
-fn is_refused(site: &Site<'_>, role: &str) -> Outcome {
+fn refuses_role(site: &Site<'_>, role: &str) -> Outcome {
     site.grant(&[(ALICE, rule(role, "1h"))])?;
     let refusal = site.caller("ALICE")?.post("/login")?.expect(403)?.refusal()?;
     assert!(refusal.message.contains(role), "{refusal:?}");

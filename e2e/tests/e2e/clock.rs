@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::faults::{Found, State};
 use e2e::user::{ALICE, BOB};
-use e2e::{Clock, Outcome, Process, Site, World, rule, wait};
+use e2e::{Clock, Outcome, Process, Site, World, is_refused, rule, wait};
 
 crate::tests![
     clock_that_is_set_back_makes_no_session_longer,
@@ -32,7 +32,7 @@ fn ends_though_the_clock_is_set(world: &World, name: &str, before: i64, after: i
     let lasted = begun.elapsed();
     let most = Duration::from_secs(5) + PROMPT;
     assert!(lasted < most, "it lasted {lasted:?}");
-    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/pods")?));
     Ok(())
 }
 

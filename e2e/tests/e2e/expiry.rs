@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::user::ALICE;
-use e2e::{Outcome, Site, World, rule, wait};
+use e2e::{Outcome, Site, World, is_refused, rule, wait};
 use jiff::Timestamp;
 
 crate::tests![
@@ -35,7 +35,7 @@ fn session_ends_by_itself_and_its_credential_with_it(world: &World) -> Outcome {
     assert_eq!(status()?, 200);
     assert_eq!(site.counts()?, [1, 1, 1]);
     ends_at(&site, until)?;
-    assert_ne!(status()?, 200);
+    assert!(is_refused(status()?));
     alice.get("/login")?.expect(401)?;
     alice.get("/kubeconfig")?.expect(401)?;
     Ok(())
@@ -59,6 +59,6 @@ fn signing_in_again_extends_the_session_and_it_ends_at_its_new_end(world: &World
         "past the first end"
     );
     ends_at(&site, second)?;
-    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/pods")?));
     Ok(())
 }

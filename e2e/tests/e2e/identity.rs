@@ -1,7 +1,7 @@
 //! Who is who: people with the same local part, and one person on two devices.
 
 use e2e::user::{ALICE, NAMESAKE};
-use e2e::{Kind, Outcome, World, rule};
+use e2e::{Kind, Outcome, World, is_refused, rule};
 use serde_json::{Value, json};
 use testbed::{Owner, ServerOptions};
 
@@ -61,7 +61,11 @@ fn one_user_on_two_devices_has_two_sessions(world: &World) -> Outcome {
     assert_eq!(devices, ["alice-laptop.tailnet.test", "alice.tailnet.test"]);
     let (from_desktop, from_laptop) = (desktop.token()?, laptop.token()?);
     desktop.sign_out()?;
-    assert_ne!(world.cluster.status(&from_desktop, "GET", "/api/v1/pods")?, 200);
+    assert!(is_refused(world.cluster.status(
+        &from_desktop,
+        "GET",
+        "/api/v1/pods"
+    )?));
     assert_eq!(world.cluster.status(&from_laptop, "GET", "/api/v1/pods")?, 200);
     laptop.get("/login")?.expect(200)?;
     laptop.sign_out()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use e2e::faults::trouble::{self, Away};
 use e2e::faults::{Armed, Fault, Found, Proxy, Request, State, Trouble, Which};
 use e2e::user::ALICE;
-use e2e::{Kind, Outcome, Site, World, rule, wait};
+use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
 
 crate::tests![
     api_server_that_refuses_connections_for_a_minute_loses_no_session_and_keeps_none,
@@ -184,7 +184,7 @@ fn expiry_that_is_throttled_waits_as_long_as_it_is_told(world: &World) -> Outcom
     })?;
     assert_eq!(throttled.hits(), 1);
     waited(&proxy, deletes, Duration::from_secs(2))?;
-    assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/pods")?));
     Ok(())
 }
 

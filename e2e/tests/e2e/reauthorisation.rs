@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::between::Between;
 use e2e::user::ALICE;
-use e2e::{Caller, Outcome, Site, World, rule, wait};
+use e2e::{Caller, Outcome, Site, World, is_refused, rule, wait};
 use serde_json::{Value, json};
 use testbed::{Owner, ServerOptions};
 
@@ -55,7 +55,7 @@ fn wait_revoked(site: &Site<'_>) -> Outcome<Duration> {
 fn wait_refused(world: &World, token: &str) -> Outcome {
     let start = Instant::now();
     wait::until_true("the token is refused", || {
-        Ok([401, 403].contains(&world.cluster.status(token, "GET", "/api/v1/pods")?))
+        Ok(is_refused(world.cluster.status(token, "GET", "/api/v1/pods")?))
     })?;
     assert!(start.elapsed() < REMEMBERED, "{:?}", start.elapsed());
     Ok(())
