@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use e2e::between::Between;
 use e2e::paused::Paused;
 use e2e::user::ALICE;
 use e2e::{Clock, Outcome, Person, Site, World, rule, wait};
@@ -15,6 +16,7 @@ crate::tests![
     well_person_with_one_thing_broken_after_the_other_hears_which,
     tailscaled_that_is_stopped_hangs_or_is_gone_is_named,
     cluster_without_the_role_or_out_of_reach_is_named,
+    tailscaled_that_does_not_say_who_calls_is_named,
 ];
 
 /// What is wrong, by name, and how the command ended.
@@ -126,6 +128,20 @@ fn tailscaled_that_is_stopped_hangs_or_is_gone_is_named(world: &World) -> Outcom
     assert_eq!(desk.wrong(&[])?, only(5, "tailscale"));
     world.testbed.kill(part)?;
     assert_eq!(desk.wrong(&[])?, only(5, "tailscale"));
+    Ok(())
+}
+
+fn tailscaled_that_does_not_say_who_calls_is_named(world: &World) -> Outcome {
+    let between = Between::before(world.testbed.node("TKA")?.socket())?;
+    let mut options = ServerOptions::new("doctor-identity");
+    options.config = json!({"tailscale": {"socket": between.socket()}});
+    let site = world.site_with(options)?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let node = world.testbed.node("ALICE")?;
+    let desk = desk(&site, &node)?;
+    assert_eq!(desk.wrong(&[])?, nothing());
+    between.replace("\"UserProfile\"", "\"UserProfilx\"")?;
+    assert_eq!(desk.wrong(&[])?, only(1, "identity"));
     Ok(())
 }
 
