@@ -27,6 +27,12 @@ const HTTPS: u16 = 443;
 /// (<https://tailscale.com/kb/1153/enabling-https>).
 const RENEWAL: Duration = Duration::from_hours(6);
 
+/// How many headers a request may have; browsers send some twenty.
+const MAX_HEADERS: usize = 64;
+/// How large a request's head may be, in bytes. Go's servers, which people's proxies are made for, take a megabyte; nothing that is asked
+/// for here is longer than a few hundred. It is looked at between two reads, so that somewhat more may get through.
+const MAX_HEAD: usize = 32 * 1024;
+
 /// Why the server cannot listen.
 #[derive(Debug, Error)]
 pub enum ListenError {
@@ -206,6 +212,8 @@ pub async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
         .header_read_timeout(head);
     match certificate {
         None => server.serve(service).await,
