@@ -44,12 +44,6 @@ pub(crate) fn asked_for(call: &Call) -> Option<(&str, &str)> {
     is_ours.then(|| Some((after(&call.args, "--server")?, session_in(&call.args)?)))?
 }
 
-/// The session that the file's plugin is asked for, if it is one of a server of this project.
-pub(crate) fn session(file: &KubeconfigFile) -> Option<String> {
-    let exec = file.users.first()?.user.exec.as_ref()?;
-    session_in(&exec.args).map(ToOwned::to_owned)
-}
-
 /// The session that arguments name.
 pub(crate) fn session_in(args: &[String]) -> Option<&str> {
     after(args, "--session")
@@ -118,19 +112,18 @@ mod tests {
     fn token_gives_way_to_the_plugin() {
         let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
         let mut file = file();
-        assert_eq!(session(&file), None);
         let access = Access {
             rule: "oncall".to_owned().try_into().ok(),
             ..Access::default()
         };
         use_for(&mut file, &server, "tka-alice-abc", &access);
         assert!(file.users[0].user.token.is_none());
-        assert_eq!(session(&file).as_deref(), Some("tka-alice-abc"));
         let exec = file.users[0].user.exec.as_ref().unwrap();
         assert_eq!(
             exec.args[..3],
             ["credential", "--server", "http://tka.example.ts.net:8080"]
         );
+        assert_eq!(session_in(&exec.args), Some("tka-alice-abc"));
         assert_eq!(exec.args[5..], ["--rule", "oncall"]);
         assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");
     }
