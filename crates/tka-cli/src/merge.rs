@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::document::{Document, Entry, List, Refused, quoted};
+use crate::document::{Call, Document, Entry, List, Refused, quoted};
 use crate::known::Merged;
 use crate::plugin;
 use crate::server::Server;
@@ -64,9 +64,15 @@ pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, 
 /// Whether the user of that name is still the one that was put in.
 fn is_ours(document: &Document, record: &Merged) -> bool {
     match document.call(&record.user) {
-        Some(call) => plugin::asked_for(&call).is_some_and(|(_, session)| Some(session) == record.session.as_deref()),
+        Some(call) => is_of(&call, &record.user, record),
         None => !document.has(List::Users, &record.user) || document.has_just_a_token(&record.user),
     }
+}
+
+/// Whether that is how the user of that name asks for credentials, as `record` says.
+pub(crate) fn is_of(call: &Call, user: &str, record: &Merged) -> bool {
+    let asked = plugin::asked_for(call).map(|(_, session)| session);
+    user == record.user && asked.is_some() && asked == record.session.as_deref()
 }
 
 /// What is in `document` of a server's sessions, as far as one can see: all that asks for their credentials.

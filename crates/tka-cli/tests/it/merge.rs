@@ -447,6 +447,84 @@ fn many_at_once_lose_nothing() {
     assert_eq!(text(&user), THEIRS);
 }
 
+/// What `tka kubeconfig` makes of the user's own kubeconfig when it has these users. The server says nothing that matters.
+fn mended(users: &str, arguments: &[&str]) -> (User, Outcome) {
+    let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
+    let (user, double) = (User::new(), Double::new(&[("GET /kubeconfig", refused)]));
+    let theirs = THEIRS.replace("users:\n", users);
+    has_config(&user, &theirs);
+    fs::create_dir_all(user.folder()).unwrap();
+    let outcome = user.run_with(&double, arguments);
+    (user, outcome)
+}
+
+#[test]
+fn mending_changes_the_command_alone() {
+    let users = "\
+users:
+- name: ours # as an administrator
+  user:
+    as: somebody
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      args: [credential, --server, 'https://x', --session, y]
+      command: /gone/tka # the old one
+      env: [{name: HTTPS_PROXY, value: 'http://127.0.0.1:1055'}]
+      interactiveMode: Never
+      provideClusterInfo: no
+    unheard-of: yes
+";
+    let (user, outcome) = mended(users, &["kubeconfig"]);
+    assert!(outcome.stderr.contains("one user of your kubeconfigs"), "{outcome:?}");
+    let new = format!("\"{}\"", env!("CARGO_BIN_EXE_tka"));
+    let expected = THEIRS.replace("users:\n", &users.replace("/gone/tka", &new));
+    assert_eq!(text(&user), expected);
+}
+
+#[test]
+fn mending_leaves_alone_what_works_and_what_is_not_ours() {
+    for command in ["/gone/vendor-auth", "tka", "./tka", "/bin/sh", "/gone/tka-wrapper"] {
+        let users = format!(
+            "users:\n- name: o\n  user: {{exec: {{command: {command}, args: [credential, --server, x, --session, y]}}}}\n"
+        );
+        let (user, outcome) = mended(&users, &["kubeconfig"]);
+        assert_eq!(text(&user), THEIRS.replace("users:\n", &users), "{outcome:?}");
+        assert!(!outcome.stderr.contains("of your kubeconfigs"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_is_merged_is_known_by_any_name() {
+    let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("GET /kubeconfig", refused),
+    ]);
+    let user = User::new();
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    let merged = text(&user);
+    fs::write(config(&user), merged.replace(env!("CARGO_BIN_EXE_tka"), "/gone/other")).unwrap();
+    let outcome = user.run_with(&double, &["kubeconfig"]);
+    assert!(outcome.stderr.contains("one user of your kubeconfigs"), "{outcome:?}");
+    let quoted = |quote: char| format!("{quote}{}{quote}", env!("CARGO_BIN_EXE_tka"));
+    assert_eq!(text(&user), merged.replace(&quoted('\''), &quoted('"')));
+}
+
+#[test]
+fn a_lock_that_keeps_from_mending_is_told_without_talk_of_merging() {
+    let users =
+        "users:\n- name: o\n  user: {exec: {command: /gone/tka, args: [credential, --server, x, --session, y]}}\n";
+    let (user, double) = (User::new(), Double::new(&[]));
+    has_config(&user, &THEIRS.replace("users:\n", users));
+    fs::create_dir_all(user.folder()).unwrap();
+    fs::write(user.home().join(".kube/config.lock"), "").unwrap();
+    let outcome = user.run_with(&double, &["kubeconfig", "--timeout", "0.1"]);
+    assert!(outcome.stderr.contains("is locked"), "{outcome:?}");
+    assert!(outcome.stderr.contains("run `tka kubeconfig` again"), "{outcome:?}");
+    assert!(!outcome.stderr.contains("--merge"), "{outcome:?}");
+}
+
 #[test]
 fn a_kubeconfig_is_merged_and_mended_too() {
     let mut sent = kubeconfig();
