@@ -26,6 +26,8 @@ pub(crate) enum MergeError {
     Refused { path: PathBuf, source: Refused },
     #[error("{} may not be changed", path.display())]
     ReadOnly { path: PathBuf },
+    #[error("{} is a link to {}, and that is not there", path.display(), target.display())]
+    Dangling { path: PathBuf, target: PathBuf },
     #[error("{} is locked, by kubectl or another tka", path.display())]
     Locked { path: PathBuf, lock: PathBuf },
     #[error("{} has entries of its own by the name of {name}", path.display())]
@@ -167,6 +169,9 @@ impl MergeError {
                 )
             }
             Self::ReadOnly { path } => format!("make {} writable", path.display()),
+            Self::Dangling { path, .. } => {
+                format!("bring back what {} leads to, or remove the link", path.display())
+            }
             Self::Locked { lock, .. } => format!("try again; if neither is running, remove {}", lock.display()),
             Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
             Self::Write { .. } => "check the folder's permissions and the disk's free space".to_owned(),

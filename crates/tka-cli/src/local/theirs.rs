@@ -1,7 +1,7 @@
 //! The user's own kubeconfig, on this machine.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use super::refused;
 use crate::app::{App, home};
@@ -36,7 +36,8 @@ pub(super) fn records(app: &App, file: &Path) -> Vec<Merged> {
 pub(super) fn take_out(app: &App, known: &mut Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
     let mut result = Ok(());
     for path in files(known, &is_meant) {
-        let taken_out = if path.exists() {
+        // A link that leads nowhere is there: what it led to may come back, with what is ours.
+        let taken_out = if fs::symlink_metadata(&path).is_ok() {
             take_out_of(app, &path, known, &is_meant)
         } else {
             Ok(())

@@ -66,7 +66,16 @@ impl UserFile {
             Ok(found) if found.is_file() => true,
             // What a shell gives as /dev/fd/63, and the like.
             Ok(_) => return Err(unreadable(path, io::Error::other("it is not a file"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+                // What it leads to may come back, and a file in the link's place would be in its way.
+                Ok(target) => {
+                    return Err(MergeError::Dangling {
+                        path: path.to_owned(),
+                        target,
+                    });
+                }
+                Err(_) => false,
+            },
             Err(source) => return Err(unreadable(path, source)),
         };
         Ok(Self {

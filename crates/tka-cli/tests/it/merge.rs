@@ -447,6 +447,52 @@ fn many_at_once_lose_nothing() {
     assert_eq!(text(&user), THEIRS);
 }
 
+#[test]
+fn a_link_that_leads_nowhere_is_not_replaced() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    let target = user.home().join("unmounted/config");
+    fs::create_dir_all(user.home().join(".kube")).unwrap();
+    std::os::unix::fs::symlink(&target, config(&user)).unwrap();
+    let outcome = user.run_with(&double, &["login", "--merge"]);
+    let shown = outcome
+        .shown(&double)
+        .replace(&user.home().display().to_string(), "HOME");
+    insta::assert_snapshot!(shown, @"
+    status 1
+    --- stdout
+    --- stderr
+    ✗ HOME/.kube/config is a link to HOME/unmounted/config, and that is not there
+      do  bring back what HOME/.kube/config leads to, or remove the link
+          or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
+    ");
+    assert_eq!(fs::read_link(config(&user)).unwrap(), target);
+    assert_eq!(user.files(), [".kube", ".kube/config"]);
+    assert!(double.requests().is_empty());
+}
+
+#[test]
+fn what_is_behind_a_link_that_leads_nowhere_for_now_is_taken_out_later() {
+    let user = User::new();
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &login())),
+        ("POST /logout", Answer::json(200, &login())),
+    ]);
+    let (real, away) = (user.home().join("real"), user.home().join("away"));
+    fs::create_dir_all(user.home().join(".kube")).unwrap();
+    fs::write(&real, THEIRS).unwrap();
+    std::os::unix::fs::symlink(&real, config(&user)).unwrap();
+    well(user.run_with(&double, &["login", "--merge"]));
+    fs::rename(&real, &away).unwrap();
+    let outcome = user.run_with(&double, &["logout"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("its context is still there"), "{outcome:?}");
+    assert_eq!(fs::read_link(config(&user)).unwrap(), real);
+    fs::rename(&away, &real).unwrap();
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(text(&user), THEIRS);
+}
+
 /// What `tka kubeconfig` makes of the user's own kubeconfig when it has these users. The server says nothing that matters.
 fn mended(users: &str, arguments: &[&str]) -> (User, Outcome) {
     let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
