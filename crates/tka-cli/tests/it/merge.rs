@@ -1,8 +1,12 @@
 //! `--merge`: contexts in the user's own kubeconfig, and what becomes of all else in it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::double::{Answer, Double};
@@ -491,6 +495,50 @@ fn what_is_behind_a_link_that_leads_nowhere_for_now_is_taken_out_later() {
     fs::rename(&away, &real).unwrap();
     well(user.run_with(&double, &["logout"]));
     assert_eq!(text(&user), THEIRS);
+}
+
+/// Signs in with `--merge`, into a kubeconfig that takes long to read, and sends `signal` while that is locked.
+fn interrupted(user: &User, double: &Double, shell: &str, signal: Signal) -> ExitStatus {
+    let many: Vec<_> = (0..30_000)
+        .map(|at| format!("- {{name: u{at}, user: {{token: x}}}}\n"))
+        .collect();
+    has_config(user, &format!("{THEIRS}extensions:\n{}", many.concat()));
+    let tka = user.command_with(double, &["login", "--merge", "-q"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{shell} exec \"$@\""), "sh"]);
+    command.arg(tka.get_program()).args(tka.get_args()).env_clear();
+    command.envs(tka.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.spawn().unwrap();
+    let (lock, until) = (
+        user.home().join(".kube/config.lock"),
+        Instant::now() + Duration::from_mins(1),
+    );
+    while !lock.exists() {
+        assert!(Instant::now() < until && child.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let status = child.wait().unwrap();
+    assert!(!lock.exists(), "kubectl would wait for it in vain");
+    status
+}
+
+#[test]
+fn no_signal_leaves_the_lock_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (user, double) = (User::new(), Double::new(&[]));
+        let status = interrupted(&user, &double, "", signal);
+        assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
+        assert!(!text(&user).contains("alice"));
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    let status = interrupted(&user, &double, "trap '' HUP;", Signal::HUP);
+    assert!(status.success(), "{status:?}");
+    assert!(text(&user).contains("alice"));
 }
 
 /// What `tka kubeconfig` makes of the user's own kubeconfig when it has these users. The server says nothing that matters.
