@@ -497,17 +497,14 @@ fn what_is_behind_a_link_that_leads_nowhere_for_now_is_taken_out_later() {
     assert_eq!(text(&user), THEIRS);
 }
 
-/// Signs in with `--merge`, into a kubeconfig that takes long to read, and sends `signal` while that is locked.
-fn interrupted(user: &User, double: &Double, shell: &str, signal: Signal) -> ExitStatus {
-    let many: Vec<_> = (0..30_000)
-        .map(|at| format!("- {{name: u{at}, user: {{token: x}}}}\n"))
-        .collect();
-    has_config(user, &format!("{THEIRS}extensions:\n{}", many.concat()));
-    let tka = user.command_with(double, &["login", "--merge", "-q"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("{shell} exec \"$@\""), "sh"]);
-    command.arg(tka.get_program()).args(tka.get_args()).env_clear();
-    command.envs(tka.get_envs().filter_map(|(name, value)| Some((name, value?))));
+/// What makes a kubeconfig take long to read.
+fn long() -> String {
+    let many = (0..30_000).map(|at| format!("- {{name: u{at}, user: {{token: x}}}}\n"));
+    format!("extensions:\n{}", many.collect::<String>())
+}
+
+/// Sends `signals` to `command` when it has locked the user's kubeconfig.
+fn interrupted(user: &User, mut command: Command, signals: &[Signal]) -> ExitStatus {
     let mut child = command.spawn().unwrap();
     let (lock, until) = (
         user.home().join(".kube/config.lock"),
@@ -517,7 +514,9 @@ fn interrupted(user: &User, double: &Double, shell: &str, signal: Signal) -> Exi
         assert!(Instant::now() < until && child.try_wait().unwrap().is_none());
         std::thread::yield_now();
     }
-    kill_process(Pid::from_child(&child), signal).unwrap();
+    for signal in signals {
+        kill_process(Pid::from_child(&child), *signal).unwrap();
+    }
     let status = child.wait().unwrap();
     assert!(!lock.exists(), "kubectl would wait for it in vain");
     status
@@ -527,18 +526,52 @@ fn interrupted(user: &User, double: &Double, shell: &str, signal: Signal) -> Exi
 fn no_signal_leaves_the_lock_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let (user, double) = (User::new(), Double::new(&[]));
-        let status = interrupted(&user, &double, "", signal);
+        has_config(&user, &(THEIRS.to_owned() + &long()));
+        let status = interrupted(&user, user.command_with(&double, &["login", "--merge"]), &[signal]);
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
         assert!(!text(&user).contains("alice"));
     }
 }
 
+/// As `nohup` sets it.
 #[test]
 fn a_signal_that_is_ignored_stays_so() {
     let (user, double) = (User::new(), signing_in(SESSION));
-    let status = interrupted(&user, &double, "trap '' HUP;", Signal::HUP);
+    has_config(&user, &(THEIRS.to_owned() + &long()));
+    let tka = user.command_with(&double, &["login", "--merge", "-q"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(tka.get_program());
+    command.args(tka.get_args()).env_clear();
+    command.envs(tka.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let status = interrupted(&user, command, &[Signal::HUP]);
     assert!(status.success(), "{status:?}");
     assert!(text(&user).contains("alice"));
+}
+
+/// Where `tka exec` signs out of all there is, as at the original's server, who is impatient sends a second signal.
+#[test]
+fn no_second_signal_leaves_the_lock_behind() {
+    let user = User::new();
+    let double = Double::new(&[
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /rules", Answer::html(404)),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("POST /logout", Answer::json(200, &login())),
+    ]);
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    has_config(&user, &(text(&user) + &long()));
+    let status = interrupted(
+        &user,
+        user.command_with(&double, &["exec", "--", "true"]),
+        &[Signal::TERM, Signal::INT],
+    );
+    let by = [Signal::TERM, Signal::INT].map(|signal| Some(128 + signal.as_raw()));
+    assert!(by.contains(&status.code()), "{status:?}");
 }
 
 /// What `tka kubeconfig` makes of the user's own kubeconfig when it has these users. The server says nothing that matters.
