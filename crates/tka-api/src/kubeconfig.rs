@@ -69,6 +69,10 @@ pub struct Cluster {
     /// Whether to skip verifying the server's certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_skip_tls_verify: bool,
+    /// Name by which to verify the server's certificate, where it is not the URL's. TKA's own servers know of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub tls_server_name: Option<String>,
 }
 
 /// A credential.
@@ -249,7 +253,7 @@ mod tests {
             Cluster {
                 server: "https://k:6443".into(),
                 certificate_authority_data: Some("UEVN".into()),
-                insecure_skip_tls_verify: false,
+                ..Cluster::default()
             },
             Token::from("secret".to_owned()).into(),
         )

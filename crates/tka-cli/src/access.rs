@@ -57,13 +57,13 @@ impl Access {
         self.rule.as_ref().is_none_or(is_rule) && self.role.as_ref().is_none_or(|role| session.role == role.as_str())
     }
 
-    /// What was chosen among the rules, for a name.
+    /// What was chosen among the rules, for a name: no two choices have the same, as each may be of another session. No rule has a dot in
+    /// its name, behind which the role is.
     pub(crate) fn choice(&self) -> Option<String> {
-        if let Some(name) = &self.rule {
-            return Some(name.to_string());
-        }
-        // A role's name may hold what no other name does.
-        self.role.as_ref().map(|role| role.as_str().replace(':', "-"))
+        let by_name = self.rule.as_ref().map(|rule| format!("-{rule}"));
+        let by_role = self.role.as_ref().map(|role| format!(".{}", role.as_str()));
+        self.chooses()
+            .then(|| by_name.unwrap_or_default() + &by_role.unwrap_or_default())
     }
 
     /// The options that choose the same among the rules once more.
@@ -178,6 +178,25 @@ mod tests {
         assert_eq!(
             serde_json::to_value(all.request(None)).unwrap(),
             json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"})
+        );
+    }
+
+    #[test]
+    fn no_two_choices_have_one_name() {
+        let choices = [
+            (&[][..], None),
+            (&["--rule", "view"], Some("-view")),
+            (&["--role", "view"], Some(".view")),
+            (&["--rule", "view", "--role", "view"], Some("-view.view")),
+            (&["--role", "system:view"], Some(".system:view")),
+            (&["--role", "system-view"], Some(".system-view")),
+        ];
+        for (arguments, expected) in choices {
+            assert_eq!(access(arguments).choice().as_deref(), expected);
+        }
+        assert!(
+            RuleName::try_from("a.b".to_owned()).is_err(),
+            "else they would not be told apart"
         );
     }
 

@@ -123,7 +123,7 @@ impl App {
     /// After a sign-out: has the shell that called, or whoever is before it, no longer name the removed kubeconfig.
     pub(crate) fn note_removal(&self) {
         let path = self.store.path();
-        if !uses(path) {
+        if !uses(path) || path.exists() {
             return;
         }
         let left = others(path);

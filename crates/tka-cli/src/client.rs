@@ -14,12 +14,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tka_api::exec::ExecCredential;
 use tka_api::http::{self, ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
-use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use ureq::tls::{RootCerts, TlsConfig};
 
 pub(crate) use error::{ClientError, Trouble};
 
-use crate::kubeconfig;
+use crate::kubeconfig::{self, Arrived, Flaw, Sent};
 use crate::proxy::ChosenProxy;
 use crate::retry::{self, RetryAfter};
 use crate::server::Server;
@@ -84,7 +83,7 @@ pub(crate) struct Session {
 pub(crate) struct SignedIn {
     pub(crate) login: LoginResponse,
     /// What a server that waited until the session is usable sends along. The original's does not.
-    pub(crate) kubeconfig: Option<Box<KubeconfigFile>>,
+    pub(crate) kubeconfig: Option<Box<Sent>>,
     /// Name of the session, where the server gives credentials of sessions.
     pub(crate) session: Option<String>,
     pub(crate) credential: Option<ExecCredential>,
@@ -97,7 +96,7 @@ pub(crate) struct SignedIn {
 struct SignedInBody {
     #[serde(flatten)]
     login: LoginResponse,
-    kubeconfig: Option<KeyedKubeconfig>,
+    kubeconfig: Option<Arrived>,
     session: Option<Named>,
     credential: Option<ExecCredential>,
 }
@@ -110,7 +109,7 @@ struct Named {
 /// An answer to the request for a kubeconfig.
 #[derive(Debug)]
 pub(crate) enum Kubeconfig {
-    Ready(Box<KubeconfigFile>),
+    Ready(Box<Sent>),
     /// The session is being provisioned: ask again.
     NotYet(RetryAfter),
 }
@@ -248,7 +247,7 @@ impl Client {
         let body: SignedInBody = self.decode(operation, &answer)?;
         let kubeconfig = body
             .kubeconfig
-            .map(|keyed| self.checked(operation, keyed))
+            .map(|arrived| self.checked(operation, arrived))
             .transpose()?;
         Ok(SignedIn {
             login: body.login,
@@ -272,7 +271,7 @@ impl Client {
         }
     }
 
-    /// A kubeconfig with a fresh credential, checked and in kubectl's shape.
+    /// A kubeconfig with a fresh credential, checked.
     ///
     /// Asked for `tokenless`, it has a plugin in the credential's place, where the server knows of such; the original's does not.
     pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<Kubeconfig, ClientError> {
@@ -282,8 +281,8 @@ impl Client {
         match answer.status {
             202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
             200 => {
-                let keyed = self.decode(operation, &answer)?;
-                Ok(Kubeconfig::Ready(self.checked(operation, keyed)?))
+                let arrived = self.decode(operation, &answer)?;
+                Ok(Kubeconfig::Ready(self.checked(operation, arrived)?))
             }
             _ => Err(self.refusal(operation, &answer)),
         }
@@ -303,11 +302,16 @@ impl Client {
         }
     }
 
-    fn checked(&self, operation: Operation, keyed: KeyedKubeconfig) -> Result<Box<KubeconfigFile>, ClientError> {
-        let checked = kubeconfig::checked(keyed);
+    fn checked(&self, operation: Operation, arrived: Arrived) -> Result<Box<Sent>, ClientError> {
+        let checked = kubeconfig::checked(arrived);
         checked
             .map(Box::new)
             .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))
+    }
+
+    /// That a kubeconfig which the server sent is no use here.
+    pub(crate) fn unusable(&self, flaw: Flaw) -> ClientError {
+        self.error(Operation::FetchKubeconfig, Trouble::UnusableKubeconfig(flaw))
     }
 
     /// Ends the session; answers whose it was.

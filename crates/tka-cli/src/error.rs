@@ -25,6 +25,9 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// A kubeconfig that calls this program where it is no longer.
+    #[error(transparent)]
+    NotMended(MergeError),
     /// A session that is over, and of which something is left.
     #[error(transparent)]
     Left(MergeError),
@@ -87,6 +90,7 @@ impl Error {
             Self::NotKept(error) => error.exit(),
             Self::Store(_)
             | Self::Merge(_)
+            | Self::NotMended(_)
             | Self::Left(_)
             | Self::Pages { .. }
             | Self::Output(_)
@@ -126,6 +130,11 @@ impl Error {
             Self::Merge(error) => {
                 let apart = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
                 vec![error.advice(), apart.into()]
+            }
+            Self::NotMended(error) => {
+                let again =
+                    "it still calls tka where that is no longer: run `tka kubeconfig` again when this is solved";
+                vec![error.advice(), again.into()]
             }
             Self::Left(error) => {
                 let again = "the session is over, and its context is still there: run this again when this is solved";

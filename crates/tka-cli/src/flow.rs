@@ -13,7 +13,7 @@ use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::known::KnownSession;
-use crate::kubeconfig;
+use crate::kubeconfig::{self, Sent};
 use crate::local::{self, Called, Kept, New};
 use crate::output::Look;
 use crate::plugin;
@@ -71,12 +71,12 @@ fn sign_in_as(app: &App, access: &Access, how: How, called: Called) -> Result<Ke
         credential,
         ..
     } = signed_in;
-    let mut kubeconfig = match kubeconfig {
-        Some(kubeconfig) => *kubeconfig,
+    let sent = match kubeconfig {
+        Some(sent) => *sent,
         None => fetch_when_ready(&client, how.form)?,
     };
-    let session = session.or_else(|| plugin::session(&kubeconfig));
-    let has_plugin = fill_in(&mut kubeconfig, &client, session.as_deref(), access, how.form);
+    let session = session.or_else(|| sent.session.clone());
+    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), access, how.form)?;
     if has_plugin && let Called::AsBefore(names) = &called {
         ask_as_before(app, &mut kubeconfig, names);
     }
@@ -175,16 +175,11 @@ pub(crate) fn fetch_kubeconfig(app: &App, how: How) -> Result<Kept, Error> {
     mend(app);
     let client = app.client()?;
     let spinner = app.ui.spinner("fetching the kubeconfig");
-    let mut kubeconfig = fetch_when_ready(&client, how.form)?;
-    let known = signin::known(&client, plugin::session(&kubeconfig).as_deref());
-    let session = plugin::session(&kubeconfig).or_else(|| known.as_ref()?.name.clone());
-    let has_plugin = fill_in(
-        &mut kubeconfig,
-        &client,
-        session.as_deref(),
-        &Access::default(),
-        how.form,
-    );
+    let sent = fetch_when_ready(&client, how.form)?;
+    let known = signin::known(&client, sent.session.as_deref());
+    let session = sent.session.clone().or_else(|| known.as_ref()?.name.clone());
+    let access = Access::default();
+    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, how.form)?;
     let names = session.as_deref().and_then(|session| local::names_of(app, session));
     if let (Some(names), true) = (&names, has_plugin) {
         ask_as_before(app, &mut kubeconfig, names);
@@ -242,21 +237,16 @@ pub(crate) fn clear(app: &App, session: &str) -> Result<(), Error> {
     local::end(app, session)
 }
 
-/// Puts this program's plugin in the credential's place, if that is wanted and there is a session that it can ask for.
-fn fill_in(
-    kubeconfig: &mut KubeconfigFile,
+/// What was sent, with this program's plugin or a token; see [`Sent::with_credential`].
+pub(crate) fn with_credential(
+    sent: Sent,
     client: &Client,
     session: Option<&str>,
     access: &Access,
     form: Form,
-) -> bool {
-    match session {
-        Some(session) if form == Form::Plugin => {
-            plugin::use_for(kubeconfig, client.server(), session, access);
-            true
-        }
-        _ => false,
-    }
+) -> Result<(KubeconfigFile, bool), ClientError> {
+    let filled = sent.with_credential(client.server(), session, access, form);
+    filled.map_err(|flaw| client.unusable(flaw))
 }
 
 fn note_token(app: &App, form: Form, has_plugin: bool) {
@@ -295,11 +285,11 @@ fn forget(app: &App) -> Result<(), Error> {
 }
 
 /// Asks until the session is provisioned or the time is up.
-pub(crate) fn fetch_when_ready(client: &Client, form: Form) -> Result<KubeconfigFile, ClientError> {
+pub(crate) fn fetch_when_ready(client: &Client, form: Form) -> Result<Sent, ClientError> {
     let mut pauses = Pauses::new();
     loop {
         let asked = match client.kubeconfig(form == Form::Plugin)? {
-            Kubeconfig::Ready(kubeconfig) => return Ok(*kubeconfig),
+            Kubeconfig::Ready(sent) => return Ok(*sent),
             Kubeconfig::NotYet(asked) => asked,
         };
         let pause = pauses.next(asked);

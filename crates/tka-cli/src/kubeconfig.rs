@@ -1,10 +1,46 @@
-//! Whether a kubeconfig that arrived would work: nothing is written before.
+//! What is taken of a kubeconfig that a server sent: nothing is written that would not work, or that is not for a server to say.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use tka_core::Namespace;
 
-/// Why a kubeconfig would not work.
+use crate::access::Access;
+use crate::flow::Form;
+use crate::plugin;
+use crate::server::Server;
+
+/// All that a server may say of a cluster. Files, proxies and the like are this machine's.
+const OF_CLUSTERS: [&str; 4] = [
+    "server",
+    "certificate-authority-data",
+    "insecure-skip-tls-verify",
+    "tls-server-name",
+];
+/// All that it may say of a user. Of a plugin no more is taken than the session that it is to ask for: what runs on this machine is
+/// not for a server to choose.
+const OF_USERS: [&str; 2] = ["token", "exec"];
+
+/// A kubeconfig as it arrived.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct Arrived {
+    keyed: KeyedKubeconfig,
+    /// The first field that is not for a server to set.
+    foreign: Option<String>,
+}
+
+/// A kubeconfig with which something can be done.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Without any plugin.
+    file: KubeconfigFile,
+    has_token: bool,
+    /// The session that its plugin was to ask for.
+    pub(crate) session: Option<String>,
+}
+
+/// Why a kubeconfig would not work, or is not taken.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Flaw {
     #[error("it is a `{0}`, not a `Config`")]
@@ -19,12 +55,20 @@ pub(crate) enum Flaw {
     NoUser(String),
     #[error("it holds no token")]
     NoToken,
+    #[error("it names a program for kubectl to run, and no session that tka could ask for instead")]
+    NoSession,
+    #[error("it sets `{0}`, which is not for a server to set")]
+    Foreign(String),
 }
 
-/// Checks that the current context leads to an API server and to a token or a plugin, and puts it into the shape that kubectl reads.
-pub(crate) fn checked(keyed: KeyedKubeconfig) -> Result<KubeconfigFile, Flaw> {
+/// Checks that the current context leads to an API server and to a token or a plugin.
+pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
+    let keyed = arrived.keyed;
     if keyed.kind != "Config" {
         return Err(Flaw::Kind(keyed.kind));
+    }
+    if let Some(field) = arrived.foreign {
+        return Err(Flaw::Foreign(field));
     }
     let current = &keyed.current_context;
     let context = keyed
@@ -43,10 +87,90 @@ pub(crate) fn checked(keyed: KeyedKubeconfig) -> Result<KubeconfigFile, Flaw> {
         .get(&context.user)
         .ok_or_else(|| Flaw::NoUser(context.user.clone()))?;
     let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
-    if has_token || user.exec.is_some() {
-        Ok(keyed.into())
-    } else {
-        Err(Flaw::NoToken)
+    if !has_token && user.exec.is_none() {
+        return Err(Flaw::NoToken);
+    }
+    let exec = user.exec.as_ref();
+    let session = exec
+        .and_then(|exec| plugin::session_in(&exec.args))
+        .map(ToOwned::to_owned);
+    let mut file = KubeconfigFile::from(keyed);
+    for named in &mut file.users {
+        named.user.exec = None;
+    }
+    Ok(Sent {
+        file,
+        has_token,
+        session,
+    })
+}
+
+/// The first field of a cluster or user that is not for a server to set.
+fn foreign(sent: &Value) -> Option<String> {
+    let lists = [("clusters", &OF_CLUSTERS[..]), ("users", &OF_USERS)];
+    lists.into_iter().find_map(|(list, accepted)| {
+        let bodies = sent[list].as_object()?.values().filter_map(Value::as_object);
+        let mut said = bodies.flatten().filter(|(_, value)| !says_nothing(value));
+        said.find(|(field, _)| !accepted.contains(&field.as_str()))
+            .map(|(field, _)| field.clone())
+    })
+}
+
+/// Whether a field might as well not be there. The original's server sends such.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+    }
+}
+
+// === impl Arrived ===
+
+impl TryFrom<Value> for Arrived {
+    type Error = serde_json::Error;
+
+    fn try_from(sent: Value) -> Result<Self, Self::Error> {
+        let foreign = foreign(&sent);
+        let keyed = serde_json::from_value(sent)?;
+        Ok(Self { keyed, foreign })
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// The file in the shape that kubectl reads, and whether kubectl gets credentials by this program's plugin: of `session`, or of the
+    /// one that the server's was to ask for. Else it is by the token that was sent.
+    pub(crate) fn with_credential(
+        self,
+        server: &Server,
+        session: Option<&str>,
+        access: &Access,
+        form: Form,
+    ) -> Result<(KubeconfigFile, bool), Flaw> {
+        let mut file = self.file;
+        match (form, session.or(self.session.as_deref())) {
+            (Form::Plugin, Some(session)) => {
+                plugin::use_for(&mut file, server, session, access);
+                Ok((file, true))
+            }
+            _ if self.has_token => Ok((file, false)),
+            (Form::Plugin, None) => Err(Flaw::NoSession),
+            (Form::Token, _) => Err(Flaw::NoToken),
+        }
+    }
+}
+
+// === impl Flaw ===
+
+impl Flaw {
+    /// Whether it would have this machine do what is not for a server to ask.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        matches!(self, Self::NoSession | Self::Foreign(_))
     }
 }
 
@@ -70,7 +194,7 @@ pub(crate) fn to_yaml(part: &impl Serialize) -> Result<String, serde_saphyr::ser
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn alice() -> Value {
         json!({
@@ -82,10 +206,19 @@ mod tests {
         })
     }
 
-    fn check(change: impl FnOnce(&mut Value)) -> Result<KubeconfigFile, Flaw> {
+    fn sent(change: impl FnOnce(&mut Value)) -> Result<Sent, Flaw> {
         let mut value = alice();
         change(&mut value);
         checked(serde_json::from_value(value).unwrap())
+    }
+
+    fn check(change: impl FnOnce(&mut Value)) -> Result<KubeconfigFile, Flaw> {
+        sent(change).map(|sent| sent.file)
+    }
+
+    fn exec(args: &[&str]) -> Value {
+        json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/evil", "args": args,
+            "interactiveMode": "Never", "installHint": "run this: evil"}})
     }
 
     #[test]
@@ -110,6 +243,61 @@ mod tests {
             flaw(|v| v["users"]["tka-user-alice"]["token"] = json!("")),
             Flaw::NoToken
         );
+    }
+
+    #[test]
+    fn what_is_not_for_a_server_to_say_is_refused() {
+        for (list, name, field, value) in [
+            ("users", "tka-user-alice", "auth-provider", json!({"name": "gcp"})),
+            ("users", "tka-user-alice", "tokenFile", json!("/etc/passwd")),
+            ("users", "tka-user-alice", "client-certificate", json!("/x")),
+            ("users", "tka-user-alice", "client-certificate-data", json!("UEVN")),
+            ("users", "tka-user-alice", "client-key", json!("/x")),
+            ("users", "tka-user-alice", "username", json!("x")),
+            ("users", "tka-user-alice", "as", json!("system:admin")),
+            ("users", "tka-user-alice", "as-groups", json!(["system:masters"])),
+            ("users", "tka-user-alice", "as-user-extra", json!({"a": ["b"]})),
+            ("users", "another", "tokenFile", json!("/x")),
+            ("clusters", "tka-cluster", "certificate-authority", json!("/x")),
+            ("clusters", "tka-cluster", "proxy-url", json!("http://evil")),
+            ("clusters", "tka-cluster", "disable-compression", json!(true)),
+            ("clusters", "tka-cluster", "unheard-of", json!(0)),
+        ] {
+            let flaw = sent(|v| v[list][name][field] = value).unwrap_err();
+            assert_eq!(flaw, Flaw::Foreign(field.into()));
+        }
+        let said = sent(|v| {
+            v["clusters"]["tka-cluster"]["tls-server-name"] = json!("k8s");
+            v["clusters"]["tka-cluster"]["LocationOfOrigin"] = json!("");
+            v["users"]["tka-user-alice"]["impersonate-groups"] = json!(null);
+            v["preferences"] = json!({});
+        });
+        let file = said.unwrap().file;
+        assert_eq!(file.clusters[0].cluster.tls_server_name.as_deref(), Some("k8s"));
+    }
+
+    #[test]
+    fn of_a_plugin_no_more_is_taken_than_the_session() {
+        let server = Server::new("tka", 443, None).unwrap();
+        let with = |user: Value, session: Option<&str>, form| {
+            let sent = sent(|v| v["users"]["tka-user-alice"] = user).unwrap();
+            let filled = sent.with_credential(&server, session, &Access::default(), form);
+            filled.map(|(file, _)| to_yaml(&file).unwrap())
+        };
+        let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));
+        for (user, session) in [(&named, None), (&named, Some("tka-alice")), (&bare, Some("tka-alice"))] {
+            let text = with(user.clone(), session, Form::Plugin).unwrap();
+            assert!(
+                text.contains("- '--session'\n      - 'tka-alice'") && !text.contains("evil"),
+                "{text}"
+            );
+        }
+        assert_eq!(with(bare.clone(), None, Form::Plugin), Err(Flaw::NoSession));
+        assert_eq!(with(named.clone(), None, Form::Token), Err(Flaw::NoToken));
+        let mut both = named;
+        both["token"] = json!("secret");
+        let text = with(both, None, Form::Token).unwrap();
+        assert!(text.contains("token: 'secret'") && !text.contains("exec"), "{text}");
     }
 
     #[test]
@@ -148,14 +336,17 @@ mod tests {
 mod fuzz {
     use super::*;
 
-    /// What a server sends is refused, or is a file that reads back as it was.
+    /// What a server sends is refused, or is a file without a plugin that reads back as it was.
     #[test]
     fn kubeconfig() {
         bolero::check!().for_each(|bytes: &[u8]| {
-            let Ok(keyed) = serde_json::from_slice::<KeyedKubeconfig>(bytes) else {
+            let Ok(arrived) = serde_json::from_slice::<Arrived>(bytes) else {
                 return;
             };
-            let Ok(file) = checked(keyed) else { return };
+            let Ok(Sent { file, .. }) = checked(arrived) else {
+                return;
+            };
+            assert!(file.users.iter().all(|named| named.user.exec.is_none()));
             let text = to_yaml(&file).unwrap();
             let read: KubeconfigFile = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(to_yaml(&read).unwrap(), text);

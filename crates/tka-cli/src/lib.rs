@@ -32,6 +32,7 @@ mod plugin;
 mod proxy;
 mod retry;
 mod server;
+mod signals;
 mod signin;
 mod store;
 mod table;

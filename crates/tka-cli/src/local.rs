@@ -181,16 +181,12 @@ pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
     };
     let mut known = Known::load(app);
     let taken_out = theirs::take_out(app, &mut known, |record| record.session.as_deref() == Some(session));
-    if let Ok(own) = app.store.read() {
-        let rest = own::without(own.clone(), session, &known).map_err(|source| unusable(app, source))?;
-        if rest.names(List::Contexts).is_empty() {
-            app.store.remove()?;
-        } else if rest.text() != own.text() {
-            app.store.write(&turn, &rest)?;
-        }
+    let ended = own::end(app, &turn, session, &known);
+    if ended.is_ok() {
+        known.sessions.retain(|one| one.name.as_deref() != Some(session));
     }
-    known.sessions.retain(|one| one.name.as_deref() != Some(session));
     known.save(&turn, app);
+    ended?;
     taken_out.map_err(Error::Left)
 }
 
@@ -201,9 +197,12 @@ pub(crate) fn forget(app: &App) -> Result<(), Error> {
     };
     let mut known = Known::load(app);
     let taken_out = theirs::take_out(app, &mut known, |_| true);
-    app.store.remove()?;
-    known.sessions.clear();
+    let forgotten = own::forget(app, &turn, &known);
+    if forgotten.is_ok() {
+        known.sessions.clear();
+    }
     known.save(&turn, app);
+    forgotten?;
     taken_out.map_err(Error::Left)
 }
 

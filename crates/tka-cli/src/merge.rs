@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::document::{Document, Entry, List, Refused, quoted};
+use crate::document::{Call, Document, Entry, List, Refused, quoted};
 use crate::known::Merged;
 use crate::plugin;
 use crate::server::Server;
@@ -26,6 +26,8 @@ pub(crate) enum MergeError {
     Refused { path: PathBuf, source: Refused },
     #[error("{} may not be changed", path.display())]
     ReadOnly { path: PathBuf },
+    #[error("{} is a link to {}, and that is not there", path.display(), target.display())]
+    Dangling { path: PathBuf, target: PathBuf },
     #[error("{} is locked, by kubectl or another tka", path.display())]
     Locked { path: PathBuf, lock: PathBuf },
     #[error("{} has entries of its own by the name of {name}", path.display())]
@@ -64,9 +66,15 @@ pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, 
 /// Whether the user of that name is still the one that was put in.
 fn is_ours(document: &Document, record: &Merged) -> bool {
     match document.call(&record.user) {
-        Some(call) => plugin::asked_for(&call).is_some_and(|(_, session)| Some(session) == record.session.as_deref()),
+        Some(call) => is_of(&call, &record.user, record),
         None => !document.has(List::Users, &record.user) || document.has_just_a_token(&record.user),
     }
+}
+
+/// Whether that is how the user of that name asks for credentials, as `record` says.
+pub(crate) fn is_of(call: &Call, user: &str, record: &Merged) -> bool {
+    let asked = plugin::asked_for(call).map(|(_, session)| session);
+    user == record.user && asked.is_some() && asked == record.session.as_deref()
 }
 
 /// What is in `document` of a server's sessions, as far as one can see: all that asks for their credentials.
@@ -161,6 +169,9 @@ impl MergeError {
                 )
             }
             Self::ReadOnly { path } => format!("make {} writable", path.display()),
+            Self::Dangling { path, .. } => {
+                format!("bring back what {} leads to, or remove the link", path.display())
+            }
             Self::Locked { lock, .. } => format!("try again; if neither is running, remove {}", lock.display()),
             Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
             Self::Write { .. } => "check the folder's permissions and the disk's free space".to_owned(),

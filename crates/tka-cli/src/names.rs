@@ -6,11 +6,11 @@ use tka_api::kubeconfig::EntryNames;
 
 use crate::server::{HTTPS_PORT, Server};
 
-/// Tells a context and its user apart from those of other rules at the same server.
-pub(crate) fn for_rule(names: EntryNames, rule: &str) -> EntryNames {
+/// Tells a context and its user apart from those of other rules at the same server, by what was chosen among them.
+pub(crate) fn for_rule(names: EntryNames, choice: &str) -> EntryNames {
     EntryNames {
-        user: format!("{}-{rule}", names.user),
-        context: format!("{}-{rule}", names.context),
+        user: format!("{}{choice}", names.user),
+        context: format!("{}{choice}", names.context),
         ..names
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn rules_share_the_cluster() {
         assert_eq!(
-            for_rule(names(), "oncall"),
+            for_rule(names(), "-oncall"),
             EntryNames {
                 cluster: "c".into(),
                 user: "u-oncall".into(),

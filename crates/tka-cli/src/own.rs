@@ -29,7 +29,7 @@ use crate::output::Look;
 use crate::signin;
 use crate::store::StoreError;
 use crate::view;
-use crate::{credential, integration, kubeconfig, plugin, ui, when};
+use crate::{credential, integration, kubeconfig, ui, when};
 
 pub(crate) use folder::is_private;
 use guard::Guard;
@@ -118,16 +118,18 @@ impl OwnSession {
             credential,
             ..
         } = signed_in;
-        let (which, mut kubeconfig) = match (session, kubeconfig) {
-            (Some(session), Some(kubeconfig)) => (Which::Own(session), *kubeconfig),
-            (_, kubeconfig) => (
+        let (which, sent) = match (session, kubeconfig) {
+            (Some(session), Some(sent)) => (Which::Own(session), *sent),
+            (_, sent) => (
                 Which::Users,
-                kubeconfig.map_or_else(|| flow::fetch_when_ready(client, Form::Token), |it| Ok(*it))?,
+                sent.map_or_else(|| flow::fetch_when_ready(client, Form::Token), |it| Ok(*it))?,
             ),
         };
-        if let (Which::Own(session), Form::Plugin) = (&which, form) {
-            plugin::use_for(&mut kubeconfig, client.server(), session, access);
-        }
+        let own = match &which {
+            Which::Own(session) => Some(session.as_str()),
+            Which::Users => None,
+        };
+        let (mut kubeconfig, _) = flow::with_credential(sent, client, own, access, form)?;
         if let Some(namespace) = &access.namespace {
             kubeconfig::work_in(&mut kubeconfig, namespace);
         }

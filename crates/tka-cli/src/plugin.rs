@@ -1,6 +1,7 @@
 //! How kubectl asks this program for a credential: what a kubeconfig says of it.
 
-use std::env;
+use std::env::{self, consts::EXE_SUFFIX};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,22 +33,51 @@ pub(crate) fn again(call: &Call) -> Option<Exec> {
     asked_for(call).map(|_| with(call.args.clone()))
 }
 
-/// The same, where it would be put otherwise.
-pub(crate) fn mended(call: &Call) -> Option<Exec> {
-    let is_well = |exec: &Exec| (&exec.command, &exec.api_version) == (&call.command, &call.api_version);
-    again(call).filter(|exec| !is_well(exec))
+/// Whether `call` is one of this program. Others have plugins with such arguments too: unless it `is_known`, it is by its name that
+/// it is ours.
+pub(crate) fn is_ours(call: &Call, is_known: bool) -> bool {
+    let has_name = || Path::new(&call.command).file_name().is_some_and(is_name);
+    asked_for(call).is_some() && (is_known || has_name())
+}
+
+/// The same, where there is no program any more. A name for PATH to find is what somebody wanted, and stays.
+pub(crate) fn is_lost(call: &Call, is_known: bool) -> bool {
+    let path = Path::new(&call.command);
+    is_ours(call, is_known) && path.is_absolute() && !is_program(path)
+}
+
+/// Whether this program is called so: alone, by kubectl, or by the original's shell functions.
+fn is_name(name: &OsStr) -> bool {
+    let name = name.to_str().and_then(|name| name.strip_suffix(EXE_SUFFIX));
+    name.is_some_and(|name| ["tka", "kubectl-tka", "ts-k8s-auth"].contains(&name))
+}
+
+/// Whether kubectl finds the program of `call` in a kubeconfig in `folder`: by a name in PATH, by a path from there
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#configuration>).
+pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
+    let command = Path::new(&call.command);
+    if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
+        return is_program(&folder.join(command));
+    }
+    let name = call.command.strip_suffix(EXE_SUFFIX).unwrap_or(&call.command);
+    let mut folders = search_path().into_iter();
+    folders.any(|folder| is_program(&folder.join(format!("{name}{EXE_SUFFIX}"))))
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
 }
 
 /// The server and session that `call` is to ask about, if it is a call of this program.
 pub(crate) fn asked_for(call: &Call) -> Option<(&str, &str)> {
     let is_ours = call.args.first().is_some_and(|first| first == "credential");
     is_ours.then(|| Some((after(&call.args, "--server")?, session_in(&call.args)?)))?
-}
-
-/// The session that the file's plugin is asked for, if it is one of a server of this project.
-pub(crate) fn session(file: &KubeconfigFile) -> Option<String> {
-    let exec = file.users.first()?.user.exec.as_ref()?;
-    session_in(&exec.args).map(ToOwned::to_owned)
 }
 
 /// The session that arguments name.
@@ -80,23 +110,41 @@ fn with(args: Vec<String>) -> Exec {
 /// This program's path: programs with windows have no PATH to find it by. Where PATH leads to it by another name, such as a
 /// package manager's link, it is that name, which stays when the program is replaced.
 pub(crate) fn command() -> PathBuf {
-    on_path()
-        .or_else(|| env::current_exe().ok())
-        .unwrap_or_else(|| "tka".into())
+    on_path().or_else(program).unwrap_or_else(|| name().into())
 }
 
 /// Where PATH leads to this program by the name that it was called by.
 pub(crate) fn on_path() -> Option<PathBuf> {
-    let program = env::current_exe().ok()?;
-    let name = env::args_os().next().map(PathBuf::from);
-    let name = name
-        .as_deref()
-        .and_then(Path::file_name)
-        .unwrap_or_else(|| "tka".as_ref());
+    let (program, name) = (fs::canonicalize(program()?).ok()?, name());
+    let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).is_ok_and(|found| found == program);
+    let mut folders = search_path().into_iter();
+    folders.find_map(|folder| Some(folder.join(&name)).filter(is_this))
+}
+
+/// Where this program is, or the one that has taken its place while it runs. None where it is gone.
+fn program() -> Option<PathBuf> {
+    in_place(env::current_exe().ok()?)
+}
+
+/// What there is at the path of a program: Linux adds a word when that is another file than the one that runs (`proc_pid_exe(5)`).
+fn in_place(path: PathBuf) -> Option<PathBuf> {
+    if path.exists() {
+        return Some(path);
+    }
+    let before = PathBuf::from(path.to_str()?.strip_suffix(" (deleted)")?);
+    before.exists().then_some(before)
+}
+
+/// The name that this program was called by.
+fn name() -> OsString {
+    let called = env::args_os().next().map(PathBuf::from);
+    let name = called.as_deref().and_then(Path::file_name);
+    name.unwrap_or_else(|| "tka".as_ref()).to_owned()
+}
+
+fn search_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut candidates = env::split_paths(&path).filter(|folder| folder.is_absolute());
-    let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).ok() == fs::canonicalize(&program).ok();
-    candidates.find_map(|folder| Some(folder.join(name)).filter(is_this))
+    env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
 }
 
 #[cfg(test)]
@@ -115,22 +163,59 @@ mod tests {
     }
 
     #[test]
+    fn lost_is_what_is_ours_and_no_program_any_more() {
+        let is_lost = |command: &str, is_known| {
+            let args = ["credential", "--server", "x", "--session", "y"].map(ToOwned::to_owned);
+            let call = Call {
+                api_version: API_VERSION.into(),
+                command: command.into(),
+                args: args.to_vec(),
+            };
+            let other = Call {
+                args: args[..3].to_vec(),
+                ..call.clone()
+            };
+            assert!(!super::is_lost(&other, is_known), "{command}");
+            super::is_lost(&call, is_known)
+        };
+        for name in ["tka", "kubectl-tka", "ts-k8s-auth"] {
+            assert!(is_lost(&format!("/gone/{name}{EXE_SUFFIX}"), false), "{name}");
+            assert!(!is_lost(name, true), "PATH is to lead there");
+        }
+        assert!(is_lost("/gone/my-tka", true) && !is_lost("/gone/my-tka", false));
+        assert!(!is_lost(&env::current_exe().unwrap().display().to_string(), true));
+        assert!(!is_lost("./tka", true) && !is_lost("", true));
+    }
+
+    #[test]
+    fn program_that_was_replaced_is_where_it_was_and_one_that_was_removed_is_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tka");
+        let deleted = folder.path().join("tka (deleted)");
+        assert_eq!(in_place(deleted.clone()), None);
+        assert_eq!(in_place(path.clone()), None);
+        fs::write(&path, "").unwrap();
+        assert_eq!(in_place(deleted.clone()).as_ref(), Some(&path));
+        fs::write(&deleted, "").unwrap();
+        assert_eq!(in_place(deleted.clone()), Some(deleted));
+    }
+
+    #[test]
     fn token_gives_way_to_the_plugin() {
         let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
         let mut file = file();
-        assert_eq!(session(&file), None);
         let access = Access {
             rule: "oncall".to_owned().try_into().ok(),
             ..Access::default()
         };
         use_for(&mut file, &server, "tka-alice-abc", &access);
         assert!(file.users[0].user.token.is_none());
-        assert_eq!(session(&file).as_deref(), Some("tka-alice-abc"));
         let exec = file.users[0].user.exec.as_ref().unwrap();
         assert_eq!(
             exec.args[..3],
             ["credential", "--server", "http://tka.example.ts.net:8080"]
         );
+        assert_eq!(session_in(&exec.args), Some("tka-alice-abc"));
         assert_eq!(exec.args[5..], ["--rule", "oncall"]);
         assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");
     }

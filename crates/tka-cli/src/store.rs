@@ -142,12 +142,16 @@ impl Store {
 
     /// Removes the file; answers whether there was one.
     pub(crate) fn remove(&self) -> Result<bool, StoreError> {
-        remove(&self.aside())?;
         remove(&self.path)
     }
 
+    /// A name that nothing has which was put aside before.
     fn aside(&self) -> PathBuf {
-        self.path.with_extension("yaml.damaged")
+        let first = self.path.with_extension("yaml.damaged");
+        let others = (2_u64..).map(|at| first.with_extension(format!("damaged-{at}")));
+        let mut names = [first.clone()].into_iter().chain(others);
+        let free = names.find(|name| fs::symlink_metadata(name).is_err());
+        free.unwrap_or(first)
     }
 
     fn not_written(&self, source: io::Error) -> StoreError {

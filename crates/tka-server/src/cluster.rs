@@ -143,6 +143,7 @@ fn from_data(
         server: value(&keys.api_endpoint).into(),
         certificate_authority_data: Some(value(&keys.ca_data).into()),
         insecure_skip_tls_verify: matches!(value(&keys.insecure), "true" | "True" | "TRUE" | "1"),
+        ..Cluster::default()
     };
     let kubeconfig = value(&keys.kubeconfig);
     if cluster.server.is_empty() && !kubeconfig.is_empty() {
@@ -212,6 +213,7 @@ pub fn entry(info: ClusterInfo) -> Cluster {
         // kubectl refuses an authority beside a server that is not to be verified.
         certificate_authority_data: Some(info.ca_data).filter(|ca| !ca.is_empty() && !info.insecure_skip_tls_verify),
         insecure_skip_tls_verify: info.insecure_skip_tls_verify,
+        ..Cluster::default()
     }
 }
 

@@ -240,6 +240,12 @@ impl ClientError {
                     .into(),
                 "see with `tka doctor` what answers there".into(),
             ],
+            Trouble::UnusableKubeconfig(flaw) if flaw.is_suspicious() => {
+                let server = &self.server;
+                vec![format!(
+                    "see that {server} is the server that you mean, and tell whoever runs it: a TKA server sends no such thing"
+                )]
+            }
             Trouble::UnusableKubeconfig(_) => {
                 vec![
                     "ask whoever runs the server to look at its cluster settings (`tka cluster-info` shows them)"

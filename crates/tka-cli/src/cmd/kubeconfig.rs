@@ -11,7 +11,7 @@ use crate::keep::Keep;
 ///
 /// Writes it to `~/.kube/tka/HOST_PORT.yaml` and prints the line that makes kubectl use it. Needs a session: see `tka login`.
 ///
-/// Contexts of other sessions stay. Where they call tka by a path at which it no longer is, they are mended.
+/// Contexts of other sessions stay. Where they call tka by a path at which there is no program any more, that is mended.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -9,7 +9,8 @@ use crate::view;
 
 /// Sign out: your access ends now
 ///
-/// Ends the session and removes its kubeconfig. When the server cannot be reached the kubeconfig is kept, since the session is.
+/// Ends the session and removes its kubeconfig, save for what you or other programs put into it. When the server cannot be reached the
+/// kubeconfig is kept, since the session is.
 #[derive(clap::Args, Debug)]
 #[command(visible_alias = "logout")]
 pub(crate) struct Arguments {}

@@ -1,6 +1,5 @@
 //! What is on this machine. Needs no server.
 
-use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,13 +23,9 @@ const KUBECTL: u32 = 22;
 
 pub(super) fn checks(app: &App) -> Vec<Check> {
     let kubeconfigs = local::kubeconfigs(app);
-    let documents: Vec<_> = kubeconfigs
-        .iter()
-        .filter_map(|(_, document)| document.as_ref().ok())
-        .collect();
     vec![
         kubectl(kubectl_version(LIMIT.min(app.config.timeout))).named("kubectl"),
-        plugin(&documents, plugin::on_path()).named("plugin"),
+        plugin(app.store.path(), &kubeconfigs, plugin::on_path()).named("plugin"),
         kubeconfig(app, &kubeconfigs).named("kubeconfig"),
     ]
 }
@@ -67,23 +62,20 @@ fn kubectl(version: io::Result<String>) -> Finding {
 }
 
 /// Whether what kubeconfigs call of us can be run, and what people type.
-fn plugin(kubeconfigs: &[&Document], on_path: Option<PathBuf>) -> Finding {
-    let calls = kubeconfigs.iter().flat_map(|document| {
-        let users = document.names(List::Users).into_iter();
-        users.filter_map(|user| document.call(user))
-    });
-    let mut ours = calls.filter(|call| plugin::asked_for(call).is_some());
-    if let Some(call) = ours.find(|call| !is_program(Path::new(&call.command))) {
-        return Finding::failed(
-            Exit::Failure,
-            format!("the kubeconfig calls {}, and that cannot be run", call.command),
-            vec!["mend it with `tka kubeconfig`".to_owned()],
-        );
+fn plugin(own: &Path, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
+    if let Some(command) = kubeconfigs.iter().find_map(|one| not_found(own, one)) {
+        let fix = if Path::new(&command).is_absolute() {
+            "mend it with `tka kubeconfig`".to_owned()
+        } else {
+            format!("let PATH lead to {command}, or write there where it is")
+        };
+        let found = format!("the kubeconfig calls {command}, and that cannot be run");
+        return Finding::failed(Exit::Failure, found, vec![fix]);
     }
     if let Some(path) = on_path {
         return Finding::ok(format!("{} is on PATH", path.display()));
     }
-    let program = env::current_exe().unwrap_or_default();
+    let program = plugin::command();
     let folder = program.parent().unwrap_or(Path::new("")).display();
     Finding::failed(
         Exit::Failure,
@@ -94,14 +86,16 @@ fn plugin(kubeconfigs: &[&Document], on_path: Option<PathBuf>) -> Finding {
     )
 }
 
-#[cfg(unix)]
-fn is_program(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
-    path.is_file()
+/// What a kubeconfig calls of us that kubectl does not find.
+fn not_found(own: &Path, (path, document): &Kubeconfig) -> Option<String> {
+    let document = document.as_ref().ok()?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let users = document.names(List::Users).into_iter();
+    let mut ours = users
+        .filter_map(|user| document.call(user))
+        .filter(|call| plugin::is_ours(call, path == own));
+    ours.find(|call| !plugin::is_found(call, folder))
+        .map(|call| call.command)
 }
 
 fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {

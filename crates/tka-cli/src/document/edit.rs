@@ -59,13 +59,7 @@ impl Document {
                 };
                 vec![vec![(colon..value.span.end.max(colon), raw)]]
             }
-            Some(value) => {
-                let in_place = (value.span.clone(), raw.to_owned());
-                // What says how a text over several lines is written stands before it.
-                let end = value.span.start + self.text[value.span.clone()].trim_end().len();
-                let anew = (self.colon(root, CURRENT)?..end, format!(" {raw}"));
-                vec![vec![in_place], vec![anew]]
-            }
+            Some(value) => self.in_place_of(root, CURRENT, value, raw)?,
             None if root.is_flow() => self.new_key(root, &format!("\"{CURRENT}\": {raw}")),
             None => self.new_key(root, &format!("{CURRENT}: {raw}")),
         };
@@ -74,6 +68,32 @@ impl Document {
             (Some(value), Some(wanted)) => value.means(wanted),
             (Some(value), None) => value.is_null(),
             (None, _) => false,
+        })
+    }
+
+    /// The same with `text` as what the `exec` of a user says under `key`, where it says something there. All else of the user stays,
+    /// also what we know nothing of.
+    pub(crate) fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
+        let at = self.position(List::Users, user).ok_or(Refused::Unsure)?;
+        let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
+        let Some((exec, value)) = exec.and_then(|exec| Some((exec, exec.get(key)?))) else {
+            return Ok(self);
+        };
+        if value.text() == Some(text) {
+            return Ok(self);
+        }
+        let edits = self.in_place_of(exec, key, value, &quoted(text))?;
+        let list = self.value(List::Users.key());
+        if list.is_some_and(|list| list.has_anchor) {
+            return Err(Refused::Unsure);
+        }
+        let (before, path) = (self.items(List::Users), [List::Users.field(), "exec", key]);
+        self.changed(edits, List::Users.key(), |document| {
+            let after = document.items(List::Users);
+            let (Some(item), Some(rest)) = (after.get(at), after.get(at + 1..)) else {
+                return false;
+            };
+            same(&after[..at], &before[..at]) && same(rest, &before[at + 1..]) && before[at].becomes(item, &path, text)
         })
     }
 
@@ -202,6 +222,15 @@ impl Document {
             Some(end) => (end..end, format!(", {text}")),
             None => (root.span.start + 1..root.span.start + 1, text.to_owned()),
         }]]
+    }
+
+    /// Ways to write `raw` in the place of the `value` of a key, the best first.
+    fn in_place_of(&self, mapping: &Node, key: &str, value: &Node, raw: &str) -> Result<Vec<Edit>, Refused> {
+        let in_place = (value.span.clone(), raw.to_owned());
+        // What says how a text over several lines is written stands before it.
+        let end = value.span.start + self.text[value.span.clone()].trim_end().len();
+        let anew = (self.colon(mapping, key)?..end, format!(" {raw}"));
+        Ok(vec![vec![in_place], vec![anew]])
     }
 
     /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are.

@@ -226,6 +226,26 @@ contexts:
 }
 
 #[test]
+fn nothing_of_a_user_is_changed_that_others_refer_to() {
+    let exec = "{command: /gone/tka, args: [credential]}";
+    for text in [
+        format!("users: &a [{{name: u, user: {{exec: {exec}}}}}]\nx: *a\n"),
+        format!("users:\n- name: u\n  user: &a {{exec: {exec}}}\n- name: v\n  user: *a\n"),
+        format!("x: &a {exec}\nusers: [{{name: u, user: {{exec: *a}}}}]\n"),
+        "users: [{name: u, user: {exec: {command: &a /gone/tka, x: *a}}}]\n".to_owned(),
+        "x: &a /gone/tka\nusers: [{name: u, user: {exec: {command: *a}}}]\n".to_owned(),
+    ] {
+        let changed = document(&text).with_exec("u", "command", "/new/tka");
+        assert_eq!(changed.unwrap_err(), Refused::Unsure, "{text}");
+    }
+    let text = format!("users: [{{name: u, user: {{exec: {exec}}}}}]\n");
+    let changed = document(&text).with_exec("u", "command", "/new/tka").unwrap();
+    assert_eq!(changed.text(), text.replace("/gone/tka", "\"/new/tka\""));
+    let same = changed.clone().with_exec("u", "apiVersion", "x").unwrap();
+    assert_eq!(same.text(), changed.text(), "what is not said is not added");
+}
+
+#[test]
 fn debug_shows_no_token() {
     assert_eq!(
         format!("{:?}", document(EVERYDAY)),
@@ -444,6 +464,30 @@ proptest! {
             }
             prop_assert_eq!(found, wanted, "{}", after.text());
         }
+    }
+
+    #[test]
+    fn mending_changes_the_command_and_nothing_else(
+        before in kubeconfigs(),
+        odd in prop::collection::vec(odd(), 4),
+        command in prop::sample::select(vec!["/gone/tka", "'/gone/tka' # old", "\"/gone/tka\"", "!!str /gone/tka", ">-\n        /gone/tka"]),
+        windows: bool,
+    ) {
+        let text = format!(
+            "users:\n- name: other\n  user: {{exec: {{command: /gone/tka}}}}\n- name: ours\n  user:\n{}    exec:\n{}      command: {command}\n{}{}",
+            odd[0].under("as", 4), odd[1].under("env", 6), odd[2].under("interactiveMode", 6), odd[3].under("x", 4),
+        );
+        let before = before.replace("\r\n", "\n");
+        // Its own users are in the way, and a mark belongs before all.
+        let is_free = !before.contains("users") && !before.starts_with(['\u{feff}', '%', '-']) && before.ends_with('\n') && !before.contains("...");
+        let text = if is_free { before + &text } else { text };
+        let text = if windows { text.replace('\n', "\r\n") } else { text };
+        let after = document(&text).with_exec("ours", "command", "/new/tka").unwrap();
+        let mut wanted = read(&document(&text));
+        wanted["users"][1]["user"]["exec"]["command"] = json!("/new/tka");
+        prop_assert_eq!(read(&after), wanted, "{}", after.text());
+        let lines = |text: &str| text.lines().filter(|line| !line.contains("/gone/tka") && !line.contains("command:")).map(ToOwned::to_owned).collect::<Vec<_>>();
+        prop_assert_eq!(lines(after.text()), lines(&text));
     }
 
     #[test]

@@ -225,6 +225,27 @@ impl Node {
             .map(|(_, value)| value)
     }
 
+    /// Whether `after` says the same, but `text` where `path` leads. What others refer to says it to them too, and so it does not.
+    pub(super) fn becomes(&self, after: &Self, path: &[&str], text: &str) -> bool {
+        if self.has_anchor || self.is_alias() || self.tag != after.tag {
+            return false;
+        }
+        let Some((wanted, below)) = path.split_first() else {
+            return matches!(&after.kind, Kind::Scalar { text: found, .. } if found == text);
+        };
+        let pairs = self.entries().iter().zip(after.entries());
+        let mut pairs = pairs.map(|((key, value), (k, v))| {
+            let is_on_the_way = key.text() == Some(wanted);
+            key.means(k)
+                && if is_on_the_way {
+                    value.becomes(v, below, text)
+                } else {
+                    value.means(v)
+                }
+        });
+        self.entries().len() == after.entries().len() && pairs.all(|holds| holds)
+    }
+
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
     pub(crate) fn takes_in(&self) -> bool {
         self.get("<<").is_some()

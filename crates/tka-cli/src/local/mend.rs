@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use tka_api::kubeconfig::{NamedUser, User};
+use tka_api::exec::API_VERSION;
 
-use super::{refused, theirs, unusable};
+use super::{refused, theirs};
 use crate::app::App;
-use crate::document::{Document, List, Refused};
+use crate::document::{Call, Document, List, Refused};
 use crate::error::Error;
 use crate::known::Known;
-use crate::merge::UserFile;
+use crate::merge::{self, UserFile};
 use crate::plugin;
 use crate::store::Turn;
 
@@ -20,7 +20,8 @@ pub(crate) fn mend(app: &App) -> Result<usize, Error> {
     };
     let mut count = 0;
     if let Ok(own) = app.store.read() {
-        let (mended, users) = mended(own).map_err(|source| unusable(app, source))?;
+        let mended = mended(own, |_, _| true);
+        let (mended, users) = mended.map_err(|source| Error::NotMended(refused(app.store.path(), source)))?;
         if users > 0 {
             app.store.write(&turn, &mended)?;
         }
@@ -32,28 +33,39 @@ pub(crate) fn mend(app: &App) -> Result<usize, Error> {
     Ok(count)
 }
 
+/// Mends the user's own kubeconfig, in which only what we put there, or what has our name, is ours.
 fn mend_theirs(app: &App, path: &Path) -> Result<usize, Error> {
+    let records = theirs::records(app, path);
+    let is_known = |user: &str, call: &Call| records.iter().any(|record| merge::is_of(call, user, record));
     // One in which nothing is to be mended is not even locked.
-    let is_well = |document: Document| mended(document).is_ok_and(|(_, users)| users == 0);
+    let is_well = |document: Document| lost(&document, is_known).is_empty();
     if UserFile::peek(path).map_or(true, is_well) {
         return Ok(0);
     }
-    let file = theirs::open(app, path)?;
-    let (mended, users) = mended(file.document().clone()).map_err(|source| refused(path, source))?;
-    file.save(&mended)?;
+    let file = theirs::open(app, path).map_err(Error::NotMended)?;
+    let mended = mended(file.document().clone(), is_known);
+    let (mended, users) = mended.map_err(|source| Error::NotMended(refused(path, source)))?;
+    file.save(&mended).map_err(Error::NotMended)?;
     Ok(users)
 }
 
-fn mended(document: Document) -> Result<(Document, usize), Refused> {
-    let users = document.names(List::Users).into_iter();
-    let calls = users.filter_map(|name| Some((name, plugin::mended(&document.call(name)?)?)));
-    let users: Vec<_> = calls
-        .map(|(name, exec)| NamedUser {
-            name: name.to_owned(),
-            user: User::from(exec),
-        })
-        .collect();
-    let count = users.len();
-    let mended = users.iter().try_fold(document, Document::with_user)?;
-    Ok((mended, count))
+/// The users that call this program where there is none.
+fn lost(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> Vec<String> {
+    let is_lost = |name: &&str| {
+        let call = document.call(name);
+        call.is_some_and(|call| plugin::is_lost(&call, is_known(name, &call)))
+    };
+    let users = document.names(List::Users).into_iter().filter(is_lost);
+    users.map(ToOwned::to_owned).collect()
+}
+
+/// Whoever called the old program may have said more of the call, and of who they are in the cluster. That stays.
+fn mended(document: Document, is_known: impl Fn(&str, &Call) -> bool) -> Result<(Document, usize), Refused> {
+    let command = plugin::command().display().to_string();
+    let users = lost(&document, is_known);
+    let mended = users.iter().try_fold(document, |document, user| {
+        let document = document.with_exec(user, "command", &command)?;
+        document.with_exec(user, "apiVersion", API_VERSION)
+    })?;
+    Ok((mended, users.len()))
 }

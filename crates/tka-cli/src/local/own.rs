@@ -2,11 +2,11 @@
 
 use tka_api::kubeconfig::EntryNames;
 
-use super::unusable;
+use super::{refused, unusable};
 use crate::app::App;
 use crate::document::{Document, Entry, List, Refused, quoted};
 use crate::error::Error;
-use crate::known::Known;
+use crate::known::{Known, KnownSession};
 use crate::merge;
 use crate::plugin;
 use crate::store::Turn;
@@ -44,32 +44,105 @@ pub(super) fn write(app: &App, turn: &Turn, own: Document, entry: &Entry) -> Res
     Ok(())
 }
 
-/// The kubeconfig of ours without a session.
-pub(super) fn without(own: Document, session: &str, known: &Known) -> Result<Document, Refused> {
-    let mut sessions = known.sessions.iter();
-    let known = sessions.find(|one| one.name.as_deref() == Some(session));
-    let known = known.and_then(|known| known.context.as_deref());
-    let is_known = |names: &EntryNames| known == Some(&names.context) && own.has_just_a_token(&names.user);
-    let contexts = own.names(List::Contexts).into_iter();
-    let contexts = contexts.filter_map(|context| own.context(context));
-    let over: Vec<_> = contexts
-        .filter(|names| leads_to(&own, names, session) || is_known(names))
+/// Takes one session out of it.
+pub(super) fn end(app: &App, turn: &Turn, session: &str, known: &Known) -> Result<(), Error> {
+    let is_it = |one: &KnownSession| one.name.as_deref() == Some(session);
+    match app.store.read() {
+        Ok(own) => clear(app, turn, own, known, |_, asked| asked == session, is_it),
+        // It will be put aside when somebody signs in or out.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Takes all sessions at the server out of it. One that cannot be read is put aside, and told.
+pub(super) fn forget(app: &App, turn: &Turn, known: &Known) -> Result<(), Error> {
+    let server = app.server().to_string();
+    match app.store.read() {
+        Ok(own) => clear(app, turn, own, known, |at, _| at == server, |_| true),
+        Err(why) => {
+            let aside = app.store.set_aside(turn)?;
+            let path = app.store.path().display();
+            let text = format!("{path} could not be read, because {why}; it is now {}", aside.display());
+            app.ui.tell(&view::warning(&text, &app.ui.palette));
+            Ok(())
+        }
+    }
+}
+
+/// Takes sessions out: those that are asked for so, and those that are known. What else people and programs put into the file stays;
+/// without anything else, the file goes.
+fn clear(
+    app: &App,
+    turn: &Turn,
+    own: Document,
+    known: &Known,
+    is_asked: impl Fn(&str, &str) -> bool,
+    is_known: impl Fn(&KnownSession) -> bool,
+) -> Result<(), Error> {
+    let before = own.text().to_owned();
+    let left = |source| Error::Left(refused(app.store.path(), source));
+    let rest = without(own, known, is_asked, is_known).map_err(left)?;
+    if rest.is_blank() {
+        app.store.remove()?;
+    } else if rest.text() != before {
+        app.store.write(turn, &rest)?;
+    }
+    Ok(())
+}
+
+fn without(
+    own: Document,
+    known: &Known,
+    is_asked: impl Fn(&str, &str) -> bool,
+    is_known: impl Fn(&KnownSession) -> bool,
+) -> Result<Document, Refused> {
+    let asks = |user: &str| {
+        let call = own.call(user);
+        call.is_some_and(|call| plugin::asked_for(&call).is_some_and(|(server, session)| is_asked(server, session)))
+    };
+    let is_token = |names: &EntryNames| {
+        let has_context = |one: &KnownSession| one.context.as_ref() == Some(&names.context);
+        let mut sessions = known.sessions.iter();
+        own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
+    };
+    let over: Vec<_> = contexts(&own)
+        .filter(|names| asks(&names.user) || is_token(names))
         .collect();
     let is_current = over.iter().any(|names| own.current() == Some(&names.context));
+    // Also those whose context somebody took away.
+    let users = own.names(List::Users).into_iter().filter(|user| asks(user));
+    let users: Vec<_> = users
+        .map(ToOwned::to_owned)
+        .chain(over.iter().map(|names| names.user.clone()))
+        .collect();
     let mut rest = own;
     for names in &over {
         rest = rest.without(List::Contexts, &names.context)?;
-        for (list, name) in [(List::Users, &names.user), (List::Clusters, &names.cluster)] {
-            if !rest.is_used(list, name) {
-                rest = rest.without(list, name)?;
-            }
+    }
+    let clusters = over.iter().map(|names| (List::Clusters, &names.cluster));
+    for (list, name) in users.iter().map(|user| (List::Users, user)).chain(clusters) {
+        if !rest.is_used(list, name) {
+            rest = rest.without(list, name)?;
         }
     }
     if !is_current {
         return Ok(rest);
     }
-    let next = rest.names(List::Contexts).last().map(|name| quoted(name));
+    let next = last(&rest, known).map(|name| quoted(&name));
     rest.with_current(next.as_deref().unwrap_or("\"\""))
+}
+
+/// The last context of a session. That of somebody else is not to become current without a word.
+fn last(own: &Document, known: &Known) -> Option<String> {
+    let is_known = |context: &String| known.sessions.iter().any(|one| one.context.as_ref() == Some(context));
+    let asks = |user: &str| own.call(user).is_some_and(|call| plugin::asked_for(&call).is_some());
+    let ours = contexts(own).filter(|names| asks(&names.user) || is_known(&names.context));
+    ours.last().map(|names| names.context)
+}
+
+fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
+    let names = own.names(List::Contexts).into_iter();
+    names.filter_map(|context| own.context(context))
 }
 
 /// Whether kubectl asks for credentials of that session there.

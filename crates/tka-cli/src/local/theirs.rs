@@ -1,7 +1,7 @@
 //! The user's own kubeconfig, on this machine.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use super::refused;
 use crate::app::{App, home};
@@ -13,7 +13,7 @@ use crate::store::StoreError;
 /// What is to be remembered of an entry in the user's kubeconfig.
 pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
     Merged {
-        created: !file.is_there() || records(app, file).iter().any(|record| record.created),
+        created: !file.is_there() || records(app, file.path()).iter().any(|record| record.created),
         previous: previous(app, file),
         ..Merged::new(file.path(), entry.names(), session)
     }
@@ -21,14 +21,14 @@ pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<
 
 /// How the current context was written before all of ours.
 pub(super) fn previous(app: &App, file: &UserFile) -> Option<String> {
-    merge::previous(file.document(), &records(app, file))
+    merge::previous(file.document(), &records(app, file.path()))
 }
 
 /// What is remembered of the file, of whatever server.
-fn records(app: &App, file: &UserFile) -> Vec<Merged> {
+pub(super) fn records(app: &App, file: &Path) -> Vec<Merged> {
     let everywhere = known::everywhere(app.store.folder()).into_iter();
     let records = everywhere.flat_map(|known| known.merged);
-    records.filter(|one| one.file == file.path()).collect()
+    records.filter(|one| one.file == file).collect()
 }
 
 /// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there. One that cannot be changed does not keep the others
@@ -36,7 +36,8 @@ fn records(app: &App, file: &UserFile) -> Vec<Merged> {
 pub(super) fn take_out(app: &App, known: &mut Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
     let mut result = Ok(());
     for path in files(known, &is_meant) {
-        let taken_out = if path.exists() {
+        // A link that leads nowhere is there: what it led to may come back, with what is ours.
+        let taken_out = if fs::symlink_metadata(&path).is_ok() {
             take_out_of(app, &path, known, &is_meant)
         } else {
             Ok(())

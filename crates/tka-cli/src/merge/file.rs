@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::MergeError;
 use crate::document::Document;
+use crate::signals::Hold;
 use crate::store;
 
 /// How long another program may take: kubectl has the lock for milliseconds.
@@ -31,7 +32,11 @@ pub(crate) struct UserFile {
 /// kubectl's lock on a file: another one beside it, which only one can make
 /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/loader.go>, `lockFile`).
 #[derive(Debug)]
-struct Lock(PathBuf);
+struct Lock {
+    path: PathBuf,
+    /// Whoever leaves it behind keeps kubectl from the file for good.
+    _hold: Hold,
+}
 
 // === impl UserFile ===
 
@@ -66,7 +71,16 @@ impl UserFile {
             Ok(found) if found.is_file() => true,
             // What a shell gives as /dev/fd/63, and the like.
             Ok(_) => return Err(unreadable(path, io::Error::other("it is not a file"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+                // What it leads to may come back, and a file in the link's place would be in its way.
+                Ok(target) => {
+                    return Err(MergeError::Dangling {
+                        path: path.to_owned(),
+                        target,
+                    });
+                }
+                Err(_) => false,
+            },
             Err(source) => return Err(unreadable(path, source)),
         };
         Ok(Self {
@@ -205,30 +219,33 @@ impl Lock {
         let until = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
-            match OpenOptions::new().write(true).create_new(true).open(&lock) {
-                Ok(_) => return Ok(Self(lock)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && Instant::now() < until => {
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+            let path = path.to_owned();
+            match Self::make(&lock) {
+                Ok(lock) => return Ok(lock),
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(MergeError::Write { path, source });
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let path = path.to_owned();
-                    return Err(MergeError::Locked { path, lock });
-                }
-                Err(source) => {
-                    return Err(MergeError::Write {
-                        path: path.to_owned(),
-                        source,
-                    });
-                }
+                Err(_) if Instant::now() >= until => return Err(MergeError::Locked { path, lock }),
+                Err(_) => thread::sleep(pause),
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    fn make(path: &Path) -> io::Result<Self> {
+        // Signals are held back from before it is there, and not while another is waited for.
+        let hold = Hold::new();
+        OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _hold: hold,
+        })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -13,7 +13,7 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-use crate::ui;
+use crate::{signals, ui};
 
 /// Receives the signals that ask this process to end, from its making until it is dropped.
 #[derive(Debug)]
@@ -50,11 +50,9 @@ enum Phase {
 
 impl Guard {
     pub(super) fn new() -> io::Result<Self> {
-        let ignored = ignored_signals();
-        let is_heard = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
-        // What whoever started us has set to be ignored (`nohup`) stays so, for the program too.
-        let heard = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-        let mut signals = SignalsInfo::<WithOrigin>::new(heard.iter().filter(|it| is_heard(it)))?;
+        signals::leave_to_others();
+        // What is ignored stays so for the program too.
+        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard())?;
         let state = Arc::new(Mutex::new(State::default()));
         let handle = signals.handle();
         let thread = thread::spawn({
@@ -138,6 +136,7 @@ impl State {
                 ui::complain("leaving when the session has ended; once more to leave at once\n");
             }
             Phase::Busy | Phase::Free => {
+                let _free = signals::when_free();
                 if let Some(folder) = &self.folder {
                     let _ = fs::remove_dir_all(folder);
                 }
@@ -167,12 +166,4 @@ fn is_passed_on(origin: &Origin) -> bool {
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The signals that this process ignores, the first in the lowest bit; none where the system does not tell (`proc_pid_status(5)`).
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
 }

@@ -293,9 +293,37 @@ fn reauthenticating_ends_that_session_and_keeps_the_name_of_its_context() {
     assert_eq!(contexts(&["reauthenticate", "--rule", "shop"]), both("-shop"));
     assert_eq!(
         contexts(&["reauthenticate", "--role", "view"]),
-        ("-shop -view".to_owned(), "-view".to_owned())
+        ("-shop .view".to_owned(), ".view".to_owned())
     );
     double.requests();
+}
+
+#[test]
+fn a_rule_and_a_role_of_one_name_are_side_by_side() {
+    let answer = |name: &str| {
+        let mut answer = signed_in();
+        answer["session"]["name"] = json!(name);
+        ("POST /login", Answer::json(200, &answer))
+    };
+    let script = [
+        ("GET /rules", rules()),
+        answer("tka-alice-rule"),
+        ("GET /rules", rules()),
+        answer("tka-alice-role"),
+    ];
+    let (user, double) = (User::new(), Double::new(&script));
+    for option in ["--rule", "--role"] {
+        let outcome = user.run_with(&double, &["login", option, "view"]);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+    }
+    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    for (context, session) in [("-view", "rule"), (".view", "role")] {
+        assert!(
+            file.contains(&format!("- name: 'tka-context-alice{context}'")),
+            "{file}"
+        );
+        assert!(file.contains(&format!("- 'tka-alice-{session}'")), "{file}");
+    }
 }
 
 #[test]

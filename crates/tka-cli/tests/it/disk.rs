@@ -112,6 +112,45 @@ fn a_read_only_home_is_found_before_signing_in() {
     assert!(double.requests().is_empty());
 }
 
+/// The program called for in the kubeconfig that a sign-in writes while its own file is changed by `change`.
+fn called_after(change: fn(&std::path::Path)) -> String {
+    let user = User::new();
+    let meeting = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let answer = Answer::Meeting(meeting.clone(), Answer::json(200, &signed_in()).into());
+    let double = Double::new(&[("POST /login", answer)]);
+    let program = user.home().join("bin/tka");
+    fs::create_dir(user.home().join("bin")).unwrap();
+    // By another process, as below.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tka")).arg(&program).status();
+    assert!(copied.unwrap().success());
+    let tka = user.command_with(&double, &["login"]);
+    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut command = Command::new(&program);
+    command
+        .arg("login")
+        .env_clear()
+        .envs(variables)
+        .current_dir(user.home());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    meeting.wait();
+    change(&program);
+    meeting.wait();
+    assert!(child.unwrap().wait().unwrap().success());
+    let kept: Value = serde_saphyr::from_str(&fs::read_to_string(user.kubeconfig(&double)).unwrap()).unwrap();
+    let called = kept["users"][0]["user"]["exec"]["command"].as_str().unwrap();
+    called.replace(&user.home().display().to_string(), "HOME")
+}
+
+#[test]
+fn a_program_that_is_replaced_meanwhile_is_called_where_it_is_and_no_path_is_made_up() {
+    let replaced = called_after(|program| {
+        fs::remove_file(program).unwrap();
+        fs::write(program, "").unwrap();
+    });
+    assert_eq!(replaced, "HOME/bin/tka");
+    assert_eq!(called_after(|program| fs::remove_file(program).unwrap()), "tka");
+}
+
 #[test]
 fn a_kubeconfig_that_is_cut_short_is_put_aside_and_told() {
     let user = User::new();
@@ -131,7 +170,13 @@ fn a_kubeconfig_that_is_cut_short_is_put_aside_and_told() {
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     assert_eq!(fs::read_to_string(path.with_extension("yaml.damaged")).unwrap(), cut);
     assert_eq!(user.run_with(&double, &["logout"]).status, 0);
-    assert_eq!(user.files(), [".kube", ".kube/tka"]);
+    let aside = path.with_extension("yaml.damaged");
+    let aside = aside.strip_prefix(user.home()).unwrap().display().to_string();
+    assert_eq!(
+        user.files(),
+        [".kube", ".kube/tka", &aside],
+        "whose it is, nobody knows"
+    );
 }
 
 #[test]

@@ -333,6 +333,27 @@ fn what_is_on_this_machine_is_named() {
 }
 
 #[test]
+fn plugin_is_looked_for_where_kubectl_does() {
+    let found = |command: &str| {
+        let well = Well::new();
+        well.user.has_kubeconfig(&well.server);
+        let path = well.user.kubeconfig(&well.server);
+        fs::write(&path, EXEC.replace("/gone/tka", command)).unwrap();
+        fs::set_permissions(well.user.folder(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let program = fs::File::create(well.user.folder().join("here")).unwrap();
+        program.set_permissions(fs::Permissions::from_mode(0o700)).unwrap();
+        Well::wrong(well.command(&[])).1
+    };
+    for command in ["tka", "./here", env!("CARGO_BIN_EXE_tka")] {
+        assert_eq!(found(command), [""; 0], "{command}");
+    }
+    for command in ["tka-not-there", "./tka", "/gone/tka"] {
+        assert_eq!(found(command), ["plugin"], "{command}");
+    }
+}
+
+#[test]
 fn what_was_merged_into_is_looked_at_too() {
     for (text, expected) in [
         (EXEC, Some("plugin")),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::double::{Answer, Double};
-use crate::tka::{Outcome, SESSION, TOKEN, User, kubeconfig, login};
+use crate::tka::{BEFORE, Outcome, SESSION, TOKEN, User, kubeconfig, login};
 
 #[test]
 fn fetches_and_writes_like_login() {
@@ -130,10 +130,7 @@ fn an_answer_that_would_not_work_changes_nothing() {
             (1, ""),
             "{answer:?} {outcome:?}"
         );
-        assert_eq!(
-            std::fs::read_to_string(user.kubeconfig(&double)).unwrap(),
-            "from before"
-        );
+        assert_eq!(std::fs::read_to_string(user.kubeconfig(&double)).unwrap(), BEFORE);
         assert_eq!(user.files(), before);
         assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
     }

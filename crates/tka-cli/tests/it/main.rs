@@ -17,6 +17,7 @@ mod double;
 mod errors;
 mod generate;
 mod help;
+mod hostile;
 mod integration;
 mod interactive;
 mod kubeconfig;

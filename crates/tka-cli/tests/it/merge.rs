@@ -1,8 +1,12 @@
 //! `--merge`: contexts in the user's own kubeconfig, and what becomes of all else in it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::double::{Answer, Double};
@@ -445,6 +449,207 @@ fn many_at_once_lose_nothing() {
         well(user.run_with(double, &["logout"]));
     }
     assert_eq!(text(&user), THEIRS);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_not_replaced() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    let target = user.home().join("unmounted/config");
+    fs::create_dir_all(user.home().join(".kube")).unwrap();
+    std::os::unix::fs::symlink(&target, config(&user)).unwrap();
+    let outcome = user.run_with(&double, &["login", "--merge"]);
+    let shown = outcome
+        .shown(&double)
+        .replace(&user.home().display().to_string(), "HOME");
+    insta::assert_snapshot!(shown, @"
+    status 1
+    --- stdout
+    --- stderr
+    ✗ HOME/.kube/config is a link to HOME/unmounted/config, and that is not there
+      do  bring back what HOME/.kube/config leads to, or remove the link
+          or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
+    ");
+    assert_eq!(fs::read_link(config(&user)).unwrap(), target);
+    assert_eq!(user.files(), [".kube", ".kube/config"]);
+    assert!(double.requests().is_empty());
+}
+
+#[test]
+fn what_is_behind_a_link_that_leads_nowhere_for_now_is_taken_out_later() {
+    let user = User::new();
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &login())),
+        ("POST /logout", Answer::json(200, &login())),
+    ]);
+    let (real, away) = (user.home().join("real"), user.home().join("away"));
+    fs::create_dir_all(user.home().join(".kube")).unwrap();
+    fs::write(&real, THEIRS).unwrap();
+    std::os::unix::fs::symlink(&real, config(&user)).unwrap();
+    well(user.run_with(&double, &["login", "--merge"]));
+    fs::rename(&real, &away).unwrap();
+    let outcome = user.run_with(&double, &["logout"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("its context is still there"), "{outcome:?}");
+    assert_eq!(fs::read_link(config(&user)).unwrap(), real);
+    fs::rename(&away, &real).unwrap();
+    well(user.run_with(&double, &["logout"]));
+    assert_eq!(text(&user), THEIRS);
+}
+
+/// What makes a kubeconfig take long to read.
+fn long() -> String {
+    let many = (0..30_000).map(|at| format!("- {{name: u{at}, user: {{token: x}}}}\n"));
+    format!("extensions:\n{}", many.collect::<String>())
+}
+
+/// Sends `signals` to `command` when it has locked the user's kubeconfig.
+fn interrupted(user: &User, mut command: Command, signals: &[Signal]) -> ExitStatus {
+    let mut child = command.spawn().unwrap();
+    let (lock, until) = (
+        user.home().join(".kube/config.lock"),
+        Instant::now() + Duration::from_mins(1),
+    );
+    while !lock.exists() {
+        assert!(Instant::now() < until && child.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
+    for signal in signals {
+        kill_process(Pid::from_child(&child), *signal).unwrap();
+    }
+    let status = child.wait().unwrap();
+    assert!(!lock.exists(), "kubectl would wait for it in vain");
+    status
+}
+
+#[test]
+fn no_signal_leaves_the_lock_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (user, double) = (User::new(), Double::new(&[]));
+        has_config(&user, &(THEIRS.to_owned() + &long()));
+        let status = interrupted(&user, user.command_with(&double, &["login", "--merge"]), &[signal]);
+        assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
+        assert!(!text(&user).contains("alice"));
+    }
+}
+
+/// As `nohup` sets it.
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let (user, double) = (User::new(), signing_in(SESSION));
+    has_config(&user, &(THEIRS.to_owned() + &long()));
+    let tka = user.command_with(&double, &["login", "--merge", "-q"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(tka.get_program());
+    command.args(tka.get_args()).env_clear();
+    command.envs(tka.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let status = interrupted(&user, command, &[Signal::HUP]);
+    assert!(status.success(), "{status:?}");
+    assert!(text(&user).contains("alice"));
+}
+
+/// Where `tka exec` signs out of all there is, as at the original's server, who is impatient sends a second signal.
+#[test]
+fn no_second_signal_leaves_the_lock_behind() {
+    let user = User::new();
+    let double = Double::new(&[
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /rules", Answer::html(404)),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("POST /logout", Answer::json(200, &login())),
+    ]);
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    has_config(&user, &(text(&user) + &long()));
+    let status = interrupted(
+        &user,
+        user.command_with(&double, &["exec", "--", "true"]),
+        &[Signal::TERM, Signal::INT],
+    );
+    let by = [Signal::TERM, Signal::INT].map(|signal| Some(128 + signal.as_raw()));
+    assert!(by.contains(&status.code()), "{status:?}");
+}
+
+/// What `tka kubeconfig` makes of the user's own kubeconfig when it has these users. The server says nothing that matters.
+fn mended(users: &str, arguments: &[&str]) -> (User, Outcome) {
+    let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
+    let (user, double) = (User::new(), Double::new(&[("GET /kubeconfig", refused)]));
+    let theirs = THEIRS.replace("users:\n", users);
+    has_config(&user, &theirs);
+    fs::create_dir_all(user.folder()).unwrap();
+    let outcome = user.run_with(&double, arguments);
+    (user, outcome)
+}
+
+#[test]
+fn mending_changes_the_command_alone() {
+    let users = "\
+users:
+- name: ours # as an administrator
+  user:
+    as: somebody
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      args: [credential, --server, 'https://x', --session, y]
+      command: /gone/tka # the old one
+      env: [{name: HTTPS_PROXY, value: 'http://127.0.0.1:1055'}]
+      interactiveMode: Never
+      provideClusterInfo: no
+    unheard-of: yes
+";
+    let (user, outcome) = mended(users, &["kubeconfig"]);
+    assert!(outcome.stderr.contains("one user of your kubeconfigs"), "{outcome:?}");
+    let new = format!("\"{}\"", env!("CARGO_BIN_EXE_tka"));
+    let expected = THEIRS.replace("users:\n", &users.replace("/gone/tka", &new));
+    assert_eq!(text(&user), expected);
+}
+
+#[test]
+fn mending_leaves_alone_what_works_and_what_is_not_ours() {
+    for command in ["/gone/vendor-auth", "tka", "./tka", "/bin/sh", "/gone/tka-wrapper"] {
+        let users = format!(
+            "users:\n- name: o\n  user: {{exec: {{command: {command}, args: [credential, --server, x, --session, y]}}}}\n"
+        );
+        let (user, outcome) = mended(&users, &["kubeconfig"]);
+        assert_eq!(text(&user), THEIRS.replace("users:\n", &users), "{outcome:?}");
+        assert!(!outcome.stderr.contains("of your kubeconfigs"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_is_merged_is_known_by_any_name() {
+    let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
+    let double = Double::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("GET /kubeconfig", refused),
+    ]);
+    let user = User::new();
+    has_config(&user, THEIRS);
+    well(user.run_with(&double, &["login", "--merge"]));
+    let merged = text(&user);
+    fs::write(config(&user), merged.replace(env!("CARGO_BIN_EXE_tka"), "/gone/other")).unwrap();
+    let outcome = user.run_with(&double, &["kubeconfig"]);
+    assert!(outcome.stderr.contains("one user of your kubeconfigs"), "{outcome:?}");
+    let quoted = |quote: char| format!("{quote}{}{quote}", env!("CARGO_BIN_EXE_tka"));
+    assert_eq!(text(&user), merged.replace(&quoted('\''), &quoted('"')));
+}
+
+#[test]
+fn a_lock_that_keeps_from_mending_is_told_without_talk_of_merging() {
+    let users =
+        "users:\n- name: o\n  user: {exec: {command: /gone/tka, args: [credential, --server, x, --session, y]}}\n";
+    let (user, double) = (User::new(), Double::new(&[]));
+    has_config(&user, &THEIRS.replace("users:\n", users));
+    fs::create_dir_all(user.folder()).unwrap();
+    fs::write(user.home().join(".kube/config.lock"), "").unwrap();
+    let outcome = user.run_with(&double, &["kubeconfig", "--timeout", "0.1"]);
+    assert!(outcome.stderr.contains("is locked"), "{outcome:?}");
+    assert!(outcome.stderr.contains("run `tka kubeconfig` again"), "{outcome:?}");
+    assert!(!outcome.stderr.contains("--merge"), "{outcome:?}");
 }
 
 #[test]

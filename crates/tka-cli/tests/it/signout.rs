@@ -3,7 +3,120 @@
 use serde_json::json;
 
 use crate::double::{Answer, Double};
-use crate::tka::{Outcome, User, login};
+use crate::tka::{Outcome, SESSION, User, kubeconfig, login, signed_in};
+
+/// Signs in and out, with a kubeconfig in between that `change` changes. Answers for what is left of it.
+fn left(script: &[(&str, Answer)], commands: &[&[&str]], change: impl Fn(&str) -> String) -> (User, Option<String>) {
+    let (user, double) = (User::new(), Double::new(script));
+    for (at, arguments) in commands.iter().enumerate() {
+        let outcome = user.run_with(&double, arguments);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        if at == 0 {
+            let path = user.kubeconfig(&double);
+            let before = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, change(&before)).unwrap();
+        }
+    }
+    let left = std::fs::read_to_string(user.kubeconfig(&double)).ok();
+    (user, left)
+}
+
+/// What `kubectl config set-credentials` and `set-context` write.
+const THEIRS: [(&str, &str); 2] = [
+    ("users:\n", "users:\n- name: kind\n  user: {token: theirs}\n"),
+    (
+        "contexts:\n",
+        "contexts:\n- context: {cluster: tka-cluster, user: kind}\n  name: kind\n",
+    ),
+];
+
+fn with_theirs(text: &str) -> String {
+    THEIRS
+        .iter()
+        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn is_theirs_alone(left: Option<&str>) {
+    let left = left.unwrap();
+    assert!(THEIRS.iter().all(|(_, theirs)| left.contains(theirs)), "{left}");
+    assert!(left.contains("current-context: \"\""), "nobody chose theirs: {left}");
+    assert!(!left.contains("alice"), "{left}");
+    assert!(left.contains("name: 'tka-cluster'"), "theirs needs it: {left}");
+}
+
+#[test]
+fn what_others_put_into_the_kubeconfig_stays() {
+    let end = format!("DELETE /sessions/{SESSION}");
+    for form in [&["login"][..], &["login", "--token"]] {
+        let begin = ("POST /login", Answer::json(200, &signed_in()));
+        let script = [begin.clone(), ("POST /logout", Answer::json(200, &login()))];
+        let (_, rest) = left(&script, &[form, &["logout"]], with_theirs);
+        is_theirs_alone(rest.as_deref());
+        let ended = json!({
+            "name": SESSION, "username": "alice@example.com", "device": "laptop", "this_device": true, "role": "view",
+            "namespaces": [], "provisioned": true, "signed_in": "2001-01-02T15:04:05Z", "until": "2001-01-02T16:04:05Z"
+        });
+        let script = [begin, (&*end, Answer::json(200, &ended))];
+        let (_, rest) = left(&script, &[form, &["sessions", "end", SESSION]], with_theirs);
+        is_theirs_alone(rest.as_deref());
+    }
+}
+
+#[test]
+fn only_a_user_of_somebody_else_keeps_the_kubeconfig_too() {
+    let script = [
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &login())),
+    ];
+    let (from, to) = THEIRS[0];
+    let (_, rest) = left(&script, &[&["login"], &["logout"]], |text| text.replace(from, to));
+    let rest = rest.unwrap();
+    assert!(
+        rest.contains(to) && !rest.contains("alice") && !rest.contains("tka-cluster"),
+        "{rest}"
+    );
+    // As kubectl would leave it that has deleted the context.
+    let without = |text: &str| {
+        let (before, rest) = text.split_once("contexts:\n").unwrap();
+        let (_, after) = rest.split_once("current-context:").unwrap();
+        format!("{before}contexts: []\ncurrent-context:{after}")
+    };
+    let (_, rest) = left(&script, &[&["login"], &["logout"]], without);
+    let rest = rest.unwrap();
+    assert!(rest.contains("users: []"), "nothing asks for what is over: {rest}");
+}
+
+#[test]
+fn reauthenticating_at_the_originals_server_keeps_what_others_put_there() {
+    let script = [
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+        ("GET /sessions", Answer::html(404)),
+        ("POST /logout", Answer::json(200, &login())),
+        ("POST /login", Answer::json(202, &login())),
+        ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
+    ];
+    let (_, rest) = left(&script, &[&["login"], &["reauthenticate"]], with_theirs);
+    let rest = rest.unwrap();
+    assert!(THEIRS.iter().all(|(_, theirs)| rest.contains(theirs)), "{rest}");
+    assert!(rest.contains("current-context: \"tka-context-alice\""), "{rest}");
+}
+
+#[test]
+fn what_cannot_be_read_is_put_aside_and_told() {
+    let double = Double::new(&vec![("POST /logout", Answer::json(200, &login())); 2]);
+    let user = User::new();
+    let aside = user.kubeconfig(&double).with_extension("yaml.damaged");
+    for (name, text) in [("", "from before"), ("-2", "once more")] {
+        user.has_kubeconfig(&double);
+        std::fs::write(user.kubeconfig(&double), text).unwrap();
+        let outcome = user.run_with(&double, &["logout"]);
+        let aside = format!("{}{name}", aside.display());
+        assert!(outcome.stderr.contains(&format!("it is now {aside}")), "{outcome:?}");
+        assert!(!user.kubeconfig(&double).exists());
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
+    }
+}
 
 #[test]
 fn removes_the_kubeconfig() {

@@ -104,7 +104,7 @@ impl User {
     /// Puts a kubeconfig there, as from an earlier sign-in.
     pub(crate) fn has_kubeconfig(&self, double: &Double) {
         std::fs::create_dir_all(self.folder()).unwrap();
-        std::fs::write(self.kubeconfig(double), "from before").unwrap();
+        std::fs::write(self.kubeconfig(double), BEFORE).unwrap();
     }
 }
 
@@ -132,6 +132,9 @@ impl From<Output> for Outcome {
 pub(crate) fn mode(path: &Path) -> u32 {
     std::fs::symlink_metadata(path).unwrap().mode() & 0o777
 }
+
+/// What is there from before.
+pub(crate) const BEFORE: &str = "kind: Config # from before\n";
 
 /// A login answer for a session that lasts longer than these tests are run.
 pub(crate) fn login() -> Value {

@@ -1,0 +1,116 @@
+//! Signals that ask this process to end, while it does what must not be cut off.
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::Hold;
+#[cfg(unix)]
+pub(crate) use unix::{Hold, heard, leave_to_others, when_free};
+
+#[cfg(unix)]
+mod unix {
+    use std::fs;
+    use std::io;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use signal_hook::{flag, low_level};
+
+    static HELD: RwLock<()> = RwLock::new(());
+    /// None where signals are not ours to hold back.
+    static WATCH: OnceLock<Option<Watch>> = OnceLock::new();
+
+    /// What handlers of signals read and write.
+    #[derive(Debug, Default)]
+    struct Watch {
+        /// Whether a signal ends the process, as it does where nobody handles it.
+        ends: Arc<AtomicBool>,
+        /// The last one that came while it did not; 0 where none did.
+        came: Arc<AtomicUsize>,
+    }
+
+    /// While there is one, no signal ends this process. One that comes does afterwards.
+    #[derive(Debug)]
+    pub(crate) struct Hold {
+        held: Option<RwLockReadGuard<'static, ()>>,
+    }
+
+    /// Leaves it to the caller what signals do from now on, who waits for [`when_free`] before it ends the process.
+    pub(crate) fn leave_to_others() {
+        let _ = WATCH.set(None);
+    }
+
+    /// Waits until nothing is done that must not be cut off, and keeps it from beginning.
+    pub(crate) fn when_free() -> RwLockWriteGuard<'static, ()> {
+        HELD.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The signals that ask this process to end. What whoever started us has set to be ignored (`nohup`) stays so.
+    pub(crate) fn heard() -> impl Iterator<Item = i32> {
+        let ignored = ignored();
+        let all = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
+        all.filter(move |signal| ignored & (1 << (signal - 1)) == 0)
+    }
+
+    /// The signals that this process ignores, the first in the lowest bit; none where the system does not tell (`proc_pid_status(5)`).
+    fn ignored() -> u64 {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or(0)
+    }
+
+    fn watch() -> Option<&'static Watch> {
+        WATCH.get_or_init(|| Watch::new().ok()).as_ref()
+    }
+
+    // === impl Watch ===
+
+    impl Watch {
+        fn new() -> io::Result<Self> {
+            let watch = Self::default();
+            for signal in heard() {
+                // In this order: whichever comes while `ends` is being set is seen here or there.
+                flag::register_usize(signal, Arc::clone(&watch.came), usize::try_from(signal).unwrap_or(0))?;
+                flag::register_conditional_default(signal, Arc::clone(&watch.ends))?;
+            }
+            Ok(watch)
+        }
+    }
+
+    // === impl Hold ===
+
+    impl Hold {
+        pub(crate) fn new() -> Self {
+            let held = HELD.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(watch) = watch() {
+                watch.ends.store(false, Ordering::SeqCst);
+            }
+            Self { held: Some(held) }
+        }
+    }
+
+    impl Drop for Hold {
+        fn drop(&mut self) {
+            self.held = None;
+            let Some(watch) = watch() else { return };
+            watch.ends.store(true, Ordering::SeqCst);
+            let came = watch.came.swap(0, Ordering::SeqCst);
+            if let Some(signal) = i32::try_from(came).ok().filter(|signal| *signal != 0) {
+                let _ = low_level::emulate_default_handler(signal);
+            }
+        }
+    }
+}
+
+/// Where there are no such signals.
+#[cfg(not(unix))]
+mod elsewhere {
+    #[derive(Debug)]
+    pub(crate) struct Hold;
+
+    impl Hold {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+    }
+}
