@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let left = until.as_second().saturating_sub(now.as_second());
     let relative = if left > 0 {
-        format!("in {}", span(left))
+        format!("in {}", distance(left))
     } else {
-        format!("over since {}", span(-left))
+        format!("over since {}", distance(-left))
     };
     format!("{relative} ({})", clock_time(until, zone))
 }
@@ -17,13 +17,13 @@ pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String
 /// What is left until `until`, as short as can be: `14m`, `1h5m`, `45s`.
 pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
     let left = until.as_second().saturating_sub(now.as_second()).max(0);
-    span(left).replace(" min", "m").replace(' ', "")
+    distance(left).replace(" min", "m").replace(' ', "")
 }
 
 /// `then` seen from `now`, and by the clock of `zone`: `14 min ago (2026-01-02 15:04:05 CET)`.
 pub(crate) fn since(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let ago = now.as_second().saturating_sub(then.as_second()).max(0);
-    format!("{} ago ({})", span(ago), clock_time(then, zone))
+    format!("{} ago ({})", distance(ago), clock_time(then, zone))
 }
 
 /// A Go duration as servers write it (`8h0m0s`) as people say it. Another text stays as it is.
@@ -46,6 +46,12 @@ fn seconds(text: &str) -> Option<i64> {
 fn clock_time(time: Timestamp, zone: &TimeZone) -> String {
     let local = time.to_zoned(zone.clone());
     local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// How far a point in time is away: of what is more than a week away nobody wants to know the hours.
+fn distance(seconds: i64) -> String {
+    let days = seconds / 86_400;
+    if days < 7 { span(seconds) } else { format!("{days} d") }
 }
 
 /// A span of seconds in its one or two largest units, rounded down: nobody loses access earlier than told.
@@ -81,6 +87,12 @@ mod tests {
         ] {
             assert_eq!(span(seconds), expected);
         }
+    }
+
+    #[test]
+    fn hours_count_within_a_week() {
+        let week = 7 * 86_400;
+        assert_eq!([distance(week - 3600), distance(week + 3600)], ["6 d 23 h", "7 d"]);
     }
 
     #[test]

@@ -157,15 +157,16 @@ fn terminal_is_the_shells() {
         terminal.send_control('c').unwrap();
         assert_eq!(value(&mut terminal, "still"), "still", "{shell:?}");
 
-        // Ctrl-Z stops it, and the shell has it back. It is one process: a child that is stopped before it has become another
-        // program (vfork) leaves its parent waiting, and nothing stopped.
+        // Ctrl-Z stops it, and the shell has it back. It is one process until then: a child that is stopped before it has become
+        // another program (vfork) leaves its parent waiting, and nothing stopped. What is typed before it goes on may be lost.
         types(
             &mut terminal,
-            "sh -c 'echo run\"ning\"; while read line; do echo got $line; done'",
+            "sh -c 'trap \"echo going; echo on\" CONT; echo run\"ning\"; until read -r line; do :; done; echo got $line; cat'",
         );
         terminal.exp_string("running").unwrap();
         terminal.send_control('z').unwrap();
         types(&mut terminal, "fg");
+        terminal.exp_string("going\r\non").unwrap();
         terminal.send_line("through").unwrap();
         terminal.exp_string("got through").unwrap();
         terminal.send_control('c').unwrap();

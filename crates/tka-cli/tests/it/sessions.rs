@@ -9,7 +9,7 @@ fn session(name: &str, this_device: bool) -> Value {
     json!({
         "name": name, "username": "alice@example.com", "device": "laptop.example.ts.net", "this_device": this_device,
         "role": "view", "namespaces": [], "rule": "daily", "provisioned": true,
-        "signed_in": "2001-01-02T15:04:05Z", "until": "2001-01-02T16:04:05Z"
+        "signed_in": "1901-01-02T15:04:05Z", "until": "1901-01-02T16:04:05Z"
     })
 }
 
@@ -30,7 +30,7 @@ fn shown(script: &[(&str, Answer)], arguments: &[&str]) -> String {
 #[test]
 fn in_every_form() {
     // What the clock changes.
-    insta::with_settings!({filters => [(r"\d+ d( \d+ h)?", "AGES")]}, {
+    insta::with_settings!({filters => [(r"\d+ d", "AGES")]}, {
         insta::assert_snapshot!("sessions_human", shown(&[("GET /sessions", list())], &[]));
         insta::assert_snapshot!("sessions_long", shown(&[("GET /sessions", list())], &["--long"]));
     });
