@@ -11,6 +11,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 use crate::args::Global;
 use crate::client::{Client, Connection};
 use crate::config::{Config, ConfigError};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::export::Shell;
 use crate::integration;
@@ -61,7 +62,14 @@ impl App {
 
     /// A connection to another server, with a limit of its own where that is the shorter one.
     pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
-        connect(server, limit.min(self.config.timeout), self.config.debug)
+        connect(server, Deadline::new(limit.min(self.config.timeout)), self.config.debug)
+    }
+
+    /// A connection to the server for what has to be done, with a time limit that is not the command's.
+    #[cfg(unix)]
+    pub(crate) fn persistent_client(&self, limit: Duration) -> Result<Client, Error> {
+        let client = connect(&self.server, Deadline::new(limit), self.config.debug)?;
+        Ok(client.persistent())
     }
 
     /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading.
@@ -128,14 +136,14 @@ impl App {
     }
 }
 
-/// A connection to `server` as this machine's environment says, without settings or a home folder. Its time limit begins now.
-pub(crate) fn connect(server: &Server, timeout: Duration, debug: bool) -> Result<Client, Error> {
+/// A connection to `server` as this machine's environment says, without settings or a home folder.
+pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool) -> Result<Client, Error> {
     let needs_tls = server.scheme() == Scheme::Https;
     Ok(Client::new(Connection {
         proxy: proxy::for_server(server, &variable)?,
         authorities: if needs_tls { authorities()? } else { None },
         server: server.clone(),
-        timeout,
+        deadline,
         debug,
     }))
 }

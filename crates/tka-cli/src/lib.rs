@@ -10,6 +10,7 @@ mod complete;
 mod config;
 mod credential;
 mod current;
+mod deadline;
 mod doctor;
 mod document;
 mod error;

@@ -6,6 +6,7 @@ use crate::access::Access;
 use crate::app;
 use crate::args::Global;
 use crate::config::TIMEOUT;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::flow;
 use crate::server::Server;
@@ -29,7 +30,7 @@ impl Asked<'_> {
     /// containers without a home.
     pub(super) fn fetch(&self) -> Result<ExecCredential, Error> {
         let limit = self.flags.timeout.unwrap_or(TIMEOUT);
-        let client = app::connect(self.server, limit, self.flags.debug)?;
+        let client = app::connect(self.server, Deadline::new(limit), self.flags.debug)?;
         match flow::fetch_credential(&client, self.session) {
             Err(error) if error.is_not_signed_in() => Err(Error::SessionOver {
                 error,

@@ -442,16 +442,62 @@ fn a_program_that_does_not_start_leaves_no_session() {
     double.requests();
 }
 
+/// What ends the session is lost, or comes to a server that wants to be left alone.
+#[test]
+fn the_end_is_asked_for_until_it_is_heard() {
+    let gone = json!({"message": "you have no session of that name"});
+    for answers in [
+        vec![Answer::busy(429, 1), Answer::json(200, &session())],
+        vec![Answer::busy(503, 1), Answer::json(200, &session())],
+        vec![Answer::Truncated, Answer::json(200, &session())],
+        vec![Answer::html(502), Answer::Truncated, Answer::json(404, &gone)],
+    ] {
+        let mut script = vec![("POST /login", usable())];
+        script.extend(
+            answers
+                .into_iter()
+                .map(|answer| ("DELETE /sessions/tka-alice-own", answer)),
+        );
+        let double = Double::new(&script);
+        let outcome = exec(&double, &["sh", "-c", "exit 3"]);
+        assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 3));
+        double.requests();
+    }
+}
+
+#[test]
+fn what_may_have_begun_is_ended_although_the_server_is_busy_and_connections_break() {
+    let double = Double::new(&[
+        ("POST /login", Answer::Truncated),
+        ("GET /sessions", Answer::Truncated),
+        ("GET /sessions", Answer::busy(429, 1)),
+        ("GET /sessions", Answer::From(with_the_one_asked_for)),
+        ("DELETE /sessions/tka-alice-begun", Answer::busy(503, 1)),
+        ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
+    ]);
+    assert_eq!(exec(&double, &["echo", "run"]).status, 1);
+    double.requests();
+}
+
+#[test]
+fn a_server_that_is_busy_for_long_is_not_asked_before_it_says() {
+    let busy = Answer::busy(503, 600);
+    let double = Double::new(&[("POST /login", usable()), ("DELETE /sessions/tka-alice-own", busy)]);
+    let outcome = exec(&double, &["true"]);
+    assert!(outcome.stderr.contains("ends by itself"), "{outcome:?}");
+    assert_eq!(double.requests().len(), 2);
+}
+
 #[test]
 fn a_session_that_cannot_be_ended_ends_by_itself() {
-    let double = Double::new(&[
-        ("POST /login", usable()),
-        ("DELETE /sessions/tka-alice-own", Answer::Truncated),
-    ]);
+    let mut script = vec![("POST /login", usable())];
+    script.extend(vec![("DELETE /sessions/tka-alice-own", Answer::Truncated); 5]);
+    let double = Double::new(&script);
     let outcome = exec(&double, &["sh", "-c", "exit 3"]);
     insta::with_settings!({filters => [(r"in \d+ d( \d+ h)?", "in AGES")]}, {
         insta::assert_snapshot!("exec_not_ended", outcome.shown(&double));
     });
+    double.requests();
 }
 
 #[test]
