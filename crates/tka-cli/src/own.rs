@@ -97,10 +97,13 @@ impl OwnSession {
         let label = program.label()?;
         signin::check(app, access)?;
         let signed_in = signin::with_reason(app, access, |access| {
-            guard.begin(|| signin::attempt(app, access, Some(&label)))
+            // What may have begun is ended before a signal may end us.
+            let abandoned = |error: &Error| abandon(app, error, &label);
+            guard.begin(|| signin::attempt(app, access, Some(&label)).inspect_err(abandoned))
         });
-        let began = signed_in.and_then(|(client, signed_in)| Self::keep(app, access, form, &client, signed_in, folder));
-        let session = began.inspect_err(|error| abandon(app, error, &label))?;
+        let (client, signed_in) = signed_in?;
+        let kept = Self::keep(app, access, form, &client, signed_in, folder);
+        let session = kept.inspect_err(|error| abandon(app, error, &label))?;
         session.present(app, program);
         Ok(session)
     }

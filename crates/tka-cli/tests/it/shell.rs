@@ -313,6 +313,69 @@ fn a_signal_before_the_session_is_there_runs_nothing_and_leaves_none() {
 }
 
 #[test]
+fn a_signal_while_what_may_have_begun_is_ended_waits_for_that() {
+    let barrier = Arc::new(Barrier::new(2));
+    let found = Answer::From(with_the_one_asked_for);
+    let double = Double::new(&[
+        ("POST /login", Answer::Truncated),
+        ("GET /sessions", Answer::Meeting(Arc::clone(&barrier), Box::new(found))),
+        ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
+    ]);
+    let user = User::new();
+    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    barrier.wait();
+    kill_process(Pid::from_child(&tka), Signal::TERM).unwrap();
+    let mut line = String::new();
+    BufReader::new(tka.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "leaving when the session has ended; once more to leave at once\n");
+    barrier.wait();
+    let output = tka.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(128 + 15), &b""[..])
+    );
+    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    double.requests();
+}
+
+#[test]
+fn signals_for_the_program_reach_it_and_end_nothing() {
+    for signal in ["USR1", "USR2", "ALRM", "WINCH"] {
+        let double = whole_session();
+        let script = format!("trap 'echo heard; exit 7' {signal}; kill -{signal} $PPID; while :; do sleep 0.1; done");
+        let outcome = exec(&double, &["sh", "-c", &script]);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("heard\n", 7), "{signal}");
+        double.requests();
+    }
+}
+
+#[test]
+fn signals_for_a_program_that_does_not_run_yet_reach_nobody() {
+    let barrier = Arc::new(Barrier::new(2));
+    let double = Double::new(&[
+        ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    let user = User::new();
+    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    barrier.wait();
+    for signal in [Signal::USR1, Signal::USR2, Signal::WINCH] {
+        kill_process(Pid::from_child(&tka), signal).unwrap();
+    }
+    barrier.wait();
+    let outcome = Outcome::from(tka.wait_with_output().unwrap());
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
+        ("run\n", "", 0)
+    );
+    double.requests();
+}
+
+#[test]
 fn a_second_signal_does_not_wait() {
     let barrier = Arc::new(Barrier::new(2));
     let silence = Answer::Meeting(Arc::clone(&barrier), Box::new(Answer::Silence));
