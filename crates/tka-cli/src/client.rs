@@ -176,14 +176,10 @@ impl Operation {
         }
     }
 
-    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access, or its end.
+    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access or its end, which
+    /// is looked for in the list of sessions.
     fn is_patient(self) -> bool {
-        match self {
-            Self::SignIn | Self::Choose | Self::FetchKubeconfig | Self::FetchCredential => true,
-            // What is to be ended is looked for in the list.
-            Self::SignOut | Self::EndSession | Self::ListSessions => true,
-            Self::ShowSession | Self::ShowCluster | Self::ListRules => false,
-        }
+        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
     }
 
     /// Whether the original's server knows it too.

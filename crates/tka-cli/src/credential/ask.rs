@@ -18,6 +18,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) session: &'a str,
     /// What was asked for when it was signed in to.
     pub(crate) access: &'a Access,
+    /// Whether it is kubectl that asks, or another program that reads kubeconfigs, and not a person.
+    pub(crate) by_program: bool,
     /// Whether kubectl says that somebody sits before it.
     pub(crate) interactive: bool,
     pub(crate) flags: &'a Global,

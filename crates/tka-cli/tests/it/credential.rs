@@ -155,6 +155,63 @@ fn whoever_was_refused_with_it_gets_another_or_hears_why_not() {
     double.requests();
 }
 
+/// It may have asked twice for another reason, such as two clients in one process.
+#[test]
+fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
+    for lost in [
+        Answer::Truncated,
+        Answer::html(502),
+        Answer::busy(503, 600),
+        Answer::json(500, &json!({"message": "x"})),
+    ] {
+        let script = [(ASKED, Answer::json(200, &credential())), (ASKED, lost)];
+        let (user, double) = (User::new(), Double::new(&script));
+        for _ in 0..5 {
+            let outcome = Outcome::from(command(&user, &double).output().unwrap());
+            assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
+        }
+        assert_eq!(double.requests().len(), 2, "no storm");
+    }
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let mut command = command(&user, &double);
+    assert_eq!(token(&command.output().unwrap().into()), TOKEN);
+    drop(double);
+    assert_eq!(token(&command.output().unwrap().into()), TOKEN);
+}
+
+#[test]
+fn whoever_asks_again_later_reads_again_why_there_is_none() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+    let said = || {
+        let outcome = Outcome::from(command(&user, &double).output().unwrap());
+        assert_eq!(outcome.status, 3);
+        outcome.stderr.lines().count()
+    };
+    assert_eq!([said(), said(), said()], [1, 0, 0]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(said(), 1);
+    double.requests();
+}
+
+#[test]
+fn a_person_who_asks_reads_it_each_time_and_whoever_is_before_kubectl_once() {
+    for (info, lines) in [(None, 3), (Some("{}"), 1)] {
+        let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+        let command = command(&user, &double);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "\"$@\"; \"$@\"; \"$@\"; :", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        shell.env_clear().envs(variables);
+        if let Some(info) = info {
+            shell.env("KUBERNETES_EXEC_INFO", info);
+        }
+        let shown = crate::terminal::on_terminal(shell);
+        assert_eq!(shown.matches("you are not signed in").count(), lines, "{shown}");
+        double.requests();
+    }
+}
+
 #[test]
 fn whoever_has_to_sign_in_again_reads_where_and_through_which_rule() {
     let script = vec![(ASKED, over()); 3];
