@@ -25,6 +25,7 @@ use crate::proxy::ChosenProxy;
 use crate::retry::{self, Repeats, RetryAfter};
 use crate::server::Server;
 use crate::ui;
+use crate::view;
 
 /// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -431,6 +432,7 @@ impl Client {
             .map(|variable| format!(" through {variable}"))
             .unwrap_or_default();
         let took = took.as_millis();
+        let outcome = view::clean(&outcome);
         ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 

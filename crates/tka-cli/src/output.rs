@@ -131,10 +131,15 @@ impl<'a> Look<'a> {
     /// For what is told beside results, on standard error.
     pub(crate) fn beside(palette: &'a Palette) -> Self {
         Self {
-            width: width(&io::stderr(), &Term::stderr()),
+            width: width_beside(),
             ..Self::new(palette, false)
         }
     }
+}
+
+/// Columns of the terminal that standard error is; none where it is none.
+pub(crate) fn width_beside() -> Option<u16> {
+    width(&io::stderr(), &Term::stderr())
 }
 
 /// Columns of the terminal that `stream` is.

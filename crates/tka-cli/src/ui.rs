@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::theme::{Palette, paint};
+use crate::theme::Palette;
+use crate::view;
 
 /// Writes to the terminal, or to whatever stands in its place.
 #[derive(Debug)]
@@ -59,10 +60,7 @@ impl Ui {
 
     /// Asks for a line; none when nothing is answered.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        complain(&format!(
-            "{} {question} ",
-            paint(self.palette.label, self.palette.signs.arrow)
-        ));
+        complain(&view::question(question, &self.palette));
         let mut line = String::new();
         io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned()).filter(|answer| !answer.is_empty())
@@ -71,7 +69,7 @@ impl Ui {
     /// Says how something came to be, with `--debug`.
     pub(crate) fn debug(&self, text: &str) {
         if self.debug {
-            complain(&format!("debug: {text}\n"));
+            complain(&format!("debug: {}\n", view::clean(text)));
         }
     }
 

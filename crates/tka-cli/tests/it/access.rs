@@ -338,6 +338,20 @@ fn a_missing_reason_is_asked_for() {
 }
 
 #[test]
+fn a_hostile_role_does_not_steer_the_terminal_in_the_question() {
+    let hostile = rule(Some("oncall"), "cluster\u{202e}\u{1b}[2J\u{200b}-admin", 100, &[]);
+    let there = Answer::json(200, &json!({"items": [hostile]}));
+    let double = Double::new(&[("POST /login", reason_required()), ("GET /rules", there)]);
+    let user = User::new();
+    let command = user.command_with(&double, &["login", "-q"]);
+    let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+    terminal.exp_string("what do you need cluster[2J-admin for? ").unwrap();
+    terminal.send_line("").unwrap();
+    terminal.exp_eof().unwrap();
+    double.requests();
+}
+
+#[test]
 fn a_reason_is_asked_for_once() {
     let script = [("POST /login", reason_required()), ("GET /rules", rules())];
     let (shown, double) = asked(&script, "");

@@ -161,11 +161,13 @@ fn terminal_is_the_shells() {
         // program (vfork) leaves its parent waiting, and nothing stopped.
         types(
             &mut terminal,
-            "sh -c 'echo run\"ning\"; while read line; do echo got $line; done'",
+            "sh -c 'trap \"echo c\\\"\\\"ontinues\" CONT; echo run\"ning\"; while :; do read line && echo got $line; done'",
         );
         terminal.exp_string("running").unwrap();
         terminal.send_control('z').unwrap();
         types(&mut terminal, "fg");
+        // What is typed before it goes on the shell may throw away.
+        terminal.exp_string("continues").unwrap();
         terminal.send_line("through").unwrap();
         terminal.exp_string("got through").unwrap();
         terminal.send_control('c').unwrap();

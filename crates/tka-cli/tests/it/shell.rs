@@ -611,6 +611,18 @@ fn on_the_originals_server_leaving_signs_out_everywhere() {
 }
 
 #[test]
+fn a_hostile_name_does_not_steer_the_terminal_at_the_end() {
+    let mut script = signing_in();
+    script.insert(1, ("GET /rules", Answer::html(404)));
+    let mut answer = login();
+    answer["username"] = json!("al\u{1b}[2J\u{202e}\u{200b}ice");
+    script.push(("POST /logout", Answer::json(200, &answer)));
+    let double = Double::new(&script);
+    let outcome = exec(&double, &["true"]);
+    assert!(outcome.stderr.ends_with("✓ signed out al[2Jice\n"), "{outcome:?}");
+}
+
+#[test]
 fn no_command_is_a_mistake() {
     for arguments in [&["exec"][..], &["exec", "kubectl"], &["exec", "--"]] {
         assert_eq!(User::new().run(arguments).status, 2, "{arguments:?}");
