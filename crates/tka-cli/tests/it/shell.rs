@@ -182,9 +182,14 @@ fn the_command_gets_its_words_as_they_are_and_gives_its_status() {
 
 #[test]
 fn a_line_is_run_by_the_shell() {
-    for spelling in ["-c", "--command"] {
+    for spelling in [
+        &["shell", "-c"][..],
+        &["shell", "--command"],
+        &["shell", "-qc"],
+        &["-qt", "ascii", "shell", "-c"],
+    ] {
         let (user, double) = (User::new(), whole_session());
-        let outcome = run(&user, &double, &["shell", spelling, "exit 9"], "echo \"$@\"; exit 4");
+        let outcome = run(&user, &double, &[spelling, &["exit 9"]].concat(), "echo \"$@\"; exit 4");
         assert_eq!(
             (outcome.stdout.as_str(), outcome.status),
             ("-c exit 9\n", 4),
