@@ -17,7 +17,7 @@ use crate::theme::Theme;
 /// The tailnet knows who you are, its policy says which role you may have and for how long; the cluster has your access for just
 /// that time.
 #[derive(Debug, Parser)]
-#[command(name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
+#[command(term_width = 0, name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -142,6 +142,27 @@ fn valued(text: &str, takes_value: impl Fn(char) -> bool) -> Option<(&str, char,
     Some((&text[..=at], short, &shorts[at + short.len_utf8()..]))
 }
 
+/// The theme that is named in a command line which cannot be read otherwise, or asks for help.
+pub(crate) fn theme_in(arguments: &[OsString]) -> Option<Theme> {
+    let cli = Cli::command();
+    let mut words = arguments
+        .iter()
+        .map_while(|word| word.to_str())
+        .take_while(|word| *word != "--");
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let short = valued(word, |short| takes_value(&cli, short));
+        let value = match (word.strip_prefix("--theme"), short) {
+            (Some(""), _) | (_, Some((_, 't', ""))) => words.next(),
+            (Some(value), _) => value.strip_prefix('='),
+            (_, Some((_, 't', value))) => Some(value.strip_prefix('=').unwrap_or(value)),
+            _ => None,
+        };
+        found = value.and_then(Theme::named).or(found);
+    }
+    found
+}
+
 fn takes_value(command: &clap::Command, short: char) -> bool {
     let mut options = command
         .get_arguments()
@@ -215,6 +236,22 @@ mod tests {
         ] {
             let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
             assert_eq!(with_shell_line(words(typed)), words(meant));
+        }
+    }
+
+    #[test]
+    fn the_theme_is_found_in_lines_that_are_wrong() {
+        for (line, theme) in [
+            ("tka -t ascii nope", Some(Theme::Ascii)),
+            ("tka nope --theme=notty --theme dark", Some(Theme::Dark)),
+            ("tka login --help -qtascii", Some(Theme::Ascii)),
+            ("tka login -qt=ascii", Some(Theme::Ascii)),
+            ("tka -s t -c -t", None),
+            ("tka -t pink", None),
+            ("tka exec -- x -t ascii", None),
+        ] {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(theme_in(&words), theme, "{line}");
         }
     }
 

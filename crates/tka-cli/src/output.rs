@@ -123,7 +123,7 @@ impl<'a> Look<'a> {
         Self {
             palette,
             clock: Clock::system(),
-            width: width(&io::stdout(), &Term::stdout()),
+            width: width_of_results(),
             long,
         }
     }
@@ -135,6 +135,11 @@ impl<'a> Look<'a> {
             ..Self::new(palette, false)
         }
     }
+}
+
+/// Columns of the terminal that standard output is; none where it is none.
+pub(crate) fn width_of_results() -> Option<u16> {
+    width(&io::stdout(), &Term::stdout())
 }
 
 /// Columns of the terminal that standard error is; none where it is none.

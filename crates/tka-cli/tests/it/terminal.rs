@@ -107,3 +107,50 @@ fn notes_fit_a_narrow_terminal() {
         "what a shell evaluates is never wrapped: {line:?}"
     );
 }
+
+#[test]
+fn help_fits_a_narrow_terminal() {
+    for arguments in [&["login", "--help"][..], &["-h"], &[]] {
+        let shown = on_terminal_of(User::new().command(arguments), 40);
+        assert!(
+            shown.contains("Global options:") && widest(&plain(&shown)) <= 40,
+            "{shown}"
+        );
+    }
+}
+
+/// Without colours.
+fn plain(shown: &str) -> String {
+    let mut text = String::new();
+    for (at, part) in shown.split('\u{1b}').enumerate() {
+        let part = if at == 0 { part } else { part.split_once('m').unwrap().1 };
+        text.push_str(part);
+    }
+    text
+}
+
+#[test]
+fn themes_without_colours_have_none_in_help_and_usage_either() {
+    for arguments in [
+        "-t ascii nope",
+        "nope --theme=notty",
+        "-t notty login --help",
+        "login -h -tmarkdown",
+        "-t ascii",
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let user = User::new();
+        let mut command = user.command(&arguments);
+        command.env("TERM", "xterm-256color");
+        let shown = on_terminal(command);
+        assert!(shown.contains("Usage:") && !shown.contains('\u{1b}'), "{shown:?}");
+    }
+    let user = User::new();
+    let mut command = user.command(&["nope"]);
+    command.env("TERM", "xterm-256color").env("TKA_OUTPUT_THEME", "notty");
+    assert!(!on_terminal(command).contains('\u{1b}'));
+    let user = User::new();
+    let mut command = user.command(&["nope"]);
+    command.env("TERM", "xterm-256color");
+    assert!(on_terminal(command).contains('\u{1b}'));
+}
