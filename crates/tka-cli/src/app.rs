@@ -36,7 +36,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
         let config = settings(flags)?;
-        let server = config.server()?;
+        let server = server_of(flags, &config)?;
         let store = Store::new(home().as_deref(), &server)?;
         let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
         match &config.file {
@@ -78,7 +78,7 @@ impl App {
     pub(crate) fn hand_over(&self) -> Result<(), Error> {
         let path = self.store.path();
         if self.config.no_eval && !self.config.quiet {
-            return Ok(ui::print(&path.display().to_string())?);
+            return ui::print(&path.display().to_string());
         }
         self.hand_over_list(&path.to_string_lossy(), usage(path))
     }
@@ -90,10 +90,10 @@ impl App {
             return self.hand_over();
         };
         if self.config.no_eval && !self.config.quiet {
-            return Ok(ui::print(&target.path.display().to_string())?);
+            return ui::print(&target.path.display().to_string());
         }
         let Some(list) = &target.list else { return Ok(()) };
-        let list = std::env::join_paths(list).map_err(io::Error::other)?;
+        let list = std::env::join_paths(list).map_err(Error::List)?;
         let text = "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\"";
         self.hand_over_list(&list.to_string_lossy(), text)
     }
@@ -117,7 +117,7 @@ impl App {
         if on_terminal && file.is_some() {
             return Ok(());
         }
-        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))?)
+        ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))
     }
 
     /// After a sign-out: has the shell that called, or whoever is before it, no longer name the removed kubeconfig.
@@ -149,11 +149,23 @@ pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool) -> Resul
 }
 
 /// The server that `flags` name, or the settings. A URL is whole without them.
-pub(crate) fn server(flags: &Global) -> Result<Server, ConfigError> {
+pub(crate) fn server(flags: &Global) -> Result<Server, Error> {
     match &flags.server {
-        Some(url) if url.contains("://") => Ok(Server::new(url, flags.port.unwrap_or(HTTPS_PORT), None)?),
-        _ => settings(flags)?.server(),
+        Some(url) if url.contains("://") => typed_server(url, flags.port.unwrap_or(HTTPS_PORT)),
+        _ => server_of(flags, &settings(flags)?),
     }
+}
+
+fn server_of(flags: &Global, config: &Config) -> Result<Server, Error> {
+    if let Some(typed) = &flags.server {
+        // Before it is put together with settings, which may be wrong too.
+        typed_server(typed, config.port)?;
+    }
+    Ok(config.server()?)
+}
+
+fn typed_server(typed: &str, port: u16) -> Result<Server, Error> {
+    Server::new(typed, port, None).map_err(|error| Error::TypedServer(error.into()))
 }
 
 /// The settings of this machine, with `flags` on top.

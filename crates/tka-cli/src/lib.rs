@@ -118,7 +118,7 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
 }
 
 fn done(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
-    printed.map(|()| ExitCode::SUCCESS).map_err(Error::from)
+    printed.map(|()| ExitCode::SUCCESS).map_err(Error::Output)
 }
 
 /// The theme that is asked for, else the one that is set where that can be read.

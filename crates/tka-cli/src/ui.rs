@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::error::Error;
 use crate::theme::Palette;
 use crate::view;
 
@@ -26,10 +27,10 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// Prints a line for a program: never coloured, never left out.
-pub(crate) fn print(line: &str) -> io::Result<()> {
+pub(crate) fn print(line: &str) -> Result<(), Error> {
     let mut out = io::stdout();
-    writeln!(out, "{line}")?;
-    out.flush()
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    written.map_err(Error::Output)
 }
 
 /// Whether somebody sits before a terminal who can answer. Standard output may be what a shell evaluates.

@@ -96,17 +96,19 @@ fn without_new(
 /// Keeps a credential that came with a sign-in. Where it cannot be kept it will be asked for.
 pub(crate) fn keep(app: &App, session: &str, credential: ExecCredential) {
     let kept = Kept::new(credential, Timestamp::now());
-    let written = cache(app.server(), session).and_then(|cache| Ok(cache.keep(&kept)?));
-    if let Err(error) = written {
-        app.ui.debug(&format!("the credential was not kept: {error}"));
+    let cache = cache(app.server(), session).map_err(|error| error.to_string());
+    let written = cache.and_then(|cache| cache.keep(&kept).map_err(|error| error.to_string()));
+    if let Err(why) = written {
+        app.ui.debug(&format!("the credential was not kept: {why}"));
     }
 }
 
 /// Forgets what is kept for all sessions at the server.
 pub(crate) fn forget(app: &App) {
-    let places = Places::find(&app::variable);
-    if let Err(error) = places.and_then(|places| Ok(places.forget_all(app.server())?)) {
-        app.ui.debug(&format!("credentials were not forgotten: {error}"));
+    let places = Places::find(&app::variable).map_err(|error| error.to_string());
+    let forgotten = places.and_then(|places| places.forget_all(app.server()).map_err(|error| error.to_string()));
+    if let Err(why) = forgotten {
+        app.ui.debug(&format!("credentials were not forgotten: {why}"));
     }
 }
 
@@ -146,8 +148,7 @@ fn line(error: &Error) -> String {
 
 fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, credential).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    let written = serde_json::to_writer(&mut out, credential).map_err(io::Error::from);
+    let written = written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    written.map(|()| ExitCode::SUCCESS).map_err(Error::Output)
 }

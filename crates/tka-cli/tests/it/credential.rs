@@ -1,6 +1,7 @@
 //! `tka credential`, as kubectl calls it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -86,6 +87,24 @@ fn one_that_came_with_the_sign_in_is_not_asked_for() {
     assert_eq!(user.run_with(&double, &["login"]).status, 0);
     assert_eq!(token(&ask(&user, &double)), TOKEN);
     double.requests();
+}
+
+#[test]
+fn why_one_is_not_kept_is_said_as_it_is() {
+    let signed_in = Answer::json(200, &signed_in());
+    let (user, double) = (User::new(), Double::new(&[("POST /login", signed_in)]));
+    // Nobody can write a file there.
+    let name = format!("127.0.0.1_{}_{SESSION}.json", double.address.port());
+    fs::create_dir_all(user.cache().join(name)).unwrap();
+    fs::set_permissions(user.cache(), fs::Permissions::from_mode(0o700)).unwrap();
+    let outcome = user.run_with(&double, &["login", "--debug"]);
+    assert!(
+        outcome
+            .stderr
+            .contains("debug: the credential was not kept: Is a directory"),
+        "{outcome:?}"
+    );
+    assert!(!outcome.stderr.contains("standard output"), "{outcome:?}");
 }
 
 #[test]
