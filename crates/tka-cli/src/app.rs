@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) ui: Ui,
     pub(crate) store: Store,
     server: Server,
+    /// Of all requests together, from the first one on.
+    deadline: Mutex<Option<Deadline>>,
 }
 
 // === impl App ===
@@ -48,21 +51,44 @@ impl App {
             ui,
             store,
             server,
+            deadline: Mutex::new(None),
         })
+    }
+
+    /// The same, whose requests are part of what began earlier.
+    pub(crate) fn within(self, deadline: Deadline) -> Self {
+        Self {
+            deadline: Mutex::new(Some(deadline)),
+            ..self
+        }
     }
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// A connection to the server. Its time limit begins now.
+    /// A connection to the server. All connections of a command have one time limit, which begins with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_at(&self.server, self.config.timeout)
     }
 
+    /// Asks whoever is before the terminal, who may take their time.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        let asked = Instant::now();
+        let answer = self.ui.ask(question);
+        let mut deadline = self.lock();
+        *deadline = deadline.map(|deadline| deadline.without(asked.elapsed()));
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Deadline>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A connection to another server, with a limit of its own where that is the shorter one.
     pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
-        connect(server, Deadline::new(limit.min(self.config.timeout)), self.config.debug)
+        let deadline = *self.lock().get_or_insert_with(|| Deadline::new(self.config.timeout));
+        connect(server, deadline.within(limit), self.config.debug)
     }
 
     /// A connection to the server for what has to be done, with a time limit that is not the command's.

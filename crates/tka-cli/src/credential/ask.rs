@@ -30,9 +30,8 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// A credential from the server. All that is needed is known: kubectl runs in whatever folder, with whatever settings there, and in
     /// containers without a home.
-    pub(super) fn fetch(&self) -> Result<ExecCredential, Error> {
-        let limit = self.flags.timeout.unwrap_or(TIMEOUT);
-        let client = app::connect(self.server, Deadline::new(limit), self.flags.debug)?;
+    pub(super) fn fetch(&self, deadline: Deadline) -> Result<ExecCredential, Error> {
+        let client = app::connect(self.server, deadline, self.flags.debug)?;
         match flow::fetch_credential(&client, self.session) {
             Err(error) if error.is_not_signed_in() => Err(Error::SessionOver {
                 error,
@@ -40,6 +39,11 @@ impl Asked<'_> {
             }),
             answer => Ok(answer?),
         }
+    }
+
+    /// For all requests together, from now on.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::new(self.flags.timeout.unwrap_or(TIMEOUT))
     }
 
     /// How to get it back.

@@ -125,11 +125,12 @@ fn cache(server: &Server, session: &str) -> Result<Cache, Error> {
 
 /// A credential from the server, after signing in again if the session is over and that is wanted.
 fn fetch(asked: &Asked<'_>, cache: &Cache) -> Result<ExecCredential, Error> {
-    match asked.fetch() {
+    let deadline = asked.deadline();
+    match asked.fetch(deadline) {
         Err(over) if over.exit() == Exit::NotSignedIn => {
             cache.drop_credential();
             match again::wanted(asked) {
-                Some(app) => again::sign_in(&app, asked),
+                Some(app) => again::sign_in(&app.within(deadline), asked),
                 None => Err(over),
             }
         }
