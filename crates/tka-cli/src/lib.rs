@@ -40,6 +40,8 @@ mod tailscale;
 mod theme;
 mod together;
 mod ui;
+#[cfg(test)]
+mod untested;
 mod view;
 mod when;
 mod wrap;

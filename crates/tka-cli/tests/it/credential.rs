@@ -436,7 +436,7 @@ fn without_a_place_for_secrets_each_call_asks_and_a_refusal_is_still_told_once()
 fn the_kernels_keyring_does_where_there_is_no_memory() {
     let allowed = Command::new("keyctl").args(["session", "-", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: keyctl is not installed, or this kernel lets nobody use its keyrings");
+        crate::untested::for_lack_of("keyctl, or no kernel that lets anybody use its keyrings");
         return;
     }
     let script = [
