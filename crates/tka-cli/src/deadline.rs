@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn the_shorter_limit_is_taken_and_people_take_their_time() {
         let deadline = Deadline::new(Duration::from_secs(3));
-        assert_eq!(deadline.within(Duration::from_secs(60)), deadline);
+        assert_eq!(deadline.within(Duration::from_mins(1)), deadline);
         assert_eq!(deadline.within(Duration::from_secs(1)).limit(), Duration::from_secs(1));
         let later = deadline.without(Duration::from_secs(2));
         let now = deadline.started + Duration::from_secs(4);

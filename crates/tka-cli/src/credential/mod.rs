@@ -33,11 +33,11 @@ use notes::Failure;
 pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
     let cache = cache(asked.server, asked.session)?;
-    let asker = Asker::find();
+    let parent = Asker::find();
     let mut refused = None;
     if let Some(kept) = cache.credential(began) {
         // The API server takes no credential of a session that was ended elsewhere, and client-go asks for another then.
-        if !cache.give_to(asker.as_ref(), began) {
+        if !cache.give_to(parent.as_ref(), began) {
             return print(&kept.credential);
         }
         refused = Some(kept.fetched());
@@ -46,13 +46,13 @@ pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
     let _turn = cache.turn();
     let now = Timestamp::now();
     if let Some(kept) = cache.credential(now).filter(|kept| kept.is_newer_than(refused)) {
-        cache.give_to(asker.as_ref(), now);
+        cache.give_to(parent.as_ref(), now);
         return print(&kept.credential);
     }
     if let Some(failure) = cache.failure().filter(|failure| failure.holds(began, now)) {
         // Who can sign in is not bound by what somebody heard who could not.
         if failure.status != Exit::NotSignedIn as u8 || again::wanted(asked).is_none() {
-            return without_new(asked, &cache, asker, failure);
+            return without_new(asked, &cache, parent, failure);
         }
     }
     match fetch(asked, &cache) {
@@ -60,13 +60,13 @@ pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
             let now = Timestamp::now();
             let kept = Kept::new(credential, now);
             let _ = cache.keep(&kept);
-            cache.give_to(asker.as_ref(), now);
+            cache.give_to(parent.as_ref(), now);
             print(&kept.credential)
         }
         Err(error) => {
             let told = cache.failure().map(|before| before.told).unwrap_or_default();
             let failure = Failure::new(Timestamp::now(), error.exit(), line(&error));
-            without_new(asked, &cache, asker, Failure { told, ..failure })
+            without_new(asked, &cache, parent, Failure { told, ..failure })
         }
     }
 }
@@ -76,7 +76,7 @@ pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
 fn without_new(
     asked: &Asked<'_>,
     cache: &Cache,
-    asker: Option<Asker>,
+    parent: Option<Asker>,
     mut failure: Failure,
 ) -> Result<ExitCode, Error> {
     let now = Timestamp::now();
@@ -84,7 +84,7 @@ fn without_new(
         let _ = cache.remember(&failure);
         return print(&kept.credential);
     }
-    let is_new = failure.tell(asker, now);
+    let is_new = failure.tell(parent, now);
     let _ = cache.remember(&failure);
     // A person who asks twice wants to read it twice.
     if is_new || !asked.by_program {
