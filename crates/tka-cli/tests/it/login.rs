@@ -23,7 +23,7 @@ fn against_this_projects_server() {
         "{outcome:?}"
     );
     assert!(
-        outcome.stderr.ends_with(" h (2999-01-02 15:04:05 UTC)\n"),
+        outcome.stderr.ends_with(" (2999-01-02 15:04:05 UTC)\n"),
         "{outcome:?}"
     );
     assert_eq!(outcome.status, 0);
