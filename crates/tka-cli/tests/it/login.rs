@@ -22,10 +22,7 @@ fn against_this_projects_server() {
             .starts_with("✓ signed in as alice@example.com\n  role   view\n  until  in "),
         "{outcome:?}"
     );
-    assert!(
-        outcome.stderr.ends_with(" (2999-01-02 15:04:05 UTC)\n"),
-        "{outcome:?}"
-    );
+    assert!(outcome.stderr.ends_with(" (2999-01-02 15:04:05 UTC)\n"), "{outcome:?}");
     assert_eq!(outcome.status, 0);
 
     assert_eq!((mode(&path), mode(&user.folder())), (0o600, 0o700));
