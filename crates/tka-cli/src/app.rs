@@ -4,13 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::args::Global;
 use crate::client::{Client, Connection};
 use crate::config::{Config, ConfigError};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::export::Shell;
 use crate::integration;
@@ -28,6 +30,8 @@ pub(crate) struct App {
     pub(crate) ui: Ui,
     pub(crate) store: Store,
     server: Server,
+    /// Of all requests together, from the first one on.
+    deadline: Mutex<Option<Deadline>>,
 }
 
 // === impl App ===
@@ -35,7 +39,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
         let config = settings(flags)?;
-        let server = config.server()?;
+        let server = server_of(flags, &config)?;
         let store = Store::new(home().as_deref(), &server)?;
         let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
         match &config.file {
@@ -47,7 +51,16 @@ impl App {
             ui,
             store,
             server,
+            deadline: Mutex::new(None),
         })
+    }
+
+    /// The same, whose requests are part of what began earlier.
+    pub(crate) fn within(self, deadline: Deadline) -> Self {
+        Self {
+            deadline: Mutex::new(Some(deadline)),
+            ..self
+        }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -62,14 +75,35 @@ impl App {
         }
     }
 
-    /// A connection to the server. Its time limit begins now.
+    /// A connection to the server. All connections of a command have one time limit, which begins with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_at(&self.server, self.config.timeout)
     }
 
+    /// Asks whoever is before the terminal, who may take their time.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        let asked = Instant::now();
+        let answer = self.ui.ask(question);
+        let mut deadline = self.lock();
+        *deadline = deadline.map(|deadline| deadline.without(asked.elapsed()));
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Deadline>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A connection to another server, with a limit of its own where that is the shorter one.
     pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
-        connect(server, limit.min(self.config.timeout), self.config.debug)
+        let deadline = *self.lock().get_or_insert_with(|| Deadline::new(self.config.timeout));
+        connect(server, deadline.within(limit), self.config.debug)
+    }
+
+    /// A connection to the server for what has to be done, with a time limit that is not the command's.
+    #[cfg(unix)]
+    pub(crate) fn persistent_client(&self, limit: Duration) -> Result<Client, Error> {
+        let client = connect(&self.server, Deadline::new(limit), self.config.debug)?;
+        Ok(client.persistent())
     }
 
     /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading.
@@ -78,7 +112,7 @@ impl App {
     pub(crate) fn hand_over(&self) -> Result<(), Error> {
         let path = self.store.path();
         if self.config.no_eval && !self.config.quiet {
-            return Ok(ui::print(&path.display().to_string())?);
+            return ui::print(&path.display().to_string());
         }
         self.hand_over_list(&path.to_string_lossy(), usage(path))
     }
@@ -90,10 +124,10 @@ impl App {
             return self.hand_over();
         };
         if self.config.no_eval && !self.config.quiet {
-            return Ok(ui::print(&target.path.display().to_string())?);
+            return ui::print(&target.path.display().to_string());
         }
         let Some(list) = &target.list else { return Ok(()) };
-        let list = std::env::join_paths(list).map_err(io::Error::other)?;
+        let list = std::env::join_paths(list).map_err(Error::List)?;
         let text = "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\"";
         self.hand_over_list(&list.to_string_lossy(), text)
     }
@@ -117,7 +151,7 @@ impl App {
         if on_terminal && file.is_some() {
             return Ok(());
         }
-        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))?)
+        ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))
     }
 
     /// After a sign-out: has the shell that called, or whoever is before it, no longer name the removed kubeconfig.
@@ -136,24 +170,36 @@ impl App {
     }
 }
 
-/// A connection to `server` as this machine's environment says, without settings or a home folder. Its time limit begins now.
-pub(crate) fn connect(server: &Server, timeout: Duration, debug: bool) -> Result<Client, Error> {
+/// A connection to `server` as this machine's environment says, without settings or a home folder.
+pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool) -> Result<Client, Error> {
     let needs_tls = server.scheme() == Scheme::Https;
     Ok(Client::new(Connection {
         proxy: proxy::for_server(server, &variable)?,
         authorities: if needs_tls { authorities()? } else { None },
         server: server.clone(),
-        timeout,
+        deadline,
         debug,
     }))
 }
 
 /// The server that `flags` name, or the settings. A URL is whole without them.
-pub(crate) fn server(flags: &Global) -> Result<Server, ConfigError> {
+pub(crate) fn server(flags: &Global) -> Result<Server, Error> {
     match &flags.server {
-        Some(url) if url.contains("://") => Ok(Server::new(url, flags.port.unwrap_or(HTTPS_PORT), None)?),
-        _ => settings(flags)?.server(),
+        Some(url) if url.contains("://") => typed_server(url, flags.port.unwrap_or(HTTPS_PORT)),
+        _ => server_of(flags, &settings(flags)?),
     }
+}
+
+fn server_of(flags: &Global, config: &Config) -> Result<Server, Error> {
+    if let Some(typed) = &flags.server {
+        // Before it is put together with settings, which may be wrong too.
+        typed_server(typed, config.port)?;
+    }
+    Ok(config.server()?)
+}
+
+fn typed_server(typed: &str, port: u16) -> Result<Server, Error> {
+    Server::new(typed, port, None).map_err(|error| Error::TypedServer(error.into()))
 }
 
 /// The settings of this machine, with `flags` on top.

@@ -17,7 +17,7 @@ use crate::theme::Theme;
 /// The tailnet knows who you are, its policy says which role you may have and for how long; the cluster has your access for just
 /// that time.
 #[derive(Debug, Parser)]
-#[command(name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
+#[command(term_width = 0, name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -96,39 +96,93 @@ pub(crate) enum Command {
 }
 
 /// Spells `-c` out where it means the line for `tka shell`, as it does for every shell: before that word it means `--config`.
-pub(crate) fn with_shell_line(mut arguments: Vec<OsString>) -> Vec<OsString> {
+pub(crate) fn with_shell_line(arguments: Vec<OsString>) -> Vec<OsString> {
     // Knowing the options takes time that other commands can do without.
     if !arguments.iter().any(|argument| argument == "shell") {
         return arguments;
     }
-    let Some(shell) = first_word(&arguments).filter(|&at| arguments[at] == "shell") else {
+    let cli = Cli::command();
+    let Some(shell) = first_word(&cli, &arguments).filter(|&at| arguments[at] == "shell") else {
         return arguments;
     };
-    for argument in arguments[shell..].iter_mut().take_while(|argument| *argument != "--") {
-        let line = argument.to_str().and_then(|text| text.strip_prefix("-c"));
-        match line {
-            Some("") => *argument = "--command".into(),
-            Some(line) => *argument = format!("--command={line}").into(),
-            None => {}
-        }
+    let own = cli.find_subcommand("shell");
+    let takes_value = |short| takes_value(&cli, short) || own.is_some_and(|own| takes_value(own, short));
+    let options = arguments[shell..].iter().take_while(|argument| *argument != "--");
+    let options = options.flat_map(|argument| spelled_out(argument, takes_value));
+    let end = arguments[shell..].iter().skip_while(|argument| *argument != "--");
+    arguments[..shell]
+        .iter()
+        .cloned()
+        .chain(options)
+        .chain(end.cloned())
+        .collect()
+}
+
+/// `argument` with `--command` for the `-c` in it.
+fn spelled_out(argument: &OsString, takes_value: impl Fn(char) -> bool) -> Vec<OsString> {
+    let found = argument
+        .to_str()
+        .and_then(|text| valued(text, |short| short == 'c' || takes_value(short)));
+    let Some((before, 'c', line)) = found else {
+        return vec![argument.clone()];
+    };
+    let before = (before != "-").then(|| before.into());
+    let command = if line.is_empty() {
+        "--command".into()
+    } else {
+        format!("--command={line}").into()
+    };
+    before.into_iter().chain([command]).collect()
+}
+
+/// The first of the short options in `text` that takes a value, with what is before and behind it: `-qs HOST` may be written so.
+fn valued(text: &str, takes_value: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
+    let shorts = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
+    let (at, short) = shorts.char_indices().find(|(_, short)| takes_value(*short))?;
+    Some((&text[..=at], short, &shorts[at + short.len_utf8()..]))
+}
+
+/// The theme that is named in a command line which cannot be read otherwise, or asks for help.
+pub(crate) fn theme_in(arguments: &[OsString]) -> Option<Theme> {
+    let cli = Cli::command();
+    let mut words = arguments
+        .iter()
+        .map_while(|word| word.to_str())
+        .take_while(|word| *word != "--");
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let short = valued(word, |short| takes_value(&cli, short));
+        let value = match (word.strip_prefix("--theme"), short) {
+            (Some(""), _) | (_, Some((_, 't', ""))) => words.next(),
+            (Some(value), _) => value.strip_prefix('='),
+            (_, Some((_, 't', value))) => Some(value.strip_prefix('=').unwrap_or(value)),
+            _ => None,
+        };
+        found = value.and_then(Theme::named).or(found);
     }
-    arguments
+    found
+}
+
+fn takes_value(command: &clap::Command, short: char) -> bool {
+    let mut options = command
+        .get_arguments()
+        .filter(|option| option.get_action().takes_values());
+    options.any(|option| option.get_short() == Some(short))
 }
 
 /// Where the command is, behind the program's name and global options with their values.
-fn first_word(arguments: &[OsString]) -> Option<usize> {
-    let cli = Cli::command();
-    let takes_next = |text: &str| {
+fn first_word(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
+    let is_long = |text: &str| {
         let mut options = cli.get_arguments().filter(|option| option.get_action().takes_values());
         options.any(|option| {
-            let long = option
+            option
                 .get_long()
-                .is_some_and(|long| text.strip_prefix("--") == Some(long));
-            let short = option
-                .get_short()
-                .is_some_and(|short| text.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
-            long || short
+                .is_some_and(|long| text.strip_prefix("--") == Some(long))
         })
+    };
+    let takes_next = |text: &str| {
+        let short = valued(text, |short| takes_value(cli, short));
+        is_long(text) || short.is_some_and(|(_, _, value)| value.is_empty())
     };
     let mut at = 1;
     loop {
@@ -166,6 +220,12 @@ mod tests {
                 "tka -c file --server shell -q shell --role view --command=x",
             ),
             ("tka shell -- -c", "tka shell -- -c"),
+            ("tka shell -qc true", "tka shell -q --command true"),
+            ("tka shell -qctrue -ql", "tka shell -q --command=true -ql"),
+            ("tka shell -qsc -nc -c x", "tka shell -qsc -nc --command x"),
+            ("tka -qs HOST shell -c true", "tka -qs HOST shell --command true"),
+            ("tka -qsHOST shell -c true", "tka -qsHOST shell --command true"),
+            ("tka -qs shell login -c x", "tka -qs shell login -c x"),
             (
                 "tka --server=x shell -c x -c y",
                 "tka --server=x shell --command x --command y",
@@ -176,6 +236,22 @@ mod tests {
         ] {
             let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
             assert_eq!(with_shell_line(words(typed)), words(meant));
+        }
+    }
+
+    #[test]
+    fn the_theme_is_found_in_lines_that_are_wrong() {
+        for (line, theme) in [
+            ("tka -t ascii nope", Some(Theme::Ascii)),
+            ("tka nope --theme=notty --theme dark", Some(Theme::Dark)),
+            ("tka login --help -qtascii", Some(Theme::Ascii)),
+            ("tka login -qt=ascii", Some(Theme::Ascii)),
+            ("tka -s t -c -t", None),
+            ("tka -t pink", None),
+            ("tka exec -- x -t ascii", None),
+        ] {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(theme_in(&words), theme, "{line}");
         }
     }
 

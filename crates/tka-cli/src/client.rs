@@ -18,11 +18,13 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 pub(crate) use error::{ClientError, Trouble};
 
+use crate::deadline::Deadline;
 use crate::kubeconfig::{self, Arrived, Flaw, Sent};
 use crate::proxy::ChosenProxy;
-use crate::retry::{self, RetryAfter};
+use crate::retry::{self, Repeats, RetryAfter};
 use crate::server::Server;
 use crate::ui;
+use crate::view;
 
 /// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,15 +49,16 @@ pub(crate) enum Operation {
     Choose,
 }
 
-/// A connection to one server, for one command: all its requests together have one time limit.
+/// A connection to one server. All its requests together have one time limit.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
     server: Server,
     proxied: Option<&'static str>,
-    timeout: Duration,
-    started: Instant,
+    deadline: Deadline,
     debug: bool,
+    /// Whether to ask again where asking failed.
+    persists: bool,
 }
 
 /// What a client is made of.
@@ -65,7 +68,7 @@ pub(crate) struct Connection {
     pub(crate) proxy: Option<ChosenProxy>,
     /// Certificate authorities to trust instead of the built-in ones.
     pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
-    pub(crate) timeout: Duration,
+    pub(crate) deadline: Deadline,
     /// Whether to tell of each request on standard error.
     pub(crate) debug: bool,
 }
@@ -173,12 +176,10 @@ impl Operation {
         }
     }
 
-    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access.
+    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access or its end, which
+    /// is looked for in the list of sessions.
     fn is_patient(self) -> bool {
-        matches!(
-            self,
-            Self::SignIn | Self::Choose | Self::FetchKubeconfig | Self::FetchCredential
-        )
+        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
     }
 
     /// Whether the original's server knows it too.
@@ -198,7 +199,7 @@ impl Client {
             server,
             proxy,
             authorities,
-            timeout,
+            deadline,
             debug,
         } = connection;
         let proxied = proxy.as_ref().map(|chosen| chosen.variable);
@@ -210,7 +211,7 @@ impl Client {
             .accept("application/json")
             .proxy(proxy.map(|chosen| chosen.proxy))
             .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
             .http_status_as_error(false)
             // Who is asking is known by the connection: another server's answer would be about someone else.
             .max_redirects(0)
@@ -220,10 +221,17 @@ impl Client {
             agent,
             server,
             proxied,
-            timeout,
-            started: Instant::now(),
+            deadline,
             debug,
+            persists: false,
         }
+    }
+
+    /// Asks again when a connection breaks or cannot be had, or when whoever answers is broken. For what can be asked for twice, as the
+    /// end of a session: what is over already the server says to be.
+    #[cfg(unix)]
+    pub(crate) fn persistent(self) -> Self {
+        Self { persists: true, ..self }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -232,7 +240,7 @@ impl Client {
 
     /// What is left of the time limit at `now`.
     pub(crate) fn remaining(&self, now: Instant) -> Duration {
-        self.timeout.saturating_sub(now.saturating_duration_since(self.started))
+        self.deadline.remaining(now)
     }
 
     /// Signs in. Without a kubeconfig in the answer the session may still have to be provisioned.
@@ -336,7 +344,10 @@ impl Client {
 
     /// That a session did not become usable within the time limit.
     pub(crate) fn not_provisioned(&self) -> ClientError {
-        self.error(Operation::FetchKubeconfig, Trouble::NotProvisioned(self.timeout))
+        self.error(
+            Operation::FetchKubeconfig,
+            Trouble::NotProvisioned(self.deadline.limit()),
+        )
     }
 
     fn ask(&self, operation: Operation) -> Result<Answer, ClientError> {
@@ -345,13 +356,32 @@ impl Client {
 
     /// The same, `below` the operation's path and with a `body`. A busy server is asked again when it says, if there is time.
     fn ask_with(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+        let mut repeats = Repeats::new();
         loop {
-            let answer = self.ask_once(operation, below, body)?;
-            match answer.busy_for().filter(|_| operation.is_patient()) {
+            let answer = self.ask_once(operation, below, body);
+            match self.pause(operation, &answer, &mut repeats) {
                 Some(pause) if pause < self.remaining(Instant::now()) => thread::sleep(pause),
-                _ => return Ok(answer),
+                _ => return answer,
             }
         }
+    }
+
+    /// When to ask again, if that may lead to another answer.
+    fn pause(
+        &self,
+        operation: Operation,
+        answer: &Result<Answer, ClientError>,
+        repeats: &mut Repeats,
+    ) -> Option<Duration> {
+        let busy_for = answer.as_ref().ok().and_then(Answer::busy_for);
+        if busy_for.is_some() {
+            return busy_for.filter(|_| operation.is_patient());
+        }
+        let is_failure = match answer {
+            Ok(answer) => answer.status >= 500,
+            Err(error) => !matches!(&*error.trouble, Trouble::Tls(_)),
+        };
+        repeats.next().filter(|_| is_failure && self.persists)
     }
 
     fn ask_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
@@ -361,7 +391,12 @@ impl Client {
         if self.debug {
             self.tell(operation, &url, started.elapsed(), &result);
         }
-        result.map_err(|error| self.error(operation, Trouble::from_transport(error, self.timeout, self.proxied)))
+        result.map_err(|error| {
+            self.error(
+                operation,
+                Trouble::from_transport(error, self.deadline.limit(), self.proxied),
+            )
+        })
     }
 
     fn exchange(
@@ -401,6 +436,7 @@ impl Client {
             .map(|variable| format!(" through {variable}"))
             .unwrap_or_default();
         let took = took.as_millis();
+        let outcome = view::clean(&outcome);
         ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 

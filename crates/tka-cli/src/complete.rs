@@ -17,6 +17,7 @@ use crate::app::{self, connect};
 use crate::args::{Cli, Global};
 use crate::client::Client;
 use crate::clusters::Search;
+use crate::deadline::Deadline;
 use crate::store;
 
 /// By which the scripts of `tka completion` ask. `COMPLETE`, which is usual, may be somebody else's.
@@ -129,7 +130,7 @@ fn search(flags: Option<Global>) -> Option<Search> {
 
 fn client() -> Option<Client> {
     let server = app::server(&typed_flags().unwrap_or_default()).ok()?;
-    connect(&server, LIMIT, false).ok()
+    connect(&server, Deadline::new(LIMIT), false).ok()
 }
 
 /// The options that are in the line so far.

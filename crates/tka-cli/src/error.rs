@@ -17,6 +17,9 @@ use crate::store::StoreError;
 pub(crate) enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A server's address that is on the command line.
+    #[error(transparent)]
+    TypedServer(ConfigError),
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
     #[error("the certificates in SSL_CERT_FILE cannot be read: {}", path.display())]
@@ -62,7 +65,14 @@ pub(crate) enum Error {
     #[error("the environment variable TKA_CREDENTIAL_CACHE: expected memory, keyring or none, found {0:?}")]
     CredentialCache(String),
     #[error("cannot write to standard output")]
-    Output(#[from] io::Error),
+    Output(#[source] io::Error),
+    #[error("the result cannot be printed in that form")]
+    Form(#[source] io::Error),
+    #[error("the kubeconfigs cannot be put together in KUBECONFIG")]
+    List(#[source] std::env::JoinPathsError),
+    /// A question to a server broke down in this program.
+    #[error("the server could not be asked")]
+    NotAsked,
     #[cfg(unix)]
     #[error("cannot start {name}")]
     Program { name: String, source: io::Error },
@@ -86,7 +96,7 @@ impl Error {
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::OutsideTheRule { .. } | Self::OtherSession { .. } => Exit::Refused,
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
-            Self::NoChoice(_) => Exit::Usage,
+            Self::NoChoice(_) | Self::TypedServer(_) => Exit::Usage,
             Self::NotKept(error) => error.exit(),
             Self::Store(_)
             | Self::Merge(_)
@@ -94,6 +104,9 @@ impl Error {
             | Self::Left(_)
             | Self::Pages { .. }
             | Self::Output(_)
+            | Self::Form(_)
+            | Self::List(_)
+            | Self::NotAsked
             | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
@@ -119,7 +132,7 @@ impl Error {
     /// What to do, a sentence each.
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
-            Self::Config(error) => error.advice(),
+            Self::Config(error) | Self::TypedServer(error) => error.advice(),
             Self::NoChoice(error) => error.advice(),
             Self::Proxy(error) => vec![format!(
                 "set {0} to something like http://127.0.0.1:1055, or unset it",
@@ -159,6 +172,9 @@ impl Error {
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
             Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
+            Self::Form(_) => vec!["leave --output out, or name another form".into()],
+            Self::List(_) => vec!["name files in KUBECONFIG whose paths have no separator in them".into()],
+            Self::NotAsked => vec!["try again".into()],
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Program { .. } => {

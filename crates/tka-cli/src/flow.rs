@@ -258,10 +258,13 @@ fn note_token(app: &App, form: Form, has_plugin: bool) {
 
 /// Ends the session and removes its kubeconfig, which stays where the session may have stayed.
 pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
-    let spinner = app.ui.spinner("signing out");
-    let answer = app.client()?.sign_out();
-    drop(spinner);
-    match answer {
+    let _spinner = app.ui.spinner("signing out");
+    sign_out_by(app, &app.client()?)
+}
+
+/// The same, by a connection of its own.
+pub(crate) fn sign_out_by(app: &App, client: &Client) -> Result<SignedOut, Error> {
+    match client.sign_out() {
         Ok(user) => {
             forget(app)?;
             Ok(SignedOut::User(user))

@@ -10,6 +10,7 @@ mod complete;
 mod config;
 mod credential;
 mod current;
+mod deadline;
 mod doctor;
 mod document;
 mod error;
@@ -40,6 +41,8 @@ mod tailscale;
 mod theme;
 mod together;
 mod ui;
+#[cfg(test)]
+mod untested;
 mod view;
 mod when;
 mod wrap;
@@ -59,6 +62,7 @@ use args::{Command, Global};
 use error::Error;
 use exit::Exit;
 use output::Look;
+use theme::Theme;
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -76,9 +80,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Usage and help say what is typed, which is not the program's own name where kubectl calls it as a plugin.
+/// Usage and help say what is typed, which is not the program's own name where kubectl calls it as a plugin. Help fits the terminal.
+fn command(called: &str) -> clap::Command {
+    let width = output::width_of_results().map_or(0, usize::from);
+    Cli::command().bin_name(typed(called)).term_width(width)
+}
+
 fn parse(arguments: &[OsString], called: &str) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command().bin_name(typed(called));
+    let mut command = command(called);
     let matches = command.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
@@ -86,7 +95,7 @@ fn parse(arguments: &[OsString], called: &str) -> Result<Cli, clap::Error> {
 fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<ExitCode, Error> {
     let app = || App::new(flags);
     match command {
-        None => done(help(called)),
+        None => done(help(flags, called)),
         Some(Command::Version(arguments)) => cmd::version::run(&arguments),
         Some(Command::Completion(arguments)) => done(cmd::completion::run(&arguments, called)),
         Some(Command::Generate(arguments)) => cmd::generate::run(&arguments, called),
@@ -112,24 +121,35 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
 }
 
 fn done(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
-    printed.map(|()| ExitCode::SUCCESS).map_err(Error::from)
+    printed.map(|()| ExitCode::SUCCESS).map_err(Error::Output)
 }
 
-/// Shows an error, in the theme that is set where that can be read.
+/// The theme that is asked for, else the one that is set where that can be read.
+fn theme(flags: &Global) -> Theme {
+    let set = || app::settings(flags).ok().map(|config| config.theme);
+    flags.theme.or_else(set).unwrap_or_default()
+}
+
+/// Shows an error.
 fn report(flags: &Global, error: &Error) -> ExitCode {
     if error.is_broken_pipe() {
         return Exit::Ok.into();
     }
-    let theme = flags
-        .theme
-        .or_else(|| app::settings(flags).ok().map(|config| config.theme));
-    ui::complain(&view::error(error, &Look::beside(&theme.unwrap_or_default().palette())));
+    ui::complain(&view::error(error, &Look::beside(&theme(flags).palette())));
     error.exit().into()
 }
 
-fn help(called: &str) -> std::io::Result<()> {
-    let mut command = Cli::command().bin_name(typed(called));
-    write!(anstream::stdout(), "{}", command.render_help().ansi())
+fn help(flags: &Global, called: &str) -> std::io::Result<()> {
+    let text = coloured(&command(called).render_help(), theme(flags));
+    anstream::stdout().write_all(text.as_bytes())
+}
+
+fn coloured(text: &clap::builder::StyledStr, theme: Theme) -> String {
+    if theme.has_colours() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    }
 }
 
 /// Shows help, or what is wrong with the command line.
@@ -141,10 +161,16 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let evaluated = arguments
         .iter()
         .any(|argument| argument == "--quiet" || argument == "-q");
-    if is_help && evaluated {
-        let _ = write!(anstream::stderr(), "{}", error.render().ansi());
+    let flags = Global {
+        theme: args::theme_in(arguments),
+        ..Global::default()
+    };
+    let text = coloured(&error.render(), theme(&flags));
+    if error.use_stderr() || is_help && evaluated {
+        ui::complain(&text);
     } else {
-        let _ = error.print();
+        // Whoever read it may have gone.
+        let _ = anstream::stdout().write_all(text.as_bytes());
     }
     if error.use_stderr() {
         Exit::Usage.into()

@@ -85,13 +85,13 @@ impl Output {
     /// The same where no settings are read: `human` is for people.
     pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), Error> {
         let text = self.format.map(|format| format.render(report)).transpose()?;
-        Ok(write(&mut io::stdout(), text.as_deref().unwrap_or(human))?)
+        write(&mut io::stdout(), text.as_deref().unwrap_or(human))
     }
 }
 
-fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
-    out.write_all(text.as_bytes())?;
-    out.flush()
+fn write(out: &mut impl Write, text: &str) -> Result<(), Error> {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(Error::Output)
 }
 
 // === impl Format ===
@@ -100,10 +100,10 @@ impl Format {
     fn render(self, report: &impl Report) -> Result<String, Error> {
         match self {
             Self::Json => {
-                let text = serde_json::to_string_pretty(report).map_err(io::Error::from)?;
+                let text = serde_json::to_string_pretty(report).map_err(|error| Error::Form(error.into()))?;
                 Ok(text + "\n")
             }
-            Self::Yaml => Ok(serde_saphyr::to_string(report).map_err(io::Error::other)?),
+            Self::Yaml => serde_saphyr::to_string(report).map_err(|error| Error::Form(io::Error::other(error))),
             Self::Name => Ok(lines(report.names())),
         }
     }
@@ -123,7 +123,7 @@ impl<'a> Look<'a> {
         Self {
             palette,
             clock: Clock::system(),
-            width: width(&io::stdout(), &Term::stdout()),
+            width: width_of_results(),
             long,
         }
     }
@@ -131,10 +131,20 @@ impl<'a> Look<'a> {
     /// For what is told beside results, on standard error.
     pub(crate) fn beside(palette: &'a Palette) -> Self {
         Self {
-            width: width(&io::stderr(), &Term::stderr()),
+            width: width_beside(),
             ..Self::new(palette, false)
         }
     }
+}
+
+/// Columns of the terminal that standard output is; none where it is none.
+pub(crate) fn width_of_results() -> Option<u16> {
+    width(&io::stdout(), &Term::stdout())
+}
+
+/// Columns of the terminal that standard error is; none where it is none.
+pub(crate) fn width_beside() -> Option<u16> {
+    width(&io::stderr(), &Term::stderr())
 }
 
 /// Columns of the terminal that `stream` is.

@@ -37,8 +37,11 @@ use guard::Guard;
 /// Names the session to the programs in it: it is how one finds out that it is inside.
 const SESSION: &str = "TKA_SESSION";
 
+/// How long to try to end the session, however short the limit of other requests is. What cannot be ended lives for its whole period.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long to try to end what may have begun: whoever has waited for it in vain does not wait as long again.
-const ABANDON_LIMIT: Duration = Duration::from_secs(3);
+const ABANDON_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is run, and how it is presented.
 #[derive(Debug)]
@@ -94,10 +97,13 @@ impl OwnSession {
         let label = program.label()?;
         signin::check(app, access)?;
         let signed_in = signin::with_reason(app, access, |access| {
-            guard.begin(|| signin::attempt(app, access, Some(&label)))
+            // What may have begun is ended before a signal may end us.
+            let abandoned = |error: &Error| abandon(app, error, &label);
+            guard.begin(|| signin::attempt(app, access, Some(&label)).inspect_err(abandoned))
         });
-        let began = signed_in.and_then(|(client, signed_in)| Self::keep(app, access, form, &client, signed_in, folder));
-        let session = began.inspect_err(|error| abandon(app, error, &label))?;
+        let (client, signed_in) = signed_in?;
+        let kept = Self::keep(app, access, form, &client, signed_in, folder);
+        let session = kept.inspect_err(|error| abandon(app, error, &label))?;
         session.present(app, program);
         Ok(session)
     }
@@ -190,16 +196,11 @@ impl OwnSession {
     /// Ends it. That it cannot be ended is told, and is not the program's fault: its status stands.
     fn end(&self, app: &App) {
         let palette = &app.ui.palette;
-        let ended = match &self.which {
-            Which::Own(name) => app
-                .client()
-                .and_then(|client| Ok(client.end_session(name)?))
-                .map(|_| ()),
-            Which::Users => flow::sign_out(app).map(|signed_out| match signed_out {
-                SignedOut::User(user) => app.ui.tell(&view::done(&format!("signed out {user}"), palette)),
-                SignedOut::NotSignedIn(_) => (),
-            }),
-        };
+        let spinner = app.ui.spinner("ending the session");
+        let ended = app
+            .persistent_client(END_LIMIT)
+            .and_then(|client| self.end_by(app, &client));
+        drop(spinner);
         if let Which::Own(session) = &self.which {
             credential::forget_session(app, session);
         }
@@ -219,6 +220,18 @@ impl OwnSession {
             }
         }
     }
+
+    fn end_by(&self, app: &App, client: &Client) -> Result<(), Error> {
+        match &self.which {
+            Which::Own(name) => client.end_session(name).map(drop)?,
+            Which::Users => {
+                if let SignedOut::User(user) = flow::sign_out_by(app, client)? {
+                    app.ui.tell(&view::done(&format!("signed out {user}"), &app.ui.palette));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Ends what may have begun although the answer was no use, or did not come in time.
@@ -230,12 +243,13 @@ fn abandon(app: &App, error: &Error, label: &str) {
     if !may_have_begun {
         return;
     }
-    let Ok(client) = app.client_at(app.server(), ABANDON_LIMIT) else {
+    let Ok(client) = app.persistent_client(ABANDON_LIMIT) else {
         return;
     };
     let sessions = client.sessions().map(|sessions| sessions.items).unwrap_or_default();
     for session in sessions {
         if session.this_device && session.label.as_deref() == Some(label) {
+            // If it stays, it ends by itself.
             let _ = client.end_session(&session.name);
         }
     }

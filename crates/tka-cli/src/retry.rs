@@ -9,6 +9,13 @@ use jiff::fmt::rfc2822;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RetryAfter(Option<Duration>);
 
+/// Pauses before what failed is tried again, a few times: together longer than a server takes to restart, and shorter than people wait.
+#[derive(Debug)]
+pub(crate) struct Repeats {
+    next: Duration,
+    left: u8,
+}
+
 /// Pauses between attempts.
 ///
 /// The first are short, since a session is usually ready within milliseconds; they double up to what the server asks for.
@@ -52,6 +59,28 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
 /// A point in time as HTTP headers have it (RFC 9110, 5.6.7).
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+// === impl Repeats ===
+
+impl Repeats {
+    pub(crate) fn new() -> Self {
+        Self {
+            next: Duration::from_millis(250),
+            left: 4,
+        }
+    }
+}
+
+impl Iterator for Repeats {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.left = self.left.checked_sub(1)?;
+        let pause = self.next;
+        self.next *= 2;
+        Some(pause)
+    }
 }
 
 // === impl Pauses ===
@@ -108,6 +137,12 @@ mod tests {
             let pause = RetryAfter::from_header(value, now).at_least();
             assert_eq!(pause.map(|pause| pause.as_secs()), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_a_few_times() {
+        let taken: Vec<_> = Repeats::new().map(|pause| pause.as_millis()).collect();
+        assert_eq!(taken, [250, 500, 1000, 2000]);
     }
 
     #[test]

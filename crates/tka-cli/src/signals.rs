@@ -15,6 +15,9 @@ mod unix {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::{flag, low_level};
 
+    /// What asks this process to end.
+    const ENDINGS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
     static HELD: RwLock<()> = RwLock::new(());
     /// None where signals are not ours to hold back.
     static WATCH: OnceLock<Option<Watch>> = OnceLock::new();
@@ -44,11 +47,12 @@ mod unix {
         HELD.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The signals that ask this process to end. What whoever started us has set to be ignored (`nohup`) stays so.
-    pub(crate) fn heard() -> impl Iterator<Item = i32> {
+    /// Which of `signals` may be handled. What whoever started us has set to be ignored (`nohup`) stays so.
+    pub(crate) fn heard(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
         let ignored = ignored();
-        let all = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
-        all.filter(move |signal| ignored & (1 << (signal - 1)) == 0)
+        signals
+            .into_iter()
+            .filter(move |signal| ignored & (1 << (signal - 1)) == 0)
     }
 
     /// The signals that this process ignores, the first in the lowest bit; none where the system does not tell (`proc_pid_status(5)`).
@@ -68,7 +72,7 @@ mod unix {
     impl Watch {
         fn new() -> io::Result<Self> {
             let watch = Self::default();
-            for signal in heard() {
+            for signal in heard(ENDINGS) {
                 // In this order: whichever comes while `ends` is being set is seen here or there.
                 flag::register_usize(signal, Arc::clone(&watch.came), usize::try_from(signal).unwrap_or(0))?;
                 flag::register_conditional_default(signal, Arc::clone(&watch.ends))?;

@@ -86,7 +86,7 @@ fn missing_reason(app: &App, access: &Access) -> Option<Reason> {
     }
     let rules = app.client().ok()?.rules().ok()?;
     let rule = access.chosen(&rules).filter(|rule| rule.require_reason)?;
-    let answer = app.ui.ask(&format!("what do you need {} for?", rule.role))?;
+    let answer = app.ask(&format!("what do you need {} for?", rule.role))?;
     Reason::try_from(answer).ok()
 }
 

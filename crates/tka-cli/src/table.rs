@@ -4,13 +4,15 @@ use console::{Alignment, measure_text_width, pad_str};
 
 use crate::output::{self, Look};
 use crate::theme::paint;
+use crate::view::hanging;
 
 /// Between two columns.
 const GAP: usize = 2;
 
 /// The table of `rows` below `heading`. Columns that are empty in every row are left out.
 ///
-/// Where the terminal is too narrow for it, each row becomes a paragraph with a line a column: names stay whole, to be copied.
+/// Where the terminal is too narrow for it, each row becomes a paragraph with a line a column: names stay whole, to be copied. A first
+/// column without a heading is a mark, which stands before the paragraph.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &Look<'_>) -> String {
     let column = |column: usize| {
         let width = |row: &[String; N]| measure_text_width(&row[column]);
@@ -40,12 +42,20 @@ fn aligned<const N: usize>(columns: &[(usize, usize)], cells: &[&str; N]) -> Str
 fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &Look<'_>) -> String {
     let labels = heading.map(str::to_lowercase);
     let width = labels.iter().map(String::len).max().unwrap_or(0);
+    let marks = usize::from(heading[0].is_empty());
+    let mark_width = rows.iter().map(|row| measure_text_width(&row[0]) + GAP).max();
+    let before = " ".repeat(mark_width.unwrap_or(0) * marks);
+    let indent = format!("{before}{}", " ".repeat(width + GAP));
     let paragraph = |row: &[String; N]| {
-        let filled = labels.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
-        output::lines(filled.map(|(label, cell)| {
+        let filled = labels.iter().zip(row).skip(marks).filter(|(_, cell)| !cell.is_empty());
+        let lines = filled.map(|(label, cell)| {
             let label = paint(look.palette.label, format_args!("{label:width$}"));
-            format!("{label}  {cell}")
-        }))
+            format!("{before}{label}  {}", hanging(cell, &indent, look.width))
+        });
+        let text = output::lines(lines);
+        let mark = if marks == 1 { row[0].as_str() } else { "" };
+        let mark = pad_str(mark, before.len(), Alignment::Left, None);
+        format!("{mark}{}", text.strip_prefix(&before).unwrap_or(&text))
     };
     rows.iter().map(paragraph).collect::<Vec<_>>().join("\n")
 }
@@ -102,6 +112,22 @@ mod tests {
         role   view
         notes  default
         ");
+    }
+
+    #[test]
+    fn paragraphs_fit_the_terminal_and_have_their_mark_before_them() {
+        let palette = Theme::Notty.palette();
+        let rows = [
+            ["*", "tka", "signed in: edit in 59 min (2026-01-02 16:03:05 CET)"],
+            [
+                "",
+                "west",
+                "https://a-name-that-is-longer-than-the-terminal.example.com",
+            ],
+        ];
+        let rows = rows.map(|row| row.map(ToOwned::to_owned));
+        let text = table(["", "NAME", "ACCESS"], &rows, &look(&palette, Some(40)));
+        insta::assert_snapshot!(text);
     }
 
     #[test]

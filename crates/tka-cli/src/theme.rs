@@ -87,6 +87,10 @@ impl Theme {
             .unwrap_or_default()
     }
 
+    pub(crate) fn has_colours(self) -> bool {
+        !matches!(self, Self::Ascii | Self::Markdown | Self::Notty)
+    }
+
     pub(crate) fn palette(self) -> Palette {
         match self {
             Self::Ascii => Palette::plain(ASCII),
@@ -165,6 +169,13 @@ mod tests {
     fn plain_themes_add_nothing() {
         for theme in [Theme::Ascii, Theme::Markdown, Theme::Notty] {
             assert_eq!(paint(theme.palette().error, "x"), "x");
+        }
+        for theme in Theme::value_variants() {
+            assert_eq!(
+                theme.has_colours(),
+                paint(theme.palette().error, "x") != "x",
+                "{theme:?}"
+            );
         }
         assert!(theme_signs_are_ascii(Theme::Ascii));
     }

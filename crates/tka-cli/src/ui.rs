@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::theme::{Palette, paint};
+use crate::error::Error;
+use crate::theme::Palette;
+use crate::view;
 
 /// Writes to the terminal, or to whatever stands in its place.
 #[derive(Debug)]
@@ -25,10 +27,10 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// Prints a line for a program: never coloured, never left out.
-pub(crate) fn print(line: &str) -> io::Result<()> {
+pub(crate) fn print(line: &str) -> Result<(), Error> {
     let mut out = io::stdout();
-    writeln!(out, "{line}")?;
-    out.flush()
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    written.map_err(Error::Output)
 }
 
 /// Whether somebody sits before a terminal who can answer. Standard output may be what a shell evaluates.
@@ -59,10 +61,7 @@ impl Ui {
 
     /// Asks for a line; none when nothing is answered.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        complain(&format!(
-            "{} {question} ",
-            paint(self.palette.label, self.palette.signs.arrow)
-        ));
+        complain(&view::question(question, &self.palette));
         let mut line = String::new();
         io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned()).filter(|answer| !answer.is_empty())
@@ -71,7 +70,7 @@ impl Ui {
     /// Says how something came to be, with `--debug`.
     pub(crate) fn debug(&self, text: &str) {
         if self.debug {
-            complain(&format!("debug: {text}\n"));
+            complain(&format!("debug: {}\n", view::clean(text)));
         }
     }
 

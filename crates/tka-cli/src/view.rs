@@ -8,13 +8,14 @@ pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod status;
 
+use anstyle::Style;
 use console::measure_text_width;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tka_api::http::LoginResponse;
 
 use crate::error::Error;
-use crate::output::Look;
+use crate::output::{self, Look};
 use crate::theme::{Palette, paint};
 use crate::when;
 use crate::wrap::wrapped;
@@ -41,24 +42,41 @@ impl Clock {
 
 /// A sign-in; `extra` is what `--long` adds.
 pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, look: &Look<'_>) -> String {
-    let user = paint(look.palette.strong, clean(&login.username));
-    let head = done(&format!("signed in as {user}"), look.palette);
+    let Palette { ok, strong, signs, .. } = *look.palette;
+    let user = paint(strong, clean(&login.username));
+    let head = headed(ok, signs.ok, &format!("signed in as {user}"), look.width);
     head + &fields([access(login, &look.clock), extra].concat(), look)
 }
 
 /// Something that went well.
 pub(crate) fn done(text: &str, palette: &Palette) -> String {
-    format!("{} {text}\n", paint(palette.ok, palette.signs.ok))
+    headed(palette.ok, palette.signs.ok, &clean(text), output::width_beside())
 }
 
 /// Something to know.
 pub(crate) fn note(text: &str, palette: &Palette) -> String {
-    format!("{} {text}\n", paint(palette.label, palette.signs.arrow))
+    headed(palette.label, palette.signs.arrow, &clean(text), output::width_beside())
 }
 
 /// Something that may be a problem.
 pub(crate) fn warning(text: &str, palette: &Palette) -> String {
-    format!("{} {text}\n", paint(palette.warning, palette.signs.warning))
+    headed(
+        palette.warning,
+        palette.signs.warning,
+        &clean(text),
+        output::width_beside(),
+    )
+}
+
+/// A question, with room for its answer.
+pub(crate) fn question(text: &str, palette: &Palette) -> String {
+    format!("{} {} ", paint(palette.label, palette.signs.arrow), clean(text))
+}
+
+/// `text` behind a sign, wrapped below itself. It may have colours, so that what others say is to be clean already.
+fn headed(style: Style, sign: &str, text: &str, width: Option<u16>) -> String {
+    let indent = " ".repeat(measure_text_width(sign) + 1);
+    format!("{} {}\n", paint(style, sign), hanging(text, &indent, width))
 }
 
 /// What happened, why, and what to do. A cause that says nothing new is left out.
@@ -66,32 +84,36 @@ pub(crate) fn error(error: &Error, look: &Look<'_>) -> String {
     let what = clean(&error.to_string());
     let why = error.why().into_iter().map(|line| ("why", clean(&line)));
     let why = why.filter(|(_, line)| !what.contains(line));
-    let advice = error.advice().into_iter().map(|line| ("do", clean(&line)));
-    let sign = paint(look.palette.error, look.palette.signs.error);
-    let indent = " ".repeat(measure_text_width(look.palette.signs.error) + 1);
-    let what = hanging(&what, &indent, look.width);
-    format!("{sign} {what}\n{}", fields(why.chain(advice).collect(), look))
+    let advice = error.advice().into_iter().map(|line| ("do", line));
+    let head = headed(look.palette.error, look.palette.signs.error, &what, look.width);
+    head + &fields(why.chain(advice).collect(), look)
 }
 
 fn access(login: &LoginResponse, clock: &Clock) -> Fields {
     vec![
-        ("role", clean(&login.role)),
+        ("role", login.role.clone()),
         ("until", when::until(login.until, clock.now, &clock.zone)),
     ]
 }
 
 /// Aligned lines; a label is not repeated. On a terminal values are wrapped beside their labels.
 fn fields(lines: Fields, look: &Look<'_>) -> String {
-    let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    let plain = lines.into_iter().map(|(label, value)| (label, value, Style::new()));
+    styled_fields(plain.collect(), look)
+}
+
+/// The same with values in colours.
+fn styled_fields(lines: Vec<(&'static str, String, Style)>, look: &Look<'_>) -> String {
+    let width = lines.iter().map(|(label, ..)| label.len()).max().unwrap_or(0);
     let indent = " ".repeat(2 + width + 2);
     let mut last = "";
     let mut text = String::new();
-    for (label, value) in lines {
+    for (label, value, style) in lines {
         let shown = if label == last { "" } else { label };
         text.push_str("  ");
         text.push_str(&paint(look.palette.label, format_args!("{shown:width$}")));
         text.push_str("  ");
-        text.push_str(&hanging(&value, &indent, look.width));
+        text.push_str(&hanging(&paint(style, clean(&value)), &indent, look.width));
         text.push('\n');
         last = label;
     }
@@ -99,17 +121,39 @@ fn fields(lines: Fields, look: &Look<'_>) -> String {
 }
 
 /// `text` after something as wide as `indent`, wrapped below itself.
-fn hanging(text: &str, indent: &str, width: Option<u16>) -> String {
+pub(crate) fn hanging(text: &str, indent: &str, width: Option<u16>) -> String {
     let width = width.map(|width| usize::from(width).saturating_sub(indent.len()));
     wrapped(text, width).join(&format!("\n{indent}"))
 }
 
-/// Without control characters: what a server sends must not steer the terminal.
+/// Without control characters and what cannot be seen: what a server sends must not steer the terminal, nor look like something else.
 pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !c.is_control())
+        .filter(|c| !c.is_control() && !is_format(*c))
         .collect()
+}
+
+/// Whether it shows nothing itself, as what turns the direction of writing (Unicode, general category Cf, and variation selectors).
+fn is_format(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]
@@ -176,6 +220,22 @@ pub(crate) mod tests {
         insta::assert_snapshot!(shown_in(server, Operation::SignIn, trouble, &narrow));
     }
 
+    #[test]
+    fn a_long_note_is_wrapped_below_itself() {
+        let palette = plain();
+        let text = headed(
+            palette.label,
+            palette.signs.arrow,
+            "kubectl in this shell uses it already, and more",
+            Some(24),
+        );
+        insta::assert_snapshot!(text, @"
+        → kubectl in this shell
+          uses it already, and
+          more
+        ");
+    }
+
     fn shown(server: &str, operation: Operation, trouble: Trouble) -> String {
         let server = Server::new(server, 443, None).unwrap();
         shown_in(server, operation, trouble, &look(&plain()))
@@ -208,6 +268,26 @@ pub(crate) mod tests {
           do   ask for a grant
                look at the grants
         ");
+    }
+
+    #[test]
+    fn nothing_that_steers_the_terminal_or_is_not_seen_comes_through() {
+        let hostile = "\u{1b}[2Ja\u{7}\u{9b}b\u{202e}c\u{2066}d\u{200f}e\u{61c}f\u{200b}g\u{200d}h\u{2060}i\u{feff}j\nk\u{e0041}l";
+        let seen = "[2Jabcdefghij kl";
+        assert_eq!(clean(hostile), seen);
+        assert_eq!(clean("é 日本 ✓ 🦀 ك"), "é 日本 ✓ 🦀 ك");
+        let palette = plain();
+        let lines = vec![("role", hostile.to_owned())];
+        for text in [
+            done(hostile, &palette),
+            note(hostile, &palette),
+            warning(hostile, &palette),
+            question(hostile, &palette),
+            fields(lines, &look(&palette)),
+        ] {
+            assert_eq!(text, text.replace(hostile, ""));
+            assert!(text.contains(seen), "{text:?}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
 
 fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
     if cluster.state != State::Answers {
-        let why = cluster.problem.as_deref().map(view::clean).unwrap_or_default();
+        let why = cluster.problem.as_deref().unwrap_or_default();
         let text = format!("no TKA server answers at {} now: {why}", cluster.server);
         ui.tell(&view::warning(&text, &ui.palette));
     }

@@ -7,8 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::app::{home, settings, variable};
 use crate::args::Global;
 use crate::config::edit::{self, Change};
-use crate::config::shown::{self, Settings};
-use crate::config::{ConfigError, KEYS};
+use crate::config::shown::{self, Setting, Settings};
+use crate::config::{Config, ConfigError, KEYS};
 use crate::error::Error;
 use crate::output::Output;
 use crate::ui::{self, Ui};
@@ -44,7 +44,7 @@ pub(crate) struct Get {
     key: Option<&'static str>,
 
     /// Show which configuration file is in use
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     filename: bool,
 
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     let setting = arguments.key.and_then(|key| settings.get(key));
     match setting {
-        Some(setting) => ui::print(&setting.text())?,
+        Some(setting) => show(&config, setting, arguments.output)?,
         None if !arguments.filename => drop(arguments.output.print(&config, &settings)?),
         None => {}
     }
@@ -93,6 +93,14 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
         ui::print(&file.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Its value alone, which scripts read without more, unless a form is asked for.
+fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error> {
+    match output.format(false) {
+        Some(_) => output.print(config, setting).map(drop),
+        None => ui::print(&setting.text()),
+    }
 }
 
 fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Result<ExitCode, Error> {

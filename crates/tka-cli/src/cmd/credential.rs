@@ -1,5 +1,6 @@
 //! `tka credential`
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use tka_api::exec;
@@ -36,7 +37,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let interactive = is_interactive(app::variable(EXEC_INFO).as_deref())?;
+    let info = app::variable(EXEC_INFO);
+    let interactive = is_interactive(info.as_deref())?;
     let asked = Asked {
         server: &app::server(flags)?,
         session: &arguments.session,
@@ -45,6 +47,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
             role: arguments.role.clone(),
             ..Access::default()
         },
+        by_program: info.is_some() || !io::stderr().is_terminal(),
         interactive,
         flags,
     };

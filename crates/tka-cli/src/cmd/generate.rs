@@ -53,9 +53,9 @@ struct Manual {
 /// Prints it for the program called `name`, which it is called by.
 pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> {
     match &arguments.what {
-        What::Integration(Integration { shell }) => io::stdout().write_all(shell.function(name).as_bytes())?,
+        What::Integration(Integration { shell }) => printed(io::stdout().write_all(shell.function(name).as_bytes()))?,
         What::Man(Manual { dir: None }) => {
-            Man::new(Cli::command().disable_help_subcommand(true)).render(&mut io::stdout())?;
+            printed(Man::new(Cli::command().disable_help_subcommand(true)).render(&mut io::stdout()))?;
         }
         What::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::Pages {
             dir: dir.clone(),
@@ -63,6 +63,10 @@ pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> 
         })?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn printed(written: io::Result<()>) -> Result<(), Error> {
+    written.map_err(Error::Output)
 }
 
 fn write_pages(dir: &Path) -> io::Result<()> {

@@ -82,9 +82,11 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 
 /// What every server says, each within the limit.
 fn ask_all(app: &App, all: &[Known]) -> Vec<Result<Vec<KnownSession>, Error>> {
-    let gone = || Err(std::io::Error::other("the question was not put").into());
     let answers = ask_each(all, |known| ask(app, known));
-    answers.into_iter().map(|answer| answer.unwrap_or_else(gone)).collect()
+    answers
+        .into_iter()
+        .map(|answer| answer.unwrap_or(Err(Error::NotAsked)))
+        .collect()
 }
 
 fn ask(app: &App, known: &Known) -> Result<Vec<KnownSession>, Error> {

@@ -21,7 +21,7 @@ pub(crate) struct Settings {
 }
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Setting {
     pub(crate) key: &'static str,
     /// [`Value::Null`] when it is not set and has no default.
@@ -132,6 +132,16 @@ impl Setting {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         }
+    }
+}
+
+impl Report for Setting {
+    fn human(&self, _: &Look<'_>) -> String {
+        self.text() + "\n"
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.key.to_owned()]
     }
 }
 

@@ -6,6 +6,7 @@ use crate::access::Access;
 use crate::app;
 use crate::args::Global;
 use crate::config::TIMEOUT;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::flow;
 use crate::server::Server;
@@ -17,6 +18,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) session: &'a str,
     /// What was asked for when it was signed in to.
     pub(crate) access: &'a Access,
+    /// Whether it is kubectl that asks, or another program that reads kubeconfigs, and not a person.
+    pub(crate) by_program: bool,
     /// Whether kubectl says that somebody sits before it.
     pub(crate) interactive: bool,
     pub(crate) flags: &'a Global,
@@ -27,9 +30,8 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// A credential from the server. All that is needed is known: kubectl runs in whatever folder, with whatever settings there, and in
     /// containers without a home.
-    pub(super) fn fetch(&self) -> Result<ExecCredential, Error> {
-        let limit = self.flags.timeout.unwrap_or(TIMEOUT);
-        let client = app::connect(self.server, limit, self.flags.debug)?;
+    pub(super) fn fetch(&self, deadline: Deadline) -> Result<ExecCredential, Error> {
+        let client = app::connect(self.server, deadline, self.flags.debug)?;
         match flow::fetch_credential(&client, self.session) {
             Err(error) if error.is_not_signed_in() => Err(Error::SessionOver {
                 error,
@@ -37,6 +39,11 @@ impl Asked<'_> {
             }),
             answer => Ok(answer?),
         }
+    }
+
+    /// For all requests together, from now on.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::new(self.flags.timeout.unwrap_or(TIMEOUT))
     }
 
     /// How to get it back.

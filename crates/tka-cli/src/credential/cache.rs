@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tka_api::exec::ExecCredential;
 
+use super::asker::Asker;
 use super::folder;
 use super::notes::{Failure, Notes, Turn};
 use super::secrets::{Keyring, Memory, Nowhere, Secrets};
@@ -160,10 +161,11 @@ impl Cache {
         kept.is_good(now).then_some(kept)
     }
 
-    /// Notes that `process` gets the credential that is kept. Whether it had it before: whoever asks again was refused with it.
-    pub(super) fn give_to(&self, process: Option<u32>) -> bool {
-        let notes = self.notes.as_ref().zip(process);
-        notes.is_some_and(|(notes, process)| notes.give_to(process))
+    /// Notes that `asker` gets the credential that is kept. Whether it had it just before: whoever asks again so soon was refused with
+    /// it.
+    pub(super) fn give_to(&self, asker: Option<&Asker>, now: Timestamp) -> bool {
+        let notes = self.notes.as_ref().zip(asker);
+        notes.is_some_and(|(notes, asker)| notes.give_to(asker, now))
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
@@ -259,7 +261,7 @@ mod tests {
             at: at(1),
             status: 3,
             text: "no".into(),
-            told: None,
+            told: vec![],
         };
         cache.remember(&failure).unwrap();
         cache.keep(&kept(1000, 4600)).unwrap();

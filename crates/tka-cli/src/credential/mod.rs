@@ -2,6 +2,7 @@
 
 mod again;
 mod ask;
+mod asker;
 mod cache;
 mod files;
 mod folder;
@@ -21,6 +22,7 @@ use crate::server::Server;
 use crate::ui;
 use crate::view;
 pub(crate) use ask::Asked;
+use asker::Asker;
 use cache::{Cache, Kept, Places};
 use notes::Failure;
 
@@ -31,10 +33,11 @@ use notes::Failure;
 pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
     let cache = cache(asked.server, asked.session)?;
+    let parent = Asker::find();
     let mut refused = None;
     if let Some(kept) = cache.credential(began) {
         // The API server takes no credential of a session that was ended elsewhere, and client-go asks for another then.
-        if !cache.give_to(parent()) {
+        if !cache.give_to(parent.as_ref(), began) {
             return print(&kept.credential);
         }
         refused = Some(kept.fetched());
@@ -43,40 +46,69 @@ pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
     let _turn = cache.turn();
     let now = Timestamp::now();
     if let Some(kept) = cache.credential(now).filter(|kept| kept.is_newer_than(refused)) {
-        cache.give_to(parent());
+        cache.give_to(parent.as_ref(), now);
         return print(&kept.credential);
     }
     if let Some(failure) = cache.failure().filter(|failure| failure.holds(began, now)) {
         // Who can sign in is not bound by what somebody heard who could not.
         if failure.status != Exit::NotSignedIn as u8 || again::wanted(asked).is_none() {
-            return Ok(repeat(&cache, failure));
+            return without_new(asked, &cache, parent, failure);
         }
     }
     match fetch(asked, &cache) {
         Ok(credential) => {
+            let now = Timestamp::now();
             let kept = Kept::new(credential, now);
             let _ = cache.keep(&kept);
-            cache.give_to(parent());
+            cache.give_to(parent.as_ref(), now);
             print(&kept.credential)
         }
-        Err(error) => Ok(fail(&cache, &error)),
+        Err(error) => {
+            let told = cache.failure().map(|before| before.told).unwrap_or_default();
+            let failure = Failure::new(Timestamp::now(), error.exit(), line(&error));
+            without_new(asked, &cache, parent, Failure { told, ..failure })
+        }
     }
+}
+
+/// What there is where the server gave no other: the credential that is kept, unless the server itself says no. Else the reason, for
+/// whom it is new to.
+fn without_new(
+    asked: &Asked<'_>,
+    cache: &Cache,
+    parent: Option<Asker>,
+    mut failure: Failure,
+) -> Result<ExitCode, Error> {
+    let now = Timestamp::now();
+    if let Some(kept) = cache.credential(now).filter(|_| !failure.is_refusal()) {
+        let _ = cache.remember(&failure);
+        return print(&kept.credential);
+    }
+    let is_new = failure.tell(parent, now);
+    let _ = cache.remember(&failure);
+    // A person who asks twice wants to read it twice.
+    if is_new || !asked.by_program {
+        ui::complain(&failure.text);
+    }
+    Ok(failure.status.into())
 }
 
 /// Keeps a credential that came with a sign-in. Where it cannot be kept it will be asked for.
 pub(crate) fn keep(app: &App, session: &str, credential: ExecCredential) {
     let kept = Kept::new(credential, Timestamp::now());
-    let written = cache(app.server(), session).and_then(|cache| Ok(cache.keep(&kept)?));
-    if let Err(error) = written {
-        app.ui.debug(&format!("the credential was not kept: {error}"));
+    let cache = cache(app.server(), session).map_err(|error| error.to_string());
+    let written = cache.and_then(|cache| cache.keep(&kept).map_err(|error| error.to_string()));
+    if let Err(why) = written {
+        app.ui.debug(&format!("the credential was not kept: {why}"));
     }
 }
 
 /// Forgets what is kept for all sessions at the server.
 pub(crate) fn forget(app: &App) {
-    let places = Places::find(&app::variable);
-    if let Err(error) = places.and_then(|places| Ok(places.forget_all(app.server())?)) {
-        app.ui.debug(&format!("credentials were not forgotten: {error}"));
+    let places = Places::find(&app::variable).map_err(|error| error.to_string());
+    let forgotten = places.and_then(|places| places.forget_all(app.server()).map_err(|error| error.to_string()));
+    if let Err(why) = forgotten {
+        app.ui.debug(&format!("credentials were not forgotten: {why}"));
     }
 }
 
@@ -93,52 +125,17 @@ fn cache(server: &Server, session: &str) -> Result<Cache, Error> {
 
 /// A credential from the server, after signing in again if the session is over and that is wanted.
 fn fetch(asked: &Asked<'_>, cache: &Cache) -> Result<ExecCredential, Error> {
-    match asked.fetch() {
+    let deadline = asked.deadline();
+    match asked.fetch(deadline) {
         Err(over) if over.exit() == Exit::NotSignedIn => {
             cache.drop_credential();
             match again::wanted(asked) {
-                Some(app) => again::sign_in(&app, asked),
+                Some(app) => again::sign_in(&app.within(deadline), asked),
                 None => Err(over),
             }
         }
         answer => answer,
     }
-}
-
-/// Tells why there is none, and whoever asks soon.
-fn fail(cache: &Cache, error: &Error) -> ExitCode {
-    let failure = Failure {
-        at: Timestamp::now(),
-        status: error.exit() as u8,
-        text: line(error),
-        told: parent(),
-    };
-    let _ = cache.remember(&failure);
-    ui::complain(&failure.text);
-    failure.status.into()
-}
-
-/// The same failure again, in words for whom it is new to.
-fn repeat(cache: &Cache, failure: Failure) -> ExitCode {
-    let status = failure.status.into();
-    if failure.told.is_none() || failure.told != parent() {
-        ui::complain(&failure.text);
-        let _ = cache.remember(&Failure {
-            told: parent(),
-            ..failure
-        });
-    }
-    status
-}
-
-/// The process that asks: kubectl. None where the system does not tell, or where it is in another namespace of processes; there whoever
-/// asks again is not known.
-fn parent() -> Option<u32> {
-    #[cfg(unix)]
-    let parent = std::os::unix::process::parent_id();
-    #[cfg(not(unix))]
-    let parent = 0;
-    Some(parent).filter(|parent| *parent != 0)
 }
 
 /// In one line: kubectl's own words are around it.
@@ -152,8 +149,7 @@ fn line(error: &Error) -> String {
 
 fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, credential).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    let written = serde_json::to_writer(&mut out, credential).map_err(io::Error::from);
+    let written = written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    written.map(|()| ExitCode::SUCCESS).map_err(Error::Output)
 }

@@ -8,10 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::asker::Asker;
 use super::files;
+use crate::exit::Exit;
 
 /// How long a failure is remembered. Tools ask again and again, and each time nothing has changed.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// How soon whoever was refused with a credential asks for another. Who asks later was not refused: it holds no credential for long.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+/// How soon one process asks again for one thing that it does, as kubectl does at each of its first requests.
+const SAME_BREATH: Duration = Duration::from_millis(1500);
 
 /// The notes of one session.
 #[derive(Clone, Debug)]
@@ -26,8 +32,15 @@ pub(super) struct Failure {
     pub(super) at: Timestamp,
     pub(super) status: u8,
     pub(super) text: String,
-    /// The process that was told: kubectl asks several times, and its reader needs to read it once. None where that is not known.
-    pub(super) told: Option<u32>,
+    /// Who was told of this or of the failure before it: kubectl asks several times, and its reader needs to read it once.
+    pub(super) told: Vec<Told>,
+}
+
+/// Who was told, and when it last asked.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Told {
+    pub(super) asker: Asker,
+    pub(super) at: Timestamp,
 }
 
 /// The turn to ask the server. It ends when this is dropped, or its process does.
@@ -37,13 +50,43 @@ pub(super) struct Turn(#[expect(dead_code, reason = "holds the lock")] File);
 // === impl Failure ===
 
 impl Failure {
+    pub(super) fn new(at: Timestamp, exit: Exit, text: String) -> Self {
+        Self {
+            at,
+            status: exit as u8,
+            text,
+            told: vec![],
+        }
+    }
+
     /// Whether it still holds for a call that began at `began`.
     pub(super) fn holds(&self, began: Timestamp, now: Timestamp) -> bool {
-        let age = now.duration_since(self.at);
-        let is_recent = !age.is_negative() && age.unsigned_abs() < REMEMBERED;
         // Whoever waited for the one that failed has its answer.
-        is_recent || began <= self.at && self.at <= now
+        is_within(REMEMBERED, self.at, now) || began <= self.at && self.at <= now
     }
+
+    /// Whether the server said no, and not that nothing was heard of it.
+    pub(super) fn is_refusal(&self) -> bool {
+        [Exit::NotSignedIn, Exit::Refused, Exit::Policy]
+            .map(|exit| exit as u8)
+            .contains(&self.status)
+    }
+
+    /// Notes that `asker` hears of it. Whether that is new to it.
+    pub(super) fn tell(&mut self, asker: Option<Asker>, now: Timestamp) -> bool {
+        self.told.retain(|told| is_within(SAME_BREATH, told.at, now));
+        let Some(asker) = asker else { return true };
+        let before = self.told.len();
+        self.told.retain(|told| told.asker != asker);
+        let is_new = self.told.len() == before;
+        self.told.push(Told { asker, at: now });
+        is_new
+    }
+}
+
+fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(then);
+    !age.is_negative() && age.unsigned_abs() < limit
 }
 
 // === impl Notes ===
@@ -67,18 +110,18 @@ impl Notes {
         Ok(Turn(file))
     }
 
-    /// Notes that `process` gets the credential that is kept. Whether it had it before: whoever asks again was refused with it.
-    pub(super) fn give_to(&self, process: u32) -> bool {
+    /// Notes that `asker` gets the credential that is kept. Whether it had it just before: whoever asks again so soon was refused with
+    /// it.
+    pub(super) fn give_to(&self, asker: &Asker, now: Timestamp) -> bool {
         let path = self.path("given");
-        let line = format!("{process}\n");
         let given = fs::read_to_string(&path).unwrap_or_default();
-        if given.lines().any(|had| had == line.trim_end()) {
-            return true;
-        }
-        // What cannot be noted is asked for once more than it must be.
+        let mut had = given.lines().filter_map(|line| line.split_once(' '));
+        let last = had.rfind(|(had, _)| *had == asker.as_str());
+        let last = last.and_then(|(_, at)| at.parse().ok());
+        // What cannot be noted is asked for less often than it should be.
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
-        false
+        let _ = file.and_then(|mut file| file.write_all(format!("{} {now}\n", asker.as_str()).as_bytes()));
+        last.is_some_and(|last| is_within(REFUSED_WITHIN, last, now))
     }
 
     /// The last failure.
@@ -130,6 +173,7 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::asker::tests::asker;
     use super::*;
 
     #[test]
@@ -139,7 +183,7 @@ mod tests {
             at: at(100),
             status: 3,
             text: "no".into(),
-            told: Some(1),
+            told: vec![],
         };
         assert!(failure.holds(at(104), at(104)));
         assert!(!failure.holds(at(105), at(105)));
@@ -148,12 +192,36 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_again_is_known_until_there_is_another() {
+    fn whoever_asks_again_soon_is_known_until_there_is_another() {
         let folder = tempfile::tempdir().unwrap();
         let notes = Notes::new(folder.path(), "a");
-        let given = [1, 11, 1, 11].map(|process| notes.give_to(process));
-        assert_eq!(given, [false, false, true, true]);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let given = [(1, 10), (11, 10), (1, 14), (11, 15), (1, 18), (1, 30), (1, 29)];
+        let given = given.map(|(process, second)| notes.give_to(&asker(process), at(second)));
+        assert_eq!(given, [false, false, true, false, true, false, false]);
         notes.begin_anew().unwrap();
-        assert!(!notes.give_to(1));
+        assert!(!notes.give_to(&asker(1), at(31)));
+    }
+
+    #[test]
+    fn whoever_was_told_is_told_again_after_a_breath() {
+        let at = |milli| Timestamp::from_millisecond(milli).unwrap();
+        let mut failure = Failure::new(at(0), Exit::Failure, "no".into());
+        let asks = [
+            (1, 0),
+            (2, 0),
+            (1, 1000),
+            (2, 1400),
+            (1, 2499),
+            (1, 3999),
+            (2, 3999),
+            (1, 3000),
+        ];
+        let is_new = asks.map(|(process, milli)| failure.tell(Some(asker(process)), at(milli)));
+        assert_eq!(is_new, [true, true, false, false, false, true, true, true]);
+        assert!(
+            failure.tell(None, at(4000)) && failure.tell(None, at(4000)),
+            "who is not known"
+        );
     }
 }

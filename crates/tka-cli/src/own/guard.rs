@@ -8,14 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
 use crate::{signals, ui};
 
-/// Receives the signals that ask this process to end, from its making until it is dropped.
+/// What asks a program to end. An alarm may have been set by whoever started us, for all of it.
+const ENDINGS: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
+/// What tells a program something, and is for the one that runs.
+const MESSAGES: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
+
+/// Receives the signals that are for the program or ask this process to end, from its making until it is dropped.
 #[derive(Debug)]
 pub(super) struct Guard {
     state: Arc<Mutex<State>>,
@@ -52,7 +57,7 @@ impl Guard {
     pub(super) fn new() -> io::Result<Self> {
         signals::leave_to_others();
         // What is ignored stays so for the program too.
-        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard())?;
+        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard(ENDINGS.into_iter().chain(MESSAGES)))?;
         let state = Arc::new(Mutex::new(State::default()));
         let handle = signals.handle();
         let thread = thread::spawn({
@@ -76,10 +81,10 @@ impl Guard {
     }
 
     /// Begins something that a signal must not cut off, nor what follows if it succeeds. A second signal does, as nobody waits for
-    /// ever.
+    /// ever. If it fails, nothing of it is left, and a signal that has come meanwhile ends this process.
     pub(super) fn begin<T, E>(&self, begin: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         lock(&self.state).phase = Phase::Busy;
-        begin().inspect_err(|_| lock(&self.state).phase = Phase::Free)
+        begin().inspect_err(|_| lock(&self.state).release())
     }
 
     /// A program is about to run.
@@ -92,7 +97,7 @@ impl Guard {
         lock(&self.state).phase = Phase::Busy;
     }
 
-    /// Passes on to `child` from now on what asks us to end. What the terminal sends (Ctrl-C, Ctrl-\) reaches the child without us,
+    /// Passes on to `child` from now on what is for it or asks us to end. What the terminal sends (Ctrl-C, Ctrl-\) reaches the child without us,
     /// and so does a change of its size.
     pub(super) fn running(&self, child: Pid, ends_by_hangup: bool) {
         lock(&self.state).run(child, ends_by_hangup);
@@ -123,6 +128,13 @@ impl State {
         }
     }
 
+    fn release(&mut self) {
+        self.phase = Phase::Free;
+        if let Some(signal) = self.interruption {
+            self.leave(signal);
+        }
+    }
+
     fn receive(&mut self, origin: &Origin) {
         let signal = origin.signal;
         match &mut self.phase {
@@ -131,37 +143,41 @@ impl State {
                 forward(signal, *child, *ends_by_hangup);
             }
             Phase::Starting(_) | Phase::Running { .. } => {}
+            // For a program that does not run.
+            Phase::Busy | Phase::Free if MESSAGES.contains(&signal) => {}
             Phase::Busy if self.interruption.is_none() => {
                 self.interruption = Some(signal);
                 ui::complain("leaving when the session has ended; once more to leave at once\n");
             }
-            Phase::Busy | Phase::Free => {
-                let _free = signals::when_free();
-                if let Some(folder) = &self.folder {
-                    let _ = fs::remove_dir_all(folder);
-                }
-                process::exit(128 + signal);
-            }
+            Phase::Busy | Phase::Free => self.leave(signal),
         }
+    }
+
+    fn leave(&self, signal: i32) -> ! {
+        let _free = signals::when_free();
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir_all(folder);
+        }
+        process::exit(128 + signal)
     }
 }
 
 fn forward(signal: i32, child: Pid, ends_by_hangup: bool) {
     let forwarded = match signal {
-        SIGINT => Signal::INT,
-        SIGQUIT => Signal::QUIT,
         // An interactive shell ignores SIGTERM; SIGHUP ends it.
-        SIGTERM if !ends_by_hangup => Signal::TERM,
-        _ => Signal::HUP,
+        SIGTERM if ends_by_hangup => Some(Signal::HUP),
+        signal => Signal::from_named_raw(signal),
     };
-    let _ = kill_process(child, forwarded);
-    // One that is stopped would not hear it.
-    let _ = kill_process(child, Signal::CONT);
+    let _ = forwarded.map(|forwarded| kill_process(child, forwarded));
+    if ENDINGS.contains(&signal) {
+        // One that is stopped would not hear it.
+        let _ = kill_process(child, Signal::CONT);
+    }
 }
 
 /// Whether it was for this process alone: what a terminal sends at a key it sends to all in its foreground.
 fn is_passed_on(origin: &Origin) -> bool {
-    matches!(origin.signal, SIGHUP | SIGTERM) || matches!(origin.cause, Cause::Sent(_))
+    !matches!(origin.signal, SIGINT | SIGQUIT | SIGWINCH) || matches!(origin.cause, Cause::Sent(_))
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -1,29 +1,33 @@
 //! How to reach a cluster, in words.
 
+use anstyle::Style;
 use tka_api::http::ClusterInfo;
 
-use super::{clean, fields};
+use super::{clean, styled_fields};
 use crate::output::{Look, Report};
-use crate::theme::paint;
 
 // === impl ClusterInfo ===
 
 impl Report for ClusterInfo {
     /// The certificate authority is whole with `--long` only.
     fn human(&self, look: &Look<'_>) -> String {
-        let verified = match (self.insecure_skip_tls_verify, self.ca_data.is_empty()) {
-            (true, _) => paint(look.palette.warning, "not verified: anyone on the way can read along"),
-            (false, true) => "verified with the system's authorities".to_owned(),
-            (false, false) => "verified with the cluster's authority".to_owned(),
+        let plain = Style::new();
+        let (verified, style) = match (self.insecure_skip_tls_verify, self.ca_data.is_empty()) {
+            (true, _) => ("not verified: anyone on the way can read along", look.palette.warning),
+            (false, true) => ("verified with the system's authorities", plain),
+            (false, false) => ("verified with the cluster's authority", plain),
         };
-        let mut lines = vec![("server", clean(&self.server_url)), ("TLS", verified)];
+        let mut lines = vec![
+            ("server", self.server_url.clone(), plain),
+            ("TLS", verified.to_owned(), style),
+        ];
         if !self.ca_data.is_empty() {
-            let data = clean(&self.ca_data);
-            lines.push(("CA", if look.long { data } else { shortened(&data) }));
+            let data = &self.ca_data;
+            lines.push(("CA", if look.long { data.clone() } else { shortened(data) }, plain));
         }
         let labels = self.labels.iter();
-        lines.extend(labels.map(|(name, value)| ("label", format!("{}={}", clean(name), clean(value)))));
-        fields(lines, look)
+        lines.extend(labels.map(|(name, value)| ("label", format!("{name}={value}"), plain)));
+        styled_fields(lines, look)
     }
 
     /// The API server's URL.

@@ -22,7 +22,7 @@ pub(crate) struct SessionReport {
 
 impl Report for SessionReport {
     fn human(&self, look: &Look<'_>) -> String {
-        let user = vec![("user", clean(&self.login.username))];
+        let user = vec![("user", self.login.username.clone())];
         let ready = if self.provisioned { "yes" } else { "not yet" };
         let mut lines = [
             user,

@@ -71,8 +71,7 @@ pub(super) fn places(namespaces: &[String]) -> String {
 
 /// What has ended.
 pub(crate) fn ended(session: &SessionInfo) -> String {
-    let (name, role, device) = (clean(&session.name), clean(&session.role), clean(&session.device));
-    format!("ended {name} ({role}, from {device})")
+    format!("ended {} ({}, from {})", session.name, session.role, session.device)
 }
 
 #[cfg(test)]
@@ -138,7 +137,8 @@ mod tests {
         role    edit
         where   shop, web
         device  desk[31m.example.ts.net
-        until   in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable yet
+        until   in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable
+                yet
         ");
     }
 }

@@ -1,5 +1,7 @@
 //! What is asked for at a sign-in: rule, role, time, reason, namespace.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::double::{Answer, Double};
@@ -339,12 +341,30 @@ fn reauthenticating_ends_nothing_when_the_server_cannot_do_what_is_asked_for() {
     assert!(shown.starts_with("status 4\n"), "{shown}");
 }
 
+#[test]
+fn all_requests_of_a_command_have_one_time_limit() {
+    let double = Double::new(&[
+        ("GET /rules", Answer::busy(429, 2)),
+        ("GET /rules", rules()),
+        ("POST /login", Answer::busy(429, 2)),
+    ]);
+    let outcome = User::new().run_with(&double, &["login", "--role", "view", "--timeout", "3"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert_eq!(double.requests().len(), 3, "there is one second left, and not three");
+}
+
 /// Somebody before a terminal signs in, is asked for a reason and answers with `line`.
 fn asked(script: &[(&str, Answer)], line: &str) -> (String, Double) {
+    asked_within(30, Duration::ZERO, script, line)
+}
+
+/// The same for who answers `after` a while, with a time limit for all requests.
+fn asked_within(limit: u32, after: Duration, script: &[(&str, Answer)], line: &str) -> (String, Double) {
     let (user, double) = (User::new(), Double::new(script));
-    let mut terminal =
-        rexpect::session::spawn_command(user.command_with(&double, &["login", "-q"]), Some(60_000)).unwrap();
+    let command = user.command_with(&double, &["login", "-q", "--timeout", &limit.to_string()]);
+    let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     terminal.exp_string("what do you need cluster-admin for? ").unwrap();
+    std::thread::sleep(after);
     terminal.send_line(line).unwrap();
     (terminal.exp_eof().unwrap(), double)
 }
@@ -363,6 +383,33 @@ fn a_missing_reason_is_asked_for() {
         serde_json::from_str::<Value>(sent).unwrap(),
         json!({"reason": "pager 4711"})
     );
+}
+
+#[test]
+fn who_is_asked_may_take_longer_than_requests() {
+    let script = [
+        ("POST /login", reason_required()),
+        ("GET /rules", rules()),
+        ("POST /login", Answer::busy(429, 1)),
+        ("POST /login", usable()),
+    ];
+    let (shown, double) = asked_within(3, Duration::from_secs(3), &script, "pager 4711");
+    assert!(shown.contains("export KUBECONFIG="), "{shown}");
+    double.requests();
+}
+
+#[test]
+fn a_hostile_role_does_not_steer_the_terminal_in_the_question() {
+    let hostile = rule(Some("oncall"), "cluster\u{202e}\u{1b}[2J\u{200b}-admin", 100, &[]);
+    let there = Answer::json(200, &json!({"items": [hostile]}));
+    let double = Double::new(&[("POST /login", reason_required()), ("GET /rules", there)]);
+    let user = User::new();
+    let command = user.command_with(&double, &["login", "-q"]);
+    let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+    terminal.exp_string("what do you need cluster[2J-admin for? ").unwrap();
+    terminal.send_line("").unwrap();
+    terminal.exp_eof().unwrap();
+    double.requests();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Settings from files, environment and flags; wrong ones.
 
+use serde_json::json;
+
 use crate::double::{Answer, Double};
 use crate::tka::{User, login};
 
@@ -78,6 +80,36 @@ fn another_programs_file_in_the_folder_is_neither_read_nor_written() {
 }
 
 #[test]
+fn a_wrong_server_is_a_usage_error_where_it_is_typed_and_a_wrong_configuration_in_a_file() {
+    for server in ["a b", "ftp://x", "http://u:p@h", ""] {
+        let user = User::new();
+        let usage = ["rules", "--server", server];
+        let credential = ["credential", "--session", "x", "--server", server];
+        for arguments in [
+            &usage[..],
+            &credential,
+            &["status", "-s", server],
+            &["exec", "-s", server, "--", "true"],
+        ] {
+            let outcome = user.run(arguments);
+            assert_eq!(outcome.status, 2, "{arguments:?} {outcome:?}");
+            assert!(
+                outcome.stderr.contains("--server") && !outcome.stderr.contains("u:p"),
+                "{outcome:?}"
+            );
+        }
+        if server.is_empty() {
+            // In a file that is none.
+            continue;
+        }
+        let text = json!({"tailscale": {"hostname": server}}).to_string();
+        std::fs::write(user.home().join("config.yaml"), text).unwrap();
+        assert_eq!(user.run(&["rules"]).status, 6, "{server}");
+        assert_eq!(user.run(&["rules", "-s", server]).status, 2, "{server}");
+    }
+}
+
+#[test]
 fn a_named_file_must_be_there() {
     let outcome = User::new().run(&["login", "-c", "missing.yaml"]);
     assert_eq!(outcome.status, 6);
@@ -133,6 +165,31 @@ fn settings_in_every_form() {
     prod
     --- stderr
     ");
+    insta::assert_snapshot!(said(&user, &["config", "tailscale.hostname", "-o", "json"]), @r#"
+    status 0
+    --- stdout
+    {
+      "key": "tailscale.hostname",
+      "value": "prod",
+      "from": "./config.yaml"
+    }
+    --- stderr
+    "#);
+    insta::assert_snapshot!(said(&user, &["get", "config", "tailscale.port", "-o", "yaml"]), @"
+    status 0
+    --- stdout
+    key: tailscale.port
+    value: 443
+    from: default
+    --- stderr
+    ");
+    insta::assert_snapshot!(said(&user, &["get", "config", "tailscale.port", "-o", "name"]), @"
+    status 0
+    --- stdout
+    tailscale.port
+    --- stderr
+    ");
+    assert_eq!(user.run(&["get", "config", "--filename", "-o", "json"]).status, 2);
     insta::assert_snapshot!(said(&user, &["config", "tailscale.socket"]), @"
     status 0
     --- stdout

@@ -1,6 +1,7 @@
 //! `tka credential`, as kubectl calls it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +90,24 @@ fn one_that_came_with_the_sign_in_is_not_asked_for() {
 }
 
 #[test]
+fn why_one_is_not_kept_is_said_as_it_is() {
+    let signed_in = Answer::json(200, &signed_in());
+    let (user, double) = (User::new(), Double::new(&[("POST /login", signed_in)]));
+    // Nobody can write a file there.
+    let name = format!("127.0.0.1_{}_{SESSION}.json", double.address.port());
+    fs::create_dir_all(user.cache().join(name)).unwrap();
+    fs::set_permissions(user.cache(), fs::Permissions::from_mode(0o700)).unwrap();
+    let outcome = user.run_with(&double, &["login", "--debug"]);
+    assert!(
+        outcome
+            .stderr
+            .contains("debug: the credential was not kept: Is a directory"),
+        "{outcome:?}"
+    );
+    assert!(!outcome.stderr.contains("standard output"), "{outcome:?}");
+}
+
+#[test]
 fn fifty_at_once_are_one_request() {
     let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
     let start = || {
@@ -153,6 +172,63 @@ fn whoever_was_refused_with_it_gets_another_or_hears_why_not() {
     assert!(refused.stderr.contains("sign in with `tka login "), "{refused:?}");
     assert_eq!(ask(&user, &double).status, 3, "and nobody gets the old one");
     double.requests();
+}
+
+/// It may have asked twice for another reason, such as two clients in one process.
+#[test]
+fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
+    for lost in [
+        Answer::Truncated,
+        Answer::html(502),
+        Answer::busy(503, 600),
+        Answer::json(500, &json!({"message": "x"})),
+    ] {
+        let script = [(ASKED, Answer::json(200, &credential())), (ASKED, lost)];
+        let (user, double) = (User::new(), Double::new(&script));
+        for _ in 0..5 {
+            let outcome = Outcome::from(command(&user, &double).output().unwrap());
+            assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
+        }
+        assert_eq!(double.requests().len(), 2, "no storm");
+    }
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let mut command = command(&user, &double);
+    assert_eq!(token(&command.output().unwrap().into()), TOKEN);
+    drop(double);
+    assert_eq!(token(&command.output().unwrap().into()), TOKEN);
+}
+
+#[test]
+fn whoever_asks_again_later_reads_again_why_there_is_none() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+    let said = || {
+        let outcome = Outcome::from(command(&user, &double).output().unwrap());
+        assert_eq!(outcome.status, 3);
+        outcome.stderr.lines().count()
+    };
+    assert_eq!([said(), said(), said()], [1, 0, 0]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(said(), 1);
+    double.requests();
+}
+
+#[test]
+fn a_person_who_asks_reads_it_each_time_and_whoever_is_before_kubectl_once() {
+    for (info, lines) in [(None, 3), (Some("{}"), 1)] {
+        let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+        let command = command(&user, &double);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "\"$@\"; \"$@\"; \"$@\"; :", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        shell.env_clear().envs(variables);
+        if let Some(info) = info {
+            shell.env("KUBERNETES_EXEC_INFO", info);
+        }
+        let shown = crate::terminal::on_terminal(shell);
+        assert_eq!(shown.matches("you are not signed in").count(), lines, "{shown}");
+        double.requests();
+    }
 }
 
 #[test]
@@ -360,7 +436,7 @@ fn without_a_place_for_secrets_each_call_asks_and_a_refusal_is_still_told_once()
 fn the_kernels_keyring_does_where_there_is_no_memory() {
     let allowed = Command::new("keyctl").args(["session", "-", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: keyctl is not installed, or this kernel lets nobody use its keyrings");
+        crate::untested::for_lack_of("keyctl, or no kernel that lets anybody use its keyrings");
         return;
     }
     let script = [

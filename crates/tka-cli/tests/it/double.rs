@@ -154,11 +154,15 @@ fn serve(listener: &TcpListener, seen: &Mutex<Vec<Request>>, left: &Mutex<Vec<(S
                 body: format!("{request:?} instead of {other:?}"),
             },
         };
-        let answer = match answer {
-            Answer::From(follow) => Answer::json(200, &follow(&seen.lock().unwrap())),
-            answer => answer,
-        };
-        write(stream, &answer);
+        write(stream, &followed(answer, &seen.lock().unwrap().clone()));
+    }
+}
+
+fn followed(answer: Answer, seen: &[Request]) -> Answer {
+    match answer {
+        Answer::From(follow) => Answer::json(200, &follow(seen)),
+        Answer::Meeting(barrier, answer) => Answer::Meeting(barrier, Box::new(followed(*answer, seen))),
+        answer => answer,
     }
 }
 

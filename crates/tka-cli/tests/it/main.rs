@@ -5,6 +5,10 @@
     reason = "clippy.toml allows it in test functions, this also in what they call"
 )]
 
+#[path = "../../src/untested.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod untested;
+
 mod access;
 mod cluster_info;
 mod clusters;

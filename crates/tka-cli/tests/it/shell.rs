@@ -182,9 +182,14 @@ fn the_command_gets_its_words_as_they_are_and_gives_its_status() {
 
 #[test]
 fn a_line_is_run_by_the_shell() {
-    for spelling in ["-c", "--command"] {
+    for spelling in [
+        &["shell", "-c"][..],
+        &["shell", "--command"],
+        &["shell", "-qc"],
+        &["-qt", "ascii", "shell", "-c"],
+    ] {
         let (user, double) = (User::new(), whole_session());
-        let outcome = run(&user, &double, &["shell", spelling, "exit 9"], "echo \"$@\"; exit 4");
+        let outcome = run(&user, &double, &[spelling, &["exit 9"]].concat(), "echo \"$@\"; exit 4");
         assert_eq!(
             (outcome.stdout.as_str(), outcome.status),
             ("-c exit 9\n", 4),
@@ -309,6 +314,69 @@ fn a_signal_before_the_session_is_there_runs_nothing_and_leaves_none() {
         (Some(128 + 15), &b""[..])
     );
     assert_eq!(user.files(), ["run"], "nothing stays behind");
+    double.requests();
+}
+
+#[test]
+fn a_signal_while_what_may_have_begun_is_ended_waits_for_that() {
+    let barrier = Arc::new(Barrier::new(2));
+    let found = Answer::From(with_the_one_asked_for);
+    let double = Double::new(&[
+        ("POST /login", Answer::Truncated),
+        ("GET /sessions", Answer::Meeting(Arc::clone(&barrier), Box::new(found))),
+        ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
+    ]);
+    let user = User::new();
+    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    barrier.wait();
+    kill_process(Pid::from_child(&tka), Signal::TERM).unwrap();
+    let mut line = String::new();
+    BufReader::new(tka.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "leaving when the session has ended; once more to leave at once\n");
+    barrier.wait();
+    let output = tka.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(128 + 15), &b""[..])
+    );
+    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    double.requests();
+}
+
+#[test]
+fn signals_for_the_program_reach_it_and_end_nothing() {
+    for signal in ["USR1", "USR2", "ALRM", "WINCH"] {
+        let double = whole_session();
+        let script = format!("trap 'echo heard; exit 7' {signal}; kill -{signal} $PPID; while :; do sleep 0.1; done");
+        let outcome = exec(&double, &["sh", "-c", &script]);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), ("heard\n", 7), "{signal}");
+        double.requests();
+    }
+}
+
+#[test]
+fn signals_for_a_program_that_does_not_run_yet_reach_nobody() {
+    let barrier = Arc::new(Barrier::new(2));
+    let double = Double::new(&[
+        ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    let user = User::new();
+    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    barrier.wait();
+    for signal in [Signal::USR1, Signal::USR2, Signal::WINCH] {
+        kill_process(Pid::from_child(&tka), signal).unwrap();
+    }
+    barrier.wait();
+    let outcome = Outcome::from(tka.wait_with_output().unwrap());
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
+        ("run\n", "", 0)
+    );
     double.requests();
 }
 
@@ -442,16 +510,62 @@ fn a_program_that_does_not_start_leaves_no_session() {
     double.requests();
 }
 
+/// What ends the session is lost, or comes to a server that wants to be left alone.
+#[test]
+fn the_end_is_asked_for_until_it_is_heard() {
+    let gone = json!({"message": "you have no session of that name"});
+    for answers in [
+        vec![Answer::busy(429, 1), Answer::json(200, &session())],
+        vec![Answer::busy(503, 1), Answer::json(200, &session())],
+        vec![Answer::Truncated, Answer::json(200, &session())],
+        vec![Answer::html(502), Answer::Truncated, Answer::json(404, &gone)],
+    ] {
+        let mut script = vec![("POST /login", usable())];
+        script.extend(
+            answers
+                .into_iter()
+                .map(|answer| ("DELETE /sessions/tka-alice-own", answer)),
+        );
+        let double = Double::new(&script);
+        let outcome = exec(&double, &["sh", "-c", "exit 3"]);
+        assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 3));
+        double.requests();
+    }
+}
+
+#[test]
+fn what_may_have_begun_is_ended_although_the_server_is_busy_and_connections_break() {
+    let double = Double::new(&[
+        ("POST /login", Answer::Truncated),
+        ("GET /sessions", Answer::Truncated),
+        ("GET /sessions", Answer::busy(429, 1)),
+        ("GET /sessions", Answer::From(with_the_one_asked_for)),
+        ("DELETE /sessions/tka-alice-begun", Answer::busy(503, 1)),
+        ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
+    ]);
+    assert_eq!(exec(&double, &["echo", "run"]).status, 1);
+    double.requests();
+}
+
+#[test]
+fn a_server_that_is_busy_for_long_is_not_asked_before_it_says() {
+    let busy = Answer::busy(503, 600);
+    let double = Double::new(&[("POST /login", usable()), ("DELETE /sessions/tka-alice-own", busy)]);
+    let outcome = exec(&double, &["true"]);
+    assert!(outcome.stderr.contains("ends by itself"), "{outcome:?}");
+    assert_eq!(double.requests().len(), 2);
+}
+
 #[test]
 fn a_session_that_cannot_be_ended_ends_by_itself() {
-    let double = Double::new(&[
-        ("POST /login", usable()),
-        ("DELETE /sessions/tka-alice-own", Answer::Truncated),
-    ]);
+    let mut script = vec![("POST /login", usable())];
+    script.extend(vec![("DELETE /sessions/tka-alice-own", Answer::Truncated); 5]);
+    let double = Double::new(&script);
     let outcome = exec(&double, &["sh", "-c", "exit 3"]);
     insta::with_settings!({filters => [(r"in \d+ d", "in AGES")]}, {
         insta::assert_snapshot!("exec_not_ended", outcome.shown(&double));
     });
+    double.requests();
 }
 
 #[test]
@@ -499,6 +613,18 @@ fn on_the_originals_server_leaving_signs_out_everywhere() {
     let outcome = exec(&double, &["sh", "-c", "cat $KUBECONFIG >/dev/null && echo run; exit 3"]);
     insta::assert_snapshot!("exec_original", outcome.shown(&double));
     double.requests();
+}
+
+#[test]
+fn a_hostile_name_does_not_steer_the_terminal_at_the_end() {
+    let mut script = signing_in();
+    script.insert(1, ("GET /rules", Answer::html(404)));
+    let mut answer = login();
+    answer["username"] = json!("al\u{1b}[2J\u{202e}\u{200b}ice");
+    script.push(("POST /logout", Answer::json(200, &answer)));
+    let double = Double::new(&script);
+    let outcome = exec(&double, &["true"]);
+    assert!(outcome.stderr.ends_with("✓ signed out al[2Jice\n"), "{outcome:?}");
 }
 
 #[test]

@@ -138,6 +138,15 @@ fn removes_the_kubeconfig() {
 }
 
 #[test]
+fn a_hostile_name_does_not_steer_the_terminal() {
+    let mut answer = login();
+    answer["username"] = json!("al\u{1b}[2J\u{202e}\u{200b}ice\n✓ more");
+    let double = Double::new(&[("POST /logout", Answer::json(200, &answer))]);
+    let outcome = User::new().run_with(&double, &["logout"]);
+    assert_eq!(outcome.stderr, "✓ signed out al[2Jice ✓ more\n");
+}
+
+#[test]
 fn quiet_says_nothing() {
     let double = Double::new(&[("POST /logout", Answer::json(200, &login()))]);
     let outcome = User::new().run_with(&double, &["logout", "--quiet"]);

@@ -5,15 +5,28 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::double::Double;
 use crate::tka::{User, signing_in};
 
 /// Runs the command with a terminal for both outputs and answers what it shows.
-pub(crate) fn on_terminal(mut command: Command) -> String {
+pub(crate) fn on_terminal(command: Command) -> String {
+    on_terminal_of(command, 1000)
+}
+
+/// The same on a terminal of so many columns.
+fn on_terminal_of(mut command: Command, columns: u16) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&master, size).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let slave = || Stdio::from(File::options().write(true).open(&name).unwrap());
     let mut child = command
@@ -70,4 +83,74 @@ fn quiet_is_quiet_on_a_terminal_too() {
         shown,
         format!("export KUBECONFIG={}\r\n", user.kubeconfig(&double).display())
     );
+}
+
+/// The longest line that is shown.
+fn widest(shown: &str) -> usize {
+    shown.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+#[test]
+fn notes_fit_a_narrow_terminal() {
+    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let command = user.command_with(&double, &["login", "-t", "notty"]);
+    let shown = on_terminal_of(command, 40);
+    let (told, line) = shown.split_once("export ").unwrap();
+    assert!(
+        told.contains("→ to use it in this shell, run the line\r\n  below"),
+        "{shown:?}"
+    );
+    assert!(widest(told) <= 40, "{told:?}");
+    assert_eq!(
+        line.lines().count(),
+        1,
+        "what a shell evaluates is never wrapped: {line:?}"
+    );
+}
+
+#[test]
+fn help_fits_a_narrow_terminal() {
+    for arguments in [&["login", "--help"][..], &["-h"], &[]] {
+        let shown = on_terminal_of(User::new().command(arguments), 40);
+        assert!(
+            shown.contains("Global options:") && widest(&plain(&shown)) <= 40,
+            "{shown}"
+        );
+    }
+}
+
+/// Without colours.
+fn plain(shown: &str) -> String {
+    let mut text = String::new();
+    for (at, part) in shown.split('\u{1b}').enumerate() {
+        let part = if at == 0 { part } else { part.split_once('m').unwrap().1 };
+        text.push_str(part);
+    }
+    text
+}
+
+#[test]
+fn themes_without_colours_have_none_in_help_and_usage_either() {
+    for arguments in [
+        "-t ascii nope",
+        "nope --theme=notty",
+        "-t notty login --help",
+        "login -h -tmarkdown",
+        "-t ascii",
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let user = User::new();
+        let mut command = user.command(&arguments);
+        command.env("TERM", "xterm-256color");
+        let shown = on_terminal(command);
+        assert!(shown.contains("Usage:") && !shown.contains('\u{1b}'), "{shown:?}");
+    }
+    let user = User::new();
+    let mut command = user.command(&["nope"]);
+    command.env("TERM", "xterm-256color").env("TKA_OUTPUT_THEME", "notty");
+    assert!(!on_terminal(command).contains('\u{1b}'));
+    let user = User::new();
+    let mut command = user.command(&["nope"]);
+    command.env("TERM", "xterm-256color");
+    assert!(on_terminal(command).contains('\u{1b}'));
 }

@@ -1,0 +1,68 @@
+//! Who asks for a credential: kubectl, or another program that reads kubeconfigs.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+/// The process that started this one, told from all others that there are and were.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Asker(String);
+
+// === impl Asker ===
+
+impl Asker {
+    /// None where the system does not tell, or where it is in another namespace of processes; there whoever asks again is not known.
+    pub(super) fn find() -> Option<Self> {
+        #[cfg(unix)]
+        let parent = std::os::unix::process::parent_id();
+        #[cfg(not(unix))]
+        let parent = 0;
+        (parent != 0).then(|| {
+            Self::new(
+                parent,
+                &fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default(),
+            )
+        })
+    }
+
+    /// The process with that ID, which another has after it. `stat` is what the system says of it (`proc_pid_stat(5)`), if it does.
+    fn new(process: u32, stat: &str) -> Self {
+        // The name of the program before may have spaces and parentheses in it.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        let started = fields.split(' ').nth(STARTED_AT).unwrap_or_default();
+        Self(format!("{process}-{started}"))
+    }
+
+    /// As one word.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where the time at which a process began is, behind its name.
+const STARTED_AT: usize = 19;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn asker(process: u32) -> Asker {
+        Asker::new(process, "")
+    }
+
+    #[test]
+    fn a_process_is_told_from_a_later_one_of_its_number() {
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
+        assert_eq!(Asker::new(7, stat).as_str(), "7-4711");
+        assert_eq!(Asker::new(7, "7 (a) S 1").as_str(), "7-");
+        assert_eq!(Asker::new(7, "").as_str(), "7-");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_tells_when_it_began() {
+        let found = Asker::find().unwrap();
+        assert_eq!(Asker::find(), Some(found.clone()));
+        assert!(!found.as_str().ends_with('-'), "{found:?}");
+    }
+}

@@ -1,0 +1,76 @@
+//! How long all requests of a command may take together.
+
+use std::time::{Duration, Instant};
+
+/// A time limit, and since when it runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Deadline {
+    limit: Duration,
+    started: Instant,
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    /// `limit` from now on.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            started: Instant::now(),
+        }
+    }
+
+    /// The same that does not end later than `limit` from now on.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        let other = Self::new(limit);
+        if self.remaining(other.started) < limit {
+            self
+        } else {
+            other
+        }
+    }
+
+    /// The same without the time that somebody took to answer a question.
+    pub(crate) fn without(self, time: Duration) -> Self {
+        Self {
+            started: self.started + time,
+            ..self
+        }
+    }
+
+    /// The whole time that there was.
+    pub(crate) fn limit(self) -> Duration {
+        self.limit
+    }
+
+    /// What is left of it at `now`.
+    pub(crate) fn remaining(self, now: Instant) -> Duration {
+        self.limit.saturating_sub(now.saturating_duration_since(self.started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_never_grows_or_is_negative() {
+        let deadline = Deadline::new(Duration::from_secs(3));
+        let after = |seconds| {
+            deadline
+                .remaining(deadline.started + Duration::from_secs(seconds))
+                .as_secs()
+        };
+        assert_eq!([0, 1, 3, 4].map(after), [3, 2, 0, 0]);
+    }
+
+    #[test]
+    fn the_shorter_limit_is_taken_and_people_take_their_time() {
+        let deadline = Deadline::new(Duration::from_secs(3));
+        assert_eq!(deadline.within(Duration::from_mins(1)), deadline);
+        assert_eq!(deadline.within(Duration::from_secs(1)).limit(), Duration::from_secs(1));
+        let later = deadline.without(Duration::from_secs(2));
+        let now = deadline.started + Duration::from_secs(4);
+        assert_eq!(later.remaining(now), Duration::from_secs(1));
+    }
+}
