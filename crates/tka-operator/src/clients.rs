@@ -11,11 +11,15 @@ use tower::util::AndThenLayer;
 
 use crate::retry::{Retries, with_asked};
 
-/// How long the API server may take to answer a request. A connection that died without a word would otherwise be waited for as long
-/// as the kernel does, a quarter of an hour, and a session would outlive its end by that much.
+/// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
+/// would be noticed late, and a session would outlive its end by that much.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// How long the API server may be silent on a request: before it answers, and between two bytes of the answer. A connection that died without a word would
+/// otherwise be waited for as long as the kernel does, a quarter of an hour.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long a short watch may be silent, before it is answered or between two words.
+/// How long it may be silent on a short watch, before it is answered or between two words.
 pub(crate) const SILENCE: Duration = Duration::from_secs(6);
 
 /// How many requests may wait to be sent. More than there ever are: sending one does not wait for another's answer.
@@ -28,7 +32,7 @@ pub struct Clients {
     pub requests: Client,
     /// For watches.
     pub watches: Client,
-    /// For watches that the API server ends every few seconds. Whatever is silent for six is dead.
+    /// For watches that the API server ends every few seconds. A connection that is silent for six is dead, and one that is not there after four never is.
     pub short_watches: Client,
 }
 
@@ -40,6 +44,7 @@ impl Clients {
         let mut watches = config;
         // kube's own retries wait for up to a quarter of an hour between two tries, unseen. A watch is begun anew by who watches.
         watches.default_retry = false;
+        watches.connect_timeout = Some(CONNECT);
         let mut requests = watches.clone();
         requests.read_timeout = Some(ANSWER);
         // Else the time that a pooled connection was idle counts.
@@ -69,7 +74,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::time::timeout;
 
     const THROTTLED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
     const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
@@ -158,5 +164,33 @@ mod tests {
         let (client, count) = api_server(&[CUT; 9]).await;
         assert!(ask(&client).await.is_err());
         assert_eq!(count.load(Ordering::SeqCst), 4);
+    }
+
+    /// Whoever connects to it is not answered, as where a network drops what is sent: its backlog is full.
+    async fn deaf() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        (listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn connection_that_does_not_come_about_is_given_up_within_seconds() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (listener, _waiting) = deaf().await;
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
+        tokio::time::pause();
+        for client in [clients.requests, clients.watches, clients.short_watches] {
+            let started = tokio::time::Instant::now();
+            assert!(ask(&client).await.is_err());
+            let took = started.elapsed();
+            assert!((CONNECT..Duration::from_secs(5)).contains(&took), "{took:?}");
+        }
     }
 }
