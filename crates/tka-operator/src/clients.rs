@@ -1,5 +1,4 @@
-//! The way to the API server: one client for requests, which must be answered in time, one for watches, which stay open, and one for the watch
-//! that ends are kept by, which must not be silent.
+//! The way to the API server: one client for requests, which must be answered in time, and one for watches, which must not be silent.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(4);
 /// otherwise be waited for as long as the kernel does, a quarter of an hour.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long it may be silent on a short watch, before it is answered or between two words.
+/// How long it may be silent on a watch, before it is answered or between two words.
 pub(crate) const SILENCE: Duration = Duration::from_secs(6);
 
 /// How many requests may wait to be sent. More than there ever are: sending one does not wait for another's answer.
@@ -30,10 +29,8 @@ const WAITING: usize = 1024;
 pub struct Clients {
     /// For requests.
     pub requests: Client,
-    /// For watches.
-    pub watches: Client,
     /// For watches that the API server ends every few seconds. A connection that is silent for six is dead, and one that is not there after four never is.
-    pub short_watches: Client,
+    pub watches: Client,
 }
 
 // === impl Clients ===
@@ -41,25 +38,24 @@ pub struct Clients {
 impl Clients {
     /// Clients of the API server that `config` leads to.
     pub fn new(config: Config) -> Result<Self, kube::Error> {
-        let mut watches = config;
+        let mut requests = config;
         // kube's own retries wait for up to a quarter of an hour between two tries, unseen. A watch is begun anew by who watches.
-        watches.default_retry = false;
-        watches.connect_timeout = Some(CONNECT);
-        let mut requests = watches.clone();
+        requests.default_retry = false;
+        requests.connect_timeout = Some(CONNECT);
         requests.read_timeout = Some(ANSWER);
         // Else the time that a pooled connection was idle counts.
         requests.reset_reader_on_write = true;
-        let mut short_watches = requests.clone();
-        short_watches.read_timeout = Some(SILENCE);
+        let mut watches = requests.clone();
+        watches.read_timeout = Some(SILENCE);
         let requests = ClientBuilder::try_from(requests)?
             // Only what can be cloned can be tried again.
             .with_layer(&BufferLayer::new(WAITING))
             .with_layer(&RetryLayer::new(Retries::default()))
             .with_layer(&AndThenLayer::new(with_asked));
+        let watches = ClientBuilder::try_from(watches)?.with_layer(&AndThenLayer::new(with_asked));
         Ok(Self {
             requests: requests.build(),
-            watches: Client::try_from(watches)?,
-            short_watches: Client::try_from(short_watches)?,
+            watches: watches.build(),
         })
     }
 }
@@ -186,7 +182,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
         tokio::time::pause();
-        for client in [clients.requests, clients.watches, clients.short_watches] {
+        for client in [clients.requests, clients.watches] {
             let started = tokio::time::Instant::now();
             assert!(ask(&client).await.is_err());
             let took = started.elapsed();

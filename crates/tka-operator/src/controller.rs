@@ -16,20 +16,15 @@ use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::clients::SILENCE;
 use crate::end::Intent;
 use crate::error::with_causes;
 use crate::lasted::Lasted;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::{Clock, Error, Leadership, Sessions, objects, retry};
+use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// How often the API server ends the watch. It goes on where it was, so that this costs a request each time and no more. A watch whose connection died
-/// without a word is noticed soon after, and with it a session that began at another replica.
-const WATCH_SECONDS: u32 = 3;
-const _: () = assert!((WATCH_SECONDS as u64) < SILENCE.as_secs());
 /// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
 /// in whole seconds.
 const HANDLED: Duration = Duration::from_secs(2);
@@ -93,9 +88,8 @@ impl Loop {
         let (store, writer) = reflector::store();
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
-        let ours = watcher::Config::default().labels(SELECTOR).timeout(WATCH_SECONDS);
-        let signins = watcher(sessions.kept.clone(), ours)
-            .backoff(retry::watches())
+        let ours = watches::config().labels(SELECTOR);
+        let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
             .inspect(move |event| match event {
                 Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
@@ -310,9 +304,7 @@ impl Context {
 mod tests {
     use super::*;
     use crate::examples;
-    use crate::{Clients, Election, End, NotRecorded, Records};
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
+    use crate::{Clients, Election, End};
     use kube::Config;
     use prometheus_client::registry::Registry;
 
@@ -378,18 +370,6 @@ mod tests {
         }
     }
 
-    struct Unrecorded;
-
-    impl Records for Unrecorded {
-        fn began<'a>(&'a self, _: &'a Session, _: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
-            std::future::ready(Ok(())).boxed()
-        }
-
-        fn ended<'a>(&'a self, _: &'a Session, _: &'a End) -> BoxFuture<'a, ()> {
-            std::future::ready(()).boxed()
-        }
-    }
-
     /// What looks after `signin` and nothing else.
     fn context(signin: &TkaSignin) -> Arc<Context> {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -397,8 +377,7 @@ mod tests {
         let clients = Clients::new(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
         let clock: Clock = Arc::new(|| at("2026-01-01T00:00:00Z"));
         let (_election, leadership) = Election::new(&clients, "tka", "a".into(), Arc::clone(&clock));
-        let records = Arc::new(Unrecorded);
-        let sessions = Arc::new(Sessions::new(clients, "tka", HANDLED, Arc::clone(&clock), records));
+        let sessions = Arc::new(examples::sessions(clients, clock()));
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&watcher::Event::Apply(signin.clone()));
         Arc::new(Context {

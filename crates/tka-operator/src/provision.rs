@@ -7,7 +7,6 @@ use futures::future::join;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
-use kube::runtime::wait::await_condition;
 use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
@@ -16,7 +15,7 @@ use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
 use crate::records::Records;
 use crate::turns::Turn;
-use crate::{Credential, End, Error, Sessions, StoredSession, objects};
+use crate::{Credential, End, Error, Sessions, StoredSession, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -244,15 +243,15 @@ impl Sessions {
         }
     }
 
-    /// Waits until the session of that name is provisioned, or gone.
+    /// Waits until the session of that name is provisioned, or gone. How long is for who asks to say.
     pub async fn provisioned(&self, name: &SessionName) -> Result<(), Error> {
         let settled = |signin: Option<&TkaSignin>| {
             signin.is_none_or(|signin| {
                 objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
             })
         };
-        let waited = await_condition(self.watched.clone(), name.as_str(), settled).await;
-        waited.map(drop).map_err(|_| Error::Contended(name.to_string()))
+        watches::until(self.watched.clone(), name.as_str(), settled).await;
+        Ok(())
     }
 }
 

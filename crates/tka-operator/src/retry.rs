@@ -14,7 +14,6 @@ use kube::client::Body;
 use kube::client::retry::RetryPolicy;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 use tower::retry::Policy;
@@ -92,7 +91,7 @@ fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<D
     if tries >= TRIES {
         return None;
     }
-    let backoff = FIRST * 2_u32.pow(tries - 1);
+    let backoff = doubled(FIRST, tries);
     match answer {
         None => Some(backoff),
         Some((status, asked)) if is_passing(status) => {
@@ -156,37 +155,42 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
 
 /// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time.
 pub(crate) fn reconcile(failures: u32, asked: Option<Duration>) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    let backoff = Duration::from_secs(1).saturating_mul(doubled).min(RECONCILE);
-    asked.unwrap_or_default().min(RECONCILE_PATIENCE).max(backoff)
+    backoff(failures, None, RECONCILE).max(asked.unwrap_or_default().min(RECONCILE_PATIENCE))
 }
 
-/// How long to wait before a watch that failed is begun anew. It fits [`WatchStreamExt::backoff`](kube::runtime::WatchStreamExt::backoff).
-///
-/// As long as a reconcile waits at the most. kube's own waits for up to half a minute, and meanwhile nobody hears of a session.
-pub(crate) fn watches() -> impl Backoff {
-    ResetTimerBackoff::new(Watches::default(), STEADY)
+/// How long to wait after `failures` in a row, where the API server `asked` for a time: a second, then ever longer, but never longer than `most`.
+#[must_use]
+pub fn backoff(failures: u32, asked: Option<Duration>, most: Duration) -> Duration {
+    doubled(Duration::from_secs(1), failures)
+        .max(asked.unwrap_or_default())
+        .min(most)
 }
 
-#[derive(Default)]
-struct Watches {
+/// `first`, and for each further time twice as long.
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1)))
+}
+
+/// How one watch has failed.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
     failures: u32,
+    last: Option<Instant>,
 }
 
 // === impl Watches ===
 
-impl Iterator for Watches {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+impl Watches {
+    /// How long to wait before a watch that failed at `now` is begun anew, where the API server `asked` for a time.
+    ///
+    /// As long as a reconcile waits at the most, whatever is asked for: meanwhile nobody hears of a session. kube's own waits for up to half a minute.
+    pub(crate) fn failed(&mut self, asked: Option<Duration>, now: Instant) -> Duration {
+        if self.last.is_some_and(|last| now - last > STEADY) {
+            self.failures = 0;
+        }
         self.failures = self.failures.saturating_add(1);
-        Some(reconcile(self.failures, None))
-    }
-}
-
-impl Backoff for Watches {
-    fn reset(&mut self) {
-        self.failures = 0;
+        self.last = Some(now);
+        backoff(self.failures, asked, RECONCILE)
     }
 }
 
@@ -275,10 +279,18 @@ mod tests {
 
     #[test]
     fn watch_is_begun_anew_within_seconds_however_long_it_failed() {
-        let mut watches = watches();
-        watches.reset();
-        let waits: Vec<_> = (0..100).filter_map(|_| watches.next()).collect();
+        let (mut watches, start) = (Watches::default(), Instant::now());
+        let waits: Vec<_> = (0..100).map(|_| watches.failed(None, start)).collect();
         assert_eq!(waits[..4], [1, 2, 4, 5].map(|seconds| seconds * SECOND));
-        assert!(waits[4..].iter().all(|wait| *wait == RECONCILE) && waits.len() == 100);
+        assert!(waits[4..].iter().all(|wait| *wait == RECONCILE));
+        assert_eq!(watches.failed(None, start + STEADY), RECONCILE);
+        assert_eq!(watches.failed(None, start + 3 * STEADY), SECOND);
+    }
+
+    #[test]
+    fn watch_waits_as_long_as_it_is_asked_to_but_not_so_long_that_sessions_are_not_heard_of() {
+        let failed = |asked| Watches::default().failed(Some(asked), Instant::now());
+        assert_eq!(failed(3 * SECOND), 3 * SECOND);
+        assert_eq!(failed(30 * SECOND), RECONCILE);
     }
 }

@@ -25,8 +25,6 @@ pub struct Sessions {
     pub(crate) signins: Api<TkaSignin>,
     /// The same, to watch.
     pub(crate) watched: Api<TkaSignin>,
-    /// The same, to watch by short watches.
-    pub(crate) kept: Api<TkaSignin>,
     pub(crate) accounts: Api<ServiceAccount>,
     pub(crate) cluster_bindings: Api<ClusterRoleBinding>,
     /// Those of all namespaces, to list.
@@ -93,11 +91,9 @@ impl Sessions {
         let Clients {
             requests: client,
             watches,
-            short_watches,
         } = clients;
         Self {
             watched: Api::namespaced(watches, namespace),
-            kept: Api::namespaced(short_watches, namespace),
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
             cluster_bindings: Api::all(client.clone()),
