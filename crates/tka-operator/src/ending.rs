@@ -34,7 +34,7 @@ pub(crate) enum Unchanged {
 #[derive(Debug)]
 enum Ask {
     /// That it says how it ends.
-    WriteDown(String),
+    WriteDown(Intent),
     Delete,
     /// That it no longer waits for its account and bindings to go.
     LetGo,
@@ -47,7 +47,7 @@ impl Ask {
     fn is_done(&self, signin: &TkaSignin) -> bool {
         let is_ending = signin.metadata.deletion_timestamp.is_some();
         match self {
-            Self::WriteDown(intent) => is_ending || signin.annotations().get(ANNOTATION_END) == Some(intent),
+            Self::WriteDown(intent) => is_ending || intent.is_about_what_ends(signin),
             Self::Delete => is_ending,
             Self::LetGo => !holds(signin),
         }
@@ -161,8 +161,12 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
-        let intent = Intent::new(&objects::session(signin)?, how, (self.clock)());
-        let write_down = Ask::WriteDown(intent.to_annotation());
+        let session = objects::session(signin)?;
+        // What was decided and could not be carried out is not decided anew.
+        if objects::is_to_end(signin, &session) {
+            return self.delete(signin, unchanged).await;
+        }
+        let write_down = Ask::WriteDown(Intent::new(&session, how, (self.clock)()));
         match self.insist(signin, &write_down, unchanged).await? {
             Some(signin) => self.delete(&signin, unchanged).await,
             None => Ok(None),
@@ -234,7 +238,7 @@ impl Sessions {
             metadata["resourceVersion"] = json!(version);
         }
         match ask {
-            Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent}),
+            Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()}),
             Ask::LetGo => {
                 let others = signin.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER);
                 metadata["finalizers"] = others.cloned().collect();

@@ -19,6 +19,7 @@ use tka_core::{
 };
 
 use crate::Error;
+use crate::end::Intent;
 
 /// What every object of every session can be selected by.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
@@ -270,6 +271,12 @@ pub fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
 #[must_use]
 pub fn is_established(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
+}
+
+/// Whether it is written down that it ends, be it that nothing of it is taken away yet.
+#[must_use]
+pub fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
+    Intent::of(signin, session).is_some()
 }
 
 /// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.
