@@ -1,8 +1,9 @@
 //! An API server that answers as a test says, for what the real one cannot be made to do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -15,7 +16,10 @@ use crate::Clients;
 /// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
     pub(crate) query: String,
+    pub(crate) body: Value,
 }
 
 /// Status and body.
@@ -27,8 +31,13 @@ pub(crate) fn clients(answer: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 
     let service = service_fn(move |request: Request<Body>| {
         let answer = Arc::clone(&answer);
         async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(BoxError::from)?.to_bytes();
             let asked = Asked {
-                query: request.uri().query().unwrap_or_default().into(),
+                method: head.method.to_string(),
+                path: head.uri.path().into(),
+                query: head.uri.query().unwrap_or_default().into(),
+                body: serde_json::from_slice(&body).unwrap_or_default(),
             };
             let (status, body) = answer(&asked).ok_or("the connection is cut")?;
             let response = Response::builder().status(StatusCode::from_u16(status)?);
@@ -39,6 +48,63 @@ pub(crate) fn clients(answer: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 
     Clients {
         requests: client.clone(),
         watches: client,
+    }
+}
+
+/// One `TkaSignin`, as an API server keeps it.
+#[derive(Clone)]
+pub(crate) struct Kept(Arc<Mutex<Option<Value>>>);
+
+// === impl Kept ===
+
+impl Kept {
+    pub(crate) fn new(signin: &TkaSignin) -> Self {
+        let mut object = json!(signin);
+        object["metadata"]["uid"] = json!("u1");
+        object["metadata"]["resourceVersion"] = json!("1");
+        Self(Arc::new(Mutex::new(Some(object))))
+    }
+
+    /// The object as it is now.
+    pub(crate) fn now(&self) -> Option<TkaSignin> {
+        let object = self.0.lock().unwrap().clone();
+        object.map(|object| serde_json::from_value(object).unwrap())
+    }
+
+    /// Answers as an API server does that has this and nothing else, and makes whatever it is told to.
+    pub(crate) fn answer(&self, asked: &Asked) -> Answer {
+        if !asked.path.contains("/tkasignins/") {
+            let is_made = asked.method == "POST" || asked.path.contains("/clusterroles/");
+            return if is_made {
+                (201, asked.body.clone())
+            } else {
+                failure(404, 0)
+            };
+        }
+        let mut kept = self.0.lock().unwrap();
+        let Some(object) = kept.as_mut() else {
+            return failure(404, 0);
+        };
+        match &*asked.method {
+            "PATCH" => merge(object, &asked.body),
+            "DELETE" => object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+            _ => {}
+        }
+        let answer = object.clone();
+        if answer["metadata"]["deletionTimestamp"].is_string() && answer["metadata"]["finalizers"] == json!([]) {
+            *kept = None;
+        }
+        (200, answer)
+    }
+}
+
+/// RFC 7396, without its null.
+fn merge(object: &mut Value, patch: &Value) {
+    match patch.as_object() {
+        Some(fields) => fields
+            .iter()
+            .for_each(|(field, value)| merge(&mut object[field], value)),
+        None => *object = patch.clone(),
     }
 }
 

@@ -270,3 +270,38 @@ impl Sessions {
 fn holds(signin: &TkaSignin) -> bool {
     signin.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::double::{self, Kept};
+    use crate::examples;
+    use jiff::Timestamp;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn end_that_cannot_be_carried_out_is_decided_once() {
+        let start = Timestamp::from_second(100).unwrap();
+        let session = examples::session("1h", start);
+        let kept = Kept::new(&objects::signin(&session, None, "tka"));
+        let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&written);
+        let clients = double::clients(move |asked| {
+            count.fetch_add(usize::from(asked.method == "PATCH"), Ordering::SeqCst);
+            let fails = asked.method == "DELETE";
+            Some(if fails {
+                double::failure(503, 7)
+            } else {
+                server.answer(asked)
+            })
+        });
+        let sessions = examples::sessions(clients, start);
+        for _ in 0..2 {
+            let error = sessions.revoke(&session, &Revocation::DeviceGone).await.unwrap_err();
+            assert_eq!(error.asked(), Some(Duration::from_secs(7)));
+        }
+        assert_eq!(written.load(Ordering::SeqCst), 1);
+        assert!(objects::is_to_end(&kept.now().unwrap(), &session));
+    }
+}
