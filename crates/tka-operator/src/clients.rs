@@ -152,7 +152,7 @@ mod tests {
         assert!(error.is_transient());
         assert!(with_causes(&error).ends_with("slow down"));
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        assert_eq!(retry::reconcile(1, error.asked()), Duration::from_secs(6));
+        assert_eq!(retry::reconcile(1, error.asked(), true), Duration::from_secs(6));
     }
 
     #[tokio::test]

@@ -92,7 +92,7 @@ impl Sessions {
         };
         let live = objects::session(&signin)?;
         let has_lasted = has_lasted && live.signed_in == session.signed_in;
-        if live.until() > (self.clock)() && !has_lasted {
+        if self.end_of(&signin, &live) > (self.clock)() && !has_lasted {
             return Ok(false);
         }
         self.conclude(&signin, End::Expired, Unchanged::Since, &*self.records)

@@ -24,6 +24,7 @@ mod retry;
 mod room;
 pub mod sessions;
 mod status;
+mod step;
 pub mod sweep;
 mod turns;
 mod watches;

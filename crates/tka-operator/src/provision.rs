@@ -33,8 +33,8 @@ impl Sessions {
     ///
     /// `turn` is the session's. It takes half a minute at the most.
     ///
-    /// When provisioning fails with a transient error, the session exists without being provisioned, and the reconcile loop completes
-    /// it. When it cannot be provisioned at all, it is taken down again.
+    /// When making or recording what belongs to it fails with a transient error after it was let in and recorded, the session exists without being provisioned,
+    /// and the reconcile loop completes it. When it is not let in, for whatever reason, or not recorded, or cannot be provisioned at all, it is taken down again.
     pub async fn sign_in(
         &self,
         turn: &Turn,
@@ -79,7 +79,7 @@ impl Sessions {
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
                 if let Err(error) = self.record(&signin, session, records).await {
-                    // One that was usable goes on: the reconcile loop records its extension, and completes it.
+                    // One that was usable goes on, and ends when it was to: it is extended once the reconcile loop can record that.
                     if objects::is_established(&signin) {
                         return Err(error);
                     }

@@ -24,11 +24,12 @@ const TRIES: u32 = 4;
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest that a request waits because the API server says so. Whoever asked hears of a longer time.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a reconcile waits at the most before it is tried again, unless the API server asks for more: a session that is over must not
-/// live on.
+/// How long a reconcile waits at the most before it is tried again, unless the API server asks for more.
 const RECONCILE: Duration = Duration::from_secs(5);
 /// The most that the API server may ask of a reconcile.
 const RECONCILE_PATIENCE: Duration = Duration::from_secs(30);
+/// The most that it may ask where something is to be taken away.
+const ENDING_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long a watch must have gone well to be trusted again. That it was begun says little: it may fail at its first word.
 const STEADY: Duration = Duration::from_secs(30);
@@ -153,9 +154,11 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time.
-pub(crate) fn reconcile(failures: u32, asked: Option<Duration>) -> Duration {
-    backoff(failures, None, RECONCILE).max(asked.unwrap_or_default().min(RECONCILE_PATIENCE))
+/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time. Whether it `is_end`:
+/// what is over must not live on.
+pub(crate) fn reconcile(failures: u32, asked: Option<Duration>, is_end: bool) -> Duration {
+    let patience = if is_end { ENDING_PATIENCE } else { RECONCILE_PATIENCE };
+    backoff(failures, None, RECONCILE).max(asked.unwrap_or_default().min(patience))
 }
 
 /// How long to wait after `failures` in a row, where the API server `asked` for a time: a second, then ever longer, but never longer than `most`.
@@ -270,11 +273,12 @@ mod tests {
 
     #[test]
     fn reconcile_backs_off_to_a_few_seconds_and_heeds_the_api_server() {
-        let waits = [0, 1, 2, 3, 4, 40, u32::MAX].map(|failures| reconcile(failures, None).as_secs());
+        let waits = [0, 1, 2, 3, 4, 40, u32::MAX].map(|failures| reconcile(failures, None, false).as_secs());
         assert_eq!(waits, [1, 1, 2, 4, 5, 5, 5]);
-        assert_eq!(reconcile(1, Some(7 * SECOND)), 7 * SECOND);
-        assert_eq!(reconcile(4, Some(SECOND)), RECONCILE);
-        assert_eq!(reconcile(1, Some(Duration::MAX)), RECONCILE_PATIENCE);
+        assert_eq!(reconcile(1, Some(7 * SECOND), false), 7 * SECOND);
+        assert_eq!(reconcile(4, Some(SECOND), false), RECONCILE);
+        assert_eq!(reconcile(1, Some(Duration::MAX), false), RECONCILE_PATIENCE);
+        assert_eq!(reconcile(1, Some(Duration::MAX), true), ENDING_PATIENCE);
     }
 
     #[test]

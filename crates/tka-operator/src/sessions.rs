@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::ListParams;
@@ -17,7 +18,7 @@ use crate::events::Events;
 use crate::objects::{self, SELECTOR};
 use crate::records::{Recorded, Records};
 use crate::turns::Turns;
-use crate::{Clients, Clock, Error};
+use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
 pub struct Sessions {
@@ -108,6 +109,12 @@ impl Sessions {
             records,
             recorded: Recorded::default(),
         }
+    }
+
+    /// When the session ends that `signin` holds, as far as is recorded.
+    pub(crate) fn end_of(&self, signin: &TkaSignin, session: &Session) -> Timestamp {
+        let uid = signin.metadata.uid.as_deref().unwrap_or_default();
+        step::end(signin, session, self.recorded.has_begun(uid, session.signed_in))
     }
 
     /// The role bindings of one namespace.
