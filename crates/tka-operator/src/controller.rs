@@ -233,6 +233,13 @@ impl Context {
         if lasted.is_zero() {
             // One more: what is gone need not be remembered.
             self.lasted.retain(|name| self.is_there(signin, name.as_str()));
+            let has = |uid: &str| {
+                self.store
+                    .state()
+                    .iter()
+                    .any(|one| one.metadata.uid.as_deref() == Some(uid))
+            };
+            self.sessions.recorded.retain(Instant::now(), has);
         }
         lasted
     }
@@ -374,6 +381,22 @@ mod tests {
         assert_eq!(action, Action::await_change());
         let later = Instant::now() + Duration::from_secs(3);
         assert!(context.lasted.so_far(&session(), later) >= Duration::from_secs(3));
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_of_sessions_that_are_gone_is_forgotten() {
+        let mut signin = objects::signin(&session(), None, "tka");
+        signin.metadata.uid = Some("there".into());
+        let (context, first) = (context(&signin), session().signed_in);
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_mins(2)) else {
+            return;
+        };
+        for uid in ["gone", "there"] {
+            context.sessions.recorded.begun(uid, first, long_ago);
+        }
+        context.lasted(&signin, &session());
+        let has = |uid| context.sessions.recorded.has_begun(uid, first);
+        assert!(has("there") && !has("gone"));
     }
 
     #[test]

@@ -117,7 +117,10 @@ pub(crate) fn list(signins: &[TkaSignin]) -> Answer {
 
 /// It says no, and perhaps when to ask again.
 pub(crate) fn failure(code: u16, seconds: u32) -> Answer {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": code});
+    let reason = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
+    let reason = reason.unwrap_or_default().replace(' ', "");
+    let status = json!({"kind": "Status", "apiVersion": "v1", "message": "no", "code": code, "reason": reason});
+    let status = with(status, "status", json!("Failure"));
     (code, with(status, "details", json!({"retryAfterSeconds": seconds})))
 }
 

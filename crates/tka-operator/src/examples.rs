@@ -27,8 +27,13 @@ pub(crate) fn labelled(period: &str, signed_in: Timestamp, label: &str) -> Sessi
 
 /// Sessions of which nothing is recorded, at that time.
 pub(crate) fn sessions(clients: Clients, now: Timestamp) -> Sessions {
+    sessions_with(clients, now, Arc::new(Unrecorded))
+}
+
+/// Sessions that are recorded with `records`.
+pub(crate) fn sessions_with(clients: Clients, now: Timestamp, records: Arc<dyn Records>) -> Sessions {
     let clock = Arc::new(move || now);
-    Sessions::new(clients, "tka", Duration::from_mins(10), clock, Arc::new(Unrecorded))
+    Sessions::new(clients, "tka", Duration::from_mins(10), clock, records)
 }
 
 /// Records nothing.

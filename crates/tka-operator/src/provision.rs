@@ -1,7 +1,7 @@
 //! Signing in, and provisioning: one function, for the request handler and the reconcile loop alike.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join;
 use kube::ResourceExt;
@@ -139,7 +139,7 @@ impl Sessions {
         }
         let extended = objects::is_established(signin);
         records.began(session, extended).await.map_err(Error::NotRecorded)?;
-        self.recorded.begun(&uid, session.signed_in);
+        self.recorded.begun(&uid, session.signed_in, Instant::now());
         Ok(())
     }
 

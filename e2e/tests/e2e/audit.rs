@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) use e2e::records::lines;
 use e2e::user::{ALICE, BOB, CAROL};
 use e2e::{Kind, Outcome, Records, Site, World, rule, wait};
+use jiff::Timestamp;
 use serde_json::Value;
 use testbed::ServerOptions;
 
@@ -136,7 +138,7 @@ fn nothing_is_given_without_a_record(world: &World) -> Outcome {
     site.grant(&[(ALICE, rule("view", "10m")), (BOB, rule("view", "10m")), short])?;
     let (alice, bob, carol) = (site.caller("ALICE")?, site.caller("BOB")?, site.caller("CAROL")?);
     bob.sign_in()?;
-    let until = carol.sign_in_waiting()?.expect(200)?.decode::<SignedIn>()?.login.until;
+    let until = carol.sign_in()?.until;
     let folder = log.parent().ok_or("the file is in no folder")?;
     fs::remove_dir_all(folder)?;
     wait::until_time(until - Duration::from_secs(3))?;
