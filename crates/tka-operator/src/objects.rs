@@ -11,15 +11,19 @@ use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
     ANNOTATION_END, ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
-    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, SigninDevice, TkaSignin,
-    TkaSigninSpec,
+    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice,
+    TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Caller, Device, Identity, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session, SessionLabel, UserId,
+    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session,
+    SessionLabel, UserId,
 };
 
 use crate::Error;
 use crate::end::Intent;
+
+/// Whatever is a rule fits into a `TkaSignin`.
+const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 
 /// What every object of every session can be selected by.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
@@ -64,7 +68,8 @@ pub(crate) fn forget_end(desired: &mut TkaSignin, existing: &TkaSignin) {
 fn spec(session: &Session) -> TkaSigninSpec {
     let (user_id, tags) = match &session.caller.identity {
         Identity::User { id, .. } => (Some(id.0), Vec::new()),
-        Identity::Machine { tags } => (None, tags.clone()),
+        // For people to read: a machine is its device, whatever its tags.
+        Identity::Machine { tags } => (None, tags.iter().take(MAX_ITEMS).cloned().collect()),
     };
     TkaSigninSpec {
         username: session.caller.username().into(),
