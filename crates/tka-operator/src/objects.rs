@@ -349,6 +349,18 @@ mod tests {
     }
 
     #[test]
+    fn machine_of_more_tags_than_a_tkasignin_holds_is_written_and_has_the_same_sessions() {
+        let mut session = alice();
+        let tags = |count: usize| (0..count).map(|n| format!("tag:t{n}")).collect();
+        session.caller.identity = Identity::Machine {
+            tags: tags(MAX_ITEMS + 1),
+        };
+        let written = super::signin(&session, None, "tka");
+        assert_eq!(written.spec.tags.len(), MAX_ITEMS);
+        assert_eq!(super::session(&written).unwrap().name(), session.name());
+    }
+
+    #[test]
     fn machine_is_written_and_read_back() {
         let mut session = alice();
         session.caller.identity = Identity::Machine {

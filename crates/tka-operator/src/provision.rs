@@ -33,8 +33,8 @@ impl Sessions {
     ///
     /// `turn` is the session's. It takes half a minute at the most.
     ///
-    /// When making or recording what belongs to it fails with a transient error after it was let in and recorded, the session exists without being provisioned,
-    /// and the reconcile loop completes it. When it is not let in, for whatever reason, or not recorded, or cannot be provisioned at all, it is taken down again.
+    /// It is taken down again when it is not let in, for a transient error too, when it cannot be recorded, and when it cannot be provisioned at all. When
+    /// only provisioning fails, with a transient error, it exists without being provisioned, and the reconcile loop completes it.
     pub async fn sign_in(
         &self,
         turn: &Turn,
