@@ -220,7 +220,7 @@ impl Checks {
         let mut all = true;
         for (session, ended) in ended {
             match ended {
-                // Else ended by another, or signed in to again by a later answer of the tailnet, which the next round checks.
+                // Where not, another ended it, or it was signed in to again by a later answer of the tailnet, which the next round checks.
                 Ok(by_this) => all &= by_this,
                 Err(error) => {
                     let wait = self.put_off.failed(session, error.asked(), Instant::now());
