@@ -46,6 +46,9 @@ pub const ANNOTATION_END: &str = "tka.specht-labs.de/end";
 /// Says, on the Lease of the replicas, that its holder leaves it to one that is in touch with the tailnet.
 pub const ANNOTATION_YIELDS: &str = "tka.specht-labs.de/yields";
 
+/// The most tags and the most namespaces that a TkaSignin holds: what its validation costs grows with them, and the API server limits that.
+pub const MAX_ITEMS: usize = 100;
+
 /// Keeps a TkaSignin until its ServiceAccount and binding are gone.
 pub const FINALIZER: &str = "tka.specht-labs.de/session";
 
@@ -154,14 +157,14 @@ pub struct TkaSigninSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<i64>,
     /// The tags of a tagged node, which has no user.
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = MAX_ITEMS))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The device signed in from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<SigninDevice>,
     /// Where the role holds; the whole cluster when absent.
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = MAX_ITEMS))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// The name of the rule that it was given through, where it has one.

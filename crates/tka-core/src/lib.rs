@@ -18,5 +18,5 @@ pub use period::Period;
 pub use refusal::Refusal;
 pub use request::{Choice, Limits, Request};
 pub use revocation::{Present, Revocation, Verdict};
-pub use rule::{Namespace, RoleName, Rule, RuleKey, RuleName, shorten, shorten_to};
+pub use rule::{MAX_NAMESPACES, Namespace, RoleName, Rule, RuleKey, RuleName, shorten, shorten_to};
 pub use session::{Reason, Session, SessionLabel, SessionName};

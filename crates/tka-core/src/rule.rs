@@ -94,6 +94,8 @@ pub struct NameError {
     pub text: String,
 }
 
+/// How many namespaces a rule may name. A `TkaSignin` holds no more, and each is a binding to make before anybody is in.
+pub const MAX_NAMESPACES: usize = 100;
 /// How much of a bad value an error shows.
 const SHOWN_CHARACTERS: usize = 120;
 /// The API server's limit for the name of an RBAC object.
@@ -121,6 +123,13 @@ impl Rule {
             return Err(refuse(
                 "`namespaces` is empty: leave it out for the whole cluster, or name at least one".into(),
             ));
+        }
+        if written
+            .namespaces
+            .as_ref()
+            .is_some_and(|all| all.len() > MAX_NAMESPACES)
+        {
+            return Err(refuse(format!("`namespaces` names more than {MAX_NAMESPACES}")));
         }
         Ok(Self {
             role: written.role,
@@ -305,6 +314,15 @@ mod tests {
         assert!(with(r#""namespaces": []"#).contains("`namespaces` is empty"));
         assert!(with(r#""namespaces": ["Dev"]"#).contains("\"Dev\" cannot be the name of a namespace"));
         assert!(with(r#""namespaces": "dev""#).contains("invalid type"));
+        let many = |count: usize| {
+            let names: Vec<_> = (0..count).map(|n| format!("\"ns-{n}\"")).collect();
+            format!(
+                r#"{{"role": "view", "period": "1h", "namespaces": [{}]}}"#,
+                names.join(",")
+            )
+        };
+        assert!(Rule::parse(&many(MAX_NAMESPACES)).is_ok());
+        assert!(why(&many(MAX_NAMESPACES + 1)).contains("more than 100"));
         assert!(with(r#""name": "on call""#).contains("cannot be the name of a rule"));
         assert!(with(r#""max_sessions": 0"#).contains("nonzero"));
         assert!(with(r#""require_reason": "yes""#).contains("expected a boolean"));

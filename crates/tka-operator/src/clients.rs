@@ -1,5 +1,4 @@
-//! The way to the API server: one client for requests, which must be answered in time, one for watches, which stay open, and one for the watch
-//! that ends are kept by, which must not be silent.
+//! The way to the API server: one client for requests, which must be answered in time, and one for watches, which must not be silent.
 
 use std::time::Duration;
 
@@ -11,11 +10,15 @@ use tower::util::AndThenLayer;
 
 use crate::retry::{Retries, with_asked};
 
-/// How long the API server may take to answer a request. A connection that died without a word would otherwise be waited for as long
-/// as the kernel does, a quarter of an hour, and a session would outlive its end by that much.
+/// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
+/// would be noticed late, and a session would outlive its end by that much.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// How long the API server may be silent on a request: before it answers, and between two bytes of the answer. A connection that died without a word would
+/// otherwise be waited for as long as the kernel does, a quarter of an hour.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long a short watch may be silent, before it is answered or between two words.
+/// How long it may be silent on a watch, before it is answered or between two words.
 pub(crate) const SILENCE: Duration = Duration::from_secs(6);
 
 /// How many requests may wait to be sent. More than there ever are: sending one does not wait for another's answer.
@@ -26,10 +29,8 @@ const WAITING: usize = 1024;
 pub struct Clients {
     /// For requests.
     pub requests: Client,
-    /// For watches.
+    /// For watches that the API server ends every few seconds. A connection that is silent for six is dead, and one that is not there after four never is.
     pub watches: Client,
-    /// For watches that the API server ends every few seconds. Whatever is silent for six is dead.
-    pub short_watches: Client,
 }
 
 // === impl Clients ===
@@ -37,24 +38,24 @@ pub struct Clients {
 impl Clients {
     /// Clients of the API server that `config` leads to.
     pub fn new(config: Config) -> Result<Self, kube::Error> {
-        let mut watches = config;
+        let mut requests = config;
         // kube's own retries wait for up to a quarter of an hour between two tries, unseen. A watch is begun anew by who watches.
-        watches.default_retry = false;
-        let mut requests = watches.clone();
+        requests.default_retry = false;
+        requests.connect_timeout = Some(CONNECT);
         requests.read_timeout = Some(ANSWER);
         // Else the time that a pooled connection was idle counts.
         requests.reset_reader_on_write = true;
-        let mut short_watches = requests.clone();
-        short_watches.read_timeout = Some(SILENCE);
+        let mut watches = requests.clone();
+        watches.read_timeout = Some(SILENCE);
         let requests = ClientBuilder::try_from(requests)?
             // Only what can be cloned can be tried again.
             .with_layer(&BufferLayer::new(WAITING))
             .with_layer(&RetryLayer::new(Retries::default()))
             .with_layer(&AndThenLayer::new(with_asked));
+        let watches = ClientBuilder::try_from(watches)?.with_layer(&AndThenLayer::new(with_asked));
         Ok(Self {
             requests: requests.build(),
-            watches: Client::try_from(watches)?,
-            short_watches: Client::try_from(short_watches)?,
+            watches: watches.build(),
         })
     }
 }
@@ -69,7 +70,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::time::timeout;
 
     const THROTTLED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
     const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
@@ -150,7 +152,7 @@ mod tests {
         assert!(error.is_transient());
         assert!(with_causes(&error).ends_with("slow down"));
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        assert_eq!(retry::reconcile(1, error.asked()), Duration::from_secs(6));
+        assert_eq!(retry::reconcile(1, error.asked(), true), Duration::from_secs(6));
     }
 
     #[tokio::test]
@@ -158,5 +160,33 @@ mod tests {
         let (client, count) = api_server(&[CUT; 9]).await;
         assert!(ask(&client).await.is_err());
         assert_eq!(count.load(Ordering::SeqCst), 4);
+    }
+
+    /// Whoever connects to it is not answered, as where a network drops what is sent: its backlog is full.
+    async fn deaf() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        (listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn connection_that_does_not_come_about_is_given_up_within_seconds() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (listener, _waiting) = deaf().await;
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
+        tokio::time::pause();
+        for client in [clients.requests, clients.watches] {
+            let started = tokio::time::Instant::now();
+            assert!(ask(&client).await.is_err());
+            let took = started.elapsed();
+            assert!((CONNECT..Duration::from_secs(5)).contains(&took), "{took:?}");
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -16,37 +15,19 @@ use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::clients::SILENCE;
 use crate::end::Intent;
 use crate::error::with_causes;
 use crate::lasted::Lasted;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::{Clock, Error, Leadership, Sessions, objects, retry};
+use crate::step::{Step, handled, rest, step};
+use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// How often the API server ends the watch. It goes on where it was, so that this costs a request each time and no more. A watch whose connection died
-/// without a word is noticed soon after, and with it a session that began at another replica.
-const WATCH_SECONDS: u32 = 3;
-const _: () = assert!((WATCH_SECONDS as u64) < SILENCE.as_secs());
-/// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
-/// in whole seconds.
-const HANDLED: Duration = Duration::from_secs(2);
 /// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// What the loop does next for one session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Step {
-    /// Account and binding are not known to exist.
-    Complete,
-    /// It is over.
-    Expire,
-    /// Nothing, until then.
-    Wait(Duration),
-}
 
 struct Context {
     sessions: Arc<Sessions>,
@@ -69,6 +50,8 @@ struct Failure {
     count: u32,
     /// It is not tried again before. What was written on the way makes the loop look again, and must not make it try.
     not_before: Instant,
+    /// Whether it was to end. An end waits for nothing else that failed.
+    was_due: bool,
 }
 
 /// The reconcile loop, and what it knows of the sessions.
@@ -93,9 +76,8 @@ impl Loop {
         let (store, writer) = reflector::store();
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
-        let ours = watcher::Config::default().labels(SELECTOR).timeout(WATCH_SECONDS);
-        let signins = watcher(sessions.kept.clone(), ours)
-            .backoff(retry::watches())
+        let ours = watches::config().labels(SELECTOR);
+        let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
             .inspect(move |event| match event {
                 Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
@@ -180,35 +162,42 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
 
 async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
     let name = signin.name_any();
-    if signin.metadata.deletion_timestamp.is_some() {
-        return take_down(signin, context).await;
-    }
     let session = match objects::session(signin) {
         Ok(session) => session,
         Err(error) => {
-            tracing::warn!(session = name, %error, "removed: carries this server's labels and is no session");
+            if signin.metadata.deletion_timestamp.is_none() {
+                tracing::warn!(session = name, %error, "removed: carries this server's labels and is no session");
+            }
             return take_down(signin, context).await;
         }
     };
-    if Intent::of(signin, &session).is_some() {
+    if ends(signin, &session) {
         return take_down(signin, context).await;
     }
-    let now = (context.clock)();
-    let rest = rest(&session, now, context.lasted(signin, &session));
+    let (now, rest) = ((context.clock)(), context.rest(signin, &session));
     match step(&session, objects::is_provisioned(signin, &session), now, rest) {
         Step::Wait(rest) => Ok(Action::requeue(rest.min(LOOK))),
         Step::Complete => {
-            context.sessions.complete(&session.name()).await?;
-            Ok(Action::requeue(rest.min(LOOK)))
+            // Its end waits for nothing.
+            if let Ok(completed) = timeout(rest, context.sessions.complete(&session.name())).await {
+                completed?;
+            }
+            Ok(Action::requeue(context.rest(signin, &session).min(LOOK)))
         }
         Step::Expire => {
-            if !context.sessions.expire(&session, session.until() > now).await? {
+            let has_lasted = context.lasted(signin, &session) >= session.period.duration();
+            if !context.sessions.expire(&session, has_lasted).await? {
                 // It was extended, or the clock was set meanwhile.
                 return Ok(Action::requeue(LOOK));
             }
             Ok(Action::await_change())
         }
     }
+}
+
+/// Whether it is to be taken down.
+fn ends(signin: &TkaSignin, session: &Session) -> bool {
+    signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, session)
 }
 
 /// Takes down what ends, unless a request does so at this moment.
@@ -222,41 +211,13 @@ async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Erro
     Ok(Action::await_change())
 }
 
-/// How long an end is left at `now` to the request that asked for it. One in the future was decided by another clock.
-fn handled(intent: &Intent, now: Timestamp) -> Option<Duration> {
-    let age = Duration::try_from(now.duration_since(intent.at)).ok()?;
-    let left = HANDLED.checked_sub(age).filter(|left| !left.is_zero());
-    left.filter(|_| intent.end.is_asked_for())
-}
-
-/// What to do at `now` for a session of which there is `rest`.
-fn step(session: &Session, provisioned: bool, now: Timestamp, rest: Duration) -> Step {
-    if rest.is_zero() {
-        return Step::Expire;
-    }
-    if provisioned {
-        return Step::Wait(rest);
-    }
-    // A sign-in in the future is one by another clock.
-    let age = now.duration_since(session.signed_in);
-    match HANDLED.checked_sub(Duration::try_from(age).unwrap_or_default()) {
-        Some(left) if !left.is_zero() => Step::Wait(left.min(rest)),
-        _ => Step::Complete,
-    }
-}
-
-/// How long a session goes on at `now` that has `lasted` so long.
-fn rest(session: &Session, now: Timestamp, lasted: Duration) -> Duration {
-    let until = Duration::try_from(session.until().duration_since(now)).unwrap_or_default();
-    until.min(session.period.duration().saturating_sub(lasted))
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Action {
     let session = signin.name_any();
-    let (failures, wait) = context.failed(&signin, error.asked(), Instant::now());
+    let now = Instant::now();
+    let (failures, wait) = context.failed(&signin, error.asked(), now);
     tracing::warn!(session, failures, ?wait, error = with_causes(error), "reconcile failed");
-    Action::requeue(wait)
+    Action::requeue(context.puts_off(&signin, now).unwrap_or_default())
 }
 
 // === impl Context ===
@@ -272,8 +233,29 @@ impl Context {
         if lasted.is_zero() {
             // One more: what is gone need not be remembered.
             self.lasted.retain(|name| self.is_there(signin, name.as_str()));
+            let has = |uid: &str| {
+                self.store
+                    .state()
+                    .iter()
+                    .any(|one| one.metadata.uid.as_deref() == Some(uid))
+            };
+            self.sessions.recorded.retain(Instant::now(), has);
         }
         lasted
+    }
+
+    /// How long the session goes on that `signin` holds.
+    fn rest(&self, signin: &TkaSignin, session: &Session) -> Duration {
+        let end = self.sessions.end_of(signin, session);
+        rest(session, end, (self.clock)(), self.lasted(signin, session))
+    }
+
+    /// How long until there is something of `signin` to take away.
+    fn due(&self, signin: &TkaSignin) -> Duration {
+        match objects::session(signin) {
+            Ok(session) if !ends(signin, &session) => self.rest(signin, &session),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Whether there is a session of that name beside `signin`.
@@ -291,18 +273,27 @@ impl Context {
         let (name, uid) = (signin.name_any(), signin.uid());
         let before = failures.get(&name).filter(|failure| failure.uid == uid);
         let count = before.map_or(0, |failure| failure.count).saturating_add(1);
-        let wait = retry::reconcile(count, asked);
+        let was_due = self.due(signin).is_zero();
+        let wait = retry::reconcile(count, asked, was_due);
         let not_before = now + wait;
-        failures.insert(name, Failure { uid, count, not_before });
+        let failure = Failure {
+            uid,
+            count,
+            not_before,
+            was_due,
+        };
+        failures.insert(name, failure);
         (count, wait)
     }
 
-    /// How long the next try is to wait at `now`, because the last failed.
+    /// How long the next try is to wait at `now`, because the last failed: not longer than until the session ends.
     fn puts_off(&self, signin: &TkaSignin, now: Instant) -> Option<Duration> {
         let failures = self.failures();
         let failure = failures.get(&signin.name_any())?;
         let not_before = (failure.uid == signin.uid()).then_some(failure.not_before)?;
-        not_before.checked_duration_since(now).filter(|left| !left.is_zero())
+        let left = not_before.checked_duration_since(now)?;
+        let longest = if failure.was_due { left } else { self.due(signin) };
+        Some(left.min(longest).min(LOOK)).filter(|left| !left.is_zero())
     }
 }
 
@@ -310,84 +301,18 @@ impl Context {
 mod tests {
     use super::*;
     use crate::examples;
-    use crate::{Clients, Election, End, NotRecorded, Records};
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
+    use crate::{Clients, Election};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::Config;
     use prometheus_client::registry::Registry;
 
     fn session() -> Session {
-        examples::session("5s", "2026-01-01T00:00:00Z".parse().unwrap())
+        examples::session("5s", at("2026-01-01T00:00:00Z"))
     }
 
     fn at(time: &str) -> Timestamp {
         time.parse().unwrap()
-    }
-
-    fn look(provisioned: bool, time: &str, lasted: Duration) -> Step {
-        let (session, now) = (session(), at(time));
-        step(&session, provisioned, now, rest(&session, now, lasted))
-    }
-
-    #[test]
-    fn unprovisioned_is_completed_when_nobody_handles_it_any_more() {
-        let step = |time| look(false, time, Duration::ZERO);
-        assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
-        assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
-        assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLED));
-    }
-
-    #[test]
-    fn end_that_a_request_asked_for_is_left_to_it_for_a_moment() {
-        let left = |end: End, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
-        assert_eq!(
-            left(End::SignedOut, "2026-01-01T00:00:01.5Z"),
-            Some(Duration::from_millis(1500))
-        );
-        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:03Z"), None);
-        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:00Z"), None);
-        assert_eq!(left(End::Revoked("gone".into()), "2026-01-01T00:00:01Z"), None);
-    }
-
-    #[test]
-    fn provisioned_waits_for_its_end_to_the_nanosecond() {
-        let rest = Duration::new(3, 999_999_999);
-        assert_eq!(
-            look(true, "2026-01-01T00:00:01.000000001Z", Duration::from_secs(1)),
-            Step::Wait(rest)
-        );
-    }
-
-    #[test]
-    fn over_is_expired_whether_provisioned_or_not() {
-        for provisioned in [true, false] {
-            for time in ["2026-01-01T00:00:05Z", "2026-01-02T00:00:00Z"] {
-                assert_eq!(look(provisioned, time, Duration::from_secs(5)), Step::Expire);
-                assert_eq!(look(provisioned, time, Duration::ZERO), Step::Expire);
-            }
-        }
-    }
-
-    #[test]
-    fn session_lasts_no_longer_than_its_period_wherever_the_clock_is_set_to() {
-        for time in ["2025-12-31T23:00:00Z", "2026-01-01T00:00:01Z"] {
-            let seconds = Duration::from_secs;
-            assert_eq!(look(true, time, seconds(3)), Step::Wait(seconds(2)));
-            assert_eq!(look(true, time, seconds(5)), Step::Expire);
-            assert_eq!(look(false, time, seconds(5)), Step::Expire);
-        }
-    }
-
-    struct Unrecorded;
-
-    impl Records for Unrecorded {
-        fn began<'a>(&'a self, _: &'a Session, _: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
-            std::future::ready(Ok(())).boxed()
-        }
-
-        fn ended<'a>(&'a self, _: &'a Session, _: &'a End) -> BoxFuture<'a, ()> {
-            std::future::ready(()).boxed()
-        }
     }
 
     /// What looks after `signin` and nothing else.
@@ -397,8 +322,7 @@ mod tests {
         let clients = Clients::new(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
         let clock: Clock = Arc::new(|| at("2026-01-01T00:00:00Z"));
         let (_election, leadership) = Election::new(&clients, "tka", "a".into(), Arc::clone(&clock));
-        let records = Arc::new(Unrecorded);
-        let sessions = Arc::new(Sessions::new(clients, "tka", HANDLED, Arc::clone(&clock), records));
+        let sessions = Arc::new(examples::sessions(clients, clock()));
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&watcher::Event::Apply(signin.clone()));
         Arc::new(Context {
@@ -414,7 +338,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_failed_is_put_off_as_long_as_the_api_server_asks_whatever_happens_meanwhile() {
-        let signin = objects::signin(&session(), None, "tka");
+        let long = examples::session("1h", at("2026-01-01T00:00:00Z"));
+        let signin = objects::signin(&long, None, "tka");
         let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
         assert_eq!(context.puts_off(&signin, now), None);
         assert_eq!(context.failed(&signin, Some(seconds(6)), now), (1, seconds(6)));
@@ -427,6 +352,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn end_waits_for_nothing_else_that_failed() {
+        let signin = objects::signin(&session(), None, "tka");
+        let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
+        assert_eq!(context.failed(&signin, Some(seconds(30)), now), (1, seconds(30)));
+        assert!(context.puts_off(&signin, now).is_some_and(|left| left <= seconds(5)));
+        let mut ending = signin.clone();
+        ending.metadata.deletion_timestamp = Some(Time(at("2026-01-01T00:00:01Z")));
+        assert_eq!(context.puts_off(&ending, now), None);
+        // What failed now is the end itself.
+        assert_eq!(context.failed(&ending, Some(seconds(30)), now), (2, seconds(6)));
+        assert_eq!(context.puts_off(&ending, now + seconds(1)), Some(seconds(5)));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_off_is_looked_at_all_the_same() {
+        let signin = objects::signin(&examples::session("1h", at("2026-01-01T00:00:00Z")), None, "tka");
+        let (context, now) = (context(&signin), Instant::now());
+        context.failed(&signin, Some(Duration::from_secs(30)), now);
+        assert_eq!(context.puts_off(&signin, now), Some(LOOK));
+    }
+
+    #[tokio::test]
     async fn who_only_looks_on_knows_how_long_a_session_has_lasted() {
         let signin = objects::signin(&session(), None, "tka");
         let context = context(&signin);
@@ -434,6 +381,22 @@ mod tests {
         assert_eq!(action, Action::await_change());
         let later = Instant::now() + Duration::from_secs(3);
         assert!(context.lasted.so_far(&session(), later) >= Duration::from_secs(3));
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_of_sessions_that_are_gone_is_forgotten() {
+        let mut signin = objects::signin(&session(), None, "tka");
+        signin.metadata.uid = Some("there".into());
+        let (context, first) = (context(&signin), session().signed_in);
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_mins(2)) else {
+            return;
+        };
+        for uid in ["gone", "there"] {
+            context.sessions.recorded.begun(uid, first, long_ago);
+        }
+        context.lasted(&signin, &session());
+        let has = |uid| context.sessions.recorded.has_begun(uid, first);
+        assert!(has("there") && !has("gone"));
     }
 
     #[test]

@@ -78,9 +78,18 @@ impl Intent {
 
     /// What `signin` says about its end, if it ends: it is being deleted, or it is to be.
     pub(crate) fn of(signin: &TkaSignin, session: &Session) -> Option<Self> {
-        let intent: Self = serde_json::from_str(signin.annotations().get(ANNOTATION_END)?).ok()?;
+        let intent = Self::read(signin)?;
         let is_meant = signin.metadata.deletion_timestamp.is_some() || intent.of == session.signed_in;
         is_meant.then_some(intent)
+    }
+
+    /// Whether `signin` says already, by whoever's decision, that the sign-in ends that this ends.
+    pub(crate) fn is_about_what_ends(&self, signin: &TkaSignin) -> bool {
+        Self::read(signin).is_some_and(|live| live.of == self.of)
+    }
+
+    fn read(signin: &TkaSignin) -> Option<Self> {
+        serde_json::from_str(signin.annotations().get(ANNOTATION_END)?).ok()
     }
 
     pub(crate) fn to_annotation(&self) -> String {

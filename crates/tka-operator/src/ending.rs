@@ -3,7 +3,8 @@
 //! How it ends is written down first, then the `TkaSignin` is deleted, account and bindings go, the end is recorded, and only then the
 //! `TkaSignin` may go. Wherever that is cut off, whoever goes on knows what happened, and no end goes unrecorded.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -11,6 +12,7 @@ use kube::core::Status;
 use serde_json::json;
 use tka_api::resource::{ANNOTATION_END, FINALIZER, TkaSignin};
 use tka_core::{Revocation, Session, SessionName};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::end::{self, Intent};
@@ -18,7 +20,7 @@ use crate::error::{found, status};
 use crate::records::Records;
 use crate::{End, Error, Sessions, objects};
 
-/// How long the record of an end is waited for. The access is gone by then, and what cannot be written goes to the log.
+/// How long the record of an end is waited for at a time. The access is gone by then, and what cannot be written goes to the log.
 const RECORD: Duration = Duration::from_secs(1);
 
 /// What a `TkaSignin` must be for it to be ended.
@@ -34,7 +36,7 @@ pub(crate) enum Unchanged {
 #[derive(Debug)]
 enum Ask {
     /// That it says how it ends.
-    WriteDown(String),
+    WriteDown(Intent),
     Delete,
     /// That it no longer waits for its account and bindings to go.
     LetGo,
@@ -47,7 +49,7 @@ impl Ask {
     fn is_done(&self, signin: &TkaSignin) -> bool {
         let is_ending = signin.metadata.deletion_timestamp.is_some();
         match self {
-            Self::WriteDown(intent) => is_ending || signin.annotations().get(ANNOTATION_END) == Some(intent),
+            Self::WriteDown(intent) => is_ending || intent.is_about_what_ends(signin),
             Self::Delete => is_ending,
             Self::LetGo => !holds(signin),
         }
@@ -57,7 +59,7 @@ impl Ask {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Ends a session for its owner: when this returns, its account and bindings are gone, and `records` has it.
+    /// Ends a session for its owner: when this returns, its account and bindings are gone, and `records` has it, or is being written to.
     pub async fn end(&self, name: &SessionName, records: &dyn Records) -> Result<(), Error> {
         let _turn = self.turns.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
@@ -92,7 +94,7 @@ impl Sessions {
         };
         let live = objects::session(&signin)?;
         let has_lasted = has_lasted && live.signed_in == session.signed_in;
-        if live.until() > (self.clock)() && !has_lasted {
+        if self.end_of(&signin, &live) > (self.clock)() && !has_lasted {
             return Ok(false);
         }
         self.conclude(&signin, End::Expired, Unchanged::Since, &*self.records)
@@ -149,9 +151,13 @@ impl Sessions {
         unchanged: Unchanged,
         records: &dyn Records,
     ) -> Result<(), Error> {
-        match self.begin_end(signin, how, unchanged).await? {
-            Some(ending) => self.finish(&ending, records).await,
-            None => Ok(()),
+        let Some(ending) = self.begin_end(signin, how, unchanged).await? else {
+            return Ok(());
+        };
+        match self.finish(&ending, records).await {
+            // The access is gone, which waits for no record. The reconcile loop lets it go when that is written.
+            Err(Error::NotRecorded(_)) => Ok(()),
+            finished => finished,
         }
     }
 
@@ -161,8 +167,12 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
-        let intent = Intent::new(&objects::session(signin)?, how, (self.clock)());
-        let write_down = Ask::WriteDown(intent.to_annotation());
+        let session = objects::session(signin)?;
+        // What was decided and could not be carried out is not decided anew.
+        if objects::is_to_end(signin, &session) {
+            return self.delete(signin, unchanged).await;
+        }
+        let write_down = Ask::WriteDown(Intent::new(&session, how, (self.clock)()));
         match self.insist(signin, &write_down, unchanged).await? {
             Some(signin) => self.delete(&signin, unchanged).await,
             None => Ok(None),
@@ -176,7 +186,8 @@ impl Sessions {
         self.insist(signin, &Ask::Delete, unchanged).await
     }
 
-    /// Removes account and bindings, records the end, then lets the `TkaSignin` go.
+    /// Removes account and bindings, records the end, then lets the `TkaSignin` go. What is not recorded yet keeps it, so that nothing is lost when
+    /// the server is killed.
     pub(crate) async fn finish(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
         let session = objects::session(signin);
         match &session {
@@ -192,17 +203,38 @@ impl Sessions {
             return self.insist(signin, &Ask::LetGo, Unchanged::Same).await.map(drop);
         };
         let how = end::how(signin, &session, (self.clock)());
-        // What cannot be let go for a while is recorded once.
-        if self.recorded.end(&uid) {
-            let recorded = timeout(RECORD, records.ended(&session, &how)).await;
-            if recorded.is_err() {
-                tracing::warn!(session = %session.name(), %how, "the record of an end is not written yet");
-            }
-        }
+        self.record_end(&uid, &session, &how, records).await?;
         self.insist(signin, &Ask::LetGo, Unchanged::Same).await?;
         self.recorded.forget(&uid);
         self.events.ended(signin, &how);
         Ok(())
+    }
+
+    /// Has an end recorded, and waits for a while that it is written. What is tried again is not recorded again.
+    async fn record_end(&self, uid: &str, session: &Session, how: &End, records: &dyn Records) -> Result<(), Error> {
+        let not_yet = || Error::NotRecorded("the record of its end is not written yet".into());
+        if let Some(mut written) = self.recorded.end(uid) {
+            let written = timeout(RECORD, written.wait_for(|written| *written)).await;
+            return if matches!(written, Ok(Ok(_))) {
+                Ok(())
+            } else {
+                Err(not_yet())
+            };
+        }
+        let (tell, written) = watch::channel(false);
+        self.recorded.ending(uid, written, Instant::now());
+        if timeout(RECORD, records.ended(session, how)).await.is_ok() {
+            tell.send_replace(true);
+            return Ok(());
+        }
+        tracing::warn!(session = %session.name(), %how, "the record of an end is not written yet");
+        // Nobody hears what comes of that one any more. This one is waited for as long as it takes.
+        let (records, session, how) = (Arc::clone(&self.records), session.clone(), how.clone());
+        tokio::spawn(async move {
+            records.ended(&session, &how).await;
+            tell.send_replace(true);
+        });
+        Err(not_yet())
     }
 
     /// Asks the API server for something. A conflict is looked into: it may be done by an earlier try whose answer was lost, and if it is not and
@@ -234,7 +266,7 @@ impl Sessions {
             metadata["resourceVersion"] = json!(version);
         }
         match ask {
-            Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent}),
+            Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()}),
             Ask::LetGo => {
                 let others = signin.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER);
                 metadata["finalizers"] = others.cloned().collect();
@@ -265,4 +297,84 @@ impl Sessions {
 /// Whether it waits for its account and bindings to go.
 fn holds(signin: &TkaSignin) -> bool {
     signin.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NotRecorded;
+    use crate::double::{self, Kept};
+    use crate::examples;
+    use futures::FutureExt;
+    use futures::future::{BoxFuture, ready};
+    use jiff::Timestamp;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn end_that_cannot_be_carried_out_is_decided_once() {
+        let start = Timestamp::from_second(100).unwrap();
+        let session = examples::session("1h", start);
+        let kept = Kept::new(&objects::signin(&session, None, "tka"));
+        let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&written);
+        let clients = double::clients(move |asked| {
+            count.fetch_add(usize::from(asked.method == "PATCH"), Ordering::SeqCst);
+            let fails = asked.method == "DELETE";
+            Some(if fails {
+                double::failure(503, 7)
+            } else {
+                server.answer(asked)
+            })
+        });
+        let sessions = examples::sessions(clients, start);
+        for _ in 0..2 {
+            let error = sessions.revoke(&session, &Revocation::DeviceGone).await.unwrap_err();
+            assert_eq!(error.asked(), Some(Duration::from_secs(7)));
+        }
+        assert_eq!(written.load(Ordering::SeqCst), 1);
+        assert!(objects::is_to_end(&kept.now().unwrap(), &session));
+    }
+
+    /// An audit log that stands still until it is told otherwise, and how often it was asked for an end.
+    struct Stalled(watch::Receiver<bool>, AtomicUsize);
+
+    impl Records for Stalled {
+        fn began<'a>(&'a self, _: &'a Session, _: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
+            ready(Ok(())).boxed()
+        }
+
+        fn ended<'a>(&'a self, _: &'a Session, _: &'a End) -> BoxFuture<'a, ()> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let mut goes_on = self.0.clone();
+            async move { drop(goes_on.wait_for(|goes_on| *goes_on).await) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ended_is_kept_until_its_record_is_written() {
+        let start = Timestamp::from_second(100).unwrap();
+        let session = examples::session("1h", start);
+        let kept = Kept::new(&objects::signin(&session, None, "tka"));
+        let server = kept.clone();
+        let clients = double::clients(move |asked| Some(server.answer(asked)));
+        let (go_on, goes_on) = watch::channel(false);
+        let log = Arc::new(Stalled(goes_on, AtomicUsize::new(0)));
+        let sessions = examples::sessions_with(clients, start, Arc::clone(&log) as Arc<dyn Records>);
+        sessions.end(&session.name(), &*log).await.unwrap();
+        let ending = kept.now().unwrap();
+        assert!(holds(&ending) && ending.metadata.deletion_timestamp.is_some());
+        for _ in 0..5 {
+            let waits = sessions.take_down(&ending).await;
+            assert!(matches!(waits, Err(Error::NotRecorded(_))), "{waits:?}");
+        }
+        assert!(kept.now().is_some_and(|signin| holds(&signin)));
+        go_on.send_replace(true);
+        sessions.take_down(&ending).await.unwrap();
+        assert!(kept.now().is_none());
+        assert_eq!(
+            log.1.load(Ordering::SeqCst),
+            2,
+            "once by whoever asked, once for as long as it takes"
+        );
+    }
 }

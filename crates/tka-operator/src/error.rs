@@ -97,8 +97,7 @@ impl Error {
     #[must_use]
     pub fn asked(&self) -> Option<Duration> {
         let Self::Api(error) = self else { return None };
-        let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
-        Some(Duration::from_secs(seconds.into())).filter(|asked| !asked.is_zero())
+        asked(status(error)?)
     }
 }
 
@@ -146,6 +145,12 @@ pub(crate) fn status(error: &kube::Error) -> Option<&Status> {
         kube::Error::Api(status) => Some(status),
         _ => None,
     }
+}
+
+/// How long an answer asks to wait before the API server is asked again.
+pub(crate) fn asked(status: &Status) -> Option<Duration> {
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    Some(Duration::from_secs(seconds.into())).filter(|asked| !asked.is_zero())
 }
 
 /// Takes "it is not there" for an answer.

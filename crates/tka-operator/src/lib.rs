@@ -5,6 +5,8 @@ mod children;
 pub mod clients;
 pub mod controller;
 pub mod credential;
+#[cfg(test)]
+mod double;
 pub mod election;
 mod end;
 mod ending;
@@ -22,8 +24,10 @@ mod retry;
 mod room;
 pub mod sessions;
 mod status;
+mod step;
 pub mod sweep;
 mod turns;
+mod watches;
 
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
@@ -32,6 +36,7 @@ pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;
 pub use records::{NotRecorded, Records};
+pub use retry::backoff;
 pub use sessions::{Sessions, StoredSession, Those};
 pub use sweep::Swept;
 pub use turns::Turn;

@@ -11,14 +11,19 @@ use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
     ANNOTATION_END, ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
-    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, SigninDevice, TkaSignin,
-    TkaSigninSpec,
+    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice,
+    TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Caller, Device, Identity, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session, SessionLabel, UserId,
+    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session,
+    SessionLabel, UserId,
 };
 
 use crate::Error;
+use crate::end::Intent;
+
+/// Whatever is a rule fits into a `TkaSignin`.
+const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 
 /// What every object of every session can be selected by.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
@@ -63,7 +68,8 @@ pub(crate) fn forget_end(desired: &mut TkaSignin, existing: &TkaSignin) {
 fn spec(session: &Session) -> TkaSigninSpec {
     let (user_id, tags) = match &session.caller.identity {
         Identity::User { id, .. } => (Some(id.0), Vec::new()),
-        Identity::Machine { tags } => (None, tags.clone()),
+        // For people to read: a machine is its device, whatever its tags.
+        Identity::Machine { tags } => (None, tags.iter().take(MAX_ITEMS).cloned().collect()),
     };
     TkaSigninSpec {
         username: session.caller.username().into(),
@@ -272,6 +278,12 @@ pub fn is_established(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
 }
 
+/// Whether it is written down that it ends, be it that nothing of it is taken away yet.
+#[must_use]
+pub fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
+    Intent::of(signin, session).is_some()
+}
+
 /// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.
 #[must_use]
 pub(crate) fn is_in(signin: &TkaSignin, now: Timestamp) -> bool {
@@ -334,6 +346,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         assert_eq!(session(&stored()).unwrap(), alice());
+    }
+
+    #[test]
+    fn machine_of_more_tags_than_a_tkasignin_holds_is_written_and_has_the_same_sessions() {
+        let mut session = alice();
+        let tags = |count: usize| (0..count).map(|n| format!("tag:t{n}")).collect();
+        session.caller.identity = Identity::Machine {
+            tags: tags(MAX_ITEMS + 1),
+        };
+        let written = super::signin(&session, None, "tka");
+        assert_eq!(written.spec.tags.len(), MAX_ITEMS);
+        assert_eq!(super::session(&written).unwrap().name(), session.name());
     }
 
     #[test]

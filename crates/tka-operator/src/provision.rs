@@ -1,13 +1,12 @@
 //! Signing in, and provisioning: one function, for the request handler and the reconcile loop alike.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
-use kube::runtime::wait::await_condition;
 use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
@@ -16,7 +15,7 @@ use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
 use crate::records::Records;
 use crate::turns::Turn;
-use crate::{Credential, End, Error, Sessions, StoredSession, objects};
+use crate::{Credential, End, Error, Sessions, StoredSession, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -34,8 +33,8 @@ impl Sessions {
     ///
     /// `turn` is the session's. It takes half a minute at the most.
     ///
-    /// When provisioning fails with a transient error, the session exists without being provisioned, and the reconcile loop completes
-    /// it. When it cannot be provisioned at all, it is taken down again.
+    /// It is taken down again when it is not let in, for a transient error too, when it cannot be recorded, and when it cannot be provisioned at all. When
+    /// only provisioning fails, with a transient error, it exists without being provisioned, and the reconcile loop completes it.
     pub async fn sign_in(
         &self,
         turn: &Turn,
@@ -80,7 +79,7 @@ impl Sessions {
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
                 if let Err(error) = self.record(&signin, session, records).await {
-                    // One that was usable goes on: the reconcile loop records its extension, and completes it.
+                    // One that was usable goes on, and ends when it was to: it is extended once the reconcile loop can record that.
                     if objects::is_established(&signin) {
                         return Err(error);
                     }
@@ -140,7 +139,7 @@ impl Sessions {
         }
         let extended = objects::is_established(signin);
         records.began(session, extended).await.map_err(Error::NotRecorded)?;
-        self.recorded.begun(&uid, session.signed_in);
+        self.recorded.begun(&uid, session.signed_in, Instant::now());
         Ok(())
     }
 
@@ -244,15 +243,15 @@ impl Sessions {
         }
     }
 
-    /// Waits until the session of that name is provisioned, or gone.
+    /// Waits until the session of that name is provisioned, or gone. How long is for who asks to say.
     pub async fn provisioned(&self, name: &SessionName) -> Result<(), Error> {
         let settled = |signin: Option<&TkaSignin>| {
             signin.is_none_or(|signin| {
                 objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
             })
         };
-        let waited = await_condition(self.watched.clone(), name.as_str(), settled).await;
-        waited.map(drop).map_err(|_| Error::Contended(name.to_string()))
+        watches::until(self.watched.clone(), name.as_str(), settled).await;
+        Ok(())
     }
 }
 

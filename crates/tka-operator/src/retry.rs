@@ -14,7 +14,6 @@ use kube::client::Body;
 use kube::client::retry::RetryPolicy;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 use tower::retry::Policy;
@@ -25,11 +24,12 @@ const TRIES: u32 = 4;
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest that a request waits because the API server says so. Whoever asked hears of a longer time.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a reconcile waits at the most before it is tried again, unless the API server asks for more: a session that is over must not
-/// live on.
+/// How long a reconcile waits at the most before it is tried again, unless the API server asks for more.
 const RECONCILE: Duration = Duration::from_secs(5);
 /// The most that the API server may ask of a reconcile.
 const RECONCILE_PATIENCE: Duration = Duration::from_secs(30);
+/// The most that it may ask where something is to be taken away.
+const ENDING_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long a watch must have gone well to be trusted again. That it was begun says little: it may fail at its first word.
 const STEADY: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<D
     if tries >= TRIES {
         return None;
     }
-    let backoff = FIRST * 2_u32.pow(tries - 1);
+    let backoff = doubled(FIRST, tries);
     match answer {
         None => Some(backoff),
         Some((status, asked)) if is_passing(status) => {
@@ -154,39 +154,46 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time.
-pub(crate) fn reconcile(failures: u32, asked: Option<Duration>) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    let backoff = Duration::from_secs(1).saturating_mul(doubled).min(RECONCILE);
-    asked.unwrap_or_default().min(RECONCILE_PATIENCE).max(backoff)
+/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time. Whether it `is_end`:
+/// what is over must not live on.
+pub(crate) fn reconcile(failures: u32, asked: Option<Duration>, is_end: bool) -> Duration {
+    let patience = if is_end { ENDING_PATIENCE } else { RECONCILE_PATIENCE };
+    backoff(failures, None, RECONCILE).max(asked.unwrap_or_default().min(patience))
 }
 
-/// How long to wait before a watch that failed is begun anew. It fits [`WatchStreamExt::backoff`](kube::runtime::WatchStreamExt::backoff).
-///
-/// As long as a reconcile waits at the most. kube's own waits for up to half a minute, and meanwhile nobody hears of a session.
-pub(crate) fn watches() -> impl Backoff {
-    ResetTimerBackoff::new(Watches::default(), STEADY)
+/// How long to wait after `failures` in a row, where the API server `asked` for a time: a second, then ever longer, but never longer than `most`.
+#[must_use]
+pub fn backoff(failures: u32, asked: Option<Duration>, most: Duration) -> Duration {
+    doubled(Duration::from_secs(1), failures)
+        .max(asked.unwrap_or_default())
+        .min(most)
 }
 
-#[derive(Default)]
-struct Watches {
+/// `first`, and for each further time twice as long.
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1)))
+}
+
+/// How one watch has failed.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
     failures: u32,
+    last: Option<Instant>,
 }
 
 // === impl Watches ===
 
-impl Iterator for Watches {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+impl Watches {
+    /// How long to wait before a watch that failed at `now` is begun anew, where the API server `asked` for a time.
+    ///
+    /// As long as a reconcile waits at the most, whatever is asked for: meanwhile nobody hears of a session. kube's own waits for up to half a minute.
+    pub(crate) fn failed(&mut self, asked: Option<Duration>, now: Instant) -> Duration {
+        if self.last.is_some_and(|last| now - last > STEADY) {
+            self.failures = 0;
+        }
         self.failures = self.failures.saturating_add(1);
-        Some(reconcile(self.failures, None))
-    }
-}
-
-impl Backoff for Watches {
-    fn reset(&mut self) {
-        self.failures = 0;
+        self.last = Some(now);
+        backoff(self.failures, asked, RECONCILE)
     }
 }
 
@@ -266,19 +273,28 @@ mod tests {
 
     #[test]
     fn reconcile_backs_off_to_a_few_seconds_and_heeds_the_api_server() {
-        let waits = [0, 1, 2, 3, 4, 40, u32::MAX].map(|failures| reconcile(failures, None).as_secs());
+        let waits = [0, 1, 2, 3, 4, 40, u32::MAX].map(|failures| reconcile(failures, None, false).as_secs());
         assert_eq!(waits, [1, 1, 2, 4, 5, 5, 5]);
-        assert_eq!(reconcile(1, Some(7 * SECOND)), 7 * SECOND);
-        assert_eq!(reconcile(4, Some(SECOND)), RECONCILE);
-        assert_eq!(reconcile(1, Some(Duration::MAX)), RECONCILE_PATIENCE);
+        assert_eq!(reconcile(1, Some(7 * SECOND), false), 7 * SECOND);
+        assert_eq!(reconcile(4, Some(SECOND), false), RECONCILE);
+        assert_eq!(reconcile(1, Some(Duration::MAX), false), RECONCILE_PATIENCE);
+        assert_eq!(reconcile(1, Some(Duration::MAX), true), ENDING_PATIENCE);
     }
 
     #[test]
     fn watch_is_begun_anew_within_seconds_however_long_it_failed() {
-        let mut watches = watches();
-        watches.reset();
-        let waits: Vec<_> = (0..100).filter_map(|_| watches.next()).collect();
+        let (mut watches, start) = (Watches::default(), Instant::now());
+        let waits: Vec<_> = (0..100).map(|_| watches.failed(None, start)).collect();
         assert_eq!(waits[..4], [1, 2, 4, 5].map(|seconds| seconds * SECOND));
-        assert!(waits[4..].iter().all(|wait| *wait == RECONCILE) && waits.len() == 100);
+        assert!(waits[4..].iter().all(|wait| *wait == RECONCILE));
+        assert_eq!(watches.failed(None, start + STEADY), RECONCILE);
+        assert_eq!(watches.failed(None, start + 3 * STEADY), SECOND);
+    }
+
+    #[test]
+    fn watch_waits_as_long_as_it_is_asked_to_but_not_so_long_that_sessions_are_not_heard_of() {
+        let failed = |asked| Watches::default().failed(Some(asked), Instant::now());
+        assert_eq!(failed(3 * SECOND), 3 * SECOND);
+        assert_eq!(failed(30 * SECOND), RECONCILE);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::ListParams;
@@ -17,7 +18,7 @@ use crate::events::Events;
 use crate::objects::{self, SELECTOR};
 use crate::records::{Recorded, Records};
 use crate::turns::Turns;
-use crate::{Clients, Clock, Error};
+use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
 pub struct Sessions {
@@ -25,8 +26,6 @@ pub struct Sessions {
     pub(crate) signins: Api<TkaSignin>,
     /// The same, to watch.
     pub(crate) watched: Api<TkaSignin>,
-    /// The same, to watch by short watches.
-    pub(crate) kept: Api<TkaSignin>,
     pub(crate) accounts: Api<ServiceAccount>,
     pub(crate) cluster_bindings: Api<ClusterRoleBinding>,
     /// Those of all namespaces, to list.
@@ -93,11 +92,9 @@ impl Sessions {
         let Clients {
             requests: client,
             watches,
-            short_watches,
         } = clients;
         Self {
             watched: Api::namespaced(watches, namespace),
-            kept: Api::namespaced(short_watches, namespace),
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
             cluster_bindings: Api::all(client.clone()),
@@ -112,6 +109,12 @@ impl Sessions {
             records,
             recorded: Recorded::default(),
         }
+    }
+
+    /// When the session ends that `signin` holds, as far as is recorded.
+    pub(crate) fn end_of(&self, signin: &TkaSignin, session: &Session) -> Timestamp {
+        let uid = signin.metadata.uid.as_deref().unwrap_or_default();
+        step::end(signin, session, self.recorded.has_begun(uid, session.signed_in))
     }
 
     /// The role bindings of one namespace.

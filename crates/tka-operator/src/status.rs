@@ -31,12 +31,8 @@ impl Sessions {
             }
             Ok(_) => Ok(()),
             Err(error) => match status(&error) {
-                Some(status) if status.is_not_found() => {
-                    self.delete_children(signin).await?;
-                    Err(Error::Contended(name.to_string()))
-                }
-                // Another of its name is there.
-                Some(status) if status.is_conflict() => {
+                // Where it conflicts, another of its name is there.
+                Some(status) if status.is_not_found() || status.is_conflict() => {
                     self.delete_children(signin).await?;
                     Err(Error::Contended(name.to_string()))
                 }

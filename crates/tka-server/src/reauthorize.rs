@@ -5,6 +5,7 @@
 
 mod contact;
 mod doubts;
+mod put_off;
 mod schedule;
 
 use std::collections::hash_map::Entry;
@@ -28,6 +29,7 @@ pub use contact::{Contact, NoContact};
 
 use crate::identify::Identified;
 use doubts::Doubts;
+use put_off::PutOff;
 use schedule::{Round, rounds};
 
 /// How long a changed policy may go unnoticed of which tailscaled tells nothing.
@@ -65,6 +67,7 @@ pub struct Reauthorization {
 struct Checks {
     with: Reauthorization,
     doubts: Doubts,
+    put_off: PutOff,
     /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
     /// answer as large as the tailnet, when one is not.
     addresses: HashMap<String, IpAddr>,
@@ -89,6 +92,7 @@ impl Reauthorization {
         let gains = self.leadership.gains();
         let checks = Checks {
             doubts: Doubts::new(self.max_unverified),
+            put_off: PutOff::default(),
             addresses: HashMap::new(),
             with: self,
         };
@@ -165,14 +169,8 @@ impl Round for Checks {
         for session in &sessions {
             revoked.extend(self.judge(session, &answers, started).map(|why| (session, why)));
         }
-        let mut endings = Vec::new();
-        for (session, revocation) in revoked {
-            endings.push(end(&self.with, session, revocation));
-        }
-        let ended = stream::iter(endings)
-            .buffer_unordered(AT_ONCE)
-            .fold(true, |all, one| std::future::ready(all && one))
-            .await;
+        self.put_off.retain(&sessions);
+        let ended = self.end_all(revoked).await;
         let all_well = ended && self.with.contact.check().is_ok();
         self.next(term.is_some(), started, all_well)
     }
@@ -186,8 +184,10 @@ impl Checks {
         let live = signins
             .iter()
             .filter(|signin| signin.metadata.deletion_timestamp.is_none());
-        live.filter_map(|signin| objects::session(signin).ok())
-            .filter(|session| session.until() > now)
+        live.filter_map(|signin| Some((signin, objects::session(signin).ok()?)))
+            // What is written down to end is ended by the reconcile loop.
+            .filter(|(signin, session)| session.until() > now && !objects::is_to_end(signin, session))
+            .map(|(_, session)| session)
             .collect()
     }
 
@@ -208,13 +208,38 @@ impl Checks {
         }
     }
 
-    /// The next round is not later than the first doubt's end, where that is `ours` to end. What ends a session may not have reached the
-    /// store yet, which is no reason to spin.
+    /// Ends those that are not put off. Says whether there is nothing more to do about them now.
+    async fn end_all(&mut self, revoked: Vec<(&Session, Revocation)>) -> bool {
+        let mut endings = Vec::new();
+        for (session, revocation) in revoked {
+            if !self.put_off.is_put_off(session, Instant::now()) {
+                endings.push(end(&self.with, session, revocation));
+            }
+        }
+        let ended: Vec<_> = stream::iter(endings).buffer_unordered(AT_ONCE).collect().await;
+        let mut all = true;
+        for (session, ended) in ended {
+            match ended {
+                // Where not, another ended it, or it was signed in to again by a later answer of the tailnet, which the next round checks.
+                Ok(by_this) => all &= by_this,
+                Err(error) => {
+                    let wait = self.put_off.failed(session, error.asked(), Instant::now());
+                    let (session, error) = (session.name(), with_causes(&error));
+                    tracing::error!(%session, ?wait, error, "a revoked session could not be ended yet");
+                }
+            }
+        }
+        all
+    }
+
+    /// The next round is not later than the first doubt's end or what was put off, where that is `ours` to end. What ends a session may not have
+    /// reached the store yet, which is no reason to spin.
     fn next(&self, ours: bool, started: Instant, all_well: bool) -> Instant {
         let soon = Instant::now() + RETRY;
         let regular = if all_well { started + PERIOD } else { soon };
-        let deadline = self.doubts.deadline().filter(|_| ours);
-        deadline.map_or(regular, |deadline| deadline.min(regular)).max(soon)
+        let put_off = self.put_off.next(started);
+        let due = [self.doubts.deadline(), put_off].into_iter().flatten().filter(|_| ours);
+        due.fold(regular, Instant::min).max(soon)
     }
 
     /// What tailscaled says of each of `devices`. Where it says nothing, or where its word is old, that is not known.
@@ -291,18 +316,13 @@ impl Checks {
     }
 }
 
-/// Ends `session`. Says whether there is nothing more to do about it now.
-async fn end(with: &Reauthorization, session: &Session, revocation: Revocation) -> bool {
-    match with.sessions.revoke(session, &revocation).await {
-        Ok(true) => true,
-        // Ended by another, or signed in to again by a later answer of the tailnet, which the next round checks.
-        Ok(false) => false,
-        Err(error) => {
-            let (session, reason) = (session.name(), revocation.to_string());
-            tracing::error!(%session, reason, error = with_causes(&error), "a revoked session could not be ended yet");
-            false
-        }
-    }
+/// Ends `session`, and says whether it ended by this.
+async fn end<'s>(
+    with: &Reauthorization,
+    session: &'s Session,
+    revocation: Revocation,
+) -> (&'s Session, Result<bool, tka_operator::Error>) {
+    (session, with.sessions.revoke(session, &revocation).await)
 }
 
 fn device(session: &Session) -> &str {

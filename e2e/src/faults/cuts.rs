@@ -21,6 +21,8 @@ const LESSONS: usize = 3;
 const LATER: u32 = 20;
 /// How often a request is waited for that is not made each time.
 const TRIES: usize = 3;
+/// The least share of places to cut at that must be reached, in per cent: those that depend on who comes first are few.
+const LEAST_REACHED: usize = 75;
 
 /// A server that is cut off in one operation again and again, with the session of one user. Another user's must survive it all.
 #[derive(Debug)]
@@ -332,6 +334,19 @@ impl<'w> Cuts<'w> {
     }
 }
 
+/// Says which places were never reached, and that they are few: what was not cut shows nothing.
+pub fn enough_reached(findings: &[Finding]) -> Outcome {
+    let missed: Vec<_> = findings.iter().filter(|finding| !finding.reached).collect();
+    for finding in &missed {
+        eprintln!("e2e: not made, and so not cut: {finding}");
+    }
+    let reached = findings.len() - missed.len();
+    if reached * 100 < findings.len() * LEAST_REACHED {
+        return Err(format!("of {} places only {reached} were reached", findings.len()).into());
+    }
+    Ok(())
+}
+
 /// Says who may have a session: the bystander, and whoever `operation` is about.
 fn grant(site: &Site<'_>, operation: Option<Operation>) -> Outcome {
     let bystander = (BOB, rule("view", "1h"));
@@ -348,5 +363,43 @@ impl Finding {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.leaked.is_empty() && self.lost.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(reached: bool) -> Finding {
+        let which = Request {
+            verb: "get",
+            resource: "tkasignins".to_owned(),
+            detail: None,
+        };
+        let point = Point {
+            request: which.to_string(),
+            number: 1,
+            moment: Moment::Before,
+            certain: false,
+            killed: true,
+            which,
+        };
+        Finding {
+            operation: Operation::SignIn,
+            point,
+            reached,
+            answer: None,
+            found: "",
+            milliseconds: 0,
+            leaked: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn operation_that_was_hardly_cut_shows_nothing() {
+        let with = |reached: usize| (0..8).map(|n| finding(n < reached)).collect::<Vec<_>>();
+        assert!(enough_reached(&with(8)).is_ok() && enough_reached(&with(6)).is_ok());
+        assert!(enough_reached(&with(5)).is_err());
     }
 }

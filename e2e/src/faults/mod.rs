@@ -11,7 +11,7 @@ mod request;
 mod state;
 pub mod trouble;
 
-pub use cuts::{Cuts, Finding, Point};
+pub use cuts::{Cuts, Finding, Point, enough_reached};
 pub use operation::{Expected, Operation};
 pub use plan::{Fault, Moment, Which};
 pub use proxy::{Armed, Proxy, Seen};

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) use e2e::records::lines;
-use e2e::user::{ALICE, BOB};
+use e2e::user::{ALICE, BOB, CAROL};
 use e2e::{Kind, Outcome, Records, Site, World, rule, wait};
+use jiff::Timestamp;
 use serde_json::Value;
 use testbed::ServerOptions;
 
@@ -132,19 +134,28 @@ fn every_decision_leaves_a_record_and_an_event(world: &World) -> Outcome {
 
 fn nothing_is_given_without_a_record(world: &World) -> Outcome {
     let (site, log) = audited(world, "audit-full")?;
-    site.grant(&[(ALICE, rule("view", "10m")), (BOB, rule("view", "10m"))])?;
-    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    let short = (CAROL, rule("view", "6s"));
+    site.grant(&[(ALICE, rule("view", "10m")), (BOB, rule("view", "10m")), short])?;
+    let (alice, bob, carol) = (site.caller("ALICE")?, site.caller("BOB")?, site.caller("CAROL")?);
     bob.sign_in()?;
+    let until = carol.sign_in()?.until;
     let folder = log.parent().ok_or("the file is in no folder")?;
     fs::remove_dir_all(folder)?;
+    wait::until_time(until - Duration::from_secs(3))?;
+    carol.post("/login")?.expect(503)?.refusal()?;
     alice.post("/login")?.expect(503)?.refusal()?;
     bob.get("/kubeconfig")?.expect(503)?.refusal()?;
-    assert_eq!(site.counts()?, [1, 1, 1], "only the session that was recorded is left");
+    wait::until_true("only the sessions that were recorded are left", || {
+        Ok(site.counts()? == [1, 1, 1])
+    })?;
+    let late = Timestamp::now().duration_since(until);
+    assert!(late.as_secs() < 2, "an extension without a record went on for {late:?}");
     bob.sign_out()?;
     site.wait_empty()?;
     fs::create_dir(folder)?;
     alice.sign_in()?;
     alice.token()?;
+    // That Carol's session ended went to the log.
     assert_eq!(lines(&log)?.len(), 2);
     Ok(())
 }

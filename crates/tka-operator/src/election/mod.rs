@@ -16,22 +16,24 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::Status;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watch_object};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tka_api::resource::{ANNOTATION_YIELDS, LABEL_MANAGED_BY, MANAGED_BY};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::{found, status, with_causes};
-use crate::{Clients, Clock, retry};
-use decision::{COUNTED_ON, Candidate, DURATION, Record, Seen, Step};
+use crate::error::{self, found, status, with_causes};
+use crate::{Clients, Clock, watches};
+use decision::{COUNTED_ON, Candidate, DURATION, RENEW, Record, Seen, Step};
 
 /// What the Lease is called, in the namespace of the sessions.
 pub const LEASE: &str = "tka-server";
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest that this waits because the API server asks for it: its holder tries once more before the Lease is lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+const _: () = assert!(RENEW.as_secs() + 2 * PATIENCE.as_secs() < COUNTED_ON.as_secs());
 
 /// Takes part in the election for one replica.
 pub struct Election {
@@ -152,9 +154,8 @@ impl Election {
     /// tailnet: one that cannot leaves it to one that can.
     pub async fn run(mut self, mut fit: watch::Receiver<bool>, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut changes: Changes = watch_object(self.watched.clone(), LEASE)
-            .backoff(retry::watches())
-            .boxed();
+        // A release, and that the holder yields, are heard of within seconds also when the connection died without a word.
+        let mut changes: Changes = watches::object(self.watched.clone(), LEASE).boxed();
         self.read().await;
         loop {
             self.candidate.fit = *fit.borrow_and_update();
@@ -202,7 +203,7 @@ impl Election {
                 self.held.send_modify(|held| held.renew(asked, transitions));
             }
             Err(error) => {
-                self.not_before = Instant::now() + RETRY;
+                self.not_before = Instant::now() + again(&error);
                 let by_another =
                     |status: &Status| status.is_conflict() || status.is_already_exists() || status.is_not_found();
                 if status(&error).is_some_and(by_another) {
@@ -218,7 +219,7 @@ impl Election {
         match found(self.leases.get(LEASE).await) {
             Ok(lease) => self.see(lease),
             Err(error) => {
-                self.not_before = Instant::now() + RETRY;
+                self.not_before = Instant::now() + again(&error);
                 tracing::warn!(error = with_causes(&error), "the Lease could not be read");
             }
         }
@@ -309,6 +310,12 @@ impl Election {
     }
 }
 
+/// How soon it is tried again what failed with `error`.
+fn again(error: &kube::Error) -> Duration {
+    let asked = status(error).and_then(error::asked);
+    asked.unwrap_or_default().clamp(RETRY, PATIENCE)
+}
+
 fn record(lease: &Lease) -> Record {
     let spec = lease.spec.as_ref();
     let holder = spec.and_then(|spec| spec.holder_identity.clone());
@@ -322,7 +329,10 @@ fn record(lease: &Lease) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::double;
     use futures::FutureExt;
+    use jiff::Timestamp;
+    use std::sync::Arc;
 
     #[tokio::test(start_paused = true)]
     async fn leadership_ends_by_itself_and_each_gain_is_told() {
@@ -344,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn api_server_says_when_the_lease_is_asked_for_again_but_not_that_it_is_lost() {
+        let failed = |seconds| {
+            let mut status = Status::failure("busy", "TooManyRequests").with_code(429);
+            status.details = serde_json::from_value(serde_json::json!({"retryAfterSeconds": seconds})).unwrap();
+            again(&kube::Error::Api(status.boxed()))
+        };
+        assert_eq!([0, 2, 30].map(failed), [RETRY, PATIENCE, PATIENCE]);
+    }
+
+    #[test]
     fn lease_that_says_nothing_is_nobodys() {
         let lease = Lease {
             spec: Some(LeaseSpec {
@@ -354,5 +374,31 @@ mod tests {
         };
         assert_eq!(record(&Lease::default()), Record::default());
         assert_eq!(record(&lease), Record::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_is_watched_so_that_a_connection_which_died_is_noticed() {
+        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let clients = double::clients(move |asked| {
+            sender.send(asked.query.clone()).unwrap();
+            let lists = asked.query.contains("limit=");
+            Some(if lists {
+                double::list(&[])
+            } else {
+                double::failure(404, 0)
+            })
+        });
+        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
+        let (election, _leadership) = Election::new(&clients, "tka", "a".into(), clock);
+        let (_fit, is_fit) = watch::channel(true);
+        tokio::spawn(election.run(is_fit, pending()));
+        loop {
+            let query = tokio::time::timeout(RETRY, asked.recv()).await.unwrap().unwrap();
+            if query.contains("watch=true") {
+                let of_it = query.contains("timeoutSeconds=3") && query.contains("metadata.name%3Dtka-server");
+                assert!(of_it, "{query}");
+                return;
+            }
+        }
     }
 }

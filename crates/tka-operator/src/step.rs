@@ -1,0 +1,159 @@
+//! What the reconcile loop does next for one session, by value.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tka_api::resource::TkaSignin;
+use tka_core::Session;
+
+use crate::end::Intent;
+use crate::objects;
+
+/// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
+/// in whole seconds.
+const HANDLED: Duration = Duration::from_secs(2);
+
+/// What the loop does next for one session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    /// Account and binding are not known to exist.
+    Complete,
+    /// It is over.
+    Expire,
+    /// Nothing, until then.
+    Wait(Duration),
+}
+
+/// How long an end is left at `now` to the request that asked for it. One in the future was decided by another clock.
+pub(crate) fn handled(intent: &Intent, now: Timestamp) -> Option<Duration> {
+    let age = Duration::try_from(now.duration_since(intent.at)).ok()?;
+    let left = HANDLED.checked_sub(age).filter(|left| !left.is_zero());
+    left.filter(|_| intent.end.is_asked_for())
+}
+
+/// What to do at `now` for a session of which there is `rest`.
+pub(crate) fn step(session: &Session, provisioned: bool, now: Timestamp, rest: Duration) -> Step {
+    if rest.is_zero() {
+        return Step::Expire;
+    }
+    if provisioned {
+        return Step::Wait(rest);
+    }
+    // A sign-in in the future is one by another clock.
+    let age = now.duration_since(session.signed_in);
+    match HANDLED.checked_sub(Duration::try_from(age).unwrap_or_default()) {
+        Some(left) if !left.is_zero() => Step::Wait(left.min(rest)),
+        _ => Step::Complete,
+    }
+}
+
+/// How long a session goes on at `now` that ends at `end` and has `lasted` so long.
+pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, lasted: Duration) -> Duration {
+    let until = Duration::try_from(end.duration_since(now)).unwrap_or_default();
+    until.min(session.period.duration().saturating_sub(lasted))
+}
+
+/// When the session ends that `signin` holds. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
+/// before. Whoever extends it has a moment to record that.
+pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
+    if is_recorded || !objects::is_established(signin) || objects::is_provisioned(signin, session) {
+        return session.until();
+    }
+    let before = signin.status.as_ref().and_then(|status| status.valid_until);
+    let handled = session.signed_in + HANDLED;
+    before
+        .map_or(handled, |before| before.max(handled))
+        .min(session.until())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{End, examples, progress};
+
+    fn session() -> Session {
+        examples::session("5s", "2026-01-01T00:00:00Z".parse().unwrap())
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn look(provisioned: bool, time: &str, lasted: Duration) -> Step {
+        let (session, now) = (session(), at(time));
+        step(&session, provisioned, now, rest(&session, session.until(), now, lasted))
+    }
+
+    #[test]
+    fn unprovisioned_is_completed_when_nobody_handles_it_any_more() {
+        let step = |time| look(false, time, Duration::ZERO);
+        assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
+        assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
+        assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLED));
+    }
+
+    #[test]
+    fn end_that_a_request_asked_for_is_left_to_it_for_a_moment() {
+        let left = |end: End, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
+        assert_eq!(
+            left(End::SignedOut, "2026-01-01T00:00:01.5Z"),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:03Z"), None);
+        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:00Z"), None);
+        assert_eq!(left(End::Revoked("gone".into()), "2026-01-01T00:00:01Z"), None);
+    }
+
+    #[test]
+    fn provisioned_waits_for_its_end_to_the_nanosecond() {
+        let rest = Duration::new(3, 999_999_999);
+        assert_eq!(
+            look(true, "2026-01-01T00:00:01.000000001Z", Duration::from_secs(1)),
+            Step::Wait(rest)
+        );
+    }
+
+    #[test]
+    fn over_is_expired_whether_provisioned_or_not() {
+        for provisioned in [true, false] {
+            for time in ["2026-01-01T00:00:05Z", "2026-01-02T00:00:00Z"] {
+                assert_eq!(look(provisioned, time, Duration::from_secs(5)), Step::Expire);
+                assert_eq!(look(provisioned, time, Duration::ZERO), Step::Expire);
+            }
+        }
+    }
+
+    #[test]
+    fn session_lasts_no_longer_than_its_period_wherever_the_clock_is_set_to() {
+        for time in ["2025-12-31T23:00:00Z", "2026-01-01T00:00:01Z"] {
+            let seconds = Duration::from_secs;
+            assert_eq!(look(true, time, seconds(3)), Step::Wait(seconds(2)));
+            assert_eq!(look(true, time, seconds(5)), Step::Expire);
+            assert_eq!(look(false, time, seconds(5)), Step::Expire);
+        }
+    }
+
+    #[test]
+    fn extension_counts_when_it_is_recorded() {
+        let (before, extended) = (session(), examples::session("5s", at("2026-01-01T00:00:02Z")));
+        let mut signin = objects::signin(&extended, None, "tka");
+        assert_eq!(
+            end(&signin, &extended, false),
+            extended.until(),
+            "a session that begins"
+        );
+        signin.status = Some(progress::active(&signin, &before, before.signed_in));
+        assert_eq!(end(&signin, &extended, false), before.until());
+        assert_eq!(end(&signin, &extended, true), extended.until());
+        signin.status = Some(progress::active(&signin, &extended, extended.signed_in));
+        assert_eq!(end(&signin, &extended, false), extended.until());
+    }
+
+    #[test]
+    fn who_extends_a_session_at_its_very_end_has_a_moment_to_record_it() {
+        let (before, extended) = (session(), examples::session("1h", at("2026-01-01T00:00:04Z")));
+        let mut signin = objects::signin(&extended, None, "tka");
+        signin.status = Some(progress::active(&signin, &before, before.signed_in));
+        assert_eq!(end(&signin, &extended, false), at("2026-01-01T00:00:06Z"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Ends that could not be carried out, and when each is tried again. By value.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tka_core::{Session, SessionName};
+use tka_operator::backoff;
+use tokio::time::Instant;
+
+/// The longest that an end is put off, whatever the API server asks for.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Ends that were tried in vain.
+#[derive(Debug, Default)]
+pub(super) struct PutOff(HashMap<SessionName, Tried>);
+
+#[derive(Debug)]
+struct Tried {
+    /// Which sign-in was to end: another is judged anew.
+    signed_in: Timestamp,
+    failures: u32,
+    not_before: Instant,
+}
+
+// === impl PutOff ===
+
+impl PutOff {
+    /// Whether the end of `session` is to wait at `now`.
+    pub(super) fn is_put_off(&self, session: &Session, now: Instant) -> bool {
+        let tried = self.0.get(&session.name());
+        tried.is_some_and(|tried| tried.signed_in == session.signed_in && now < tried.not_before)
+    }
+
+    /// Ending `session` failed at `now`, where the API server `asked` for a time. Says how long that puts it off.
+    pub(super) fn failed(&mut self, session: &Session, asked: Option<Duration>, now: Instant) -> Duration {
+        let (name, signed_in) = (session.name(), session.signed_in);
+        let before = self.0.get(&name).filter(|tried| tried.signed_in == signed_in);
+        let failures = before.map_or(0, |tried| tried.failures).saturating_add(1);
+        let wait = backoff(failures, asked, LONGEST);
+        let tried = Tried {
+            signed_in,
+            failures,
+            not_before: now + wait,
+        };
+        self.0.insert(name, tried);
+        wait
+    }
+
+    /// Forgets all but `sessions`.
+    pub(super) fn retain(&mut self, sessions: &[Session]) {
+        if !self.0.is_empty() {
+            let names: Vec<_> = sessions.iter().map(Session::name).collect();
+            self.0.retain(|name, _| names.contains(name));
+        }
+    }
+
+    /// When the first is to be tried again, of those that were not due at `now`.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        let ends = self.0.values().map(|tried| tried.not_before);
+        ends.filter(|end| now < *end).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(device: &str, signed_in: i64) -> Session {
+        let caller = Caller {
+            identity: Identity::User {
+                id: UserId(1),
+                login_name: "a@b".into(),
+            },
+            device: Device {
+                stable_id: device.into(),
+                name: "d".into(),
+            },
+        };
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
+        let signed_in = Timestamp::from_second(signed_in).unwrap();
+        Session::new(caller, &rule, &Request::default(), Limits::none(), signed_in).unwrap()
+    }
+
+    #[test]
+    fn end_that_fails_is_tried_again_soon_then_ever_later_and_as_late_as_is_asked() {
+        let (mut put_off, now, one) = (PutOff::default(), Instant::now(), session("a", 1));
+        let waits: Vec<_> = (0..7).map(|_| put_off.failed(&one, None, now).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        let asked = |seconds: u64| PutOff::default().failed(&one, Some(Duration::from_secs(seconds)), now);
+        assert_eq!([7, 600].map(asked), [7 * SECOND, LONGEST]);
+    }
+
+    #[test]
+    fn what_failed_waits_and_nothing_else_does() {
+        let (mut put_off, now, one) = (PutOff::default(), Instant::now(), session("a", 1));
+        put_off.failed(&one, Some(7 * SECOND), now);
+        assert!(put_off.is_put_off(&one, now + 6 * SECOND) && !put_off.is_put_off(&one, now + 7 * SECOND));
+        assert!(!put_off.is_put_off(&session("b", 1), now) && !put_off.is_put_off(&session("a", 2), now));
+        assert_eq!(put_off.next(now), Some(now + 7 * SECOND));
+        assert_eq!(put_off.next(now + 7 * SECOND), None);
+        put_off.retain(&[session("b", 1)]);
+        assert_eq!(put_off.next(now), None);
+    }
+}
