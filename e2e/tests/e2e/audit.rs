@@ -134,7 +134,7 @@ fn every_decision_leaves_a_record_and_an_event(world: &World) -> Outcome {
 
 fn nothing_is_given_without_a_record(world: &World) -> Outcome {
     let (site, log) = audited(world, "audit-full")?;
-    let short = (CAROL, rule("view", "6s"));
+    let short = (CAROL, rule("view", "12s"));
     site.grant(&[(ALICE, rule("view", "10m")), (BOB, rule("view", "10m")), short])?;
     let (alice, bob, carol) = (site.caller("ALICE")?, site.caller("BOB")?, site.caller("CAROL")?);
     bob.sign_in()?;
@@ -148,8 +148,9 @@ fn nothing_is_given_without_a_record(world: &World) -> Outcome {
     wait::until_true("only the sessions that were recorded are left", || {
         Ok(site.counts()? == [1, 1, 1])
     })?;
+    // Had it counted, it had gone on for nine seconds more.
     let late = Timestamp::now().duration_since(until);
-    assert!(late.as_secs() < 2, "an extension without a record went on for {late:?}");
+    assert!(late.as_secs() < 6, "an extension without a record went on for {late:?}");
     bob.sign_out()?;
     site.wait_empty()?;
     fs::create_dir(folder)?;

@@ -62,7 +62,9 @@ fn server_that_cannot_listen_ends_sessions_and_serves_as_soon_as_it_can(world: &
     let until = alice.sign_in()?.until;
     let token = alice.token()?;
     site.server.kill()?;
-    let in_the_way = TcpListener::bind(site.server.loopback_address())?;
+    let in_the_way = wait::until("the port is free", || {
+        Ok(TcpListener::bind(site.server.loopback_address()).ok())
+    })?;
     let _process = Process::not_ready(&site)?;
     wait::until_time(until)?;
     wait::until_true("her session is gone", || Ok(site.counts()? == [1, 1, 1]))?;
