@@ -78,7 +78,10 @@ fn candidates(root: &Path, module: &str) -> Vec<PathBuf> {
 
 fn has_test(code: &str, test: &str) -> bool {
     let head = format!("fn {test}(");
-    code.lines().any(|line| line.trim_start().starts_with(&head))
+    code.lines().any(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("async ").unwrap_or(line).starts_with(&head)
+    })
 }
 
 #[cfg(test)]
@@ -93,8 +96,8 @@ mod tests {
 
     #[test]
     fn test_is_a_function_of_that_name() {
-        let text = "    fn one(world: &World) {}\n// fn two()\nfn three_more() {}";
-        assert!(has_test(text, "one"));
+        let text = "    fn one(world: &World) {}\n// fn two()\nfn three_more() {}\n    async fn four() {}";
+        assert!(has_test(text, "one") && has_test(text, "four"));
         assert!(!has_test(text, "two") && !has_test(text, "three"));
     }
 

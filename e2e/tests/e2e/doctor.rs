@@ -1,9 +1,12 @@
 //! `tka doctor` where one thing after the other is broken: it names that thing, and no other.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use e2e::between::Between;
 use e2e::paused::Paused;
@@ -17,6 +20,7 @@ crate::tests![
     tailscaled_that_is_stopped_hangs_or_is_gone_is_named,
     cluster_without_the_role_or_out_of_reach_is_named,
     tailscaled_that_does_not_say_who_calls_is_named,
+    something_else_that_answers_there_is_named,
 ];
 
 /// What is wrong, by name, and how the command ended.
@@ -142,6 +146,26 @@ fn tailscaled_that_does_not_say_who_calls_is_named(world: &World) -> Outcome {
     assert_eq!(desk.wrong(&[])?, nothing());
     between.replace("\"UserProfile\"", "\"UserProfilx\"")?;
     assert_eq!(desk.wrong(&[])?, only(1, "identity"));
+    Ok(())
+}
+
+/// Some program on the server's node that is no TKA, or not one that this one knows.
+fn something_else_that_answers_there_is_named(world: &World) -> Outcome {
+    let site = world.site("doctor-version")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let node = world.testbed.node("ALICE")?;
+    let desk = desk(&site, &node)?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            // Who hangs up before is answered nothing.
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+        }
+    });
+    let there = format!("http://tka.tailnet.test:{port}");
+    assert_eq!(desk.wrong(&["--server", &there])?, only(8, "version"));
     Ok(())
 }
 

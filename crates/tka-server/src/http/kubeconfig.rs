@@ -191,3 +191,27 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use axum::http::{HeaderValue, Uri};
+
+    /// What is behind the question mark, and what is accepted: an answer has one form, whatever is asked for.
+    #[test]
+    fn request() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let (query, accept) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()));
+            if let Ok(value) = HeaderValue::from_bytes(accept.trim_ascii()) {
+                let yaml = yaml_type(&HeaderMap::from_iter([(ACCEPT, value)]));
+                assert!(yaml.is_none_or(|yaml| yaml.ends_with("yaml")));
+            }
+            let uri = std::str::from_utf8(query)
+                .ok()
+                .map(|query| format!("/kubeconfig?{query}"));
+            if let Some(uri) = uri.and_then(|uri| uri.parse::<Uri>().ok()) {
+                let _ = Query::<Kind>::try_from_uri(&uri);
+            }
+        });
+    }
+}
