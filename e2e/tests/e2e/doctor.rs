@@ -149,24 +149,35 @@ fn tailscaled_that_does_not_say_who_calls_is_named(world: &World) -> Outcome {
     Ok(())
 }
 
-/// Some program on the server's node that is no TKA, or not one that this one knows.
+/// Some program on the server's node that is no TKA, and a TKA of another time, whose answers say something else.
 fn something_else_that_answers_there_is_named(world: &World) -> Outcome {
     let site = world.site("doctor-version")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let node = world.testbed.node("ALICE")?;
     let desk = desk(&site, &node)?;
+    for (name, wrong) in [
+        ("other/1.0", only(1, "server")),
+        ("tka-server/99.0.0", only(8, "version")),
+    ] {
+        let there = format!("http://tka.tailnet.test:{}", answering(name)?);
+        assert_eq!(desk.wrong(&["--server", &there])?, wrong, "{name}");
+    }
+    Ok(())
+}
+
+/// The port at which something answers whatever it is asked, and says what it is called.
+fn answering(name: &str) -> Outcome<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
+    let head = format!("HTTP/1.1 200 OK\r\nServer: {name}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n");
     thread::spawn(move || {
         for mut connection in listener.incoming().flatten() {
             // Who hangs up before is answered nothing.
             let _ = connection.read(&mut [0; 4096]);
-            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+            let _ = connection.write_all(format!("{head}Connection: close\r\n\r\n{{}}").as_bytes());
         }
     });
-    let there = format!("http://tka.tailnet.test:{port}");
-    assert_eq!(desk.wrong(&["--server", &there])?, only(8, "version"));
-    Ok(())
+    Ok(port)
 }
 
 fn cluster_without_the_role_or_out_of_reach_is_named(world: &World) -> Outcome {
