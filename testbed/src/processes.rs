@@ -182,8 +182,13 @@ mod tests {
 
     #[test]
     fn a_part_that_does_not_want_to_end_is_killed() {
-        let (_dir, layout) = testbed(&[("sh", "/bin/sh")]);
-        let script = "trap '' TERM; echo trapped; exec sleep 100";
+        let (dir, layout) = testbed(&[("sh", "/bin/sh")]);
+        // It waits as what it is: while it became another program, nobody would find it.
+        let hold = dir.path().join("hold");
+        let script = format!(
+            "trap '' TERM; mkfifo '{0}'; exec 3<>'{0}'; echo trapped; read -r line <&3",
+            hold.display()
+        );
         let running = Daemon::new(&layout, "stubborn", "sh")
             .arg("-c")
             .arg(script)
