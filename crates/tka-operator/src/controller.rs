@@ -1,6 +1,6 @@
 //! The reconcile loop: makes certain what a request began, and ends what is over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -233,13 +233,8 @@ impl Context {
         if lasted.is_zero() {
             // One more: what is gone need not be remembered.
             self.lasted.retain(|name| self.is_there(signin, name.as_str()));
-            let has = |uid: &str| {
-                self.store
-                    .state()
-                    .iter()
-                    .any(|one| one.metadata.uid.as_deref() == Some(uid))
-            };
-            self.sessions.recorded.retain(Instant::now(), has);
+            let there: HashSet<String> = self.store.state().iter().filter_map(|one| one.uid()).collect();
+            self.sessions.recorded.retain(Instant::now(), |uid| there.contains(uid));
         }
         lasted
     }

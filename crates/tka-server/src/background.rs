@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tka_operator::error::with_causes;
-use tka_operator::{Leadership, Sessions};
+use tka_operator::{Leadership, Sessions, backoff};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +70,7 @@ pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop:
             }
             Err(error) => {
                 failures += 1;
-                let wait = again(failures, error.asked());
+                let wait = backoff(failures, error.asked(), SWEEP);
                 tracing::warn!(failures, ?wait, error = with_causes(&error), "sweep failed");
                 wait
             }
@@ -79,22 +79,15 @@ pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop:
     }
 }
 
-/// How long to wait after `failures` in a row, where the API server `asked` for a time: ever longer, and never longer than if it had gone well.
-fn again(failures: u32, asked: Option<Duration>) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    let backoff = Duration::from_secs(1).saturating_mul(doubled);
-    asked.unwrap_or_default().max(backoff).min(SWEEP)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn sweep_that_failed_is_tried_again_soon_and_then_ever_later() {
-        let waits = [1, 2, 3, 6, 7, u32::MAX].map(|failures| again(failures, None).as_secs());
+        let waits = [1, 2, 3, 6, 7, u32::MAX].map(|failures| backoff(failures, None, SWEEP).as_secs());
         assert_eq!(waits, [1, 2, 4, 32, 60, 60]);
-        assert_eq!(again(1, Some(Duration::from_secs(6))), Duration::from_secs(6));
-        assert_eq!(again(1, Some(Duration::MAX)), SWEEP);
+        assert_eq!(backoff(1, Some(Duration::from_secs(6)), SWEEP), Duration::from_secs(6));
+        assert_eq!(backoff(1, Some(Duration::MAX), SWEEP), SWEEP);
     }
 }

@@ -6,6 +6,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use tka_operator::backoff;
 use tka_operator::error::with_causes;
 use tka_tailnet::{LocalApi, Status};
 use tokio::sync::watch;
@@ -45,7 +46,7 @@ impl Start {
                 Ok(start) => return start,
                 Err(error) => {
                     failures += 1;
-                    let (why, wait) = (with_causes(&error), pause(failures));
+                    let (why, wait) = (with_causes(&error), backoff(failures, None, LONGEST_RETRY));
                     tracing::error!(error = why, ?wait, "the tailnet cannot be served yet");
                     drop(serving.send_replace(Err(why)));
                     tokio::time::sleep(wait).await;
@@ -64,12 +65,6 @@ impl Start {
             listeners,
         })
     }
-}
-
-/// How long to wait after so many failures in a row.
-fn pause(failures: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    TAILNET_RETRY.saturating_mul(doubled).min(LONGEST_RETRY)
 }
 
 /// Waits until tailscaled is there and on the tailnet.
@@ -97,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_fails_is_tried_ever_later_and_within_a_minute() {
-        let pauses = [1, 2, 3, 6, 7, u32::MAX].map(|failures| pause(failures).as_secs());
+        let pauses = [1, 2, 3, 6, 7, u32::MAX].map(|failures| backoff(failures, None, LONGEST_RETRY).as_secs());
         assert_eq!(pauses, [1, 2, 4, 32, 60, 60]);
     }
 }
