@@ -9,6 +9,8 @@ pub mod browser;
 pub mod cluster;
 pub mod config;
 mod connections;
+#[cfg(test)]
+mod examples;
 pub mod health;
 pub mod http;
 pub mod identify;

@@ -149,8 +149,8 @@ impl From<TooMany> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examples::caller;
     use governor::clock::FakeRelativeClock;
-    use tka_core::{Device, Identity, UserId};
 
     fn rates() -> (Rates<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
@@ -159,19 +159,6 @@ mod tests {
             burst: NonZeroU32::new(3).unwrap(),
         };
         (Rates::with_clock(limit, clock.clone()), clock)
-    }
-
-    fn caller(device: &str) -> Caller {
-        Caller {
-            identity: Identity::User {
-                id: UserId(1),
-                login_name: "a@b".into(),
-            },
-            device: Device {
-                stable_id: device.into(),
-                name: "d".into(),
-            },
-        }
     }
 
     #[test]

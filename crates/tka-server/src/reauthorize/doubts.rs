@@ -97,31 +97,13 @@ impl Doubts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+    use crate::examples;
 
     const SECOND: Duration = Duration::from_secs(1);
     const TERM: Option<Term> = Some(Term(1));
 
     fn session(signed_in: &str) -> Session {
-        let caller = Caller {
-            identity: Identity::User {
-                id: UserId(1),
-                login_name: "a@b".into(),
-            },
-            device: Device {
-                stable_id: "n".into(),
-                name: "d".into(),
-            },
-        };
-        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        Session::new(
-            caller,
-            &rule,
-            &Request::default(),
-            Limits::none(),
-            signed_in.parse().unwrap(),
-        )
-        .unwrap()
+        examples::session("n", signed_in.parse().unwrap())
     }
 
     #[test]

@@ -65,24 +65,12 @@ impl PutOff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_core::{Caller, Device, Identity, Limits, Request, Rule, UserId};
+    use crate::examples;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn session(device: &str, signed_in: i64) -> Session {
-        let caller = Caller {
-            identity: Identity::User {
-                id: UserId(1),
-                login_name: "a@b".into(),
-            },
-            device: Device {
-                stable_id: device.into(),
-                name: "d".into(),
-            },
-        };
-        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        let signed_in = Timestamp::from_second(signed_in).unwrap();
-        Session::new(caller, &rule, &Request::default(), Limits::none(), signed_in).unwrap()
+        examples::session(device, Timestamp::from_second(signed_in).unwrap())
     }
 
     #[test]
