@@ -289,45 +289,10 @@ fn a_signal_ends_the_program_and_the_session() {
     }
 }
 
-#[test]
-fn a_signal_before_the_session_is_there_runs_nothing_and_leaves_none() {
-    let barrier = Arc::new(Barrier::new(2));
-    let double = Double::new(&[
-        ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
-        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
-    ]);
+/// A signal while `double` is asked makes tka leave when what it is asked for has come about, and run nothing.
+fn ends_first(barrier: &Barrier, double: &Double) {
     let user = User::new();
-    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
-    let mut tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    barrier.wait();
-    let pid = Pid::from_child(&tka);
-    kill_process(pid, Signal::TERM).unwrap();
-    let mut line = String::new();
-    BufReader::new(tka.stderr.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert_eq!(line, "leaving when the session has ended; once more to leave at once\n");
-    barrier.wait();
-    let output = tka.wait_with_output().unwrap();
-    assert_eq!(
-        (output.status.code(), output.stdout.as_slice()),
-        (Some(128 + 15), &b""[..])
-    );
-    assert_eq!(user.files(), ["run"], "nothing stays behind");
-    double.requests();
-}
-
-#[test]
-fn a_signal_while_what_may_have_begun_is_ended_waits_for_that() {
-    let barrier = Arc::new(Barrier::new(2));
-    let found = Answer::From(with_the_one_asked_for);
-    let double = Double::new(&[
-        ("POST /login", Answer::Truncated),
-        ("GET /sessions", Answer::Meeting(Arc::clone(&barrier), Box::new(found))),
-        ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
-    ]);
-    let user = User::new();
-    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut command = command(&user, double, &["exec", "--", "echo", "run"]);
     let mut tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     barrier.wait();
     kill_process(Pid::from_child(&tka), Signal::TERM).unwrap();
@@ -344,6 +309,28 @@ fn a_signal_while_what_may_have_begun_is_ended_waits_for_that() {
     );
     assert_eq!(user.files(), ["run"], "nothing stays behind");
     double.requests();
+}
+
+#[test]
+fn a_signal_before_the_session_is_there_runs_nothing_and_leaves_none() {
+    let barrier = Arc::new(Barrier::new(2));
+    let double = Double::new(&[
+        ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
+        ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
+    ]);
+    ends_first(&barrier, &double);
+}
+
+#[test]
+fn a_signal_while_what_may_have_begun_is_ended_waits_for_that() {
+    let barrier = Arc::new(Barrier::new(2));
+    let found = Answer::From(with_the_one_asked_for);
+    let double = Double::new(&[
+        ("POST /login", Answer::Truncated),
+        ("GET /sessions", Answer::Meeting(Arc::clone(&barrier), Box::new(found))),
+        ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
+    ]);
+    ends_first(&barrier, &double);
 }
 
 #[test]
