@@ -4,10 +4,9 @@
 //! change, and nothing else.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use crate::document::Refused;
-use crate::document::tree::{self, Node};
+use crate::document::tree::{self, Node, becomes};
 
 /// Where a setting is: under the name of its section, or at the top.
 struct Place<'k> {
@@ -25,8 +24,10 @@ pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refuse
         in_brackets(text, root.as_deref(), &place, scalar),
         Some(in_lines(text, &place, scalar)),
     ];
+    let path: Vec<_> = key.split('.').collect();
     let is_right = |edited: &String| {
-        tree::parse(edited).is_ok_and(|after| is_wanted(root.as_deref(), after.as_deref(), &place, &wanted))
+        let after = tree::parse(edited).ok().flatten();
+        after.is_some_and(|after| becomes(root.as_deref(), &after, &path, &|_, value| value.means(&wanted)))
     };
     ways.into_iter().flatten().find(is_right).ok_or(Refused::Unsure)
 }
@@ -135,45 +136,6 @@ impl<'k> Place<'k> {
     }
 }
 
-/// Whether `after` says what `before` says, but for the setting, which is `wanted`.
-fn is_wanted(before: Option<&Node>, after: Option<&Node>, place: &Place<'_>, wanted: &Node) -> bool {
-    let Some(after) = after else { return false };
-    match place.section {
-        None => is_changed(before, after, place.field, |_, value| value.means(wanted)),
-        Some(section) => is_changed(before, after, section, |before, fields| {
-            is_changed(before, fields, place.field, |_, value| value.means(wanted))
-        }),
-    }
-}
-
-/// Whether the mapping `after` is `before`, but for what is at `key`, of which `is_right` says whether it is as it should be.
-fn is_changed(before: Option<&Node>, after: &Node, key: &str, is_right: impl Fn(Option<&Node>, &Node) -> bool) -> bool {
-    let before = before.filter(|before| !before.is_null());
-    // What has an anchor is in other places too.
-    let is_own = |node: &Node| node.is_mapping() && !node.is_alias() && !node.has_anchor;
-    if !is_own(after) || before.is_some_and(|before| !is_own(before)) {
-        return false;
-    }
-    let old = before.and_then(|before| before.get(key));
-    if old.is_some_and(|old| old.has_anchor) {
-        return false;
-    }
-    let Some(new) = after.get(key) else { return false };
-    let (olds, news) = (
-        before.map(|before| rest(before, key)).unwrap_or_default(),
-        rest(after, key),
-    );
-    let mut pairs = olds.iter().zip(&news);
-    let is_same = pairs.all(|((key, value), (name, other))| key.means(name) && value.means(other));
-    olds.len() == news.len() && is_same && is_right(old.map(|old| &**old), new)
-}
-
-/// What a mapping says of other keys.
-fn rest<'n>(node: &'n Node, key: &str) -> Vec<&'n (Rc<Node>, Rc<Node>)> {
-    let entries = node.entries().iter();
-    entries.filter(|(name, _)| name.text() != Some(key)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +189,12 @@ mod tests {
         ] {
             assert!(set(text, "tailscale.port", "2").starts_with("error: "), "{text}");
         }
+    }
+
+    #[test]
+    fn no_key_is_there_twice() {
+        let text = "tailscale: {hostname: , port: 1}\n";
+        assert!(set(text, "tailscale.hostname", "a").starts_with("error: "));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tka_api::kubeconfig::NamedUser;
 
-use super::tree::{self, Node, same};
+use super::tree::{self, Node, becomes, same};
 use super::{CURRENT, Document, Entry, List, Refused};
 use crate::kubeconfig;
 
@@ -93,7 +93,9 @@ impl Document {
             let (Some(item), Some(rest)) = (after.get(at), after.get(at + 1..)) else {
                 return false;
             };
-            same(&after[..at], &before[..at]) && same(rest, &before[at + 1..]) && before[at].becomes(item, &path, text)
+            same(&after[..at], &before[..at])
+                && same(rest, &before[at + 1..])
+                && becomes(Some(&before[at]), item, &path, &|old, new| new.is_text_like(old, text))
         })
     }
 

@@ -225,31 +225,47 @@ impl Node {
             .map(|(_, value)| value)
     }
 
-    /// Whether `after` says the same, but `text` where `path` leads. What others refer to says it to them too, and so it does not.
-    pub(super) fn becomes(&self, after: &Self, path: &[&str], text: &str) -> bool {
-        if self.has_anchor || self.is_alias() || self.tag != after.tag {
-            return false;
-        }
-        let Some((wanted, below)) = path.split_first() else {
-            return matches!(&after.kind, Kind::Scalar { text: found, .. } if found == text);
-        };
-        let pairs = self.entries().iter().zip(after.entries());
-        let mut pairs = pairs.map(|((key, value), (k, v))| {
-            let is_on_the_way = key.text() == Some(wanted);
-            key.means(k)
-                && if is_on_the_way {
-                    value.becomes(v, below, text)
-                } else {
-                    value.means(v)
-                }
-        });
-        self.entries().len() == after.entries().len() && pairs.all(|holds| holds)
+    /// Whether it is this text, with the tag of what stood there.
+    pub(super) fn is_text_like(&self, old: Option<&Self>, text: &str) -> bool {
+        let is_text = matches!(&self.kind, Kind::Scalar { text: found, .. } if found == text);
+        is_text && old.is_some_and(|old| old.tag == self.tag)
     }
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
     pub(crate) fn takes_in(&self) -> bool {
         self.get("<<").is_some()
     }
+}
+
+/// Whether `after` says what `before` says, but where `path` leads; what may stand there now says `is_right`, by what stood there. What
+/// is not there yet may be added. What others refer to says it to them too, and so it does not.
+pub(crate) fn becomes(
+    before: Option<&Node>,
+    after: &Node,
+    path: &[&str],
+    is_right: &dyn Fn(Option<&Node>, &Node) -> bool,
+) -> bool {
+    let is_own = |node: &Node| !node.has_anchor && !node.is_alias();
+    if before.is_some_and(|before| !is_own(before)) {
+        return false;
+    }
+    let Some((key, below)) = path.split_first() else {
+        return is_right(before, after);
+    };
+    let before = before.filter(|before| !before.is_null());
+    let tag = before.map_or(&after.tag, |before| &before.tag);
+    let are_mappings = after.is_mapping() && before.is_none_or(Node::is_mapping);
+    if !are_mappings || !is_own(after) || *tag != after.tag {
+        return false;
+    }
+    let Some(new) = after.get(key) else { return false };
+    let old = before.and_then(|before| before.get(key));
+    let is_there = |(name, _): &&(Rc<Node>, Rc<Node>)| old.is_some() || name.text() != Some(key);
+    let news: Vec<_> = after.entries().iter().filter(is_there).collect();
+    let olds = before.map(Node::entries).unwrap_or_default();
+    let mut pairs = olds.iter().zip(&news);
+    let is_same = pairs.all(|((name, value), (k, v))| name.means(k) && (name.text() == Some(key) || value.means(v)));
+    olds.len() == news.len() && is_same && becomes(old.map(|old| &**old), new, below, is_right)
 }
 
 // === impl Kind ===
