@@ -244,14 +244,13 @@ impl Sessions {
     }
 
     /// Waits until the session of that name is provisioned, or gone. How long is for who asks to say.
-    pub async fn provisioned(&self, name: &SessionName) -> Result<(), Error> {
+    pub async fn provisioned(&self, name: &SessionName) {
         let settled = |signin: Option<&TkaSignin>| {
             signin.is_none_or(|signin| {
                 objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
             })
         };
         watches::until(self.watched.clone(), name.as_str(), settled).await;
-        Ok(())
     }
 }
 

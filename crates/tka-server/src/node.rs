@@ -1,16 +1,9 @@
 //! This server's node on the tailnet, which an administrator may rename while it serves.
 
-use std::time::Duration;
-
-use futures::StreamExt;
-use tka_tailnet::{LocalApi, Status};
+use tka_tailnet::Status;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use crate::browser::Hosts;
-
-/// How soon tailscaled is listened to again, when the connection broke.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What the node is called.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,27 +47,20 @@ impl Node {
     }
 }
 
-/// Keeps `node` what tailscaled says that it is, for as long as it is polled.
-pub async fn keep(tailnet: &LocalApi, served: &Served, node: &watch::Sender<Node>) {
-    loop {
-        if let Ok(mut notifications) = tailnet.watch().await {
-            while let Some(Ok(notification)) = notifications.next().await {
-                if notification.netmap_changed || notification.state.is_some() {
-                    refresh(tailnet, served, node).await;
-                }
-            }
+/// Keeps `node` what tailscaled last said that it is, for as long as it is polled. One that is not on the tailnet says nothing of it.
+pub async fn keep(mut said: watch::Receiver<Option<Status>>, served: &Served, node: &watch::Sender<Node>) {
+    while said.changed().await.is_ok() {
+        let new = said.borrow_and_update().as_ref().and_then(|status| {
+            let is_there = status.require_running().is_ok();
+            is_there.then(|| Node::new(status, served))
+        });
+        if let Some(new) = new {
+            renew(node, new);
         }
-        sleep(RETRY).await;
     }
 }
 
-/// A tailscaled that does not answer, or is not on the tailnet, says nothing new of the node.
-async fn refresh(tailnet: &LocalApi, served: &Served, node: &watch::Sender<Node>) {
-    let Ok(status) = tailnet.status().await else { return };
-    if status.require_running().is_err() {
-        return;
-    }
-    let new = Node::new(&status, served);
+fn renew(node: &watch::Sender<Node>, new: Node) {
     node.send_if_modified(|node| {
         let is_new = *node != new;
         if is_new {

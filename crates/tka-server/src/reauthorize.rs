@@ -61,6 +61,8 @@ pub struct Reauthorization {
     pub clock: Clock,
     /// Where to say whether tailscaled's answers count.
     pub contact: Contact,
+    /// Where to say what it last said of this node.
+    pub status: watch::Sender<Option<Status>>,
 }
 
 /// What is carried from round to round.
@@ -245,7 +247,11 @@ impl Checks {
     /// What tailscaled says of each of `devices`. Where it says nothing, or where its word is old, that is not known.
     async fn ask(&mut self, devices: BTreeSet<String>) -> Answers {
         let state = match self.with.tailnet.status().await {
-            Ok(status) => current(&status),
+            Ok(status) => {
+                let state = current(&status);
+                self.with.status.send_replace(Some(status));
+                state
+            }
             Err(error) => Err(error.to_string()),
         };
         self.with.contact.answered(state.clone());

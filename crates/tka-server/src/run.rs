@@ -11,7 +11,7 @@ use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
 use tka_operator::{Clients, Clock, Election, Sessions};
-use tka_tailnet::LocalApi;
+use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -81,6 +81,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     let parts = Parts {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
+        status: watch::Sender::default(),
         cluster,
         sessions: sessions(&config, clients.clone(), &clock, &audit),
         audit,
@@ -139,6 +140,7 @@ fn background(
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),
+        status: parts.status.clone(),
     };
     let synced = reconcile.synced();
     let health = Health {
@@ -194,6 +196,8 @@ impl Registries {
 struct Parts {
     tailnet: LocalApi,
     contact: Contact,
+    /// What tailscaled last said of the node.
+    status: watch::Sender<Option<Status>>,
     cluster: ClusterSource,
     sessions: Arc<Sessions>,
     audit: Audit,
@@ -253,10 +257,10 @@ async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Ser
         capability = config.tailscale.cap_name,
         "serving the tailnet"
     );
-    let tailnet = parts.tailnet.clone();
+    let said = parts.status.subscribe();
     let kept = stop
         .clone()
-        .run_until_cancelled_owned(async move { node::keep(&tailnet, &served, &node).await });
+        .run_until_cancelled_owned(async move { node::keep(said, &served, &node).await });
     tokio::spawn(kept);
     let app = Arc::new(parts.app(config, known));
     let router = http::router(&app, config.server.write_timeout.duration());

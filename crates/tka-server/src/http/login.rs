@@ -180,7 +180,7 @@ async fn usable(
     if !stored.provisioned {
         // The reconcile loop is on it.
         let waited = tokio::time::timeout(wait, app.sessions.provisioned(&session.name())).await;
-        if !matches!(waited, Ok(Ok(()))) {
+        if waited.is_err() {
             return Ok(accepted(&session));
         }
         stored.provisioned = true;
