@@ -135,14 +135,14 @@ impl Caller {
 
     fn remembered(&self, answer: Answer) -> Outcome<Answer> {
         if answer.status == 200 {
-            self.tokens.add(answer.credential()?.as_str());
+            self.tokens.add(answer.credential()?.as_str())?;
         }
         Ok(answer)
     }
 
     /// Remembers a credential that came in an answer.
-    pub fn remember(&self, token: &str) {
-        self.tokens.add(token);
+    pub fn remember(&self, token: &str) -> Outcome {
+        self.tokens.add(token)
     }
 
     /// Signs out.
@@ -154,7 +154,7 @@ impl Caller {
     pub fn token(&self) -> Outcome<String> {
         let kubeconfig: Kubeconfig = self.get("/kubeconfig")?.expect(200)?.decode()?;
         let token = kubeconfig.token().ok_or("the kubeconfig's context leads to no token")?;
-        self.tokens.add(token);
+        self.tokens.add(token)?;
         Ok(token.to_owned())
     }
 
@@ -163,9 +163,9 @@ impl Caller {
         let answer = self
             .send("GET", "/kubeconfig", &[("Accept", media_type)])?
             .expect(200)?;
-        let token = answer.body.lines().find_map(|line| line.trim().strip_prefix("token: "));
-        self.tokens
-            .add(token.ok_or("there is no token in the kubeconfig file")?);
+        if self.tokens.add_kubeconfig(&answer.body)? == 0 {
+            return Err("there is no token in the kubeconfig file".into());
+        }
         Ok(answer)
     }
 

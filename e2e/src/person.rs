@@ -127,21 +127,15 @@ impl Person {
 
     /// Remembers the tokens of a kubeconfig, or those that are kept for its plugin, as ones that no log may show.
     pub fn remember(&self, kubeconfig: &Path) -> Outcome {
-        let text = fs::read_to_string(kubeconfig)?;
-        let mut tokens: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("token: "))
-            .collect();
-        let kept = self.kept()?;
-        tokens.extend(
-            kept.iter()
-                .filter_map(|kept| kept["credential"]["status"]["token"].as_str()),
-        );
-        if tokens.is_empty() {
-            return Err("there is a token neither in the kubeconfig nor kept for it".into());
+        let mut count = self.tokens.add_kubeconfig(&fs::read_to_string(kubeconfig)?)?;
+        for kept in self.kept()? {
+            if let Some(token) = kept["credential"]["status"]["token"].as_str() {
+                self.tokens.add(token)?;
+                count += 1;
+            }
         }
-        for token in tokens {
-            self.tokens.add(token.trim_matches(['"', '\'']));
+        if count == 0 {
+            return Err("there is a token neither in the kubeconfig nor kept for it".into());
         }
         Ok(())
     }

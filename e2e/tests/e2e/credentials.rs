@@ -68,7 +68,7 @@ fn lifetimes(alice: &Caller) -> Outcome<[i64; 2]> {
     let credential = alice.post("/credential")?.expect(200)?.json()?;
     let status = &credential["status"];
     let token = status["token"].as_str().ok_or("there is no token")?;
-    alice.remember(token);
+    alice.remember(token)?;
     let claims = token.split('.').nth(1).ok_or("it is no JSON web token")?;
     let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims)?)?;
     let said: Timestamp = status["expirationTimestamp"].as_str().unwrap_or_default().parse()?;
@@ -122,7 +122,7 @@ fn rule_is_looked_for_at_each_credential(world: &World) -> Outcome {
             let answer = alice.send_body("POST", "/api/v1alpha1/credential", &json, body.as_bytes())?;
             let answer = answer.expect(status)?;
             if status == 200 {
-                alice.remember(answer.json()?["status"]["token"].as_str().unwrap_or_default());
+                alice.remember(answer.json()?["status"]["token"].as_str().unwrap_or_default())?;
             } else {
                 answer.refusal()?;
             }

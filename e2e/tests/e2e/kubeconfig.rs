@@ -25,7 +25,7 @@ fn json_is_keyed_by_name_as_the_original_decodes_it(world: &World) -> Outcome {
         let answer = alice.send("GET", "/kubeconfig", &[("Accept", accept)])?.expect(200)?;
         let kubeconfig: Kubeconfig = answer.decode()?;
         let token = kubeconfig.token().ok_or("no token")?;
-        world.tokens.add(token);
+        world.tokens.add(token)?;
 
         assert_eq!(answer.header("content-type"), Some("application/json"), "{accept}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));

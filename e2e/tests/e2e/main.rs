@@ -211,13 +211,13 @@ fn no_log_holds_a_token(tokens: &Tokens, logs: &Path, homes: &Path) -> Outcome<C
     let mut files = files::below(logs)?;
     files.extend(documented::audit_files(homes)?);
     let found = tokens.find_in(&files)?;
-    if found.is_empty() {
+    if found.places.is_empty() {
         return Ok(Completion::Completed);
     }
     Err(format!(
         "{} tokens were issued, and some can be read:\n{}",
         tokens.count(),
-        found.join("\n")
+        found.places.join("\n")
     )
     .into())
 }

@@ -140,7 +140,7 @@ fn no_token_is_logged_at_any_level(world: &World) -> Outcome {
 
 fn token_in_an_answer_that_cannot_be_read_is_neither_logged_nor_told(world: &World) -> Outcome {
     const TOKEN: &str = "head.claims.of-an-answer-that-cannot-be-read";
-    world.tokens.add(TOKEN);
+    world.tokens.add(TOKEN)?;
     let proxy = Proxy::before(&world.testbed)?;
     let site = proxy.site(world, "garbled")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;

@@ -12,7 +12,7 @@ fn sign_in(caller: &Caller, body: &Value) -> Outcome<String> {
     let headers = [("Content-Type", "application/json"), ("Prefer", "wait=5")];
     let answer = caller.send_body("POST", "/api/v1alpha1/login", &headers, body.to_string().as_bytes())?;
     let token = answer.expect(200)?.credential()?;
-    caller.remember(&token);
+    caller.remember(&token)?;
     Ok(token)
 }
 

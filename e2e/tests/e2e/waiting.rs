@@ -54,7 +54,7 @@ fn sign_in(alice: &Caller, seconds: u32) -> Outcome<(e2e::Answer, Duration)> {
     let began = Instant::now();
     let answer = alice.send("POST", "/login", &[("Prefer", &format!("wait={seconds}"))])?;
     if answer.status == 200 {
-        alice.remember(&answer.credential()?);
+        alice.remember(&answer.credential()?)?;
     }
     Ok((answer, began.elapsed()))
 }

@@ -144,7 +144,7 @@ impl<'w> Guarded<'w> {
     pub(super) fn write_kubeconfig(&self, account: &str) -> Outcome {
         let World { testbed, tokens, .. } = self.site.world;
         let token = self.allows(Administrator, format!("create token {account}"))?;
-        tokens.add(token.trim());
+        tokens.add(token.trim())?;
         let mut kubeconfig: Value = serde_json::from_slice(&fs::read(testbed.kubeconfig())?)?;
         kubeconfig["users"][0]["user"] = json!({ "token": token.trim() });
         Ok(fs::write(self.folder.join(account), kubeconfig.to_string())?)
