@@ -68,7 +68,7 @@ impl Dir {
 }
 
 /// The result of a command: an error says what happened, why, and what to do.
-type Outcome = Result<(), Box<dyn Error>>;
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     if let Some(measured) = bench::resident::measured() {

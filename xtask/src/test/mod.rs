@@ -1,0 +1,70 @@
+//! `cargo xtask test`: everything that can be tested here, and the counts; as often as is asked for.
+
+mod load;
+mod repeat;
+mod table;
+mod tier;
+
+use std::{num::NonZeroU32, path::PathBuf, time::Instant};
+
+use clap::Args;
+
+use self::{
+    repeat::Plan,
+    tier::{Counts, Tier},
+};
+use crate::Outcome;
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Run the suite so often at this commit, every second time while other programs keep all cores busy, and say which
+    /// tests failed how often. Runs that the table already has count, so that this goes on where it was interrupted.
+    #[arg(long, value_name = "N")]
+    repeat: Option<NonZeroU32>,
+    /// The table of runs, a line each [default: target/test-runs.tsv]
+    #[arg(long, value_name = "FILE", requires = "repeat")]
+    table: Option<PathBuf>,
+}
+
+/// Why the tests did not pass.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// Some failed, or did not build.
+    #[error("the {0} tests did not pass; they said why above")]
+    Failed(&'static str),
+    /// Cargo said that all is well, and no test ran.
+    #[error("no {0} test ran")]
+    Nothing(&'static str),
+}
+
+impl Test {
+    pub(crate) fn run(self) -> Outcome {
+        // The first tier needs no Go; a missing one is told before it runs and not after.
+        testbed::prepare()?;
+        match self.repeat {
+            Some(count) => Plan::new(count, self.table)?.carry_out(),
+            None => once(),
+        }
+    }
+}
+
+/// Runs the tiers one after the other, and stops at the first that fails.
+fn once() -> Outcome {
+    let start = Instant::now();
+    let mut all = Counts::default();
+    for tier in Tier::ALL {
+        let ran = tier.run()?;
+        if !ran.passed {
+            return Err(Error::Failed(tier.name()).into());
+        }
+        if ran.counts.passed == 0 {
+            return Err(Error::Nothing(tier.name()).into());
+        }
+        println!("{} tests: {} passed", tier.name(), ran.counts.passed);
+        all += ran.counts;
+    }
+    let seconds = start.elapsed().as_secs();
+    println!("all: {} passed, {} ignored, in {seconds} s", all.passed, all.ignored);
+    Ok(())
+}
