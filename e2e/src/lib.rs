@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod between;
+pub mod brief;
 pub mod caller;
 pub mod clock;
 pub mod cluster;

@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::operation::{Expected, Operation};
 use super::state::{Found, State};
 use super::{Fault, Moment, Proxy, Request, Seen, Which};
 use crate::user::{ALICE, BOB};
-use crate::{Caller, Outcome, Records, Site, World, rule, wait};
+use crate::{Caller, Outcome, Records, Site, World, brief, rule, wait};
 
 /// How long a request may take to be made that was made before.
-const REACHED: Duration = Duration::from_secs(5);
+const REACHED: Duration = wait::BUSY;
+/// How long before the end of a session the cut of its expiry is armed at the latest.
+const ARMING: Duration = Duration::from_secs(1);
 /// How often an operation is watched to learn what requests it makes: some of them depend on who comes first.
 const LESSONS: usize = 3;
 /// How long a sign-in that is to be cut off is told to wait, in seconds: longer than it does.
@@ -256,24 +259,36 @@ impl<'w> Cuts<'w> {
         if self.operation == Operation::Revocation {
             grant(&self.site, Some(self.operation))?;
         }
+        if self.operation == Operation::Expiry {
+            let grant = |period: &str| self.site.grant(&[(ALICE, rule("view", period)), bystander()]);
+            return brief::in_time(grant, || {
+                let (before, until) = self.signed_in(records)?;
+                // The cut is armed after this.
+                Ok((before, until - ARMING))
+            });
+        }
+        let (before, _) = self.signed_in(records)?;
+        if self.operation == Operation::Extension {
+            // A session's end is told in whole seconds.
+            wait::until_time(Timestamp::now() + Duration::from_secs(1))?;
+        }
+        Ok(before)
+    }
+
+    /// Signs in, and returns the whole session and when it ends.
+    fn signed_in(&self, records: usize) -> Outcome<(Before, Timestamp)> {
         self.proxy.forget();
         let token = self.alice.sign_in_waiting()?.expect(200)?.credential()?;
         self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
-        let signed_in = Timestamp::now();
-        let session = match State::of(&self.site)?.of_user(ALICE) {
-            Found::Whole { uid, until } => Some((uid, until)),
-            other => return Err(format!("signed in, and it is {other:?}").into()),
+        let Found::Whole { uid, until } = State::of(&self.site)?.of_user(ALICE) else {
+            return Err("signed in, and there is no whole session".into());
         };
-        if self.operation == Operation::Extension {
-            // A session's end is told in whole seconds.
-            wait::until_time(signed_in + Duration::from_secs(1))?;
-        }
-        let token = Some(token);
-        Ok(Before {
-            token,
-            session,
+        let before = Before {
+            token: Some(token),
+            session: Some((uid, until)),
             records,
-        })
+        };
+        Ok((before, until))
     }
 
     /// Signs in so that the reconcile loop has something to complete.
@@ -349,11 +364,15 @@ pub fn enough_reached(findings: &[Finding]) -> Outcome {
 
 /// Says who may have a session: the bystander, and whoever `operation` is about.
 fn grant(site: &Site<'_>, operation: Option<Operation>) -> Outcome {
-    let bystander = (BOB, rule("view", "1h"));
     match operation {
-        Some(operation) => site.grant(&[(ALICE, operation.rule()), bystander]),
-        None => site.grant(&[bystander]),
+        Some(operation) => site.grant(&[(ALICE, operation.rule()), bystander()]),
+        None => site.grant(&[bystander()]),
     }
+}
+
+/// Whose session is to be left alone.
+fn bystander() -> (&'static str, Value) {
+    (BOB, rule("view", "1h"))
 }
 
 // === impl Finding ===

@@ -9,7 +9,7 @@ use crate::user::{ALICE, BOB};
 use crate::{Outcome, wait};
 
 /// How late a session may end whose server was cut off, or killed and is there again.
-const LATE: Duration = Duration::from_secs(10);
+const LATE: Duration = Duration::from_secs(10).saturating_add(wait::BUSY);
 
 impl Cuts<'_> {
     /// Waits until there is nothing half, and of what should be neither more nor less.

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::{Found, Proxy, State};
 use crate::user::{ALICE, BOB};
-use crate::{Caller, Outcome, Site, World, rule, wait};
+use crate::{Caller, Outcome, Site, World, brief, rule, wait};
 
-/// How late the session may end after everything is as it should be again.
+/// How late, by what is promised, the session may end after everything is as it should be again.
 const LATE: Duration = Duration::from_secs(10);
-/// How late it may end where the server must first find out that a connection is dead: it waits for an answer for ten seconds.
+/// The same where the server must first find out that a connection is dead: it waits for an answer for ten seconds.
 const LATE_AND_STRANDED: Duration = Duration::from_secs(15);
-/// How long the session lasts that ends meanwhile.
-const SHORT: &str = "4s";
+/// How long before the end of the shorter session the trouble begins at the latest.
+const TO_BEGIN: Duration = Duration::from_secs(1);
 
 /// What came of a trouble.
 #[derive(Debug, Serialize)]
@@ -52,7 +52,7 @@ struct Stage<'w> {
 
 /// The API server is away for so long.
 pub fn api_server_away(world: &World, name: &str, how: Away, lasting: Duration) -> Outcome<Trouble> {
-    let (proxy, stage) = Stage::behind_proxy(world, name, SHORT)?;
+    let (proxy, stage) = Stage::behind_proxy(world, name)?;
     let end = Timestamp::now() + lasting;
     let what = match how {
         Away::Refused => {
@@ -77,7 +77,7 @@ pub fn api_server_away(world: &World, name: &str, how: Away, lasting: Duration) 
 
 /// Every connection to the API server is dead without a word.
 pub fn connections_stranded(world: &World, name: &str) -> Outcome<Trouble> {
-    let (proxy, stage) = Stage::behind_proxy(world, name, SHORT)?;
+    let (proxy, stage) = Stage::behind_proxy(world, name)?;
     proxy.strand();
     wait::until_time(stage.until)?;
     stage.judge(
@@ -86,23 +86,21 @@ pub fn connections_stranded(world: &World, name: &str) -> Outcome<Trouble> {
     )
 }
 
-/// The server is killed in the first second of a session of five, and started in the twentieth: the session is gone in the
-/// twenty-second, the server's start included.
+/// The server is killed while a session lasts, and started fifteen seconds after its end: the session is gone within two seconds, the
+/// server's start included.
 pub fn server_dead(world: &World, name: &str) -> Outcome<Trouble> {
-    let stage = Stage::new(world.site(name)?, "5s")?;
-    let begun = stage.until - Duration::from_secs(5);
-    wait::until_time(begun + Duration::from_secs(1))?;
+    let stage = Stage::new(world.site(name)?)?;
     stage.site.server.kill()?;
-    wait::until_time(begun + Duration::from_secs(20))?;
+    wait::until_time(stage.until + Duration::from_secs(15))?;
     let started = Instant::now();
     stage.site.server.start()?;
-    let what = "the server is dead from second 1 to second 20, and a session ends in second 5";
+    let what = "the server is killed, and started 15 s after the end of a session";
     stage.judge_since(started, what.to_owned(), Duration::from_secs(2))
 }
 
 /// A part of the testbed is killed, and started again when the session has ended. Everybody notices.
 pub fn part_restarted(world: &World, part: &str) -> Outcome<Trouble> {
-    let stage = Stage::new(world.site(&format!("restart-{part}"))?, SHORT)?;
+    let stage = Stage::new(world.site(&format!("restart-{part}"))?)?;
     world.testbed.kill(part)?;
     wait::until_time(stage.until)?;
     world.bring_back()?;
@@ -112,21 +110,26 @@ pub fn part_restarted(world: &World, part: &str) -> Outcome<Trouble> {
 // === impl Stage ===
 
 impl<'w> Stage<'w> {
-    fn behind_proxy(world: &'w World, name: &str, period: &str) -> Outcome<(Proxy, Self)> {
+    fn behind_proxy(world: &'w World, name: &str) -> Outcome<(Proxy, Self)> {
         let proxy = Proxy::before(&world.testbed)?;
-        let stage = Self::new(proxy.site(world, name)?, period)?;
+        let stage = Self::new(proxy.site(world, name)?)?;
         Ok((proxy, stage))
     }
 
-    fn new(site: Site<'w>, period: &str) -> Outcome<Self> {
-        site.grant(&[(ALICE, rule("view", period)), (BOB, rule("view", "1h"))])?;
+    /// Both have signed in, and the shorter session is not over yet.
+    fn new(site: Site<'w>) -> Outcome<Self> {
         let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
-        let lasting = bob.sign_in_waiting()?.expect(200)?.credential()?;
-        let ending = alice.sign_in_waiting()?.expect(200)?.credential()?;
-        let state = State::of(&site)?;
-        let (Found::Whole { uid, .. }, Found::Whole { until, .. }) = (state.of_user(BOB), state.of_user(ALICE)) else {
-            return Err(format!("two signed in, and there is {state:?}").into());
-        };
+        let grant = |period: &str| site.grant(&[(ALICE, rule("view", period)), (BOB, rule("view", "1h"))]);
+        let (lasting, ending, uid, until) = brief::in_time(grant, || {
+            let lasting = bob.sign_in_waiting()?.expect(200)?.credential()?;
+            let ending = alice.sign_in_waiting()?.expect(200)?.credential()?;
+            let state = State::of(&site)?;
+            let (Found::Whole { uid, .. }, Found::Whole { until, .. }) = (state.of_user(BOB), state.of_user(ALICE))
+            else {
+                return Err(format!("two signed in, and there is {state:?}").into());
+            };
+            Ok(((lasting, ending, uid, until), until - TO_BEGIN))
+        })?;
         Ok(Self {
             lasting: (uid, lasting),
             site,
@@ -142,7 +145,7 @@ impl<'w> Stage<'w> {
         self.judge_since(Instant::now(), name, limit)
     }
 
-    /// Sees that the one session is over within `limit` of `since`, the other is not, and that there can be new ones.
+    /// Sees that the one session is over within what is promised from `since` on, the other is not, and that there can be new ones.
     fn judge_since(&self, since: Instant, name: String, limit: Duration) -> Outcome<Trouble> {
         let (mut leaked, mut lost) = (Vec::new(), Vec::new());
         let gone = wait::until_true("the session that ended is gone", || {
@@ -150,12 +153,8 @@ impl<'w> Stage<'w> {
             Ok(state.of_user(ALICE) == Found::Absent && state.orphans().is_empty())
         });
         let took = since.elapsed();
-        match gone {
-            Err(error) => leaked.push(error.to_string()),
-            Ok(()) if took > limit => {
-                leaked.push(format!("the session ended {took:?} later, and not within {limit:?}"));
-            }
-            Ok(()) => {}
+        if let Err(error) = gone.and_then(|()| wait::within(limit, "a session that ended is gone", took)) {
+            leaked.push(error.to_string());
         }
         if self.works(&self.ending)? {
             leaked.push("the credential of the session that ended".to_owned());

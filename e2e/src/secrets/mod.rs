@@ -73,12 +73,11 @@ impl Tokens {
         for file in files {
             let bytes = fs::read(file)?;
             let kind = document::Kind::of(file, &bytes);
-            match found.kinds.iter_mut().find(|(name, _)| *name == kind.name()) {
-                Some((_, count)) => *count += 1,
-                None => {
-                    prove(&search, &tokens, file, &bytes)?;
-                    found.kinds.push((kind.name(), 1));
-                }
+            if let Some((_, count)) = found.kinds.iter_mut().find(|(name, _)| *name == kind.name()) {
+                *count += 1;
+            } else {
+                prove(&search, &tokens, file, &bytes)?;
+                found.kinds.push((kind.name(), 1));
             }
             let lines = search.lines(kind, &bytes);
             found

@@ -21,9 +21,9 @@ crate::tests![
     change_of_the_policy_that_nobody_tells_is_found_in_half_a_minute,
 ];
 
-/// How soon a change that is told is expected to be acted on.
+/// How soon a change that is told is acted on.
 const SOON: Duration = Duration::from_secs(5);
-/// How long a change may go unnoticed that is not, and some for a busy machine.
+/// How long a change may go unnoticed that is not.
 const UNTOLD: Duration = Duration::from_secs(36);
 
 /// A server, its records, and a laptop whose user is signed in there.
@@ -64,8 +64,7 @@ impl SignedIn<'_> {
 fn wait_empty_soon(site: &Site<'_>) -> Outcome {
     let start = Instant::now();
     site.wait_empty()?;
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
-    Ok(())
+    wait::within(SOON, "a session is revoked", start.elapsed())
 }
 
 fn is_recorded(log: &Path, why: &str) -> Outcome {
@@ -163,9 +162,11 @@ fn change_of_the_policy_that_nobody_tells_is_found_in_half_a_minute(world: &Worl
     let changed = Instant::now();
     site.grant(&[])?;
     site.wait_empty()?;
-    let took = changed.elapsed();
-    eprintln!("revoked {took:?} after a change of which nobody told");
-    assert!(took < UNTOLD, "{took:?}");
+    wait::within(
+        UNTOLD,
+        "a session is revoked after a change that was not told",
+        changed.elapsed(),
+    )?;
     assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/pods")?));
     is_recorded(&log, "does not give this access any more")
 }

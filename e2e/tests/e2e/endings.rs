@@ -19,7 +19,7 @@ crate::tests![
 /// More often than anything is tried here.
 const ALWAYS: usize = 1000;
 /// How soon what cannot be removed is tried again: ever later, but not as late as the next sweep that goes well.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(20).saturating_add(wait::BUSY);
 /// In seconds: longer than anybody waits for it within a request.
 const LATER: u32 = 20;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use e2e::faults::trouble::{self, Away};
 use e2e::faults::{Armed, Fault, Found, Proxy, Request, State, Trouble, Which};
 use e2e::user::ALICE;
-use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
+use e2e::wire::Login;
+use e2e::{Kind, Outcome, Site, World, brief, is_refused, rule, wait};
 
 crate::tests![
     api_server_that_refuses_connections_for_a_minute_loses_no_session_and_keeps_none,
@@ -22,7 +23,7 @@ crate::tests![
 /// Longer than it takes to renew a Lease, for a session to end, and for a client to give a connection up.
 const AWHILE: Duration = Duration::from_mins(1);
 /// How long a request may take to be made that is made in the end.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = wait::LIMIT;
 
 pub(crate) fn is_good(trouble: &Trouble) {
     assert!(trouble.leaked.is_empty() && trouble.lost.is_empty(), "{trouble:#?}");
@@ -170,15 +171,24 @@ fn sign_in_of_which_a_request_fails_is_refused_or_completed(world: &World) -> Ou
     Ok(())
 }
 
+/// Alice has a short session, and its end meets `fault`. Returns her credential and what the proxy is armed with.
+fn ends_with<'p>(proxy: &'p Proxy, site: &Site<'_>, which: &Which, fault: Fault) -> Outcome<(String, Armed<'p>)> {
+    let alice = site.caller("ALICE")?;
+    let grant = |period: &str| site.grant(&[(ALICE, rule("view", period))]);
+    brief::in_time(grant, || {
+        let answer = alice.sign_in_waiting()?.expect(200)?;
+        proxy.forget();
+        let armed = proxy.arm(which.clone(), fault);
+        let until = answer.decode::<Login>()?.until;
+        Ok(((answer.credential()?, armed), until))
+    })
+}
+
 fn expiry_that_is_throttled_waits_as_long_as_it_is_told(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let site = proxy.site(world, "throttled-end")?;
-    site.grant(&[(ALICE, rule("view", "2s"))])?;
-    let alice = site.caller("ALICE")?;
-    let token = alice.sign_in_waiting()?.expect(200)?.credential()?;
-    proxy.forget();
     let deletes = |request: &Request| request.is("delete", "tkasignins");
-    let throttled = proxy.arm(Which::first(deletes), Fault::Answer(429, Some(2)));
+    let (token, throttled) = ends_with(&proxy, &site, &Which::first(deletes), Fault::Answer(429, Some(2)))?;
     wait::until_true("the session is gone", || {
         Ok(State::of(&site)?.of_user(ALICE) == Found::Absent)
     })?;
@@ -193,7 +203,7 @@ fn time_that_is_asked_for_in_a_header_alone_is_waited_for_and_passed_on(world: &
     const ASKED: u32 = 6;
     let proxy = Proxy::before(&world.testbed)?;
     let site = proxy.site(world, "asked-in-words")?;
-    site.grant(&[(ALICE, rule("view", "2s"))])?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
     let signs_in = |request: &Request| request.is("patch", "tkasignins");
     let busy = proxy.arm(Which::first(signs_in), Fault::Busy(ASKED));
@@ -201,10 +211,8 @@ fn time_that_is_asked_for_in_a_header_alone_is_waited_for_and_passed_on(world: &
     assert_eq!((refused.header("retry-after"), busy.hits()), (Some("6"), 1));
     drop(busy);
 
-    alice.sign_in_waiting()?.expect(200)?;
-    proxy.forget();
     let deletes = |request: &Request| request.is("delete", "tkasignins");
-    let busy = proxy.arm(Which::first(deletes), Fault::Busy(ASKED));
+    let (_, busy) = ends_with(&proxy, &site, &Which::first(deletes), Fault::Busy(ASKED))?;
     site.wait_empty()?;
     assert_eq!(busy.hits(), 1);
     waited(&proxy, deletes, Duration::from_secs(ASKED.into()))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use e2e::faults::{Fault, Proxy, Request, Which};
 use e2e::user::{ALICE, BOB};
-use e2e::{Kind, Obstacle, Outcome, Process, World, is_refused, rule, wait};
+use e2e::{Kind, Obstacle, Outcome, Process, World, brief, is_refused, rule, wait};
 
 use crate::expiry::ends_at;
 
@@ -25,43 +25,58 @@ const SOON: Duration = Duration::from_secs(3);
 
 fn session_that_ended_while_the_server_was_dead_is_gone_soon_after_its_start(world: &World) -> Outcome {
     let site = world.site("killed-before-end")?;
-    site.grant(&[(ALICE, rule("cluster-admin", "3s"))])?;
     let alice = site.caller("ALICE")?;
-    let until = alice.sign_in()?.until;
-    let token = alice.token()?;
-    site.server.kill()?;
+    let grant = |period: &str| site.grant(&[(ALICE, rule("cluster-admin", period))]);
+    let (token, until) = brief::in_time(grant, || {
+        site.server.start()?;
+        let until = alice.sign_in()?.until;
+        let token = alice.token()?;
+        site.server.kill()?;
+        Ok(((token, until), until))
+    })?;
     wait::until_time(until + Duration::from_secs(1))?;
-    assert_eq!(site.counts()?, [1, 1, 1], "nobody is there to end it");
+    assert_eq!(site.counts()?, [1, 1, 1], "no server is there to end it");
     site.server.start()?;
     let ready = Instant::now();
     site.wait_empty()?;
-    assert!(ready.elapsed() < SOON, "{:?}", ready.elapsed());
+    wait::within(SOON, "a session that ended meanwhile is gone", ready.elapsed())?;
     assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/secrets")?));
     Ok(())
 }
 
 fn session_outlives_a_killed_server_and_ends_on_time(world: &World) -> Outcome {
     let site = world.site("killed-between")?;
-    site.grant(&[(ALICE, rule("view", "10s"))])?;
     let alice = site.caller("ALICE")?;
-    let signed_in = alice.post("/login")?.expect(202)?;
-    let token = alice.token()?;
-    site.server.kill()?;
-    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
-    site.server.start()?;
-    assert_eq!(alice.get("/login")?.expect(200)?.body, signed_in.body);
-    assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
-    ends_at(&site, signed_in.decode::<e2e::wire::Login>()?.until)
+    let status = |token: &str| world.cluster.status(token, "GET", "/api/v1/pods");
+    let grant = |period: &str| site.grant(&[(ALICE, rule("view", period))]);
+    let (signed_in, found, statuses, until) = brief::in_time(grant, || {
+        site.server.start()?;
+        let signed_in = alice.post("/login")?.expect(202)?;
+        let until = signed_in.decode::<e2e::wire::Login>()?.until;
+        let token = alice.token()?;
+        site.server.kill()?;
+        let dead = status(&token)?;
+        site.server.start()?;
+        let found = alice.get("/login")?.expect(200)?;
+        let again = status(&alice.token()?)?;
+        Ok(((signed_in, found, [dead, again], until), until))
+    })?;
+    assert_eq!((found.body, statuses), (signed_in.body, [200, 200]));
+    ends_at(&site, until)
 }
 
 fn server_that_cannot_listen_ends_sessions_and_serves_as_soon_as_it_can(world: &World) -> Outcome {
     let site = world.site("cannot-listen")?;
-    site.grant(&[(ALICE, rule("view", "4s")), (BOB, rule("view", "1h"))])?;
     let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
-    bob.sign_in()?;
-    let until = alice.sign_in()?.until;
-    let token = alice.token()?;
-    site.server.kill()?;
+    let grant = |period: &str| site.grant(&[(ALICE, rule("view", period)), (BOB, rule("view", "1h"))]);
+    let (token, until) = brief::in_time(grant, || {
+        site.server.start()?;
+        bob.sign_in()?;
+        let until = alice.sign_in()?.until;
+        let token = alice.token()?;
+        site.server.kill()?;
+        Ok(((token, until), until))
+    })?;
     let in_the_way = wait::until("the port is free", || {
         Ok(TcpListener::bind(site.server.loopback_address()).ok())
     })?;
