@@ -1,20 +1,28 @@
-//! Letting a session in where its rule allows only so many. What decides is in [`room`](crate::room).
+//! Admitting a session within the quotas. What decides is in [`quota`](crate::quota).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tka_api::resource::TkaSignin;
-use tka_core::{Refusal, Session};
+use tka_core::Session;
 use tokio::time::timeout;
 
-use crate::room::{InLine, Room};
+use crate::quota::{self, Quota, Verdict};
 use crate::{Error, Sessions, objects, watches};
 
-/// How long it may take until it is known who of several that began at once is in. Longer than a sign-in that was cut off takes to be completed.
+/// How long it may take until it is decided which of several that began at once are admitted. Longer than a sign-in that was cut off takes to be
+/// completed.
 const SETTLE: Duration = Duration::from_secs(5);
 
 impl Sessions {
-    /// Refuses to extend a session that is in and has no room any more. It is asked before anything is written: who is refused
+    /// Refuses a session that takes more by itself than a quota of its device holds. It is asked before anything is written.
+    pub(crate) fn check_amount(&self, session: &Session) -> Result<(), Error> {
+        let signin = objects::signin(session, None, &self.namespace);
+        let exceeded = self.quotas.with(None).find(|quota| quota.cannot_hold(&signin));
+        exceeded.map_or(Ok(()), |quota| Err(Error::Refused(quota.refusal(session))))
+    }
+
+    /// Refuses to extend a session that is admitted and that its rule does not cover any more. It is asked before anything is written: who is refused
     /// has what they had.
     pub(crate) async fn check_extension(
         &self,
@@ -23,61 +31,63 @@ impl Sessions {
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
         let is_live = existing.metadata.deletion_timestamp.is_none() && objects::is_in(existing, (self.clock)());
-        match max_sessions {
-            Some(max) if is_live && self.room(existing, session, max).await? == Room::Full => Err(full(session, max)),
+        let Some(quota) = max_sessions.map(Quota::RuleSessions).filter(|_| is_live) else {
+            return Ok(());
+        };
+        match self.count(existing, session, [quota].into_iter()).await? {
+            Verdict::Refused(refusal) => Err(Error::Refused(refusal)),
             _ => Ok(()),
         }
     }
 
-    /// Lets in the session that `signin` holds, unless its user has as many through its rule as that allows. It has been written before.
+    /// Admits the session that `signin` holds, unless that exceeds a quota. It has been written before.
     pub(crate) async fn admit(
         &self,
         signin: &TkaSignin,
         session: &Session,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
-        let Some(max) = max_sessions else {
-            return Ok(());
-        };
-        let settled = timeout(SETTLE, self.settle(signin, session, max)).await;
+        let quotas = self.quotas.with(max_sessions);
+        let settled = timeout(SETTLE, self.settle(signin, session, quotas)).await;
         settled.unwrap_or_else(|_| Err(Error::Unsettled(session.name())))
     }
 
-    async fn settle(&self, signin: &TkaSignin, session: &Session, max: NonZeroU32) -> Result<(), Error> {
+    async fn settle(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        quotas: impl Iterator<Item = Quota> + Clone,
+    ) -> Result<(), Error> {
         loop {
-            match self.room(signin, session, max).await? {
-                Room::Free => return Ok(()),
-                Room::Full => return Err(full(session, max)),
-                Room::Unsettled(name) => self.settled(&name, session).await,
+            match self.count(signin, session, quotas.clone()).await? {
+                Verdict::Admitted => return Ok(()),
+                Verdict::Refused(refusal) => return Err(Error::Refused(refusal)),
+                Verdict::Undecided(name) => self.decided(&name).await,
             }
         }
     }
 
-    async fn room(&self, signin: &TkaSignin, session: &Session, max: NonZeroU32) -> Result<Room, Error> {
-        let of_user = self.signins_of_user(&session.caller).await?;
-        let now = (self.clock)();
-        let beside = of_user.iter().map(|other| InLine::beside(session, other, now));
-        let others: Vec<_> = beside.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(InLine::of(signin, now)?.room(&others, max))
-    }
-
-    /// Waits until the session of that name is in, or does not count any more beside `session`.
-    async fn settled(&self, name: &str, session: &Session) {
-        let is_settled = |other: Option<&TkaSignin>| {
-            other.is_none_or(|other| {
-                let now = (self.clock)();
-                objects::is_in(other, now) || matches!(InLine::beside(session, other, now), Ok(None))
-            })
+    /// Counts what there is beside the session that `signin` holds, by one list of its user's or its device's alone.
+    async fn count(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        quotas: impl Iterator<Item = Quota> + Clone,
+    ) -> Result<Verdict, Error> {
+        let of_user = quotas.clone().any(|quota| matches!(quota, Quota::RuleSessions(_)));
+        let others = if of_user {
+            self.signins_of_user(&session.caller).await?
+        } else {
+            self.signins_of_caller(&session.caller).await?
         };
-        watches::until(self.watched.clone(), name, is_settled).await;
+        quota::verdict(quotas, session, signin, &others, (self.clock)())
     }
-}
 
-fn full(session: &Session, max_sessions: NonZeroU32) -> Error {
-    Error::Refused(Refusal::TooManySessions {
-        role: session.rule.role.clone(),
-        max_sessions,
-    })
+    /// Waits until the session of that name is admitted, or counts no longer.
+    async fn decided(&self, name: &str) {
+        let is_decided = |other: Option<&TkaSignin>| other.is_none_or(|other| quota::is_decided(other, (self.clock)()));
+        watches::until(self.watched.clone(), name, is_decided).await;
+    }
 }
 
 #[cfg(test)]
