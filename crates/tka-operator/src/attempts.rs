@@ -191,7 +191,10 @@ impl Attempt {
         let Entry::Occupied(mut attempts) = open.entry(self.name()) else {
             return self.sign_in.credential;
         };
-        let closed = attempts.get_mut().extract_if(.., |attempt| attempt.id == self.id).next();
+        let closed = attempts
+            .get_mut()
+            .extract_if(.., |attempt| attempt.id == self.id)
+            .next();
         if attempts.get().is_empty() {
             attempts.remove();
         }

@@ -33,9 +33,19 @@ pub(crate) fn sessions(clients: Clients, now: Timestamp) -> Sessions {
 
 /// Sessions that are recorded with `records`.
 pub(crate) fn sessions_with(clients: Clients, now: Timestamp, records: Arc<dyn Records>) -> Sessions {
+    sessions_within(NonZeroU32::MAX, clients, now, records)
+}
+
+/// Sessions of which a device may have so many.
+pub(crate) fn sessions_within(
+    max: NonZeroU32,
+    clients: Clients,
+    now: Timestamp,
+    records: Arc<dyn Records>,
+) -> Sessions {
     let clock = Arc::new(move || now);
     let quotas = DeviceQuotas {
-        sessions: NonZeroU32::MAX,
+        sessions: max,
         bindings: NonZeroU32::MAX,
     };
     Sessions::new(clients, "tka", Duration::from_mins(10), quotas, clock, records)

@@ -44,12 +44,7 @@ impl Sessions {
         outcome
     }
 
-    async fn signed_in(
-        &self,
-        attempt: &Attempt,
-        lock: &SessionLock,
-        records: &dyn Records,
-    ) -> Result<SignedIn, Error> {
+    async fn signed_in(&self, attempt: &Attempt, lock: &SessionLock, records: &dyn Records) -> Result<SignedIn, Error> {
         let name = attempt.name();
         if !lock.is_for(&name) {
             return Err(Error::Contended(name.to_string()));
@@ -70,7 +65,10 @@ impl Sessions {
         let (role, existing) = join(self.check_role(&asked.rule.role), self.signins.get_opt(name.as_str())).await;
         role?;
         let existing = existing?;
-        if !existing.as_ref().is_some_and(|existing| objects::is_in(existing, (self.clock)())) {
+        if !existing
+            .as_ref()
+            .is_some_and(|existing| objects::is_in(existing, (self.clock)()))
+        {
             self.check_amount(asked)?;
         }
         if let Some(existing) = &existing {
@@ -266,7 +264,9 @@ impl Sessions {
     /// A sign-in that was cut off may not have come to counting.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         self.let_in(signin, session, objects::max_sessions(signin)?).await?;
-        self.provision(signin, session, &|| false, &*self.records).await.map(drop)
+        self.provision(signin, session, &|| false, &*self.records)
+            .await
+            .map(drop)
     }
 
     /// Completes a session that is not provisioned. The object is read anew: whoever held the lock before may have done it. One that
@@ -357,6 +357,107 @@ fn is_about_role(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::double::{self, Answer, Asked, Kept};
+    use crate::{Part, Waiter, examples, progress};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+    use std::sync::Mutex;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Begun, and neither counted nor provisioned.
+    fn begun(session: &Session) -> TkaSignin {
+        let mut signin = objects::signin(session, None, "tka");
+        signin.metadata.creation_timestamp = Some(Time(session.signed_in));
+        signin
+    }
+
+    /// Answers as an API server with `kept` and, in lists, `others`.
+    fn answer(kept: &Kept, others: &[TkaSignin], asked: &Asked) -> Answer {
+        if asked.path.ends_with("/tkasignins") {
+            return double::list(others);
+        }
+        if asked.path.contains("/clusterroles/") {
+            let role =
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "view"}});
+            return (200, role);
+        }
+        if asked.path.ends_with("/token") {
+            let status = json!({"token": "t", "expirationTimestamp": "1970-01-01T00:30:00Z"});
+            let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []}, "status": status});
+            return (201, token);
+        }
+        kept.answer(asked)
+    }
+
+    /// Signs in as the first of so many that ask for the same, and returns what they all get.
+    async fn sign_in(sessions: &Sessions, sign_in: &SignIn, others: usize) -> Vec<Outcome> {
+        let Part::Leader(attempt) = sessions.join(sign_in) else {
+            panic!("it waits");
+        };
+        let waiters: Vec<Waiter> = (0..others)
+            .map(|_| match sessions.join(sign_in) {
+                Part::Leader(_) => panic!("it leads"),
+                Part::Waiter(waiter) => waiter,
+            })
+            .collect();
+        let (attempt, lock) = sessions.lock_for(attempt).await.unwrap();
+        let mut outcomes = vec![sessions.sign_in(attempt, &lock, &examples::Unrecorded).await];
+        for waiter in waiters {
+            outcomes.push(waiter.outcome().await.unwrap());
+        }
+        outcomes
+    }
+
+    // cases.md 12
+    #[tokio::test]
+    async fn identical_sign_ins_cost_what_one_does_and_share_what_it_gets() {
+        let session = examples::session("1h", at(100));
+        let (kept, writes) = (Kept::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
+        let (server, noted) = (kept.clone(), Arc::clone(&writes));
+        let clients = double::clients(move |asked| {
+            if asked.method != "GET" && !asked.path.ends_with("/events") {
+                noted.lock().unwrap().push(format!("{} {}", asked.method, asked.path));
+            }
+            Some(answer(&server, &[], asked))
+        });
+        let sessions = examples::sessions(clients, at(100));
+        let asked = SignIn {
+            session,
+            max_sessions: None,
+            credential: true,
+        };
+        let outcomes = sign_in(&sessions, &asked, 19).await;
+        assert_eq!(outcomes.len(), 20);
+        for outcome in outcomes {
+            let signed_in = outcome.unwrap();
+            assert!(signed_in.stored.provisioned && signed_in.credential.is_some());
+        }
+        let count = std::mem::take(&mut *writes.lock().unwrap()).len();
+        assert_eq!(count, 5, "TkaSignin, account, binding, status and credential");
+        // Who comes later in the same second gets what stands already.
+        let again = sign_in(&sessions, &asked, 0).await.remove(0).unwrap();
+        assert!(again.extended && again.credential.is_some());
+        assert_eq!(writes.lock().unwrap().len(), 1, "a credential");
+    }
+
+    // cases.md 11.7
+    #[tokio::test]
+    async fn sign_in_cut_off_before_it_was_counted_is_given_up() {
+        let (first, second) = (examples::session("1h", at(100)), examples::labelled("1h", at(101), "b"));
+        let mut there = begun(&first);
+        there.status = Some(progress::active(&there, &first, at(100)));
+        let kept = Kept::new(&begun(&second));
+        let server = kept.clone();
+        let clients = double::clients(move |asked| Some(answer(&server, std::slice::from_ref(&there), asked)));
+        let one = NonZeroU32::MIN;
+        let sessions = examples::sessions_within(one, clients, at(102), Arc::new(examples::Unrecorded));
+        sessions.complete(&second.name()).await.unwrap();
+        assert!(kept.now().is_none());
+    }
 
     #[test]
     fn only_rbac_blames_the_role() {

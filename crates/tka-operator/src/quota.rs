@@ -215,7 +215,11 @@ impl Usage {
         let is_before = |other: &&Self| other.place < self.place;
         if self.is_admitted {
             let before = sum(others.iter().filter(|other| other.is_admitted && is_before(other)));
-            return if fits(before) { Decision::Admitted } else { Decision::Exceeded };
+            return if fits(before) {
+                Decision::Admitted
+            } else {
+                Decision::Exceeded
+            };
         }
         let (counted, undecided): (Vec<_>, Vec<_>) =
             others.iter().partition(|other| other.is_admitted || is_before(other));
@@ -223,7 +227,10 @@ impl Usage {
         if !fits(used) {
             return Decision::Exceeded;
         }
-        let next = undecided.iter().min_by_key(|other| &other.place).map(|next| next.place.name.clone());
+        let next = undecided
+            .iter()
+            .min_by_key(|other| &other.place)
+            .map(|next| next.place.name.clone());
         match next {
             Some(next) if !fits(used.saturating_add(sum(undecided))) => Decision::Undecided(next),
             _ => Decision::Admitted,
@@ -232,7 +239,9 @@ impl Usage {
 }
 
 fn sum<'a>(usages: impl IntoIterator<Item = &'a Usage>) -> u64 {
-    usages.into_iter().fold(0, |sum, usage| sum.saturating_add(usage.amount))
+    usages
+        .into_iter()
+        .fold(0, |sum, usage| sum.saturating_add(usage.amount))
 }
 
 #[cfg(test)]
@@ -280,7 +289,10 @@ mod tests {
     #[test]
     fn of_two_that_begin_at_once_one_is_refused_and_the_other_waits_for_it() {
         let (first, second) = (one(1, "a", false), one(1, "b", false));
-        assert_eq!(second.decide(std::slice::from_ref(&first), limit(1)), Decision::Exceeded);
+        assert_eq!(
+            second.decide(std::slice::from_ref(&first), limit(1)),
+            Decision::Exceeded
+        );
         assert_eq!(
             first.decide(std::slice::from_ref(&second), limit(1)),
             Decision::Undecided("b".into())
@@ -299,15 +311,24 @@ mod tests {
     #[test]
     fn where_all_fit_none_waits() {
         let (first, second) = (one(1, "a", false), one(1, "b", false));
-        assert_eq!(first.decide(std::slice::from_ref(&second), limit(2)), Decision::Admitted);
+        assert_eq!(
+            first.decide(std::slice::from_ref(&second), limit(2)),
+            Decision::Admitted
+        );
         assert_eq!(second.decide(&[first], limit(2)), Decision::Admitted);
     }
 
     #[test]
     fn those_that_began_first_go_on_where_a_rule_allows_fewer_than_it_did() {
         let [first, second] = [one(1, "b", true), one(2, "a", true)];
-        assert_eq!(first.decide(std::slice::from_ref(&second), limit(1)), Decision::Admitted);
-        assert_eq!(second.decide(std::slice::from_ref(&first), limit(1)), Decision::Exceeded);
+        assert_eq!(
+            first.decide(std::slice::from_ref(&second), limit(1)),
+            Decision::Admitted
+        );
+        assert_eq!(
+            second.decide(std::slice::from_ref(&first), limit(1)),
+            Decision::Exceeded
+        );
         assert_eq!(second.decide(&[first], limit(2)), Decision::Admitted);
     }
 

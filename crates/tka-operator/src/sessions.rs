@@ -182,7 +182,11 @@ impl Sessions {
     /// All that there is of one caller's sessions, on this device.
     pub(crate) async fn signins_of_caller(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
-        Ok(self.signins.list(&ListParams::default().labels(&of_caller)).await?.items)
+        Ok(self
+            .signins
+            .list(&ListParams::default().labels(&of_caller))
+            .await?
+            .items)
     }
 
     /// All that there is of one user's sessions.

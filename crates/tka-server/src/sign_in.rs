@@ -51,6 +51,7 @@ impl<'a> SigningIn<'a> {
     pub async fn run(mut self) -> Result<(Granted, Arc<SignedIn>), Failure> {
         let mut has_failed = false;
         loop {
+            self.renew().await?;
             let signed_in = match self.app.sessions.join(&self.sign_in) {
                 Part::Leader(attempt) => self.lead(attempt).await?,
                 Part::Waiter(waiter) => match waiter.outcome().await {
@@ -67,13 +68,17 @@ impl<'a> SigningIn<'a> {
                 self.log(&signed_in);
                 return Ok((self.who, signed_in));
             }
-            self.renew().await?;
         }
     }
 
     /// Does the work, unless something else is decided by the time that it can begin.
     async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Failure> {
-        let (mut attempt, lock) = self.app.sessions.lock_for(attempt).await.map_err(|error| Failure::from(&*error))?;
+        let (mut attempt, lock) = self
+            .app
+            .sessions
+            .lock_for(attempt)
+            .await
+            .map_err(|error| Failure::from(&*error))?;
         if self.renew().await? && !attempt.renew(&self.sign_in) {
             return Ok(None);
         }
