@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tka_api::resource::TkaSignin;
+use tka_api::resource::{LABEL_CALLER, LABEL_USER, TkaSignin};
 use tka_core::Session;
 use tokio::time::timeout;
 
@@ -13,6 +13,9 @@ use crate::{Error, Sessions, objects, watches};
 /// How long it may take until it is decided which of several that began at once are admitted. Longer than a sign-in that was cut off takes to be
 /// completed.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long the watch may take to tell of a session that was written. Then the API server is asked.
+const SHOWN: Duration = Duration::from_millis(500);
 
 impl Sessions {
     /// Refuses a session that takes more by itself than a quota of its device holds. It is asked before anything is written.
@@ -48,8 +51,33 @@ impl Sessions {
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
         let quotas = self.quotas.with(max_sessions);
+        if self.is_clear(signin, session, quotas.clone()).await {
+            return Ok(());
+        }
         let settled = timeout(SETTLE, self.settle(signin, session, quotas)).await;
         settled.unwrap_or_else(|_| Err(Error::Unsettled(session.name())))
+    }
+
+    /// Whether it is clear without asking the API server that `quotas` admit the session: by what is watched, as soon as that shows the session itself.
+    async fn is_clear(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        quotas: impl Iterator<Item = Quota> + Clone,
+    ) -> bool {
+        let Some(shown) = self.shown.get().cloned() else {
+            return false;
+        };
+        let label = if quotas.clone().any(Quota::is_of_user) {
+            LABEL_USER
+        } else {
+            LABEL_CALLER
+        };
+        let Ok(Some(others)) = timeout(SHOWN, shown.since(signin, label)).await else {
+            return false;
+        };
+        let verdict = quota::verdict(quotas, session, signin, &others, (self.clock)());
+        matches!(verdict, Ok(Verdict::Admitted))
     }
 
     async fn settle(
@@ -74,8 +102,7 @@ impl Sessions {
         session: &Session,
         quotas: impl Iterator<Item = Quota> + Clone,
     ) -> Result<Verdict, Error> {
-        let of_user = quotas.clone().any(|quota| matches!(quota, Quota::RuleSessions(_)));
-        let others = if of_user {
+        let others = if quotas.clone().any(Quota::is_of_user) {
             self.signins_of_user(&session.caller).await?
         } else {
             self.signins_of_caller(&session.caller).await?
@@ -95,14 +122,43 @@ mod tests {
     use super::*;
     use crate::double::{self, failure, list};
     use crate::examples;
+    use crate::shown::Shown;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::runtime::{reflector, watcher};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::watch;
 
     fn signin(session: &Session, second: i64) -> TkaSignin {
         let mut signin = objects::signin(session, None, "tka");
         signin.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
         signin
+    }
+
+    #[tokio::test]
+    async fn where_there_is_plenty_of_room_no_list_is_asked_for() {
+        let now = Timestamp::from_second(100).unwrap();
+        let session = examples::session("1h", now);
+        let (written, another) = (signin(&session, 100), signin(&examples::labelled("1h", now, "b"), 99));
+        let lists = Arc::new(AtomicUsize::new(0));
+        let (listed, there) = (Arc::clone(&lists), [written.clone(), another.clone()]);
+        let clients = double::clients(move |_| {
+            listed.fetch_add(1, Ordering::SeqCst);
+            Some(list(&there))
+        });
+        let sessions = examples::sessions(clients, now);
+        let (store, mut writer) = reflector::store();
+        for one in [&another, &written] {
+            writer.apply_watcher_event(&watcher::Event::Apply(one.clone()));
+        }
+        let (_sender, changes) = watch::channel(());
+        assert!(sessions.shown.set(Shown::new(store, changes)).is_ok());
+        assert!(sessions.admit(&written, &session, NonZeroU32::new(2)).await.is_ok());
+        assert_eq!(lists.load(Ordering::SeqCst), 0);
+        let refused = sessions.admit(&written, &session, NonZeroU32::new(1)).await;
+        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+        assert_eq!(lists.load(Ordering::SeqCst), 1, "what is refused is looked at");
     }
 
     /// Somebody stands behind who may have counted already. Before it can be heard that they are gone, whatever asks fails.

@@ -25,6 +25,7 @@ mod quota;
 mod records;
 mod retry;
 pub mod sessions;
+mod shown;
 mod status;
 mod step;
 pub mod sweep;

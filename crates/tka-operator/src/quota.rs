@@ -16,11 +16,14 @@
 //! for them and counted again. So it counted them all, and was refused. And nothing waits in a circle, because each session waits only for those
 //! behind it. The first of the undecided is refused only for what is admitted. So whenever some begin at once, one is admitted, or the quota is full.
 //!
+//! It is enough to count what a watch has told of, once that includes the session's own write: look at the one of them that was written last.
+//!
 //! Where several begin at once, one may be refused because of another that is refused, too. It may try again.
 //!
 //! A session that is admitted may be extended as long as the rule's quota covers it and those before it. Where a rule allows fewer than it did, those
 //! that began first go on, and the others come to their end. A device's quotas hold for sessions that begin, and refuse no extension.
 
+use std::borrow::Borrow;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
@@ -100,6 +103,11 @@ impl DeviceQuotas {
 // === impl Quota ===
 
 impl Quota {
+    /// Whether it counts what a user has on all devices. Else it counts what one device has.
+    pub(crate) fn is_of_user(self) -> bool {
+        matches!(self, Self::RuleSessions(_))
+    }
+
     fn limit(self) -> NonZeroU32 {
         match self {
             Self::RuleSessions(limit) | Self::DeviceSessions(limit) | Self::DeviceBindings(limit) => limit,
@@ -156,10 +164,11 @@ impl Quota {
         self,
         session: &Session,
         signin: &TkaSignin,
-        others: &[TkaSignin],
+        others: &[impl Borrow<TkaSignin>],
         now: Timestamp,
     ) -> Result<Decision, Error> {
-        let beside = others.iter().map(|other| self.beside(session, other, now));
+        let others = others.iter().map(Borrow::borrow);
+        let beside = others.map(|other| self.beside(session, other, now));
         let beside: Vec<_> = beside.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         Ok(self.own(signin, now)?.decide(&beside, self.limit()))
     }
@@ -182,7 +191,7 @@ pub(crate) fn verdict(
     quotas: impl IntoIterator<Item = Quota>,
     session: &Session,
     signin: &TkaSignin,
-    others: &[TkaSignin],
+    others: &[impl Borrow<TkaSignin>],
     now: Timestamp,
 ) -> Result<Verdict, Error> {
     let mut verdict = Verdict::Admitted;

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -20,6 +20,7 @@ use crate::lock::SessionLocks;
 use crate::objects::{self, SELECTOR};
 use crate::quota::DeviceQuotas;
 use crate::records::{Recorded, Records};
+use crate::shown::Shown;
 use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
@@ -38,6 +39,8 @@ pub struct Sessions {
     /// How long a credential lives at the most.
     pub(crate) max_credential: Duration,
     pub(crate) quotas: DeviceQuotas,
+    /// What the reconcile loop watches, once there is one.
+    pub(crate) shown: OnceLock<Shown>,
     pub(crate) locks: SessionLocks,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
@@ -111,6 +114,7 @@ impl Sessions {
             clock,
             max_credential,
             quotas,
+            shown: OnceLock::new(),
             locks: SessionLocks::default(),
             attempts: Attempts::default(),
             records,

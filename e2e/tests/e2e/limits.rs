@@ -149,12 +149,12 @@ fn sign_in_killed_before_it_was_counted_is_refused_by_the_loop(world: &World) ->
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
     alice.sign_in_apart("first")?.expect(200)?;
-    let counts = |request: &Request| request.is("list", "tkasignins") && request.detail.as_deref() == Some("caller");
-    let counting = proxy.arm(Which::first(counts), Fault::Hang(Moment::Before));
+    let writes = |request: &Request| request.is("patch", "tkasignins");
+    let writing = proxy.arm(Which::first(writes), Fault::Hang(Moment::After));
     thread::scope(|scope| {
         // It is never answered.
         let asking = scope.spawn(|| alice.sign_in_apart("second"));
-        counting.wait_hits(1, wait::LIMIT)?;
+        writing.wait_hits(1, wait::LIMIT)?;
         assert_eq!(
             site.objects(Kind::Signin)?.len(),
             2,
@@ -165,7 +165,7 @@ fn sign_in_killed_before_it_was_counted_is_refused_by_the_loop(world: &World) ->
         drop(asking.join().map_err(|_| "the caller panicked")?);
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     })?;
-    drop(counting);
+    drop(writing);
     site.server.start()?;
     wait::until_true("it is gone", || Ok(site.objects(Kind::Signin)?.len() == 1))?;
     assert_eq!(site.objects(Kind::Signin)?[0]["spec"]["label"], "first");
