@@ -414,7 +414,7 @@ mod tests {
 
     // cases.md 12
     #[tokio::test]
-    async fn identical_sign_ins_cost_what_one_does_and_share_what_it_gets() {
+    async fn identical_sign_ins_cost_what_one_does() {
         let session = examples::session("1h", at(100));
         let (kept, writes) = (Kept::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
         let (server, noted) = (kept.clone(), Arc::clone(&writes));

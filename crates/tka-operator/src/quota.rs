@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_begin_at_once_one_is_refused_and_the_other_waits_for_it() {
+    fn of_two_at_once_one_is_refused_and_the_other_waits_for_it() {
         let (first, second) = (one(1, "a", false), one(1, "b", false));
         assert_eq!(
             second.decide(std::slice::from_ref(&first), limit(1)),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_began_first_go_on_where_a_rule_allows_fewer_than_it_did() {
+    fn those_that_began_first_go_on_where_a_rule_allows_fewer() {
         let [first, second] = [one(1, "b", true), one(2, "a", true)];
         assert_eq!(
             first.decide(std::slice::from_ref(&second), limit(1)),

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_waited_for_and_others_of_its_label_come_with_it() {
+    async fn what_is_written_is_waited_for_and_comes_with_its_label() {
         let (store, mut writer) = reflector::store();
         let (sender, changes) = watch::channel(());
         let shown = Shown::new(store, changes);

@@ -85,7 +85,8 @@ fn twenty_sign_ins_at_once_are_one_session(world: &World) -> Outcome {
         "{of_twenty} requests where one sign-in takes {of_one}"
     );
     assert_eq!(site.counts()?, [1, 1, 1]);
-    let [token] = &*Vec::from_iter(tokens) else {
+    let tokens = Vec::from_iter(tokens);
+    let [token] = tokens.as_slice() else {
         return Err("they got several credentials of one session".into());
     };
     assert_eq!(world.cluster.status(token, "GET", "/api/v1/pods")?, 200);
