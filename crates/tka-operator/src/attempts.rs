@@ -47,7 +47,7 @@ pub type Outcome = Result<Arc<SignedIn>, Arc<Error>>;
 #[derive(Debug)]
 pub enum Part {
     /// It leads an attempt.
-    Leader(Attempt),
+    Leader(Box<Attempt>),
     /// It waits for one.
     Waiter(Waiter),
 }
@@ -129,12 +129,12 @@ impl Attempts {
             is_written: false,
             outcome,
         });
-        Part::Leader(Attempt {
+        Part::Leader(Box::new(Attempt {
             id,
             sign_in: sign_in.clone(),
             open: Arc::clone(&self.open),
             outcome: tell,
-        })
+        }))
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
 
     fn leads(attempts: &Attempts, sign_in: &SignIn) -> Attempt {
         match attempts.join(sign_in) {
-            Part::Leader(attempt) => attempt,
+            Part::Leader(attempt) => *attempt,
             Part::Waiter(_) => panic!("it waits"),
         }
     }
@@ -287,15 +287,15 @@ mod tests {
         }
     }
 
-    fn done(session: Session) -> Outcome {
-        Ok(Arc::new(SignedIn {
+    fn done(session: Session) -> Arc<SignedIn> {
+        Arc::new(SignedIn {
             stored: StoredSession {
                 session,
                 provisioned: true,
             },
             extended: false,
             credential: None,
-        }))
+        })
     }
 
     #[tokio::test]
@@ -310,7 +310,7 @@ mod tests {
         let session = attempt.write();
         assert_eq!(session, at(2).session);
         assert!(attempt.close(), "one of them asks for a credential");
-        attempt.finish(&done(session));
+        attempt.finish(&Ok(done(session)));
         for waiter in waiters {
             let outcome = waiter.outcome().await.unwrap().unwrap();
             assert_eq!(outcome.stored.session, at(2).session);
@@ -343,7 +343,7 @@ mod tests {
     fn other_requests_are_other_attempts() {
         let attempts = Attempts::default();
         let _attempt = leads(&attempts, &at(5));
-        let mut others = vec![at(5), at(5), at(5)];
+        let mut others = [at(5), at(5), at(5)];
         others[0].session.period = "30m".parse().unwrap();
         others[1].session.reason = Some("pager".to_owned().try_into().unwrap());
         others[2].max_sessions = NonZeroU32::new(1);

@@ -404,7 +404,7 @@ mod tests {
                 Part::Waiter(waiter) => waiter,
             })
             .collect();
-        let (attempt, lock) = sessions.lock_for(attempt).await.unwrap();
+        let (attempt, lock) = sessions.lock_for(*attempt).await.unwrap();
         let mut outcomes = vec![sessions.sign_in(attempt, &lock, &examples::Unrecorded).await];
         for waiter in waiters {
             outcomes.push(waiter.outcome().await.unwrap());

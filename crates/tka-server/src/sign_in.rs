@@ -32,8 +32,8 @@ impl<'a> SigningIn<'a> {
         credential: bool,
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
-        let rule = who.grant.choose(&request.choice)?;
-        *role = Some(rule.role.to_string());
+        let chosen = who.grant.choose(&request.choice)?;
+        *role = Some(chosen.role.to_string());
         let sign_in = decide(app, &who, &request, credential)?;
         asked.about(&sign_in.session);
         Ok(Self {
@@ -53,7 +53,7 @@ impl<'a> SigningIn<'a> {
         loop {
             self.renew().await?;
             let signed_in = match self.app.sessions.join(&self.sign_in) {
-                Part::Leader(attempt) => self.lead(attempt).await?,
+                Part::Leader(attempt) => self.lead(*attempt).await?,
                 Part::Waiter(waiter) => match waiter.outcome().await {
                     Some(Ok(signed_in)) => self.share(signed_in).await?,
                     Some(Err(error)) if has_failed => return Err(Failure::from(&*error)),
@@ -65,7 +65,7 @@ impl<'a> SigningIn<'a> {
                 },
             };
             if let Some(signed_in) = signed_in {
-                self.log(&signed_in);
+                log(&signed_in);
                 return Ok((self.who, signed_in));
             }
         }
@@ -113,19 +113,19 @@ impl<'a> SigningIn<'a> {
         }
         Ok(true)
     }
+}
 
-    fn log(&self, signed_in: &SignedIn) {
-        let session = &signed_in.stored.session;
-        tracing::info!(
-            session = %session.name(),
-            username = session.caller.username(),
-            device = session.caller.device.name,
-            role = %session.rule.role,
-            until = %session.until(),
-            provisioned = signed_in.stored.provisioned,
-            "signed in"
-        );
-    }
+fn log(signed_in: &SignedIn) {
+    let session = &signed_in.stored.session;
+    tracing::info!(
+        session = %session.name(),
+        username = session.caller.username(),
+        device = session.caller.device.name,
+        role = %session.rule.role,
+        until = %session.until(),
+        provisioned = signed_in.stored.provisioned,
+        "signed in"
+    );
 }
 
 /// The session that `who` gets, and how many of its kind they may have.

@@ -107,7 +107,7 @@ fn twenty_sign_ins_at_once_are_one_session(world: &World) -> Outcome {
         .iter()
         .skip(before)
         .filter_map(|record| record["credential"]["id"].as_str());
-    assert_eq!(BTreeSet::from_iter(issued).len(), 1);
+    assert_eq!(issued.collect::<BTreeSet<_>>().len(), 1);
     Ok(())
 }
 
