@@ -80,6 +80,14 @@ pub enum Refusal {
         /// How many it lets one have.
         max: NonZeroU32,
     },
+    /// With the session the device would have more bindings than this server lets one have, whatever its rules say.
+    #[error(
+        "with this session this device would have more than {max} role bindings, and this server lets one have no more at a time"
+    )]
+    TooManyBindings {
+        /// How many it lets one have.
+        max: NonZeroU32,
+    },
     /// The rule's period is below what this server is configured to give.
     #[error(
         "a session of {period} with the role {role} is shorter than the {min_period} that this server gives at least"
@@ -144,9 +152,15 @@ impl Refusal {
                 vec!["sign out on a device or in a shell where you no longer need the access".into()]
             }
             Self::TooManyOnDevice { .. } => vec![
-                "look with `tka sessions` for those that nobody needs any more, and end them: `tka sessions end NAME`"
+                "look with `tka sessions` for those that are not needed any more, and end them: `tka sessions end NAME`"
                     .into(),
                 "or ask an administrator to raise the server's operator.maxSessionsPerDevice".into(),
+            ],
+            Self::TooManyBindings { .. } => vec![
+                "a session has one binding, or one in each namespace that its rule names; end those that are not needed any more: `tka sessions`, `tka sessions end NAME`"
+                    .into(),
+                "or sign in through a rule that names fewer namespaces".into(),
+                "or ask an administrator to raise the server's operator.maxBindingsPerDevice".into(),
             ],
             Self::PeriodTooShort { min_period, .. } => vec![
                 format!(

@@ -1,20 +1,31 @@
-//! Letting a session in where its rule allows only so many. What decides is in [`room`](crate::room).
+//! Admitting a session within the quotas. What decides is in [`quota`](crate::quota).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tka_api::resource::TkaSignin;
-use tka_core::{Refusal, Session};
+use tka_api::resource::{LABEL_CALLER, LABEL_USER, TkaSignin};
+use tka_core::Session;
 use tokio::time::timeout;
 
-use crate::room::{InLine, Room};
+use crate::quota::{self, Quota, Verdict};
 use crate::{Error, Sessions, objects, watches};
 
-/// How long it may take until it is known who of several that began at once is in. Longer than a sign-in that was cut off takes to be completed.
+/// How long it may take until it is decided which of several that began at once are admitted. Longer than a sign-in that was cut off takes to be
+/// completed.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long the watch may take to tell of a session that was written. Then the API server is asked.
+const SHOWN: Duration = Duration::from_millis(500);
+
 impl Sessions {
-    /// Refuses to extend a session that is in and has no room any more. It is asked before anything is written: who is refused
+    /// Refuses a session that takes more by itself than a quota of its device holds. It is asked before anything is written.
+    pub(crate) fn check_amount(&self, session: &Session) -> Result<(), Error> {
+        let signin = objects::signin(session, None, &self.namespace);
+        let exceeded = self.quotas.with(None).find(|quota| quota.cannot_hold(&signin));
+        exceeded.map_or(Ok(()), |quota| Err(Error::Refused(quota.refusal(session))))
+    }
+
+    /// Refuses to extend a session that is admitted and that its rule does not cover any more. It is asked before anything is written: who is refused
     /// has what they had.
     pub(crate) async fn check_extension(
         &self,
@@ -23,61 +34,87 @@ impl Sessions {
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
         let is_live = existing.metadata.deletion_timestamp.is_none() && objects::is_in(existing, (self.clock)());
-        match max_sessions {
-            Some(max) if is_live && self.room(existing, session, max).await? == Room::Full => Err(full(session, max)),
+        let Some(quota) = max_sessions.map(Quota::RuleSessions).filter(|_| is_live) else {
+            return Ok(());
+        };
+        match self.count(existing, session, [quota].into_iter()).await? {
+            Verdict::Refused(refusal) => Err(Error::Refused(refusal)),
             _ => Ok(()),
         }
     }
 
-    /// Lets in the session that `signin` holds, unless its user has as many through its rule as that allows. It has been written before.
+    /// Admits the session that `signin` holds, unless that exceeds a quota. It has been written before.
     pub(crate) async fn admit(
         &self,
         signin: &TkaSignin,
         session: &Session,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
-        let Some(max) = max_sessions else {
+        let quotas = self.quotas.with(max_sessions);
+        if self.is_clear(signin, session, quotas.clone()).await {
             return Ok(());
-        };
-        let settled = timeout(SETTLE, self.settle(signin, session, max)).await;
+        }
+        let settled = timeout(SETTLE, self.settle(signin, session, quotas)).await;
         settled.unwrap_or_else(|_| Err(Error::Unsettled(session.name())))
     }
 
-    async fn settle(&self, signin: &TkaSignin, session: &Session, max: NonZeroU32) -> Result<(), Error> {
+    /// Whether it is clear without asking the API server that `quotas` admit the session: by what is watched, as soon as that shows the session itself.
+    async fn is_clear(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        quotas: impl Iterator<Item = Quota> + Clone,
+    ) -> bool {
+        let Some(shown) = self.shown.get().cloned() else {
+            return false;
+        };
+        let label = if quotas.clone().any(Quota::is_of_user) {
+            LABEL_USER
+        } else {
+            LABEL_CALLER
+        };
+        let Ok(Some(others)) = timeout(SHOWN, shown.since(signin, label)).await else {
+            return false;
+        };
+        let verdict = quota::verdict(quotas, session, signin, &others, (self.clock)());
+        matches!(verdict, Ok(Verdict::Admitted))
+    }
+
+    async fn settle(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        quotas: impl Iterator<Item = Quota> + Clone,
+    ) -> Result<(), Error> {
         loop {
-            match self.room(signin, session, max).await? {
-                Room::Free => return Ok(()),
-                Room::Full => return Err(full(session, max)),
-                Room::Unsettled(name) => self.settled(&name, session).await,
+            match self.count(signin, session, quotas.clone()).await? {
+                Verdict::Admitted => return Ok(()),
+                Verdict::Refused(refusal) => return Err(Error::Refused(refusal)),
+                Verdict::Undecided(name) => self.decided(&name).await,
             }
         }
     }
 
-    async fn room(&self, signin: &TkaSignin, session: &Session, max: NonZeroU32) -> Result<Room, Error> {
-        let of_user = self.signins_of_user(&session.caller).await?;
-        let now = (self.clock)();
-        let beside = of_user.iter().map(|other| InLine::beside(session, other, now));
-        let others: Vec<_> = beside.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(InLine::of(signin, now)?.room(&others, max))
-    }
-
-    /// Waits until the session of that name is in, or does not count any more beside `session`.
-    async fn settled(&self, name: &str, session: &Session) {
-        let is_settled = |other: Option<&TkaSignin>| {
-            other.is_none_or(|other| {
-                let now = (self.clock)();
-                objects::is_in(other, now) || matches!(InLine::beside(session, other, now), Ok(None))
-            })
+    /// Counts what there is beside the session that `signin` holds, by one list of its user's or its device's alone.
+    async fn count(
+        &self,
+        signin: &TkaSignin,
+        session: &Session,
+        quotas: impl Iterator<Item = Quota> + Clone,
+    ) -> Result<Verdict, Error> {
+        let others = if quotas.clone().any(Quota::is_of_user) {
+            self.signins_of_user(&session.caller).await?
+        } else {
+            self.signins_of_caller(&session.caller).await?
         };
-        watches::until(self.watched.clone(), name, is_settled).await;
+        quota::verdict(quotas, session, signin, &others, (self.clock)())
     }
-}
 
-fn full(session: &Session, max_sessions: NonZeroU32) -> Error {
-    Error::Refused(Refusal::TooManySessions {
-        role: session.rule.role.clone(),
-        max_sessions,
-    })
+    /// Waits until the session of that name is admitted, or counts no longer.
+    async fn decided(&self, name: &str) {
+        let is_decided = |other: Option<&TkaSignin>| other.is_none_or(|other| quota::is_decided(other, (self.clock)()));
+        watches::until(self.watched.clone(), name, is_decided).await;
+    }
 }
 
 #[cfg(test)]
@@ -85,14 +122,43 @@ mod tests {
     use super::*;
     use crate::double::{self, failure, list};
     use crate::examples;
+    use crate::shown::Shown;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::runtime::{reflector, watcher};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::watch;
 
     fn signin(session: &Session, second: i64) -> TkaSignin {
         let mut signin = objects::signin(session, None, "tka");
         signin.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
         signin
+    }
+
+    #[tokio::test]
+    async fn where_there_is_plenty_of_room_no_list_is_asked_for() {
+        let now = Timestamp::from_second(100).unwrap();
+        let session = examples::session("1h", now);
+        let (written, another) = (signin(&session, 100), signin(&examples::labelled("1h", now, "b"), 99));
+        let lists = Arc::new(AtomicUsize::new(0));
+        let (listed, there) = (Arc::clone(&lists), [written.clone(), another.clone()]);
+        let clients = double::clients(move |_| {
+            listed.fetch_add(1, Ordering::SeqCst);
+            Some(list(&there))
+        });
+        let sessions = examples::sessions(clients, now);
+        let (store, mut writer) = reflector::store();
+        for one in [&another, &written] {
+            writer.apply_watcher_event(&watcher::Event::Apply(one.clone()));
+        }
+        let (_sender, changes) = watch::channel(());
+        assert!(sessions.shown.set(Shown::new(store, changes)).is_ok());
+        assert!(sessions.admit(&written, &session, NonZeroU32::new(2)).await.is_ok());
+        assert_eq!(lists.load(Ordering::SeqCst), 0);
+        let refused = sessions.admit(&written, &session, NonZeroU32::new(1)).await;
+        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+        assert_eq!(lists.load(Ordering::SeqCst), 1, "what is refused is looked at");
     }
 
     /// Somebody stands behind who may have counted already. Before it can be heard that they are gone, whatever asks fails.

@@ -20,6 +20,7 @@ use crate::error::with_causes;
 use crate::lasted::Lasted;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
+use crate::shown::Shown;
 use crate::step::{Step, handled, rest, step};
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
@@ -76,13 +77,19 @@ impl Loop {
         let (store, writer) = reflector::store();
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
+        let (change, changes) = watch::channel(());
+        // Another loop over the same sessions would show the same.
+        let _ = sessions.shown.set(Shown::new(store.clone(), changes));
         let ours = watches::config().labels(SELECTOR);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
-            .inspect(move |event| match event {
-                Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
+            .inspect(move |event| {
+                match event {
+                    Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
+                }
+                change.send_replace(());
             })
             .touched_objects()
             // It would hold up all that makes the loop look, for as long again: gaining the Lease too.

@@ -19,7 +19,7 @@ const SHORTEST: Duration = Duration::from_mins(10);
 pub const LONGEST_CREDENTIAL: Duration = Duration::from_hours(1);
 
 /// A token of a session's ServiceAccount.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credential {
     /// The token.
     pub token: Token,

@@ -61,7 +61,7 @@ impl Ask {
 impl Sessions {
     /// Ends a session for its owner: when this returns, its account and bindings are gone, and `records` has it, or is being written to.
     pub async fn end(&self, name: &SessionName, records: &dyn Records) -> Result<(), Error> {
-        let _turn = self.turns.take(name.as_str()).await?;
+        let _lock = self.locks.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
@@ -72,7 +72,7 @@ impl Sessions {
     /// tailnet. Says whether it ended by this.
     pub async fn revoke(&self, session: &Session, reason: &Revocation) -> Result<bool, Error> {
         let name = session.name();
-        let _turn = self.turns.take(name.as_str()).await?;
+        let _lock = self.locks.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
@@ -88,7 +88,7 @@ impl Sessions {
     /// meantime. Says whether it ended.
     pub(crate) async fn expire(&self, session: &Session, has_lasted: bool) -> Result<bool, Error> {
         let name = session.name();
-        let _turn = self.turns.take(name.as_str()).await?;
+        let _lock = self.locks.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
@@ -106,8 +106,8 @@ impl Sessions {
     /// would be over.
     pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<(), Error> {
         let name = signin.name_any();
-        let _turn = self.turns.take(&name).await?;
-        // Whoever had the turn before may have done it, and a caller may have signed in since.
+        let _lock = self.locks.take(&name).await?;
+        // Whoever held the lock before may have done it, and a caller may have signed in since.
         let Some(signin) = self.same(signin).await? else {
             return Ok(());
         };
@@ -143,7 +143,7 @@ impl Sessions {
 
     /// Ends the session that `signin` holds, from the decision to the last trace of it.
     ///
-    /// Whoever calls this has the session's turn.
+    /// Whoever calls this holds the session's lock.
     pub(crate) async fn conclude(
         &self,
         signin: &TkaSignin,

@@ -1,5 +1,6 @@
 //! What tests of several modules need.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session, SessionLabel, UserId};
 
-use crate::{Clients, End, NotRecorded, Records, Sessions};
+use crate::{Clients, DeviceQuotas, End, NotRecorded, Records, Sessions};
 
 /// The session of a user by the role `view`, begun at `signed_in`.
 pub(crate) fn session(period: &str, signed_in: Timestamp) -> Session {
@@ -32,8 +33,22 @@ pub(crate) fn sessions(clients: Clients, now: Timestamp) -> Sessions {
 
 /// Sessions that are recorded with `records`.
 pub(crate) fn sessions_with(clients: Clients, now: Timestamp, records: Arc<dyn Records>) -> Sessions {
+    sessions_within(NonZeroU32::MAX, clients, now, records)
+}
+
+/// Sessions of which a device may have so many.
+pub(crate) fn sessions_within(
+    max: NonZeroU32,
+    clients: Clients,
+    now: Timestamp,
+    records: Arc<dyn Records>,
+) -> Sessions {
     let clock = Arc::new(move || now);
-    Sessions::new(clients, "tka", Duration::from_mins(10), clock, records)
+    let quotas = DeviceQuotas {
+        sessions: max,
+        bindings: NonZeroU32::MAX,
+    };
+    Sessions::new(clients, "tka", Duration::from_mins(10), quotas, clock, records)
 }
 
 /// Records nothing.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
+mod attempts;
 mod children;
 pub mod clients;
 pub mod controller;
@@ -15,31 +16,34 @@ mod events;
 #[cfg(test)]
 mod examples;
 mod lasted;
+mod lock;
 pub mod metrics;
 pub mod objects;
 mod progress;
 pub mod provision;
+mod quota;
 mod records;
 mod retry;
-mod room;
 pub mod sessions;
+mod shown;
 mod status;
 mod step;
 pub mod sweep;
-mod turns;
 mod watches;
 
+pub use attempts::{Attempt, Outcome, Part, SignIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership, Term};
 pub use end::End;
 pub use error::Error;
+pub use lock::SessionLock;
 pub use provision::SignedIn;
+pub use quota::DeviceQuotas;
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
 pub use sessions::{Sessions, StoredSession, Those};
 pub use sweep::Swept;
-pub use turns::Turn;
 
 use std::sync::Arc;
 

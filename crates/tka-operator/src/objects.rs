@@ -173,6 +173,12 @@ pub fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
     ))
 }
 
+/// How many bindings the session has that `signin` holds.
+#[must_use]
+pub(crate) fn count_bindings(signin: &TkaSignin) -> usize {
+    signin.spec.namespaces.len().max(1)
+}
+
 /// The name of a session's binding. Names of RBAC objects may hold a colon, and namespaces may not: no two sessions of two
 /// servers in one cluster meet.
 #[must_use]
@@ -282,6 +288,14 @@ pub fn is_established(signin: &TkaSignin) -> bool {
 #[must_use]
 pub fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
     Intent::of(signin, session).is_some()
+}
+
+/// Whether `signin` holds just `session`, provisioned and not to end, of which its user may have `max_sessions` through the same rule.
+pub(crate) fn stands(signin: &TkaSignin, session: &Session, max: Option<NonZeroU32>) -> bool {
+    let goes_on = signin.metadata.deletion_timestamp.is_none() && !is_to_end(signin, session);
+    let is_same = self::session(signin).is_ok_and(|there| there == *session);
+    let has_limit = max_sessions(signin).is_ok_and(|there| there == max);
+    goes_on && is_same && has_limit && is_provisioned(signin, session)
 }
 
 /// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.

@@ -1,6 +1,7 @@
 //! Signing in, and provisioning: one function, for the request handler and the reconcile loop alike.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join;
@@ -11,10 +12,11 @@ use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
+use crate::attempts::{Attempt, Outcome, SignIn};
 use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
+use crate::lock::SessionLock;
 use crate::records::Records;
-use crate::turns::Turn;
 use crate::{Credential, End, Error, Sessions, StoredSession, objects, watches};
 
 /// The field manager of server-side apply
@@ -23,55 +25,71 @@ const FIELD_MANAGER: &str = "tka";
 /// How often signing in starts anew because the session it would extend is being taken down.
 const SIGN_IN_ATTEMPTS: usize = 3;
 /// How long signing in may take. Its requests have limits of their own; this one is for all of them together.
-const SIGN_IN: Duration = Duration::from_secs(30);
+pub(crate) const SIGN_IN: Duration = Duration::from_secs(30);
 
 impl Sessions {
-    /// Signs in: creates `session`, or extends it when it is there, and provisions it. With `max_sessions` its user may have no
-    /// more through the same rule. It is recorded with `records` before it can be used.
+    /// Signs in: creates the session that `attempt` is about, or extends it when it is there, and provisions it, within the quotas. It is recorded with
+    /// `records` before it can be used. All that wait for the attempt are told what came of it.
     ///
-    /// With `credential` it issues one on the way.
+    /// Where one of them asks for a credential, one is issued on the way, for all.
     ///
-    /// `turn` is the session's. It takes half a minute at the most.
+    /// `lock` is the session's. It takes half a minute at the most.
     ///
-    /// It is taken down again when it is not let in, for a transient error too, when it cannot be recorded, and when it cannot be provisioned at all. When
+    /// It is taken down again when it is not admitted, for a transient error too, when it cannot be recorded, and when it cannot be provisioned at all. When
     /// only provisioning fails, with a transient error, it exists without being provisioned, and the reconcile loop completes it.
-    pub async fn sign_in(
-        &self,
-        turn: &Turn,
-        session: &Session,
-        max_sessions: Option<NonZeroU32>,
-        credential: bool,
-        records: &dyn Records,
-    ) -> Result<SignedIn, Error> {
-        if !turn.is_for(&session.name()) {
-            return Err(Error::Contended(session.name().to_string()));
+    pub async fn sign_in(&self, attempt: Attempt, lock: &SessionLock, records: &dyn Records) -> Outcome {
+        let outcome = self.signed_in(&attempt, lock, records).await;
+        let outcome = outcome.map(Arc::new).map_err(Arc::new);
+        attempt.finish(&outcome);
+        outcome
+    }
+
+    async fn signed_in(&self, attempt: &Attempt, lock: &SessionLock, records: &dyn Records) -> Result<SignedIn, Error> {
+        let name = attempt.name();
+        if !lock.is_for(&name) {
+            return Err(Error::Contended(name.to_string()));
         }
         // What was cut off is completed or ended by the reconcile loop.
-        let begin = Box::pin(self.begin(session, max_sessions, credential, records));
+        let begin = Box::pin(self.begin(attempt, records));
         let signed_in = timeout(SIGN_IN, begin).await;
         signed_in.unwrap_or(Err(Error::TimedOut(SIGN_IN)))
     }
 
-    async fn begin(
-        &self,
-        session: &Session,
-        max_sessions: Option<NonZeroU32>,
-        credential: bool,
-        records: &dyn Records,
-    ) -> Result<SignedIn, Error> {
-        let name = session.name();
-        let (role, existing) = join(self.check_role(&session.rule.role), self.signins.get_opt(name.as_str())).await;
+    async fn begin(&self, attempt: &Attempt, records: &dyn Records) -> Result<SignedIn, Error> {
+        let SignIn {
+            session: asked,
+            max_sessions,
+            ..
+        } = attempt.begun_for();
+        let (name, max_sessions) = (attempt.name(), *max_sessions);
+        let (role, existing) = join(self.check_role(&asked.rule.role), self.signins.get_opt(name.as_str())).await;
         role?;
+        let existing = existing?;
+        if !existing
+            .as_ref()
+            .is_some_and(|existing| objects::is_in(existing, (self.clock)()))
+        {
+            self.check_amount(asked)?;
+        }
+        if let Some(existing) = &existing {
+            self.make_way(existing, asked, max_sessions).await?;
+        }
+        // From here on it is clear until when it lasts.
+        let session = &attempt.write();
+        let stands = |existing: &TkaSignin| objects::stands(existing, session, max_sessions);
+        if existing.as_ref().is_some_and(stands) {
+            return self.give_again(attempt, session, max_sessions, records).await;
+        }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
-        if let Some(existing) = existing? {
-            self.make_way(&existing, session, max_sessions).await?;
-            objects::forget_end(&mut desired, &existing);
+        if let Some(existing) = &existing {
+            objects::forget_end(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
         if let Err(error) = self.let_in(&signin, session, max_sessions).await {
             return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
         }
-        let (provisioned, credential) = match self.provision(&signin, session, credential, records).await {
+        let close = || attempt.close();
+        let (provisioned, credential) = match self.provision(&signin, session, &close, records).await {
             Ok(credential) => (true, credential),
             Err(error) if is_final(&signin, &error) => {
                 return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
@@ -98,6 +116,38 @@ impl Sessions {
         Ok(SignedIn {
             stored,
             extended,
+            credential,
+        })
+    }
+
+    /// Gives a session that stands just as it would be written, because another sign-in of the same second wrote it. That it stands is read once more when
+    /// none joins any longer.
+    async fn give_again(
+        &self,
+        attempt: &Attempt,
+        session: &Session,
+        max_sessions: Option<NonZeroU32>,
+        records: &dyn Records,
+    ) -> Result<SignedIn, Error> {
+        let (name, wants_credential) = (session.name(), attempt.close());
+        let live = self.signins.get_opt(name.as_str()).await?;
+        let live = live.filter(|live| objects::stands(live, session, max_sessions));
+        let signin = live.ok_or_else(|| Error::Contended(name.to_string()))?;
+        self.record(&signin, session, records).await?;
+        self.recorded.forget(&signin.uid().unwrap_or_default());
+        self.events.signed_in(&signin, session, true);
+        let credential = if wants_credential {
+            Some(self.credential(session).await?)
+        } else {
+            None
+        };
+        let stored = StoredSession {
+            session: session.clone(),
+            provisioned: true,
+        };
+        Ok(SignedIn {
+            stored,
+            extended: true,
             credential,
         })
     }
@@ -171,19 +221,20 @@ impl Sessions {
     }
 
     /// Makes account and bindings of the session that `signin` holds, records that it is given, then says so in its status, and issues a
-    /// credential beside that if it is asked for.
+    /// credential beside that if `close`, which is asked last of all, says that one is asked for.
     ///
-    /// Whoever calls this has the session's turn.
+    /// Whoever calls this holds the session's lock.
     async fn provision(
         &self,
         signin: &TkaSignin,
         session: &Session,
-        credential: bool,
+        close: &(dyn Fn() -> bool + Sync),
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
         self.make_children(signin, session).await?;
         // Nobody gets a credential of a session whose status does not say that it is provisioned.
         self.record(signin, session, records).await?;
+        let credential = close();
         let written = async {
             self.write_status(signin, session).await?;
             self.recorded.forget(&signin.uid().unwrap_or_default());
@@ -213,13 +264,15 @@ impl Sessions {
     /// A sign-in that was cut off may not have come to counting.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         self.let_in(signin, session, objects::max_sessions(signin)?).await?;
-        self.provision(signin, session, false, &*self.records).await.map(drop)
+        self.provision(signin, session, &|| false, &*self.records)
+            .await
+            .map(drop)
     }
 
-    /// Completes a session that is not provisioned. The object is read anew: whoever had the turn before may have done it. One that
+    /// Completes a session that is not provisioned. The object is read anew: whoever held the lock before may have done it. One that
     /// cannot be provisioned at all is taken down.
     pub(crate) async fn complete(&self, name: &SessionName) -> Result<(), Error> {
-        let _turn = self.turns.take(name.as_str()).await?;
+        let _lock = self.locks.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
@@ -304,6 +357,107 @@ fn is_about_role(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::double::{self, Answer, Asked, Kept};
+    use crate::{Part, Waiter, examples, progress};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+    use std::sync::Mutex;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Begun, and neither counted nor provisioned.
+    fn begun(session: &Session) -> TkaSignin {
+        let mut signin = objects::signin(session, None, "tka");
+        signin.metadata.creation_timestamp = Some(Time(session.signed_in));
+        signin
+    }
+
+    /// Answers as an API server with `kept` and, in lists, `others`.
+    fn answer(kept: &Kept, others: &[TkaSignin], asked: &Asked) -> Answer {
+        if asked.path.ends_with("/tkasignins") {
+            return double::list(others);
+        }
+        if asked.path.contains("/clusterroles/") {
+            let role =
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "view"}});
+            return (200, role);
+        }
+        if asked.path.ends_with("/token") {
+            let status = json!({"token": "t", "expirationTimestamp": "1970-01-01T00:30:00Z"});
+            let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []}, "status": status});
+            return (201, token);
+        }
+        kept.answer(asked)
+    }
+
+    /// Signs in as the first of so many that ask for the same, and returns what they all get.
+    async fn sign_in(sessions: &Sessions, sign_in: &SignIn, others: usize) -> Vec<Outcome> {
+        let Part::Leader(attempt) = sessions.join(sign_in) else {
+            panic!("it waits");
+        };
+        let waiters: Vec<Waiter> = (0..others)
+            .map(|_| match sessions.join(sign_in) {
+                Part::Leader(_) => panic!("it leads"),
+                Part::Waiter(waiter) => waiter,
+            })
+            .collect();
+        let (attempt, lock) = sessions.lock_for(*attempt).await.unwrap();
+        let mut outcomes = vec![sessions.sign_in(attempt, &lock, &examples::Unrecorded).await];
+        for waiter in waiters {
+            outcomes.push(waiter.outcome().await.unwrap());
+        }
+        outcomes
+    }
+
+    // cases.md 12
+    #[tokio::test]
+    async fn identical_sign_ins_cost_what_one_does() {
+        let session = examples::session("1h", at(100));
+        let (kept, writes) = (Kept::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
+        let (server, noted) = (kept.clone(), Arc::clone(&writes));
+        let clients = double::clients(move |asked| {
+            if asked.method != "GET" && !asked.path.ends_with("/events") {
+                noted.lock().unwrap().push(format!("{} {}", asked.method, asked.path));
+            }
+            Some(answer(&server, &[], asked))
+        });
+        let sessions = examples::sessions(clients, at(100));
+        let asked = SignIn {
+            session,
+            max_sessions: None,
+            credential: true,
+        };
+        let outcomes = sign_in(&sessions, &asked, 19).await;
+        assert_eq!(outcomes.len(), 20);
+        for outcome in outcomes {
+            let signed_in = outcome.unwrap();
+            assert!(signed_in.stored.provisioned && signed_in.credential.is_some());
+        }
+        let count = std::mem::take(&mut *writes.lock().unwrap()).len();
+        assert_eq!(count, 5, "TkaSignin, account, binding, status and credential");
+        // Who comes later in the same second gets what stands already.
+        let again = sign_in(&sessions, &asked, 0).await.remove(0).unwrap();
+        assert!(again.extended && again.credential.is_some());
+        assert_eq!(writes.lock().unwrap().len(), 1, "a credential");
+    }
+
+    // cases.md 11.7
+    #[tokio::test]
+    async fn sign_in_cut_off_before_it_was_counted_is_given_up() {
+        let (first, second) = (examples::session("1h", at(100)), examples::labelled("1h", at(101), "b"));
+        let mut there = begun(&first);
+        there.status = Some(progress::active(&there, &first, at(100)));
+        let kept = Kept::new(&begun(&second));
+        let server = kept.clone();
+        let clients = double::clients(move |asked| Some(answer(&server, std::slice::from_ref(&there), asked)));
+        let one = NonZeroU32::MIN;
+        let sessions = examples::sessions_within(one, clients, at(102), Arc::new(examples::Unrecorded));
+        sessions.complete(&second.name()).await.unwrap();
+        assert!(kept.now().is_none());
+    }
 
     #[test]
     fn only_rbac_blames_the_role() {

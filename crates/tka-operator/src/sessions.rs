@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -14,10 +14,13 @@ use kube::{Api, Client};
 use tka_api::resource::{LABEL_CALLER, LABEL_USER, TkaSignin};
 use tka_core::{Caller, Session, SessionName};
 
+use crate::attempts::Attempts;
 use crate::events::Events;
+use crate::lock::SessionLocks;
 use crate::objects::{self, SELECTOR};
+use crate::quota::DeviceQuotas;
 use crate::records::{Recorded, Records};
-use crate::turns::Turns;
+use crate::shown::Shown;
 use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
@@ -35,7 +38,11 @@ pub struct Sessions {
     pub(crate) clock: Clock,
     /// How long a credential lives at the most.
     pub(crate) max_credential: Duration,
-    pub(crate) turns: Turns,
+    pub(crate) quotas: DeviceQuotas,
+    /// What the reconcile loop watches, once there is one.
+    pub(crate) shown: OnceLock<Shown>,
+    pub(crate) locks: SessionLocks,
+    pub(crate) attempts: Attempts,
     pub(crate) events: Events,
     /// For what no request stands for.
     pub(crate) records: Arc<dyn Records>,
@@ -79,13 +86,14 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The sessions in `namespace`. Their credentials live for `max_credential` at the most. What no request stands for is recorded with
+    /// The sessions in `namespace`, within `quotas`. Their credentials live for `max_credential` at the most. What no request stands for is recorded with
     /// `records`. Within an async runtime.
     #[must_use]
     pub fn new(
         clients: Clients,
         namespace: &str,
         max_credential: Duration,
+        quotas: DeviceQuotas,
         clock: Clock,
         records: Arc<dyn Records>,
     ) -> Self {
@@ -105,7 +113,10 @@ impl Sessions {
             namespace: namespace.into(),
             clock,
             max_credential,
-            turns: Turns::default(),
+            quotas,
+            shown: OnceLock::new(),
+            locks: SessionLocks::default(),
+            attempts: Attempts::default(),
             records,
             recorded: Recorded::default(),
         }
@@ -162,8 +173,7 @@ impl Sessions {
     /// All sessions of one caller, on this device, read from the API server at this moment: signing out must find the one that began a
     /// moment ago, at another replica and by a rule that is gone, too.
     pub async fn of_caller(&self, caller: &Caller, those: Those) -> Result<Vec<StoredSession>, Error> {
-        let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
-        let signins = self.signins.list(&ListParams::default().labels(&of_caller)).await?;
+        let signins = self.signins_of_caller(caller).await?;
         Ok(signins.iter().filter_map(|signin| those.stored(signin)).collect())
     }
 
@@ -171,6 +181,16 @@ impl Sessions {
     pub async fn of_user(&self, caller: &Caller, those: Those) -> Result<Vec<StoredSession>, Error> {
         let signins = self.signins_of_user(caller).await?;
         Ok(signins.iter().filter_map(|signin| those.stored(signin)).collect())
+    }
+
+    /// All that there is of one caller's sessions, on this device.
+    pub(crate) async fn signins_of_caller(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
+        let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
+        Ok(self
+            .signins
+            .list(&ListParams::default().labels(&of_caller))
+            .await?
+            .items)
     }
 
     /// All that there is of one user's sessions.

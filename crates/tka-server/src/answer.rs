@@ -76,7 +76,8 @@ impl From<Refusal> for Failure {
             | Refusal::NoRule
             | Refusal::NoSuchRule { .. }
             | Refusal::TooManySessions { .. }
-            | Refusal::TooManyOnDevice { .. } => StatusCode::FORBIDDEN,
+            | Refusal::TooManyOnDevice { .. }
+            | Refusal::TooManyBindings { .. } => StatusCode::FORBIDDEN,
             Refusal::ReasonRequired { .. }
             | Refusal::PeriodTooLong { .. }
             | Refusal::Machine { .. }
@@ -100,8 +101,14 @@ impl From<Refusal> for Failure {
 
 impl From<tka_operator::Error> for Failure {
     fn from(error: tka_operator::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&tka_operator::Error> for Failure {
+    fn from(error: &tka_operator::Error) -> Self {
         use tka_operator::Error;
-        match &error {
+        match error {
             Error::RoleNotAllowed { .. } => Self::new(
                 StatusCode::FORBIDDEN,
                 error.to_string(),
@@ -120,7 +127,7 @@ impl From<tka_operator::Error> for Failure {
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
-                tracing::error!(error = with_causes(&error), "the cluster did not do its part");
+                tracing::error!(error = with_causes(error), "the cluster did not do its part");
                 let advice = &[
                     "try again in a moment",
                     "if it persists, ask an administrator to look at the server's log",
@@ -133,18 +140,18 @@ impl From<tka_operator::Error> for Failure {
                 let asked = error.asked().and_then(|asked| u32::try_from(asked.as_secs()).ok());
                 Self {
                     retry_after: asked.or(Some(1)),
-                    ..failure.because(&error)
+                    ..failure.because(error)
                 }
             }
             _ => {
-                tracing::error!(error = with_causes(&error), "the cluster refused");
+                tracing::error!(error = with_causes(error), "the cluster refused");
                 let advice = &["ask an administrator to look at the server's log"];
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "the cluster refused what was asked",
                     advice,
                 )
-                .because(&error)
+                .because(error)
             }
         }
     }

@@ -20,12 +20,12 @@ pub mod node;
 pub mod rates;
 pub mod reauthorize;
 pub mod run;
+pub mod sign_in;
 pub mod start;
 pub mod telemetry;
 mod unread;
 pub mod work;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +60,6 @@ pub struct App {
     pub names: KubeconfigNames,
     /// What is given, whatever a rule says.
     pub limits: Limits,
-    /// How many sessions one device may have at a time.
-    pub max_sessions_per_device: NonZeroU32,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
-use tka_operator::{Clients, Clock, Election, Sessions};
+use tka_operator::{Clients, Clock, DeviceQuotas, Election, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -111,8 +111,19 @@ async fn run(config: Config) -> Result<(), RunError> {
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {
     let max_credential = config.operator.max_credential_period.duration();
     let namespace = &config.operator.namespace;
+    let quotas = DeviceQuotas {
+        sessions: config.operator.max_sessions_per_device,
+        bindings: config.operator.max_bindings_per_device,
+    };
     let (clock, records) = (Arc::clone(clock), Arc::new(audit.clone()));
-    Arc::new(Sessions::new(clients, namespace, max_credential, clock, records))
+    Arc::new(Sessions::new(
+        clients,
+        namespace,
+        max_credential,
+        quotas,
+        clock,
+        records,
+    ))
 }
 
 /// Starts what runs beside the serving of the tailnet.
@@ -223,7 +234,6 @@ impl Parts {
                 user_prefix: config.operator.user_prefix.clone(),
             },
             limits: Limits::at_least(config.operator.min_period),
-            max_sessions_per_device: config.operator.max_sessions_per_device,
             machines: config.operator.machines,
             node,
             read_timeout: config.server.read_timeout.duration(),

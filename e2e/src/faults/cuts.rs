@@ -188,11 +188,12 @@ impl<'w> Cuts<'w> {
                 self.site.server.kill()?;
                 self.proxy.wait_idle()?;
             }
+            // Before what hangs is let go: what comes too late to be cut must not hang for good.
+            drop(armed);
             self.proxy.let_go();
             let answer = asking.join().map_err(|_| "the caller panicked")?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>((answer, reached))
         })?;
-        drop(armed);
         let expected = if reached && point.killed {
             self.operation.expected_after_kill(&self.proxy.seen())
         } else {

@@ -1,16 +1,23 @@
 //! One caller's storm is not the others', and idle connections are no way to keep them out.
 
 use std::net::TcpStream;
+use std::thread;
 
+use e2e::faults::{Fault, Moment, Proxy, Request, Which};
 use e2e::user::{ALICE, BOB};
-use e2e::{Answer, Caller, Outcome, World, rule, wait};
+use e2e::{Answer, Caller, Kind, Outcome, World, rule, wait};
 use serde_json::json;
 use testbed::ServerOptions;
+
+use crate::max_sessions::{all_at_once, is_in};
+use crate::replicas::{Pair, caller};
 
 crate::tests![
     device_that_sends_too_much_is_told_when_to_come_back_and_others_are_not,
     connection_too_many_is_closed_and_a_place_is_given_back,
     device_has_no_more_sessions_than_the_server_lets_one_have,
+    device_has_no_more_bindings_than_the_server_lets_one_have,
+    sign_in_killed_before_it_was_counted_is_refused_by_the_loop,
 ];
 
 /// Sends until the server has had enough.
@@ -61,28 +68,107 @@ fn connection_too_many_is_closed_and_a_place_is_given_back(world: &World) -> Out
     Ok(())
 }
 
+/// Some sessions begin at once, at two replicas, one of them without a label. Then the order is known.
+// cases.md 11.7
 fn device_has_no_more_sessions_than_the_server_lets_one_have(world: &World) -> Outcome {
-    let mut options = ServerOptions::new("many-shells");
-    options.config = json!({"operator": {"maxSessionsPerDevice": 2}});
-    let site = world.site_with(options)?;
-    site.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
-    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
-    let sign_in = |caller: &Caller, label: &str| {
-        let (headers, body) = (
-            [("Content-Type", "application/json")],
-            json!({"session": label}).to_string(),
+    const MAX: usize = 2;
+    let config = json!({
+        "operator": {"maxSessionsPerDevice": MAX},
+        "server": {"rateLimit": {"requestsPerSecond": 1000, "burst": 1000}},
+    });
+    let pair = Pair::new(world, "many-shells", &config)?;
+    let (a, b) = pair.by_part()?;
+    a.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
+    let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
+    for _ in 0..3 {
+        let answers = all_at_once(a, &callers, MAX)?;
+        wait::until_true("of each it is known whether it is in", || {
+            Ok(a.objects(Kind::Signin)?.iter().all(is_in))
+        })?;
+        let count = a.objects(Kind::Signin)?.len();
+        assert!(
+            (1..=MAX).contains(&count),
+            "{count} are in where {MAX} may: {answers:?}"
         );
-        caller.send_body("POST", "/api/v1alpha1/login", &headers, body.as_bytes())
-    };
-    for label in ["a", "b", "a"] {
-        sign_in(&alice, label)?.expect(202)?;
+        assert!(answers.contains(&403), "{answers:?}");
+        callers[0].post("/logout?all=true")?.expect(200)?;
+        a.wait_empty()?;
     }
-    let refusal = sign_in(&alice, "c")?.expect(403)?.refusal()?;
+    let [alice, _] = &callers;
+    for label in ["a", "b", "a"] {
+        alice.sign_in_apart(label)?.expect(200)?;
+    }
+    let refusal = alice.sign_in_apart("c")?.expect(403)?.refusal()?;
     assert!(refusal.message.contains("this device has 2 sessions"), "{refusal:?}");
-    assert_eq!(site.counts()?, [2, 2, 2]);
-    sign_in(&bob, "c")?.expect(202)?;
-    // The one that every rule has is not one of many.
-    alice.sign_in()?;
+    alice.post("/login")?.expect(403)?;
+    assert_eq!(a.counts()?, [2, 2, 2], "a refusal leaves nothing behind");
+    caller(a, "BOB")?.sign_in_apart("c")?.expect(200)?;
     alice.post("/logout?all=true")?.expect(200)?;
-    sign_in(&alice, "c")?.expect(202).map(drop)
+    alice.sign_in_apart("c")?.expect(200).map(drop)
+}
+
+// cases.md 11.7
+fn device_has_no_more_bindings_than_the_server_lets_one_have(world: &World) -> Outcome {
+    let within = |namespaces: &[&str]| json!({"role": "view", "period": "1h", "namespaces": namespaces});
+    let mut options = ServerOptions::new("many-bindings");
+    options.config = json!({"operator": {"maxBindingsPerDevice": 4}});
+    let site = world.site_with(options)?;
+    site.grant(&[(ALICE, within(&["default", "kube-public"]))])?;
+    let callers = [site.caller("ALICE")?, site.caller("ALICE")?];
+    let answers = all_at_once(&site, &callers, 2)?;
+    assert!(answers.contains(&403), "{answers:?}");
+    let [alice, _] = &callers;
+    alice.post("/logout?all=true")?.expect(200)?;
+    site.wait_empty()?;
+    for label in ["a", "b", "a"] {
+        alice.sign_in_apart(label)?.expect(200)?;
+    }
+    let refusal = alice.sign_in_apart("c")?.expect(403)?.refusal()?;
+    assert!(refusal.message.contains("more than 4 role bindings"), "{refusal:?}");
+    assert_eq!(site.objects(Kind::Signin)?.len(), 2);
+    // By itself it is more than a device may have. Nothing is written for that.
+    let all = [
+        "default",
+        "kube-node-lease",
+        "kube-public",
+        "kube-system",
+        site.server.namespace(),
+    ];
+    site.grant(&[(ALICE, within(&all))])?;
+    site.wait_empty()?;
+    alice.sign_in_apart("d")?.expect(403)?.refusal()?;
+    site.wait_empty()
+}
+
+// cases.md 11.7
+fn sign_in_killed_before_it_was_counted_is_refused_by_the_loop(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let mut options = ServerOptions::new("uncounted");
+    options.config = json!({"operator": {"maxSessionsPerDevice": 1}});
+    let site = proxy.site_with(world, options)?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in_apart("first")?.expect(200)?;
+    let writes = |request: &Request| request.is("patch", "tkasignins");
+    let writing = proxy.arm(Which::first(writes), Fault::Hang(Moment::After));
+    thread::scope(|scope| {
+        // It is never answered.
+        let asking = scope.spawn(|| alice.sign_in_apart("second"));
+        writing.wait_hits(1, wait::LIMIT)?;
+        assert_eq!(
+            site.objects(Kind::Signin)?.len(),
+            2,
+            "it is written before it is counted"
+        );
+        site.server.kill()?;
+        proxy.let_go();
+        drop(asking.join().map_err(|_| "the caller panicked")?);
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    })?;
+    drop(writing);
+    site.server.start()?;
+    wait::until_true("it is gone", || Ok(site.objects(Kind::Signin)?.len() == 1))?;
+    assert_eq!(site.objects(Kind::Signin)?[0]["spec"]["label"], "first");
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    Ok(())
 }

@@ -24,7 +24,7 @@ fn limited(max_sessions: usize) -> Value {
     json!({"role": "view", "period": "1h", "max_sessions": max_sessions})
 }
 
-fn is_in(signin: &Value) -> bool {
+pub(crate) fn is_in(signin: &Value) -> bool {
     signin["metadata"]["deletionTimestamp"].is_null() && signin["status"]["provisioned"] == true
 }
 
@@ -56,8 +56,8 @@ fn never_are_more_in_than_a_rule_allows_however_many_begin_at_once(world: &World
     Ok(())
 }
 
-/// Signs in often at once, at both replicas, and sees that never more than `max` are in meanwhile.
-fn all_at_once(site: &Site<'_>, callers: &[Caller; 2], max: usize) -> Outcome<Vec<u16>> {
+/// Signs in often at once, at both replicas, and sees that never more than `max` are in meanwhile. One of the sessions has no label.
+pub(crate) fn all_at_once(site: &Site<'_>, callers: &[Caller; 2], max: usize) -> Outcome<Vec<u16>> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let watching = scope.spawn(|| {
@@ -69,7 +69,12 @@ fn all_at_once(site: &Site<'_>, callers: &[Caller; 2], max: usize) -> Outcome<Ve
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
         });
         let asking: Vec<_> = (0..AT_ONCE)
-            .map(|n| scope.spawn(move || callers[n % 2].sign_in_apart(&format!("shell-{n}"))))
+            .map(|n| {
+                scope.spawn(move || match n {
+                    0 => callers[0].sign_in_waiting(),
+                    n => callers[n % 2].sign_in_apart(&format!("shell-{n}")),
+                })
+            })
             .collect();
         let answers: Outcome<Vec<_>> = asking
             .into_iter()

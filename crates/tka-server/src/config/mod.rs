@@ -23,6 +23,9 @@ const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
 /// More than anybody has shells, and far from what the API server would feel.
 const MAX_SESSIONS_PER_DEVICE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// As many sessions as a device may have that are for the whole cluster, and a few of those in the most namespaces that a rule may name. The API server looks
+/// through all bindings of a namespace, and through those of the cluster, at each request.
+const MAX_BINDINGS_PER_DEVICE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 /// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -159,6 +162,8 @@ pub struct Operator {
     pub max_credential_period: Period,
     /// How many sessions one device may have at a time, whatever its rules say: each shell may keep its own.
     pub max_sessions_per_device: NonZeroU32,
+    /// How many bindings the sessions of one device may have at a time: each has one for the whole cluster, or one in each of its namespaces.
+    pub max_bindings_per_device: NonZeroU32,
     /// Whether tagged nodes may sign in, where a rule reaches them.
     pub machines: bool,
 }
@@ -359,6 +364,7 @@ impl Default for Operator {
             min_period: period("1m"),
             max_credential_period: period("1h"),
             max_sessions_per_device: MAX_SESSIONS_PER_DEVICE,
+            max_bindings_per_device: MAX_BINDINGS_PER_DEVICE,
             machines: false,
         }
     }

@@ -1,6 +1,5 @@
 //! `/login`: signs in, or says who is signed in.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +10,17 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse};
-use tka_core::{Choice, Refusal, Request, Session};
-use tka_operator::{Credential, SignedIn, Those};
+use tka_core::{Choice, Request, Session};
+use tka_operator::{Credential, SignedIn};
 
 use super::body::Body;
 use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{Asked, ByRequest};
-use crate::authorize::{Authorized, Granted, changed_meanwhile};
+use crate::audit::Asked;
+use crate::authorize::{Authorized, Granted};
+use crate::sign_in::SigningIn;
 
 /// The longest wait. It must be over before the time limit of the answer is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -66,11 +66,11 @@ pub(super) async fn sign_in(
             result
         }
     };
-    let (mut who, session, signed_in) = app.work.to_the_end(start).await?;
+    let (mut who, signed_in) = app.work.to_the_end(start).await?;
     let Some(wait) = wait else {
-        return Ok(accepted(&session));
+        return Ok(accepted(&signed_in.stored.session));
     };
-    usable(&app, &asked, &mut who, session, signed_in, wait).await
+    usable(&app, &asked, &mut who, &signed_in, wait).await
 }
 
 async fn start(
@@ -79,68 +79,10 @@ async fn start(
     who: Result<Granted, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
-    chosen: &mut Option<String>,
-) -> Result<(Granted, Session, SignedIn), Failure> {
-    let mut who = who?;
-    let request = read(body?.0)?;
-    let (mut session, mut max_sessions) = decide(app, &who, &request, chosen)?;
-    let turn = app.sessions.turn(&session.name()).await?;
-    if who.is_old() {
-        who = who.again(app, asked.peer()).await?;
-        let name = session.name();
-        (session, max_sessions) = decide(app, &who, &request, chosen)?;
-        if session.name() != name {
-            return Err(changed_meanwhile());
-        }
-    }
-    asked.about(&session);
-    fits_device(app, &session).await?;
-    let records = ByRequest::new(&app.audit, asked);
-    let sign_in = app
-        .sessions
-        .sign_in(&turn, &session, max_sessions, credential, &records);
-    let signed_in = sign_in.await?;
-    drop(turn);
-    tracing::info!(
-        session = %session.name(),
-        username = session.caller.username(),
-        device = session.caller.device.name,
-        role = %session.rule.role,
-        until = %session.until(),
-        provisioned = signed_in.stored.provisioned,
-        "signed in"
-    );
-    Ok((who, session, signed_in))
-}
-
-/// Refuses a session more than one device may have. Only those that are kept apart can become many: of others there is one for each of
-/// the caller's rules.
-async fn fits_device(app: &App, session: &Session) -> Result<(), Failure> {
-    if session.label.is_none() {
-        return Ok(());
-    }
-    let there = app.sessions.of_caller(&session.caller, Those::Live).await?;
-    let max = app.max_sessions_per_device;
-    let name = session.name();
-    let goes_on = there.iter().any(|stored| stored.session.name() == name);
-    let is_room = u32::try_from(there.len()).is_ok_and(|count| count < max.get());
-    if goes_on || is_room {
-        return Ok(());
-    }
-    Err(Refusal::TooManyOnDevice { max }.into())
-}
-
-/// The session that `who` gets, and how many of its kind they may have.
-fn decide(
-    app: &App,
-    who: &Granted,
-    request: &Request,
-    chosen: &mut Option<String>,
-) -> Result<(Session, Option<NonZeroU32>), Failure> {
-    let rule = who.grant.choose(&request.choice)?;
-    *chosen = Some(rule.role.to_string());
-    let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
-    Ok((session, rule.max_sessions))
+    role: &mut Option<String>,
+) -> Result<(Granted, Arc<SignedIn>), Failure> {
+    let (who, request) = (who?, read(body?.0)?);
+    SigningIn::new(app, asked, who, request, credential, role)?.run().await
 }
 
 /// What a caller asks for, in the words of the decision.
@@ -172,23 +114,23 @@ async fn usable(
     app: &App,
     asked: &Asked,
     who: &mut Granted,
-    session: Session,
-    signed_in: SignedIn,
+    signed_in: &SignedIn,
     wait: Duration,
 ) -> Result<Response, Failure> {
-    let mut stored = signed_in.stored;
+    let mut stored = signed_in.stored.clone();
+    let session = &signed_in.stored.session;
     if !stored.provisioned {
         // The reconcile loop is on it.
         let waited = tokio::time::timeout(wait, app.sessions.provisioned(&session.name())).await;
         if waited.is_err() {
-            return Ok(accepted(&session));
+            return Ok(accepted(session));
         }
         stored.provisioned = true;
     }
-    let Credential { token, expires } = issued(app, asked, who, &session, signed_in.credential).await?;
-    let kubeconfig = view::with_user(app, app.cluster.info().await?, &session, token.clone().into());
+    let Credential { token, expires } = issued(app, asked, who, session, signed_in.credential.clone()).await?;
+    let kubeconfig = view::with_user(app, app.cluster.info().await?, session, token.clone().into());
     let answer = SignInResponse {
-        login: view::login(&session),
+        login: view::login(session),
         session: view::session(&stored, &session.caller),
         credential: ExecCredential::new(token, expires),
         kubeconfig,

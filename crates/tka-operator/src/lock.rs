@@ -1,0 +1,101 @@
+//! A lock for each session, within this process.
+//!
+//! The API server decides between processes. Within one, the lock saves the reconcile loop from repeating what a request handler does at that moment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tka_core::SessionName;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
+
+use crate::{Error, Sessions};
+
+/// How long a lock is waited for. A caller that asks for one session over and over must not make work pile up.
+pub(crate) const LOCK: Duration = Duration::from_secs(10);
+
+type Shared = Arc<tokio::sync::Mutex<()>>;
+
+/// The locks that are held or waited for, by the session's name.
+#[derive(Debug, Default)]
+pub(crate) struct SessionLocks(Mutex<HashMap<String, Shared>>);
+
+/// The lock of one session. It is given back when this is dropped.
+#[derive(Debug)]
+pub struct SessionLock {
+    name: String,
+    _guard: OwnedMutexGuard<()>,
+}
+
+// === impl SessionLocks ===
+
+impl SessionLocks {
+    /// Waits until nothing else in this process works on `name`.
+    pub(crate) async fn take(&self, name: &str) -> Result<SessionLock, Error> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(locks.entry(name.to_owned()).or_default())
+        };
+        if lock.try_lock().is_err() {
+            tracing::debug!(session = name, "waiting for the session lock");
+        }
+        let guard = timeout(LOCK, lock.lock_owned()).await;
+        Ok(SessionLock {
+            name: name.to_owned(),
+            _guard: guard.map_err(|_| Error::TimedOut(LOCK))?,
+        })
+    }
+}
+
+// === impl SessionLock ===
+
+impl SessionLock {
+    /// Whether it is that of the session of that name.
+    pub(crate) fn is_for(&self, name: &SessionName) -> bool {
+        self.name == name.as_str()
+    }
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Waits until nothing else in this process works on the session of that name.
+    pub async fn lock(&self, name: &SessionName) -> Result<SessionLock, Error> {
+        self.locks.take(name.as_str()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn second_waits_for_the_first_and_others_do_not() {
+        let locks = SessionLocks::default();
+        let first = locks.take("a").now_or_never();
+        assert!(first.is_some());
+        assert!(locks.take("a").now_or_never().is_none());
+        assert!(locks.take("b").now_or_never().is_some());
+        drop(first);
+        assert!(locks.take("a").now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lock_that_does_not_come_free_is_given_up() {
+        let locks = SessionLocks::default();
+        let _first = locks.take("a").await.unwrap();
+        assert!(matches!(locks.take("a").await, Err(Error::TimedOut(LOCK))));
+    }
+
+    #[tokio::test]
+    async fn locks_that_are_given_back_are_forgotten() {
+        let locks = SessionLocks::default();
+        for name in ["a", "b", "c"] {
+            assert!(locks.take(name).now_or_never().is_some());
+        }
+        assert!(locks.0.lock().unwrap().len() <= 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! The sessions as this process watches them, for what needs them no fresher than a write of its own.
+//!
+//! A watch tells of changes in the order in which the API server made them. So once it has told of a write, it has told of all that was written before.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tka_api::resource::{ANNOTATION_LAST_SIGN_IN, TkaSignin};
+use tokio::sync::watch;
+
+/// What a watch has told so far.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    store: Store<TkaSignin>,
+    /// Notified whenever it has told more.
+    changes: watch::Receiver<()>,
+}
+
+// === impl Shown ===
+
+impl Shown {
+    pub(crate) fn new(store: Store<TkaSignin>, changes: watch::Receiver<()>) -> Self {
+        Self { store, changes }
+    }
+
+    /// Waits until the sign-in that `signin` holds is told of, and returns all sessions that carry its `label`, too. None if the watch has come to its end.
+    pub(crate) async fn since(mut self, signin: &TkaSignin, label: &str) -> Option<Vec<Arc<TkaSignin>>> {
+        let reference = ObjectRef::from_obj(signin);
+        loop {
+            self.changes.borrow_and_update();
+            let shown = self.store.get(&reference);
+            if shown.is_some_and(|shown| is_same_sign_in(&shown, signin)) {
+                let value = signin.labels().get(label);
+                let all = self.store.state().into_iter();
+                return Some(all.filter(|other| other.labels().get(label) == value).collect());
+            }
+            self.changes.changed().await.ok()?;
+        }
+    }
+}
+
+fn is_same_sign_in(a: &TkaSignin, b: &TkaSignin) -> bool {
+    let last = |signin: &TkaSignin| signin.annotations().get(ANNOTATION_LAST_SIGN_IN).cloned();
+    a.uid() == b.uid() && last(a) == last(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{examples, objects};
+    use futures::FutureExt;
+    use jiff::Timestamp;
+    use kube::runtime::{reflector, watcher::Event};
+    use tka_api::resource::LABEL_CALLER;
+    use tka_core::Session;
+
+    fn signin(session: &Session) -> TkaSignin {
+        let mut signin = objects::signin(session, None, "tka");
+        signin.metadata.uid = Some(session.name().to_string());
+        signin
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_waited_for_and_comes_with_its_label() {
+        let (store, mut writer) = reflector::store();
+        let (sender, changes) = watch::channel(());
+        let shown = Shown::new(store, changes);
+        let now = Timestamp::from_second(100).unwrap();
+        let (before, written) = (examples::session("1h", now), examples::labelled("1h", now, "b"));
+        let mut of_another = examples::session("1h", now);
+        of_another.caller.device.stable_id = "another".into();
+        for there in [&before, &of_another] {
+            writer.apply_watcher_event(&Event::Apply(signin(there)));
+        }
+        let written = signin(&written);
+        let mut waits = Box::pin(shown.clone().since(&written, LABEL_CALLER));
+        assert!((&mut waits).now_or_never().is_none());
+        writer.apply_watcher_event(&Event::Apply(written.clone()));
+        sender.send_replace(());
+        assert_eq!(waits.await.unwrap().len(), 2);
+        // What is signed in to again is another write.
+        let again = signin(&examples::labelled("1h", Timestamp::from_second(101).unwrap(), "b"));
+        assert!(shown.clone().since(&again, LABEL_CALLER).now_or_never().is_none());
+        drop(sender);
+        assert!(shown.since(&again, LABEL_CALLER).await.is_none());
+    }
+}

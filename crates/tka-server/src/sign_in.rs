@@ -1,0 +1,140 @@
+//! Signing in for one request. It is authorised, decided and recorded by itself, and shares the work with identical requests of the same moment
+//! ([`SignIn`]).
+
+use std::sync::Arc;
+
+use tka_core::{Request, Session};
+use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn};
+
+use crate::App;
+use crate::answer::Failure;
+use crate::audit::{Asked, ByRequest};
+use crate::authorize::{Granted, changed_meanwhile};
+
+/// A request to sign in.
+pub struct SigningIn<'a> {
+    app: &'a App,
+    asked: &'a Arc<Asked>,
+    who: Granted,
+    request: Request,
+    sign_in: SignIn,
+}
+
+// === impl SigningIn ===
+
+impl<'a> SigningIn<'a> {
+    /// Decides what `who` gets who asks for `request`, and for a `credential` or not. Tells `role` which one it is about.
+    pub fn new(
+        app: &'a App,
+        asked: &'a Arc<Asked>,
+        who: Granted,
+        request: Request,
+        credential: bool,
+        role: &mut Option<String>,
+    ) -> Result<Self, Failure> {
+        let chosen = who.grant.choose(&request.choice)?;
+        *role = Some(chosen.role.to_string());
+        let sign_in = decide(app, &who, &request, credential)?;
+        asked.about(&sign_in.session);
+        Ok(Self {
+            app,
+            asked,
+            who,
+            request,
+            sign_in,
+        })
+    }
+
+    /// Signs in, or shares what an identical request does at this moment. Returns what the caller has, and by which word of the tailnet.
+    ///
+    /// A request whose shared attempt failed tries once more: one of those that shared it, and the others share that.
+    pub async fn run(mut self) -> Result<(Granted, Arc<SignedIn>), Failure> {
+        let mut has_failed = false;
+        loop {
+            self.renew().await?;
+            let signed_in = match self.app.sessions.join(&self.sign_in) {
+                Part::Leader(attempt) => self.lead(*attempt).await?,
+                Part::Waiter(waiter) => match waiter.outcome().await {
+                    Some(Ok(signed_in)) => self.share(signed_in).await?,
+                    Some(Err(error)) if has_failed => return Err(Failure::from(&*error)),
+                    Some(Err(_)) => {
+                        has_failed = true;
+                        None
+                    }
+                    None => None,
+                },
+            };
+            if let Some(signed_in) = signed_in {
+                log(&signed_in);
+                return Ok((self.who, signed_in));
+            }
+        }
+    }
+
+    /// Does the work, unless something else is decided by the time that it can begin.
+    async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Failure> {
+        let (mut attempt, lock) = self
+            .app
+            .sessions
+            .lock_for(attempt)
+            .await
+            .map_err(|error| Failure::from(&*error))?;
+        if self.renew().await? && !attempt.renew(&self.sign_in) {
+            return Ok(None);
+        }
+        let records = ByRequest::new(&self.app.audit, self.asked);
+        let outcome = self.app.sessions.sign_in(attempt, &lock, &records).await;
+        outcome.map(Some).map_err(|error| Failure::from(&*error))
+    }
+
+    /// Takes what another request came to, unless something else is decided by now. It is recorded for this caller, too.
+    async fn share(&mut self, signed_in: Arc<SignedIn>) -> Result<Option<Arc<SignedIn>>, Failure> {
+        let before = self.sign_in.clone();
+        if self.renew().await? && !self.sign_in.is_identical(&before) {
+            return Ok(None);
+        }
+        let records = ByRequest::new(&self.app.audit, self.asked);
+        // It began for the one that did the work, and for this one it was there.
+        let recorded = records.began(&signed_in.stored.session, true).await;
+        recorded.map_err(|error| Failure::from(&Error::NotRecorded(error)))?;
+        Ok(Some(signed_in))
+    }
+
+    /// Authorises and decides anew for who waited. Says whether that was needed.
+    async fn renew(&mut self) -> Result<bool, Failure> {
+        if !self.who.is_old() {
+            return Ok(false);
+        }
+        self.who = self.who.again(self.app, self.asked.peer()).await?;
+        let name = self.sign_in.session.name();
+        self.sign_in = decide(self.app, &self.who, &self.request, self.sign_in.credential)?;
+        if self.sign_in.session.name() != name {
+            return Err(changed_meanwhile());
+        }
+        Ok(true)
+    }
+}
+
+fn log(signed_in: &SignedIn) {
+    let session = &signed_in.stored.session;
+    tracing::info!(
+        session = %session.name(),
+        username = session.caller.username(),
+        device = session.caller.device.name,
+        role = %session.rule.role,
+        until = %session.until(),
+        provisioned = signed_in.stored.provisioned,
+        "signed in"
+    );
+}
+
+/// The session that `who` gets, and how many of its kind they may have.
+fn decide(app: &App, who: &Granted, request: &Request, credential: bool) -> Result<SignIn, Failure> {
+    let rule = who.grant.choose(&request.choice)?;
+    let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
+    Ok(SignIn {
+        session,
+        max_sessions: rule.max_sessions,
+        credential,
+    })
+}
