@@ -31,7 +31,7 @@ mod watches;
 
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
-pub use election::{Election, Leadership, Term};
+pub use election::{Election, Leadership};
 pub use end::End;
 pub use error::Error;
 pub use provision::SignedIn;
