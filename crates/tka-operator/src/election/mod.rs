@@ -356,7 +356,11 @@ mod tests {
         let (mut election, leadership) = Election::new(&clients, "tka", "a".into(), clock);
         let mut version = 0;
         let mut sees = |holder: Option<&str>, yields: bool| {
-            let record = Record { holder: holder.map(Into::into), yields, transitions: 1 };
+            let record = Record {
+                holder: holder.map(Into::into),
+                yields,
+                transitions: 1,
+            };
             let mut lease = election.lease(record);
             version += 1;
             lease.metadata.resource_version = Some(version.to_string());
