@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use e2e::between::Between;
 use e2e::user::ALICE;
-use jiff::Timestamp;
 use e2e::{Caller, Outcome, Site, World, is_refused, rule, wait};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::{Owner, ServerOptions};
 
