@@ -14,7 +14,7 @@ https://kubernetes.io/docs/reference/using-api/cel/, without a line of its own i
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
-  name: {{ include "tka.guard.name" . }}
+  name: {{ include "tka.guard.name" . | quote }}
   labels: {{- include "tka.labels" $root | nindent 4 }}
 {{- end -}}
 
@@ -23,18 +23,30 @@ metadata:
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: {{ include "tka.guard.name" . }}
+  name: {{ include "tka.guard.name" . | quote }}
   labels: {{- include "tka.labels" $root | nindent 4 }}
 spec:
-  policyName: {{ include "tka.guard.name" . }}
+  policyName: {{ include "tka.guard.name" . | quote }}
   validationActions: [Deny, Audit]
+{{- end -}}
+
+{{/*
+Where a policy looks. What the API server would fill in is written out, here and as `scope`: what is installed is what was rendered, and
+programs that compare the two find no difference.
+*/}}
+{{- define "tka.guard.everywhere" -}}
+matchPolicy: Equivalent
+objectSelector: {}
+namespaceSelector: {}
 {{- end -}}
 
 {{/* Only what is in the release's namespace, where the sessions live. */}}
 {{- define "tka.guard.here" -}}
+matchPolicy: Equivalent
+objectSelector: {}
 namespaceSelector:
   matchLabels:
-    kubernetes.io/metadata.name: {{ .Release.Namespace }}
+    kubernetes.io/metadata.name: {{ .Release.Namespace | quote }}
 {{- end -}}
 
 {{- define "tka.guard.serverName" -}}
@@ -42,13 +54,19 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "tka.serviceAccountNam
 {{- end -}}
 
 {{/*
-CEL: the server itself asks, with a token of its account. Kubernetes lets whoever may edit a namespace impersonate its
-accounts; the token's ID is what an impersonator does not have
-(https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#token-ids).
+CEL: the server itself asks, with a token of its account. Kubernetes lets those who may edit a namespace impersonate its accounts. They do not
+have a token's ID (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#token-ids), unless RBAC also lets them
+impersonate `userextras/authentication.kubernetes.io/credential-id`: then admission cannot tell them from the server.
 */}}
 {{- define "tka.guard.isServer" -}}
 request.userInfo.username == '{{ include "tka.guard.serverName" . }}' &&
-request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].hasValue()
+request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].orValue([]).exists(id, id.startsWith('JTI='))
+{{- end -}}
+
+{{/* CEL: one of the cluster's own controllers asks. */}}
+{{- define "tka.guard.isController" -}}
+'system:serviceaccounts:kube-system' in request.userInfo.groups ||
+request.userInfo.username == 'system:kube-controller-manager'
 {{- end -}}
 
 {{/* Whoever could give the server's rights to anybody may as well act as the server. */}}

@@ -1,12 +1,36 @@
-{{/* The name of what is in the release's namespace. */}}
+{{/*
+A value as text. YAML takes 123, 1e3 and on without quotes for numbers and booleans, and so does `--set`. What this returns is still to be quoted.
+*/}}
+{{- define "tka.text" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq . (floor .) }}{{ printf "%.0f" . }}{{ else }}{{ printf "%v" . }}{{ end -}}
+{{- else if not (kindIs "invalid" .) -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* At most 63 characters, as labels have it, of which the last is none that may only stand between others. */}}
+{{- define "tka.cut" -}}
+{{- regexReplaceAll "[^A-Za-z0-9]+$" (trunc 63 .) "" -}}
+{{- end -}}
+
+{{- define "tka.name" -}}
+{{- include "tka.cut" (default .Chart.Name (include "tka.text" .Values.nameOverride)) -}}
+{{- end -}}
+
+{{/*
+The name of what is in the release's namespace. It may begin with a digit, as a release may: what it names here are ServiceAccounts, RBAC's
+objects and policies, and none of those must begin with a letter.
+*/}}
 {{- define "tka.fullname" -}}
-{{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- $name := include "tka.name" . -}}
+{{- $whole := include "tka.text" .Values.fullnameOverride -}}
+{{- if $whole -}}
+{{- include "tka.cut" $whole -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- include "tka.cut" .Release.Name -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- include "tka.cut" (printf "%s-%s" .Release.Name $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -19,19 +43,40 @@ namespace or release is called has one, so that no two releases ever meet.
 {{- end -}}
 
 {{- define "tka.serviceAccountName" -}}
-{{- default (include "tka.fullname" .) .Values.serviceAccount.name -}}
+{{- default (include "tka.fullname" .) (include "tka.text" (.Values.serviceAccount).name) -}}
 {{- end -}}
 
 {{- define "tka.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+helm.sh/chart: {{ include "tka.cut" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") | quote }}
+app.kubernetes.io/name: {{ include "tka.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 
 {{- define "tka.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "tka.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "tka.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
+{{- end -}}
+
+{{/*
+Says "on" unless the value is false. A null takes a default away (https://helm.sh/docs/chart_template_guide/values_files/#deleting-a-default-key),
+and must not switch off what protects.
+*/}}
+{{- define "tka.isOn" -}}
+{{- if ne (toString .) "false" }}on{{ end -}}
+{{- end -}}
+
+{{/* Which ClusterRoles may be bound in which namespace, as JSON: {"shop": ["edit"]}. */}}
+{{- define "tka.rolesByNamespace" -}}
+{{- $roles := dict -}}
+{{- range .Values.namespacedRoles -}}
+{{- $role := .role -}}
+{{- range .namespaces -}}
+{{- $known := get $roles . | default list -}}
+{{- $_ := set $roles . (append $known $role | uniq) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $roles -}}
 {{- end -}}

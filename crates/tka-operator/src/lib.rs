@@ -34,7 +34,7 @@ mod watches;
 pub use attempts::{Attempt, Outcome, Part, SignIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
-pub use election::{Election, Leadership, Term};
+pub use election::{Election, Leadership};
 pub use end::End;
 pub use error::Error;
 pub use lock::SessionLock;

@@ -113,7 +113,7 @@ impl From<&tka_operator::Error> for Failure {
                 StatusCode::FORBIDDEN,
                 error.to_string(),
                 &[
-                    "ask an administrator to add the role to `roles` of the Helm chart, or to correct the tailnet policy",
+                    "ask an administrator to add the role to `roles` or `namespacedRoles` of the Helm chart, or to correct the tailnet policy",
                 ],
             ),
             Error::NoSuchRole(_) | Error::NoSuchNamespace(_) => Self::new(

@@ -162,19 +162,17 @@ impl Round for Checks {
     async fn round(&mut self) -> Instant {
         let started = Instant::now();
         // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
-        let term = self.with.leadership.term();
-        let sessions = term.map(|_| self.active()).unwrap_or_default();
-        self.doubts.meet(term, &sessions, started);
+        let sessions = self.active();
+        self.doubts.meet(&sessions, started);
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
         let answers = self.ask(devices).await;
-        let mut revoked = Vec::new();
-        for session in &sessions {
-            revoked.extend(self.judge(session, &answers, started).map(|why| (session, why)));
-        }
+        let revoked = self.judge_all(&sessions, &answers, started);
         self.put_off.retain(&sessions);
-        let ended = self.end_all(revoked).await;
+        // What does not hold is for the holder of the Lease to end.
+        let ours = self.with.leadership.is_held();
+        let ended = !ours || self.end_all(revoked).await;
         let all_well = ended && self.with.contact.check().is_ok();
-        self.next(term.is_some(), started, all_well)
+        self.next(ours, started, all_well)
     }
 }
 
@@ -191,6 +189,25 @@ impl Checks {
             .filter(|(signin, session)| session.until() > now && !objects::is_to_end(signin, session))
             .map(|(_, session)| session)
             .collect()
+    }
+
+    /// What is revoked. A replica that has lost the tailnet cannot judge. It takes the word of one that has not and holds the Lease: that one ends
+    /// what does not stand.
+    fn judge_all<'s>(
+        &mut self,
+        sessions: &'s [Session],
+        answers: &Answers,
+        started: Instant,
+    ) -> Vec<(&'s Session, Revocation)> {
+        if self.with.contact.check().is_err() && self.with.leadership.is_with_a_fit_other() {
+            sessions
+                .iter()
+                .for_each(|session| self.doubts.verified(session, started));
+            return Vec::new();
+        }
+        let judged = sessions.iter();
+        let judged = judged.map(|session| self.judge(session, answers, started).map(|why| (session, why)));
+        judged.flatten().collect()
     }
 
     fn judge(&mut self, session: &Session, answers: &Answers, started: Instant) -> Option<Revocation> {

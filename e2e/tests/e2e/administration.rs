@@ -3,12 +3,14 @@
 use e2e::user::{ALICE, BOB, CAROL};
 use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
 use serde_json::{Value, json};
+use testbed::ServerOptions;
 
 crate::tests![
     deleting_a_tkasignin_ends_the_session,
     kubectl_get_signin_prints_true_columns,
     role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing,
     role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
+    role_listed_for_namespaces_is_given_there_alone,
     what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays,
     session_whose_account_or_binding_is_deleted_ends,
     what_lies_in_wait_under_the_names_of_a_session_is_replaced,
@@ -88,6 +90,76 @@ fn refuses_role(site: &Site<'_>, role: &str) -> Outcome {
     let refusal = site.caller("ALICE")?.post("/login")?.expect(403)?.refusal()?;
     assert!(refusal.message.contains(role), "{refusal:?}");
     assert_eq!(site.counts()?, [0, 0, 0]);
+    Ok(())
+}
+
+/// cases.md 11.6: "edit, but in these namespaces only".
+fn role_listed_for_namespaces_is_given_there_alone(world: &World) -> Outcome {
+    for (name, roles) in [("only-there", vec![]), ("there-beside", vec!["view".to_owned()])] {
+        let [shop, other] = ["shop", "other"].map(|suffix| format!("{name}-{suffix}"));
+        for namespace in [&shop, &other] {
+            world.testbed.kubectl(&["create", "namespace", namespace])?;
+        }
+        let mut options = ServerOptions::new(name);
+        options.roles.clone_from(&roles);
+        options.namespaced_roles = vec![json!({ "role": "edit", "namespaces": [shop] })];
+        let site = world.site_with(options)?;
+        let edit_in = |namespaces: &[&str]| json!({ "role": "edit", "period": "1h", "namespaces": namespaces });
+
+        site.grant(&[(ALICE, edit_in(&[&shop]))])?;
+        let alice = site.caller("ALICE")?;
+        alice.sign_in()?;
+        let token = alice.token()?;
+        let secrets = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets");
+        assert_eq!(world.cluster.status(&token, "GET", &secrets(&shop))?, 200, "{name}");
+        assert_eq!(world.cluster.status(&token, "GET", &secrets(&other))?, 403, "{name}");
+        alice.sign_out()?;
+
+        for refused in [rule("edit", "1h"), edit_in(&[&other]), edit_in(&[&shop, &other])] {
+            site.grant(&[(ALICE, refused.clone())])?;
+            let refusal = alice.post("/login")?.expect(403)?.refusal()?;
+            assert!(
+                refusal.message.contains("may not bind the ClusterRole edit"),
+                "{refusal:?}"
+            );
+            assert!(refusal.advice.join(" ").contains("namespacedRoles"), "{refusal:?}");
+            assert_eq!(site.counts()?, [0, 0, 0], "{refused}");
+            let left = "/apis/rbac.authorization.k8s.io/v1/rolebindings";
+            assert_eq!(world.cluster.labelled(left, name)?, Vec::<Value>::new(), "{refused}");
+        }
+        binds_there_alone(&site, &shop, &other)?;
+        if !roles.is_empty() {
+            site.grant(&[(ALICE, rule("view", "1h"))])?;
+            alice.sign_in()?;
+            assert_eq!(world.cluster.status(&alice.token()?, "GET", "/api/v1/pods")?, 200);
+            alice.sign_out()?;
+        }
+        site.wait_empty()?;
+    }
+    Ok(())
+}
+
+/// What the API server itself lets the server do, whatever the server means to.
+fn binds_there_alone(site: &Site<'_>, there: &str, elsewhere: &str) -> Outcome {
+    let kubeconfig = site.server.kubeconfig();
+    let can = |right: &[&str]| {
+        let words = [&["auth", "can-i"], right].concat();
+        let output = site.world.testbed.kubectl_with(&kubeconfig, &words)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(output.stdout.trim() == "yes")
+    };
+    let namespace = |name: &str| format!("--namespace={name}");
+    assert!(can(&["bind", "clusterroles/edit", &namespace(there)])?);
+    assert!(can(&["create", "rolebindings", &namespace(there)])?);
+    for right in [
+        &["bind", "clusterroles/edit", &*namespace(elsewhere)][..],
+        &["bind", "clusterroles/admin", &namespace(there)],
+        &["bind", "clusterroles/edit", "--all-namespaces"],
+        &["create", "roles", &namespace(there)],
+        &["update", "rolebindings", &namespace(there)],
+        &["escalate", "clusterroles/edit", &namespace(there)],
+    ] {
+        assert!(!can(right)?, "{right:?}");
+    }
     Ok(())
 }
 

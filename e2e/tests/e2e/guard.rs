@@ -25,12 +25,15 @@ crate::tests![
     tkasignins_are_written_by_the_server_alone,
     accounts_of_sessions_are_written_by_the_server_alone,
     sessions_are_bound_by_the_server_alone,
+    account_without_a_namespace_is_of_the_bindings_own,
     credentials_of_sessions_are_issued_to_the_server_alone,
     who_reconciles_is_decided_by_servers_alone,
     no_pod_runs_as_a_session,
     only_who_may_give_its_rights_away_acts_as_the_server,
+    what_injectors_go_by_is_not_changed_on_its_pods,
     only_who_may_give_its_rights_away_gets_into_its_pods,
     editor_who_impersonates_the_server_gains_nothing,
+    who_impersonates_a_credential_id_is_the_server_to_admission,
     who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers,
     server_is_held_to_the_sessions_of_its_namespace,
     server_cannot_bind_what_the_chart_does_not_list_nor_gain_rights_otherwise,
@@ -210,12 +213,44 @@ fn sessions_are_bound_by_the_server_alone(world: &World) -> Outcome {
         )?;
         guarded.refuses(Administrator, BINDINGS, format!("create clusterrolebinding {more}"))?;
     }
+    // cases.md 11.1: RBAC fills in the namespace, and the editor may bind what they like in this one.
+    for line in [
+        "create role binder --verb=bind --resource=clusterroles.rbac.authorization.k8s.io",
+        "create rolebinding binder --role=binder --serviceaccount=guard-bindings:editor",
+    ] {
+        guarded.allows(Administrator, line)?;
+    }
+    let without = [
+        json!({ "kind": "ServiceAccount", "name": session }),
+        json!({ "kind": "ServiceAccount", "name": session, "namespace": "" }),
+        json!({ "kind": "ServiceAccount", "name": session, "namespace": null, "apiGroup": "" }),
+        json!({ "kind": "ServiceAccount", "name": NOBODY }),
+    ];
+    for subject in &without {
+        guarded.refuses_both(BINDINGS, guarded.creating(&binding_to(&json!([subject])))?)?;
+        let app = json!({ "kind": "ServiceAccount", "name": "app" });
+        guarded.refuses_both(BINDINGS, guarded.creating(&binding_to(&json!([app, subject])))?)?;
+    }
+    let groups = ["system:serviceaccounts", "system:authenticated"];
+    for group in groups {
+        let line = format!("create rolebinding more --clusterrole=cluster-admin --group={group}");
+        guarded.refuses_both(BINDINGS, line.as_str())?;
+        // What the cluster's owners give to all accounts elsewhere, sessions have too.
+        guarded.would_allow(Administrator, format!("{line} --namespace=default"))?;
+    }
+    let app = json!([{ "kind": "ServiceAccount", "name": "app" }]);
+    guarded.would_allow(Editor, guarded.creating(&binding_to(&app))?)?;
+
     let add = |subject: Value| json!([{ "op": "add", "path": "/subjects/-", "value": subject }]);
-    let account = add(json!({ "kind": "ServiceAccount", "name": session, "namespace": "guard-bindings" }));
-    guarded.refuses_both(
-        BINDINGS,
-        format!("patch rolebinding editors --type=json --patch {account}"),
-    )?;
+    let [first, ..] = without;
+    let whole = json!({ "kind": "ServiceAccount", "name": session, "namespace": "guard-bindings" });
+    for account in [whole, first] {
+        let account = add(account);
+        guarded.refuses_both(
+            BINDINGS,
+            format!("patch rolebinding editors --type=json --patch {account}"),
+        )?;
+    }
 
     // What looks like a session's binding would be removed by the server, or stand in its way.
     let labels = format!("{SESSION_LABEL}={session} {NAMESPACE_LABEL}=guard-bindings");
@@ -230,6 +265,32 @@ fn sessions_are_bound_by_the_server_alone(world: &World) -> Outcome {
         guarded.refuses(Administrator, BINDINGS, line)?;
     }
     Ok(())
+}
+
+/// A RoleBinding that an editor would make, to the role that gives everything.
+fn binding_to(subjects: &Value) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "more" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+        "subjects": subjects,
+    })
+}
+
+/// cases.md 11.1: what the guard has to reckon with, as the API server has it.
+fn account_without_a_namespace_is_of_the_bindings_own(world: &World) -> Outcome {
+    let guarded = Guarded::of_role(world, world.unguarded_site("guard-filled-in")?, "view")?;
+    let token = guarded.site.caller("BOB")?.token()?;
+    let secrets = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets");
+    let status = |namespace: &str| world.cluster.status(&token, "GET", &secrets(namespace));
+    assert_eq!(status("guard-filled-in")?, 403);
+    let subject = json!([{ "kind": "ServiceAccount", "name": guarded.session }]);
+    guarded.allows(Administrator, guarded.creating(&binding_to(&subject))?)?;
+    wait::until_true("the session has the role", || Ok(status("guard-filled-in")? == 200))?;
+    assert_eq!(status("default")?, 403);
+    // Of a ClusterRoleBinding no namespace follows.
+    let mut everywhere = binding_to(&subject);
+    everywhere["kind"] = "ClusterRoleBinding".into();
+    guarded.has_no_right(Administrator, "Required value", guarded.creating(&everywhere)?)
 }
 
 fn credentials_of_sessions_are_issued_to_the_server_alone(world: &World) -> Outcome {
@@ -253,7 +314,19 @@ fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
     guarded.refuses(Administrator, LEASE, guarded.creating(&lease("tka-server"))?)?;
     guarded.would_allow(Administrator, guarded.creating(&lease("another"))?)?;
     guarded.has_no_right(Server, "cannot patch resource", seized)?;
-    guarded.has_no_right(Server, "cannot delete resource", "delete lease tka-server")
+    guarded.has_no_right(Server, "cannot delete resource", "delete lease tka-server")?;
+
+    // cases.md 11.8.
+    let rights = "--verb=* --resource=leases.coordination.k8s.io";
+    guarded.allows(Administrator, format!("create role leases {rights}"))?;
+    guarded.allows(
+        Administrator,
+        "create rolebinding leases --role=leases --serviceaccount=guard-lease:editor",
+    )?;
+    guarded.refuses(Editor, LEASE, "delete lease tka-server")?;
+    guarded.refuses(Editor, LEASE, "delete leases --all")?;
+    guarded.has_no_right(Impersonator, "cannot delete resource", "delete lease tka-server")?;
+    guarded.would_allow(Administrator, "delete lease tka-server")
 }
 
 fn no_pod_runs_as_a_session(world: &World) -> Outcome {
@@ -302,6 +375,67 @@ fn only_who_may_give_its_rights_away_acts_as_the_server(world: &World) -> Outcom
     })
 }
 
+/// cases.md 11.8: a webhook that injects a container asks the pod's labels and annotations, and is asked by a controller.
+fn what_injectors_go_by_is_not_changed_on_its_pods(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-injected")?;
+    guarded.allows(Administrator, guarded.creating(&deployment("server", "tka", 1))?)?;
+    guarded.allows(Administrator, guarded.creating(&cron_job("tka"))?)?;
+    let pod = wait::until("there is a pod of the server", || {
+        let pods = guarded.allows(Administrator, "get pods --output=name")?;
+        Ok(pods.lines().next().map(str::to_owned))
+    })?;
+    let said = [
+        r#"{"annotations":{"sidecar.example.com/inject":"true"}}"#,
+        r#"{"labels":{"sidecar.example.com/inject":"true"}}"#,
+    ];
+    let patches = said.map(|metadata| {
+        let template = format!(r#"{{"template":{{"metadata":{metadata}}}}}"#);
+        [
+            ("deployment/server", format!(r#"{{"metadata":{metadata}}}"#)),
+            ("deployment/server", format!(r#"{{"spec":{template}}}"#)),
+            ("cronjob/job", format!(r#"{{"metadata":{metadata}}}"#)),
+            (
+                "cronjob/job",
+                format!(r#"{{"spec":{{"jobTemplate":{{"metadata":{metadata}}}}}}}"#),
+            ),
+            (
+                "cronjob/job",
+                format!(r#"{{"spec":{{"jobTemplate":{{"spec":{template}}}}}}}"#),
+            ),
+            (&*pod, format!(r#"{{"metadata":{metadata}}}"#)),
+        ]
+    });
+    for (object, patch) in patches.iter().flatten() {
+        let line = format!("patch {object} --type=merge --patch {patch}");
+        guarded.refuses(Editor, SERVER_PODS, line.as_str())?;
+        guarded.would_allow(Administrator, line)?;
+    }
+    // Taking away what keeps an injector off counts as well.
+    let note = r#"{"spec":{"template":{"metadata":{"annotations":{"inject":"false"}}}}}"#;
+    guarded.allows(
+        Administrator,
+        format!("patch deployment/server --type=merge --patch {note}"),
+    )?;
+    for value in ["null", r#""true""#] {
+        let line = format!(
+            "patch deployment/server --type=merge --patch {}",
+            note.replace(r#""false""#, value)
+        );
+        guarded.refuses(Editor, SERVER_PODS, line)?;
+    }
+    for line in [
+        r#"patch deployment/server --type=merge --patch {"spec":{"replicas":2}}"#,
+        r#"patch cronjob/job --type=merge --patch {"spec":{"suspend":true}}"#,
+        "rollout restart deployment/server",
+        "scale deployment/server --replicas=2",
+    ] {
+        guarded.allows(Editor, line)?;
+    }
+    // What is not the server's is the editor's own.
+    guarded.allows(Editor, guarded.creating(&deployment("other", "default", 0))?)?;
+    guarded.would_allow(Editor, "annotate deployment other a=b")
+}
+
 fn only_who_may_give_its_rights_away_gets_into_its_pods(world: &World) -> Outcome {
     let guarded = Guarded::new(world, "guard-inside")?;
     for way in ["exec?command=sh", "attach", "portforward?ports=1", "proxy/"] {
@@ -337,6 +471,22 @@ fn editor_who_impersonates_the_server_gains_nothing(world: &World) -> Outcome {
     )?;
     let grab = "create clusterrolebinding grab --clusterrole=cluster-admin --user=mallory";
     guarded.refuses(Impersonator, OTHER_BINDINGS, grab)
+}
+
+/// cases.md 11.9: admission is told what an impersonator says, and not who says it. `docs/threats.md` says so under what is not stopped.
+fn who_impersonates_a_credential_id_is_the_server_to_admission(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-extra")?;
+    guarded.wait_in_force()?;
+    let annotate = format!("annotate signin {} a=b --dry-run=server", guarded.session);
+    let as_server = "--as=system:serviceaccount:guard-extra:tka";
+    let with =
+        |id: &str| format!("{annotate} {as_server} --as-user-extra=authentication.kubernetes.io/credential-id={id}");
+    guarded.refuses(Administrator, SIGNINS, format!("{annotate} {as_server}"))?;
+    guarded.allows(Administrator, with("JTI=made-up"))?;
+    // A client certificate has an ID too, and is not how the server signs in.
+    guarded.refuses(Administrator, SIGNINS, with("X509SHA256=made-up"))?;
+    // `edit` and `admin` give the right to impersonate an account, and no more.
+    guarded.has_no_right(Editor, "cannot impersonate resource", with("JTI=made-up"))
 }
 
 /// Impersonation is decided by RBAC before admission sees anything, and of what only reads admission sees nothing: this is what the

@@ -7,6 +7,7 @@ mod alone;
 mod audit;
 mod browser;
 mod changes;
+mod chart;
 mod cli;
 mod cli_again;
 mod cli_clusters;
@@ -99,6 +100,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("provisioning", provisioning::TESTS),
     ("concurrency", concurrency::TESTS),
     ("administration", administration::TESTS),
+    ("chart", chart::TESTS),
     ("rules", rules::TESTS),
     ("sign_in", sign_in::TESTS),
     ("sign_out", sign_out::TESTS),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::between::Between;
 use e2e::user::ALICE;
 use e2e::{Caller, Outcome, Site, World, is_refused, rule, wait};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::{Owner, ServerOptions};
 
@@ -17,6 +18,7 @@ crate::tests![
     silence_of_tailscaled_ends_no_session_and_gives_none,
     nothing_is_given_while_tailscaled_has_lost_its_control_server,
     silence_for_too_long_ends_sessions,
+    lease_that_is_deleted_begins_no_count_anew,
     policy_that_changed_while_the_server_was_down_is_found_at_its_start,
 ];
 
@@ -190,6 +192,28 @@ fn silence_for_too_long_ends_sessions(world: &World) -> Outcome {
     site.wait_empty()?;
     wait::within(limit + SOON, "a session is revoked after silence", silent.elapsed())?;
     wait_refused(world, &token)
+}
+
+/// cases.md 11.8.
+fn lease_that_is_deleted_begins_no_count_anew(world: &World) -> Outcome {
+    let limit = Duration::from_secs(20);
+    let site = site_on_own_node(world, "lease-gone", json!({"tailscale": {"maxUnverified": "20s"}}))?;
+    // Let go and taken again, the Lease has changed hands; one that is made anew has not.
+    site.server.stop()?;
+    site.server.start()?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    sign_in(&site.caller("ALICE")?)?;
+    let (silent, since) = (Instant::now(), Timestamp::now());
+    world.testbed.kill("node-lease-gone-n")?;
+    wait::until_time(since + Duration::from_secs(15))?;
+    assert_eq!(site.counts()?, [1, 1, 1]);
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/lease-gone/leases/tka-server";
+    world.cluster.delete(lease)?;
+    site.wait_empty()?;
+    let took = silent.elapsed();
+    assert!(took < limit + 2 * SOON, "{took:?}");
+    assert!(world.cluster.get(lease)?.is_some(), "there is no Lease");
+    Ok(())
 }
 
 fn policy_that_changed_while_the_server_was_down_is_found_at_its_start(world: &World) -> Outcome {

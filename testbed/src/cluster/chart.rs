@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::admin;
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) struct Chart<'a> {
     pub(crate) namespace: &'a str,
     /// The `ClusterRole`s that the server may bind.
     pub(crate) roles: &'a [String],
+    /// Those that it may bind in certain namespaces only.
+    pub(crate) namespaced_roles: &'a [Value],
     /// Whether it brings the guard with it.
     pub(crate) guard: bool,
     /// Whether it brings the custom resource with it: one installation in a cluster does.
@@ -44,6 +46,7 @@ impl Chart<'_> {
     pub(crate) fn install(&self, layout: &Layout) -> Result<()> {
         let values = json!({
             "roles": self.roles,
+            "namespacedRoles": self.namespaced_roles,
             "guard": { "enabled": self.guard },
             "crds": { "install": self.crds },
         })

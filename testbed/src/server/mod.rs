@@ -41,6 +41,9 @@ pub struct ServerOptions {
     pub node: String,
     /// The `ClusterRole`s that it may bind.
     pub roles: Vec<String>,
+    /// Those that it may bind in certain namespaces only, as the chart's `namespacedRoles` has it. The namespaces must be there.
+    #[serde(default)]
+    pub namespaced_roles: Vec<Value>,
     /// Whether the API server refuses to everybody else what only the server should do. Takes a few seconds to come into
     /// force. Off for tests that write sessions by hand.
     #[serde(default = "guarded")]
@@ -81,6 +84,7 @@ impl ServerOptions {
             capability: format!("{}/cap/{name}", tailnet::DOMAIN),
             node: tailnet::SERVER.to_owned(),
             roles: ["cluster-admin", "edit", "view"].map(str::to_owned).to_vec(),
+            namespaced_roles: Vec::new(),
             guard: guarded(),
             api_server: None,
             config: json!({}),
@@ -214,6 +218,7 @@ impl Server {
         let chart = Chart {
             namespace: &options.namespace,
             roles: &options.roles,
+            namespaced_roles: &options.namespaced_roles,
             guard: options.guard,
             crds: options.name == MAIN,
         };

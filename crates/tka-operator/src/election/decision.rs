@@ -60,6 +60,16 @@ impl Record {
     }
 }
 
+// === impl Seen ===
+
+impl Seen {
+    /// Until when its holder counts as one that holds it and can check sessions, if nothing new is seen of it.
+    pub(super) fn fit_until(&self) -> Option<Instant> {
+        let is_fit = self.record.holder.is_some() && !self.record.yields;
+        is_fit.then(|| self.since + DURATION)
+    }
+}
+
 // === impl Candidate ===
 
 impl Candidate {

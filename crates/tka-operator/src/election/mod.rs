@@ -51,19 +51,14 @@ pub struct Election {
 #[derive(Clone, Debug)]
 pub struct Leadership(watch::Receiver<Held>);
 
-/// How often the Lease had changed hands when it was gained (`spec.leaseTransitions`). Whoever has it twice in the same term was the
-/// only one to hold it in between.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Term(pub i32);
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     /// Counted on till then.
     until: Option<Instant>,
     /// How often it was gained.
     gains: u64,
-    /// How often it had changed hands by then.
-    transitions: i32,
+    /// Held by another till then that is in touch with the tailnet, as far as is known.
+    by_fit_other: Option<Instant>,
 }
 
 /// What the API server tells of the Lease: it as it is now, or that there is none.
@@ -78,11 +73,12 @@ impl Leadership {
         self.0.borrow().is(Instant::now())
     }
 
-    /// In which term this replica reconciles at this moment, if it does.
+    /// Whether another replica holds the Lease at this moment that can check sessions against the tailnet. A Lease that is gone, was released,
+    /// is over, or whose holder yields says no.
     #[must_use]
-    pub fn term(&self) -> Option<Term> {
-        let held = *self.0.borrow();
-        held.is(Instant::now()).then_some(Term(held.transitions))
+    pub fn is_with_a_fit_other(&self) -> bool {
+        let until = self.0.borrow().by_fit_other;
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     /// An item whenever this replica begins to reconcile, and one at once when it does already.
@@ -109,8 +105,7 @@ impl Held {
         self.until.is_some_and(|until| now < until)
     }
 
-    fn renew(&mut self, asked: Instant, transitions: i32) {
-        self.transitions = transitions;
+    fn renew(&mut self, asked: Instant) {
         if !self.is(asked) {
             self.gains += 1;
         }
@@ -198,9 +193,8 @@ impl Election {
         match written {
             Ok(lease) => {
                 self.candidate.renewed = Some(asked);
-                let transitions = self::record(&lease).transitions;
                 self.see(Some(lease));
-                self.held.send_modify(|held| held.renew(asked, transitions));
+                self.held.send_modify(|held| held.renew(asked));
             }
             Err(error) => {
                 self.not_before = Instant::now() + again(&error);
@@ -244,12 +238,14 @@ impl Election {
         let before = holder(self.seen.as_ref());
         self.seen = lease.and_then(|lease| self.as_seen(&lease));
         let now = holder(self.seen.as_ref());
-        if now.as_deref() != Some(&self.candidate.identity) {
-            self.held.send_modify(|held| held.until = None);
-        }
+        let is_own = now.as_deref() == Some(&self.candidate.identity);
+        let by_fit_other = self.seen.as_ref().filter(|_| !is_own).and_then(Seen::fit_until);
+        self.held.send_modify(|held| {
+            held.until = held.until.filter(|_| is_own);
+            held.by_fit_other = by_fit_other;
+        });
         if before != now {
             let holder = now.as_deref().unwrap_or("nobody");
-            let is_own = holder == self.candidate.identity;
             tracing::info!(holder, is_own, "who reconciles");
         }
     }
@@ -340,17 +336,47 @@ mod tests {
         let leadership = Leadership(receiver);
         let mut gains = Box::pin(leadership.gains());
         assert!(!leadership.is_held() && gains.next().now_or_never().is_none());
-        for term in 1..3 {
-            sender.send_modify(|held| held.renew(Instant::now(), term));
-            assert_eq!(leadership.term(), Some(Term(term)));
+        for _ in 1..3 {
+            sender.send_modify(|held| held.renew(Instant::now()));
             assert!(leadership.is_held() && gains.next().now_or_never().is_some());
             tokio::time::advance(COUNTED_ON / 2).await;
-            sender.send_modify(|held| held.renew(Instant::now(), term));
+            sender.send_modify(|held| held.renew(Instant::now()));
             assert!(gains.next().now_or_never().is_none(), "a renewal is no gain");
             tokio::time::advance(COUNTED_ON).await;
-            assert!(!leadership.is_held() && leadership.term().is_none());
+            assert!(!leadership.is_held());
         }
         assert!(leadership.gains().boxed().next().now_or_never().is_some());
+    }
+
+    /// cases.md 11.8: whether another looks after the sessions.
+    #[tokio::test(start_paused = true)]
+    async fn fit_other_is_one_that_holds_and_does_not_yield() {
+        let clients = double::clients(|_| None);
+        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
+        let (mut election, leadership) = Election::new(&clients, "tka", "a".into(), clock);
+        let mut version = 0;
+        let mut sees = |holder: Option<&str>, yields: bool| {
+            let record = Record {
+                holder: holder.map(Into::into),
+                yields,
+                transitions: 1,
+            };
+            let mut lease = election.lease(record);
+            version += 1;
+            lease.metadata.resource_version = Some(version.to_string());
+            election.see(Some(lease));
+            leadership.is_with_a_fit_other()
+        };
+        assert!(!leadership.is_with_a_fit_other());
+        assert!(sees(Some("b"), false));
+        assert!(!sees(Some("b"), true));
+        assert!(!sees(None, false));
+        assert!(!sees(Some("a"), false));
+        assert!(sees(Some("b"), false));
+        tokio::time::advance(DURATION).await;
+        assert!(!leadership.is_with_a_fit_other(), "nothing new was seen of it");
+        election.see(None);
+        assert!(!leadership.is_with_a_fit_other());
     }
 
     #[test]

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tka_core::{Revocation, Session, SessionName};
-use tka_operator::Term;
 use tokio::time::Instant;
 
 /// The sessions, each with when it was last known to stand.
+///
+/// Every replica counts for itself, also while another reconciles: who holds the Lease next knows by itself for how long there has been doubt. So
+/// nothing that happens to the Lease begins it anew.
 ///
 /// It begins anew with the process. A session that this process has not verified yet counts from when it was first seen: otherwise
 /// a server that starts a moment before its tailscaled would end every session that is older than the limit.
 #[derive(Debug)]
 pub(super) struct Doubts {
     limit: Duration,
-    term: Option<Term>,
     sessions: HashMap<SessionName, Record>,
 }
 
@@ -33,23 +34,12 @@ impl Doubts {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
             limit,
-            term: None,
             sessions: HashMap::new(),
         }
     }
 
-    /// These are the sessions now, in this `term` of the Lease. One that is new, or was signed in to again, was verified by that.
-    ///
-    /// While the Lease is not held they are another's, or nobody's for a moment, and nothing is forgotten. Only when another has held it in
-    /// between does counting begin anew: that one looked after them, by a count of its own.
-    pub(super) fn meet(&mut self, term: Option<Term>, sessions: &[Session], now: Instant) {
-        if term.is_none() {
-            return;
-        }
-        if self.term != term {
-            self.term = term;
-            self.sessions.clear();
-        }
+    /// These are the sessions now. One that is new, or was signed in to again, was verified by that.
+    pub(super) fn meet(&mut self, sessions: &[Session], now: Instant) {
         let names: HashSet<SessionName> = sessions.iter().map(Session::name).collect();
         self.sessions.retain(|name, _| names.contains(name));
         for session in sessions {
@@ -100,7 +90,6 @@ mod tests {
     use crate::examples;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const TERM: Option<Term> = Some(Term(1));
 
     fn session(signed_in: &str) -> Session {
         examples::session("n", signed_in.parse().unwrap())
@@ -110,12 +99,12 @@ mod tests {
     fn doubt_may_last_until_the_limit_since_it_was_last_verified() {
         let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        doubts.meet(TERM, std::slice::from_ref(&session), start);
+        doubts.meet(std::slice::from_ref(&session), start);
         assert_eq!(doubts.deadline(), None);
         doubts.verified(&session, start + 5 * SECOND);
         assert_eq!(doubts.doubted(&session, "silence", start + 14 * SECOND), None);
         assert_eq!(doubts.deadline(), Some(start + 15 * SECOND));
-        doubts.meet(TERM, std::slice::from_ref(&session), start + 15 * SECOND);
+        doubts.meet(std::slice::from_ref(&session), start + 15 * SECOND);
         let Some(Revocation::Unverified { since, why }) = doubts.doubted(&session, "silence", start + 15 * SECOND)
         else {
             panic!("not revoked")
@@ -127,7 +116,7 @@ mod tests {
     fn verified_again_is_no_doubt() {
         let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        doubts.meet(TERM, std::slice::from_ref(&session), start);
+        doubts.meet(std::slice::from_ref(&session), start);
         assert_eq!(doubts.doubted(&session, "silence", start + 9 * SECOND), None);
         doubts.verified(&session, start + 9 * SECOND);
         assert_eq!(doubts.deadline(), None);
@@ -137,9 +126,9 @@ mod tests {
     #[test]
     fn signing_in_again_verifies() {
         let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
-        doubts.meet(TERM, &[session("2026-01-01T00:00:00Z")], start);
+        doubts.meet(&[session("2026-01-01T00:00:00Z")], start);
         let again = session("2026-01-01T00:00:09Z");
-        doubts.meet(TERM, std::slice::from_ref(&again), start + 9 * SECOND);
+        doubts.meet(std::slice::from_ref(&again), start + 9 * SECOND);
         assert_eq!(doubts.doubted(&again, "silence", start + 18 * SECOND), None);
     }
 
@@ -147,34 +136,10 @@ mod tests {
     fn what_is_over_is_forgotten() {
         let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        doubts.meet(TERM, std::slice::from_ref(&session), start);
+        doubts.meet(std::slice::from_ref(&session), start);
         let _ = doubts.doubted(&session, "silence", start);
-        doubts.meet(TERM, &[], start);
+        doubts.meet(&[], start);
         assert_eq!(doubts.deadline(), None);
         assert!(doubts.sessions.is_empty());
-    }
-
-    #[test]
-    fn lease_that_is_lost_for_a_moment_settles_no_doubt() {
-        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
-        let session = session("2026-01-01T00:00:00Z");
-        let sessions = std::slice::from_ref(&session);
-        doubts.meet(TERM, sessions, start);
-        assert_eq!(doubts.doubted(&session, "silence", start + 5 * SECOND), None);
-        doubts.meet(None, &[], start + 6 * SECOND);
-        doubts.meet(TERM, sessions, start + 10 * SECOND);
-        assert!(doubts.doubted(&session, "silence", start + 10 * SECOND).is_some());
-    }
-
-    #[test]
-    fn whoever_held_the_lease_in_between_has_looked_after_the_sessions() {
-        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
-        let session = session("2026-01-01T00:00:00Z");
-        let sessions = std::slice::from_ref(&session);
-        doubts.meet(TERM, sessions, start);
-        doubts.meet(None, &[], start + SECOND);
-        doubts.meet(Some(Term(3)), sessions, start + 100 * SECOND);
-        assert_eq!(doubts.doubted(&session, "silence", start + 109 * SECOND), None);
-        assert!(doubts.doubted(&session, "silence", start + 110 * SECOND).is_some());
     }
 }
