@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod caller;
+pub mod fields;
 pub mod grant;
 pub mod period;
 pub mod refusal;
 pub mod request;
 pub mod revocation;
 pub mod rule;
+pub mod scope;
 pub mod session;
 
 #[cfg(test)]
@@ -18,5 +20,6 @@ pub use period::Period;
 pub use refusal::Refusal;
 pub use request::{Choice, Limits, Request};
 pub use revocation::{Present, Revocation, Verdict};
-pub use rule::{MAX_NAMESPACES, Namespace, RoleName, Rule, RuleKey, RuleName, shorten, shorten_to};
+pub use rule::{Namespace, RoleName, Rule, RuleKey, RuleName, shorten, shorten_to};
+pub use scope::{MAX_NAMESPACES, Namespaces, Scope};
 pub use session::{Reason, Session, SessionLabel, SessionName};
