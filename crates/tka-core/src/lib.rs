@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod api_server_url;
+pub mod ca_bundle;
 pub mod caller;
 pub mod fields;
 pub mod grant;
@@ -14,6 +16,8 @@ pub mod session;
 #[cfg(test)]
 mod fuzz;
 
+pub use api_server_url::{ApiServerUrl, ApiServerUrlError};
+pub use ca_bundle::{CaBundle, CaBundleError};
 pub use caller::{Caller, CallerKey, Device, Identity, UserId};
 pub use grant::Grant;
 pub use period::Period;
