@@ -39,12 +39,19 @@ pub struct LoginRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(nullable = false, example = "oncall", pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+        schema(
+            nullable = false,
+            example = "oncall",
+            pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+        )
     )]
     pub rule: Option<String>,
     /// Role of the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, example = "view", min_length = 1, pattern = "^[^/%]+$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, example = "view", min_length = 1, pattern = "^[^/%]+$")
+    )]
     pub role: Option<String>,
     /// For how long (a Go duration); not longer than the rule says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +75,11 @@ pub struct LoginRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(nullable = false, example = "shell-1", pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+        schema(
+            nullable = false,
+            example = "shell-1",
+            pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+        )
     )]
     pub session: Option<String>,
 }

@@ -47,7 +47,9 @@ pub enum ApiServerUrlError {
     #[error("{0:?} is not a port from 1 to 65535")]
     Port(String),
     /// Its path holds what no path can.
-    #[error("its path contains {0:?}, which has to be written with a percent sign, or a percent sign with no two digits behind")]
+    #[error(
+        "its path contains {0:?}, which has to be written with a percent sign, or a percent sign with no two digits behind"
+    )]
     Path(char),
 }
 
@@ -109,7 +111,9 @@ impl fmt::Display for ApiServerUrl {
 
 /// Zero-width characters and byte order marks come along when a text is copied, and are not to be seen.
 fn is_blank(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
 }
 
 fn check_authority(authority: &str) -> Result<(), ApiServerUrlError> {
@@ -158,7 +162,10 @@ fn is_host(text: &str) -> bool {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let ends_in_number = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     if ends_in_number {
         return text.parse::<Ipv4Addr>().is_ok();
     }
@@ -171,7 +178,9 @@ fn check_path(path: &str) -> Result<(), ApiServerUrlError> {
     let mut rest = path.chars();
     while let Some(c) = rest.next() {
         let is_fine = match c {
-            '%' => rest.next().is_some_and(|c| c.is_ascii_hexdigit()) && rest.next().is_some_and(|c| c.is_ascii_hexdigit()),
+            '%' => {
+                rest.next().is_some_and(|c| c.is_ascii_hexdigit()) && rest.next().is_some_and(|c| c.is_ascii_hexdigit())
+            }
             _ => is_plain(c),
         };
         if !is_fine {

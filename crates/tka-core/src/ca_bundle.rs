@@ -158,7 +158,10 @@ fn without_private_key(pem: String) -> Result<String, CaBundleError> {
     let letters = letters.chars().filter(|c| !c.is_whitespace());
     let letters: String = letters.map(|c| c.to_ascii_uppercase()).collect();
     let is_marker = |part: &str| part.starts_with("BEGIN") || part.starts_with("END");
-    if letters.split('-').any(|part| is_marker(part) && part.ends_with("PRIVATEKEY")) {
+    if letters
+        .split('-')
+        .any(|part| is_marker(part) && part.ends_with("PRIVATEKEY"))
+    {
         return Err(CaBundleError::PrivateKey);
     }
     Ok(pem)
@@ -207,13 +210,25 @@ fn marker(text: &str, line: usize) -> Result<Marker<'_>, CaBundleError> {
     }
     let (begin, end) = (text.strip_prefix(BEGIN), text.strip_prefix(END));
     let Some(label) = begin.or(end) else {
-        return Err(if found > 1 { CaBundleError::Folded } else { CaBundleError::Indented { line } });
+        return Err(if found > 1 {
+            CaBundleError::Folded
+        } else {
+            CaBundleError::Indented { line }
+        });
     };
     let Some((label, "")) = label.split_once(DASHES) else {
         let is_folded = label.split_once(DASHES).is_some_and(|(_, rest)| rest.starts_with(' '));
-        return Err(if is_folded { CaBundleError::Folded } else { CaBundleError::Marker { line } });
+        return Err(if is_folded {
+            CaBundleError::Folded
+        } else {
+            CaBundleError::Marker { line }
+        });
     };
-    Ok(if begin.is_some() { Marker::Begin(label) } else { Marker::End(label) })
+    Ok(if begin.is_some() {
+        Marker::Begin(label)
+    } else {
+        Marker::End(label)
+    })
 }
 
 /// Other blocks are left out, such as revocation lists and parameters.
@@ -280,7 +295,12 @@ mod tests {
             KEY.replace("-----END EC PRIVATE KEY-----\n", ""),
             KEY.replace('\n', "\n    "),
         ] {
-            for text in [key.clone(), format!("{CA}{key}"), format!("{key}{CA}"), format!("{CA}{key}{CA}")] {
+            for text in [
+                key.clone(),
+                format!("{CA}{key}"),
+                format!("{key}{CA}"),
+                format!("{CA}{key}{CA}"),
+            ] {
                 assert_eq!(outcome(&text), Err(CaBundleError::PrivateKey), "{text}");
             }
         }
@@ -296,25 +316,55 @@ mod tests {
         let cut = CaBundleError::CutOff { line: 1 };
         for (text, expected) in [
             (CA.replace('\n', " "), CaBundleError::Folded),
-            (CA.trim_end().replace('\n', "\n\n").replace("\n\n", " "), CaBundleError::Folded),
+            (
+                CA.trim_end().replace('\n', "\n\n").replace("\n\n", " "),
+                CaBundleError::Folded,
+            ),
             (CA.replace('\n', "\\n"), CaBundleError::EscapedLineBreaks),
             (CA.replace('\n', "\n  "), CaBundleError::Indented { line: 10 }),
             (format!("  {CA}"), CaBundleError::Indented { line: 1 }),
             (format!("\u{feff}{CA}"), CaBundleError::ByteOrderMark),
             (CA[..CA.len() / 2].to_owned(), cut.clone()),
             (CA.replace("-----END CERTIFICATE-----\n", ""), cut.clone()),
-            (CA.replace("-----END CERTIFICATE-----", "-----END CERTIFICATE---"), CaBundleError::Marker { line: 11 }),
-            (CA.replace("-----BEGIN CERTIFICATE-----\n", ""), CaBundleError::CutOff { line: 10 }),
-            (CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), CaBundleError::OtherForm { line: 1, label: "TRUSTED CERTIFICATE" }),
+            (
+                CA.replace("-----END CERTIFICATE-----", "-----END CERTIFICATE---"),
+                CaBundleError::Marker { line: 11 },
+            ),
+            (
+                CA.replace("-----BEGIN CERTIFICATE-----\n", ""),
+                CaBundleError::CutOff { line: 10 },
+            ),
+            (
+                CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+                CaBundleError::OtherForm {
+                    line: 1,
+                    label: "TRUSTED CERTIFICATE",
+                },
+            ),
             (CA.replace(body, "!!!!"), CaBundleError::NotACertificate { number: 1 }),
             (CA.replace(body, ""), CaBundleError::NotACertificate { number: 1 }),
-            (format!("{CA}{}", CA.replace(body, "")), CaBundleError::NotACertificate { number: 2 }),
-            (CA.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n\n", 1), CaBundleError::NotACertificate { number: 1 }),
-            ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".into(), CaBundleError::NotACertificate { number: 1 }),
-            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----".into(), CaBundleError::NoCertificate),
+            (
+                format!("{CA}{}", CA.replace(body, "")),
+                CaBundleError::NotACertificate { number: 2 },
+            ),
+            (
+                CA.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n\n", 1),
+                CaBundleError::NotACertificate { number: 1 },
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".into(),
+                CaBundleError::NotACertificate { number: 1 },
+            ),
+            (
+                "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----".into(),
+                CaBundleError::NoCertificate,
+            ),
             ("# -----".into(), CaBundleError::NoCertificate),
         ] {
-            let line_ten = matches!(expected, CaBundleError::Indented { line: 10 } | CaBundleError::CutOff { line: 10 });
+            let line_ten = matches!(
+                expected,
+                CaBundleError::Indented { line: 10 } | CaBundleError::CutOff { line: 10 }
+            );
             let found = outcome(&text);
             match (&found, line_ten) {
                 (Err(CaBundleError::Indented { .. } | CaBundleError::CutOff { .. }), true) => {}

@@ -56,12 +56,31 @@ fn written_rule() {
 }
 
 const KEYS: [&str; 12] = [
-    "role", "period", "priority", "namespaces", "name", "require_reason", "max_sessions", "Namespaces", "NAMESPACES", "namespace",
-    "n\\u0061mespaces", "access",
+    "role",
+    "period",
+    "priority",
+    "namespaces",
+    "name",
+    "require_reason",
+    "max_sessions",
+    "Namespaces",
+    "NAMESPACES",
+    "namespace",
+    "n\\u0061mespaces",
+    "access",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
 const VALUES: [&str; 10] = [
-    r#""edit""#, r#""8h""#, "1", "0", "true", r#"["dev"]"#, r#"["dev","ops"]"#, r#"["Dev"]"#, r#"{"dev":true}"#, r#""dev""#,
+    r#""edit""#,
+    r#""8h""#,
+    "1",
+    "0",
+    "true",
+    r#"["dev"]"#,
+    r#"["dev","ops"]"#,
+    r#"["Dev"]"#,
+    r#"{"dev":true}"#,
+    r#""dev""#,
 ];
 
 /// A rule that is read gives no more than it would without any one of its fields, and the whole cluster only where nothing that
@@ -70,7 +89,9 @@ fn restricts(text: &str) {
     let Ok(rule) = Rule::parse(text) else { return };
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
     assert!(fields.values().all(|value| !value.is_null()), "{text}");
-    let named = fields.keys().any(|key| key.trim().to_lowercase().starts_with("namespace"));
+    let named = fields
+        .keys()
+        .any(|key| key.trim().to_lowercase().starts_with("namespace"));
     assert_eq!(named, rule.scope != Scope::Cluster, "{text}");
     for field in fields.keys() {
         let mut fewer = fields.clone();

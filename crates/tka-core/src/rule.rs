@@ -307,17 +307,35 @@ mod tests {
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
-            for (blank, expected) in [(json!(null), "is null"), (json!([]), "is empty"), (json!({}), "is empty")] {
+            for (blank, expected) in [
+                (json!(null), "is null"),
+                (json!([]), "is empty"),
+                (json!({}), "is empty"),
+            ] {
                 let mut changed = full.clone();
                 changed[field] = blank;
-                assert!(why(&changed.to_string()).contains(&format!("`{field}` {expected}")), "{changed}");
+                assert!(
+                    why(&changed.to_string()).contains(&format!("`{field}` {expected}")),
+                    "{changed}"
+                );
             }
-            for wrong in [json!(""), json!([""]), json!([null]), json!({"a": 1}), json!(-1.5), json!("null")] {
+            for wrong in [
+                json!(""),
+                json!([""]),
+                json!([null]),
+                json!({"a": 1}),
+                json!(-1.5),
+                json!("null"),
+            ] {
                 let mut changed = full.clone();
                 changed[field] = wrong;
                 let is_name = field == "name" && changed[field] == "null";
                 let is_role = field == "role" && changed[field] == "null";
-                assert_eq!(Rule::parse(&changed.to_string()).is_ok(), is_name || is_role, "{changed}");
+                assert_eq!(
+                    Rule::parse(&changed.to_string()).is_ok(),
+                    is_name || is_role,
+                    "{changed}"
+                );
             }
             for other in [field.to_uppercase(), format!("{field} "), format!("\u{200b}{field}")] {
                 let mut changed = full.clone();

@@ -15,8 +15,8 @@ use tka_api::resource::{
     TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope,
-    Session, SessionLabel, UserId,
+    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope, Session,
+    SessionLabel, UserId,
 };
 
 use crate::Error;

@@ -237,7 +237,12 @@ mod tests {
     #[test]
     fn authority_may_be_pem_or_base64() {
         let encoded = base64(PEM);
-        for text in [PEM.to_owned(), encoded.clone(), format!("# prod\n{PEM}"), base64(&format!("# prod\n{PEM}"))] {
+        for text in [
+            PEM.to_owned(),
+            encoded.clone(),
+            format!("# prod\n{PEM}"),
+            base64(&format!("# prod\n{PEM}")),
+        ] {
             assert_eq!(authority(&text).unwrap(), encoded, "{text}");
         }
         assert_eq!(authority(" ").unwrap(), "");
@@ -252,11 +257,20 @@ mod tests {
     /// `cases.md 3`
     #[test]
     fn wrong_url_is_refused_without_its_password() {
-        for bad in ["https://k 6443", "https://k ", "https://https://k", "https://", "http://k"] {
+        for bad in [
+            "https://k 6443",
+            "https://k ",
+            "https://https://k",
+            "https://",
+            "http://k",
+        ] {
             assert!(matches!(url(bad), Err(ClusterError::BadUrl { .. })), "{bad}");
         }
         let said = with_causes(&url("https://user:hunter2@k").unwrap_err());
-        assert!(said.contains("a user name or a password") && !said.contains("hunter2"), "{said}");
+        assert!(
+            said.contains("a user name or a password") && !said.contains("hunter2"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -322,7 +336,11 @@ mod fuzz {
                     (key.to_owned(), text.to_owned()),
                 ]);
                 if let Ok(info) = from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new()) {
-                    assert!(info.server_url.starts_with("https://"), "{info:?}");
+                    assert!(ApiServerUrl::parse(&info.server_url).is_ok(), "{info:?}");
+                    assert!(
+                        info.ca_data.is_empty() || CaBundle::parse(&info.ca_data).is_ok(),
+                        "{info:?}"
+                    );
                 }
             }
         });
