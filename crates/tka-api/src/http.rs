@@ -30,7 +30,7 @@ pub const RULES: &str = "/rules";
 /// A fresh credential of a session.
 pub const CREDENTIAL: &str = "/credential";
 
-/// What a caller may ask for at a sign-in. All of it is optional, as is the body.
+/// What a caller may ask for at a sign-in. All of it is optional, as is the body; what is there is not null.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -39,18 +39,26 @@ pub struct LoginRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(example = "oncall", pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+        schema(
+            nullable = false,
+            example = "oncall",
+            pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+        )
     )]
     pub rule: Option<String>,
     /// Role of the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "view", min_length = 1, pattern = "^[^/%]+$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, example = "view", min_length = 1, pattern = "^[^/%]+$")
+    )]
     pub role: Option<String>,
     /// For how long (a Go duration); not longer than the rule says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
         schema(
+            nullable = false,
             example = "30m",
             pattern = "^[+]?([0-9]+[.]?[0-9]*(ns|us|µs|μs|ms|s|m|h)|[.][0-9]+(ns|us|µs|μs|ms|s|m|h))+$"
         )
@@ -60,25 +68,30 @@ pub struct LoginRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(example = "pager 4711", min_length = 1, max_length = 500)
+        schema(nullable = false, example = "pager 4711", min_length = 1, max_length = 500)
     )]
     pub reason: Option<String>,
     /// Keeps the session apart from the device's others: a DNS label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(example = "shell-1", pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+        schema(
+            nullable = false,
+            example = "shell-1",
+            pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+        )
     )]
     pub session: Option<String>,
 }
 
-/// Which of the caller's sessions; the calling device's own when absent.
+/// Which of the caller's sessions; the calling device's own when absent, and not null.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CredentialRequest {
     /// Name of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub session: Option<String>,
 }
 

@@ -164,7 +164,7 @@ pub struct TkaSigninSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<SigninDevice>,
     /// Where the role holds; the whole cluster when absent.
-    #[schemars(length(max = MAX_ITEMS))]
+    #[schemars(length(min = 1, max = MAX_ITEMS))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// The name of the rule that it was given through, where it has one.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
-use tka_core::Namespace;
+use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
 
 use crate::access::Access;
 use crate::flow::Form;
@@ -49,8 +49,10 @@ pub(crate) enum Flaw {
     NoContext(String),
     #[error("its context names the cluster `{0}`, which it does not have")]
     NoCluster(String),
-    #[error("`{0}` is no address of an API server")]
-    NoServer(String),
+    #[error("its API server's URL {shown:?} is wrong: {why}")]
+    NoServer { shown: String, why: ApiServerUrlError },
+    #[error("its certificate authority cannot be used: {0}")]
+    BadCa(CaBundleError),
     #[error("its context names the user `{0}`, which it does not have")]
     NoUser(String),
     #[error("it holds no token")]
@@ -79,9 +81,6 @@ pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
         .clusters
         .get(&context.cluster)
         .ok_or_else(|| Flaw::NoCluster(context.cluster.clone()))?;
-    if !cluster.server.starts_with("https://") && !cluster.server.starts_with("http://") {
-        return Err(Flaw::NoServer(cluster.server.clone()));
-    }
     let user = keyed
         .users
         .get(&context.user)
@@ -95,6 +94,9 @@ pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
         .and_then(|exec| plugin::session_in(&exec.args))
         .map(ToOwned::to_owned);
     let mut file = KubeconfigFile::from(keyed);
+    for named in &mut file.clusters {
+        check_cluster(&mut named.cluster)?;
+    }
     for named in &mut file.users {
         named.user.exec = None;
     }
@@ -103,6 +105,25 @@ pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
         has_token,
         session,
     })
+}
+
+/// Checks where the credential is sent, and keeps nothing of the authority but its certificates.
+fn check_cluster(cluster: &mut Cluster) -> Result<(), Flaw> {
+    let wrong = |why| Flaw::NoServer {
+        shown: ApiServerUrl::shown(&cluster.server),
+        why,
+    };
+    ApiServerUrl::parse(&cluster.server).map_err(wrong)?;
+    let authority = cluster
+        .certificate_authority_data
+        .take()
+        .filter(|data| !data.is_empty());
+    let authority = authority
+        .map(|data| CaBundle::parse(&data))
+        .transpose()
+        .map_err(Flaw::BadCa)?;
+    cluster.certificate_authority_data = authority.map(|bundle| bundle.to_base64());
+    Ok(())
 }
 
 /// The first field of a cluster or user that is not for a server to set.
@@ -170,7 +191,10 @@ impl Sent {
 impl Flaw {
     /// Whether it would have this machine do what is not for a server to ask.
     pub(crate) fn is_suspicious(&self) -> bool {
-        matches!(self, Self::NoSession | Self::Foreign(_))
+        matches!(
+            self,
+            Self::NoSession | Self::Foreign(_) | Self::BadCa(CaBundleError::PrivateKey)
+        )
     }
 }
 
@@ -196,10 +220,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const CA: &str = include_str!("../../tka-core/src/testdata/ca.b64");
+
     fn alice() -> Value {
         json!({
             "kind": "Config", "apiVersion": "v1",
-            "clusters": {"tka-cluster": {"server": "https://k:6443", "certificate-authority-data": "UEVN"}},
+            "clusters": {"tka-cluster": {"server": "https://k:6443", "certificate-authority-data": CA}},
             "users": {"tka-user-alice": {"token": "secret"}},
             "contexts": {"on": {"cluster": "tka-cluster", "user": "tka-user-alice"}},
             "current-context": "on"
@@ -233,10 +259,20 @@ mod tests {
             flaw(|v| v["clusters"] = json!({})),
             Flaw::NoCluster("tka-cluster".into())
         );
-        assert_eq!(
+        assert!(matches!(
             flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("")),
-            Flaw::NoServer(String::new())
-        );
+            Flaw::NoServer { .. }
+        ));
+        assert!(matches!(
+            flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("http://k")),
+            Flaw::NoServer { .. }
+        ));
+        let said = flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("https://user:hunter2@k")).to_string();
+        assert!(!said.contains("hunter2"), "{said}");
+        for bad in ["UEVN", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"] {
+            let flaw = sent(|v| v["clusters"]["tka-cluster"]["certificate-authority-data"] = json!(bad)).unwrap_err();
+            assert!(matches!(flaw, Flaw::BadCa(_)), "cases.md 3: {flaw}");
+        }
         assert_eq!(flaw(|v| v["users"] = json!({})), Flaw::NoUser("tka-user-alice".into()));
         assert_eq!(flaw(|v| v["users"]["tka-user-alice"] = json!({})), Flaw::NoToken);
         assert_eq!(
@@ -302,7 +338,7 @@ mod tests {
 
     #[test]
     fn yaml_is_what_kubectl_reads() {
-        insta::assert_snapshot!(to_yaml(&check(|_| ()).unwrap()).unwrap(), @"
+        insta::assert_snapshot!(to_yaml(&check(|_| ()).unwrap()).unwrap().replace(CA, "UEVN"), @"
         apiVersion: 'v1'
         kind: 'Config'
         clusters:

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bolero::check;
 
 use crate::rule::is_dns_label;
-use crate::{Caller, Choice, Device, Grant, Identity, Period, Rule, SessionLabel, SessionName, UserId};
+use crate::{Caller, Choice, Device, Grant, Identity, Period, Rule, Scope, SessionLabel, SessionName, UserId};
 
 /// Lines are values of the capability.
 #[test]
@@ -23,6 +23,92 @@ fn grant() {
             assert!(grant.rules().iter().all(|rule| rule.priority <= chosen.priority));
         }
     });
+}
+
+/// A value of the capability: each of its fields can but restrict. `cases.md 4`.
+#[test]
+fn rule() {
+    check!().for_each(|bytes: &[u8]| {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            restricts(text);
+        }
+    });
+}
+
+/// The same, of fields and values that a person might write, so that most of what is made up is nearly a rule.
+#[test]
+fn written_rule() {
+    check!().with_type::<Vec<(u8, u8)>>().for_each(|parts: &Vec<(u8, u8)>| {
+        let pick = |from: &[&'static str], at: u8| from[usize::from(at) % from.len()];
+        let fields = parts.iter().map(|(key, value)| {
+            let value = match value % 2 {
+                0 => pick(&BLANK, value / 2),
+                _ => pick(&VALUES, value / 2),
+            };
+            format!("\"{}\":{value}", pick(&KEYS, *key))
+        });
+        let fields: Vec<String> = fields.collect();
+        for start in ["", r#""role":"edit","period":"8h""#] {
+            let separator = if start.is_empty() || fields.is_empty() { "" } else { "," };
+            restricts(&format!("{{{start}{separator}{}}}", fields.join(",")));
+        }
+    });
+}
+
+const KEYS: [&str; 12] = [
+    "role",
+    "period",
+    "priority",
+    "namespaces",
+    "name",
+    "require_reason",
+    "max_sessions",
+    "Namespaces",
+    "NAMESPACES",
+    "namespace",
+    "n\\u0061mespaces",
+    "access",
+];
+const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
+const VALUES: [&str; 10] = [
+    r#""edit""#,
+    r#""8h""#,
+    "1",
+    "0",
+    "true",
+    r#"["dev"]"#,
+    r#"["dev","ops"]"#,
+    r#"["Dev"]"#,
+    r#"{"dev":true}"#,
+    r#""dev""#,
+];
+
+/// A rule that is read gives no more than it would without any one of its fields, and the whole cluster only where nothing that
+/// looks like `namespaces` is among them.
+fn restricts(text: &str) {
+    let Ok(rule) = Rule::parse(text) else { return };
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+    assert!(fields.values().all(|value| !value.is_null()), "{text}");
+    let named = fields
+        .keys()
+        .any(|key| key.trim().to_lowercase().starts_with("namespace"));
+    assert_eq!(named, rule.scope != Scope::Cluster, "{text}");
+    for field in fields.keys() {
+        let mut fewer = fields.clone();
+        fewer.remove(field);
+        match Rule::parse(&serde_json::to_string(&fewer).unwrap()) {
+            Ok(wider) => assert!(gives_no_more(&rule, &wider), "{text} without {field}"),
+            Err(_) => assert!(["role", "period"].contains(&field.as_str()), "{text} without {field}"),
+        }
+    }
+}
+
+fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
+    let limit = |rule: &Rule| rule.max_sessions.map_or(u32::MAX, std::num::NonZeroU32::get);
+    wider.scope.covers(&rule.scope)
+        && (&rule.role, rule.period) == (&wider.role, wider.period)
+        && rule.require_reason >= wider.require_reason
+        && limit(rule) <= limit(wider)
 }
 
 #[test]

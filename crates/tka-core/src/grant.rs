@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rule::{Rule, RuleError, RuleKey};
-use crate::{Choice, Refusal, RoleName};
+use crate::{Choice, Refusal, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,23 +42,51 @@ impl Grant {
         if self.rules.is_empty() {
             return Err(Refusal::NoRule);
         }
-        let mut meant = self.rules.iter().filter(|rule| choice.means(rule));
-        let first = meant
-            .next()
-            .ok_or_else(|| Refusal::NoSuchRule { rules: self.names() })?;
-        let rivals: Vec<&Rule> = meant.take_while(|rule| rule.priority == first.priority).collect();
-        if rivals.is_empty() {
-            return Ok(first);
+        match self.meant(choice).as_slice() {
+            [] => Err(Refusal::NoSuchRule { rules: self.names() }),
+            [rule] => Ok(rule),
+            tied => Err(self.ambiguous(tied)),
         }
-        let mut tied: Vec<RoleName> = std::iter::once(first)
-            .chain(rivals)
-            .map(|rule| rule.role.clone())
-            .collect();
-        tied.dedup();
-        Err(Refusal::Ambiguous {
-            priority: first.priority,
-            roles: tied,
-        })
+    }
+
+    /// The rules of the highest priority among those that `choice` means.
+    fn meant(&self, choice: &Choice) -> Vec<&Rule> {
+        let mut meant = self.rules.iter().filter(|rule| choice.means(rule)).peekable();
+        let highest = meant.peek().map(|rule| rule.priority);
+        meant.take_while(|rule| Some(rule.priority) == highest).collect()
+    }
+
+    fn ambiguous(&self, tied: &[&Rule]) -> Refusal {
+        let (priority, mut options, mut alike) = (tied.first().map_or(0, |rule| rule.priority), Vec::new(), Vec::new());
+        for rule in tied {
+            match self.choice_of(rule) {
+                Some(choice) => options.push(choice),
+                None => alike.push(described(rule)),
+            }
+        }
+        let rules = tied.iter().map(|rule| described(rule)).collect();
+        Refusal::Ambiguous {
+            priority,
+            rules,
+            options,
+            alike,
+        }
+    }
+
+    /// What a caller says to get just this rule; none if nothing does that a caller can say.
+    fn choice_of(&self, rule: &Rule) -> Option<Choice> {
+        let (name, role) = (rule.name.clone(), Some(rule.role.clone()));
+        let by_role = Choice {
+            name: None,
+            role: role.clone(),
+        };
+        let by_name = name.clone().map(|name| Choice {
+            name: Some(name),
+            role: None,
+        });
+        let by_both = name.map(|name| Choice { name: Some(name), role });
+        let choices = by_name.into_iter().chain([by_role]).chain(by_both);
+        choices.into_iter().find(|choice| self.meant(choice) == [rule])
     }
 
     /// The rules, those of higher priority first.
@@ -89,6 +117,18 @@ impl Grant {
     }
 }
 
+/// A rule in the words by which it is recognised in the tailnet policy: `edit in shop for 2h0m0s`.
+fn described(rule: &Rule) -> String {
+    let name = rule.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+    let names = rule.scope.to_names();
+    let place = if names.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", names.join(", "))
+    };
+    shorten(&format!("{name}{}{place} for {}", rule.role, rule.period))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,11 +155,52 @@ mod tests {
     #[test]
     fn equal_priorities_are_ambiguous() {
         let grant = grant(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 1)]);
-        let Err(Refusal::Ambiguous { priority, roles }) = grant.choose(&Choice::default()) else {
+        let Err(Refusal::Ambiguous { priority, rules, .. }) = grant.choose(&Choice::default()) else {
             panic!("not ambiguous")
         };
         assert_eq!(priority, 5);
-        assert_eq!(roles.iter().map(RoleName::as_str).collect::<Vec<_>>(), ["edit", "view"]);
+        assert_eq!(rules, ["edit for 1h0m0s", "view for 8h0m0s"]);
+    }
+
+    /// `cases.md 9`: the advice leads to the rule that the person means, or to who can make it one that can be chosen.
+    #[test]
+    fn advice_leads_to_the_rule_that_is_meant() {
+        let shop = r#"{"role": "edit", "period": "2h", "namespaces": ["shop"]}"#;
+        let web = r#"{"role": "edit", "period": "1h", "namespaces": ["web"]}"#;
+        let named = r#"{"role": "edit", "period": "1h", "name": "web"}"#;
+        let view = r#"{"role": "view", "period": "1h"}"#;
+        let advice = |rules: &[&str]| {
+            let refusal = Grant::parse(rules.iter().copied())
+                .unwrap()
+                .choose(&Choice::default())
+                .unwrap_err();
+            (refusal.to_string(), refusal.advice().join("; "))
+        };
+        let (what, to_do) = advice(&[shop, web]);
+        assert!(
+            what.ends_with("priority 0: edit in shop for 2h0m0s; edit in web for 1h0m0s"),
+            "{what}"
+        );
+        assert!(
+            to_do.contains("to give each of these a `name`") && !to_do.contains("--role"),
+            "{to_do}"
+        );
+        let (_, to_do) = advice(&[shop, web, view]);
+        assert!(
+            to_do.contains("`tka login --role view`")
+                && to_do.ends_with(": edit in shop for 2h0m0s; edit in web for 1h0m0s"),
+            "{to_do}"
+        );
+        let (_, to_do) = advice(&[shop, named]);
+        assert!(
+            to_do.contains("`tka login --rule web`") && to_do.ends_with(": edit in shop for 2h0m0s"),
+            "{to_do}"
+        );
+        let (_, to_do) = advice(&[named, view]);
+        assert!(
+            to_do.contains("`tka login --rule web`, `tka login --role view`") && !to_do.contains("`name`"),
+            "{to_do}"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Period(Duration);
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum PeriodError {
     /// It does not follow the notation.
-    #[error("{0:?} is not a duration: write numbers with units, such as \"30m\", \"8h\" or \"1h30m\"")]
+    #[error("{0:?} is not a duration: {better}", better = instead(.0))]
     Syntax(String),
     /// It is zero.
     #[error("a period of {0:?} is no time at all: write at least \"1s\"")]
@@ -32,6 +32,38 @@ pub enum PeriodError {
 }
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// What to write instead of a text that is no duration. Go knows no days, which may be longer or shorter than 24 hours.
+fn instead(text: &str) -> String {
+    let said: String = text.to_lowercase().replace(',', ".").split_whitespace().collect();
+    let (number, unit) = said.split_at(
+        said.find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(said.len()),
+    );
+    let hours = |of: u64| {
+        number
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(of)
+            .map(|hours| format!("{hours}h"))
+    };
+    let better = match unit {
+        "d" | "day" | "days" => hours(24),
+        "w" | "week" | "weeks" => hours(7 * 24),
+        "hr" | "hrs" | "hour" | "hours" => Some(format!("{number}h")),
+        "min" | "mins" | "minute" | "minutes" => Some(format!("{number}m")),
+        "sec" | "secs" | "second" | "seconds" => Some(format!("{number}s")),
+        _ => Some(said.clone()),
+    };
+    match better.filter(|better| better.parse::<Period>().is_ok()) {
+        Some(better) => format!("write {better:?}"),
+        None if !number.is_empty() && unit.is_empty() => {
+            format!("write its unit, such as \"{number}m\" for minutes or \"{number}h\" for hours")
+        }
+        None if said.starts_with('-') => "a period is not negative".into(),
+        None => "write numbers with units, such as \"30m\", \"8h\" or \"1h30m\", and 24 hours for a day".into(),
+    }
+}
 
 // === impl Period ===
 
@@ -239,6 +271,35 @@ mod tests {
                 text.parse::<Period>(),
                 Err(PeriodError::TooLong(text.into())),
                 "{text:?}"
+            );
+        }
+    }
+
+    /// `cases.md 9`
+    #[test]
+    fn error_says_what_to_write_instead() {
+        for (text, expected) in [
+            ("1d", "write \"24h\""),
+            ("2 days", "write \"48h\""),
+            ("1w", "write \"168h\""),
+            ("1 h", "write \"1h\""),
+            ("8H", "write \"8h\""),
+            ("1H30M", "write \"1h30m\""),
+            ("1,5h", "write \"1.5h\""),
+            ("30min", "write \"30m\""),
+            ("8 hours", "write \"8h\""),
+            ("90", "write its unit, such as \"90m\" for minutes or \"90h\" for hours"),
+            ("1.5", "write its unit"),
+            ("-1h", "a period is not negative"),
+            ("", "write numbers with units"),
+            ("1.5d", "24 hours for a day"),
+            ("1d12h", "24 hours for a day"),
+            ("99999999999999999999d", "24 hours for a day"),
+        ] {
+            let error = text.parse::<Period>().unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("is not a duration: {expected}")) || error.contains(expected),
+                "{error}"
             );
         }
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use thiserror::Error;
 
 use crate::rule::RuleError;
-use crate::{Period, RoleName};
+use crate::{Choice, Period, RoleName};
 
 /// Why a caller is refused, in the order in which the reasons are looked for.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -36,13 +36,17 @@ pub enum Refusal {
     /// Several rules share the highest priority.
     #[error(
         "several rules of the tailnet policy reach you with the same priority {priority}: {}",
-        list(roles)
+        rules.join("; ")
     )]
     Ambiguous {
         /// The priority they share.
         priority: i64,
-        /// The roles they give.
-        roles: Vec<RoleName>,
+        /// The rules, in words.
+        rules: Vec<String>,
+        /// What each of those is chosen by that can be chosen.
+        options: Vec<Choice>,
+        /// Those that nothing tells apart that a caller can say, in words.
+        alike: Vec<String>,
     },
     /// The caller named a rule that does not reach them.
     #[error("no rule of the tailnet policy that reaches you is the one you asked for")]
@@ -102,8 +106,26 @@ pub enum Refusal {
     },
 }
 
-fn list(roles: &[RoleName]) -> String {
-    roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ")
+/// The command that chooses so.
+fn command(choice: &Choice) -> String {
+    let name = choice.name.as_ref().map(|name| format!(" --rule {name}"));
+    let role = choice.role.as_ref().map(|role| format!(" --role {role}"));
+    format!("`tka login{}{}`", name.unwrap_or_default(), role.unwrap_or_default())
+}
+
+fn to_choose(options: &[Choice], alike: &[String]) -> Vec<String> {
+    let commands: Vec<_> = options.iter().map(command).collect();
+    let choose = (!options.is_empty()).then(|| format!("say which one you mean: {}", commands.join(", ")));
+    let keeper = if alike.is_empty() {
+        "or ask the keeper of the tailnet policy to give these rules different priorities".into()
+    } else {
+        format!(
+            "ask the keeper of the tailnet policy to give each of these a `name`, or a priority of its own, because nothing that you \
+             could ask for tells them apart by `role` or `name`: {}",
+            alike.join("; ")
+        )
+    };
+    choose.into_iter().chain([keeper]).collect()
 }
 
 // === impl Refusal ===
@@ -135,13 +157,7 @@ impl Refusal {
                     .into(),
                 "check with `tailscale status` that you are signed in to the tailnet as the account you mean".into(),
             ],
-            Self::Ambiguous { .. } => {
-                vec![
-                    "ask whoever keeps the tailnet policy to give these rules different priorities".into(),
-                    "or say which one you mean, of those that `tka rules` shows: `tka login --rule NAME`, or `--role ROLE`"
-                        .into(),
-                ]
-            }
+            Self::Ambiguous { options, alike, .. } => to_choose(options, alike),
             Self::NoSuchRule { rules } => vec![format!(
                 "ask for one of these, which `tka rules` shows: {}",
                 rules.join(", ")
@@ -180,14 +196,13 @@ mod tests {
     fn says_what_and_what_to_do() {
         let refusal = Refusal::Ambiguous {
             priority: 5,
-            roles: vec![
-                RoleName::try_from("edit".to_owned()).unwrap(),
-                RoleName::try_from("view".to_owned()).unwrap(),
-            ],
+            rules: vec!["edit for 1h0m0s".into(), "view for 1h0m0s".into()],
+            options: vec![],
+            alike: vec![],
         };
         assert_eq!(
             refusal.to_string(),
-            "several rules of the tailnet policy reach you with the same priority 5: edit, view"
+            "several rules of the tailnet policy reach you with the same priority 5: edit for 1h0m0s; view for 1h0m0s"
         );
         assert!(!refusal.advice().is_empty());
     }

@@ -1,14 +1,14 @@
 //! One value of the capability: a role, for how long, with what priority.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::Period;
+use crate::scope::Namespaces;
 use crate::session::Digest;
+use crate::{Period, Scope, fields};
 
 /// The name of a ClusterRole.
 ///
@@ -38,8 +38,8 @@ pub struct Rule {
     pub period: Period,
     /// Of several rules the one with the highest priority is taken. 0 when the policy does not say.
     pub priority: i64,
-    /// Where the role holds; the whole cluster when empty.
-    pub namespaces: BTreeSet<Namespace>,
+    /// Where the role holds.
+    pub scope: Scope,
     /// What a caller chooses it by.
     pub name: Option<RuleName>,
     /// Whether a caller must say what the access is for.
@@ -53,13 +53,13 @@ pub struct Rule {
 pub struct RuleKey {
     /// The ClusterRole.
     pub role: RoleName,
-    /// Where it holds; the whole cluster when empty.
-    pub namespaces: BTreeSet<Namespace>,
+    /// Where it holds.
+    pub scope: Scope,
     /// The rule's name.
     pub name: Option<RuleName>,
 }
 
-/// A rule as the policy writes it.
+/// A rule as the policy writes it. [`fields::read`] lets no field through that is there and says nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -67,7 +67,7 @@ struct Written {
     period: Period,
     #[serde(default)]
     priority: i64,
-    namespaces: Option<BTreeSet<Namespace>>,
+    namespaces: Option<Namespaces>,
     name: Option<RuleName>,
     #[serde(default)]
     require_reason: bool,
@@ -94,8 +94,6 @@ pub struct NameError {
     pub text: String,
 }
 
-/// How many namespaces a rule may name. A `TkaSignin` holds no more, and each is a binding to make before anybody is in.
-pub const MAX_NAMESPACES: usize = 100;
 /// How much of a bad value an error shows.
 const SHOWN_CHARACTERS: usize = 120;
 /// The API server's limit for the name of an RBAC object.
@@ -106,36 +104,18 @@ const ROLE_NAME_BYTES: usize = 253;
 impl Rule {
     /// Reads one value of the capability.
     ///
-    /// A field that is not known refuses the rule: a misspelt restriction must not widen access.
+    /// A field that is not known refuses the rule, as does one that says nothing, such as `"namespaces": null`: a restriction
+    /// that is misspelt or left open must not widen access.
     pub fn parse(value: &str) -> Result<Self, RuleError> {
-        let refuse = |why: String| RuleError {
+        let written: Written = fields::read(value).map_err(|error| RuleError {
             value: shorten(value),
-            why,
-        };
-        // serde takes an array for an object whose fields it lists in their order, which no rule was meant to be.
-        if !value.trim_ascii_start().starts_with('{') {
-            return Err(refuse("it is not an object of fields".into()));
-        }
-        let written: Written =
-            serde_json::from_str(value).map_err(|error| refuse(without_position(&error.to_string())))?;
-        // Without the field a role holds everywhere; an empty list was meant to say something else.
-        if written.namespaces.as_ref().is_some_and(BTreeSet::is_empty) {
-            return Err(refuse(
-                "`namespaces` is empty: leave it out for the whole cluster, or name at least one".into(),
-            ));
-        }
-        if written
-            .namespaces
-            .as_ref()
-            .is_some_and(|all| all.len() > MAX_NAMESPACES)
-        {
-            return Err(refuse(format!("`namespaces` names more than {MAX_NAMESPACES}")));
-        }
+            why: error.to_string(),
+        })?;
         Ok(Self {
             role: written.role,
             period: written.period,
             priority: written.priority,
-            namespaces: written.namespaces.unwrap_or_default(),
+            scope: written.namespaces.map_or(Scope::Cluster, Scope::Namespaces),
             name: written.name,
             require_reason: written.require_reason,
             max_sessions: written.max_sessions,
@@ -147,7 +127,7 @@ impl Rule {
     pub fn key(&self) -> RuleKey {
         RuleKey {
             role: self.role.clone(),
-            namespaces: self.namespaces.clone(),
+            scope: self.scope.clone(),
             name: self.name.clone(),
         }
     }
@@ -168,23 +148,12 @@ pub fn shorten_to(value: &str, characters: usize) -> String {
     }
 }
 
-/// The value reaches us as compact JSON on one line: a line and column say nothing to whoever wrote the policy.
-fn without_position(error: &str) -> String {
-    match error.rfind(" at line ") {
-        Some(end) => error[..end].into(),
-        None => error.into(),
-    }
-}
-
 // === impl RuleKey ===
 
 impl RuleKey {
     pub(crate) fn write_to(&self, digest: &mut Digest) {
         digest.field(self.role.as_str());
-        digest.field(&self.namespaces.len().to_string());
-        for namespace in &self.namespaces {
-            digest.field(namespace.as_str());
-        }
+        self.scope.write_to(digest);
         digest.field(self.name.as_ref().map_or("", RuleName::as_str));
     }
 }
@@ -272,7 +241,9 @@ pub(crate) fn is_dns_label(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MAX_NAMESPACES;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn why(value: &str) -> String {
         Rule::parse(value).unwrap_err().why
@@ -328,6 +299,53 @@ mod tests {
         assert!(with(r#""require_reason": "yes""#).contains("expected a boolean"));
     }
 
+    /// `cases.md 4`: what is there and says nothing is refused, whatever field it is, and so is a name in another case.
+    #[test]
+    fn field_that_says_nothing_is_refused() {
+        let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
+            "require_reason": true, "max_sessions": 1}"#;
+        assert!(Rule::parse(full).is_ok());
+        let full: serde_json::Value = serde_json::from_str(full).unwrap();
+        for field in full.as_object().unwrap().keys() {
+            for (blank, expected) in [
+                (json!(null), "is null"),
+                (json!([]), "is empty"),
+                (json!({}), "is empty"),
+            ] {
+                let mut changed = full.clone();
+                changed[field] = blank;
+                assert!(
+                    why(&changed.to_string()).contains(&format!("`{field}` {expected}")),
+                    "{changed}"
+                );
+            }
+            for wrong in [
+                json!(""),
+                json!([""]),
+                json!([null]),
+                json!({"a": 1}),
+                json!(-1.5),
+                json!("null"),
+            ] {
+                let mut changed = full.clone();
+                changed[field] = wrong;
+                let is_name = field == "name" && changed[field] == "null";
+                let is_role = field == "role" && changed[field] == "null";
+                assert_eq!(
+                    Rule::parse(&changed.to_string()).is_ok(),
+                    is_name || is_role,
+                    "{changed}"
+                );
+            }
+            for other in [field.to_uppercase(), format!("{field} "), format!("\u{200b}{field}")] {
+                let mut changed = full.clone();
+                let value = changed.as_object_mut().unwrap().remove(field).unwrap();
+                changed[&other] = value;
+                assert!(Rule::parse(&changed.to_string()).is_err(), "{changed}");
+            }
+        }
+    }
+
     #[test]
     fn key_stays_when_period_and_priority_change() {
         let a = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
@@ -368,7 +386,7 @@ mod tests {
                 .iter()
                 .any(|rule| rule.max_sessions.is_some() && rule.require_reason)
         );
-        assert!(rules.iter().any(|rule| rule.namespaces.len() == 2));
+        assert!(rules.iter().any(|rule| rule.scope.namespaces().count() == 2));
     }
 
     proptest! {

@@ -225,9 +225,9 @@ impl Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Identity, RoleName, UserId};
+    use crate::{Device, Identity, RoleName, Scope, UserId};
     use proptest::prelude::*;
-    use std::collections::{BTreeSet, HashSet};
+    use std::collections::HashSet;
 
     fn caller(id: i64, login_name: &str, stable_id: &str) -> Caller {
         Caller {
@@ -245,7 +245,7 @@ mod tests {
     fn role_key(role: &str) -> RuleKey {
         RuleKey {
             role: RoleName::try_from(role.to_owned()).unwrap(),
-            namespaces: BTreeSet::new(),
+            scope: Scope::Cluster,
             name: None,
         }
     }
@@ -278,6 +278,10 @@ mod tests {
         // A name that changes between two versions would orphan the sessions of the older one.
         let name = SessionName::new(&caller(1, "alice@example.com", "n1"), &role_key("view"), None);
         assert_eq!(name.as_str(), "tka-alice-fidgpxew4cxzort5cv7xe52bbdzhfzkn");
+        let rule = r#"{"role": "view", "period": "1h", "namespaces": ["ops", "dev"], "name": "oncall"}"#;
+        let (key, label) = (Rule::parse(rule).unwrap().key(), SessionLabel("shell-1".into()));
+        let name = SessionName::new(&caller(1, "alice@example.com", "n1"), &key, Some(&label));
+        assert_eq!(name.as_str(), "tka-alice-3qoe7znwy2lifla3jbx6g6os7vim4wcr");
     }
 
     #[test]

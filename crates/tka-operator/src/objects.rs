@@ -15,7 +15,7 @@ use tka_api::resource::{
     TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Session,
+    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope, Session,
     SessionLabel, UserId,
 };
 
@@ -81,7 +81,7 @@ fn spec(session: &Session) -> TkaSigninSpec {
             stable_id: session.caller.device.stable_id.clone(),
             name: session.caller.device.name.clone(),
         }),
-        namespaces: session.rule.namespaces.iter().map(ToString::to_string).collect(),
+        namespaces: session.rule.scope.to_names(),
         rule: session.rule.name.as_ref().map(ToString::to_string),
         label: session.label.as_ref().map(|label| label.as_str().into()),
         reason: session.reason.as_ref().map(|reason| reason.as_str().into()),
@@ -153,24 +153,26 @@ pub fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
         ..Subject::default()
     };
     let subjects = Some(vec![account]);
-    if signin.spec.namespaces.is_empty() {
+    let scope = Scope::from_stored(&signin.spec.namespaces).map_err(|why| Error::NotASession {
+        name: signin.name_any(),
+        why: why.to_string(),
+    })?;
+    if scope == Scope::Cluster {
         return Ok(Bindings::Cluster(Box::new(ClusterRoleBinding {
             metadata,
             role_ref,
             subjects,
         })));
     }
-    let within = |namespace: &String| RoleBinding {
+    let within = |namespace: &Namespace| RoleBinding {
         metadata: ObjectMeta {
-            namespace: Some(namespace.clone()),
+            namespace: Some(namespace.to_string()),
             ..metadata.clone()
         },
         role_ref: role_ref.clone(),
         subjects: subjects.clone(),
     };
-    Ok(Bindings::Namespaces(
-        signin.spec.namespaces.iter().map(within).collect(),
-    ))
+    Ok(Bindings::Namespaces(scope.namespaces().map(within).collect()))
 }
 
 /// How many bindings the session has that `signin` holds.
@@ -238,11 +240,7 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
         },
         rule: RuleKey {
             role: typed::<RoleName>(&spec.role)?,
-            namespaces: spec
-                .namespaces
-                .iter()
-                .map(|name| typed::<Namespace>(name))
-                .collect::<Result<_, _>>()?,
+            scope: Scope::from_stored(&spec.namespaces).map_err(|why| why.to_string())?,
             name: spec.rule.as_ref().map(|name| typed::<RuleName>(name)).transpose()?,
         },
         label: spec

@@ -196,7 +196,9 @@ mod tests {
         let malformed = Refusal::from(Grant::parse(["{}"]).unwrap_err());
         let ambiguous = Refusal::Ambiguous {
             priority: 1,
-            roles: vec![],
+            rules: vec![],
+            options: vec![],
+            alike: vec![],
         };
         let short = Refusal::PeriodTooShort {
             role: RoleName::try_from("view".to_owned()).unwrap(),

@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use serde::Deserialize;
 use thiserror::Error;
 use tka_api::http::ClusterInfo;
 use tka_api::kubeconfig::{Cluster, NamedCluster};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError};
 use tka_operator::error::with_causes;
 
 use crate::answer::Failure;
 use crate::config;
-
-const PEM_START: &str = "-----BEGIN CERTIFICATE-----";
 
 /// Where it is said how people reach the API server.
 #[derive(Clone)]
@@ -45,12 +42,18 @@ pub enum ClusterError {
     /// Two things say it.
     #[error("clusterInfo.apiEndpoint and clusterInfo.configMapRef.enabled are both set: choose one")]
     Both,
-    /// The URL is none.
-    #[error("the API server's URL {0:?} does not begin with https://")]
-    NotHttps(String),
-    /// The certificate authority is neither PEM nor PEM in base64.
-    #[error("the certificate authority is neither a PEM certificate nor one in base64")]
-    BadCa,
+    /// The URL is none that clients can use.
+    #[error("the API server's URL {shown:?} (apiEndpoint) is wrong")]
+    BadUrl {
+        /// The URL, without what may be secret in it.
+        shown: String,
+        /// What is wrong with it.
+        #[source]
+        why: ApiServerUrlError,
+    },
+    /// The certificate authority is none that clients can use. It may hold a secret, and is not shown.
+    #[error("the API server's certificate authority (caData) cannot be used")]
+    BadCa(#[from] CaBundleError),
     /// The kubeconfig inside the ConfigMap cannot be read.
     #[error("the kubeconfig in the ConfigMap cannot be read")]
     BadKubeconfig(#[source] Box<serde_saphyr::Error>),
@@ -180,29 +183,23 @@ fn first_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
         .map(|named| named.cluster))
 }
 
-/// The URL, if a token may be sent there.
+/// The URL, if clients can send a token there.
 fn url(text: &str) -> Result<String, ClusterError> {
-    if text.starts_with("https://") && text.len() > "https://".len() {
-        return Ok(text.into());
+    match ApiServerUrl::parse(text) {
+        Ok(url) => Ok(url.to_string()),
+        Err(why) => Err(ClusterError::BadUrl {
+            shown: ApiServerUrl::shown(text),
+            why,
+        }),
     }
-    Err(ClusterError::NotHttps(text.into()))
 }
 
 /// The certificate authority as PEM in base64; empty stays empty.
 fn authority(text: &str) -> Result<String, ClusterError> {
-    let text = text.trim();
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return Ok(String::new());
     }
-    if text.starts_with(PEM_START) {
-        return Ok(STANDARD.encode(format!("{text}\n")));
-    }
-    let compact: String = text.split_whitespace().collect();
-    let pem = STANDARD.decode(&compact).map_err(|_| ClusterError::BadCa)?;
-    if !String::from_utf8_lossy(&pem).contains(PEM_START) {
-        return Err(ClusterError::BadCa);
-    }
-    Ok(compact)
+    Ok(CaBundle::parse(text)?.to_base64())
 }
 
 /// `info` as an entry of a kubeconfig.
@@ -222,7 +219,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
+    const PEM: &str = include_str!("../../tka-core/src/testdata/ca.pem");
+
+    fn base64(text: &str) -> String {
+        data_encoding::BASE64.encode(text.as_bytes())
+    }
 
     fn data(pairs: &[(&str, &str)]) -> Result<ClusterInfo, ClusterError> {
         let data = pairs
@@ -232,30 +233,55 @@ mod tests {
         from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new())
     }
 
+    /// `cases.md 3`: PEM with comments, and base64 of it; never a private key.
     #[test]
     fn authority_may_be_pem_or_base64() {
-        let encoded = authority(PEM).unwrap();
-        assert_eq!(STANDARD.decode(&encoded).unwrap(), format!("{PEM}\n").as_bytes());
-        assert_eq!(authority(&encoded).unwrap(), encoded);
-        assert_eq!(
-            authority(&format!("{}\n{}", &encoded[..8], &encoded[8..])).unwrap(),
-            encoded
-        );
-        assert_eq!(authority(" ").unwrap(), "");
-        for bad in ["not base64!", "bm90IGEgY2VydA==", "-----BEGIN PRIVATE KEY-----"] {
-            assert!(matches!(authority(bad), Err(ClusterError::BadCa)), "{bad}");
+        let encoded = base64(PEM);
+        for text in [
+            PEM.to_owned(),
+            encoded.clone(),
+            format!("# prod\n{PEM}"),
+            base64(&format!("# prod\n{PEM}")),
+        ] {
+            assert_eq!(authority(&text).unwrap(), encoded, "{text}");
         }
+        assert_eq!(authority(" ").unwrap(), "");
+        let key = format!("{PEM}-----BEGIN PRIVATE KEY-----\nTk9ORQ==\n-----END PRIVATE KEY-----\n");
+        for bad in ["not base64!", "bm90IGEgY2VydA==", &key, &base64(&key)] {
+            let error = authority(bad).unwrap_err();
+            assert!(matches!(error, ClusterError::BadCa(_)), "{bad}");
+            assert!(!with_causes(&error).contains("Tk9ORQ"), "{error}");
+        }
+    }
+
+    /// `cases.md 3`
+    #[test]
+    fn wrong_url_is_refused_without_its_password() {
+        for bad in [
+            "https://k 6443",
+            "https://k ",
+            "https://https://k",
+            "https://",
+            "http://k",
+        ] {
+            assert!(matches!(url(bad), Err(ClusterError::BadUrl { .. })), "{bad}");
+        }
+        let said = with_causes(&url("https://user:hunter2@k").unwrap_err());
+        assert!(
+            said.contains("a user name or a password") && !said.contains("hunter2"),
+            "{said}"
+        );
     }
 
     #[test]
     fn config_map_of_kubeadm_is_read() {
         let kubeconfig = format!(
             "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {}\n    server: https://10.0.0.1:6443\n  name: \"\"\ncontexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {{}}\nusers: null\n",
-            STANDARD.encode(PEM)
+            base64(PEM)
         );
         let info = data(&[("kubeconfig", &kubeconfig)]).unwrap();
         assert_eq!(info.server_url, "https://10.0.0.1:6443");
-        assert_eq!(info.ca_data, STANDARD.encode(PEM));
+        assert_eq!(info.ca_data, base64(PEM));
     }
 
     #[test]
@@ -270,11 +296,11 @@ mod tests {
         assert!(matches!(data(&[]), Err(ClusterError::NoEndpoint { .. })));
         assert!(matches!(
             data(&[("apiEndpoint", "http://k")]),
-            Err(ClusterError::NotHttps(_))
+            Err(ClusterError::BadUrl { .. })
         ));
         assert!(matches!(
             data(&[("apiEndpoint", "https://k"), ("caData", "?")]),
-            Err(ClusterError::BadCa)
+            Err(ClusterError::BadCa(_))
         ));
         assert!(matches!(
             data(&[("kubeconfig", ": [")]),
@@ -310,7 +336,11 @@ mod fuzz {
                     (key.to_owned(), text.to_owned()),
                 ]);
                 if let Ok(info) = from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new()) {
-                    assert!(info.server_url.starts_with("https://"), "{info:?}");
+                    assert!(ApiServerUrl::parse(&info.server_url).is_ok(), "{info:?}");
+                    assert!(
+                        info.ca_data.is_empty() || CaBundle::parse(&info.ca_data).is_ok(),
+                        "{info:?}"
+                    );
                 }
             }
         });

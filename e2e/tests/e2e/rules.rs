@@ -12,6 +12,7 @@ crate::tests![
     role_holds_in_the_namespaces_of_its_rule_and_nowhere_else,
     namespace_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
     same_rule_from_two_grants_is_one,
+    restriction_that_says_nothing_gives_nothing,
 ];
 
 fn roles(site: &Site<'_>) -> Outcome<Vec<String>> {
@@ -167,5 +168,36 @@ fn same_rule_from_two_grants_is_one(world: &World) -> Outcome {
     site.grant(&[("*", rule("view", "1h"))])?;
     assert_eq!(alice.get("/login")?.expect(200)?.json()?["role"], "view");
     assert_eq!(site.counts()?, [1, 1, 1]);
+    Ok(())
+}
+
+/// `cases.md 4`: `"namespaces": null` once gave the role in the whole cluster.
+fn restriction_that_says_nothing_gives_nothing(world: &World) -> Outcome {
+    let site = world.site("says-nothing")?;
+    let alice = site.caller("ALICE")?;
+    for (field, value) in [
+        ("namespaces", json!(null)),
+        ("namespaces", json!([])),
+        ("max_sessions", json!(null)),
+        ("require_reason", json!(null)),
+        ("name", json!(null)),
+    ] {
+        let mut blank = rule("edit", "8h");
+        blank[field] = value;
+        site.grant(&[(ALICE, blank)])?;
+        let refusal = alice.post("/login")?.expect(400)?.refusal()?;
+        let said = format!("{refusal:?}");
+        assert!(said.contains(&format!("`{field}` is ")), "{said}");
+        assert_eq!(site.counts()?, [0, 0, 0]);
+    }
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let json_body = [("Content-Type", "application/json")];
+    for body in [r#"{"rule": null}"#, r#"{"role": null}"#, r#"{"period": null}"#] {
+        alice
+            .send_body("POST", "/api/v1alpha1/login", &json_body, body.as_bytes())?
+            .expect(400)?
+            .refusal()?;
+    }
+    assert_eq!(site.counts()?, [0, 0, 0]);
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use tka_api::http::ClusterInfo;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use tka_core::CaBundle;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::Trouble;
 use crate::proxy::ChosenProxy;
@@ -38,18 +37,9 @@ fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, Trouble> {
     if info.insecure_skip_tls_verify || info.ca_data.is_empty() {
         return Ok(None);
     }
-    let broken = || Trouble::Tls("the cluster's certificate authority cannot be read".to_owned());
-    let pem = BASE64_STANDARD.decode(&info.ca_data).map_err(|_| broken())?;
-    let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>().map_err(|_| broken())?;
-    let certificates: Vec<_> = items
-        .into_iter()
-        .filter_map(|item| match item {
-            PemItem::Certificate(certificate) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        return Err(broken());
-    }
-    Ok(Some(RootCerts::from(certificates.into_iter())))
+    let authority = CaBundle::parse(&info.ca_data)
+        .map_err(|why| Trouble::Tls(format!("the cluster's certificate authority cannot be used: {why}")))?;
+    let certificates = authority.certificates().iter();
+    let certificates = certificates.map(|certificate| Certificate::from_der(certificate).to_owned());
+    Ok(Some(RootCerts::from(certificates)))
 }

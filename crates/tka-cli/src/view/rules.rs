@@ -1,8 +1,10 @@
 //! Rules, in words.
 
 use tka_api::http::{RuleInfo, RuleList};
+use tka_core::{RoleName, RuleName};
 
 use super::{clean, sessions::places};
+use crate::access::Access;
 use crate::output::{Look, Report};
 use crate::server::Server;
 use crate::table::table;
@@ -60,17 +62,22 @@ fn notes(rule: &RuleInfo) -> Vec<String> {
 /// What to know beside the table: which rule signing in takes, and what more would need.
 pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
     let default = rules.items.iter().find(|rule| rule.default);
-    let others = rules.items.iter().filter(|rule| !rule.default).collect::<Vec<_>>();
-    let choice = match (default, others.first()) {
-        (Some(_), Some(other)) => Some(format!(
-            "`tka login` takes the default, which has the highest priority; take another with `tka login {}`",
-            option(other)
+    let mut others = rules.items.iter().filter(|rule| !rule.default);
+    let other = others.find_map(|rule| option(rules, rule));
+    let is_shared = default.is_none() && !rules.items.is_empty();
+    let choice = match other {
+        Some(other) if is_shared => Some(format!(
+            "the highest priority is shared by several rules, so choose one, as with `tka login {other}`"
         )),
-        (None, Some(first)) => Some(format!(
-            "the highest priority is shared by several rules, so choose one, as with `tka login {}`",
-            option(first)
+        Some(other) => Some(format!(
+            "`tka login` takes the default, which has the highest priority; take another with `tka login {other}`"
         )),
-        _ => None,
+        None if is_shared => Some(
+            "the highest priority is shared by rules that no option tells apart: ask the keeper of the tailnet policy to give each \
+             a `name`, or a priority of its own"
+                .to_owned(),
+        ),
+        None => None,
     };
     let more = format!(
         "more needs another grant in the tailnet policy: from you or a group of yours, to {}, with its capability",
@@ -79,12 +86,18 @@ pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
     choice.into_iter().chain([more]).collect()
 }
 
-/// What chooses `rule` on the command line.
-fn option(rule: &RuleInfo) -> String {
-    match &rule.name {
-        Some(name) => format!("--rule {}", clean(name)),
-        None => format!("--role {}", clean(&rule.role)),
-    }
+/// What chooses `rule` on the command line, and none of the others; none where nothing does.
+fn option(rules: &RuleList, rule: &RuleInfo) -> Option<String> {
+    let role = RoleName::try_from(rule.role.clone()).ok();
+    let name = rule.name.clone().and_then(|name| RuleName::try_from(name).ok());
+    let choices = [(name.clone(), None), (None, role.clone()), (name, role)];
+    let mut choices = choices.into_iter().map(|(rule, role)| Access {
+        rule,
+        role,
+        ..Access::default()
+    });
+    let chosen = choices.find(|access| access.chooses() && access.chosen(rules) == Some(rule))?;
+    Some(chosen.choosing().join(" "))
 }
 
 #[cfg(test)]
@@ -133,6 +146,11 @@ mod tests {
         let choose =
             "the highest priority is shared by several rules, so choose one, as with `tka login --rule oncall`";
         assert_eq!(hints(&ambiguous, &server)[0], choose);
+        // cases.md 9: nothing that can be said leads to one of them.
+        for rule in &mut ambiguous.items {
+            (rule.name, rule.role, rule.priority) = (None, "edit".into(), 1);
+        }
+        assert!(hints(&ambiguous, &server)[0].contains("to give each a `name`"));
         ambiguous.items.clear();
         assert_eq!(hints(&ambiguous, &server).len(), 1);
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::double::{Answer, Double};
-use crate::tka::{Outcome, TOKEN, User, kubeconfig, login, mode, signed_in, signing_in};
+use crate::tka::{CA, Outcome, TOKEN, User, kubeconfig, login, mode, signed_in, signing_in};
 
 #[test]
 fn against_this_projects_server() {
@@ -30,7 +30,9 @@ fn against_this_projects_server() {
 
     assert_eq!((mode(&path), mode(&user.folder())), (0o600, 0o700));
     let file = std::fs::read_to_string(path).unwrap();
-    let file = file.replace(&double.address.port().to_string(), "PORT");
+    let file = file
+        .replace(&double.address.port().to_string(), "PORT")
+        .replace(CA, "UEVN");
     insta::assert_snapshot!(file.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka"), @r#"
     # Written by tka for http://127.0.0.1:PORT. `tka logout` removes it.
     apiVersion: 'v1'

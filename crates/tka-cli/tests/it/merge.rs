@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::double::{Answer, Double};
-use crate::tka::{Outcome, SESSION, TOKEN, User, kubeconfig, login, mode, signed_in};
+use crate::tka::{CA, Outcome, SESSION, TOKEN, User, kubeconfig, login, mode, signed_in};
 
 /// What people have, comments and all.
 const THEIRS: &str = "\
@@ -84,7 +84,7 @@ fn context_is_put_into_the_kubeconfig_and_taken_out_again() {
     );
     assert!(outcome.stderr.contains(&said), "{outcome:?}");
     let shown = text(&user).replace(&double.address.port().to_string(), "PORT");
-    insta::assert_snapshot!(shown.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka"));
+    insta::assert_snapshot!(shown.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka").replace(CA, "UEVN"));
     let backup = user.home().join(".kube/config.tka-backup");
     assert_eq!(fs::read_to_string(&backup).unwrap(), THEIRS);
 

@@ -144,11 +144,14 @@ pub(crate) fn login() -> Value {
 /// The token that no output may show.
 pub(crate) const TOKEN: &str = "eyJhbGciOi-secret";
 
+/// A cluster's authority, PEM in base64.
+pub(crate) const CA: &str = include_str!("../../../tka-core/src/testdata/ca.b64");
+
 /// A kubeconfig as this project's server sends it.
 pub(crate) fn kubeconfig() -> Value {
     json!({
         "kind": "Config", "apiVersion": "v1",
-        "clusters": {"tka-cluster": {"server": "https://k8s.example.com:6443", "certificate-authority-data": "UEVN"}},
+        "clusters": {"tka-cluster": {"server": "https://k8s.example.com:6443", "certificate-authority-data": CA}},
         "users": {"tka-user-alice": {"token": TOKEN}},
         "contexts": {"tka-context-alice": {"cluster": "tka-cluster", "user": "tka-user-alice"}},
         "current-context": "tka-context-alice"

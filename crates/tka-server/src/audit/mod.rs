@@ -247,7 +247,7 @@ impl Audit {
             namespace: self.namespace.clone(),
             rule: audit::Rule {
                 role: rule.role.to_string(),
-                namespaces: rule.namespaces.iter().map(ToString::to_string).collect(),
+                namespaces: rule.scope.to_names(),
                 name: rule.name.as_ref().map(ToString::to_string),
                 period: session.period.to_string(),
             },

@@ -95,6 +95,12 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// The file is text in another encoding.
+    #[error("the configuration file {} is not UTF-8: save it as UTF-8", path.display())]
+    NotUtf8 {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The file is not YAML.
     #[error("the configuration file {} is not YAML: {why}", path.display())]
     Malformed {
@@ -126,14 +132,18 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let mut figment = Figment::new();
     if let Some(path) = path.map(Path::to_owned).or_else(|| first_file(home)) {
-        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+        let bytes = std::fs::read(&path).map_err(|source| ConfigError::Unreadable {
             path: path.clone(),
             source,
         })?;
-        figment = figment.merge(Layer {
-            name: path.display().to_string(),
-            data: parse_file(&path, &text)?,
-        });
+        let mut data = parse_file(&path, &utf8(&path, bytes)?)?;
+        let name = path.display().to_string();
+        settle(&mut data, "").map_err(|key| ConfigError::Wrong {
+            key,
+            layer: name.clone(),
+            why: "it is empty: give it a value, or leave it out for the default".into(),
+        })?;
+        figment = figment.merge(Layer { name, data });
     }
     let environment = KEYS
         .iter()
@@ -185,6 +195,47 @@ fn variable(key: &str) -> String {
     format!("TKA_{}", key.to_ascii_uppercase().replace('.', "_"))
 }
 
+/// UTF-16 of plain text without a byte order mark is UTF-8 as well, with a NUL in every other place.
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| ConfigError::NotUtf8 { path: path.to_owned() })
+}
+
+/// Takes sections that are empty for their defaults, and numbers and switches in quotes for what they say. Answers the key of a
+/// setting that is there without a value: to take it for the default might lift what it was meant to limit.
+fn settle(section: &mut Dict, prefix: &str) -> Result<(), String> {
+    let key_of = |name: &str| format!("{prefix}{name}");
+    section.retain(|name, value| !(matches!(value, Value::Empty(..)) && is_collection(&key_of(name))));
+    for (name, value) in section {
+        let key = key_of(name);
+        match value {
+            Value::Dict(_, inner) => settle(inner, &format!("{key}."))?,
+            Value::Empty(..) if KEYS.contains(&key.as_str()) => return Err(key),
+            Value::String(_, text) if TYPED_KEYS.contains(&key.as_str()) => *value = unquoted(text),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a key holds other keys, labels or a list.
+fn is_collection(key: &str) -> bool {
+    let is_above = |other: &&str| other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+    KEYS.iter().any(|other| is_above(&other)) || ["clusterInfo.labels", "server.allowedHosts", "output"].contains(&key)
+}
+
+/// A number or a switch as the text says it, if that is all it says: neither ` 443` nor `0x1bb` nor `yes`.
+fn unquoted(text: &str) -> Value {
+    match text {
+        "true" => Value::from(true),
+        "false" => Value::from(false),
+        _ => match text.parse::<u64>() {
+            Ok(number) if number.to_string() == text => Value::from(number),
+            _ => Value::from(text),
+        },
+    }
+}
+
 /// An empty file is an empty configuration.
 fn parse_file(path: &Path, text: &str) -> Result<Dict, ConfigError> {
     let parsed: Result<Option<Dict>, _> = Yaml::from_str(text);
@@ -219,7 +270,11 @@ fn value(setting: &Setting) -> Value {
     if !TYPED_KEYS.contains(&setting.key) {
         return Value::from(setting.text.as_str());
     }
-    Yaml::from_str(&setting.text).unwrap_or_else(|_| Value::from(setting.text.as_str()))
+    match Yaml::from_str(&setting.text) {
+        Ok(Value::String(_, text)) => unquoted(&text),
+        Ok(value) => value,
+        Err(_) => Value::from(setting.text.as_str()),
+    }
 }
 
 struct Yaml;
@@ -229,7 +284,8 @@ impl Format for Yaml {
     const NAME: &'static str = "YAML";
 
     fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Self::Error> {
-        serde_saphyr::from_str(text)
+        // An excerpt of the file might show a secret that was put into it by mistake.
+        serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
     }
 }
 
@@ -386,6 +442,80 @@ output: {theme: dark, long: true}
         assert!(from("operator: {maxCredentialPeriod: 1h}", &[], &[]).is_ok());
         assert!(why("tailscale: [", &[]).contains("is not YAML"));
         assert!(why("- 1", &[]).contains("is not YAML"));
+    }
+
+    /// `cases.md 9`
+    #[test]
+    fn empty_section_is_the_defaults() {
+        let text = "tailscale:\nserver: {rateLimit: , allowedHosts: }\nclusterInfo:\n  labels:\n  configMapRef: {keys: ~}\noutput:\n";
+        let config = from(text, &[("TKA_TAILSCALE_HOSTNAME", "x")], &[]).unwrap();
+        assert_eq!((config.tailscale.port, config.tailscale.hostname.as_str()), (443, "x"));
+        assert_eq!(config.cluster_info.config_map_ref.keys.ca_data, "caData");
+        assert!(why("tailscael:\n", &[]).contains("tailscael"));
+    }
+
+    /// `cases.md 9`
+    #[test]
+    fn numbers_and_switches_may_stand_in_quotes() {
+        let text =
+            "tailscale: {port: '80'}\ndebug: \"true\"\noperator: {maxSessionsPerDevice: '7', clusterName: '1e3'}";
+        let config = from(text, &[("TKA_HEALTH_PORT", "\"81\"")], &[]).unwrap();
+        assert_eq!(
+            (config.tailscale.port, config.health.port, config.debug),
+            (80, 81, true)
+        );
+        assert_eq!(config.operator.max_sessions_per_device.get(), 7);
+        assert_eq!(config.operator.cluster_name, "1e3");
+        for port in [
+            "''", "' 443'", "'443 '", "'+443'", "'0443'", "'0x1bb'", "'4_43'", "'443.0'", "'true'", "'70000'", "443.5",
+        ] {
+            assert!(
+                why(&format!("tailscale: {{port: {port}}}"), &[]).contains("tailscale.port"),
+                "{port}"
+            );
+        }
+        for machines in ["'yes'", "'True'", "'1'", "1", "'on'", "''"] {
+            assert!(
+                why(&format!("operator: {{machines: {machines}}}"), &[]).contains("operator.machines"),
+                "{machines}"
+            );
+        }
+    }
+
+    /// `cases.md 4`: a limit without a value is not no limit.
+    #[test]
+    fn setting_without_a_value_is_refused() {
+        for key in KEYS.iter().filter(|key| !is_collection(key)) {
+            let text = key
+                .rsplit('.')
+                .fold("null".to_owned(), |inner, part| format!("{{{part}: {inner}}}"));
+            assert!(why(&text, &[]).contains(&format!("the setting {key} from")), "{text}");
+            assert!(why(&text, &[]).contains("it is empty"), "{text}");
+        }
+    }
+
+    /// `cases.md 9`
+    #[test]
+    fn file_in_another_encoding_is_refused_with_advice() {
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for bytes in [
+            utf16("\u{feff}debug: true"),
+            utf16("debug: true"),
+            b"# M\xe4rz\n".to_vec(),
+        ] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&bytes).unwrap();
+            let error = load(Some(file.path()), None, |_| None, &[]).unwrap_err();
+            assert!(error.to_string().ends_with("is not UTF-8: save it as UTF-8"), "{error}");
+        }
+        assert!(from("\u{feff}debug: true", &[], &[]).unwrap().debug);
+    }
+
+    /// `cases.md 3`: a file that is no YAML may hold a key, which no error shows.
+    #[test]
+    fn error_shows_nothing_of_the_file() {
+        let text = "clusterInfo:\n  caData: |\n-----BEGIN PRIVATE KEY-----\nTk9ORQ: [\n";
+        assert!(!why(text, &[]).contains("Tk9ORQ"), "{}", why(text, &[]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
+use tka_core::fields;
 
 use crate::App;
 use crate::answer::Failure;
@@ -63,11 +64,9 @@ fn parse<T: DeserializeOwned>(media_type: &str, bytes: &Bytes) -> Result<T, Fail
         let what = "the request's body is not what this path takes";
         Failure::new(StatusCode::BAD_REQUEST, what, advice)
     };
-    // serde takes an array for an object whose fields it lists in their order.
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(refuse());
-    }
-    serde_json::from_slice(bytes).map_err(|error| refuse().because(&error))
+    let text = std::str::from_utf8(bytes).map_err(|error| refuse().because(&error))?;
+    // A `rule` or `session` that is null was meant to choose one: to take another for it might give more than was meant.
+    fields::read(text).map_err(|error| refuse().because(&error))
 }
 
 #[cfg(test)]
@@ -89,6 +88,11 @@ mod tests {
         assert_eq!(status("application/json", r#"{"role": 7}"#), 400);
         assert_eq!(status("application/json", "[null, null]"), 400);
         assert_eq!(status("application/json", r#"{"role": "a", "role": "b"}"#), 400);
+        // cases.md 4
+        for field in ["rule", "role", "period", "reason", "session"] {
+            let null = format!(r#"{{"{field}": null}}"#);
+            assert_eq!(status("application/json", &null), 400, "{null}");
+        }
         assert_eq!(status("application/x-www-form-urlencoded", "role=view"), 415);
         assert_eq!(status("", "{}"), 415);
     }

@@ -33,7 +33,7 @@ pub(super) fn session(stored: &StoredSession, caller: &Caller) -> SessionInfo {
         device: session.caller.device.name.clone(),
         this_device: session.caller.device.stable_id == caller.device.stable_id,
         role: session.rule.role.to_string(),
-        namespaces: session.rule.namespaces.iter().map(ToString::to_string).collect(),
+        namespaces: session.rule.scope.to_names(),
         rule: session.rule.name.as_ref().map(ToString::to_string),
         label: session.label.as_ref().map(|label| label.as_str().into()),
         reason: session.reason.as_ref().map(|reason| reason.as_str().into()),
@@ -48,7 +48,7 @@ pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
     let info = |rule: &Rule| RuleInfo {
         name: rule.name.as_ref().map(ToString::to_string),
         role: rule.role.to_string(),
-        namespaces: rule.namespaces.iter().map(ToString::to_string).collect(),
+        namespaces: rule.scope.to_names(),
         period: rule.period.to_string(),
         priority: rule.priority,
         require_reason: rule.require_reason,
@@ -73,7 +73,7 @@ pub(super) async fn kubeconfig(
 
 /// A kubeconfig whose user is `user`. It works in the namespace that the role holds in, where that is one.
 pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &Session, user: User) -> KeyedKubeconfig {
-    let mut namespaces = session.rule.namespaces.iter();
+    let mut namespaces = session.rule.scope.namespaces();
     let only = namespaces.next().filter(|_| namespaces.next().is_none());
     KeyedKubeconfig::new(entry_names(app, &session.caller), cluster::entry(info), user)
         .in_namespace(only.map(ToString::to_string))

@@ -1,0 +1,382 @@
+//! The certificates that clients verify the Kubernetes API server with.
+
+use data_encoding::BASE64;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use thiserror::Error;
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+const DASHES: &str = "-----";
+const CERTIFICATE: &str = "CERTIFICATE";
+/// The width of PEM's lines (RFC 7468, section 2).
+const LINE_BYTES: usize = 64;
+
+/// One or more X.509 certificates, and nothing else: whatever stood beside them is dropped, so that it is handed to no one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CaBundle(Vec<CertificateDer<'static>>);
+
+/// Why a text is no [`CaBundle`]. None shows any of the text: it may be secret.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum CaBundleError {
+    /// A private key is in it.
+    #[error("it holds a private key: remove the key, and replace it if others could read it")]
+    PrivateKey,
+    /// It is neither PEM nor base64.
+    #[error("it is neither a PEM certificate nor one in base64")]
+    NeitherPemNorBase64,
+    /// It is base64 of something else.
+    #[error("its base64 holds no PEM: encode the file that begins with -----BEGIN CERTIFICATE-----")]
+    NotPem,
+    /// It is base64 of base64.
+    #[error("it is in base64 twice: encode it once")]
+    Twice,
+    /// It begins with a byte order mark, which keeps kubectl from seeing the first certificate.
+    #[error("it begins with a byte order mark: save it as UTF-8 without one")]
+    ByteOrderMark,
+    /// Line breaks are written as a backslash and an n.
+    #[error("its line breaks are written as `\\n`: use real ones, in YAML a block that begins with `|`")]
+    EscapedLineBreaks,
+    /// Line breaks have become spaces.
+    #[error("its lines are folded into one: in YAML, use `|` instead of `>`")]
+    Folded,
+    /// A marker is not at the beginning of its line.
+    #[error("line {line}: `-----BEGIN` or `-----END` is not at the beginning of its line")]
+    Indented {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A marker is damaged.
+    #[error("line {line}: this is no whole `-----BEGIN …-----` or `-----END …-----`")]
+    Marker {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A block has no end, or an end has no block.
+    #[error("line {line}: the block is cut off, its `-----BEGIN` or its `-----END` is missing")]
+    CutOff {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A certificate in a form that kubectl passes over.
+    #[error("line {line}: kubectl does not read a {label}: `openssl x509` turns it into a CERTIFICATE")]
+    OtherForm {
+        /// Counted from 1.
+        line: usize,
+        /// Which.
+        label: &'static str,
+    },
+    /// A block that is called a certificate and is none.
+    #[error("certificate {number} is not base64 of an X.509 certificate")]
+    NotACertificate {
+        /// Counted from 1.
+        number: usize,
+    },
+    /// No certificate is in it.
+    #[error("it holds no CERTIFICATE block")]
+    NoCertificate,
+}
+
+// === impl CaBundle ===
+
+impl CaBundle {
+    /// Reads PEM, or PEM in base64.
+    ///
+    /// Where kubectl would pass over a damaged certificate and go on with the others (Go's
+    /// [`AppendCertsFromPEM`](https://pkg.go.dev/crypto/x509#CertPool.AppendCertsFromPEM)), the text is refused: it was meant to count.
+    pub fn parse(text: &str) -> Result<Self, CaBundleError> {
+        let pem = pem(text)?;
+        let expected = certificates_marked(&pem)?;
+        let mut certificates = Vec::with_capacity(expected);
+        for found in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let number = certificates.len() + 1;
+            let certificate = found.ok().filter(is_x509);
+            certificates.push(certificate.ok_or(CaBundleError::NotACertificate { number })?);
+        }
+        match certificates.len() {
+            0 => Err(CaBundleError::NoCertificate),
+            count if count == expected => Ok(Self(certificates)),
+            count => Err(CaBundleError::NotACertificate { number: count + 1 }),
+        }
+    }
+
+    /// The certificates.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0
+    }
+
+    /// PEM in base64, as a kubeconfig holds it.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        BASE64.encode(self.to_pem().as_bytes())
+    }
+
+    fn to_pem(&self) -> String {
+        let mut pem = String::new();
+        for certificate in &self.0 {
+            pem += "-----BEGIN CERTIFICATE-----\n";
+            let encoded = BASE64.encode(certificate);
+            for (at, letter) in encoded.chars().enumerate() {
+                if at > 0 && at % LINE_BYTES == 0 {
+                    pem.push('\n');
+                }
+                pem.push(letter);
+            }
+            pem += "\n-----END CERTIFICATE-----\n";
+        }
+        pem
+    }
+}
+
+/// The PEM that `text` is, or holds in base64.
+fn pem(text: &str) -> Result<String, CaBundleError> {
+    if text.contains(DASHES) {
+        return without_private_key(text.into());
+    }
+    let compact: String = text.split_whitespace().collect();
+    let decoded = decode(&compact).ok_or(CaBundleError::NeitherPemNorBase64)?;
+    if decoded.contains(DASHES) {
+        return without_private_key(decoded);
+    }
+    let compact: String = decoded.split_whitespace().collect();
+    match decode(&compact) {
+        Some(inner) if inner.contains(DASHES) => without_private_key(inner).and(Err(CaBundleError::Twice)),
+        _ => Err(CaBundleError::NotPem),
+    }
+}
+
+/// Comments may be in any encoding.
+fn decode(base64: &str) -> Option<String> {
+    let bytes = BASE64.decode(base64.as_bytes()).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Markers count in whatever way they are damaged: folded, indented, cut off, in small letters.
+fn without_private_key(pem: String) -> Result<String, CaBundleError> {
+    let letters = pem.replace("\\n", "").replace("\\r", "");
+    let letters = letters.chars().filter(|c| !c.is_whitespace());
+    let letters: String = letters.map(|c| c.to_ascii_uppercase()).collect();
+    let is_marker = |part: &str| part.starts_with("BEGIN") || part.starts_with("END");
+    if letters
+        .split('-')
+        .any(|part| is_marker(part) && part.ends_with("PRIVATEKEY"))
+    {
+        return Err(CaBundleError::PrivateKey);
+    }
+    Ok(pem)
+}
+
+/// How many certificates the markers of `pem` announce, if all of them are where kubectl looks for them.
+fn certificates_marked(pem: &str) -> Result<usize, CaBundleError> {
+    if pem.starts_with('\u{feff}') {
+        return Err(CaBundleError::ByteOrderMark);
+    }
+    let (mut count, mut open) = (0, None);
+    for (line, text) in (1..).zip(pem.split('\n')) {
+        match (marker(text, line)?, open) {
+            (Marker::None, _) => {}
+            (Marker::Begin(label), None) => {
+                refuse_other_form(label, line)?;
+                count += usize::from(label == CERTIFICATE);
+                open = Some((label, line));
+            }
+            (Marker::End(label), Some((begun, _))) if label == begun => open = None,
+            (Marker::Begin(_) | Marker::End(_), Some((_, line))) => return Err(CaBundleError::CutOff { line }),
+            (Marker::End(_), None) => return Err(CaBundleError::CutOff { line }),
+        }
+    }
+    match open {
+        Some((_, line)) => Err(CaBundleError::CutOff { line }),
+        None => Ok(count),
+    }
+}
+
+enum Marker<'a> {
+    None,
+    Begin(&'a str),
+    End(&'a str),
+}
+
+/// What a line marks.
+fn marker(text: &str, line: usize) -> Result<Marker<'_>, CaBundleError> {
+    let text = text.trim_end();
+    let found = text.matches(BEGIN).count() + text.matches(END).count();
+    if found == 0 {
+        return Ok(Marker::None);
+    }
+    if text.contains("\\n") {
+        return Err(CaBundleError::EscapedLineBreaks);
+    }
+    let (begin, end) = (text.strip_prefix(BEGIN), text.strip_prefix(END));
+    let Some(label) = begin.or(end) else {
+        return Err(if found > 1 {
+            CaBundleError::Folded
+        } else {
+            CaBundleError::Indented { line }
+        });
+    };
+    let Some((label, "")) = label.split_once(DASHES) else {
+        let is_folded = label.split_once(DASHES).is_some_and(|(_, rest)| rest.starts_with(' '));
+        return Err(if is_folded {
+            CaBundleError::Folded
+        } else {
+            CaBundleError::Marker { line }
+        });
+    };
+    Ok(if begin.is_some() {
+        Marker::Begin(label)
+    } else {
+        Marker::End(label)
+    })
+}
+
+/// Other blocks are left out, such as revocation lists and parameters.
+fn refuse_other_form(label: &str, line: usize) -> Result<(), CaBundleError> {
+    let forms = ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"];
+    match forms.into_iter().find(|form| *form == label) {
+        Some(label) => Err(CaBundleError::OtherForm { line, label }),
+        None => Ok(()),
+    }
+}
+
+fn is_x509(certificate: &CertificateDer<'_>) -> bool {
+    webpki::anchor_from_trusted_cert(certificate).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CA: &str = include_str!("testdata/ca.pem");
+    const KEY: &str = "-----BEGIN EC PRIVATE KEY-----\nTk9UIEEgUkVBTCBLRVk=\n-----END EC PRIVATE KEY-----\n";
+
+    /// What becomes of a text, and of the same in base64.
+    fn outcome(text: &str) -> Result<String, CaBundleError> {
+        let plain = CaBundle::parse(text).map(|bundle| bundle.to_pem());
+        let encoded = CaBundle::parse(&BASE64.encode(text.as_bytes())).map(|bundle| bundle.to_pem());
+        assert_eq!(plain, encoded, "{text}");
+        plain
+    }
+
+    /// `cases.md 3`: what kubectl reads is read, be it PEM or base64 of it, and what is kept are the certificates.
+    #[test]
+    fn certificates_are_kept_and_nothing_else() {
+        let crl = "-----BEGIN X509 CRL-----\nTUlJQg==\n-----END X509 CRL-----\n";
+        for text in [
+            CA.to_owned(),
+            CA.trim_end().to_owned(),
+            format!("# the CA of prod — März\n\n{CA}"),
+            format!("subject=CN = kubernetes\nissuer=CN = kubernetes\n{CA}\nthe end"),
+            format!("not the private key\n{CA}"),
+            CA.replace('\n', "\r\n"),
+            CA.replace('\n', " \n"),
+            format!("{crl}{CA}{crl}"),
+        ] {
+            assert_eq!(outcome(&text).as_deref(), Ok(CA), "{text}");
+        }
+        assert_eq!(outcome(&format!("{CA}# second\n{CA}")), Ok(format!("{CA}{CA}")));
+        let base64 = BASE64.encode(CA.as_bytes());
+        let wrapped = format!(" {}\n  {}\n", &base64[..76], &base64[76..]);
+        assert_eq!(CaBundle::parse(&wrapped).unwrap().to_base64(), base64);
+    }
+
+    /// `cases.md 3`: a private key is refused in whatever form, and no error shows it.
+    #[test]
+    fn private_key_is_refused_and_never_shown() {
+        for key in [
+            KEY.to_owned(),
+            KEY.replace("EC ", ""),
+            KEY.replace("EC ", "ENCRYPTED "),
+            KEY.replace('\n', "\r\n"),
+            KEY.replace('\n', " "),
+            KEY.replace('\n', "\\n"),
+            KEY.to_lowercase(),
+            KEY.replace("-----END EC PRIVATE KEY-----\n", ""),
+            KEY.replace('\n', "\n    "),
+        ] {
+            for text in [
+                key.clone(),
+                format!("{CA}{key}"),
+                format!("{key}{CA}"),
+                format!("{CA}{key}{CA}"),
+            ] {
+                assert_eq!(outcome(&text), Err(CaBundleError::PrivateKey), "{text}");
+            }
+        }
+        let twice = BASE64.encode(BASE64.encode(KEY.as_bytes()).as_bytes());
+        assert_eq!(CaBundle::parse(&twice), Err(CaBundleError::PrivateKey));
+        assert!(!CaBundleError::PrivateKey.to_string().contains("Tk9U"));
+    }
+
+    /// `cases.md 3`: what kubectl would pass over is refused, and the error says what happened to it.
+    #[test]
+    fn damaged_pem_is_refused_and_the_error_says_how() {
+        let body = CA.lines().nth(1).unwrap();
+        let cut = CaBundleError::CutOff { line: 1 };
+        for (text, expected) in [
+            (CA.replace('\n', " "), CaBundleError::Folded),
+            (
+                CA.trim_end().replace('\n', "\n\n").replace("\n\n", " "),
+                CaBundleError::Folded,
+            ),
+            (CA.replace('\n', "\\n"), CaBundleError::EscapedLineBreaks),
+            (CA.replace('\n', "\n  "), CaBundleError::Indented { line: 10 }),
+            (format!("  {CA}"), CaBundleError::Indented { line: 1 }),
+            (format!("\u{feff}{CA}"), CaBundleError::ByteOrderMark),
+            (CA[..CA.len() / 2].to_owned(), cut.clone()),
+            (CA.replace("-----END CERTIFICATE-----\n", ""), cut.clone()),
+            (
+                CA.replace("-----END CERTIFICATE-----", "-----END CERTIFICATE---"),
+                CaBundleError::Marker { line: 11 },
+            ),
+            (
+                CA.replace("-----BEGIN CERTIFICATE-----\n", ""),
+                CaBundleError::CutOff { line: 10 },
+            ),
+            (
+                CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+                CaBundleError::OtherForm {
+                    line: 1,
+                    label: "TRUSTED CERTIFICATE",
+                },
+            ),
+            (CA.replace(body, "!!!!"), CaBundleError::NotACertificate { number: 1 }),
+            (CA.replace(body, ""), CaBundleError::NotACertificate { number: 1 }),
+            (
+                format!("{CA}{}", CA.replace(body, "")),
+                CaBundleError::NotACertificate { number: 2 },
+            ),
+            (
+                CA.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n\n", 1),
+                CaBundleError::NotACertificate { number: 1 },
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".into(),
+                CaBundleError::NotACertificate { number: 1 },
+            ),
+            (
+                "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----".into(),
+                CaBundleError::NoCertificate,
+            ),
+            ("# -----".into(), CaBundleError::NoCertificate),
+        ] {
+            let line_ten = matches!(
+                expected,
+                CaBundleError::Indented { line: 10 } | CaBundleError::CutOff { line: 10 }
+            );
+            let found = outcome(&text);
+            match (&found, line_ten) {
+                (Err(CaBundleError::Indented { .. } | CaBundleError::CutOff { .. }), true) => {}
+                _ => assert_eq!(found, Err(expected), "{text}"),
+            }
+        }
+        let base64 = BASE64.encode(CA.as_bytes());
+        let parse = |text: &str| CaBundle::parse(text).unwrap_err();
+        assert_eq!(parse(&BASE64.encode(base64.as_bytes())), CaBundleError::Twice);
+        assert_eq!(parse(&base64[..base64.len() - 3]), CaBundleError::NeitherPemNorBase64);
+        assert_eq!(parse("not base64!"), CaBundleError::NeitherPemNorBase64);
+        assert_eq!(parse("bm90IGEgY2VydA=="), CaBundleError::NotPem);
+        assert_eq!(parse(""), CaBundleError::NotPem);
+    }
+}

@@ -1,0 +1,116 @@
+//! Objects of fields that others write and that restrict something: rules of the tailnet policy, bodies of requests.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+/// Why a text is no object of fields.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum FieldsError {
+    /// It is something else, or no JSON.
+    #[error("it is not an object of fields")]
+    NotAnObject,
+    /// A field is there and says nothing. To take it for one that is not there would lift what it was meant to restrict.
+    #[error("`{field}` is {what}: give it a value, or leave it out")]
+    Blank {
+        /// The field, as `approval.count` if it is within another.
+        field: String,
+        /// `null` or `empty`.
+        what: &'static str,
+    },
+    /// A field is not known, is there twice, is missing, or has a wrong value.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// Reads an object of fields. `T` says which there are, and refuses those that it does not know.
+///
+/// Every field that is there has a value: `null`, `[]` and `{}` are refused at any depth, before serde reads the first two as
+/// a field that is left out. That is decided here, for all fields alike, and not where each is declared.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, FieldsError> {
+    // serde takes an array for an object whose fields it lists in their order, which was not meant.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(FieldsError::NotAnObject);
+    }
+    let wrong = |error: serde_json::Error| FieldsError::Wrong(without_position(&error.to_string()));
+    let value: Value = serde_json::from_str(text).map_err(wrong)?;
+    if let Some(blank) = value.as_object().and_then(blank_within) {
+        return Err(blank);
+    }
+    // From the text once more: a `Value` has forgotten which fields were there twice.
+    serde_json::from_str(text).map_err(wrong)
+}
+
+fn blank_within(fields: &serde_json::Map<String, Value>) -> Option<FieldsError> {
+    fields.iter().find_map(|(name, value)| blank(name, value))
+}
+
+fn blank(field: &str, value: &Value) -> Option<FieldsError> {
+    let is = |what| {
+        let field = crate::shorten(field);
+        Some(FieldsError::Blank { field, what })
+    };
+    match value {
+        Value::Null => is("null"),
+        Value::Array(items) if items.is_empty() => is("empty"),
+        Value::Object(fields) if fields.is_empty() => is("empty"),
+        Value::Array(items) => items.iter().find_map(|item| blank(field, item)),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, value)| blank(&format!("{field}.{name}"), value)),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// The value reaches us as compact JSON on one line: a line and column say nothing to those who wrote it.
+fn without_position(error: &str) -> String {
+    match error.rfind(" at line ") {
+        Some(end) => error[..end].into(),
+        None => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "only whether it is read matters")]
+        list: Option<Vec<String>>,
+        #[expect(dead_code, reason = "only whether it is read matters")]
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only whether it is read matters")]
+        count: Option<u32>,
+    }
+
+    #[test]
+    fn field_that_says_nothing_is_refused_at_any_depth() {
+        let said = |text: &str| read::<Outer>(text).map_err(|error| error.to_string()).err();
+        assert_eq!(said("{}"), None);
+        assert_eq!(said(r#"{"list": ["a"], "inner": {"count": 1}}"#), None);
+        for (text, expected) in [
+            (r#"{"list": null}"#, "`list` is null: give it a value, or leave it out"),
+            (r#"{"l\u0069st": null}"#, "`list` is null"),
+            (r#"{"list": []}"#, "`list` is empty"),
+            (r#"{"list": ["a", null]}"#, "`list` is null"),
+            (r#"{"inner": {}}"#, "`inner` is empty"),
+            (r#"{"inner": {"count": null}}"#, "`inner.count` is null"),
+            (r#"{"list": null, "list": ["a"]}"#, "duplicate field `list`"),
+            (r#"{"list": ["a"], "list": null}"#, "`list` is null"),
+            (r#"{"inner": {"count": 1, "count": 2}}"#, "duplicate field `count`"),
+            (r#"{"List": ["a"]}"#, "unknown field `List`"),
+            (r#"[["a"], null]"#, "not an object"),
+            ("null", "not an object"),
+        ] {
+            assert!(said(text).unwrap_or_default().contains(expected), "{text}");
+        }
+    }
+}
