@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::browser::secured;
 use crate::reauthorize::Contact;
-use crate::start::Serving;
+use crate::serving::Serving;
 
 /// What the health listener asks and serves.
 pub struct Health {

@@ -20,7 +20,7 @@ pub mod node;
 pub mod rates;
 pub mod reauthorize;
 pub mod run;
-pub mod start;
+pub mod serving;
 pub mod telemetry;
 mod unread;
 pub mod work;
