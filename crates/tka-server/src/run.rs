@@ -75,9 +75,15 @@ async fn run(config: Config) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let clients = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
-    let (audit, records) = Audit::start(&config.audit.path, &config.operator.namespace, Arc::clone(&clock))?;
-    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
     let (registries, metrics) = Registries::new();
+    let (audit, records) = Audit::start(
+        &config.audit.path,
+        &config.operator.namespace,
+        Arc::clone(&clock),
+        &metrics,
+    )?;
+    let last_word = audit.clone();
+    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
     let parts = Parts {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
@@ -103,6 +109,7 @@ async fn run(config: Config) -> Result<(), RunError> {
             "what some callers asked for was not done to its end; it will be looked after at the next start"
         );
     }
+    last_word.tell_left_out();
     records.finish().await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("what watches the background")))
@@ -148,6 +155,7 @@ fn background(
         contact: parts.contact.clone(),
         serving,
         synced: synced.clone(),
+        audit: parts.audit.clone(),
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
