@@ -52,7 +52,8 @@ pub async fn identify(
         Ok(identified) => {
             let identified = Arc::new(identified);
             let guarded = guard(&app.node.borrow().hosts, &request);
-            let by = if guarded.is_ok() { By::Caller } else { By::Page };
+            // What a foreign page sends must not use up what the caller may send.
+            let by = *guarded.as_ref().unwrap_or(&By::Page);
             if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
                 asked.by(&identified, by);
             }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
@@ -27,6 +27,7 @@ use tka_operator::{Clock, Credential, End};
 
 use crate::App;
 use crate::answer::Failure;
+use crate::browser::{made_by, refuse_issuing};
 use crate::identify::Identified;
 use crate::metrics::Metrics;
 use crate::rates::By;
@@ -54,6 +55,8 @@ pub struct Asked {
     method: Method,
     path: String,
     peer: Option<SocketAddr>,
+    /// The header by which it shows that a browser sent it.
+    browser: Option<HeaderName>,
     who: OnceLock<Arc<Identified>>,
     by: OnceLock<By>,
     session: OnceLock<Session>,
@@ -288,6 +291,7 @@ impl Asked {
             method: request.method().clone(),
             path: shorten(request.uri().path()),
             peer: peer.map(|ConnectInfo(peer)| *peer),
+            browser: made_by(request.headers()),
             who: OnceLock::new(),
             by: OnceLock::new(),
             session: OnceLock::new(),
@@ -298,6 +302,14 @@ impl Asked {
     /// The other end of the connection.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Refuses to issue a credential for it where any page can have had a browser send it.
+    pub fn refuse_browser(&self) -> Result<(), Failure> {
+        match &self.browser {
+            Some(sign) if self.method.is_safe() => Err(refuse_issuing(sign.as_str())),
+            _ => Ok(()),
+        }
     }
 
     /// What is asked for is begun, and counted by whoever sees its end.
