@@ -247,6 +247,7 @@ impl Parts {
 /// Serves the tailnet until `stop`, from when the node is on it.
 async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
     let port = config.tailscale.port;
+    tracing::info!(port, capability = config.tailscale.cap_name, "waiting for the tailnet");
     let (node, known) = watch::channel(Node::default());
     let (tailnet, said) = (parts.tailnet.clone(), parts.status.subscribe());
     let app = Arc::new(parts.app(config, known));
