@@ -40,6 +40,10 @@ pub struct Record {
     /// Why it was refused, failed, or was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How many refusals have no record of their own, of all callers, since the last record that said so: each caller has a budget of
+    /// them, and so have all together. Absent when there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<u64>,
 }
 
 /// The version of the schema.
@@ -206,6 +210,7 @@ mod tests {
             },
             "credential": {"id": "a-b", "expires": "2026-01-02T16:04:05Z"},
             "request": {"method": "POST", "path": "/api/v1alpha1/credential", "peer": "100.64.0.2:5"},
+            "suppressed": 7,
         });
         let read: Record = serde_json::from_value(record.clone()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), record);

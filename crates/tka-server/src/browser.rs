@@ -2,12 +2,17 @@
 //!
 //! Who calls is learnt from the connection, so that whatever the caller's browser is made to send would be theirs. A page of another
 //! origin must neither write (cross-site request forgery) nor, by a name that it lets point here, read (DNS rebinding).
+//!
+//! Over plain HTTP a browser says of most GETs neither which page they come from nor that there is one (`Sec-Fetch-Site` is for HTTPS,
+//! `Origin` for CORS, and a page may leave out `Referer`). So a GET that a browser made gets no credential ([`made_by`]).
+
+mod made_by;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, REFERER};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -15,6 +20,9 @@ use axum::response::Response;
 use tka_tailnet::Status;
 
 use crate::answer::Failure;
+use crate::rates::By;
+
+pub use made_by::made_by;
 
 /// The hosts by which this server is called: its node's names and addresses, and what the configuration adds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,6 +37,9 @@ const FORM_TYPES: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/f
 
 /// By what every answer says which server gave it, and with what it can do, so that callers need not guess (RFC 9110, 10.2.4).
 const SERVER: &str = concat!("tka-server/", env!("CARGO_PKG_VERSION"));
+
+/// Which site a page is of that a browser sends a request for (<https://www.w3.org/TR/fetch-metadata/>).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What every answer carries. The API browser brings its own scripts and styles, and nothing from elsewhere.
 const HEADERS: [(&str, &str); 7] = [
@@ -89,9 +100,23 @@ impl Hosts {
     }
 }
 
-/// Refuses a request that a foreign page can have caused.
-pub fn guard(hosts: &Hosts, request: &Request) -> Result<(), Failure> {
+/// Refuses a request that shows to be caused by a foreign page. Of others it says whether a page may have caused it.
+pub fn guard(hosts: &Hosts, request: &Request) -> Result<By, Failure> {
     check(hosts, request.method(), request.uri(), request.headers())
+}
+
+/// Refuses what a browser gets by no GET: the page that had it sent may be anybody's, and the answer would be a credential.
+pub fn refuse_issuing(sign: &str) -> Failure {
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        format!(
+            "a browser gets no credential by GET, which any page can have it send; this request has its header {sign}"
+        ),
+        &[
+            "use `tka` or another program that sends no header of a browser's",
+            "send POST /api/v1alpha1/credential instead",
+        ],
+    )
 }
 
 /// Gives every answer the security headers.
@@ -105,7 +130,7 @@ pub async fn secured(request: Request, next: Next) -> Response {
     response
 }
 
-fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
+fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<By, Failure> {
     let refuse = |what: &str, advice: &str| Err(Failure::new(StatusCode::FORBIDDEN, what, &[advice]));
     let of = |name: HeaderName| {
         headers
@@ -121,13 +146,14 @@ fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
         );
     }
     let host = of(HOST).next().or(by_uri).unwrap_or_default();
-    if !of(ORIGIN).all(|origin| hosts.has_origin(origin, host)) {
+    let mut origins = of(ORIGIN).chain(of(REFERER).map(origin_of));
+    if !origins.all(|origin| hosts.has_origin(origin, host)) {
         return refuse(
             "requests from pages of other origins are refused",
             "use `tka`, or this server's own pages",
         );
     }
-    if !of(HeaderName::from_static("sec-fetch-site")).all(|site| matches!(site, "same-origin" | "none")) {
+    if !of(SEC_FETCH_SITE).all(|site| matches!(site, "same-origin" | "none")) {
         return refuse(
             "requests from pages of other sites are refused",
             "use `tka`, or type the address yourself",
@@ -143,7 +169,25 @@ fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
             advice,
         ));
     }
-    Ok(())
+    // What is there was found to be this server's, or typed by the person.
+    let is_own_page = [ORIGIN, REFERER, SEC_FETCH_SITE]
+        .iter()
+        .any(|name| headers.contains_key(name));
+    match made_by(headers) {
+        Some(_) if !is_own_page && !method.is_safe() => refuse(
+            "a browser does not say which page this request is from",
+            "use `tka`, or a browser that sends `Origin` with every POST",
+        ),
+        Some(_) if !is_own_page => Ok(By::Page),
+        _ => Ok(By::Caller),
+    }
+}
+
+/// The scheme, host and port of `url`; none has no slash after them.
+fn origin_of(url: &str) -> &str {
+    let authority = url.find("://").map_or(0, |colon| colon + 3);
+    let end = url[authority..].find(['/', '?', '#']);
+    end.map_or(url, |end| &url[..authority + end])
 }
 
 #[cfg(test)]
@@ -168,7 +212,7 @@ mod tests {
             map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
         let uri = Uri::from_static("/api/v1alpha1/login");
-        check(&hosts(), method, &uri, &map).map_or_else(|failure| failure.status.as_u16(), |()| 200)
+        check(&hosts(), method, &uri, &map).map_or_else(|failure| failure.status.as_u16(), |_| 200)
     }
 
     #[test]
@@ -216,6 +260,69 @@ mod tests {
         ] {
             assert_eq!(from(origin), 403, "{origin}");
         }
+    }
+
+    #[test]
+    fn pages_that_say_where_they_are_from_are_refused() {
+        let from = |referer: &str| status_of(&Method::GET, &[("host", "tka:8080"), ("referer", referer)]);
+        assert_eq!(
+            (from("http://tka:8080/swagger/?x#y"), from("http://tka:8080")),
+            (200, 200)
+        );
+        for referer in [
+            "http://evil.example/",
+            "http://tka/",
+            "http://tka:8080@evil.example/",
+            "",
+            "about:blank",
+            "http://evil.example?http://tka:8080/",
+        ] {
+            assert_eq!(from(referer), 403, "{referer}");
+        }
+    }
+
+    // cases.md 11.3
+    #[test]
+    fn post_of_a_browser_says_which_page_it_is_from() {
+        let browser = [
+            ("host", "tka:8080"),
+            ("user-agent", "Mozilla/5.0"),
+            ("accept-language", "en"),
+        ];
+        let with = |more: (&'static str, &'static str)| status_of(&Method::POST, &[&browser[..], &[more]].concat());
+        assert_eq!(status_of(&Method::POST, &browser), 403);
+        assert_eq!(with(("origin", "http://tka:8080")), 200);
+        assert_eq!(with(("sec-fetch-site", "same-origin")), 200);
+        assert_eq!(
+            (with(("origin", "null")), with(("sec-fetch-site", "cross-site"))),
+            (403, 403)
+        );
+        assert_eq!(
+            status_of(&Method::POST, &[("host", "tka"), ("user-agent", "Go-http-client/1.1")]),
+            200
+        );
+    }
+
+    // cases.md 11.3
+    #[test]
+    fn what_a_page_may_have_caused_is_not_counted_as_the_callers() {
+        let by = |headers: &[(&str, &str)]| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
+            check(&hosts(), &Method::GET, &Uri::from_static("/"), &headers.collect()).unwrap()
+        };
+        let browser = [("host", "tka"), ("accept-language", "en")];
+        assert_eq!(by(&browser), By::Page);
+        assert_eq!(
+            by(&[&browser[..], &[("referer", "http://tka/swagger/")]].concat()),
+            By::Caller
+        );
+        assert_eq!(
+            by(&[&browser[..], &[("sec-fetch-site", "same-origin")]].concat()),
+            By::Caller
+        );
+        assert_eq!(by(&[("host", "tka"), ("user-agent", "curl/8.5.0")]), By::Caller);
     }
 
     #[test]

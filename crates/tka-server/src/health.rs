@@ -18,9 +18,10 @@ use prometheus_client::registry::Registry;
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::browser::secured;
 use crate::reauthorize::Contact;
-use crate::start::Serving;
+use crate::serving::Serving;
 
 /// What the health listener asks and serves.
 pub struct Health {
@@ -32,6 +33,8 @@ pub struct Health {
     pub serving: watch::Receiver<Serving>,
     /// Whether the sessions are known.
     pub synced: watch::Receiver<bool>,
+    /// The audit log, without which nothing is given.
+    pub audit: Audit,
     /// All metrics.
     pub metrics: Registry,
     /// Those of the operator.
@@ -52,7 +55,7 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Ready when requests can be answered: tailscaled is on the tailnet, and the sessions are known.
+/// Ready when requests can be answered: tailscaled is on the tailnet, the sessions are known, and records can be written.
 async fn ready(State(health): State<Arc<Health>>) -> Response {
     // A tailscaled that hangs is noticed here sooner than by the next round.
     let tailnet = match health.tailnet.status().await {
@@ -66,10 +69,12 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     } else {
         Err("still starting".to_owned())
     };
+    let serving = health.serving.borrow().clone();
     let checks = [
         ("tailnet", tailnet),
         ("sessions", sessions),
-        ("serving", health.serving.borrow().clone()),
+        ("serving", serving),
+        ("audit", health.audit.check().await),
     ];
     let failed = checks.iter().any(|(_, result)| result.is_err());
     let status = if failed {
@@ -112,6 +117,7 @@ fn encoded_or_failed(encoded: std::fmt::Result, text: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use prometheus_client::metrics::counter::Counter;
@@ -123,6 +129,8 @@ mod tests {
         let mut operator_metrics = Registry::default();
         operator_metrics.register("b", "B", Counter::<u64>::default());
         let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
+        let null = std::path::Path::new("/dev/null");
+        let (audit, _writer) = Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default()).unwrap();
         let (_sender, synced) = watch::channel(serving);
         let (_sender, serving) = watch::channel(serving.then_some(()).ok_or("still starting".to_owned()));
         let router = router(Arc::new(Health {
@@ -130,6 +138,7 @@ mod tests {
             contact: Contact::default(),
             serving,
             synced,
+            audit,
             metrics,
             operator_metrics,
         }));
@@ -151,7 +160,7 @@ mod tests {
             body.contains("[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock"),
             "{body}"
         );
-        assert!(body.contains("[+]serving ok"));
+        assert!(body.contains("[+]serving ok") && body.contains("[+]audit ok"), "{body}");
         assert!(
             answer(false, "/ready")
                 .await

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{Asked, Unrecorded};
+use crate::audit::Asked;
 use crate::browser::guard;
 use crate::rates::By;
 
@@ -51,13 +51,14 @@ pub async fn identify(
     match whois(&app, peer, request.headers()).await {
         Ok(identified) => {
             let identified = Arc::new(identified);
-            if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
-                asked.by(&identified);
-            }
             let guarded = guard(&app.node.borrow().hosts, &request);
-            let by = if guarded.is_ok() { By::Caller } else { By::Page };
+            // What a foreign page sends must not use up what the caller may send.
+            let by = *guarded.as_ref().unwrap_or(&By::Page);
+            if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
+                asked.by(&identified, by);
+            }
             if let Err(too_many) = app.rates.count(&identified.caller, by) {
-                return refuse(Failure::from(too_many), too_many.recorded);
+                return Failure::from(too_many).into_response();
             }
             if let Err(failure) = guarded {
                 return failure.into_response();
@@ -65,16 +66,8 @@ pub async fn identify(
             request.extensions_mut().insert(identified);
             next.run(request).await
         }
-        Err(failure) => refuse(failure, app.rates.may_record_nobody()),
+        Err(failure) => failure.into_response(),
     }
-}
-
-fn refuse(failure: Failure, recorded: bool) -> Response {
-    let mut response = failure.into_response();
-    if !recorded {
-        response.extensions_mut().insert(Unrecorded);
-    }
-    response
 }
 
 async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Identified, Failure> {

@@ -14,7 +14,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 use thiserror::Error;
-use tka_operator::error::with_causes;
 use tka_tailnet::{CertificatePair, LocalApi, Status};
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +21,10 @@ use crate::config;
 use crate::connections::Limited;
 
 /// The port on which the server speaks HTTPS.
-const HTTPS: u16 = 443;
+pub const HTTPS: u16 = 443;
 /// How often tailscaled is asked for the certificate. It renews by itself when a third of the lifetime is left, weeks ahead
 /// (<https://tailscale.com/kb/1153/enabling-https>).
-const RENEWAL: Duration = Duration::from_hours(6);
+pub const RENEWAL: Duration = Duration::from_hours(6);
 
 /// How many headers a request may have; browsers send some twenty.
 const MAX_HEADERS: usize = 64;
@@ -87,65 +86,12 @@ pub fn addresses(status: &Status, port: u16) -> Vec<SocketAddr> {
     own.map(|ip| SocketAddr::new(*ip, port)).collect()
 }
 
-/// The tailnet's certificate.
-#[derive(Debug)]
-pub struct Certificate {
-    domain: String,
-    config: RustlsConfig,
-}
-
-// === impl Certificate ===
-
-impl Certificate {
-    /// The one of this node; none unless `port` is the one for HTTPS.
-    pub async fn of(tailnet: &LocalApi, status: &Status, port: u16) -> Result<Option<Self>, ListenError> {
-        if port != HTTPS {
-            return Ok(None);
-        }
-        let domain = status.cert_domains.first().ok_or(ListenError::NoCertificateDomain)?;
-        Ok(Some(Self {
-            config: RustlsConfig::from_config(fetch(tailnet, domain).await?),
-            domain: domain.clone(),
-        }))
-    }
-
-    /// What to serve with, kept new until `stop`.
+impl ListenError {
+    /// Whether the system does not have the address, which may change.
     #[must_use]
-    pub fn kept_new(self, tailnet: LocalApi, stop: CancellationToken) -> RustlsConfig {
-        let config = self.config.clone();
-        tokio::spawn(async move { self.renew(&tailnet, &stop).await });
-        config
+    pub fn is_address_not_available(&self) -> bool {
+        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable)
     }
-
-    /// One that cannot be renewed now serves on: it has weeks left.
-    async fn renew(&self, tailnet: &LocalApi, stop: &CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
-            match fetch(tailnet, &self.domain).await {
-                Ok(renewed) => self.config.reload_from_config(renewed),
-                Err(error) => tracing::error!(error = with_causes(&error), "certificate not renewed"),
-            }
-        }
-    }
-}
-
-/// Binds what can be bound of `addresses`. A node lists its IPv6 address also where the system has no IPv6.
-pub fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
-    let mut listeners = Vec::new();
-    let mut missing = None;
-    for address in addresses {
-        match bind(*address) {
-            Ok(listener) => listeners.push(listener),
-            Err(ListenError::Bind { address, source }) if source.kind() == io::ErrorKind::AddrNotAvailable => {
-                tracing::warn!(%address, "not listening: the system does not have this address");
-                missing = Some(ListenError::Bind { address, source });
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if listeners.is_empty() {
-        return Err(missing.unwrap_or(ListenError::NoAddress));
-    }
-    Ok(listeners)
 }
 
 /// Binds `address`.
@@ -157,7 +103,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     bound.map_err(|source| ListenError::Bind { address, source })
 }
 
-async fn fetch(tailnet: &LocalApi, domain: &str) -> Result<Arc<ServerConfig>, ListenError> {
+/// TLS with tailscaled's certificate for `domain`, one of its names.
+pub async fn certificate(tailnet: &LocalApi, domain: &str) -> Result<Arc<ServerConfig>, ListenError> {
     let pair = tailnet
         .certificate(domain)
         .await
@@ -261,11 +208,18 @@ mod tests {
     }
 
     #[test]
-    fn address_that_the_system_does_not_have_is_left_out() {
-        let (here, elsewhere) = ("127.0.0.1:0".parse().unwrap(), "192.0.2.1:0".parse().unwrap());
-        assert_eq!(bind_all(&[here, elsewhere]).unwrap().len(), 1);
-        assert!(matches!(bind_all(&[elsewhere]), Err(ListenError::Bind { .. })));
-        assert!(matches!(bind_all(&[]), Err(ListenError::NoAddress)));
+    fn address_that_the_system_does_not_have_is_told_apart() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(
+            bind("192.0.2.1:0".parse().unwrap())
+                .unwrap_err()
+                .is_address_not_available()
+        );
+        assert!(
+            !bind(taken.local_addr().unwrap())
+                .unwrap_err()
+                .is_address_not_available()
+        );
     }
 
     #[test]
@@ -282,14 +236,5 @@ mod tests {
             private_key: String::new().into(),
         };
         assert!(tls(&without_key).is_err());
-    }
-
-    #[tokio::test]
-    async fn https_needs_a_tailnet_with_certificates() {
-        let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
-        let status = status(true);
-        let with = |port| Certificate::of(&tailnet, &status, port);
-        assert!(with(8080).await.unwrap().is_none());
-        assert!(matches!(with(443).await, Err(ListenError::NoCertificateDomain)));
     }
 }

@@ -40,6 +40,10 @@ struct Role {
 pub struct Metrics {
     attempts: Family<Attempt, Counter>,
     sign_ins: Family<Role, Counter>,
+    /// Refusals without an audit record, because the budget of these is spent.
+    pub audit_suppressed: Counter,
+    /// Audit records that could not be written.
+    pub audit_lost: Counter,
 }
 
 /// The sessions that are active, counted when somebody asks, so that the number cannot drift. One replica counts them, or a sum over
@@ -64,6 +68,16 @@ impl Metrics {
             "tka_user_signins",
             "Successful sign-ins, by ClusterRole",
             metrics.sign_ins.clone(),
+        );
+        registry.register(
+            "tka_audit_suppressed",
+            "Refusals without an audit record, because the budget of these is spent",
+            metrics.audit_suppressed.clone(),
+        );
+        registry.register(
+            "tka_audit_lost",
+            "Audit records that could not be written; the log has them",
+            metrics.audit_lost.clone(),
         );
         metrics
     }

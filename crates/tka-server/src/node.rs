@@ -1,12 +1,11 @@
 //! This server's node on the tailnet, which an administrator may rename while it serves.
 
 use tka_tailnet::Status;
-use tokio::sync::watch;
 
 use crate::browser::Hosts;
 
-/// What the node is called.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What the node is called. Until that is known it is called nothing, and every request is refused.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Node {
     /// The server's URL, as people on the tailnet reach it.
     pub url: String,
@@ -19,7 +18,7 @@ pub struct Node {
 pub struct Served {
     /// At which port.
     pub port: u16,
-    /// Whether by HTTPS.
+    /// Whether by HTTPS, with a certificate of the tailnet.
     pub https: bool,
     /// Names that are not the node's.
     pub allowed_hosts: Vec<String>,
@@ -45,28 +44,4 @@ impl Node {
             hosts: Hosts::new(status, &served.allowed_hosts),
         }
     }
-}
-
-/// Keeps `node` what tailscaled last said that it is, for as long as it is polled. One that is not on the tailnet says nothing of it.
-pub async fn keep(mut said: watch::Receiver<Option<Status>>, served: &Served, node: &watch::Sender<Node>) {
-    while said.changed().await.is_ok() {
-        let new = said.borrow_and_update().as_ref().and_then(|status| {
-            let is_there = status.require_running().is_ok();
-            is_there.then(|| Node::new(status, served))
-        });
-        if let Some(new) = new {
-            renew(node, new);
-        }
-    }
-}
-
-fn renew(node: &watch::Sender<Node>, new: Node) {
-    node.send_if_modified(|node| {
-        let is_new = *node != new;
-        if is_new {
-            tracing::info!(url = new.url, "the node has another name or address");
-            *node = new;
-        }
-        is_new
-    });
 }

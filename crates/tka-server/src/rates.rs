@@ -17,17 +17,11 @@ use crate::config::RateLimit;
 
 /// After how many requests callers are forgotten who would be let in like strangers.
 const FORGET_EVERY: u32 = 1024;
-/// How often one caller's being refused is recorded: a storm must not be one in the audit log too.
-const RECORDED_EVERY: Duration = Duration::from_secs(10);
 
 /// How often one caller's being refused a session is told as an Event, which is a write to the API server and lies in etcd for an hour.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many of those there may be in all: at once, and then one a second.
 const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
-
-/// How many refusals of requests of which nobody knows whose they are, or whose sender is nobody any more, are recorded: at once, and then
-/// one a second.
-const OF_NOBODY_AT_ONCE: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 /// What is counted of one kind.
 type Counts<C> = RateLimiter<String, DashMapStateStore<String>, C, NoOpMiddleware<<C as Clock>::Instant>>;
@@ -39,7 +33,7 @@ type Count<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clo
 pub enum By {
     /// The caller, as far as can be told.
     Caller,
-    /// A page of another site, in their browser.
+    /// A page in their browser that is of another site, or may be.
     Page,
 }
 
@@ -48,10 +42,8 @@ pub enum By {
 pub struct Rates<C: Clock = MonotonicClock> {
     clock: C,
     requests: Counts<C>,
-    records: Counts<C>,
     events: Counts<C>,
     all_events: Count<C>,
-    of_nobody: Count<C>,
     calls: AtomicU32,
 }
 
@@ -60,8 +52,6 @@ pub struct Rates<C: Clock = MonotonicClock> {
 pub struct TooMany {
     /// After how long there may be another, in seconds.
     pub retry_after: u32,
-    /// Whether that is to be recorded.
-    pub recorded: bool,
 }
 
 // === impl Rates ===
@@ -81,10 +71,8 @@ impl<C: Clock + Clone> Rates<C> {
         let one_a_second = |at_once| Quota::per_second(NonZeroU32::MIN).allow_burst(at_once);
         Self {
             requests: RateLimiter::dashmap_with_clock(requests, clock.clone()),
-            records: RateLimiter::dashmap_with_clock(one(RECORDED_EVERY), clock.clone()),
             events: RateLimiter::dashmap_with_clock(one(TOLD_EVERY), clock.clone()),
             all_events: RateLimiter::direct_with_clock(one_a_second(TOLD_AT_ONCE), clock.clone()),
-            of_nobody: RateLimiter::direct_with_clock(one_a_second(OF_NOBODY_AT_ONCE), clock.clone()),
             clock,
             calls: AtomicU32::new(0),
         }
@@ -101,18 +89,12 @@ impl<C: Clock + Clone> Rates<C> {
         }
         self.requests.check_key(&key).map_err(|until| TooMany {
             retry_after: self.seconds(&until),
-            recorded: self.records.check_key(&key).is_ok(),
         })
     }
 
     /// Whether an Event may be told of `caller`'s being refused a session: it is one of few, whoever calls how often.
     pub fn may_tell(&self, caller: &Caller) -> bool {
         self.events.check_key(&caller.key().as_str().to_owned()).is_ok() && self.all_events.check().is_ok()
-    }
-
-    /// Whether the refusal of a request is recorded of which nobody knows whose it is: no storm of them is one in the audit log too.
-    pub fn may_record_nobody(&self) -> bool {
-        self.of_nobody.check().is_ok()
     }
 
     fn seconds(&self, until: &NotUntil<C::Instant>) -> u32 {
@@ -123,7 +105,6 @@ impl<C: Clock + Clone> Rates<C> {
 
     fn forget(&self) {
         self.requests.retain_recent();
-        self.records.retain_recent();
         self.events.retain_recent();
     }
 }
@@ -187,32 +168,6 @@ mod tests {
             3
         );
         assert!(rates.count(&caller("n"), By::Caller).is_ok());
-    }
-
-    #[test]
-    fn storm_of_nobody_is_recorded_once_a_second() {
-        let (rates, clock) = rates();
-        let recorded = || (0..1_000).filter(|_| rates.may_record_nobody()).count();
-        assert_eq!(recorded(), 60);
-        clock.advance(Duration::from_secs(3));
-        assert_eq!(recorded(), 3);
-    }
-
-    #[test]
-    fn storm_is_recorded_from_time_to_time() {
-        let (rates, clock) = rates();
-        while rates.count(&caller("n1"), By::Caller).is_ok() {}
-        // The one that ended the loop was recorded.
-        for _ in 0..100 {
-            assert!(!rates.count(&caller("n1"), By::Caller).unwrap_err().recorded);
-        }
-        clock.advance(RECORDED_EVERY);
-        let recorded = (0..100).filter(|_| {
-            rates
-                .count(&caller("n1"), By::Caller)
-                .is_err_and(|too_many| too_many.recorded)
-        });
-        assert_eq!(recorded.count(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::join;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
@@ -21,15 +21,15 @@ use crate::background::{Background, sweep};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::health::Health;
-use crate::listen::{ListenError, bind, serve};
+use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::metrics::{Metrics, register_sessions};
 use crate::node::{Node, Served};
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
-use crate::start::{Serving, Start};
+use crate::serving::{Serving, TailnetServer};
 use crate::telemetry::{self, TelemetryError};
 use crate::work::Work;
-use crate::{App, KubeconfigNames, health, http, node};
+use crate::{App, KubeconfigNames, health, http};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
@@ -75,9 +75,15 @@ async fn run(config: Config) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let clients = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
-    let (audit, records) = Audit::start(&config.audit.path, &config.operator.namespace, Arc::clone(&clock))?;
-    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
     let (registries, metrics) = Registries::new();
+    let (audit, records) = Audit::start(
+        &config.audit.path,
+        &config.operator.namespace,
+        Arc::clone(&clock),
+        &metrics,
+    )?;
+    let last_word = audit.clone();
+    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
     let parts = Parts {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
@@ -103,6 +109,7 @@ async fn run(config: Config) -> Result<(), RunError> {
             "what some callers asked for was not done to its end; it will be looked after at the next start"
         );
     }
+    last_word.tell_left_out();
     records.finish().await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("what watches the background")))
@@ -159,6 +166,7 @@ fn background(
         contact: parts.contact.clone(),
         serving,
         synced: synced.clone(),
+        audit: parts.audit.clone(),
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
@@ -246,48 +254,26 @@ impl Parts {
     }
 }
 
-/// Waits for the tailnet, then serves it until `stop`.
+/// Serves the tailnet until `stop`, from when the node is on it.
 async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
     let port = config.tailscale.port;
-    let start = Start::when_possible(&parts.tailnet, port, &serving);
-    let Some(start) = stop.run_until_cancelled(start).await else {
-        return;
-    };
-    let certificate = start
-        .certificate
-        .map(|certificate| certificate.kept_new(parts.tailnet.clone(), stop.clone()));
-    let served = Served {
-        port,
-        https: certificate.is_some(),
-        allowed_hosts: config.server.allowed_hosts.clone(),
-    };
-    let (node, known) = watch::channel(Node::new(&start.status, &served));
-    tracing::info!(
-        url = known.borrow().url,
-        capability = config.tailscale.cap_name,
-        "serving the tailnet"
-    );
-    let said = parts.status.subscribe();
-    let kept = stop
-        .clone()
-        .run_until_cancelled_owned(async move { node::keep(said, &served, &node).await });
-    tokio::spawn(kept);
+    tracing::info!(port, capability = config.tailscale.cap_name, "waiting for the tailnet");
+    let (node, known) = watch::channel(Node::default());
+    let (tailnet, said) = (parts.tailnet.clone(), parts.status.subscribe());
     let app = Arc::new(parts.app(config, known));
-    let router = http::router(&app, config.server.write_timeout.duration());
-    drop(serving.send_replace(Ok(())));
-    let servers = start.listeners.into_iter().map(|listener| {
-        serve(
-            listener,
-            router.clone(),
-            certificate.clone(),
-            config.server.clone(),
-            stop.clone(),
-        )
-    });
-    join_all(servers)
-        .await
-        .into_iter()
-        .for_each(|result| log_end("tailnet", result));
+    let server = TailnetServer {
+        tailnet,
+        served: Served {
+            port,
+            https: port == HTTPS,
+            allowed_hosts: config.server.allowed_hosts.clone(),
+        },
+        router: http::router(&app, config.server.write_timeout.duration()),
+        limits: config.server.clone(),
+        node,
+        serving,
+    };
+    server.run(said, stop).await;
 }
 
 /// What this replica is called among the others. The host is the pod in a cluster; the rest tells apart servers on one machine.

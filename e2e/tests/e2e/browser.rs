@@ -1,13 +1,14 @@
 //! A page in the caller's browser, which sends whatever it likes over the caller's connection: it changes nothing and reads nothing.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use e2e::user::{ALICE, CAROL};
 use e2e::{Answer, Caller, Outcome, Site, World, rule, wait};
 use serde_json::json;
 use testbed::{Owner, ServerOptions};
 
-use crate::audit::audited_with;
+use crate::audit::{audited_with, lines};
 
 crate::tests![
     foreign_pages_reach_no_path_and_change_nothing,
@@ -35,6 +36,13 @@ const FORMS: [(&str, &str); 4] = [
     ("text/plain", r#"{"role": "view"}"#),
     ("Text/Plain;charset=UTF-8", "{}"),
 ];
+/// What browsers sent over plain HTTP when pages had them, and what programs sent, a head each (the recordings' README says how).
+const BROWSERS: [&str; 2] = [
+    include_str!("../../../crates/tka-server/src/browser/recorded/chromium.http"),
+    include_str!("../../../crates/tka-server/src/browser/recorded/firefox.http"),
+];
+const PROGRAMS: &str = include_str!("../../../crates/tka-server/src/browser/recorded/programs.http");
+
 const HEADERS: [(&str, &str); 6] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -68,13 +76,84 @@ fn requests(caller: &Caller) -> Outcome<Vec<(String, String)>> {
     Ok(requests)
 }
 
-/// A site that lets through as much as a test needs to send.
-fn site<'w>(world: &'w World, name: &str) -> Outcome<Site<'w>> {
+/// A site that lets through as much as a test needs to send, and its audit log.
+fn site<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, PathBuf)> {
     let mut options = ServerOptions::new(name);
     options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 1000, "burst": 1000}}});
-    let site = world.site_with(options)?;
+    let (site, log) = audited_with(world, options)?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
-    Ok(site)
+    Ok((site, log))
+}
+
+/// The heads of a recording, each with its kind.
+fn heads(recording: &str) -> impl Iterator<Item = (&str, &str)> {
+    let kind = |head: &str| head.split(' ').nth(1).unwrap_or_default().len();
+    recording.trim().split("\n\n").map(move |head| {
+        let start = head.find('/').unwrap_or_default();
+        (&head[start..start + kind(head)], head)
+    })
+}
+
+/// Sends a recorded head to `path`, and returns the status of the answer.
+fn replay(caller: &Caller, head: &str, path: &str) -> Outcome<Option<u16>> {
+    let authority = caller.authority();
+    let head = head.replace("http://tka.tailnet.test", &format!("http://{authority}"));
+    let mut lines = head.lines();
+    let method = lines.next().and_then(|line| line.split(' ').next()).unwrap_or_default();
+    let headers: String = lines.map(|line| format!("{line}\r\n")).collect();
+    caller.write(format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n{headers}\r\n").as_bytes())
+}
+
+/// How many credentials were issued: as the server records it, and as the API server does.
+fn issued(site: &Site, log: &Path) -> Outcome<[usize; 2]> {
+    let records = lines(log)?;
+    let records = records
+        .iter()
+        .filter(|record| record["decision"] == "credential_issued");
+    let requests = lines(&site.world.testbed.audit_log())?;
+    let requests = requests.iter().filter(|request| {
+        let object = &request["objectRef"];
+        object["subresource"] == "token" && object["namespace"] == site.server.namespace()
+    });
+    Ok([records.count(), requests.count()])
+}
+
+/// cases.md 11.3: what real browsers send over plain HTTP gets no credential by GET, whatever made them send it.
+fn browsers_get_nothing(site: &Site, caller: &Caller, log: &Path) -> Outcome {
+    let before = issued(site, log)?;
+    for (kind, head) in BROWSERS.into_iter().flat_map(heads) {
+        let is_own_post = kind == "/own-post";
+        let is_post = head.starts_with("POST");
+        for path in ["/api/v1alpha1/kubeconfig", "/api/v1alpha1/kubeconfig?credential=token"] {
+            if !is_post {
+                assert_eq!(replay(caller, head, path)?, Some(403), "{path}: {head}");
+            }
+        }
+        for path in [
+            "/api/v1alpha1/login",
+            "/api/v1alpha1/credential",
+            "/api/v1alpha1/logout",
+        ] {
+            if is_post && !is_own_post {
+                assert_eq!(replay(caller, head, path)?, Some(403), "{path}: {head}");
+            }
+        }
+    }
+    assert_eq!(issued(site, log)?, before);
+    Ok(())
+}
+
+/// Programs get theirs, that of the original's CLI among them.
+fn programs_get_a_credential_each(site: &Site, caller: &Caller, log: &Path) -> Outcome {
+    let before = issued(site, log)?;
+    let mut count = 0;
+    for (kind, head) in heads(PROGRAMS) {
+        assert_eq!(replay(caller, head, "/api/v1alpha1/kubeconfig")?, Some(200), "{kind}");
+        count += 1;
+    }
+    wait::until_true("each is recorded", || {
+        Ok(issued(site, log)? == before.map(|before| before + count))
+    })
 }
 
 fn attack(caller: &Caller, requests: &[(String, String)]) -> Outcome {
@@ -99,7 +178,7 @@ fn attack(caller: &Caller, requests: &[(String, String)]) -> Outcome {
 }
 
 fn foreign_pages_reach_no_path_and_change_nothing(world: &World) -> Outcome {
-    let site = site(world, "foreign-pages")?;
+    let (site, log) = site(world, "foreign-pages")?;
     let alice = site.caller("ALICE")?;
     let requests = requests(&alice)?;
     attack(&alice, &requests)?;
@@ -116,6 +195,8 @@ fn foreign_pages_reach_no_path_and_change_nothing(world: &World) -> Outcome {
     let signed_in = alice.post("/login")?.expect(202)?;
     let token = alice.token()?;
     attack(&alice, &requests)?;
+    browsers_get_nothing(&site, &alice, &log)?;
+    programs_get_a_credential_each(&site, &alice, &log)?;
     assert_eq!(site.counts()?, [1, 1, 1]);
     assert_eq!(
         alice.get("/login")?.expect(200)?.body,
@@ -127,7 +208,7 @@ fn foreign_pages_reach_no_path_and_change_nothing(world: &World) -> Outcome {
 }
 
 fn own_pages_and_programs_are_let_through(world: &World) -> Outcome {
-    let site = site(world, "own-pages")?;
+    let (site, _log) = site(world, "own-pages")?;
     let alice = site.caller("ALICE")?;
     let authority = alice.authority().to_owned();
     let origin = format!("http://{authority}");
@@ -143,6 +224,20 @@ fn own_pages_and_programs_are_let_through(world: &World) -> Outcome {
         answer.map_err(|error| format!("{headers:?}: {error}"))?;
     }
     assert_eq!(site.counts()?, [1, 1, 1]);
+    // The browser of the API is a page like any other: it reads, and gets no credential by GET.
+    let browser = [("User-Agent", "Mozilla/5.0"), ("Accept-Language", "en")];
+    for path in [
+        "/swagger/",
+        "/openapi.json",
+        "/api/v1alpha1/login",
+        "/api/v1alpha1/rules",
+    ] {
+        alice.send_body("GET", path, &browser, &[])?.expect(200)?;
+    }
+    alice
+        .send("GET", "/kubeconfig?credential=exec", &browser)?
+        .expect(200)?;
+    alice.send("GET", "/kubeconfig", &browser)?.expect(403)?.refusal()?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`]); everything else takes access away or gives none, and is not held up
 //! by its record.
 
+mod budget;
 mod records;
 mod writer;
 
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
@@ -26,8 +27,12 @@ use tka_operator::{Clock, Credential, End};
 
 use crate::App;
 use crate::answer::Failure;
+use crate::browser::{made_by, refuse_issuing};
 use crate::identify::Identified;
+use crate::metrics::Metrics;
+use crate::rates::By;
 
+use self::budget::{Budget, Payer};
 pub use self::records::ByRequest;
 use self::writer::Queue;
 pub use self::writer::{AuditError, Writer};
@@ -39,6 +44,7 @@ const CREDENTIAL_ID_BYTES: usize = 128;
 #[derive(Clone)]
 pub struct Audit {
     queue: Queue,
+    budget: Arc<Budget>,
     namespace: String,
     clock: Clock,
 }
@@ -49,7 +55,10 @@ pub struct Asked {
     method: Method,
     path: String,
     peer: Option<SocketAddr>,
+    /// The header by which it shows that a browser sent it.
+    browser: Option<HeaderName>,
     who: OnceLock<Arc<Identified>>,
+    by: OnceLock<By>,
     session: OnceLock<Session>,
     begun: OnceLock<()>,
 }
@@ -61,18 +70,13 @@ pub struct Why(pub String);
 /// How much of each reason is recorded. What callers send is in some of them.
 const WHY_CHARACTERS: usize = 500;
 
-/// Marks an answer of which there is a record already that speaks for many like it.
-#[derive(Clone, Copy, Debug)]
-pub struct Unrecorded;
-
-/// Gives every request its [`Asked`], and records those that do not get what they ask for.
+/// Gives every request its [`Asked`], and records those that do not get what they ask for, as far as their [`Budget`] goes.
 pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let asked = Arc::new(Asked::new(&request));
     request.extensions_mut().insert(Arc::clone(&asked));
     let response = next.run(request).await;
     let status = response.status();
-    let is_recorded = response.extensions().get::<Unrecorded>().is_none();
-    if is_recorded && (status.is_client_error() || status.is_server_error()) {
+    if status.is_client_error() || status.is_server_error() {
         let why = response.extensions().get::<Why>();
         app.audit.refused(&asked, status, why);
         if let Some((caller, why)) = asked.refused_a_session(status, why)
@@ -96,12 +100,14 @@ impl std::fmt::Debug for Audit {
 }
 
 impl Audit {
-    /// Starts to write records of the sessions in `namespace`: to the file at `path`, to standard output when it is empty or `-`.
-    pub fn start(path: &Path, namespace: &str, clock: Clock) -> Result<(Self, Writer), AuditError> {
+    /// Starts to write records of the sessions in `namespace`: to the file at `path`, to standard output when it is empty or `-`. What
+    /// is left out or lost is counted in `metrics`.
+    pub fn start(path: &Path, namespace: &str, clock: Clock, metrics: &Metrics) -> Result<(Self, Writer), AuditError> {
         let is_stdout = path.as_os_str().is_empty() || path == Path::new("-");
-        let (queue, writer) = writer::start((!is_stdout).then_some(path))?;
+        let (queue, writer) = writer::start((!is_stdout).then_some(path), metrics.audit_lost.clone())?;
         let audit = Self {
             queue,
+            budget: Arc::new(Budget::new(metrics.audit_suppressed.clone())),
             namespace: namespace.into(),
             clock,
         };
@@ -169,8 +175,25 @@ impl Audit {
         self.queue.keep(line(&record)).await;
     }
 
-    /// Records that `asked` did not get what it asked for, and says so in the log.
+    /// Whether records can be written, tried anew where the last could not.
+    pub async fn check(&self) -> Result<(), String> {
+        self.queue.check().await
+    }
+
+    /// Records how many refusals were left out since that was last told, if any: no other record may follow that tells it.
+    pub fn tell_left_out(&self) {
+        let record = self.record(Decision::Refused, Outcome::Refused);
+        if record.suppressed.is_some() {
+            let why = Some("the server stops; these refusals have no record of their own".to_owned());
+            self.leave(&Record { why, ..record });
+        }
+    }
+
+    /// Records that `asked` did not get what it asked for and says so in the log, or counts that it did not.
     fn refused(&self, asked: &Asked, status: StatusCode, why: Option<&Why>) {
+        if !self.budget.spend(asked.payer()) {
+            return;
+        }
         let outcome = if status.is_server_error() {
             Outcome::Failed
         } else {
@@ -237,6 +260,7 @@ impl Audit {
             credential: None,
             request: None,
             why: None,
+            suppressed: self.budget.left_out(),
         }
     }
 
@@ -267,7 +291,9 @@ impl Asked {
             method: request.method().clone(),
             path: shorten(request.uri().path()),
             peer: peer.map(|ConnectInfo(peer)| *peer),
+            browser: made_by(request.headers()),
             who: OnceLock::new(),
+            by: OnceLock::new(),
             session: OnceLock::new(),
             begun: OnceLock::new(),
         }
@@ -276,6 +302,14 @@ impl Asked {
     /// The other end of the connection.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Refuses to issue a credential for it where any page can have had a browser send it.
+    pub fn refuse_browser(&self) -> Result<(), Failure> {
+        match &self.browser {
+            Some(sign) if self.method.is_safe() => Err(refuse_issuing(sign.as_str())),
+            _ => Ok(()),
+        }
     }
 
     /// What is asked for is begun, and counted by whoever sees its end.
@@ -298,9 +332,19 @@ impl Asked {
         (refused && self.is_sign_in()).then_some((&self.who.get()?.caller, why?.0.as_str()))
     }
 
-    /// It is known who asks. The first to say so is believed.
-    pub fn by(&self, who: &Arc<Identified>) {
+    /// It is known who asks, and whether it is they or a page. The first to say so is believed.
+    pub fn by(&self, who: &Arc<Identified>, by: By) {
         let _ = self.who.set(Arc::clone(who));
+        let _ = self.by.set(by);
+    }
+
+    /// Whose budget pays for a record of its refusal.
+    fn payer(&self) -> Payer<'_> {
+        match (self.who.get(), self.by.get()) {
+            (None, _) => Payer::Unidentified,
+            (Some(who), Some(By::Page)) => Payer::Page(&who.caller),
+            (Some(who), _) => Payer::Caller(&who.caller),
+        }
     }
 
     /// It is known which session it is about.
@@ -465,9 +509,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
-        let (audit, writer) = Audit::start(&path, "tka", clock).unwrap();
+        let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default()).unwrap();
         let (known, unknown) = (asked(), asked());
-        known.by(&Arc::new(identified()));
+        known.by(&Arc::new(identified()), By::Caller);
         known.about(&session());
         let credential = Credential {
             token: token(r#"{"jti": "4711-a"}"#),
@@ -539,6 +583,45 @@ mod tests {
         );
         assert_eq!(records[10].why.as_deref(), Some("no"));
         assert!(text.contains(r#""time":"2026-01-02T15:04:05.678901Z""#));
+    }
+
+    // cases.md 11.2
+    #[tokio::test]
+    async fn storm_of_refusals_is_few_records_that_say_how_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05Z"));
+        let metrics = Metrics::default();
+        let (audit, writer) = Audit::start(&path, "tka", clock, &metrics).unwrap();
+        let known = asked();
+        known.by(&Arc::new(identified()), By::Caller);
+        for _ in 0..400 {
+            audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no rule".into())));
+        }
+        // What is given is recorded whatever went before, and tells what was left out.
+        for _ in 0..100 {
+            audit.signed_in(&known, &session(), true).await.unwrap();
+        }
+        for _ in 0..100 {
+            audit.refused(&asked(), StatusCode::INTERNAL_SERVER_ERROR, None);
+        }
+        audit.tell_left_out();
+        audit.tell_left_out();
+        writer.finish().await;
+
+        let records = records(&path);
+        let of = |decision| records.iter().filter(move |record| record.decision == decision);
+        let refused_caller = of(Decision::Refused).filter(|record| record.who.is_some()).count();
+        // The budget's clock goes on, on a busy machine too.
+        assert!((20..=100).contains(&refused_caller), "{refused_caller}");
+        assert_eq!(of(Decision::Extended).count(), 100);
+        let told: Vec<u64> = records.iter().filter_map(|record| record.suppressed).collect();
+        let all =
+            of(Decision::Refused).filter(|record| record.request.is_some()).count() as u64 + told.iter().sum::<u64>();
+        assert_eq!(all, 500);
+        assert_eq!(told.iter().sum::<u64>(), metrics.audit_suppressed.get());
+        assert!(of(Decision::Extended).next().unwrap().suppressed.is_some());
+        assert!(records.last().unwrap().suppressed.is_some());
     }
 
     #[test]

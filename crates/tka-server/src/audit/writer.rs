@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tka_operator::error::with_causes;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many records may wait to be written. Whoever needs one written hears at once when there is no room.
 const QUEUE: usize = 1024;
 /// How long what is left may take to be written when the server stops.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
+/// How long it may take to find out whether records can be written again.
+const CHECK: Duration = Duration::from_secs(2);
 
 /// Why a record was not written.
 #[derive(Debug, Error)]
@@ -40,7 +44,17 @@ pub enum AuditError {
 
 /// Where lines are left to be written.
 #[derive(Clone, Debug)]
-pub(super) struct Queue(mpsc::Sender<Message>);
+pub(super) struct Queue {
+    messages: mpsc::Sender<Message>,
+    state: State,
+}
+
+/// Whether the last record was written, and how many were not. Clones are the same.
+#[derive(Clone, Debug)]
+struct State {
+    last: watch::Sender<Result<(), String>>,
+    lost: Counter,
+}
 
 /// The thread that writes.
 #[derive(Debug)]
@@ -53,6 +67,8 @@ pub struct Writer {
 enum Message {
     /// A line to write, and whom to tell what came of it.
     Line(Vec<u8>, Option<oneshot::Sender<io::Result<()>>>),
+    /// Find out whether a line could be written, and tell when that is known.
+    Check(oneshot::Sender<()>),
     Stop,
 }
 
@@ -70,8 +86,8 @@ struct LogFile {
     torn: bool,
 }
 
-/// Starts writing to the file at `path`, or to standard output when there is none.
-pub(super) fn start(path: Option<&Path>) -> Result<(Queue, Writer), AuditError> {
+/// Starts writing to the file at `path`, or to standard output when there is none. What is not written is counted in `lost`.
+pub(super) fn start(path: Option<&Path>, lost: Counter) -> Result<(Queue, Writer), AuditError> {
     let sink = match path {
         None => Sink::Stdout,
         Some(path) => Sink::File(LogFile::open(path).map_err(|source| AuditError::Open {
@@ -81,8 +97,10 @@ pub(super) fn start(path: Option<&Path>) -> Result<(Queue, Writer), AuditError> 
     };
     let (queue, messages) = mpsc::channel(QUEUE);
     let (end, ended) = oneshot::channel();
+    let state = State::new(lost);
+    let of_writer = state.clone();
     let write = move || {
-        write_all(sink, messages);
+        write_all(sink, messages, &of_writer);
         // Nobody waits for it unless the server stops.
         let _ = end.send(());
     };
@@ -90,26 +108,70 @@ pub(super) fn start(path: Option<&Path>) -> Result<(Queue, Writer), AuditError> 
         .name("audit".into())
         .spawn(write)
         .map_err(AuditError::Write)?;
-    Ok((Queue(queue.clone()), Writer { queue, ended }))
+    let messages = queue.clone();
+    Ok((Queue { messages, state }, Writer { queue, ended }))
 }
 
-fn write_all(mut sink: Sink, mut messages: mpsc::Receiver<Message>) {
-    while let Some(Message::Line(line, asked)) = messages.blocking_recv() {
-        let written = sink.write(&line);
-        if let Err(error) = &written {
-            lost(&line, error);
-        }
-        if let Some(asked) = asked {
-            // Whoever asked may have hung up.
-            let _ = asked.send(written);
+fn write_all(mut sink: Sink, mut messages: mpsc::Receiver<Message>, state: &State) {
+    while let Some(message) = messages.blocking_recv() {
+        match message {
+            Message::Line(line, asked) => {
+                let written = sink.write(&line);
+                state.after(&line, &written);
+                if let Some(asked) = asked {
+                    // The one who asked may have hung up.
+                    let _ = asked.send(written);
+                }
+            }
+            Message::Check(asked) => {
+                drop(
+                    state
+                        .last
+                        .send_replace(sink.end_line().map_err(|error| not_written(&error))),
+                );
+                let _ = asked.send(());
+            }
+            Message::Stop => return,
         }
     }
 }
 
-/// The log is the last place where a record can go that has no other.
-fn lost(line: &[u8], error: &(dyn std::error::Error + 'static)) {
-    let record = String::from_utf8_lossy(line);
-    tracing::error!(record = record.trim_end(), error, "an audit record was not written");
+fn not_written(error: &(dyn std::error::Error + 'static)) -> String {
+    format!(
+        "audit records cannot be written ({}): nothing is given until they can; look at the disk or the reader of audit.path",
+        with_causes(error)
+    )
+}
+
+// === impl State ===
+
+impl State {
+    fn new(lost: Counter) -> Self {
+        let last = watch::Sender::new(Ok(()));
+        Self { last, lost }
+    }
+
+    fn after(&self, line: &[u8], written: &io::Result<()>) {
+        match written {
+            Err(error) => self.lost(line, error),
+            Ok(()) => {
+                self.last
+                    .send_if_modified(|last| std::mem::replace(last, Ok(())).is_err());
+            }
+        }
+    }
+
+    /// The log is the last place where a record can go that has no other.
+    fn lost(&self, line: &[u8], error: &(dyn std::error::Error + 'static)) {
+        self.failed(error);
+        let record = String::from_utf8_lossy(line);
+        tracing::error!(record = record.trim_end(), error, "an audit record was not written");
+    }
+
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) {
+        self.lost.inc();
+        drop(self.last.send_replace(Err(not_written(error))));
+    }
 }
 
 // === impl Queue ===
@@ -118,12 +180,12 @@ impl Queue {
     /// Writes `line`, and returns when it is written.
     pub(super) async fn write(&self, line: Vec<u8>) -> Result<(), AuditError> {
         let (ask, answer) = oneshot::channel();
-        self.0
-            .try_send(Message::Line(line, Some(ask)))
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => AuditError::Full,
-                mpsc::error::TrySendError::Closed(_) => AuditError::Ended,
-            })?;
+        let sent = self.messages.try_send(Message::Line(line, Some(ask)));
+        sent.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AuditError::Full,
+            mpsc::error::TrySendError::Closed(_) => AuditError::Ended,
+        })
+        .inspect_err(|error| self.state.failed(error))?;
         answer.await.map_err(|_| AuditError::Ended)?.map_err(AuditError::Write)
     }
 
@@ -141,11 +203,26 @@ impl Queue {
     }
 
     fn send(&self, line: Vec<u8>, asked: Option<oneshot::Sender<io::Result<()>>>) {
-        match self.0.try_send(Message::Line(line, asked)) {
-            Err(mpsc::error::TrySendError::Full(Message::Line(line, _))) => lost(&line, &AuditError::Full),
-            Err(mpsc::error::TrySendError::Closed(Message::Line(line, _))) => lost(&line, &AuditError::Ended),
+        match self.messages.try_send(Message::Line(line, asked)) {
+            Err(mpsc::error::TrySendError::Full(Message::Line(line, _))) => self.state.lost(&line, &AuditError::Full),
+            Err(mpsc::error::TrySendError::Closed(Message::Line(line, _))) => {
+                self.state.lost(&line, &AuditError::Ended)
+            }
             Ok(()) | Err(_) => {}
         }
+    }
+
+    /// Whether lines can be written: as the last was, or where that was not, as it is found out now.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        if self.state.last.borrow().is_ok() {
+            return Ok(());
+        }
+        let (ask, answer) = oneshot::channel();
+        if self.messages.try_send(Message::Check(ask)).is_ok() {
+            // Where nobody answers, what is known stands.
+            let _ = tokio::time::timeout(CHECK, answer).await;
+        }
+        self.state.last.borrow().clone()
     }
 }
 
@@ -179,6 +256,14 @@ impl Sink {
             Self::File(file) => file.write(line),
         }
     }
+
+    /// Ends the line that was cut off, which is a write as any other. Readers of JSON lines pass over an empty line.
+    fn end_line(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => self.write(b"\n"),
+            Self::File(file) => file.end_line(),
+        }
+    }
 }
 
 // === impl LogFile ===
@@ -196,9 +281,7 @@ impl LogFile {
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if !metadata(&self.path).is_ok_and(|at_path| (at_path.dev(), at_path.ino()) == self.identity) {
-            *self = Self::open(&self.path)?;
-        }
+        self.follow()?;
         if self.torn {
             self.file.write_all(b"\n")?;
         }
@@ -206,6 +289,23 @@ impl LogFile {
         self.torn = true;
         self.file.write_all(line)?;
         self.torn = false;
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        self.follow()?;
+        if self.torn {
+            self.file.write_all(b"\n")?;
+        }
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Opens the file anew that is at the path by now, where it is another.
+    fn follow(&mut self) -> io::Result<()> {
+        if !metadata(&self.path).is_ok_and(|at_path| (at_path.dev(), at_path.ino()) == self.identity) {
+            *self = Self::open(&self.path)?;
+        }
         Ok(())
     }
 }
@@ -220,7 +320,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         fs::write(&path, "before\n").unwrap();
-        let (queue, writer) = start(Some(&path)).unwrap();
+        let (queue, writer) = start(Some(&path), Counter::default()).unwrap();
         for line in 0..500 {
             queue.leave(format!("{line}\n").into_bytes());
         }
@@ -236,7 +336,7 @@ mod tests {
     async fn file_that_was_rotated_away_is_followed_by_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("audit.log"), folder.path().join("audit.log.1"));
-        let (queue, _writer) = start(Some(&path)).unwrap();
+        let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
         queue.write(b"1\n".to_vec()).await.unwrap();
         fs::rename(&path, &old).unwrap();
         queue.write(b"2\n".to_vec()).await.unwrap();
@@ -251,21 +351,54 @@ mod tests {
         let logs = folder.path().join("logs");
         fs::create_dir(&logs).unwrap();
         let path = logs.join("audit.log");
-        let (queue, _writer) = start(Some(&path)).unwrap();
+        let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
         fs::remove_dir_all(&logs).unwrap();
+        assert_eq!(queue.check().await, Ok(()));
         assert!(matches!(queue.write(b"1\n".to_vec()).await, Err(AuditError::Write(_))));
+        assert!(
+            queue
+                .check()
+                .await
+                .unwrap_err()
+                .contains("audit records cannot be written")
+        );
+        assert_eq!(queue.state.lost.get(), 1);
         fs::create_dir(&logs).unwrap();
+        assert_eq!(queue.check().await, Ok(()), "no record need come to find that out");
         queue.write(b"2\n".to_vec()).await.unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "2\n");
-        assert!(matches!(start(Some(folder.path())), Err(AuditError::Open { .. })));
+        assert!(matches!(
+            start(Some(folder.path()), Counter::default()),
+            Err(AuditError::Open { .. })
+        ));
     }
 
     #[tokio::test]
     async fn full_queue_is_an_error_at_once() {
-        let (queue, _kept) = mpsc::channel(1);
-        let queue = Queue(queue);
+        let (messages, _kept) = mpsc::channel(1);
+        let state = State::new(Counter::default());
+        let queue = Queue { messages, state };
         queue.leave(b"1\n".to_vec());
         assert!(matches!(queue.write(b"2\n".to_vec()).await, Err(AuditError::Full)));
         queue.leave(b"3\n".to_vec());
+        assert_eq!(queue.state.lost.get(), 2);
+        assert!(queue.check().await.unwrap_err().contains("too many"));
+    }
+
+    // cases.md 11.2
+    #[tokio::test]
+    async fn full_disk_is_told_until_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
+        assert!(matches!(queue.write(b"1\n".to_vec()).await, Err(AuditError::Write(_))));
+        let why = queue.check().await.unwrap_err();
+        assert!(
+            why.contains("No space left on device") && why.contains("audit.path"),
+            "{why}"
+        );
+        fs::remove_file(&path).unwrap();
+        assert_eq!(queue.check().await, Ok(()));
     }
 }

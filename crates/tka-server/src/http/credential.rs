@@ -75,6 +75,7 @@ pub(super) async fn issued(
     session: &Session,
     on_the_way: Option<Credential>,
 ) -> Result<Credential, Failure> {
+    asked.refuse_browser()?;
     let credential = if let Some(credential) = on_the_way {
         credential
     } else {

@@ -42,7 +42,7 @@ enum Form {
 /// Kubeconfig
 ///
 /// A kubeconfig with a fresh credential of the calling device's session. As JSON its entries are keyed by name; as YAML it is a
-/// file that kubectl reads.
+/// file that kubectl reads. A browser gets none with a token in it, because any page can have it send a GET.
 #[utoipa::path(
     get,
     path = "/kubeconfig",
@@ -57,7 +57,7 @@ enum Form {
             headers(("Retry-After" = u32, description = "When to ask again, in seconds"))),
         (status = 400, description = "Tagged node, malformed or ambiguous rules, or no such kind", body = ErrorResponse),
         (status = 401, description = "Not signed in", body = ErrorResponse),
-        (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
+        (status = 403, description = "No rule, through Funnel, or a token asked for by a browser", body = ErrorResponse),
         (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
         (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
     )
@@ -74,6 +74,10 @@ pub(super) async fn kubeconfig(
         let advice = &["ask for `credential=token` or `credential=exec`"];
         Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).because(&error)
     })?;
+    if matches!(kind.credential, Form::Token) {
+        // Before anything is read, and for HEAD too.
+        asked.refuse_browser()?;
+    }
     let stored = who
         .session(&app)
         .await?

@@ -1,0 +1,364 @@
+//! Serves the tailnet by the names and addresses that the node has at the moment.
+//!
+//! A node may come back with another address or name. tailscaled's status says so ([`Reauthorization`](crate::reauthorize::Reauthorization)
+//! asks for it at each change), and what is served follows: listeners on addresses that stay are left alone, with their connections.
+//!
+//! Whatever is missing is waited for: a server that ended instead would be started again and again, and no session would come to its
+//! end meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::tls_rustls::RustlsConfig;
+use tka_operator::backoff;
+use tka_operator::error::with_causes;
+use tka_tailnet::{LocalApi, Status};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::listen::{ListenError, RENEWAL, addresses, bind, certificate, serve};
+use crate::node::{Node, Served};
+
+/// How long a port or a certificate that cannot be had is left alone at the most. Certificates are asked for at an authority that counts
+/// failures (<https://letsencrypt.org/docs/rate-limits/>).
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
+
+/// Whether the tailnet is served as the node is at the moment, or why not yet.
+pub type Serving = Result<(), String>;
+
+/// What serves the tailnet, and with what.
+pub struct TailnetServer {
+    /// The tailscaled that gives certificates.
+    pub tailnet: LocalApi,
+    /// How the node is served, whatever it is called.
+    pub served: Served,
+    /// What answers requests.
+    pub router: Router,
+    /// How much connections may take.
+    pub limits: config::Server,
+    /// Where to say what the node is called.
+    pub node: watch::Sender<Node>,
+    /// Where to say whether it is served.
+    pub serving: watch::Sender<Serving>,
+}
+
+/// What a status of the node asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Wanted {
+    node: Node,
+    addresses: BTreeSet<SocketAddr>,
+    /// The name to have a certificate for, where there is one.
+    domain: Option<String>,
+}
+
+/// What is served at the moment.
+struct Running {
+    with: TailnetServer,
+    certificate: Option<Certificate>,
+    listeners: BTreeMap<SocketAddr, Listener>,
+    servers: JoinSet<io::Result<()>>,
+    /// Whether an address of IPv4, and of IPv6, was ever listened on.
+    had: [bool; 2],
+    stop: CancellationToken,
+}
+
+struct Certificate {
+    domain: String,
+    /// What all listeners serve with; it changes under them.
+    config: RustlsConfig,
+    renewal: Instant,
+}
+
+struct Listener {
+    end: CancellationToken,
+    task: AbortHandle,
+}
+
+/// What is to be done and when.
+#[derive(Debug, Default)]
+struct Plan {
+    wanted: Option<Wanted>,
+    failures: u32,
+    /// When to try, if there is anything to do.
+    due: Option<Instant>,
+}
+
+// === impl TailnetServer ===
+
+impl TailnetServer {
+    /// Serves the node that `said` is about, until `stop`. Then answers that are being made come to their end.
+    pub async fn run(self, mut said: watch::Receiver<Option<Status>>, stop: CancellationToken) {
+        let mut running = Running {
+            with: self,
+            certificate: None,
+            listeners: BTreeMap::new(),
+            servers: JoinSet::new(),
+            had: [false; 2],
+            stop: stop.clone(),
+        };
+        let mut plan = Plan::default();
+        while !stop.is_cancelled() {
+            let wanted = said
+                .borrow_and_update()
+                .as_ref()
+                .and_then(|status| running.wanted(status));
+            plan.take(wanted, Instant::now());
+            if let Some(wanted) = plan.now(Instant::now()) {
+                let Some(followed) = stop.run_until_cancelled(running.follow(&wanted)).await else {
+                    break;
+                };
+                running.tell(&wanted, plan.tried(followed, Instant::now()));
+                continue;
+            }
+            let renewal = running.certificate.as_ref().map(|certificate| certificate.renewal);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = changed(&mut said) => {}
+                () = at(plan.due) => {}
+                () = at(renewal) => running.renew().await,
+                Some(ended) = running.servers.join_next() => {
+                    if running.lost(ended) {
+                        plan.again(Instant::now());
+                    }
+                }
+            }
+        }
+        running.end().await;
+    }
+}
+
+/// Returns at a new status; never when there will be none.
+async fn changed(said: &mut watch::Receiver<Option<Status>>) {
+    if said.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Another thing wanted is begun at once. A node that is not on the tailnet wants nothing new, and what there is stays.
+    fn take(&mut self, wanted: Option<Wanted>, now: Instant) {
+        if wanted.is_some() && wanted != self.wanted {
+            *self = Self {
+                wanted,
+                failures: 0,
+                due: Some(now),
+            };
+        }
+    }
+
+    /// What is to be tried now.
+    fn now(&self, now: Instant) -> Option<Wanted> {
+        self.wanted.clone().filter(|_| self.due.is_some_and(|due| due <= now))
+    }
+
+    /// It was tried. What failed is tried again after the wait that is returned with it.
+    fn tried(&mut self, result: Result<(), ListenError>, now: Instant) -> Result<(), (ListenError, Duration)> {
+        match result {
+            Ok(()) => {
+                (self.failures, self.due) = (0, None);
+                Ok(())
+            }
+            Err(error) => Err((error, self.again(now))),
+        }
+    }
+
+    /// It is to be tried again, after the wait that is returned.
+    fn again(&mut self, now: Instant) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff(self.failures, None, LONGEST_RETRY);
+        self.due = Some(now + wait);
+        wait
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// What `status` asks for; nothing unless the node is on the tailnet.
+    fn wanted(&self, status: &Status) -> Option<Wanted> {
+        let served = &self.with.served;
+        status.require_running().ok()?;
+        Some(Wanted {
+            node: Node::new(status, served),
+            addresses: addresses(status, served.port).into_iter().collect(),
+            domain: status.cert_domains.first().filter(|_| served.https).cloned(),
+        })
+    }
+
+    /// Makes what is served what is `wanted`. What cannot be had is missing then, and all else is there.
+    async fn follow(&mut self, wanted: &Wanted) -> Result<(), ListenError> {
+        self.with.serving.send_if_modified(|serving| {
+            let was_served = serving.is_ok();
+            if was_served {
+                *serving = Err("the node has another name or address, which is not served yet".into());
+            }
+            was_served
+        });
+        self.with.node.send_if_modified(|node| {
+            let is_new = *node != wanted.node;
+            node.clone_from(&wanted.node);
+            is_new
+        });
+        self.leave(&wanted.addresses);
+        if self.with.served.https {
+            // Before anything listens: a client that connected then would wait for nothing.
+            self.certify(wanted.domain.as_deref()).await?;
+        }
+        self.listen(&wanted.addresses)
+    }
+
+    /// Ends listening on what is not among `addresses`.
+    fn leave(&mut self, addresses: &BTreeSet<SocketAddr>) {
+        self.listeners.retain(|address, listener| {
+            let stays = addresses.contains(address);
+            if !stays {
+                tracing::info!(%address, "not listening any more: the node does not have this address");
+                listener.end.cancel();
+            }
+            stays
+        });
+    }
+
+    /// Has a certificate for `domain`, instead of one for another.
+    async fn certify(&mut self, domain: Option<&str>) -> Result<(), ListenError> {
+        let domain = domain.ok_or(ListenError::NoCertificateDomain)?;
+        if self
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.domain == domain)
+        {
+            return Ok(());
+        }
+        let tls = certificate(&self.with.tailnet, domain).await?;
+        let config = match self.certificate.take() {
+            Some(certificate) => {
+                certificate.config.reload_from_config(tls);
+                certificate.config
+            }
+            None => RustlsConfig::from_config(tls),
+        };
+        self.certificate = Some(Certificate {
+            domain: domain.to_owned(),
+            config,
+            renewal: Instant::now() + RENEWAL,
+        });
+        Ok(())
+    }
+
+    /// Asks for the certificate anew. One that cannot be renewed now serves on: it has weeks left.
+    async fn renew(&mut self) {
+        let Some(kept) = &mut self.certificate else { return };
+        kept.renewal = Instant::now() + RENEWAL;
+        match self
+            .stop
+            .run_until_cancelled(certificate(&self.with.tailnet, &kept.domain))
+            .await
+        {
+            Some(Ok(renewed)) => kept.config.reload_from_config(renewed),
+            Some(Err(error)) => tracing::error!(error = with_causes(&error), "certificate not renewed"),
+            None => {}
+        }
+    }
+
+    /// Listens on those of `addresses` on which it does not yet. What the system does not have of a kind (IPv4, IPv6) that it never had
+    /// is left out: a node lists its IPv6 address also where the system has no IPv6.
+    fn listen(&mut self, addresses: &BTreeSet<SocketAddr>) -> Result<(), ListenError> {
+        let mut missing = Err(ListenError::NoAddress);
+        let mut is_missing = false;
+        for address in addresses {
+            if self.listeners.contains_key(address) {
+                continue;
+            }
+            let error = match self.listen_on(*address) {
+                Ok(()) => continue,
+                Err(error) => error,
+            };
+            let is_elsewhere = error.is_address_not_available();
+            tracing::warn!(%address, error = with_causes(&error), "not listening");
+            is_missing |= !is_elsewhere || self.had[usize::from(address.is_ipv6())];
+            missing = Err(error);
+        }
+        if is_missing || self.listeners.is_empty() {
+            return missing;
+        }
+        Ok(())
+    }
+
+    fn listen_on(&mut self, address: SocketAddr) -> Result<(), ListenError> {
+        let listener = bind(address)?;
+        let end = self.stop.child_token();
+        let certificate = self.certificate.as_ref().map(|certificate| certificate.config.clone());
+        let (router, limits) = (self.with.router.clone(), self.with.limits.clone());
+        let task = self
+            .servers
+            .spawn(serve(listener, router, certificate, limits, end.clone()));
+        self.listeners.insert(address, Listener { end, task });
+        self.had[usize::from(address.is_ipv6())] = true;
+        Ok(())
+    }
+
+    fn tell(&self, wanted: &Wanted, tried: Result<(), (ListenError, Duration)>) {
+        match tried {
+            Ok(()) => {
+                let (url, addresses) = (&wanted.node.url, self.listeners.keys());
+                tracing::info!(url, addresses = ?addresses.collect::<Vec<_>>(), "serving the tailnet");
+                drop(self.with.serving.send_replace(Ok(())));
+            }
+            Err((error, wait)) => {
+                let why = with_causes(&error);
+                tracing::error!(error = why, ?wait, "the tailnet cannot be served yet");
+                drop(self.with.serving.send_replace(Err(why)));
+            }
+        }
+    }
+
+    /// A server ended. Says whether one is missing now; one whose address is gone is not.
+    fn lost(&mut self, ended: Result<io::Result<()>, tokio::task::JoinError>) -> bool {
+        let before = self.listeners.len();
+        self.listeners.retain(|_, listener| !listener.task.is_finished());
+        log_end(ended);
+        let is_missing = self.listeners.len() < before;
+        if is_missing {
+            drop(
+                self.with
+                    .serving
+                    .send_replace(Err("a listener ended by itself; the log says why".into())),
+            );
+        }
+        is_missing
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.servers.join_next().await {
+            log_end(ended);
+        }
+    }
+}
+
+fn log_end(ended: Result<io::Result<()>, tokio::task::JoinError>) {
+    let error = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(listener = "tailnet", error, "a listener failed");
+}
+
+#[cfg(test)]
+mod tests;
