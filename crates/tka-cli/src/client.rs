@@ -3,8 +3,11 @@
 pub(crate) mod api_server;
 mod error;
 mod lists;
+mod peer;
 pub(crate) mod probe;
 
+use std::io;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +58,8 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     server: Server,
     proxied: Option<&'static str>,
+    /// tailscaled's socket, where it is not at the usual place.
+    socket: Option<PathBuf>,
     deadline: Deadline,
     debug: bool,
     /// Whether to ask again where asking failed.
@@ -66,6 +71,8 @@ pub(crate) struct Client {
 pub(crate) struct Connection {
     pub(crate) server: Server,
     pub(crate) proxy: Option<ChosenProxy>,
+    /// tailscaled's socket, where it is not at the usual place.
+    pub(crate) socket: Option<PathBuf>,
     /// Certificate authorities to trust instead of the built-in ones.
     pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
     pub(crate) deadline: Deadline,
@@ -198,6 +205,7 @@ impl Client {
         let Connection {
             server,
             proxy,
+            socket,
             authorities,
             deadline,
             debug,
@@ -206,21 +214,21 @@ impl Client {
         let roots = authorities.map_or(RootCerts::WebPki, |certificates| {
             RootCerts::from(certificates.into_iter())
         });
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .user_agent(concat!("tka/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
-            .proxy(proxy.map(|chosen| chosen.proxy))
+            .proxy(proxy.as_ref().map(|chosen| chosen.proxy.clone()))
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
             .http_status_as_error(false)
             // Who is asking is known by the connection: another server's answer would be about someone else.
             .max_redirects(0)
-            .build()
-            .new_agent();
+            .build();
         Self {
-            agent,
+            agent: peer::agent(config, &server, proxy.as_ref(), socket.clone()),
             server,
             proxied,
+            socket,
             deadline,
             debug,
             persists: false,
@@ -406,6 +414,12 @@ impl Client {
         body: Option<&Value>,
         now: Instant,
     ) -> Result<Answer, ureq::Error> {
+        let outside = self
+            .proxied
+            .and_then(|_| peer::outside_by_proxy(&self.server, self.socket.as_ref()));
+        if let Some(outside) = outside {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
+        }
         // Zero would mean no time limit.
         let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
         let response = match operation.request().0 {
