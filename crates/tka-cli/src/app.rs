@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::args::Global;
 use crate::client::{Client, Connection};
+use crate::clock::Skew;
 use crate::config::{self, Config, ConfigError, Route};
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -77,6 +79,17 @@ impl App {
     /// A connection to the server. All connections of a command have one time limit, which begins with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_at(&self.server, self.config.timeout)
+    }
+
+    /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
+    pub(crate) fn note_clock(&self, skew: Skew, until: Option<Timestamp>) {
+        let is_over = until.is_some_and(|until| until <= Timestamp::now());
+        let unknown =
+            || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
+        if let Some(found) = skew.in_words().or_else(unknown) {
+            let text = format!("{found}: set the clock, and let it be kept (timedatectl set-ntp true)");
+            self.ui.tell(&view::warning(&text, &self.ui.palette));
+        }
     }
 
     /// Asks whoever is before the terminal, who may take their time.

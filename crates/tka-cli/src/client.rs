@@ -8,6 +8,7 @@ pub(crate) mod probe;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 pub(crate) use error::{ClientError, Trouble};
 
+use crate::clock::{Skew, Timed};
 use crate::deadline::Deadline;
 use crate::kubeconfig::{self, Arrived, Flaw, Sent};
 use crate::proxy::ChosenProxy;
@@ -64,6 +66,8 @@ pub(crate) struct Client {
     debug: bool,
     /// Whether to ask again where asking failed.
     persists: bool,
+    /// How the server's clock is set, by its first answer: all times of one server are turned alike.
+    skew: OnceLock<Skew>,
 }
 
 /// What a client is made of.
@@ -109,6 +113,13 @@ struct SignedInBody {
     kubeconfig: Option<Arrived>,
     session: Option<Named>,
     credential: Option<ExecCredential>,
+}
+
+impl Timed for SignedInBody {
+    fn turn(&mut self, skew: Skew) {
+        self.login.turn(skew);
+        self.credential.turn(skew);
+    }
 }
 
 #[derive(Deserialize)]
@@ -232,6 +243,7 @@ impl Client {
             deadline,
             debug,
             persists: false,
+            skew: OnceLock::new(),
         }
     }
 
@@ -260,7 +272,7 @@ impl Client {
         if !matches!(answer.status, 200 | 202) {
             return Err(self.refusal(operation, &answer));
         }
-        let body: SignedInBody = self.decode(operation, &answer)?;
+        let body: SignedInBody = self.decode_timed(operation, &answer)?;
         let kubeconfig = body
             .kubeconfig
             .map(|arrived| self.checked(operation, arrived))
@@ -280,7 +292,7 @@ impl Client {
         let answer = self.ask(operation)?;
         match answer.status {
             200 | 202 => Ok(Session {
-                login: self.decode(operation, &answer)?,
+                login: self.decode_timed(operation, &answer)?,
                 provisioned: answer.status == 200,
             }),
             _ => Err(self.refusal(operation, &answer)),
@@ -312,7 +324,7 @@ impl Client {
         };
         let answer = self.ask_with(operation, "", Some(&serde_json::json!(request)))?;
         match answer.status {
-            200 => Ok(Credential::Ready(self.decode(operation, &answer)?)),
+            200 => Ok(Credential::Ready(self.decode_timed(operation, &answer)?)),
             202 => Ok(Credential::NotYet(answer.retry_after)),
             _ => Err(self.refusal(operation, &answer)),
         }
@@ -456,6 +468,22 @@ impl Client {
 
     fn decode<T: DeserializeOwned>(&self, operation: Operation, answer: &Answer) -> Result<T, ClientError> {
         serde_json::from_str(&answer.body).map_err(|_| self.error(operation, answer.foreign()))
+    }
+
+    /// The same, with its times by this machine's clock.
+    fn decode_timed<T: DeserializeOwned + Timed>(
+        &self,
+        operation: Operation,
+        answer: &Answer,
+    ) -> Result<T, ClientError> {
+        let mut decoded: T = self.decode(operation, answer)?;
+        decoded.turn(*self.skew.get_or_init(|| Skew::new(answer.ahead)));
+        Ok(decoded)
+    }
+
+    /// How the server's clock is set; as this machine's where nothing of its times was asked for.
+    pub(crate) fn skew(&self) -> Skew {
+        self.skew.get().copied().unwrap_or_default()
     }
 
     /// What an answer with a status other than the expected ones means.

@@ -1,6 +1,6 @@
 //! Settings: defaults, then the configuration file, then the environment, then flags.
 //!
-//! Of the `config.yaml` in the working directory a few keys count that harm nobody; see [`files`] and [`TABLE`].
+//! Of the `config.yaml` in the working directory only keys count that change how results look; see [`files`] and [`TABLE`].
 
 pub(crate) mod edit;
 mod files;
@@ -131,7 +131,7 @@ struct Found {
 enum Here {
     /// Set it: it changes how results look, and nothing else.
     MaySet,
-    /// Nothing: it chooses whom the person talks to, what is written, what is run, or what is said.
+    /// Nothing: it chooses a server, or what is written, run or said.
     MayNot,
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn attempt(app: &App, access: &Access, label: Option<&str>) -> Result
         signed_in = client.sign_in(&request)?;
     }
     drop(spinner);
+    app.note_clock(client.skew(), Some(signed_in.login.until));
     Ok((client, signed_in))
 }
 

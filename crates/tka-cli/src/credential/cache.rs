@@ -276,7 +276,7 @@ mod tests {
 
     /// client-go asks again when the API server refuses what it got.
     #[test]
-    fn what_is_asked_for_again_is_replaced_within_the_documented_time() {
+    fn refused_credential_is_replaced_in_time() {
         let folder = tempfile::tempdir().unwrap();
         let asked = |first| asked_at(&cache(folder.path()), [first, first + 1, first + 2].into_iter());
         assert_eq!(asked(1000), [1000], "it is new");

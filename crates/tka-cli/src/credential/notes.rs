@@ -1,7 +1,7 @@
 //! What calls of kubectl tell each other that is no secret: whose turn it is, who has which credential, why there is none.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

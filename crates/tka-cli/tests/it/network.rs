@@ -262,7 +262,7 @@ fn address_that_tailscaled_knows_is_on_the_tailnet() {
 }
 
 #[test]
-fn proxy_of_another_machine_carries_plain_http_only_if_a_person_chose_it() {
+fn foreign_proxy_carries_plain_http_only_if_chosen() {
     let Some(address) = own_address() else {
         crate::untested::for_lack_of("a network");
         return;
@@ -306,7 +306,7 @@ fn proxy_of_another_machine_carries_plain_http_only_if_a_person_chose_it() {
     proxy.requests();
 }
 
-/// Whoever answers does not get the request sent on to another machine.
+/// An answer does not send the request on to another machine.
 #[test]
 fn redirects_are_not_followed() {
     let elsewhere = Double::new(&[]);
