@@ -12,7 +12,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::args::Global;
 use crate::client::{Client, Connection};
-use crate::clock::Skew;
+use crate::clock::{APART, Skew};
 use crate::config::{self, Config, ConfigError, Route};
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -83,7 +83,7 @@ impl App {
 
     /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
     pub(crate) fn note_clock(&self, skew: Skew, until: Option<Timestamp>) {
-        let is_over = until.is_some_and(|until| until <= Timestamp::now());
+        let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > APART);
         let unknown =
             || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
         if let Some(found) = skew.in_words().or_else(unknown) {

@@ -3,8 +3,6 @@
 //! A server says by its own clock when a session or credential ends. What it says is turned into this machine's time where it arrives,
 //! so that whatever compares it with this machine's clock, kubectl too, is right though one of the clocks is wrong.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{LoginResponse, SessionInfo, SessionList};
@@ -12,7 +10,7 @@ use tka_api::http::{LoginResponse, SessionInfo, SessionList};
 use crate::when;
 
 /// How far two clocks may be apart before it matters. Credentials are renewed a minute before their end, and an answer may take seconds.
-pub(crate) const APART: Duration = Duration::from_secs(30);
+pub(crate) const APART: SignedDuration = SignedDuration::from_secs(30);
 
 /// By how much a server's clock is ahead of this machine's; zero where they agree, or the server does not say what time it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,7 +27,11 @@ pub(crate) trait Timed {
 impl Skew {
     /// `ahead` is what the server's clock was ahead by when it answered (RFC 9110, 6.6.1), to the second.
     pub(crate) fn new(ahead: Option<SignedDuration>) -> Self {
-        Self(ahead.filter(|ahead| ahead.unsigned_abs() > APART).unwrap_or_default())
+        Self(
+            ahead
+                .filter(|ahead| ahead.unsigned_abs() > APART.unsigned_abs())
+                .unwrap_or_default(),
+        )
     }
 
     /// What the server means by `theirs`, by this machine's clock.

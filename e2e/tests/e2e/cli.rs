@@ -83,7 +83,11 @@ fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &W
     let few = |before: usize, asked: usize, began: Instant| -> Outcome {
         let issued = issued()? - before;
         let most = asked + usize::try_from(began.elapsed().as_secs() / RECHECK)?;
-        assert!((asked..=most).contains(&issued), "{issued} credentials in {:?}", began.elapsed());
+        assert!(
+            (asked..=most).contains(&issued),
+            "{issued} credentials in {:?}",
+            began.elapsed()
+        );
         Ok(())
     };
     let (before, began) = (issued()?, Instant::now());

@@ -15,24 +15,24 @@ use crate::server::Server;
 pub(crate) fn reach(
     info: &ClusterInfo,
     server: &Server,
-    proxy: Option<ChosenProxy>,
+    proxy: Option<&ChosenProxy>,
     limit: Duration,
 ) -> Result<(), Trouble> {
-    let proxied = proxy.as_ref().map(|chosen| chosen.variable);
+    let proxied = proxy.map(|chosen| chosen.variable);
     let tls = match roots(info)? {
         Some(roots) => TlsConfig::builder().root_certs(roots),
         // kubectl would verify with the system's authorities, which are not known here.
         None => TlsConfig::builder().disable_verification(true),
     };
     let config = ureq::Agent::config_builder()
-        .proxy(proxy.as_ref().map(|chosen| chosen.proxy.clone()))
+        .proxy(proxy.map(|chosen| chosen.proxy.clone()))
         .tls_config(tls.build())
         .timeout_global(Some(limit))
         .http_status_as_error(false)
         .max_redirects(0)
         .build();
     // Its address is the server's to say: plain HTTP leads no further from here than to the tailnet either.
-    let agent = peer::agent(config, server, proxy.as_ref(), None);
+    let agent = peer::agent(config, server, proxy, None);
     let url = format!("{}/version", info.server_url.trim_end_matches('/'));
     let answer = agent.get(url).call();
     answer

@@ -280,7 +280,7 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
 fn connect(info: &ClusterInfo, limit: Duration) -> Result<(), String> {
     let server = Server::new(&info.server_url, crate::server::HTTPS_PORT, None).map_err(|error| error.to_string())?;
     let proxy = proxy::for_server(&server, None, &app::variable).map_err(|error| error.to_string())?;
-    api_server::reach(info, &server, proxy, limit).map_err(|trouble| {
+    api_server::reach(info, &server, proxy.as_ref(), limit).map_err(|trouble| {
         let error = ClientError {
             server: Box::new(server),
             operation: Operation::ShowCluster,
