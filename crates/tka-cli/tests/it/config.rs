@@ -97,6 +97,9 @@ fn what_is_passed_over_is_said_also_where_quiet_is_asked_for() {
     ");
 }
 
+/// Puts something into the working directory.
+type Lay<'a> = &'a dyn Fn(&User);
+
 /// cases.md 5: whatever lies there under our name does not matter to any command.
 #[test]
 fn what_is_no_configuration_stops_nothing() {
@@ -105,7 +108,7 @@ fn what_is_no_configuration_stops_nothing() {
     let latin_1: &[u8] = b"tailscale: {hostname: k\xfcche}\n";
     let write =
         |bytes: &'static [u8]| move |user: &User| std::fs::write(user.home().join("config.yaml"), bytes).unwrap();
-    let cases: [(&str, &dyn Fn(&User)); 8] = [
+    let cases: [(&str, Lay<'_>); 8] = [
         ("Latin-1", &write(latin_1)),
         ("UTF-16", &write(b"\xff\xfet\0a\0i\0l\0s\0c\0a\0l\0e\0:\0")),
         ("binary", &write(b"\x7fELF\x02\x01\xff")),
@@ -113,10 +116,10 @@ fn what_is_no_configuration_stops_nothing() {
         ("loop", &|user| symlink("config.yaml", path(user)).unwrap()),
         ("unreadable", &|user| {
             std::fs::write(path(user), "tailscale: {hostname: x}").unwrap();
-            std::fs::set_permissions(path(user), std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(path(user), std::fs::Permissions::from_mode(0o000)).unwrap();
         }),
         ("huge", &|user| {
-            std::fs::write(path(user), "# ".repeat(2 << 20)).unwrap()
+            std::fs::write(path(user), "# ".repeat(2 << 20)).unwrap();
         }),
         ("pipe", &|user| {
             let made = std::process::Command::new("mkfifo").arg(path(user)).status();
