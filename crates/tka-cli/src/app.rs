@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::args::Global;
 use crate::client::{Client, Connection};
-use crate::config::{Config, ConfigError};
+use crate::clock::{APART, Skew};
+use crate::config::{self, Config, ConfigError, Route};
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::export::Shell;
@@ -38,6 +40,13 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
+        let app = Self::unsaid(flags)?;
+        note_passed_over(&app.config);
+        Ok(app)
+    }
+
+    /// The same for another step of a command, which has said already what counts.
+    pub(crate) fn unsaid(flags: &Global) -> Result<Self, Error> {
         let config = settings(flags)?;
         let server = server_of(flags, &config)?;
         let store = Store::new(home().as_deref(), &server)?;
@@ -67,17 +76,20 @@ impl App {
         &self.server
     }
 
-    /// Says which server it is where whatever folder this runs in decided that.
-    pub(crate) fn note_anyones_server(&self) {
-        if self.config.is_anyones_server {
-            let text = format!("the server is {}, by the config.yaml of this folder", self.server);
-            self.ui.tell(&view::note(&text, &self.ui.palette));
-        }
-    }
-
     /// A connection to the server. All connections of a command have one time limit, which begins with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_at(&self.server, self.config.timeout)
+    }
+
+    /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
+    pub(crate) fn note_clock(&self, skew: Skew, until: Option<Timestamp>) {
+        let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > APART);
+        let unknown =
+            || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
+        if let Some(found) = skew.in_words().or_else(unknown) {
+            let text = format!("{found}: set the clock, and let it be kept (timedatectl set-ntp true)");
+            self.ui.tell(&view::warning(&text, &self.ui.palette));
+        }
     }
 
     /// Asks whoever is before the terminal, who may take their time.
@@ -96,13 +108,18 @@ impl App {
     /// A connection to another server, with a limit of its own where that is the shorter one.
     pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
         let deadline = *self.lock().get_or_insert_with(|| Deadline::new(self.config.timeout));
-        connect(server, deadline.within(limit), self.config.debug)
+        connect(server, deadline.within(limit), self.config.debug, self.config.route())
     }
 
     /// A connection to the server for what has to be done, with a time limit that is not the command's.
     #[cfg(unix)]
     pub(crate) fn persistent_client(&self, limit: Duration) -> Result<Client, Error> {
-        let client = connect(&self.server, Deadline::new(limit), self.config.debug)?;
+        let client = connect(
+            &self.server,
+            Deadline::new(limit),
+            self.config.debug,
+            self.config.route(),
+        )?;
         Ok(client.persistent())
     }
 
@@ -170,11 +187,12 @@ impl App {
     }
 }
 
-/// A connection to `server` as this machine's environment says, without settings or a home folder.
-pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool) -> Result<Client, Error> {
+/// A connection to `server` by that route, and as this machine's environment says.
+pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: Route) -> Result<Client, Error> {
     let needs_tls = server.scheme() == Scheme::Https;
     Ok(Client::new(Connection {
-        proxy: proxy::for_server(server, &variable)?,
+        proxy: proxy::for_server(server, route.proxy.as_deref(), &variable)?,
+        socket: route.socket,
         authorities: if needs_tls { authorities()? } else { None },
         server: server.clone(),
         deadline,
@@ -205,6 +223,19 @@ fn typed_server(typed: &str, port: u16) -> Result<Server, Error> {
 /// The settings of this machine, with `flags` on top.
 pub(crate) fn settings(flags: &Global) -> Result<Config, ConfigError> {
     Config::load(flags, home().as_deref(), &variable)
+}
+
+/// How requests get to servers, where settings are not needed otherwise.
+pub(crate) fn route(flags: &Global) -> Route {
+    config::route(flags, home().as_deref(), &variable)
+}
+
+/// Says that the working directory's file does not count, where it would have changed something. With `--quiet` too: who is led
+/// elsewhere than they mean must hear of it, and the original's shell functions add that flag to everything.
+pub(crate) fn note_passed_over(config: &Config) {
+    if let Some(text) = config.passed_over() {
+        ui::complain(&view::note(&text, &config.theme.palette()));
+    }
 }
 
 /// How to make kubectl use the kubeconfig.
@@ -250,6 +281,12 @@ fn authorities() -> Result<Option<Vec<Certificate<'static>>>, Error> {
         path: path.clone(),
         problem,
     };
+    if !path.is_absolute() {
+        // kubectl calls this program in whatever folder, and what lies there must not say which servers to trust.
+        return Err(failed(
+            "the path is relative, and names another file in every folder".into(),
+        ));
+    }
     let pem = fs::read(&path).map_err(|error| failed(error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {

@@ -31,7 +31,7 @@ pub struct Cli {
 #[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Configuration file [default: config.yaml in ., ~/.config/tka or /etc/tka]
+    /// Configuration file [default: config.yaml in ~/.config/tka or /etc/tka]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

@@ -3,8 +3,12 @@
 pub(crate) mod api_server;
 mod error;
 mod lists;
+mod peer;
 pub(crate) mod probe;
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 pub(crate) use error::{ClientError, Trouble};
 
+use crate::clock::{Skew, Timed};
 use crate::deadline::Deadline;
 use crate::kubeconfig::{self, Arrived, Flaw, Sent};
 use crate::proxy::ChosenProxy;
@@ -55,10 +60,14 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     server: Server,
     proxied: Option<&'static str>,
+    /// tailscaled's socket, where it is not at the usual place.
+    socket: Option<PathBuf>,
     deadline: Deadline,
     debug: bool,
     /// Whether to ask again where asking failed.
     persists: bool,
+    /// How the server's clock is set, by its first answer: all times of one server are turned alike.
+    skew: OnceLock<Skew>,
 }
 
 /// What a client is made of.
@@ -66,6 +75,8 @@ pub(crate) struct Client {
 pub(crate) struct Connection {
     pub(crate) server: Server,
     pub(crate) proxy: Option<ChosenProxy>,
+    /// tailscaled's socket, where it is not at the usual place.
+    pub(crate) socket: Option<PathBuf>,
     /// Certificate authorities to trust instead of the built-in ones.
     pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
     pub(crate) deadline: Deadline,
@@ -102,6 +113,13 @@ struct SignedInBody {
     kubeconfig: Option<Arrived>,
     session: Option<Named>,
     credential: Option<ExecCredential>,
+}
+
+impl Timed for SignedInBody {
+    fn turn(&mut self, skew: Skew) {
+        self.login.turn(skew);
+        self.credential.turn(skew);
+    }
 }
 
 #[derive(Deserialize)]
@@ -198,6 +216,7 @@ impl Client {
         let Connection {
             server,
             proxy,
+            socket,
             authorities,
             deadline,
             debug,
@@ -206,24 +225,25 @@ impl Client {
         let roots = authorities.map_or(RootCerts::WebPki, |certificates| {
             RootCerts::from(certificates.into_iter())
         });
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .user_agent(concat!("tka/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
-            .proxy(proxy.map(|chosen| chosen.proxy))
+            .proxy(proxy.as_ref().map(|chosen| chosen.proxy.clone()))
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
             .http_status_as_error(false)
             // Who is asking is known by the connection: another server's answer would be about someone else.
             .max_redirects(0)
-            .build()
-            .new_agent();
+            .build();
         Self {
-            agent,
+            agent: peer::agent(config, &server, proxy.as_ref(), socket.clone()),
             server,
             proxied,
+            socket,
             deadline,
             debug,
             persists: false,
+            skew: OnceLock::new(),
         }
     }
 
@@ -252,7 +272,7 @@ impl Client {
         if !matches!(answer.status, 200 | 202) {
             return Err(self.refusal(operation, &answer));
         }
-        let body: SignedInBody = self.decode(operation, &answer)?;
+        let body: SignedInBody = self.decode_timed(operation, &answer)?;
         let kubeconfig = body
             .kubeconfig
             .map(|arrived| self.checked(operation, arrived))
@@ -272,7 +292,7 @@ impl Client {
         let answer = self.ask(operation)?;
         match answer.status {
             200 | 202 => Ok(Session {
-                login: self.decode(operation, &answer)?,
+                login: self.decode_timed(operation, &answer)?,
                 provisioned: answer.status == 200,
             }),
             _ => Err(self.refusal(operation, &answer)),
@@ -304,7 +324,7 @@ impl Client {
         };
         let answer = self.ask_with(operation, "", Some(&serde_json::json!(request)))?;
         match answer.status {
-            200 => Ok(Credential::Ready(self.decode(operation, &answer)?)),
+            200 => Ok(Credential::Ready(self.decode_timed(operation, &answer)?)),
             202 => Ok(Credential::NotYet(answer.retry_after)),
             _ => Err(self.refusal(operation, &answer)),
         }
@@ -406,6 +426,12 @@ impl Client {
         body: Option<&Value>,
         now: Instant,
     ) -> Result<Answer, ureq::Error> {
+        let outside = self
+            .proxied
+            .and_then(|_| peer::outside_by_proxy(&self.server, self.socket.as_ref()));
+        if let Some(outside) = outside {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
+        }
         // Zero would mean no time limit.
         let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
         let response = match operation.request().0 {
@@ -442,6 +468,22 @@ impl Client {
 
     fn decode<T: DeserializeOwned>(&self, operation: Operation, answer: &Answer) -> Result<T, ClientError> {
         serde_json::from_str(&answer.body).map_err(|_| self.error(operation, answer.foreign()))
+    }
+
+    /// The same, with its times by this machine's clock.
+    fn decode_timed<T: DeserializeOwned + Timed>(
+        &self,
+        operation: Operation,
+        answer: &Answer,
+    ) -> Result<T, ClientError> {
+        let mut decoded: T = self.decode(operation, answer)?;
+        decoded.turn(*self.skew.get_or_init(|| Skew::new(answer.ahead)));
+        Ok(decoded)
+    }
+
+    /// How the server's clock is set; as this machine's where nothing of its times was asked for.
+    pub(crate) fn skew(&self) -> Skew {
+        self.skew.get().copied().unwrap_or_default()
     }
 
     /// What an answer with a status other than the expected ones means.

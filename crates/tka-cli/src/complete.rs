@@ -129,8 +129,9 @@ fn search(flags: Option<Global>) -> Option<Search> {
 }
 
 fn client() -> Option<Client> {
-    let server = app::server(&typed_flags().unwrap_or_default()).ok()?;
-    connect(&server, Deadline::new(LIMIT), false).ok()
+    let flags = typed_flags().unwrap_or_default();
+    let server = app::server(&flags).ok()?;
+    connect(&server, Deadline::new(LIMIT), false, app::route(&flags)).ok()
 }
 
 /// The options that are in the line so far.

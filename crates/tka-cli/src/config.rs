@@ -1,6 +1,9 @@
 //! Settings: defaults, then the configuration file, then the environment, then flags.
+//!
+//! Of the `config.yaml` in the working directory only keys count that change how results look; see [`files`] and [`TABLE`].
 
 pub(crate) mod edit;
+mod files;
 pub(crate) mod shown;
 mod text;
 
@@ -16,6 +19,7 @@ use crate::args::Global;
 use crate::proxy::Variables;
 use crate::server::{HTTPS_PORT, InvalidServer, Server};
 use crate::theme::Theme;
+use files::{Files, FoundFile, HERE};
 
 /// The settings of one run.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) tailnet: Option<String>,
     /// tailscaled's socket, where it is not at the usual place.
     pub(crate) socket: Option<PathBuf>,
+    /// The proxy that a person chose for requests to servers, as a URL. It wins over those of the environment.
+    pub(crate) proxy: Option<String>,
     /// The tag of the nodes that servers are.
     pub(crate) tag: String,
     /// Whether contexts are put into the user's own kubeconfig too.
@@ -39,10 +45,10 @@ pub(crate) struct Config {
     pub(crate) debug: bool,
     /// Longest time that a command waits for the server.
     pub(crate) timeout: Duration,
-    /// The file that was read, if any.
+    /// The file that counts for every key, if there is one.
     pub(crate) file: Option<PathBuf>,
-    /// Whether the server is one that a file in the present folder names, which may be anybody's.
-    pub(crate) is_anyones_server: bool,
+    /// The keys that the working directory's file would have changed and may not.
+    passed_over: Vec<&'static str>,
 }
 
 /// A configuration that cannot be used.
@@ -50,6 +56,12 @@ pub(crate) struct Config {
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error("the configuration file {} is not UTF-8", path.display())]
+    NotText { path: PathBuf },
+    #[error("the configuration file {} has several YAML documents, and settings are read from one", path.display())]
+    Documents { path: PathBuf },
+    #[error("the environment variable {name} holds a relative path: {}", path.display())]
+    Relative { name: &'static str, path: PathBuf },
     #[error("the configuration file {} is not YAML: {problem}", path.display())]
     Malformed { path: PathBuf, problem: String },
     #[error("{origin}: expected {expected}, found {found}")]
@@ -58,6 +70,8 @@ pub(crate) enum ConfigError {
         expected: String,
         found: String,
     },
+    #[error("{origin}: expected {PROXY_URL}")]
+    Proxy { origin: Origin },
     #[error("there is no setting `{0}`")]
     UnknownKey(String),
     #[error("there is no configuration file to write to")]
@@ -79,12 +93,13 @@ pub(crate) enum Origin {
 }
 
 /// The settings of one layer; a later layer's win.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Layer {
     hostname: Option<String>,
     port: Option<u16>,
     tailnet: Option<String>,
     socket: Option<String>,
+    proxy: Option<String>,
     tag: Option<String>,
     merge: Option<bool>,
     login: Option<bool>,
@@ -111,21 +126,44 @@ struct Found {
     origin: Origin,
 }
 
-/// Every key, as it is written in a configuration file.
-pub(crate) const KEYS: [&str; 11] = [
-    "tailscale.hostname",
-    "tailscale.port",
-    "tailscale.tailnet",
-    "tailscale.socket",
-    "tailscale.tag",
-    "kubeconfig.merge",
-    "credential.login",
-    "output.theme",
-    "output.long",
-    "output.quiet",
-    "debug",
+/// What the `config.yaml` of the working directory may do with a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Here {
+    /// Set it: it changes how results look, and nothing else.
+    MaySet,
+    /// Nothing: it chooses a server, or what is written, run or said.
+    MayNot,
+}
+
+/// Every key, as it is written in a configuration file, and whether the working directory's file may set it.
+const TABLE: [(&str, Here); 12] = [
+    ("tailscale.hostname", Here::MayNot),
+    ("tailscale.port", Here::MayNot),
+    ("tailscale.tailnet", Here::MayNot),
+    ("tailscale.socket", Here::MayNot),
+    ("tailscale.proxy", Here::MayNot),
+    ("tailscale.tag", Here::MayNot),
+    ("kubeconfig.merge", Here::MayNot),
+    ("credential.login", Here::MayNot),
+    ("output.theme", Here::MaySet),
+    ("output.long", Here::MaySet),
+    ("output.quiet", Here::MayNot),
+    ("debug", Here::MayNot),
 ];
 
+/// Every key, as it is written in a configuration file.
+pub(crate) const KEYS: [&str; TABLE.len()] = {
+    let mut keys = [""; TABLE.len()];
+    let mut at = 0;
+    while at < TABLE.len() {
+        keys[at] = TABLE[at].0;
+        at += 1;
+    }
+    keys
+};
+
+/// What `tailscale.proxy` holds.
+const PROXY_URL: &str = "the URL of a proxy, such as http://127.0.0.1:1055";
 /// The server's name unless it is set: the original's.
 const HOSTNAME: &str = "tka";
 /// The tag of the nodes that servers are, unless it is set: that of the documentation's grants.
@@ -138,21 +176,17 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 impl Config {
     /// Puts the layers together. `home` is where `~` is.
     pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
-        let file = find_file(flags, home)?;
-        let from_file = match &file {
-            Some((path, text)) => Layer::from_file(path, text)?,
-            None => Layer::default(),
-        };
-        let named_here = file.as_ref().is_some_and(|(path, _)| is_anyones(path)) && from_file.hostname.is_some();
-        let chosen = Layer::from(flags).or(Layer::from_variables(variables)?);
-        let is_anyones_server = named_here && chosen.hostname.is_none();
-        let settings = chosen.or(from_file);
+        let layers = Layers::load(flags, home, variables)?;
+        let passed_over = layers.passed_over();
+        let file = layers.file.clone();
+        let settings = layers.together();
         Ok(Self {
-            is_anyones_server,
+            passed_over,
             hostname: settings.hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             port: settings.port.unwrap_or(HTTPS_PORT),
             tailnet: settings.tailnet,
             socket: settings.socket.map(PathBuf::from),
+            proxy: settings.proxy,
             tag: settings.tag.unwrap_or_else(|| TAG.to_owned()),
             merge: settings.merge.unwrap_or_default(),
             login: settings.login.unwrap_or_default(),
@@ -162,7 +196,7 @@ impl Config {
             no_eval: flags.no_eval,
             debug: settings.debug.unwrap_or_default(),
             timeout: flags.timeout.unwrap_or(TIMEOUT),
-            file: file.map(|(path, _)| path),
+            file,
         })
     }
 
@@ -170,69 +204,118 @@ impl Config {
     pub(crate) fn server(&self) -> Result<Server, ConfigError> {
         Ok(Server::new(&self.hostname, self.port, self.tailnet.as_deref())?)
     }
-}
 
-/// The configuration file and what is in it.
-fn find_file(flags: &Global, home: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    match &flags.config {
-        Some(path) => Ok(Some((path.clone(), read(path)?))),
-        None => first_of(&search_path(home)),
-    }
-}
-
-fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
-    let folders = [
-        Some(PathBuf::from(".")),
-        home.map(|home| home.join(".config/tka")),
-        Some("/etc/tka".into()),
-    ];
-    folders
-        .into_iter()
-        .flatten()
-        .map(|folder| folder.join("config.yaml"))
-        .collect()
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// The first file of the search path that is there for us. A server's file that only the server may read is not, nor is some other
-/// program's that has its configuration in the same folder under the same name.
-fn first_of(paths: &[PathBuf]) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    for path in paths {
-        match read(path) {
-            Ok(text) if is_anyones(path) && !Sections::are_in(&text) => {}
-            Ok(text) => return Ok(Some((path.clone(), text))),
-            Err(ConfigError::Unreadable { source, .. }) if is_not_for_us(&source) => {}
-            Err(error) => return Err(error),
+    pub(crate) fn route(&self) -> Route {
+        Route {
+            proxy: self.proxy.clone(),
+            socket: self.socket.clone(),
         }
     }
-    Ok(None)
+
+    /// Says what the working directory's file would have changed, if it is anything.
+    pub(crate) fn passed_over(&self) -> Option<String> {
+        let keys = self.passed_over.join(", ");
+        (!keys.is_empty()).then(|| {
+            format!(
+                "{HERE} does not set {keys}, because files of the working directory may come from others; if it is yours, name \
+                 it with --config or in {}",
+                files::VARIABLE
+            )
+        })
+    }
 }
 
-/// Whether it lies in whatever folder the command runs in.
-fn is_anyones(path: &Path) -> bool {
-    path.parent() == Some(Path::new("."))
+/// How requests get to servers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Route {
+    /// The proxy that a person chose.
+    pub(crate) proxy: Option<String>,
+    /// tailscaled's socket, where it is not at the usual place.
+    pub(crate) socket: Option<PathBuf>,
 }
 
-fn is_not_for_us(error: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
+/// How requests get to servers where settings are not needed otherwise: those that cannot be read are as if they were not there.
+pub(crate) fn route(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Route {
+    const OF_ROUTES: [&str; 3] = [files::VARIABLE, "TKA_TAILSCALE_PROXY", "TKA_TAILSCALE_SOCKET"];
+    let only = |name: &str| variables(name).filter(|_| OF_ROUTES.contains(&name));
+    let layers = Layers::load(flags, home, &only);
+    let Layer { proxy, socket, .. } = layers.map(Layers::together).unwrap_or_default();
+    Route {
+        proxy,
+        socket: socket.map(PathBuf::from),
+    }
+}
+
+/// All that is set, by where it is set.
+#[derive(Debug)]
+struct Layers {
+    command_line: Layer,
+    variables: Layer,
+    /// What the working directory's file may set.
+    here: Layer,
+    /// What it sets and may not.
+    here_refused: Layer,
+    own: Layer,
+    /// The file that `own` was read from.
+    file: Option<PathBuf>,
+}
+
+// === impl Layers ===
+
+impl Layers {
+    fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
+        let Files { own, here } = Files::find(flags, home, variables)?;
+        let of_here = |what| {
+            here.as_ref()
+                .map(|file| Layer::of_anybody(file, what))
+                .unwrap_or_default()
+        };
+        Ok(Self {
+            command_line: Layer::from(flags),
+            variables: Layer::from_variables(variables)?,
+            here: of_here(Here::MaySet),
+            here_refused: of_here(Here::MayNot),
+            own: match &own {
+                Some(FoundFile { path, text }) => Layer::from_file(path, text)?,
+                None => Layer::default(),
+            },
+            file: own.map(|file| file.path),
+        })
+    }
+
+    fn together(self) -> Layer {
+        self.command_line.or(self.variables).or(self.here).or(self.own)
+    }
+
+    /// The keys that would have another value if the working directory's file counted for every key.
+    fn passed_over(&self) -> Vec<&'static str> {
+        let defaults = shown::defaults();
+        let is_changed = |key: &&str| {
+            let above = [&self.command_line, &self.variables];
+            let below = [&self.own, &defaults];
+            let in_force = || below.iter().find_map(|layer| layer.get(key));
+            let said = self.here_refused.get(key);
+            said.is_some() && above.iter().all(|layer| layer.get(key).is_none()) && said != in_force()
+        };
+        KEYS.into_iter().filter(is_changed).collect()
+    }
 }
 
 // === impl Layer ===
 
 impl Layer {
     fn from_file(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let sections = Sections::parse(text).map_err(|problem| ConfigError::Malformed {
-            path: path.to_owned(),
-            problem,
+        let sections = Sections::parse(text).map_err(|error| {
+            let path = path.to_owned();
+            match error.without_snippet() {
+                serde_saphyr::Error::MultipleDocuments { .. } => ConfigError::Documents { path },
+                error => ConfigError::Malformed {
+                    path,
+                    problem: error.to_string(),
+                },
+            }
         })?;
-        let layer = Self::from_source(|key| {
+        Self::from_source(|key| {
             let origin = |key| Origin::File {
                 path: path.to_owned(),
                 key,
@@ -248,12 +331,31 @@ impl Layer {
                 }
                 .wrong("a section of keys")),
             }
-        })?;
-        // kubectl runs in whatever folder, and what lies there has nobody signed in.
-        Ok(Self {
-            login: layer.login.filter(|_| !is_anyones(path)),
-            ..layer
         })
+    }
+
+    /// What the working directory's file says of the keys that it may set, or of those that it may not. It may be another program's:
+    /// a file without a key of ours in a section of its own says nothing, and neither does a value of another kind than the key has.
+    fn of_anybody(file: &FoundFile, what: Here) -> Self {
+        let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_ours) else {
+            return Self::default();
+        };
+        let said = TABLE.iter().filter(|(_, here)| *here == what);
+        said.fold(Self::default(), |layer, (key, _)| {
+            layer.or(Self::of_key(&file.path, key, &sections))
+        })
+    }
+
+    /// What one key is set to, if that can be read.
+    fn of_key(path: &Path, key: &'static str, sections: &Sections) -> Self {
+        let value = sections.get(key).unwrap_or_default();
+        let layer = Self::from_source(|other| {
+            let value = if other == key { value.clone() } else { Value::Null };
+            let path = path.to_owned();
+            let origin = Origin::File { path, key };
+            Ok(Found { value, origin })
+        });
+        layer.unwrap_or_default()
     }
 
     fn from_variables(variables: Variables<'_>) -> Result<Self, ConfigError> {
@@ -288,7 +390,8 @@ impl Layer {
             hostname: find("tailscale.hostname")?.text()?,
             port: find("tailscale.port")?.port()?,
             tailnet: find("tailscale.tailnet")?.text()?,
-            socket: find("tailscale.socket")?.text()?,
+            socket: find("tailscale.socket")?.absolute_path()?,
+            proxy: find("tailscale.proxy")?.proxy()?,
             tag: find("tailscale.tag")?.text()?,
             merge: find("kubeconfig.merge")?.switch()?,
             login: find("credential.login")?.switch()?,
@@ -305,6 +408,7 @@ impl Layer {
             port: self.port.or(lower.port),
             tailnet: self.tailnet.or(lower.tailnet),
             socket: self.socket.or(lower.socket),
+            proxy: self.proxy.or(lower.proxy),
             tag: self.tag.or(lower.tag),
             merge: self.merge.or(lower.merge),
             login: self.login.or(lower.login),
@@ -324,6 +428,7 @@ impl From<&Global> for Layer {
             port: flags.port,
             tailnet: None,
             socket: None,
+            proxy: None,
             tag: None,
             merge: None,
             login: None,
@@ -338,19 +443,15 @@ impl From<&Global> for Layer {
 // === impl Sections ===
 
 impl Sections {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let parsed: Result<Option<Self>, _> = serde_saphyr::from_str_with_options(text, options);
-        Ok(parsed.map_err(|error| error.to_string())?.unwrap_or_default())
+        let parsed: Option<Self> = serde_saphyr::from_str_with_options(text, options)?;
+        Ok(parsed.unwrap_or_default())
     }
 
-    /// Whether a file has a key of ours in a section of its own; `debug` has anybody. One that is not YAML counts where it names the
-    /// section that all of ours have, so that a slip of the pen is told.
-    fn are_in(text: &str) -> bool {
-        let Ok(sections) = Self::parse(text) else {
-            return text.lines().any(|line| line.starts_with("tailscale:"));
-        };
-        let has = |key| matches!(sections.get(key), Ok(value) if !value.is_null());
+    /// Whether a key of ours is in a section of its own. `debug` has anybody.
+    fn has_ours(&self) -> bool {
+        let has = |key| matches!(self.get(key), Ok(value) if !value.is_null());
         KEYS.into_iter().any(|key| key.contains('.') && has(key))
     }
 
@@ -381,6 +482,27 @@ impl Found {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
             _ => Err(self.wrong("a text")),
+        }
+    }
+
+    /// A relative path would lead to another file in each folder.
+    fn absolute_path(self) -> Result<Option<String>, ConfigError> {
+        match &self.value {
+            Value::Null => Ok(None),
+            Value::String(path) if path.is_empty() => Ok(None),
+            Value::String(path) if Path::new(path).is_absolute() => Ok(Some(path.clone())),
+            _ => Err(self.wrong("an absolute path")),
+        }
+    }
+
+    fn proxy(self) -> Result<Option<String>, ConfigError> {
+        match &self.value {
+            Value::Null => Ok(None),
+            Value::String(url) if url.is_empty() => Ok(None),
+            Value::String(url) if crate::proxy::is_url(url) => Ok(Some(url.clone())),
+            // It may hold a password, and errors are copied into tickets.
+            Value::String(_) => Err(ConfigError::Proxy { origin: self.origin }),
+            _ => Err(self.wrong(PROXY_URL)),
         }
     }
 
@@ -458,19 +580,34 @@ impl ConfigError {
                     origin: Origin::Argument { .. },
                     ..
                 }
+                | Self::Proxy {
+                    origin: Origin::Argument { .. }
+                }
         )
     }
 
     pub(crate) fn advice(&self) -> Vec<String> {
         let advice = match self {
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                "name another file with --config"
+            }
             Self::Unreadable { .. } => "check that the file is there and that you may read it",
+            Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
+            Self::Documents { .. } => "keep the settings in a file of one document, or name another file with --config",
+            Self::Relative { .. } => "give the whole path, which means the same file in every folder",
             Self::WrongType {
                 origin: Origin::Variable(_),
                 ..
+            }
+            | Self::Proxy {
+                origin: Origin::Variable(_),
             } => "correct the variable, or unset it",
             Self::WrongType {
                 origin: Origin::Argument { .. },
                 ..
+            }
+            | Self::Proxy {
+                origin: Origin::Argument { .. },
             } => "nothing was changed; give another value",
             Self::UnknownKey(_) => return vec![format!("settings are {}", KEYS.join(", "))],
             Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
@@ -478,7 +615,9 @@ impl ConfigError {
                 "check the permissions of file and folder and the disk's free space, or name another file with --config"
             }
             Self::Shape { .. } => "change it there by hand; nothing was changed",
-            Self::Malformed { .. } | Self::WrongType { .. } => "correct the file, or name another one with --config",
+            Self::Malformed { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
+                "correct the file, or name another one with --config"
+            }
             Self::Server(_) => {
                 "give --server a name in your tailnet, a full name, an address or a URL, and --port a port"
             }
@@ -663,23 +802,116 @@ api: {retryAfterSeconds: 1}
         ));
     }
 
-    #[test]
-    fn no_file_that_lies_about_lets_kubectl_sign_in() {
-        let login = |path: &str| {
-            Layer::from_file(Path::new(path), "credential: {login: true}")
-                .unwrap()
-                .login
+    /// What the working directory's file sets, and what it would set.
+    fn here(text: &str) -> (Vec<&'static str>, Vec<&'static str>) {
+        let file = FoundFile {
+            path: HERE.into(),
+            text: text.to_owned(),
         };
-        assert_eq!(
-            (login("./config.yaml"), login("/etc/tka/config.yaml")),
-            (None, Some(true))
+        let of = |what| {
+            let layer = Layer::of_anybody(&file, what);
+            KEYS.into_iter().filter(|key| layer.get(key).is_some()).collect()
+        };
+        (of(Here::MaySet), of(Here::MayNot))
+    }
+
+    /// cases.md 5: nothing in the working directory chooses a server, merges, silences, or names a socket, a proxy or a plugin.
+    #[test]
+    fn working_directory_sets_how_results_look_and_no_more() {
+        let hostile = "
+tailscale: {hostname: evil, port: 81, tailnet: evil.ts.net, socket: /tmp/s, proxy: http://evil:1, tag: tag:evil}
+kubeconfig: {merge: true}
+credential: {login: true}
+output: {theme: ascii, long: true, quiet: true}
+debug: true
+";
+        let may_set = ["output.theme", "output.long"];
+        let refused: Vec<_> = KEYS.into_iter().filter(|key| !may_set.contains(key)).collect();
+        assert_eq!(here(hostile), (may_set.to_vec(), refused));
+    }
+
+    #[test]
+    fn another_programs_file_says_nothing() {
+        for text in [
+            "title: My page\noutput: dist\ndebug: true\n",
+            "kubeconfig: /etc/rancher/k3s/k3s.yaml\n",
+            "- a\n",
+            "{{ not YAML",
+            "tailscale: {",
+            "tailscale: {port: many}",
+            "output: {theme: pink, long: maybe}",
+            "",
+        ] {
+            assert_eq!(here(text), (vec![], vec![]), "{text}");
+        }
+        assert_eq!(here("output: {theme: pink, long: true}").0, ["output.long"]);
+    }
+
+    #[test]
+    fn passed_over_is_what_would_have_changed_something() {
+        let passed_over = |here: &str, own: &str, variables: &[(&str, &str)], flags: &Global| {
+            let file = |text: &str| FoundFile {
+                path: HERE.into(),
+                text: text.to_owned(),
+            };
+            let lookup = |name: &str| {
+                let mut found = variables.iter().filter(|(key, _)| *key == name);
+                found.next().map(|(_, value)| (*value).to_owned())
+            };
+            let layers = Layers {
+                command_line: Layer::from(flags),
+                variables: Layer::from_variables(&lookup).unwrap(),
+                here: Layer::of_anybody(&file(here), Here::MaySet),
+                here_refused: Layer::of_anybody(&file(here), Here::MayNot),
+                own: Layer::from_file(Path::new("x"), own).unwrap(),
+                file: None,
+            };
+            layers.passed_over()
+        };
+        let none = Global::default();
+        let evil = "tailscale: {hostname: evil}";
+        assert_eq!(passed_over(evil, "", &[], &none), ["tailscale.hostname"]);
+        assert_eq!(passed_over(evil, "tailscale: {hostname: good}", &[], &none).len(), 1);
+        assert!(
+            passed_over(evil, evil, &[], &none).is_empty(),
+            "it says what is in force"
         );
+        assert!(passed_over("tailscale: {hostname: tka, port: 443}", "", &[], &none).is_empty());
+        assert!(passed_over("output: {theme: ascii, quiet: false}", "", &[], &none).is_empty());
+        assert!(passed_over(evil, "", &[("TKA_TAILSCALE_HOSTNAME", "x")], &none).is_empty());
+        let typed = Global {
+            server: Some("x".into()),
+            ..Global::default()
+        };
+        assert!(passed_over(evil, "", &[], &typed).is_empty());
+    }
+
+    /// What is named counts for every key, wherever it lies.
+    #[test]
+    fn named_file_counts_for_every_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, "credential: {login: true}\nkubeconfig: {merge: true}").unwrap();
+        let named = |name: &str| (name == "TKA_CONFIG").then(|| path.display().to_string());
+        let config = Config::load(&Global::default(), None, &named).unwrap();
+        assert!(config.login && config.merge);
         let config = load(
             "credential: {login: true}",
             &[("TKA_CREDENTIAL_LOGIN", "0")],
             &Global::default(),
         );
         assert!(!config.unwrap().login);
+    }
+
+    #[test]
+    fn relative_paths_and_proxies_that_are_none_are_refused() {
+        let said = problem("tailscale: {socket: tailscaled.sock}", &[]);
+        assert!(
+            said.ends_with("expected an absolute path, found \"tailscaled.sock\""),
+            "{said}"
+        );
+        let said = problem("tailscale: {proxy: \"gopher://user:hunter2@host\"}", &[]);
+        assert!(said.contains("tailscale.proxy") && !said.contains("hunter2"), "{said}");
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl Error {
                 "set {0} to something like http://127.0.0.1:1055, or unset it",
                 error.variable
             )],
-            Self::Authorities { .. } => vec!["let SSL_CERT_FILE name a file with PEM certificates, or unset it".into()],
+            Self::Authorities { .. } => {
+                vec!["let SSL_CERT_FILE name a file with PEM certificates by its full path, or unset it".into()]
+            }
             Self::Store(error) => error.advice(),
             Self::Merge(error) => {
                 let apart = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";

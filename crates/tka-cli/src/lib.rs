@@ -4,6 +4,7 @@ mod access;
 mod app;
 mod args;
 mod client;
+mod clock;
 mod clusters;
 mod cmd;
 mod complete;

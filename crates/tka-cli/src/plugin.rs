@@ -59,9 +59,15 @@ pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
     if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
         return is_program(&folder.join(command));
     }
-    let name = call.command.strip_suffix(EXE_SUFFIX).unwrap_or(&call.command);
-    let mut folders = search_path().into_iter();
-    folders.any(|folder| is_program(&folder.join(format!("{name}{EXE_SUFFIX}"))))
+    in_search_path(&call.command).is_some()
+}
+
+/// The program that PATH leads to by `name`, in one of its absolute folders.
+pub(crate) fn in_search_path(name: &str) -> Option<PathBuf> {
+    let name = name.strip_suffix(EXE_SUFFIX).unwrap_or(name);
+    let paths = search_path().into_iter();
+    let mut paths = paths.map(|folder| folder.join(format!("{name}{EXE_SUFFIX}")));
+    paths.find(|path| is_program(path))
 }
 
 #[cfg(unix)]
@@ -142,6 +148,7 @@ fn name() -> OsString {
     name.unwrap_or_else(|| "tka".as_ref()).to_owned()
 }
 
+/// The absolute folders of PATH: any other is below the working directory.
 fn search_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()

@@ -1,4 +1,4 @@
-//! Which proxy a request goes through, from the environment.
+//! Which proxy a request goes through: the one that a person chose by a setting, else one of the environment.
 //!
 //! Chosen here and not by the HTTP library, because that one ignores the request's scheme and reads `NO_PROXY` literally. The
 //! rules are those of Go's `net/http`, which the original's CLI follows: a proxy by scheme, `NO_PROXY` with domains, addresses,
@@ -19,15 +19,37 @@ pub(crate) struct InvalidProxy {
     source: ureq::Error,
 }
 
-/// A proxy and the variable that named it.
+/// A proxy, and the variable or setting that named it.
 #[derive(Debug)]
 pub(crate) struct ChosenProxy {
     pub(crate) proxy: ureq::Proxy,
     pub(crate) variable: &'static str,
+    /// Whether a person chose it for this program.
+    pub(crate) is_chosen: bool,
 }
 
-/// The proxy for requests to `server`, if any.
-pub(crate) fn for_server(server: &Server, variables: Variables<'_>) -> Result<Option<ChosenProxy>, InvalidProxy> {
+/// The setting that chooses a proxy for this program.
+const SETTING: &str = "tailscale.proxy";
+
+/// Whether `url` can be `tailscale.proxy`. One with a password has no place in a file that is shown.
+pub(crate) fn is_url(url: &str) -> bool {
+    !url.contains('@') && url.contains("://") && ureq::Proxy::new(&resolving_there(url)).is_ok()
+}
+
+/// The proxy for requests to `server`, if any: `setting`, which is `tailscale.proxy`, or what the environment says.
+pub(crate) fn for_server(
+    server: &Server,
+    setting: Option<&str>,
+    variables: Variables<'_>,
+) -> Result<Option<ChosenProxy>, InvalidProxy> {
+    match setting {
+        Some(_) if is_this_machine(server.host()) => Ok(None),
+        Some(url) => named(url, SETTING, true).map(Some),
+        None => from_environment(server, variables),
+    }
+}
+
+fn from_environment(server: &Server, variables: Variables<'_>) -> Result<Option<ChosenProxy>, InvalidProxy> {
     let names: &[&'static str] = match server.scheme() {
         Scheme::Http => &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
         Scheme::Https => &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
@@ -39,9 +61,16 @@ pub(crate) fn for_server(server: &Server, variables: Variables<'_>) -> Result<Op
     if is_this_machine(server.host()) || excluded(server, &["NO_PROXY", "no_proxy"].map(set)) {
         return Ok(None);
     }
-    let proxy =
-        ureq::Proxy::new(&resolving_there(address.trim())).map_err(|source| InvalidProxy { variable, source })?;
-    Ok(Some(ChosenProxy { proxy, variable }))
+    named(&address, variable, false).map(Some)
+}
+
+fn named(address: &str, variable: &'static str, is_chosen: bool) -> Result<ChosenProxy, InvalidProxy> {
+    let proxy = ureq::Proxy::new(&resolving_there(address.trim()));
+    Ok(ChosenProxy {
+        proxy: proxy.map_err(|source| InvalidProxy { variable, source })?,
+        variable,
+        is_chosen,
+    })
 }
 
 /// Lets a SOCKS5 proxy resolve names, since the proxy is in the tailnet and this machine may not be.
@@ -124,7 +153,7 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        for_server(&server, &lookup)
+        for_server(&server, None, &lookup)
             .unwrap()
             .map(|chosen| format!("{}={}", chosen.variable, chosen.proxy.uri()))
     }
@@ -182,10 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn setting_wins_over_the_environment() {
+        let chosen = |host: &str| {
+            let server = Server::new(host, 8080, None).unwrap();
+            for_server(&server, Some("socks5://q:2"), &|_| Some("p:1".to_owned())).unwrap()
+        };
+        let found = chosen("tka").unwrap();
+        assert_eq!((found.variable, found.is_chosen), ("tailscale.proxy", true));
+        assert_eq!(found.proxy.uri().to_string(), "socks5h://q:2/");
+        assert!(chosen("localhost").is_none());
+        for (url, is) in [
+            ("http://p:1", true),
+            ("p:1", false),
+            ("http://u:pw@p:1", false),
+            ("gopher://p", false),
+        ] {
+            assert_eq!(is_url(url), is, "{url}");
+        }
+    }
+
+    #[test]
     fn a_bad_proxy_is_an_error_that_shows_no_password() {
         let server = Server::new("tka", 8080, None).unwrap();
         let set = |name: &str| (name == "HTTP_PROXY").then(|| "fake://user:hunter2@host".to_owned());
-        let message = for_server(&server, &set).unwrap_err().to_string();
+        let message = for_server(&server, None, &set).unwrap_err().to_string();
         assert!(
             message.contains("HTTP_PROXY") && !message.contains("hunter2"),
             "{message}"

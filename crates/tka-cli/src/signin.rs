@@ -34,7 +34,6 @@ pub(crate) fn with_reason<T>(
     access: &Access,
     attempt: impl Fn(&Access) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    app.note_anyones_server();
     match attempt(access) {
         Err(Error::Client(refusal)) if refusal.exit() == Exit::Policy && access.reason.is_none() => {
             match missing_reason(app, access) {
@@ -67,6 +66,7 @@ pub(crate) fn attempt(app: &App, access: &Access, label: Option<&str>) -> Result
         signed_in = client.sign_in(&request)?;
     }
     drop(spinner);
+    app.note_clock(client.skew(), Some(signed_in.login.until));
     Ok((client, signed_in))
 }
 

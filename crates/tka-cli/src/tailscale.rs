@@ -141,6 +141,12 @@ impl Status {
         self.own.iter().chain(self.peers())
     }
 
+    /// Whether it is the address of a node that this one knows, itself included.
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        let mut addresses = self.nodes().flat_map(|node| node.addresses.iter().flatten());
+        addresses.any(|own| *own == address)
+    }
+
     /// The node, this one included, that `host` names in full, in short, or by an address.
     pub(crate) fn node(&self, host: &str) -> Option<&Node> {
         self.nodes().find(|node| node.is_called(host))

@@ -55,7 +55,7 @@ fn distance(seconds: i64) -> String {
 }
 
 /// A span of seconds in its one or two largest units, rounded down: nobody loses access earlier than told.
-fn span(seconds: i64) -> String {
+pub(crate) fn span(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0..=1) => format!("{seconds} s"),

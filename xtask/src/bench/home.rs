@@ -61,7 +61,7 @@ impl Home {
         Ok(home)
     }
 
-    /// Puts the cache back to what it was after signing in: to whom a credential was given already, another is given the second time.
+    /// Puts the cache back to what it was after signing in: a credential that was handed out a moment ago may be asked for anew.
     pub(super) fn renew(&self) -> io::Result<()> {
         for path in self.cache()? {
             match self.kept.iter().find(|(kept, _)| *kept == path) {

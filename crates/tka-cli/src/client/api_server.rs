@@ -6,25 +6,32 @@ use tka_api::http::ClusterInfo;
 use tka_core::CaBundle;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use super::Trouble;
+use super::{Trouble, peer};
 use crate::proxy::ChosenProxy;
+use crate::server::Server;
 
 /// Asks the API server anything; any answer of it is good. Nothing secret is sent.
-pub(crate) fn reach(info: &ClusterInfo, proxy: Option<ChosenProxy>, limit: Duration) -> Result<(), Trouble> {
-    let proxied = proxy.as_ref().map(|chosen| chosen.variable);
+pub(crate) fn reach(
+    info: &ClusterInfo,
+    server: &Server,
+    proxy: Option<&ChosenProxy>,
+    limit: Duration,
+) -> Result<(), Trouble> {
+    let proxied = proxy.map(|chosen| chosen.variable);
     let tls = match roots(info)? {
         Some(roots) => TlsConfig::builder().root_certs(roots),
         // kubectl would verify with the system's authorities, which are not known here.
         None => TlsConfig::builder().disable_verification(true),
     };
-    let agent = ureq::Agent::config_builder()
-        .proxy(proxy.map(|chosen| chosen.proxy))
+    let config = ureq::Agent::config_builder()
+        .proxy(proxy.map(|chosen| chosen.proxy.clone()))
         .tls_config(tls.build())
         .timeout_global(Some(limit))
         .http_status_as_error(false)
         .max_redirects(0)
-        .build()
-        .new_agent();
+        .build();
+    // Its address is the server's to say: plain HTTP leads no further from here than to the tailnet either.
+    let agent = peer::agent(config, server, proxy, None);
     let url = format!("{}/version", info.server_url.trim_end_matches('/'));
     let answer = agent.get(url).call();
     answer

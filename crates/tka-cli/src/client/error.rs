@@ -6,6 +6,7 @@ use std::time::Duration;
 use tka_api::http::ErrorResponse;
 
 use super::Operation;
+use super::peer::{End, Outside};
 use crate::exit::Exit;
 use crate::kubeconfig::Flaw;
 use crate::server::{Scheme, Server};
@@ -31,6 +32,10 @@ pub(crate) enum Trouble {
     NoProxy { variable: &'static str, reason: String },
     /// The proxy did not connect us to the server.
     ProxyRefused { variable: &'static str, reason: String },
+    /// Plain HTTP would leave the tailnet: these are the server's addresses.
+    Outside(String),
+    /// Plain HTTP would go through a proxy at these addresses, which is not on this machine.
+    ProxyOutside { variable: &'static str, addresses: String },
     /// The server's certificate or its TLS does not do.
     Tls(String),
     /// The answer broke off or is no HTTP.
@@ -81,6 +86,7 @@ impl ClientError {
             | Trouble::TimedOut(_)
             | Trouble::NoProxy { .. }
             | Trouble::ProxyRefused { .. }
+            | Trouble::Outside(_)
             | Trouble::Tls(_)
             | Trouble::Foreign { status: 502..=504, .. } => Exit::Unreachable,
             Trouble::Answered { status, .. } => match (status, self.operation) {
@@ -91,6 +97,7 @@ impl ClientError {
                 (400 | 422, _) => Exit::Policy,
                 _ => Exit::Failure,
             },
+            Trouble::ProxyOutside { .. } => Exit::Configuration,
             Trouble::Unsupported => Exit::Unsupported,
             Trouble::Broken(_)
             | Trouble::Foreign { .. }
@@ -114,6 +121,8 @@ impl ClientError {
             | Trouble::NoConnection(_)
             | Trouble::NoProxy { .. }
             | Trouble::ProxyRefused { .. }
+            | Trouble::Outside(_)
+            | Trouble::ProxyOutside { .. }
             | Trouble::Tls(_)
             | Trouble::Unsupported => false,
             Trouble::Answered { status, .. } => *status >= 500,
@@ -130,6 +139,9 @@ impl ClientError {
         let (server, verb) = (&self.server, self.operation.verb());
         match (&*self.trouble, self.exit()) {
             (Trouble::Foreign { .. }, Exit::Failure) => format!("what answers at {server} is not a TKA server"),
+            (Trouble::Outside(_) | Trouble::ProxyOutside { .. }, _) => {
+                format!("the server at {server} is not asked over plain HTTP")
+            }
             (Trouble::UnusableKubeconfig(_), _) => format!("the kubeconfig from {server} cannot be used"),
             (Trouble::NotProvisioned(limit), _) => {
                 format!("your session at {server} was not ready within {}", seconds(*limit))
@@ -157,6 +169,15 @@ impl ClientError {
                 format!("the proxy in {variable} did not connect to {}", self.server.host()),
                 reason.clone(),
             ],
+            Trouble::Outside(addresses) => vec![
+                format!("it is at {addresses}, which is not on the tailnet"),
+                "others could read along, or answer in the server's place".to_owned(),
+            ],
+            Trouble::ProxyOutside { variable, addresses } => {
+                vec![format!(
+                    "the proxy in {variable} is at {addresses}, and could read along"
+                )]
+            }
             Trouble::Tls(reason) | Trouble::Broken(reason) => vec![reason.clone()],
             Trouble::Answered { status, error } => account(*status, error),
             Trouble::Foreign {
@@ -219,6 +240,16 @@ impl ClientError {
                     self.server.port()
                 ),
                 format!("check that the proxy in {variable} is in your tailnet, or unset {variable}"),
+            ],
+            Trouble::Outside(_) => vec![
+                "see with `tailscale status` that this device is connected, so that the name leads into the tailnet"
+                    .into(),
+                self.name_advice(),
+                "or let the server speak HTTPS (port 443, or a URL that begins with https://)".into(),
+            ],
+            Trouble::ProxyOutside { variable, .. } => vec![
+                format!("let NO_PROXY name {}, or unset {variable}", self.server.host()),
+                "if requests are to go through it all the same: `tka config tailscale.proxy URL`".into(),
             ],
             Trouble::Tls(_) => vec![self.tls_advice()],
             Trouble::Broken(_) => vec![
@@ -360,10 +391,23 @@ impl Trouble {
         proxied.map_or(Self::UnknownHost, |variable| Self::NoProxy { variable, reason })
     }
 
+    fn outside(outside: &Outside, proxied: Option<&'static str>) -> Self {
+        match outside.end {
+            End::Server => Self::Outside(outside.to_string()),
+            End::Proxy => Self::ProxyOutside {
+                variable: proxied.unwrap_or_default(),
+                addresses: outside.to_string(),
+            },
+        }
+    }
+
     fn from_io(error: io::Error, limit: Duration, proxied: Option<&'static str>) -> Self {
         use io::ErrorKind as Kind;
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Self::Tls(tls.to_string());
+        }
+        if let Some(outside) = error.get_ref().and_then(|inner| inner.downcast_ref::<Outside>()) {
+            return Self::outside(outside, proxied);
         }
         if is_unknown_name(&error) {
             return Self::unknown_name(proxied);

@@ -11,17 +11,22 @@ use super::{Client, ClientError, Operation};
 impl Client {
     /// The caller's sessions, on whatever device.
     pub(crate) fn sessions(&self) -> Result<SessionList, ClientError> {
-        self.list(Operation::ListSessions)
+        let operation = Operation::ListSessions;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 => self.decode_timed(operation, &answer),
+            _ => Err(self.refusal(operation, &answer)),
+        }
     }
 
     /// The rules that reach the caller.
     pub(crate) fn rules(&self) -> Result<RuleList, ClientError> {
-        self.list(Operation::ListRules)
+        self.rules_by(Operation::ListRules)
     }
 
     /// The same, for who chooses among them: the original's server would take no notice of a choice.
     pub(crate) fn choices(&self) -> Result<RuleList, ClientError> {
-        self.list(Operation::Choose)
+        self.rules_by(Operation::Choose)
     }
 
     /// Ends one of the caller's sessions; answers what it was.
@@ -29,12 +34,12 @@ impl Client {
         let operation = Operation::EndSession;
         let answer = self.ask_with(operation, &format!("/{}", escaped(name)), None)?;
         match answer.status {
-            200 => self.decode(operation, &answer),
+            200 => self.decode_timed(operation, &answer),
             _ => Err(self.refusal(operation, &answer)),
         }
     }
 
-    fn list<T: serde::de::DeserializeOwned>(&self, operation: Operation) -> Result<T, ClientError> {
+    fn rules_by(&self, operation: Operation) -> Result<RuleList, ClientError> {
         let answer = self.ask(operation)?;
         match answer.status {
             200 => self.decode(operation, &answer),

@@ -108,7 +108,7 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     }
     let cluster = chosen?;
     warn_of_silence(&cluster, &app.ui);
-    let path = edit::target(flags, app::home().as_deref(), true)?;
+    let path = edit::target(flags, app::home().as_deref(), &app::variable, true)?;
     let changes = changes(&path, &cluster.place)?;
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
@@ -160,7 +160,7 @@ fn written(flags: &Global, path: &Path) -> Global {
 
 /// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
 fn hand_over(flags: &Global, cluster: &Cluster) -> Result<ExitCode, Error> {
-    let there = App::new(&Global {
+    let there = App::unsaid(&Global {
         server: Some(cluster.server.clone()),
         // Of the URL, if that has none.
         port: Some(cluster.place.port()),

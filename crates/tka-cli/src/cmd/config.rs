@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::app::{home, settings, variable};
+use crate::app::{home, note_passed_over, settings, variable};
 use crate::args::Global;
 use crate::config::edit::{self, Change};
 use crate::config::shown::{self, Setting, Settings};
@@ -81,6 +81,7 @@ pub(crate) fn set(flags: &Global, arguments: &Set) -> Result<ExitCode, Error> {
 
 pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let config = settings(flags)?;
+    note_passed_over(&config);
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     let setting = arguments.key.and_then(|key| settings.get(key));
     match setting {
@@ -105,7 +106,7 @@ fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error>
 
 fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Result<ExitCode, Error> {
     let change = Change::new(key, value)?;
-    let path = edit::target(flags, home().as_deref(), create)?;
+    let path = edit::target(flags, home().as_deref(), &variable, create)?;
     edit::apply(&path, &[change])?;
     let flags = Global {
         config: Some(path.clone()),

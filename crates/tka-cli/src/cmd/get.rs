@@ -54,6 +54,8 @@ fn show_session(app: &App, output: Output) -> Result<ExitCode, Error> {
         server: client.server().to_string(),
         kubeconfig: kubeconfig.exists().then(|| kubeconfig.display().to_string()),
     };
+    let until = report.login.until;
     output.print_one(&app.config, &report)?;
+    app.note_clock(client.skew(), Some(until));
     Ok(ExitCode::SUCCESS)
 }

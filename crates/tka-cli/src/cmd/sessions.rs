@@ -54,7 +54,9 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
 }
 
 fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
-    let sessions = app.client()?.sessions()?;
+    let client = app.client()?;
+    let sessions = client.sessions()?;
+    app.note_clock(client.skew(), None);
     if output.print(&app.config, &sessions)? && sessions.items.is_empty() {
         let text = "you have no session here: sign in with `tka login`";
         app.ui.tell(&view::note(text, &app.ui.palette));

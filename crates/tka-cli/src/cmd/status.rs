@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::app::{self, App};
 use crate::args::Global;
+use crate::clock::Skew;
 use crate::current::{self, Current};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -58,7 +59,11 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     for (mut known, answer) in all.into_iter().zip(asked) {
         let confirmed = answer.is_ok();
         match answer {
-            Ok(sessions) => known.update(folder, sessions),
+            Ok((sessions, skew)) => {
+                let until = sessions.iter().map(|session| session.until).min();
+                app.note_clock(skew, until);
+                known.update(folder, sessions);
+            }
             Err(error) => failed = Some(error),
         }
         items.extend(shown(&known, confirmed, current.as_ref()));
@@ -81,7 +86,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 }
 
 /// What every server says, each within the limit.
-fn ask_all(app: &App, all: &[Known]) -> Vec<Result<Vec<KnownSession>, Error>> {
+fn ask_all(app: &App, all: &[Known]) -> Vec<Result<(Vec<KnownSession>, Skew), Error>> {
     let answers = ask_each(all, |known| ask(app, known));
     answers
         .into_iter()
@@ -89,15 +94,18 @@ fn ask_all(app: &App, all: &[Known]) -> Vec<Result<Vec<KnownSession>, Error>> {
         .collect()
 }
 
-fn ask(app: &App, known: &Known) -> Result<Vec<KnownSession>, Error> {
+fn ask(app: &App, known: &Known) -> Result<(Vec<KnownSession>, Skew), Error> {
     let server = known.server().unwrap_or_else(|| app.server().clone());
-    Ok(here::sessions(&app.client_at(&server, LIMIT)?)?)
+    let client = app.client_at(&server, LIMIT)?;
+    let sessions = here::sessions(&client)?;
+    Ok((sessions, client.skew()))
 }
 
 fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<StatusItem> {
     let now = Timestamp::now();
     let Some(server) = known.server() else { return vec![] };
-    let sessions = known.sessions.iter().filter(|session| session.until > now);
+    // What the server has just said counts, whatever this machine's clock says.
+    let sessions = known.sessions.iter().filter(|session| confirmed || session.until > now);
     let item = |session: &KnownSession| StatusItem {
         server: server.to_string(),
         session: session.name.clone(),

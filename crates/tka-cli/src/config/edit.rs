@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{ConfigError, Layer, find_file, text};
+use super::files::{self, Files};
+use super::{ConfigError, Layer, text};
 use crate::args::Global;
 use crate::document::Refused;
+use crate::proxy::Variables;
 
 /// How many links a path may have one behind the other, as on Linux.
 const LINKS: usize = 40;
@@ -20,15 +22,21 @@ pub(crate) struct Change {
     value: Value,
 }
 
-/// The file that settings are written to: the one they were read from, or with `create` a new one.
-pub(crate) fn target(flags: &Global, home: Option<&Path>, create: bool) -> Result<PathBuf, ConfigError> {
-    match find_file(flags, home) {
-        Ok(Some((path, _))) => Ok(path),
-        Ok(None) if create => match home {
-            Some(home) => Ok(home.join(".config/tka/config.yaml")),
+/// The file that settings are written to: the one that counts for every key, or with `create` a new one. Never that of the working
+/// directory, unless a person names it.
+pub(crate) fn target(
+    flags: &Global,
+    home: Option<&Path>,
+    variables: Variables<'_>,
+    create: bool,
+) -> Result<PathBuf, ConfigError> {
+    match Files::find(flags, home, variables) {
+        Ok(Files { own: Some(file), .. }) => Ok(file.path),
+        Ok(_) if create => match home {
+            Some(home) => Ok(files::in_home(home)),
             None => Err(ConfigError::NoFile),
         },
-        Ok(None) => Err(ConfigError::NoFile),
+        Ok(_) => Err(ConfigError::NoFile),
         Err(ConfigError::Unreadable { path, source }) if create && source.kind() == io::ErrorKind::NotFound => Ok(path),
         Err(error) => Err(error),
     }
@@ -122,6 +130,7 @@ impl Change {
                 key: self.key,
             },
             Refused::Malformed { line, problem } => malformed(path, format!("{problem} (line {line})")),
+            Refused::Documents => ConfigError::Documents { path: path.to_owned() },
             refused => malformed(path, refused.to_string()),
         })
     }

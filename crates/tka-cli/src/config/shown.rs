@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, TAG, find_file, variable_of};
+use super::files::HERE;
+use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_of};
 use crate::args::Global;
 use crate::output::{Look, Report};
 use crate::proxy::Variables;
@@ -16,7 +17,7 @@ use crate::theme::Theme;
 #[derive(Debug)]
 pub(crate) struct Settings {
     items: Vec<Setting>,
-    /// The file that was read, if any.
+    /// The file that counts for every key, if there is one.
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -42,22 +43,24 @@ pub(crate) fn key(name: &str) -> Result<&'static str, ConfigError> {
 
 impl Settings {
     pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
-        let file = find_file(flags, home)?;
-        let from_file = match &file {
-            Some((path, text)) => Layer::from_file(path, text)?,
-            None => Layer::default(),
-        };
-        let (on_command_line, from_variables) = (Layer::from(flags), Layer::from_variables(variables)?);
-        let path = file.map(|(path, _)| path);
-        let named = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let Layers {
+            command_line,
+            variables,
+            here,
+            own,
+            file,
+            ..
+        } = Layers::load(flags, home, variables)?;
+        let named = file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let layers = [
-            (on_command_line, "the command line".to_owned()),
-            (from_variables, String::new()),
-            (from_file, named),
+            (command_line, "the command line".to_owned()),
+            (variables, String::new()),
+            (here, HERE.to_owned()),
+            (own, named),
             (defaults(), "default".to_owned()),
         ];
         let items = KEYS.map(|key| setting(key, &layers)).into();
-        Ok(Self { items, file: path })
+        Ok(Self { items, file })
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
@@ -76,12 +79,13 @@ fn setting(key: &'static str, layers: &[(Layer, String)]) -> Setting {
     Setting { key, value, from }
 }
 
-fn defaults() -> Layer {
+pub(super) fn defaults() -> Layer {
     Layer {
         hostname: Some(HOSTNAME.to_owned()),
         port: Some(HTTPS_PORT),
         tailnet: None,
         socket: None,
+        proxy: None,
         tag: Some(TAG.to_owned()),
         merge: Some(false),
         login: Some(false),
@@ -156,6 +160,7 @@ impl Layer {
             "tailscale.port" => self.port.map(Value::from),
             "tailscale.tailnet" => text(&self.tailnet),
             "tailscale.socket" => text(&self.socket),
+            "tailscale.proxy" => text(&self.proxy),
             "tailscale.tag" => text(&self.tag),
             "kubeconfig.merge" => self.merge.map(Value::Bool),
             "credential.login" => self.login.map(Value::Bool),
@@ -177,6 +182,7 @@ mod tests {
         let everything = Layer {
             tailnet: Some("example.ts.net".into()),
             socket: Some("/run/tailscaled.sock".into()),
+            proxy: Some("http://127.0.0.1:1055".into()),
             ..defaults()
         };
         for key in KEYS {

@@ -14,7 +14,7 @@ pub(super) fn wanted(asked: &Asked<'_>) -> Option<App> {
     if !asked.interactive || !ui::can_ask() || asked.is_of_what_runs_here() {
         return None;
     }
-    App::new(asked.flags).ok().filter(|app| app.config.login)
+    App::unsaid(asked.flags).ok().filter(|app| app.config.login)
 }
 
 /// Signs in through the rule that the session was begun by.

@@ -31,7 +31,7 @@ impl Asked<'_> {
     /// A credential from the server. All that is needed is known: kubectl runs in whatever folder, with whatever settings there, and in
     /// containers without a home.
     pub(super) fn fetch(&self, deadline: Deadline) -> Result<ExecCredential, Error> {
-        let client = app::connect(self.server, deadline, self.flags.debug)?;
+        let client = app::connect(self.server, deadline, self.flags.debug, app::route(self.flags))?;
         match flow::fetch_credential(&client, self.session) {
             Err(error) if error.is_not_signed_in() => Err(Error::SessionOver {
                 error,

@@ -1,4 +1,4 @@
-//! Who asks for a credential: kubectl, or another program that reads kubeconfigs.
+//! Who asks for a credential: kubectl, or another program that reads kubeconfigs. It decides who reads why there is none, and nothing else.
 
 use std::fs;
 
@@ -32,11 +32,6 @@ impl Asker {
         let started = fields.split(' ').nth(STARTED_AT).unwrap_or_default();
         Self(format!("{process}-{started}"))
     }
-
-    /// As one word.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// Where the time at which a process began is, behind its name.
@@ -53,9 +48,9 @@ pub(super) mod tests {
     #[test]
     fn a_process_is_told_from_a_later_one_of_its_number() {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
-        assert_eq!(Asker::new(7, stat).as_str(), "7-4711");
-        assert_eq!(Asker::new(7, "7 (a) S 1").as_str(), "7-");
-        assert_eq!(Asker::new(7, "").as_str(), "7-");
+        assert_eq!(Asker::new(7, stat).0, "7-4711");
+        assert_eq!(Asker::new(7, "7 (a) S 1").0, "7-");
+        assert_eq!(Asker::new(7, "").0, "7-");
     }
 
     #[cfg(target_os = "linux")]
@@ -63,6 +58,6 @@ pub(super) mod tests {
     fn the_system_tells_when_it_began() {
         let found = Asker::find().unwrap();
         assert_eq!(Asker::find(), Some(found.clone()));
-        assert!(!found.as_str().ends_with('-'), "{found:?}");
+        assert!(!found.0.ends_with('-'), "{found:?}");
     }
 }

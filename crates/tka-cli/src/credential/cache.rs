@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tka_api::exec::ExecCredential;
 
-use super::asker::Asker;
 use super::folder;
-use super::notes::{Failure, Notes, Turn};
+use super::notes::{Failure, Notes, Turn, is_within};
 use super::secrets::{Keyring, Memory, Nowhere, Secrets};
 use crate::error::Error;
 use crate::proxy::Variables;
@@ -20,6 +19,13 @@ use crate::server::Server;
 const CHOICE: &str = "TKA_CREDENTIAL_CACHE";
 /// How long before its end a credential is renewed, at the most: longer than any one request of kubectl's takes to begin.
 const MARGIN: Duration = Duration::from_mins(1);
+/// How long a credential is handed out to everybody who asks, and within which time one that is asked for again is asked of the
+/// server: so often at the most a session's credential is fetched, and so soon one that the API server refuses is replaced.
+///
+/// Why a rule of time: client-go runs this program again when the API server answers 401, and does not tell it so
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>). Other clients run it at each
+/// of their calls without any refusal, and look the same.
+pub(super) const RECHECK: Duration = Duration::from_secs(20);
 /// Names of sessions are DNS labels; anything else has no place in a file name.
 const LONGEST_NAME: usize = 63;
 
@@ -58,14 +64,9 @@ impl Kept {
         }
     }
 
-    /// Whether it was fetched after `other`.
-    pub(super) fn is_newer_than(&self, other: Option<Timestamp>) -> bool {
-        other.is_none_or(|other| other < self.fetched)
-    }
-
-    /// When it was fetched.
-    pub(super) fn fetched(&self) -> Timestamp {
-        self.fetched
+    /// Whether it was fetched a moment ago, or after `began`.
+    pub(super) fn is_new(&self, began: Timestamp, now: Timestamp) -> bool {
+        is_within(RECHECK, self.fetched, now) || began <= self.fetched
     }
 
     /// Whether it will last. The last credential of a session lives as long as that, however short that is.
@@ -161,11 +162,17 @@ impl Cache {
         kept.is_good(now).then_some(kept)
     }
 
-    /// Notes that `asker` gets the credential that is kept. Whether it had it just before: whoever asks again so soon was refused with
-    /// it.
-    pub(super) fn give_to(&self, asker: Option<&Asker>, now: Timestamp) -> bool {
-        let notes = self.notes.as_ref().zip(asker);
-        notes.is_some_and(|(notes, asker)| notes.give_to(asker, now))
+    /// The same, noted as handed out, if it is to be without asking the server: it is new, or was not handed out a moment ago. What the
+    /// API server refused is asked for again at once.
+    pub(super) fn give(&self, now: Timestamp) -> Option<Kept> {
+        let kept = self.credential(now)?;
+        let is_again = self.note_given(now);
+        (kept.is_new(now, now) || !is_again).then_some(kept)
+    }
+
+    /// Notes that a credential is handed out. Whether one was a moment ago, or that cannot be known.
+    pub(super) fn note_given(&self, now: Timestamp) -> bool {
+        self.notes.as_ref().is_none_or(|notes| notes.give(now, RECHECK))
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
@@ -239,6 +246,49 @@ mod tests {
         }
         let short = kept(1000, 1005);
         assert!(short.is_good(at(1004)) && !short.is_good(at(1005)));
+    }
+
+    /// When, of these seconds, the server is asked for a credential by a program that is given one each second.
+    fn asked_at(cache: &Cache, seconds: impl Iterator<Item = i64>) -> Vec<i64> {
+        let is_asked = |second: &i64| {
+            let is_asked = cache.give(at(*second)).is_none();
+            if is_asked {
+                cache.keep(&kept(*second, *second + 3600)).unwrap();
+                cache.note_given(at(*second));
+            }
+            is_asked
+        };
+        seconds.filter(is_asked).collect()
+    }
+
+    /// cases.md 8
+    #[test]
+    fn server_is_asked_once_in_twenty_seconds_at_the_most() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(asked_at(&cache(folder.path()), 1000..1060), [1000, 1020, 1040]);
+    }
+
+    #[test]
+    fn what_is_asked_for_now_and_then_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(asked_at(&cache(folder.path()), (1000..3000).step_by(20)), [1000]);
+    }
+
+    /// client-go asks again when the API server refuses what it got.
+    #[test]
+    fn refused_credential_is_replaced_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = |first| asked_at(&cache(folder.path()), [first, first + 1, first + 2].into_iter());
+        assert_eq!(asked(1000), [1000], "it is new");
+        assert_eq!(asked(1019), [1020], "as soon as it is not new any more");
+        assert_eq!(asked(2000), [2001], "at once");
+    }
+
+    #[test]
+    fn clock_that_is_set_keeps_nothing_alive() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        assert_eq!(asked_at(&cache, [1000, 1100, 900, 901].into_iter()), [1000, 900]);
     }
 
     #[test]

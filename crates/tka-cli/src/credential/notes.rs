@@ -1,7 +1,7 @@
 //! What calls of kubectl tell each other that is no secret: whose turn it is, who has which credential, why there is none.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,13 +9,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::asker::Asker;
+use super::cache::RECHECK;
 use super::files;
 use crate::exit::Exit;
 
 /// How long a failure is remembered. Tools ask again and again, and each time nothing has changed.
 const REMEMBERED: Duration = Duration::from_secs(5);
-/// How soon whoever was refused with a credential asks for another. Who asks later was not refused: it holds no credential for long.
-const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How soon one process asks again for one thing that it does, as kubectl does at each of its first requests.
 const SAME_BREATH: Duration = Duration::from_millis(1500);
 
@@ -59,10 +58,12 @@ impl Failure {
         }
     }
 
-    /// Whether it still holds for a call that began at `began`.
-    pub(super) fn holds(&self, began: Timestamp, now: Timestamp) -> bool {
-        // Whoever waited for the one that failed has its answer.
-        is_within(REMEMBERED, self.at, now) || began <= self.at && self.at <= now
+    /// Whether it still holds for a call that began at `began`. `kept` says that there is a credential to hand out instead, so that
+    /// nothing is gained by asking soon.
+    pub(super) fn holds(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
+        let remembered = if kept { RECHECK } else { REMEMBERED };
+        // A call that waited for the one that failed has its answer.
+        is_within(remembered, self.at, now) || began <= self.at && self.at <= now
     }
 
     /// Whether the server said no, and not that nothing was heard of it.
@@ -84,7 +85,8 @@ impl Failure {
     }
 }
 
-fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> bool {
+/// Whether `then` is less than `limit` ago; not where the clock was set back.
+pub(super) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> bool {
     let age = now.duration_since(then);
     !age.is_negative() && age.unsigned_abs() < limit
 }
@@ -110,18 +112,12 @@ impl Notes {
         Ok(Turn(file))
     }
 
-    /// Notes that `asker` gets the credential that is kept. Whether it had it just before: whoever asks again so soon was refused with
-    /// it.
-    pub(super) fn give_to(&self, asker: &Asker, now: Timestamp) -> bool {
+    /// Notes that a credential is handed out. Whether one was within `limit`, or that cannot be noted.
+    pub(super) fn give(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
-        let given = fs::read_to_string(&path).unwrap_or_default();
-        let mut had = given.lines().filter_map(|line| line.split_once(' '));
-        let last = had.rfind(|(had, _)| *had == asker.as_str());
-        let last = last.and_then(|(_, at)| at.parse().ok());
-        // What cannot be noted is asked for less often than it should be.
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(format!("{} {now}\n", asker.as_str()).as_bytes()));
-        last.is_some_and(|last| is_within(REFUSED_WITHIN, last, now))
+        let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        let is_noted = fs::write(path, now.to_string()).is_ok();
+        !is_noted || last.is_some_and(|last| is_within(limit, last, now))
     }
 
     /// The last failure.
@@ -135,8 +131,7 @@ impl Notes {
 
     /// There is another credential: what was noted is history.
     pub(super) fn begin_anew(&self) -> io::Result<()> {
-        files::remove(&self.path("failed"))?;
-        files::remove(&self.path("given"))
+        files::remove(&self.path("failed"))
     }
 
     /// Forgets what other sessions left long ago.
@@ -185,22 +180,20 @@ mod tests {
             text: "no".into(),
             told: vec![],
         };
-        assert!(failure.holds(at(104), at(104)));
-        assert!(!failure.holds(at(105), at(105)));
-        assert!(failure.holds(at(90), at(130)), "waited 40 s for it");
-        assert!(!failure.holds(at(99), at(99)), "the clock was set back");
+        assert!(failure.holds(false, at(104), at(104)));
+        assert!(!failure.holds(false, at(105), at(105)));
+        assert!(failure.holds(true, at(119), at(119)) && !failure.holds(true, at(120), at(120)));
+        assert!(failure.holds(false, at(90), at(130)), "waited 40 s for it");
+        assert!(!failure.holds(true, at(99), at(99)), "the clock was set back");
     }
 
     #[test]
-    fn whoever_asks_again_soon_is_known_until_there_is_another() {
+    fn what_cannot_be_noted_counts_as_handed_out() {
         let folder = tempfile::tempdir().unwrap();
-        let notes = Notes::new(folder.path(), "a");
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let given = [(1, 10), (11, 10), (1, 14), (11, 15), (1, 18), (1, 30), (1, 29)];
-        let given = given.map(|(process, second)| notes.give_to(&asker(process), at(second)));
-        assert_eq!(given, [false, false, true, false, true, false, false]);
-        notes.begin_anew().unwrap();
-        assert!(!notes.give_to(&asker(1), at(31)));
+        let now = Timestamp::from_second(10).unwrap();
+        assert!(!Notes::new(folder.path(), "a").give(now, RECHECK));
+        assert!(Notes::new(folder.path(), "a").give(now, RECHECK));
+        assert!(Notes::new(&folder.path().join("gone"), "a").give(now, RECHECK));
     }
 
     #[test]

@@ -10,14 +10,12 @@ use super::{Check, Finding, LIMIT};
 use crate::app::{self, App};
 use crate::client::probe::Probe;
 use crate::client::{Client, ClientError, Operation, Trouble, api_server};
+use crate::clock::Skew;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::proxy;
 use crate::server::Server;
 use crate::tailscale::{self, Status, TailscaleError};
-
-/// How far two clocks may be apart. Credentials are renewed a minute before their end.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) fn checks(app: &App) -> Vec<Check> {
     let limit = LIMIT.min(app.config.timeout);
@@ -281,8 +279,8 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
 
 fn connect(info: &ClusterInfo, limit: Duration) -> Result<(), String> {
     let server = Server::new(&info.server_url, crate::server::HTTPS_PORT, None).map_err(|error| error.to_string())?;
-    let proxy = proxy::for_server(&server, &app::variable).map_err(|error| error.to_string())?;
-    api_server::reach(info, proxy, limit).map_err(|trouble| {
+    let proxy = proxy::for_server(&server, None, &app::variable).map_err(|error| error.to_string())?;
+    api_server::reach(info, &server, proxy.as_ref(), limit).map_err(|trouble| {
         let error = ClientError {
             server: Box::new(server),
             operation: Operation::ShowCluster,
@@ -296,16 +294,11 @@ fn clock(ahead: Option<SignedDuration>) -> Finding {
     let Some(ahead) = ahead else {
         return Finding::skipped("the server does not say what time it is");
     };
-    let apart = ahead.abs();
-    if apart <= CLOCKS_APART {
+    let Some(found) = Skew::new(Some(ahead)).in_words() else {
         return Finding::ok("this machine's clock agrees with the server's");
-    }
-    let way = if ahead.is_positive() { "behind" } else { "ahead of" };
-    Finding::failed(
-        Exit::Failure,
-        format!("this machine's clock is {} s {way} the server's", apart.as_secs()),
-        vec!["set the clock, and let it be kept (timedatectl set-ntp true)".to_owned()],
-    )
+    };
+    let fix = "set the clock, and let it be kept (timedatectl set-ntp true)".to_owned();
+    Finding::failed(Exit::Failure, found, vec![fix])
 }
 
 #[cfg(test)]

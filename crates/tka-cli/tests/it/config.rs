@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::double::{Answer, Double};
-use crate::tka::{User, login};
+use crate::tka::{Outcome, User, login, signing_in};
 
 #[test]
 fn a_servers_file_serves_the_cli_too() {
@@ -13,36 +13,192 @@ fn a_servers_file_serves_the_cli_too() {
         "tailscale: {{hostname: 127.0.0.1, port: {}, stateDir: /x}}\noperator: {{namespace: tka-dev}}\nhealth: {{port: 8080}}\n",
         double.address.port()
     );
-    std::fs::write(user.home().join("config.yaml"), text).unwrap();
+    user.has_settings(&text);
     let outcome = user.run(&["get", "login", "--debug"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    assert!(
-        outcome.stderr.starts_with("debug: settings from ./config.yaml\n"),
-        "{outcome:?}"
-    );
+    let path = user.home().join(".config/tka/config.yaml");
+    let told = format!("debug: settings from {}\n", path.display());
+    assert!(outcome.stderr.starts_with(&told), "{outcome:?}");
+}
+
+/// cases.md 5: a hostile checkout chooses no server, merges nothing, silences nothing, and runs nothing.
+#[test]
+fn hostile_checkout_leads_to_no_other_server() {
+    for (key, value) in [
+        ("hostname", "127.0.0.1"),
+        ("tailnet", "evil.example"),
+        ("port", "EVIL"),
+        ("socket", "/evil"),
+    ] {
+        let (good, evil) = (Double::new(&signing_in()[..2]), Double::new(&[]));
+        let user = User::new();
+        user.has_settings(&format!(
+            "tailscale: {{hostname: localhost, port: {}}}\n",
+            good.address.port()
+        ));
+        let value = value.replace("EVIL", &evil.address.port().to_string());
+        let proxy = format!("http://{}", evil.address);
+        let checkout = format!(
+            "tailscale: {{{key}: {value}, proxy: \"{proxy}\"}}\nkubeconfig: {{merge: true}}\ncredential: {{login: true}}\n\
+             output: {{quiet: true, theme: ascii}}\ndebug: true\n"
+        );
+        std::fs::write(user.home().join("config.yaml"), checkout).unwrap();
+        let outcome = user.run(&["login"]);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        let said = format!("-> ./config.yaml does not set tailscale.{key}");
+        let line = outcome.stderr.lines().next().unwrap_or_default();
+        assert!(
+            line.starts_with(&said) && line.contains("output.quiet, debug, because"),
+            "{line}"
+        );
+        assert!(
+            outcome.stderr.contains("signed in as alice@example.com"),
+            "not silent: {outcome:?}"
+        );
+        assert!(!user.home().join(".kube/config").exists(), "nothing is merged");
+        good.requests();
+        assert!(evil.requests().is_empty());
+    }
 }
 
 #[test]
-fn whoever_signs_in_is_told_of_a_server_that_the_folder_names() {
-    let refused = || ("POST /login", Answer::json(403, &serde_json::json!({"message": "no"})));
-    let double = Double::new(&[refused(), refused()]);
+fn what_is_passed_over_is_said_also_where_quiet_is_asked_for() {
+    let double = Double::new(&signing_in()[..2]);
     let user = User::new();
     let port = double.address.port();
-    let text = format!("tailscale: {{hostname: 127.0.0.1, port: {port}}}\n");
-    std::fs::write(user.home().join("config.yaml"), text).unwrap();
-    let told = "by the config.yaml of this folder";
-    assert!(user.run(&["login"]).stderr.contains(told));
-    assert!(!user.run(&["login", "--server", "127.0.0.1"]).stderr.contains(told));
+    let text = format!("tailscale: {{hostname: localhost, port: {port}}}\n");
+    std::fs::write(user.home().join("config.yaml"), &text).unwrap();
+    let said = "./config.yaml does not set tailscale.hostname, tailscale.port, because";
+    let outcome = user.run(&["login", "--quiet"]);
+    assert!(outcome.status != 0 && outcome.stderr.contains(said), "{outcome:?}");
+    // It changes nothing where it is named, or where something wins over it.
+    let path = user.home().join("config.yaml");
+    let outcome = Outcome::from(
+        user.command(&["login", "-q"])
+            .env("TKA_CONFIG", &path)
+            .output()
+            .unwrap(),
+    );
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{outcome:?}");
+    double.requests();
+    for arguments in [&["config", "-c", "config.yaml"][..], &["config", "-s", "x", "-p", "1"]] {
+        assert_eq!(user.run(arguments).stderr, "", "{arguments:?}");
+    }
+    let outcome = Outcome::from(
+        user.command(&["config"])
+            .env("TKA_CONFIG", "config.yaml")
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(outcome.status, 6);
+    insta::assert_snapshot!(outcome.stderr, @"
+    ✗ the environment variable TKA_CONFIG holds a relative path: config.yaml
+      do  give the whole path, which means the same file in every folder
+    ");
+}
+
+/// Puts something into the working directory.
+type Lay<'a> = &'a dyn Fn(&User);
+
+/// cases.md 5: whatever lies there under our name does not matter to any command.
+#[test]
+fn what_is_no_configuration_stops_nothing() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let path = |user: &User| user.home().join("config.yaml");
+    let latin_1: &[u8] = b"tailscale: {hostname: k\xfcche}\n";
+    let write =
+        |bytes: &'static [u8]| move |user: &User| std::fs::write(user.home().join("config.yaml"), bytes).unwrap();
+    let cases: [(&str, Lay<'_>); 8] = [
+        ("Latin-1", &write(latin_1)),
+        ("UTF-16", &write(b"\xff\xfet\0a\0i\0l\0s\0c\0a\0l\0e\0:\0")),
+        ("binary", &write(b"\x7fELF\x02\x01\xff")),
+        ("folder", &|user| std::fs::create_dir(path(user)).unwrap()),
+        ("loop", &|user| symlink("config.yaml", path(user)).unwrap()),
+        ("unreadable", &|user| {
+            std::fs::write(path(user), "tailscale: {hostname: x}").unwrap();
+            std::fs::set_permissions(path(user), std::fs::Permissions::from_mode(0o000)).unwrap();
+        }),
+        ("huge", &|user| {
+            std::fs::write(path(user), "# ".repeat(2 << 20)).unwrap();
+        }),
+        ("pipe", &|user| {
+            let made = std::process::Command::new("mkfifo").arg(path(user)).status();
+            assert!(made.unwrap().success());
+        }),
+    ];
+    for (name, make) in cases {
+        let double = Double::new(&[("GET /login", Answer::json(200, &login()))]);
+        let user = User::new();
+        make(&user);
+        let outcome = user.run_with(&double, &["get", "login"]);
+        assert_eq!(
+            (outcome.status, outcome.stderr.as_str()),
+            (0, ""),
+            "{name}: {outcome:?}"
+        );
+        assert_eq!(user.run(&["config", "output.theme"]).stdout, "tokyo-night\n", "{name}");
+    }
+}
+
+/// cases.md 5, twins: what else of the working directory could be run or believed.
+#[test]
+fn nothing_of_the_working_directory_is_run_or_trusted() {
+    use std::os::unix::fs::PermissionsExt;
+    let user = User::new();
+    for name in ["tailscale", "kubectl"] {
+        let path = user.home().join(name);
+        std::fs::write(&path, "#!/bin/sh\ntouch \"$HOME/was-run\"\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for path in [".", "", ":/usr/bin", ".:/usr/bin"] {
+        let mut command = user.command(&["doctor", "--timeout", "1", "-s", "127.0.0.1:1"]);
+        command.env("PATH", path).output().unwrap();
+        assert!(!user.home().join("was-run").exists(), "PATH={path}");
+    }
+    std::fs::write(user.home().join("ca.pem"), "").unwrap();
+    let mut command = user.command(&["get", "login"]);
+    let outcome = Outcome::from(command.env("SSL_CERT_FILE", "ca.pem").output().unwrap());
+    assert!(
+        outcome.status == 6 && outcome.stderr.contains("relative"),
+        "{outcome:?}"
+    );
+    // A home that is relative is another one in every folder.
+    std::fs::create_dir_all(user.home().join(".config/tka")).unwrap();
+    user.has_settings("tailscale: {hostname: evil}");
+    let mut command = user.command(&["config", "tailscale.hostname"]);
+    let outcome = Outcome::from(command.env("HOME", ".").output().unwrap());
+    assert_eq!(outcome.stdout, "tka\n", "{outcome:?}");
+}
+
+/// cases.md 9: settings are not a kubeconfig.
+#[test]
+fn file_of_two_documents_is_refused_in_words_of_settings() {
+    let user = User::new();
+    let text = "output: {theme: dark}\n---\noutput: {theme: ascii}\n";
+    user.has_settings(text);
+    let read = said(&user, &["config"]);
+    insta::assert_snapshot!(read, @"
+    status 6
+    --- stdout
+    --- stderr
+    ✗ the configuration file HOME/.config/tka/config.yaml has several YAML documents, and settings are read from one
+      do  keep the settings in a file of one document, or name another file with --config
+    ");
+    assert_eq!(said(&user, &["config", "output.theme", "light"]), read);
+    assert_eq!(
+        std::fs::read_to_string(user.home().join(".config/tka/config.yaml")).unwrap(),
+        text
+    );
 }
 
 #[test]
 fn a_wrong_type_names_file_key_and_expectation() {
     let user = User::new();
-    std::fs::write(user.home().join("config.yaml"), "tailscale: {port: many}").unwrap();
+    user.has_settings("tailscale: {port: many}");
     let outcome = user.run(&["get", "login"]);
     assert_eq!(outcome.status, 6);
-    insta::assert_snapshot!(outcome.stderr, @r#"
-    ✗ `tailscale.port` in ./config.yaml: expected a port from 1 to 65535, found "many"
+    insta::assert_snapshot!(outcome.stderr.replace(&user.home().display().to_string(), "HOME"), @r#"
+    ✗ `tailscale.port` in HOME/.config/tka/config.yaml: expected a port from 1 to 65535, found "many"
       do  correct the file, or name another one with --config
     "#);
 }
@@ -50,13 +206,13 @@ fn a_wrong_type_names_file_key_and_expectation() {
 #[test]
 fn a_wrong_file_stops_nothing_that_needs_none() {
     let user = User::new();
-    std::fs::write(user.home().join("config.yaml"), "tailscale: {").unwrap();
+    user.has_settings("tailscale: {");
     assert_eq!(user.run(&["version"]).status, 0);
     assert_eq!(user.run(&["completion", "bash"]).status, 0);
     let outcome = user.run(&["login"]);
     assert_eq!(outcome.status, 6);
-    insta::assert_snapshot!(outcome.stderr, @"
-    ✗ the configuration file ./config.yaml is not YAML: unclosed bracket '{' at line 1, column 12
+    insta::assert_snapshot!(outcome.stderr.replace(&user.home().display().to_string(), "HOME"), @"
+    ✗ the configuration file HOME/.config/tka/config.yaml is not YAML: unclosed bracket '{' at line 1, column 12
       do  correct the file, or name another one with --config
     ");
 }
@@ -103,7 +259,7 @@ fn a_wrong_server_is_a_usage_error_where_it_is_typed_and_a_wrong_configuration_i
             continue;
         }
         let text = json!({"tailscale": {"hostname": server}}).to_string();
-        std::fs::write(user.home().join("config.yaml"), text).unwrap();
+        user.has_settings(&text);
         assert_eq!(user.run(&["rules"]).status, 6, "{server}");
         assert_eq!(user.run(&["rules", "-s", server]).status, 2, "{server}");
     }
@@ -123,12 +279,8 @@ fn a_named_file_must_be_there() {
 #[test]
 fn the_theme_of_the_file_is_the_errors_too() {
     let user = User::new();
-    std::fs::write(
-        user.home().join("config.yaml"),
-        "output: {theme: ascii}\ntailscale: {port: 1, hostname: 127.0.0.1}",
-    )
-    .unwrap();
-    let outcome = user.run(&["get", "login"]);
+    std::fs::write(user.home().join("config.yaml"), "output: {theme: ascii}").unwrap();
+    let outcome = user.run(&["get", "login", "-s", "127.0.0.1:1"]);
     assert!(
         outcome
             .stderr
@@ -150,11 +302,8 @@ fn said(user: &User, arguments: &[&str]) -> String {
 #[test]
 fn settings_in_every_form() {
     let user = User::new();
-    std::fs::write(
-        user.home().join("config.yaml"),
-        "tailscale: {hostname: prod, tailnet: example.ts.net}",
-    )
-    .unwrap();
+    user.has_settings("tailscale: {hostname: prod, tailnet: example.ts.net}");
+    std::fs::write(user.home().join("config.yaml"), "output: {long: true}").unwrap();
     insta::assert_snapshot!("config_human", said(&user, &["config"]));
     insta::assert_snapshot!("config_json", said(&user, &["config", "-o", "json"]));
     insta::assert_snapshot!("config_yaml", said(&user, &["get", "config", "-o", "yaml"]));
@@ -171,7 +320,7 @@ fn settings_in_every_form() {
     {
       "key": "tailscale.hostname",
       "value": "prod",
-      "from": "./config.yaml"
+      "from": "HOME/.config/tka/config.yaml"
     }
     --- stderr
     "#);
@@ -200,13 +349,13 @@ fn settings_in_every_form() {
     status 0
     --- stdout
     443
-    ./config.yaml
+    HOME/.config/tka/config.yaml
     --- stderr
     ");
     insta::assert_snapshot!(said(&user, &["get", "config", "--filename", "-q"]), @"
     status 0
     --- stdout
-    ./config.yaml
+    HOME/.config/tka/config.yaml
     --- stderr
     ");
     insta::assert_snapshot!(said(&user, &["config", "colour"]), @"
@@ -214,7 +363,7 @@ fn settings_in_every_form() {
     --- stdout
     --- stderr
     error: invalid value 'colour' for '[KEY]'
-      [possible values: tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.tag, kubeconfig.merge, credential.login, output.theme, output.long, output.quiet, debug]
+      [possible values: tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.proxy, tailscale.tag, kubeconfig.merge, credential.login, output.theme, output.long, output.quiet, debug]
 
     For more information, try '--help'.
     ");
@@ -267,7 +416,7 @@ fn what_wins_over_the_file_is_said() {
         .env("TKA_DEBUG", "false")
         .output()
         .unwrap();
-    let outcome = crate::tka::Outcome::from(output);
+    let outcome = Outcome::from(output);
     assert!(
         outcome
             .stderr

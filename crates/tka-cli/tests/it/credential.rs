@@ -154,27 +154,56 @@ fn fifty_at_once_after_the_end_are_one_request_and_one_line() {
     assert_eq!(double.requests().len(), 1);
 }
 
+/// Lets what is kept be fetched that much earlier, and handed out too.
+fn age(user: &User, seconds: i64) {
+    for entry in fs::read_dir(user.cache()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let mut kept: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let fetched: jiff::Timestamp = kept["fetched"].as_str().unwrap().parse().unwrap();
+            kept["fetched"] = json!(fetched - jiff::SignedDuration::from_secs(seconds));
+            fs::write(path, kept.to_string()).unwrap();
+        }
+    }
+}
+
+/// cases.md 8: Python's client loads its kubeconfig again at each of its calls.
 #[test]
-fn whoever_was_refused_with_it_gets_another_or_hears_why_not() {
+fn program_that_asks_at_each_call_costs_one_request() {
+    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let began = Instant::now();
+    for _ in 0..30 {
+        let outcome = Outcome::from(command(&user, &double).output().unwrap());
+        assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
+    }
+    let expected = 1 + began.elapsed().as_secs() / 20;
+    assert!(u64::try_from(double.requests().len()).unwrap() <= expected);
+}
+
+#[test]
+fn what_the_api_server_refused_is_replaced_or_said_to_be_over() {
+    let mut other = credential();
+    other["status"]["token"] = json!("another");
     let script = [
         (ASKED, Answer::json(200, &credential())),
-        (ASKED, Answer::json(200, &credential())),
+        (ASKED, Answer::json(200, &other)),
         (ASKED, over()),
     ];
     let (user, double) = (User::new(), Double::new(&script));
-    // client-go asks again when the API server refuses what it got.
-    let ask_itself = || Outcome::from(command(&user, &double).output().unwrap());
-    assert_eq!(token(&ask_itself()), TOKEN);
-    assert_eq!(token(&ask(&user, &double)), TOKEN, "another has what is kept");
-    assert_eq!(token(&ask_itself()), TOKEN, "a new one");
-    let refused = ask_itself();
+    assert_eq!(token(&ask(&user, &double)), TOKEN);
+    // client-go asks again when the API server refuses what it got, and does not say why it asks.
+    assert_eq!(token(&ask(&user, &double)), TOKEN, "it is new");
+    age(&user, 21);
+    assert_eq!(token(&ask(&user, &double)), "another");
+    age(&user, 21);
+    let refused = ask(&user, &double);
     assert_eq!(refused.status, 3);
     assert!(refused.stderr.contains("sign in with `tka login "), "{refused:?}");
-    assert_eq!(ask(&user, &double).status, 3, "and nobody gets the old one");
+    assert_eq!(ask(&user, &double).status, 3, "and the old one is handed out no more");
     double.requests();
 }
 
-/// It may have asked twice for another reason, such as two clients in one process.
+/// It may be asked for twice for another reason, such as two clients in one process.
 #[test]
 fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
     for lost in [
@@ -185,8 +214,10 @@ fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
     ] {
         let script = [(ASKED, Answer::json(200, &credential())), (ASKED, lost)];
         let (user, double) = (User::new(), Double::new(&script));
+        ask(&user, &double);
+        age(&user, 21);
         for _ in 0..5 {
-            let outcome = Outcome::from(command(&user, &double).output().unwrap());
+            let outcome = ask(&user, &double);
             assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
         }
         assert_eq!(double.requests().len(), 2, "no storm");
@@ -194,6 +225,7 @@ fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
     let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
     let mut command = command(&user, &double);
     assert_eq!(token(&command.output().unwrap().into()), TOKEN);
+    age(&user, 21);
     drop(double);
     assert_eq!(token(&command.output().unwrap().into()), TOKEN);
 }
@@ -441,7 +473,6 @@ fn the_kernels_keyring_does_where_there_is_no_memory() {
     }
     let script = [
         ("POST /login", Answer::json(200, &signed_in())),
-        (ASKED, Answer::json(200, &credential())),
         ("POST /logout", Answer::json(200, &crate::tka::login())),
         (ASKED, over()),
     ];

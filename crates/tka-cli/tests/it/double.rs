@@ -1,7 +1,7 @@
 //! A server with scripted answers, on one thread and a free port of loopback.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 
@@ -92,7 +92,12 @@ impl Request {
 impl Double {
     /// A server that expects these requests (`POST /login`, below the API's prefix) in this order.
     pub(crate) fn new(script: &[(&str, Answer)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(Ipv4Addr::LOCALHOST.into(), script)
+    }
+
+    /// The same, at another address of this machine.
+    pub(crate) fn at(address: IpAddr, script: &[(&str, Answer)]) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let left: Vec<_> = script

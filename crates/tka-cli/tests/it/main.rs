@@ -10,6 +10,7 @@
 mod untested;
 
 mod access;
+mod clock;
 mod cluster_info;
 mod clusters;
 mod completion;

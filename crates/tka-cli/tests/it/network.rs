@@ -1,8 +1,11 @@
 //! Ways not to reach the server, and proxies.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener, UdpSocket};
+
+use serde_json::json;
 
 use crate::double::{Answer, Double};
+use crate::tailscaled::Tailscaled;
 use crate::tka::{Outcome, User, login, signing_in};
 
 #[test]
@@ -167,6 +170,156 @@ fn authorities_that_cannot_be_read() {
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ the certificates in SSL_CERT_FILE cannot be read: /nonexistent/ca.pem
       why  No such file or directory (os error 2)
-      do   let SSL_CERT_FILE name a file with PEM certificates, or unset it
+      do   let SSL_CERT_FILE name a file with PEM certificates by its full path, or unset it
     ");
+}
+
+/// An address of this machine that is neither loopback nor the tailnet's. Nothing is sent to find it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Where traffic to a documentation network (RFC 5737) would leave this machine.
+    socket.connect("198.51.100.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// cases.md 11.4: plain HTTP leads nowhere else than to the tailnet and this machine.
+#[test]
+fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
+    let Some(address) = own_address() else {
+        crate::untested::for_lack_of("a network");
+        return;
+    };
+    let double = Double::at(address, &[]);
+    let user = User::new();
+    let server = double.address.to_string();
+    for arguments in [
+        &["login", "-s", &server][..],
+        &["get", "login", "-s", &server],
+        &["credential", "--session", "x", "--server", &format!("http://{server}")],
+        &["logout", "-s", &server],
+    ] {
+        let outcome = user.run(arguments);
+        assert_eq!(outcome.status, 5, "{outcome:?}");
+        assert!(outcome.stderr.contains("is not asked over plain HTTP"), "{outcome:?}");
+    }
+    let outcome = user.run(&["login", "-s", &server]);
+    let said = outcome
+        .stderr
+        .replace(&server, "HERE")
+        .replace(&address.to_string(), "ADDRESS");
+    insta::assert_snapshot!(said, @"
+    ✗ the server at http://HERE is not asked over plain HTTP
+      why  it is at ADDRESS, which is not on the tailnet
+           others could read along, or answer in the server's place
+      do   see with `tailscale status` that this device is connected, so that the name leads into the tailnet
+           check the server's name (--server)
+           or let the server speak HTTPS (port 443, or a URL that begins with https://)
+    ");
+    // A proxy of this machine does not make it better.
+    let proxy = Double::new(&[]);
+    let mut command = user.command(&["login", "-s", &server]);
+    let outcome = Outcome::from(
+        command
+            .env("HTTP_PROXY", format!("http://{}", proxy.address))
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(
+        (
+            outcome.status,
+            outcome
+                .stderr
+                .replace(&server, "HERE")
+                .replace(&address.to_string(), "ADDRESS")
+        ),
+        (5, said)
+    );
+    assert!(proxy.requests().is_empty() && double.requests().is_empty());
+}
+
+#[test]
+fn address_that_tailscaled_knows_is_on_the_tailnet() {
+    let Some(address) = own_address() else {
+        crate::untested::for_lack_of("a network");
+        return;
+    };
+    let double = Double::at(address, &[("GET /login", Answer::json(200, &login()))]);
+    let user = User::new();
+    let server = double.address.to_string();
+    let status = |state: &str| {
+        json!({"BackendState": state, "Self": {"DNSName": "laptop.example.ts.net.", "TailscaleIPs": ["100.64.0.1"]},
+            "Peer": {"1": {"DNSName": "tka.example.ts.net.", "TailscaleIPs": [address]}}})
+    };
+    for (state, exit) in [("Stopped", 5), ("Running", 0)] {
+        let tailscaled = Tailscaled::new(&status(state));
+        let mut command = user.command(&["get", "login", "-s", &server]);
+        command.env("TKA_TAILSCALE_SOCKET", tailscaled.socket());
+        let outcome = Outcome::from(command.output().unwrap());
+        assert_eq!(outcome.status, exit, "{outcome:?}");
+    }
+    double.requests();
+}
+
+#[test]
+fn foreign_proxy_carries_plain_http_only_if_chosen() {
+    let Some(address) = own_address() else {
+        crate::untested::for_lack_of("a network");
+        return;
+    };
+    let asked = ("GET /login", Answer::json(200, &login()));
+    let refusal = Answer::Http {
+        status: 502,
+        headers: vec![],
+        body: String::new(),
+    };
+    let script = [asked.clone(), asked, ("CONNECT tka.example.ts.net:443", refusal)];
+    let proxy = Double::at(address, &script);
+    let user = User::new();
+    let through = format!("http://{}", proxy.address);
+    let run = |server: &str, variable: &str| {
+        let mut command = user.command(&["get", "login", "-s", server]);
+        Outcome::from(command.env(variable, &through).output().unwrap())
+    };
+    let outcome = run("http://tka.example.ts.net:8080", "HTTP_PROXY");
+    assert_eq!(outcome.status, 6, "{outcome:?}");
+    insta::assert_snapshot!(outcome.stderr.replace(&address.to_string(), "ADDRESS"), @"
+    ✗ the server at http://tka.example.ts.net:8080 is not asked over plain HTTP
+      why  the proxy in HTTP_PROXY is at ADDRESS, and could read along
+      do   let NO_PROXY name tka.example.ts.net, or unset HTTP_PROXY
+           if requests are to go through it all the same: `tka config tailscale.proxy URL`
+    ");
+    assert_eq!(run("http://tka.example.ts.net:8080", "TKA_TAILSCALE_PROXY").status, 0);
+    user.has_settings(&format!("tailscale: {{proxy: \"{through}\"}}"));
+    assert_eq!(
+        user.run(&["get", "login", "-s", "http://tka.example.ts.net:8080"])
+            .status,
+        0
+    );
+    user.has_settings("");
+    // HTTPS proves who answers.
+    assert!(
+        run("https://tka.example.ts.net", "HTTPS_PROXY")
+            .stderr
+            .contains("did not connect")
+    );
+    proxy.requests();
+}
+
+/// An answer does not send the request on to another machine.
+#[test]
+fn redirects_are_not_followed() {
+    let elsewhere = Double::new(&[]);
+    for status in [301, 302, 303, 307, 308] {
+        let to = Answer::Http {
+            status,
+            headers: vec![format!("Location: http://{}/api/v1alpha1/login", elsewhere.address)],
+            body: String::new(),
+        };
+        let double = Double::new(&[("POST /login", to)]);
+        let outcome = User::new().run_with(&double, &["login"]);
+        assert_ne!(outcome.status, 0, "{outcome:?}");
+        double.requests();
+    }
+    assert!(elsewhere.requests().is_empty());
 }

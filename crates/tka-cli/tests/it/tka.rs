@@ -75,6 +75,13 @@ impl User {
         command
     }
 
+    /// Writes the user's own settings.
+    pub(crate) fn has_settings(&self, text: &str) {
+        let folder = self.home().join(".config/tka");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.yaml"), text).unwrap();
+    }
+
     pub(crate) fn folder(&self) -> PathBuf {
         self.home().join(".kube/tka")
     }

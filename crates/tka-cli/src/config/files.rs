@@ -1,0 +1,204 @@
+//! Which configuration files count. This is the one place that decides it; which keys count is in [`super::TABLE`].
+//!
+//! A file that a person names counts for every key, and so does the first one in the person's own folder or in the machine's. The
+//! `config.yaml` of the working directory may be anybody's: a checkout brings it along, and kubectl runs the plugin in whatever folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::ConfigError;
+use crate::args::Global;
+use crate::proxy::Variables;
+
+/// Names the configuration file, as the flag `--config` does.
+pub(crate) const VARIABLE: &str = "TKA_CONFIG";
+/// The configuration file of the working directory.
+pub(super) const HERE: &str = "./config.yaml";
+/// The longest configuration file that is read, in bytes. Ours have some hundred.
+const LONGEST: u64 = 1024 * 1024;
+
+/// A configuration file and what is in it.
+#[derive(Debug)]
+pub(super) struct FoundFile {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+/// The configuration files of one run.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// The one that a person named or put into a folder of settings.
+    pub(super) own: Option<FoundFile>,
+    /// That of the working directory, where no file is named and it is text.
+    pub(super) here: Option<FoundFile>,
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Reads them. `home` is where `~` is.
+    ///
+    /// # Errors
+    ///
+    /// A named file must be there. A file in a folder of settings that cannot be read is an error, unless it is there for others: a
+    /// server's file that only the server may read.
+    pub(super) fn find(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
+        if let Some(path) = named(flags, variables)? {
+            let own = read_named(&path).map_err(|source| unreadable(&path, source))?;
+            return Ok(Self {
+                own: Some(own),
+                here: None,
+            });
+        }
+        Ok(Self {
+            own: first_of(&search_path(home))?,
+            here: read_regular(Path::new(HERE)).ok(),
+        })
+    }
+}
+
+/// The file that a person names. A relative path in a variable would name another file in each folder.
+pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    if let Some(path) = &flags.config {
+        return Ok(Some(path.clone()));
+    }
+    let Some(path) = variables(VARIABLE).filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(path);
+    if path.is_absolute() {
+        Ok(Some(path))
+    } else {
+        Err(ConfigError::Relative { name: VARIABLE, path })
+    }
+}
+
+/// The folders of settings: the person's own and the machine's. A relative home would be another one in each folder.
+fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
+    let own = home.filter(|home| home.is_absolute()).map(in_home);
+    own.into_iter().chain([PathBuf::from("/etc/tka/config.yaml")]).collect()
+}
+
+/// Where a person's own settings are.
+pub(super) fn in_home(home: &Path) -> PathBuf {
+    home.join(".config/tka/config.yaml")
+}
+
+fn first_of(paths: &[PathBuf]) -> Result<Option<FoundFile>, ConfigError> {
+    for path in paths {
+        match read_regular(path) {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) if is_not_for_us(&error) => {}
+            Err(source) => return Err(unreadable(path, source)),
+        }
+    }
+    Ok(None)
+}
+
+fn is_not_for_us(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
+}
+
+fn unreadable(path: &Path, source: io::Error) -> ConfigError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::InvalidData => ConfigError::NotText { path },
+        _ => ConfigError::Unreadable { path, source },
+    }
+}
+
+/// A file that a person names may be a pipe, as shells make it of `<(…)`.
+fn read_named(path: &Path) -> io::Result<FoundFile> {
+    text_of(path, File::open(path)?)
+}
+
+/// A regular file. A pipe, a device or a socket is none, and opening it does not wait for another program.
+fn read_regular(path: &Path) -> io::Result<FoundFile> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.cast_signed());
+    }
+    // Opening a device may do something already.
+    let is_file = || std::fs::metadata(path).map(|found| found.is_file());
+    if !is_file()? {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    text_of(path, file)
+}
+
+fn text_of(path: &Path, file: File) -> io::Result<FoundFile> {
+    let mut text = String::new();
+    let read = file.take(LONGEST + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read > LONGEST) {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is longer than a configuration file may be (1 MiB)",
+        ));
+    }
+    Ok(FoundFile {
+        path: path.to_owned(),
+        text,
+    })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// cases.md 5: what another program has under our name in a folder is not read, and is not waited for.
+    #[test]
+    fn what_is_no_text_file_is_no_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("latin-1"), b"tailscale: {hostname: k\xfcche}\n").unwrap();
+        let utf_16: Vec<u8> = "output:\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(at("utf-16"), [b"\xff\xfe", &utf_16[..]].concat()).unwrap();
+        fs::write(at("binary"), b"\x7fELF\x02\x01\x01\x00\xff\xc0").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        symlink(at("nothing"), at("dangling")).unwrap();
+        fs::write(at("huge"), "#".repeat(2 * 1024 * 1024)).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        for name in [
+            "latin-1", "utf-16", "binary", "folder", "loop", "dangling", "huge", "pipe", "device", "missing",
+        ] {
+            assert!(read_regular(&at(name)).is_err(), "{name}");
+        }
+        fs::write(at("ours"), "debug: true\n").unwrap();
+        symlink(at("ours"), at("link")).unwrap();
+        assert_eq!(read_regular(&at("link")).unwrap().text, "debug: true\n");
+    }
+
+    #[test]
+    fn only_an_absolute_path_names_a_file_for_every_folder() {
+        let named = |path: &str| named(&Global::default(), &|_| Some(path.to_owned()));
+        assert!(matches!(named("config.yaml"), Err(ConfigError::Relative { .. })));
+        assert_eq!(named("/srv/tka.yaml").unwrap(), Some("/srv/tka.yaml".into()));
+        assert_eq!(named("").unwrap(), None);
+        let etc = PathBuf::from("/etc/tka/config.yaml");
+        for home in [None, Some(Path::new(".")), Some(Path::new(""))] {
+            assert_eq!(search_path(home), std::slice::from_ref(&etc), "{home:?}");
+        }
+        assert_eq!(search_path(Some(Path::new("/home/a"))).len(), 2);
+    }
+}
