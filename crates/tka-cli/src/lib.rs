@@ -12,7 +12,6 @@ mod credential;
 mod current;
 mod deadline;
 mod doctor;
-mod document;
 mod error;
 mod exit;
 mod export;

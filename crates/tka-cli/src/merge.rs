@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::document::{Call, Document, Entry, List, Refused, quoted};
 use crate::known::Merged;
 use crate::plugin;
 use crate::server::Server;
+use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
 
 pub(crate) use file::UserFile;
 pub(crate) use target::Target;

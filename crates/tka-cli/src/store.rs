@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::document::{Document, Refused};
 use crate::server::Server;
+use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{ConfigError, Layer, find_file, text};
 use crate::args::Global;
-use crate::document::Refused;
+use tka_kubeconfig::Refused;
 
 /// How many links a path may have one behind the other, as on Linux.
 const LINKS: usize = 40;

@@ -5,10 +5,10 @@ use std::{env, fs};
 
 use super::refused;
 use crate::app::{App, home};
-use crate::document::Entry;
 use crate::known::{self, Known, Merged};
 use crate::merge::{self, MergeError, Target, UserFile};
 use crate::store::StoreError;
+use tka_kubeconfig::Entry;
 
 /// What is to be remembered of an entry in the user's kubeconfig.
 pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {

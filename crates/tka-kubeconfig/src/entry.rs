@@ -4,17 +4,17 @@ use tka_api::kubeconfig::{Context, EntryNames, KubeconfigFile, NamedCluster, Nam
 
 /// A context with the cluster and the user that it leads to.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) cluster: NamedCluster,
-    pub(crate) user: NamedUser,
-    pub(crate) context: NamedContext,
+pub struct Entry {
+    pub cluster: NamedCluster,
+    pub user: NamedUser,
+    pub context: NamedContext,
 }
 
 // === impl Entry ===
 
 impl Entry {
     /// The current context of `file`, if that has all it leads to.
-    pub(crate) fn current(file: KubeconfigFile) -> Option<Self> {
+    pub fn current(file: KubeconfigFile) -> Option<Self> {
         let context = file.contexts.into_iter().find(|one| one.name == file.current_context)?;
         let cluster = file
             .clusters
@@ -25,7 +25,7 @@ impl Entry {
     }
 
     /// Its names.
-    pub(crate) fn names(&self) -> EntryNames {
+    pub fn names(&self) -> EntryNames {
         EntryNames {
             cluster: self.cluster.name.clone(),
             user: self.user.name.clone(),
@@ -34,7 +34,7 @@ impl Entry {
     }
 
     /// The same under other names.
-    pub(crate) fn named(self, names: EntryNames) -> Self {
+    pub fn named(self, names: EntryNames) -> Self {
         Self {
             context: NamedContext {
                 name: names.context,

@@ -5,33 +5,25 @@
 //! comments, anchors and fields in their kubeconfigs that we know nothing of. So the text is changed where that is needed, and what
 //! the new text says is compared with what the old one said: where anything else would differ, nothing is changed.
 
-mod edit;
-mod entry;
-#[cfg(test)]
-mod tests;
-pub(crate) mod tree;
-
 use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
 use tka_api::kubeconfig::EntryNames;
 
-pub(crate) use edit::quoted;
-pub(crate) use entry::Entry;
-use tree::Node;
+use crate::yaml::{self, Node};
 
 /// A kubeconfig as it is written.
 #[derive(Clone)]
-pub(crate) struct Document {
-    text: String,
+pub struct Document {
+    pub(crate) text: String,
     /// None where it says nothing yet.
-    root: Option<Rc<Node>>,
+    pub(crate) root: Option<Rc<Node>>,
 }
 
 /// The lists of a kubeconfig.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum List {
+pub enum List {
     Clusters,
     Users,
     Contexts,
@@ -39,15 +31,15 @@ pub(crate) enum List {
 
 /// What kubectl is to run for a user's credential.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Call {
-    pub(crate) api_version: String,
-    pub(crate) command: String,
-    pub(crate) args: Vec<String>,
+pub struct Call {
+    pub api_version: String,
+    pub command: String,
+    pub args: Vec<String>,
 }
 
 /// Why a kubeconfig is left as it is.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     #[error("line {line} is not YAML: {problem}")]
     Malformed { line: usize, problem: String },
     #[error("it has several YAML documents, of which kubectl reads one")]
@@ -64,45 +56,45 @@ pub(crate) enum Refused {
     Unsure,
 }
 
-const CURRENT: &str = "current-context";
+pub(crate) const CURRENT: &str = "current-context";
 
 // === impl Document ===
 
 impl Document {
     /// Reads a kubeconfig; an empty one too.
-    pub(crate) fn parse(text: String) -> Result<Self, Refused> {
+    pub fn parse(text: String) -> Result<Self, Refused> {
         // YAML 1.1, which kubectl reads, breaks lines at these, and YAML 1.2 does not.
         if text.contains(['\u{85}', '\u{2028}', '\u{2029}', '\0']) {
             return Err(Refused::Characters);
         }
-        let root = tree::parse(&text)?.filter(|root| !root.is_null());
+        let root = yaml::parse(&text)?.filter(|root| !root.is_null());
         if let Some(root) = &root {
             check(root)?;
         }
         Ok(Self { text, root })
     }
 
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// The names in a list, in their order.
-    pub(crate) fn names(&self, list: List) -> Vec<&str> {
+    pub fn names(&self, list: List) -> Vec<&str> {
         self.items(list).iter().filter_map(|item| name(item)).collect()
     }
 
-    pub(crate) fn has(&self, list: List, name: &str) -> bool {
+    pub fn has(&self, list: List, name: &str) -> bool {
         self.position(list, name).is_some()
     }
 
     /// The current context, if one is set.
-    pub(crate) fn current(&self) -> Option<&str> {
+    pub fn current(&self) -> Option<&str> {
         let current = self.root.as_ref()?.get(CURRENT)?.text()?;
         (!current.is_empty()).then_some(current)
     }
 
     /// Where a context leads.
-    pub(crate) fn context(&self, name: &str) -> Option<EntryNames> {
+    pub fn context(&self, name: &str) -> Option<EntryNames> {
         let context = self.body(List::Contexts, name)?;
         Some(EntryNames {
             cluster: context.get("cluster")?.text()?.to_owned(),
@@ -112,12 +104,12 @@ impl Document {
     }
 
     /// The API server of a cluster.
-    pub(crate) fn server(&self, cluster: &str) -> Option<&str> {
+    pub fn server(&self, cluster: &str) -> Option<&str> {
         self.body(List::Clusters, cluster)?.get("server")?.text()
     }
 
     /// What kubectl is to run for a user.
-    pub(crate) fn call(&self, user: &str) -> Option<Call> {
+    pub fn call(&self, user: &str) -> Option<Call> {
         let exec = self.body(List::Users, user)?.get("exec")?;
         let text = |key| {
             exec.get(key)
@@ -138,13 +130,13 @@ impl Document {
     }
 
     /// Whether a user has a token and nothing else.
-    pub(crate) fn has_just_a_token(&self, user: &str) -> bool {
+    pub fn has_just_a_token(&self, user: &str) -> bool {
         let body = self.body(List::Users, user);
         body.is_some_and(|user| user.entries().len() == 1 && user.get("token").is_some())
     }
 
     /// Whether a context leads to that cluster or user, or might.
-    pub(crate) fn is_used(&self, list: List, name: &str) -> bool {
+    pub fn is_used(&self, list: List, name: &str) -> bool {
         let leads = |item: &Rc<Node>| {
             let Some(context) = item.get("context") else {
                 return false;
@@ -156,7 +148,7 @@ impl Document {
     }
 
     /// Whether there is nothing in it that anybody would miss.
-    pub(crate) fn is_blank(&self) -> bool {
+    pub fn is_blank(&self) -> bool {
         const OF_NOTHING: [&str; 4] = ["apiVersion", "kind", "preferences", CURRENT];
         let entries = self.root.as_ref().map(|root| root.entries()).unwrap_or_default();
         let says_nothing = |key: &str, value: &Node| match List::named(key) {
@@ -167,16 +159,16 @@ impl Document {
         self.current().is_none() && entries.all(|(key, value)| key.text().is_some_and(|key| says_nothing(key, value)))
     }
 
-    fn items(&self, list: List) -> &[Rc<Node>] {
+    pub(crate) fn items(&self, list: List) -> &[Rc<Node>] {
         let value = self.root.as_ref().and_then(|root| root.get(list.key()));
         value.map(|value| value.items()).unwrap_or_default()
     }
 
-    fn position(&self, list: List, wanted: &str) -> Option<usize> {
+    pub(crate) fn position(&self, list: List, wanted: &str) -> Option<usize> {
         self.items(list).iter().position(|item| name(item) == Some(wanted))
     }
 
-    fn body(&self, list: List, name: &str) -> Option<&Rc<Node>> {
+    pub(crate) fn body(&self, list: List, name: &str) -> Option<&Rc<Node>> {
         self.items(list)[self.position(list, name)?].get(list.field())
     }
 }
@@ -239,7 +231,7 @@ fn name(item: &Node) -> Option<&str> {
 
 impl List {
     /// What a kubeconfig calls it.
-    pub(crate) fn key(self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
             Self::Clusters => "clusters",
             Self::Users => "users",
@@ -248,7 +240,7 @@ impl List {
     }
 
     /// What each of its items has beside the name.
-    fn field(self) -> &'static str {
+    pub(crate) fn field(self) -> &'static str {
         match self {
             Self::Clusters => "cluster",
             Self::Users => "user",

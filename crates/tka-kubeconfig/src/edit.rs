@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tka_api::kubeconfig::NamedUser;
 
-use super::tree::{self, Node, becomes, same};
-use super::{CURRENT, Document, Entry, List, Refused};
-use crate::kubeconfig;
+use crate::document::{CURRENT, Document, List, Refused};
+use crate::entry::Entry;
+use crate::yaml::{self, Node, becomes, same};
 
 /// Pieces of text in the place of others, in their order.
 type Edit = Vec<(Range<usize>, String)>;
@@ -25,15 +25,23 @@ struct Item {
 }
 
 /// A text in YAML, also where that is JSON.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+/// A kubeconfig, or a part of one, as YAML. Every text is quoted: kubectl's parser takes a bare `on` or `1e3` for something else.
+pub fn to_yaml(part: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string_with_options(
+        part,
+        serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false },
+    )
 }
 
 // === impl Document ===
 
 impl Document {
     /// The same with `entry`, in the place of what has its names. Where nothing is said yet, a whole kubeconfig.
-    pub(crate) fn with(self, entry: &Entry) -> Result<Self, Refused> {
+    pub fn with(self, entry: &Entry) -> Result<Self, Refused> {
         self.with_head()?
             .with_item(List::Clusters, &Item::new(&entry.cluster.name, &entry.cluster)?)?
             .with_user(&entry.user)?
@@ -41,12 +49,12 @@ impl Document {
     }
 
     /// The same with `user`, in the place of the one of its name.
-    pub(crate) fn with_user(self, user: &NamedUser) -> Result<Self, Refused> {
+    pub fn with_user(self, user: &NamedUser) -> Result<Self, Refused> {
         self.with_item(List::Users, &Item::new(&user.name, user)?)
     }
 
     /// The same with another current context. What is `raw` is YAML: [`quoted`], or what stood there before.
-    pub(crate) fn with_current(self, raw: &str) -> Result<Self, Refused> {
+    pub fn with_current(self, raw: &str) -> Result<Self, Refused> {
         let root = self.root()?;
         let edits = match root.get(CURRENT) {
             Some(value) if value.has_anchor => return Err(Refused::Unsure),
@@ -63,7 +71,7 @@ impl Document {
             None if root.is_flow() => self.new_key(root, &format!("\"{CURRENT}\": {raw}")),
             None => self.new_key(root, &format!("{CURRENT}: {raw}")),
         };
-        let wanted = tree::parse(raw)?;
+        let wanted = yaml::parse(raw)?;
         self.changed(edits, CURRENT, |document| match (document.value(CURRENT), &wanted) {
             (Some(value), Some(wanted)) => value.means(wanted),
             (Some(value), None) => value.is_null(),
@@ -73,7 +81,7 @@ impl Document {
 
     /// The same with `text` as what the `exec` of a user says under `key`, where it says something there. All else of the user stays,
     /// also what we know nothing of.
-    pub(crate) fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
+    pub fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
         let at = self.position(List::Users, user).ok_or(Refused::Unsure)?;
         let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
         let Some((exec, value)) = exec.and_then(|exec| Some((exec, exec.get(key)?))) else {
@@ -100,10 +108,10 @@ impl Document {
     }
 
     /// How the current context is written, for [`Self::with_current`] to restore; none where nothing is.
-    pub(crate) fn raw_current(&self) -> Option<String> {
+    pub fn raw_current(&self) -> Option<String> {
         let value = self.value(CURRENT)?;
         let raw = self.text.get(value.span.clone())?;
-        let is_whole = tree::parse(raw).is_ok_and(|again| match again {
+        let is_whole = yaml::parse(raw).is_ok_and(|again| match again {
             Some(again) => again.means(value),
             None => value.is_null(),
         });
@@ -114,7 +122,7 @@ impl Document {
     }
 
     /// The same without the item of that name, if there is one.
-    pub(crate) fn without(self, list: List, name: &str) -> Result<Self, Refused> {
+    pub fn without(self, list: List, name: &str) -> Result<Self, Refused> {
         let Some(at) = self.position(list, name) else {
             return Ok(self);
         };
@@ -363,15 +371,12 @@ fn out_of_brackets(list: &Node, at: usize) -> Vec<Edit> {
 impl Item {
     fn new(name: &str, item: &impl Serialize) -> Result<Self, Refused> {
         let json = serde_json::to_string(item).map_err(|_| Refused::Unsure)?;
-        let block = kubeconfig::to_yaml(item).map_err(|_| Refused::Unsure)?;
-        let meaning = |text: &str| tree::parse(text)?.ok_or(Refused::Unsure);
+        let block = to_yaml(item).map_err(|_| Refused::Unsure)?;
+        let meaning = |text: &str| yaml::parse(text)?.ok_or(Refused::Unsure);
         Ok(Self {
             name: name.to_owned(),
             meanings: [meaning(&json)?, meaning(&block)?],
-            block: kubeconfig::to_yaml(&[item])
-                .map_err(|_| Refused::Unsure)?
-                .trim_end()
-                .to_owned(),
+            block: to_yaml(&[item]).map_err(|_| Refused::Unsure)?.trim_end().to_owned(),
             json,
         })
     }

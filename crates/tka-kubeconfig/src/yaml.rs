@@ -6,20 +6,20 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 
-use super::Refused;
+use crate::document::Refused;
 
 /// One part of a document.
-pub(crate) struct Node {
-    pub(crate) kind: Kind,
+pub struct Node {
+    pub kind: Kind,
     tag: Option<String>,
     /// Whether other parts may refer to it.
-    pub(crate) has_anchor: bool,
+    pub has_anchor: bool,
     /// Where it stands, in bytes: neither its tag nor anchor, nor a comment behind it.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
 }
 
 /// What a part is.
-pub(crate) enum Kind {
+pub enum Kind {
     /// Plain ones mean different things to different readers, which does not matter as long as they stay as they are written.
     Scalar {
         text: String,
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 /// Reads the one document of `text`; none when there is none.
-pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>, Refused> {
+pub fn parse(text: &str) -> Result<Option<Rc<Node>>, Refused> {
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, granit_parser::options! { emit_comments: false }),
         anchors: HashMap::new(),
@@ -158,67 +158,67 @@ fn malformed(error: &ScanError) -> Refused {
 
 impl Node {
     /// Whether both say the same to every reader.
-    pub(crate) fn means(&self, other: &Self) -> bool {
+    pub fn means(&self, other: &Self) -> bool {
         self.tag == other.tag && self.kind.means(&other.kind)
     }
 
     /// What an alias refers to, else itself.
-    pub(crate) fn resolved(&self) -> &Self {
+    pub fn resolved(&self) -> &Self {
         match &self.kind {
             Kind::Alias { target, .. } => target.resolved(),
             _ => self,
         }
     }
 
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         match &self.resolved().kind {
             Kind::Scalar { text, .. } => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         match &self.resolved().kind {
             Kind::Scalar { text, is_plain } => *is_plain && matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
         }
     }
 
-    pub(crate) fn items(&self) -> &[Rc<Self>] {
+    pub fn items(&self) -> &[Rc<Self>] {
         match &self.resolved().kind {
             Kind::Sequence { items, .. } => items,
             _ => &[],
         }
     }
 
-    pub(crate) fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
+    pub fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
         match &self.resolved().kind {
             Kind::Mapping { entries, .. } => entries,
             _ => &[],
         }
     }
 
-    pub(crate) fn is_flow(&self) -> bool {
+    pub fn is_flow(&self) -> bool {
         match &self.kind {
             Kind::Sequence { is_flow, .. } | Kind::Mapping { is_flow, .. } => *is_flow,
             _ => false,
         }
     }
 
-    pub(crate) fn is_mapping(&self) -> bool {
+    pub fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping { .. })
     }
 
-    pub(crate) fn is_sequence(&self) -> bool {
+    pub fn is_sequence(&self) -> bool {
         matches!(self.resolved().kind, Kind::Sequence { .. })
     }
 
-    pub(crate) fn is_alias(&self) -> bool {
+    pub fn is_alias(&self) -> bool {
         matches!(self.kind, Kind::Alias { .. })
     }
 
     /// The value of a key.
-    pub(crate) fn get(&self, key: &str) -> Option<&Rc<Self>> {
+    pub fn get(&self, key: &str) -> Option<&Rc<Self>> {
         let mut entries = self.entries().iter();
         entries
             .find(|(name, _)| name.text() == Some(key))
@@ -226,20 +226,20 @@ impl Node {
     }
 
     /// Whether it is this text, with the tag of what stood there.
-    pub(super) fn is_text_like(&self, old: Option<&Self>, text: &str) -> bool {
+    pub fn is_text_like(&self, old: Option<&Self>, text: &str) -> bool {
         let is_text = matches!(&self.kind, Kind::Scalar { text: found, .. } if found == text);
         is_text && old.is_some_and(|old| old.tag == self.tag)
     }
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
-    pub(crate) fn takes_in(&self) -> bool {
+    pub fn takes_in(&self) -> bool {
         self.get("<<").is_some()
     }
 }
 
 /// Whether `after` says what `before` says, but where `path` leads; what may stand there now says `is_right`, by what stood there. What
 /// is not there yet may be added. What others refer to says it to them too, and so it does not.
-pub(crate) fn becomes(
+pub fn becomes(
     before: Option<&Node>,
     after: &Node,
     path: &[&str],
@@ -296,6 +296,6 @@ impl Kind {
 }
 
 /// Whether all of these say the same, one by one.
-pub(crate) fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
+pub fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
     items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.means(other))
 }

@@ -3,7 +3,9 @@ use serde_json::{Value, json};
 use tka_api::Token;
 use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
 
-use super::*;
+use crate::document::{Document, List, Refused};
+use crate::edit::quoted;
+use crate::entry::Entry;
 
 const EVERYDAY: &str = "\
 apiVersion: v1
