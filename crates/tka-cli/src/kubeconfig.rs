@@ -186,8 +186,9 @@ pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use tka_kubeconfig::to_yaml;
+    use serde_json::json;
+
 
     fn alice() -> Value {
         json!({
@@ -328,6 +329,7 @@ mod tests {
 #[cfg(test)]
 mod fuzz {
     use super::*;
+    use tka_kubeconfig::to_yaml;
 
     /// What a server sends is refused, or is a file without a plugin that reads back as it was.
     #[test]

@@ -1,17 +1,18 @@
-//! A kubeconfig that may be anybody's: what it says of clusters, users and contexts, and a way to change these few lines of it and
-//! leave every other as it is written.
+//! A kubeconfig that may be anybody's: what kubectl reads in it, and a way to change these few lines of it and leave every other as it
+//! is written.
 //!
-//! It is never written anew from values. kubectl's YAML differs from ours in what a bare `yes`, `0123` or `1e3` is, and people keep
-//! comments, anchors and fields in their kubeconfigs that we know nothing of. So the text is changed where that is needed, and what
-//! the new text says is compared with what the old one said: where anything else would differ, nothing is changed.
+//! It is never written anew from values: people keep comments, anchors and fields in their kubeconfigs that we know nothing of. So the
+//! text is changed where that is needed, and what kubectl reads in the new text is compared with what it read in the old one: where
+//! anything else would differ, nothing is changed.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::yaml::{self, Node};
+use crate::model::{Call, Kubeconfig, Named, Unreadable, find};
+use crate::yaml::{self, Malformed, Node};
+use crate::{encoding, is_utf16};
 
 /// A kubeconfig as it is written.
 #[derive(Clone)]
@@ -19,39 +20,46 @@ pub struct Document {
     pub(crate) text: String,
     /// None where it says nothing yet.
     pub(crate) root: Option<Rc<Node>>,
+    /// What kubectl reads in it.
+    pub(crate) says: Kubeconfig,
 }
 
 /// The lists of a kubeconfig.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum List {
+    /// `clusters`
     Clusters,
+    /// `users`
     Users,
+    /// `contexts`
     Contexts,
 }
 
-/// What kubectl is to run for a user's credential.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Call {
-    pub api_version: String,
-    pub command: String,
-    pub args: Vec<String>,
-}
-
 /// Why a kubeconfig is left as it is.
-#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refused {
-    #[error("line {line} is not YAML: {problem}")]
-    Malformed { line: usize, problem: String },
-    #[error("it has several YAML documents, of which kubectl reads one")]
-    Documents,
+    /// kubectl cannot read it.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// There are others, which kubectl would drop when it writes the file.
+    #[error("line {line}: another YAML document begins, and kubectl reads only the first")]
+    Documents {
+        /// Where the second one begins.
+        line: usize,
+    },
+    /// kubectl reads it, but what we add would be UTF-8.
+    #[error("it is UTF-16; save it as UTF-8")]
+    Utf16,
+    /// It is not what it should be.
     #[error("it is not a kubeconfig")]
     NotConfig,
-    #[error("its `{0}` is not what a kubeconfig has there")]
-    Shape(String),
-    #[error("it has two {0} named `{1}`")]
-    Twice(&'static str, String),
-    #[error("it has characters that end a line for some readers and not for others")]
-    Characters,
+    /// Editors and programs do not agree on its lines.
+    #[error("line {line}: it has U+0085, U+2028 or U+2029, which end a line for some programs only")]
+    Characters {
+        /// Where the first one is.
+        line: usize,
+    },
+    /// More would change than should.
     #[error("it cannot be changed without changing what else it says")]
     Unsure,
 }
@@ -62,16 +70,55 @@ pub(crate) const CURRENT: &str = "current-context";
 
 impl Document {
     /// Reads a kubeconfig; an empty one too.
+    ///
+    /// # Errors
+    ///
+    /// Where kubectl cannot read it, or where it cannot be changed safely.
     pub fn parse(text: String) -> Result<Self, Refused> {
-        // YAML 1.1, which kubectl reads, breaks lines at these, and YAML 1.2 does not.
-        if text.contains(['\u{85}', '\u{2028}', '\u{2029}', '\0']) {
-            return Err(Refused::Characters);
+        let parsed = yaml::parse(&text)?;
+        let says = Kubeconfig::from_node(parsed.root.as_deref())?;
+        if let Some(line) = parsed.more {
+            return Err(Refused::Documents { line });
         }
-        let root = yaml::parse(&text)?.filter(|root| !root.is_null());
-        if let Some(root) = &root {
-            check(root)?;
+        if let Some(at) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) {
+            let line = text[..at].matches('\n').count() + 1;
+            return Err(Refused::Characters { line });
         }
-        Ok(Self { text, root })
+        let root = parsed.root.filter(|root| !root.is_null());
+        let document = Self { text, root, says };
+        if document.says_where_it_looks() {
+            Ok(document)
+        } else {
+            Err(Refused::Unsure)
+        }
+    }
+
+    /// Reads the kubeconfig in a file with these bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`]; and where it is not UTF-8.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Refused> {
+        if is_utf16(&bytes) {
+            return Err(Refused::Utf16);
+        }
+        Self::parse(encoding::utf8(&bytes)?.to_owned())
+    }
+
+    /// What kubectl reads in it.
+    #[must_use]
+    pub fn says(&self) -> &Kubeconfig {
+        &self.says
+    }
+
+    /// Whether what kubectl reads is where one looks for it, and not merged from elsewhere.
+    fn says_where_it_looks(&self) -> bool {
+        let Some(root) = &self.root else { return true };
+        let lists = [List::Clusters, List::Users, List::Contexts];
+        let are_there = lists.iter().all(|list| self.items(*list).len() == self.says.names(*list).len());
+        let current = root.get(CURRENT).and_then(|current| current.text());
+        let is_there = self.says.current_context == current.unwrap_or_default() || root.get(CURRENT).is_some_and(|current| current.is_null());
+        are_there && is_there && !root.takes_in()
     }
 
     pub fn text(&self) -> &str {
@@ -79,72 +126,60 @@ impl Document {
     }
 
     /// The names in a list, in their order.
+    #[must_use]
     pub fn names(&self, list: List) -> Vec<&str> {
-        self.items(list).iter().filter_map(|item| name(item)).collect()
+        self.says.names(list)
     }
 
+    /// Whether a list has that name.
+    #[must_use]
     pub fn has(&self, list: List, name: &str) -> bool {
         self.position(list, name).is_some()
     }
 
     /// The current context, if one is set.
+    #[must_use]
     pub fn current(&self) -> Option<&str> {
-        let current = self.root.as_ref()?.get(CURRENT)?.text()?;
-        (!current.is_empty()).then_some(current)
+        Some(&*self.says.current_context).filter(|current| !current.is_empty())
     }
 
     /// Where a context leads.
+    #[must_use]
     pub fn context(&self, name: &str) -> Option<EntryNames> {
-        let context = self.body(List::Contexts, name)?;
+        let context = find(&self.says.contexts, name)?;
         Some(EntryNames {
-            cluster: context.get("cluster")?.text()?.to_owned(),
-            user: context.get("user")?.text()?.to_owned(),
+            cluster: context.cluster.clone(),
+            user: context.user.clone(),
             context: name.to_owned(),
         })
     }
 
     /// The API server of a cluster.
+    #[must_use]
     pub fn server(&self, cluster: &str) -> Option<&str> {
-        self.body(List::Clusters, cluster)?.get("server")?.text()
+        Some(&find(&self.says.clusters, cluster)?.server)
     }
 
-    /// What kubectl is to run for a user.
+    /// What kubectl runs for a user.
+    #[must_use]
     pub fn call(&self, user: &str) -> Option<Call> {
-        let exec = self.body(List::Users, user)?.get("exec")?;
-        let text = |key| {
-            exec.get(key)
-                .and_then(|value| value.text())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let args = exec.get("args").map(|args| args.items()).unwrap_or_default();
-        Some(Call {
-            api_version: text("apiVersion"),
-            command: text("command"),
-            args: args
-                .iter()
-                .filter_map(|arg| arg.text())
-                .map(ToOwned::to_owned)
-                .collect(),
-        })
+        find(&self.says.users, user)?.exec.clone()
     }
 
     /// Whether a user has a token and nothing else.
+    #[must_use]
     pub fn has_just_a_token(&self, user: &str) -> bool {
-        let body = self.body(List::Users, user);
-        body.is_some_and(|user| user.entries().len() == 1 && user.get("token").is_some())
+        find(&self.says.users, user).is_some_and(|user| user.is_token)
     }
 
-    /// Whether a context leads to that cluster or user, or might.
+    /// Whether a context leads to that cluster or user.
+    #[must_use]
     pub fn is_used(&self, list: List, name: &str) -> bool {
-        let leads = |item: &Rc<Node>| {
-            let Some(context) = item.get("context") else {
-                return false;
-            };
-            let target = context.get(list.field()).and_then(|value| value.text());
-            context.takes_in() || target == Some(name)
-        };
-        self.items(List::Contexts).iter().any(leads)
+        self.says.contexts.iter().any(|context| match list {
+            List::Clusters => context.item.cluster == name,
+            List::Users => context.item.user == name,
+            List::Contexts => false,
+        })
     }
 
     /// Whether there is nothing in it that anybody would miss.
@@ -165,7 +200,7 @@ impl Document {
     }
 
     pub(crate) fn position(&self, list: List, wanted: &str) -> Option<usize> {
-        self.items(list).iter().position(|item| name(item) == Some(wanted))
+        self.names(list).iter().position(|name| *name == wanted)
     }
 
     pub(crate) fn body(&self, list: List, name: &str) -> Option<&Rc<Node>> {
@@ -180,51 +215,28 @@ impl fmt::Debug for Document {
     }
 }
 
-/// Refuses what kubectl could not read, or what we might read otherwise than kubectl does.
-fn check(root: &Node) -> Result<(), Refused> {
-    if !root.is_mapping() || root.get("kind").is_some_and(|kind| kind.text() != Some("Config")) {
-        return Err(Refused::NotConfig);
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Self::Unreadable(malformed.into())
     }
-    let mut keys = HashSet::new();
-    for (key, _) in root.entries() {
-        let key = key.text().ok_or(Refused::NotConfig)?;
-        if !keys.insert(key) {
-            return Err(Refused::Twice("keys", key.to_owned()));
-        }
-    }
-    if root.takes_in() {
-        return Err(Refused::Unsure);
-    }
-    if root.get(CURRENT).is_some_and(|current| current.text().is_none()) {
-        return Err(Refused::Shape(CURRENT.to_owned()));
-    }
-    [List::Clusters, List::Users, List::Contexts]
-        .into_iter()
-        .filter_map(|list| Some((list, root.get(list.key())?)))
-        .try_for_each(|(list, value)| check_list(list, value))
 }
 
-fn check_list(list: List, value: &Node) -> Result<(), Refused> {
-    let shape = || Refused::Shape(list.key().to_owned());
-    if !value.is_null() && !value.is_sequence() {
-        return Err(shape());
-    }
-    let mut names = HashSet::new();
-    for item in value.items() {
-        if !item.is_mapping() || item.takes_in() {
-            return Err(shape());
-        }
-        let name = name(item).ok_or_else(shape)?;
-        if !names.insert(name) {
-            return Err(Refused::Twice(list.key(), name.to_owned()));
+// === impl Kubeconfig ===
+
+impl Kubeconfig {
+    /// The names in a list, in their order.
+    #[must_use]
+    pub fn names(&self, list: List) -> Vec<&str> {
+        match list {
+            List::Clusters => names(&self.clusters),
+            List::Users => names(&self.users),
+            List::Contexts => names(&self.contexts),
         }
     }
-    Ok(())
 }
 
-/// The name of a list's item; one without is named by nothing.
-fn name(item: &Node) -> Option<&str> {
-    item.get("name").map_or(Some(""), |name| name.text())
+fn names<T>(list: &[Named<T>]) -> Vec<&str> {
+    list.iter().map(|named| &*named.name).collect()
 }
 
 // === impl List ===

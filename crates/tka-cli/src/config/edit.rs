@@ -121,7 +121,10 @@ impl Change {
                 path: path.to_owned(),
                 key: self.key,
             },
-            Refused::Malformed { line, problem } => malformed(path, format!("{problem} (line {line})")),
+            Refused::Documents { line } => {
+                let problem = "another YAML document begins, and settings are in one";
+                malformed(path, format!("line {line}: {problem}"))
+            }
             refused => malformed(path, refused.to_string()),
         })
     }

@@ -1,12 +1,18 @@
 //! A YAML document as it is written: what each part says, and where.
+//!
+//! It is YAML as kubectl reads it, which is YAML 1.1 with exceptions: `github.com/yaml/go-yaml`, version 2. No crate reads it so, and
+//! a reader that disagrees in one place takes a kubeconfig for good that kubectl cannot read.
 
-use std::collections::HashMap;
+mod cursor;
+mod parse;
+mod scalars;
+mod scan;
+mod tags;
+
 use std::ops::Range;
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
-
-use crate::document::Refused;
+pub use parse::{Parsed, parse};
 
 /// One part of a document.
 pub struct Node {
@@ -16,6 +22,8 @@ pub struct Node {
     pub has_anchor: bool,
     /// Where it stands, in bytes: neither its tag nor anchor, nor a comment behind it.
     pub span: Range<usize>,
+    /// The line where it begins; the first is 1.
+    pub line: usize,
 }
 
 /// What a part is.
@@ -39,124 +47,52 @@ pub enum Kind {
     },
 }
 
-/// Reads the one document of `text`; none when there is none.
-pub fn parse(text: &str) -> Result<Option<Rc<Node>>, Refused> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str_with_options(text, granit_parser::options! { emit_comments: false }),
-        anchors: HashMap::new(),
+/// Why a text is not YAML to kubectl.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line} is not YAML: {problem}")]
+pub struct Malformed {
+    /// The first is 1.
+    pub line: usize,
+    /// In the words of kubectl's parser.
+    pub problem: String,
+}
+
+/// The first character that YAML 1.1 forbids, and its line.
+fn unprintable(text: &str) -> Option<(usize, char)> {
+    let is_wrong = |c: char| {
+        let is_known = matches!(c, '\t' | '\n' | '\r' | '\u{85}' | ' '..='~' | '\u{a0}'..='\u{fffd}');
+        !is_known && c < '\u{10000}'
     };
-    let mut root = None;
-    loop {
-        match reader.next()? {
-            (Event::StreamStart | Event::DocumentEnd, _) => {}
-            (Event::DocumentStart(..), _) if root.is_some() => return Err(Refused::Documents),
-            (Event::DocumentStart(..), _) => {
-                let first = reader.next()?;
-                root = Some(reader.node(first)?);
-            }
-            _ => return Ok(root),
-        }
-    }
+    let at = text.find(is_wrong)?;
+    let line = text[..at].bytes().filter(|byte| *byte == b'\n').count();
+    Some((line, text[at..].chars().next()?))
 }
 
-type Step<'a> = (Event<'a>, Range<usize>);
+// === impl Malformed ===
 
-struct Reader<'a> {
-    parser: Parser<'a, granit_parser::StrInput<'a>>,
-    anchors: HashMap<usize, Rc<Node>>,
-}
-
-// === impl Reader ===
-
-impl<'a> Reader<'a> {
-    /// The next event. After the last there is the end of the stream.
-    fn next(&mut self) -> Result<Step<'a>, Refused> {
-        let Some(step) = self.parser.next() else {
-            return Ok((Event::StreamEnd, 0..0));
-        };
-        let (event, span) = step.map_err(|error| malformed(&error))?;
-        let (start, end) = (span.start.byte_offset(), span.end.byte_offset());
-        Ok((event, start.unwrap_or_default()..end.unwrap_or_default()))
-    }
-
-    /// The part that begins with `step`. The parser limits how deep it goes.
-    fn node(&mut self, (event, span): Step<'a>) -> Result<Rc<Node>, Refused> {
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let kind = Kind::Scalar {
-                    text: text.into_owned(),
-                    is_plain: style == ScalarStyle::Plain,
-                };
-                Ok(self.finished(kind, anchor, tag.as_deref(), span))
-            }
-            Event::Alias(id) => {
-                // One inside of what it refers to has no end.
-                let target = self.anchors.get(&id).cloned().ok_or(Refused::Unsure)?;
-                Ok(self.finished(Kind::Alias { id, target }, 0, None, span))
-            }
-            Event::SequenceStart(style, anchor, tag) => {
-                let (items, end) = self.children(&span, &Event::SequenceEnd)?;
-                let is_flow = style == StructureStyle::Flow;
-                let kind = Kind::Sequence { items, is_flow };
-                Ok(self.finished(kind, anchor, tag.as_deref(), span.start..end))
-            }
-            Event::MappingStart(style, anchor, tag) => {
-                let (nodes, end) = self.children(&span, &Event::MappingEnd)?;
-                let is_flow = style == StructureStyle::Flow;
-                let mut nodes = nodes.into_iter();
-                let pair = || Some((nodes.next()?, nodes.next()?));
-                let entries = std::iter::from_fn(pair).collect();
-                Ok(self.finished(
-                    Kind::Mapping { entries, is_flow },
-                    anchor,
-                    tag.as_deref(),
-                    span.start..end,
-                ))
-            }
-            _ => Err(Refused::Unsure),
+impl Malformed {
+    /// In a line, where the first is 0.
+    fn new(line: usize, problem: &str) -> Self {
+        Self {
+            line: line + 1,
+            problem: problem.to_owned(),
         }
-    }
-
-    /// What comes before `last`, and where all of it ends: behind its bracket, or where nothing has any, behind the last word.
-    fn children(&mut self, start: &Range<usize>, last: &Event<'_>) -> Result<(Vec<Rc<Node>>, usize), Refused> {
-        let mut nodes = Vec::new();
-        let mut end = start.end;
-        loop {
-            let step = self.next()?;
-            if step.0 == *last {
-                let bracket = Some(step.1.end).filter(|_| !step.1.is_empty());
-                return Ok((nodes, bracket.unwrap_or(end)));
-            }
-            let node = self.node(step)?;
-            end = end.max(node.span.end);
-            nodes.push(node);
-        }
-    }
-
-    fn finished(&mut self, kind: Kind, anchor: usize, tag: Option<&Tag>, span: Range<usize>) -> Rc<Node> {
-        let node = Rc::new(Node {
-            kind,
-            tag: tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix())),
-            has_anchor: anchor != 0,
-            span,
-        });
-        if anchor != 0 {
-            self.anchors.insert(anchor, Rc::clone(&node));
-        }
-        node
-    }
-}
-
-fn malformed(error: &ScanError) -> Refused {
-    Refused::Malformed {
-        line: error.marker().line(),
-        problem: error.info(),
     }
 }
 
 // === impl Node ===
 
 impl Node {
+    fn new(kind: Kind, tag: Option<String>, has_anchor: bool, span: Range<usize>, line: usize) -> Self {
+        Self {
+            kind,
+            tag,
+            has_anchor,
+            span,
+            line: line + 1,
+        }
+    }
+
     /// Whether both say the same to every reader.
     pub fn means(&self, other: &Self) -> bool {
         self.tag == other.tag && self.kind.means(&other.kind)
@@ -168,6 +104,25 @@ impl Node {
             Kind::Alias { target, .. } => target.resolved(),
             _ => self,
         }
+    }
+
+    /// Its tag, with what its handle stands for.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// Whether it is a text without quotes, on one line or several.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(&self.resolved().kind, Kind::Scalar { is_plain: true, .. })
+    }
+
+    /// Whether it is a key that stands for all of its value's (<https://yaml.org/type/merge.html>).
+    pub(crate) fn is_merge(&self) -> bool {
+        let is_right = |is_plain| match self.tag() {
+            None => is_plain,
+            Some(tag) => matches!(tag, "!" | "tag:yaml.org,2002:merge"),
+        };
+        matches!(&self.kind, Kind::Scalar { text, is_plain } if text == "<<" && is_right(*is_plain))
     }
 
     pub fn text(&self) -> Option<&str> {
@@ -217,11 +172,11 @@ impl Node {
         matches!(self.kind, Kind::Alias { .. })
     }
 
-    /// The value of a key.
+    /// The value of a key. Of two that are equal the last counts.
     pub fn get(&self, key: &str) -> Option<&Rc<Self>> {
         let mut entries = self.entries().iter();
         entries
-            .find(|(name, _)| name.text() == Some(key))
+            .rfind(|(name, _)| name.text() == Some(key))
             .map(|(_, value)| value)
     }
 
@@ -233,7 +188,7 @@ impl Node {
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
     pub fn takes_in(&self) -> bool {
-        self.get("<<").is_some()
+        self.entries().iter().any(|(key, _)| key.is_merge())
     }
 }
 
