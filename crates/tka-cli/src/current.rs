@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, merge, sources};
 
-use crate::known::KnownSession;
+use crate::known::{Known, KnownSession};
 use crate::proxy::Variables;
 use crate::server::{HTTPS_PORT, Server};
+use crate::store;
 
 /// What the current context of a kubeconfig leads to.
 #[derive(Debug, Eq, PartialEq)]
@@ -20,6 +21,8 @@ pub(crate) struct Current {
     context: String,
     /// The session that its plugin asks for, if that is ours.
     session: Option<String>,
+    /// The file that says where it leads, if that is to a token.
+    token_file: Option<PathBuf>,
 }
 
 /// The current context, as kubectl finds it in the files of `KUBECONFIG`, else in `~/.kube/config`. None where kubectl cannot read
@@ -40,13 +43,19 @@ pub(crate) fn find(home: &Path) -> Option<Current> {
 }
 
 fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
-    let (mut paths, files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let (paths, files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
     let merged = merge(files);
-    let file = paths.swap_remove(merged.current_from?);
-    let exec = merged.kubeconfig.current_user().and_then(|user| user.exec.as_ref());
+    let file = paths.get(merged.current_from?)?.clone();
+    let user = merged.kubeconfig.current_user();
+    let exec = user.and_then(|user| user.exec.as_ref());
+    let has_token = user.is_some_and(|user| user.is_token);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
     Some(Current {
         file,
+        token_file: merged
+            .home_of_current()
+            .filter(|_| has_token)
+            .and_then(|at| paths.get(at).cloned()),
         session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
         context: merged.kubeconfig.current_context,
     })
@@ -55,19 +64,27 @@ fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
 // === impl Current ===
 
 impl Current {
-    /// Whether it leads to that session: by its name, or where the kubeconfig has a token, by its context's.
-    pub(crate) fn is(&self, session: &KnownSession) -> bool {
-        match &self.session {
-            Some(name) => session.name.as_ref() == Some(name),
-            None => session.context.as_ref() == Some(&self.context),
+    /// Whether it leads to that session: by its name, or where a kubeconfig that we wrote has a token, by its context's.
+    pub(crate) fn is(&self, known: &Known, session: &KnownSession) -> bool {
+        match (&self.session, &self.token_file) {
+            (Some(name), _) => session.name.as_ref() == Some(name),
+            (None, Some(file)) => session.context.as_ref() == Some(&self.context) && self.is_written(known, file),
+            (None, None) => false,
         }
+    }
+
+    /// Whether we wrote it into that file.
+    fn is_written(&self, known: &Known, file: &Path) -> bool {
+        let mut merged = known.merged.iter();
+        let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
+        is_own || merged.any(|record| record.file == file && record.context == self.context)
     }
 
     /// The session of the command or shell that this runs in, if it leads there: its server, its role and when it ends.
     pub(crate) fn inside(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
         let leads_there = match &self.session {
             Some(name) => variables("TKA_SESSION").as_ref() == Some(name),
-            None => variables("TKA_KUBECONFIG").map(PathBuf::from).as_ref() == Some(&self.file),
+            None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.token_file,
         };
         let server = Server::new(&variables("TKA_SERVER")?, HTTPS_PORT, None).ok()?;
         let until = variables("TKA_UNTIL")?.parse().ok()?;
@@ -98,6 +115,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
                 file: file.into(),
                 context: context.into(),
                 session: session.map(Into::into),
+                token_file: Some("0".into()).filter(|_| context == "kind"),
             })
         };
         let ours = |file| found(file, "tka-context-alice", Some("tka-alice-1"));
@@ -134,7 +152,24 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
             "users: [{name: u, user: {token: t}}]",
         ] {
             let found = current(&[earlier, OURS]).unwrap();
-            assert_eq!((found.file, found.session), ("1".into(), None), "{earlier}");
+            assert_eq!((found.session, found.token_file), (None, None), "{earlier}");
         }
+        let token = OURS.replace(
+            "{exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}",
+            "{token: t}",
+        );
+        let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
+        assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
+        assert_eq!(
+            current(&[earlier, &token]).unwrap().token_file,
+            Some("0".into()),
+            "which we did not write"
+        );
+        assert_eq!(
+            current(&["users: [{name: u, user: {token: t}}]", &token])
+                .unwrap()
+                .token_file,
+            None
+        );
     }
 }

@@ -186,9 +186,8 @@ pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_kubeconfig::to_yaml;
     use serde_json::json;
-
+    use tka_kubeconfig::to_yaml;
 
     fn alice() -> Value {
         json!({

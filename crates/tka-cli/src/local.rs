@@ -59,7 +59,7 @@ pub(crate) struct Kept {
 pub(crate) fn check(app: &App, merge: bool) -> Result<(), Error> {
     app.store.check()?;
     if merge {
-        UserFile::check(&theirs::target()?.path, app.config.timeout)?;
+        theirs::check(app)?;
     }
     Ok(())
 }

@@ -115,12 +115,17 @@ impl Document {
     fn says_where_it_looks(&self) -> bool {
         let Some(root) = &self.root else { return true };
         let lists = [List::Clusters, List::Users, List::Contexts];
-        let are_there = lists.iter().all(|list| self.items(*list).len() == self.says.names(*list).len());
+        let are_there = lists
+            .iter()
+            .all(|list| self.items(*list).len() == self.says.names(*list).len());
         let current = root.get(CURRENT).and_then(|current| current.text());
-        let is_there = self.says.current_context == current.unwrap_or_default() || root.get(CURRENT).is_some_and(|current| current.is_null());
+        let is_there = self.says.current_context == current.unwrap_or_default()
+            || root.get(CURRENT).is_some_and(|current| current.is_null());
         are_there && is_there && !root.takes_in()
     }
 
+    /// As it is written.
+    #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -183,6 +188,7 @@ impl Document {
     }
 
     /// Whether there is nothing in it that anybody would miss.
+    #[must_use]
     pub fn is_blank(&self) -> bool {
         const OF_NOTHING: [&str; 4] = ["apiVersion", "kind", "preferences", CURRENT];
         let entries = self.root.as_ref().map(|root| root.entries()).unwrap_or_default();
@@ -243,6 +249,7 @@ fn names<T>(list: &[Named<T>]) -> Vec<&str> {
 
 impl List {
     /// What a kubeconfig calls it.
+    #[must_use]
     pub fn key(self) -> &'static str {
         match self {
             Self::Clusters => "clusters",

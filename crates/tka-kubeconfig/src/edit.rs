@@ -27,6 +27,7 @@ struct Item {
 }
 
 /// A text in YAML, also where that is JSON.
+#[must_use]
 pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
@@ -76,10 +77,12 @@ impl Document {
         let wanted = yaml::parse(raw)?.root;
         let mut says = self.says.clone();
         says.current_context = text_of(wanted.as_deref())?;
-        self.changed(edits, CURRENT, &[says], |document| match (document.value(CURRENT), &wanted) {
-            (Some(value), Some(wanted)) => value.means(wanted),
-            (Some(value), None) => value.is_null(),
-            (None, _) => false,
+        self.changed(edits, CURRENT, &[says], |document| {
+            match (document.value(CURRENT), &wanted) {
+                (Some(value), Some(wanted)) => value.means(wanted),
+                (Some(value), None) => value.is_null(),
+                (None, _) => false,
+            }
         })
     }
 
@@ -119,6 +122,7 @@ impl Document {
     }
 
     /// How the current context is written, for [`Self::with_current`] to restore; none where nothing is.
+    #[must_use]
     pub fn raw_current(&self) -> Option<String> {
         let value = self.value(CURRENT)?;
         let raw = self.text.get(value.span.clone())?;
@@ -454,7 +458,9 @@ mod tests {
         let has_one = |document: &Document| document.items(List::Users).len() == 1;
         let changed = |edits: &[&Edit]| {
             let edits = edits.iter().map(|edit| (*edit).clone()).collect();
-            document.changed(edits, "users", &wanted, has_one).map(|document| document.text)
+            document
+                .changed(edits, "users", &wanted, has_one)
+                .map(|document| document.text)
         };
         assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));

@@ -5,8 +5,11 @@ use tka_api::kubeconfig::{Context, EntryNames, KubeconfigFile, NamedCluster, Nam
 /// A context with the cluster and the user that it leads to.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// How to reach the API server.
     pub cluster: NamedCluster,
+    /// As whom.
     pub user: NamedUser,
+    /// What brings both together.
     pub context: NamedContext,
 }
 
@@ -14,6 +17,7 @@ pub struct Entry {
 
 impl Entry {
     /// The current context of `file`, if that has all it leads to.
+    #[must_use]
     pub fn current(file: KubeconfigFile) -> Option<Self> {
         let context = file.contexts.into_iter().find(|one| one.name == file.current_context)?;
         let cluster = file
@@ -25,6 +29,7 @@ impl Entry {
     }
 
     /// Its names.
+    #[must_use]
     pub fn names(&self) -> EntryNames {
         EntryNames {
             cluster: self.cluster.name.clone(),
@@ -34,6 +39,7 @@ impl Entry {
     }
 
     /// The same under other names.
+    #[must_use]
     pub fn named(self, names: EntryNames) -> Self {
         Self {
             context: NamedContext {

@@ -114,7 +114,8 @@ impl Kubeconfig {
     }
 }
 
-/// Where a list has an item of that name.
+/// The item of that name, if a list has one.
+#[must_use]
 pub fn find<'l, T>(list: &'l [Named<T>], name: &str) -> Option<&'l T> {
     list.iter().find(|named| named.name == name).map(|named| &named.item)
 }

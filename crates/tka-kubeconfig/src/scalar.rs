@@ -18,7 +18,11 @@ const STANDARD: &str = "tag:yaml.org,2002:";
 /// What `text` means with that tag; an error where it cannot mean that.
 pub(crate) fn resolve(text: &str, tag: Option<&str>, is_plain: bool) -> Result<Scalar, String> {
     let Some(tag) = tag else {
-        return Ok(if is_plain { plain(text) } else { Scalar::Text(text.to_owned()) });
+        return Ok(if is_plain {
+            plain(text)
+        } else {
+            Scalar::Text(text.to_owned())
+        });
     };
     let kind = tag.strip_prefix(STANDARD).unwrap_or_default();
     let found = plain(text);
@@ -27,15 +31,16 @@ pub(crate) fn resolve(text: &str, tag: Option<&str>, is_plain: bool) -> Result<S
         ("binary", _) => return binary(text),
         ("float", Scalar::Int(number)) => return Ok(Scalar::Float(as_float(*number))),
         ("timestamp", Scalar::Text(_)) => is_timestamp(text),
-        ("bool", Scalar::Bool(_))
-        | ("int", Scalar::Int(_))
-        | ("float", Scalar::Float(_))
-        | ("null", Scalar::Null) => true,
+        ("bool", Scalar::Bool(_)) | ("int", Scalar::Int(_)) | ("float", Scalar::Float(_)) | ("null", Scalar::Null) => {
+            true
+        }
         ("bool" | "int" | "float" | "null" | "timestamp", _) => false,
         // Any other tag is a text to it.
         _ => return Ok(Scalar::Text(text.to_owned())),
     };
-    is_right.then_some(found).ok_or_else(|| format!("cannot decode it as a !!{kind}"))
+    is_right
+        .then_some(found)
+        .ok_or_else(|| format!("cannot decode it as a !!{kind}"))
 }
 
 fn plain(text: &str) -> Scalar {
@@ -80,7 +85,11 @@ fn integer(text: &str) -> Option<i128> {
     // Another sign would be taken.
     let is_number = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let value = i128::from(u64::from_str_radix(digits, base).ok().filter(|_| is_number)?);
-    let limit = if has_sign { i128::from(i64::MAX) } else { i128::from(u64::MAX) };
+    let limit = if has_sign {
+        i128::from(i64::MAX)
+    } else {
+        i128::from(u64::MAX)
+    };
     let value = if is_negative { -value } else { value };
     (i128::from(i64::MIN)..=limit).contains(&value).then_some(value)
 }
@@ -195,13 +204,37 @@ mod tests {
             _ => None,
         };
         for (text, expected) in [
-            ("0", 0.0), ("0123", 83.0), ("08", 8.0), ("0o17", 15.0), ("0x1F", 31.0), ("-0b11", -3.0), ("+1", 1.0),
-            ("1_000", 1000.0), ("1e3", 1000.0), ("1.", 1.0), (".5", 0.5), ("-.5e1", -5.0), ("18446744073709551615", 18446744073709551615.0),
+            ("0", 0.0),
+            ("0123", 83.0),
+            ("08", 8.0),
+            ("0o17", 15.0),
+            ("0x1F", 31.0),
+            ("-0b11", -3.0),
+            ("+1", 1.0),
+            ("1_000", 1000.0),
+            ("1e3", 1000.0),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("-.5e1", -5.0),
+            ("18446744073709551615", 18446744073709551615.0),
         ] {
             assert_eq!(number(text), Some(expected), "{text}");
         }
         for text in [
-            "12:30:45", "2001-01-02", "1e400", "0xfffffffffffffffff", ".", "-", "+", "0x", "--1", "1e", "._5", "abc", "1 2", "-0x-1",
+            "12:30:45",
+            "2001-01-02",
+            "1e400",
+            "0xfffffffffffffffff",
+            ".",
+            "-",
+            "+",
+            "0x",
+            "--1",
+            "1e",
+            "._5",
+            "abc",
+            "1 2",
+            "-0x-1",
         ] {
             assert_eq!(number(text), None, "{text}");
             assert_eq!(resolve(text, None, true), Ok(Scalar::Text(text.into())), "{text}");
@@ -216,12 +249,24 @@ mod tests {
         assert_eq!(tagged("int", "1"), Ok(Scalar::Int(1)));
         assert_eq!(tagged("float", "1"), Ok(Scalar::Float(1.0)));
         assert_eq!(tagged("binary", "aGk="), Ok(Scalar::Text("hi".into())));
-        for time in ["2001-1-2", "2001-02-28T1:2:3.5Z", "2001-02-28t01:02:03+01:30", "2001-02-28 01:02:03"] {
+        for time in [
+            "2001-1-2",
+            "2001-02-28T1:2:3.5Z",
+            "2001-02-28t01:02:03+01:30",
+            "2001-02-28 01:02:03",
+        ] {
             assert_eq!(tagged("timestamp", time), Ok(Scalar::Text(time.into())));
         }
         for (tag, text) in [
-            ("int", "a"), ("int", "1.5"), ("bool", "1"), ("null", "a"), ("binary", "?"), ("timestamp", "soon"), ("timestamp", "1"),
-            ("timestamp", "2001-02-29"), ("timestamp", "2001-02-28 01:02:03Z"),
+            ("int", "a"),
+            ("int", "1.5"),
+            ("bool", "1"),
+            ("null", "a"),
+            ("binary", "?"),
+            ("timestamp", "soon"),
+            ("timestamp", "1"),
+            ("timestamp", "2001-02-29"),
+            ("timestamp", "2001-02-28 01:02:03Z"),
         ] {
             assert!(tagged(tag, text).is_err(), "!!{tag} {text}");
         }

@@ -167,14 +167,29 @@ fn what_is_said_again_changes_nothing_and_what_is_new_replaces_the_old() {
 /// Each with the line, and what is wrong there.
 #[test]
 fn what_kubectl_cannot_read_is_refused_with_its_line() {
-    let long = format!("users:\n- name: a\n  user: {{certificate: x}}\n- name: {}\n", "b".repeat(10));
+    let long = format!(
+        "users:\n- name: a\n  user: {{certificate: x}}\n- name: {}\n",
+        "b".repeat(10)
+    );
     assert!(Document::parse(long).is_ok());
     // cases.md 1
     for (text, expected) in [
-        ("contexts:\n- name: 123\n", "line 2: `name` must be a text and is a number to kubectl; write it in quotes"),
-        ("current-context: on\n", "line 1: `current-context` must be a text and is `true` or `false` to kubectl; write it in quotes"),
-        ("kind: Config\n\t\nusers: []\n", "line 2: it is not YAML: found a tab character that violates indentation"),
-        ("{\"current-context\": \"a\\/b\"}", "line 1: it is not YAML: found unknown escape character"),
+        (
+            "contexts:\n- name: 123\n",
+            "line 2: `name` must be a text and is a number to kubectl; write it in quotes",
+        ),
+        (
+            "current-context: on\n",
+            "line 1: `current-context` must be a text and is `true` or `false` to kubectl; write it in quotes",
+        ),
+        (
+            "kind: Config\n\t\nusers: []\n",
+            "line 2: it is not YAML: found a tab character that violates indentation",
+        ),
+        (
+            "{\"current-context\": \"a\\/b\"}",
+            "line 1: it is not YAML: found unknown escape character",
+        ),
         (
             "clusters:\n- name: a\n  cluster:\n    certificate-authority-data: aG k=\n",
             "line 4: `certificate-authority-data` must be base64 without spaces and is another text",
@@ -183,18 +198,33 @@ fn what_kubectl_cannot_read_is_refused_with_its_line() {
             "users:\n- name: a\n  user:\n    exec:\n      args: [8000]\n",
             "line 5: `args` must be a text and is a number to kubectl; write it in quotes",
         ),
-        ("users: [{name: a}, {name: a}]\n", "line 1: `users` has two items that are named `a`"),
-        ("contexts: [{}, {name: ~}]\n", "line 1: `contexts` has two items that are named ``"),
+        (
+            "users: [{name: a}, {name: a}]\n",
+            "line 1: `users` has two items that are named `a`",
+        ),
+        (
+            "contexts: [{}, {name: ~}]\n",
+            "line 1: `contexts` has two items that are named ``",
+        ),
         ("- a\n", "line 1: `the kubeconfig` must be a map and is a list"),
-        ("from before", "line 1: `the kubeconfig` must be a map and is another text"),
+        (
+            "from before",
+            "line 1: `the kubeconfig` must be a map and is another text",
+        ),
         ("kind: Secret\n", "line 1: its `kind` is not `Config`"),
         ("x: y\nusers: {}\n", "line 2: `users` must be a list and is a map"),
         ("contexts: [a]\n", "line 1: `context` must be a map and is another text"),
         ("a: !!int b\n", "line 1: cannot decode it as a !!int"),
         ("a: b\nx: *b\n", "line 2: it is not YAML: unknown anchor 'b' referenced"),
-        ("x: &a [*a]\n", "line 1: it is not YAML: anchor 'a' value contains itself"),
+        (
+            "x: &a [*a]\n",
+            "line 1: it is not YAML: anchor 'a' value contains itself",
+        ),
         ("a: .inf\n", "line 1: it has a number that is not finite"),
-        ("a: b\n  c: d\n", "line 2: it is not YAML: mapping values are not allowed in this context"),
+        (
+            "a: b\n  c: d\n",
+            "line 2: it is not YAML: mapping values are not allowed in this context",
+        ),
     ] {
         let refused = Document::parse(text.to_owned()).unwrap_err();
         assert_eq!(refused.to_string(), expected, "{text}");
@@ -244,12 +274,18 @@ fn what_kubectl_reads_is_merged_into() {
 /// cases.md 9
 #[test]
 fn other_encodings_are_named() {
-    let utf16: Vec<u8> = "\u{feff}current-context: a\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = "\u{feff}current-context: a\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     let read = Kubeconfig::read(&utf16).unwrap();
     assert_eq!(read.current_context, "a", "kubectl reads it");
     assert_eq!(Document::from_bytes(utf16).unwrap_err(), Refused::Utf16);
     let latin1 = Document::from_bytes(b"a: b\nx: \xe4\n".to_vec()).unwrap_err();
-    assert_eq!(latin1.to_string(), "line 2: it has bytes that are not UTF-8; save it as UTF-8");
+    assert_eq!(
+        latin1.to_string(),
+        "line 2: it has bytes that are not UTF-8; save it as UTF-8"
+    );
 }
 
 #[test]
@@ -574,5 +610,33 @@ proptest! {
         prop_assert_eq!(found, expected(&value, &entry("ours")));
         let removed = removed(merged, &entry("ours"), "\"\"").unwrap();
         prop_assert!(serde_json::from_str::<Value>(removed.text()).is_ok());
+    }
+}
+
+/// A kubeconfig by anybody: no panic, and where ours is put in and taken out, all else says what it said.
+mod fuzz {
+    use super::*;
+
+    #[test]
+    fn kubeconfig() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let _ = Kubeconfig::read(bytes);
+            let Ok(before) = Document::from_bytes(bytes.to_vec()) else {
+                return;
+            };
+            let Ok(merged) = merged(before.clone(), &entry("ours")) else {
+                return;
+            };
+            assert_eq!(Kubeconfig::from_text(merged.text()).as_ref(), Ok(merged.says()));
+            assert_eq!(merged.context("ours"), Some(entry("ours").names()));
+            let current = before.raw_current();
+            let Ok(after) = removed(merged, &entry("ours"), current.as_deref().unwrap_or("\"\"")) else {
+                return;
+            };
+            let had_ours = [List::Clusters, List::Users, List::Contexts]
+                .iter()
+                .any(|list| before.names(*list).iter().any(|name| name.starts_with("ours")));
+            assert!(had_ours || after.says() == before.says(), "{}", after.text());
+        });
     }
 }

@@ -26,6 +26,7 @@ mod guard;
 mod health;
 mod identity;
 mod kubeconfig;
+mod kubeconfigs;
 mod limits;
 mod machines;
 mod max_sessions;
@@ -103,6 +104,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("sign_in", sign_in::TESTS),
     ("sign_out", sign_out::TESTS),
     ("kubeconfig", kubeconfig::TESTS),
+    ("kubeconfigs", kubeconfigs::TESTS),
     ("cluster_info", cluster_info::TESTS),
     ("documentation", documentation::TESTS),
     ("doctor", doctor::TESTS),

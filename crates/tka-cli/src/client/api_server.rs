@@ -33,9 +33,9 @@ pub(crate) fn reach(info: &ClusterInfo, proxy: Option<ChosenProxy>, limit: Durat
         .map_err(|error| Trouble::from_transport(error, limit, proxied))
 }
 
-/// The cluster's own authority; none where it has none, or is not to be verified.
+/// The cluster's own authority; none where it has none, is not to be verified, or only by another name, which ureq cannot.
 fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, Trouble> {
-    if info.insecure_skip_tls_verify || info.ca_data.is_empty() {
+    if info.insecure_skip_tls_verify || info.ca_data.is_empty() || info.tls_server_name.is_some() {
         return Ok(None);
     }
     let broken = || Trouble::Tls("the cluster's certificate authority cannot be read".to_owned());

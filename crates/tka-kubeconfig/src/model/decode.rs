@@ -245,7 +245,10 @@ fn bytes(field: &str, value: &Value) -> Result<Vec<u8>, Unreadable> {
     match &value.says {
         Says::Scalar(Scalar::Text(text)) => base64(text).ok_or_else(|| is_not(value)),
         Says::Scalar(Scalar::Null) => Ok(Vec::new()),
-        Says::List(items) => items.iter().map(|item| byte(item).ok_or_else(|| is_not(item))).collect(),
+        Says::List(items) => items
+            .iter()
+            .map(|item| byte(item).ok_or_else(|| is_not(item)))
+            .collect(),
         _ => Err(is_not(value)),
     }
 }
@@ -254,7 +257,9 @@ fn byte(value: &Value) -> Option<u8> {
     match &value.says {
         Says::Scalar(Scalar::Null) => Some(0),
         Says::Scalar(Scalar::Int(number)) => u8::try_from(*number).ok(),
-        Says::Scalar(Scalar::Float(number)) => (0..=u8::MAX).find(|byte| f64::from(*byte).to_bits() == number.to_bits()),
+        Says::Scalar(Scalar::Float(number)) => {
+            (0..=u8::MAX).find(|byte| f64::from(*byte).to_bits() == number.to_bits())
+        }
         _ => None,
     }
 }
@@ -274,7 +279,9 @@ fn items<'v>(field: &str, value: &'v Value) -> Result<&'v [Value], Unreadable> {
 /// Sees that each value of a map could be read.
 fn of_map<T>(field: &str, value: &Value, read: fn(&str, &Value) -> Result<T, Unreadable>) -> Result<(), Unreadable> {
     let values = Fields::of(field, value)?.map.into_iter().flatten();
-    values.into_iter().try_for_each(|(_, value)| read(field, value).map(drop))
+    values
+        .into_iter()
+        .try_for_each(|(_, value)| read(field, value).map(drop))
 }
 
 // === impl Value ===

@@ -25,19 +25,30 @@ pub(super) struct Cursor<'t> {
 
 impl<'t> Cursor<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let at = if text.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
         let mark = Mark { at, ..Mark::default() };
         Self { text, mark }
     }
 
     /// The byte that stands so many bytes ahead.
     pub(super) fn byte(&self, ahead: usize) -> u8 {
-        self.text.as_bytes().get(self.mark.at + ahead).copied().unwrap_or_default()
+        self.text
+            .as_bytes()
+            .get(self.mark.at + ahead)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The character here; NUL at the end.
     pub(super) fn char(&self) -> char {
-        self.text.get(self.mark.at..).and_then(|rest| rest.chars().next()).unwrap_or_default()
+        self.text
+            .get(self.mark.at..)
+            .and_then(|rest| rest.chars().next())
+            .unwrap_or_default()
     }
 
     pub(super) fn is_end(&self, ahead: usize) -> bool {
@@ -100,7 +111,11 @@ impl<'t> Cursor<'t> {
             self.mark.at += 1;
             self.mark.index += 1;
         }
-        text.push(if matches!(end, '\u{2028}' | '\u{2029}') { end } else { '\n' });
+        text.push(if matches!(end, '\u{2028}' | '\u{2029}') {
+            end
+        } else {
+            '\n'
+        });
         self.mark.at += end.len_utf8();
         self.mark.index += 1;
         self.mark.line += 1;

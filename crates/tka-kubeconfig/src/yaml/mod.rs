@@ -16,6 +16,7 @@ pub use parse::{Parsed, parse};
 
 /// One part of a document.
 pub struct Node {
+    /// What it is.
     pub kind: Kind,
     tag: Option<String>,
     /// Whether other parts may refer to it.
@@ -28,21 +29,32 @@ pub struct Node {
 
 /// What a part is.
 pub enum Kind {
-    /// Plain ones mean different things to different readers, which does not matter as long as they stay as they are written.
+    /// A text, which may stand for something else.
     Scalar {
+        /// Without quotes and escapes.
         text: String,
+        /// Whether it is neither in quotes nor in a block. Then it may be a number to some readers and a text to others.
         is_plain: bool,
     },
+    /// A list.
     Sequence {
+        /// In their order.
         items: Vec<Rc<Node>>,
+        /// Whether it is in brackets.
         is_flow: bool,
     },
+    /// Keys and values.
     Mapping {
+        /// In their order.
         entries: Vec<(Rc<Node>, Rc<Node>)>,
+        /// Whether it is in braces.
         is_flow: bool,
     },
+    /// What is written elsewhere.
     Alias {
+        /// Of the anchor; another of the same name has another.
         id: usize,
+        /// What it stands for.
         target: Rc<Node>,
     },
 }
@@ -94,11 +106,13 @@ impl Node {
     }
 
     /// Whether both say the same to every reader.
+    #[must_use]
     pub fn means(&self, other: &Self) -> bool {
         self.tag == other.tag && self.kind.means(&other.kind)
     }
 
     /// What an alias refers to, else itself.
+    #[must_use]
     pub fn resolved(&self) -> &Self {
         match &self.kind {
             Kind::Alias { target, .. } => target.resolved(),
@@ -125,6 +139,8 @@ impl Node {
         matches!(&self.kind, Kind::Scalar { text, is_plain } if text == "<<" && is_right(*is_plain))
     }
 
+    /// Its text, if it is one.
+    #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.resolved().kind {
             Kind::Scalar { text, .. } => Some(text),
@@ -132,6 +148,8 @@ impl Node {
         }
     }
 
+    /// Whether it says nothing.
+    #[must_use]
     pub fn is_null(&self) -> bool {
         match &self.resolved().kind {
             Kind::Scalar { text, is_plain } => *is_plain && matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
@@ -139,6 +157,8 @@ impl Node {
         }
     }
 
+    /// The items of a list; none of anything else.
+    #[must_use]
     pub fn items(&self) -> &[Rc<Self>] {
         match &self.resolved().kind {
             Kind::Sequence { items, .. } => items,
@@ -146,6 +166,8 @@ impl Node {
         }
     }
 
+    /// The entries of a mapping; none of anything else.
+    #[must_use]
     pub fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
         match &self.resolved().kind {
             Kind::Mapping { entries, .. } => entries,
@@ -153,6 +175,8 @@ impl Node {
         }
     }
 
+    /// Whether it is in brackets or braces.
+    #[must_use]
     pub fn is_flow(&self) -> bool {
         match &self.kind {
             Kind::Sequence { is_flow, .. } | Kind::Mapping { is_flow, .. } => *is_flow,
@@ -160,19 +184,26 @@ impl Node {
         }
     }
 
+    /// Whether it is a mapping.
+    #[must_use]
     pub fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping { .. })
     }
 
+    /// Whether it is a list.
+    #[must_use]
     pub fn is_sequence(&self) -> bool {
         matches!(self.resolved().kind, Kind::Sequence { .. })
     }
 
+    /// Whether it is written elsewhere.
+    #[must_use]
     pub fn is_alias(&self) -> bool {
         matches!(self.kind, Kind::Alias { .. })
     }
 
     /// The value of a key. Of two that are equal the last counts.
+    #[must_use]
     pub fn get(&self, key: &str) -> Option<&Rc<Self>> {
         let mut entries = self.entries().iter();
         entries
@@ -181,12 +212,14 @@ impl Node {
     }
 
     /// Whether it is this text, with the tag of what stood there.
+    #[must_use]
     pub fn is_text_like(&self, old: Option<&Self>, text: &str) -> bool {
         let is_text = matches!(&self.kind, Kind::Scalar { text: found, .. } if found == text);
         is_text && old.is_some_and(|old| old.tag == self.tag)
     }
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
+    #[must_use]
     pub fn takes_in(&self) -> bool {
         self.entries().iter().any(|(key, _)| key.is_merge())
     }
@@ -194,6 +227,7 @@ impl Node {
 
 /// Whether `after` says what `before` says, but where `path` leads; what may stand there now says `is_right`, by what stood there. What
 /// is not there yet may be added. What others refer to says it to them too, and so it does not.
+#[must_use]
 pub fn becomes(
     before: Option<&Node>,
     after: &Node,
@@ -251,6 +285,7 @@ impl Kind {
 }
 
 /// Whether all of these say the same, one by one.
+#[must_use]
 pub fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
     items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.means(other))
 }

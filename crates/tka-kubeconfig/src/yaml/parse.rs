@@ -396,7 +396,11 @@ impl Parser<'_> {
         self.scanner.next()?;
         let next = self.peek()?;
         let is_over = matches!(next, Token::FlowEntry) || same(next, last);
-        if is_over { self.nothing() } else { self.node(Place::Flow) }
+        if is_over {
+            self.nothing()
+        } else {
+            self.node(Place::Flow)
+        }
     }
 
     fn peek(&mut self) -> Result<&Token, Malformed> {

@@ -324,7 +324,10 @@ impl<'t> Scanner<'t> {
     fn flow_start(&mut self, kind: Kind) -> Result<(), Malformed> {
         self.save_key()?;
         let number = self.taken + self.tokens.len();
-        self.keys.push(SimpleKey { number, ..SimpleKey::default() });
+        self.keys.push(SimpleKey {
+            number,
+            ..SimpleKey::default()
+        });
         self.is_key_allowed = true;
         self.indicator(kind, 1);
         Ok(())
