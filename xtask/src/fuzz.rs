@@ -14,7 +14,14 @@ use serde::Deserialize;
 use crate::{Outcome, root};
 
 /// The crates that have targets.
-const PACKAGES: [&str; 5] = ["tka-core", "tka-tailnet", "tka-operator", "tka-server", "tka-cli"];
+const PACKAGES: [&str; 6] = [
+    "tka-core",
+    "tka-kubeconfig",
+    "tka-tailnet",
+    "tka-operator",
+    "tka-server",
+    "tka-cli",
+];
 /// Lets libFuzzer see which code is reached, and with what it compares.
 const WATCHED: [&str; 8] = [
     "--cfg fuzzing",

@@ -220,6 +220,9 @@ pub struct ClusterInfo {
     /// The certificate authority, PEM in base64; empty when the system's authorities serve.
     #[serde(default)]
     pub ca_data: String,
+    /// Name by which to verify the API server's certificate, where it is not the URL's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
     /// Free labels of the cluster (environment, region, …).
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -69,9 +69,8 @@ pub struct Cluster {
     /// Whether to skip verifying the server's certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_skip_tls_verify: bool,
-    /// Name by which to verify the server's certificate, where it is not the URL's. TKA's own servers know of none.
+    /// Name by which to verify the server's certificate, where it is not the URL's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub tls_server_name: Option<String>,
 }
 

@@ -2,14 +2,16 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use tka_kubeconfig::{Kubeconfig, merge, sources};
 
-use crate::known::KnownSession;
+use crate::known::{Known, KnownSession};
 use crate::proxy::Variables;
 use crate::server::{HTTPS_PORT, Server};
+use crate::store;
 
 /// What the current context of a kubeconfig leads to.
 #[derive(Debug, Eq, PartialEq)]
@@ -19,98 +21,70 @@ pub(crate) struct Current {
     context: String,
     /// The session that its plugin asks for, if that is ours.
     session: Option<String>,
+    /// The file that says where it leads, if that is to a token.
+    token_file: Option<PathBuf>,
 }
 
-/// As much of a kubeconfig as says where its current context leads. Whatever else people have in theirs does not matter.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    #[serde(rename = "current-context")]
-    current_context: Option<String>,
-    contexts: Option<Vec<NamedContext>>,
-    users: Option<Vec<NamedUser>>,
-}
-
-#[derive(Deserialize)]
-struct NamedContext {
-    name: String,
-    context: Option<Context>,
-}
-
-#[derive(Deserialize)]
-struct Context {
-    user: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct NamedUser {
-    name: String,
-    user: Option<User>,
-}
-
-#[derive(Deserialize)]
-struct User {
-    exec: Option<Exec>,
-}
-
-#[derive(Deserialize)]
-struct Exec {
-    args: Option<Vec<String>>,
-}
-
-/// The current context, as kubectl finds it: the first that is set in the files of `KUBECONFIG`, else in `~/.kube/config`.
+/// The current context, as kubectl finds it in the files of `KUBECONFIG`, else in `~/.kube/config`. None where kubectl cannot read
+/// one of them: then it does nothing at all.
 pub(crate) fn find(home: &Path) -> Option<Current> {
     let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
     let paths: Vec<PathBuf> = match &list {
         Some(list) => env::split_paths(list).collect(),
         None => vec![home.join(".kube/config")],
     };
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).ok()?;
-        Some((path, serde_saphyr::from_str(&text).ok()?))
+    let read = |path: PathBuf| match fs::read(&path) {
+        Ok(bytes) => Some(Kubeconfig::read(&bytes).ok().map(|file| (path, file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some(None),
     };
-    in_files(&paths.into_iter().filter_map(read).collect::<Vec<_>>())
+    let files: Option<Vec<_>> = sources(paths).into_iter().filter_map(read).collect();
+    in_files(files?)
 }
 
-/// The first of several entries of one name wins, wherever it is.
-fn in_files(files: &[(PathBuf, File)]) -> Option<Current> {
-    let mut set = files
-        .iter()
-        .filter_map(|(path, file)| Some((path, file.current_context.as_deref()?)));
-    let (path, context) = set.find(|(_, name)| !name.is_empty())?;
-    let files = || files.iter().map(|(_, file)| file);
-    let mut contexts = files().flat_map(|file| file.contexts.iter().flatten());
-    let user = contexts
-        .find(|named| named.name == context)
-        .and_then(|named| named.context.as_ref()?.user.as_deref());
-    let mut users = files().flat_map(|file| file.users.iter().flatten());
-    let exec = users
-        .find(|named| Some(named.name.as_str()) == user)
-        .and_then(|named| named.user.as_ref()?.exec.as_ref());
-    let args = exec.and_then(|exec| exec.args.as_ref()).into_iter().flatten();
+fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
+    let (paths, files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let merged = merge(files);
+    let file = paths.get(merged.current_from?)?.clone();
+    let user = merged.kubeconfig.current_user();
+    let exec = user.and_then(|user| user.exec.as_ref());
+    let has_token = user.is_some_and(|user| user.is_token);
+    let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
     Some(Current {
-        file: path.clone(),
-        context: context.to_owned(),
-        session: args.skip_while(|arg| *arg != "--session").nth(1).cloned(),
+        file,
+        token_file: merged
+            .home_of_current()
+            .filter(|_| has_token)
+            .and_then(|at| paths.get(at).cloned()),
+        session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
+        context: merged.kubeconfig.current_context,
     })
 }
 
 // === impl Current ===
 
 impl Current {
-    /// Whether it leads to that session: by its name, or where the kubeconfig has a token, by its context's.
-    pub(crate) fn is(&self, session: &KnownSession) -> bool {
-        match &self.session {
-            Some(name) => session.name.as_ref() == Some(name),
-            None => session.context.as_ref() == Some(&self.context),
+    /// Whether it leads to that session: by its name, or where a kubeconfig that we wrote has a token, by its context's.
+    pub(crate) fn is(&self, known: &Known, session: &KnownSession) -> bool {
+        match (&self.session, &self.token_file) {
+            (Some(name), _) => session.name.as_ref() == Some(name),
+            (None, Some(file)) => session.context.as_ref() == Some(&self.context) && self.is_written(known, file),
+            (None, None) => false,
         }
+    }
+
+    /// Whether we wrote it into that file.
+    fn is_written(&self, known: &Known, file: &Path) -> bool {
+        let mut merged = known.merged.iter();
+        let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
+        is_own || merged.any(|record| record.file == file && record.context == self.context)
     }
 
     /// The session of the command or shell that this runs in, if it leads there: its server, its role and when it ends.
     pub(crate) fn inside(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
         let leads_there = match &self.session {
             Some(name) => variables("TKA_SESSION").as_ref() == Some(name),
-            None => variables("TKA_KUBECONFIG").map(PathBuf::from).as_ref() == Some(&self.file),
+            None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.token_file,
         };
         let server = Server::new(&variables("TKA_SERVER")?, HTTPS_PORT, None).ok()?;
         let until = variables("TKA_UNTIL")?.parse().ok()?;
@@ -130,8 +104,8 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
 
     fn current(texts: &[&str]) -> Option<Current> {
         let files = texts.iter().enumerate();
-        let files = files.map(|(at, text)| (PathBuf::from(at.to_string()), serde_saphyr::from_str(text).unwrap()));
-        in_files(&files.collect::<Vec<_>>())
+        let files = files.map(|(at, text)| (PathBuf::from(at.to_string()), Kubeconfig::from_text(text).unwrap()));
+        in_files(files.collect())
     }
 
     #[test]
@@ -141,6 +115,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
                 file: file.into(),
                 context: context.into(),
                 session: session.map(Into::into),
+                token_file: Some("0".into()).filter(|_| context == "kind"),
             })
         };
         let ours = |file| found(file, "tka-context-alice", Some("tka-alice-1"));
@@ -151,5 +126,50 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
         assert_eq!(current(&[other, OURS]), found("0", "kind", None));
         assert_eq!(current(&["current-context: gone", OURS]), found("0", "gone", None));
         assert_eq!(current(&["{}"]), None);
+    }
+
+    /// cases.md 1
+    #[test]
+    fn what_is_not_ours_does_not_hide_ours() {
+        for theirs in [
+            "contexts: [{context: {cluster: lab, user: k}}]",
+            "contexts: [{name: null, context: {cluster: lab}}]",
+            "users: [{name: k, user: {token: a, token: b}}]",
+            "users: [{name: k, user: {token: !!timestamp 2001-01-02}}]",
+            "users: [{name: k, user: {exec: {args: null}}}]\n---\n",
+        ] {
+            let found = current(&[theirs, OURS]).unwrap();
+            assert_eq!(found.session.as_deref(), Some("tka-alice-1"), "{theirs}");
+        }
+    }
+
+    /// cases.md 1
+    #[test]
+    fn context_that_an_earlier_file_defines_otherwise_is_not_ours() {
+        for earlier in [
+            "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]",
+            "contexts: [{name: tka-context-alice}]",
+            "users: [{name: u, user: {token: t}}]",
+        ] {
+            let found = current(&[earlier, OURS]).unwrap();
+            assert_eq!((found.session, found.token_file), (None, None), "{earlier}");
+        }
+        let token = OURS.replace(
+            "{exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}",
+            "{token: t}",
+        );
+        let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
+        assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
+        assert_eq!(
+            current(&[earlier, &token]).unwrap().token_file,
+            Some("0".into()),
+            "which we did not write"
+        );
+        assert_eq!(
+            current(&["users: [{name: u, user: {token: t}}]", &token])
+                .unwrap()
+                .token_file,
+            None
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What is taken of a kubeconfig that a server sent: nothing is written that would not work, or that is not for a server to say.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
 use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
@@ -207,18 +207,11 @@ pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
     }
 }
 
-/// A kubeconfig, or a part of one, as YAML. Every text is quoted: kubectl's parser takes a bare `on` or `1e3` for something else.
-pub(crate) fn to_yaml(part: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string_with_options(
-        part,
-        serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+    use tka_kubeconfig::to_yaml;
 
     const CA: &str = include_str!("../../tka-core/src/testdata/ca.b64");
 
@@ -371,6 +364,7 @@ mod tests {
 #[cfg(test)]
 mod fuzz {
     use super::*;
+    use tka_kubeconfig::to_yaml;
 
     /// What a server sends is refused, or is a file without a plugin that reads back as it was.
     #[test]

@@ -13,7 +13,6 @@ mod credential;
 mod current;
 mod deadline;
 mod doctor;
-mod document;
 mod error;
 mod exit;
 mod export;

@@ -12,13 +12,13 @@ use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
 use crate::app::App;
-use crate::document::{Document, Entry, List, Refused, quoted};
 use crate::error::Error;
 use crate::known::{Known, KnownSession};
 use crate::merge::{self, MergeError, Target, UserFile};
 use crate::names;
 use crate::plugin;
 use crate::store::Turn;
+use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use mend::mend;
 
@@ -59,7 +59,7 @@ pub(crate) struct Kept {
 pub(crate) fn check(app: &App, merge: bool) -> Result<(), Error> {
     app.store.check()?;
     if merge {
-        UserFile::check(&theirs::target()?.path, app.config.timeout)?;
+        theirs::check(app)?;
     }
     Ok(())
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::document::{Call, Document, Entry, List, Refused, quoted};
 use crate::known::Merged;
 use crate::plugin;
 use crate::server::Server;
+use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
 
 pub(crate) use file::UserFile;
 pub(crate) use target::Target;
@@ -157,14 +157,32 @@ impl MergeError {
     /// What to do about the file.
     pub(crate) fn advice(&self) -> String {
         match self {
+            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::InvalidData => {
+                format!(
+                    "save {} as UTF-8, without what `>` of Windows PowerShell makes of it",
+                    path.display()
+                )
+            }
+            Self::Refused {
+                source: Refused::Utf16,
+                path,
+            } => format!("save {} as UTF-8", path.display()),
+            Self::Refused {
+                source: Refused::Documents { .. },
+                path,
+            } => format!("keep one document in {}: kubectl reads the first", path.display()),
             Self::Unreadable { path, .. } => format!("see that {} is a file that you may read", path.display()),
             Self::Refused {
                 source: Refused::Unsure,
                 ..
             } => "write what other parts of it refer to (&, *, <<) where it is used".to_owned(),
+            Self::Refused {
+                source: Refused::Characters { .. },
+                path,
+            } => format!("end the lines of {} as other files do", path.display()),
             Self::Refused { path, .. } => {
                 format!(
-                    "see what kubectl says: `kubectl config view --kubeconfig {}`",
+                    "correct {}: kubectl cannot read it either (`kubectl config view --kubeconfig {0}`)",
                     path.display()
                 )
             }

@@ -153,7 +153,7 @@ impl OwnSession {
     }
 
     fn write(&self, kubeconfig: &KubeconfigFile) -> Result<(), StoreError> {
-        let (path, text) = (self.kubeconfig(), kubeconfig::to_yaml(kubeconfig)?);
+        let (path, text) = (self.kubeconfig(), tka_kubeconfig::to_yaml(kubeconfig)?);
         // helm complains of a kubeconfig that others might read, in whatever folder.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));

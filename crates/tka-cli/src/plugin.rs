@@ -9,8 +9,8 @@ use tka_api::exec::API_VERSION;
 use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
 use crate::access::Access;
-use crate::document::Call;
 use crate::server::Server;
+use tka_kubeconfig::Call;
 
 /// What kubectl says when this program is not where the kubeconfig says.
 const INSTALL_HINT: &str =

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::document::{Document, Refused};
 use crate::server::Server;
+use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
 #[derive(Debug)]
@@ -41,9 +41,12 @@ pub(crate) enum StoreError {
 
 pub(crate) use access::create_private;
 
+/// Where the files of all servers are, below the home folder.
+pub(crate) const FOLDER: &str = ".kube/tka";
+
 /// Where the files of all servers are.
 pub(crate) fn folder(home: &Path) -> PathBuf {
-    home.join(".kube").join("tka")
+    home.join(FOLDER)
 }
 
 // === impl Store ===

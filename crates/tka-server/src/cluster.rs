@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use serde::Deserialize;
 use thiserror::Error;
 use tka_api::http::ClusterInfo;
-use tka_api::kubeconfig::{Cluster, NamedCluster};
+use tka_api::kubeconfig::Cluster;
 use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError};
+use tka_kubeconfig::{Kubeconfig, Unreadable};
 use tka_operator::error::with_causes;
 
 use crate::answer::Failure;
@@ -56,7 +56,12 @@ pub enum ClusterError {
     BadCa(#[from] CaBundleError),
     /// The kubeconfig inside the ConfigMap cannot be read.
     #[error("the kubeconfig in the ConfigMap cannot be read")]
-    BadKubeconfig(#[source] Box<serde_saphyr::Error>),
+    BadKubeconfig(#[from] Unreadable),
+    /// The kubeconfig inside the ConfigMap leads to a certificate authority that other machines do not have.
+    #[error(
+        "the cluster in the ConfigMap's kubeconfig has its certificate authority in the file {0}: write it there as certificate-authority-data"
+    )]
+    AuthorityFile(String),
     /// The ConfigMap lacks the URL.
     #[error("the ConfigMap has neither the key {endpoint} nor a cluster under the key {kubeconfig}")]
     NoEndpoint {
@@ -100,6 +105,7 @@ impl ClusterSource {
                 server_url: url(&config.api_endpoint)?,
                 insecure_skip_tls_verify: config.insecure_skip_tls_verify,
                 ca_data: authority(&config.ca_data)?,
+                tls_server_name: None,
                 labels: config.labels.clone(),
             })),
         }
@@ -160,27 +166,29 @@ fn from_data(
         server_url: url(&cluster.server)?,
         insecure_skip_tls_verify: cluster.insecure_skip_tls_verify,
         ca_data: authority(&cluster.certificate_authority_data.unwrap_or_default())?,
+        tls_server_name: cluster.tls_server_name,
         labels: labels.clone(),
     })
 }
 
-/// kubeadm writes a kubeconfig with one cluster and nothing else
+/// kubeadm writes a kubeconfig with one cluster and nothing else, without a name
 /// (<https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>).
 fn first_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
-    /// What a kubeconfig without users or contexts may leave null.
-    #[derive(Deserialize)]
-    struct Clusters {
-        #[serde(default)]
-        clusters: Option<Vec<NamedCluster>>,
+    let mut clusters = Kubeconfig::from_text(kubeconfig)?.clusters.into_iter();
+    let Some(cluster) = clusters.next().map(|named| named.item) else {
+        return Ok(None);
+    };
+    // As kubectl does: the file counts where there is no data.
+    if cluster.certificate_authority_data.is_empty() && !cluster.certificate_authority.is_empty() {
+        return Err(ClusterError::AuthorityFile(cluster.certificate_authority));
     }
-    let file: Clusters =
-        serde_saphyr::from_str(kubeconfig).map_err(|error| ClusterError::BadKubeconfig(Box::new(error)))?;
-    Ok(file
-        .clusters
-        .unwrap_or_default()
-        .into_iter()
-        .next()
-        .map(|named| named.cluster))
+    let authority = String::from_utf8_lossy(&cluster.certificate_authority_data);
+    Ok(Some(Cluster {
+        server: cluster.server,
+        certificate_authority_data: Some(authority.into_owned()),
+        insecure_skip_tls_verify: cluster.insecure_skip_tls_verify,
+        tls_server_name: Some(cluster.tls_server_name).filter(|name| !name.is_empty()),
+    }))
 }
 
 /// The URL, if clients can send a token there.
@@ -210,7 +218,7 @@ pub fn entry(info: ClusterInfo) -> Cluster {
         // kubectl refuses an authority beside a server that is not to be verified.
         certificate_authority_data: Some(info.ca_data).filter(|ca| !ca.is_empty() && !info.insecure_skip_tls_verify),
         insecure_skip_tls_verify: info.insecure_skip_tls_verify,
-        ..Cluster::default()
+        tls_server_name: info.tls_server_name,
     }
 }
 
@@ -282,6 +290,32 @@ mod tests {
         let info = data(&[("kubeconfig", &kubeconfig)]).unwrap();
         assert_eq!(info.server_url, "https://10.0.0.1:6443");
         assert_eq!(info.ca_data, base64(PEM));
+    }
+
+    /// cases.md 1
+    #[test]
+    fn cluster_is_read_as_kubectl_reads_it() {
+        let read = |cluster: &str| data(&[("kubeconfig", &format!("clusters: [{cluster}]"))]);
+        let nameless = read("{cluster: {server: https://a}}").unwrap();
+        assert_eq!((&*nameless.server_url, &nameless.tls_server_name), ("https://a", &None));
+        let named = read("{name: ~, cluster: {server: https://10.0.0.1, tls-server-name: k8s.example.com}}").unwrap();
+        assert_eq!(entry(named).tls_server_name.as_deref(), Some("k8s.example.com"));
+        let by_path = read("{cluster: {server: https://a, certificate-authority: /etc/ca.pem}}").unwrap_err();
+        assert!(by_path.to_string().contains("in the file /etc/ca.pem"), "{by_path}");
+        let both = format!(
+            "{{cluster: {{server: https://a, certificate-authority: /x, certificate-authority-data: {}}}}}",
+            authority(PEM).unwrap()
+        );
+        assert_eq!(
+            read(&both).unwrap().ca_data,
+            authority(PEM).unwrap(),
+            "kubectl reads no file then"
+        );
+        let unreadable = read("{name: 1, cluster: {server: https://a}}").unwrap_err();
+        assert!(
+            with_causes(&unreadable).contains("line 1: `name` must be a text"),
+            "{unreadable}"
+        );
     }
 
     #[test]

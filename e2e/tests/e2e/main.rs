@@ -27,6 +27,7 @@ mod guard;
 mod health;
 mod identity;
 mod kubeconfig;
+mod kubeconfigs;
 mod limits;
 mod machines;
 mod max_sessions;
@@ -105,6 +106,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("sign_in", sign_in::TESTS),
     ("sign_out", sign_out::TESTS),
     ("kubeconfig", kubeconfig::TESTS),
+    ("kubeconfigs", kubeconfigs::TESTS),
     ("cluster_info", cluster_info::TESTS),
     ("documentation", documentation::TESTS),
     ("doctor", doctor::TESTS),

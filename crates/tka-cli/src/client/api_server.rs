@@ -39,9 +39,9 @@ pub(crate) fn reach(
         .map_err(|error| Trouble::from_transport(error, limit, proxied))
 }
 
-/// The cluster's own authority; none where it has none, or is not to be verified.
+/// The cluster's own authority; none where it has none, is not to be verified, or only by another name, which ureq cannot.
 fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, Trouble> {
-    if info.insecure_skip_tls_verify || info.ca_data.is_empty() {
+    if info.insecure_skip_tls_verify || info.ca_data.is_empty() || info.tls_server_name.is_some() {
         return Ok(None);
     }
     let authority = CaBundle::parse(&info.ca_data)

@@ -113,7 +113,7 @@ fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<Statu
         role: session.role.clone(),
         until: session.until,
         context: session.context.clone(),
-        current: current.is_some_and(|current| current.is(session)),
+        current: current.is_some_and(|current| current.is(known, session)),
         confirmed,
     };
     sessions.map(item).collect()
@@ -134,7 +134,7 @@ fn prompt() -> Result<(), Error> {
     }
     for known in known::everywhere(&store::folder(&home)) {
         let mut sessions = known.sessions.iter().filter(|session| session.until > now);
-        let session = sessions.find(|session| current.is(session));
+        let session = sessions.find(|session| current.is(&known, session));
         if let (Some(session), Some(server)) = (session, known.server()) {
             ui::print(&view::status::prompt(&session.role, server.host(), session.until, now))?;
             break;

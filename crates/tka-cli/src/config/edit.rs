@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::files::{self, Files};
 use super::{ConfigError, Layer, text};
 use crate::args::Global;
-use crate::document::Refused;
 use crate::proxy::Variables;
+use tka_kubeconfig::Refused;
 
 /// How many links a path may have one behind the other, as on Linux.
 const LINKS: usize = 40;
@@ -129,8 +129,7 @@ impl Change {
                 path: path.to_owned(),
                 key: self.key,
             },
-            Refused::Malformed { line, problem } => malformed(path, format!("{problem} (line {line})")),
-            Refused::Documents => ConfigError::Documents { path: path.to_owned() },
+            Refused::Documents { .. } => ConfigError::Documents { path: path.to_owned() },
             refused => malformed(path, refused.to_string()),
         })
     }

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::document::Refused;
-use crate::document::tree::{self, Node, becomes};
+use tka_kubeconfig::Refused;
+use tka_kubeconfig::yaml::{self, Node, becomes};
 
 /// Where a setting is: under the name of its section, or at the top.
 struct Place<'k> {
@@ -17,8 +17,12 @@ struct Place<'k> {
 /// `text` with `key` set to `scalar`, which is YAML on one line.
 pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refused> {
     let place = Place::of(key);
-    let root = tree::parse(text)?;
-    let wanted = tree::parse(scalar)?.ok_or(Refused::Unsure)?;
+    let parsed = yaml::parse(text)?;
+    if let Some(line) = parsed.more {
+        return Err(Refused::Documents { line });
+    }
+    let root = parsed.root;
+    let wanted = yaml::parse(scalar)?.root.ok_or(Refused::Unsure)?;
     let ways = [
         in_place(text, root.as_deref(), &place, scalar),
         in_brackets(text, root.as_deref(), &place, scalar),
@@ -26,7 +30,7 @@ pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refuse
     ];
     let path: Vec<_> = key.split('.').collect();
     let is_right = |edited: &String| {
-        let after = tree::parse(edited).ok().flatten();
+        let after = yaml::parse(edited).ok().and_then(|parsed| parsed.root);
         after.is_some_and(|after| becomes(root.as_deref(), &after, &path, &|_, value| value.means(&wanted)))
     };
     ways.into_iter().flatten().find(is_right).ok_or(Refused::Unsure)

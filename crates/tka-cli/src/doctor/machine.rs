@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::{Check, Finding, LIMIT};
 use crate::app::App;
-use crate::document::{Document, List};
 use crate::exit::Exit;
 use crate::limited;
 use crate::local;
 use crate::merge::MergeError;
 use crate::plugin;
+use tka_kubeconfig::{Document, List};
 
 /// A kubeconfig and what it says, if it can be read.
 type Kubeconfig = (PathBuf, Result<Document, MergeError>);

@@ -6,12 +6,12 @@ use tka_api::exec::API_VERSION;
 
 use super::{refused, theirs};
 use crate::app::App;
-use crate::document::{Call, Document, List, Refused};
 use crate::error::Error;
 use crate::known::Known;
 use crate::merge::{self, UserFile};
 use crate::plugin;
 use crate::store::Turn;
+use tka_kubeconfig::{Call, Document, List, Refused};
 
 /// Lets kubeconfigs call this program where it is now, whichever session they ask for. Answers for how many users.
 pub(crate) fn mend(app: &App) -> Result<usize, Error> {

@@ -4,12 +4,12 @@ use tka_api::kubeconfig::EntryNames;
 
 use super::own;
 use crate::app::App;
-use crate::document::{Document, Entry, List};
 use crate::error::Error;
 use crate::known::Known;
 use crate::merge::{self, MergeError, UserFile};
 use crate::names;
 use crate::plugin;
+use tka_kubeconfig::{Document, Entry, List};
 
 /// `names`, or with the server's name, so that they mean nothing else to anybody.
 pub(super) fn free(

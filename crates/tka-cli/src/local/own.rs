@@ -4,13 +4,13 @@ use tka_api::kubeconfig::EntryNames;
 
 use super::{refused, unusable};
 use crate::app::App;
-use crate::document::{Document, Entry, List, Refused, quoted};
 use crate::error::Error;
 use crate::known::{Known, KnownSession};
 use crate::merge;
 use crate::plugin;
 use crate::store::Turn;
 use crate::view;
+use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 /// The kubeconfig of ours. One that cannot be read is put aside, and told.
 pub(super) fn read(app: &App, turn: &Turn) -> Result<Document, Error> {

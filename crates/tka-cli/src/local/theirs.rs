@@ -1,11 +1,14 @@
 //! The user's own kubeconfig, on this machine.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::{env, fs, io};
+
+use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
+use tka_kubeconfig::{Entry, Kubeconfig, sources};
 
 use super::refused;
 use crate::app::{App, home};
-use crate::document::Entry;
+use crate::error::Error;
 use crate::known::{self, Known, Merged};
 use crate::merge::{self, MergeError, Target, UserFile};
 use crate::store::StoreError;
@@ -99,6 +102,53 @@ pub(super) fn target() -> Result<Target, StoreError> {
     let target = Target::choose(&home, list.as_deref(), Path::exists);
     let path = std::path::absolute(&target.path).unwrap_or(target.path);
     Ok(Target { path, ..target })
+}
+
+/// Whether a context can be put into the user's kubeconfig, and kubectl would find it there. Leaves no trace.
+pub(super) fn check(app: &App) -> Result<(), Error> {
+    let target = target()?;
+    UserFile::check(&target.path, app.config.timeout)?;
+    let trial = merge::put_in(UserFile::peek(&target.path)?, &trial());
+    trial.map_err(|source| refused(&target.path, source))?;
+    let list = env::var_os("KUBECONFIG").unwrap_or_default();
+    let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
+    let others = sources(list).into_iter().filter(|path| *path != target.path);
+    others.into_iter().try_for_each(|path| Ok(check_other(&path)?))
+}
+
+/// kubectl reads all files of `KUBECONFIG`, or none.
+fn check_other(path: &Path) -> Result<(), MergeError> {
+    match fs::read(path) {
+        Ok(bytes) => match Kubeconfig::read(&bytes) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(refused(path, source.into())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(MergeError::Unreadable {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// An entry like one of ours, for finding out whether there is room for it.
+fn trial() -> Entry {
+    let name = "tka-before-signing-in";
+    let (cluster, user, context) = (Cluster::default(), User::default(), Context::default());
+    Entry {
+        cluster: NamedCluster {
+            name: name.into(),
+            cluster,
+        },
+        user: NamedUser {
+            name: name.into(),
+            user,
+        },
+        context: NamedContext {
+            name: name.into(),
+            context,
+        },
+    }
 }
 
 pub(super) fn open(app: &App, path: &Path) -> Result<UserFile, MergeError> {

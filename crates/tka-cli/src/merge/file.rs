@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
 use super::MergeError;
-use crate::document::Document;
 use crate::signals::Hold;
 use crate::store;
+use tka_kubeconfig::Document;
 
 /// How long another program may take: kubectl has the lock for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -21,6 +21,9 @@ impl Report for ClusterInfo {
             ("server", self.server_url.clone(), plain),
             ("TLS", verified.to_owned(), style),
         ];
+        if let Some(name) = &self.tls_server_name {
+            lines.push(("TLS name", clean(name), plain));
+        }
         if !self.ca_data.is_empty() {
             let data = &self.ca_data;
             lines.push(("CA", if look.long { data.clone() } else { shortened(data) }, plain));
@@ -58,16 +61,19 @@ mod tests {
             server_url: "https://k8s.example.com:6443".into(),
             insecure_skip_tls_verify: false,
             ca_data: "LS0tLS1CRUdJTiBDRVJU".repeat(10),
+            tls_server_name: Some("k8s.internal".into()),
             labels: BTreeMap::from([("env".into(), "prod".into()), ("region".into(), "eu".into())]),
         };
         let palette = Theme::Notty.palette();
         insta::assert_snapshot!(info.human(&look(&palette)), @"
-        server  https://k8s.example.com:6443
-        TLS     verified with the cluster's authority
-        CA      LS0tLS1CRUdJTiBDRVJU… (200 characters of base64, --long shows them)
-        label   env=prod
-                region=eu
+        server    https://k8s.example.com:6443
+        TLS       verified with the cluster's authority
+        TLS name  k8s.internal
+        CA        LS0tLS1CRUdJTiBDRVJU… (200 characters of base64, --long shows them)
+        label     env=prod
+                  region=eu
         ");
+        info.tls_server_name = None;
         info.insecure_skip_tls_verify = true;
         info.ca_data.clear();
         insta::assert_snapshot!(info.human(&Look { long: true, ..look(&palette) }), @"

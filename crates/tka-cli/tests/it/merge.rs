@@ -29,7 +29,7 @@ current-context: kind # this one
 users:
 - name: kind
   user:
-    token: 0123
+    token: '0123'
 preferences:
   colors: yes
 ";
@@ -146,42 +146,98 @@ fn kubectl_is_led_to_the_merged_file_where_it_would_read_another() {
     assert_eq!(run(&|user, _| vec![other(user), config(user)], &bare), "~/other\n");
 }
 
+/// cases.md 1 and 9: each with what is said of it.
 #[test]
-fn what_cannot_be_merged_into_safely_is_found_before_signing_in() {
-    for text in [
-        "a: b\n---\nc: d\n",
-        "users: {a: b}\n",
-        "{",
-        "x: &a []\nusers: *a\n",
-        "\u{0}",
+fn what_cannot_be_merged_into_is_found_before_signing_in() {
+    let utf16: Vec<u8> = format!("\u{feff}{THEIRS}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (bytes, said) in [
+        (&b"a: b\n---\nc: d\n"[..], "line 3: another YAML document begins"),
+        (b"users: {a: b}\n", "line 1: `users` must be a list"),
+        (b"{", "line 2: it is not YAML"),
+        (b"x: &a []\nusers: *a\n", "without changing what else it says"),
+        (b"\0", "line 1: it is not YAML: U+0000"),
+        (
+            b"contexts:\n- name: 123\n",
+            "line 2: `name` must be a text and is a number to kubectl; write it in quotes",
+        ),
+        (b"kind: Config\n\t\nusers: []\n", "line 2: it is not YAML"),
+        (
+            b"{\"current-context\": \"a\\/b\"}",
+            "line 1: it is not YAML: found unknown escape",
+        ),
+        (
+            b"clusters:\n- name: a\n  cluster:\n    certificate-authority-data: aG k=\n",
+            "line 4: `certificate-authority-data`",
+        ),
+        (
+            b"users:\n- name: a\n  user:\n    exec:\n      args: [8000]\n",
+            "line 5: `args` must be a text",
+        ),
+        (&utf16, "as UTF-8"),
+        (b"a: \xe4\n", "as UTF-8"),
     ] {
         let (user, double) = (User::new(), Double::new(&[]));
-        has_config(&user, text);
+        has_config(&user, "");
+        fs::write(config(&user), bytes).unwrap();
         let outcome = user.run_with(&double, &["login", "--merge"]);
-        if text.contains('&') {
-            continue; // whether it can be changed is seen when it is
-        }
         assert_eq!(outcome.status, 1, "{outcome:?}");
-        assert!(outcome.stderr.contains("was left as it is"), "{outcome:?}");
+        assert!(outcome.stderr.contains(said), "{said}: {outcome:?}");
         assert!(outcome.stderr.contains("leave --merge out"), "{outcome:?}");
-        assert_eq!(fs::read_to_string(config(&user)).unwrap(), text);
+        assert!(!outcome.stderr.contains("may read"), "{outcome:?}");
+        assert_eq!(fs::read(config(&user)).unwrap(), bytes);
         assert_eq!(user.files(), [".kube", ".kube/config"]);
         assert!(double.requests().is_empty());
     }
 }
 
+/// cases.md 1
 #[test]
-fn what_cannot_be_changed_alone_stays_and_the_session_is_kept_elsewhere() {
-    let (user, double) = (User::new(), signing_in(SESSION));
-    let shared = "x: &a []\nusers: *a\n";
-    has_config(&user, shared);
-    let outcome = user.run_with(&double, &["login", "--merge"]);
-    assert_eq!(outcome.status, 1);
-    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
-    assert_eq!(text(&user), shared);
-    assert!(user.kubeconfig(&double).exists());
-    well(user.run_with(&double, &["logout"]));
-    assert_eq!(text(&user), shared);
+fn what_kubectl_reads_does_not_hide_the_session() {
+    for theirs in [
+        "contexts: [{context: {cluster: lab, user: k}}]\n",
+        "contexts:\n- name: null\n  context: {cluster: lab}\n",
+        "users:\n- name: k\n  user: {token: a, token: b}\n",
+        "users:\n- name: k\n  user: {token: !!timestamp 2001-01-02}\n",
+        "kind: Config\n---\n",
+    ] {
+        let (user, double) = (User::new(), signing_in(SESSION));
+        has_config(&user, theirs);
+        well(user.run_with(&double, &["login", "--merge"]));
+        let prompt = well(user.run_with(&double, &["status", "--prompt"]));
+        assert!(prompt.stdout.starts_with("view@"), "{theirs}: {prompt:?}");
+        // A file before it that defines the context otherwise.
+        let earlier = user.home().join("earlier");
+        fs::write(
+            &earlier,
+            "contexts: [{name: tka-context-alice, context: {cluster: c, user: u}}]",
+        )
+        .unwrap();
+        let mut prompt = user.command_with(&double, &["status", "--prompt"]);
+        let list = std::env::join_paths([&earlier, &config(&user)]).unwrap();
+        let prompt = well(prompt.env("KUBECONFIG", list).output().unwrap().into());
+        assert_eq!(prompt.stdout, "", "{theirs}");
+    }
+}
+
+/// kubectl reads all files of `KUBECONFIG` or none.
+#[test]
+fn broken_file_beside_it_is_found_before_signing_in() {
+    let (user, double) = (User::new(), Double::new(&[]));
+    has_config(&user, THEIRS);
+    let other = user.home().join("other");
+    fs::write(&other, "contexts:\n- name: 1\n").unwrap();
+    let mut command = user.command_with(&double, &["login", "--merge"]);
+    let list = std::env::join_paths([&config(&user), &other]).unwrap();
+    let outcome: Outcome = command.env("KUBECONFIG", list).output().unwrap().into();
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("other") && outcome.stderr.contains("line 2"),
+        "{outcome:?}"
+    );
+    assert!(double.requests().is_empty());
 }
 
 #[test]

@@ -7,9 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tka_api::kubeconfig::NamedUser;
 
-use super::tree::{self, Node, becomes, same};
-use super::{CURRENT, Document, Entry, List, Refused};
-use crate::kubeconfig;
+use crate::document::{CURRENT, Document, List, Refused};
+use crate::entry::Entry;
+use crate::model::Kubeconfig;
+use crate::scalar::{Scalar, resolve};
+use crate::yaml::{self, Node, becomes, same};
 
 /// Pieces of text in the place of others, in their order.
 type Edit = Vec<(Range<usize>, String)>;
@@ -25,15 +27,24 @@ struct Item {
 }
 
 /// A text in YAML, also where that is JSON.
-pub(crate) fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+/// A kubeconfig, or a part of one, as YAML. Every text is quoted: kubectl's parser takes a bare `on` or `1e3` for something else.
+pub fn to_yaml(part: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string_with_options(
+        part,
+        serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false },
+    )
 }
 
 // === impl Document ===
 
 impl Document {
     /// The same with `entry`, in the place of what has its names. Where nothing is said yet, a whole kubeconfig.
-    pub(crate) fn with(self, entry: &Entry) -> Result<Self, Refused> {
+    pub fn with(self, entry: &Entry) -> Result<Self, Refused> {
         self.with_head()?
             .with_item(List::Clusters, &Item::new(&entry.cluster.name, &entry.cluster)?)?
             .with_user(&entry.user)?
@@ -41,12 +52,12 @@ impl Document {
     }
 
     /// The same with `user`, in the place of the one of its name.
-    pub(crate) fn with_user(self, user: &NamedUser) -> Result<Self, Refused> {
+    pub fn with_user(self, user: &NamedUser) -> Result<Self, Refused> {
         self.with_item(List::Users, &Item::new(&user.name, user)?)
     }
 
     /// The same with another current context. What is `raw` is YAML: [`quoted`], or what stood there before.
-    pub(crate) fn with_current(self, raw: &str) -> Result<Self, Refused> {
+    pub fn with_current(self, raw: &str) -> Result<Self, Refused> {
         let root = self.root()?;
         let edits = match root.get(CURRENT) {
             Some(value) if value.has_anchor => return Err(Refused::Unsure),
@@ -63,17 +74,21 @@ impl Document {
             None if root.is_flow() => self.new_key(root, &format!("\"{CURRENT}\": {raw}")),
             None => self.new_key(root, &format!("{CURRENT}: {raw}")),
         };
-        let wanted = tree::parse(raw)?;
-        self.changed(edits, CURRENT, |document| match (document.value(CURRENT), &wanted) {
-            (Some(value), Some(wanted)) => value.means(wanted),
-            (Some(value), None) => value.is_null(),
-            (None, _) => false,
+        let wanted = yaml::parse(raw)?.root;
+        let mut says = self.says.clone();
+        says.current_context = text_of(wanted.as_deref())?;
+        self.changed(edits, CURRENT, &[says], |document| {
+            match (document.value(CURRENT), &wanted) {
+                (Some(value), Some(wanted)) => value.means(wanted),
+                (Some(value), None) => value.is_null(),
+                (None, _) => false,
+            }
         })
     }
 
     /// The same with `text` as what the `exec` of a user says under `key`, where it says something there. All else of the user stays,
     /// also what we know nothing of.
-    pub(crate) fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
+    pub fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
         let at = self.position(List::Users, user).ok_or(Refused::Unsure)?;
         let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
         let Some((exec, value)) = exec.and_then(|exec| Some((exec, exec.get(key)?))) else {
@@ -88,7 +103,14 @@ impl Document {
             return Err(Refused::Unsure);
         }
         let (before, path) = (self.items(List::Users), [List::Users.field(), "exec", key]);
-        self.changed(edits, List::Users.key(), |document| {
+        let mut says = self.says.clone();
+        let call = says.users.get_mut(at).and_then(|user| user.item.exec.as_mut());
+        match (key, call) {
+            ("command", Some(call)) => text.clone_into(&mut call.command),
+            ("apiVersion", Some(call)) => text.clone_into(&mut call.api_version),
+            _ => return Err(Refused::Unsure),
+        }
+        self.changed(edits, List::Users.key(), &[says], |document| {
             let after = document.items(List::Users);
             let (Some(item), Some(rest)) = (after.get(at), after.get(at + 1..)) else {
                 return false;
@@ -100,10 +122,11 @@ impl Document {
     }
 
     /// How the current context is written, for [`Self::with_current`] to restore; none where nothing is.
-    pub(crate) fn raw_current(&self) -> Option<String> {
+    #[must_use]
+    pub fn raw_current(&self) -> Option<String> {
         let value = self.value(CURRENT)?;
         let raw = self.text.get(value.span.clone())?;
-        let is_whole = tree::parse(raw).is_ok_and(|again| match again {
+        let is_whole = yaml::parse(raw).is_ok_and(|again| match again.root {
             Some(again) => again.means(value),
             None => value.is_null(),
         });
@@ -114,7 +137,7 @@ impl Document {
     }
 
     /// The same without the item of that name, if there is one.
-    pub(crate) fn without(self, list: List, name: &str) -> Result<Self, Refused> {
+    pub fn without(self, list: List, name: &str) -> Result<Self, Refused> {
         let Some(at) = self.position(list, name) else {
             return Ok(self);
         };
@@ -133,7 +156,13 @@ impl Document {
         };
         let mut rest = self.items(list).to_vec();
         rest.remove(at);
-        self.changed(edits, list.key(), |document| same(document.items(list), &rest))
+        let mut says = self.says.clone();
+        match list {
+            List::Clusters => drop(says.clusters.remove(at)),
+            List::Users => drop(says.users.remove(at)),
+            List::Contexts => drop(says.contexts.remove(at)),
+        }
+        self.changed(edits, list.key(), &[says], |document| same(document.items(list), &rest))
     }
 
     /// The same, and a kubeconfig if it says nothing yet.
@@ -169,7 +198,8 @@ impl Document {
                     .split_first()
                     .is_some_and(|(first, rest)| item.is(first) && same(rest, before))
         };
-        rest.changed(edits, list.key(), is_wanted)
+        let says = item.says(list, &rest.says)?;
+        rest.changed(edits, list.key(), &says, is_wanted)
     }
 
     /// Where an item can be added to a list, the best place first.
@@ -228,19 +258,28 @@ impl Document {
 
     /// Ways to write `raw` in the place of the `value` of a key, the best first.
     fn in_place_of(&self, mapping: &Node, key: &str, value: &Node, raw: &str) -> Result<Vec<Edit>, Refused> {
-        let in_place = (value.span.clone(), raw.to_owned());
-        // What says how a text over several lines is written stands before it.
+        // A text in a block ends with a line, which stays one.
         let end = value.span.start + self.text[value.span.clone()].trim_end().len();
+        let in_place = (value.span.start..end, raw.to_owned());
         let anew = (self.colon(mapping, key)?..end, format!(" {raw}"));
         Ok(vec![vec![in_place], vec![anew]])
     }
 
-    /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are.
-    fn changed(&self, edits: Vec<Edit>, key: &str, is_wanted: impl Fn(&Self) -> bool) -> Result<Self, Refused> {
+    /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are. Then kubectl must
+    /// read one of `says`.
+    fn changed(
+        &self,
+        edits: Vec<Edit>,
+        key: &str,
+        says: &[Kubeconfig],
+        is_wanted: impl Fn(&Self) -> bool,
+    ) -> Result<Self, Refused> {
         let after = edits
             .into_iter()
             .filter_map(|edit| Self::parse(self.edited(edit)?).ok());
-        let mut after = after.filter(|after| is_wanted(after) && self.differs_only_in(key, after));
+        let mut after = after
+            .filter(|after| says.contains(&after.says))
+            .filter(|after| is_wanted(after) && self.differs_only_in(key, after));
         after.next().ok_or(Refused::Unsure)
     }
 
@@ -341,6 +380,16 @@ impl Document {
     }
 }
 
+/// What a current context is that is written so.
+fn text_of(written: Option<&Node>) -> Result<String, Refused> {
+    let scalar = written.map(|node| resolve(node.text()?, node.tag(), node.is_plain()).ok());
+    match scalar {
+        None | Some(Some(Scalar::Null)) => Ok(String::new()),
+        Some(Some(Scalar::Text(text))) => Ok(text),
+        Some(_) => Err(Refused::Unsure),
+    }
+}
+
 fn indented(lines: &str, by: usize) -> String {
     let lines: Vec<_> = lines.lines().map(|line| format!("{}{line}", " ".repeat(by))).collect();
     lines.join("\n")
@@ -363,17 +412,30 @@ fn out_of_brackets(list: &Node, at: usize) -> Vec<Edit> {
 impl Item {
     fn new(name: &str, item: &impl Serialize) -> Result<Self, Refused> {
         let json = serde_json::to_string(item).map_err(|_| Refused::Unsure)?;
-        let block = kubeconfig::to_yaml(item).map_err(|_| Refused::Unsure)?;
-        let meaning = |text: &str| tree::parse(text)?.ok_or(Refused::Unsure);
+        let block = to_yaml(item).map_err(|_| Refused::Unsure)?;
+        let meaning = |text: &str| yaml::parse(text)?.root.ok_or(Refused::Unsure);
         Ok(Self {
             name: name.to_owned(),
             meanings: [meaning(&json)?, meaning(&block)?],
-            block: kubeconfig::to_yaml(&[item])
-                .map_err(|_| Refused::Unsure)?
-                .trim_end()
-                .to_owned(),
+            block: to_yaml(&[item]).map_err(|_| Refused::Unsure)?.trim_end().to_owned(),
             json,
         })
+    }
+
+    /// What kubectl may read once this is in the list: as its last item or its first.
+    fn says(&self, list: List, before: &Kubeconfig) -> Result<[Kubeconfig; 2], Refused> {
+        fn put<T: Clone>(all: &mut Vec<T>, new: &[T], is_last: bool) {
+            let at = if is_last { all.len() } else { 0 };
+            all.splice(at..at, new.iter().cloned());
+        }
+        let own = Kubeconfig::from_text(&format!("{{\"{}\": [{}]}}", list.key(), self.json))?;
+        Ok([true, false].map(|is_last| {
+            let mut says = before.clone();
+            put(&mut says.clusters, &own.clusters, is_last);
+            put(&mut says.users, &own.users, is_last);
+            put(&mut says.contexts, &own.contexts, is_last);
+            says
+        }))
     }
 
     fn is(&self, node: &Node) -> bool {
@@ -392,10 +454,13 @@ mod tests {
         let at = |part: &str| text.find(part).map(|at| at..at + part.len()).unwrap();
         let edit = |range: Range<usize>, new: &str| vec![(range, new.to_owned())];
         let (wrong, right) = (edit(at("yes"), "'yes'"), edit(at("[]"), "[{name: a}]"));
+        let wanted = [Kubeconfig::from_text("users: [{name: a}]").unwrap()];
         let has_one = |document: &Document| document.items(List::Users).len() == 1;
         let changed = |edits: &[&Edit]| {
             let edits = edits.iter().map(|edit| (*edit).clone()).collect();
-            document.changed(edits, "users", has_one).map(|document| document.text)
+            document
+                .changed(edits, "users", &wanted, has_one)
+                .map(|document| document.text)
         };
         assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));

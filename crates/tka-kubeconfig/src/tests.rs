@@ -3,7 +3,10 @@ use serde_json::{Value, json};
 use tka_api::Token;
 use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
 
-use super::*;
+use crate::document::{Document, List, Refused};
+use crate::edit::quoted;
+use crate::entry::Entry;
+use crate::model::Kubeconfig;
 
 const EVERYDAY: &str = "\
 apiVersion: v1
@@ -161,34 +164,128 @@ fn what_is_said_again_changes_nothing_and_what_is_new_replaces_the_old() {
     assert_eq!(read(&replaced), expected(&read(&document(EVERYDAY)), &other));
 }
 
+/// Each with the line, and what is wrong there.
 #[test]
-fn what_cannot_be_read_safely_is_refused() {
+fn what_kubectl_cannot_read_is_refused_with_its_line() {
+    let long = format!(
+        "users:\n- name: a\n  user: {{certificate: x}}\n- name: {}\n",
+        "b".repeat(10)
+    );
+    assert!(Document::parse(long).is_ok());
+    // cases.md 1
+    for (text, expected) in [
+        (
+            "contexts:\n- name: 123\n",
+            "line 2: `name` must be a text and is a number to kubectl; write it in quotes",
+        ),
+        (
+            "current-context: on\n",
+            "line 1: `current-context` must be a text and is `true` or `false` to kubectl; write it in quotes",
+        ),
+        (
+            "kind: Config\n\t\nusers: []\n",
+            "line 2: it is not YAML: found a tab character that violates indentation",
+        ),
+        (
+            "{\"current-context\": \"a\\/b\"}",
+            "line 1: it is not YAML: found unknown escape character",
+        ),
+        (
+            "clusters:\n- name: a\n  cluster:\n    certificate-authority-data: aG k=\n",
+            "line 4: `certificate-authority-data` must be base64 without spaces and is another text",
+        ),
+        (
+            "users:\n- name: a\n  user:\n    exec:\n      args: [8000]\n",
+            "line 5: `args` must be a text and is a number to kubectl; write it in quotes",
+        ),
+        (
+            "users: [{name: a}, {name: a}]\n",
+            "line 1: `users` has two items that are named `a`",
+        ),
+        (
+            "contexts: [{}, {name: ~}]\n",
+            "line 1: `contexts` has two items that are named ``",
+        ),
+        ("- a\n", "line 1: `the kubeconfig` must be a map and is a list"),
+        (
+            "from before",
+            "line 1: `the kubeconfig` must be a map and is another text",
+        ),
+        ("kind: Secret\n", "line 1: its `kind` is not `Config`"),
+        ("x: y\nusers: {}\n", "line 2: `users` must be a list and is a map"),
+        ("contexts: [a]\n", "line 1: `context` must be a map and is another text"),
+        ("a: !!int b\n", "line 1: cannot decode it as a !!int"),
+        ("a: b\nx: *b\n", "line 2: it is not YAML: unknown anchor 'b' referenced"),
+        (
+            "x: &a [*a]\n",
+            "line 1: it is not YAML: anchor 'a' value contains itself",
+        ),
+        ("a: .inf\n", "line 1: it has a number that is not finite"),
+        (
+            "a: b\n  c: d\n",
+            "line 2: it is not YAML: mapping values are not allowed in this context",
+        ),
+    ] {
+        let refused = Document::parse(text.to_owned()).unwrap_err();
+        assert_eq!(refused.to_string(), expected, "{text}");
+        assert!(matches!(refused, Refused::Unreadable(_)), "{text}");
+    }
+}
+
+#[test]
+fn what_kubectl_reads_but_cannot_be_changed_safely_is_refused() {
     let refused = |text: &str| Document::parse(text.to_owned()).unwrap_err();
     for (text, expected) in [
-        ("a: b\n---\nc: d\n", Refused::Documents),
-        ("- a\n", Refused::NotConfig),
-        ("from before", Refused::NotConfig),
-        ("kind: Secret\n", Refused::NotConfig),
-        ("users: {}\n", Refused::Shape("users".into())),
-        ("contexts: [a]\n", Refused::Shape("contexts".into())),
-        ("current-context: []\n", Refused::Shape("current-context".into())),
-        ("users: [{name: [a]}]\n", Refused::Shape("users".into())),
-        ("users: []\nusers: []\n", Refused::Twice("keys", "users".into())),
-        ("users: [{name: a}, {name: a}]\n", Refused::Twice("users", "a".into())),
+        ("a: b\n---\nc: d\n", Refused::Documents { line: 3 }),
+        ("a: b\n--- {\n", Refused::Documents { line: 2 }),
+        ("{\"a\": 1} x", Refused::Documents { line: 1 }),
         ("<<: {users: []}\n", Refused::Unsure),
-        ("a: \"x\u{2028}y\"\n", Refused::Characters),
+        ("!!binary dXNlcnM=: [{name: a}]\n", Refused::Unsure),
+        ("a: \"x\u{2028}y\"\n", Refused::Characters { line: 1 }),
     ] {
+        assert!(Kubeconfig::from_text(text).is_ok(), "{text}");
         assert_eq!(refused(text), expected, "{text}");
     }
+}
+
+/// cases.md 1
+#[test]
+fn what_kubectl_reads_is_merged_into() {
     for text in [
-        "{",
-        "a: *b\n",
-        "a: 'b\n",
-        "a: b\n  c: d\n",
-        "users:\n- name: a\n user: b\n",
+        "contexts: [{context: {cluster: lab, user: k}}]\n",
+        "contexts:\n- name: ~\n  context: {cluster: lab}\n- name: b\n",
+        "users:\n- name: a\n  user: {token: a, token: b}\n",
+        "users:\n- name: a\n  user: {token: !!timestamp 2001-01-02}\nx: !mine y\n",
+        "clusters: []\nclusters: [{name: a}]\n",
+        "users: [~]\n",
+        "kind: Config\n---\n",
+        "kind: Config\n...\n---\n# end\n",
+        "users:\n- name: a\n  user:\n    <<: {token: t}\n",
     ] {
-        assert!(matches!(refused(text), Refused::Malformed { .. }), "{text}");
+        let before = document(text);
+        let after = merged(before.clone(), &entry("ours")).unwrap();
+        assert_eq!(after.current(), Some("ours"), "{text}");
+        assert_eq!(after.context("ours"), Some(entry("ours").names()));
+        let removed = removed(after, &entry("ours"), "\"\"").unwrap();
+        assert_eq!(removed.says(), before.says(), "{text}");
     }
+}
+
+/// cases.md 9
+#[test]
+fn other_encodings_are_named() {
+    let utf16: Vec<u8> = "\u{feff}current-context: a\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let read = Kubeconfig::read(&utf16).unwrap();
+    assert_eq!(read.current_context, "a", "kubectl reads it");
+    assert_eq!(Document::from_bytes(utf16).unwrap_err(), Refused::Utf16);
+    let latin1 = Document::from_bytes(b"a: b\nx: \xe4\n".to_vec()).unwrap_err();
+    assert_eq!(
+        latin1.to_string(),
+        "line 2: it has bytes that are not UTF-8; save it as UTF-8"
+    );
 }
 
 #[test]
@@ -197,7 +294,7 @@ fn what_others_refer_to_is_not_changed() {
         "x: &a []\nusers: *a\n",
         "users: &a [{name: b}]\nx: *a\n",
         "current-context: &a b\nx: *a\n",
-        "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nextensions: *c\n",
+        "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nx: *c\n",
     ] {
         assert_eq!(
             merged(document(text), &entry("ours")).unwrap_err(),
@@ -381,7 +478,7 @@ fn kubeconfigs() -> impl Strategy<Value = String> {
         "\"current-context\": >-\n  kind\n",
     ]);
     let others = prop::collection::vec(odd(), 0..3).prop_map(|all| {
-        let of = |(at, odd): (usize, &Odd)| odd.under(["preferences", "extensions", "other"][at], 0);
+        let of = |(at, odd): (usize, &Odd)| odd.under(["one", "two", "other"][at], 0);
         all.iter().enumerate().map(of).collect::<Vec<_>>()
     });
     let head = prop::sample::select(vec!["", "---\n", "# mine\n\n", "%YAML 1.1\n---\n", "\u{feff}"]);
@@ -475,7 +572,7 @@ proptest! {
     ) {
         let text = format!(
             "users:\n- name: other\n  user: {{exec: {{command: /gone/tka}}}}\n- name: ours\n  user:\n{}    exec:\n{}      command: {command}\n{}{}",
-            odd[0].under("as", 4), odd[1].under("env", 6), odd[2].under("interactiveMode", 6), odd[3].under("x", 4),
+            odd[0].under("v", 4), odd[1].under("w", 6), odd[2].under("y", 6), odd[3].under("x", 4),
         );
         let before = before.replace("\r\n", "\n");
         // Its own users are in the way, and a mark belongs before all.
@@ -513,5 +610,33 @@ proptest! {
         prop_assert_eq!(found, expected(&value, &entry("ours")));
         let removed = removed(merged, &entry("ours"), "\"\"").unwrap();
         prop_assert!(serde_json::from_str::<Value>(removed.text()).is_ok());
+    }
+}
+
+/// A kubeconfig by anybody: no panic, and where ours is put in and taken out, all else says what it said.
+mod fuzz {
+    use super::*;
+
+    #[test]
+    fn kubeconfig() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let _ = Kubeconfig::read(bytes);
+            let Ok(before) = Document::from_bytes(bytes.to_vec()) else {
+                return;
+            };
+            let Ok(merged) = merged(before.clone(), &entry("ours")) else {
+                return;
+            };
+            assert_eq!(Kubeconfig::from_text(merged.text()).as_ref(), Ok(merged.says()));
+            assert_eq!(merged.context("ours"), Some(entry("ours").names()));
+            let current = before.raw_current();
+            let Ok(after) = removed(merged, &entry("ours"), current.as_deref().unwrap_or("\"\"")) else {
+                return;
+            };
+            let had_ours = [List::Clusters, List::Users, List::Contexts]
+                .iter()
+                .any(|list| before.names(*list).iter().any(|name| name.starts_with("ours")));
+            assert!(had_ours || after.says() == before.says(), "{}", after.text());
+        });
     }
 }

@@ -4,17 +4,21 @@ use tka_api::kubeconfig::{Context, EntryNames, KubeconfigFile, NamedCluster, Nam
 
 /// A context with the cluster and the user that it leads to.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) cluster: NamedCluster,
-    pub(crate) user: NamedUser,
-    pub(crate) context: NamedContext,
+pub struct Entry {
+    /// How to reach the API server.
+    pub cluster: NamedCluster,
+    /// As whom.
+    pub user: NamedUser,
+    /// What brings both together.
+    pub context: NamedContext,
 }
 
 // === impl Entry ===
 
 impl Entry {
     /// The current context of `file`, if that has all it leads to.
-    pub(crate) fn current(file: KubeconfigFile) -> Option<Self> {
+    #[must_use]
+    pub fn current(file: KubeconfigFile) -> Option<Self> {
         let context = file.contexts.into_iter().find(|one| one.name == file.current_context)?;
         let cluster = file
             .clusters
@@ -25,7 +29,8 @@ impl Entry {
     }
 
     /// Its names.
-    pub(crate) fn names(&self) -> EntryNames {
+    #[must_use]
+    pub fn names(&self) -> EntryNames {
         EntryNames {
             cluster: self.cluster.name.clone(),
             user: self.user.name.clone(),
@@ -34,7 +39,8 @@ impl Entry {
     }
 
     /// The same under other names.
-    pub(crate) fn named(self, names: EntryNames) -> Self {
+    #[must_use]
+    pub fn named(self, names: EntryNames) -> Self {
         Self {
             context: NamedContext {
                 name: names.context,

@@ -1,0 +1,275 @@
+//! A kubeconfig that may be anybody's: what kubectl reads in it, and a way to change these few lines of it and leave every other as it
+//! is written.
+//!
+//! It is never written anew from values: people keep comments, anchors and fields in their kubeconfigs that we know nothing of. So the
+//! text is changed where that is needed, and what kubectl reads in the new text is compared with what it read in the old one: where
+//! anything else would differ, nothing is changed.
+
+use std::fmt;
+use std::rc::Rc;
+
+use tka_api::kubeconfig::EntryNames;
+
+use crate::model::{Call, Kubeconfig, Named, Unreadable, find};
+use crate::yaml::{self, Malformed, Node};
+use crate::{encoding, is_utf16};
+
+/// A kubeconfig as it is written.
+#[derive(Clone)]
+pub struct Document {
+    pub(crate) text: String,
+    /// None where it says nothing yet.
+    pub(crate) root: Option<Rc<Node>>,
+    /// What kubectl reads in it.
+    pub(crate) says: Kubeconfig,
+}
+
+/// The lists of a kubeconfig.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum List {
+    /// `clusters`
+    Clusters,
+    /// `users`
+    Users,
+    /// `contexts`
+    Contexts,
+}
+
+/// Why a kubeconfig is left as it is.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// kubectl cannot read it.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// There are others, which kubectl would drop when it writes the file.
+    #[error("line {line}: another YAML document begins, and kubectl reads only the first")]
+    Documents {
+        /// Where the second one begins.
+        line: usize,
+    },
+    /// kubectl reads it, but what we add would be UTF-8.
+    #[error("it is UTF-16; save it as UTF-8")]
+    Utf16,
+    /// It is not what it should be.
+    #[error("it is not a kubeconfig")]
+    NotConfig,
+    /// Editors and programs do not agree on its lines.
+    #[error("line {line}: it has U+0085, U+2028 or U+2029, which end a line for some programs only")]
+    Characters {
+        /// Where the first one is.
+        line: usize,
+    },
+    /// More would change than should.
+    #[error("it cannot be changed without changing what else it says")]
+    Unsure,
+}
+
+pub(crate) const CURRENT: &str = "current-context";
+
+// === impl Document ===
+
+impl Document {
+    /// Reads a kubeconfig; an empty one too.
+    ///
+    /// # Errors
+    ///
+    /// Where kubectl cannot read it, or where it cannot be changed safely.
+    pub fn parse(text: String) -> Result<Self, Refused> {
+        let parsed = yaml::parse(&text)?;
+        let says = Kubeconfig::from_node(parsed.root.as_deref())?;
+        if let Some(line) = parsed.more {
+            return Err(Refused::Documents { line });
+        }
+        if let Some(at) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) {
+            let line = text[..at].matches('\n').count() + 1;
+            return Err(Refused::Characters { line });
+        }
+        let root = parsed.root.filter(|root| !root.is_null());
+        let document = Self { text, root, says };
+        if document.says_where_it_looks() {
+            Ok(document)
+        } else {
+            Err(Refused::Unsure)
+        }
+    }
+
+    /// Reads the kubeconfig in a file with these bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`]; and where it is not UTF-8.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Refused> {
+        if is_utf16(&bytes) {
+            return Err(Refused::Utf16);
+        }
+        Self::parse(encoding::utf8(&bytes)?.to_owned())
+    }
+
+    /// What kubectl reads in it.
+    #[must_use]
+    pub fn says(&self) -> &Kubeconfig {
+        &self.says
+    }
+
+    /// Whether what kubectl reads is where one looks for it, and not merged from elsewhere.
+    fn says_where_it_looks(&self) -> bool {
+        let Some(root) = &self.root else { return true };
+        let lists = [List::Clusters, List::Users, List::Contexts];
+        let are_there = lists
+            .iter()
+            .all(|list| self.items(*list).len() == self.says.names(*list).len());
+        let current = root.get(CURRENT).and_then(|current| current.text());
+        let is_there = self.says.current_context == current.unwrap_or_default()
+            || root.get(CURRENT).is_some_and(|current| current.is_null());
+        are_there && is_there && !root.takes_in()
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The names in a list, in their order.
+    #[must_use]
+    pub fn names(&self, list: List) -> Vec<&str> {
+        self.says.names(list)
+    }
+
+    /// Whether a list has that name.
+    #[must_use]
+    pub fn has(&self, list: List, name: &str) -> bool {
+        self.position(list, name).is_some()
+    }
+
+    /// The current context, if one is set.
+    #[must_use]
+    pub fn current(&self) -> Option<&str> {
+        Some(&*self.says.current_context).filter(|current| !current.is_empty())
+    }
+
+    /// Where a context leads.
+    #[must_use]
+    pub fn context(&self, name: &str) -> Option<EntryNames> {
+        let context = find(&self.says.contexts, name)?;
+        Some(EntryNames {
+            cluster: context.cluster.clone(),
+            user: context.user.clone(),
+            context: name.to_owned(),
+        })
+    }
+
+    /// The API server of a cluster.
+    #[must_use]
+    pub fn server(&self, cluster: &str) -> Option<&str> {
+        Some(&find(&self.says.clusters, cluster)?.server)
+    }
+
+    /// What kubectl runs for a user.
+    #[must_use]
+    pub fn call(&self, user: &str) -> Option<Call> {
+        find(&self.says.users, user)?.exec.clone()
+    }
+
+    /// Whether a user has a token and nothing else.
+    #[must_use]
+    pub fn has_just_a_token(&self, user: &str) -> bool {
+        find(&self.says.users, user).is_some_and(|user| user.is_token)
+    }
+
+    /// Whether a context leads to that cluster or user.
+    #[must_use]
+    pub fn is_used(&self, list: List, name: &str) -> bool {
+        self.says.contexts.iter().any(|context| match list {
+            List::Clusters => context.item.cluster == name,
+            List::Users => context.item.user == name,
+            List::Contexts => false,
+        })
+    }
+
+    /// Whether there is nothing in it that anybody would miss.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        const OF_NOTHING: [&str; 4] = ["apiVersion", "kind", "preferences", CURRENT];
+        let entries = self.root.as_ref().map(|root| root.entries()).unwrap_or_default();
+        let says_nothing = |key: &str, value: &Node| match List::named(key) {
+            Some(_) => value.items().is_empty(),
+            None => OF_NOTHING.contains(&key) && value.entries().is_empty(),
+        };
+        let mut entries = entries.iter();
+        self.current().is_none() && entries.all(|(key, value)| key.text().is_some_and(|key| says_nothing(key, value)))
+    }
+
+    pub(crate) fn items(&self, list: List) -> &[Rc<Node>] {
+        let value = self.root.as_ref().and_then(|root| root.get(list.key()));
+        value.map(|value| value.items()).unwrap_or_default()
+    }
+
+    pub(crate) fn position(&self, list: List, wanted: &str) -> Option<usize> {
+        self.names(list).iter().position(|name| *name == wanted)
+    }
+
+    pub(crate) fn body(&self, list: List, name: &str) -> Option<&Rc<Node>> {
+        self.items(list)[self.position(list, name)?].get(list.field())
+    }
+}
+
+/// Not what it says, which may be tokens.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes)", self.text.len())
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Self::Unreadable(malformed.into())
+    }
+}
+
+// === impl Kubeconfig ===
+
+impl Kubeconfig {
+    /// The names in a list, in their order.
+    #[must_use]
+    pub fn names(&self, list: List) -> Vec<&str> {
+        match list {
+            List::Clusters => names(&self.clusters),
+            List::Users => names(&self.users),
+            List::Contexts => names(&self.contexts),
+        }
+    }
+}
+
+fn names<T>(list: &[Named<T>]) -> Vec<&str> {
+    list.iter().map(|named| &*named.name).collect()
+}
+
+// === impl List ===
+
+impl List {
+    /// What a kubeconfig calls it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Clusters => "clusters",
+            Self::Users => "users",
+            Self::Contexts => "contexts",
+        }
+    }
+
+    /// What each of its items has beside the name.
+    pub(crate) fn field(self) -> &'static str {
+        match self {
+            Self::Clusters => "cluster",
+            Self::Users => "user",
+            Self::Contexts => "context",
+        }
+    }
+
+    fn named(key: &str) -> Option<Self> {
+        [Self::Clusters, Self::Users, Self::Contexts]
+            .into_iter()
+            .find(|list| list.key() == key)
+    }
+}

@@ -1,0 +1,148 @@
+//! What kubectl reads in a kubeconfig.
+//!
+//! The fields are those of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>, and they are read as Go reads JSON into
+//! them: unknown keys are read over, nothing is the zero value, and nothing becomes a text that is not one.
+
+mod decode;
+mod merge;
+
+use std::fmt;
+
+pub use merge::{Merged, merge, sources};
+
+use crate::yaml;
+
+/// A kubeconfig as kubectl sees it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kubeconfig {
+    /// Name of the current context; empty where none is set.
+    pub current_context: String,
+    /// In their order.
+    pub clusters: Vec<Named<Cluster>>,
+    /// In their order.
+    pub users: Vec<Named<User>>,
+    /// In their order.
+    pub contexts: Vec<Named<Context>>,
+}
+
+/// An item of a list, which is empty where nothing names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Named<T> {
+    /// No other in the list has it.
+    pub name: String,
+    /// What it names.
+    pub item: T,
+}
+
+/// How to reach an API server. Texts are empty where nothing is said.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Cluster {
+    /// URL of the API server.
+    pub server: String,
+    /// Name by which to verify the server's certificate, where it is not the URL's.
+    pub tls_server_name: String,
+    /// Whether to skip verifying the server's certificate.
+    pub insecure_skip_tls_verify: bool,
+    /// File with the certificate authority.
+    pub certificate_authority: String,
+    /// The certificate authority itself.
+    pub certificate_authority_data: Vec<u8>,
+    /// URL of a proxy.
+    pub proxy_url: String,
+}
+
+/// A credential, as far as it matters who asks for it.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct User {
+    /// What kubectl runs for it.
+    pub exec: Option<Call>,
+    /// Whether it has a token and nothing else.
+    pub is_token: bool,
+}
+
+/// What kubectl runs for a user's credential.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Call {
+    /// API version of what it prints.
+    pub api_version: String,
+    /// The program.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// A cluster together with a user. Texts are empty where nothing is said.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Context {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the user.
+    pub user: String,
+    /// Namespace to work in.
+    pub namespace: String,
+}
+
+/// Why kubectl cannot read a kubeconfig.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct Unreadable {
+    /// The first is 1.
+    pub line: usize,
+    /// What is wrong, and what to write instead where that is known.
+    pub problem: String,
+}
+
+// === impl Kubeconfig ===
+
+impl Kubeconfig {
+    /// What kubectl reads in a file with these bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where kubectl cannot read it either.
+    pub fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Self::from_text(&crate::encoding::decode(bytes)?)
+    }
+
+    /// What kubectl reads in a file with this text.
+    ///
+    /// # Errors
+    ///
+    /// Where kubectl cannot read it either.
+    pub fn from_text(text: &str) -> Result<Self, Unreadable> {
+        Self::from_node(yaml::parse(text)?.root.as_deref())
+    }
+}
+
+/// The item of that name, if a list has one.
+#[must_use]
+pub fn find<'l, T>(list: &'l [Named<T>], name: &str) -> Option<&'l T> {
+    list.iter().find(|named| named.name == name).map(|named| &named.item)
+}
+
+/// Not what it says, which may be tokens.
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "User(exec: {}, is_token: {})", self.exec.is_some(), self.is_token)
+    }
+}
+
+// === impl Unreadable ===
+
+impl Unreadable {
+    pub(crate) fn new(line: usize, problem: &str) -> Self {
+        Self {
+            line,
+            problem: problem.to_owned(),
+        }
+    }
+}
+
+impl From<yaml::Malformed> for Unreadable {
+    fn from(malformed: yaml::Malformed) -> Self {
+        Self {
+            line: malformed.line,
+            problem: format!("it is not YAML: {}", malformed.problem),
+        }
+    }
+}
