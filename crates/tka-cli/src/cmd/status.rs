@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::here;
 use crate::known::{self, Known, KnownSession};
 use crate::output::Output;
-use crate::store;
+use crate::store::{self, Store};
 use crate::together::ask_each;
 use crate::ui;
 use crate::view;
@@ -44,8 +44,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         return prompt().map(|()| ExitCode::SUCCESS);
     }
     let app = App::new(flags)?;
-    let folder = app.store.folder();
-    let mut all = known::everywhere(folder);
+    let mut all = known::by(&app);
     if !all.iter().any(|known| known.server().as_ref() == Some(app.server())) {
         all.push(Known::at(app.server()));
     }
@@ -58,7 +57,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     for (mut known, answer) in all.into_iter().zip(asked) {
         let confirmed = answer.is_ok();
         match answer {
-            Ok(sessions) => known.update(folder, sessions),
+            Ok(sessions) => known.update(app.store().ok().map(Store::folder), sessions),
             Err(error) => failed = Some(error),
         }
         items.extend(shown(&known, confirmed, current.as_ref()));
