@@ -1,6 +1,5 @@
 //! What every command works with: settings, the terminal, the server and its kubeconfig file.
 
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -16,12 +15,13 @@ use crate::clock::{APART, Skew};
 use crate::config::{self, Config, ConfigError, Route};
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::export::Shell;
+use crate::export::{self, Shell, Unlistable};
 use crate::integration;
 use crate::local::Kept;
+use crate::merge::Target;
 use crate::proxy;
 use crate::server::{HTTPS_PORT, Scheme, Server};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::ui::{self, Ui};
 use crate::view;
 
@@ -30,7 +30,8 @@ use crate::view;
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) ui: Ui,
-    pub(crate) store: Store,
+    /// None without a home folder, which not all commands need.
+    store: Option<Store>,
     server: Server,
     /// Of all requests together, from the first one on.
     deadline: Mutex<Option<Deadline>>,
@@ -49,7 +50,7 @@ impl App {
     pub(crate) fn unsaid(flags: &Global) -> Result<Self, Error> {
         let config = settings(flags)?;
         let server = server_of(flags, &config)?;
-        let store = Store::new(home().as_deref(), &server)?;
+        let store = Store::new(home().as_deref(), &server).ok();
         let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
         match &config.file {
             Some(path) => ui.debug(&format!("settings from {}", path.display())),
@@ -74,6 +75,16 @@ impl App {
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Where the kubeconfig of the server is kept, which takes a home folder.
+    pub(crate) fn store(&self) -> Result<&Store, StoreError> {
+        self.store.as_ref().ok_or(StoreError::NoHome)
+    }
+
+    /// The kubeconfig of the server, if it is there.
+    pub(crate) fn kubeconfig(&self) -> Option<&Path> {
+        self.store.as_ref().map(Store::path).filter(|path| path.exists())
     }
 
     /// A connection to the server. All connections of a command have one time limit, which begins with the first.
@@ -127,26 +138,70 @@ impl App {
     ///
     /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
     pub(crate) fn hand_over(&self) -> Result<(), Error> {
-        let path = self.store.path();
-        if self.config.no_eval && !self.config.quiet {
-            return ui::print(&path.display().to_string());
-        }
-        self.hand_over_list(&path.to_string_lossy(), usage(path))
+        self.hand_over_to(None)
     }
 
     /// The same, where a session was kept. Where kubectl reads the user's own kubeconfig, into which the context was merged, there is
     /// nothing to evaluate.
     pub(crate) fn hand_over_kept(&self, kept: &Kept) -> Result<(), Error> {
-        let Some(target) = &kept.merged else {
-            return self.hand_over();
-        };
-        if self.config.no_eval && !self.config.quiet {
-            return ui::print(&target.path.display().to_string());
+        self.hand_over_to(kept.merged.as_ref())
+    }
+
+    /// Whether [`Self::hand_over_kept`] has a chance, with `merged` as the user's own kubeconfig.
+    pub(crate) fn check_hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
+        // What is remembered of it is text too.
+        self.leads_to(merged)?;
+        if self.line_for(merged)?.is_some()
+            && let Some(file) = integration::file()
+        {
+            integration::check(&file)?;
         }
-        let Some(list) = &target.list else { return Ok(()) };
-        let list = std::env::join_paths(list).map_err(Error::List)?;
-        let text = "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\"";
-        self.hand_over_list(&list.to_string_lossy(), text)
+        Ok(())
+    }
+
+    fn hand_over_to(&self, merged: Option<&Target>) -> Result<(), Error> {
+        match self.line_for(merged)? {
+            Some(list) => self.hand_over_list(&list, self.usage(merged)),
+            None if self.is_for_reading() => ui::print(self.leads_to(merged)?),
+            None => Ok(()),
+        }
+    }
+
+    /// What KUBECONFIG is to be set to, where a shell is to do so.
+    fn line_for(&self, merged: Option<&Target>) -> Result<Option<String>, Error> {
+        if self.is_for_reading() {
+            // What is no text cannot be printed.
+            return self.leads_to(merged).map(|_| None);
+        }
+        Ok(match merged {
+            None => Some(export::list([self.store()?.path()])?),
+            Some(target) => target.list.as_ref().map(export::list).transpose()?,
+        })
+    }
+
+    /// Where a kubeconfig is that kubectl can be given.
+    fn leads_to<'a>(&'a self, merged: Option<&'a Target>) -> Result<&'a str, Error> {
+        let path = match merged {
+            Some(target) => &target.path,
+            None => self.store()?.path(),
+        };
+        let not_unicode = || Unlistable::NotUnicode { path: path.to_owned() };
+        Ok(path.to_str().ok_or_else(not_unicode)?)
+    }
+
+    fn is_for_reading(&self) -> bool {
+        self.config.no_eval && !self.config.quiet
+    }
+
+    /// How to make kubectl in this shell use it.
+    fn usage(&self, merged: Option<&Target>) -> &'static str {
+        if merged.is_some() {
+            "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\""
+        } else if self.store.as_ref().is_some_and(|store| uses(store.path())) {
+            "kubectl in this shell uses it already"
+        } else {
+            "to use it in this shell, run the line below, or sign in with: eval \"$(tka login)\""
+        }
     }
 
     /// Has the shell that called set KUBECONFIG, or prints the line that does, for which `usage` says how.
@@ -171,15 +226,16 @@ impl App {
         ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))
     }
 
-    /// After a sign-out: has the shell that called, or whoever is before it, no longer name the removed kubeconfig.
+    /// After a sign-out: has the shell that called, or the person before it, no longer name the removed kubeconfig.
     pub(crate) fn note_removal(&self) {
-        let path = self.store.path();
+        let Some(path) = self.store.as_ref().map(Store::path) else {
+            return;
+        };
         if !uses(path) || path.exists() {
             return;
         }
         let left = others(path);
-        let left = left.as_deref().and_then(OsStr::to_str);
-        let is_set = integration::file().is_some_and(|file| integration::set(&file, left).is_ok());
+        let is_set = integration::file().is_some_and(|file| integration::set(&file, left.as_deref()).is_ok());
         if !is_set {
             let text = "KUBECONFIG still names the removed file: unset KUBECONFIG";
             self.ui.tell(&view::note(text, &self.ui.palette));
@@ -238,15 +294,6 @@ pub(crate) fn note_passed_over(config: &Config) {
     }
 }
 
-/// How to make kubectl use the kubeconfig.
-fn usage(path: &Path) -> &'static str {
-    if uses(path) {
-        "kubectl in this shell uses it already"
-    } else {
-        "to use it in this shell, run the line below, or sign in with: eval \"$(tka login)\""
-    }
-}
-
 /// A variable of the environment; one that is not Unicode counts as not set.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -263,10 +310,10 @@ fn uses(path: &Path) -> bool {
 }
 
 /// The list of this environment's KUBECONFIG without `path`, if anything is left of it.
-fn others(path: &Path) -> Option<OsString> {
+fn others(path: &Path) -> Option<String> {
     let list = std::env::var_os("KUBECONFIG")?;
     let others = std::env::split_paths(&list).filter(|one| one != path && !one.as_os_str().is_empty());
-    std::env::join_paths(others).ok().filter(|list| !list.is_empty())
+    export::list(others).ok().filter(|list| !list.is_empty())
 }
 
 /// The authorities in the file that `SSL_CERT_FILE` names, which replace the built-in ones as they do for the original.

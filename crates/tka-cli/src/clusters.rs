@@ -42,15 +42,15 @@ pub(crate) enum NoTailnet {
 impl Search {
     /// Looks where servers may be, and asks none of them.
     ///
-    /// `folder` is where things of earlier sign-ins are. tailscaled may take `limit`.
-    pub(crate) fn new(config: &Config, default: &Server, folder: &Path, limit: Duration) -> Self {
+    /// `folder` is where things of earlier sign-ins are, if anywhere. tailscaled may take `limit`.
+    pub(crate) fn new(config: &Config, default: &Server, folder: Option<&Path>, limit: Duration) -> Self {
         let limit = limit.min(config.timeout);
         let (status, no_tailnet) = match tailscale::status(config.socket.as_deref(), limit) {
             Ok(status) if status.is_running() => (Some(status), None),
             Ok(_) => (None, Some(NoTailnet::Off)),
             Err(error) => (None, Some(NoTailnet::NotTold(error))),
         };
-        let known = known::everywhere(folder);
+        let known = folder.map(known::everywhere).unwrap_or_default();
         Self {
             candidates: candidates::find(default, known, status.as_ref(), &config.tag),
             no_tailnet,

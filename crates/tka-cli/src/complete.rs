@@ -124,8 +124,8 @@ pub(crate) fn servers() -> Vec<CompletionCandidate> {
 fn search(flags: Option<Global>) -> Option<Search> {
     let config = app::settings(&flags.unwrap_or_default()).ok()?;
     let server = config.server().ok()?;
-    let folder = app::home().map(|home| store::folder(&home)).unwrap_or_default();
-    Some(Search::new(&config, &server, &folder, LIMIT))
+    let folder = app::home().map(|home| store::folder(&home));
+    Some(Search::new(&config, &server, folder.as_deref(), LIMIT))
 }
 
 fn client() -> Option<Client> {

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::Global;
+use crate::files::FileError;
 use crate::proxy::Variables;
 use crate::server::{HTTPS_PORT, InvalidServer, Server};
 use crate::theme::Theme;
@@ -76,8 +77,9 @@ pub(crate) enum ConfigError {
     UnknownKey(String),
     #[error("there is no configuration file to write to")]
     NoFile,
-    #[error("cannot write the configuration file {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    /// A configuration file that cannot be changed.
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("`{key}` cannot be set in {} without changing what else it says", path.display())]
     Shape { path: PathBuf, key: &'static str },
     #[error("the server's address cannot be used")]
@@ -611,9 +613,7 @@ impl ConfigError {
             } => "nothing was changed; give another value",
             Self::UnknownKey(_) => return vec![format!("settings are {}", KEYS.join(", "))],
             Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
-            Self::Write { .. } => {
-                "check the permissions of file and folder and the disk's free space, or name another file with --config"
-            }
+            Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
             Self::Shape { .. } => "change it there by hand; nothing was changed",
             Self::Malformed { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
                 "correct the file, or name another one with --config"

@@ -8,6 +8,7 @@ use crate::client::ClientError;
 use crate::clusters::NoChoice;
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::export::Unlistable;
 use crate::merge::MergeError;
 use crate::proxy::InvalidProxy;
 use crate::store::StoreError;
@@ -68,8 +69,8 @@ pub(crate) enum Error {
     Output(#[source] io::Error),
     #[error("the result cannot be printed in that form")]
     Form(#[source] io::Error),
-    #[error("the kubeconfigs cannot be put together in KUBECONFIG")]
-    List(#[source] std::env::JoinPathsError),
+    #[error("KUBECONFIG cannot lead to the kubeconfig")]
+    List(#[from] Unlistable),
     /// A question to a server broke down in this program.
     #[error("the server could not be asked")]
     NotAsked,
@@ -175,7 +176,13 @@ impl Error {
             Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
             Self::Form(_) => vec!["leave --output out, or name another form".into()],
-            Self::List(_) => vec!["name files in KUBECONFIG whose paths have no separator in them".into()],
+            Self::List(Unlistable::Separator { .. }) => vec![
+                "let HOME, or the path in KUBECONFIG, have none".into(),
+                "or print the path alone with --no-eval, for `kubectl --kubeconfig PATH`".into(),
+            ],
+            Self::List(Unlistable::NotUnicode { .. }) => {
+                vec!["let HOME, or the path in KUBECONFIG, be one of Unicode characters".into()]
+            }
             Self::NotAsked => vec!["try again".into()],
             Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! The line that a shell evaluates to use a kubeconfig.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -16,6 +16,33 @@ pub(crate) enum Shell {
     Nushell,
     /// Nushell again, in a file, because it reads no commands that were not there when it started.
     Json,
+}
+
+/// Paths that no line can set `KUBECONFIG` to, although each of them may be there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unlistable {
+    #[error("{} has a character in it that separates paths in KUBECONFIG", path.display())]
+    Separator { path: PathBuf },
+    #[error("{} is not Unicode", path.display())]
+    NotUnicode { path: PathBuf },
+}
+
+/// What `KUBECONFIG` has to be for kubectl to read the files at `paths`.
+pub(crate) fn list(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<String, Unlistable> {
+    let paths: Vec<_> = paths.into_iter().collect();
+    for path in &paths {
+        let path = path.as_ref();
+        let owned = || path.to_owned();
+        if path.to_str().is_none() {
+            return Err(Unlistable::NotUnicode { path: owned() });
+        }
+        if std::env::join_paths([path]).is_err() {
+            return Err(Unlistable::Separator { path: owned() });
+        }
+    }
+    let joined = std::env::join_paths(paths.iter().map(AsRef::as_ref)).ok();
+    // Each one alone can be a list, and so can all.
+    Ok(joined.and_then(|list| list.into_string().ok()).unwrap_or_default())
 }
 
 // === impl Shell ===
@@ -60,6 +87,15 @@ impl Shell {
             // Its quoted texts have the escapes of JSON.
             Self::Nushell => format!("$env.KUBECONFIG = {}", json!(list)),
             Self::Json => json!({"KUBECONFIG": list}).to_string(),
+        }
+    }
+
+    /// The line that fails, for a shell that evaluates what did not work: a script with `set -e` stops there. Without its end.
+    pub(crate) fn fail(self) -> String {
+        match self {
+            Self::Posix | Self::Fish => "false".to_owned(),
+            Self::Powershell => "throw 'tka failed'".to_owned(),
+            Self::Nushell | Self::Json => r#"error make {msg: "tka failed"}"#.to_owned(),
         }
     }
 
@@ -147,6 +183,18 @@ mod tests {
         assert_eq!(Shell::Nushell.export(r#"/$a "b\"#), r#"$env.KUBECONFIG = "/$a \"b\\""#);
         assert_eq!(Shell::Json.export("/a:/b"), r#"{"KUBECONFIG":"/a:/b"}"#);
         assert_eq!(Shell::Json.unset(), r#"{"KUBECONFIG":null}"#);
+        assert_eq!(Shell::Powershell.fail(), "throw 'tka failed'");
+    }
+
+    /// cases.md 6: HOME with a `:`, and its kind.
+    #[cfg(unix)]
+    #[test]
+    fn paths_that_are_no_list_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(list(["/a b", "/o'n\n"]).unwrap(), "/a b:/o'n\n");
+        assert!(matches!(list(["/a", "/b:c"]), Err(Unlistable::Separator { path }) if path == Path::new("/b:c")));
+        let latin = std::ffi::OsStr::from_bytes(b"/caf\xe9");
+        assert!(matches!(list([latin]), Err(Unlistable::NotUnicode { .. })));
     }
 
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! What several commands do: sign in, fetch the kubeconfig, sign out.
 
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
@@ -123,6 +124,7 @@ pub(crate) fn sign_in_again(app: &App, access: Access, how: How) -> Result<Kept,
         merge: how.merge || local::is_merged(app, &name),
         ..how
     };
+    local::check(app, how.merge)?;
     match app.client()?.end_session(&name) {
         Ok(_) => credential::forget_session(app, &name),
         Err(error) if error.exit() == Exit::NotSignedIn => credential::forget_session(app, &name),
@@ -273,11 +275,13 @@ pub(crate) fn sign_out_by(app: &App, client: &Client) -> Result<SignedOut, Error
             forget(app)?;
             Ok(SignedOut::NotSignedIn(error))
         }
-        Err(error) if app.store.path().exists() => Err(Error::KubeconfigKept {
-            error,
-            path: app.store.path().to_owned(),
+        Err(error) => Err(match app.kubeconfig() {
+            Some(path) => Error::KubeconfigKept {
+                error,
+                path: path.to_owned(),
+            },
+            None => error.into(),
         }),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -329,10 +333,11 @@ fn details(app: &App, client: &Client, kubeconfig: &KubeconfigFile, kept: &Kept)
         .first()
         .map(|named| named.cluster.server.clone())
         .unwrap_or_default();
+    let path = app.kubeconfig().unwrap_or(Path::new(""));
     vec![
         ("server", client.server().to_string()),
         ("cluster", api_server),
         ("context", kept.context.clone()),
-        ("kubeconfig", app.store.path().display().to_string()),
+        ("kubeconfig", path.display().to_string()),
     ]
 }

@@ -6,12 +6,13 @@
 
 use std::env;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use crate::export::Shell;
+use crate::files;
 use crate::store::{self, StoreError};
 
 /// Names the file to write to. It is no business of programs that this one starts.
@@ -50,6 +51,25 @@ pub(crate) fn file() -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
+/// Whether [`set`] has a chance, found out without leaving a trace.
+pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
+    let not_written = |source| StoreError::Write {
+        path: file.to_owned(),
+        source,
+    };
+    if file.symlink_metadata().is_ok() {
+        return Err(not_written(io::ErrorKind::AlreadyExists.into()));
+    }
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let probed = files::probe(folder, files::ROOM);
+    probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
+    let existing = folder.ancestors().find(|one| one.exists()).unwrap_or(folder);
+    if existing == folder || files::hands_on() {
+        store::refuse_foreign(existing, None)?;
+    }
+    Ok(())
+}
+
 /// Has the shell function set `KUBECONFIG` to `list`, or unset it.
 pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
     let shell = Shell::of_file(file);
@@ -59,14 +79,14 @@ pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
         source,
     };
     if let Some(folder) = file.parent() {
-        store::create_private(folder).map_err(failed)?;
+        files::make_folder(folder, files::PRIVATE).map_err(failed)?;
         // A shell will do what the file says.
-        store::refuse_foreign(folder)?;
+        store::refuse_foreign(folder, None)?;
     }
     write(file, &(line + "\n")).map_err(failed)
 }
 
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
+fn write(file: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     // Never into what somebody laid in wait.
     options.write(true).create_new(true);

@@ -4,7 +4,7 @@
 //! or damaged of it is as if it had never been known.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tka_api::http::{LoginResponse, SessionInfo};
 
 use crate::app::App;
+use crate::files;
 use crate::server::{HTTPS_PORT, Server};
 use crate::store::Turn;
 
@@ -54,7 +55,12 @@ pub(crate) struct Merged {
     pub(crate) previous: Option<String>,
 }
 
-/// What is known of every server that this device is signed in at.
+/// What is known of every server that this device is signed in at; nothing without a home folder.
+pub(crate) fn by(app: &App) -> Vec<Known> {
+    app.store().map(|store| everywhere(store.folder())).unwrap_or_default()
+}
+
+/// The same, of what is in `folder`.
 pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
@@ -74,13 +80,8 @@ fn read(path: &Path) -> Option<Known> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// In one step, and readable by its owner only.
 fn write(path: &Path, known: &Known) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    file.write_all(&serde_json::to_vec(known)?)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    files::replace(path, &serde_json::to_vec(known)?)
 }
 
 // === impl Known ===
@@ -97,7 +98,8 @@ impl Known {
 
     /// What is known of the sessions at the app's server.
     pub(crate) fn load(app: &App) -> Self {
-        let known = read(&path(app.store.path())).unwrap_or_else(|| Self::at(app.server()));
+        let kept = app.store().ok().and_then(|store| read(&path(store.path())));
+        let known = kept.unwrap_or_else(|| Self::at(app.server()));
         Self {
             server: app.server().to_string(),
             ..known
@@ -106,7 +108,8 @@ impl Known {
 
     /// Keeps it, if there is anything to know. Where it cannot be kept it will be asked for.
     pub(crate) fn save(&self, _: &Turn, app: &App) {
-        let path = path(app.store.path());
+        let Ok(store) = app.store() else { return };
+        let path = path(store.path());
         if self.sessions.is_empty() && self.merged.is_empty() {
             let _ = fs::remove_file(path);
         } else if let Err(error) = write(&path, self) {
@@ -133,12 +136,12 @@ impl Known {
     }
 
     /// Puts what a server said in the place of what was known: of a session that it did not name only contexts were right.
-    pub(crate) fn update(&mut self, folder: &Path, sessions: Vec<KnownSession>) {
-        // Somebody may have signed in while the server was asked.
-        let _turn = Turn::in_existing(folder);
+    pub(crate) fn update(&mut self, folder: Option<&Path>, sessions: Vec<KnownSession>) {
+        // Another sign-in may have ended while the server was asked.
+        let _turn = folder.map(Turn::in_existing);
         let path = self
             .server()
-            .map(|server| folder.join(format!("{}.json", server.file_stem())));
+            .and_then(|server| Some(folder?.join(format!("{}.json", server.file_stem()))));
         let newest = path.as_deref().and_then(read);
         if let Some(newest) = &newest {
             self.merged.clone_from(&newest.merged);
@@ -208,7 +211,7 @@ mod tests {
         known.sessions = vec![session("one", Some("c")), session("two", Some("d"))];
         let path = folder.path().join("tka_8080.json");
         write(&path, &known).unwrap();
-        known.update(folder.path(), vec![session("two", None), session("three", None)]);
+        known.update(Some(folder.path()), vec![session("two", None), session("three", None)]);
         assert_eq!(known.sessions, [session("two", Some("d")), session("three", None)]);
         assert_eq!(everywhere(folder.path()), [known]);
     }

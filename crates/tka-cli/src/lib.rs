@@ -14,8 +14,10 @@ mod current;
 mod deadline;
 mod doctor;
 mod error;
+mod evaluated;
 mod exit;
 mod export;
+mod files;
 mod flow;
 mod here;
 mod integration;
@@ -74,7 +76,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = args::with_shell_line(without_empty_command(arguments));
     match parse(&arguments, &called) {
         Ok(Cli { global, command }) => {
-            dispatch(&global, command, &called).unwrap_or_else(|error| report(&global, &error))
+            let stops = evaluated::stops(command.as_ref(), &global);
+            dispatch(&global, command, &called).unwrap_or_else(|error| {
+                let exit = report(&global, &error);
+                if stops && !error.is_broken_pipe() {
+                    evaluated::stop();
+                }
+                exit
+            })
         }
         Err(error) => explain(&error, &arguments),
     }
@@ -173,6 +182,9 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let _ = anstream::stdout().write_all(text.as_bytes());
     }
     if error.use_stderr() {
+        if evaluated::stops_as_typed(arguments) {
+            evaluated::stop();
+        }
         Exit::Usage.into()
     } else {
         Exit::Ok.into()

@@ -17,7 +17,7 @@ use crate::known::{Known, KnownSession};
 use crate::merge::{self, MergeError, Target, UserFile};
 use crate::names;
 use crate::plugin;
-use crate::store::Turn;
+use crate::store::{Store, Turn};
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use mend::mend;
@@ -55,18 +55,20 @@ pub(crate) struct Kept {
     pub(crate) merged: Option<Target>,
 }
 
-/// Whether [`keep`] has a chance, found out without leaving a trace: a session that cannot be kept is better not begun.
+/// Whether [`keep`] has a chance, and what it keeps leads kubectl there, found out without leaving a trace: a session that cannot be kept
+/// is better not begun.
 pub(crate) fn check(app: &App, merge: bool) -> Result<(), Error> {
-    app.store.check()?;
-    if merge {
+    app.store()?.check()?;
+    let target = merge.then(theirs::target).transpose()?;
+    if target.is_some() {
         theirs::check(app)?;
     }
-    Ok(())
+    app.check_hand_over(target.as_ref())
 }
 
 /// Keeps a session's context, as the current one.
 pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
-    let turn = app.store.turn()?;
+    let turn = app.store()?.turn()?;
     let own = own::read(app, &turn)?;
     let target = new.merge.then(theirs::target).transpose()?;
     let file = target
@@ -90,12 +92,13 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
             ..session
         });
     }
-    if let Some(file) = &file {
+    if let Some(file) = file {
         // Remembered before it is there: nobody would know of it after a power cut.
-        known.remember_merged(theirs::record(app, file, &entry, new.session.clone()));
+        known.remember_merged(theirs::record(app, &file, &entry, new.session.clone()));
         known.save(&turn, app);
         let merged = merge::put_in(file.document().clone(), &entry);
-        file.save(&merged.map_err(|source| refused(file.path(), source))?)?;
+        let merged = merged.map_err(|source| refused(file.path(), source))?;
+        file.save(&merged)?;
     } else {
         known.save(&turn, app);
     }
@@ -108,9 +111,10 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
 
 /// Makes the last context of the server that was put into the user's kubeconfig its current one, if there is one.
 pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
-    let (Some(turn), target) = (Turn::in_existing(app.store.folder()), theirs::target()?) else {
+    let Some(turn) = turn(app) else {
         return Ok(None);
     };
+    let target = theirs::target()?;
     let mut known = Known::load(app);
     let here = known.merged.iter().rfind(|record| record.file == target.path);
     let Some(mut record) = here.cloned() else {
@@ -129,13 +133,14 @@ pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
     known.remember_merged(record);
     known.save(&turn, app);
     let switched = file.document().clone().with_current(&quoted(&kept.context));
-    file.save(&switched.map_err(|source| refused(file.path(), source))?)?;
+    let switched = switched.map_err(|source| refused(file.path(), source))?;
+    file.save(&switched)?;
     Ok(Some(kept))
 }
 
 /// What the context of a session is called here, if there is one.
 pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
-    let own = app.store.read().ok()?;
+    let own = app.store().ok()?.read().ok()?;
     let known = Known::load(app);
     let mut sessions = known.sessions.iter();
     let known = sessions.find(|one| one.name.as_deref() == Some(session));
@@ -156,13 +161,13 @@ pub(crate) fn is_merged(app: &App, session: &str) -> bool {
 
 /// The user that asks for credentials here under `names`, if there is one.
 pub(crate) fn user_of(app: &App, names: &EntryNames) -> Option<User> {
-    let call = app.store.read().ok()?.call(&names.user)?;
+    let call = app.store().ok()?.read().ok()?.call(&names.user)?;
     plugin::again(&call).map(User::from)
 }
 
 /// Remembers that a session began anew whose contexts are there already.
 pub(crate) fn renew(app: &App, session: &str, login: &LoginResponse) {
-    let (Some(names), Some(turn)) = (names_of(app, session), Turn::in_existing(app.store.folder())) else {
+    let (Some(names), Some(turn)) = (names_of(app, session), turn(app)) else {
         return;
     };
     let mut known = Known::load(app);
@@ -176,9 +181,7 @@ pub(crate) fn renew(app: &App, session: &str, login: &LoginResponse) {
 
 /// Removes what is left of one session, and nothing else.
 pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
-    let Some(turn) = Turn::in_existing(app.store.folder()) else {
-        return Ok(());
-    };
+    let Some(turn) = turn(app) else { return Ok(()) };
     let mut known = Known::load(app);
     let taken_out = theirs::take_out(app, &mut known, |record| record.session.as_deref() == Some(session));
     let ended = own::end(app, &turn, session, &known);
@@ -192,9 +195,7 @@ pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
 
 /// Removes what is left of all sessions at the server.
 pub(crate) fn forget(app: &App) -> Result<(), Error> {
-    let Some(turn) = Turn::in_existing(app.store.folder()) else {
-        return Ok(());
-    };
+    let Some(turn) = turn(app) else { return Ok(()) };
     let mut known = Known::load(app);
     let taken_out = theirs::take_out(app, &mut known, |_| true);
     let forgotten = own::forget(app, &turn, &known);
@@ -208,13 +209,19 @@ pub(crate) fn forget(app: &App) -> Result<(), Error> {
 
 /// The kubeconfigs in which there is something of ours, and what they say.
 pub(crate) fn kubeconfigs(app: &App) -> Vec<(PathBuf, Result<Document, MergeError>)> {
-    let own = app.store.path().to_owned();
-    let own = own
-        .exists()
-        .then(|| (own.clone(), app.store.read().map_err(|source| refused(&own, source))));
+    let own = app.store().ok().filter(|store| store.path().exists());
+    let own = own.map(|store| {
+        let read = store.read().map_err(|source| refused(store.path(), source));
+        (store.path().to_owned(), read)
+    });
     let merged = Known::load(app).merged.into_iter().map(|record| record.file);
     let merged = merged.map(|file| (file.clone(), UserFile::peek(&file)));
     own.into_iter().chain(merged).collect()
+}
+
+/// The turn to change what is there; none where nothing is.
+fn turn(app: &App) -> Option<Turn> {
+    Turn::in_existing(app.store().ok()?.folder())
 }
 
 fn refused(path: &Path, source: Refused) -> MergeError {
@@ -225,5 +232,6 @@ fn refused(path: &Path, source: Refused) -> MergeError {
 }
 
 fn unusable(app: &App, source: Refused) -> Error {
-    refused(app.store.path(), source).into()
+    let path = app.store().map_or(Path::new(""), Store::path);
+    refused(path, source).into()
 }

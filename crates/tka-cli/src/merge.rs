@@ -4,11 +4,11 @@ mod file;
 mod target;
 
 use std::error::Error;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
+use crate::files::FileError;
 use crate::known::Merged;
 use crate::plugin;
 use crate::server::Server;
@@ -20,20 +20,12 @@ pub(crate) use target::Target;
 /// Why the user's kubeconfig was left alone.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
-    #[error("cannot read {}", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{} was left as it is", path.display())]
     Refused { path: PathBuf, source: Refused },
-    #[error("{} may not be changed", path.display())]
-    ReadOnly { path: PathBuf },
-    #[error("{} is a link to {}, and that is not there", path.display(), target.display())]
-    Dangling { path: PathBuf, target: PathBuf },
-    #[error("{} is locked, by kubectl or another tka", path.display())]
-    Locked { path: PathBuf, lock: PathBuf },
     #[error("{} has entries of its own by the name of {name}", path.display())]
     Taken { path: PathBuf, name: String },
-    #[error("cannot write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
 }
 
 /// Puts `entry` into `document` as its current context.
@@ -44,23 +36,34 @@ pub(crate) fn put_in(document: Document, entry: &Entry) -> Result<Document, Refu
 /// Takes out what `record` says was put in, as far as it is still that. What else refers to it keeps it.
 pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, Refused> {
     let mut document = document;
-    let names = record.names();
     if !is_ours(&document, record) {
         return Ok(document);
     }
-    let was_current = document.current() == Some(&record.context);
-    if document.context(&record.context).is_some_and(|found| found == names) {
-        document = document.without(List::Contexts, &names.context)?;
-        if was_current {
-            document = document.with_current(record.previous.as_deref().unwrap_or("\"\""))?;
-        }
+    let contexts = contexts_of(&document, record);
+    let is_gone = document.current() == Some(&record.context) && !document.has(List::Contexts, &record.context);
+    let was_current = is_gone || contexts.iter().any(|name| document.current() == Some(name));
+    for name in &contexts {
+        document = document.without(List::Contexts, name)?;
     }
-    for (list, name) in [(List::Users, &names.user), (List::Clusters, &names.cluster)] {
+    if was_current {
+        document = document.with_current(record.previous.as_deref().unwrap_or("\"\""))?;
+    }
+    for (list, name) in [(List::Users, &record.user), (List::Clusters, &record.cluster)] {
         if !document.is_used(list, name) {
             document = document.without(list, name)?;
         }
     }
     Ok(document)
+}
+
+/// The contexts that `record` is about: the one of its name, or where the user renamed that, those that lead where it led.
+fn contexts_of(document: &Document, record: &Merged) -> Vec<String> {
+    let all = document.names(List::Contexts).into_iter();
+    let leading = all.filter_map(|name| document.context(name)).filter(|names| {
+        let is_named = names.context == record.context || !document.has(List::Contexts, &record.context);
+        is_named && (&names.user, &names.cluster) == (&record.user, &record.cluster)
+    });
+    leading.map(|names| names.context).collect()
 }
 
 /// Whether the user of that name is still the one that was put in.
@@ -103,13 +106,23 @@ pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &
 /// How the current context was written before all of ours; none where it was not set.
 pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String> {
     let current = document.current()?;
-    if let Some(record) = records.iter().find(|record| record.context == current) {
-        return record.previous.clone();
-    }
     let user = document.context(current).map(|names| names.user);
-    let call = user.and_then(|user| document.call(&user));
-    let is_ours = call.is_some_and(|call| plugin::asked_for(&call).is_some());
-    if is_ours { None } else { document.raw_current() }
+    let call = user.as_ref().and_then(|user| document.call(user));
+    let session = call
+        .as_ref()
+        .and_then(|call| plugin::asked_for(call))
+        .map(|(_, session)| session);
+    // The user may have renamed it: what it leads to says whose it is.
+    let is_of = |record: &&Merged| {
+        record.context == current
+            || session.is_some() && session == record.session.as_deref()
+            || user.as_ref() == Some(&record.user) && is_ours(document, record)
+    };
+    match records.iter().find(is_of) {
+        Some(record) => record.previous.clone(),
+        None if session.is_some() => None,
+        None => document.raw_current(),
+    }
 }
 
 // === impl Merged ===
@@ -157,12 +170,7 @@ impl MergeError {
     /// What to do about the file.
     pub(crate) fn advice(&self) -> String {
         match self {
-            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::InvalidData => {
-                format!(
-                    "save {} as UTF-8, without what `>` of Windows PowerShell makes of it",
-                    path.display()
-                )
-            }
+            Self::File(error) => error.advice(),
             Self::Refused {
                 source: Refused::Utf16,
                 path,
@@ -171,7 +179,6 @@ impl MergeError {
                 source: Refused::Documents { .. },
                 path,
             } => format!("keep one document in {}: kubectl reads the first", path.display()),
-            Self::Unreadable { path, .. } => format!("see that {} is a file that you may read", path.display()),
             Self::Refused {
                 source: Refused::Unsure,
                 ..
@@ -186,13 +193,7 @@ impl MergeError {
                     path.display()
                 )
             }
-            Self::ReadOnly { path } => format!("make {} writable", path.display()),
-            Self::Dangling { path, .. } => {
-                format!("bring back what {} leads to, or remove the link", path.display())
-            }
-            Self::Locked { lock, .. } => format!("try again; if neither is running, remove {}", lock.display()),
             Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
-            Self::Write { .. } => "check the folder's permissions and the disk's free space".to_owned(),
         }
     }
 }
@@ -293,6 +294,23 @@ users:
         let (_, after) = without("current", theirs);
         assert!(!after.has(List::Contexts, "ours"));
         assert!(after.has(List::Clusters, "tka-cluster") && after.has(List::Users, "user-ours"));
+    }
+
+    /// cases.md 6: `kubectl config rename-context` of ours, then `logout`.
+    #[test]
+    fn renamed_context_goes_and_former_one_is_current() {
+        for session in ["1", ""] {
+            let mut records = vec![];
+            let merged = merged(document(THEIRS), &mut records, "ours", session);
+            let renamed = merged.text().replace("name: 'ours'", "name: mine");
+            let renamed = document(&renamed.replace("current-context: \"ours\"", "current-context: mine"));
+            assert_eq!(previous(&renamed, &records).as_deref(), Some("kind"));
+            let after = take_out(renamed.clone(), &records[0]).unwrap();
+            assert_eq!(after.text(), THEIRS);
+            let deleted = renamed.without(List::Contexts, "mine").unwrap();
+            let deleted = deleted.with_current("\"ours\"").unwrap();
+            assert_eq!(take_out(deleted, &records[0]).unwrap().current(), Some("kind"));
+        }
     }
 
     #[test]

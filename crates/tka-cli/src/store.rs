@@ -1,15 +1,17 @@
 //! The kubeconfig files: one a server, in one folder, readable by their owner only.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::server::Server;
 use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
 #[derive(Debug)]
 pub(crate) struct Store {
+    home: PathBuf,
     folder: PathBuf,
     path: PathBuf,
     /// What the file is for, in its first line.
@@ -39,8 +41,6 @@ pub(crate) enum StoreError {
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
-pub(crate) use access::create_private;
-
 /// Where the files of all servers are, below the home folder.
 pub(crate) const FOLDER: &str = ".kube/tka";
 
@@ -58,6 +58,7 @@ impl Store {
         let folder = folder(home);
         let path = folder.join(format!("{}.yaml", server.file_stem()));
         Ok(Self {
+            home: home.to_owned(),
             folder,
             path,
             server: server.to_string(),
@@ -76,7 +77,10 @@ impl Store {
     /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is
     /// better not begun.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        writable(&self.folder).map_err(|(path, source)| StoreError::NotWritable { path, source })?;
+        let size = fs::metadata(&self.path).map_or(0, |found| found.len());
+        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(files::ROOM);
+        let probed = files::probe(&self.folder, size);
+        probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         if self.folder.exists() {
             self.refuse_foreign_folder()
         } else {
@@ -88,7 +92,7 @@ impl Store {
     /// has done.
     pub(crate) fn turn(&self) -> Result<Turn, StoreError> {
         let failed = |source| self.not_written(source);
-        access::create_private(&self.folder).map_err(failed)?;
+        files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
         self.refuse_foreign_folder()?;
         access::make_private(&self.folder).map_err(failed)?;
         Ok(Turn::take(&self.folder))
@@ -124,16 +128,8 @@ impl Store {
 
     /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
     pub(crate) fn write(&self, _: &Turn, document: &Document) -> Result<(), StoreError> {
-        let failed = |source| self.not_written(source);
-        // A new file, owner-only before it has any content; renaming it replaces a symbolic link and does not follow it.
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(&self.folder)
-            .map_err(failed)?;
-        file.write_all(document.text().as_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&self.path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let written = files::replace(&self.path, document.text().as_bytes());
+        written.map_err(|source| self.not_written(source))
     }
 
     /// Puts a file that is no kubeconfig out of the way, for whoever wants to know what it was. Answers where it is.
@@ -166,13 +162,13 @@ impl Store {
 
     /// In a folder of someone else's the file could be exchanged for one that makes kubectl run their programs.
     fn refuse_foreign_folder(&self) -> Result<(), StoreError> {
-        refuse_foreign(&self.folder)
+        refuse_foreign(&self.folder, Some(&self.home))
     }
 }
 
-/// Refuses a folder that is another user's, who might exchange what is put into it.
-pub(crate) fn refuse_foreign(folder: &Path) -> Result<(), StoreError> {
-    match access::is_ours(folder) {
+/// Refuses a folder that is another user's, who might exchange what is put into it. Root works for the owner of `home` too.
+pub(crate) fn refuse_foreign(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
+    match files::is_ours(folder, home) {
         Ok(true) => Ok(()),
         Ok(false) => Err(StoreError::Foreign {
             folder: folder.to_owned(),
@@ -182,12 +178,6 @@ pub(crate) fn refuse_foreign(folder: &Path) -> Result<(), StoreError> {
             source,
         }),
     }
-}
-
-/// Finds out whether files can be made in `folder`, or where it could be made; else says where not.
-pub(crate) fn writable(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
-    access::check(existing).map_err(|source| (existing.to_owned(), source))
 }
 
 fn is_not_there(error: &io::Error) -> bool {
@@ -226,38 +216,30 @@ impl Turn {
 
 impl StoreError {
     pub(crate) fn advice(&self) -> Vec<String> {
-        const ROOM: &str =
-            "check the folder's permissions and the disk's free space, or set HOME to a folder that you may write to";
-        let lines: &[&str] = match self {
-            Self::NoHome => &["set HOME to the absolute path of your home folder"],
-            Self::Foreign { .. } => &["set HOME to your own home folder, or have the folder given to you (chown)"],
-            Self::Yaml(_) => &["please report it"],
-            Self::NotWritable { .. } | Self::Remove { .. } | Self::Write { .. } => &[ROOM],
-        };
-        lines.iter().map(|line| (*line).to_owned()).collect()
+        match self {
+            Self::NoHome => {
+                vec!["set HOME to the absolute path of your home folder, or run what you need by `tka exec`".into()]
+            }
+            Self::Foreign { .. } => {
+                vec!["set HOME to your own home folder, or have the folder given to you (chown)".into()]
+            }
+            Self::Yaml(_) => vec!["please report it".into()],
+            Self::NotWritable { path, source } | Self::Remove { path, source } | Self::Write { path, source } => {
+                vec![
+                    files::advice(path, source),
+                    "or set HOME to a folder that you may write to".into(),
+                ]
+            }
+        }
     }
 }
 
 #[cfg(unix)]
 mod access {
-    use std::fs::{self, DirBuilder, File, Permissions};
+    use std::fs::{self, File, Permissions};
     use std::io;
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
-
-    use rustix::fs::{Access, access};
-
-    pub(super) fn check(folder: &Path) -> io::Result<()> {
-        if !folder.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
-    }
-
-    /// A folder for its owner only, if it is not there.
-    pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)
-    }
 
     /// For a folder that was there before us.
     pub(super) fn make_private(folder: &Path) -> io::Result<()> {
@@ -271,33 +253,14 @@ mod access {
     pub(super) fn lockable(folder: &Path) -> io::Result<File> {
         File::open(folder)
     }
-
-    /// Looks at the folder behind a symbolic link, and at the link itself.
-    pub(super) fn is_ours(folder: &Path) -> io::Result<bool> {
-        let us = rustix::process::geteuid().as_raw();
-        Ok(fs::metadata(folder)?.uid() == us && fs::symlink_metadata(folder)?.uid() == us)
-    }
 }
 
 /// Windows keeps other users out of a profile folder by itself.
 #[cfg(not(unix))]
 mod access {
-    use std::fs::{self, File};
+    use std::fs::File;
     use std::io;
     use std::path::Path;
-
-    pub(super) fn check(folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::NotADirectory.into())
-        }
-    }
-
-    /// A folder for its owner only, if it is not there.
-    pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)
-    }
 
     pub(super) fn make_private(_: &Path) -> io::Result<()> {
         Ok(())
@@ -306,10 +269,6 @@ mod access {
     /// Folders cannot be opened here.
     pub(super) fn lockable(folder: &Path) -> io::Result<File> {
         File::create(folder.join(".lock"))
-    }
-
-    pub(super) fn is_ours(_: &Path) -> io::Result<bool> {
-        Ok(true)
     }
 }
 

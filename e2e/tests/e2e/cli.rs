@@ -196,7 +196,7 @@ fn caller_without_a_rule_hears_why_and_what_to_do(world: &World) -> Outcome {
     let site = world.site("cli-refused")?;
     let carol = site.person("CAROL")?;
     let said = carol.tka(&["login"])?.expect(4)?;
-    assert!(said.out.is_empty(), "nothing for a shell to evaluate: {said:?}");
+    assert_eq!(said.out, "false\n", "a shell that evaluates it stops: {said:?}");
     assert!(
         said.err.contains("no rule of the tailnet policy reaches you"),
         "{said:?}"
@@ -209,9 +209,9 @@ fn command_without_a_session_says_so(world: &World) -> Outcome {
     let site = world.site("cli-signed-out")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.person("ALICE")?;
-    for words in [&["get", "login"][..], &["kubeconfig"]] {
+    for (words, out) in [(&["get", "login"][..], ""), (&["kubeconfig"], "false\n")] {
         let said = alice.tka(words)?.expect(3)?;
-        assert!(said.out.is_empty() && said.err.contains("tka login"), "{said:?}");
+        assert!(said.out == out && said.err.contains("tka login"), "{said:?}");
     }
     nothing_in_home(&alice)
 }
@@ -226,7 +226,10 @@ fn server_that_is_down_is_said_to_be_unreachable(world: &World) -> Outcome {
         Ok(TcpStream::connect(site.server.loopback_address()).is_err())
     })?;
     let said = alice.tka(&["login"])?.expect(5)?;
-    assert!(said.out.is_empty() && said.err.contains("tka.tailnet.test"), "{said:?}");
+    assert!(
+        said.out == "false\n" && said.err.contains("tka.tailnet.test"),
+        "{said:?}"
+    );
     nothing_in_home(&alice)
 }
 

@@ -13,6 +13,9 @@ crate::tests![
     kubectl_writes_to_the_file_that_is_merged_into,
     kubectl_and_tka_wait_for_each_other,
     several_kubeconfigs_of_tka_in_one_list_all_work,
+    list_of_nothing_is_answered_with_a_line_for_kubectl,
+    renamed_context_leaves_the_former_one_current,
+    kubectl_and_tka_may_write_the_same_files,
 ];
 
 /// With what kubectl's YAML and that of others take for different things.
@@ -227,6 +230,115 @@ fn kubectl_and_tka_wait_for_each_other(world: &World) -> Outcome {
     let left = view(&alice, &file)?;
     assert_eq!(left["current-context"], "kind");
     assert_eq!(names(&left, "users"), ["0123"]);
+    Ok(())
+}
+
+/// cases.md 6: kubectl reads nothing where `KUBECONFIG` is `:`, and what is printed leads it to the context.
+fn list_of_nothing_is_answered_with_a_line_for_kubectl(world: &World) -> Outcome {
+    let site = world.site("merge-nothing")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    has_config(&alice, THEIRS)?;
+    let list = Path::new(":");
+    assert!(names(&view(&alice, list)?, "contexts").is_empty());
+    let mut command = alice.typed(&["login", "--merge", "-q"]);
+    let output = command.env("KUBECONFIG", list).output()?;
+    assert!(output.status.success());
+    let line = String::from_utf8(output.stdout)?;
+    let leads = PathBuf::from(line.trim().trim_start_matches("export KUBECONFIG="));
+    assert_eq!(leads, config(&alice));
+    alice.remember(&leads)?;
+    alice.kubectl(&leads, &["get", "pods", "--all-namespaces"])?.expect(0)?;
+    alice.tka(&["logout"])?.expect(0).map(drop)
+}
+
+/// cases.md 6: `kubectl config rename-context` of ours, then `logout`.
+fn renamed_context_leaves_the_former_one_current(world: &World) -> Outcome {
+    let site = world.site("merge-renamed")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    has_config(&alice, THEIRS)?;
+    let file = config(&alice);
+    let before = view(&alice, &file)?;
+    alice.tka(&["login", "--merge"])?.expect(0)?;
+    alice.remember(&file)?;
+    let renamed = ["config", "rename-context", "tka-context-alice", "mine"];
+    alice.kubectl(&file, &renamed)?.expect(0)?;
+    assert_eq!(view(&alice, &file)?["current-context"], "mine");
+    // Signing in once more does not take it for the user's own.
+    alice.tka(&["login", "--merge"])?.expect(0)?;
+    alice.remember(&file)?;
+    alice
+        .kubectl(&file, &["config", "rename-context", "tka-context-alice", "again"])?
+        .expect(0)?;
+    let said = alice.tka(&["logout"])?.expect(0)?;
+    assert!(said.err.contains("kind is the current context of"), "{said:?}");
+    assert_eq!(view(&alice, &file)?, before);
+    assert_eq!(site.counts()?, [0, 0, 0]);
+    Ok(())
+}
+
+/// cases.md 2: where kubectl can change a file, `login --merge` can, and where it cannot, nothing is begun.
+fn kubectl_and_tka_may_write_the_same_files(world: &World) -> Outcome {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let site = world.site("merge-same")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.person("ALICE")?;
+    let (place, elsewhere) = (alice.home().join("place"), alice.home().join("elsewhere"));
+    for (at, shape) in [
+        "plain",
+        "hard link",
+        "symbolic link",
+        "folder that is a link",
+        "a folder",
+        "a dead end",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (place, elsewhere) = (place.join(at.to_string()), elsewhere.join(at.to_string()));
+        fs::create_dir_all(&place)?;
+        fs::create_dir_all(&elsewhere)?;
+        let real = elsewhere.join("config");
+        fs::write(&real, THEIRS)?;
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640))?;
+        let file = place.join("config");
+        match shape {
+            "plain" => drop(fs::copy(&real, &file)?),
+            "hard link" => fs::hard_link(&real, &file)?,
+            "symbolic link" => std::os::unix::fs::symlink(&real, &file)?,
+            "a folder" => fs::create_dir(&file)?,
+            "a dead end" => fs::write(place.join("config.lock"), "")?,
+            _ => std::os::unix::fs::symlink(&elsewhere, place.join("link"))?,
+        }
+        let file = if shape == "folder that is a link" {
+            place.join("link/config")
+        } else {
+            file
+        };
+        if shape == "a dead end" {
+            fs::copy(&real, &file)?;
+        }
+        let identity = || fs::metadata(&file).map(|found| (found.ino(), found.mode(), found.nlink()));
+        let before = identity()?;
+        let asked = ["config", "set", "contexts.kind.namespace", "on"];
+        let by_kubectl = alice.kubectl(&file, &asked)?.status == Some(0);
+        let mut command = alice.typed(&["login", "--merge", "-q", "--timeout", "5"]);
+        let by_tka = command.env("KUBECONFIG", &file).status()?.success();
+        assert_eq!(by_tka, by_kubectl, "{shape}");
+        assert_eq!(identity()?, before, "{shape}");
+        if by_tka {
+            alice.remember(&file)?;
+            assert_eq!(view(&alice, &file)?["current-context"], "tka-context-alice", "{shape}");
+            let mut command = alice.typed(&["logout", "-q"]);
+            assert!(command.env("KUBECONFIG", &file).status()?.success(), "{shape}");
+            assert_eq!(
+                (identity()?, view(&alice, &file)?["current-context"].as_str()),
+                (before, Some("kind"))
+            );
+        }
+        assert_eq!(site.counts()?, [0, 0, 0], "{shape}");
+    }
     Ok(())
 }
 

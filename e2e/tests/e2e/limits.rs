@@ -10,9 +10,9 @@ use e2e::{Answer, Caller, Kind, Outcome, World, rule, wait};
 use serde_json::json;
 use testbed::ServerOptions;
 
+use crate::audit::{audited_with, lines};
 use crate::max_sessions::{all_at_once, is_in};
 use crate::replicas::{Pair, caller};
-use crate::audit::{audited_with, lines};
 
 crate::tests![
     device_that_sends_too_much_is_told_when_to_come_back_and_others_are_not,

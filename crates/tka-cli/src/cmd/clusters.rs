@@ -18,6 +18,7 @@ use crate::flow;
 use crate::local;
 use crate::output::Output;
 use crate::server::Server;
+use crate::store::Store;
 use crate::ui::Ui;
 use crate::view;
 use crate::view::clusters::{Cluster, State};
@@ -56,6 +57,13 @@ struct Use {
     name: String,
 }
 
+impl Arguments {
+    /// Whether it prints a line for a shell to evaluate.
+    pub(crate) fn is_evaluated(&self) -> bool {
+        matches!(self.what, Some(What::Use(_)))
+    }
+}
+
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     let app = App::new(flags)?;
     match &arguments.what {
@@ -81,7 +89,7 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
 }
 
 fn search(app: &App) -> Search {
-    Search::new(&app.config, app.server(), app.store.folder(), LIMIT)
+    Search::new(&app.config, app.server(), app.store().ok().map(Store::folder), LIMIT)
 }
 
 /// Says that there may be more.
@@ -108,6 +116,16 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     }
     let cluster = chosen?;
     warn_of_silence(&cluster, &app.ui);
+    let there = App::unsaid(&Global {
+        server: Some(cluster.server.clone()),
+        // Of the URL, if that has none.
+        port: Some(cluster.place.port()),
+        ..flags.clone()
+    })?;
+    if there.kubeconfig().is_some() {
+        // Before anything changes.
+        there.check_hand_over(None)?;
+    }
     let path = edit::target(flags, app::home().as_deref(), &app::variable, true)?;
     let changes = changes(&path, &cluster.place)?;
     edit::apply(&path, &changes)?;
@@ -117,7 +135,7 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     for change in &changes {
         note_what_wins(&written(flags, &path), change.key(), &file, &app.ui)?;
     }
-    hand_over(flags, &cluster)
+    hand_over(&there)
 }
 
 fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
@@ -159,17 +177,11 @@ fn written(flags: &Global, path: &Path) -> Global {
 }
 
 /// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
-fn hand_over(flags: &Global, cluster: &Cluster) -> Result<ExitCode, Error> {
-    let there = App::unsaid(&Global {
-        server: Some(cluster.server.clone()),
-        // Of the URL, if that has none.
-        port: Some(cluster.place.port()),
-        ..flags.clone()
-    })?;
-    if let Some(kept) = local::switch(&there)? {
-        flow::note_merge(&there, &kept);
+fn hand_over(there: &App) -> Result<ExitCode, Error> {
+    if let Some(kept) = local::switch(there)? {
+        flow::note_merge(there, &kept);
         there.hand_over_kept(&kept)?;
-    } else if there.store.path().exists() {
+    } else if there.kubeconfig().is_some() {
         there.hand_over()?;
     } else {
         there

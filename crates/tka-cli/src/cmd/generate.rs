@@ -9,8 +9,12 @@ use clap_mangen::Man;
 
 use crate::args::Cli;
 use crate::error::Error;
+use crate::files;
 use crate::integration::Language;
 use crate::ui;
+
+/// The mode of a folder of manual pages, which others may read too.
+const PAGES: u32 = 0o777;
 
 /// Print what makes this command part of a shell or a system
 #[derive(clap::Args, Debug)]
@@ -70,7 +74,7 @@ fn printed(written: io::Result<()>) -> Result<(), Error> {
 }
 
 fn write_pages(dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
+    files::make_folder(dir, PAGES)?;
     clap_mangen::generate_to(Cli::command(), dir)?;
     ui::complain(&format!(
         "the manual is in {}: `man -l {}`\n",

@@ -34,6 +34,13 @@ struct Login {
     output: Output,
 }
 
+impl Arguments {
+    /// Whether it prints a line for a shell to evaluate.
+    pub(crate) fn is_evaluated(&self) -> bool {
+        matches!(self.what, What::Kubeconfig(_))
+    }
+}
+
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     let app = || App::new(flags);
     match &arguments.what {
@@ -47,12 +54,11 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 fn show_session(app: &App, output: Output) -> Result<ExitCode, Error> {
     let client = app.client()?;
     let session = client.session()?;
-    let kubeconfig = app.store.path();
     let report = SessionReport {
         login: session.login,
         provisioned: session.provisioned,
         server: client.server().to_string(),
-        kubeconfig: kubeconfig.exists().then(|| kubeconfig.display().to_string()),
+        kubeconfig: app.kubeconfig().map(|path| path.display().to_string()),
     };
     let until = report.login.until;
     output.print_one(&app.config, &report)?;

@@ -35,6 +35,16 @@ pub(crate) struct Arguments {
     access: Access,
 }
 
+impl Arguments {
+    /// Whether it prints a line for a shell to evaluate.
+    pub(crate) fn is_evaluated(&self) -> bool {
+        #[cfg(unix)]
+        return !self.shell;
+        #[cfg(not(unix))]
+        true
+    }
+}
+
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let how = arguments.keep.how(app);
     #[cfg(unix)]

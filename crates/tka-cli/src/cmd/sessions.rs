@@ -95,7 +95,7 @@ fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
         flow::clear(app, name)?;
     }
     let ended = ended?;
-    if ended.this_device && !app.store.path().exists() {
+    if ended.this_device && app.kubeconfig().is_none() {
         app.note_removal();
     }
     app.ui

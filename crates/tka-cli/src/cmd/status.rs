@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::here;
 use crate::known::{self, Known, KnownSession};
 use crate::output::Output;
-use crate::store;
+use crate::store::{self, Store};
 use crate::together::ask_each;
 use crate::ui;
 use crate::view;
@@ -45,8 +45,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         return prompt().map(|()| ExitCode::SUCCESS);
     }
     let app = App::new(flags)?;
-    let folder = app.store.folder();
-    let mut all = known::everywhere(folder);
+    let mut all = known::by(&app);
     if !all.iter().any(|known| known.server().as_ref() == Some(app.server())) {
         all.push(Known::at(app.server()));
     }
@@ -62,7 +61,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
             Ok((sessions, skew)) => {
                 let until = sessions.iter().map(|session| session.until).min();
                 app.note_clock(skew, until);
-                known.update(folder, sessions);
+                known.update(app.store().ok().map(Store::folder), sessions);
             }
             Err(error) => failed = Some(error),
         }

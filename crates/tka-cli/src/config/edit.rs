@@ -1,19 +1,23 @@
 //! Changing a configuration file: comments, order and what is not ours stay.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::files::{self, Files};
 use super::{ConfigError, Layer, text};
 use crate::args::Global;
+use crate::files::{self as disk, FileError, Locked};
 use crate::proxy::Variables;
 use tka_kubeconfig::Refused;
 
 /// How many links a path may have one behind the other, as on Linux.
 const LINKS: usize = 40;
+/// How long another `tka config` may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A key and its new value, of the type that the key has.
 #[derive(Debug)]
@@ -42,49 +46,24 @@ pub(crate) fn target(
     }
 }
 
-/// Makes `changes` in the file at `path`, all or none, in one step.
+/// Makes `changes` in the file at `path`, all or none; in one behind a symbolic link there, since dotfiles are often linked.
 pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => {
-            return Err(ConfigError::Unreadable {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    let mut new = text.clone();
+    let real = behind_links(path).and_then(|real| {
+        disk::make_folder(real.parent().unwrap_or(Path::new("")), disk::PRIVATE)?;
+        Ok(real)
+    });
+    let real = real.map_err(|source| FileError::Write {
+        path: path.to_owned(),
+        source,
+    })?;
+    let file = Locked::open(&real, PATIENCE)?;
+    let mut new = file.text().to_owned();
     for change in changes {
         new = change.made_in(&new, path)?;
     }
     // Nothing that we could not read again is written.
     Layer::from_file(path, &new)?;
-    if new == text {
-        return Ok(());
-    }
-    replace(path, &new).map_err(|source| ConfigError::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Replaces a file in one step, with its permissions; one behind a symbolic link there, since dotfiles are often linked.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = behind_links(path)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".config-").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(metadata) = fs::metadata(&path) {
-        file.as_file().set_permissions(metadata.permissions())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(&path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(file.replace(&new)?)
 }
 
 /// Where a path leads, also where nothing is there yet.
@@ -297,7 +276,7 @@ debug: false
 
         let circle = folder.path().join("circle.yaml");
         symlink(&circle, &circle).unwrap();
-        assert!(replace(&circle, "").is_err());
+        assert!(apply(&circle, &[Change::new("debug", "true").unwrap()]).is_err());
     }
 }
 

@@ -1,21 +1,14 @@
 //! Small private files that come and go.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+pub(super) use crate::files::replace as write;
+
 /// How long what nobody touches is kept: the server's longest credential is a day's by any setting that makes sense.
 const UNTOUCHED: Duration = Duration::from_hours(24);
-
-/// Writes a file in one step, readable by its owner only.
-pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
 
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> io::Result<()> {

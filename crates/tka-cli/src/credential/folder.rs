@@ -59,6 +59,8 @@ mod private {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     use std::path::{Path, PathBuf};
 
+    use crate::files;
+
     /// A name for this user's folder where all users have theirs.
     pub(super) fn of_user() -> String {
         format!("tka-{}", rustix::process::geteuid().as_raw())
@@ -70,6 +72,9 @@ mod private {
             return None;
         }
         let folder = parent.join(name);
+        if files::hands_on() && fs::symlink_metadata(&folder).is_err() && !is_in_ours(&folder) {
+            return None;
+        }
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
         // Fails if it is there, which is fine if it is ours. A cache may be the first that anybody keeps.
@@ -79,6 +84,12 @@ mod private {
         let found = fs::symlink_metadata(&folder).ok()?;
         let is_ours = found.uid() == rustix::process::geteuid().as_raw();
         (found.is_dir() && is_ours && found.mode() & 0o777 == 0o700).then_some(folder)
+    }
+
+    /// Whether `folder` would be made in one of this user's. Root has none below another user's home folder, who would be locked out.
+    fn is_in_ours(folder: &Path) -> bool {
+        let above = folder.ancestors().find(|one| one.exists());
+        above.is_some_and(|above| files::is_ours(above, None).unwrap_or(false))
     }
 
     /// Whether it is on tmpfs or ramfs (statfs(2)).

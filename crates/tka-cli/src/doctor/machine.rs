@@ -25,7 +25,7 @@ pub(super) fn checks(app: &App) -> Vec<Check> {
     let kubeconfigs = local::kubeconfigs(app);
     vec![
         kubectl(kubectl_version(LIMIT.min(app.config.timeout))).named("kubectl"),
-        plugin(app.store.path(), &kubeconfigs, plugin::on_path()).named("plugin"),
+        plugin(app.kubeconfig(), &kubeconfigs, plugin::on_path()).named("plugin"),
         kubeconfig(app, &kubeconfigs).named("kubeconfig"),
     ]
 }
@@ -62,7 +62,7 @@ fn kubectl(version: io::Result<String>) -> Finding {
 }
 
 /// Whether what kubeconfigs call of us can be run, and what people type.
-fn plugin(own: &Path, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
+fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
     if let Some(command) = kubeconfigs.iter().find_map(|one| not_found(own, one)) {
         let fix = if Path::new(&command).is_absolute() {
             "mend it with `tka kubeconfig`".to_owned()
@@ -87,20 +87,23 @@ fn plugin(own: &Path, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> F
 }
 
 /// What a kubeconfig calls of us that kubectl does not find.
-fn not_found(own: &Path, (path, document): &Kubeconfig) -> Option<String> {
+fn not_found(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String> {
     let document = document.as_ref().ok()?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let users = document.names(List::Users).into_iter();
     let mut ours = users
         .filter_map(|user| document.call(user))
-        .filter(|call| plugin::is_ours(call, path == own));
+        .filter(|call| plugin::is_ours(call, Some(path.as_path()) == own));
     ours.find(|call| !plugin::is_found(call, folder))
         .map(|call| call.command)
 }
 
 fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
-    let path = app.store.path();
-    if let Err(error) = app.store.check() {
+    let Ok(store) = app.store() else {
+        return Finding::ok("there is no home folder to keep one in, which `tka exec` does not need");
+    };
+    let path = store.path();
+    if let Err(error) = store.check() {
         return Finding::failed(Exit::Failure, error.to_string(), error.advice());
     }
     let mut unusable = kubeconfigs

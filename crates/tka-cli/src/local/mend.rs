@@ -4,26 +4,24 @@ use std::path::Path;
 
 use tka_api::exec::API_VERSION;
 
-use super::{refused, theirs};
+use super::{refused, theirs, turn};
 use crate::app::App;
 use crate::error::Error;
 use crate::known::Known;
 use crate::merge::{self, UserFile};
 use crate::plugin;
-use crate::store::Turn;
 use tka_kubeconfig::{Call, Document, List, Refused};
 
 /// Lets kubeconfigs call this program where it is now, whichever session they ask for. Answers for how many users.
 pub(crate) fn mend(app: &App) -> Result<usize, Error> {
-    let Some(turn) = Turn::in_existing(app.store.folder()) else {
-        return Ok(0);
-    };
+    let Some(turn) = turn(app) else { return Ok(0) };
+    let store = app.store()?;
     let mut count = 0;
-    if let Ok(own) = app.store.read() {
+    if let Ok(own) = store.read() {
         let mended = mended(own, |_, _| true);
-        let (mended, users) = mended.map_err(|source| Error::NotMended(refused(app.store.path(), source)))?;
+        let (mended, users) = mended.map_err(|source| Error::NotMended(refused(store.path(), source)))?;
         if users > 0 {
-            app.store.write(&turn, &mended)?;
+            store.write(&turn, &mended)?;
         }
         count += users;
     }

@@ -20,7 +20,8 @@ pub(super) fn free(
     sent: &Entry,
     names: EntryNames,
 ) -> Result<EntryNames, Error> {
-    let others = app.store.others();
+    let store = app.store()?;
+    let others = store.others();
     let is_elsewhere = |names: &EntryNames| {
         let has = |other: &Document| has_any(names, |list, name| other.has(list, name));
         others.iter().any(|other| has(other) && !leads_like(other, names, sent))
@@ -37,7 +38,7 @@ pub(super) fn free(
     let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
     let is_free = |names: &EntryNames| !is_elsewhere(names) && !is_theirs(names);
     names::free(&names, app.server(), is_preferred, is_free).ok_or_else(|| {
-        let path = file.map_or(app.store.folder(), UserFile::path).to_owned();
+        let path = file.map_or(store.folder(), UserFile::path).to_owned();
         MergeError::Taken {
             path,
             name: names.context,

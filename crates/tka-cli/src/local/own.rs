@@ -1,5 +1,7 @@
 //! The kubeconfig of ours for the server.
 
+use std::path::Path;
+
 use tka_api::kubeconfig::EntryNames;
 
 use super::{refused, unusable};
@@ -8,27 +10,28 @@ use crate::error::Error;
 use crate::known::{Known, KnownSession};
 use crate::merge;
 use crate::plugin;
-use crate::store::Turn;
+use crate::store::{Store, Turn};
 use crate::view;
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 /// The kubeconfig of ours. One that cannot be read is put aside, and told.
 pub(super) fn read(app: &App, turn: &Turn) -> Result<Document, Error> {
-    match app.store.read() {
+    match app.store()?.read() {
         Ok(own) => Ok(own),
         Err(source) => begin_anew(app, turn, &source),
     }
 }
 
 fn begin_anew(app: &App, turn: &Turn, why: &Refused) -> Result<Document, Error> {
-    let aside = app.store.set_aside(turn)?;
-    let path = app.store.path().display();
+    let store = app.store()?;
+    let aside = store.set_aside(turn)?;
+    let path = store.path().display();
     let text = format!(
         "{path} is written anew, because {why}; what was there is now {}",
         aside.display()
     );
     app.ui.tell(&view::warning(&text, &app.ui.palette));
-    app.store.blank().map_err(|source| unusable(app, source))
+    store.blank().map_err(|source| unusable(app, source))
 }
 
 /// Puts `entry` into it, as the current one.
@@ -40,14 +43,14 @@ pub(super) fn write(app: &App, turn: &Turn, own: Document, entry: &Entry) -> Res
             merge::put_in(blank, entry).map_err(|source| unusable(app, source))?
         }
     };
-    app.store.write(turn, &written)?;
+    app.store()?.write(turn, &written)?;
     Ok(())
 }
 
 /// Takes one session out of it.
 pub(super) fn end(app: &App, turn: &Turn, session: &str, known: &Known) -> Result<(), Error> {
     let is_it = |one: &KnownSession| one.name.as_deref() == Some(session);
-    match app.store.read() {
+    match app.store()?.read() {
         Ok(own) => clear(app, turn, own, known, |_, asked| asked == session, is_it),
         // It will be put aside when somebody signs in or out.
         Err(_) => Ok(()),
@@ -57,11 +60,12 @@ pub(super) fn end(app: &App, turn: &Turn, session: &str, known: &Known) -> Resul
 /// Takes all sessions at the server out of it. One that cannot be read is put aside, and told.
 pub(super) fn forget(app: &App, turn: &Turn, known: &Known) -> Result<(), Error> {
     let server = app.server().to_string();
-    match app.store.read() {
+    let store = app.store()?;
+    match store.read() {
         Ok(own) => clear(app, turn, own, known, |at, _| at == server, |_| true),
         Err(why) => {
-            let aside = app.store.set_aside(turn)?;
-            let path = app.store.path().display();
+            let aside = store.set_aside(turn)?;
+            let path = store.path().display();
             let text = format!("{path} could not be read, because {why}; it is now {}", aside.display());
             app.ui.tell(&view::warning(&text, &app.ui.palette));
             Ok(())
@@ -79,15 +83,30 @@ fn clear(
     is_asked: impl Fn(&str, &str) -> bool,
     is_known: impl Fn(&KnownSession) -> bool,
 ) -> Result<(), Error> {
-    let before = own.text().to_owned();
-    let left = |source| Error::Left(refused(app.store.path(), source));
+    let store = app.store()?;
+    let before = own.clone();
+    let left = |source| Error::Left(refused(store.path(), source));
     let rest = without(own, known, is_asked, is_known).map_err(left)?;
     if rest.is_blank() {
-        app.store.remove()?;
-    } else if rest.text() != before {
-        app.store.write(turn, &rest)?;
+        store.remove()?;
+    } else if rest.text() != before.text() {
+        store.write(turn, &rest)?;
+        note_current(app, &before, &rest);
     }
     Ok(())
+}
+
+/// Says where kubectl leads by our own file, where that is another context than before.
+fn note_current(app: &App, before: &Document, now: &Document) {
+    if now.current() == before.current() {
+        return;
+    }
+    let path = app.store().map_or(Path::new(""), Store::path).display();
+    let text = match now.current() {
+        Some(name) => format!("{name} is the current context of {path} now"),
+        None => format!("no context is current in {path} now"),
+    };
+    app.ui.tell(&view::note(&text, &app.ui.palette));
 }
 
 fn without(

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
-use tka_kubeconfig::{Entry, Kubeconfig, sources};
+use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 
 use super::refused;
 use crate::app::{App, home};
 use crate::error::Error;
+use crate::files::FileError;
 use crate::known::{self, Known, Merged};
 use crate::merge::{self, MergeError, Target, UserFile};
 use crate::store::StoreError;
+use crate::view;
 
 /// What is to be remembered of an entry in the user's kubeconfig.
 pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
@@ -29,7 +31,7 @@ pub(super) fn previous(app: &App, file: &UserFile) -> Option<String> {
 
 /// What is remembered of the file, of whatever server.
 pub(super) fn records(app: &App, file: &Path) -> Vec<Merged> {
-    let everywhere = known::everywhere(app.store.folder()).into_iter();
+    let everywhere = known::by(app).into_iter();
     let records = everywhere.flat_map(|known| known.merged);
     records.filter(|one| one.file == file).collect()
 }
@@ -68,19 +70,39 @@ fn take_out_of(app: &App, path: &Path, known: &Known, is_meant: impl Fn(&Merged)
     let file = open(app, path)?;
     let found = merge::found(path, file.document(), app.server());
     let is_new = |one: &Merged| is_meant(one) && !recorded.iter().any(|known| known.context == one.context);
-    let all: Vec<_> = recorded
-        .iter()
-        .cloned()
-        .chain(found.into_iter().filter(is_new))
-        .collect();
+    let found = found.into_iter().filter(is_new).map(|one| as_recorded(one, &recorded));
+    let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
     let rest = all.iter().try_fold(file.document().clone(), merge::take_out);
     let rest = rest.map_err(|source| refused(path, source))?;
     if rest.is_blank() && all.iter().any(|one| one.created) {
-        file.remove()?;
-    } else {
-        file.save(&rest)?;
+        return file.remove();
+    }
+    let before = file.document().current().map(ToOwned::to_owned);
+    file.save(&rest)?;
+    if rest.current() != before.as_deref() {
+        note_current(app, path, &rest);
     }
     Ok(())
+}
+
+/// A context that leads to a session of ours under a name that is not ours: what was current before is remembered with the session.
+fn as_recorded(found: Merged, recorded: &[Merged]) -> Merged {
+    let of_session = recorded.iter().find(|one| one.session == found.session);
+    Merged {
+        previous: of_session.or(recorded.last()).and_then(|one| one.previous.clone()),
+        ..found
+    }
+}
+
+/// Says where kubectl leads by this file, now that ours is out of it.
+fn note_current(app: &App, path: &Path, document: &Document) {
+    let path = path.display();
+    let text = match document.current() {
+        Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
+        Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
+        None => format!("no context is current in {path} now"),
+    };
+    app.ui.tell(&view::note(&text, &app.ui.palette));
 }
 
 /// The user's kubeconfigs in which there may be something of ours.
@@ -99,7 +121,8 @@ pub(super) fn files(known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Vec<Pa
 pub(super) fn target() -> Result<Target, StoreError> {
     let home = home().filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
     let list = env::var_os("KUBECONFIG");
-    let target = Target::choose(&home, list.as_deref(), Path::exists);
+    let reads_home = cfg!(windows) || env::var_os("HOME").is_some();
+    let target = Target::choose(&home, reads_home, list.as_deref(), Path::exists);
     let path = std::path::absolute(&target.path).unwrap_or(target.path);
     Ok(Target { path, ..target })
 }
@@ -124,10 +147,10 @@ fn check_other(path: &Path) -> Result<(), MergeError> {
             Err(source) => Err(refused(path, source.into())),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(MergeError::Unreadable {
+        Err(source) => Err(MergeError::File(FileError::Unreadable {
             path: path.to_owned(),
             source,
-        }),
+        })),
     }
 }
 

@@ -19,13 +19,17 @@ pub(crate) struct Target {
 impl Target {
     /// As kubectl chooses it: of the files in `KUBECONFIG` the first that is there, or the last; without any `~/.kube/config`
     /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/config.go>, `GetDefaultFilename`).
-    pub(crate) fn choose(home: &Path, list: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> Self {
+    ///
+    /// kubectl knows no other home folder than that of `HOME`: without that it `reads_home` not.
+    pub(crate) fn choose(home: &Path, reads_home: bool, list: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> Self {
         let all: Vec<_> = list.into_iter().flat_map(std::env::split_paths).collect();
         let named: Vec<_> = all.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
         let theirs: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
         let first = theirs.iter().find(|path| exists(path)).or(theirs.last());
         let path = first.cloned().unwrap_or_else(|| home.join(".kube/config"));
-        let is_read = theirs.len() == named.len();
+        // KUBECONFIG that names nothing, such as `:`, has kubectl read nothing, and not the usual file.
+        let reads_usual = reads_home && list.is_none_or(OsStr::is_empty);
+        let is_read = theirs.len() == named.len() && (!theirs.is_empty() || reads_usual);
         let list = if theirs.is_empty() { vec![path.clone()] } else { theirs };
         Self {
             path,
@@ -52,7 +56,7 @@ mod tests {
 
     fn choose(list: &str, there: &[&str]) -> (String, Option<String>) {
         let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
-        let target = Target::choose(Path::new("/home/a"), Some(list.as_ref()), exists);
+        let target = Target::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
         let list = target
             .list
             .map(|list| std::env::join_paths(list).unwrap().into_string().unwrap());
@@ -71,9 +75,20 @@ mod tests {
             assert_eq!(choose(list, there), (expected.to_owned(), None), "{list}");
         }
         assert_eq!(
-            Target::choose(Path::new("/home/a"), None, |_| false).path,
+            Target::choose(Path::new("/home/a"), true, None, |_| false).path,
             Path::new("/home/a/.kube/config")
         );
+    }
+
+    /// cases.md 6: `KUBECONFIG=:`.
+    #[test]
+    fn list_of_nothing_leads_kubectl_nowhere() {
+        let usual = "/home/a/.kube/config".to_owned();
+        for list in [":", "::"] {
+            assert_eq!(choose(list, &[]), (usual.clone(), Some(usual.clone())), "{list}");
+        }
+        let without_home = Target::choose(Path::new("/home/a"), false, None, |_| true);
+        assert_eq!(without_home.list, Some(vec![usual.into()]));
     }
 
     #[test]

@@ -7,31 +7,29 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::app::variable;
+use crate::error::Error;
 use crate::store::StoreError;
+use crate::{export, files};
 
 /// How its name begins.
 const PREFIX: &str = "tka-";
 
-/// A new folder of its owner only, removed when dropped: in memory where the system has room for such things there, so that no
-/// disk ever holds the credential.
-pub(super) fn private() -> Result<TempDir, StoreError> {
-    let in_memory = in_memory().into_iter().find_map(|place| create(&place).ok());
+/// A new folder of its owner only with room for a kubeconfig, removed when dropped: in memory where the system has room for such things
+/// there, so that no disk ever holds the credential.
+pub(super) fn private() -> Result<TempDir, Error> {
+    let in_memory = in_memory().into_iter().filter(|place| export::list([place]).is_ok());
+    if let Some(folder) = in_memory.map(|place| create(&place)).find_map(Result::ok) {
+        return Ok(folder);
+    }
     let place = std::env::temp_dir();
-    in_memory.map_or_else(
-        || {
-            create(&place).map_err(|source| StoreError::NotWritable {
-                path: place.clone(),
-                source,
-            })
-        },
-        Ok,
-    )
+    export::list([&place])?;
+    create(&place).map_err(|source| StoreError::NotWritable { path: place, source }.into())
 }
 
 /// The user's own (XDG Base Directory Specification), and everybody's.
 fn in_memory() -> Vec<PathBuf> {
     let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let own = own.filter(|path| path.is_absolute());
+    let own = own.filter(|path| path.is_absolute() && files::is_ours(path, None).unwrap_or(false));
     own.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
 }
 
@@ -47,8 +45,10 @@ pub(crate) fn is_private(kubeconfig: &Path) -> bool {
 }
 
 fn create(place: &Path) -> std::io::Result<TempDir> {
-    tempfile::Builder::new()
+    let folder = tempfile::Builder::new()
         .prefix(PREFIX)
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(place)
+        .permissions(Permissions::from_mode(files::PRIVATE))
+        .tempdir_in(place)?;
+    files::probe(folder.path(), files::ROOM).map_err(|(_, source)| source)?;
+    Ok(folder)
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 use super::Program;
 use crate::app::variable;
 use crate::error::Error;
-use crate::export::Shell;
+use crate::export::{self, Shell};
 use crate::store::StoreError;
 
 /// In the place of the user's own, which it reads; `ZDOTDIR` is where zsh looks for start-up files, and the user's may move it.
@@ -68,7 +68,7 @@ fn kind(shell: &str) -> &str {
 }
 
 fn prepare(command: &mut Command, kind: &str, kubeconfig: &Path, folder: &Path) -> Result<(), Error> {
-    let export = Shell::Posix.export(&kubeconfig.to_string_lossy());
+    let export = Shell::Posix.export(&export::list([kubeconfig])?);
     let write = |name: &str, text: String| {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|source| StoreError::Write { path, source })

@@ -189,7 +189,7 @@ fn what_cannot_be_meant_is_a_mistake_on_the_command_line() {
         ("wrong_namespace", "--namespace", "../x"),
     ] {
         let outcome = User::new().run(&["login", option, value]);
-        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{name}");
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, "false\n"), "{name}");
         insta::assert_snapshot!(name, outcome.stderr);
     }
 }

@@ -282,7 +282,7 @@ fn name_that_means_none_or_several_changes_nothing() {
     let text = fs::read_to_string(user.home().join("config.yaml")).unwrap();
     let error = |name: &str| {
         let outcome = run(&user, &config, &["clusters", "use", name]);
-        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{outcome:?}");
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, "false\n"), "{outcome:?}");
         let [east, west] = [&east, &west].map(|double| double.address.port().to_string());
         outcome.stderr.replace(&east, "EAST").replace(&west, "WEST")
     };

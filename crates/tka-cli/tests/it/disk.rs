@@ -30,53 +30,45 @@ fn on_full_disk(user: &User, double: &Double, blocks: u32, arguments: &[&str]) -
 }
 
 #[test]
-fn a_full_disk_changes_nothing_and_says_that_the_session_began() {
-    let (user, double) = (User::new(), signing_in());
-    let config = user.home().join(".kube/config");
-    fs::create_dir_all(user.home().join(".kube")).unwrap();
-    // Our own fits, theirs does not.
-    let theirs = format!("x: {}\n", "y".repeat(100_000));
-    fs::write(&config, &theirs).unwrap();
-    let outcome = on_full_disk(&user, &double, 50, &["login", "--merge"]);
-    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
-    assert!(outcome.stderr.contains("free space"), "{outcome:?}");
-    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
-    assert_eq!(fs::read_to_string(&config).unwrap(), theirs);
-    let names: Vec<_> = user
-        .files()
-        .into_iter()
-        .filter(|name| !name.contains("/tka/"))
-        .collect();
-    assert_eq!(names, [".kube", ".kube/config", ".kube/tka"], "no half of anything");
+fn a_full_disk_is_found_before_signing_in() {
+    // Our own fits, theirs does not; and neither does.
+    for blocks in [200, 0] {
+        let (user, double) = (User::new(), Double::new(&[]));
+        let config = user.home().join(".kube/config");
+        fs::create_dir_all(user.home().join(".kube")).unwrap();
+        let theirs = format!("x: {}\n", "y".repeat(200_000));
+        fs::write(&config, &theirs).unwrap();
+        let outcome = on_full_disk(&user, &double, blocks, &["login", "--merge"]);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
+        assert!(outcome.stderr.contains("ulimit -f"), "{outcome:?}");
+        assert!(!outcome.stderr.contains("you are signed in"), "{outcome:?}");
+        assert_eq!(fs::read_to_string(&config).unwrap(), theirs);
+        assert_eq!(user.files(), [".kube", ".kube/config"], "no half of anything");
+        assert!(double.requests().is_empty());
+    }
 }
 
 #[test]
 fn a_full_disk_keeps_the_kubeconfig_that_was_there() {
-    let user = User::new();
-    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
+    let (user, double) = (User::new(), signing_in());
     assert_eq!(user.run_with(&double, &["login"]).status, 0);
     let before = fs::read_to_string(user.kubeconfig(&double)).unwrap();
     let files = user.files();
     let outcome = on_full_disk(&user, &double, 0, &["login", "--token"]);
-    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
-    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
+    assert!(!outcome.stderr.contains("you are signed in"), "{outcome:?}");
     assert_eq!(fs::read_to_string(user.kubeconfig(&double)).unwrap(), before);
     assert_eq!(user.files(), files);
+    assert_eq!(double.requests().len(), 1);
 }
 
 #[test]
-fn a_program_that_cannot_be_given_its_kubeconfig_leaves_no_session() {
-    let (user, double) = (
-        User::new(),
-        Double::new(&[
-            ("POST /login", Answer::json(200, &signed_in())),
-            ("GET /sessions", Answer::json(200, &json!({"items": []}))),
-        ]),
-    );
+fn a_program_that_cannot_be_given_its_kubeconfig_gets_no_session() {
+    let (user, double) = (User::new(), Double::new(&[]));
     let outcome = on_full_disk(&user, &double, 0, &["exec", "--", "true"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
-    assert!(!outcome.stderr.contains("you are signed in"), "{outcome:?}");
-    double.requests();
+    assert!(outcome.stderr.contains("ulimit -f"), "{outcome:?}");
+    assert!(double.requests().is_empty());
 }
 
 /// A home that its owner, who is not root, may only read.

@@ -26,7 +26,7 @@ fn refusals_show_what_why_and_what_to_do() {
         let double = Double::new(&[("POST /login", Answer::json(status, &account()))]);
         let user = User::new();
         let outcome = user.run_with(&double, &["login"]);
-        assert_eq!((outcome.status, outcome.stdout.as_str()), (exit, ""), "{name}");
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (exit, "false\n"), "{name}");
         insta::assert_snapshot!(name, outcome.shown(&double));
         assert!(user.files().is_empty(), "{name}");
     }
@@ -63,7 +63,7 @@ fn quiet_keeps_errors() {
         outcome.stderr.contains("no rule of the tailnet policy reaches you"),
         "{outcome:?}"
     );
-    assert_eq!(outcome.stdout, "");
+    assert_eq!(outcome.stdout, "false\n", "for the shell that evaluates it");
 }
 
 #[test]

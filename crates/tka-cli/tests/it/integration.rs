@@ -183,7 +183,7 @@ fn file_of_somebody_else_is_not_written_to() {
     std::fs::write(&file, "before").unwrap();
     let mut command = user.command_with(&double, &["login"]);
     let outcome = Outcome::from(command.env("TKA_EXPORT_FILE", &file).output().unwrap());
-    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "before");
 }
 

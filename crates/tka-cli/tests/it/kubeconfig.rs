@@ -80,6 +80,7 @@ fn without_a_session_it_says_what_to_do() {
     insta::assert_snapshot!(outcome.shown(&double), @"
     status 3
     --- stdout
+    false
     --- stderr
     ✗ you are not signed in at http://127.0.0.1:PORT
       do  run tka login
@@ -127,7 +128,7 @@ fn an_answer_that_would_not_work_changes_nothing() {
         let outcome = user.run_with(&double, &["kubeconfig"]);
         assert_eq!(
             (outcome.status, outcome.stdout.as_str()),
-            (1, ""),
+            (1, "false\n"),
             "{answer:?} {outcome:?}"
         );
         assert_eq!(std::fs::read_to_string(user.kubeconfig(&double)).unwrap(), BEFORE);

@@ -349,6 +349,7 @@ fn a_session_that_never_becomes_ready_is_given_up() {
     insta::assert_snapshot!(outcome.shown(&double), @"
     status 1
     --- stdout
+    false
     --- stderr
     ✗ your session at http://127.0.0.1:PORT was not ready within 2.5 s
       why  the cluster is still creating your access
@@ -370,10 +371,12 @@ fn a_home_that_cannot_hold_the_kubeconfig_is_found_before_signing_in() {
     insta::assert_snapshot!(shown, @"
     status 1
     --- stdout
+    false
     --- stderr
     ✗ cannot write to HOME/.kube
-      why  not a directory
-      do   check the folder's permissions and the disk's free space, or set HOME to a folder that you may write to
+      why  Not a directory (os error 20)
+      do   put a folder in the place of HOME/.kube
+           or set HOME to a folder that you may write to
     ");
 }
 

@@ -6,7 +6,6 @@
 )]
 
 #[path = "../../src/untested.rs"]
-#[expect(dead_code, reason = "other tests use the rest of it")]
 mod untested;
 
 mod access;
@@ -20,6 +19,8 @@ mod disk;
 mod doctor;
 mod double;
 mod errors;
+mod evaluated;
+mod files;
 mod generate;
 mod help;
 mod hostile;

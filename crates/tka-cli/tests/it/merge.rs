@@ -375,6 +375,7 @@ fn a_lock_that_was_left_behind_is_said_to_be_one() {
     insta::assert_snapshot!(shown, @"
     status 1
     --- stdout
+    false
     --- stderr
     ✗ HOME/.kube/config is locked, by kubectl or another tka
       do  try again; if neither is running, remove HOME/.kube/config.lock
@@ -520,6 +521,7 @@ fn a_link_that_leads_nowhere_is_not_replaced() {
     insta::assert_snapshot!(shown, @"
     status 1
     --- stdout
+    false
     --- stderr
     ✗ HOME/.kube/config is a link to HOME/unmounted/config, and that is not there
       do  bring back what HOME/.kube/config leads to, or remove the link
@@ -587,6 +589,34 @@ fn no_signal_leaves_the_lock_behind() {
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
         assert!(!text(&user).contains("alice"));
     }
+}
+
+/// cases.md 2: what is written in place may be half written. The lock that is left then holds the whole of it.
+#[test]
+fn what_is_killed_in_the_middle_leaves_a_copy() {
+    let user = User::new();
+    let before = THEIRS.to_owned() + &long();
+    let lock = user.home().join(".kube/config.lock");
+    let has_copy = || fs::metadata(&lock).is_ok_and(|found| found.len() == before.len() as u64);
+    // It may be done before it is killed.
+    for _ in 0..50 {
+        if lock.exists() {
+            break;
+        }
+        has_config(&user, &before);
+        let double = signing_in(SESSION);
+        let mut child = user.command_with(&double, &["login", "--merge", "-q"]).spawn().unwrap();
+        while !has_copy() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!((fs::read_to_string(&lock).unwrap(), mode(&lock)), (before, 0o600));
+    let double = Double::new(&[]);
+    let outcome = user.run_with(&double, &["login", "--merge", "--timeout", "0.1"]);
+    assert!(outcome.stderr.contains("holds what it said before"), "{outcome:?}");
+    assert!(double.requests().is_empty());
 }
 
 /// As `nohup` sets it.

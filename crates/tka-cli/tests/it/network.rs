@@ -49,6 +49,7 @@ fn a_server_that_hangs() {
     insta::assert_snapshot!(outcome.shown(&double), @"
     status 5
     --- stdout
+    false
     --- stderr
     ✗ cannot reach the server at http://127.0.0.1:PORT
       why  no answer within 0.1 s
