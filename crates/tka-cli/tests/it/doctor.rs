@@ -365,7 +365,7 @@ fn what_was_merged_into_is_looked_at_too() {
         fs::create_dir_all(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         let merged =
-            json!({"file": config, "session": "y", "cluster": "c", "user": "u", "context": "x", "previous": null});
+            json!({"file": config, "session": "s", "cluster": "c", "user": "u", "context": "x", "previous": null});
         let known = json!({"server": "x", "sessions": [], "merged": [merged]});
         let path = well.user.kubeconfig(&well.server).with_extension("json");
         fs::write(path, known.to_string()).unwrap();
@@ -384,7 +384,7 @@ current-context: x
 users:
 - name: u
   user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /gone/tka,
-    args: [credential, --server, x, --session, y], interactiveMode: IfAvailable, installHint: x}}
+    args: [credential, --server, x, --session, s], interactiveMode: IfAvailable, installHint: x}}
 ";
 
 #[test]

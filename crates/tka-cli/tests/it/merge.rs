@@ -680,7 +680,7 @@ users:
     as: somebody
     exec:
       apiVersion: client.authentication.k8s.io/v1
-      args: [credential, --server, 'https://x', --session, y]
+      args: [credential, --server, 'https://x', --session, s]
       command: /gone/tka # the old one
       env: [{name: HTTPS_PROXY, value: 'http://127.0.0.1:1055'}]
       interactiveMode: Never
@@ -698,7 +698,7 @@ users:
 fn mending_leaves_alone_what_works_and_what_is_not_ours() {
     for command in ["/gone/vendor-auth", "tka", "./tka", "/bin/sh", "/gone/tka-wrapper"] {
         let users = format!(
-            "users:\n- name: o\n  user: {{exec: {{command: {command}, args: [credential, --server, x, --session, y]}}}}\n"
+            "users:\n- name: o\n  user: {{exec: {{command: {command}, args: [credential, --server, x, --session, s]}}}}\n"
         );
         let (user, outcome) = mended(&users, &["kubeconfig"]);
         assert_eq!(text(&user), THEIRS.replace("users:\n", &users), "{outcome:?}");
@@ -727,7 +727,7 @@ fn what_is_merged_is_known_by_any_name() {
 #[test]
 fn a_lock_that_keeps_from_mending_is_told_without_talk_of_merging() {
     let users =
-        "users:\n- name: o\n  user: {exec: {command: /gone/tka, args: [credential, --server, x, --session, y]}}\n";
+        "users:\n- name: o\n  user: {exec: {command: /gone/tka, args: [credential, --server, x, --session, s]}}\n";
     let (user, double) = (User::new(), Double::new(&[]));
     has_config(&user, &THEIRS.replace("users:\n", users));
     fs::create_dir_all(user.folder()).unwrap();
