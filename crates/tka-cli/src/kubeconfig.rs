@@ -77,10 +77,9 @@ pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
         .contexts
         .get(current)
         .ok_or_else(|| Flaw::NoContext(current.clone()))?;
-    let cluster = keyed
-        .clusters
-        .get(&context.cluster)
-        .ok_or_else(|| Flaw::NoCluster(context.cluster.clone()))?;
+    if !keyed.clusters.contains_key(&context.cluster) {
+        return Err(Flaw::NoCluster(context.cluster.clone()));
+    }
     let user = keyed
         .users
         .get(&context.user)
