@@ -74,19 +74,19 @@ impl Grant {
     }
 
     /// What a caller says to get just this rule; none if nothing does that a caller can say.
-    fn choice_of(&self, rule: &Rule) -> Option<Choice> {
-        let (name, role) = (rule.name.clone(), Some(rule.role.clone()));
+    fn choice_of(&self, wanted: &Rule) -> Option<Choice> {
+        let role = Some(wanted.role.clone());
         let by_role = Choice {
             name: None,
             role: role.clone(),
         };
-        let by_name = name.clone().map(|name| Choice {
+        let by_name = wanted.name.clone().map(|name| Choice {
             name: Some(name),
             role: None,
         });
-        let by_both = name.map(|name| Choice { name: Some(name), role });
+        let by_both = wanted.name.clone().map(|name| Choice { name: Some(name), role });
         let choices = by_name.into_iter().chain([by_role]).chain(by_both);
-        choices.into_iter().find(|choice| self.meant(choice) == [rule])
+        choices.into_iter().find(|choice| self.meant(choice) == [wanted])
     }
 
     /// The rules, those of higher priority first.

@@ -98,11 +98,11 @@ impl Document {
     /// # Errors
     ///
     /// As [`Self::parse`]; and where it is not UTF-8.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Refused> {
-        if is_utf16(&bytes) {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
+        if is_utf16(bytes) {
             return Err(Refused::Utf16);
         }
-        Self::parse(encoding::utf8(&bytes)?.to_owned())
+        Self::parse(encoding::utf8(bytes)?.to_owned())
     }
 
     /// What kubectl reads in it.

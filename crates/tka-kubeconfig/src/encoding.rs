@@ -28,10 +28,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
 /// `bytes` as UTF-8; else in which line they are not.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Unreadable> {
     std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = valid.matches('\n').count();
         Unreadable::new(line + 1, "it has bytes that are not UTF-8; save it as UTF-8")
     })
 }

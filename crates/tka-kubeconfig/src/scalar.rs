@@ -27,7 +27,6 @@ pub(crate) fn resolve(text: &str, tag: Option<&str>, is_plain: bool) -> Result<S
     let kind = tag.strip_prefix(STANDARD).unwrap_or_default();
     let found = plain(text);
     let is_right = match (kind, &found) {
-        ("str", _) => return Ok(Scalar::Text(text.to_owned())),
         ("binary", _) => return binary(text),
         ("float", Scalar::Int(number)) => return Ok(Scalar::Float(as_float(*number))),
         ("timestamp", Scalar::Text(_)) => is_timestamp(text),
@@ -35,7 +34,7 @@ pub(crate) fn resolve(text: &str, tag: Option<&str>, is_plain: bool) -> Result<S
             true
         }
         ("bool" | "int" | "float" | "null" | "timestamp", _) => false,
-        // Any other tag is a text to it.
+        // What has `str` or any other tag is a text to it.
         _ => return Ok(Scalar::Text(text.to_owned())),
     };
     is_right
@@ -102,7 +101,7 @@ fn float(text: &str) -> Option<Scalar> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let has_digits = !(whole.is_empty() && fraction.is_empty()) && !exponent.is_empty();
+    let has_digits = !(exponent.is_empty() || whole.is_empty() && fraction.is_empty());
     let is_float = has_digits && [whole, fraction, exponent].into_iter().all(is_digits);
     let value: f64 = text.parse().ok().filter(|_| is_float)?;
     value.is_finite().then_some(Scalar::Float(value))

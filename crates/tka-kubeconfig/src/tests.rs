@@ -280,8 +280,8 @@ fn other_encodings_are_named() {
         .collect();
     let read = Kubeconfig::read(&utf16).unwrap();
     assert_eq!(read.current_context, "a", "kubectl reads it");
-    assert_eq!(Document::from_bytes(utf16).unwrap_err(), Refused::Utf16);
-    let latin1 = Document::from_bytes(b"a: b\nx: \xe4\n".to_vec()).unwrap_err();
+    assert_eq!(Document::from_bytes(&utf16).unwrap_err(), Refused::Utf16);
+    let latin1 = Document::from_bytes(b"a: b\nx: \xe4\n").unwrap_err();
     assert_eq!(
         latin1.to_string(),
         "line 2: it has bytes that are not UTF-8; save it as UTF-8"

@@ -267,7 +267,7 @@ impl Parser<'_> {
         while matches!(self.peek()?, Token::BlockEntry) {
             self.scanner.next()?;
             let item = match self.peek()? {
-                Token::BlockEntry | Token::BlockEnd => self.nothing_behind()?,
+                Token::BlockEntry | Token::BlockEnd => self.nothing_behind(),
                 _ => self.node(Place::Block)?,
             };
             end = end.max(item.span.end);
@@ -284,7 +284,7 @@ impl Parser<'_> {
         while matches!(self.peek()?, Token::BlockEntry) {
             self.scanner.next()?;
             let item = match self.peek()? {
-                Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd => self.nothing_behind()?,
+                Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd => self.nothing_behind(),
                 _ => self.node(Place::Block)?,
             };
             end = end.max(item.span.end);
@@ -318,7 +318,7 @@ impl Parser<'_> {
 
     fn node_in_mapping(&mut self) -> Result<Rc<Node>, Malformed> {
         match self.peek()? {
-            Token::Key | Token::Value | Token::BlockEnd => self.nothing_behind(),
+            Token::Key | Token::Value | Token::BlockEnd => Ok(self.nothing_behind()),
             _ => self.node(Place::InMapping),
         }
     }
@@ -346,7 +346,7 @@ impl Parser<'_> {
         let key = match self.peek()? {
             // As kubectl's parser does, which takes what it finds for the key's end.
             Token::Value | Token::FlowEntry | Token::FlowSequenceEnd => {
-                let nothing = self.nothing_behind()?;
+                let nothing = self.nothing_behind();
                 self.scanner.next()?;
                 nothing
             }
@@ -418,13 +418,13 @@ impl Parser<'_> {
     /// Nothing, before the next token.
     fn nothing(&mut self) -> Result<Rc<Node>, Malformed> {
         let at = self.scanner.peek()?.start;
-        Ok(Rc::new(Node::new(empty(), None, false, at.at..at.at, at.line)))
+        Rc::new(Node::new(empty(), None, false, at.at..at.at, at.line))
     }
 
     /// Nothing, behind the last token.
-    fn nothing_behind(&mut self) -> Result<Rc<Node>, Malformed> {
+    fn nothing_behind(&mut self) -> Rc<Node> {
         let at = self.scanner.last();
-        Ok(Rc::new(Node::new(empty(), None, false, at.at..at.at, at.line)))
+        Rc::new(Node::new(empty(), None, false, at.at..at.at, at.line))
     }
 
     fn fault(&mut self, problem: &str) -> Malformed {

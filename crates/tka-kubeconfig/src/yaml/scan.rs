@@ -125,7 +125,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn fetch(&mut self) -> Result<(), Malformed> {
-        self.to_next_token();
+        self.skip_to_token();
         self.unroll(self.column());
         let next = self.cursor.byte(0);
         let is_alone = self.cursor.is_space_or_end(1);
@@ -158,7 +158,7 @@ impl<'t> Scanner<'t> {
             || !self.is_flow() && matches!(next, b'?' | b':') && !self.cursor.is_space_or_end(1)
     }
 
-    fn to_next_token(&mut self) {
+    fn skip_to_token(&mut self) {
         loop {
             while self.cursor.byte(0) == b' '
                 || (self.is_flow() || !self.is_key_allowed) && self.cursor.byte(0) == b'\t'
