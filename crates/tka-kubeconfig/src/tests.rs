@@ -621,7 +621,7 @@ mod fuzz {
     fn kubeconfig() {
         bolero::check!().for_each(|bytes: &[u8]| {
             let _ = Kubeconfig::read(bytes);
-            let Ok(before) = Document::from_bytes(bytes.to_vec()) else {
+            let Ok(before) = Document::from_bytes(bytes) else {
                 return;
             };
             let Ok(merged) = merged(before.clone(), &entry("ours")) else {

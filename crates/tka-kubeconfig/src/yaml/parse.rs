@@ -418,7 +418,7 @@ impl Parser<'_> {
     /// Nothing, before the next token.
     fn nothing(&mut self) -> Result<Rc<Node>, Malformed> {
         let at = self.scanner.peek()?.start;
-        Rc::new(Node::new(empty(), None, false, at.at..at.at, at.line))
+        Ok(Rc::new(Node::new(empty(), None, false, at.at..at.at, at.line)))
     }
 
     /// Nothing, behind the last token.
