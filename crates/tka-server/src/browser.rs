@@ -106,6 +106,7 @@ pub fn guard(hosts: &Hosts, request: &Request) -> Result<By, Failure> {
 }
 
 /// Refuses what a browser gets by no GET: the page that had it sent may be anybody's, and the answer would be a credential.
+#[must_use]
 pub fn refuse_issuing(sign: &str) -> Failure {
     Failure::new(
         StatusCode::FORBIDDEN,

@@ -136,7 +136,7 @@ impl TailnetServer {
 /// Returns at a new status; never when there will be none.
 async fn changed(said: &mut watch::Receiver<Option<Status>>) {
     if said.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -100,7 +100,7 @@ fn replay(caller: &Caller, head: &str, path: &str) -> Outcome<Option<u16>> {
     let head = head.replace("http://tka.tailnet.test", &format!("http://{authority}"));
     let mut lines = head.lines();
     let method = lines.next().and_then(|line| line.split(' ').next()).unwrap_or_default();
-    let headers: String = lines.map(|line| format!("{line}\r\n")).collect();
+    let headers = lines.flat_map(|line| [line, "\r\n"]).collect::<String>();
     caller.write(format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n{headers}\r\n").as_bytes())
 }
 

@@ -198,15 +198,14 @@ fn documents(printed: &str) -> Outcome<Vec<Value>> {
     let mut objects = Vec::new();
     for document in serde_json::Deserializer::from_str(printed).into_iter::<Value>() {
         let mut document = document?;
-        match document["items"].take() {
-            Value::Array(items) => objects.extend(items),
-            _ => {
-                if let Some(fields) = document.as_object_mut() {
-                    fields.remove("items");
-                }
-                objects.push(document);
-            }
+        if let Value::Array(items) = document["items"].take() {
+            objects.extend(items);
+            continue;
         }
+        if let Some(fields) = document.as_object_mut() {
+            fields.remove("items");
+        }
+        objects.push(document);
     }
     Ok(objects)
 }

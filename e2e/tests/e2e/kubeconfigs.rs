@@ -248,7 +248,7 @@ fn item(field_name: &'static str) -> impl Strategy<Value = String> {
     let fields = prop::collection::vec(field(), 0..3);
     let anchor = prop::sample::select(vec!["", "", " # of it", " &b", " !!map"]);
     (name(), fields, anchor, any::<bool>()).prop_map(move |(name, fields, anchor, is_first)| {
-        let body: String = fields.iter().map(|field| format!("\n      {field}")).collect();
+        let body: String = fields.iter().flat_map(|field| ["\n      ", field]).collect();
         let name = format!("name: {name}");
         let body = format!("{field_name}:{anchor}{body}");
         let (first, second) = if is_first { (name, body) } else { (body, name) };

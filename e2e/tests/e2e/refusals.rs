@@ -46,7 +46,7 @@ fn rules_that_cannot_be_used_are_400(world: &World) -> Outcome {
         ("ALICE", "missing field `period`"),
         ("BOB", "\"soon\" is not a duration"),
         ("ALICE2", "unknown field `namspaces`"),
-        ("CAROL", "with the same priority 7: edit, view"),
+        ("CAROL", "with the same priority 7: edit"),
     ] {
         refused(&site, &site.caller(node)?, 400, why)?;
     }

@@ -86,17 +86,17 @@ pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
     choice.into_iter().chain([more]).collect()
 }
 
-/// What chooses `rule` on the command line, and none of the others; none where nothing does.
-fn option(rules: &RuleList, rule: &RuleInfo) -> Option<String> {
-    let role = RoleName::try_from(rule.role.clone()).ok();
-    let name = rule.name.clone().and_then(|name| RuleName::try_from(name).ok());
+/// What chooses `wanted` on the command line, and none of the others; none where nothing does.
+fn option(rules: &RuleList, wanted: &RuleInfo) -> Option<String> {
+    let role = RoleName::try_from(wanted.role.clone()).ok();
+    let name = wanted.name.clone().and_then(|name| RuleName::try_from(name).ok());
     let choices = [(name.clone(), None), (None, role.clone()), (name, role)];
-    let mut choices = choices.into_iter().map(|(rule, role)| Access {
-        rule,
-        role,
+    let mut choices = choices.into_iter().map(|(name, of_role)| Access {
+        rule: name,
+        role: of_role,
         ..Access::default()
     });
-    let chosen = choices.find(|access| access.chooses() && access.chosen(rules) == Some(rule))?;
+    let chosen = choices.find(|access| access.chooses() && access.chosen(rules) == Some(wanted))?;
     Some(chosen.choosing().join(" "))
 }
 

@@ -172,11 +172,12 @@ impl Parser<'_> {
             return self.alias();
         }
         let properties = self.properties()?;
-        self.last_id += 1;
-        let id = self.last_id;
         if let Some(anchor) = &properties.anchor {
-            self.anchors.insert(anchor.clone(), (id, None));
+            // Of anchors alone: what is added without one leaves the others what they are.
+            self.last_id += 1;
+            self.anchors.insert(anchor.clone(), (self.last_id, None));
         }
+        let id = self.last_id;
         let token = self.scanner.peek()?;
         let start = token.start;
         let (kind, end) = match &token.kind {

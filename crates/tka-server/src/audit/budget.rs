@@ -158,7 +158,7 @@ mod tests {
                 .sum::<usize>()
         };
         assert_eq!(storm(&budget), 600);
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         assert_eq!(storm(&budget), 60);
         assert!(
             budget.callers.len() <= usize::try_from(2 * SLOTS).unwrap(),

@@ -147,8 +147,10 @@ fn not_written(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl State {
     fn new(lost: Counter) -> Self {
-        let last = watch::Sender::new(Ok(()));
-        Self { last, lost }
+        Self {
+            last: watch::Sender::new(Ok(())),
+            lost,
+        }
     }
 
     fn after(&self, line: &[u8], written: &io::Result<()>) {
@@ -206,7 +208,7 @@ impl Queue {
         match self.messages.try_send(Message::Line(line, asked)) {
             Err(mpsc::error::TrySendError::Full(Message::Line(line, _))) => self.state.lost(&line, &AuditError::Full),
             Err(mpsc::error::TrySendError::Closed(Message::Line(line, _))) => {
-                self.state.lost(&line, &AuditError::Ended)
+                self.state.lost(&line, &AuditError::Ended);
             }
             Ok(()) | Err(_) => {}
         }

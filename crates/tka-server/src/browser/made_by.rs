@@ -4,7 +4,7 @@
 //! leave out either, nor choose the first without asking first (CORS), and the second it can only set, also to nothing
 //! (<https://fetch.spec.whatwg.org/#cors-safelisted-request-header>). The others are sent with some requests, or by some browsers.
 //!
-//! `Origin` is none of these signs: clients of WebSockets that are no browsers send it too, and a foreign one is refused anyway.
+//! `Origin` is none of these signs: clients of `WebSocket` that are no browsers send it too, and a foreign one is refused anyway.
 
 use axum::http::header::{
     ACCEPT_LANGUAGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, COOKIE, DNT, HeaderMap, HeaderName,
@@ -32,7 +32,7 @@ const SIGNS: [HeaderName; 15] = [
 ];
 
 /// The prefix of headers that no page can set (<https://fetch.spec.whatwg.org/#forbidden-request-header>), and those of them that
-/// belong to WebSockets, which programs use too.
+/// belong to `WebSocket`, which programs use too.
 const FORBIDDEN: &str = "sec-";
 const WEBSOCKET: &str = "sec-websocket-";
 

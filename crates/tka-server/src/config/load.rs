@@ -221,7 +221,7 @@ fn settle(section: &mut Dict, prefix: &str) -> Result<(), String> {
 /// Whether a key holds other keys, labels or a list.
 fn is_collection(key: &str) -> bool {
     let is_above = |other: &&str| other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
-    KEYS.iter().any(|other| is_above(&other)) || ["clusterInfo.labels", "server.allowedHosts", "output"].contains(&key)
+    KEYS.iter().any(is_above) || ["clusterInfo.labels", "server.allowedHosts", "output"].contains(&key)
 }
 
 /// A number or a switch as the text says it, if that is all it says: neither ` 443` nor `0x1bb` nor `yes`.

@@ -17,7 +17,7 @@ use super::*;
 
 const OLD: &str = "old.tailnet.test";
 const NEW: &str = "new.tailnet.test";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The answers of tailscaled when it is asked for the certificate of a name, as key and certificate in PEM.
 type Certificates = Arc<Mutex<BTreeMap<String, String>>>;
