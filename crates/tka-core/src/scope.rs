@@ -72,7 +72,7 @@ impl Scope {
         match (self, other) {
             (Self::Cluster, _) => true,
             (Self::Namespaces(_), Self::Cluster) => false,
-            (Self::Namespaces(Namespaces(these)), Self::Namespaces(Namespaces(those))) => those.is_subset(these),
+            (Self::Namespaces(Namespaces(own)), Self::Namespaces(Namespaces(others))) => others.is_subset(own),
         }
     }
 
