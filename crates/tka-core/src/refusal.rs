@@ -36,7 +36,7 @@ pub enum Refusal {
     /// Several rules share the highest priority.
     #[error(
         "several rules of the tailnet policy reach you with the same priority {priority}: {}",
-        rules.join("; ")
+        rules.join(", ")
     )]
     Ambiguous {
         /// The priority they share.
@@ -202,7 +202,7 @@ mod tests {
         };
         assert_eq!(
             refusal.to_string(),
-            "several rules of the tailnet policy reach you with the same priority 5: edit for 1h0m0s; view for 1h0m0s"
+            "several rules of the tailnet policy reach you with the same priority 5: edit for 1h0m0s, view for 1h0m0s"
         );
         assert!(!refusal.advice().is_empty());
     }

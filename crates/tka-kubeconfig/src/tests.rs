@@ -88,6 +88,30 @@ fn expected(before: &Value, entry: &Entry) -> Value {
     expected
 }
 
+/// What refers to an anchor is compared by it, also behind what is added.
+#[test]
+fn file_with_an_alias_is_changed_and_changed_back() {
+    let text = EVERYDAY.replace("- context:\n", "- context: &home\n").replace(
+        "  name: kind\ncurrent",
+        "  name: kind\n- context: *home\n  name: other\ncurrent",
+    );
+    assert!(text.contains("*home"), "{text}");
+    let entry = entry("ours");
+    let with = Document::parse(text.clone()).unwrap().with(&entry).unwrap();
+    assert_eq!(with.names(List::Contexts), ["kind", "other", "ours"]);
+    let without = [List::Contexts, List::Users, List::Clusters]
+        .into_iter()
+        .fold(with, |rest, list| {
+            let name = match list {
+                List::Contexts => &entry.context.name,
+                List::Users => &entry.user.name,
+                List::Clusters => &entry.cluster.name,
+            };
+            rest.without(list, name).unwrap()
+        });
+    assert_eq!(without.text(), text);
+}
+
 #[test]
 fn entry_goes_behind_what_is_there() {
     let merged = merged(document(EVERYDAY), &entry("ours")).unwrap();
