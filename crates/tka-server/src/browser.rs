@@ -4,7 +4,7 @@
 //! origin must neither write (cross-site request forgery) nor, by a name that it lets point here, read (DNS rebinding).
 //!
 //! Over plain HTTP a browser says of most GETs neither which page they come from nor that there is one (`Sec-Fetch-Site` is for HTTPS,
-//! `Origin` for CORS, and a page may leave out `Referer`). So a GET that a browser made gets no credential ([`made_by`]).
+//! `Origin` for CORS, and a page may leave out `Referer`). So a GET that a browser made gets no credential ([`made_by()`]).
 
 mod made_by;
 

@@ -70,7 +70,7 @@ pub struct Why(pub String);
 /// How much of each reason is recorded. What callers send is in some of them.
 const WHY_CHARACTERS: usize = 500;
 
-/// Gives every request its [`Asked`], and records those that do not get what they ask for, as far as their [`Budget`] goes.
+/// Gives every request its [`Asked`], and records those that do not get what they ask for, as far as their budget goes.
 pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let asked = Arc::new(Asked::new(&request));
     request.extensions_mut().insert(Arc::clone(&asked));
