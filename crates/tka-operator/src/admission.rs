@@ -1,4 +1,4 @@
-//! Admitting a session within the quotas. What decides is in [`quota`](crate::quota).
+//! Admitting a session within the quotas. What decides is in [`quota`].
 
 use std::num::NonZeroU32;
 use std::time::Duration;
