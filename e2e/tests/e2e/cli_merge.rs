@@ -323,7 +323,7 @@ fn kubectl_and_tka_may_write_the_same_files(world: &World) -> Outcome {
         let before = identity()?;
         let asked = ["config", "set", "contexts.kind.namespace", "on"];
         let by_kubectl = alice.kubectl(&file, &asked)?.status == Some(0);
-        let mut command = alice.typed(&["login", "--merge", "-q", "--timeout", "5"]);
+        let mut command = alice.typed(&["login", "--merge", "-q"]);
         let by_tka = command.env("KUBECONFIG", &file).status()?.success();
         assert_eq!(by_tka, by_kubectl, "{shape}");
         assert_eq!(identity()?, before, "{shape}");
