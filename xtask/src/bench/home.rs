@@ -16,6 +16,9 @@ pub(super) const SESSION: &str = "tka-bench-mfrggzdfmztwq2lknnwg23tpobyxe43u";
 /// When it ends: long after anybody measures.
 const END: &str = "2999-01-02T15:04:05Z";
 
+/// A certificate authority, in base64.
+const CA: &str = include_str!("../../../crates/tka-core/src/testdata/ca.b64");
+
 /// A home folder after `tka login`.
 #[derive(Debug)]
 pub(super) struct Home {
@@ -138,7 +141,7 @@ fn signed_in() -> Value {
         },
         "kubeconfig": {
             "kind": "Config", "apiVersion": "v1",
-            "clusters": {"tka-cluster": {"server": "https://k8s.example.com:6443", "certificate-authority-data": "UEVN"}},
+            "clusters": {"tka-cluster": {"server": "https://k8s.example.com:6443", "certificate-authority-data": CA}},
             "users": {"tka-user-bench": {"token": token}},
             "contexts": {"tka-context-bench": {"cluster": "tka-cluster", "user": "tka-user-bench"}},
             "current-context": "tka-context-bench"
