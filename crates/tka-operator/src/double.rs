@@ -71,6 +71,13 @@ impl Kept {
         object.map(|object| serde_json::from_value(object).unwrap())
     }
 
+    /// Somebody annotates it.
+    pub(crate) fn annotate(&self, name: &str, value: &str) {
+        if let Some(object) = self.0.lock().unwrap().as_mut() {
+            object["metadata"]["annotations"][name] = json!(value);
+        }
+    }
+
     /// Answers as an API server does that has this and nothing else, and makes whatever it is told to.
     pub(crate) fn answer(&self, asked: &Asked) -> Answer {
         if !asked.path.contains("/tkasignins/") {

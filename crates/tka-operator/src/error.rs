@@ -36,6 +36,9 @@ pub enum Error {
     /// Somebody else changed or ended the session at the same moment.
     #[error("the session {0} was changed by another request at the same moment")]
     Contended(String),
+    /// Another replica, a request or an administrator ended the session before its sign-in was complete.
+    #[error("the session {0} was ended by another request before its sign-in was complete")]
+    EndedMeanwhile(SessionName),
     /// Others of its user began at the same moment, and which of them the rule allows is not clear yet.
     #[error("whether the rule allows the session {0} beside those that began at the same moment is not settled yet")]
     Unsettled(SessionName),
@@ -74,7 +77,11 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Contended(_) | Self::Unsettled(_) | Self::NotRecorded(_) | Self::TimedOut(_) => true,
+            Self::Contended(_)
+            | Self::EndedMeanwhile(_)
+            | Self::Unsettled(_)
+            | Self::NotRecorded(_)
+            | Self::TimedOut(_) => true,
             Self::Api(error) => match error.as_ref() {
                 kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500..),
                 _ => true,

@@ -91,6 +91,7 @@ impl Sessions {
         let close = || attempt.close();
         let (provisioned, credential) = match self.provision(&signin, session, &close, records).await {
             Ok(credential) => (true, credential),
+            Err(error @ Error::EndedMeanwhile(_)) => return Err(error),
             Err(error) if is_final(&signin, &error) => {
                 return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
             }
@@ -245,7 +246,10 @@ impl Sessions {
         }
         let (written, credential) = join(written, self.issue(session)).await;
         written?;
-        credential.map(Some)
+        match credential {
+            Err(Error::NoAccount(name)) => Err(Error::EndedMeanwhile(name)),
+            credential => credential.map(Some),
+        }
     }
 
     /// Lets the session in that `signin` holds, unless it is: a session that is over is not in, be it that it has just been written anew.
@@ -288,6 +292,7 @@ impl Sessions {
                     _ => Ok(()),
                 }
             }
+            Err(Error::EndedMeanwhile(_)) => Ok(()),
             Err(error) => {
                 self.say_pending(&signin, &error).await;
                 Err(error)
@@ -358,11 +363,14 @@ fn is_about_role(status: &Status) -> bool {
 mod tests {
     use super::*;
     use crate::double::{self, Answer, Asked, Kept};
+    use crate::end::Intent;
     use crate::{Part, Waiter, examples, progress};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tka_api::resource::ANNOTATION_END;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -442,6 +450,37 @@ mod tests {
         let again = sign_in(&sessions, &asked, 0).await.remove(0).unwrap();
         assert!(again.extended && again.credential.is_some());
         assert_eq!(writes.lock().unwrap().len(), 1, "a credential");
+    }
+
+    /// Another replica may decide that it ends at any moment. Nothing of it may be given then, and nothing may stay.
+    #[tokio::test]
+    async fn what_another_replica_is_to_end_is_not_given() {
+        let session = examples::session("1h", at(100));
+        let intent = Intent::new(&session, End::Refused("too many".into()), at(102)).to_annotation();
+        let account = format!("/serviceaccounts/{}", session.name());
+        let (server, removals) = (Kept::new(&begun(&session)), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&removals);
+        let clients = double::clients(move |asked| {
+            counted.fetch_add(usize::from(asked.path.ends_with(&account)), Ordering::SeqCst);
+            if asked.method == "POST" && asked.path.ends_with("/serviceaccounts") {
+                server.annotate(ANNOTATION_END, &intent);
+            }
+            Some(answer(&server, &[], asked))
+        });
+        let sessions = examples::sessions(clients, at(100));
+        let asked = SignIn {
+            session,
+            max_sessions: None,
+            credential: true,
+        };
+        let outcome = sign_in(&sessions, &asked, 0).await.remove(0);
+        let error = outcome.unwrap_err();
+        assert!(matches!(*error, Error::EndedMeanwhile(_)), "{error:?}");
+        assert_eq!(
+            removals.load(Ordering::SeqCst),
+            1,
+            "its account is looked for, to be removed"
+        );
     }
 
     // cases.md 11.7

@@ -9,7 +9,7 @@ use tka_core::Session;
 
 use crate::error::{status, with_causes};
 use crate::provision::patch_params;
-use crate::{Error, Sessions, progress};
+use crate::{Error, Sessions, objects, progress};
 
 impl Sessions {
     /// Says that account and bindings of the session exist, of the very object that they were made for. Where that is gone they go, too.
@@ -25,16 +25,16 @@ impl Sessions {
         };
         match written {
             // Ended while it was being provisioned: nothing of it may stay, and whoever ended it may have looked before.
-            Ok(written) if written.metadata.deletion_timestamp.is_some() => {
+            Ok(written) if is_ending(&written, session) => {
                 self.delete_children(signin).await?;
-                Err(Error::Contended(name.to_string()))
+                Err(Error::EndedMeanwhile(name))
             }
             Ok(_) => Ok(()),
             Err(error) => match status(&error) {
                 // Where it conflicts, another of its name is there.
                 Some(status) if status.is_not_found() || status.is_conflict() => {
                     self.delete_children(signin).await?;
-                    Err(Error::Contended(name.to_string()))
+                    Err(Error::EndedMeanwhile(name))
                 }
                 _ => Err(error.into()),
             },
@@ -76,4 +76,10 @@ impl Sessions {
             .patch_status(&signin.name_any(), &patch_params(), &Patch::Apply(patch))
             .await
     }
+}
+
+/// Whether the session that `signin` holds is being deleted, or it was decided that it will be. A decision made after its status
+/// says that it is provisioned is made about another version of the object, and the API server refuses that.
+fn is_ending(signin: &TkaSignin, session: &Session) -> bool {
+    signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, session)
 }

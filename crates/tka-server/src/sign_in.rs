@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tka_core::{Request, Session};
-use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn};
+use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
 use crate::answer::Failure;
@@ -18,6 +18,21 @@ pub struct SigningIn<'a> {
     who: Granted,
     request: Request,
     sign_in: SignIn,
+}
+
+/// Why an attempt gave nothing.
+enum Stopped {
+    /// The attempt failed in a way that one more may not.
+    MayTryAgain(Arc<Error>),
+    Failed(Failure),
+}
+
+// === impl Stopped ===
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 // === impl SigningIn ===
@@ -47,50 +62,60 @@ impl<'a> SigningIn<'a> {
 
     /// Signs in, or shares what an identical request does at this moment. Returns what the caller has, and by which word of the tailnet.
     ///
-    /// A request whose shared attempt failed tries once more: one of those that shared it, and the others share that.
+    /// Two failures are tried again once, after asking the tailnet anew: one of a shared attempt, and an end that another decided before the sign-in was
+    /// complete. The other may have ended it because of the tailnet policy.
     pub async fn run(mut self) -> Result<(Granted, Arc<SignedIn>), Failure> {
         let mut has_failed = false;
         loop {
-            self.renew().await?;
-            let signed_in = match self.app.sessions.join(&self.sign_in) {
-                Part::Leader(attempt) => self.lead(*attempt).await?,
-                Part::Waiter(waiter) => match waiter.outcome().await {
-                    Some(Ok(signed_in)) => self.share(signed_in).await?,
-                    Some(Err(error)) if has_failed => return Err(Failure::from(&*error)),
-                    Some(Err(_)) => {
-                        has_failed = true;
-                        None
-                    }
-                    None => None,
-                },
+            self.renew_if_old().await?;
+            let outcome = match self.app.sessions.join(&self.sign_in) {
+                Part::Leader(attempt) => self.lead(*attempt).await,
+                Part::Waiter(waiter) => self.wait(waiter).await,
             };
-            if let Some(signed_in) = signed_in {
-                log(&signed_in);
-                return Ok((self.who, signed_in));
+            match outcome {
+                Ok(Some(signed_in)) => {
+                    log(&signed_in);
+                    return Ok((self.who, signed_in));
+                }
+                Ok(None) => {}
+                Err(Stopped::MayTryAgain(_)) if !has_failed => {
+                    has_failed = true;
+                    self.renew().await?;
+                }
+                Err(Stopped::MayTryAgain(error)) => return Err(Failure::from(&*error)),
+                Err(Stopped::Failed(failure)) => return Err(failure),
             }
         }
     }
 
     /// Does the work, unless something else is decided by the time that it can begin.
-    async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Failure> {
-        let (mut attempt, lock) = self
-            .app
-            .sessions
-            .lock_for(attempt)
-            .await
-            .map_err(|error| Failure::from(&*error))?;
-        if self.renew().await? && !attempt.renew(&self.sign_in) {
+    async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Stopped> {
+        let locked = self.app.sessions.lock_for(attempt).await;
+        let (mut attempt, lock) = locked.map_err(|error| Failure::from(&*error))?;
+        if self.renew_if_old().await? && !attempt.renew(&self.sign_in) {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.asked);
-        let outcome = self.app.sessions.sign_in(attempt, &lock, &records).await;
-        outcome.map(Some).map_err(|error| Failure::from(&*error))
+        match self.app.sessions.sign_in(attempt, &lock, &records).await {
+            Ok(signed_in) => Ok(Some(signed_in)),
+            Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::MayTryAgain(error)),
+            Err(error) => Err(Failure::from(&*error).into()),
+        }
+    }
+
+    /// Waits for what another request does.
+    async fn wait(&mut self, waiter: Waiter) -> Result<Option<Arc<SignedIn>>, Stopped> {
+        match waiter.outcome().await {
+            Some(Ok(signed_in)) => Ok(self.share(signed_in).await?),
+            Some(Err(error)) => Err(Stopped::MayTryAgain(error)),
+            None => Ok(None),
+        }
     }
 
     /// Takes what another request came to, unless something else is decided by now. It is recorded for this caller, too.
     async fn share(&mut self, signed_in: Arc<SignedIn>) -> Result<Option<Arc<SignedIn>>, Failure> {
         let before = self.sign_in.clone();
-        if self.renew().await? && !self.sign_in.is_identical(&before) {
+        if self.renew_if_old().await? && !self.sign_in.is_identical(&before) {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.asked);
@@ -101,17 +126,23 @@ impl<'a> SigningIn<'a> {
     }
 
     /// Authorises and decides anew for who waited. Says whether that was needed.
-    async fn renew(&mut self) -> Result<bool, Failure> {
+    async fn renew_if_old(&mut self) -> Result<bool, Failure> {
         if !self.who.is_old() {
             return Ok(false);
         }
+        self.renew().await?;
+        Ok(true)
+    }
+
+    /// Authorises and decides anew.
+    async fn renew(&mut self) -> Result<(), Failure> {
         self.who = self.who.again(self.app, self.asked.peer()).await?;
         let name = self.sign_in.session.name();
         self.sign_in = decide(self.app, &self.who, &self.request, self.sign_in.credential)?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -232,7 +232,7 @@ impl Shared {
         let mut plans = state.plans.iter_mut();
         let struck = plans.find_map(|plan| Some((plan.id, plan.strike(request)?)));
         let forwarded = match struck {
-            None => true,
+            None | Some((_, Fault::Still)) => true,
             Some((_, Fault::Cut(moment) | Fault::Hang(moment))) => moment == Moment::After,
             Some((_, Fault::Answer(..) | Fault::Say(..) | Fault::Busy(_) | Fault::Silence | Fault::Expired)) => false,
         };

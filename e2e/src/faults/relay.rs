@@ -103,13 +103,12 @@ impl Relay {
         let body = body.collect().await?.to_bytes();
         self.pass().await?;
         let asked = Request::of(&head, &body);
+        let request = http::Request::from_parts(head, Full::new(body));
         let Some((plan, fault)) = self.shared.strike(&asked) else {
-            let answer = self.forward(http::Request::from_parts(head, Full::new(body))).await?;
-            self.pass().await?;
-            return Ok(self.through_gate(answer));
+            return self.answer(request).await;
         };
         if let Fault::Cut(Moment::After) | Fault::Hang(Moment::After) = fault {
-            drop(self.forward(http::Request::from_parts(head, Full::new(body))).await?);
+            drop(self.forward(request.clone()).await?);
         }
         match fault {
             Fault::Answer(status, retry_after) => {
@@ -123,6 +122,12 @@ impl Relay {
             Fault::Busy(retry_after) => {
                 self.shared.struck(plan);
                 answer(429, Some(retry_after), "the fault proxy is busy".to_owned())
+            }
+            Fault::Still => {
+                self.shared.gate.send_replace(Gate::Still);
+                self.shared.struck(plan);
+                self.pass().await?;
+                self.answer(request).await
             }
             Fault::Silence => {
                 self.shared.struck(plan);
@@ -144,6 +149,13 @@ impl Relay {
                 Err(Cut.into())
             }
         }
+    }
+
+    /// Forwards a request, and returns its answer as soon as the way is open.
+    async fn answer(&self, request: http::Request<Full<Bytes>>) -> Result<Answer, Broken> {
+        let answer = self.forward(request).await?;
+        self.pass().await?;
+        Ok(self.through_gate(answer))
     }
 
     /// Returns when the way is open, unless what waited is to be cut then.

@@ -20,6 +20,7 @@ crate::tests![
     holder_that_is_restarted_goes_on_at_once,
     holder_without_the_tailnet_leaves_it_to_one_with,
     one_session_though_two_replicas_are_asked_at_once,
+    sign_in_that_another_replica_ends_half_way_begins_anew,
     session_that_began_elsewhere_ends_on_time_though_the_holders_watch_died_without_a_word,
 ];
 
@@ -273,4 +274,29 @@ fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
     assert_eq!(world.cluster.status(&callers[1].token()?, "GET", "/api/v1/pods")?, 200);
     callers[1].sign_out()?;
     a.wait_empty()
+}
+
+/// What another replica ends while it is being provisioned is never given as if it stood.
+fn sign_in_that_another_replica_ends_half_way_begins_anew(world: &World) -> Outcome {
+    let proxies = [Proxy::before(&world.testbed)?, Proxy::before(&world.testbed)?];
+    let pair = Pair::behind(&proxies, world, "half-way")?;
+    let Pair([a, b]) = &pair;
+    pair.by_part()?;
+    a.grant(&[(ALICE, rule("view", "1h"))])?;
+    let (at_a, at_b) = (caller(a, "ALICE")?, caller(b, "ALICE")?);
+    let makes_account = |request: &Request| request.is("create", "serviceaccounts");
+    let provisioning = proxies[0].arm(Which::first(makes_account), Fault::Still);
+    let answer = thread::scope(|scope| {
+        let asking = scope.spawn(|| at_a.sign_in_waiting());
+        provisioning.wait_hits(1, wait::LIMIT)?;
+        let signed_out = at_b.sign_out();
+        proxies[0].let_go();
+        let answer = asking.join().map_err(|_| "the caller panicked")?;
+        signed_out?;
+        answer
+    })?;
+    let token = answer.expect(200)?.credential()?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    assert_eq!(b.counts()?, [1, 1, 1]);
+    at_b.sign_out().map(drop)
 }
