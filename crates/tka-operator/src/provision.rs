@@ -292,12 +292,11 @@ impl Sessions {
                     _ => Ok(()),
                 }
             }
-            Err(Error::EndedMeanwhile(_)) => Ok(()),
+            Ok(()) | Err(Error::EndedMeanwhile(_)) => Ok(()),
             Err(error) => {
                 self.say_pending(&signin, &error).await;
                 Err(error)
             }
-            Ok(()) => Ok(()),
         }
     }
 
