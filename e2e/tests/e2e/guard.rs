@@ -14,7 +14,7 @@ use attempts::{
     labels, pod, secret,
 };
 use e2e::user::ALICE;
-use e2e::{Kind, Outcome, World, is_refused, wait};
+use e2e::{Kind, Outcome, World, brief, is_refused, wait};
 use serde_json::{Value, json};
 use testbed::ServerOptions;
 
@@ -67,18 +67,23 @@ fn sessions_live_and_end_under_the_guard(world: &World) -> Outcome {
         site.wait_empty()?;
     }
 
-    let here = json!({ "role": "view", "period": "4s", "namespaces": ["guard-flow"] });
-    site.grant(&[(ALICE, here)])?;
-    let alice = site.caller("ALICE")?;
-    alice.sign_in()?;
-    assert_eq!(status(&alice.token()?, "/api/v1/namespaces/guard-flow/pods")?, 200);
+    let grant = |period: &str| {
+        let here = json!({ "role": "view", "period": period, "namespaces": ["guard-flow"] });
+        site.grant(&[(ALICE, here)])
+    };
     let bindings = || {
         guarded.allows(
             Administrator,
             format!("get rolebindings --selector={SESSION_LABEL} --output=name"),
         )
     };
-    assert_eq!(bindings()?.lines().count(), 1);
+    let alice = site.caller("ALICE")?;
+    let (found, bound) = brief::in_time(grant, || {
+        let until = alice.sign_in()?.until;
+        let found = status(&alice.token()?, "/api/v1/namespaces/guard-flow/pods")?;
+        Ok(((found, bindings()?.lines().count()), until))
+    })?;
+    assert_eq!((found, bound), (200, 1));
     site.wait_empty()?;
     wait::until_true("its binding is gone", || Ok(bindings()?.is_empty()))
 }
