@@ -172,10 +172,6 @@ impl MergeError {
         match self {
             Self::File(error) => error.advice(),
             Self::Refused {
-                source: Refused::Utf16,
-                path,
-            } => format!("save {} as UTF-8", path.display()),
-            Self::Refused {
                 source: Refused::Documents { .. },
                 path,
             } => format!("keep one document in {}: kubectl reads the first", path.display()),

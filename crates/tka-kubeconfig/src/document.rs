@@ -12,7 +12,6 @@ use tka_api::kubeconfig::EntryNames;
 
 use crate::model::{Call, Kubeconfig, Named, Unreadable, find};
 use crate::yaml::{self, Malformed, Node};
-use crate::{encoding, is_utf16};
 
 /// A kubeconfig as it is written.
 #[derive(Clone)]
@@ -47,9 +46,6 @@ pub enum Refused {
         /// Where the second one begins.
         line: usize,
     },
-    /// kubectl reads it, but what we add would be UTF-8.
-    #[error("it is UTF-16; save it as UTF-8")]
-    Utf16,
     /// It is not what it should be.
     #[error("it is not a kubeconfig")]
     NotConfig,
@@ -91,18 +87,6 @@ impl Document {
         } else {
             Err(Refused::Unsure)
         }
-    }
-
-    /// Reads the kubeconfig in a file with these bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::parse`]; and where it is not UTF-8.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
-        if is_utf16(bytes) {
-            return Err(Refused::Utf16);
-        }
-        Self::parse(encoding::utf8(bytes)?.to_owned())
     }
 
     /// What kubectl reads in it.

@@ -6,7 +6,7 @@ use crate::Unreadable;
 
 /// Whether a file begins with the mark of UTF-16, as what Windows PowerShell writes with `>` does.
 #[must_use]
-pub fn is_utf16(bytes: &[u8]) -> bool {
+fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF])
 }
 

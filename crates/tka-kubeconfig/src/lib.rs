@@ -13,6 +13,5 @@ pub mod yaml;
 
 pub use document::{Document, List, Refused};
 pub use edit::{quoted, to_yaml};
-pub use encoding::is_utf16;
 pub use entry::Entry;
 pub use model::{Call, Cluster, Context, Kubeconfig, Merged, Named, Unreadable, User, find, merge, sources};
