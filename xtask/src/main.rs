@@ -7,6 +7,7 @@ mod down;
 mod faults;
 mod fuzz;
 mod generate;
+mod imports;
 mod policy;
 mod restart_server;
 mod test;

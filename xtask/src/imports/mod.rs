@@ -1,0 +1,178 @@
+//! Whether imports inside of each crate run downward, as the layers in ARCHITECTURE.md say.
+//!
+//! A module may import the modules of lower layers, and nothing of its own layer or of higher ones. What does so today is in
+//! `known.txt`, which only shrinks: an import that is not listed is refused, and so is a line that no import needs any more.
+
+mod layers;
+mod source;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use self::{layers::Layers, source::Import};
+
+/// The imports that run upward today: a line each, as [`Upward`] prints it.
+const KNOWN: &str = include_str!("known.txt");
+/// What holds the layers.
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+
+/// Why imports cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file cannot be read.
+    #[error("cannot read {file}")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not Rust.
+    #[error("{file} is not Rust")]
+    Parse {
+        /// Which.
+        file: String,
+        /// Why.
+        source: syn::Error,
+    },
+    /// The block of layers is not one.
+    #[error("{ARCHITECTURE}: {0}")]
+    Layers(String),
+}
+
+/// What is wrong with the imports below `root`; nothing where all run downward.
+pub(crate) fn problems(root: &Path) -> Result<Vec<String>, Error> {
+    let text = read(&root.join(ARCHITECTURE))?;
+    let mut found = Vec::new();
+    for (folder, layers) in Layers::of_document(&text).map_err(Error::Layers)? {
+        let imports = source::imports(&root.join(&folder))?;
+        found.extend(judge(&folder, &layers, &imports));
+    }
+    Ok(beside_known(found, KNOWN))
+}
+
+/// What is wrong with the imports of one crate: where, and what to do.
+fn judge(folder: &str, layers: &Layers, imports: &source::Imports) -> Vec<Problem> {
+    let unplaced = imports.modules.iter().filter(|module| layers.of(module).is_none());
+    let mut problems: Vec<_> = unplaced
+        .map(|module| Problem {
+            key: format!("{folder}: {module}"),
+            advice: format!("{folder}: the module `{module}` is in no layer; give it a place in {ARCHITECTURE}"),
+        })
+        .collect();
+    let upward = imports
+        .imports
+        .iter()
+        .filter(|import| layers.is_upward(&import.from, &import.to));
+    problems.extend(upward.map(|Import { from, to, place }| Problem {
+        key: format!("{folder}: {from} -> {to}"),
+        advice: format!("{place}: `{from}` imports `{to}`, which is in no lower layer (see {ARCHITECTURE})"),
+    }));
+    problems
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Problem {
+    /// What a line of the list of those that are known says.
+    key: String,
+    /// What a person reads.
+    advice: String,
+}
+
+/// The problems that `known` does not list, and its lines that are problems no more.
+fn beside_known(problems: Vec<Problem>, known: &str) -> Vec<String> {
+    let known: BTreeSet<_> = known.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let keys: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+    let new = problems.into_iter().filter(|problem| !known.contains(&*problem.key));
+    let mut told: Vec<_> = new.map(|problem| problem.advice).collect();
+    let over = known.into_iter().filter(|line| !keys.contains(*line));
+    told.extend(over.map(|line| format!("xtask/src/imports/known.txt: `{line}` holds no more: remove the line")));
+    told
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Read {
+        file: path.display().to_string(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planted(file: &str, text: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("crates/a/src");
+        fs::create_dir_all(&source).unwrap();
+        fs::write(
+            dir.path().join(ARCHITECTURE),
+            "```layers\ncrates/a: cmd > session > api\n```\n",
+        )
+        .unwrap();
+        fs::write(
+            source.join("lib.rs"),
+            "mod cmd; mod session; mod api;\npub use session::Session;\n",
+        )
+        .unwrap();
+        for module in ["cmd", "session", "api"] {
+            fs::write(source.join(format!("{module}.rs")), "").unwrap();
+        }
+        fs::write(source.join(file), text).unwrap();
+        let layers = Layers::of_document(&read(&dir.path().join(ARCHITECTURE)).unwrap()).unwrap();
+        let imports = source::imports(&dir.path().join("crates/a")).unwrap();
+        judge("crates/a", &layers[0].1, &imports)
+            .into_iter()
+            .map(|problem| problem.key)
+            .collect()
+    }
+
+    #[test]
+    fn planted_upward_imports_are_found() {
+        let upward = ["crates/a: api -> session"];
+        for text in [
+            "use crate::session;",
+            "use crate::{cmd as _, session::{self, Session}};",
+            "use crate::Session;",
+            "use super::session::Session;",
+            "fn f() { crate::session::go() }",
+            "fn f() { println!(\"{}\", crate::session::N) }",
+            "type T = crate::Session;",
+        ] {
+            let found = planted("api.rs", text);
+            assert!(found.contains(&upward[0].to_owned()), "{text}: {found:?}");
+        }
+        assert_eq!(planted("new.rs", ""), ["crates/a: new"]);
+    }
+
+    #[test]
+    fn imports_downward_and_of_tests_are_fine() {
+        for (file, text) in [
+            ("cmd.rs", "use crate::{api, session};"),
+            ("session.rs", "use super::api;"),
+            ("api.rs", "#[cfg(test)]\nmod tests { use crate::cmd; }"),
+            ("api.rs", "// use crate::session;\nuse self::x; mod x { use super::y; }"),
+        ] {
+            assert_eq!(planted(file, text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn list_of_what_is_known_only_shrinks() {
+        let problem = |key: &str| Problem {
+            key: key.to_owned(),
+            advice: format!("advice for {key}"),
+        };
+        assert_eq!(
+            beside_known(vec![problem("a: x -> y")], "a: x -> y\n"),
+            Vec::<String>::new()
+        );
+        assert_eq!(beside_known(vec![problem("a: x -> y")], "\n"), ["advice for a: x -> y"]);
+        assert!(beside_known(vec![], "a: x -> y\n")[0].contains("remove the line"));
+    }
+
+    #[test]
+    fn every_import_of_this_project_runs_downward_or_is_known() {
+        assert_eq!(problems(&crate::root()).unwrap(), Vec::<String>::new());
+    }
+}
