@@ -1,10 +1,8 @@
 //! What access to ask for: the options of every command that signs in.
 
-use clap_complete::ArgValueCandidates;
 use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
 use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 
-use crate::cmd::complete;
 use crate::error::Error;
 
 /// What access to ask for.
@@ -13,12 +11,10 @@ use crate::error::Error;
 pub(crate) struct Access {
     /// Take the rule of this name; `tka rules` shows those that reach you
     #[arg(long, value_name = "NAME", value_parser = typed::<RuleName>)]
-    #[arg(add = ArgValueCandidates::new(complete::rules))]
     pub(crate) rule: Option<RuleName>,
 
     /// Take a rule that gives this role
     #[arg(long, value_name = "ROLE", value_parser = typed::<RoleName>)]
-    #[arg(add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
 
     /// For how long, such as 30m or 1h30m; at most what the rule gives

@@ -10,6 +10,7 @@ use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
 use crate::api::access::Access;
 use crate::net::server::Server;
+use crate::sys::search_path;
 use tka_kubeconfig::Call;
 
 /// What kubectl says when this program is not where the kubeconfig says.
@@ -43,7 +44,7 @@ pub(crate) fn is_ours(call: &Call, is_known: bool) -> bool {
 /// The same, where there is no program any more. A name for PATH to find is what somebody wanted, and stays.
 pub(crate) fn is_lost(call: &Call, is_known: bool) -> bool {
     let path = Path::new(&call.command);
-    is_ours(call, is_known) && path.is_absolute() && !is_program(path)
+    is_ours(call, is_known) && path.is_absolute() && !search_path::is_program(path)
 }
 
 /// Whether this program is called so: alone, by kubectl, or by the original's shell functions.
@@ -57,27 +58,9 @@ fn is_name(name: &OsStr) -> bool {
 pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
     let command = Path::new(&call.command);
     if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
-        return is_program(&folder.join(command));
+        return search_path::is_program(&folder.join(command));
     }
-    in_search_path(&call.command).is_some()
-}
-
-/// The program that PATH leads to by `name`, in one of its absolute folders.
-pub(crate) fn in_search_path(name: &str) -> Option<PathBuf> {
-    let name = name.strip_suffix(EXE_SUFFIX).unwrap_or(name);
-    let paths = search_path().into_iter();
-    let mut paths = paths.map(|folder| folder.join(format!("{name}{EXE_SUFFIX}")));
-    paths.find(|path| is_program(path))
-}
-
-#[cfg(unix)]
-fn is_program(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
-    path.is_file()
+    search_path::find(&call.command).is_some()
 }
 
 /// The server and session that `call` is to ask about, if it is a call of this program.
@@ -123,7 +106,7 @@ pub(crate) fn command() -> PathBuf {
 pub(crate) fn on_path() -> Option<PathBuf> {
     let (program, name) = (fs::canonicalize(program()?).ok()?, name());
     let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).is_ok_and(|found| found == program);
-    let mut folders = search_path().into_iter();
+    let mut folders = search_path::folders().into_iter();
     folders.find_map(|folder| Some(folder.join(&name)).filter(is_this))
 }
 
@@ -146,12 +129,6 @@ fn name() -> OsString {
     let called = env::args_os().next().map(PathBuf::from);
     let name = called.as_deref().and_then(Path::file_name);
     name.unwrap_or_else(|| "tka".as_ref()).to_owned()
-}
-
-/// The absolute folders of PATH: any other is below the working directory.
-fn search_path() -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
 }
 
 #[cfg(test)]

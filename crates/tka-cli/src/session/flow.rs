@@ -221,7 +221,7 @@ fn mend(app: &App) {
             let text = format!("{count} users of your kubeconfigs call tka where it is now");
             app.ui.tell(&view::done(&text, palette));
         }
-        Err(error) => crate::terminal::ui::complain(&view::error(&error, &Look::beside(palette))),
+        Err(error) => crate::terminal::ui::complain(&error.shown(&Look::beside(palette))),
     }
 }
 

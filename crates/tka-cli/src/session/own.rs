@@ -21,7 +21,7 @@ use tka_api::kubeconfig::KubeconfigFile;
 
 use crate::api::access::Access;
 use crate::api::client::{Client, SignedIn};
-use crate::app::{App, variable};
+use crate::app::App;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -30,6 +30,7 @@ use crate::kubeconfig::sent;
 use crate::kubeconfig::store::StoreError;
 use crate::session::flow::{self, Form, SignedOut};
 use crate::session::signin;
+use crate::sys::environment::variable;
 use crate::terminal::output::Look;
 use crate::terminal::ui;
 use crate::terminal::view;
@@ -213,7 +214,7 @@ impl OwnSession {
             // Over already: its time was up, or somebody ended it.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
-                ui::complain(&view::error(&error, &Look::beside(palette)));
+                ui::complain(&error.shown(&Look::beside(palette)));
                 let (until, now) = (self.login.until, Timestamp::now());
                 if until <= now {
                     return;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::app::variable;
 use crate::error::Error;
 use crate::kubeconfig::export;
 use crate::kubeconfig::store::StoreError;
+use crate::sys::environment::variable;
 use crate::sys::files;
 
 /// How its name begins.
