@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::access::OutsideTheRule;
 use crate::api::client::ClientError;
 use crate::config::ConfigError;
 use crate::discovery::NoChoice;
@@ -51,13 +52,8 @@ pub(crate) enum Error {
     /// A sign-out that may not have happened.
     #[error("{}", error.what())]
     KubeconfigKept { error: ClientError, path: PathBuf },
-    /// A namespace where the role does not hold.
-    #[error("the rule for the role {role} does not reach the namespace {namespace}")]
-    OutsideTheRule {
-        namespace: String,
-        role: String,
-        namespaces: Vec<String>,
-    },
+    #[error(transparent)]
+    OutsideTheRule(#[from] OutsideTheRule),
     #[error(transparent)]
     NoChoice(#[from] NoChoice),
     /// kubectl asks for something else than kubeconfigs of this program say.
@@ -95,7 +91,7 @@ impl Error {
                 Exit::Configuration
             }
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
-            Self::OutsideTheRule { .. } | Self::OtherSession { .. } => Exit::Refused,
+            Self::OutsideTheRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
             Self::NoChoice(_) | Self::TypedServer(_) => Exit::Usage,
             Self::NotKept(error) => error.exit(),
@@ -124,7 +120,7 @@ impl Error {
             Self::NoChoice(error) => error.why(),
             Self::NotKept(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
-            Self::OutsideTheRule { namespaces, .. } => vec![format!("it is for {} only", namespaces.join(", "))],
+            Self::OutsideTheRule(error) => vec![format!("it is for {} only", error.namespaces.join(", "))],
             other => causes(other),
         }
     }
@@ -168,7 +164,7 @@ impl Error {
                 );
                 error.advice().into_iter().chain([kept]).collect()
             }
-            Self::OutsideTheRule { .. } => {
+            Self::OutsideTheRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
-use crate::cmd::complete;
 use crate::config::flags::Global;
 use crate::exit::EXIT_STATUS_HELP;
 use crate::terminal::theme::Theme;
@@ -15,7 +14,6 @@ use crate::terminal::theme::Theme;
 /// The tailnet knows who you are, its policy says which role you may have and for how long; the cluster has your access for just
 /// that time.
 #[derive(Debug, Parser)]
-#[command(mut_arg("server", complete::with_servers), mut_subcommands(complete::with_rules))]
 #[command(term_width = 0, name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
 pub struct Cli {
     #[command(flatten)]

@@ -181,9 +181,9 @@ fn written(flags: &Global, path: &Path) -> Global {
 fn hand_over(there: &App) -> Result<ExitCode, Error> {
     if let Some(kept) = local::switch(there)? {
         flow::note_merge(there, &kept);
-        there.hand_over_kept(&kept)?;
+        there.hand_over(kept.merged.as_ref())?;
     } else if there.kubeconfig().is_some() {
-        there.hand_over()?;
+        there.hand_over(None)?;
     } else {
         there
             .ui

@@ -58,14 +58,14 @@ fn answer_shell(arguments: &[OsString]) -> Option<bool> {
     let words = arguments.iter().skip_while(|argument| *argument != "--").skip(1);
     LINE.set(words.cloned().collect()).ok()?;
     let folder = env::current_dir().ok();
-    let environment = CompleteEnv::with_factory(Cli::command).var(VARIABLE);
+    let environment = CompleteEnv::with_factory(command).var(VARIABLE);
     environment.try_complete(arguments, folder.as_deref()).ok()
 }
 
 fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
     LINE.set(arguments.to_vec()).ok()?;
     let last = arguments.len().checked_sub(1)?;
-    let mut command = Cli::command();
+    let mut command = command();
     let candidates = engine::complete(&mut command, arguments.to_vec(), last, None).ok()?;
     let mut text = String::new();
     for candidate in candidates {
@@ -82,13 +82,14 @@ fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
         .map(|()| true)
 }
 
-/// Completes the argument with servers.
-pub(crate) fn with_servers(argument: Arg) -> Arg {
-    argument.add(ArgValueCandidates::new(servers))
+/// The command line, with what there is to choose among.
+fn command() -> Command {
+    let servers = |server: Arg| server.add(ArgValueCandidates::new(servers));
+    Cli::command().mut_arg("server", servers).mut_subcommands(with_rules)
 }
 
 /// Completes the rule and the role of a command that signs in.
-pub(crate) fn with_rules(command: Command) -> Command {
+fn with_rules(command: Command) -> Command {
     if !SIGN_IN.contains(&command.get_name()) {
         return command;
     }

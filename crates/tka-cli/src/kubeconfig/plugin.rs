@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use tka_api::exec::API_VERSION;
 use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
-use crate::api::access::Access;
 use crate::net::server::Server;
 use crate::sys::search_path;
 use tka_kubeconfig::Call;
@@ -17,16 +16,16 @@ use tka_kubeconfig::Call;
 const INSTALL_HINT: &str =
     "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
 
-/// Lets the file's users ask this program for credentials of `session`, which `access` was asked for: no token is in it then.
-pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, access: &Access) {
+/// Lets the file's users ask this program for credentials of `session`, which was asked for by the options `choosing`: no token is in it then.
+pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, choosing: &[String]) {
     for named in &mut file.users {
-        named.user = user(server, session, access);
+        named.user = user(server, session, choosing);
     }
 }
 
-/// A user who asks this program for credentials of `session`, which `access` was asked for.
-pub(crate) fn user(server: &Server, session: &str, access: &Access) -> User {
-    User::from(exec(server, session, access))
+/// A user who asks this program for credentials of `session`, which was asked for by the options `choosing`.
+pub(crate) fn user(server: &Server, session: &str, choosing: &[String]) -> User {
+    User::from(exec(server, session, choosing))
 }
 
 /// The question of `call`, put to this program where it is now, if it is one for this program.
@@ -79,11 +78,11 @@ fn after<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
     args.nth(1).map(String::as_str)
 }
 
-fn exec(server: &Server, session: &str, access: &Access) -> Exec {
+fn exec(server: &Server, session: &str, choosing: &[String]) -> Exec {
     let server = server.to_string();
     let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
     // What was chosen is how to get the session back when it is over.
-    with(args.into_iter().chain(access.choosing()).collect())
+    with(args.into_iter().chain(choosing.iter().cloned()).collect())
 }
 
 fn with(args: Vec<String>) -> Exec {
@@ -188,11 +187,8 @@ mod tests {
     fn token_gives_way_to_the_plugin() {
         let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
         let mut file = file();
-        let access = Access {
-            rule: "oncall".to_owned().try_into().ok(),
-            ..Access::default()
-        };
-        use_for(&mut file, &server, "tka-alice-abc", &access);
+        let choosing = ["--rule", "oncall"].map(ToOwned::to_owned);
+        use_for(&mut file, &server, "tka-alice-abc", &choosing);
         assert!(file.users[0].user.token.is_none());
         let exec = file.users[0].user.exec.as_ref().unwrap();
         assert_eq!(

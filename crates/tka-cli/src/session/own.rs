@@ -27,8 +27,9 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::integration;
 use crate::kubeconfig::sent;
+use crate::kubeconfig::sent::Form;
 use crate::kubeconfig::store::StoreError;
-use crate::session::flow::{self, Form, SignedOut};
+use crate::session::flow::{self, SignedOut};
 use crate::session::signin;
 use crate::sys::environment::variable;
 use crate::terminal::output::Look;
@@ -36,7 +37,6 @@ use crate::terminal::ui;
 use crate::terminal::view;
 use crate::terminal::when;
 
-pub(crate) use folder::is_private;
 use guard::Guard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.
