@@ -14,11 +14,13 @@ use crate::api::clock::{APART, Skew};
 use crate::api::deadline::Deadline;
 use crate::config::flags::Global;
 use crate::config::{self, Config, ConfigError, Route};
+use crate::discovery;
 use crate::error::Error;
 use crate::kubeconfig::export::{self, Shell, Unlistable};
 use crate::kubeconfig::integration;
+use crate::kubeconfig::known::{self, Known};
 use crate::kubeconfig::merge::Target;
-use crate::kubeconfig::store::{Store, StoreError};
+use crate::kubeconfig::store::{Store, StoreError, Turn};
 use crate::net::proxy;
 use crate::net::server::{HTTPS_PORT, Scheme, Server};
 use crate::sys::environment::{home, variable};
@@ -87,6 +89,25 @@ impl App {
         self.store.as_ref().map(Store::path).filter(|path| path.exists())
     }
 
+    /// What this device knows of its sessions at the server.
+    pub(crate) fn known(&self) -> Known {
+        Known::load(self.store.as_ref(), &self.server)
+    }
+
+    /// The same of all servers.
+    pub(crate) fn known_everywhere(&self) -> Vec<Known> {
+        let folder = self.store.as_ref().map(Store::folder);
+        folder.map(known::everywhere).unwrap_or_default()
+    }
+
+    /// Keeps what is known from now on. A command does not fail where it cannot be kept.
+    pub(crate) fn save_known(&self, turn: &Turn, known: &Known) {
+        let saved = self.store.as_ref().map(|store| known.save(turn, store));
+        if let Some(Err(error)) = saved {
+            self.ui.debug(&format!("the session was not remembered: {error}"));
+        }
+    }
+
     /// A connection to the server. All connections of a command have one time limit, which begins with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_at(&self.server, self.config.timeout)
@@ -120,6 +141,12 @@ impl App {
     pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
         let deadline = *self.lock().get_or_insert_with(|| Deadline::new(self.config.timeout));
         connect(server, deadline.within(limit), self.config.debug, self.config.route())
+    }
+
+    /// The same for [`discovery`], within its limit.
+    pub(crate) fn discover_at(&self, server: &Server) -> Result<Client, String> {
+        let client = self.client_at(server, discovery::LIMIT);
+        client.map_err(|error| error.why().into_iter().next().unwrap_or_else(|| error.to_string()))
     }
 
     /// A connection to the server for what has to be done, with a time limit that is not the command's.

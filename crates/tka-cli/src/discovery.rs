@@ -8,7 +8,7 @@ pub(crate) mod view;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::app::App;
+use crate::api::client::Client;
 use crate::config::Config;
 use crate::discovery::view::{Cluster, Clusters};
 use crate::kubeconfig::known;
@@ -21,6 +21,9 @@ pub(crate) use choice::NoChoice;
 
 /// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
+
+/// Connects to a server. Where that cannot be, it says why in a line.
+pub(crate) type Connect<'a> = dyn Fn(&Server) -> Result<Client, String> + Sync + 'a;
 
 /// Where servers may be.
 #[derive(Debug)]
@@ -59,18 +62,18 @@ impl Search {
     }
 
     /// What each says. Of a node with the tag whose port nobody said, what is not a TKA server is left out unless `long`.
-    pub(crate) fn ask(&self, app: &App, long: bool) -> Clusters {
+    pub(crate) fn ask(&self, connect: &Connect<'_>, long: bool) -> Clusters {
         let all: Vec<_> = self.candidates.iter().collect();
-        ask(app, &all, long)
+        ask(connect, &all, long)
     }
 
     /// The one that `name` means, which may be in short where that is enough. Only those are asked that it may mean.
-    pub(crate) fn choose(&self, app: &App, name: &str) -> Result<Cluster, NoChoice> {
+    pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, NoChoice> {
         let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
         if meant.is_empty() {
-            return Err(NoChoice::unknown(name, &self.ask(app, false)));
+            return Err(NoChoice::unknown(name, &self.ask(connect, false)));
         }
-        choice::only(name, ask(app, &meant, true))
+        choice::only(name, ask(connect, &meant, true))
     }
 
     /// What [`Self::choose`] takes, as far as it is known without asking a server: of a node the first place.
@@ -86,8 +89,8 @@ impl Search {
     }
 }
 
-fn ask(app: &App, candidates: &[&Candidate], long: bool) -> Clusters {
-    let answers = ask_each(candidates, |candidate| answer::of(app, candidate));
+fn ask(connect: &Connect<'_>, candidates: &[&Candidate], long: bool) -> Clusters {
+    let answers = ask_each(candidates, |candidate| answer::of(connect, candidate));
     Clusters::new(answer::worth_showing(
         candidates,
         answers.into_iter().flatten().collect(),

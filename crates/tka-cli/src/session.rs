@@ -1,5 +1,6 @@
 //! Beginning and ending sessions, and what they leave on this machine.
 
+pub(crate) mod credential;
 pub(crate) mod flow;
 pub(crate) mod keep;
 pub(crate) mod local;

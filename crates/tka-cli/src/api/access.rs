@@ -1,5 +1,6 @@
 //! What access to ask for: the options of every command that signs in.
 
+use crate::terminal::view::clean;
 use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
 use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 
@@ -131,6 +132,11 @@ impl Access {
             ..self
         }
     }
+}
+
+/// What a rule is called: by its name, or by the role that it gives.
+pub(crate) fn called(rule: &RuleInfo) -> String {
+    clean(rule.name.as_ref().unwrap_or(&rule.role))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     let spinner = app.ui.spinner("asking");
     let search = search(app);
-    let clusters = search.ask(app, app.config.long);
+    let clusters = search.ask(&|server| app.discover_at(server), app.config.long);
     drop(spinner);
     if output.print(app.config.mode(), &clusters)? {
         note_no_tailnet(app, search.no_tailnet.as_ref());
@@ -110,7 +110,7 @@ fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
 fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     let spinner = app.ui.spinner("asking");
     let search = search(app);
-    let chosen = search.choose(app, name);
+    let chosen = search.choose(&|server| app.discover_at(server), name);
     drop(spinner);
     if chosen.is_err() {
         note_no_tailnet(app, search.no_tailnet.as_ref());

@@ -9,8 +9,8 @@ use tka_core::{RoleName, RuleName};
 use crate::api::access::{Access, typed};
 use crate::app;
 use crate::config::flags::Global;
-use crate::credential::{self, Asked};
 use crate::error::Error;
+use crate::session::credential::{self, Asked};
 use crate::sys::environment;
 
 /// Where client-go says what it wants (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).

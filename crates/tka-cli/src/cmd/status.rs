@@ -47,7 +47,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         return prompt().map(|()| ExitCode::SUCCESS);
     }
     let app = App::new(flags)?;
-    let mut all = known::by(&app);
+    let mut all = app.known_everywhere();
     if !all.iter().any(|known| known.server().as_ref() == Some(app.server())) {
         all.push(Known::at(app.server()));
     }

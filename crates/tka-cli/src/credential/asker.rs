@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// The process that started this one, told from all others that there are and were.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Asker(String);
+pub(crate) struct Asker(String);
 
 // === impl Asker ===
 
 impl Asker {
     /// None where the system does not tell, or where it is in another namespace of processes; there whoever asks again is not known.
-    pub(super) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         #[cfg(unix)]
         let parent = std::os::unix::process::parent_id();
         #[cfg(not(unix))]
@@ -38,7 +38,7 @@ impl Asker {
 const STARTED_AT: usize = 19;
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn asker(process: u32) -> Asker {

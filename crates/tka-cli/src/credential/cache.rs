@@ -25,13 +25,13 @@ const MARGIN: Duration = Duration::from_mins(1);
 /// Why a rule of time: client-go runs this program again when the API server answers 401, and does not tell it so
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>). Other clients run it at each
 /// of their calls without any refusal, and look the same.
-pub(super) const RECHECK: Duration = Duration::from_secs(20);
+pub(crate) const RECHECK: Duration = Duration::from_secs(20);
 /// Names of sessions are DNS labels; anything else has no place in a file name.
 const LONGEST_NAME: usize = 63;
 
 /// Where credentials are kept, and what is noted of them.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     secrets: Box<dyn Secrets>,
     /// None where nothing may be written at all.
     notes: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub(super) struct Places {
 
 /// The credential of one session.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     secrets: Box<dyn Secrets>,
     notes: Option<Notes>,
     name: String,
@@ -47,17 +47,17 @@ pub(super) struct Cache {
 
 /// A credential as it is kept.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// When it was fetched.
     fetched: Timestamp,
-    pub(super) credential: ExecCredential,
+    pub(crate) credential: ExecCredential,
 }
 
 // === impl Kept ===
 
 impl Kept {
     /// A credential that was fetched now.
-    pub(super) fn new(credential: ExecCredential, now: Timestamp) -> Self {
+    pub(crate) fn new(credential: ExecCredential, now: Timestamp) -> Self {
         Self {
             fetched: now,
             credential,
@@ -65,7 +65,7 @@ impl Kept {
     }
 
     /// Whether it was fetched a moment ago, or after `began`.
-    pub(super) fn is_new(&self, began: Timestamp, now: Timestamp) -> bool {
+    pub(crate) fn is_new(&self, began: Timestamp, now: Timestamp) -> bool {
         is_within(RECHECK, self.fetched, now) || began <= self.fetched
     }
 
@@ -85,7 +85,7 @@ impl Kept {
 
 impl Places {
     /// The first that there is: memory, the system's own keyring, nothing. Or the one that is asked for.
-    pub(super) fn find(variables: Variables<'_>) -> Result<Self, Error> {
+    pub(crate) fn find(variables: Variables<'_>) -> Result<Self, Error> {
         let choice = variables(CHOICE).filter(|choice| !choice.is_empty());
         let (memory, keyring) = match choice.as_deref() {
             None => (true, true),
@@ -109,7 +109,7 @@ impl Places {
     }
 
     /// That of `session` at `server`; nothing is kept for what cannot be a session's name.
-    pub(super) fn of(self, server: &Server, session: &str) -> Cache {
+    pub(crate) fn of(self, server: &Server, session: &str) -> Cache {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_name = (1..=LONGEST_NAME).contains(&session.len()) && session.bytes().all(plain);
         let name = format!("{}{session}", prefix(server));
@@ -128,7 +128,7 @@ impl Places {
     }
 
     /// Forgets all sessions at `server`.
-    pub(super) fn forget_all(&self, server: &Server) -> io::Result<()> {
+    pub(crate) fn forget_all(&self, server: &Server) -> io::Result<()> {
         let prefix = prefix(server);
         let names = self.secrets.names();
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
@@ -149,7 +149,7 @@ fn prefix(server: &Server) -> String {
 
 impl Cache {
     /// Forgets this session, which is over.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.drop_credential();
         if let Some(notes) = &self.notes {
             notes.forget();
@@ -157,30 +157,30 @@ impl Cache {
     }
 
     /// The credential, if it will last. One that cannot be read, or that was cut off while it was written, is none.
-    pub(super) fn credential(&self, now: Timestamp) -> Option<Kept> {
+    pub(crate) fn credential(&self, now: Timestamp) -> Option<Kept> {
         let kept: Kept = serde_json::from_slice(&self.secrets.read(&self.name)?).ok()?;
         kept.is_good(now).then_some(kept)
     }
 
     /// The same, noted as handed out, if it is to be without asking the server: it is new, or was not handed out a moment ago. What the
     /// API server refused is asked for again at once.
-    pub(super) fn give(&self, now: Timestamp) -> Option<Kept> {
+    pub(crate) fn give(&self, now: Timestamp) -> Option<Kept> {
         let kept = self.credential(now)?;
         let is_again = self.note_given(now);
         (kept.is_new(now, now) || !is_again).then_some(kept)
     }
 
     /// Notes that a credential is handed out. Whether one was a moment ago, or that cannot be known.
-    pub(super) fn note_given(&self, now: Timestamp) -> bool {
+    pub(crate) fn note_given(&self, now: Timestamp) -> bool {
         self.notes.as_ref().is_none_or(|notes| notes.give(now, RECHECK))
     }
 
-    pub(super) fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.notes.as_ref()?.failure()
     }
 
     /// Keeps a credential; an earlier failure is history, and so is what other sessions left long ago.
-    pub(super) fn keep(&self, kept: &Kept) -> io::Result<()> {
+    pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
         let written = self.secrets.write(&self.name, &serde_json::to_vec(kept)?);
         self.secrets.tidy();
         if let Some(notes) = &self.notes {
@@ -191,17 +191,17 @@ impl Cache {
     }
 
     /// Forgets the credential, of a session that is over.
-    pub(super) fn drop_credential(&self) {
+    pub(crate) fn drop_credential(&self) {
         // If it stays the API server refuses it.
         let _ = self.secrets.remove(&self.name);
     }
 
-    pub(super) fn remember(&self, failure: &Failure) -> io::Result<()> {
+    pub(crate) fn remember(&self, failure: &Failure) -> io::Result<()> {
         self.notes.as_ref().map_or(Ok(()), |notes| notes.remember(failure))
     }
 
     /// Waits until nobody else asks the server for this session, where that can be known.
-    pub(super) fn turn(&self) -> Option<Turn> {
+    pub(crate) fn turn(&self) -> Option<Turn> {
         self.notes.as_ref()?.turn().ok()
     }
 }

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) use crate::sys::files::replace as write;
+pub(crate) use crate::sys::files::replace as write;
 
 /// How long what nobody touches is kept: the server's longest credential is a day's by any setting that makes sense.
 const UNTOUCHED: Duration = Duration::from_hours(24);
 
 /// Removes a file, if it is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -19,20 +19,20 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// The names of the files with this extension in a folder, without it.
-pub(super) fn stems(folder: &Path, extension: &str) -> Vec<String> {
+pub(crate) fn stems(folder: &Path, extension: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let stems = entries.filter_map(|entry| Some(stem(&entry.path(), extension)?.to_owned()));
     stems.collect()
 }
 
 /// The name of a file with this extension, without it.
-pub(super) fn stem<'a>(path: &'a Path, extension: &str) -> Option<&'a str> {
+pub(crate) fn stem<'a>(path: &'a Path, extension: &str) -> Option<&'a str> {
     let has_it = path.extension().is_some_and(|found| found == extension);
     path.file_stem()?.to_str().filter(|_| has_it)
 }
 
 /// Removes what nobody has touched for longer than any credential lives, after `before` has seen it.
-pub(super) fn tidy(folder: &Path, before: impl Fn(&Path)) {
+pub(crate) fn tidy(folder: &Path, before: impl Fn(&Path)) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let touched = entry.metadata().and_then(|metadata| metadata.modified());
         let age = touched.ok().and_then(|touched| touched.elapsed().ok());

@@ -8,7 +8,7 @@ use crate::net::proxy::Variables;
 ///
 /// A folder that is not memory is none: a token must not outlive its session on a disk or in its backups.
 #[cfg(target_os = "linux")]
-pub(super) fn in_memory(variables: Variables<'_>) -> Option<PathBuf> {
+pub(crate) fn in_memory(variables: Variables<'_>) -> Option<PathBuf> {
     // The login session's own (https://specifications.freedesktop.org/basedir-spec/), else the machine's shared memory.
     let own = variables("XDG_RUNTIME_DIR").map(|parent| (PathBuf::from(parent), "tka".to_owned()));
     let shared = (PathBuf::from("/dev/shm"), private::of_user());
@@ -18,13 +18,13 @@ pub(super) fn in_memory(variables: Variables<'_>) -> Option<PathBuf> {
 
 /// No such place is known here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn in_memory(_: Variables<'_>) -> Option<PathBuf> {
+pub(crate) fn in_memory(_: Variables<'_>) -> Option<PathBuf> {
     None
 }
 
 /// One for what is no secret, wherever it is.
 #[cfg(unix)]
-pub(super) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
+pub(crate) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
     let set = |name: &str| variables(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || crate::sys::environment::home();
     let usual = if cfg!(target_os = "macos") {
@@ -47,7 +47,7 @@ pub(super) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
 
 /// Windows keeps other users out of a profile's folders by itself.
 #[cfg(not(unix))]
-pub(super) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
+pub(crate) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
     let folder = PathBuf::from(variables("LOCALAPPDATA")?).join("tka");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder)
@@ -62,12 +62,12 @@ mod private {
     use crate::sys::files;
 
     /// A name for this user's folder where all users have theirs.
-    pub(super) fn of_user() -> String {
+    pub(crate) fn of_user() -> String {
         format!("tka-{}", rustix::process::geteuid().as_raw())
     }
 
     /// `name` in `parent`, if it is, or can be made, this user's alone.
-    pub(super) fn in_folder(parent: &Path, name: &str) -> Option<PathBuf> {
+    pub(crate) fn in_folder(parent: &Path, name: &str) -> Option<PathBuf> {
         if !parent.is_absolute() {
             return None;
         }
@@ -94,7 +94,7 @@ mod private {
 
     /// Whether it is on tmpfs or ramfs (statfs(2)).
     #[cfg(target_os = "linux")]
-    pub(super) fn is_memory(folder: &Path) -> bool {
+    pub(crate) fn is_memory(folder: &Path) -> bool {
         const TMPFS: u64 = 0x0102_1994;
         const RAMFS: u64 = 0x8584_58f6;
         let found = rustix::fs::statfs(folder).ok();

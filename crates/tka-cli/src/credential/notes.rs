@@ -20,36 +20,36 @@ const SAME_BREATH: Duration = Duration::from_millis(1500);
 
 /// The notes of one session.
 #[derive(Clone, Debug)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     folder: PathBuf,
     name: String,
 }
 
 /// Why there was no credential.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Failure {
-    pub(super) at: Timestamp,
-    pub(super) status: u8,
-    pub(super) text: String,
+pub(crate) struct Failure {
+    pub(crate) at: Timestamp,
+    pub(crate) status: u8,
+    pub(crate) text: String,
     /// Who was told of this or of the failure before it: kubectl asks several times, and its reader needs to read it once.
-    pub(super) told: Vec<Told>,
+    pub(crate) told: Vec<Told>,
 }
 
 /// Who was told, and when it last asked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Told {
-    pub(super) asker: Asker,
-    pub(super) at: Timestamp,
+pub(crate) struct Told {
+    pub(crate) asker: Asker,
+    pub(crate) at: Timestamp,
 }
 
 /// The turn to ask the server. It ends when this is dropped, or its process does.
 #[derive(Debug)]
-pub(super) struct Turn(#[expect(dead_code, reason = "holds the lock")] File);
+pub(crate) struct Turn(#[expect(dead_code, reason = "holds the lock")] File);
 
 // === impl Failure ===
 
 impl Failure {
-    pub(super) fn new(at: Timestamp, exit: Exit, text: String) -> Self {
+    pub(crate) fn new(at: Timestamp, exit: Exit, text: String) -> Self {
         Self {
             at,
             status: exit as u8,
@@ -60,21 +60,21 @@ impl Failure {
 
     /// Whether it still holds for a call that began at `began`. `kept` says that there is a credential to hand out instead, so that
     /// nothing is gained by asking soon.
-    pub(super) fn holds(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
+    pub(crate) fn holds(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
         let remembered = if kept { RECHECK } else { REMEMBERED };
         // A call that waited for the one that failed has its answer.
         is_within(remembered, self.at, now) || began <= self.at && self.at <= now
     }
 
     /// Whether the server said no, and not that nothing was heard of it.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         [Exit::NotSignedIn, Exit::Refused, Exit::Policy]
             .map(|exit| exit as u8)
             .contains(&self.status)
     }
 
     /// Notes that `asker` hears of it. Whether that is new to it.
-    pub(super) fn tell(&mut self, asker: Option<Asker>, now: Timestamp) -> bool {
+    pub(crate) fn tell(&mut self, asker: Option<Asker>, now: Timestamp) -> bool {
         self.told.retain(|told| is_within(SAME_BREATH, told.at, now));
         let Some(asker) = asker else { return true };
         let before = self.told.len();
@@ -86,7 +86,7 @@ impl Failure {
 }
 
 /// Whether `then` is less than `limit` ago; not where the clock was set back.
-pub(super) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> bool {
+pub(crate) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> bool {
     let age = now.duration_since(then);
     !age.is_negative() && age.unsigned_abs() < limit
 }
@@ -94,7 +94,7 @@ pub(super) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> boo
 // === impl Notes ===
 
 impl Notes {
-    pub(super) fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         Self {
             folder: folder.to_owned(),
             name: name.to_owned(),
@@ -102,7 +102,7 @@ impl Notes {
     }
 
     /// Waits until nobody else asks the server for this session.
-    pub(super) fn turn(&self) -> io::Result<Turn> {
+    pub(crate) fn turn(&self) -> io::Result<Turn> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
         #[cfg(unix)]
@@ -113,7 +113,7 @@ impl Notes {
     }
 
     /// Notes that a credential is handed out. Whether one was within `limit`, or that cannot be noted.
-    pub(super) fn give(&self, now: Timestamp, limit: Duration) -> bool {
+    pub(crate) fn give(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
         let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
         let is_noted = fs::write(path, now.to_string()).is_ok();
@@ -121,26 +121,26 @@ impl Notes {
     }
 
     /// The last failure.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         serde_json::from_slice(&fs::read(self.path("failed")).ok()?).ok()
     }
 
-    pub(super) fn remember(&self, failure: &Failure) -> io::Result<()> {
+    pub(crate) fn remember(&self, failure: &Failure) -> io::Result<()> {
         files::write(&self.path("failed"), &serde_json::to_vec(failure)?)
     }
 
     /// There is another credential: what was noted is history.
-    pub(super) fn begin_anew(&self) -> io::Result<()> {
+    pub(crate) fn begin_anew(&self) -> io::Result<()> {
         files::remove(&self.path("failed"))
     }
 
     /// Forgets what other sessions left long ago.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         files::tidy(&self.folder, |_| ());
     }
 
     /// Forgets this session.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         for kind in ["failed", "given", "lock"] {
             // There may be none.
             let _ = fs::remove_file(self.path(kind));
@@ -148,7 +148,7 @@ impl Notes {
     }
 
     /// Forgets what is noted of all sessions whose names begin with `prefix`.
-    pub(super) fn forget_all(folder: &Path, prefix: &str) -> io::Result<()> {
+    pub(crate) fn forget_all(folder: &Path, prefix: &str) -> io::Result<()> {
         // One that is locked is asked for at this moment, and goes with the folder.
         for kind in ["failed", "given"] {
             for name in files::stems(folder, kind)

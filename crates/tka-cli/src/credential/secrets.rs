@@ -15,7 +15,7 @@ use super::files;
 const SERVICE: &str = "tka";
 
 /// A place for secrets, by name.
-pub(super) trait Secrets: fmt::Debug {
+pub(crate) trait Secrets: fmt::Debug {
     /// What is kept under `name`, if there is anything and it can be read.
     fn read(&self, name: &str) -> Option<Vec<u8>>;
 
@@ -34,17 +34,17 @@ pub(super) trait Secrets: fmt::Debug {
 
 /// Files in a folder in memory.
 #[derive(Debug)]
-pub(super) struct Memory(pub(super) PathBuf);
+pub(crate) struct Memory(pub(crate) PathBuf);
 
 /// The system's own keyring. It does not tell what is in it: that is noted beside it.
-pub(super) struct Keyring {
+pub(crate) struct Keyring {
     store: Arc<CredentialStore>,
     notes: PathBuf,
 }
 
 /// Nothing is kept.
 #[derive(Debug)]
-pub(super) struct Nowhere;
+pub(crate) struct Nowhere;
 
 // === impl Memory ===
 
@@ -80,7 +80,7 @@ impl Secrets for Memory {
 
 impl Keyring {
     /// This system's, if it has one. What is in it is noted in the folder `notes`.
-    pub(super) fn native(notes: &Path) -> Option<Self> {
+    pub(crate) fn native(notes: &Path) -> Option<Self> {
         let notes = notes.to_owned();
         Some(Self {
             store: native()?,

@@ -2,22 +2,20 @@
 
 use tka_api::http::{ClusterInfo, RuleList};
 
-use super::LIMIT;
+use super::Connect;
 use super::candidates::Candidate;
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError};
 use crate::api::here;
-use crate::app::App;
 use crate::discovery::view::{Cluster, State};
-use crate::error::Error;
 use crate::exit::Exit;
 
 /// Asks it, within the limit.
-pub(super) fn of(app: &App, candidate: &Candidate) -> Cluster {
+pub(super) fn of(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
     let mut cluster = Cluster::new(candidate);
-    match app.client_at(&candidate.server, LIMIT) {
+    match connect(&candidate.server) {
         Ok(client) => cluster.hear(&client, candidate),
-        Err(error) => cluster.problem = Some(reason(&error)),
+        Err(problem) => cluster.problem = Some(problem),
     }
     cluster
 }
@@ -104,10 +102,6 @@ fn state(probe: &Probe) -> State {
 }
 
 /// The reason in a line.
-fn reason(error: &Error) -> String {
-    error.why().into_iter().next().unwrap_or_else(|| error.to_string())
-}
-
 fn of_client(error: &ClientError) -> String {
     error.why().into_iter().next().unwrap_or_else(|| error.what())
 }

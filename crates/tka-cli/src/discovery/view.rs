@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tka_api::http::RuleInfo;
 
+use crate::api::access::called;
 use crate::discovery::candidates::{Candidate, names};
 use crate::kubeconfig::known::KnownSession;
 use crate::net::server::Server;
-use crate::report::rules::called;
 use crate::terminal::output::{Look, Report};
 use crate::terminal::table::table;
 use crate::terminal::theme::paint;

@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tka_api::http::{LoginResponse, SessionInfo};
 
-use crate::app::App;
-use crate::kubeconfig::store::Turn;
+use crate::kubeconfig::store::{Store, Turn};
 use crate::net::server::{HTTPS_PORT, Server};
 use crate::sys::files;
 
@@ -55,12 +54,7 @@ pub(crate) struct Merged {
     pub(crate) previous: Option<String>,
 }
 
-/// What is known of every server that this device is signed in at; nothing without a home folder.
-pub(crate) fn by(app: &App) -> Vec<Known> {
-    app.store().map(|store| everywhere(store.folder())).unwrap_or_default()
-}
-
-/// The same, of what is in `folder`.
+/// What this device knows of all servers whose kubeconfigs are in `folder`.
 pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
@@ -97,24 +91,23 @@ impl Known {
     }
 
     /// What is known of the sessions at the app's server.
-    pub(crate) fn load(app: &App) -> Self {
-        let kept = app.store().ok().and_then(|store| read(&path(store.path())));
-        let known = kept.unwrap_or_else(|| Self::at(app.server()));
+    pub(crate) fn load(store: Option<&Store>, server: &Server) -> Self {
+        let kept = store.and_then(|store| read(&path(store.path())));
+        let known = kept.unwrap_or_else(|| Self::at(server));
         Self {
-            server: app.server().to_string(),
+            server: server.to_string(),
             ..known
         }
     }
 
     /// Keeps it, if there is anything to know. Where it cannot be kept it will be asked for.
-    pub(crate) fn save(&self, _: &Turn, app: &App) {
-        let Ok(store) = app.store() else { return };
+    pub(crate) fn save(&self, _: &Turn, store: &Store) -> io::Result<()> {
         let path = path(store.path());
         if self.sessions.is_empty() && self.merged.is_empty() {
             let _ = fs::remove_file(path);
-        } else if let Err(error) = write(&path, self) {
-            app.ui.debug(&format!("the session was not remembered: {error}"));
+            return Ok(());
         }
+        write(&path, self)
     }
 
     /// Remembers a session, in place of what was known of it.

@@ -4,7 +4,7 @@ use tka_api::http::{RuleInfo, RuleList};
 use tka_core::{RoleName, RuleName};
 
 use super::sessions::places;
-use crate::api::access::Access;
+use crate::api::access::{Access, called};
 use crate::net::server::Server;
 use crate::terminal::output::{Look, Report};
 use crate::terminal::table::table;
@@ -34,10 +34,6 @@ fn row(rule: &RuleInfo) -> [String; 6] {
         rule.priority.to_string(),
         notes(rule).join("; "),
     ]
-}
-
-pub(crate) fn called(rule: &RuleInfo) -> String {
-    clean(rule.name.as_ref().unwrap_or(&rule.role))
 }
 
 fn notes(rule: &RuleInfo) -> Vec<String> {

@@ -13,7 +13,7 @@ use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::kubeconfig::known::{Known, KnownSession};
+use crate::kubeconfig::known::KnownSession;
 use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
 use crate::kubeconfig::names;
 use crate::kubeconfig::plugin;
@@ -75,7 +75,7 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
         .as_ref()
         .map(|target| theirs::open(app, &target.path))
         .transpose()?;
-    let mut known = Known::load(app);
+    let mut known = app.known();
     let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(app, Refused::NotConfig))?;
     let names = match new.called {
         Called::AsSent => sent.names(),
@@ -95,12 +95,12 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
     if let Some(file) = file {
         // Remembered before it is there: nobody would know of it after a power cut.
         known.remember_merged(theirs::record(app, &file, &entry, new.session.clone()));
-        known.save(&turn, app);
+        app.save_known(&turn, &known);
         let merged = merge::put_in(file.document().clone(), &entry);
         let merged = merged.map_err(|source| refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
-        known.save(&turn, app);
+        app.save_known(&turn, &known);
     }
     Ok(Kept {
         session: new.session,
@@ -115,7 +115,7 @@ pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
         return Ok(None);
     };
     let target = theirs::target()?;
-    let mut known = Known::load(app);
+    let mut known = app.known();
     let here = known.merged.iter().rfind(|record| record.file == target.path);
     let Some(mut record) = here.cloned() else {
         return Ok(None);
@@ -131,7 +131,7 @@ pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
         merged: Some(target),
     };
     known.remember_merged(record);
-    known.save(&turn, app);
+    app.save_known(&turn, &known);
     let switched = file.document().clone().with_current(&quoted(&kept.context));
     let switched = switched.map_err(|source| refused(file.path(), source))?;
     file.save(&switched)?;
@@ -141,7 +141,7 @@ pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
 /// What the context of a session is called here, if there is one.
 pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
     let own = app.store().ok()?.read().ok()?;
-    let known = Known::load(app);
+    let known = app.known();
     let mut sessions = known.sessions.iter();
     let known = sessions.find(|one| one.name.as_deref() == Some(session));
     if let Some(names) = known.and_then(|known| own.context(known.context.as_ref()?)) {
@@ -155,7 +155,7 @@ pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
 
 /// Whether a session's context was put into the user's own kubeconfig.
 pub(crate) fn is_merged(app: &App, session: &str) -> bool {
-    let merged = Known::load(app).merged;
+    let merged = app.known().merged;
     merged.iter().any(|record| record.session.as_deref() == Some(session))
 }
 
@@ -170,25 +170,25 @@ pub(crate) fn renew(app: &App, session: &str, login: &LoginResponse) {
     let (Some(names), Some(turn)) = (names_of(app, session), turn(app)) else {
         return;
     };
-    let mut known = Known::load(app);
+    let mut known = app.known();
     known.remember(KnownSession {
         name: Some(session.to_owned()),
         context: Some(names.context),
         ..KnownSession::from(login.clone())
     });
-    known.save(&turn, app);
+    app.save_known(&turn, &known);
 }
 
 /// Removes what is left of one session, and nothing else.
 pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
     let Some(turn) = turn(app) else { return Ok(()) };
-    let mut known = Known::load(app);
+    let mut known = app.known();
     let taken_out = theirs::take_out(app, &mut known, |record| record.session.as_deref() == Some(session));
     let ended = own::end(app, &turn, session, &known);
     if ended.is_ok() {
         known.sessions.retain(|one| one.name.as_deref() != Some(session));
     }
-    known.save(&turn, app);
+    app.save_known(&turn, &known);
     ended?;
     taken_out.map_err(Error::Left)
 }
@@ -196,13 +196,13 @@ pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
 /// Removes what is left of all sessions at the server.
 pub(crate) fn forget(app: &App) -> Result<(), Error> {
     let Some(turn) = turn(app) else { return Ok(()) };
-    let mut known = Known::load(app);
+    let mut known = app.known();
     let taken_out = theirs::take_out(app, &mut known, |_| true);
     let forgotten = own::forget(app, &turn, &known);
     if forgotten.is_ok() {
         known.sessions.clear();
     }
-    known.save(&turn, app);
+    app.save_known(&turn, &known);
     forgotten?;
     taken_out.map_err(Error::Left)
 }
@@ -214,7 +214,7 @@ pub(crate) fn kubeconfigs(app: &App) -> Vec<(PathBuf, Result<Document, MergeErro
         let read = store.read().map_err(|source| refused(store.path(), source));
         (store.path().to_owned(), read)
     });
-    let merged = Known::load(app).merged.into_iter().map(|record| record.file);
+    let merged = app.known().merged.into_iter().map(|record| record.file);
     let merged = merged.map(|file| (file.clone(), UserFile::peek(&file)));
     own.into_iter().chain(merged).collect()
 }

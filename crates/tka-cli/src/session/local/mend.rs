@@ -7,7 +7,6 @@ use tka_api::exec::API_VERSION;
 use super::{refused, theirs, turn};
 use crate::app::App;
 use crate::error::Error;
-use crate::kubeconfig::known::Known;
 use crate::kubeconfig::merge::{self, UserFile};
 use crate::kubeconfig::plugin;
 use tka_kubeconfig::{Call, Document, List, Refused};
@@ -25,7 +24,7 @@ pub(crate) fn mend(app: &App) -> Result<usize, Error> {
         }
         count += users;
     }
-    for path in theirs::files(&Known::load(app), |_| true) {
+    for path in theirs::files(&app.known(), |_| true) {
         count += mend_theirs(app, &path)?;
     }
     Ok(count)

@@ -9,7 +9,7 @@ use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 use super::refused;
 use crate::app::App;
 use crate::error::Error;
-use crate::kubeconfig::known::{self, Known, Merged};
+use crate::kubeconfig::known::{Known, Merged};
 use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::home;
@@ -32,7 +32,7 @@ pub(super) fn previous(app: &App, file: &UserFile) -> Option<String> {
 
 /// What is remembered of the file, of whatever server.
 pub(super) fn records(app: &App, file: &Path) -> Vec<Merged> {
-    let everywhere = known::by(app).into_iter();
+    let everywhere = app.known_everywhere().into_iter();
     let records = everywhere.flat_map(|known| known.merged);
     records.filter(|one| one.file == file).collect()
 }
