@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
-use crate::args::Global;
-use crate::client::{Client, Connection};
-use crate::clock::{APART, Skew};
+use crate::api::client::{Client, Connection};
+use crate::api::clock::{APART, Skew};
+use crate::api::deadline::Deadline;
+use crate::cmd::args::Global;
 use crate::config::{self, Config, ConfigError, Route};
-use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::export::{self, Shell, Unlistable};
-use crate::integration;
-use crate::local::Kept;
-use crate::merge::Target;
-use crate::proxy;
-use crate::server::{HTTPS_PORT, Scheme, Server};
-use crate::store::{Store, StoreError};
-use crate::ui::{self, Ui};
-use crate::view;
+use crate::kubeconfig::export::{self, Shell, Unlistable};
+use crate::kubeconfig::integration;
+use crate::kubeconfig::merge::Target;
+use crate::kubeconfig::store::{Store, StoreError};
+use crate::net::proxy;
+use crate::net::server::{HTTPS_PORT, Scheme, Server};
+use crate::session::local::Kept;
+use crate::terminal::ui::{self, Ui};
+use crate::terminal::view;
 
 /// One run of a command that talks to a server.
 #[derive(Debug)]

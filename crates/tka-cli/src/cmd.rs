@@ -1,11 +1,14 @@
 //! The commands, one file each.
 
+pub(crate) mod args;
 pub(crate) mod cluster_info;
 pub(crate) mod clusters;
+pub(crate) mod complete;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;
 pub(crate) mod doctor;
+pub(crate) mod evaluated;
 #[cfg(unix)]
 pub(crate) mod exec;
 pub(crate) mod generate;

@@ -15,11 +15,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::args::Global;
-use crate::files::FileError;
-use crate::proxy::Variables;
-use crate::server::{HTTPS_PORT, InvalidServer, Server};
-use crate::theme::Theme;
+use crate::cmd::args::Global;
+use crate::net::proxy::Variables;
+use crate::net::server::{HTTPS_PORT, InvalidServer, Server};
+use crate::sys::files::FileError;
+use crate::terminal::theme::Theme;
 use files::{Files, FoundFile, HERE};
 
 /// The settings of one run.
@@ -501,7 +501,7 @@ impl Found {
         match &self.value {
             Value::Null => Ok(None),
             Value::String(url) if url.is_empty() => Ok(None),
-            Value::String(url) if crate::proxy::is_url(url) => Ok(Some(url.clone())),
+            Value::String(url) if crate::net::proxy::is_url(url) => Ok(Some(url.clone())),
             // It may hold a password, and errors are copied into tickets.
             Value::String(_) => Err(ConfigError::Proxy { origin: self.origin }),
             _ => Err(self.wrong(PROXY_URL)),

@@ -3,6 +3,7 @@
 mod machine;
 mod network;
 mod order;
+mod view;
 
 use std::time::Duration;
 
@@ -114,9 +115,9 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{Look, Report};
-    use crate::theme::Theme;
-    use crate::view::tests::look;
+    use crate::terminal::output::{Look, Report};
+    use crate::terminal::theme::Theme;
+    use crate::terminal::view::tests::look;
 
     #[test]
     fn narrow_terminals_get_wrapped_lines() {

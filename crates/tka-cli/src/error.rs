@@ -4,14 +4,14 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
-use crate::client::ClientError;
-use crate::clusters::NoChoice;
+use crate::api::client::ClientError;
 use crate::config::ConfigError;
+use crate::discovery::NoChoice;
 use crate::exit::Exit;
-use crate::export::Unlistable;
-use crate::merge::MergeError;
-use crate::proxy::InvalidProxy;
-use crate::store::StoreError;
+use crate::kubeconfig::export::Unlistable;
+use crate::kubeconfig::merge::MergeError;
+use crate::kubeconfig::store::StoreError;
+use crate::net::proxy::InvalidProxy;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,53 +1,20 @@
 #![doc = include_str!("../README.md")]
 
-mod access;
+mod api;
 mod app;
-mod args;
-mod client;
-mod clock;
-mod clusters;
 mod cmd;
-mod complete;
 mod config;
 mod credential;
-mod current;
-mod deadline;
+mod discovery;
 mod doctor;
 mod error;
-mod evaluated;
 mod exit;
-mod export;
-mod files;
-mod flow;
-mod here;
-mod integration;
-mod keep;
-mod known;
 mod kubeconfig;
-mod limited;
-mod local;
-mod merge;
-mod names;
-mod output;
-#[cfg(unix)]
-mod own;
-mod plugin;
-mod proxy;
-mod retry;
-mod server;
-mod signals;
-mod signin;
-mod store;
-mod table;
-mod tailscale;
-mod theme;
-mod together;
-mod ui;
-#[cfg(test)]
-mod untested;
-mod view;
-mod when;
-mod wrap;
+mod net;
+mod report;
+mod session;
+mod sys;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -57,14 +24,16 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-pub use args::Cli;
+pub use cmd::args::Cli;
 
 use app::App;
-use args::{Command, Global};
+use cmd::args::{self, Command, Global};
+use cmd::{complete, evaluated};
 use error::Error;
 use exit::Exit;
-use output::Look;
-use theme::Theme;
+use terminal::output::{self, Look};
+use terminal::theme::Theme;
+use terminal::{ui, view};
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::output::Output;
+use crate::terminal::output::Output;
 
 /// Show how to reach the cluster
 ///

@@ -7,21 +7,21 @@ use clap_complete::ArgValueCandidates;
 
 use super::config::note_what_wins;
 use crate::app::{self, App};
-use crate::args::Global;
-use crate::clusters::{LIMIT, NoTailnet, Search};
-use crate::complete;
+use crate::cmd::args::Global;
+use crate::cmd::complete;
 use crate::config::edit::{self, Change};
 use crate::config::{Config, ConfigError};
+use crate::discovery::view::{Cluster, State};
+use crate::discovery::{LIMIT, NoTailnet, Search};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow;
-use crate::local;
-use crate::output::Output;
-use crate::server::Server;
-use crate::store::Store;
-use crate::ui::Ui;
-use crate::view;
-use crate::view::clusters::{Cluster, State};
+use crate::kubeconfig::store::Store;
+use crate::net::server::Server;
+use crate::session::flow;
+use crate::session::local;
+use crate::terminal::output::Output;
+use crate::terminal::ui::Ui;
+use crate::terminal::view;
 
 /// Show the clusters that you could reach, or choose one
 ///
@@ -161,7 +161,7 @@ fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
     let before = if is_there {
         Config::load(&alone, None, &|_| None)?.port
     } else {
-        crate::server::HTTPS_PORT
+        crate::net::server::HTTPS_PORT
     };
     if before != port {
         changes.push(Change::new("tailscale.port", &port.to_string())?);

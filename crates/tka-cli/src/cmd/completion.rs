@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use clap_complete::env::Shells;
 
-use crate::complete::VARIABLE;
-use crate::plugin;
+use crate::cmd::complete::VARIABLE;
+use crate::kubeconfig::plugin;
 
 /// Print a script that completes this command in your shell
 ///
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, name: &str) -> io::Result<()> {
     let mut script = Vec::new();
     let shell = match arguments.shell {
         Shell::Nushell => {
-            let text = include_str!("../integration/completion.nu");
+            let text = include_str!("../kubeconfig/integration/completion.nu");
             return io::stdout().write_all(text.replace("PROGRAM", &program).replace("NAME", name).as_bytes());
         }
         Shell::Bash => "bash",

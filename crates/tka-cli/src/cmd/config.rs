@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::app::{home, note_passed_over, settings, variable};
-use crate::args::Global;
+use crate::cmd::args::Global;
 use crate::config::edit::{self, Change};
 use crate::config::shown::{self, Setting, Settings};
 use crate::config::{Config, ConfigError, KEYS};
 use crate::error::Error;
-use crate::output::Output;
-use crate::ui::{self, Ui};
-use crate::view;
+use crate::terminal::output::Output;
+use crate::terminal::ui::{self, Ui};
+use crate::terminal::view;
 
 /// Show settings and where they come from, or change one
 ///

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use tka_api::exec;
 use tka_core::{RoleName, RuleName};
 
-use crate::access::{Access, typed};
+use crate::api::access::{Access, typed};
 use crate::app;
-use crate::args::Global;
+use crate::cmd::args::Global;
 use crate::credential::{self, Asked};
 use crate::error::Error;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::doctor;
 use crate::error::Error;
-use crate::output::Output;
+use crate::terminal::output::Output;
 
 /// Find out why something does not work, and what to do about it
 ///

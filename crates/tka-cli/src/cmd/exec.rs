@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::access::Access;
+use crate::api::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::Form;
-use crate::own::{self, Program};
+use crate::session::flow::Form;
+use crate::session::own::{self, Program};
 
 /// Run a command with a session of its own, which ends with it
 ///

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_mangen::Man;
 
-use crate::args::Cli;
+use crate::cmd::args::Cli;
 use crate::error::Error;
-use crate::files;
-use crate::integration::Language;
-use crate::ui;
+use crate::kubeconfig::integration::Language;
+use crate::sys::files;
+use crate::terminal::ui;
 
 /// The mode of a folder of manual pages, which others may read too.
 const PAGES: u32 = 0o777;

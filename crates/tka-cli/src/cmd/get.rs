@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use super::{cluster_info, config, kubeconfig};
 use crate::app::App;
-use crate::args::Global;
+use crate::cmd::args::Global;
 use crate::error::Error;
-use crate::output::Output;
-use crate::view::session::SessionReport;
+use crate::report::session::SessionReport;
+use crate::terminal::output::Output;
 
 /// Show something that the server or this machine knows
 #[derive(clap::Args, Debug)]

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::flow;
-use crate::keep::Keep;
+use crate::session::flow;
+use crate::session::keep::Keep;
 
 /// Write a kubeconfig for your session
 ///

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use crate::access::Access;
+use crate::api::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow;
-use crate::keep::Keep;
+use crate::session::flow;
+use crate::session::keep::Keep;
 #[cfg(unix)]
-use crate::own::{self, Program};
-use crate::signin;
+use crate::session::own::{self, Program};
+use crate::session::signin;
 
 /// Sign in and get a kubeconfig
 ///

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use crate::access::Access;
+use crate::api::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow;
-use crate::keep::Keep;
-use crate::signin;
+use crate::session::flow;
+use crate::session::keep::Keep;
+use crate::session::signin;
 
 /// Sign out and in again
 ///

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::output::Output;
-use crate::view;
+use crate::report;
+use crate::terminal::output::Output;
+use crate::terminal::view;
 
 /// Show what you could get here, and why not more
 ///
@@ -20,7 +21,7 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let client = app.client()?;
     let rules = client.rules()?;
     if arguments.output.print(&app.config, &rules)? {
-        for line in view::rules::hints(&rules, client.server()) {
+        for line in report::rules::hints(&rules, client.server()) {
             app.ui.tell(&view::note(&line, &app.ui.palette));
         }
     }

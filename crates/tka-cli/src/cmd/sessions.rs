@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use clap_complete::ArgValueCandidates;
 use tka_api::http::SessionList;
 
+use crate::api::client::Client;
 use crate::app::App;
-use crate::client::Client;
-use crate::complete;
+use crate::cmd::complete;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::flow;
-use crate::output::{Look, Output};
-use crate::view;
+use crate::report;
+use crate::session::flow;
+use crate::terminal::output::{Look, Output};
+use crate::terminal::view;
 
 /// Show your sessions, on whatever device, or end some
 #[derive(clap::Args, Debug)]
@@ -79,7 +80,7 @@ fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
         if let Err(error) = end_one(app, &client, &name) {
             // The last one is reported as the command's own.
             if let Some(earlier) = failed.replace(error) {
-                crate::ui::complain(&view::error(&earlier, &Look::beside(&app.ui.palette)));
+                crate::terminal::ui::complain(&view::error(&earlier, &Look::beside(&app.ui.palette)));
             }
         }
     }
@@ -99,7 +100,7 @@ fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
         app.note_removal();
     }
     app.ui
-        .tell(&view::done(&view::sessions::ended(&ended), &app.ui.palette));
+        .tell(&view::done(&report::sessions::ended(&ended), &app.ui.palette));
     Ok(())
 }
 

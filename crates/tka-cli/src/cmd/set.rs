@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::config;
-use crate::args::Global;
+use crate::cmd::args::Global;
 use crate::error::Error;
 
 /// Change something on this machine

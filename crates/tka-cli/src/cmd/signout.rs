@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{self, SignedOut};
-use crate::view;
+use crate::session::flow::{self, SignedOut};
+use crate::terminal::view;
 
 /// Sign out: your access ends now
 ///

@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::api::clock::Skew;
+use crate::api::here;
 use crate::app::{self, App};
-use crate::args::Global;
-use crate::clock::Skew;
-use crate::current::{self, Current};
+use crate::cmd::args::Global;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::here;
-use crate::known::{self, Known, KnownSession};
-use crate::output::Output;
-use crate::store::{self, Store};
-use crate::together::ask_each;
-use crate::ui;
-use crate::view;
-use crate::view::status::{Status, StatusItem};
+use crate::kubeconfig::current::{self, Current};
+use crate::kubeconfig::known::{self, Known, KnownSession};
+use crate::kubeconfig::store::{self, Store};
+use crate::report;
+use crate::report::status::{Status, StatusItem};
+use crate::sys::together::ask_each;
+use crate::terminal::output::Output;
+use crate::terminal::ui;
+use crate::terminal::view;
 
 /// How long each server may take: all are asked at the same time, and what was known before stands in.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -127,7 +128,7 @@ fn prompt() -> Result<(), Error> {
     let now = Timestamp::now();
     if let Some((server, role, until)) = current.inside(&app::variable) {
         if until > now {
-            ui::print(&view::status::prompt(&role, server.host(), until, now))?;
+            ui::print(&report::status::prompt(&role, server.host(), until, now))?;
         }
         return Ok(());
     }
@@ -135,7 +136,12 @@ fn prompt() -> Result<(), Error> {
         let mut sessions = known.sessions.iter().filter(|session| session.until > now);
         let session = sessions.find(|session| current.is(&known, session));
         if let (Some(session), Some(server)) = (session, known.server()) {
-            ui::print(&view::status::prompt(&session.role, server.host(), session.until, now))?;
+            ui::print(&report::status::prompt(
+                &session.role,
+                server.host(),
+                session.until,
+                now,
+            ))?;
             break;
         }
     }

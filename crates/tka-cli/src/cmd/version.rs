@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::output::{Look, Output, Report};
+use crate::terminal::output::{Look, Output, Report};
 
 /// Show the version of this command
 ///

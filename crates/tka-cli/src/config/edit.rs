@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::files::{self, Files};
 use super::{ConfigError, Layer, text};
-use crate::args::Global;
-use crate::files::{self as disk, FileError, Locked};
-use crate::proxy::Variables;
+use crate::cmd::args::Global;
+use crate::net::proxy::Variables;
+use crate::sys::files::{self as disk, FileError, Locked};
 use tka_kubeconfig::Refused;
 
 /// How many links a path may have one behind the other, as on Linux.

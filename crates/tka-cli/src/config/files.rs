@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
-use crate::args::Global;
-use crate::proxy::Variables;
+use crate::cmd::args::Global;
+use crate::net::proxy::Variables;
 
 /// Names the configuration file, as the flag `--config` does.
 pub(crate) const VARIABLE: &str = "TKA_CONFIG";

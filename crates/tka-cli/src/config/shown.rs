@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use super::files::HERE;
 use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_of};
-use crate::args::Global;
-use crate::output::{Look, Report};
-use crate::proxy::Variables;
-use crate::table::table;
-use crate::theme::Theme;
+use crate::cmd::args::Global;
+use crate::net::proxy::Variables;
+use crate::terminal::output::{Look, Report};
+use crate::terminal::table::table;
+use crate::terminal::theme::Theme;
 
 /// The settings in force. Programs read them in the shape of a configuration file.
 #[derive(Debug)]

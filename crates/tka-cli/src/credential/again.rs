@@ -3,11 +3,15 @@
 use tka_api::exec::ExecCredential;
 
 use super::Asked;
+use crate::api::client::SignedIn;
 use crate::app::App;
-use crate::client::SignedIn;
 use crate::error::Error;
-use crate::output::Look;
-use crate::{flow, local, signin, ui, view};
+use crate::session::flow;
+use crate::session::local;
+use crate::session::signin;
+use crate::terminal::output::Look;
+use crate::terminal::ui;
+use crate::terminal::view;
 
 /// What signing in takes, if it is wanted. Nobody is signed in who is not there, nor by what cannot be read.
 pub(super) fn wanted(asked: &Asked<'_>) -> Option<App> {

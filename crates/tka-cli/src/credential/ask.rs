@@ -2,14 +2,14 @@
 
 use tka_api::exec::ExecCredential;
 
-use crate::access::Access;
+use crate::api::access::Access;
+use crate::api::deadline::Deadline;
 use crate::app;
-use crate::args::Global;
+use crate::cmd::args::Global;
 use crate::config::TIMEOUT;
-use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::flow;
-use crate::server::Server;
+use crate::net::server::Server;
+use crate::session::flow;
 
 /// The session whose credential kubectl asks for, as its kubeconfig says it.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use super::folder;
 use super::notes::{Failure, Notes, Turn, is_within};
 use super::secrets::{Keyring, Memory, Nowhere, Secrets};
 use crate::error::Error;
-use crate::proxy::Variables;
-use crate::server::Server;
+use crate::net::proxy::Variables;
+use crate::net::server::Server;
 
 /// Says where credentials are kept, where the usual order is not wanted.
 const CHOICE: &str = "TKA_CREDENTIAL_CACHE";

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) use crate::files::replace as write;
+pub(super) use crate::sys::files::replace as write;
 
 /// How long what nobody touches is kept: the server's longest credential is a day's by any setting that makes sense.
 const UNTOUCHED: Duration = Duration::from_hours(24);

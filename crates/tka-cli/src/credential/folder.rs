@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::proxy::Variables;
+use crate::net::proxy::Variables;
 
 /// One in memory, made if need be; none where there is no memory-backed place that is this user's alone.
 ///
@@ -59,7 +59,7 @@ mod private {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     use std::path::{Path, PathBuf};
 
-    use crate::files;
+    use crate::sys::files;
 
     /// A name for this user's folder where all users have theirs.
     pub(super) fn of_user() -> String {
@@ -124,7 +124,7 @@ mod private {
             assert_eq!(in_folder(parent.path(), "link"), None);
             fs::write(parent.path().join("file"), "").unwrap();
             assert_eq!(in_folder(parent.path(), "file"), None);
-            if crate::untested::is_root() {
+            if crate::sys::untested::is_root() {
                 let foreign = in_folder(parent.path(), "foreign").unwrap();
                 std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
                 assert_eq!(in_folder(parent.path(), "foreign"), None);

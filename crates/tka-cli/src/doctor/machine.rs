@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::{Check, Finding, LIMIT};
 use crate::app::App;
 use crate::exit::Exit;
-use crate::limited;
-use crate::local;
-use crate::merge::MergeError;
-use crate::plugin;
+use crate::kubeconfig::merge::MergeError;
+use crate::kubeconfig::plugin;
+use crate::session::local;
+use crate::sys::limited;
 use tka_kubeconfig::{Document, List};
 
 /// A kubeconfig and what it says, if it can be read.

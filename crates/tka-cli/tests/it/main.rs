@@ -5,7 +5,7 @@
     reason = "clippy.toml allows it in test functions, this also in what they call"
 )]
 
-#[path = "../../src/untested.rs"]
+#[path = "../../src/sys/untested.rs"]
 mod untested;
 
 mod access;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Arc, Once};
 
 use serde_json::{Value, json};
 
@@ -23,8 +24,18 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
+/// Has SIGHUP end the programs that tests start, also where the tests themselves were started with it ignored (`nohup`). A program inherits that a
+/// signal is ignored, and not that it is handled (`execve(2)`).
+fn default_hangup() {
+    static HANDLED: Once = Once::new();
+    HANDLED.call_once(|| {
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
+    });
+}
+
 impl User {
     pub(crate) fn new() -> Self {
+        default_hangup();
         Self {
             home: tempfile::tempdir().unwrap(),
             runtime: tempfile::tempdir_in("/dev/shm").unwrap(),

@@ -1,0 +1,256 @@
+//! What access to ask for: the options of every command that signs in.
+
+use clap_complete::ArgValueCandidates;
+use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
+use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
+
+use crate::cmd::complete;
+use crate::error::Error;
+
+/// What access to ask for.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "What to ask for")]
+pub(crate) struct Access {
+    /// Take the rule of this name; `tka rules` shows those that reach you
+    #[arg(long, value_name = "NAME", value_parser = typed::<RuleName>)]
+    #[arg(add = ArgValueCandidates::new(complete::rules))]
+    pub(crate) rule: Option<RuleName>,
+
+    /// Take a rule that gives this role
+    #[arg(long, value_name = "ROLE", value_parser = typed::<RoleName>)]
+    #[arg(add = ArgValueCandidates::new(complete::roles))]
+    pub(crate) role: Option<RoleName>,
+
+    /// For how long, such as 30m or 1h30m; at most what the rule gives
+    #[arg(long = "for", value_name = "DURATION", value_parser = typed::<Period>)]
+    pub(crate) period: Option<Period>,
+
+    /// What the access is for, in one line; some rules ask for it
+    #[arg(long, value_name = "TEXT", value_parser = typed::<Reason>)]
+    pub(crate) reason: Option<Reason>,
+
+    /// Namespace to work in [default: the rule's, where it has just one]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = typed::<Namespace>)]
+    pub(crate) namespace: Option<Namespace>,
+}
+
+pub(crate) fn typed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
+    T::try_from(text.to_owned())
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Whether it asks the server for something, which the original's server would pass over.
+    pub(crate) fn asks(&self) -> bool {
+        self.chooses() || self.period.is_some() || self.reason.is_some()
+    }
+
+    /// Whether it says through which rule.
+    pub(crate) fn chooses(&self) -> bool {
+        self.rule.is_some() || self.role.is_some()
+    }
+
+    /// Whether `session` is what it would give.
+    pub(crate) fn gave(&self, session: &SessionInfo) -> bool {
+        let is_rule = |rule: &RuleName| session.rule.as_deref() == Some(rule.as_str());
+        self.rule.as_ref().is_none_or(is_rule) && self.role.as_ref().is_none_or(|role| session.role == role.as_str())
+    }
+
+    /// What was chosen among the rules, for a name: no two choices have the same, as each may be of another session. No rule has a dot in
+    /// its name, behind which the role is.
+    pub(crate) fn choice(&self) -> Option<String> {
+        let by_name = self.rule.as_ref().map(|rule| format!("-{rule}"));
+        let by_role = self.role.as_ref().map(|role| format!(".{}", role.as_str()));
+        self.chooses()
+            .then(|| by_name.unwrap_or_default() + &by_role.unwrap_or_default())
+    }
+
+    /// The options that choose the same among the rules once more.
+    pub(crate) fn choosing(&self) -> Vec<String> {
+        let chosen = [
+            ("--rule", self.rule.as_ref().map(ToString::to_string)),
+            ("--role", self.role.as_ref().map(ToString::to_string)),
+        ];
+        let chosen = chosen
+            .into_iter()
+            .filter_map(|(option, value)| Some([option.to_owned(), value?]));
+        chosen.flatten().collect()
+    }
+
+    /// The request for it, of a session kept apart by `label`.
+    pub(crate) fn request(&self, label: Option<&str>) -> LoginRequest {
+        LoginRequest {
+            rule: self.rule.as_ref().map(ToString::to_string),
+            role: self.role.as_ref().map(ToString::to_string),
+            period: self.period.as_ref().map(ToString::to_string),
+            reason: self.reason.as_ref().map(|reason| reason.as_str().to_owned()),
+            session: label.map(ToOwned::to_owned),
+        }
+    }
+
+    /// The one of `rules` that the server will take, unless it will refuse. They are in the order of their priority.
+    pub(crate) fn chosen<'a>(&self, rules: &'a RuleList) -> Option<&'a RuleInfo> {
+        let mut meant = rules.items.iter().filter(|rule| self.means(rule));
+        let first = meant.next()?;
+        let is_tied = meant.next().is_some_and(|next| next.priority == first.priority);
+        (!is_tied).then_some(first)
+    }
+
+    fn means(&self, rule: &RuleInfo) -> bool {
+        let is_named = |name: &RuleName| rule.name.as_deref() == Some(name.as_str());
+        self.rule.as_ref().is_none_or(is_named) && self.role.as_ref().is_none_or(|role| rule.role == role.as_str())
+    }
+
+    /// Refuses a namespace that is not among those of the rule that will be taken.
+    pub(crate) fn check_namespace(&self, rules: &RuleList) -> Result<(), Error> {
+        let (Some(namespace), Some(rule)) = (&self.namespace, self.chosen(rules)) else {
+            return Ok(());
+        };
+        if rule.namespaces.is_empty() || rule.namespaces.iter().any(|one| one == namespace.as_str()) {
+            return Ok(());
+        }
+        Err(Error::OutsideTheRule {
+            namespace: namespace.to_string(),
+            role: rule.role.clone(),
+            namespaces: rule.namespaces.clone(),
+        })
+    }
+
+    /// The same through the rule of `session`, and for its reason where none is given.
+    pub(crate) fn again(self, session: SessionInfo) -> Self {
+        Self {
+            rule: session.rule.and_then(|name| name.try_into().ok()),
+            role: session.role.try_into().ok(),
+            reason: self
+                .reason
+                .or_else(|| session.reason.and_then(|reason| reason.try_into().ok())),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::json;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        access: Access,
+    }
+
+    fn access(arguments: &[&str]) -> Access {
+        Line::try_parse_from([&["x"], arguments].concat()).unwrap().access
+    }
+
+    fn rules() -> RuleList {
+        let rule = |name: Option<&str>, role: &str, priority: i64, namespaces: &[&str]| {
+            json!({"name": name, "role": role, "priority": priority, "namespaces": namespaces, "period": "8h0m0s",
+                "require_reason": false, "default": false})
+        };
+        let items = [
+            rule(Some("oncall"), "cluster-admin", 100, &[]),
+            rule(Some("shop"), "edit", 50, &["shop", "web"]),
+            rule(None, "edit", 50, &[]),
+            rule(None, "view", 10, &["shop"]),
+        ];
+        serde_json::from_value(json!({"items": items})).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_sent() {
+        assert_eq!(Access::default().request(None), LoginRequest::default());
+        assert!(!access(&["--namespace", "shop"]).asks());
+        let all = access(&[
+            "--rule",
+            "oncall",
+            "--role",
+            "view",
+            "--for",
+            "1h30m",
+            "--reason",
+            " pager 4711 ",
+        ]);
+        assert!(all.asks());
+        assert_eq!(
+            serde_json::to_value(all.request(None)).unwrap(),
+            json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"})
+        );
+    }
+
+    #[test]
+    fn no_two_choices_have_one_name() {
+        let choices = [
+            (&[][..], None),
+            (&["--rule", "view"], Some("-view")),
+            (&["--role", "view"], Some(".view")),
+            (&["--rule", "view", "--role", "view"], Some("-view.view")),
+            (&["--role", "system:view"], Some(".system:view")),
+            (&["--role", "system-view"], Some(".system-view")),
+        ];
+        for (arguments, expected) in choices {
+            assert_eq!(access(arguments).choice().as_deref(), expected);
+        }
+        assert!(
+            RuleName::try_from("a.b".to_owned()).is_err(),
+            "else they would not be told apart"
+        );
+    }
+
+    #[test]
+    fn what_was_chosen_can_be_chosen_again() {
+        for arguments in [
+            &[][..],
+            &["--rule", "oncall"],
+            &["--rule", "oncall", "--role", "system:x"],
+        ] {
+            assert_eq!(access(arguments).choosing(), arguments);
+        }
+        assert!(access(&["--for", "1h", "--namespace", "shop"]).choosing().is_empty());
+    }
+
+    #[test]
+    fn the_rule_is_the_one_that_the_server_takes() {
+        let rules = rules();
+        let chosen = |arguments: &[&str]| access(arguments).chosen(&rules).map(|rule| rule.role.as_str());
+        assert_eq!(chosen(&[]), Some("cluster-admin"));
+        assert_eq!(chosen(&["--role", "view"]), Some("view"));
+        assert_eq!(chosen(&["--rule", "shop"]), Some("edit"));
+        assert_eq!(chosen(&["--role", "edit"]), None, "two of one priority");
+        assert_eq!(chosen(&["--rule", "shop", "--role", "view"]), None, "none");
+    }
+
+    #[test]
+    fn a_namespace_is_one_of_the_rule() {
+        let check = |arguments: &[&str]| access(arguments).check_namespace(&rules());
+        assert!(check(&["-n", "anything"]).is_ok(), "the role holds everywhere");
+        assert!(check(&["--rule", "shop", "-n", "web"]).is_ok());
+        assert!(check(&["--role", "edit", "-n", "x"]).is_ok(), "the server will refuse");
+        let error = check(&["--role", "view", "-n", "web"]).unwrap_err();
+        assert!(matches!(error, Error::OutsideTheRule { namespaces, .. } if namespaces == ["shop"]));
+    }
+
+    #[test]
+    fn again_is_through_the_rule_of_the_session() {
+        let session = json!({
+            "name": "tka-alice-one", "username": "alice@example.com", "device": "laptop", "this_device": true, "role": "edit",
+            "namespaces": ["shop", "web"], "rule": "shop", "reason": "pager 4711", "provisioned": true,
+            "signed_in": "2026-01-02T14:04:05Z", "until": "2026-01-02T15:19:00Z"
+        });
+        let again = |arguments: &[&str]| {
+            let session = serde_json::from_value(session.clone()).unwrap();
+            serde_json::to_value(access(arguments).again(session).request(None)).unwrap()
+        };
+        assert_eq!(
+            again(&["--for", "30m"]),
+            json!({"rule": "shop", "role": "edit", "period": "30m0s", "reason": "pager 4711"})
+        );
+        assert_eq!(
+            again(&["--reason", "x"]),
+            json!({"rule": "shop", "role": "edit", "reason": "x"})
+        );
+    }
+}

@@ -1,0 +1,560 @@
+//! The server's HTTP API, as far as the CLI uses it.
+
+pub(crate) mod api_server;
+mod error;
+mod lists;
+mod peer;
+pub(crate) mod probe;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tka_api::exec::ExecCredential;
+use tka_api::http::{self, ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
+use ureq::tls::{RootCerts, TlsConfig};
+
+pub(crate) use error::{ClientError, Trouble};
+
+use crate::api::clock::{Skew, Timed};
+use crate::api::deadline::Deadline;
+use crate::api::retry::{self, Repeats, RetryAfter};
+use crate::kubeconfig::sent::{self, Arrived, Flaw, Sent};
+use crate::net::proxy::ChosenProxy;
+use crate::net::server::Server;
+use crate::terminal::ui;
+use crate::terminal::view;
+
+/// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No honest answer comes near it: a kubeconfig with a long certificate chain has some 20 kB.
+const ANSWER_LIMIT: u64 = 1024 * 1024;
+/// Asks a server that can for one answer when the session is usable (RFC 7240); others do not look at it.
+const PREFER_WAIT: &str = "wait=10";
+
+/// What the CLI asks of the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    SignIn,
+    SignOut,
+    ShowSession,
+    FetchKubeconfig,
+    FetchCredential,
+    ShowCluster,
+    ListSessions,
+    EndSession,
+    ListRules,
+    /// See among which rules one can be chosen.
+    Choose,
+}
+
+/// A connection to one server. All its requests together have one time limit.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    server: Server,
+    proxied: Option<&'static str>,
+    /// tailscaled's socket, where it is not at the usual place.
+    socket: Option<PathBuf>,
+    deadline: Deadline,
+    debug: bool,
+    /// Whether to ask again where asking failed.
+    persists: bool,
+    /// How the server's clock is set, by its first answer: all times of one server are turned alike.
+    skew: OnceLock<Skew>,
+}
+
+/// What a client is made of.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) server: Server,
+    pub(crate) proxy: Option<ChosenProxy>,
+    /// tailscaled's socket, where it is not at the usual place.
+    pub(crate) socket: Option<PathBuf>,
+    /// Certificate authorities to trust instead of the built-in ones.
+    pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
+    pub(crate) deadline: Deadline,
+    /// Whether to tell of each request on standard error.
+    pub(crate) debug: bool,
+}
+
+/// The session as the server shows it.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Session {
+    pub(crate) login: LoginResponse,
+    /// Whether its credential can be fetched already.
+    pub(crate) provisioned: bool,
+}
+
+/// An answer to a sign-in.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) login: LoginResponse,
+    /// What a server that waited until the session is usable sends along. The original's does not.
+    pub(crate) kubeconfig: Option<Box<Sent>>,
+    /// Name of the session, where the server gives credentials of sessions.
+    pub(crate) session: Option<String>,
+    pub(crate) credential: Option<ExecCredential>,
+    /// When to ask again without one.
+    pub(crate) retry_after: RetryAfter,
+}
+
+/// The body of an answer to a sign-in.
+#[derive(Deserialize)]
+struct SignedInBody {
+    #[serde(flatten)]
+    login: LoginResponse,
+    kubeconfig: Option<Arrived>,
+    session: Option<Named>,
+    credential: Option<ExecCredential>,
+}
+
+impl Timed for SignedInBody {
+    fn turn(&mut self, skew: Skew) {
+        self.login.turn(skew);
+        self.credential.turn(skew);
+    }
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// An answer to the request for a kubeconfig.
+#[derive(Debug)]
+pub(crate) enum Kubeconfig {
+    Ready(Box<Sent>),
+    /// The session is being provisioned: ask again.
+    NotYet(RetryAfter),
+}
+
+/// An answer to the request for a credential.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    Ready(ExecCredential),
+    /// The session is being provisioned: ask again.
+    NotYet(RetryAfter),
+}
+
+/// The part of the answer to a sign-out that tells a TKA server from anything else.
+#[derive(Deserialize)]
+struct SignedOut {
+    username: String,
+}
+
+/// An answer whose body has arrived whole.
+struct Answer {
+    status: u16,
+    content_type: String,
+    retry_after: RetryAfter,
+    /// By how much the server's clock is ahead of this machine's, to the second.
+    ahead: Option<SignedDuration>,
+    /// What the server calls itself.
+    software: Option<String>,
+    body: String,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    fn request(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SignIn => ("POST", http::LOGIN),
+            Self::SignOut => ("POST", http::LOGOUT),
+            Self::ShowSession => ("GET", http::LOGIN),
+            Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
+            Self::FetchCredential => ("POST", http::CREDENTIAL),
+            Self::ShowCluster => ("GET", http::CLUSTER_INFO),
+            Self::ListSessions => ("GET", http::SESSIONS),
+            Self::EndSession => ("DELETE", http::SESSIONS),
+            Self::ListRules | Self::Choose => ("GET", http::RULES),
+        }
+    }
+
+    /// What the server was asked to do, after "to".
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign you in",
+            Self::SignOut => "sign you out",
+            Self::ShowSession => "show your session",
+            Self::FetchKubeconfig => "give you a kubeconfig",
+            Self::FetchCredential => "give you a credential",
+            Self::ShowCluster => "show the cluster",
+            Self::ListSessions => "show your sessions",
+            Self::EndSession => "end that session",
+            Self::ListRules => "show your rules",
+            Self::Choose => "sign you in as you ask for",
+        }
+    }
+
+    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access or its end, which
+    /// is looked for in the list of sessions.
+    fn is_patient(self) -> bool {
+        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
+    }
+
+    /// Whether the original's server knows it too.
+    fn is_the_originals(self) -> bool {
+        !matches!(
+            self,
+            Self::ListSessions | Self::EndSession | Self::ListRules | Self::Choose | Self::FetchCredential
+        )
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let Connection {
+            server,
+            proxy,
+            socket,
+            authorities,
+            deadline,
+            debug,
+        } = connection;
+        let proxied = proxy.as_ref().map(|chosen| chosen.variable);
+        let roots = authorities.map_or(RootCerts::WebPki, |certificates| {
+            RootCerts::from(certificates.into_iter())
+        });
+        let config = ureq::Agent::config_builder()
+            .user_agent(concat!("tka/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .proxy(proxy.as_ref().map(|chosen| chosen.proxy.clone()))
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
+            .http_status_as_error(false)
+            // Who is asking is known by the connection: another server's answer would be about someone else.
+            .max_redirects(0)
+            .build();
+        Self {
+            agent: peer::agent(config, &server, proxy.as_ref(), socket.clone()),
+            server,
+            proxied,
+            socket,
+            deadline,
+            debug,
+            persists: false,
+            skew: OnceLock::new(),
+        }
+    }
+
+    /// Asks again when a connection breaks or cannot be had, or when whoever answers is broken. For what can be asked for twice, as the
+    /// end of a session: what is over already the server says to be.
+    #[cfg(unix)]
+    pub(crate) fn persistent(self) -> Self {
+        Self { persists: true, ..self }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What is left of the time limit at `now`.
+    pub(crate) fn remaining(&self, now: Instant) -> Duration {
+        self.deadline.remaining(now)
+    }
+
+    /// Signs in. Without a kubeconfig in the answer the session may still have to be provisioned.
+    pub(crate) fn sign_in(&self, request: &LoginRequest) -> Result<SignedIn, ClientError> {
+        let operation = Operation::SignIn;
+        // The original's CLI sends no body, and so do we where there is nothing to say.
+        let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
+        let answer = self.ask_with(operation, "", body.as_ref())?;
+        if !matches!(answer.status, 200 | 202) {
+            return Err(self.refusal(operation, &answer));
+        }
+        let body: SignedInBody = self.decode_timed(operation, &answer)?;
+        let kubeconfig = body
+            .kubeconfig
+            .map(|arrived| self.checked(operation, arrived))
+            .transpose()?;
+        Ok(SignedIn {
+            login: body.login,
+            kubeconfig,
+            session: body.session.map(|session| session.name),
+            credential: body.credential,
+            retry_after: answer.retry_after,
+        })
+    }
+
+    /// The caller's session.
+    pub(crate) fn session(&self) -> Result<Session, ClientError> {
+        let operation = Operation::ShowSession;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 | 202 => Ok(Session {
+                login: self.decode_timed(operation, &answer)?,
+                provisioned: answer.status == 200,
+            }),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// A kubeconfig with a fresh credential, checked.
+    ///
+    /// Asked for `tokenless`, it has a plugin in the credential's place, where the server knows of such; the original's does not.
+    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<Kubeconfig, ClientError> {
+        let operation = Operation::FetchKubeconfig;
+        let query = if tokenless { "?credential=exec" } else { "" };
+        let answer = self.ask_with(operation, query, None)?;
+        match answer.status {
+            202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
+            200 => {
+                let arrived = self.decode(operation, &answer)?;
+                Ok(Kubeconfig::Ready(self.checked(operation, arrived)?))
+            }
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// A credential of a session.
+    pub(crate) fn credential(&self, session: &str) -> Result<Credential, ClientError> {
+        let operation = Operation::FetchCredential;
+        let request = CredentialRequest {
+            session: Some(session.to_owned()),
+        };
+        let answer = self.ask_with(operation, "", Some(&serde_json::json!(request)))?;
+        match answer.status {
+            200 => Ok(Credential::Ready(self.decode_timed(operation, &answer)?)),
+            202 => Ok(Credential::NotYet(answer.retry_after)),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    fn checked(&self, operation: Operation, arrived: Arrived) -> Result<Box<Sent>, ClientError> {
+        let checked = sent::checked(arrived);
+        checked
+            .map(Box::new)
+            .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))
+    }
+
+    /// That a kubeconfig which the server sent is no use here.
+    pub(crate) fn unusable(&self, flaw: Flaw) -> ClientError {
+        self.error(Operation::FetchKubeconfig, Trouble::UnusableKubeconfig(flaw))
+    }
+
+    /// Ends the session; answers whose it was.
+    pub(crate) fn sign_out(&self) -> Result<String, ClientError> {
+        let operation = Operation::SignOut;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 => Ok(self.decode::<SignedOut>(operation, &answer)?.username),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// How to reach the cluster.
+    pub(crate) fn cluster_info(&self) -> Result<ClusterInfo, ClientError> {
+        let operation = Operation::ShowCluster;
+        let answer = self.ask(operation)?;
+        match answer.status {
+            200 => self.decode(operation, &answer),
+            _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// That a session did not become usable within the time limit.
+    pub(crate) fn not_provisioned(&self) -> ClientError {
+        self.error(
+            Operation::FetchKubeconfig,
+            Trouble::NotProvisioned(self.deadline.limit()),
+        )
+    }
+
+    fn ask(&self, operation: Operation) -> Result<Answer, ClientError> {
+        self.ask_with(operation, "", None)
+    }
+
+    /// The same, `below` the operation's path and with a `body`. A busy server is asked again when it says, if there is time.
+    fn ask_with(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+        let mut repeats = Repeats::new();
+        loop {
+            let answer = self.ask_once(operation, below, body);
+            match self.pause(operation, &answer, &mut repeats) {
+                Some(pause) if pause < self.remaining(Instant::now()) => thread::sleep(pause),
+                _ => return answer,
+            }
+        }
+    }
+
+    /// When to ask again, if that may lead to another answer.
+    fn pause(
+        &self,
+        operation: Operation,
+        answer: &Result<Answer, ClientError>,
+        repeats: &mut Repeats,
+    ) -> Option<Duration> {
+        let busy_for = answer.as_ref().ok().and_then(Answer::busy_for);
+        if busy_for.is_some() {
+            return busy_for.filter(|_| operation.is_patient());
+        }
+        let is_failure = match answer {
+            Ok(answer) => answer.status >= 500,
+            Err(error) => !matches!(&*error.trouble, Trouble::Tls(_)),
+        };
+        repeats.next().filter(|_| is_failure && self.persists)
+    }
+
+    fn ask_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+        let started = Instant::now();
+        let url = self.server.url(operation.request().1) + below;
+        let result = self.exchange(operation, &url, body, started);
+        if self.debug {
+            self.tell(operation, &url, started.elapsed(), &result);
+        }
+        result.map_err(|error| {
+            self.error(
+                operation,
+                Trouble::from_transport(error, self.deadline.limit(), self.proxied),
+            )
+        })
+    }
+
+    fn exchange(
+        &self,
+        operation: Operation,
+        url: &str,
+        body: Option<&Value>,
+        now: Instant,
+    ) -> Result<Answer, ureq::Error> {
+        let outside = self
+            .proxied
+            .and_then(|_| peer::outside_by_proxy(&self.server, self.socket.as_ref()));
+        if let Some(outside) = outside {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
+        }
+        // Zero would mean no time limit.
+        let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
+        let response = match operation.request().0 {
+            "POST" => {
+                let mut request = self.agent.post(url).config().timeout_global(limit).build();
+                if operation == Operation::SignIn {
+                    request = request.header("Prefer", PREFER_WAIT);
+                }
+                match body {
+                    Some(body) => request.send_json(body)?,
+                    None => request.send_empty()?,
+                }
+            }
+            "DELETE" => self.agent.delete(url).config().timeout_global(limit).build().call()?,
+            _ => self.agent.get(url).config().timeout_global(limit).build().call()?,
+        };
+        Answer::read(response, Timestamp::now())
+    }
+
+    fn tell(&self, operation: Operation, url: &str, took: Duration, result: &Result<Answer, ureq::Error>) {
+        let method = operation.request().0;
+        let outcome = match result {
+            Ok(answer) => answer.status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let via = self
+            .proxied
+            .map(|variable| format!(" through {variable}"))
+            .unwrap_or_default();
+        let took = took.as_millis();
+        let outcome = view::clean(&outcome);
+        ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
+    }
+
+    fn decode<T: DeserializeOwned>(&self, operation: Operation, answer: &Answer) -> Result<T, ClientError> {
+        serde_json::from_str(&answer.body).map_err(|_| self.error(operation, answer.foreign()))
+    }
+
+    /// The same, with its times by this machine's clock.
+    fn decode_timed<T: DeserializeOwned + Timed>(
+        &self,
+        operation: Operation,
+        answer: &Answer,
+    ) -> Result<T, ClientError> {
+        let mut decoded: T = self.decode(operation, answer)?;
+        decoded.turn(*self.skew.get_or_init(|| Skew::new(answer.ahead)));
+        Ok(decoded)
+    }
+
+    /// How the server's clock is set; as this machine's where nothing of its times was asked for.
+    pub(crate) fn skew(&self) -> Skew {
+        self.skew.get().copied().unwrap_or_default()
+    }
+
+    /// What an answer with a status other than the expected ones means.
+    fn refusal(&self, operation: Operation, answer: &Answer) -> ClientError {
+        let trouble = match serde_json::from_str::<ErrorResponse>(&answer.body) {
+            Ok(error) => Trouble::Answered {
+                status: answer.status,
+                error,
+            },
+            Err(_) if answer.is_nothing_there() && !operation.is_the_originals() => Trouble::Unsupported,
+            Err(_) => answer.foreign(),
+        };
+        self.error(operation, trouble)
+    }
+
+    fn error(&self, operation: Operation, trouble: Trouble) -> ClientError {
+        ClientError {
+            server: Box::new(self.server.clone()),
+            operation,
+            trouble: Box::new(trouble),
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn read(mut response: ureq::http::Response<ureq::Body>, now: Timestamp) -> Result<Self, ureq::Error> {
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.map(ToOwned::to_owned)
+        };
+        let content_type = header("content-type").unwrap_or_default();
+        let retry_after = RetryAfter::from_header(header("retry-after").as_deref(), now);
+        let ahead = header("date").and_then(|date| retry::timestamp(&date));
+        let software = header("server");
+        let status = response.status().as_u16();
+        let bytes = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec()?;
+        Ok(Self {
+            status,
+            content_type,
+            retry_after,
+            ahead: ahead.map(|date| date.duration_since(now)),
+            software,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+        })
+    }
+
+    /// For how long the server wants to be left alone that did not carry the request out (RFC 6585, 4; RFC 9110, 15.6.4).
+    fn busy_for(&self) -> Option<Duration> {
+        let is_busy = matches!(self.status, 429 | 503);
+        self.retry_after.at_least().filter(|_| is_busy)
+    }
+
+    /// Whether it says that there is no such path or method.
+    fn is_nothing_there(&self) -> bool {
+        matches!(self.status, 404 | 405)
+    }
+
+    /// Something other than a TKA server answered, or one that this CLI does not understand.
+    fn foreign(&self) -> Trouble {
+        let content_type = self
+            .content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        Trouble::Foreign {
+            status: self.status,
+            content_type,
+        }
+    }
+}

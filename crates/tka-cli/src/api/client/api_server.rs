@@ -1,0 +1,52 @@
+//! Whether the cluster's API server can be reached from here.
+
+use std::time::Duration;
+
+use tka_api::http::ClusterInfo;
+use tka_core::CaBundle;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use super::{Trouble, peer};
+use crate::net::proxy::ChosenProxy;
+use crate::net::server::Server;
+
+/// Asks the API server anything; any answer of it is good. Nothing secret is sent.
+pub(crate) fn reach(
+    info: &ClusterInfo,
+    server: &Server,
+    proxy: Option<&ChosenProxy>,
+    limit: Duration,
+) -> Result<(), Trouble> {
+    let proxied = proxy.map(|chosen| chosen.variable);
+    let tls = match roots(info)? {
+        Some(roots) => TlsConfig::builder().root_certs(roots),
+        // kubectl would verify with the system's authorities, which are not known here.
+        None => TlsConfig::builder().disable_verification(true),
+    };
+    let config = ureq::Agent::config_builder()
+        .proxy(proxy.map(|chosen| chosen.proxy.clone()))
+        .tls_config(tls.build())
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build();
+    // Its address is the server's to say: plain HTTP leads no further from here than to the tailnet either.
+    let agent = peer::agent(config, server, proxy, None);
+    let url = format!("{}/version", info.server_url.trim_end_matches('/'));
+    let answer = agent.get(url).call();
+    answer
+        .map(drop)
+        .map_err(|error| Trouble::from_transport(error, limit, proxied))
+}
+
+/// The cluster's own authority; none where it has none, is not to be verified, or only by another name, which ureq cannot.
+fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, Trouble> {
+    if info.insecure_skip_tls_verify || info.ca_data.is_empty() || info.tls_server_name.is_some() {
+        return Ok(None);
+    }
+    let authority = CaBundle::parse(&info.ca_data)
+        .map_err(|why| Trouble::Tls(format!("the cluster's certificate authority cannot be used: {why}")))?;
+    let certificates = authority.certificates().iter();
+    let certificates = certificates.map(|certificate| Certificate::from_der(certificate).to_owned());
+    Ok(Some(RootCerts::from(certificates)))
+}

@@ -1,0 +1,290 @@
+//! Whom plain HTTP is spoken to.
+//!
+//! Over plain HTTP it is WireGuard that keeps others from reading along and from answering in the server's place. So the other end of the
+//! very connection must be on the tailnet or on this machine. The addresses that are looked at here are those that are connected
+//! to: no second lookup comes between, whose answer could be another one (DNS rebinding).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::http::uri::Authority;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+use crate::net::proxy::ChosenProxy;
+use crate::net::server::{Scheme, Server};
+use crate::net::tailscale;
+
+/// How long tailscaled may take to say whose an address is.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// What a connection may lead to.
+#[derive(Debug)]
+pub(super) struct Peers {
+    server: Server,
+    proxy: Option<Proxy>,
+    /// tailscaled's socket, where it is not at the usual place.
+    socket: Option<PathBuf>,
+}
+
+/// The proxy between.
+#[derive(Debug)]
+struct Proxy {
+    authority: Option<Authority>,
+    /// Whether a person chose it by a setting of this program, and not by a variable for all programs.
+    is_chosen: bool,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    Server,
+    Proxy,
+}
+
+/// Why there is no connection: the addresses of an end that are not where it must be.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(addresses))]
+pub(super) struct Outside {
+    pub(super) end: End,
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let words: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    words.join(", ")
+}
+
+/// An agent for requests to `server`.
+pub(super) fn agent(
+    config: Config,
+    server: &Server,
+    proxy: Option<&ChosenProxy>,
+    socket: Option<PathBuf>,
+) -> ureq::Agent {
+    let peers = Peers {
+        server: server.clone(),
+        proxy: proxy.map(|chosen| Proxy {
+            authority: chosen.proxy.uri().authority().cloned(),
+            is_chosen: chosen.is_chosen,
+        }),
+        socket,
+    };
+    ureq::Agent::with_parts(config, DefaultConnector::default(), peers)
+}
+
+/// Whether `host`, which a proxy is to connect to, is an address outside. A name the proxy looks up, in its own network.
+pub(super) fn outside_by_proxy(server: &Server, socket: Option<&PathBuf>) -> Option<Outside> {
+    let address: IpAddr = server.host().parse().ok()?;
+    let is_plain = server.scheme() == Scheme::Http;
+    let is_fine = !is_plain || is_inside(address) || is_node(address, socket);
+    (!is_fine).then(|| Outside {
+        end: End::Server,
+        addresses: vec![address],
+    })
+}
+
+/// Those of `addresses` that `end` may have.
+fn allowed(addresses: &[SocketAddr], end: End, is_node: impl Fn(IpAddr) -> bool) -> Result<Vec<SocketAddr>, Outside> {
+    let is_allowed = |address: IpAddr| match end {
+        End::Server => is_inside(address) || is_node(address),
+        End::Proxy => is_loopback(address),
+    };
+    let fine: Vec<_> = addresses.iter().copied().filter(|one| is_allowed(one.ip())).collect();
+    if fine.is_empty() {
+        let addresses = addresses.iter().map(SocketAddr::ip).collect();
+        return Err(Outside { end, addresses });
+    }
+    Ok(fine)
+}
+
+/// Whether it is on the tailnet or on this machine, by its range.
+fn is_inside(address: IpAddr) -> bool {
+    is_loopback(address) || is_tailnet(address)
+}
+
+/// An IPv4 address may be written as an IPv6 one (RFC 4291, 2.5.5.2).
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Whether it is in a range that Tailscale gives its nodes addresses from (`tsaddr.IsTailscaleIP`,
+/// <https://pkg.go.dev/tailscale.com/net/tsaddr#IsTailscaleIP>): 100.64.0.0/10 without the range of `ChromeOS`' own machines,
+/// 100.115.92.0/23, and `fd7a:115c:a1e0::/48`.
+fn is_tailnet(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            in_range(address, Ipv4Addr::new(100, 64, 0, 0), 10)
+                && !in_range(address, Ipv4Addr::new(100, 115, 92, 0), 23)
+        }
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0);
+            address.segments()[..3] == network.segments()[..3]
+        }
+    }
+}
+
+fn in_range(address: Ipv4Addr, network: Ipv4Addr, length: u32) -> bool {
+    (address.to_bits() ^ network.to_bits()) >> (32 - length) == 0
+}
+
+/// Whether tailscaled says that it is a node's: a control server may give out other addresses.
+fn is_node(address: IpAddr, socket: Option<&PathBuf>) -> bool {
+    let status = tailscale::status(socket.map(PathBuf::as_path), LIMIT);
+    status.is_ok_and(|status| status.is_running() && status.has_address(address.to_canonical()))
+}
+
+// === impl Peers ===
+
+impl Peers {
+    /// Which ends of the connection `authority` is; both where server and proxy are one.
+    fn ends(&self, authority: Option<&Authority>) -> Vec<End> {
+        let is_proxy = |proxy: &Proxy| proxy.authority.as_ref() == authority;
+        let mut ends = vec![];
+        if self.proxy.as_ref().is_some_and(is_proxy) {
+            ends.push(End::Proxy);
+        }
+        if ends.is_empty() || authority.is_some_and(|authority| self.is_servers(authority)) {
+            ends.push(End::Server);
+        }
+        ends
+    }
+
+    fn is_servers(&self, authority: &Authority) -> bool {
+        let host = authority.host().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case(self.server.host())
+            && authority.port_u16().is_none_or(|port| port == self.server.port())
+    }
+
+    fn is_restricted(&self, end: End) -> bool {
+        let is_chosen = self.proxy.as_ref().is_some_and(|proxy| proxy.is_chosen);
+        self.server.scheme() == Scheme::Http && !(end == End::Proxy && is_chosen)
+    }
+}
+
+impl Resolver for Peers {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = DefaultResolver::default().resolve(uri, config, timeout)?;
+        let mut left = found.to_vec();
+        for end in self.ends(uri.authority()) {
+            if self.is_restricted(end) {
+                left = allowed(&left, end, |address| is_node(address, self.socket.as_ref()))
+                    .map_err(|outside| io::Error::new(io::ErrorKind::PermissionDenied, outside))?;
+            }
+        }
+        let mut result = self.empty();
+        for address in left {
+            result.push(address);
+        }
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// cases.md 11.4
+    #[test]
+    fn tailnet_and_loopback_by_value() {
+        for inside in [
+            "127.0.0.1",
+            "127.255.255.254",
+            "::1",
+            "::ffff:127.0.0.1",
+            "100.64.0.0",
+            "100.64.0.1",
+            "100.100.100.100",
+            "100.115.91.255",
+            "100.115.94.0",
+            "100.127.255.255",
+            "::ffff:100.64.0.1",
+            "fd7a:115c:a1e0::",
+            "fd7a:115c:a1e0::53",
+            "fd7a:115c:a1e0:ffff:ffff:ffff:ffff:ffff",
+        ] {
+            assert!(is_inside(address(inside)), "{inside}");
+        }
+        for outside in [
+            "0.0.0.0",
+            "::",
+            "8.8.8.8",
+            "10.0.0.1",
+            "100.63.255.255",
+            "100.128.0.0",
+            "100.115.92.0",
+            "100.115.93.255",
+            "169.254.169.254",
+            "192.168.1.1",
+            "::ffff:192.168.1.1",
+            "::ffff:100.128.0.0",
+            "::100.64.0.1",
+            "64:ff9b::100.64.0.1",
+            "fd7a:115c:a1df:ffff::",
+            "fd7a:115c:a1e1::",
+            "fe80::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_inside(address(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_inside_are_connected_to() {
+        let socket = |text: &str| SocketAddr::new(address(text), 80);
+        let both = [socket("192.0.2.1"), socket("100.64.0.1")];
+        let of = |addresses: &[SocketAddr], end, is_node| allowed(addresses, end, |_| is_node);
+        assert_eq!(of(&both, End::Server, false).unwrap(), [socket("100.64.0.1")]);
+        assert_eq!(of(&both, End::Server, true).unwrap(), both);
+        assert_eq!(
+            of(&both[..1], End::Server, false).unwrap_err().addresses,
+            [address("192.0.2.1")]
+        );
+        // A proxy reads along wherever it is on the tailnet.
+        assert!(of(&both, End::Proxy, true).is_err());
+        assert!(of(&[socket("::1")], End::Proxy, false).is_ok());
+    }
+
+    #[test]
+    fn server_and_proxy_are_told_apart() {
+        let peers = |server: &str, proxy: Option<(&str, bool)>| Peers {
+            server: Server::new(server, 8080, None).unwrap(),
+            proxy: proxy.map(|(authority, is_chosen)| Proxy {
+                authority: authority.parse().ok(),
+                is_chosen,
+            }),
+            socket: None,
+        };
+        let ends = |peers: &Peers, authority: &str| peers.ends(authority.parse().ok().as_ref());
+        let through = peers("tka", Some(("proxy:3128", false)));
+        assert_eq!(ends(&through, "proxy:3128"), [End::Proxy]);
+        assert_eq!(ends(&through, "tka:8080"), [End::Server]);
+        assert_eq!(ends(&through, "elsewhere:1"), [End::Server], "whatever it is");
+        assert_eq!(
+            ends(&peers("tka", Some(("TKA:8080", false))), "tka:8080"),
+            [End::Proxy, End::Server]
+        );
+        assert!(through.is_restricted(End::Proxy) && through.is_restricted(End::Server));
+        let chosen = peers("tka", Some(("proxy:3128", true)));
+        assert!(!chosen.is_restricted(End::Proxy) && chosen.is_restricted(End::Server));
+        assert!(!peers("https://tka", None).is_restricted(End::Server));
+    }
+
+    #[test]
+    fn address_for_a_proxy_to_connect_to_is_looked_at_too() {
+        let outside = |server: &str| {
+            let server = Server::new(server, 8080, None).unwrap();
+            outside_by_proxy(&server, Some(&"/nowhere".into())).is_some()
+        };
+        assert!(outside("http://192.0.2.1") && outside("[2001:db8::1]"));
+        assert!(!outside("100.64.0.1") && !outside("tka") && !outside("https://192.0.2.1"));
+    }
+}

@@ -1,0 +1,265 @@
+//! The command line: global flags, and one variant a command. What a command takes is declared beside its code in [`crate::cmd`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
+
+use crate::cmd;
+use crate::cmd::complete;
+use crate::exit::EXIT_STATUS_HELP;
+use crate::terminal::theme::Theme;
+
+/// Signs in to Kubernetes clusters over the tailnet.
+///
+/// The tailnet knows who you are, its policy says which role you may have and for how long; the cluster has your access for just
+/// that time.
+#[derive(Debug, Parser)]
+#[command(term_width = 0, name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Configuration file [default: config.yaml in ~/.config/tka or /etc/tka]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Show requests and where settings come from; never shows a token
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+
+    /// Show more
+    #[arg(short, long, global = true)]
+    pub(crate) long: bool,
+
+    /// Print the kubeconfig's path for reading, not a line for the shell to evaluate
+    #[arg(short = 'e', long, global = true)]
+    pub(crate) no_eval: bool,
+
+    /// Port of the server; 443 speaks HTTPS, any other HTTP inside the tailnet's encryption [default: 443]
+    #[arg(short, long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// Show only what a shell evaluates, and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// The server: its name in the tailnet, a full name, an address or a URL [default: tka]
+    #[arg(short, long, global = true, value_name = "HOST")]
+    #[arg(add = ArgValueCandidates::new(complete::servers))]
+    pub(crate) server: Option<String>,
+
+    /// Colours [default: tokyo-night]
+    #[arg(short, long, global = true, value_enum)]
+    pub(crate) theme: Option<Theme>,
+
+    /// Longest time in seconds that a command waits for the server [default: 30]
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Login(cmd::login::Arguments),
+    Kubeconfig(cmd::kubeconfig::Arguments),
+    Get(cmd::get::Arguments),
+    ClusterInfo(cmd::cluster_info::Arguments),
+    Reauthenticate(cmd::reauthenticate::Arguments),
+    Signout(cmd::signout::Arguments),
+    #[cfg(unix)]
+    Exec(cmd::exec::Arguments),
+    #[cfg(unix)]
+    Shell(cmd::shell::Arguments),
+    Status(cmd::status::Arguments),
+    Sessions(cmd::sessions::Arguments),
+    Clusters(cmd::clusters::Arguments),
+    Rules(cmd::rules::Arguments),
+    Credential(cmd::credential::Arguments),
+    Doctor(cmd::doctor::Arguments),
+    Config(cmd::config::Arguments),
+    Set(cmd::set::Arguments),
+    Completion(cmd::completion::Arguments),
+    Generate(cmd::generate::Arguments),
+    Version(cmd::version::Arguments),
+}
+
+/// Spells `-c` out where it means the line for `tka shell`, as it does for every shell: before that word it means `--config`.
+pub(crate) fn with_shell_line(arguments: Vec<OsString>) -> Vec<OsString> {
+    // Knowing the options takes time that other commands can do without.
+    if !arguments.iter().any(|argument| argument == "shell") {
+        return arguments;
+    }
+    let cli = Cli::command();
+    let Some(shell) = first_word(&cli, &arguments).filter(|&at| arguments[at] == "shell") else {
+        return arguments;
+    };
+    let own = cli.find_subcommand("shell");
+    let takes_value = |short| takes_value(&cli, short) || own.is_some_and(|own| takes_value(own, short));
+    let options = arguments[shell..].iter().take_while(|argument| *argument != "--");
+    let options = options.flat_map(|argument| spelled_out(argument, takes_value));
+    let end = arguments[shell..].iter().skip_while(|argument| *argument != "--");
+    arguments[..shell]
+        .iter()
+        .cloned()
+        .chain(options)
+        .chain(end.cloned())
+        .collect()
+}
+
+/// `argument` with `--command` for the `-c` in it.
+fn spelled_out(argument: &OsString, takes_value: impl Fn(char) -> bool) -> Vec<OsString> {
+    let found = argument
+        .to_str()
+        .and_then(|text| valued(text, |short| short == 'c' || takes_value(short)));
+    let Some((before, 'c', line)) = found else {
+        return vec![argument.clone()];
+    };
+    let before = (before != "-").then(|| before.into());
+    let command = if line.is_empty() {
+        "--command".into()
+    } else {
+        format!("--command={line}").into()
+    };
+    before.into_iter().chain([command]).collect()
+}
+
+/// The first of the short options in `text` that takes a value, with what is before and behind it: `-qs HOST` may be written so.
+fn valued(text: &str, takes_value: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
+    let shorts = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
+    let (at, short) = shorts.char_indices().find(|(_, short)| takes_value(*short))?;
+    Some((&text[..=at], short, &shorts[at + short.len_utf8()..]))
+}
+
+/// The theme that is named in a command line which cannot be read otherwise, or asks for help.
+pub(crate) fn theme_in(arguments: &[OsString]) -> Option<Theme> {
+    let cli = Cli::command();
+    let mut words = arguments
+        .iter()
+        .map_while(|word| word.to_str())
+        .take_while(|word| *word != "--");
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let short = valued(word, |short| takes_value(&cli, short));
+        let value = match (word.strip_prefix("--theme"), short) {
+            (Some(""), _) | (_, Some((_, 't', ""))) => words.next(),
+            (Some(value), _) => value.strip_prefix('='),
+            (_, Some((_, 't', value))) => Some(value.strip_prefix('=').unwrap_or(value)),
+            _ => None,
+        };
+        found = value.and_then(Theme::named).or(found);
+    }
+    found
+}
+
+fn takes_value(command: &clap::Command, short: char) -> bool {
+    let mut options = command
+        .get_arguments()
+        .filter(|option| option.get_action().takes_values());
+    options.any(|option| option.get_short() == Some(short))
+}
+
+/// Where the command is, behind the program's name and global options with their values.
+fn first_word(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
+    let is_long = |text: &str| {
+        let mut options = cli.get_arguments().filter(|option| option.get_action().takes_values());
+        options.any(|option| {
+            option
+                .get_long()
+                .is_some_and(|long| text.strip_prefix("--") == Some(long))
+        })
+    };
+    let takes_next = |text: &str| {
+        let short = valued(text, |short| takes_value(cli, short));
+        is_long(text) || short.is_some_and(|(_, _, value)| value.is_empty())
+    };
+    let mut at = 1;
+    loop {
+        match arguments.get(at)?.to_str() {
+            Some(text) if takes_next(text) => at += 2,
+            Some(text) if text.starts_with('-') => at += 1,
+            _ => return Some(at),
+        }
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a number of seconds above 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_line_is_for_the_shell() {
+        for (typed, meant) in [
+            ("tka shell -c x", "tka shell --command x"),
+            (
+                "tka -c file --server shell -q shell --role view -cx",
+                "tka -c file --server shell -q shell --role view --command=x",
+            ),
+            ("tka shell -- -c", "tka shell -- -c"),
+            ("tka shell -qc true", "tka shell -q --command true"),
+            ("tka shell -qctrue -ql", "tka shell -q --command=true -ql"),
+            ("tka shell -qsc -nc -c x", "tka shell -qsc -nc --command x"),
+            ("tka -qs HOST shell -c true", "tka -qs HOST shell --command true"),
+            ("tka -qsHOST shell -c true", "tka -qsHOST shell --command true"),
+            ("tka -qs shell login -c x", "tka -qs shell login -c x"),
+            (
+                "tka --server=x shell -c x -c y",
+                "tka --server=x shell --command x --command y",
+            ),
+            ("tka -c shell login -c x", "tka -c shell login -c x"),
+            ("tka exec -- shell -c x", "tka exec -- shell -c x"),
+            ("tka", "tka"),
+        ] {
+            let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+            assert_eq!(with_shell_line(words(typed)), words(meant));
+        }
+    }
+
+    #[test]
+    fn the_theme_is_found_in_lines_that_are_wrong() {
+        for (line, theme) in [
+            ("tka -t ascii nope", Some(Theme::Ascii)),
+            ("tka nope --theme=notty --theme dark", Some(Theme::Dark)),
+            ("tka login --help -qtascii", Some(Theme::Ascii)),
+            ("tka login -qt=ascii", Some(Theme::Ascii)),
+            ("tka -s t -c -t", None),
+            ("tka -t pink", None),
+            ("tka exec -- x -t ascii", None),
+        ] {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(theme_in(&words), theme, "{line}");
+        }
+    }
+
+    #[test]
+    fn timeouts_are_positive_seconds() {
+        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+        for text in ["0", "-1", "x", "inf", "NaN"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
+}

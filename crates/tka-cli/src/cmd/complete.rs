@@ -1,0 +1,166 @@
+//! Completion of command lines while they are typed, with what there is to choose among at that moment.
+//!
+//! Whoever types waits: no answer within a second is none, and whatever goes wrong there is nothing to choose among and nothing is said.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches};
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{self, CompletionCandidate};
+
+use crate::api::client::Client;
+use crate::api::deadline::Deadline;
+use crate::app::{self, connect};
+use crate::cmd::args::{Cli, Global};
+use crate::discovery::Search;
+use crate::kubeconfig::store;
+
+/// By which the scripts of `tka completion` ask. `COMPLETE`, which is usual, may be somebody else's.
+pub(crate) const VARIABLE: &str = "TKA_COMPLETE";
+/// What kubectl calls to complete `kubectl tka`
+/// (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/#kubectl-plugin-completion>).
+const FOR_KUBECTL: &str = "kubectl_complete-tka";
+/// The end of an answer to kubectl: names of files are not meant (cobra's `ShellCompDirectiveNoFileComp`).
+const NO_FILES: &str = ":4";
+/// How long tailscaled and a server may take.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The words of the line that is typed, the program's name first.
+static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Answers a shell or kubectl, if it is one of them that asks.
+pub(crate) fn answer(arguments: &[OsString], called: &str) -> Option<ExitCode> {
+    let answered = if called == FOR_KUBECTL {
+        answer_kubectl(arguments)
+    } else {
+        env::var_os(VARIABLE).filter(|shell| !shell.is_empty())?;
+        answer_shell(arguments)
+    };
+    // A message would get among the words that are typed.
+    Some(if answered.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn answer_shell(arguments: &[OsString]) -> Option<bool> {
+    let words = arguments.iter().skip_while(|argument| *argument != "--").skip(1);
+    LINE.set(words.cloned().collect()).ok()?;
+    let folder = env::current_dir().ok();
+    let environment = CompleteEnv::with_factory(Cli::command).var(VARIABLE);
+    environment.try_complete(arguments, folder.as_deref()).ok()
+}
+
+fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
+    LINE.set(arguments.to_vec()).ok()?;
+    let last = arguments.len().checked_sub(1)?;
+    let mut command = Cli::command();
+    let candidates = engine::complete(&mut command, arguments.to_vec(), last, None).ok()?;
+    let mut text = String::new();
+    for candidate in candidates {
+        text.push_str(&candidate.get_value().to_string_lossy());
+        if let Some(help) = candidate.get_help() {
+            text.push('\t');
+            text.push_str(help.to_string().lines().next().unwrap_or_default());
+        }
+        text.push('\n');
+    }
+    io::stdout()
+        .write_all((text + NO_FILES + "\n").as_bytes())
+        .ok()
+        .map(|()| true)
+}
+
+/// Names of rules.
+pub(crate) fn rules() -> Vec<CompletionCandidate> {
+    let rules = client().and_then(|client| client.rules().ok());
+    let rules = rules.into_iter().flat_map(|rules| rules.items);
+    let named = rules.filter_map(|rule| candidate(rule.name.as_deref()?, &rule.role));
+    named.collect()
+}
+
+/// Roles that rules give.
+pub(crate) fn roles() -> Vec<CompletionCandidate> {
+    let rules = client().and_then(|client| client.rules().ok());
+    let rules = rules.into_iter().flat_map(|rules| rules.items);
+    rules
+        .filter_map(|rule| candidate(&rule.role, rule.name.as_deref().unwrap_or_default()))
+        .collect()
+}
+
+/// Names of sessions.
+pub(crate) fn sessions() -> Vec<CompletionCandidate> {
+    let sessions = client().and_then(|client| client.sessions().ok());
+    let sessions = sessions.into_iter().flat_map(|sessions| sessions.items);
+    let named =
+        sessions.filter_map(|session| candidate(&session.name, &format!("{} on {}", session.role, session.device)));
+    named.collect()
+}
+
+/// What to call servers. None of them is asked.
+pub(crate) fn clusters() -> Vec<CompletionCandidate> {
+    let places = search(typed_flags()).into_iter().flat_map(Search::names);
+    places
+        .filter_map(|(name, place)| candidate(&name, &place.server.to_string()))
+        .collect()
+}
+
+/// Hosts of servers.
+pub(crate) fn servers() -> Vec<CompletionCandidate> {
+    // What is typed of a host is none yet.
+    let flags = typed_flags().map(|flags| Global { server: None, ..flags });
+    let places = search(flags).into_iter().flat_map(Search::names);
+    places
+        .filter_map(|(name, place)| candidate(&place.node, &name))
+        .collect()
+}
+
+fn search(flags: Option<Global>) -> Option<Search> {
+    let config = app::settings(&flags.unwrap_or_default()).ok()?;
+    let server = config.server().ok()?;
+    let folder = app::home().map(|home| store::folder(&home));
+    Some(Search::new(&config, &server, folder.as_deref(), LIMIT))
+}
+
+fn client() -> Option<Client> {
+    let flags = typed_flags().unwrap_or_default();
+    let server = app::server(&flags).ok()?;
+    connect(&server, Deadline::new(LIMIT), false, app::route(&flags)).ok()
+}
+
+/// The options that are in the line so far.
+fn typed_flags() -> Option<Global> {
+    let words = LINE.get()?;
+    let typed = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+    Global::from_arg_matches(&typed).ok()
+}
+
+/// A candidate that is one plain word: it gets into a line that a shell will read.
+fn candidate(word: &str, help: &str) -> Option<CompletionCandidate> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:@".contains(c);
+    let help = crate::terminal::view::clean(help);
+    let help = (!help.is_empty()).then(|| help.into());
+    let usable = !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain);
+    usable.then(|| CompletionCandidate::new(word).help(help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_are_plain_words() {
+        for word in ["oncall", "tka-alice-1", "tka:8080", "system:basic-user", "a@b.c"] {
+            assert!(candidate(word, "").is_some(), "{word}");
+        }
+        for word in ["", "-x", "a b", "a;b", "$(id)", "a\nb", "ü"] {
+            assert!(candidate(word, "").is_none(), "{word}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Finding TKA servers: where they may be, and what each says of itself.
+
+mod answer;
+pub(crate) mod candidates;
+mod choice;
+pub(crate) mod view;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::discovery::view::{Cluster, Clusters};
+use crate::kubeconfig::known;
+use crate::net::server::Server;
+use crate::net::tailscale::{self, TailscaleError};
+use crate::sys::together::ask_each;
+
+use candidates::Candidate;
+pub(crate) use choice::NoChoice;
+
+/// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
+pub(crate) const LIMIT: Duration = Duration::from_secs(3);
+
+/// Where servers may be.
+#[derive(Debug)]
+pub(crate) struct Search {
+    candidates: Vec<Candidate>,
+    /// Why nodes of the tailnet are not among them.
+    pub(crate) no_tailnet: Option<NoTailnet>,
+}
+
+/// Why nodes of the tailnet could not be looked at.
+#[derive(Debug)]
+pub(crate) enum NoTailnet {
+    NotTold(TailscaleError),
+    /// This device is not on the tailnet.
+    Off,
+}
+
+// === impl Search ===
+
+impl Search {
+    /// Looks where servers may be, and asks none of them.
+    ///
+    /// `folder` is where things of earlier sign-ins are, if anywhere. tailscaled may take `limit`.
+    pub(crate) fn new(config: &Config, default: &Server, folder: Option<&Path>, limit: Duration) -> Self {
+        let limit = limit.min(config.timeout);
+        let (status, no_tailnet) = match tailscale::status(config.socket.as_deref(), limit) {
+            Ok(status) if status.is_running() => (Some(status), None),
+            Ok(_) => (None, Some(NoTailnet::Off)),
+            Err(error) => (None, Some(NoTailnet::NotTold(error))),
+        };
+        let known = folder.map(known::everywhere).unwrap_or_default();
+        Self {
+            candidates: candidates::find(default, known, status.as_ref(), &config.tag),
+            no_tailnet,
+        }
+    }
+
+    /// What each says. Of a node with the tag whose port nobody said, what is not a TKA server is left out unless `long`.
+    pub(crate) fn ask(&self, app: &App, long: bool) -> Clusters {
+        let all: Vec<_> = self.candidates.iter().collect();
+        ask(app, &all, long)
+    }
+
+    /// The one that `name` means, which may be in short where that is enough. Only those are asked that it may mean.
+    pub(crate) fn choose(&self, app: &App, name: &str) -> Result<Cluster, NoChoice> {
+        let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
+        if meant.is_empty() {
+            return Err(NoChoice::unknown(name, &self.ask(app, false)));
+        }
+        choice::only(name, ask(app, &meant, true))
+    }
+
+    /// What [`Self::choose`] takes, as far as it is known without asking a server: of a node the first place.
+    pub(crate) fn names(self) -> Vec<(String, Candidate)> {
+        let mut places: Vec<Candidate> = vec![];
+        for one in self.candidates {
+            if !one.is_guess || !places.iter().any(|place| place.node == one.node) {
+                places.push(one);
+            }
+        }
+        let names = candidates::names(&places.iter().map(|place| &place.server).collect::<Vec<_>>());
+        names.into_iter().zip(places).collect()
+    }
+}
+
+fn ask(app: &App, candidates: &[&Candidate], long: bool) -> Clusters {
+    let answers = ask_each(candidates, |candidate| answer::of(app, candidate));
+    Clusters::new(answer::worth_showing(
+        candidates,
+        answers.into_iter().flatten().collect(),
+        long,
+    ))
+}

@@ -1,0 +1,228 @@
+//! Where a TKA server may be.
+
+use crate::kubeconfig::known::{Known, KnownSession};
+use crate::net::server::{HTTPS_PORT, Server};
+use crate::net::tailscale::Status;
+
+/// A place where a server may be.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) server: Server,
+    /// Full name of its host, the same for each spelling of it.
+    pub(crate) node: String,
+    /// Whether it is the one that commands talk to.
+    pub(crate) is_default: bool,
+    /// Whether nobody said that there is a server at this port.
+    pub(crate) is_guess: bool,
+    /// Whether its node has no connection to the tailnet's control server, and so hardly one to anybody.
+    pub(crate) is_offline: bool,
+    /// What this device knows of its sessions there.
+    pub(crate) sessions: Vec<KnownSession>,
+}
+
+/// The default, those of earlier sign-ins, and the nodes with the tag, this one included. Nodes do not say at which port a server
+/// listens: it is looked for at the default's and at that of HTTPS.
+pub(crate) fn find(default: &Server, known: Vec<Known>, status: Option<&Status>, tag: &str) -> Vec<Candidate> {
+    let mut found = Found { status, all: vec![] };
+    found.add(default.clone()).is_default = true;
+    for known in known {
+        if let Some(server) = known.server() {
+            found.add(server).sessions.extend(known.sessions);
+        }
+    }
+    let nodes = status.into_iter().flat_map(Status::nodes);
+    for node in nodes.filter(|node| node.has_tag(tag)) {
+        for port in [default.port(), HTTPS_PORT] {
+            if let Ok(server) = Server::new(node.name(), port, None) {
+                found.guess(server);
+            }
+        }
+    }
+    found.all
+}
+
+/// Candidates without repetitions.
+struct Found<'a> {
+    status: Option<&'a Status>,
+    all: Vec<Candidate>,
+}
+
+impl Found<'_> {
+    /// The candidate at that place, which is now there if it was not.
+    fn add(&mut self, server: Server) -> &mut Candidate {
+        let node = self.status.and_then(|status| status.node(server.host()));
+        let name = node.map_or_else(|| server.host().to_owned(), |node| node.name().to_ascii_lowercase());
+        let is_it = |one: &Candidate| one.node == name && one.server.port() == server.port();
+        let at = self.all.iter().position(is_it).unwrap_or(self.all.len());
+        if at == self.all.len() {
+            self.all.push(Candidate {
+                server,
+                node: name,
+                is_default: false,
+                is_guess: false,
+                is_offline: node.is_some_and(|node| !node.online),
+                sessions: vec![],
+            });
+        }
+        &mut self.all[at]
+    }
+
+    fn guess(&mut self, server: Server) {
+        let before = self.all.len();
+        let is_new = {
+            self.add(server);
+            self.all.len() > before
+        };
+        if is_new && let Some(new) = self.all.last_mut() {
+            new.is_guess = true;
+        }
+    }
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// Whether `name` means it: its host in short or in full, with or without the port, or its URL.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let name = name.trim().trim_end_matches(['.', '/']).to_ascii_lowercase();
+        let (host, port) = (self.server.host(), self.server.port());
+        [host, short(host), &self.node, short(&self.node)]
+            .iter()
+            .any(|own| name == *own || name == format!("{own}:{port}"))
+            || name == self.server.to_string()
+    }
+}
+
+/// What to call each of `servers`: the first part of its name where no other has it, else as much as tells them apart.
+pub(crate) fn names(servers: &[&Server]) -> Vec<String> {
+    let with_port = |host: &str, server: &Server| format!("{host}:{}", server.port());
+    let forms: [&dyn Fn(&Server) -> String; 4] = [
+        &|server| short(server.host()).to_owned(),
+        &|server| server.host().to_owned(),
+        &|server| with_port(short(server.host()), server),
+        &|server| with_port(server.host(), server),
+    ];
+    let is_only =
+        |name: &str, form: &dyn Fn(&Server) -> String| servers.iter().filter(|one| form(one) == name).count() == 1;
+    let name = |server: &&Server| {
+        let mut candidates = forms.iter().map(|form| (form(server), form));
+        let distinct = candidates.find(|(name, form)| is_only(name, form));
+        distinct.map_or_else(|| server.to_string(), |(name, _)| name)
+    };
+    servers.iter().map(name).collect()
+}
+
+/// The first part of a name; an address is whole.
+fn short(host: &str) -> &str {
+    let is_address = host.parse::<std::net::IpAddr>().is_ok();
+    host.split('.').next().filter(|_| !is_address).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn server(host: &str, port: u16) -> Server {
+        Server::new(host, port, None).unwrap()
+    }
+
+    fn known(host: &str, port: u16) -> Known {
+        Known::at(&server(host, port))
+    }
+
+    fn status() -> Status {
+        let node = |name: &str, address: &str, online: bool| json!({"DNSName": format!("{name}.example.ts.net."), "TailscaleIPs": [address], "Tags": ["tag:tka"], "Online": online});
+        serde_json::from_value(json!({
+            "BackendState": "Running", "Self": node("Self", "100.64.0.1", true),
+            "Peer": {
+                "1": node("tka", "100.64.0.2", true), "2": node("west", "100.64.0.3", false),
+                "3": {"DNSName": "phone.example.ts.net.", "TailscaleIPs": ["100.64.0.4"]}
+            }
+        }))
+        .unwrap()
+    }
+
+    fn shown(found: &[Candidate]) -> Vec<String> {
+        let show = |one: &Candidate| {
+            let marks = [(one.is_default, '*'), (one.is_guess, '?'), (one.is_offline, '-')];
+            let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+            format!("{}{marks}", one.server)
+        };
+        found.iter().map(show).collect()
+    }
+
+    #[test]
+    fn each_place_is_there_once_however_it_is_spelled() {
+        let all = vec![
+            known("tka.example.ts.net", 443),
+            known("100.64.0.2", 8080),
+            known("old", 81),
+        ];
+        assert_eq!(
+            shown(&find(&server("tka", 443), all, Some(&status()), "tag:tka")),
+            [
+                "https://tka*",
+                "http://100.64.0.2:8080",
+                "http://old:81",
+                "https://self.example.ts.net?",
+                "https://west.example.ts.net?-"
+            ]
+        );
+    }
+
+    #[test]
+    fn nodes_do_not_say_their_ports() {
+        assert_eq!(
+            shown(&find(&server("127.0.0.1", 8080), vec![], Some(&status()), "tag:tka"))[1..3],
+            ["http://self.example.ts.net:8080?", "https://self.example.ts.net?"]
+        );
+        assert_eq!(
+            shown(&find(&server("tka", 443), vec![], None, "tag:tka")),
+            ["https://tka*"]
+        );
+        assert_eq!(find(&server("tka", 443), vec![], Some(&status()), "tag:other").len(), 1);
+    }
+
+    #[test]
+    fn names_are_as_short_as_they_can_be() {
+        let of = |all: &[(&str, u16)]| {
+            let servers: Vec<_> = all.iter().map(|(host, port)| server(host, *port)).collect();
+            names(&servers.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            of(&[("tka.a.ts.net", 443), ("west.a.ts.net", 443), ("100.64.0.1", 443)]),
+            ["tka", "west", "100.64.0.1"]
+        );
+        assert_eq!(
+            of(&[("tka.a.ts.net", 443), ("tka.b.ts.net", 443)]),
+            ["tka.a.ts.net", "tka.b.ts.net"]
+        );
+        assert_eq!(
+            of(&[("tka.a.ts.net", 443), ("tka.a.ts.net", 80)]),
+            ["tka:443", "tka:80"]
+        );
+        let thrice = [("tka.a.ts.net", 443), ("tka.a.ts.net", 80), ("tka.b.ts.net", 80)];
+        assert_eq!(of(&thrice), ["tka:443", "tka.a.ts.net:80", "tka.b.ts.net"]);
+    }
+
+    #[test]
+    fn a_place_answers_to_each_of_its_names() {
+        let found = find(&server("100.64.0.2", 8080), vec![], Some(&status()), "tag:tka");
+        let names = [
+            "tka",
+            "TKA",
+            "tka:8080",
+            "tka.example.ts.net.",
+            "100.64.0.2",
+            "100.64.0.2:8080",
+            "http://100.64.0.2:8080/",
+        ];
+        for name in names {
+            assert!(found[0].is_called(name), "{name}");
+        }
+        for name in ["", "tk", "tka:81", "tka.other.ts.net", "100", "https://100.64.0.2:8080"] {
+            assert!(!found[0].is_called(name), "{name}");
+        }
+    }
+}

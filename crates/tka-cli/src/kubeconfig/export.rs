@@ -1,0 +1,214 @@
+//! The line that a shell evaluates to use a kubeconfig.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::net::proxy::Variables;
+
+/// Languages in which the line can be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shell {
+    /// sh, bash, zsh, ksh, and fish, whose `export` takes the same form.
+    Posix,
+    Fish,
+    Powershell,
+    Nushell,
+    /// Nushell again, in a file, because it reads no commands that were not there when it started.
+    Json,
+}
+
+/// Paths that no line can set `KUBECONFIG` to, although each of them may be there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unlistable {
+    #[error("{} has a character in it that separates paths in KUBECONFIG", path.display())]
+    Separator { path: PathBuf },
+    #[error("{} is not Unicode", path.display())]
+    NotUnicode { path: PathBuf },
+}
+
+/// What `KUBECONFIG` has to be for kubectl to read the files at `paths`.
+pub(crate) fn list(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<String, Unlistable> {
+    let paths: Vec<_> = paths.into_iter().collect();
+    for path in &paths {
+        let path = path.as_ref();
+        let owned = || path.to_owned();
+        if path.to_str().is_none() {
+            return Err(Unlistable::NotUnicode { path: owned() });
+        }
+        if std::env::join_paths([path]).is_err() {
+            return Err(Unlistable::Separator { path: owned() });
+        }
+    }
+    let joined = std::env::join_paths(paths.iter().map(AsRef::as_ref)).ok();
+    // Each one alone can be a list, and so can all.
+    Ok(joined.and_then(|list| list.into_string().ok()).unwrap_or_default())
+}
+
+// === impl Shell ===
+
+impl Shell {
+    /// The shell that will evaluate the line, from the user's environment.
+    ///
+    /// `SHELL` names the login shell; PowerShell does not set it but leaves `POWERSHELL_DISTRIBUTION_CHANNEL`. On Windows, `SHELL` is
+    /// there only inside a POSIX shell.
+    pub(crate) fn detect(variables: Variables<'_>, on_windows: bool) -> Self {
+        let is_set = |name: &str| variables(name).is_some_and(|value| !value.is_empty());
+        let shell = variables("SHELL").unwrap_or_default().to_ascii_lowercase();
+        let name = shell
+            .rsplit(['/', '\\'])
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".exe");
+        match name {
+            "pwsh" | "powershell" => Self::Powershell,
+            "nu" => Self::Nushell,
+            "" if on_windows || is_set("POWERSHELL_DISTRIBUTION_CHANNEL") => Self::Powershell,
+            _ => Self::Posix,
+        }
+    }
+
+    /// The language of a file for a shell, by its extension.
+    pub(crate) fn of_file(file: &Path) -> Self {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("fish") => Self::Fish,
+            Some("ps1") => Self::Powershell,
+            Some("json") => Self::Json,
+            _ => Self::Posix,
+        }
+    }
+
+    /// The line that sets `KUBECONFIG` to a path, or a list of paths; without its end.
+    pub(crate) fn export(self, list: &str) -> String {
+        match self {
+            Self::Posix => format!("export KUBECONFIG={}", quote(list)),
+            Self::Fish => format!("set --global --export KUBECONFIG {}", quote(list)),
+            Self::Powershell => format!("$env:KUBECONFIG = '{}'", list.replace('\'', "''")),
+            // Its quoted texts have the escapes of JSON.
+            Self::Nushell => format!("$env.KUBECONFIG = {}", json!(list)),
+            Self::Json => json!({"KUBECONFIG": list}).to_string(),
+        }
+    }
+
+    /// The line that fails, for a shell that evaluates what did not work: a script with `set -e` stops there. Without its end.
+    pub(crate) fn fail(self) -> String {
+        match self {
+            Self::Posix | Self::Fish => "false".to_owned(),
+            Self::Powershell => "throw 'tka failed'".to_owned(),
+            Self::Nushell | Self::Json => r#"error make {msg: "tka failed"}"#.to_owned(),
+        }
+    }
+
+    /// The line that unsets `KUBECONFIG`; without its end.
+    pub(crate) fn unset(self) -> String {
+        match self {
+            Self::Posix => "unset KUBECONFIG".to_owned(),
+            Self::Fish => "set --erase KUBECONFIG".to_owned(),
+            Self::Powershell => "Remove-Item Env:KUBECONFIG -ErrorAction SilentlyContinue".to_owned(),
+            Self::Nushell => "hide-env KUBECONFIG".to_owned(),
+            Self::Json => json!({"KUBECONFIG": null}).to_string(),
+        }
+    }
+}
+
+/// Quotes for POSIX shells and fish alike.
+///
+/// fish reads `\'` and `\\` inside single quotes as escapes and POSIX shells do not: with both outside of the quotes, all agree.
+fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => quoted.extend(['\'', '\\', c, '\'']),
+            _ => quoted.push(c),
+        }
+    }
+    quoted + "'"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shells_are_told_by_the_environment() {
+        let channel = ("POWERSHELL_DISTRIBUTION_CHANNEL", "PSDocker");
+        for (variables, on_windows, expected) in [
+            (vec![], false, Shell::Posix),
+            (vec![("SHELL", "/bin/zsh")], false, Shell::Posix),
+            (vec![("SHELL", "/usr/bin/fish")], false, Shell::Posix),
+            (vec![("SHELL", "/usr/bin/pwsh")], false, Shell::Powershell),
+            (vec![("SHELL", "/usr/bin/nu")], false, Shell::Nushell),
+            (vec![channel], false, Shell::Powershell),
+            (vec![channel, ("SHELL", "/bin/bash")], false, Shell::Posix),
+            (vec![], true, Shell::Powershell),
+            (
+                vec![("SHELL", r"C:\Program Files\Git\bin\bash.exe")],
+                true,
+                Shell::Posix,
+            ),
+        ] {
+            let lookup = |name: &str| {
+                variables
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, v)| (*v).to_owned())
+            };
+            assert_eq!(
+                Shell::detect(&lookup, on_windows),
+                expected,
+                "{variables:?} {on_windows}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_by_value() {
+        let posix = |path: &str| Shell::Posix.export(path);
+        assert_eq!(
+            posix("/home/a/.kube/tka/tka_443.yaml"),
+            "export KUBECONFIG=/home/a/.kube/tka/tka_443.yaml"
+        );
+        assert_eq!(posix("/home/a b/x"), "export KUBECONFIG='/home/a b/x'");
+        assert_eq!(posix("/o'n/$(id)`id`\"x"), r#"export KUBECONFIG='/o'\''n/$(id)`id`"x'"#);
+        assert_eq!(posix(r"/a\b"), r"export KUBECONFIG='/a'\\'b'");
+        assert_eq!(Shell::Powershell.export(r"C:\o'n"), r"$env:KUBECONFIG = 'C:\o''n'");
+        assert_eq!(
+            Shell::Fish.export("/o'n"),
+            r"set --global --export KUBECONFIG '/o'\''n'"
+        );
+        assert_eq!(Shell::Nushell.export(r#"/$a "b\"#), r#"$env.KUBECONFIG = "/$a \"b\\""#);
+        assert_eq!(Shell::Json.export("/a:/b"), r#"{"KUBECONFIG":"/a:/b"}"#);
+        assert_eq!(Shell::Json.unset(), r#"{"KUBECONFIG":null}"#);
+        assert_eq!(Shell::Powershell.fail(), "throw 'tka failed'");
+    }
+
+    /// cases.md 6: HOME with a `:`, and its kind.
+    #[cfg(unix)]
+    #[test]
+    fn paths_that_are_no_list_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(list(["/a b", "/o'n\n"]).unwrap(), "/a b:/o'n\n");
+        assert!(matches!(list(["/a", "/b:c"]), Err(Unlistable::Separator { path }) if path == Path::new("/b:c")));
+        let latin = std::ffi::OsStr::from_bytes(b"/caf\xe9");
+        assert!(matches!(list([latin]), Err(Unlistable::NotUnicode { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_real_shell_reads_the_path_back() {
+        for path in [
+            "/plain",
+            "/with space",
+            "/o'n\\ \\' $(echo no) `echo no` \"q\" *;&|<>\n~!",
+            "/täst",
+        ] {
+            let script = format!("{}; printf %s \"$KUBECONFIG\"", Shell::Posix.export(path));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), path);
+        }
+    }
+}

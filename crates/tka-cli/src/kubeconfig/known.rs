@@ -1,0 +1,228 @@
+//! What this device knows of its sessions without asking: beside each server's kubeconfig a file without any secret.
+//!
+//! It is what prompts show and where `tka status` begins. It may be behind: a session may have been ended elsewhere. What is lost
+//! or damaged of it is as if it had never been known.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tka_api::http::{LoginResponse, SessionInfo};
+
+use crate::app::App;
+use crate::kubeconfig::store::Turn;
+use crate::net::server::{HTTPS_PORT, Server};
+use crate::sys::files;
+
+/// The sessions of this device at one server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Known {
+    /// The server's URL.
+    server: String,
+    pub(crate) sessions: Vec<KnownSession>,
+    /// What was put into kubeconfigs that are not ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merged: Vec<Merged>,
+}
+
+/// One session, as it was last seen.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct KnownSession {
+    /// Its name; none at the original's server.
+    pub(crate) name: Option<String>,
+    /// The context that was written for it.
+    pub(crate) context: Option<String>,
+    pub(crate) username: String,
+    pub(crate) role: String,
+    pub(crate) until: Timestamp,
+}
+
+/// What was put into a kubeconfig that is not ours, for taking it out again.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Merged {
+    /// The kubeconfig.
+    pub(crate) file: PathBuf,
+    /// Whether it was not there before.
+    #[serde(default)]
+    pub(crate) created: bool,
+    pub(crate) session: Option<String>,
+    pub(crate) cluster: String,
+    pub(crate) user: String,
+    pub(crate) context: String,
+    /// How the current context of before all of ours was written, if one was.
+    pub(crate) previous: Option<String>,
+}
+
+/// What is known of every server that this device is signed in at; nothing without a home folder.
+pub(crate) fn by(app: &App) -> Vec<Known> {
+    app.store().map(|store| everywhere(store.folder())).unwrap_or_default()
+}
+
+/// The same, of what is in `folder`.
+pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths.iter().filter_map(|path| read(path)).collect()
+}
+
+/// Where it is kept.
+fn path(kubeconfig: &Path) -> PathBuf {
+    kubeconfig.with_extension("json")
+}
+
+fn read(path: &Path) -> Option<Known> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, known: &Known) -> io::Result<()> {
+    files::replace(path, &serde_json::to_vec(known)?)
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Nothing yet.
+    pub(crate) fn at(server: &Server) -> Self {
+        Self {
+            server: server.to_string(),
+            sessions: vec![],
+            merged: vec![],
+        }
+    }
+
+    /// What is known of the sessions at the app's server.
+    pub(crate) fn load(app: &App) -> Self {
+        let kept = app.store().ok().and_then(|store| read(&path(store.path())));
+        let known = kept.unwrap_or_else(|| Self::at(app.server()));
+        Self {
+            server: app.server().to_string(),
+            ..known
+        }
+    }
+
+    /// Keeps it, if there is anything to know. Where it cannot be kept it will be asked for.
+    pub(crate) fn save(&self, _: &Turn, app: &App) {
+        let Ok(store) = app.store() else { return };
+        let path = path(store.path());
+        if self.sessions.is_empty() && self.merged.is_empty() {
+            let _ = fs::remove_file(path);
+        } else if let Err(error) = write(&path, self) {
+            app.ui.debug(&format!("the session was not remembered: {error}"));
+        }
+    }
+
+    /// Remembers a session, in place of what was known of it.
+    pub(crate) fn remember(&mut self, session: KnownSession) {
+        self.sessions
+            .retain(|one| one.name != session.name && one.context != session.context);
+        self.sessions.push(session);
+    }
+
+    /// Remembers what was put into another kubeconfig, in place of what was known of it.
+    pub(crate) fn remember_merged(&mut self, merged: Merged) {
+        let is_other = |one: &Merged| (&one.file, &one.context) != (&merged.file, &merged.context);
+        self.merged.retain(is_other);
+        self.merged.push(merged);
+    }
+
+    pub(crate) fn server(&self) -> Option<Server> {
+        Server::new(&self.server, HTTPS_PORT, None).ok()
+    }
+
+    /// Puts what a server said in the place of what was known: of a session that it did not name only contexts were right.
+    pub(crate) fn update(&mut self, folder: Option<&Path>, sessions: Vec<KnownSession>) {
+        // Another sign-in may have ended while the server was asked.
+        let _turn = folder.map(Turn::in_existing);
+        let path = self
+            .server()
+            .and_then(|server| Some(folder?.join(format!("{}.json", server.file_stem()))));
+        let newest = path.as_deref().and_then(read);
+        if let Some(newest) = &newest {
+            self.merged.clone_from(&newest.merged);
+        }
+        let before = newest.as_ref().map_or(&self.sessions, |newest| &newest.sessions);
+        let with_context = |mut session: KnownSession| {
+            let known = before.iter().find(|before| before.name == session.name);
+            session.context = known.and_then(|known| known.context.clone());
+            session
+        };
+        self.sessions = sessions.into_iter().map(with_context).collect();
+        // A device that never signed in there has nothing to be reminded of.
+        if let (Some(path), Some(newest)) = (path, newest)
+            && newest != *self
+        {
+            let _ = write(&path, self);
+        }
+    }
+}
+
+// === impl KnownSession ===
+
+impl From<SessionInfo> for KnownSession {
+    fn from(session: SessionInfo) -> Self {
+        Self {
+            name: Some(session.name),
+            context: None,
+            username: session.username,
+            role: session.role,
+            until: session.until,
+        }
+    }
+}
+
+/// The original's server gives sessions no names.
+impl From<LoginResponse> for KnownSession {
+    fn from(login: LoginResponse) -> Self {
+        Self {
+            name: None,
+            context: None,
+            username: login.username,
+            role: login.role,
+            until: login.until,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(name: &str, context: Option<&str>) -> KnownSession {
+        KnownSession {
+            name: Some(name.into()),
+            context: context.map(Into::into),
+            username: "alice@example.com".into(),
+            role: "view".into(),
+            until: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_replaces_all_but_contexts() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::new("tka", 8080, None).unwrap();
+        let mut known = Known::at(&server);
+        known.sessions = vec![session("one", Some("c")), session("two", Some("d"))];
+        let path = folder.path().join("tka_8080.json");
+        write(&path, &known).unwrap();
+        known.update(Some(folder.path()), vec![session("two", None), session("three", None)]);
+        assert_eq!(known.sessions, [session("two", Some("d")), session("three", None)]);
+        assert_eq!(everywhere(folder.path()), [known]);
+    }
+
+    #[test]
+    fn what_is_damaged_was_never_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.json", "{"), ("b.json", ""), ("c.yaml", "{}"), ("d.json", "\u{0}")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert!(everywhere(folder.path()).is_empty());
+        assert!(everywhere(Path::new("/nowhere")).is_empty());
+    }
+}

@@ -1,0 +1,324 @@
+//! The user's own kubeconfig: putting contexts of ours into it, and taking just those out again.
+
+mod file;
+mod target;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use tka_api::kubeconfig::EntryNames;
+
+use crate::kubeconfig::known::Merged;
+use crate::kubeconfig::plugin;
+use crate::net::server::Server;
+use crate::sys::files::FileError;
+use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
+
+pub(crate) use file::UserFile;
+pub(crate) use target::Target;
+
+/// Why the user's kubeconfig was left alone.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MergeError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{} was left as it is", path.display())]
+    Refused { path: PathBuf, source: Refused },
+    #[error("{} has entries of its own by the name of {name}", path.display())]
+    Taken { path: PathBuf, name: String },
+}
+
+/// Puts `entry` into `document` as its current context.
+pub(crate) fn put_in(document: Document, entry: &Entry) -> Result<Document, Refused> {
+    document.with(entry)?.with_current(&quoted(&entry.context.name))
+}
+
+/// Takes out what `record` says was put in, as far as it is still that. What else refers to it keeps it.
+pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, Refused> {
+    let mut document = document;
+    if !is_ours(&document, record) {
+        return Ok(document);
+    }
+    let contexts = contexts_of(&document, record);
+    let is_gone = document.current() == Some(&record.context) && !document.has(List::Contexts, &record.context);
+    let was_current = is_gone || contexts.iter().any(|name| document.current() == Some(name));
+    for name in &contexts {
+        document = document.without(List::Contexts, name)?;
+    }
+    if was_current {
+        document = document.with_current(record.previous.as_deref().unwrap_or("\"\""))?;
+    }
+    for (list, name) in [(List::Users, &record.user), (List::Clusters, &record.cluster)] {
+        if !document.is_used(list, name) {
+            document = document.without(list, name)?;
+        }
+    }
+    Ok(document)
+}
+
+/// The contexts that `record` is about: the one of its name, or where the user renamed that, those that lead where it led.
+fn contexts_of(document: &Document, record: &Merged) -> Vec<String> {
+    let all = document.names(List::Contexts).into_iter();
+    let leading = all.filter_map(|name| document.context(name)).filter(|names| {
+        let is_named = names.context == record.context || !document.has(List::Contexts, &record.context);
+        is_named && (&names.user, &names.cluster) == (&record.user, &record.cluster)
+    });
+    leading.map(|names| names.context).collect()
+}
+
+/// Whether the user of that name is still the one that was put in.
+fn is_ours(document: &Document, record: &Merged) -> bool {
+    match document.call(&record.user) {
+        Some(call) => is_of(&call, &record.user, record),
+        None => !document.has(List::Users, &record.user) || document.has_just_a_token(&record.user),
+    }
+}
+
+/// Whether that is how the user of that name asks for credentials, as `record` says.
+pub(crate) fn is_of(call: &Call, user: &str, record: &Merged) -> bool {
+    let asked = plugin::asked_for(call).map(|(_, session)| session);
+    user == record.user && asked.is_some() && asked == record.session.as_deref()
+}
+
+/// What is in `document` of a server's sessions, as far as one can see: all that asks for their credentials.
+pub(crate) fn found(file: &Path, document: &Document, server: &Server) -> Vec<Merged> {
+    let server = server.to_string();
+    let contexts = document.names(List::Contexts).into_iter();
+    let contexts = contexts.filter_map(|context| document.context(context));
+    let ours = contexts.filter_map(|names| {
+        let call = document.call(&names.user)?;
+        let (_, session) = plugin::asked_for(&call).filter(|(at, _)| *at == server)?;
+        Some(Merged::new(file, names, Some(session.to_owned())))
+    });
+    ours.collect()
+}
+
+/// What is in `document` of a server's sessions: as far as one can see, and as far as it still is what `records` say.
+pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &[Merged]) -> Vec<Merged> {
+    let is_still = |record: &&Merged| {
+        let leads = document.context(&record.context);
+        record.file == file && is_ours(document, record) && leads.is_none_or(|names| names == record.names())
+    };
+    let recorded = records.iter().filter(is_still).cloned();
+    found(file, document, server).into_iter().chain(recorded).collect()
+}
+
+/// How the current context was written before all of ours; none where it was not set.
+pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String> {
+    let current = document.current()?;
+    let user = document.context(current).map(|names| names.user);
+    let call = user.as_ref().and_then(|user| document.call(user));
+    let session = call
+        .as_ref()
+        .and_then(|call| plugin::asked_for(call))
+        .map(|(_, session)| session);
+    // The user may have renamed it: what it leads to says whose it is.
+    let is_of = |record: &&Merged| {
+        record.context == current
+            || session.is_some() && session == record.session.as_deref()
+            || user.as_ref() == Some(&record.user) && is_ours(document, record)
+    };
+    match records.iter().find(is_of) {
+        Some(record) => record.previous.clone(),
+        None if session.is_some() => None,
+        None => document.raw_current(),
+    }
+}
+
+// === impl Merged ===
+
+impl Merged {
+    pub(crate) fn new(file: &Path, names: EntryNames, session: Option<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            created: false,
+            session,
+            cluster: names.cluster,
+            user: names.user,
+            context: names.context,
+            previous: None,
+        }
+    }
+
+    pub(crate) fn names(&self) -> EntryNames {
+        EntryNames {
+            cluster: self.cluster.clone(),
+            user: self.user.clone(),
+            context: self.context.clone(),
+        }
+    }
+
+    /// Whether it has that name for something.
+    pub(crate) fn has(&self, list: List, name: &str) -> bool {
+        let own = match list {
+            List::Clusters => &self.cluster,
+            List::Users => &self.user,
+            List::Contexts => &self.context,
+        };
+        own == name
+    }
+}
+
+// === impl MergeError ===
+
+impl MergeError {
+    /// What is wrong with the file, without saying which.
+    pub(crate) fn why(&self) -> String {
+        self.source().map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
+    /// What to do about the file.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            Self::File(error) => error.advice(),
+            Self::Refused {
+                source: Refused::Documents { .. },
+                path,
+            } => format!("keep one document in {}: kubectl reads the first", path.display()),
+            Self::Refused {
+                source: Refused::Unsure,
+                ..
+            } => "write what other parts of it refer to (&, *, <<) where it is used".to_owned(),
+            Self::Refused {
+                source: Refused::Characters { .. },
+                path,
+            } => format!("end the lines of {} as other files do", path.display()),
+            Self::Refused { path, .. } => {
+                format!(
+                    "correct {}: kubectl cannot read it either (`kubectl config view --kubeconfig {0}`)",
+                    path.display()
+                )
+            }
+            Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_api::Token;
+    use tka_api::kubeconfig::{Cluster, KeyedKubeconfig};
+
+    const THEIRS: &str = "\
+clusters:
+- cluster: {server: https://kind}
+  name: kind
+contexts:
+- context: {cluster: kind, user: kind}
+  name: kind
+current-context: kind # theirs
+users:
+- name: kind
+  user: {token: theirs}
+";
+
+    fn entry(context: &str, session: &str) -> Entry {
+        let names = EntryNames {
+            cluster: "tka-cluster".into(),
+            user: format!("user-{context}"),
+            context: context.into(),
+        };
+        let cluster = Cluster {
+            server: "https://k".into(),
+            ..Default::default()
+        };
+        let keyed = KeyedKubeconfig::new(names, cluster, Token::from("t".to_owned()).into());
+        let mut entry = Entry::current(keyed.into()).unwrap();
+        if !session.is_empty() {
+            let server = Server::new("tka", 443, None).unwrap();
+            entry.user.user = plugin::user(&server, session, &crate::api::access::Access::default());
+        }
+        entry
+    }
+
+    fn document(text: &str) -> Document {
+        Document::parse(text.to_owned()).unwrap()
+    }
+
+    /// Puts it in as a sign-in does.
+    fn merged(document: Document, records: &mut Vec<Merged>, context: &str, session: &str) -> Document {
+        let entry = entry(context, session);
+        let mut record = Merged::new(
+            Path::new("f"),
+            entry.names(),
+            Some(session.to_owned()).filter(|session| !session.is_empty()),
+        );
+        record.previous = previous(&document, records);
+        records.push(record);
+        put_in(document, &entry).unwrap()
+    }
+
+    #[test]
+    fn what_was_put_in_is_taken_out() {
+        for session in ["one", ""] {
+            let mut records = vec![];
+            let merged = merged(document(THEIRS), &mut records, "ours", session);
+            assert_eq!(merged.current(), Some("ours"));
+            assert_eq!(take_out(merged, &records[0]).unwrap().text(), THEIRS);
+        }
+    }
+
+    #[test]
+    fn sessions_go_one_by_one_in_any_order_and_lead_back_to_what_was_before_all() {
+        for order in [[0, 1], [1, 0]] {
+            let mut records = vec![];
+            let first = merged(document(THEIRS), &mut records, "one", "1");
+            let both = merged(first, &mut records, "two", "2");
+            let rest = take_out(both, &records[order[0]]).unwrap();
+            assert!(rest.has(List::Clusters, "tka-cluster"), "the other one needs it");
+            assert_eq!(take_out(rest, &records[order[1]]).unwrap().text(), THEIRS);
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_ours_stays() {
+        let mut records = vec![];
+        let merged = merged(document(THEIRS), &mut records, "ours", "1");
+        let without = |from: &str, to: &str| {
+            let changed = document(&merged.text().replace(from, to));
+            let after = take_out(changed.clone(), &records[0]).unwrap();
+            (changed.text().to_owned(), after)
+        };
+        let (_, after) = without("current-context: \"ours\"", "current-context: else");
+        assert_eq!(after.current(), Some("else"));
+        let (before, after) = without("- '1'", "- '2'");
+        assert_eq!(after.text(), before, "another session's");
+        let (_, after) = without("cluster: 'tka-cluster'\n    user", "cluster: kind\n    user");
+        assert!(after.has(List::Contexts, "ours") && after.has(List::Users, "user-ours"));
+        let theirs = "- context: {cluster: tka-cluster, user: user-ours, namespace: x}\n  name: own\ncurrent";
+        let (_, after) = without("current", theirs);
+        assert!(!after.has(List::Contexts, "ours"));
+        assert!(after.has(List::Clusters, "tka-cluster") && after.has(List::Users, "user-ours"));
+    }
+
+    /// cases.md 6: `kubectl config rename-context` of ours, then `logout`.
+    #[test]
+    fn renamed_context_goes_and_former_one_is_current() {
+        for session in ["1", ""] {
+            let mut records = vec![];
+            let merged = merged(document(THEIRS), &mut records, "ours", session);
+            let renamed = merged.text().replace("name: 'ours'", "name: mine");
+            let renamed = document(&renamed.replace("current-context: \"ours\"", "current-context: mine"));
+            assert_eq!(previous(&renamed, &records).as_deref(), Some("kind"));
+            let after = take_out(renamed.clone(), &records[0]).unwrap();
+            assert_eq!(after.text(), THEIRS);
+            let deleted = renamed.without(List::Contexts, "mine").unwrap();
+            let deleted = deleted.with_current("\"ours\"").unwrap();
+            assert_eq!(take_out(deleted, &records[0]).unwrap().current(), Some("kind"));
+        }
+    }
+
+    #[test]
+    fn what_nobody_remembers_is_found_by_what_it_asks_for() {
+        let merged = merged(document(THEIRS), &mut vec![], "ours", "1");
+        let at = |server: &str| found(Path::new("f"), &merged, &Server::new(server, 443, None).unwrap());
+        assert!(at("other").is_empty());
+        let found = at("tka");
+        assert_eq!(found.len(), 1);
+        let after = take_out(merged, &found[0]).unwrap();
+        assert_eq!(after.current(), None);
+        assert_eq!(after.names(List::Contexts), ["kind"]);
+        assert_eq!(previous(&document("current-context: x\n"), &[]).as_deref(), Some("x"));
+    }
+}

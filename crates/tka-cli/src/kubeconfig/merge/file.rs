@@ -1,0 +1,143 @@
+//! The user's kubeconfig: locked, and with a copy of what was there before anything of ours.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::MergeError;
+use crate::sys::files::{self, FileError, Locked};
+use tka_kubeconfig::Document;
+
+/// A kubeconfig that is not ours, and that kubectl does not change meanwhile.
+#[derive(Debug)]
+pub(crate) struct UserFile {
+    file: Locked,
+    document: Document,
+}
+
+// === impl UserFile ===
+
+impl UserFile {
+    /// What the file says, as long as no program changes it; empty where it is not there.
+    pub(crate) fn peek(path: &Path) -> Result<Document, MergeError> {
+        parsed(path, Locked::peek(path)?)
+    }
+
+    /// Locks the file and reads it. Waits at most for `limit`.
+    pub(crate) fn open(path: &Path, limit: Duration) -> Result<Self, MergeError> {
+        if let Some(folder) = path.parent() {
+            let made = files::make_folder(folder, files::PRIVATE);
+            made.map_err(|source| FileError::Write {
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+        let file = Locked::open(path, limit)?;
+        let document = parsed(path, file.text().to_owned())?;
+        Ok(Self { file, document })
+    }
+
+    /// Whether it could be changed, found out without leaving a trace.
+    pub(crate) fn check(path: &Path, limit: Duration) -> Result<(), MergeError> {
+        if path.parent().is_none_or(Path::is_dir) {
+            Self::open(path, limit)?.file.check_room()?;
+        } else {
+            files::check_folder(path, files::ROOM)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub(crate) fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Whether it was there before.
+    pub(crate) fn is_there(&self) -> bool {
+        self.file.is_there()
+    }
+
+    /// Lets the file say what `document` says. The first time what was there is kept beside it.
+    pub(crate) fn save(self, document: &Document) -> Result<(), MergeError> {
+        if self.is_there() && document.text() != self.document.text() {
+            self.back_up()?;
+        }
+        Ok(self.file.replace(document.text())?)
+    }
+
+    /// Removes the file, which is one that we made.
+    pub(crate) fn remove(self) -> Result<(), MergeError> {
+        Ok(self.file.remove()?)
+    }
+
+    /// Keeps what was there before us, for its owner only. What is kept already is older, and better.
+    fn back_up(&self) -> Result<(), FileError> {
+        let backup = files::beside(self.path(), ".tka-backup");
+        if fs::symlink_metadata(&backup).is_ok() {
+            return Ok(());
+        }
+        match files::create(&backup, self.document.text().as_bytes()) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                Err(FileError::Write { path: backup, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parsed(path: &Path, text: String) -> Result<Document, MergeError> {
+    Document::parse(text).map_err(|source| MergeError::Refused {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn save(path: &Path, text: &str) {
+        let document = Document::parse(text.to_owned()).unwrap();
+        UserFile::open(path, NOW).unwrap().save(&document).unwrap();
+    }
+
+    #[test]
+    fn first_copy_is_kept_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, backup) = (folder.path().join("config"), folder.path().join("config.tka-backup"));
+        fs::write(&path, "x: one\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+        save(&path, "x: one\n");
+        assert!(!backup.exists(), "nothing changed");
+        save(&path, "x: two\n");
+        save(&path, "x: three\n");
+        assert_eq!(fs::read_to_string(&backup).unwrap(), "x: one\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "x: three\n");
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&backup)), (0o664, 0o600));
+    }
+
+    #[test]
+    fn new_file_has_no_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/config");
+        save(&path, "x: one\n");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn check_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        UserFile::check(&folder.path().join("a/config"), NOW).unwrap();
+        UserFile::check(&folder.path().join("config"), NOW).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! Which kubeconfig of the user's it is.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::kubeconfig::store;
+
+/// The files that kubectl reads, without those that are ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Target {
+    /// The one that kubectl would write to.
+    pub(crate) path: PathBuf,
+    /// What KUBECONFIG has to be for kubectl to read it; none where it is already.
+    pub(crate) list: Option<Vec<PathBuf>>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// As kubectl chooses it: of the files in `KUBECONFIG` the first that is there, or the last; without any `~/.kube/config`
+    /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/config.go>, `GetDefaultFilename`).
+    ///
+    /// kubectl knows no other home folder than that of `HOME`: without that it `reads_home` not.
+    pub(crate) fn choose(home: &Path, reads_home: bool, list: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> Self {
+        let all: Vec<_> = list.into_iter().flat_map(std::env::split_paths).collect();
+        let named: Vec<_> = all.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
+        let theirs: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
+        let first = theirs.iter().find(|path| exists(path)).or(theirs.last());
+        let path = first.cloned().unwrap_or_else(|| home.join(".kube/config"));
+        // KUBECONFIG that names nothing, such as `:`, has kubectl read nothing, and not the usual file.
+        let reads_usual = reads_home && list.is_none_or(OsStr::is_empty);
+        let is_read = theirs.len() == named.len() && (!theirs.is_empty() || reads_usual);
+        let list = if theirs.is_empty() { vec![path.clone()] } else { theirs };
+        Self {
+            path,
+            list: (!is_read).then_some(list),
+        }
+    }
+}
+
+/// Whether it is one that `tka login` writes for itself, or that of a shell with a session of its own.
+fn is_ours(home: &Path, path: &Path) -> bool {
+    let folder = store::folder(home);
+    let is_in = |path: &Path, folder: &Path| path.parent() == Some(folder);
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    #[cfg(unix)]
+    if crate::session::own::is_private(path) {
+        return true;
+    }
+    is_in(path, &folder) || is_in(&real(path), &real(&folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(list: &str, there: &[&str]) -> (String, Option<String>) {
+        let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
+        let target = Target::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
+        let list = target
+            .list
+            .map(|list| std::env::join_paths(list).unwrap().into_string().unwrap());
+        (target.path.display().to_string(), list)
+    }
+
+    #[test]
+    fn file_is_the_one_that_kubectl_writes_to() {
+        for (list, there, expected) in [
+            ("", &[][..], "/home/a/.kube/config"),
+            ("/a", &[], "/a"),
+            ("/a:/b", &[], "/b"),
+            ("/a:/b", &["/b", "/a"], "/a"),
+            (":/a::/b:", &["/b"], "/b"),
+        ] {
+            assert_eq!(choose(list, there), (expected.to_owned(), None), "{list}");
+        }
+        assert_eq!(
+            Target::choose(Path::new("/home/a"), true, None, |_| false).path,
+            Path::new("/home/a/.kube/config")
+        );
+    }
+
+    /// cases.md 6: `KUBECONFIG=:`.
+    #[test]
+    fn list_of_nothing_leads_kubectl_nowhere() {
+        let usual = "/home/a/.kube/config".to_owned();
+        for list in [":", "::"] {
+            assert_eq!(choose(list, &[]), (usual.clone(), Some(usual.clone())), "{list}");
+        }
+        let without_home = Target::choose(Path::new("/home/a"), false, None, |_| true);
+        assert_eq!(without_home.list, Some(vec![usual.into()]));
+    }
+
+    #[test]
+    fn ours_are_passed_over_and_then_left_out() {
+        let ours = "/home/a/.kube/tka/tka_443.yaml";
+        let own = "/dev/shm/tka-Xy12/config";
+        for (list, path, left) in [
+            (ours.to_owned(), "/home/a/.kube/config", "/home/a/.kube/config"),
+            (format!("{ours}:/a:/b"), "/a", "/a:/b"),
+            (format!("/a:{ours}"), "/a", "/a"),
+            (own.to_owned(), "/home/a/.kube/config", "/home/a/.kube/config"),
+        ] {
+            assert_eq!(
+                choose(&list, &[ours, own, "/a"]),
+                (path.to_owned(), Some(left.to_owned())),
+                "{list}"
+            );
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! How kubectl asks this program for a credential: what a kubeconfig says of it.
+
+use std::env::{self, consts::EXE_SUFFIX};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tka_api::exec::API_VERSION;
+use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
+
+use crate::api::access::Access;
+use crate::net::server::Server;
+use tka_kubeconfig::Call;
+
+/// What kubectl says when this program is not where the kubeconfig says.
+const INSTALL_HINT: &str =
+    "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
+
+/// Lets the file's users ask this program for credentials of `session`, which `access` was asked for: no token is in it then.
+pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, access: &Access) {
+    for named in &mut file.users {
+        named.user = user(server, session, access);
+    }
+}
+
+/// A user who asks this program for credentials of `session`, which `access` was asked for.
+pub(crate) fn user(server: &Server, session: &str, access: &Access) -> User {
+    User::from(exec(server, session, access))
+}
+
+/// The question of `call`, put to this program where it is now, if it is one for this program.
+pub(crate) fn again(call: &Call) -> Option<Exec> {
+    asked_for(call).map(|_| with(call.args.clone()))
+}
+
+/// Whether `call` is one of this program. Others have plugins with such arguments too: unless it `is_known`, it is by its name that
+/// it is ours.
+pub(crate) fn is_ours(call: &Call, is_known: bool) -> bool {
+    let has_name = || Path::new(&call.command).file_name().is_some_and(is_name);
+    asked_for(call).is_some() && (is_known || has_name())
+}
+
+/// The same, where there is no program any more. A name for PATH to find is what somebody wanted, and stays.
+pub(crate) fn is_lost(call: &Call, is_known: bool) -> bool {
+    let path = Path::new(&call.command);
+    is_ours(call, is_known) && path.is_absolute() && !is_program(path)
+}
+
+/// Whether this program is called so: alone, by kubectl, or by the original's shell functions.
+fn is_name(name: &OsStr) -> bool {
+    let name = name.to_str().and_then(|name| name.strip_suffix(EXE_SUFFIX));
+    name.is_some_and(|name| ["tka", "kubectl-tka", "ts-k8s-auth"].contains(&name))
+}
+
+/// Whether kubectl finds the program of `call` in a kubeconfig in `folder`: by a name in PATH, by a path from there
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#configuration>).
+pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
+    let command = Path::new(&call.command);
+    if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
+        return is_program(&folder.join(command));
+    }
+    in_search_path(&call.command).is_some()
+}
+
+/// The program that PATH leads to by `name`, in one of its absolute folders.
+pub(crate) fn in_search_path(name: &str) -> Option<PathBuf> {
+    let name = name.strip_suffix(EXE_SUFFIX).unwrap_or(name);
+    let paths = search_path().into_iter();
+    let mut paths = paths.map(|folder| folder.join(format!("{name}{EXE_SUFFIX}")));
+    paths.find(|path| is_program(path))
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// The server and session that `call` is to ask about, if it is a call of this program.
+pub(crate) fn asked_for(call: &Call) -> Option<(&str, &str)> {
+    let is_ours = call.args.first().is_some_and(|first| first == "credential");
+    is_ours.then(|| Some((after(&call.args, "--server")?, session_in(&call.args)?)))?
+}
+
+/// The session that arguments name.
+pub(crate) fn session_in(args: &[String]) -> Option<&str> {
+    after(args, "--session")
+}
+
+fn after<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
+    let mut args = args.iter().skip_while(|arg| *arg != option);
+    args.nth(1).map(String::as_str)
+}
+
+fn exec(server: &Server, session: &str, access: &Access) -> Exec {
+    let server = server.to_string();
+    let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
+    // What was chosen is how to get the session back when it is over.
+    with(args.into_iter().chain(access.choosing()).collect())
+}
+
+fn with(args: Vec<String>) -> Exec {
+    Exec {
+        api_version: API_VERSION.into(),
+        command: command().display().to_string(),
+        args,
+        interactive_mode: "IfAvailable".into(),
+        install_hint: INSTALL_HINT.into(),
+    }
+}
+
+/// This program's path: programs with windows have no PATH to find it by. Where PATH leads to it by another name, such as a
+/// package manager's link, it is that name, which stays when the program is replaced.
+pub(crate) fn command() -> PathBuf {
+    on_path().or_else(program).unwrap_or_else(|| name().into())
+}
+
+/// Where PATH leads to this program by the name that it was called by.
+pub(crate) fn on_path() -> Option<PathBuf> {
+    let (program, name) = (fs::canonicalize(program()?).ok()?, name());
+    let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).is_ok_and(|found| found == program);
+    let mut folders = search_path().into_iter();
+    folders.find_map(|folder| Some(folder.join(&name)).filter(is_this))
+}
+
+/// Where this program is, or the one that has taken its place while it runs. None where it is gone.
+fn program() -> Option<PathBuf> {
+    in_place(env::current_exe().ok()?)
+}
+
+/// What there is at the path of a program: Linux adds a word when that is another file than the one that runs (`proc_pid_exe(5)`).
+fn in_place(path: PathBuf) -> Option<PathBuf> {
+    if path.exists() {
+        return Some(path);
+    }
+    let before = PathBuf::from(path.to_str()?.strip_suffix(" (deleted)")?);
+    before.exists().then_some(before)
+}
+
+/// The name that this program was called by.
+fn name() -> OsString {
+    let called = env::args_os().next().map(PathBuf::from);
+    let name = called.as_deref().and_then(Path::file_name);
+    name.unwrap_or_else(|| "tka".as_ref()).to_owned()
+}
+
+/// The absolute folders of PATH: any other is below the working directory.
+fn search_path() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_api::Token;
+    use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
+
+    fn file() -> KubeconfigFile {
+        let names = EntryNames {
+            cluster: "c".into(),
+            user: "u".into(),
+            context: "x".into(),
+        };
+        KeyedKubeconfig::new(names, Cluster::default(), Token::from("secret".to_owned()).into()).into()
+    }
+
+    #[test]
+    fn lost_is_what_is_ours_and_no_program_any_more() {
+        let is_lost = |command: &str, is_known| {
+            let args = ["credential", "--server", "x", "--session", "y"].map(ToOwned::to_owned);
+            let call = Call {
+                api_version: API_VERSION.into(),
+                command: command.into(),
+                args: args.to_vec(),
+            };
+            let other = Call {
+                args: args[..3].to_vec(),
+                ..call.clone()
+            };
+            assert!(!super::is_lost(&other, is_known), "{command}");
+            super::is_lost(&call, is_known)
+        };
+        for name in ["tka", "kubectl-tka", "ts-k8s-auth"] {
+            assert!(is_lost(&format!("/gone/{name}{EXE_SUFFIX}"), false), "{name}");
+            assert!(!is_lost(name, true), "PATH is to lead there");
+        }
+        assert!(is_lost("/gone/my-tka", true) && !is_lost("/gone/my-tka", false));
+        assert!(!is_lost(&env::current_exe().unwrap().display().to_string(), true));
+        assert!(!is_lost("./tka", true) && !is_lost("", true));
+    }
+
+    #[test]
+    fn program_that_was_replaced_is_where_it_was_and_one_that_was_removed_is_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tka");
+        let deleted = folder.path().join("tka (deleted)");
+        assert_eq!(in_place(deleted.clone()), None);
+        assert_eq!(in_place(path.clone()), None);
+        fs::write(&path, "").unwrap();
+        assert_eq!(in_place(deleted.clone()).as_ref(), Some(&path));
+        fs::write(&deleted, "").unwrap();
+        assert_eq!(in_place(deleted.clone()), Some(deleted));
+    }
+
+    #[test]
+    fn token_gives_way_to_the_plugin() {
+        let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
+        let mut file = file();
+        let access = Access {
+            rule: "oncall".to_owned().try_into().ok(),
+            ..Access::default()
+        };
+        use_for(&mut file, &server, "tka-alice-abc", &access);
+        assert!(file.users[0].user.token.is_none());
+        let exec = file.users[0].user.exec.as_ref().unwrap();
+        assert_eq!(
+            exec.args[..3],
+            ["credential", "--server", "http://tka.example.ts.net:8080"]
+        );
+        assert_eq!(session_in(&exec.args), Some("tka-alice-abc"));
+        assert_eq!(exec.args[5..], ["--rule", "oncall"]);
+        assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");
+    }
+}

@@ -1,0 +1,376 @@
+//! The kubeconfig files: one a server, in one folder, readable by their owner only.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::net::server::Server;
+use crate::sys::files;
+use tka_kubeconfig::{Document, Refused};
+
+/// The kubeconfig file of one server.
+#[derive(Debug)]
+pub(crate) struct Store {
+    home: PathBuf,
+    folder: PathBuf,
+    path: PathBuf,
+    /// What the file is for, in its first line.
+    server: String,
+}
+
+/// The turn to change what is in the folder. It ends when this is dropped, or its process does.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _file: Option<File>,
+}
+
+/// A kubeconfig file that cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("there is no home folder to keep the kubeconfig in")]
+    NoHome,
+    #[error("cannot write to {}", path.display())]
+    NotWritable { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot remove {}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
+    #[error("{} belongs to another user", folder.display())]
+    Foreign { folder: PathBuf },
+    #[error("the kubeconfig cannot be written as YAML")]
+    Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+/// Where the files of all servers are, below the home folder.
+pub(crate) const FOLDER: &str = ".kube/tka";
+
+/// Where the files of all servers are.
+pub(crate) fn folder(home: &Path) -> PathBuf {
+    home.join(FOLDER)
+}
+
+// === impl Store ===
+
+impl Store {
+    /// `~/.kube/tka/HOST_PORT.yaml`.
+    pub(crate) fn new(home: Option<&Path>, server: &Server) -> Result<Self, StoreError> {
+        let home = home.filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
+        let folder = folder(home);
+        let path = folder.join(format!("{}.yaml", server.file_stem()));
+        Ok(Self {
+            home: home.to_owned(),
+            folder,
+            path,
+            server: server.to_string(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the files of all servers are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is
+    /// better not begun.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let size = fs::metadata(&self.path).map_or(0, |found| found.len());
+        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(files::ROOM);
+        let probed = files::probe(&self.folder, size);
+        probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
+        if self.folder.exists() {
+            self.refuse_foreign_folder()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The turn to change what is in the folder, which is made if it is not there: of several at once, each sees what the one before
+    /// has done.
+    pub(crate) fn turn(&self) -> Result<Turn, StoreError> {
+        let failed = |source| self.not_written(source);
+        files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
+        self.refuse_foreign_folder()?;
+        access::make_private(&self.folder).map_err(failed)?;
+        Ok(Turn::take(&self.folder))
+    }
+
+    /// What the file says: without one, nothing but what it is for.
+    pub(crate) fn read(&self) -> Result<Document, Refused> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Document::parse(text),
+            Err(error) if is_not_there(&error) => self.blank(),
+            // Whatever it is, it is not to be lost.
+            Err(_) => Err(Refused::NotConfig),
+        }
+    }
+
+    /// What a new file says before there is anything in it.
+    pub(crate) fn blank(&self) -> Result<Document, Refused> {
+        Document::parse(format!(
+            "# Written by tka for {}. `tka logout` removes it.\n",
+            self.server
+        ))
+    }
+
+    /// What the files of other servers say, those that can be read.
+    pub(crate) fn others(&self) -> Vec<Document> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let paths = entries
+            .map(|entry| entry.path())
+            .filter(|path| *path != self.path && path.extension().is_some_and(|extension| extension == "yaml"));
+        let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
+        texts.filter_map(|text| Document::parse(text).ok()).collect()
+    }
+
+    /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
+    pub(crate) fn write(&self, _: &Turn, document: &Document) -> Result<(), StoreError> {
+        let written = files::replace(&self.path, document.text().as_bytes());
+        written.map_err(|source| self.not_written(source))
+    }
+
+    /// Puts a file that is no kubeconfig out of the way, for whoever wants to know what it was. Answers where it is.
+    pub(crate) fn set_aside(&self, _: &Turn) -> Result<PathBuf, StoreError> {
+        let aside = self.aside();
+        fs::rename(&self.path, &aside).map_err(|source| self.not_written(source))?;
+        Ok(aside)
+    }
+
+    /// Removes the file; answers whether there was one.
+    pub(crate) fn remove(&self) -> Result<bool, StoreError> {
+        remove(&self.path)
+    }
+
+    /// A name that nothing has which was put aside before.
+    fn aside(&self) -> PathBuf {
+        let first = self.path.with_extension("yaml.damaged");
+        let others = (2_u64..).map(|at| first.with_extension(format!("damaged-{at}")));
+        let mut names = [first.clone()].into_iter().chain(others);
+        let free = names.find(|name| fs::symlink_metadata(name).is_err());
+        free.unwrap_or(first)
+    }
+
+    fn not_written(&self, source: io::Error) -> StoreError {
+        StoreError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// In a folder of someone else's the file could be exchanged for one that makes kubectl run their programs.
+    fn refuse_foreign_folder(&self) -> Result<(), StoreError> {
+        refuse_foreign(&self.folder, Some(&self.home))
+    }
+}
+
+/// Refuses a folder that is another user's, who might exchange what is put into it. Root works for the owner of `home` too.
+pub(crate) fn refuse_foreign(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
+    match files::is_ours(folder, home) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Foreign {
+            folder: folder.to_owned(),
+        }),
+        Err(source) => Err(StoreError::NotWritable {
+            path: folder.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn remove(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if is_not_there(&error) => Ok(false),
+        Err(source) => Err(StoreError::Remove {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// Waits until nobody else has it. File systems that know no locks give it to everybody, as better than to nobody.
+    fn take(folder: &Path) -> Self {
+        let file = access::lockable(folder).ok();
+        Self {
+            _file: file.filter(|file| file.lock().is_ok()),
+        }
+    }
+
+    /// The turn in a folder that is there.
+    pub(crate) fn in_existing(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| Self::take(folder))
+    }
+}
+
+// === impl StoreError ===
+
+impl StoreError {
+    pub(crate) fn advice(&self) -> Vec<String> {
+        match self {
+            Self::NoHome => {
+                vec!["set HOME to the absolute path of your home folder, or run what you need by `tka exec`".into()]
+            }
+            Self::Foreign { .. } => {
+                vec!["set HOME to your own home folder, or have the folder given to you (chown)".into()]
+            }
+            Self::Yaml(_) => vec!["please report it".into()],
+            Self::NotWritable { path, source } | Self::Remove { path, source } | Self::Write { path, source } => {
+                vec![
+                    files::advice(path, source),
+                    "or set HOME to a folder that you may write to".into(),
+                ]
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+mod access {
+    use std::fs::{self, File, Permissions};
+    use std::io;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
+
+    /// For a folder that was there before us.
+    pub(super) fn make_private(folder: &Path) -> io::Result<()> {
+        if fs::metadata(folder)?.mode() & 0o777 == 0o700 {
+            return Ok(());
+        }
+        fs::set_permissions(folder, Permissions::from_mode(0o700))
+    }
+
+    /// What to lock for the folder: itself, which leaves nothing behind.
+    pub(super) fn lockable(folder: &Path) -> io::Result<File> {
+        File::open(folder)
+    }
+}
+
+/// Windows keeps other users out of a profile folder by itself.
+#[cfg(not(unix))]
+mod access {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    pub(super) fn make_private(_: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Folders cannot be opened here.
+    pub(super) fn lockable(folder: &Path) -> io::Result<File> {
+        File::create(folder.join(".lock"))
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn store(home: &Path) -> Store {
+        Store::new(Some(home), &Server::new("tka", 8080, None).unwrap()).unwrap()
+    }
+
+    fn write(store: &Store) -> Result<(), StoreError> {
+        let turn = store.turn()?;
+        store.write(&turn, &store.blank().unwrap())
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn files_are_private_and_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        store.check().unwrap();
+        assert!(names(home.path()).is_empty(), "the check leaves no trace");
+        write(&store).unwrap();
+        write(&store).unwrap();
+        assert_eq!(names(&store.folder), ["tka_8080.yaml"]);
+        assert_eq!((mode(store.path()), mode(&store.folder)), (0o600, 0o700));
+    }
+
+    #[test]
+    fn removing_twice_is_no_error() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        assert!(!store.remove().unwrap());
+        write(&store).unwrap();
+        assert!(store.remove().unwrap());
+        assert!(!store.remove().unwrap());
+    }
+
+    #[test]
+    fn a_folder_open_to_others_is_closed() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        fs::create_dir_all(&store.folder).unwrap();
+        fs::set_permissions(&store.folder, fs::Permissions::from_mode(0o777)).unwrap();
+        write(&store).unwrap();
+        assert_eq!(mode(&store.folder), 0o700);
+    }
+
+    #[test]
+    fn a_symbolic_link_in_the_files_place_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        fs::create_dir_all(&store.folder).unwrap();
+        let target = home.path().join("target");
+        fs::write(&target, "untouched").unwrap();
+        symlink(&target, store.path()).unwrap();
+        write(&store).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
+        assert!(fs::symlink_metadata(store.path()).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused() {
+        if !crate::sys::untested::is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        fs::create_dir_all(&store.folder).unwrap();
+        std::os::unix::fs::chown(&store.folder, Some(12345), None).unwrap();
+        assert!(matches!(store.check(), Err(StoreError::Foreign { .. })));
+        assert!(matches!(write(&store), Err(StoreError::Foreign { .. })));
+        assert!(names(&store.folder).is_empty());
+    }
+
+    #[test]
+    fn a_home_that_cannot_hold_it_is_found_before() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(".kube"), "a file").unwrap();
+        assert!(matches!(
+            store(home.path()).check(),
+            Err(StoreError::NotWritable { .. })
+        ));
+        let server = Server::new("tka", 443, None).unwrap();
+        assert!(matches!(Store::new(None, &server), Err(StoreError::NoHome)));
+        assert!(matches!(
+            Store::new(Some(Path::new("")), &server),
+            Err(StoreError::NoHome)
+        ));
+    }
+}

@@ -1,0 +1,158 @@
+//! Rules, in words.
+
+use tka_api::http::{RuleInfo, RuleList};
+use tka_core::{RoleName, RuleName};
+
+use super::sessions::places;
+use crate::api::access::Access;
+use crate::net::server::Server;
+use crate::terminal::output::{Look, Report};
+use crate::terminal::table::table;
+use crate::terminal::view::clean;
+use crate::terminal::when;
+
+// === impl RuleList ===
+
+impl Report for RuleList {
+    fn human(&self, look: &Look<'_>) -> String {
+        let rows: Vec<_> = self.items.iter().map(row).collect();
+        table(["RULE", "ROLE", "WHERE", "AT MOST", "PRIORITY", "NOTES"], &rows, look)
+    }
+
+    /// Names of rules; one that has none is called by its role.
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(called).collect()
+    }
+}
+
+fn row(rule: &RuleInfo) -> [String; 6] {
+    [
+        rule.name.as_deref().map(clean).unwrap_or_default(),
+        clean(&rule.role),
+        places(&rule.namespaces),
+        when::period(&clean(&rule.period)),
+        rule.priority.to_string(),
+        notes(rule).join("; "),
+    ]
+}
+
+pub(crate) fn called(rule: &RuleInfo) -> String {
+    clean(rule.name.as_ref().unwrap_or(&rule.role))
+}
+
+fn notes(rule: &RuleInfo) -> Vec<String> {
+    let problem = rule
+        .problem
+        .as_ref()
+        .map(|problem| format!("cannot be used: {}", clean(problem)));
+    let unchecked = rule
+        .unchecked
+        .then(|| "the cluster could not be asked for its role just now".to_owned());
+    let default = rule.default.then(|| "default".to_owned());
+    let reason = rule.require_reason.then(|| "asks for a reason (--reason)".to_owned());
+    let limit = rule.max_sessions.map(|count| match count {
+        1 => "one session at a time".to_owned(),
+        _ => format!("{count} sessions at a time"),
+    });
+    [problem, unchecked, default, reason, limit]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// What to know beside the table: which rule signing in takes, and what more would need.
+pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
+    let default = rules.items.iter().find(|rule| rule.default);
+    let mut others = rules.items.iter().filter(|rule| !rule.default);
+    let other = others.find_map(|rule| option(rules, rule));
+    let is_shared = default.is_none() && !rules.items.is_empty();
+    let choice = match other {
+        Some(other) if is_shared => Some(format!(
+            "the highest priority is shared by several rules, so choose one, as with `tka login {other}`"
+        )),
+        Some(other) => Some(format!(
+            "`tka login` takes the default, which has the highest priority; take another with `tka login {other}`"
+        )),
+        None if is_shared => Some(
+            "the highest priority is shared by rules that no option tells apart: ask the keeper of the tailnet policy to give each \
+             a `name`, or a priority of its own"
+                .to_owned(),
+        ),
+        None => None,
+    };
+    let more = format!(
+        "more needs another grant in the tailnet policy: from you or a group of yours, to {}, with its capability",
+        server.host()
+    );
+    choice.into_iter().chain([more]).collect()
+}
+
+/// What chooses `wanted` on the command line, and none of the others; none where nothing does.
+fn option(rules: &RuleList, wanted: &RuleInfo) -> Option<String> {
+    let role = RoleName::try_from(wanted.role.clone()).ok();
+    let name = wanted.name.clone().and_then(|name| RuleName::try_from(name).ok());
+    let choices = [(name.clone(), None), (None, role.clone()), (name, role)];
+    let mut choices = choices.into_iter().map(|(name, of_role)| Access {
+        rule: name,
+        role: of_role,
+        ..Access::default()
+    });
+    let chosen = choices.find(|access| access.chooses() && access.chosen(rules) == Some(wanted))?;
+    Some(chosen.choosing().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::theme::Theme;
+    use crate::terminal::view::Clock;
+    use serde_json::json;
+
+    fn rules() -> RuleList {
+        serde_json::from_value(json!({"items": [
+            {"role": "cluster-admin", "name": "oncall", "namespaces": [], "period": "8h0m0s", "priority": 100,
+             "require_reason": true, "max_sessions": 1, "default": false},
+            {"role": "edit", "namespaces": ["shop"], "period": "1h30m0s", "priority": 50, "require_reason": false,
+             "default": true},
+            {"role": "gone", "namespaces": [], "period": "30m0s", "priority": 10, "require_reason": false, "max_sessions": 3,
+             "default": false, "problem": "this cluster has no ClusterRole gone"},
+        ]}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_table() {
+        let palette = Theme::Notty.palette();
+        let look = Look {
+            palette: &palette,
+            clock: Clock::system(),
+            width: None,
+            long: false,
+        };
+        insta::assert_snapshot!(rules().human(&look), @"
+        RULE    ROLE           WHERE  AT MOST     PRIORITY  NOTES
+        oncall  cluster-admin         8 h         100       asks for a reason (--reason); one session at a time
+                edit           shop   1 h 30 min  50        default
+                gone                  30 min      10        cannot be used: this cluster has no ClusterRole gone; 3 sessions at a time
+        ");
+        assert_eq!(rules().names(), ["oncall", "edit", "gone"]);
+    }
+
+    #[test]
+    fn hints_by_value() {
+        let server = Server::new("tka.example.ts.net", 443, None).unwrap();
+        insta::assert_snapshot!(hints(&rules(), &server)[0], @"`tka login` takes the default, which has the highest priority; take another with `tka login --rule oncall`");
+        let mut ambiguous = rules();
+        ambiguous.items[1].default = false;
+        let choose =
+            "the highest priority is shared by several rules, so choose one, as with `tka login --rule oncall`";
+        assert_eq!(hints(&ambiguous, &server)[0], choose);
+        // cases.md 9: nothing that can be said leads to one of them.
+        for rule in &mut ambiguous.items {
+            (rule.name, rule.role, rule.priority) = (None, "edit".into(), 1);
+        }
+        assert!(hints(&ambiguous, &server)[0].contains("to give each a `name`"));
+        ambiguous.items.clear();
+        assert_eq!(hints(&ambiguous, &server).len(), 1);
+    }
+}

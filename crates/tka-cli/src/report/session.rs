@@ -1,0 +1,79 @@
+//! The session that the server takes as the caller's, in words.
+
+use serde::Serialize;
+use tka_api::http::LoginResponse;
+
+use crate::terminal::output::{Look, Report};
+use crate::terminal::view::{access, clean, fields};
+
+/// Who one is signed in as, with which role and until when.
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionReport {
+    #[serde(flatten)]
+    pub(crate) login: LoginResponse,
+    /// Whether its credential can be fetched already.
+    pub(crate) provisioned: bool,
+    pub(crate) server: String,
+    /// The kubeconfig for it, where this device has one.
+    pub(crate) kubeconfig: Option<String>,
+}
+
+// === impl SessionReport ===
+
+impl Report for SessionReport {
+    fn human(&self, look: &Look<'_>) -> String {
+        let user = vec![("user", self.login.username.clone())];
+        let ready = if self.provisioned { "yes" } else { "not yet" };
+        let mut lines = [
+            user,
+            access(&self.login, &look.clock),
+            vec![("provisioned", ready.to_owned())],
+        ]
+        .concat();
+        if look.long {
+            lines.push(("server", self.server.clone()));
+            lines.extend(self.kubeconfig.iter().map(|path| ("kubeconfig", path.clone())));
+        }
+        fields(lines, look)
+    }
+
+    /// Of the user.
+    fn names(&self) -> Vec<String> {
+        vec![clean(&self.login.username)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::theme::Theme;
+    use crate::terminal::view::tests::{login, look};
+
+    #[test]
+    fn a_session() {
+        let palette = Theme::Notty.palette();
+        let shown = |provisioned: bool, long: bool| {
+            let report = SessionReport {
+                login: login(),
+                provisioned,
+                server: "https://tka.example.ts.net".into(),
+                kubeconfig: Some("/home/alice/.kube/tka/tka.example.ts.net_443.yaml".into()),
+            };
+            report.human(&Look { long, ..look(&palette) })
+        };
+        insta::assert_snapshot!(shown(true, false), @"
+        user         alice@example.com
+        role         cluster-admin
+        until        in 14 min (2026-01-02 15:19:00 UTC)
+        provisioned  yes
+        ");
+        insta::assert_snapshot!(shown(false, true), @"
+        user         alice@example.com
+        role         cluster-admin
+        until        in 14 min (2026-01-02 15:19:00 UTC)
+        provisioned  not yet
+        server       https://tka.example.ts.net
+        kubeconfig   /home/alice/.kube/tka/tka.example.ts.net_443.yaml
+        ");
+    }
+}

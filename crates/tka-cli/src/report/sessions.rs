@@ -1,0 +1,144 @@
+//! Sessions, in words.
+
+use tka_api::http::{SessionInfo, SessionList};
+
+use crate::terminal::output::{Look, Report};
+use crate::terminal::table::table;
+use crate::terminal::view::clean;
+use crate::terminal::when;
+
+// === impl SessionList ===
+
+impl Report for SessionList {
+    fn human(&self, look: &Look<'_>) -> String {
+        if self.items.is_empty() {
+            return String::new();
+        }
+        let mut heading = [
+            "NAME",
+            "ROLE",
+            "WHERE",
+            "DEVICE",
+            "UNTIL",
+            "RULE",
+            "LABEL",
+            "REASON",
+            "SIGNED IN",
+        ];
+        if !look.long {
+            // Empty in every row, and so left out.
+            heading[5..].fill("");
+        }
+        let rows: Vec<_> = self.items.iter().map(|session| row(session, look)).collect();
+        table(heading, &rows, look)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(|session| clean(&session.name)).collect()
+    }
+}
+
+fn row(session: &SessionInfo, look: &Look<'_>) -> [String; 9] {
+    let clock = &look.clock;
+    let of = |text: &Option<String>| text.as_deref().filter(|_| look.long).map(clean).unwrap_or_default();
+    let until = when::until(session.until, clock.now, &clock.zone);
+    let here = if session.this_device { " (this device)" } else { "" };
+    [
+        clean(&session.name),
+        clean(&session.role),
+        places(&session.namespaces),
+        clean(&session.device) + here,
+        if session.provisioned {
+            until
+        } else {
+            format!("{until}, not usable yet")
+        },
+        of(&session.rule),
+        of(&session.label),
+        of(&session.reason),
+        if look.long {
+            when::since(session.signed_in, clock.now, &clock.zone)
+        } else {
+            String::new()
+        },
+    ]
+}
+
+/// Where a role holds; nothing is said of one that holds in the whole cluster.
+pub(super) fn places(namespaces: &[String]) -> String {
+    namespaces.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// What has ended.
+pub(crate) fn ended(session: &SessionInfo) -> String {
+    format!("ended {} ({}, from {})", session.name, session.role, session.device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::theme::Theme;
+    use crate::terminal::view::Clock;
+    use jiff::tz::TimeZone;
+    use serde_json::json;
+
+    fn two() -> SessionList {
+        serde_json::from_value(json!({"items": [
+            {"name": "tka-alice-one", "username": "alice@example.com", "device": "laptop.example.ts.net", "this_device": true,
+             "role": "cluster-admin", "namespaces": [], "rule": "oncall", "reason": "pager 4711", "provisioned": true,
+             "signed_in": "2026-01-02T14:04:05Z", "until": "2026-01-02T15:19:00Z"},
+            {"name": "tka-alice-two", "username": "alice@example.com", "device": "desk\u{1b}[31m.example.ts.net", "this_device": false,
+             "role": "edit", "namespaces": ["shop", "web"], "label": "shell-1", "provisioned": false,
+             "signed_in": "2026-01-02T15:04:00Z", "until": "2026-01-02T23:04:00Z"}
+        ]}))
+        .unwrap()
+    }
+
+    fn shown(long: bool, width: Option<u16>) -> String {
+        let palette = Theme::Notty.palette();
+        two().human(&Look {
+            palette: &palette,
+            clock: Clock {
+                now: "2026-01-02T15:04:05Z".parse().unwrap(),
+                zone: TimeZone::UTC,
+            },
+            width,
+            long,
+        })
+    }
+
+    #[test]
+    fn a_table() {
+        insta::assert_snapshot!(shown(false, None), @"
+        NAME           ROLE           WHERE      DEVICE                               UNTIL
+        tka-alice-one  cluster-admin             laptop.example.ts.net (this device)  in 14 min (2026-01-02 15:19:00 UTC)
+        tka-alice-two  edit           shop, web  desk[31m.example.ts.net              in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable yet
+        ");
+    }
+
+    #[test]
+    fn a_long_table() {
+        insta::assert_snapshot!(shown(true, None), @"
+        NAME           ROLE           WHERE      DEVICE                               UNTIL                                                    RULE    LABEL    REASON      SIGNED IN
+        tka-alice-one  cluster-admin             laptop.example.ts.net (this device)  in 14 min (2026-01-02 15:19:00 UTC)                      oncall           pager 4711  1 h ago (2026-01-02 14:04:05 UTC)
+        tka-alice-two  edit           shop, web  desk[31m.example.ts.net              in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable yet          shell-1              5 s ago (2026-01-02 15:04:00 UTC)
+        ");
+    }
+
+    #[test]
+    fn a_narrow_table() {
+        insta::assert_snapshot!(shown(false, Some(60)), @"
+        name    tka-alice-one
+        role    cluster-admin
+        device  laptop.example.ts.net (this device)
+        until   in 14 min (2026-01-02 15:19:00 UTC)
+
+        name    tka-alice-two
+        role    edit
+        where   shop, web
+        device  desk[31m.example.ts.net
+        until   in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable
+                yet
+        ");
+    }
+}

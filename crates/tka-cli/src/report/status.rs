@@ -1,0 +1,88 @@
+//! Who one is, and where, in words.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::terminal::output::{Look, Report};
+use crate::terminal::table::table;
+use crate::terminal::view::clean;
+use crate::terminal::when;
+
+/// The sessions of this device.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    pub(crate) items: Vec<StatusItem>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusItem {
+    pub(crate) server: String,
+    /// Its name; none at the original's server.
+    pub(crate) session: Option<String>,
+    pub(crate) username: String,
+    pub(crate) role: String,
+    pub(crate) until: Timestamp,
+    /// The context that leads to it, where this device wrote one.
+    pub(crate) context: Option<String>,
+    /// Whether kubectl uses it here.
+    pub(crate) current: bool,
+    /// Whether the server said so just now.
+    pub(crate) confirmed: bool,
+}
+
+// === impl Status ===
+
+impl Report for Status {
+    fn human(&self, look: &Look<'_>) -> String {
+        if self.items.is_empty() {
+            return String::new();
+        }
+        let heading = ["", "USER", "ROLE", "SERVER", "CONTEXT", "UNTIL", "NOTES"];
+        let rows: Vec<_> = self.items.iter().map(|item| row(item, look)).collect();
+        table(heading, &rows, look)
+    }
+
+    /// Names of sessions; one that has none is called by its server.
+    fn names(&self) -> Vec<String> {
+        let name = |item: &StatusItem| clean(item.session.as_ref().unwrap_or(&item.server));
+        self.items.iter().map(name).collect()
+    }
+}
+
+fn row(item: &StatusItem, look: &Look<'_>) -> [String; 7] {
+    let note = if item.confirmed {
+        ""
+    } else {
+        "as last known: the server did not answer"
+    };
+    [
+        if item.current { "*" } else { "" }.to_owned(),
+        clean(&item.username),
+        clean(&item.role),
+        clean(&item.server),
+        item.context.as_deref().map(clean).unwrap_or_default(),
+        when::until(item.until, look.clock.now, &look.clock.zone),
+        note.to_owned(),
+    ]
+}
+
+/// A session as prompts show it: `view@tka 14m`.
+pub(crate) fn prompt(role: &str, host: &str, until: Timestamp, now: Timestamp) -> String {
+    let is_name = host.parse::<std::net::IpAddr>().is_err();
+    let short = host.split('.').next().filter(|_| is_name).unwrap_or(host);
+    format!("{}@{} {}", clean(role), clean(short), when::left(until, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_short() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let line = |host| prompt("view", host, at(899), at(0));
+        assert_eq!(line("tka.example.ts.net"), "view@tka 14m");
+        assert_eq!(line("100.64.0.1"), "view@100.64.0.1 14m");
+    }
+}

@@ -1,0 +1,186 @@
+//! Signals, while a session hangs on this process: none may end it before it has ended the session.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::{Handle, SignalsInfo};
+use signal_hook::low_level::siginfo::{Cause, Origin};
+
+use crate::sys::signals;
+use crate::terminal::ui;
+
+/// What asks a program to end. An alarm may have been set by whoever started us, for all of it.
+const ENDINGS: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
+/// What tells a program something, and is for the one that runs.
+const MESSAGES: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
+
+/// Receives the signals that are for the program or ask this process to end, from its making until it is dropped.
+#[derive(Debug)]
+pub(super) struct Guard {
+    state: Arc<Mutex<State>>,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    /// The first signal that came while there might be a session.
+    interruption: Option<i32>,
+    /// What must not stay behind.
+    folder: Option<PathBuf>,
+}
+
+/// What a signal means.
+#[derive(Debug, Default)]
+enum Phase {
+    /// Nothing hangs on this process: it ends.
+    #[default]
+    Free,
+    /// There may be a session.
+    Busy,
+    /// A program starts, and has to hear of a signal that has come.
+    Starting(Option<i32>),
+    /// A program runs.
+    Running { child: Pid, ends_by_hangup: bool },
+}
+
+// === impl Guard ===
+
+impl Guard {
+    pub(super) fn new() -> io::Result<Self> {
+        signals::leave_to_others();
+        // What is ignored stays so for the program too.
+        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard(ENDINGS.into_iter().chain(MESSAGES)))?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let handle = signals.handle();
+        let thread = thread::spawn({
+            let state = Arc::clone(&state);
+            move || {
+                for origin in signals.forever() {
+                    lock(&state).receive(&origin);
+                }
+            }
+        });
+        Ok(Self {
+            state,
+            handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// Removes `folder` when a signal ends this process.
+    pub(super) fn keeps(&self, folder: &Path) {
+        lock(&self.state).folder = Some(folder.to_owned());
+    }
+
+    /// Begins something that a signal must not cut off, nor what follows if it succeeds. A second signal does, as nobody waits for
+    /// ever. If it fails, nothing of it is left, and a signal that has come meanwhile ends this process.
+    pub(super) fn begin<T, E>(&self, begin: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        lock(&self.state).phase = Phase::Busy;
+        begin().inspect_err(|_| lock(&self.state).release())
+    }
+
+    /// A program is about to run.
+    pub(super) fn starting(&self) {
+        lock(&self.state).phase = Phase::Starting(None);
+    }
+
+    /// No program runs any more.
+    pub(super) fn stopped(&self) {
+        lock(&self.state).phase = Phase::Busy;
+    }
+
+    /// Passes on to `child` from now on what is for it or asks us to end. What the terminal sends (Ctrl-C, Ctrl-\) reaches the child without us,
+    /// and so does a change of its size.
+    pub(super) fn running(&self, child: Pid, ends_by_hangup: bool) {
+        lock(&self.state).run(child, ends_by_hangup);
+    }
+
+    /// The signal that asked us to end before a program ran.
+    pub(super) fn interruption(&self) -> Option<i32> {
+        lock(&self.state).interruption
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn run(&mut self, child: Pid, ends_by_hangup: bool) {
+        let running = Phase::Running { child, ends_by_hangup };
+        if let Phase::Starting(Some(signal)) = std::mem::replace(&mut self.phase, running) {
+            forward(signal, child, ends_by_hangup);
+        }
+    }
+
+    fn release(&mut self) {
+        self.phase = Phase::Free;
+        if let Some(signal) = self.interruption {
+            self.leave(signal);
+        }
+    }
+
+    fn receive(&mut self, origin: &Origin) {
+        let signal = origin.signal;
+        match &mut self.phase {
+            Phase::Starting(came) if is_passed_on(origin) => *came = Some(signal),
+            Phase::Running { child, ends_by_hangup } if is_passed_on(origin) => {
+                forward(signal, *child, *ends_by_hangup);
+            }
+            Phase::Starting(_) | Phase::Running { .. } => {}
+            // For a program that does not run.
+            Phase::Busy | Phase::Free if MESSAGES.contains(&signal) => {}
+            Phase::Busy if self.interruption.is_none() => {
+                self.interruption = Some(signal);
+                ui::complain("leaving when the session has ended; once more to leave at once\n");
+            }
+            Phase::Busy | Phase::Free => self.leave(signal),
+        }
+    }
+
+    fn leave(&self, signal: i32) -> ! {
+        let _free = signals::when_free();
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir_all(folder);
+        }
+        process::exit(128 + signal)
+    }
+}
+
+fn forward(signal: i32, child: Pid, ends_by_hangup: bool) {
+    let forwarded = match signal {
+        // An interactive shell ignores SIGTERM; SIGHUP ends it.
+        SIGTERM if ends_by_hangup => Some(Signal::HUP),
+        signal => Signal::from_named_raw(signal),
+    };
+    let _ = forwarded.map(|forwarded| kill_process(child, forwarded));
+    if ENDINGS.contains(&signal) {
+        // One that is stopped would not hear it.
+        let _ = kill_process(child, Signal::CONT);
+    }
+}
+
+/// Whether it was for this process alone: what a terminal sends at a key it sends to all in its foreground.
+fn is_passed_on(origin: &Origin) -> bool {
+    !matches!(origin.signal, SIGINT | SIGQUIT | SIGWINCH) || matches!(origin.cause, Cause::Sent(_))
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

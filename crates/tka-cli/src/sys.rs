@@ -1,0 +1,8 @@
+//! The operating system: files, signals, processes and threads.
+
+pub(crate) mod files;
+pub(crate) mod limited;
+pub(crate) mod signals;
+pub(crate) mod together;
+#[cfg(test)]
+pub(crate) mod untested;

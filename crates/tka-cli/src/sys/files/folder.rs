@@ -1,0 +1,157 @@
+//! Folders: how they are made, and whose they are.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// The mode of a folder for its owner only.
+pub(crate) const PRIVATE: u32 = 0o700;
+
+/// Makes `folder` and those above it that are not there, with `mode` as far as the process's mask allows.
+///
+/// What root makes in another user's folder belongs to that user.
+pub(crate) fn make(folder: &Path, mode: u32) -> io::Result<()> {
+    let is_missing = |one: &&Path| !one.as_os_str().is_empty() && fs::metadata(one).is_err();
+    let missing: Vec<_> = folder.ancestors().take_while(is_missing).collect();
+    for one in missing.into_iter().rev() {
+        system::make_one(one, mode)?;
+    }
+    if fs::metadata(folder_itself(folder))?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}
+
+fn folder_itself(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+}
+
+/// Whether only this user can change what is in `folder`; looks at a symbolic link and at what it leads to.
+///
+/// Root works for the owner of `home` too, whose folders it uses.
+pub(crate) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
+    system::is_ours(folder, home)
+}
+
+#[cfg(unix)]
+mod system {
+    use std::fs::{self, DirBuilder, File};
+    use std::io;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::path::Path;
+
+    use rustix::fs::{Mode, OFlags};
+
+    use super::super::{folder_of, hand_on, hands_on};
+
+    pub(super) fn make_one(folder: &Path, mode: u32) -> io::Result<()> {
+        match DirBuilder::new().mode(mode).create(folder) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
+            created => created?,
+        }
+        let given = open(folder).and_then(|made| hand_on(&made, folder_of(folder)));
+        if given.is_err() {
+            // Better none than one that locks the home folder's owner out.
+            let _ = fs::remove_dir(folder);
+        }
+        given
+    }
+
+    /// The folder that was just made, and not one that a link in its place leads to.
+    fn open(folder: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
+        if made.metadata()?.uid() == rustix::process::geteuid().as_raw() {
+            Ok(made)
+        } else {
+            Err(io::Error::other("another folder took its place"))
+        }
+    }
+
+    pub(super) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
+        let user = rustix::process::geteuid().as_raw();
+        let home = home.filter(|_| hands_on());
+        let accepted = [Some(user), home.and_then(|home| Some(fs::metadata(home).ok()?.uid()))];
+        let belongs = |found: &fs::Metadata| accepted.contains(&Some(found.uid()));
+        Ok(belongs(&fs::metadata(folder)?) && belongs(&fs::symlink_metadata(folder)?))
+    }
+}
+
+/// Windows keeps other users out of a profile folder by itself.
+#[cfg(not(unix))]
+mod system {
+    use std::fs;
+    use std::io;
+    use std::path::Path;
+
+    pub(super) fn make_one(folder: &Path, _: u32) -> io::Result<()> {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+
+    pub(super) fn is_ours(_: &Path, _: Option<&Path>) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn folders_are_made_private() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("a/b/c");
+        make(&folder, PRIVATE).unwrap();
+        make(&folder, PRIVATE).unwrap();
+        for one in folder.ancestors().take(3) {
+            assert_eq!(fs::metadata(one).unwrap().mode() & 0o777, 0o700, "{}", one.display());
+        }
+        make(Path::new(""), PRIVATE).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_folder_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(make(&file, PRIVATE).is_err());
+        assert!(make(&file.join("below"), PRIVATE).is_err());
+        let link = place.path().join("link");
+        symlink(place.path().join("nowhere"), &link).unwrap();
+        assert!(make(&link.join("below"), PRIVATE).is_err());
+    }
+
+    /// cases.md 7: root with the home folder of another user.
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_home() {
+        if !crate::sys::untested::is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(home.path(), Some(12345), Some(54321)).unwrap();
+        let folder = home.path().join(".kube/tka");
+        make(&folder, PRIVATE).unwrap();
+        for one in folder.ancestors().take(2) {
+            let found = fs::metadata(one).unwrap();
+            assert_eq!((found.uid(), found.gid()), (12345, 54321), "{}", one.display());
+        }
+        assert!(is_ours(&folder, Some(home.path())).unwrap());
+        assert!(!is_ours(&folder, None).unwrap(), "only of the home that is used");
+        let link = home.path().join("link");
+        symlink("/etc", &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
+        std::os::unix::fs::chown(home.path(), Some(12346), None).unwrap();
+        assert!(!is_ours(&link, Some(home.path())).unwrap());
+    }
+}

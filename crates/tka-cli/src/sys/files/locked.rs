@@ -1,0 +1,385 @@
+//! Files that people have, changed as kubectl changes a kubeconfig: locked, and written in place.
+//!
+//! What is written in place stays what it is: its owner, group, mode, other hard links, extended attributes, access control list and a mount
+//! on it. A new file in its place would lose some of them, and often may not be put there. But a program that is killed in the middle
+//! leaves half a file. So what the file says is first written into its lock, which stays then.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{ROOM, advice, folder_of, hand_on, own};
+use crate::sys::signals::Hold;
+
+/// How long another program may take: kubectl has the lock for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A file cannot be watched for its end by what every system has.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A file of the user's that no program changes meanwhile which asks for its lock.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    path: PathBuf,
+    text: String,
+    /// None where there is none yet.
+    file: Option<File>,
+    lock: Lock,
+}
+
+/// kubectl's lock on a file: another one beside it, which only one can make
+/// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/loader.go>, `lockFile`).
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    file: File,
+    /// Whether it goes when this is dropped.
+    goes: bool,
+    /// A process that leaves it behind keeps kubectl from the file for good.
+    _hold: Hold,
+}
+
+/// Why a file of the user's cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    #[error("cannot read {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{} may not be changed", path.display())]
+    ReadOnly { path: PathBuf },
+    #[error("{} is a link to {}, and that is not there", path.display(), target.display())]
+    Dangling { path: PathBuf, target: PathBuf },
+    #[error("{} is locked, by kubectl or another tka", path.display())]
+    Locked {
+        path: PathBuf,
+        lock: PathBuf,
+        /// Whether the lock holds what the file said before a change that did not end.
+        has_copy: bool,
+    },
+    #[error("{} cannot be locked", path.display())]
+    NoLock { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("another program has just changed {}", path.display())]
+    Changed { path: PathBuf },
+    #[error("{} was written in part only", path.display())]
+    Damaged {
+        path: PathBuf,
+        copy: PathBuf,
+        source: io::Error,
+    },
+}
+
+// === impl Locked ===
+
+impl Locked {
+    /// What the file says, whether or not a program changes it at this moment; nothing where it is not there.
+    pub(crate) fn peek(path: &Path) -> Result<String, FileError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(source) => Err(unreadable(path, source)),
+        }
+    }
+
+    /// Locks the file and reads it. Its folder must be there. Waits at most for `limit`.
+    pub(crate) fn open(path: &Path, limit: Duration) -> Result<Self, FileError> {
+        // What cannot be changed needs no lock.
+        open_in_place(path)?;
+        let lock = Lock::take(path, limit.min(PATIENCE))?;
+        let mut file = open_in_place(path)?;
+        let text = file.as_mut().map_or_else(|| Ok(String::new()), read);
+        Ok(Self {
+            text: text.map_err(|source| unreadable(path, source))?,
+            path: path.to_owned(),
+            file,
+            lock,
+        })
+    }
+
+    /// Whether it could be changed, as far as that can be known without leaving a trace.
+    pub(crate) fn check_room(&self) -> Result<(), FileError> {
+        if let Some(file) = &self.file {
+            has_room(file, ROOM).map_err(|source| self.not_written(source))?;
+        }
+        // For what is kept beside it: in the lock, and as a backup.
+        check_folder(&self.path, 2 * self.text.len() + ROOM)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it was there before.
+    pub(crate) fn is_there(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Lets the file say `text`. Where that fails it says what it said before.
+    pub(crate) fn replace(mut self, text: &str) -> Result<(), FileError> {
+        if text == self.text {
+            return Ok(());
+        }
+        let Some(mut file) = self.file.take() else {
+            let made = own::create(&self.path, text.as_bytes());
+            return made.map_err(|source| self.not_written(source));
+        };
+        match read(&mut file) {
+            Ok(now) if now == self.text => {}
+            Ok(_) => {
+                return Err(FileError::Changed {
+                    path: self.path.clone(),
+                });
+            }
+            Err(source) => return Err(unreadable(&self.path, source)),
+        }
+        let copied = self.lock.keep(self.text.as_bytes());
+        copied.map_err(|source| self.not_written(source))?;
+        let written = reserve(&file, text.len()).and_then(|()| write(&mut file, text.as_bytes()));
+        written.map_err(|source| self.put_back(&mut file, source))
+    }
+
+    /// Undoes a write that failed, and answers how that went. Without success, the lock with the copy in it stays.
+    fn put_back(&mut self, file: &mut File, source: io::Error) -> FileError {
+        // A limit of sizes stops this too, at a place behind which nothing was changed.
+        let _ = write(file, self.text.as_bytes());
+        if read(file).is_ok_and(|now| now == self.text) {
+            return self.not_written(source);
+        }
+        self.lock.goes = false;
+        FileError::Damaged {
+            path: self.path.clone(),
+            copy: self.lock.path.clone(),
+            source,
+        }
+    }
+
+    /// Removes the file, which is one that this program made.
+    ///
+    /// A link is the user's, and so is what has another name too: that is emptied.
+    pub(crate) fn remove(self) -> Result<(), FileError> {
+        let is_alone = fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file() && has_one_name(&found));
+        if !is_alone {
+            return self.replace("");
+        }
+        fs::remove_file(&self.path).map_err(|source| self.not_written(source))
+    }
+
+    fn not_written(&self, source: io::Error) -> FileError {
+        FileError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Whether a file of `size` bytes could be made beside `path`.
+pub(crate) fn check_folder(path: &Path, size: usize) -> Result<(), FileError> {
+    own::probe(folder_of(path), size).map_err(|(path, source)| FileError::Write { path, source })
+}
+
+/// The file, open for reading and writing, and not changed by that; none where there is none.
+fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
+    let refused = || FileError::ReadOnly { path: path.to_owned() };
+    match fs::metadata(path) {
+        // Root could, but the mode says that it is not wanted.
+        Ok(found) if found.is_file() && found.permissions().readonly() => Err(refused()),
+        Ok(found) if found.is_file() => {
+            let file = OpenOptions::new().read(true).write(true).open(path);
+            file.map(Some).map_err(|source| FileError::Write {
+                path: path.to_owned(),
+                source,
+            })
+        }
+        // What a shell gives as /dev/fd/63, and the like.
+        Ok(_) => Err(unreadable(path, io::Error::other("it is not a file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            // What it leads to may come back, and a file in the link's place would be in its way.
+            Ok(target) => Err(FileError::Dangling {
+                path: path.to_owned(),
+                target,
+            }),
+            Err(_) => Ok(None),
+        },
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
+
+fn read(file: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn write(file: &mut File, content: &[u8]) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(content)?;
+    // After it, or else a full disk would leave nothing of what was there.
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
+}
+
+/// Has the file system set aside the room for `size` bytes before anything is changed, where it can do that.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reserve(file: &File, size: usize) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, size as u64) {
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn reserve(_: &File, _: usize) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether the file system has `size` free bytes; one that does not tell of any counts as one that has.
+#[cfg(unix)]
+fn has_room(file: &File, size: usize) -> io::Result<()> {
+    let Ok(found) = rustix::fs::fstatvfs(file) else {
+        return Ok(());
+    };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if found.f_blocks > 0 && free < size as u64 {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn has_room(_: &File, _: usize) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn has_one_name(found: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(found) == 1
+}
+
+#[cfg(not(unix))]
+fn has_one_name(_: &fs::Metadata) -> bool {
+    true
+}
+
+fn unreadable(path: &Path, source: io::Error) -> FileError {
+    FileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// `path` with `suffix` behind its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+// === impl Lock ===
+
+impl Lock {
+    fn take(path: &Path, limit: Duration) -> Result<Self, FileError> {
+        let lock = beside(path, ".lock");
+        let until = Instant::now() + limit;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let path = path.to_owned();
+            match Self::make(&lock) {
+                Ok(lock) => return Ok(lock),
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(FileError::NoLock { path, source });
+                }
+                Err(_) if Instant::now() >= until => {
+                    let has_copy = fs::metadata(&lock).is_ok_and(|found| found.len() > 0);
+                    return Err(FileError::Locked { path, lock, has_copy });
+                }
+                Err(_) => thread::sleep(pause),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn make(path: &Path) -> io::Result<Self> {
+        // Signals are held back from before it is there, and not while another is waited for.
+        let hold = Hold::new();
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = Self {
+            file: options.open(path)?,
+            path: path.to_owned(),
+            goes: true,
+            _hold: hold,
+        };
+        hand_on(&lock.file, folder_of(path))?;
+        Ok(lock)
+    }
+
+    /// Writes into it what the file says that it locks.
+    fn keep(&mut self, text: &[u8]) -> io::Result<()> {
+        self.file.write_all(text)?;
+        self.file.sync_all()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.goes {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+// === impl FileError ===
+
+impl FileError {
+    /// What to do about the file.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::InvalidData => {
+                format!(
+                    "save {} as UTF-8: `>` of Windows PowerShell writes UTF-16",
+                    path.display()
+                )
+            }
+            Self::Unreadable { path, .. } => format!("see that {} is a file that you may read", path.display()),
+            Self::ReadOnly { path } => format!("make it writable: `chmod u+w {}`", path.display()),
+            Self::Dangling { path, .. } => {
+                format!("bring back what {} leads to, or remove the link", path.display())
+            }
+            Self::Locked {
+                path,
+                lock,
+                has_copy: true,
+            } => format!(
+                "try again; if neither is running, one was stopped in the middle: see whether {} is whole, or replace it by {lock}, \
+                 which holds what it said before, and remove {lock}",
+                path.display(),
+                lock = lock.display()
+            ),
+            Self::Locked { lock, .. } => format!("try again; if neither is running, remove {}", lock.display()),
+            Self::NoLock { path, source } => {
+                let how = advice(folder_of(path), source);
+                format!("a lock is made beside it, as kubectl makes one: {how}")
+            }
+            Self::Write { path, source } => advice(path, source),
+            Self::Changed { .. } => "try again".to_owned(),
+            Self::Damaged { path, copy, source } => format!(
+                "{}; then `cp {copy} {}` brings back what it said: remove {copy} afterwards",
+                advice(path, source),
+                path.display(),
+                copy = copy.display()
+            ),
+        }
+    }
+}

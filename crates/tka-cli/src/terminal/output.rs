@@ -1,0 +1,196 @@
+//! Results in the form that was asked for: for people, or for programs.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use console::Term;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::terminal::theme::Palette;
+use crate::terminal::view::Clock;
+
+/// The form of a result.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// As the server names its fields
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Names only, one a line
+    Name,
+}
+
+/// The flag by which a command that shows something takes the form of it.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Output {
+    /// Print for programs: whole, and in fields that stay; --quiet alone means `name`
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
+}
+
+/// What a command shows. Its [`Serialize`] is what programs read.
+pub(crate) trait Report: Serialize {
+    /// For people.
+    fn human(&self, look: &Look<'_>) -> String;
+
+    /// What its things are called.
+    fn names(&self) -> Vec<String>;
+}
+
+/// How people see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Look<'a> {
+    pub(crate) palette: &'a Palette,
+    pub(crate) clock: Clock,
+    /// Columns of the terminal; none where there is no terminal.
+    pub(crate) width: Option<u16>,
+    /// Whether to show more.
+    pub(crate) long: bool,
+}
+
+// === impl Output ===
+
+impl Output {
+    /// The form to print in; none is that for people.
+    pub(crate) fn format(self, quiet: bool) -> Option<Format> {
+        self.format.or(quiet.then_some(Format::Name))
+    }
+
+    /// Prints `report`. Answers whether people read it.
+    pub(crate) fn print(self, config: &Config, report: &impl Report) -> Result<bool, Error> {
+        let format = self.format(config.quiet);
+        let palette = config.theme.palette();
+        let text = match format {
+            Some(format) => format.render(report)?,
+            None => report.human(&Look::new(&palette, config.long)),
+        };
+        // What programs read has no colours to strip, and must not lose a byte.
+        match format {
+            Some(_) => write(&mut io::stdout(), &text)?,
+            None => write(&mut anstream::stdout(), &text)?,
+        }
+        Ok(format.is_none())
+    }
+
+    /// The same of a single thing, of which --quiet leaves the exit status.
+    pub(crate) fn print_one(self, config: &Config, report: &impl Report) -> Result<(), Error> {
+        if config.quiet && self.format.is_none() {
+            return Ok(());
+        }
+        self.print(config, report).map(drop)
+    }
+
+    /// The same where no settings are read: `human` is for people.
+    pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), Error> {
+        let text = self.format.map(|format| format.render(report)).transpose()?;
+        write(&mut io::stdout(), text.as_deref().unwrap_or(human))
+    }
+}
+
+fn write(out: &mut impl Write, text: &str) -> Result<(), Error> {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(Error::Output)
+}
+
+// === impl Format ===
+
+impl Format {
+    fn render(self, report: &impl Report) -> Result<String, Error> {
+        match self {
+            Self::Json => {
+                let text = serde_json::to_string_pretty(report).map_err(|error| Error::Form(error.into()))?;
+                Ok(text + "\n")
+            }
+            Self::Yaml => serde_saphyr::to_string(report).map_err(|error| Error::Form(io::Error::other(error))),
+            Self::Name => Ok(lines(report.names())),
+        }
+    }
+}
+
+/// Each of `lines` with its end.
+pub(crate) fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
+    lines
+        .into_iter()
+        .fold(String::new(), |text, line| text + line.as_ref() + "\n")
+}
+
+// === impl Look ===
+
+impl<'a> Look<'a> {
+    fn new(palette: &'a Palette, long: bool) -> Self {
+        Self {
+            palette,
+            clock: Clock::system(),
+            width: width_of_results(),
+            long,
+        }
+    }
+
+    /// For what is told beside results, on standard error.
+    pub(crate) fn beside(palette: &'a Palette) -> Self {
+        Self {
+            width: width_beside(),
+            ..Self::new(palette, false)
+        }
+    }
+}
+
+/// Columns of the terminal that standard output is; none where it is none.
+pub(crate) fn width_of_results() -> Option<u16> {
+    width(&io::stdout(), &Term::stdout())
+}
+
+/// Columns of the terminal that standard error is; none where it is none.
+pub(crate) fn width_beside() -> Option<u16> {
+    width(&io::stderr(), &Term::stderr())
+}
+
+/// Columns of the terminal that `stream` is.
+fn width(stream: &impl IsTerminal, terminal: &Term) -> Option<u16> {
+    let size = terminal.size_checked().filter(|_| stream.is_terminal());
+    size.map(|(_, columns)| columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Pets {
+        items: Vec<&'static str>,
+    }
+
+    impl Report for Pets {
+        fn human(&self, _: &Look<'_>) -> String {
+            String::new()
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.items.iter().map(ToString::to_string).collect()
+        }
+    }
+
+    #[test]
+    fn forms_for_programs() {
+        let pets = Pets {
+            items: vec!["cat", "on"],
+        };
+        let render = |format: Format| format.render(&pets).unwrap();
+        assert_eq!(
+            render(Format::Json),
+            "{\n  \"items\": [\n    \"cat\",\n    \"on\"\n  ]\n}\n"
+        );
+        assert_eq!(render(Format::Yaml), "items:\n- cat\n- \"on\"\n");
+        assert_eq!(render(Format::Name), "cat\non\n");
+    }
+
+    #[test]
+    fn quiet_means_names_unless_a_form_is_asked_for() {
+        let asked = |format| Output { format };
+        assert_eq!(asked(None).format(false), None);
+        assert_eq!(asked(None).format(true), Some(Format::Name));
+        assert_eq!(asked(Some(Format::Json)).format(true), Some(Format::Json));
+    }
+}

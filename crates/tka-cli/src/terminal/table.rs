@@ -1,0 +1,150 @@
+//! Tables: a heading in the theme's colour, columns two spaces apart, no lines.
+
+use console::{Alignment, measure_text_width, pad_str};
+
+use crate::terminal::output::{self, Look};
+use crate::terminal::theme::paint;
+use crate::terminal::view::hanging;
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// The table of `rows` below `heading`. Columns that are empty in every row are left out.
+///
+/// Where the terminal is too narrow for it, each row becomes a paragraph with a line a column: names stay whole, to be copied. A first
+/// column without a heading is a mark, which stands before the paragraph.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &Look<'_>) -> String {
+    let column = |column: usize| {
+        let width = |row: &[String; N]| measure_text_width(&row[column]);
+        let widest = rows.iter().map(width).max().unwrap_or(0);
+        (widest > 0).then(|| (column, widest.max(heading[column].len())))
+    };
+    let columns: Vec<(usize, usize)> = (0..N).filter_map(column).collect();
+    let needed: usize = columns.iter().map(|(_, width)| width + GAP).sum();
+    if look
+        .width
+        .is_some_and(|width| needed.saturating_sub(GAP) > width.into())
+    {
+        return paragraphs(heading, rows, look);
+    }
+    let line = |cells: &[&str; N]| aligned(&columns, cells);
+    let head = paint(look.palette.label, line(&heading));
+    let body = rows.iter().map(|row| line(&row.each_ref().map(String::as_str)));
+    head + "\n" + &output::lines(body)
+}
+
+fn aligned<const N: usize>(columns: &[(usize, usize)], cells: &[&str; N]) -> String {
+    let cell =
+        |&(column, width): &(usize, usize)| pad_str(cells[column], width + GAP, Alignment::Left, None).into_owned();
+    columns.iter().map(cell).collect::<String>().trim_end().to_owned()
+}
+
+fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &Look<'_>) -> String {
+    let labels = heading.map(str::to_lowercase);
+    let width = labels.iter().map(String::len).max().unwrap_or(0);
+    let marks = usize::from(heading[0].is_empty());
+    let mark_width = rows.iter().map(|row| measure_text_width(&row[0]) + GAP).max();
+    let before = " ".repeat(mark_width.unwrap_or(0) * marks);
+    let indent = format!("{before}{}", " ".repeat(width + GAP));
+    let paragraph = |row: &[String; N]| {
+        let filled = labels.iter().zip(row).skip(marks).filter(|(_, cell)| !cell.is_empty());
+        let lines = filled.map(|(label, cell)| {
+            let label = paint(look.palette.label, format_args!("{label:width$}"));
+            format!("{before}{label}  {}", hanging(cell, &indent, look.width))
+        });
+        let text = output::lines(lines);
+        let mark = if marks == 1 { row[0].as_str() } else { "" };
+        let mark = pad_str(mark, before.len(), Alignment::Left, None);
+        format!("{mark}{}", text.strip_prefix(&before).unwrap_or(&text))
+    };
+    rows.iter().map(paragraph).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::theme::{Palette, Theme};
+    use crate::terminal::view::Clock;
+    use jiff::tz::TimeZone;
+
+    fn look(palette: &Palette, width: Option<u16>) -> Look<'_> {
+        Look {
+            palette,
+            clock: Clock {
+                now: jiff::Timestamp::UNIX_EPOCH,
+                zone: TimeZone::UTC,
+            },
+            width,
+            long: false,
+        }
+    }
+
+    fn shown(width: Option<u16>) -> String {
+        let rows = [
+            ["oncall", "", "cluster-admin", "for whoever is paged"],
+            ["", "", "view", "default"],
+        ];
+        let rows = rows.map(|row| row.map(ToOwned::to_owned));
+        table(
+            ["NAME", "WHERE", "ROLE", "NOTES"],
+            &rows,
+            &look(&Theme::Notty.palette(), width),
+        )
+    }
+
+    #[test]
+    fn columns_are_aligned_and_empty_ones_left_out() {
+        insta::assert_snapshot!(shown(None), @"
+        NAME    ROLE           NOTES
+        oncall  cluster-admin  for whoever is paged
+                view           default
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_paragraphs() {
+        assert_eq!(shown(Some(43)), shown(None));
+        insta::assert_snapshot!(shown(Some(42)), @"
+        name   oncall
+        role   cluster-admin
+        notes  for whoever is paged
+
+        role   view
+        notes  default
+        ");
+    }
+
+    #[test]
+    fn paragraphs_fit_the_terminal_and_have_their_mark_before_them() {
+        let palette = Theme::Notty.palette();
+        let rows = [
+            ["*", "tka", "signed in: edit in 59 min (2026-01-02 16:03:05 CET)"],
+            [
+                "",
+                "west",
+                "https://a-name-that-is-longer-than-the-terminal.example.com",
+            ],
+        ];
+        let rows = rows.map(|row| row.map(ToOwned::to_owned));
+        let text = table(["", "NAME", "ACCESS"], &rows, &look(&palette, Some(40)));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn wide_characters_and_colours_are_measured_as_they_are_seen() {
+        let palette = Theme::Notty.palette();
+        let rows = [["日本", "x"], ["\u{1b}[1mab\u{1b}[0m", "y"]].map(|row| row.map(ToOwned::to_owned));
+        let text = table(["N", "M"], &rows, &look(&palette, None));
+        assert_eq!(text, "N     M\n日本  x\n\u{1b}[1mab\u{1b}[0m    y\n");
+    }
+
+    #[test]
+    fn the_heading_has_the_themes_colour() {
+        let palette = Theme::Dark.palette();
+        let rows = [["a".to_owned()]];
+        assert_eq!(
+            table(["NAME"], &rows, &look(&palette, None)),
+            "\u{1b}[96mNAME\u{1b}[0m\na\n"
+        );
+    }
+}
