@@ -12,7 +12,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 use crate::api::client::{Client, Connection};
 use crate::api::clock::{APART, Skew};
 use crate::api::deadline::Deadline;
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::config::{self, Config, ConfigError, Route};
 use crate::error::Error;
 use crate::kubeconfig::export::{self, Shell, Unlistable};
@@ -21,7 +21,7 @@ use crate::kubeconfig::merge::Target;
 use crate::kubeconfig::store::{Store, StoreError};
 use crate::net::proxy;
 use crate::net::server::{HTTPS_PORT, Scheme, Server};
-use crate::session::local::Kept;
+use crate::sys::environment::{home, variable};
 use crate::terminal::ui::{self, Ui};
 use crate::terminal::view;
 
@@ -134,20 +134,19 @@ impl App {
         Ok(client.persistent())
     }
 
-    /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading.
+    /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading. Where kubectl reads the user's own kubeconfig, into
+    /// which the context was `merged`, there is nothing to evaluate.
     ///
     /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
-    pub(crate) fn hand_over(&self) -> Result<(), Error> {
-        self.hand_over_to(None)
+    pub(crate) fn hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
+        match self.line_for(merged)? {
+            Some(list) => self.hand_over_list(&list, self.usage(merged)),
+            None if self.is_for_reading() => Ok(ui::print(self.leads_to(merged)?)?),
+            None => Ok(()),
+        }
     }
 
-    /// The same, where a session was kept. Where kubectl reads the user's own kubeconfig, into which the context was merged, there is
-    /// nothing to evaluate.
-    pub(crate) fn hand_over_kept(&self, kept: &Kept) -> Result<(), Error> {
-        self.hand_over_to(kept.merged.as_ref())
-    }
-
-    /// Whether [`Self::hand_over_kept`] has a chance, with `merged` as the user's own kubeconfig.
+    /// Whether [`Self::hand_over`] has a chance, with `merged` as the user's own kubeconfig.
     pub(crate) fn check_hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
         // What is remembered of it is text too.
         self.leads_to(merged)?;
@@ -157,14 +156,6 @@ impl App {
             integration::check(&file)?;
         }
         Ok(())
-    }
-
-    fn hand_over_to(&self, merged: Option<&Target>) -> Result<(), Error> {
-        match self.line_for(merged)? {
-            Some(list) => self.hand_over_list(&list, self.usage(merged)),
-            None if self.is_for_reading() => ui::print(self.leads_to(merged)?),
-            None => Ok(()),
-        }
     }
 
     /// What KUBECONFIG is to be set to, where a shell is to do so.
@@ -223,7 +214,7 @@ impl App {
         if on_terminal && file.is_some() {
             return Ok(());
         }
-        ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))
+        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))?)
     }
 
     /// After a sign-out: has the shell that called, or the person before it, no longer name the removed kubeconfig.
@@ -292,16 +283,6 @@ pub(crate) fn note_passed_over(config: &Config) {
     if let Some(text) = config.passed_over() {
         ui::complain(&view::note(&text, &config.theme.palette()));
     }
-}
-
-/// A variable of the environment; one that is not Unicode counts as not set.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// Where `~` is: `HOME`, on Windows the user's profile.
-pub(crate) fn home() -> Option<PathBuf> {
-    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
 /// Whether this environment's KUBECONFIG, a list of paths, has `path`.

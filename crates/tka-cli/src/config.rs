@@ -4,6 +4,7 @@
 
 pub(crate) mod edit;
 mod files;
+pub(crate) mod flags;
 pub(crate) mod shown;
 mod text;
 
@@ -15,10 +16,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::net::server::{HTTPS_PORT, InvalidServer, Server};
 use crate::sys::files::FileError;
+use crate::terminal::output::Mode;
 use crate::terminal::theme::Theme;
 use files::{Files, FoundFile, HERE};
 
@@ -176,6 +178,15 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 // === impl Config ===
 
 impl Config {
+    /// What the settings say of results.
+    pub(crate) fn mode(&self) -> Mode {
+        Mode {
+            quiet: self.quiet,
+            long: self.long,
+            theme: self.theme,
+        }
+    }
+
     /// Puts the layers together. `home` is where `~` is.
     pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         let layers = Layers::load(flags, home, variables)?;

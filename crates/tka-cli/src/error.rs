@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::access::OutsideTheRule;
 use crate::api::client::ClientError;
 use crate::config::ConfigError;
 use crate::discovery::NoChoice;
@@ -12,6 +13,8 @@ use crate::kubeconfig::export::Unlistable;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
+use crate::terminal::output::{Look, PrintError};
+use crate::terminal::view;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +52,8 @@ pub(crate) enum Error {
     /// A sign-out that may not have happened.
     #[error("{}", error.what())]
     KubeconfigKept { error: ClientError, path: PathBuf },
-    /// A namespace where the role does not hold.
-    #[error("the rule for the role {role} does not reach the namespace {namespace}")]
-    OutsideTheRule {
-        namespace: String,
-        role: String,
-        namespaces: Vec<String>,
-    },
+    #[error(transparent)]
+    OutsideTheRule(#[from] OutsideTheRule),
     #[error(transparent)]
     NoChoice(#[from] NoChoice),
     /// kubectl asks for something else than kubeconfigs of this program say.
@@ -65,10 +63,8 @@ pub(crate) enum Error {
     Pages { dir: PathBuf, source: io::Error },
     #[error("the environment variable TKA_CREDENTIAL_CACHE: expected memory, keyring or none, found {0:?}")]
     CredentialCache(String),
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
-    #[error("the result cannot be printed in that form")]
-    Form(#[source] io::Error),
+    #[error(transparent)]
+    Print(#[from] PrintError),
     #[error("KUBECONFIG cannot lead to the kubeconfig")]
     List(#[from] Unlistable),
     /// A question to a server broke down in this program.
@@ -95,7 +91,7 @@ impl Error {
                 Exit::Configuration
             }
             Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
-            Self::OutsideTheRule { .. } | Self::OtherSession { .. } => Exit::Refused,
+            Self::OutsideTheRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
             Self::NoChoice(_) | Self::TypedServer(_) => Exit::Usage,
             Self::NotKept(error) => error.exit(),
@@ -104,8 +100,7 @@ impl Error {
             | Self::NotMended(_)
             | Self::Left(_)
             | Self::Pages { .. }
-            | Self::Output(_)
-            | Self::Form(_)
+            | Self::Print(_)
             | Self::List(_)
             | Self::NotAsked
             | Self::ExecVersion(_) => Exit::Failure,
@@ -125,7 +120,7 @@ impl Error {
             Self::NoChoice(error) => error.why(),
             Self::NotKept(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
-            Self::OutsideTheRule { namespaces, .. } => vec![format!("it is for {} only", namespaces.join(", "))],
+            Self::OutsideTheRule(error) => vec![format!("it is for {} only", error.namespaces.join(", "))],
             other => causes(other),
         }
     }
@@ -169,13 +164,13 @@ impl Error {
                 );
                 error.advice().into_iter().chain([kept]).collect()
             }
-            Self::OutsideTheRule { .. } => {
+            Self::OutsideTheRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
             Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
-            Self::Form(_) => vec!["leave --output out, or name another form".into()],
+            Self::Print(PrintError::Form(_)) => vec!["leave --output out, or name another form".into()],
             Self::List(Unlistable::Separator { .. }) => vec![
                 "let HOME, or the path in KUBECONFIG, have none".into(),
                 "or print the path alone with --no-eval, for `kubectl --kubeconfig PATH`".into(),
@@ -184,7 +179,7 @@ impl Error {
                 vec!["let HOME, or the path in KUBECONFIG, be one of Unicode characters".into()]
             }
             Self::NotAsked => vec!["try again".into()],
-            Self::Output(_) => vec!["check where the output goes: is the disk full?".into()],
+            Self::Print(PrintError::Write(_)) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Program { .. } => {
                 vec!["give the path of a program, or its name if PATH leads to it; SHELL names the shell".into()]
@@ -196,9 +191,14 @@ impl Error {
         }
     }
 
+    /// What people read of it: what happened, why, and what to do.
+    pub(crate) fn shown(&self, look: &Look<'_>) -> String {
+        view::problem(&self.to_string(), self.why(), self.advice(), look)
+    }
+
     /// Whether whoever read the output has gone, which needs no message.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, Self::Print(PrintError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -215,5 +215,147 @@ fn causes(error: &Error) -> Vec<String> {
 impl From<ClientError> for Error {
     fn from(error: ClientError) -> Self {
         Self::Client(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::client::{Operation, Trouble};
+    use crate::config::Config;
+    use crate::config::flags::Global;
+    use crate::net::server::Server;
+    use crate::terminal::theme::{Palette, Theme};
+    use crate::terminal::view::tests::look;
+    use tka_api::http::ErrorResponse;
+
+    fn plain() -> Palette {
+        Theme::Notty.palette()
+    }
+
+    fn shown(server: &str, operation: Operation, trouble: Trouble) -> String {
+        let server = Server::new(server, 443, None).unwrap();
+        shown_in(server, operation, trouble, &look(&plain()))
+    }
+
+    fn shown_in(server: Server, operation: Operation, trouble: Trouble, look: &Look<'_>) -> String {
+        let failed = ClientError {
+            server: Box::new(server),
+            operation,
+            trouble: Box::new(trouble),
+        };
+        Error::Client(failed).shown(look)
+    }
+
+    #[test]
+    fn refusals_in_the_servers_words() {
+        let account = serde_json::json!({
+            "message": "no rule of the tailnet policy reaches you",
+            "advice": ["ask for a grant", "ask for a grant"],
+            "cause": {"message": "capability\u{1b}[31m specht-labs.de/cap/tka\nis absent", "advice": ["look at the grants"]}
+        });
+        let trouble = Trouble::Answered {
+            status: 403,
+            error: serde_json::from_value(account).unwrap(),
+        };
+        insta::assert_snapshot!(shown("tka.example.ts.net", Operation::SignIn, trouble), @"
+        ✗ https://tka.example.ts.net refuses to sign you in
+          why  no rule of the tailnet policy reaches you
+               capability[31m specht-labs.de/cap/tka is absent
+          do   ask for a grant
+               look at the grants
+        ");
+    }
+
+    #[test]
+    fn refusals_without_words() {
+        for (status, operation) in [
+            (400, Operation::SignIn),
+            (401, Operation::FetchKubeconfig),
+            (403, Operation::SignIn),
+            (404, Operation::SignOut),
+            (500, Operation::ShowCluster),
+        ] {
+            let trouble = Trouble::Answered {
+                status,
+                error: ErrorResponse::default(),
+            };
+            insta::assert_snapshot!(format!("bare_{status}"), shown("tka", operation, trouble));
+        }
+    }
+
+    #[test]
+    fn troubles_on_the_way() {
+        use std::time::Duration;
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (name, trouble) in [
+            ("unknown_host", Trouble::UnknownHost),
+            ("no_connection", Trouble::NoConnection(refused())),
+            ("timed_out", Trouble::TimedOut(Duration::from_secs(30))),
+            (
+                "no_proxy",
+                Trouble::NoProxy {
+                    variable: "HTTPS_PROXY",
+                    reason: "Connection refused".into(),
+                },
+            ),
+            (
+                "proxy_refused",
+                Trouble::ProxyRefused {
+                    variable: "HTTPS_PROXY",
+                    reason: "it answered with HTTP status 500".into(),
+                },
+            ),
+            ("tls", Trouble::Tls("invalid peer certificate: UnknownIssuer".into())),
+            (
+                "broken",
+                Trouble::Broken("the connection ended before the answer did".into()),
+            ),
+            (
+                "foreign",
+                Trouble::Foreign {
+                    status: 200,
+                    content_type: "text/html".into(),
+                },
+            ),
+            (
+                "bad_gateway",
+                Trouble::Foreign {
+                    status: 502,
+                    content_type: String::new(),
+                },
+            ),
+            (
+                "unusable",
+                Trouble::UnusableKubeconfig(crate::kubeconfig::sent::Flaw::NoToken),
+            ),
+            ("not_provisioned", Trouble::NotProvisioned(Duration::from_millis(1500))),
+        ] {
+            insta::assert_snapshot!(name, shown("tka", Operation::SignIn, trouble));
+        }
+    }
+
+    #[test]
+    fn a_wrong_configuration() {
+        let config = |variables: &dyn Fn(&str) -> Option<String>| Config::load(&Global::default(), None, variables);
+        let set = |name: &str| (name == "TKA_TAILSCALE_HOSTNAME").then(|| "a b".to_owned());
+        let wrong = config(&set).unwrap().server().unwrap_err();
+        insta::assert_snapshot!(Error::from(wrong).shown(&look(&plain())), @"
+        ✗ the server's address cannot be used
+          why  `a b` is not a host name or address
+          do   give --server a name in your tailnet, a full name, an address or a URL, and --port a port
+        ");
+    }
+
+    #[test]
+    fn narrow_terminals_get_wrapped_lines() {
+        let palette = plain();
+        let narrow = Look {
+            width: Some(40),
+            ..look(&palette)
+        };
+        let server = Server::new("tka.example.ts.net", 443, None).unwrap();
+        let trouble = Trouble::Tls("invalid peer certificate: UnknownIssuer".into());
+        insta::assert_snapshot!(shown_in(server, Operation::SignIn, trouble, &narrow));
     }
 }

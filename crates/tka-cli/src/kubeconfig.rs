@@ -7,5 +7,7 @@ pub(crate) mod known;
 pub(crate) mod merge;
 pub(crate) mod names;
 pub(crate) mod plugin;
+#[cfg(unix)]
+pub(crate) mod private;
 pub(crate) mod sent;
 pub(crate) mod store;

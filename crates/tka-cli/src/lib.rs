@@ -27,13 +27,14 @@ use clap::{CommandFactory, FromArgMatches};
 pub use cmd::args::Cli;
 
 use app::App;
-use cmd::args::{self, Command, Global};
+use cmd::args::{self, Command};
 use cmd::{complete, evaluated};
+use config::flags::Global;
 use error::Error;
 use exit::Exit;
-use terminal::output::{self, Look};
+use terminal::output::{self, Look, PrintError};
 use terminal::theme::Theme;
-use terminal::{ui, view};
+use terminal::ui;
 
 /// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -99,7 +100,9 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
 }
 
 fn done(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
-    printed.map(|()| ExitCode::SUCCESS).map_err(Error::Output)
+    printed
+        .map(|()| ExitCode::SUCCESS)
+        .map_err(|error| PrintError::Write(error).into())
 }
 
 /// The theme that is asked for, else the one that is set where that can be read.
@@ -113,7 +116,7 @@ fn report(flags: &Global, error: &Error) -> ExitCode {
     if error.is_broken_pipe() {
         return Exit::Ok.into();
     }
-    ui::complain(&view::error(error, &Look::beside(&theme(flags).palette())));
+    ui::complain(&error.shown(&Look::beside(&theme(flags).palette())));
     error.exit().into()
 }
 

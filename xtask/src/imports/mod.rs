@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use self::{layers::Layers, source::Import};
 
-/// The imports that run upward today: a line each, as [`Upward`] prints it.
+/// The imports that run upward today: a line each, as the key of a [`Problem`].
 const KNOWN: &str = include_str!("known.txt");
 /// What holds the layers.
 const ARCHITECTURE: &str = "ARCHITECTURE.md";

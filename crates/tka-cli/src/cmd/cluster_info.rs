@@ -18,6 +18,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let info = app.client()?.cluster_info()?;
-    arguments.output.print_one(&app.config, &info)?;
+    arguments.output.print_one(app.config.mode(), &info)?;
     Ok(ExitCode::SUCCESS)
 }

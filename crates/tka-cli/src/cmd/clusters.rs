@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap_complete::ArgValueCandidates;
 
 use super::config::note_what_wins;
-use crate::app::{self, App};
-use crate::cmd::args::Global;
+use crate::app::App;
 use crate::cmd::complete;
 use crate::config::edit::{self, Change};
+use crate::config::flags::Global;
 use crate::config::{Config, ConfigError};
 use crate::discovery::view::{Cluster, State};
 use crate::discovery::{LIMIT, NoTailnet, Search};
@@ -19,6 +19,7 @@ use crate::kubeconfig::store::Store;
 use crate::net::server::Server;
 use crate::session::flow;
 use crate::session::local;
+use crate::sys::environment;
 use crate::terminal::output::Output;
 use crate::terminal::ui::Ui;
 use crate::terminal::view;
@@ -77,7 +78,7 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     let search = search(app);
     let clusters = search.ask(app, app.config.long);
     drop(spinner);
-    if output.print(&app.config, &clusters)? {
+    if output.print(app.config.mode(), &clusters)? {
         note_no_tailnet(app, search.no_tailnet.as_ref());
     }
     let exit = if clusters.any_answers() {
@@ -126,7 +127,7 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
         // Before anything changes.
         there.check_hand_over(None)?;
     }
-    let path = edit::target(flags, app::home().as_deref(), &app::variable, true)?;
+    let path = edit::target(flags, environment::home().as_deref(), &environment::variable, true)?;
     let changes = changes(&path, &cluster.place)?;
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
@@ -180,9 +181,9 @@ fn written(flags: &Global, path: &Path) -> Global {
 fn hand_over(there: &App) -> Result<ExitCode, Error> {
     if let Some(kept) = local::switch(there)? {
         flow::note_merge(there, &kept);
-        there.hand_over_kept(&kept)?;
+        there.hand_over(kept.merged.as_ref())?;
     } else if there.kubeconfig().is_some() {
-        there.hand_over()?;
+        there.hand_over(None)?;
     } else {
         there
             .ui

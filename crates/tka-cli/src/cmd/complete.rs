@@ -9,16 +9,18 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches};
-use clap_complete::CompleteEnv;
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use clap_complete::engine::{self, CompletionCandidate};
+use clap_complete::{ArgValueCandidates, CompleteEnv};
 
 use crate::api::client::Client;
 use crate::api::deadline::Deadline;
 use crate::app::{self, connect};
-use crate::cmd::args::{Cli, Global};
+use crate::cmd::args::Cli;
+use crate::config::flags::Global;
 use crate::discovery::Search;
 use crate::kubeconfig::store;
+use crate::sys::environment;
 
 /// By which the scripts of `tka completion` ask. `COMPLETE`, which is usual, may be somebody else's.
 pub(crate) const VARIABLE: &str = "TKA_COMPLETE";
@@ -29,6 +31,9 @@ const FOR_KUBECTL: &str = "kubectl_complete-tka";
 const NO_FILES: &str = ":4";
 /// How long tailscaled and a server may take.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// The commands that sign in.
+const SIGN_IN: [&str; 4] = ["login", "reauthenticate", "exec", "shell"];
 
 /// The words of the line that is typed, the program's name first.
 static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
@@ -53,14 +58,14 @@ fn answer_shell(arguments: &[OsString]) -> Option<bool> {
     let words = arguments.iter().skip_while(|argument| *argument != "--").skip(1);
     LINE.set(words.cloned().collect()).ok()?;
     let folder = env::current_dir().ok();
-    let environment = CompleteEnv::with_factory(Cli::command).var(VARIABLE);
+    let environment = CompleteEnv::with_factory(command).var(VARIABLE);
     environment.try_complete(arguments, folder.as_deref()).ok()
 }
 
 fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
     LINE.set(arguments.to_vec()).ok()?;
     let last = arguments.len().checked_sub(1)?;
-    let mut command = Cli::command();
+    let mut command = command();
     let candidates = engine::complete(&mut command, arguments.to_vec(), last, None).ok()?;
     let mut text = String::new();
     for candidate in candidates {
@@ -77,8 +82,24 @@ fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
         .map(|()| true)
 }
 
+/// The command line, with what there is to choose among.
+fn command() -> Command {
+    let servers = |server: Arg| server.add(ArgValueCandidates::new(servers));
+    Cli::command().mut_arg("server", servers).mut_subcommands(with_rules)
+}
+
+/// Completes the rule and the role of a command that signs in.
+fn with_rules(command: Command) -> Command {
+    if !SIGN_IN.contains(&command.get_name()) {
+        return command;
+    }
+    command
+        .mut_arg("rule", |rule| rule.add(ArgValueCandidates::new(rules)))
+        .mut_arg("role", |role| role.add(ArgValueCandidates::new(roles)))
+}
+
 /// Names of rules.
-pub(crate) fn rules() -> Vec<CompletionCandidate> {
+fn rules() -> Vec<CompletionCandidate> {
     let rules = client().and_then(|client| client.rules().ok());
     let rules = rules.into_iter().flat_map(|rules| rules.items);
     let named = rules.filter_map(|rule| candidate(rule.name.as_deref()?, &rule.role));
@@ -86,7 +107,7 @@ pub(crate) fn rules() -> Vec<CompletionCandidate> {
 }
 
 /// Roles that rules give.
-pub(crate) fn roles() -> Vec<CompletionCandidate> {
+fn roles() -> Vec<CompletionCandidate> {
     let rules = client().and_then(|client| client.rules().ok());
     let rules = rules.into_iter().flat_map(|rules| rules.items);
     rules
@@ -112,7 +133,7 @@ pub(crate) fn clusters() -> Vec<CompletionCandidate> {
 }
 
 /// Hosts of servers.
-pub(crate) fn servers() -> Vec<CompletionCandidate> {
+fn servers() -> Vec<CompletionCandidate> {
     // What is typed of a host is none yet.
     let flags = typed_flags().map(|flags| Global { server: None, ..flags });
     let places = search(flags).into_iter().flat_map(Search::names);
@@ -124,7 +145,7 @@ pub(crate) fn servers() -> Vec<CompletionCandidate> {
 fn search(flags: Option<Global>) -> Option<Search> {
     let config = app::settings(&flags.unwrap_or_default()).ok()?;
     let server = config.server().ok()?;
-    let folder = app::home().map(|home| store::folder(&home));
+    let folder = environment::home().map(|home| store::folder(&home));
     Some(Search::new(&config, &server, folder.as_deref(), LIMIT))
 }
 

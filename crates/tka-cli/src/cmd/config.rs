@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::app::{home, note_passed_over, settings, variable};
-use crate::cmd::args::Global;
+use crate::app::{note_passed_over, settings};
 use crate::config::edit::{self, Change};
+use crate::config::flags::Global;
 use crate::config::shown::{self, Setting, Settings};
 use crate::config::{Config, ConfigError, KEYS};
 use crate::error::Error;
+use crate::sys::environment::{home, variable};
 use crate::terminal::output::Output;
 use crate::terminal::ui::{self, Ui};
 use crate::terminal::view;
@@ -86,7 +87,7 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let setting = arguments.key.and_then(|key| settings.get(key));
     match setting {
         Some(setting) => show(&config, setting, arguments.output)?,
-        None if !arguments.filename => drop(arguments.output.print(&config, &settings)?),
+        None if !arguments.filename => drop(arguments.output.print(config.mode(), &settings)?),
         None => {}
     }
     if arguments.filename {
@@ -99,8 +100,8 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
 /// Its value alone, which scripts read without more, unless a form is asked for.
 fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error> {
     match output.format(false) {
-        Some(_) => output.print(config, setting).map(drop),
-        None => ui::print(&setting.text()),
+        Some(_) => Ok(output.print(config.mode(), setting).map(drop)?),
+        None => Ok(ui::print(&setting.text())?),
     }
 }
 

@@ -8,9 +8,10 @@ use tka_core::{RoleName, RuleName};
 
 use crate::api::access::{Access, typed};
 use crate::app;
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::credential::{self, Asked};
 use crate::error::Error;
+use crate::sys::environment;
 
 /// Where client-go says what it wants (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
 const EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let info = app::variable(EXEC_INFO);
+    let info = environment::variable(EXEC_INFO);
     let interactive = is_interactive(info.as_deref())?;
     let asked = Asked {
         server: &app::server(flags)?,

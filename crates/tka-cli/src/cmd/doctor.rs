@@ -24,6 +24,6 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let spinner = app.ui.spinner("checking");
     let diagnosis = doctor::diagnose(app);
     drop(spinner);
-    arguments.output.print(&app.config, &diagnosis)?;
+    arguments.output.print(app.config.mode(), &diagnosis)?;
     Ok(diagnosis.exit().into())
 }

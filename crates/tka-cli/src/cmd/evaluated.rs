@@ -8,14 +8,16 @@ use std::io::{self, IsTerminal};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::app;
-use crate::cmd::args::{Cli, Command, Global};
+use crate::cmd::args::{Cli, Command};
+use crate::config::flags::Global;
 use crate::kubeconfig::export::Shell;
+use crate::sys::environment;
 use crate::terminal::ui;
 
 /// Prints the line that fails.
 pub(crate) fn stop() {
     // There may be nothing left that reads it.
-    let _ = ui::print(&Shell::detect(&app::variable, cfg!(windows)).fail());
+    let _ = ui::print(&Shell::detect(&environment::variable, cfg!(windows)).fail());
 }
 
 /// Whether a shell that evaluates what `command` prints is to be stopped where that fails. A terminal evaluates nothing, and neither does

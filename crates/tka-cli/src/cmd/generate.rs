@@ -11,6 +11,7 @@ use crate::cmd::args::Cli;
 use crate::error::Error;
 use crate::kubeconfig::integration::Language;
 use crate::sys::files;
+use crate::terminal::output::PrintError;
 use crate::terminal::ui;
 
 /// The mode of a folder of manual pages, which others may read too.
@@ -70,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> 
 }
 
 fn printed(written: io::Result<()>) -> Result<(), Error> {
-    written.map_err(Error::Output)
+    written.map_err(|error| PrintError::Write(error).into())
 }
 
 fn write_pages(dir: &Path) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{cluster_info, config, kubeconfig};
 use crate::app::App;
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::error::Error;
 use crate::report::session::SessionReport;
 use crate::terminal::output::Output;
@@ -61,7 +61,7 @@ fn show_session(app: &App, output: Output) -> Result<ExitCode, Error> {
         kubeconfig: app.kubeconfig().map(|path| path.display().to_string()),
     };
     let until = report.login.until;
-    output.print_one(&app.config, &report)?;
+    output.print_one(app.config.mode(), &report)?;
     app.note_clock(client.skew(), Some(until));
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let kept = flow::fetch_kubeconfig(app, arguments.keep.how(app))?;
-    app.hand_over_kept(&kept)?;
+    app.hand_over(kept.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

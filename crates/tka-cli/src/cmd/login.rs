@@ -53,6 +53,6 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     signin::check(app, &arguments.access)?;
     let kept = flow::sign_in(app, &arguments.access, how)?;
-    app.hand_over_kept(&kept)?;
+    app.hand_over(kept.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,6 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything ends.
     signin::check(app, &arguments.access)?;
     let kept = flow::sign_in_again(app, arguments.access.clone(), arguments.keep.how(app))?;
-    app.hand_over_kept(&kept)?;
+    app.hand_over(kept.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

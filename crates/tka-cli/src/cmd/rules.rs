@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let client = app.client()?;
     let rules = client.rules()?;
-    if arguments.output.print(&app.config, &rules)? {
+    if arguments.output.print(app.config.mode(), &rules)? {
         for line in report::rules::hints(&rules, client.server()) {
             app.ui.tell(&view::note(&line, &app.ui.palette));
         }

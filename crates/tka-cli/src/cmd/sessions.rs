@@ -58,7 +58,7 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     let client = app.client()?;
     let sessions = client.sessions()?;
     app.note_clock(client.skew(), None);
-    if output.print(&app.config, &sessions)? && sessions.items.is_empty() {
+    if output.print(app.config.mode(), &sessions)? && sessions.items.is_empty() {
         let text = "you have no session here: sign in with `tka login`";
         app.ui.tell(&view::note(text, &app.ui.palette));
     }
@@ -80,7 +80,7 @@ fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
         if let Err(error) = end_one(app, &client, &name) {
             // The last one is reported as the command's own.
             if let Some(earlier) = failed.replace(error) {
-                crate::terminal::ui::complain(&view::error(&earlier, &Look::beside(&app.ui.palette)));
+                crate::terminal::ui::complain(&earlier.shown(&Look::beside(&app.ui.palette)));
             }
         }
     }

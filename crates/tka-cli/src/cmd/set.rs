@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::config;
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::error::Error;
 
 /// Change something on this machine

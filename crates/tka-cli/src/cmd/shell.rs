@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::api::access::Access;
 use crate::app::App;
 use crate::error::Error;
-use crate::session::flow::Form;
+use crate::kubeconfig::sent::Form;
 use crate::session::own::{self, Program};
 
 /// Start a shell with a session of its own, which ends with it

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::api::clock::Skew;
 use crate::api::here;
-use crate::app::{self, App};
-use crate::cmd::args::Global;
+use crate::app::App;
+use crate::config::flags::Global;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::current::{self, Current};
@@ -16,6 +16,7 @@ use crate::kubeconfig::known::{self, Known, KnownSession};
 use crate::kubeconfig::store::{self, Store};
 use crate::report;
 use crate::report::status::{Status, StatusItem};
+use crate::sys::environment;
 use crate::sys::together::ask_each;
 use crate::terminal::output::Output;
 use crate::terminal::ui;
@@ -53,7 +54,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     let spinner = app.ui.spinner("asking");
     let asked = ask_all(&app, &all);
     drop(spinner);
-    let current = app::home().and_then(|home| current::find(&home));
+    let current = environment::home().and_then(|home| current::find(&home));
     let mut items = Vec::new();
     let mut failed = None;
     for (mut known, answer) in all.into_iter().zip(asked) {
@@ -73,7 +74,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         Some(error) if status.items.is_empty() => return Err(error),
         _ => {}
     }
-    if arguments.output.print(&app.config, &status)? && status.items.is_empty() {
+    if arguments.output.print(app.config.mode(), &status)? && status.items.is_empty() {
         let text = "you are not signed in: sign in with `tka login`";
         app.ui.tell(&view::note(text, &app.ui.palette));
     }
@@ -121,12 +122,12 @@ fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<Statu
 
 /// What a prompt shows of the session that kubectl uses here. Reads a few small files and asks nobody.
 fn prompt() -> Result<(), Error> {
-    let Some(home) = app::home() else { return Ok(()) };
+    let Some(home) = environment::home() else { return Ok(()) };
     let Some(current) = current::find(&home) else {
         return Ok(());
     };
     let now = Timestamp::now();
-    if let Some((server, role, until)) = current.inside(&app::variable) {
+    if let Some((server, role, until)) = current.inside(&environment::variable) {
         if until > now {
             ui::print(&report::status::prompt(&role, server.host(), until, now))?;
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::files::{self, Files};
 use super::{ConfigError, Layer, text};
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::sys::files::{self as disk, FileError, Locked};
 use tka_kubeconfig::Refused;

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 
 /// Names the configuration file, as the flag `--config` does.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::files::HERE;
 use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_of};
-use crate::cmd::args::Global;
+use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::terminal::output::{Look, Report};
 use crate::terminal::table::table;

@@ -5,11 +5,12 @@ use tka_api::exec::ExecCredential;
 use crate::api::access::Access;
 use crate::api::deadline::Deadline;
 use crate::app;
-use crate::cmd::args::Global;
 use crate::config::TIMEOUT;
+use crate::config::flags::Global;
 use crate::error::Error;
 use crate::net::server::Server;
 use crate::session::flow;
+use crate::sys::environment;
 
 /// The session whose credential kubectl asks for, as its kubeconfig says it.
 #[derive(Debug)]
@@ -62,6 +63,6 @@ impl Asked<'_> {
 
     /// Whether it is the session of the command or shell that this runs in, which ends with that.
     pub(super) fn is_of_what_runs_here(&self) -> bool {
-        app::variable("TKA_SESSION").as_deref() == Some(self.session)
+        environment::variable("TKA_SESSION").as_deref() == Some(self.session)
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn in_memory(_: Variables<'_>) -> Option<PathBuf> {
 #[cfg(unix)]
 pub(super) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
     let set = |name: &str| variables(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || crate::app::home();
+    let home = || crate::sys::environment::home();
     let usual = if cfg!(target_os = "macos") {
         "Library/Caches"
     } else {

@@ -16,10 +16,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tka_api::exec::ExecCredential;
 
-use crate::app::{self, App};
+use crate::app::App;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::net::server::Server;
+use crate::sys::environment;
+use crate::terminal::output::PrintError;
 use crate::terminal::ui;
 use crate::terminal::view;
 pub(crate) use ask::Asked;
@@ -102,7 +104,7 @@ pub(crate) fn keep(app: &App, session: &str, credential: ExecCredential) {
 
 /// Forgets what is kept for all sessions at the server.
 pub(crate) fn forget(app: &App) {
-    let places = Places::find(&app::variable).map_err(|error| error.to_string());
+    let places = Places::find(&environment::variable).map_err(|error| error.to_string());
     let forgotten = places.and_then(|places| places.forget_all(app.server()).map_err(|error| error.to_string()));
     if let Err(why) = forgotten {
         app.ui.debug(&format!("credentials were not forgotten: {why}"));
@@ -117,7 +119,7 @@ pub(crate) fn forget_session(app: &App, session: &str) {
 }
 
 fn cache(server: &Server, session: &str) -> Result<Cache, Error> {
-    Ok(Places::find(&app::variable)?.of(server, session))
+    Ok(Places::find(&environment::variable)?.of(server, session))
 }
 
 /// A credential from the server, after signing in again if the session is over and that is wanted.
@@ -151,5 +153,7 @@ fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
     let written = serde_json::to_writer(&mut out, credential).map_err(io::Error::from);
     let written = written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    written.map(|()| ExitCode::SUCCESS).map_err(Error::Output)
+    written
+        .map(|()| ExitCode::SUCCESS)
+        .map_err(|error| PrintError::Write(error).into())
 }

@@ -10,12 +10,13 @@ use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError, Operation, Trouble, api_server};
 use crate::api::clock::Skew;
-use crate::app::{self, App};
+use crate::app::App;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::net::proxy;
 use crate::net::server::Server;
 use crate::net::tailscale::{self, Status, TailscaleError};
+use crate::sys::environment;
 
 pub(super) fn checks(app: &App) -> Vec<Check> {
     let limit = LIMIT.min(app.config.timeout);
@@ -280,7 +281,7 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
 fn connect(info: &ClusterInfo, limit: Duration) -> Result<(), String> {
     let server =
         Server::new(&info.server_url, crate::net::server::HTTPS_PORT, None).map_err(|error| error.to_string())?;
-    let proxy = proxy::for_server(&server, None, &app::variable).map_err(|error| error.to_string())?;
+    let proxy = proxy::for_server(&server, None, &environment::variable).map_err(|error| error.to_string())?;
     api_server::reach(info, &server, proxy.as_ref(), limit).map_err(|trouble| {
         let error = ClientError {
             server: Box::new(server),

@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 use tka_api::exec::API_VERSION;
 use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
-use crate::api::access::Access;
 use crate::net::server::Server;
+use crate::sys::search_path;
 use tka_kubeconfig::Call;
 
 /// What kubectl says when this program is not where the kubeconfig says.
 const INSTALL_HINT: &str =
     "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
 
-/// Lets the file's users ask this program for credentials of `session`, which `access` was asked for: no token is in it then.
-pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, access: &Access) {
+/// Lets the file's users ask this program for credentials of `session`, which was asked for by the options `choosing`: no token is in it then.
+pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, choosing: &[String]) {
     for named in &mut file.users {
-        named.user = user(server, session, access);
+        named.user = user(server, session, choosing);
     }
 }
 
-/// A user who asks this program for credentials of `session`, which `access` was asked for.
-pub(crate) fn user(server: &Server, session: &str, access: &Access) -> User {
-    User::from(exec(server, session, access))
+/// A user who asks this program for credentials of `session`, which was asked for by the options `choosing`.
+pub(crate) fn user(server: &Server, session: &str, choosing: &[String]) -> User {
+    User::from(exec(server, session, choosing))
 }
 
 /// The question of `call`, put to this program where it is now, if it is one for this program.
@@ -43,7 +43,7 @@ pub(crate) fn is_ours(call: &Call, is_known: bool) -> bool {
 /// The same, where there is no program any more. A name for PATH to find is what somebody wanted, and stays.
 pub(crate) fn is_lost(call: &Call, is_known: bool) -> bool {
     let path = Path::new(&call.command);
-    is_ours(call, is_known) && path.is_absolute() && !is_program(path)
+    is_ours(call, is_known) && path.is_absolute() && !search_path::is_program(path)
 }
 
 /// Whether this program is called so: alone, by kubectl, or by the original's shell functions.
@@ -57,27 +57,9 @@ fn is_name(name: &OsStr) -> bool {
 pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
     let command = Path::new(&call.command);
     if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
-        return is_program(&folder.join(command));
+        return search_path::is_program(&folder.join(command));
     }
-    in_search_path(&call.command).is_some()
-}
-
-/// The program that PATH leads to by `name`, in one of its absolute folders.
-pub(crate) fn in_search_path(name: &str) -> Option<PathBuf> {
-    let name = name.strip_suffix(EXE_SUFFIX).unwrap_or(name);
-    let paths = search_path().into_iter();
-    let mut paths = paths.map(|folder| folder.join(format!("{name}{EXE_SUFFIX}")));
-    paths.find(|path| is_program(path))
-}
-
-#[cfg(unix)]
-fn is_program(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
-    path.is_file()
+    search_path::find(&call.command).is_some()
 }
 
 /// The server and session that `call` is to ask about, if it is a call of this program.
@@ -96,11 +78,11 @@ fn after<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
     args.nth(1).map(String::as_str)
 }
 
-fn exec(server: &Server, session: &str, access: &Access) -> Exec {
+fn exec(server: &Server, session: &str, choosing: &[String]) -> Exec {
     let server = server.to_string();
     let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
     // What was chosen is how to get the session back when it is over.
-    with(args.into_iter().chain(access.choosing()).collect())
+    with(args.into_iter().chain(choosing.iter().cloned()).collect())
 }
 
 fn with(args: Vec<String>) -> Exec {
@@ -123,7 +105,7 @@ pub(crate) fn command() -> PathBuf {
 pub(crate) fn on_path() -> Option<PathBuf> {
     let (program, name) = (fs::canonicalize(program()?).ok()?, name());
     let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).is_ok_and(|found| found == program);
-    let mut folders = search_path().into_iter();
+    let mut folders = search_path::folders().into_iter();
     folders.find_map(|folder| Some(folder.join(&name)).filter(is_this))
 }
 
@@ -146,12 +128,6 @@ fn name() -> OsString {
     let called = env::args_os().next().map(PathBuf::from);
     let name = called.as_deref().and_then(Path::file_name);
     name.unwrap_or_else(|| "tka".as_ref()).to_owned()
-}
-
-/// The absolute folders of PATH: any other is below the working directory.
-fn search_path() -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
 }
 
 #[cfg(test)]
@@ -211,11 +187,8 @@ mod tests {
     fn token_gives_way_to_the_plugin() {
         let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
         let mut file = file();
-        let access = Access {
-            rule: "oncall".to_owned().try_into().ok(),
-            ..Access::default()
-        };
-        use_for(&mut file, &server, "tka-alice-abc", &access);
+        let choosing = ["--rule", "oncall"].map(ToOwned::to_owned);
+        use_for(&mut file, &server, "tka-alice-abc", &choosing);
         assert!(file.users[0].user.token.is_none());
         let exec = file.users[0].user.exec.as_ref().unwrap();
         assert_eq!(

@@ -5,10 +5,8 @@ use serde_json::Value;
 use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
 use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
 
-use crate::api::access::Access;
 use crate::kubeconfig::plugin;
 use crate::net::server::Server;
-use crate::session::flow::Form;
 
 /// All that a server may say of a cluster. Files, proxies and the like are this machine's.
 const OF_CLUSTERS: [&str; 4] = [
@@ -20,6 +18,21 @@ const OF_CLUSTERS: [&str; 4] = [
 /// All that it may say of a user. Of a plugin no more is taken than the session that it is to ask for: what runs on this machine is
 /// not for a server to choose.
 const OF_USERS: [&str; 2] = ["token", "exec"];
+
+/// How a credential gets into a kubeconfig.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// kubectl asks this program for it.
+    Plugin,
+    /// It is in the file, for programs that cannot ask.
+    Token,
+}
+
+impl Form {
+    pub(crate) fn of(token: bool) -> Self {
+        if token { Self::Token } else { Self::Plugin }
+    }
+}
 
 /// A kubeconfig as it arrived.
 #[derive(Debug, Deserialize)]
@@ -169,13 +182,13 @@ impl Sent {
         self,
         server: &Server,
         session: Option<&str>,
-        access: &Access,
+        choosing: &[String],
         form: Form,
     ) -> Result<(KubeconfigFile, bool), Flaw> {
         let mut file = self.file;
         match (form, session.or(self.session.as_deref())) {
             (Form::Plugin, Some(session)) => {
-                plugin::use_for(&mut file, server, session, access);
+                plugin::use_for(&mut file, server, session, choosing);
                 Ok((file, true))
             }
             _ if self.has_token => Ok((file, false)),
@@ -309,7 +322,7 @@ mod tests {
         let server = Server::new("tka", 443, None).unwrap();
         let with = |user: Value, session: Option<&str>, form| {
             let sent = sent(|v| v["users"]["tka-user-alice"] = user).unwrap();
-            let filled = sent.with_credential(&server, session, &Access::default(), form);
+            let filled = sent.with_credential(&server, session, &[], form);
             filled.map(|(file, _)| to_yaml(&file).unwrap())
         };
         let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));

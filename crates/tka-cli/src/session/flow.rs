@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::known::KnownSession;
 use crate::kubeconfig::plugin;
-use crate::kubeconfig::sent::{self, Sent};
+use crate::kubeconfig::sent::{self, Form, Sent};
 use crate::session::local::{self, Called, Kept, New};
 use crate::session::signin::{self, Replaced};
 use crate::terminal::output::Look;
@@ -29,21 +29,6 @@ pub(crate) enum SignedOut {
     User(String),
     /// There was no session; the server's account of it.
     NotSignedIn(ClientError),
-}
-
-/// How a credential gets into a kubeconfig.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Form {
-    /// kubectl asks this program for it.
-    Plugin,
-    /// It is in the file, for programs that cannot ask.
-    Token,
-}
-
-impl Form {
-    pub(crate) fn of(token: bool) -> Self {
-        if token { Self::Token } else { Self::Plugin }
-    }
 }
 
 /// How a session's context is kept.
@@ -221,7 +206,7 @@ fn mend(app: &App) {
             let text = format!("{count} users of your kubeconfigs call tka where it is now");
             app.ui.tell(&view::done(&text, palette));
         }
-        Err(error) => crate::terminal::ui::complain(&view::error(&error, &Look::beside(palette))),
+        Err(error) => crate::terminal::ui::complain(&error.shown(&Look::beside(palette))),
     }
 }
 
@@ -247,7 +232,7 @@ pub(crate) fn with_credential(
     access: &Access,
     form: Form,
 ) -> Result<(KubeconfigFile, bool), ClientError> {
-    let filled = sent.with_credential(client.server(), session, access, form);
+    let filled = sent.with_credential(client.server(), session, &access.choosing(), form);
     filled.map_err(|flaw| client.unusable(flaw))
 }
 

@@ -1,7 +1,8 @@
 //! How a session is kept: the options of every command that writes a kubeconfig.
 
 use crate::app::App;
-use crate::session::flow::{Form, How};
+use crate::kubeconfig::sent::Form;
+use crate::session::flow::How;
 
 /// How a session is kept.
 #[derive(clap::Args, Clone, Copy, Debug)]

@@ -21,21 +21,22 @@ use tka_api::kubeconfig::KubeconfigFile;
 
 use crate::api::access::Access;
 use crate::api::client::{Client, SignedIn};
-use crate::app::{App, variable};
+use crate::app::App;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::integration;
 use crate::kubeconfig::sent;
+use crate::kubeconfig::sent::Form;
 use crate::kubeconfig::store::StoreError;
-use crate::session::flow::{self, Form, SignedOut};
+use crate::session::flow::{self, SignedOut};
 use crate::session::signin;
+use crate::sys::environment::variable;
 use crate::terminal::output::Look;
 use crate::terminal::ui;
 use crate::terminal::view;
 use crate::terminal::when;
 
-pub(crate) use folder::is_private;
 use guard::Guard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.
@@ -213,7 +214,7 @@ impl OwnSession {
             // Over already: its time was up, or somebody ended it.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
-                ui::complain(&view::error(&error, &Look::beside(palette)));
+                ui::complain(&error.shown(&Look::beside(palette)));
                 let (until, now) = (self.login.until, Timestamp::now());
                 if until <= now {
                     return;

@@ -21,7 +21,7 @@ pub(crate) fn check(app: &App, access: &Access) -> Result<(), Error> {
         return Ok(());
     }
     match app.client()?.choices() {
-        Ok(rules) => access.check_namespace(&rules),
+        Ok(rules) => Ok(access.check_namespace(&rules)?),
         // Where rules cannot be chosen, none is limited to namespaces.
         Err(error) if error.is_unsupported() && !access.asks() => Ok(()),
         Err(error) => Err(error.into()),

@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::kubeconfig::plugin;
+use crate::sys::search_path;
 
 /// What `program`, which PATH leads to, prints within `limit`. It is ended then.
 ///
 /// Only the absolute folders of PATH are looked in: any other is below the working directory, which may be a stranger's.
 pub(crate) fn output(program: &str, arguments: &[&str], limit: Duration) -> io::Result<Vec<u8>> {
-    let path = plugin::in_search_path(program).ok_or(io::ErrorKind::NotFound)?;
+    let path = search_path::find(program).ok_or(io::ErrorKind::NotFound)?;
     let mut child = Command::new(path)
         .args(arguments)
         .stdin(Stdio::null())

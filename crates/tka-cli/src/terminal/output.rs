@@ -6,9 +6,7 @@ use clap::ValueEnum;
 use console::Term;
 use serde::Serialize;
 
-use crate::config::Config;
-use crate::error::Error;
-use crate::terminal::theme::Palette;
+use crate::terminal::theme::{Palette, Theme};
 use crate::terminal::view::Clock;
 
 /// The form of a result.
@@ -28,6 +26,25 @@ pub(crate) struct Output {
     /// Print for programs: whole, and in fields that stay; --quiet alone means `name`
     #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum)]
     format: Option<Format>,
+}
+
+/// What settings say of results.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    /// Whether only names are printed.
+    pub(crate) quiet: bool,
+    /// Whether to show more.
+    pub(crate) long: bool,
+    pub(crate) theme: Theme,
+}
+
+/// Why a result is not printed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrintError {
+    #[error("cannot write to standard output")]
+    Write(#[source] io::Error),
+    #[error("the result cannot be printed in that form")]
+    Form(#[source] io::Error),
 }
 
 /// What a command shows. Its [`Serialize`] is what programs read.
@@ -59,12 +76,12 @@ impl Output {
     }
 
     /// Prints `report`. Answers whether people read it.
-    pub(crate) fn print(self, config: &Config, report: &impl Report) -> Result<bool, Error> {
-        let format = self.format(config.quiet);
-        let palette = config.theme.palette();
+    pub(crate) fn print(self, mode: Mode, report: &impl Report) -> Result<bool, PrintError> {
+        let format = self.format(mode.quiet);
+        let palette = mode.theme.palette();
         let text = match format {
             Some(format) => format.render(report)?,
-            None => report.human(&Look::new(&palette, config.long)),
+            None => report.human(&Look::new(&palette, mode.long)),
         };
         // What programs read has no colours to strip, and must not lose a byte.
         match format {
@@ -75,35 +92,35 @@ impl Output {
     }
 
     /// The same of a single thing, of which --quiet leaves the exit status.
-    pub(crate) fn print_one(self, config: &Config, report: &impl Report) -> Result<(), Error> {
-        if config.quiet && self.format.is_none() {
+    pub(crate) fn print_one(self, mode: Mode, report: &impl Report) -> Result<(), PrintError> {
+        if mode.quiet && self.format.is_none() {
             return Ok(());
         }
-        self.print(config, report).map(drop)
+        self.print(mode, report).map(drop)
     }
 
     /// The same where no settings are read: `human` is for people.
-    pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), Error> {
+    pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), PrintError> {
         let text = self.format.map(|format| format.render(report)).transpose()?;
         write(&mut io::stdout(), text.as_deref().unwrap_or(human))
     }
 }
 
-fn write(out: &mut impl Write, text: &str) -> Result<(), Error> {
+fn write(out: &mut impl Write, text: &str) -> Result<(), PrintError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(Error::Output)
+    written.map_err(PrintError::Write)
 }
 
 // === impl Format ===
 
 impl Format {
-    fn render(self, report: &impl Report) -> Result<String, Error> {
+    fn render(self, report: &impl Report) -> Result<String, PrintError> {
         match self {
             Self::Json => {
-                let text = serde_json::to_string_pretty(report).map_err(|error| Error::Form(error.into()))?;
+                let text = serde_json::to_string_pretty(report).map_err(|error| PrintError::Form(error.into()))?;
                 Ok(text + "\n")
             }
-            Self::Yaml => serde_saphyr::to_string(report).map_err(|error| Error::Form(io::Error::other(error))),
+            Self::Yaml => serde_saphyr::to_string(report).map_err(|error| PrintError::Form(io::Error::other(error))),
             Self::Name => Ok(lines(report.names())),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::error::Error;
+use crate::terminal::output::PrintError;
 use crate::terminal::theme::Palette;
 use crate::terminal::view;
 
@@ -27,10 +27,10 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// Prints a line for a program: never coloured, never left out.
-pub(crate) fn print(line: &str) -> Result<(), Error> {
+pub(crate) fn print(line: &str) -> Result<(), PrintError> {
     let mut out = io::stdout();
     let written = writeln!(out, "{line}").and_then(|()| out.flush());
-    written.map_err(Error::Output)
+    written.map_err(PrintError::Write)
 }
 
 /// Whether somebody sits before a terminal who can answer. Standard output may be what a shell evaluates.

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tka_api::http::LoginResponse;
 
-use crate::error::Error;
 use crate::terminal::output::{self, Look};
 use crate::terminal::theme::{Palette, paint};
 use crate::terminal::when;
@@ -72,11 +71,11 @@ fn headed(style: Style, sign: &str, text: &str, width: Option<u16>) -> String {
 }
 
 /// What happened, why, and what to do. A cause that says nothing new is left out.
-pub(crate) fn error(error: &Error, look: &Look<'_>) -> String {
-    let what = clean(&error.to_string());
-    let why = error.why().into_iter().map(|line| ("why", clean(&line)));
+pub(crate) fn problem(what: &str, why: Vec<String>, advice: Vec<String>, look: &Look<'_>) -> String {
+    let what = clean(what);
+    let why = why.into_iter().map(|line| ("why", clean(&line)));
     let why = why.filter(|(_, line)| !what.contains(line));
-    let advice = error.advice().into_iter().map(|line| ("do", line));
+    let advice = advice.into_iter().map(|line| ("do", line));
     let head = headed(look.palette.error, look.palette.signs.error, &what, look.width);
     head + &fields(why.chain(advice).collect(), look)
 }
@@ -151,12 +150,7 @@ fn is_format(c: char) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::api::client::{ClientError, Operation, Trouble};
-    use crate::cmd::args::Global;
-    use crate::config::Config;
-    use crate::net::server::Server;
     use crate::terminal::theme::Theme;
-    use tka_api::http::ErrorResponse;
 
     /// Not on a terminal.
     pub(crate) fn look(palette: &Palette) -> Look<'_> {
@@ -201,18 +195,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn narrow_terminals_get_wrapped_lines() {
-        let palette = plain();
-        let narrow = Look {
-            width: Some(40),
-            ..look(&palette)
-        };
-        let server = Server::new("tka.example.ts.net", 443, None).unwrap();
-        let trouble = Trouble::Tls("invalid peer certificate: UnknownIssuer".into());
-        insta::assert_snapshot!(shown_in(server, Operation::SignIn, trouble, &narrow));
-    }
-
-    #[test]
     fn a_long_note_is_wrapped_below_itself() {
         let palette = plain();
         let text = headed(
@@ -225,40 +207,6 @@ pub(crate) mod tests {
         → kubectl in this shell
           uses it already, and
           more
-        ");
-    }
-
-    fn shown(server: &str, operation: Operation, trouble: Trouble) -> String {
-        let server = Server::new(server, 443, None).unwrap();
-        shown_in(server, operation, trouble, &look(&plain()))
-    }
-
-    fn shown_in(server: Server, operation: Operation, trouble: Trouble, look: &Look<'_>) -> String {
-        let failed = ClientError {
-            server: Box::new(server),
-            operation,
-            trouble: Box::new(trouble),
-        };
-        error(&Error::Client(failed), look)
-    }
-
-    #[test]
-    fn refusals_in_the_servers_words() {
-        let account = serde_json::json!({
-            "message": "no rule of the tailnet policy reaches you",
-            "advice": ["ask for a grant", "ask for a grant"],
-            "cause": {"message": "capability\u{1b}[31m specht-labs.de/cap/tka\nis absent", "advice": ["look at the grants"]}
-        });
-        let trouble = Trouble::Answered {
-            status: 403,
-            error: serde_json::from_value(account).unwrap(),
-        };
-        insta::assert_snapshot!(shown("tka.example.ts.net", Operation::SignIn, trouble), @"
-        ✗ https://tka.example.ts.net refuses to sign you in
-          why  no rule of the tailnet policy reaches you
-               capability[31m specht-labs.de/cap/tka is absent
-          do   ask for a grant
-               look at the grants
         ");
     }
 
@@ -280,86 +228,6 @@ pub(crate) mod tests {
             assert_eq!(text, text.replace(hostile, ""));
             assert!(text.contains(seen), "{text:?}");
         }
-    }
-
-    #[test]
-    fn refusals_without_words() {
-        for (status, operation) in [
-            (400, Operation::SignIn),
-            (401, Operation::FetchKubeconfig),
-            (403, Operation::SignIn),
-            (404, Operation::SignOut),
-            (500, Operation::ShowCluster),
-        ] {
-            let trouble = Trouble::Answered {
-                status,
-                error: ErrorResponse::default(),
-            };
-            insta::assert_snapshot!(format!("bare_{status}"), shown("tka", operation, trouble));
-        }
-    }
-
-    #[test]
-    fn troubles_on_the_way() {
-        use std::time::Duration;
-        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        for (name, trouble) in [
-            ("unknown_host", Trouble::UnknownHost),
-            ("no_connection", Trouble::NoConnection(refused())),
-            ("timed_out", Trouble::TimedOut(Duration::from_secs(30))),
-            (
-                "no_proxy",
-                Trouble::NoProxy {
-                    variable: "HTTPS_PROXY",
-                    reason: "Connection refused".into(),
-                },
-            ),
-            (
-                "proxy_refused",
-                Trouble::ProxyRefused {
-                    variable: "HTTPS_PROXY",
-                    reason: "it answered with HTTP status 500".into(),
-                },
-            ),
-            ("tls", Trouble::Tls("invalid peer certificate: UnknownIssuer".into())),
-            (
-                "broken",
-                Trouble::Broken("the connection ended before the answer did".into()),
-            ),
-            (
-                "foreign",
-                Trouble::Foreign {
-                    status: 200,
-                    content_type: "text/html".into(),
-                },
-            ),
-            (
-                "bad_gateway",
-                Trouble::Foreign {
-                    status: 502,
-                    content_type: String::new(),
-                },
-            ),
-            (
-                "unusable",
-                Trouble::UnusableKubeconfig(crate::kubeconfig::sent::Flaw::NoToken),
-            ),
-            ("not_provisioned", Trouble::NotProvisioned(Duration::from_millis(1500))),
-        ] {
-            insta::assert_snapshot!(name, shown("tka", Operation::SignIn, trouble));
-        }
-    }
-
-    #[test]
-    fn a_wrong_configuration() {
-        let config = |variables: &dyn Fn(&str) -> Option<String>| Config::load(&Global::default(), None, variables);
-        let set = |name: &str| (name == "TKA_TAILSCALE_HOSTNAME").then(|| "a b".to_owned());
-        let wrong = config(&set).unwrap().server().unwrap_err();
-        insta::assert_snapshot!(error(&wrong.into(), &look(&plain())), @"
-        ✗ the server's address cannot be used
-          why  `a b` is not a host name or address
-          do   give --server a name in your tailnet, a full name, an address or a URL, and --port a port
-        ");
     }
 
     #[test]

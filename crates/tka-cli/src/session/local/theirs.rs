@@ -7,11 +7,12 @@ use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUse
 use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 
 use super::refused;
-use crate::app::{App, home};
+use crate::app::App;
 use crate::error::Error;
 use crate::kubeconfig::known::{self, Known, Merged};
 use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
 use crate::kubeconfig::store::StoreError;
+use crate::sys::environment::home;
 use crate::sys::files::FileError;
 use crate::terminal::view;
 

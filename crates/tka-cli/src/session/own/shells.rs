@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Program;
-use crate::app::variable;
 use crate::error::Error;
 use crate::kubeconfig::export::{self, Shell};
 use crate::kubeconfig::store::StoreError;
+use crate::sys::environment::variable;
 
 /// In the place of the user's own, which it reads; `ZDOTDIR` is where zsh looks for start-up files, and the user's may move it.
 const ZSHENV: &str = r#"tka_zdotdir=$ZDOTDIR
