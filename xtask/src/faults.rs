@@ -27,7 +27,7 @@ enum Error {
 
 impl Faults {
     pub(crate) fn run(self) -> Outcome {
-        // Whoever has no Go should hear it now.
+        // First: a missing Go is reported at once.
         testbed::prepare()?;
         let mut cargo = testbed::cargo();
         // It is a program of the tests': it needs an HTTP client and a TLS server, and what else is typed does not.

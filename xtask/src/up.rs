@@ -19,7 +19,7 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn run(self) -> Outcome {
-        // Before anything else, so that whoever has no Go hears it at once.
+        // First: a missing Go is reported at once.
         testbed::prepare()?;
         let dir = self.dir.path();
         let mut options;

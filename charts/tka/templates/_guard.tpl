@@ -69,7 +69,7 @@ request.userInfo.?extra[?'authentication.kubernetes.io/credential-id'].orValue([
 request.userInfo.username == 'system:kube-controller-manager'
 {{- end -}}
 
-{{/* Whoever could give the server's rights to anybody may as well act as the server. */}}
+{{/* The right to give the server's rights away is as much as the server's rights. */}}
 {{- define "tka.guard.mayBeServer" -}}
 authorizer.group('rbac.authorization.k8s.io').resource('clusterroles').name('{{ include "tka.clusterName" . }}').check('bind').allowed()
 {{- end -}}

@@ -287,7 +287,7 @@ fn tkasignin_made_by_hand_gives_nobody_anything(world: &World) -> Outcome {
     wait::until_true("what only looks like a session is removed", || {
         Ok(world.cluster.get(&path)?.is_none())
     })?;
-    // Whoever signs in now has been dealt with after both of them.
+    // A sign-in from now on is handled after both of them.
     site.caller("CAROL")?.sign_in()?;
     for kind in [Kind::Account, Kind::Binding] {
         let accounts = site.objects(kind)?;

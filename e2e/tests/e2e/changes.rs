@@ -37,7 +37,7 @@ struct SignedIn<'w> {
 fn signed_in<'w>(world: &'w World, (site, log): (Site<'w>, PathBuf), user: &str) -> Outcome<SignedIn<'w>> {
     let name = format!("{}-n", site.server.namespace());
     let laptop = world.guest(&name, &Owner::user(user))?;
-    // Whoever it is then: it is not the rule that goes.
+    // The user changes, the rule stays.
     site.grant(&[("*", rule("view", "1h"))])?;
     let caller = site.caller_on(&laptop)?;
     caller.sign_in()?;
@@ -120,7 +120,7 @@ fn session_goes_when_its_user_becomes_another(world: &World) -> Outcome {
     options.config = json!({"tailscale": {"socket": between.socket()}});
     let signed_in = signed_in(world, audited_with(world, options)?, "ines@example.com")?;
     between.replace("ines@example.com", "iris@example.com")?;
-    // headscale tells nobody of a user's new name, but of something else.
+    // headscale does not tell nodes of a user's new name, but of another change.
     world
         .testbed
         .change_node(&signed_in.laptop, &["rename", "user-changed-other"])?;

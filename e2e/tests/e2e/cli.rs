@@ -222,7 +222,7 @@ fn server_that_is_down_is_said_to_be_unreachable(world: &World) -> Outcome {
     let alice = site.person("ALICE")?;
     site.server.kill()?;
     // Its last thread may close the door a moment after the first has gone.
-    wait::until_true("nobody listens", || {
+    wait::until_true("the port is closed", || {
         Ok(TcpStream::connect(site.server.loopback_address()).is_err())
     })?;
     let said = alice.tka(&["login"])?.expect(5)?;

@@ -151,7 +151,7 @@ fn clusters_and_rules_are_side_by_side(world: &World) -> Outcome {
     bob.tka(&["logout"])?.expect(0)?;
     assert!(may(all[2], "list")?);
     at_two(&["logout"])?;
-    assert!(!file.exists(), "tka made it, and nobody else needed it");
+    assert!(!file.exists(), "tka made it, and it holds nothing else");
     assert_eq!((one.counts()?, two.counts()?), ([0, 0, 0], [0, 0, 0]));
     Ok(())
 }

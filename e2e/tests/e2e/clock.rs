@@ -18,7 +18,7 @@ crate::tests![
 const PROMPT: Duration = Duration::from_secs(2);
 const HOUR: i64 = 60 * 60;
 
-/// Somebody signs in for a few seconds by a clock that is `before` seconds ahead, and `after` from then on: it ends in time.
+/// A session of a few seconds, begun by a clock that is `before` seconds ahead and `after` from then on, ends in time.
 fn ends_though_the_clock_is_set(world: &World, name: &str, before: i64, after: i64) -> Outcome {
     let site = world.site(name)?;
     let clock = Clock::new(world)?;

@@ -130,7 +130,7 @@ fn rule_is_looked_for_at_each_credential(world: &World) -> Outcome {
         Ok(())
     };
     ask(200)?;
-    // Nobody can end the session, so that it is the request that is refused and not its end that is met.
+    // Without the right to end the session, so that the request itself is refused.
     let deletes = |request: &Request| request.is("delete", "tkasignins");
     let held = proxy.arm(Which::first(deletes).times(usize::MAX), Fault::Answer(503, None));
     site.grant(&[(ALICE, rules[1].clone())])?;

@@ -86,7 +86,7 @@ fn well_person_with_one_thing_broken_after_the_other_hears_which(world: &World) 
     assert_eq!(desk.wrong(&[])?, only(4, "rule"));
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     site.server.kill()?;
-    wait::until_true("nobody listens", || Ok(desk.wrong(&[])? == only(5, "server")))?;
+    wait::until_true("the port is closed", || Ok(desk.wrong(&[])? == only(5, "server")))?;
     site.server.start()?;
     assert_eq!(desk.wrong(&[])?, nothing());
     Ok(())

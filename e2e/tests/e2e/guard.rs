@@ -187,7 +187,7 @@ fn accounts_of_sessions_are_written_by_the_server_alone(world: &World) -> Outcom
         let account = Kind::Account.object("account", &labels);
         guarded.refuses_both(ACCOUNTS, guarded.creating(&account)?)?;
     }
-    // Whoever makes an account before its session is there could keep a credential of it.
+    // An account made before its session could have a credential already.
     guarded.refuses_both(ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
     for change in [
         format!("default {SESSION_LABEL}={session}"),
@@ -314,7 +314,7 @@ fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
     let guarded = Guarded::new(world, "guard-lease")?;
     let seized = r#"patch lease tka-server --type=merge --patch {"spec":{"holderIdentity":"nobody"}}"#;
     guarded.refuses_both(LEASE, seized)?;
-    // RBAC lets nobody but the server make a Lease; an administrator may all.
+    // RBAC lets only the server make a Lease; an administrator may do everything.
     let lease = |name: &str| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {"holderIdentity": "x"}});
     guarded.refuses(Administrator, LEASE, guarded.creating(&lease("tka-server"))?)?;
     guarded.would_allow(Administrator, guarded.creating(&lease("another"))?)?;
@@ -454,7 +454,7 @@ fn only_who_may_give_its_rights_away_gets_into_its_pods(world: &World) -> Outcom
     Ok(())
 }
 
-/// Kubernetes lets whoever has `edit` in a namespace impersonate its accounts.
+/// In Kubernetes `edit` in a namespace includes impersonating its accounts.
 fn editor_who_impersonates_the_server_gains_nothing(world: &World) -> Outcome {
     let guarded = Guarded::new(world, "guard-impersonated")?;
     let session = &guarded.session;
@@ -519,7 +519,7 @@ fn who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers(world
     guarded.refuses(AsSession, SECRETS, guarded.creating(&secret(session))?)?;
     guarded.refuses(AsSession, PODS, guarded.creating(&pod("serviceAccountName", session))?)?;
 
-    // Nobody else may: neither who has the same rights in another namespace, nor who only looks in this one.
+    // No other account may: neither one with the same rights in another namespace, nor a reader of this one.
     guarded.hire_elsewhere("guard-as-session-other")?;
     let line = format!("get pods {}", guarded.as_session());
     guarded.has_no_right(Elsewhere, "cannot impersonate resource", line.as_str())?;
@@ -639,7 +639,7 @@ fn what_has_nothing_to_do_with_sessions_is_left_alone(world: &World) -> Outcome 
         guarded.would_allow(Editor, line)?;
     }
 
-    // Another namespace is another server's, or nobody's.
+    // Another namespace belongs to another server or to none.
     let elsewhere = "--namespace=kube-public";
     for line in [
         guarded

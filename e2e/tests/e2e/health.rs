@@ -96,7 +96,7 @@ fn server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back(world: 
 
     world.testbed.kill("node-tka-2")?;
     get(&health, "/readyz")?.expect(503)?;
-    // Until the last of its threads has gone, somebody listens and nobody answers.
+    // Until the last of its threads has gone, the port is open and no thread answers.
     wait::until_true("it is said that there is no tailscaled", || {
         let ready = get(&health, "/readyz")?.expect(503)?;
         Ok(ready.body.contains("[-]tailnet failed: no tailscaled listens"))

@@ -91,7 +91,7 @@ fn connection_too_many_is_closed_and_a_place_is_given_back(world: &World) -> Out
         idle.push(alice.tunnel()?);
         Ok(alice.get("/login").is_err())
     })?;
-    // Nobody keeps a place without asking for something.
+    // A connection without a request loses its place.
     wait::until_true("there is a place again", || Ok(alice.get("/login").is_ok()))?;
     drop(idle);
     Ok(())

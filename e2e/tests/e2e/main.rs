@@ -255,7 +255,7 @@ fn told(error: &dyn Error) -> String {
     }
 }
 
-/// Nothing is left running by whoever loses patience.
+/// An interrupted run leaves nothing running.
 fn take_down_on_signal(dir: &Path) -> Outcome {
     let dir = dir.to_owned();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

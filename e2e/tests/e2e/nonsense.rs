@@ -1,4 +1,4 @@
-//! Requests that nobody means well: what answer they have blames the sender, and none ends the process.
+//! Malformed and hostile requests: the answer blames the sender, and none ends the process.
 
 use e2e::user::ALICE;
 use e2e::{Caller, Outcome, World, rule};

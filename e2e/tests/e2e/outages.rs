@@ -56,7 +56,7 @@ fn watch_that_is_too_old_is_begun_anew(world: &World) -> Outcome {
         let expired = proxy.arm(Which::first(watches), fault);
         proxy.cut_all();
         expired.wait_hits(1, SOON)?;
-        // Nobody but a watch tells the server of this.
+        // Only a watch tells the server of this.
         world.cluster.delete(&site.path_of_only(Kind::Signin)?)?;
         site.wait_empty()?;
     }
@@ -114,7 +114,7 @@ fn sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment(wo
     let alice = site.caller("ALICE")?;
     for request in requests_of_sign_in(&proxy, &site)? {
         let faults = [(503, None), (500, None), (500, Some(1)), (429, Some(1)), (409, None)];
-        // Nobody reads in vain because another writes.
+        // A write delays no read.
         let is_told = |fault: &&(u16, Option<u32>)| fault.0 != 409 || request.verb != "get";
         for (status, asked) in faults.iter().filter(is_told) {
             let fault = Fault::Answer(*status, *asked);

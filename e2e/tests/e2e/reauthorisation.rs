@@ -1,4 +1,4 @@
-//! Sessions that nobody asked to end, and that the tailnet does not give any more.
+//! Sessions that the tailnet no longer gives, although no caller signed out.
 
 use std::time::{Duration, Instant};
 
@@ -177,7 +177,7 @@ fn nothing_is_given_while_tailscaled_has_lost_its_control_server(world: &World) 
     }
     assert_eq!(site.counts()?, [1, 1, 1]);
     assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
-    // Whoever wants to leave may.
+    // Signing out works.
     alice.post("/logout")?.expect(200)?;
     site.wait_empty()
 }

@@ -96,7 +96,7 @@ fn lease(site: &Site<'_>) -> Outcome<Value> {
     Ok(site.world.cluster.get(&path)?.ok_or("there is no Lease")?)
 }
 
-/// Somebody at the node, as soon as it and the server know each other.
+/// A caller at the node, as soon as the node and the server know each other.
 pub(crate) fn caller(site: &Site<'_>, node: &str) -> Outcome<Caller> {
     let caller = site.caller(node)?;
     wait::until_true("the server can be reached", || {
@@ -151,7 +151,7 @@ fn killed_holder_is_followed_by_another_and_sign_ins_go_on(world: &World) -> Out
         is_over.store(true, Ordering::Relaxed);
         signing_in.join().map_err(|_| "the caller panicked")??;
         let meanwhile = sign_ins.load(Ordering::Relaxed) - before;
-        assert!(meanwhile > 0, "nobody could sign in meanwhile");
+        assert!(meanwhile > 0, "no sign-in succeeded meanwhile");
         let took = took?;
         eprintln!("handed over {took:?} after the holder was killed; {meanwhile} sign-ins meanwhile");
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(took)
@@ -208,7 +208,7 @@ fn holder_without_the_tailnet_leaves_it_to_one_with(world: &World) -> Outcome {
     let silent = Timestamp::now();
     wait_holds(other, SOON)?;
     wait::until_time(silent + Duration::from_secs(32))?;
-    assert_eq!(other.counts()?, [1, 1, 1], "somebody could say that it stands");
+    assert_eq!(other.counts()?, [1, 1, 1], "a replica could verify the session");
     // And where no one can, it is held nevertheless, or nothing would end.
     let node = world.testbed.node(&name(other))?;
     world.testbed.tailscale(&node, &["down"])?.success()?;

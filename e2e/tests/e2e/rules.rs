@@ -1,4 +1,4 @@
-//! Rules that change while somebody is signed in.
+//! Rules that change during a session.
 
 use e2e::user::{ALICE, BOB};
 use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};

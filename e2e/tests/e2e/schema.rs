@@ -31,7 +31,7 @@ fn run(world: &World, name: &str, seed: u32) -> Outcome {
     let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let schemathesis = Schemathesis::prepare()?;
     let mut options = ServerOptions::new(name);
-    // A connection that the server closes because it is idle may be sent the next request at that moment, which nobody answers: of a
+    // A connection that the server closes because it is idle may be sent the next request at that moment, which has no answer: of a
     // proxy that is 502.
     let patient = json!({"readHeaderTimeout": "2m", "rateLimit": {"requestsPerSecond": 100_000, "burst": 100_000}});
     options.config = json!({"server": patient});

@@ -75,7 +75,7 @@ enum Error {
 
 pub(super) fn run(options: &Options) -> Outcome {
     let tka = build()?;
-    let home = Home::signed_in(&tka).map_err(io_error("nobody could be signed in"))?;
+    let home = Home::signed_in(&tka).map_err(io_error("the sign-in before the measurement failed"))?;
     let promises = promises(&home.server);
     let mut programs = vec![home.command(Path::new(NOTHING), &[])];
     programs.extend(promises.iter().map(|promise| of(&home, &tka, promise)));

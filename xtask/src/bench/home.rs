@@ -1,4 +1,4 @@
-//! Somebody who is signed in, at a server that is not there any more: what is measured must not ask it.
+//! A user who is signed in at a server that is gone: the measured commands must not ask it.
 
 use std::fmt;
 use std::fs;

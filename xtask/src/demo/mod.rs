@@ -34,7 +34,7 @@ struct NotAsTold {
 
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
-        // Before anything else, so that whoever has no Go hears it at once.
+        // First: a missing Go is reported at once.
         testbed::prepare()?;
         let own = testbed::build_own_programs()?;
         let dir = self.dir.unwrap_or_else(|| crate::root().join("target/demo"));

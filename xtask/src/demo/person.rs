@@ -36,7 +36,7 @@ pub(crate) struct Said {
 // === impl Person ===
 
 impl Person {
-    /// Whoever sits at `node`.
+    /// The person at `node`.
     pub(crate) fn at(testbed: &Testbed, node: &Node) -> Result<Self, Box<dyn std::error::Error>> {
         let home = testbed.dir().join("homes").join(node.hostname());
         fs::create_dir_all(&home)?;
@@ -76,7 +76,7 @@ impl Person {
         Ok((PathBuf::from(path.trim_matches('\'')), said))
     }
 
-    /// A copy of a kubeconfig with a token in it, as somebody who stole it would have.
+    /// A copy of a kubeconfig with a token in it, as a thief would have.
     pub(crate) fn steal(&self, kubeconfig: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
         let copy = self.home.join("stolen.yaml");
         self.tka(&["kubeconfig", "--token", "--quiet"])?.success()?;

@@ -69,7 +69,7 @@ fn administrator(stage: &mut Stage, alice: &Person) -> Option<PathBuf> {
             .success()?;
         Ok(((), said.shown()))
     });
-    stage.step("somebody copies her kubeconfig", || {
+    stage.step("a thief copies her kubeconfig", || {
         Ok((alice.steal(&kubeconfig)?, String::new()))
     })
 }
