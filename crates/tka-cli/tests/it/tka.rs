@@ -1,11 +1,13 @@
 //! One user of the command: a home folder, and nothing of this machine's environment.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Once};
 
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::double::{Answer, Double};
 
@@ -24,18 +26,27 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// Has SIGHUP end the programs that tests start, also where the tests themselves were started with it ignored (`nohup`). A program inherits that a
-/// signal is ignored, and not that it is handled (`execve(2)`).
-fn default_hangup() {
+/// Has signals end the programs that tests start, also where the tests themselves were started with these ignored: by `nohup`, or in the background of a
+/// script. A program inherits that a signal is ignored, and not that it is handled (`execve(2)`).
+fn default_signals() {
     static HANDLED: Once = Once::new();
     HANDLED.call_once(|| {
-        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let is_ignored = |signal: i32| ignored.unwrap_or_default() & (1 << (signal - 1)) != 0;
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM]
+            .into_iter()
+            .filter(|signal| is_ignored(*signal))
+        {
+            signal_hook::flag::register(signal, Arc::default()).unwrap();
+        }
     });
 }
 
 impl User {
     pub(crate) fn new() -> Self {
-        default_hangup();
+        default_signals();
         Self {
             home: tempfile::tempdir().unwrap(),
             runtime: tempfile::tempdir_in("/dev/shm").unwrap(),
