@@ -1,6 +1,7 @@
 //! What all tests share: one testbed, with its nodes and its cluster, and what was issued in it.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,17 @@ use testbed::{Options, ServerOptions, Testbed};
 use crate::secrets::Tokens;
 use crate::{Cluster, Guest, Outcome, Site};
 
-/// The folder of a testbed, which is taken down with this, however that comes about.
+/// The variable that names the folder of a testbed that stays up, for tests that are run again and again.
+pub const KEPT: &str = "TKA_E2E_DIR";
+
+/// The folder of a testbed. A temporary testbed is taken down with this, however that comes about.
 #[derive(Debug)]
-pub struct Grounds(Option<TempDir>);
+pub enum Grounds {
+    /// For this run only.
+    Temporary(Option<TempDir>),
+    /// It stays up when the run is over.
+    Kept(PathBuf),
+}
 
 /// A testbed that is up.
 #[derive(Debug)]
@@ -27,6 +36,8 @@ pub struct World {
     /// Every credential that was issued in it.
     pub tokens: Arc<Tokens>,
     options: Options,
+    /// Whether an earlier run may have left something.
+    is_kept: bool,
     sites: Mutex<BTreeSet<String>>,
     folders: AtomicU32,
 }
@@ -34,32 +45,49 @@ pub struct World {
 // === impl Grounds ===
 
 impl Grounds {
-    /// A new folder. Its path is short, because sockets are in it.
+    /// The folder that [`KEPT`] names, or a new one. The path of a new one is short, because sockets are in it.
     pub fn new() -> Outcome<Self> {
-        Ok(Self(Some(tempfile::Builder::new().prefix("tka-e2e-").tempdir()?)))
+        if let Some(dir) = env::var_os(KEPT) {
+            return Ok(Self::Kept(dir.into()));
+        }
+        let dir = tempfile::Builder::new().prefix("tka-e2e-").tempdir()?;
+        Ok(Self::Temporary(Some(dir)))
     }
 
     /// The folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+        match self {
+            Self::Temporary(dir) => dir.as_ref().map_or(Path::new(""), TempDir::path),
+            Self::Kept(dir) => dir,
+        }
     }
 
-    /// Takes the testbed down, and returns where its logs are.
+    /// Whether the testbed stays up when the run is over.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+
+    /// Takes a temporary testbed down, and returns where the logs are.
     pub fn take_down(&self) -> Outcome<PathBuf> {
-        testbed::down(self.dir())?;
+        if !self.is_kept() {
+            testbed::down(self.dir())?;
+        }
         Ok(self.dir().join("logs"))
     }
 
     /// Leaves the folder where it is.
     pub fn keep(mut self) {
-        self.0.take().map(TempDir::keep);
+        if let Self::Temporary(dir) = &mut self {
+            dir.take().map(TempDir::keep);
+        }
     }
 }
 
 impl Drop for Grounds {
     fn drop(&mut self) {
-        if let Some(dir) = &self.0
+        if let Self::Temporary(Some(dir)) = self
             && let Err(error) = testbed::down(dir.path())
         {
             eprintln!(
@@ -81,8 +109,12 @@ impl World {
         let mut options = Options::new(grounds.dir(), programs.server);
         options.cli_program = Some(programs.cli);
         let testbed = Testbed::up(&options)?;
+        if grounds.is_kept() {
+            remove_folder(&homes(&testbed))?;
+        }
         Ok(Self {
             cluster: Cluster::of(&testbed)?,
+            is_kept: grounds.is_kept(),
             testbed,
             options,
             tokens: Arc::default(),
@@ -121,6 +153,9 @@ impl World {
             .into());
         }
         drop(sites);
+        if self.is_kept {
+            self.testbed.remove_server(&options.name)?;
+        }
         options.config["debug"] = true.into();
         Ok(Site::new(self, self.testbed.server(options)?))
     }
@@ -136,8 +171,20 @@ impl World {
     /// An empty folder of that name, and one more with each call.
     pub fn new_folder(&self, name: &str) -> io::Result<PathBuf> {
         let number = self.folders.fetch_add(1, Ordering::Relaxed);
-        let folder = self.testbed.dir().join("homes").join(format!("{name}-{number}"));
+        let folder = homes(&self.testbed).join(format!("{name}-{number}"));
         fs::create_dir_all(&folder)?;
         Ok(folder)
+    }
+}
+
+/// Where the home folders of people are.
+fn homes(testbed: &Testbed) -> PathBuf {
+    testbed.dir().join("homes")
+}
+
+fn remove_folder(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

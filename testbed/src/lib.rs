@@ -207,6 +207,14 @@ impl Testbed {
         Ok(server)
     }
 
+    /// Stops the server of that name and removes everything of it, if there is one.
+    pub fn remove_server(&self, name: &str) -> Result<()> {
+        if Server::exists(self, name) {
+            Server::open(self, name)?.remove()?;
+        }
+        Ok(())
+    }
+
     /// Writes the `env` file anew, as after the server's process has changed.
     pub fn write_env(&self) -> Result<()> {
         env_file::write(self, &self.main_server()?)

@@ -59,9 +59,10 @@ fn sessions_live_and_end_under_the_guard(world: &World) -> Outcome {
         bob.sign_in()?;
         let token = bob.token()?;
         assert_eq!(status(&token, "/api/v1/pods")?, 200);
+        // In the foreground it waits for the garbage collector, which hears of a new kind of object every 30 seconds.
         guarded.allows(
             Administrator,
-            format!("delete signin {session} --cascade={cascade} --timeout=20s"),
+            format!("delete signin {session} --cascade={cascade} --timeout=90s"),
         )?;
         assert!(is_refused(status(&token, "/api/v1/pods")?), "{cascade}");
         site.wait_empty()?;

@@ -151,7 +151,9 @@ fn main() -> ExitCode {
 
 /// Brings a testbed up, runs the tests and takes it down; says whether all passed. The logs of what failed are kept.
 fn run_on(grounds: Grounds, args: &Arguments, phases: Phases, world: &OnceLock<World>) -> Outcome<bool> {
-    take_down_on_signal(grounds.dir())?;
+    if !grounds.is_kept() {
+        take_down_on_signal(grounds.dir())?;
+    }
     let result = World::bring_up(&grounds).and_then(|up| run(&grounds, args, phases, world.get_or_init(|| up)));
     let logs = grounds.take_down()?;
     if !matches!(result, Ok(true)) && logs.exists() {

@@ -226,6 +226,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Whether there is a server of that name.
+    pub(crate) fn exists(testbed: &Testbed, name: &str) -> bool {
+        record_file(testbed, name).exists()
+    }
+
     /// The server of that name, which was created before.
     pub(crate) fn open(testbed: &Testbed, name: &str) -> Result<Self> {
         let record = files::read_json(&record_file(testbed, name))?;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that can be tested here, and the counts; as often as is asked for.
 
 mod load;
+mod named;
 mod repeat;
 mod table;
 mod tier;
@@ -18,6 +19,10 @@ use crate::Outcome;
 /// Arguments of `test`.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
+    /// Run only the end-to-end tests with this in their names, on a testbed in target/e2e that stays up for the next time; `cargo xtask down
+    /// --dir target/e2e` takes it down
+    #[arg(value_name = "NAME", conflicts_with = "repeat")]
+    name: Option<String>,
     /// Run the suite so often at this commit, every second time while other programs keep all cores busy, and say which
     /// tests failed how often. Runs that the table already has count, so that this goes on where it was interrupted.
     #[arg(long, value_name = "N")]
@@ -42,9 +47,10 @@ impl Test {
     pub(crate) fn run(self) -> Outcome {
         // The first tier needs no Go; a missing one is told before it runs and not after.
         testbed::prepare()?;
-        match self.repeat {
-            Some(count) => Plan::new(count, self.table)?.carry_out(),
-            None => once(),
+        match (self.name, self.repeat) {
+            (Some(name), _) => named::run(&name),
+            (None, Some(count)) => Plan::new(count, self.table)?.carry_out(),
+            (None, None) => once(),
         }
     }
 }

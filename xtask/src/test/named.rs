@@ -1,0 +1,28 @@
+//! `cargo xtask test NAME`: some end-to-end tests, on a testbed that stays up.
+
+use std::process::Stdio;
+
+use crate::{Outcome, root};
+
+/// The variable by which the test program is told to use a testbed that stays up (`e2e::world::KEPT`).
+const KEPT: &str = "TKA_E2E_DIR";
+
+/// No test with that in its name passed.
+#[derive(Debug, thiserror::Error)]
+#[error("the tests with `{0}` in their names did not pass; they said why above")]
+struct Failed(String);
+
+/// Runs the tests with `name` in their names.
+pub(super) fn run(name: &str) -> Outcome {
+    let mut cargo = testbed::cargo();
+    cargo.args(["test", "--package", "e2e", "--test", "e2e", "--", name]);
+    let status = cargo
+        .env(KEPT, root().join("target/e2e"))
+        .stdin(Stdio::null())
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failed(name.to_owned()).into())
+    }
+}
