@@ -9,8 +9,8 @@ use e2e::{Outcome, Person, World, is_refused, rule, wait};
 crate::tests![
     viewer_reads_and_does_not_write,
     cluster_admin_writes,
-    credential_is_refused_at_once_after_logout_and_nothing_is_left,
-    signing_in_again_gives_a_credential_that_works_and_does_not_revive_the_old_one,
+    credential_is_refused_at_once_after_logout,
+    new_session_does_not_revive_an_old_credential,
 ];
 
 /// How long the API server may go on taking a token for good that it has found good: ten seconds, and some for a look.
@@ -66,7 +66,7 @@ fn cluster_admin_writes(world: &World) -> Outcome {
     Ok(())
 }
 
-fn credential_is_refused_at_once_after_logout_and_nothing_is_left(world: &World) -> Outcome {
+fn credential_is_refused_at_once_after_logout(world: &World) -> Outcome {
     let site = world.site("after-logout")?;
     site.grant(&[(ALICE, rule("cluster-admin", "1h"))])?;
     let alice = site.caller("ALICE")?;
@@ -84,7 +84,7 @@ fn credential_is_refused_at_once_after_logout_and_nothing_is_left(world: &World)
     Ok(())
 }
 
-fn signing_in_again_gives_a_credential_that_works_and_does_not_revive_the_old_one(world: &World) -> Outcome {
+fn new_session_does_not_revive_an_old_credential(world: &World) -> Outcome {
     let site = world.site("again")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;

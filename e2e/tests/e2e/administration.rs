@@ -8,10 +8,10 @@ use testbed::ServerOptions;
 crate::tests![
     deleting_a_tkasignin_ends_the_session,
     kubectl_get_signin_prints_true_columns,
-    role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing,
-    role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
+    role_that_the_chart_does_not_list_is_refused,
+    role_that_does_not_exist_is_refused,
     role_listed_for_namespaces_is_given_there_alone,
-    what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays,
+    orphans_are_swept_and_foreign_objects_stay,
     session_whose_account_or_binding_is_deleted_ends,
     what_lies_in_wait_under_the_names_of_a_session_is_replaced,
     tkasignin_made_by_hand_gives_nobody_anything,
@@ -76,11 +76,11 @@ fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
     Ok(())
 }
 
-fn role_that_the_chart_does_not_list_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
+fn role_that_the_chart_does_not_list_is_refused(world: &World) -> Outcome {
     refuses_role(&world.site("role-not-listed")?, "admin")
 }
 
-fn role_that_does_not_exist_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
+fn role_that_does_not_exist_is_refused(world: &World) -> Outcome {
     refuses_role(&world.site("role-unknown")?, "no-such-role")
 }
 
@@ -163,7 +163,7 @@ fn binds_there_alone(site: &Site<'_>, there: &str, elsewhere: &str) -> Outcome {
     Ok(())
 }
 
-fn what_belongs_to_no_session_is_swept_and_what_is_not_ours_stays(world: &World) -> Outcome {
+fn orphans_are_swept_and_foreign_objects_stay(world: &World) -> Outcome {
     let site = world.unguarded_site("orphans")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;

@@ -18,7 +18,7 @@ crate::tests![
     session_goes_when_its_device_becomes_a_machine,
     session_goes_when_its_user_becomes_another,
     session_goes_when_its_rule_gives_less_time_and_that_is_over,
-    change_of_the_policy_that_nobody_tells_is_found_in_half_a_minute,
+    unannounced_policy_change_is_found_in_half_a_minute,
 ];
 
 /// How soon a change that is told is acted on.
@@ -149,7 +149,7 @@ fn session_goes_when_its_rule_gives_less_time_and_that_is_over(world: &World) ->
     is_recorded(&log, "gives no more than 1s any more, and that is over")
 }
 
-fn change_of_the_policy_that_nobody_tells_is_found_in_half_a_minute(world: &World) -> Outcome {
+fn unannounced_policy_change_is_found_in_half_a_minute(world: &World) -> Outcome {
     let between = Between::before(world.testbed.node("TKA")?.socket())?;
     let mut options = ServerOptions::new("untold");
     options.config = json!({"tailscale": {"socket": between.socket()}});

@@ -18,19 +18,19 @@ use testbed::ServerOptions;
 const RECHECK: u64 = 20;
 
 crate::tests![
-    login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it,
-    fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end,
-    kubectl_that_can_keep_nothing_take_turns_and_wait_for_a_server_that_has_had_enough,
+    kubectl_uses_a_private_kubeconfig_until_logout,
+    fifty_kubectl_at_once_share_one_credential_and_one_error,
+    kubectl_without_a_cache_takes_turns_and_obeys_rate_limits,
     get_login_and_cluster_info_say_what_the_server_says,
     caller_without_a_rule_hears_why_and_what_to_do,
     command_without_a_session_says_so,
     server_that_is_down_is_said_to_be_unreachable,
-    server_that_stands_still_is_given_up_and_asked_again_when_it_goes_on,
+    stalled_server_times_out_and_works_again_afterwards,
     version_needs_no_server,
     login_gets_what_is_asked_for_and_reauthenticating_keeps_it,
 ];
 
-fn login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it(world: &World) -> Outcome {
+fn kubectl_uses_a_private_kubeconfig_until_logout(world: &World) -> Outcome {
     let site = world.site("cli-session")?;
     site.grant(&[(BOB, rule("view", "1h"))])?;
     let bob = site.person("BOB")?;
@@ -70,7 +70,7 @@ fn login_writes_a_private_kubeconfig_that_kubectl_uses_until_logout_removes_it(w
     Ok(())
 }
 
-fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &World) -> Outcome {
+fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Outcome {
     let site = world.site("cli-fifty")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.person("ALICE")?;
@@ -141,7 +141,7 @@ fn fifty_kubectl_at_once_get_one_credential_and_one_line_after_the_end(world: &W
     alice.tka(&["logout"])?.expect(0).map(drop)
 }
 
-fn kubectl_that_can_keep_nothing_take_turns_and_wait_for_a_server_that_has_had_enough(world: &World) -> Outcome {
+fn kubectl_without_a_cache_takes_turns_and_obeys_rate_limits(world: &World) -> Outcome {
     let mut options = ServerOptions::new("cli-turns");
     // Fewer than fifty kubectl come to on the slowest machine.
     options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 3, "burst": 3}}});
@@ -233,7 +233,7 @@ fn server_that_is_down_is_said_to_be_unreachable(world: &World) -> Outcome {
     nothing_in_home(&alice)
 }
 
-fn server_that_stands_still_is_given_up_and_asked_again_when_it_goes_on(world: &World) -> Outcome {
+fn stalled_server_times_out_and_works_again_afterwards(world: &World) -> Outcome {
     let site = world.site("cli-still")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.person("ALICE")?;

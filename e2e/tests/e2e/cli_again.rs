@@ -7,9 +7,9 @@ use e2e::user::ALICE;
 use e2e::{Outcome, Person, World, rule};
 use serde_json::json;
 
-crate::tests![kubectl_signs_in_again_where_somebody_has_chosen_so_and_sits_before_it];
+crate::tests![kubectl_signs_in_again_on_a_terminal_if_configured];
 
-fn kubectl_signs_in_again_where_somebody_has_chosen_so_and_sits_before_it(world: &World) -> Outcome {
+fn kubectl_signs_in_again_on_a_terminal_if_configured(world: &World) -> Outcome {
     let site = world.site("cli-again")?;
     let mut first = rule("edit", "1h");
     first["priority"] = json!(100);

@@ -8,12 +8,12 @@ use e2e::{Outcome, World, rule};
 use rustix::process::{Pid, Signal, kill_process};
 
 crate::tests![
-    command_has_access_and_leaves_nothing_behind_but_the_other_sessions,
+    command_has_access_and_leaves_only_other_sessions,
     two_commands_at_once_do_not_meet,
     command_that_is_told_to_end_takes_its_session_along,
 ];
 
-fn command_has_access_and_leaves_nothing_behind_but_the_other_sessions(world: &World) -> Outcome {
+fn command_has_access_and_leaves_only_other_sessions(world: &World) -> Outcome {
     let site = world.site("cli-exec")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.person("ALICE")?;

@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 
 crate::tests![
     clock_that_is_set_back_makes_no_session_longer,
-    session_that_began_by_a_clock_ahead_is_no_longer_when_that_is_set_right,
-    clock_that_is_set_ahead_ends_what_is_over_by_it_and_nothing_else,
+    session_begun_by_a_fast_clock_is_not_longer_afterwards,
+    clock_set_ahead_ends_only_what_is_over_by_it,
 ];
 
 /// How late a session may end, by what is promised. An end by the clock that was set would be an hour later.
@@ -44,11 +44,11 @@ fn clock_that_is_set_back_makes_no_session_longer(world: &World) -> Outcome {
     ends_though_the_clock_is_set(world, "clock-back", 0, -HOUR)
 }
 
-fn session_that_began_by_a_clock_ahead_is_no_longer_when_that_is_set_right(world: &World) -> Outcome {
+fn session_begun_by_a_fast_clock_is_not_longer_afterwards(world: &World) -> Outcome {
     ends_though_the_clock_is_set(world, "clock-right", HOUR, 0)
 }
 
-fn clock_that_is_set_ahead_ends_what_is_over_by_it_and_nothing_else(world: &World) -> Outcome {
+fn clock_set_ahead_ends_only_what_is_over_by_it(world: &World) -> Outcome {
     let site = world.site("clock-ahead")?;
     site.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "4h"))])?;
     let clock = Clock::new(world)?;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 crate::tests![
     twenty_sign_ins_at_once_are_one_session,
     sign_ins_that_share_one_that_fails_try_again_as_one,
-    storm_of_sign_ins_and_sign_outs_ends_with_a_whole_session_or_none,
+    storm_of_sign_ins_and_outs_ends_whole_or_empty,
     sign_in_that_waited_is_decided_by_the_rules_at_its_turn,
 ];
 
@@ -136,7 +136,7 @@ fn sign_ins_that_share_one_that_fails_try_again_as_one(world: &World) -> Outcome
     Ok(())
 }
 
-fn storm_of_sign_ins_and_sign_outs_ends_with_a_whole_session_or_none(world: &World) -> Outcome {
+fn storm_of_sign_ins_and_outs_ends_whole_or_empty(world: &World) -> Outcome {
     let site = world.site("storm")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;

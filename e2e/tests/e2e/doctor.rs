@@ -16,7 +16,7 @@ use serde_json::json;
 use testbed::{Node, Owner, ServerOptions};
 
 crate::tests![
-    well_person_with_one_thing_broken_after_the_other_hears_which,
+    each_broken_part_is_named_by_doctor,
     tailscaled_that_is_stopped_hangs_or_is_gone_is_named,
     cluster_without_the_role_or_out_of_reach_is_named,
     tailscaled_that_does_not_say_who_calls_is_named,
@@ -63,7 +63,7 @@ fn desk<'w>(site: &Site<'_>, node: &'w Node) -> Outcome<Desk<'w>> {
     Ok(Desk { person, node })
 }
 
-fn well_person_with_one_thing_broken_after_the_other_hears_which(world: &World) -> Outcome {
+fn each_broken_part_is_named_by_doctor(world: &World) -> Outcome {
     let site = world.site("doctor")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let node = world.testbed.node("ALICE")?;

@@ -9,11 +9,11 @@ use serde_json::json;
 use testbed::ServerOptions;
 
 crate::tests![
-    sign_out_that_fails_halfway_is_no_sign_out_and_the_next_one_ends_it,
+    failed_sign_out_is_reported_and_the_next_one_ends_it,
     revocation_whose_answer_is_lost_is_one_nevertheless,
-    extension_that_is_refused_for_another_reason_than_its_rule_ends_nothing,
-    extension_whose_namespace_is_gone_ends_the_session_and_says_why,
-    sweep_goes_on_past_what_it_cannot_remove_and_tries_that_again_soon,
+    extension_refused_not_by_its_rule_ends_nothing,
+    extension_without_its_namespace_ends_the_session,
+    sweep_passes_what_it_cannot_remove_and_retries_soon,
 ];
 
 /// More often than anything is tried here.
@@ -34,7 +34,7 @@ fn count(records: &Records, decision: &str) -> Outcome<usize> {
     Ok(decisions.iter().filter(|other| *other == decision).count())
 }
 
-fn sign_out_that_fails_halfway_is_no_sign_out_and_the_next_one_ends_it(world: &World) -> Outcome {
+fn failed_sign_out_is_reported_and_the_next_one_ends_it(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let (site, records) = site(world, &proxy, "halfway")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
@@ -88,7 +88,7 @@ fn revocation_whose_answer_is_lost_is_one_nevertheless(world: &World) -> Outcome
     Ok(())
 }
 
-fn extension_that_is_refused_for_another_reason_than_its_rule_ends_nothing(world: &World) -> Outcome {
+fn extension_refused_not_by_its_rule_ends_nothing(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let (site, records) = site(world, &proxy, "not-its-rule")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
@@ -124,7 +124,7 @@ fn extension_that_is_refused_for_another_reason_than_its_rule_ends_nothing(world
     Ok(())
 }
 
-fn extension_whose_namespace_is_gone_ends_the_session_and_says_why(world: &World) -> Outcome {
+fn extension_without_its_namespace_ends_the_session(world: &World) -> Outcome {
     let (records, options) = Records::new(world, "namespace-gone")?;
     let site = world.site_with(options)?;
     let namespaces = "/api/v1/namespaces";
@@ -152,7 +152,7 @@ fn extension_whose_namespace_is_gone_ends_the_session_and_says_why(world: &World
     Ok(())
 }
 
-fn sweep_goes_on_past_what_it_cannot_remove_and_tries_that_again_soon(world: &World) -> Outcome {
+fn sweep_passes_what_it_cannot_remove_and_retries_soon(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let options = ServerOptions {
         guard: false,

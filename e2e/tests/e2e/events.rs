@@ -9,7 +9,7 @@ use crate::audit::{audited, lines};
 crate::tests![
     revocation_is_recorded_and_told,
     session_that_was_broken_is_recorded_and_told,
-    refused_sign_ins_are_told_of_the_server_and_a_storm_is_one_event,
+    refused_sign_ins_are_events_and_a_storm_is_one,
 ];
 
 /// What is told in the server's namespace under that reason.
@@ -79,7 +79,7 @@ fn session_that_was_broken_is_recorded_and_told(world: &World) -> Outcome {
     })
 }
 
-fn refused_sign_ins_are_told_of_the_server_and_a_storm_is_one_event(world: &World) -> Outcome {
+fn refused_sign_ins_are_events_and_a_storm_is_one(world: &World) -> Outcome {
     let (site, log) = audited(world, "events-refused")?;
     site.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("no-such-role", "1h"))])?;
     let (bob, carol) = (site.caller("BOB")?, site.caller("CAROL")?);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 crate::tests![
     session_ends_by_itself_and_its_credential_with_it,
-    signing_in_again_extends_the_session_and_it_ends_at_its_new_end,
+    extended_session_ends_at_its_new_end,
 ];
 
 /// How late the end of a session may be, by what is promised.
@@ -45,7 +45,7 @@ fn session_ends_by_itself_and_its_credential_with_it(world: &World) -> Outcome {
     Ok(())
 }
 
-fn signing_in_again_extends_the_session_and_it_ends_at_its_new_end(world: &World) -> Outcome {
+fn extended_session_ends_at_its_new_end(world: &World) -> Outcome {
     let site = world.site("extension")?;
     let alice = site.caller("ALICE")?;
     let status = |token: &str| world.cluster.status(token, "GET", "/api/v1/pods");

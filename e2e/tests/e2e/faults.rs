@@ -6,9 +6,9 @@ use e2e::{Outcome, World};
 
 crate::tests![
     kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing,
-    kill_at_any_request_of_a_sign_in_to_namespaces_leaves_all_of_it_or_nothing,
+    kill_in_a_sign_in_to_namespaces_leaves_all_or_nothing,
     kill_at_any_request_of_an_extension_loses_no_session,
-    kill_at_any_request_of_a_sign_out_leaves_all_of_it_or_nothing,
+    kill_in_a_sign_out_leaves_all_or_nothing,
     kill_at_any_request_of_an_expiry_leaves_nothing,
     kill_at_any_request_of_a_revocation_leaves_nothing,
     kill_at_any_request_of_a_completion_leaves_all_of_it,
@@ -18,7 +18,7 @@ fn kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing(world: &World) -
     kill_everywhere(world, Operation::SignIn)
 }
 
-fn kill_at_any_request_of_a_sign_in_to_namespaces_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
+fn kill_in_a_sign_in_to_namespaces_leaves_all_or_nothing(world: &World) -> Outcome {
     kill_everywhere(world, Operation::SignInNamespaces)
 }
 
@@ -26,7 +26,7 @@ fn kill_at_any_request_of_an_extension_loses_no_session(world: &World) -> Outcom
     kill_everywhere(world, Operation::Extension)
 }
 
-fn kill_at_any_request_of_a_sign_out_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
+fn kill_in_a_sign_out_leaves_all_or_nothing(world: &World) -> Outcome {
     kill_everywhere(world, Operation::SignOut)
 }
 

@@ -20,7 +20,7 @@ use testbed::ServerOptions;
 
 crate::tests![
     sessions_live_and_end_under_the_guard,
-    session_whose_server_is_gone_can_be_let_go_and_its_namespace_with_it,
+    session_and_namespace_can_be_removed_without_a_server,
     release_changes_its_account_and_goes_with_its_guard,
     tkasignins_are_written_by_the_server_alone,
     accounts_of_sessions_are_written_by_the_server_alone,
@@ -34,9 +34,9 @@ crate::tests![
     only_who_may_give_its_rights_away_gets_into_its_pods,
     editor_who_impersonates_the_server_gains_nothing,
     who_impersonates_a_credential_id_is_the_server_to_admission,
-    who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers,
+    impersonating_a_session_gives_its_role_and_no_more,
     server_is_held_to_the_sessions_of_its_namespace,
-    server_cannot_bind_what_the_chart_does_not_list_nor_gain_rights_otherwise,
+    server_cannot_bind_unlisted_roles_nor_gain_rights,
     what_has_nothing_to_do_with_sessions_is_left_alone,
     policies_are_sound,
 ];
@@ -89,7 +89,7 @@ fn sessions_live_and_end_under_the_guard(world: &World) -> Outcome {
     wait::until_true("its binding is gone", || Ok(bindings()?.is_empty()))
 }
 
-fn session_whose_server_is_gone_can_be_let_go_and_its_namespace_with_it(world: &World) -> Outcome {
+fn session_and_namespace_can_be_removed_without_a_server(world: &World) -> Outcome {
     let guarded = Guarded::new(world, "guard-gone")?;
     let session = &guarded.session;
     guarded.wait_in_force()?;
@@ -497,7 +497,7 @@ fn who_impersonates_a_credential_id_is_the_server_to_admission(world: &World) ->
 
 /// Impersonation is decided by RBAC before admission sees anything, and of what only reads admission sees nothing: this is what the
 /// namespace of the server must be its own for. `docs/threats.md` says so under what is not stopped.
-fn who_impersonates_a_session_has_its_role_and_nothing_that_is_the_servers(world: &World) -> Outcome {
+fn impersonating_a_session_gives_its_role_and_no_more(world: &World) -> Outcome {
     let site = world.site("guard-as-session")?;
     let guarded = Guarded::of_role(world, site, "cluster-admin")?;
     guarded.wait_in_force()?;
@@ -572,7 +572,7 @@ fn server_is_held_to_the_sessions_of_its_namespace(world: &World) -> Outcome {
 }
 
 /// What RBAC sees to, guard or no guard.
-fn server_cannot_bind_what_the_chart_does_not_list_nor_gain_rights_otherwise(world: &World) -> Outcome {
+fn server_cannot_bind_unlisted_roles_nor_gain_rights(world: &World) -> Outcome {
     let mut options = ServerOptions::new("guard-rights");
     options.roles = vec!["view".to_owned()];
     let guarded = Guarded::with(world, options)?;

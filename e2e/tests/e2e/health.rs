@@ -7,7 +7,7 @@ use testbed::{Owner, ServerOptions};
 crate::tests![
     healthy_server_says_so_at_each_path,
     metrics_have_the_originals_names_and_no_user_names,
-    server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back,
+    server_is_not_ready_until_its_tailscaled_is_back,
 ];
 
 fn get(health: &Caller, path: &str) -> Outcome<Answer> {
@@ -86,7 +86,7 @@ fn metrics_have_the_originals_names_and_no_user_names(world: &World) -> Outcome 
     })
 }
 
-fn server_without_its_tailscaled_lives_and_is_not_ready_until_it_is_back(world: &World) -> Outcome {
+fn server_is_not_ready_until_its_tailscaled_is_back(world: &World) -> Outcome {
     let node = world.guest("tka-2", &Owner::tag("tag:tka"))?;
     let site = world.site_on(node, ServerOptions::new("second-node"))?;
     let node = site.node.as_ref().ok_or("it has no node")?;

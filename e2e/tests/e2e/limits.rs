@@ -15,12 +15,12 @@ use crate::max_sessions::{all_at_once, is_in};
 use crate::replicas::{Pair, caller};
 
 crate::tests![
-    device_that_sends_too_much_is_told_when_to_come_back_and_others_are_not,
+    rate_limited_device_is_told_when_and_others_are_not,
     storm_of_refusals_leaves_few_records_and_tells_how_many,
     connection_too_many_is_closed_and_a_place_is_given_back,
     device_has_no_more_sessions_than_the_server_lets_one_have,
     device_has_no_more_bindings_than_the_server_lets_one_have,
-    sign_in_killed_before_it_was_counted_is_refused_by_the_loop,
+    sign_in_killed_before_counting_is_refused_by_the_loop,
 ];
 
 /// Sends until the server has had enough.
@@ -31,7 +31,7 @@ fn storm(caller: &Caller) -> Outcome<Answer> {
     })
 }
 
-fn device_that_sends_too_much_is_told_when_to_come_back_and_others_are_not(world: &World) -> Outcome {
+fn rate_limited_device_is_told_when_and_others_are_not(world: &World) -> Outcome {
     let mut options = ServerOptions::new("storming");
     options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 1, "burst": 30}}});
     let site = world.site_with(options)?;
@@ -170,7 +170,7 @@ fn device_has_no_more_bindings_than_the_server_lets_one_have(world: &World) -> O
 }
 
 // cases.md 11.7
-fn sign_in_killed_before_it_was_counted_is_refused_by_the_loop(world: &World) -> Outcome {
+fn sign_in_killed_before_counting_is_refused_by_the_loop(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let mut options = ServerOptions::new("uncounted");
     options.config = json!({"operator": {"maxSessionsPerDevice": 1}});

@@ -13,7 +13,7 @@ crate::tests![
     machine_signs_in_and_is_known_by_its_device,
     machine_that_is_renamed_or_has_other_tags_keeps_its_session,
     machine_signs_out_what_is_its_own_and_no_more,
-    machines_sessions_are_revoked_where_machines_may_not_sign_in_any_more,
+    machine_sessions_are_revoked_where_machines_are_off,
 ];
 
 /// A server that serves tagged nodes, and its records.
@@ -104,7 +104,7 @@ fn machine_signs_out_what_is_its_own_and_no_more(world: &World) -> Outcome {
     Ok(())
 }
 
-fn machines_sessions_are_revoked_where_machines_may_not_sign_in_any_more(world: &World) -> Outcome {
+fn machine_sessions_are_revoked_where_machines_are_off(world: &World) -> Outcome {
     let (site, log) = site(world, "machine-off")?;
     site.grant(&[(CI, rule("view", "1h"))])?;
     let machine = site.caller("CI")?;

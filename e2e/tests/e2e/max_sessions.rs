@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::replicas::{Pair, caller};
 
 crate::tests![
-    never_are_more_in_than_a_rule_allows_however_many_begin_at_once,
-    session_beyond_what_its_rule_allows_by_now_is_not_extended,
+    concurrent_sign_ins_never_exceed_a_rules_quota,
+    session_beyond_its_rules_quota_is_not_extended,
 ];
 
 const VALID_UNTIL: &str = "tka.specht-labs.de/sign-in-valid-until";
@@ -28,7 +28,7 @@ pub(crate) fn is_in(signin: &Value) -> bool {
     signin["metadata"]["deletionTimestamp"].is_null() && signin["status"]["provisioned"] == true
 }
 
-fn never_are_more_in_than_a_rule_allows_however_many_begin_at_once(world: &World) -> Outcome {
+fn concurrent_sign_ins_never_exceed_a_rules_quota(world: &World) -> Outcome {
     let many = json!({"server": {"rateLimit": {"requestsPerSecond": 1000, "burst": 1000}}});
     let pair = Pair::new(world, "only-so-many", &many)?;
     let (a, b) = pair.by_part()?;
@@ -91,7 +91,7 @@ pub(crate) fn all_at_once(site: &Site<'_>, callers: &[Caller; 2], max: usize) ->
     })
 }
 
-fn session_beyond_what_its_rule_allows_by_now_is_not_extended(world: &World) -> Outcome {
+fn session_beyond_its_rules_quota_is_not_extended(world: &World) -> Outcome {
     let site = world.site("fewer-than-before")?;
     site.grant(&[(ALICE, limited(2))])?;
     let alice = site.caller("ALICE")?;

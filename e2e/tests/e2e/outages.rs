@@ -9,15 +9,15 @@ use e2e::wire::Login;
 use e2e::{Kind, Outcome, Site, World, brief, is_refused, rule, wait};
 
 crate::tests![
-    api_server_that_refuses_connections_for_a_minute_loses_no_session_and_keeps_none,
-    network_that_stands_still_for_a_minute_loses_no_session_and_keeps_none,
-    connections_that_die_without_a_word_lose_no_session_and_keep_none,
+    minute_of_refused_connections_loses_and_keeps_no_session,
+    minute_of_a_stalled_network_loses_and_keeps_no_session,
+    silently_dead_connections_lose_and_keep_no_session,
     watch_that_is_too_old_is_begun_anew,
     sign_in_that_is_throttled_waits_as_long_as_it_is_told,
-    sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment,
+    sign_in_survives_a_moment_without_any_one_request,
     sign_in_of_which_a_request_fails_is_refused_or_completed,
     expiry_that_is_throttled_waits_as_long_as_it_is_told,
-    time_that_is_asked_for_in_a_header_alone_is_waited_for_and_passed_on,
+    retry_after_in_a_header_alone_is_obeyed_and_passed_on,
 ];
 
 /// Longer than it takes to renew a Lease, for a session to end, and for a client to give a connection up.
@@ -29,17 +29,17 @@ pub(crate) fn is_good(trouble: &Trouble) {
     assert!(trouble.leaked.is_empty() && trouble.lost.is_empty(), "{trouble:#?}");
 }
 
-fn api_server_that_refuses_connections_for_a_minute_loses_no_session_and_keeps_none(world: &World) -> Outcome {
+fn minute_of_refused_connections_loses_and_keeps_no_session(world: &World) -> Outcome {
     is_good(&trouble::api_server_away(world, "away", Away::Refused, AWHILE)?);
     Ok(())
 }
 
-fn network_that_stands_still_for_a_minute_loses_no_session_and_keeps_none(world: &World) -> Outcome {
+fn minute_of_a_stalled_network_loses_and_keeps_no_session(world: &World) -> Outcome {
     is_good(&trouble::api_server_away(world, "still", Away::Still, AWHILE)?);
     Ok(())
 }
 
-fn connections_that_die_without_a_word_lose_no_session_and_keep_none(world: &World) -> Outcome {
+fn silently_dead_connections_lose_and_keep_no_session(world: &World) -> Outcome {
     is_good(&trouble::connections_stranded(world, "stranded")?);
     Ok(())
 }
@@ -107,7 +107,7 @@ fn waited(proxy: &Proxy, which: impl Fn(&Request) -> bool, at_least: Duration) -
     Ok(())
 }
 
-fn sign_in_goes_on_whichever_request_the_api_server_cannot_serve_for_a_moment(world: &World) -> Outcome {
+fn sign_in_survives_a_moment_without_any_one_request(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let site = proxy.site(world, "for-a-moment")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
@@ -199,7 +199,7 @@ fn expiry_that_is_throttled_waits_as_long_as_it_is_told(world: &World) -> Outcom
 }
 
 /// Not all that says no is an API server: what is before it says so in words.
-fn time_that_is_asked_for_in_a_header_alone_is_waited_for_and_passed_on(world: &World) -> Outcome {
+fn retry_after_in_a_header_alone_is_obeyed_and_passed_on(world: &World) -> Outcome {
     const ASKED: u32 = 6;
     let proxy = Proxy::before(&world.testbed)?;
     let site = proxy.site(world, "asked-in-words")?;

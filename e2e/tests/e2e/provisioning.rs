@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::audit::{audited, lines};
 
 crate::tests![
-    credential_that_took_long_is_not_handed_out_when_the_rule_is_gone,
-    signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is,
-    sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing,
+    slow_credential_is_not_handed_out_without_a_rule,
+    unprovisioned_session_is_202_with_retry_after,
+    sign_in_that_cannot_be_undone_is_503_and_leaves_nothing,
 ];
 
-fn signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is(world: &World) -> Outcome {
+fn unprovisioned_session_is_202_with_retry_after(world: &World) -> Outcome {
     let site = world.site("not-provisioned")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
@@ -65,7 +65,7 @@ fn signed_in_and_not_provisioned_is_202_with_retry_after_until_it_is(world: &Wor
     Ok(())
 }
 
-fn sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing(world: &World) -> Outcome {
+fn sign_in_that_cannot_be_undone_is_503_and_leaves_nothing(world: &World) -> Outcome {
     // The guard would refuse the obstacle's own attempts before the obstacle does.
     let site = world.unguarded_site("no-sign-in")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
@@ -85,7 +85,7 @@ fn sign_in_that_the_cluster_cannot_take_down_is_503_and_leaves_nothing(world: &W
     wait::until_true("signing in succeeds", || Ok(alice.post("/login")?.status == 202))
 }
 
-fn credential_that_took_long_is_not_handed_out_when_the_rule_is_gone(world: &World) -> Outcome {
+fn slow_credential_is_not_handed_out_without_a_rule(world: &World) -> Outcome {
     let (site, log) = audited(world, "took-long")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;

@@ -16,10 +16,10 @@ crate::tests![
     session_whose_rule_cannot_be_read_stays_and_none_is_given,
     session_goes_with_its_device,
     silence_of_tailscaled_ends_no_session_and_gives_none,
-    nothing_is_given_while_tailscaled_has_lost_its_control_server,
+    no_access_while_tailscaled_has_lost_its_control_server,
     silence_for_too_long_ends_sessions,
     lease_that_is_deleted_begins_no_count_anew,
-    policy_that_changed_while_the_server_was_down_is_found_at_its_start,
+    policy_changed_during_downtime_is_found_at_start,
 ];
 
 /// How soon a revocation is expected here, once the server's node has heard of its reason; a minute is what is promised. How long a
@@ -152,7 +152,7 @@ fn silence_of_tailscaled_ends_no_session_and_gives_none(world: &World) -> Outcom
     site.wait_empty()
 }
 
-fn nothing_is_given_while_tailscaled_has_lost_its_control_server(world: &World) -> Outcome {
+fn no_access_while_tailscaled_has_lost_its_control_server(world: &World) -> Outcome {
     let between = Between::before(world.testbed.node("TKA")?.socket())?;
     let mut options = ServerOptions::new("cut-off-node");
     options.config = json!({"tailscale": {"socket": between.socket()}});
@@ -216,7 +216,7 @@ fn lease_that_is_deleted_begins_no_count_anew(world: &World) -> Outcome {
     Ok(())
 }
 
-fn policy_that_changed_while_the_server_was_down_is_found_at_its_start(world: &World) -> Outcome {
+fn policy_changed_during_downtime_is_found_at_start(world: &World) -> Outcome {
     let site = world.site("while-down")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     sign_in(&site.caller("ALICE")?)?;

@@ -21,7 +21,7 @@ crate::tests![
     holder_without_the_tailnet_leaves_it_to_one_with,
     one_session_though_two_replicas_are_asked_at_once,
     sign_in_that_another_replica_ends_half_way_begins_anew,
-    session_that_began_elsewhere_ends_on_time_though_the_holders_watch_died_without_a_word,
+    session_of_another_replica_ends_despite_a_dead_watch,
 ];
 
 /// How long a hand-over may take.
@@ -219,7 +219,7 @@ fn holder_without_the_tailnet_leaves_it_to_one_with(world: &World) -> Outcome {
     other.wait_empty()
 }
 
-fn session_that_began_elsewhere_ends_on_time_though_the_holders_watch_died_without_a_word(world: &World) -> Outcome {
+fn session_of_another_replica_ends_despite_a_dead_watch(world: &World) -> Outcome {
     let proxies = [Proxy::before(&world.testbed)?, Proxy::before(&world.testbed)?];
     let pair = Pair::behind(&proxies, world, "unheard-of")?;
     let (holder, other) = pair.by_part()?;

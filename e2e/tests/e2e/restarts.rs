@@ -11,19 +11,19 @@ use e2e::{Kind, Obstacle, Outcome, Process, World, brief, is_refused, rule, wait
 use crate::expiry::ends_at;
 
 crate::tests![
-    session_that_ended_while_the_server_was_dead_is_gone_soon_after_its_start,
+    session_over_during_downtime_is_gone_soon_after_start,
     session_outlives_a_killed_server_and_ends_on_time,
-    server_that_cannot_listen_ends_sessions_and_serves_as_soon_as_it_can,
+    server_that_cannot_listen_ends_sessions_and_waits,
     session_whose_making_was_cut_off_is_completed,
     server_that_is_told_to_end_answers_first_and_ends_with_0,
     no_token_is_logged_at_any_level,
-    token_in_an_answer_that_cannot_be_read_is_neither_logged_nor_told,
+    token_in_an_unreadable_answer_is_not_logged,
 ];
 
 /// How soon after its start a server has caught up.
 const SOON: Duration = Duration::from_secs(3);
 
-fn session_that_ended_while_the_server_was_dead_is_gone_soon_after_its_start(world: &World) -> Outcome {
+fn session_over_during_downtime_is_gone_soon_after_start(world: &World) -> Outcome {
     let site = world.site("killed-before-end")?;
     let alice = site.caller("ALICE")?;
     let grant = |period: &str| site.grant(&[(ALICE, rule("cluster-admin", period))]);
@@ -65,7 +65,7 @@ fn session_outlives_a_killed_server_and_ends_on_time(world: &World) -> Outcome {
     ends_at(&site, until)
 }
 
-fn server_that_cannot_listen_ends_sessions_and_serves_as_soon_as_it_can(world: &World) -> Outcome {
+fn server_that_cannot_listen_ends_sessions_and_waits(world: &World) -> Outcome {
     let site = world.site("cannot-listen")?;
     let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
     let grant = |period: &str| site.grant(&[(ALICE, rule("view", period)), (BOB, rule("view", "1h"))]);
@@ -153,7 +153,7 @@ fn no_token_is_logged_at_any_level(world: &World) -> Outcome {
     Ok(())
 }
 
-fn token_in_an_answer_that_cannot_be_read_is_neither_logged_nor_told(world: &World) -> Outcome {
+fn token_in_an_unreadable_answer_is_not_logged(world: &World) -> Outcome {
     const TOKEN: &str = "head.claims.of-an-answer-that-cannot-be-read";
     world.tokens.add(TOKEN)?;
     let proxy = Proxy::before(&world.testbed)?;

@@ -5,12 +5,12 @@ use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
 use serde_json::json;
 
 crate::tests![
-    other_role_is_another_session_and_the_old_role_is_not_handed_out,
-    caller_whose_rule_is_gone_gets_nothing_and_may_still_sign_out,
+    other_role_is_another_session,
+    caller_without_a_rule_may_still_sign_out,
     rule_of_the_highest_priority_is_taken,
     longer_period_of_the_same_role_is_the_same_session,
     role_holds_in_the_namespaces_of_its_rule_and_nowhere_else,
-    namespace_that_does_not_exist_is_refused_with_advice_and_leaves_nothing,
+    namespace_that_does_not_exist_is_refused,
     same_rule_from_two_grants_is_one,
     restriction_that_says_nothing_gives_nothing,
 ];
@@ -26,7 +26,7 @@ fn roles(site: &Site<'_>) -> Outcome<Vec<String>> {
     Ok(roles)
 }
 
-fn other_role_is_another_session_and_the_old_role_is_not_handed_out(world: &World) -> Outcome {
+fn other_role_is_another_session(world: &World) -> Outcome {
     let site = world.site("role-change")?;
     site.grant(&[(ALICE, rule("cluster-admin", "1h"))])?;
     let alice = site.caller("ALICE")?;
@@ -48,7 +48,7 @@ fn other_role_is_another_session_and_the_old_role_is_not_handed_out(world: &Worl
     Ok(())
 }
 
-fn caller_whose_rule_is_gone_gets_nothing_and_may_still_sign_out(world: &World) -> Outcome {
+fn caller_without_a_rule_may_still_sign_out(world: &World) -> Outcome {
     let site = world.site("nothing-granted")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
@@ -140,7 +140,7 @@ fn role_holds_in_the_namespaces_of_its_rule_and_nowhere_else(world: &World) -> O
     Ok(())
 }
 
-fn namespace_that_does_not_exist_is_refused_with_advice_and_leaves_nothing(world: &World) -> Outcome {
+fn namespace_that_does_not_exist_is_refused(world: &World) -> Outcome {
     let site = world.site("no-namespace")?;
     let nowhere = json!({"role": "view", "period": "1h", "namespaces": ["no-namespace", "nowhere"]});
     site.grant(&[(ALICE, nowhere)])?;

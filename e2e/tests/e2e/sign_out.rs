@@ -5,7 +5,7 @@ use e2e::{Caller, Outcome, World, is_refused, rule};
 use serde_json::{Value, json};
 use testbed::Owner;
 
-crate::tests![everything_ends_on_all_devices_labelled_or_not_and_through_rules_that_are_gone];
+crate::tests![all_sessions_of_all_devices_end];
 
 /// Signs in as the body says, and fetches a credential of that session.
 fn sign_in(caller: &Caller, body: &Value) -> Outcome<String> {
@@ -16,7 +16,7 @@ fn sign_in(caller: &Caller, body: &Value) -> Outcome<String> {
     Ok(token)
 }
 
-fn everything_ends_on_all_devices_labelled_or_not_and_through_rules_that_are_gone(world: &World) -> Outcome {
+fn all_sessions_of_all_devices_end(world: &World) -> Outcome {
     let laptop = world.guest("alice-all", &Owner::user(ALICE))?;
     let site = world.site("sign-out-all")?;
     let edit = json!({"role": "edit", "period": "1h", "priority": -1});

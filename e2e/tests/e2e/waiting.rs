@@ -9,12 +9,12 @@ use e2e::user::ALICE;
 use e2e::{Caller, Kind, Obstacle, Outcome, World, rule, wait};
 
 crate::tests![
-    one_request_signs_in_and_brings_a_credential_however_long_that_takes,
-    session_that_becomes_usable_while_its_caller_waits_is_answered_then,
-    wait_that_is_over_is_answered_202_and_the_session_is_completed_later,
+    one_request_signs_in_and_brings_a_credential,
+    waiting_caller_is_answered_when_the_session_is_usable,
+    expired_wait_is_202_and_the_session_is_completed,
 ];
 
-fn one_request_signs_in_and_brings_a_credential_however_long_that_takes(world: &World) -> Outcome {
+fn one_request_signs_in_and_brings_a_credential(world: &World) -> Outcome {
     let proxy = Proxy::before(&world.testbed)?;
     let site = proxy.site(world, "one-request")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
@@ -59,7 +59,7 @@ fn sign_in(alice: &Caller, seconds: u32) -> Outcome<(e2e::Answer, Duration)> {
     Ok((answer, began.elapsed()))
 }
 
-fn session_that_becomes_usable_while_its_caller_waits_is_answered_then(world: &World) -> Outcome {
+fn waiting_caller_is_answered_when_the_session_is_usable(world: &World) -> Outcome {
     let site = world.site("usable-meanwhile")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
@@ -78,7 +78,7 @@ fn session_that_becomes_usable_while_its_caller_waits_is_answered_then(world: &W
     Ok(())
 }
 
-fn wait_that_is_over_is_answered_202_and_the_session_is_completed_later(world: &World) -> Outcome {
+fn expired_wait_is_202_and_the_session_is_completed(world: &World) -> Outcome {
     let site = world.site("wait-over")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
