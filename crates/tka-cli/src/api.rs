@@ -4,5 +4,5 @@ pub(crate) mod access;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod deadline;
-pub(crate) mod here;
+pub(crate) mod device_sessions;
 pub(crate) mod retry;

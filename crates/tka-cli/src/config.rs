@@ -3,10 +3,10 @@
 //! Of the `config.yaml` in the working directory only keys count that change how results look; see [`files`] and [`TABLE`].
 
 pub(crate) mod edit;
+pub(crate) mod effective;
 mod files;
 pub(crate) mod flags;
-pub(crate) mod shown;
-mod text;
+mod yaml_edit;
 
 use std::fmt;
 use std::io;
@@ -302,7 +302,7 @@ impl Layers {
 
     /// The keys that would have another value if the working directory's file counted for every key.
     fn passed_over(&self) -> Vec<&'static str> {
-        let defaults = shown::defaults();
+        let defaults = effective::defaults();
         let is_changed = |key: &&str| {
             let above = [&self.command_line, &self.variables];
             let below = [&self.own, &defaults];

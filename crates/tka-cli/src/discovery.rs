@@ -1,23 +1,23 @@
 //! Finding TKA servers: where they may be, and what each says of itself.
 
-mod answer;
 pub(crate) mod candidates;
-mod choice;
-pub(crate) mod view;
+pub(crate) mod clusters;
+mod query;
+mod select;
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::api::client::Client;
 use crate::config::Config;
-use crate::discovery::view::{Cluster, Clusters};
-use crate::kubeconfig::known;
+use crate::discovery::clusters::{Cluster, Clusters};
+use crate::kubeconfig::session_cache;
 use crate::net::server::Server;
 use crate::net::tailscale::{self, TailscaleError};
-use crate::sys::together::ask_each;
+use crate::sys::parallel;
 
 use candidates::Candidate;
-pub(crate) use choice::NoChoice;
+pub(crate) use select::NoChoice;
 
 /// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ impl Search {
             Ok(_) => (None, Some(NoTailnet::Off)),
             Err(error) => (None, Some(NoTailnet::NotTold(error))),
         };
-        let known = folder.map(known::everywhere).unwrap_or_default();
+        let known = folder.map(session_cache::everywhere).unwrap_or_default();
         Self {
             candidates: candidates::find(default, known, status.as_ref(), &config.tag),
             no_tailnet,
@@ -73,7 +73,7 @@ impl Search {
         if meant.is_empty() {
             return Err(NoChoice::unknown(name, &self.ask(connect, false)));
         }
-        choice::only(name, ask(connect, &meant, true))
+        select::only(name, ask(connect, &meant, true))
     }
 
     /// What [`Self::choose`] takes, as far as it is known without asking a server: of a node the first place.
@@ -90,8 +90,8 @@ impl Search {
 }
 
 fn ask(connect: &Connect<'_>, candidates: &[&Candidate], long: bool) -> Clusters {
-    let answers = ask_each(candidates, |candidate| answer::of(connect, candidate));
-    Clusters::new(answer::worth_showing(
+    let answers = parallel::map(candidates, |candidate| query::of(connect, candidate));
+    Clusters::new(query::worth_showing(
         candidates,
         answers.into_iter().flatten().collect(),
         long,

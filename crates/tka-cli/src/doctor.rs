@@ -1,15 +1,15 @@
 //! What can be wrong between a person and a cluster, looked for in the order in which one thing needs another.
 
+mod dependencies;
 mod machine;
 mod network;
-mod order;
-mod view;
+mod render;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::Exit;
 
 /// How long tailscaled, the API server and kubectl may take each: they are near, or will not answer at all.
@@ -115,9 +115,9 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::tests::look;
     use crate::terminal::output::{Look, Report};
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::tests::look;
 
     #[test]
     fn narrow_terminals_get_wrapped_lines() {

@@ -9,12 +9,12 @@ use crate::api::client::ClientError;
 use crate::config::ConfigError;
 use crate::discovery::NoChoice;
 use crate::exit::Exit;
-use crate::kubeconfig::export::Unlistable;
+use crate::kubeconfig::env_variable::Unlistable;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
+use crate::terminal::messages;
 use crate::terminal::output::{Look, PrintError};
-use crate::terminal::view;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +193,7 @@ impl Error {
 
     /// What people read of it: what happened, why, and what to do.
     pub(crate) fn shown(&self, look: &Look<'_>) -> String {
-        view::problem(&self.to_string(), self.why(), self.advice(), look)
+        messages::problem(&self.to_string(), self.why(), self.advice(), look)
     }
 
     /// Whether whoever read the output has gone, which needs no message.
@@ -225,8 +225,8 @@ mod tests {
     use crate::config::Config;
     use crate::config::flags::Global;
     use crate::net::server::Server;
+    use crate::terminal::messages::tests::look;
     use crate::terminal::theme::{Palette, Theme};
-    use crate::terminal::view::tests::look;
     use tka_api::http::ErrorResponse;
 
     fn plain() -> Palette {
@@ -327,7 +327,7 @@ mod tests {
             ),
             (
                 "unusable",
-                Trouble::UnusableKubeconfig(crate::kubeconfig::sent::Flaw::NoToken),
+                Trouble::UnusableKubeconfig(crate::kubeconfig::server_kubeconfig::Flaw::NoToken),
             ),
             ("not_provisioned", Trouble::NotProvisioned(Duration::from_millis(1500))),
         ] {

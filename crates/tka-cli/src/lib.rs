@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
-mod app;
 mod cmd;
 mod config;
+mod context;
 mod credential;
 mod discovery;
 mod doctor;
@@ -26,10 +26,10 @@ use clap::{CommandFactory, FromArgMatches};
 
 pub use cmd::args::Cli;
 
-use app::App;
 use cmd::args::{self, Command};
-use cmd::{complete, evaluated};
+use cmd::{complete, shell_eval};
 use config::flags::Global;
+use context::App;
 use error::Error;
 use exit::Exit;
 use terminal::output::{self, Look, PrintError};
@@ -46,11 +46,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = args::with_shell_line(without_empty_command(arguments));
     match parse(&arguments, &called) {
         Ok(Cli { global, command }) => {
-            let stops = evaluated::stops(command.as_ref(), &global);
+            let stops = shell_eval::stops(command.as_ref(), &global);
             dispatch(&global, command, &called).unwrap_or_else(|error| {
                 let exit = report(&global, &error);
                 if stops && !error.is_broken_pipe() {
-                    evaluated::stop();
+                    shell_eval::stop();
                 }
                 exit
             })
@@ -107,7 +107,7 @@ fn done(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
 
 /// The theme that is asked for, else the one that is set where that can be read.
 fn theme(flags: &Global) -> Theme {
-    let set = || app::settings(flags).ok().map(|config| config.theme);
+    let set = || context::settings(flags).ok().map(|config| config.theme);
     flags.theme.or_else(set).unwrap_or_default()
 }
 
@@ -154,8 +154,8 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let _ = anstream::stdout().write_all(text.as_bytes());
     }
     if error.use_stderr() {
-        if evaluated::stops_as_typed(arguments) {
-            evaluated::stop();
+        if shell_eval::stops_as_typed(arguments) {
+            shell_eval::stop();
         }
         Exit::Usage.into()
     } else {

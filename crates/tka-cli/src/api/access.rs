@@ -1,6 +1,6 @@
 //! What access to ask for: the options of every command that signs in.
 
-use crate::terminal::view::clean;
+use crate::terminal::messages::clean;
 use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
 use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 

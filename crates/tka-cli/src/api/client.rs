@@ -25,11 +25,11 @@ pub(crate) use error::{ClientError, Trouble};
 use crate::api::clock::{Skew, Timed};
 use crate::api::deadline::Deadline;
 use crate::api::retry::{self, Repeats, RetryAfter};
-use crate::kubeconfig::sent::{self, Arrived, Flaw, Sent};
+use crate::kubeconfig::server_kubeconfig::{self, Arrived, Flaw, Sent};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
+use crate::terminal::messages;
 use crate::terminal::ui;
-use crate::terminal::view;
 
 /// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -331,7 +331,7 @@ impl Client {
     }
 
     fn checked(&self, operation: Operation, arrived: Arrived) -> Result<Box<Sent>, ClientError> {
-        let checked = sent::checked(arrived);
+        let checked = server_kubeconfig::checked(arrived);
         checked
             .map(Box::new)
             .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))
@@ -462,7 +462,7 @@ impl Client {
             .map(|variable| format!(" through {variable}"))
             .unwrap_or_default();
         let took = took.as_millis();
-        let outcome = view::clean(&outcome);
+        let outcome = messages::clean(&outcome);
         ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 

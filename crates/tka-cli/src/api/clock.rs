@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{LoginResponse, SessionInfo, SessionList};
 
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 /// How far two clocks may be apart before it matters. Credentials are renewed a minute before their end, and an answer may take seconds.
 pub(crate) const APART: SignedDuration = SignedDuration::from_secs(30);
@@ -43,7 +43,12 @@ impl Skew {
     pub(crate) fn in_words(self) -> Option<String> {
         let apart = i64::try_from(self.0.unsigned_abs().as_secs()).unwrap_or(i64::MAX);
         let way = if self.0.is_positive() { "behind" } else { "ahead of" };
-        (apart > 0).then(|| format!("this machine's clock is {} {way} the server's", when::span(apart)))
+        (apart > 0).then(|| {
+            format!(
+                "this machine's clock is {} {way} the server's",
+                time_format::span(apart)
+            )
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
 use crate::terminal::output::Output;
 

@@ -6,23 +6,23 @@ use std::process::ExitCode;
 use clap_complete::ArgValueCandidates;
 
 use super::config::note_what_wins;
-use crate::app::App;
 use crate::cmd::complete;
 use crate::config::edit::{self, Change};
 use crate::config::flags::Global;
 use crate::config::{Config, ConfigError};
-use crate::discovery::view::{Cluster, State};
+use crate::context::App;
+use crate::discovery::clusters::{Cluster, State};
 use crate::discovery::{LIMIT, NoTailnet, Search};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::store::Store;
 use crate::net::server::Server;
-use crate::session::flow;
-use crate::session::local;
+use crate::session::persist;
+use crate::session::sign_in;
 use crate::sys::environment;
+use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui::Ui;
-use crate::terminal::view;
 
 /// Show the clusters that you could reach, or choose one
 ///
@@ -104,7 +104,7 @@ fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
         ),
     };
     let text = format!("servers that this device does not know already were not looked for: {what}; {fix}");
-    app.ui.tell(&view::note(&text, &app.ui.palette));
+    app.ui.tell(&messages::note(&text, &app.ui.palette));
 }
 
 fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
@@ -132,7 +132,7 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
     let text = format!("commands talk to {} now, by {file}", cluster.server);
-    app.ui.tell(&view::done(&text, &app.ui.palette));
+    app.ui.tell(&messages::done(&text, &app.ui.palette));
     for change in &changes {
         note_what_wins(&written(flags, &path), change.key(), &file, &app.ui)?;
     }
@@ -143,7 +143,7 @@ fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
     if cluster.state != State::Answers {
         let why = cluster.problem.as_deref().unwrap_or_default();
         let text = format!("no TKA server answers at {} now: {why}", cluster.server);
-        ui.tell(&view::warning(&text, &ui.palette));
+        ui.tell(&messages::warning(&text, &ui.palette));
     }
 }
 
@@ -179,15 +179,15 @@ fn written(flags: &Global, path: &Path) -> Global {
 
 /// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
 fn hand_over(there: &App) -> Result<ExitCode, Error> {
-    if let Some(kept) = local::switch(there)? {
-        flow::note_merge(there, &kept);
+    if let Some(kept) = persist::switch(there)? {
+        sign_in::note_merge(there, &kept);
         there.hand_over(kept.merged.as_ref())?;
     } else if there.kubeconfig().is_some() {
         there.hand_over(None)?;
     } else {
         there
             .ui
-            .tell(&view::note("sign in there with `tka login`", &there.ui.palette));
+            .tell(&messages::note("sign in there with `tka login`", &there.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }

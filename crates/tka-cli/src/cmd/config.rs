@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::app::{note_passed_over, settings};
 use crate::config::edit::{self, Change};
+use crate::config::effective::{self, Setting, Settings};
 use crate::config::flags::Global;
-use crate::config::shown::{self, Setting, Settings};
 use crate::config::{Config, ConfigError, KEYS};
+use crate::context::{note_passed_over, settings};
 use crate::error::Error;
 use crate::sys::environment::{home, variable};
+use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui::{self, Ui};
-use crate::terminal::view;
 
 /// Show settings and where they come from, or change one
 ///
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Get {
     /// The setting
-    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| shown::key(&name)))]
+    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| effective::key(&name)))]
     key: Option<&'static str>,
 
     /// Show which configuration file is in use
@@ -58,7 +58,7 @@ pub(crate) struct Get {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Set {
     /// The setting
-    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| shown::key(&name)))]
+    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| effective::key(&name)))]
     key: &'static str,
 
     /// The new value
@@ -115,7 +115,7 @@ fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Resul
     };
     let config = settings(&flags)?;
     let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
-    ui.tell(&view::done(
+    ui.tell(&messages::done(
         &format!("{key} is {value} in {}", path.display()),
         &ui.palette,
     ));
@@ -127,7 +127,7 @@ pub(super) fn note_what_wins(flags: &Global, key: &str, file: &str, ui: &Ui) -> 
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {
         let text = format!("{} wins over the file: there it is {}", setting.from, setting.text());
-        ui.tell(&view::note(&text, &ui.palette));
+        ui.tell(&messages::note(&text, &ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }

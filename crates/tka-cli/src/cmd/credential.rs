@@ -7,8 +7,8 @@ use tka_api::exec;
 use tka_core::{RoleName, RuleName};
 
 use crate::api::access::{Access, typed};
-use crate::app;
 use crate::config::flags::Global;
+use crate::context;
 use crate::error::Error;
 use crate::session::credential::{self, Asked};
 use crate::sys::environment;
@@ -41,7 +41,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     let info = environment::variable(EXEC_INFO);
     let interactive = is_interactive(info.as_deref())?;
     let asked = Asked {
-        server: &app::server(flags)?,
+        server: &context::server(flags)?,
         session: &arguments.session,
         access: &Access {
             rule: arguments.rule.clone(),

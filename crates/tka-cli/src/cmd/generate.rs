@@ -9,7 +9,7 @@ use clap_mangen::Man;
 
 use crate::cmd::args::Cli;
 use crate::error::Error;
-use crate::kubeconfig::integration::Language;
+use crate::kubeconfig::shell_integration::Language;
 use crate::sys::files;
 use crate::terminal::output::PrintError;
 use crate::terminal::ui;

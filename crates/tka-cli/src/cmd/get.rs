@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::{cluster_info, config, kubeconfig};
-use crate::app::App;
 use crate::config::flags::Global;
+use crate::context::App;
 use crate::error::Error;
 use crate::report::session::SessionReport;
 use crate::terminal::output::Output;

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
-use crate::session::flow;
-use crate::session::keep::Keep;
+use crate::session::kubeconfig_options::Keep;
+use crate::session::sign_in;
 
 /// Write a kubeconfig for your session
 ///
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let kept = flow::fetch_kubeconfig(app, arguments.keep.how(app))?;
+    let kept = sign_in::fetch_kubeconfig(app, arguments.keep.how(app))?;
     app.hand_over(kept.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

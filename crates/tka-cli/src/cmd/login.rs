@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
-use crate::session::flow;
-use crate::session::keep::Keep;
 #[cfg(unix)]
-use crate::session::own::{self, Program};
-use crate::session::signin;
+use crate::session::ephemeral::{self, Program};
+use crate::session::kubeconfig_options::Keep;
+use crate::session::login_request;
+use crate::session::sign_in;
 
 /// Sign in and get a kubeconfig
 ///
@@ -49,10 +49,10 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let how = arguments.keep.how(app);
     #[cfg(unix)]
     if arguments.shell {
-        return own::run(app, &arguments.access, how.form, &Program::Shell);
+        return ephemeral::run(app, &arguments.access, how.form, &Program::Shell);
     }
-    signin::check(app, &arguments.access)?;
-    let kept = flow::sign_in(app, &arguments.access, how)?;
+    login_request::check(app, &arguments.access)?;
+    let kept = sign_in::sign_in(app, &arguments.access, how)?;
     app.hand_over(kept.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

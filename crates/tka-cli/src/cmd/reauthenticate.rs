@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
-use crate::session::flow;
-use crate::session::keep::Keep;
-use crate::session::signin;
+use crate::session::kubeconfig_options::Keep;
+use crate::session::login_request;
+use crate::session::sign_in;
 
 /// Sign out and in again
 ///
@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything ends.
-    signin::check(app, &arguments.access)?;
-    let kept = flow::sign_in_again(app, arguments.access.clone(), arguments.keep.how(app))?;
+    login_request::check(app, &arguments.access)?;
+    let kept = sign_in::sign_in_again(app, arguments.access.clone(), arguments.keep.how(app))?;
     app.hand_over(kept.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
 use crate::report;
+use crate::terminal::messages;
 use crate::terminal::output::Output;
-use crate::terminal::view;
 
 /// Show what you could get here, and why not more
 ///
@@ -22,7 +22,7 @@ pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
     let rules = client.rules()?;
     if arguments.output.print(app.config.mode(), &rules)? {
         for line in report::rules::hints(&rules, client.server()) {
-            app.ui.tell(&view::note(&line, &app.ui.palette));
+            app.ui.tell(&messages::note(&line, &app.ui.palette));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,14 +6,14 @@ use clap_complete::ArgValueCandidates;
 use tka_api::http::SessionList;
 
 use crate::api::client::Client;
-use crate::app::App;
 use crate::cmd::complete;
+use crate::context::App;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report;
-use crate::session::flow;
+use crate::session::sign_out;
+use crate::terminal::messages;
 use crate::terminal::output::{Look, Output};
-use crate::terminal::view;
 
 /// Show your sessions, on whatever device, or end some
 #[derive(clap::Args, Debug)]
@@ -60,7 +60,7 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     app.note_clock(client.skew(), None);
     if output.print(app.config.mode(), &sessions)? && sessions.items.is_empty() {
         let text = "you have no session here: sign in with `tka login`";
-        app.ui.tell(&view::note(text, &app.ui.palette));
+        app.ui.tell(&messages::note(text, &app.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,7 +73,8 @@ fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
         end.names.clone()
     };
     if names.is_empty() {
-        app.ui.tell(&view::note("you have no session here", &app.ui.palette));
+        app.ui
+            .tell(&messages::note("you have no session here", &app.ui.palette));
     }
     let mut failed = None;
     for name in names {
@@ -93,14 +94,14 @@ fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
         .as_ref()
         .map_or_else(|error| error.exit() == Exit::NotSignedIn, |_| true)
     {
-        flow::clear(app, name)?;
+        sign_out::clear(app, name)?;
     }
     let ended = ended?;
     if ended.this_device && app.kubeconfig().is_none() {
         app.note_removal();
     }
     app.ui
-        .tell(&view::done(&report::sessions::ended(&ended), &app.ui.palette));
+        .tell(&messages::done(&report::sessions::ended(&ended), &app.ui.palette));
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
-use crate::session::flow::{self, SignedOut};
-use crate::terminal::view;
+use crate::session::sign_out::{self, SignedOut};
+use crate::terminal::messages;
 
 /// Sign out: your access ends now
 ///
@@ -16,11 +16,12 @@ use crate::terminal::view;
 pub(crate) struct Arguments {}
 
 pub(crate) fn run(app: &App) -> Result<ExitCode, Error> {
-    let signed_out = flow::sign_out(app)?;
+    let signed_out = sign_out::sign_out(app)?;
     app.note_removal();
     match signed_out {
         SignedOut::User(user) => {
-            app.ui.tell(&view::done(&format!("signed out {user}"), &app.ui.palette));
+            app.ui
+                .tell(&messages::done(&format!("signed out {user}"), &app.ui.palette));
             Ok(ExitCode::SUCCESS)
         }
         SignedOut::NotSignedIn(error) => Err(Error::Client(error)),

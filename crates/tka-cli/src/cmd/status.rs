@@ -6,21 +6,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::clock::Skew;
-use crate::api::here;
-use crate::app::App;
+use crate::api::device_sessions;
 use crate::config::flags::Global;
+use crate::context::App;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::current::{self, Current};
-use crate::kubeconfig::known::{self, Known, KnownSession};
+use crate::kubeconfig::current_context::{self, Current};
+use crate::kubeconfig::session_cache::{self, Known, KnownSession};
 use crate::kubeconfig::store::{self, Store};
 use crate::report;
 use crate::report::status::{Status, StatusItem};
 use crate::sys::environment;
-use crate::sys::together::ask_each;
+use crate::sys::parallel;
+use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui;
-use crate::terminal::view;
 
 /// How long each server may take: all are asked at the same time, and what was known before stands in.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     let spinner = app.ui.spinner("asking");
     let asked = ask_all(&app, &all);
     drop(spinner);
-    let current = environment::home().and_then(|home| current::find(&home));
+    let current = environment::home().and_then(|home| current_context::find(&home));
     let mut items = Vec::new();
     let mut failed = None;
     for (mut known, answer) in all.into_iter().zip(asked) {
@@ -76,7 +76,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     }
     if arguments.output.print(app.config.mode(), &status)? && status.items.is_empty() {
         let text = "you are not signed in: sign in with `tka login`";
-        app.ui.tell(&view::note(text, &app.ui.palette));
+        app.ui.tell(&messages::note(text, &app.ui.palette));
     }
     let exit = if status.items.is_empty() {
         Exit::NotSignedIn
@@ -88,7 +88,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 
 /// What every server says, each within the limit.
 fn ask_all(app: &App, all: &[Known]) -> Vec<Result<(Vec<KnownSession>, Skew), Error>> {
-    let answers = ask_each(all, |known| ask(app, known));
+    let answers = parallel::map(all, |known| ask(app, known));
     answers
         .into_iter()
         .map(|answer| answer.unwrap_or(Err(Error::NotAsked)))
@@ -98,7 +98,7 @@ fn ask_all(app: &App, all: &[Known]) -> Vec<Result<(Vec<KnownSession>, Skew), Er
 fn ask(app: &App, known: &Known) -> Result<(Vec<KnownSession>, Skew), Error> {
     let server = known.server().unwrap_or_else(|| app.server().clone());
     let client = app.client_at(&server, LIMIT)?;
-    let sessions = here::sessions(&client)?;
+    let sessions = device_sessions::fetch(&client)?;
     Ok((sessions, client.skew()))
 }
 
@@ -123,7 +123,7 @@ fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<Statu
 /// What a prompt shows of the session that kubectl uses here. Reads a few small files and asks nobody.
 fn prompt() -> Result<(), Error> {
     let Some(home) = environment::home() else { return Ok(()) };
-    let Some(current) = current::find(&home) else {
+    let Some(current) = current_context::find(&home) else {
         return Ok(());
     };
     let now = Timestamp::now();
@@ -133,7 +133,7 @@ fn prompt() -> Result<(), Error> {
         }
         return Ok(());
     }
-    for known in known::everywhere(&store::folder(&home)) {
+    for known in session_cache::everywhere(&store::folder(&home)) {
         let mut sessions = known.sessions.iter().filter(|session| session.until > now);
         let session = sessions.find(|session| current.is(&known, session));
         if let (Some(session), Some(server)) = (session, known.server()) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::files::{self, Files};
-use super::{ConfigError, Layer, text};
+use super::{ConfigError, Layer, yaml_edit};
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::sys::files::{self as disk, FileError, Locked};
@@ -103,7 +103,7 @@ impl Change {
 
     /// `text` with this change made, which says nothing else that is new.
     fn made_in(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
-        text::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
+        yaml_edit::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
             Refused::Unsure => ConfigError::Shape {
                 path: path.to_owned(),
                 key: self.key,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tka_api::exec::ExecCredential;
 
 use super::folder;
-use super::notes::{Failure, Notes, Turn, is_within};
-use super::secrets::{Keyring, Memory, Nowhere, Secrets};
+use super::secret_store::{Keyring, Memory, Nowhere, Secrets};
+use super::shared_state::{Failure, Notes, Turn, is_within};
 use crate::error::Error;
 use crate::net::proxy::Variables;
 use crate::net::server::Server;

@@ -124,7 +124,7 @@ mod private {
             assert_eq!(in_folder(parent.path(), "link"), None);
             fs::write(parent.path().join("file"), "").unwrap();
             assert_eq!(in_folder(parent.path(), "file"), None);
-            if crate::sys::untested::is_root() {
+            if crate::sys::test_requirements::is_root() {
                 let foreign = in_folder(parent.path(), "foreign").unwrap();
                 std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
                 assert_eq!(in_folder(parent.path(), "foreign"), None);

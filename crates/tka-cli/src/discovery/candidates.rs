@@ -1,6 +1,6 @@
 //! Where a TKA server may be.
 
-use crate::kubeconfig::known::{Known, KnownSession};
+use crate::kubeconfig::session_cache::{Known, KnownSession};
 use crate::net::server::{HTTPS_PORT, Server};
 use crate::net::tailscale::Status;
 

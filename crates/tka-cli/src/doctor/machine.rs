@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Check, Finding, LIMIT};
-use crate::app::App;
+use crate::context::App;
 use crate::exit::Exit;
+use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::MergeError;
-use crate::kubeconfig::plugin;
-use crate::session::local;
-use crate::sys::limited;
+use crate::session::persist;
+use crate::sys::command_output;
 use tka_kubeconfig::{Document, List};
 
 /// A kubeconfig and what it says, if it can be read.
@@ -22,17 +22,17 @@ type Kubeconfig = (PathBuf, Result<Document, MergeError>);
 const KUBECTL: u32 = 22;
 
 pub(super) fn checks(app: &App) -> Vec<Check> {
-    let kubeconfigs = local::kubeconfigs(app);
+    let kubeconfigs = persist::kubeconfigs(app);
     vec![
         kubectl(kubectl_version(LIMIT.min(app.config.timeout))).named("kubectl"),
-        plugin(app.kubeconfig(), &kubeconfigs, plugin::on_path()).named("plugin"),
+        plugin(app.kubeconfig(), &kubeconfigs, exec_plugin::on_path()).named("plugin"),
         kubeconfig(app, &kubeconfigs).named("kubeconfig"),
     ]
 }
 
 /// What kubectl says of itself.
 fn kubectl_version(limit: Duration) -> io::Result<String> {
-    let output = limited::output("kubectl", &["version", "--client", "-o", "json"], limit)?;
+    let output = command_output::within("kubectl", &["version", "--client", "-o", "json"], limit)?;
     let answer: Value = serde_json::from_slice(&output).unwrap_or_default();
     let version = answer["clientVersion"]["gitVersion"].as_str();
     Ok(version.unwrap_or_default().to_owned())
@@ -75,7 +75,7 @@ fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBu
     if let Some(path) = on_path {
         return Finding::ok(format!("{} is on PATH", path.display()));
     }
-    let program = plugin::command();
+    let program = exec_plugin::command();
     let folder = program.parent().unwrap_or(Path::new("")).display();
     Finding::failed(
         Exit::Failure,
@@ -93,8 +93,8 @@ fn not_found(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String
     let users = document.names(List::Users).into_iter();
     let mut ours = users
         .filter_map(|user| document.call(user))
-        .filter(|call| plugin::is_ours(call, Some(path.as_path()) == own));
-    ours.find(|call| !plugin::is_found(call, folder))
+        .filter(|call| exec_plugin::is_ours(call, Some(path.as_path()) == own));
+    ours.find(|call| !exec_plugin::is_found(call, folder))
         .map(|call| call.command)
 }
 

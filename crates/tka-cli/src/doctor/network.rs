@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 
-use super::order::{Found, in_order};
+use super::dependencies::{Found, in_order};
 use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError, Operation, Trouble, api_server};
 use crate::api::clock::Skew;
-use crate::app::App;
+use crate::context::App;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::net::proxy;

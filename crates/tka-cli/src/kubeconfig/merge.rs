@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::kubeconfig::known::Merged;
-use crate::kubeconfig::plugin;
+use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::session_cache::Merged;
 use crate::net::server::Server;
 use crate::sys::files::FileError;
 use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
@@ -76,7 +76,7 @@ fn is_ours(document: &Document, record: &Merged) -> bool {
 
 /// Whether that is how the user of that name asks for credentials, as `record` says.
 pub(crate) fn is_of(call: &Call, user: &str, record: &Merged) -> bool {
-    let asked = plugin::asked_for(call).map(|(_, session)| session);
+    let asked = exec_plugin::asked_for(call).map(|(_, session)| session);
     user == record.user && asked.is_some() && asked == record.session.as_deref()
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn found(file: &Path, document: &Document, server: &Server) -> Vec<Me
     let contexts = contexts.filter_map(|context| document.context(context));
     let ours = contexts.filter_map(|names| {
         let call = document.call(&names.user)?;
-        let (_, session) = plugin::asked_for(&call).filter(|(at, _)| *at == server)?;
+        let (_, session) = exec_plugin::asked_for(&call).filter(|(at, _)| *at == server)?;
         Some(Merged::new(file, names, Some(session.to_owned())))
     });
     ours.collect()
@@ -110,7 +110,7 @@ pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String
     let call = user.as_ref().and_then(|user| document.call(user));
     let session = call
         .as_ref()
-        .and_then(|call| plugin::asked_for(call))
+        .and_then(|call| exec_plugin::asked_for(call))
         .map(|(_, session)| session);
     // The user may have renamed it: what it leads to says whose it is.
     let is_of = |record: &&Merged| {
@@ -227,7 +227,7 @@ users:
         let mut entry = Entry::current(keyed.into()).unwrap();
         if !session.is_empty() {
             let server = Server::new("tka", 443, None).unwrap();
-            entry.user.user = plugin::user(&server, session, &[]);
+            entry.user.user = exec_plugin::user(&server, session, &[]);
         }
         entry
     }

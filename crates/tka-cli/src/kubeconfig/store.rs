@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_folder_of_another_user_is_refused() {
-        if !crate::sys::untested::is_root() {
+        if !crate::sys::test_requirements::is_root() {
             return;
         }
         let home = tempfile::tempdir().unwrap();

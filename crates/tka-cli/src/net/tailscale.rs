@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::sys::limited;
+use crate::sys::command_output;
 
 /// Where tailscaled's socket is unless it was told otherwise.
 const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
@@ -59,7 +59,7 @@ pub(crate) fn status(socket: Option<&Path>, limit: Duration) -> Result<Status, T
     let text = match ask(socket.unwrap_or_else(|| SOCKET.as_ref()), limit) {
         // macOS and Windows have another way in, which the command knows.
         Err(error @ TailscaleError::NotThere(_)) if socket.is_none() => {
-            limited::output("tailscale", &["status", "--json"], limit).map_err(|_| error)
+            command_output::within("tailscale", &["status", "--json"], limit).map_err(|_| error)
         }
         other => other,
     }?;

@@ -3,8 +3,8 @@
 use anstyle::Style;
 use tka_api::http::ClusterInfo;
 
+use crate::terminal::messages::{clean, styled_fields};
 use crate::terminal::output::{Look, Report};
-use crate::terminal::view::{clean, styled_fields};
 
 // === impl ClusterInfo ===
 
@@ -51,8 +51,8 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::tests::look;
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::tests::look;
     use std::collections::BTreeMap;
 
     #[test]

@@ -6,10 +6,10 @@ use tka_core::{RoleName, RuleName};
 use super::sessions::places;
 use crate::api::access::{Access, called};
 use crate::net::server::Server;
+use crate::terminal::messages::clean;
 use crate::terminal::output::{Look, Report};
 use crate::terminal::table::table;
-use crate::terminal::view::clean;
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 // === impl RuleList ===
 
@@ -30,7 +30,7 @@ fn row(rule: &RuleInfo) -> [String; 6] {
         rule.name.as_deref().map(clean).unwrap_or_default(),
         clean(&rule.role),
         places(&rule.namespaces),
-        when::period(&clean(&rule.period)),
+        time_format::period(&clean(&rule.period)),
         rule.priority.to_string(),
         notes(rule).join("; "),
     ]
@@ -100,8 +100,8 @@ fn option(rules: &RuleList, wanted: &RuleInfo) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::Clock;
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::Clock;
     use serde_json::json;
 
     fn rules() -> RuleList {

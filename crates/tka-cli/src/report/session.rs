@@ -3,8 +3,8 @@
 use serde::Serialize;
 use tka_api::http::LoginResponse;
 
+use crate::terminal::messages::{access, clean, fields};
 use crate::terminal::output::{Look, Report};
-use crate::terminal::view::{access, clean, fields};
 
 /// Who one is signed in as, with which role and until when.
 #[derive(Debug, Serialize)]
@@ -46,8 +46,8 @@ impl Report for SessionReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::tests::{login, look};
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::tests::{login, look};
 
     #[test]
     fn a_session() {

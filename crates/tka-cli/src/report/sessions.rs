@@ -2,10 +2,10 @@
 
 use tka_api::http::{SessionInfo, SessionList};
 
+use crate::terminal::messages::clean;
 use crate::terminal::output::{Look, Report};
 use crate::terminal::table::table;
-use crate::terminal::view::clean;
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 // === impl SessionList ===
 
@@ -41,7 +41,7 @@ impl Report for SessionList {
 fn row(session: &SessionInfo, look: &Look<'_>) -> [String; 9] {
     let clock = &look.clock;
     let of = |text: &Option<String>| text.as_deref().filter(|_| look.long).map(clean).unwrap_or_default();
-    let until = when::until(session.until, clock.now, &clock.zone);
+    let until = time_format::until(session.until, clock.now, &clock.zone);
     let here = if session.this_device { " (this device)" } else { "" };
     [
         clean(&session.name),
@@ -57,7 +57,7 @@ fn row(session: &SessionInfo, look: &Look<'_>) -> [String; 9] {
         of(&session.label),
         of(&session.reason),
         if look.long {
-            when::since(session.signed_in, clock.now, &clock.zone)
+            time_format::since(session.signed_in, clock.now, &clock.zone)
         } else {
             String::new()
         },
@@ -77,8 +77,8 @@ pub(crate) fn ended(session: &SessionInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::Clock;
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::Clock;
     use jiff::tz::TimeZone;
     use serde_json::json;
 

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::terminal::messages::clean;
 use crate::terminal::output::{Look, Report};
 use crate::terminal::table::table;
-use crate::terminal::view::clean;
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 /// The sessions of this device.
 #[derive(Debug, Serialize)]
@@ -62,7 +62,7 @@ fn row(item: &StatusItem, look: &Look<'_>) -> [String; 7] {
         clean(&item.role),
         clean(&item.server),
         item.context.as_deref().map(clean).unwrap_or_default(),
-        when::until(item.until, look.clock.now, &look.clock.zone),
+        time_format::until(item.until, look.clock.now, &look.clock.zone),
         note.to_owned(),
     ]
 }
@@ -71,7 +71,7 @@ fn row(item: &StatusItem, look: &Look<'_>) -> [String; 7] {
 pub(crate) fn prompt(role: &str, host: &str, until: Timestamp, now: Timestamp) -> String {
     let is_name = host.parse::<std::net::IpAddr>().is_err();
     let short = host.split('.').next().filter(|_| is_name).unwrap_or(host);
-    format!("{}@{} {}", clean(role), clean(short), when::left(until, now))
+    format!("{}@{} {}", clean(role), clean(short), time_format::left(until, now))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Credentials for kubectl: asked of the server once, and kept until shortly before their end.
 
-mod again;
-mod ask;
+mod reauthenticate;
+mod request;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use jiff::Timestamp;
 use tka_api::exec::ExecCredential;
 
 use crate::credential;
-use crate::credential::asker::Asker;
 use crate::credential::cache::{Cache, Kept};
-use crate::credential::notes::Failure;
+use crate::credential::parent_process::Asker;
+use crate::credential::shared_state::Failure;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::terminal::messages;
 use crate::terminal::output::PrintError;
 use crate::terminal::ui;
-use crate::terminal::view;
-pub(crate) use ask::Asked;
+pub(crate) use request::Asked;
 
 /// How long a server may take whose credential there is already. It may be refused, and most are not.
 const WHILE_KEPT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
     let has_kept = kept.is_some();
     if let Some(failure) = cache.failure().filter(|failure| failure.holds(has_kept, began, now)) {
         // Who can sign in is not bound by what another call heard that could not.
-        if failure.status != Exit::NotSignedIn as u8 || again::wanted(asked).is_none() {
+        if failure.status != Exit::NotSignedIn as u8 || reauthenticate::wanted(asked).is_none() {
             return without_new(asked, &cache, failure);
         }
     }
@@ -93,8 +93,8 @@ fn fetch(asked: &Asked<'_>, cache: &Cache, has_kept: bool) -> Result<ExecCredent
     match asked.fetch(deadline.within(limit)) {
         Err(over) if over.exit() == Exit::NotSignedIn => {
             cache.drop_credential();
-            match again::wanted(asked) {
-                Some(app) => again::sign_in(&app.within(deadline), asked),
+            match reauthenticate::wanted(asked) {
+                Some(app) => reauthenticate::sign_in(&app.within(deadline), asked),
                 None => Err(over),
             }
         }
@@ -108,7 +108,7 @@ fn line(error: &Error) -> String {
     let why = error.why().into_iter().find(|why| !said.contains(why.as_str()));
     let advice = error.advice().into_iter().next();
     let parts: Vec<_> = [Some(said), why, advice].into_iter().flatten().collect();
-    format!("tka: {}\n", view::clean(&parts.join(": ")))
+    format!("tka: {}\n", messages::clean(&parts.join(": ")))
 }
 
 fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {

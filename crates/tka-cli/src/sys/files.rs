@@ -1,9 +1,9 @@
 //! Writing to disk, in three ways: folders are made, files of ours are replaced, and files of other people are changed in place.
 
-mod failure;
+mod advice;
+mod atomic;
 mod folder;
 mod locked;
-mod own;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;
@@ -12,10 +12,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-pub(crate) use failure::advice;
+pub(crate) use advice::advice;
+pub(crate) use atomic::{ROOM, create, probe, replace};
 pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
 pub(crate) use locked::{FileError, Locked, beside, check_folder};
-pub(crate) use own::{ROOM, create, probe, replace};
 
 /// The folder that a file is in; a path of one part is in the present folder.
 fn folder_of(path: &Path) -> &Path {

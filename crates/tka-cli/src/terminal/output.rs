@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use console::Term;
 use serde::Serialize;
 
+use crate::terminal::messages::Clock;
 use crate::terminal::theme::{Palette, Theme};
-use crate::terminal::view::Clock;
 
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -2,9 +2,9 @@
 
 use console::{Alignment, measure_text_width, pad_str};
 
+use crate::terminal::messages::hanging;
 use crate::terminal::output::{self, Look};
 use crate::terminal::theme::paint;
-use crate::terminal::view::hanging;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -63,8 +63,8 @@ fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &L
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::Clock;
     use crate::terminal::theme::{Palette, Theme};
-    use crate::terminal::view::Clock;
     use jiff::tz::TimeZone;
 
     fn look(palette: &Palette, width: Option<u16>) -> Look<'_> {

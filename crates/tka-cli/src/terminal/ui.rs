@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::terminal::messages;
 use crate::terminal::output::PrintError;
 use crate::terminal::theme::Palette;
-use crate::terminal::view;
 
 /// Writes to the terminal, or to whatever stands in its place.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Ui {
 
     /// Asks for a line; none when nothing is answered.
     pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        complain(&view::question(question, &self.palette));
+        complain(&messages::question(question, &self.palette));
         let mut line = String::new();
         io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned()).filter(|answer| !answer.is_empty())
@@ -70,7 +70,7 @@ impl Ui {
     /// Says how something came to be, with `--debug`.
     pub(crate) fn debug(&self, text: &str) {
         if self.debug {
-            complain(&format!("debug: {}\n", view::clean(text)));
+            complain(&format!("debug: {}\n", messages::clean(text)));
         }
     }
 

@@ -9,10 +9,10 @@ use std::sync::{Arc, Barrier};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::shell::whole_session;
+use crate::test_requirements::{for_lack_of, is_root};
 use crate::tka::{Outcome, SESSION, User, credential, login, signed_in};
-use crate::untested::{for_lack_of, is_root};
 
 /// A user who is in no file of this machine, and a team that they are in.
 const ME: u32 = 47_110;

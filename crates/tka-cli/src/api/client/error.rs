@@ -8,7 +8,7 @@ use tka_api::http::ErrorResponse;
 use super::Operation;
 use super::peer::{End, Outside};
 use crate::exit::Exit;
-use crate::kubeconfig::sent::Flaw;
+use crate::kubeconfig::server_kubeconfig::Flaw;
 use crate::net::server::{Scheme, Server};
 
 /// A request that did not get what it asked for. What is large is boxed: results carry it around.

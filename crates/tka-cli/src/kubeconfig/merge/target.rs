@@ -44,7 +44,7 @@ fn is_ours(home: &Path, path: &Path) -> bool {
     let is_in = |path: &Path, folder: &Path| path.parent() == Some(folder);
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     #[cfg(unix)]
-    if crate::kubeconfig::private::is_private(path) {
+    if crate::kubeconfig::private_folder::is_private(path) {
         return true;
     }
     is_in(path, &folder) || is_in(&real(path), &real(&folder))

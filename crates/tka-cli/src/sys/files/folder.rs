@@ -135,7 +135,7 @@ mod tests {
     /// cases.md 7: root with the home folder of another user.
     #[test]
     fn what_root_makes_belongs_to_the_owner_of_home() {
-        if !crate::sys::untested::is_root() {
+        if !crate::sys::test_requirements::is_root() {
             return;
         }
         let home = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ROOM, advice, folder_of, hand_on, own};
+use super::{ROOM, advice, atomic, folder_of, hand_on};
 use crate::sys::signals::Hold;
 
 /// How long another program may take: kubectl has the lock for milliseconds.
@@ -127,7 +127,7 @@ impl Locked {
             return Ok(());
         }
         let Some(mut file) = self.file.take() else {
-            let made = own::create(&self.path, text.as_bytes());
+            let made = atomic::create(&self.path, text.as_bytes());
             return made.map_err(|source| self.not_written(source));
         };
         match read(&mut file) {
@@ -181,7 +181,7 @@ impl Locked {
 
 /// Whether a file of `size` bytes could be made beside `path`.
 pub(crate) fn check_folder(path: &Path, size: usize) -> Result<(), FileError> {
-    own::probe(folder_of(path), size).map_err(|(path, source)| FileError::Write { path, source })
+    atomic::probe(folder_of(path), size).map_err(|(path, source)| FileError::Write { path, source })
 }
 
 /// The file, open for reading and writing, and not changed by that; none where there is none.

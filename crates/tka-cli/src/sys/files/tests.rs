@@ -67,7 +67,7 @@ fn file_behind_a_link_is_changed_there() {
 
 #[test]
 fn owner_stays_the_owner() {
-    if !crate::sys::untested::is_root() {
+    if !crate::sys::test_requirements::is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

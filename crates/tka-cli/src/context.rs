@@ -1,0 +1,358 @@
+//! What every command works with: settings, the terminal, the server and its kubeconfig file.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use ureq::tls::{Certificate, PemItem, parse_pem};
+
+use crate::api::client::{Client, Connection};
+use crate::api::clock::{APART, Skew};
+use crate::api::deadline::Deadline;
+use crate::config::flags::Global;
+use crate::config::{self, Config, ConfigError, Route};
+use crate::discovery;
+use crate::error::Error;
+use crate::kubeconfig::env_variable::{self, Shell, Unlistable};
+use crate::kubeconfig::merge::Target;
+use crate::kubeconfig::session_cache::{self, Known};
+use crate::kubeconfig::shell_integration;
+use crate::kubeconfig::store::{Store, StoreError, Turn};
+use crate::net::proxy;
+use crate::net::server::{HTTPS_PORT, Scheme, Server};
+use crate::sys::environment::{home, variable};
+use crate::terminal::messages;
+use crate::terminal::ui::{self, Ui};
+
+/// One run of a command that talks to a server.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) ui: Ui,
+    /// None without a home folder, which not all commands need.
+    store: Option<Store>,
+    server: Server,
+    /// Of all requests together, from the first one on.
+    deadline: Mutex<Option<Deadline>>,
+}
+
+// === impl App ===
+
+impl App {
+    pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
+        let app = Self::unsaid(flags)?;
+        note_passed_over(&app.config);
+        Ok(app)
+    }
+
+    /// The same for another step of a command, which has said already what counts.
+    pub(crate) fn unsaid(flags: &Global) -> Result<Self, Error> {
+        let config = settings(flags)?;
+        let server = server_of(flags, &config)?;
+        let store = Store::new(home().as_deref(), &server).ok();
+        let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
+        match &config.file {
+            Some(path) => ui.debug(&format!("settings from {}", path.display())),
+            None => ui.debug("no configuration file"),
+        }
+        Ok(Self {
+            config,
+            ui,
+            store,
+            server,
+            deadline: Mutex::new(None),
+        })
+    }
+
+    /// The same, whose requests are part of what began earlier.
+    pub(crate) fn within(self, deadline: Deadline) -> Self {
+        Self {
+            deadline: Mutex::new(Some(deadline)),
+            ..self
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Where the kubeconfig of the server is kept, which takes a home folder.
+    pub(crate) fn store(&self) -> Result<&Store, StoreError> {
+        self.store.as_ref().ok_or(StoreError::NoHome)
+    }
+
+    /// The kubeconfig of the server, if it is there.
+    pub(crate) fn kubeconfig(&self) -> Option<&Path> {
+        self.store.as_ref().map(Store::path).filter(|path| path.exists())
+    }
+
+    /// What this device knows of its sessions at the server.
+    pub(crate) fn known(&self) -> Known {
+        Known::load(self.store.as_ref(), &self.server)
+    }
+
+    /// The same of all servers.
+    pub(crate) fn known_everywhere(&self) -> Vec<Known> {
+        let folder = self.store.as_ref().map(Store::folder);
+        folder.map(session_cache::everywhere).unwrap_or_default()
+    }
+
+    /// Keeps what is known from now on. A command does not fail where it cannot be kept.
+    pub(crate) fn save_known(&self, turn: &Turn, known: &Known) {
+        let saved = self.store.as_ref().map(|store| known.save(turn, store));
+        if let Some(Err(error)) = saved {
+            self.ui.debug(&format!("the session was not remembered: {error}"));
+        }
+    }
+
+    /// A connection to the server. All connections of a command have one time limit, which begins with the first.
+    pub(crate) fn client(&self) -> Result<Client, Error> {
+        self.client_at(&self.server, self.config.timeout)
+    }
+
+    /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
+    pub(crate) fn note_clock(&self, skew: Skew, until: Option<Timestamp>) {
+        let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > APART);
+        let unknown =
+            || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
+        if let Some(found) = skew.in_words().or_else(unknown) {
+            let text = format!("{found}: set the clock, and let it be kept (timedatectl set-ntp true)");
+            self.ui.tell(&messages::warning(&text, &self.ui.palette));
+        }
+    }
+
+    /// Asks whoever is before the terminal, who may take their time.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        let asked = Instant::now();
+        let answer = self.ui.ask(question);
+        let mut deadline = self.lock();
+        *deadline = deadline.map(|deadline| deadline.without(asked.elapsed()));
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Deadline>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to another server, with a limit of its own where that is the shorter one.
+    pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
+        let deadline = *self.lock().get_or_insert_with(|| Deadline::new(self.config.timeout));
+        connect(server, deadline.within(limit), self.config.debug, self.config.route())
+    }
+
+    /// The same for [`discovery`], within its limit.
+    pub(crate) fn discover_at(&self, server: &Server) -> Result<Client, String> {
+        let client = self.client_at(server, discovery::LIMIT);
+        client.map_err(|error| error.why().into_iter().next().unwrap_or_else(|| error.to_string()))
+    }
+
+    /// A connection to the server for what has to be done, with a time limit that is not the command's.
+    #[cfg(unix)]
+    pub(crate) fn persistent_client(&self, limit: Duration) -> Result<Client, Error> {
+        let client = connect(
+            &self.server,
+            Deadline::new(limit),
+            self.config.debug,
+            self.config.route(),
+        )?;
+        Ok(client.persistent())
+    }
+
+    /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading. Where kubectl reads the user's own kubeconfig, into
+    /// which the context was `merged`, there is nothing to evaluate.
+    ///
+    /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
+    pub(crate) fn hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
+        match self.line_for(merged)? {
+            Some(list) => self.hand_over_list(&list, self.usage(merged)),
+            None if self.is_for_reading() => Ok(ui::print(self.leads_to(merged)?)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether [`Self::hand_over`] has a chance, with `merged` as the user's own kubeconfig.
+    pub(crate) fn check_hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
+        // What is remembered of it is text too.
+        self.leads_to(merged)?;
+        if self.line_for(merged)?.is_some()
+            && let Some(file) = shell_integration::file()
+        {
+            shell_integration::check(&file)?;
+        }
+        Ok(())
+    }
+
+    /// What KUBECONFIG is to be set to, where a shell is to do so.
+    fn line_for(&self, merged: Option<&Target>) -> Result<Option<String>, Error> {
+        if self.is_for_reading() {
+            // What is no text cannot be printed.
+            return self.leads_to(merged).map(|_| None);
+        }
+        Ok(match merged {
+            None => Some(env_variable::list([self.store()?.path()])?),
+            Some(target) => target.list.as_ref().map(env_variable::list).transpose()?,
+        })
+    }
+
+    /// Where a kubeconfig is that kubectl can be given.
+    fn leads_to<'a>(&'a self, merged: Option<&'a Target>) -> Result<&'a str, Error> {
+        let path = match merged {
+            Some(target) => &target.path,
+            None => self.store()?.path(),
+        };
+        let not_unicode = || Unlistable::NotUnicode { path: path.to_owned() };
+        Ok(path.to_str().ok_or_else(not_unicode)?)
+    }
+
+    fn is_for_reading(&self) -> bool {
+        self.config.no_eval && !self.config.quiet
+    }
+
+    /// How to make kubectl in this shell use it.
+    fn usage(&self, merged: Option<&Target>) -> &'static str {
+        if merged.is_some() {
+            "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\""
+        } else if self.store.as_ref().is_some_and(|store| uses(store.path())) {
+            "kubectl in this shell uses it already"
+        } else {
+            "to use it in this shell, run the line below, or sign in with: eval \"$(tka login)\""
+        }
+    }
+
+    /// Has the shell that called set KUBECONFIG, or prints the line that does, for which `usage` says how.
+    fn hand_over_list(&self, list: &str, usage: &str) -> Result<(), Error> {
+        let on_terminal = io::stdout().is_terminal();
+        let file = shell_integration::file();
+        let note = if file.is_some() {
+            "kubectl in this shell uses it now"
+        } else {
+            usage
+        };
+        if let Some(file) = &file {
+            shell_integration::set(file, Some(list))?;
+        }
+        if on_terminal {
+            self.ui.tell(&messages::note(note, &self.ui.palette));
+        }
+        // Not on a terminal also where the shell function called: whoever evaluates what it prints does so in another shell than it.
+        if on_terminal && file.is_some() {
+            return Ok(());
+        }
+        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))?)
+    }
+
+    /// After a sign-out: has the shell that called, or the person before it, no longer name the removed kubeconfig.
+    pub(crate) fn note_removal(&self) {
+        let Some(path) = self.store.as_ref().map(Store::path) else {
+            return;
+        };
+        if !uses(path) || path.exists() {
+            return;
+        }
+        let left = others(path);
+        let is_set =
+            shell_integration::file().is_some_and(|file| shell_integration::set(&file, left.as_deref()).is_ok());
+        if !is_set {
+            let text = "KUBECONFIG still names the removed file: unset KUBECONFIG";
+            self.ui.tell(&messages::note(text, &self.ui.palette));
+        }
+    }
+}
+
+/// A connection to `server` by that route, and as this machine's environment says.
+pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: Route) -> Result<Client, Error> {
+    let needs_tls = server.scheme() == Scheme::Https;
+    Ok(Client::new(Connection {
+        proxy: proxy::for_server(server, route.proxy.as_deref(), &variable)?,
+        socket: route.socket,
+        authorities: if needs_tls { authorities()? } else { None },
+        server: server.clone(),
+        deadline,
+        debug,
+    }))
+}
+
+/// The server that `flags` name, or the settings. A URL is whole without them.
+pub(crate) fn server(flags: &Global) -> Result<Server, Error> {
+    match &flags.server {
+        Some(url) if url.contains("://") => typed_server(url, flags.port.unwrap_or(HTTPS_PORT)),
+        _ => server_of(flags, &settings(flags)?),
+    }
+}
+
+fn server_of(flags: &Global, config: &Config) -> Result<Server, Error> {
+    if let Some(typed) = &flags.server {
+        // Before it is put together with settings, which may be wrong too.
+        typed_server(typed, config.port)?;
+    }
+    Ok(config.server()?)
+}
+
+fn typed_server(typed: &str, port: u16) -> Result<Server, Error> {
+    Server::new(typed, port, None).map_err(|error| Error::TypedServer(error.into()))
+}
+
+/// The settings of this machine, with `flags` on top.
+pub(crate) fn settings(flags: &Global) -> Result<Config, ConfigError> {
+    Config::load(flags, home().as_deref(), &variable)
+}
+
+/// How requests get to servers, where settings are not needed otherwise.
+pub(crate) fn route(flags: &Global) -> Route {
+    config::route(flags, home().as_deref(), &variable)
+}
+
+/// Says that the working directory's file does not count, where it would have changed something. With `--quiet` too: who is led
+/// elsewhere than they mean must hear of it, and the original's shell functions add that flag to everything.
+pub(crate) fn note_passed_over(config: &Config) {
+    if let Some(text) = config.passed_over() {
+        ui::complain(&messages::note(&text, &config.theme.palette()));
+    }
+}
+
+/// Whether this environment's KUBECONFIG, a list of paths, has `path`.
+fn uses(path: &Path) -> bool {
+    std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(|one| one == path))
+}
+
+/// The list of this environment's KUBECONFIG without `path`, if anything is left of it.
+fn others(path: &Path) -> Option<String> {
+    let list = std::env::var_os("KUBECONFIG")?;
+    let others = std::env::split_paths(&list).filter(|one| one != path && !one.as_os_str().is_empty());
+    env_variable::list(others).ok().filter(|list| !list.is_empty())
+}
+
+/// The authorities in the file that `SSL_CERT_FILE` names, which replace the built-in ones as they do for the original.
+fn authorities() -> Result<Option<Vec<Certificate<'static>>>, Error> {
+    let Some(path) = variable("SSL_CERT_FILE")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+    else {
+        return Ok(None);
+    };
+    let failed = |problem: String| Error::Authorities {
+        path: path.clone(),
+        problem,
+    };
+    if !path.is_absolute() {
+        // kubectl calls this program in whatever folder, and what lies there must not say which servers to trust.
+        return Err(failed(
+            "the path is relative, and names another file in every folder".into(),
+        ));
+    }
+    let pem = fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        Err(failed("it has no certificate".into()))
+    } else {
+        Ok(Some(certificates))
+    }
+}

@@ -1,0 +1,175 @@
+//! Which session kubectl uses here.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tka_kubeconfig::{Kubeconfig, merge, sources};
+
+use crate::kubeconfig::session_cache::{Known, KnownSession};
+use crate::kubeconfig::store;
+use crate::net::proxy::Variables;
+use crate::net::server::{HTTPS_PORT, Server};
+
+/// What the current context of a kubeconfig leads to.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Current {
+    /// The file that sets it.
+    file: PathBuf,
+    context: String,
+    /// The session that its plugin asks for, if that is ours.
+    session: Option<String>,
+    /// The file that says where it leads, if that is to a token.
+    token_file: Option<PathBuf>,
+}
+
+/// The current context, as kubectl finds it in the files of `KUBECONFIG`, else in `~/.kube/config`. None where kubectl cannot read
+/// one of them: then it does nothing at all.
+pub(crate) fn find(home: &Path) -> Option<Current> {
+    let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
+    let paths: Vec<PathBuf> = match &list {
+        Some(list) => env::split_paths(list).collect(),
+        None => vec![home.join(".kube/config")],
+    };
+    let read = |path: PathBuf| match fs::read(&path) {
+        Ok(bytes) => Some(Kubeconfig::read(&bytes).ok().map(|file| (path, file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some(None),
+    };
+    let files: Option<Vec<_>> = sources(paths).into_iter().filter_map(read).collect();
+    in_files(files?)
+}
+
+fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
+    let (paths, files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let merged = merge(files);
+    let file = paths.get(merged.current_from?)?.clone();
+    let user = merged.kubeconfig.current_user();
+    let exec = user.and_then(|user| user.exec.as_ref());
+    let has_token = user.is_some_and(|user| user.is_token);
+    let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
+    Some(Current {
+        file,
+        token_file: merged
+            .home_of_current()
+            .filter(|_| has_token)
+            .and_then(|at| paths.get(at).cloned()),
+        session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
+        context: merged.kubeconfig.current_context,
+    })
+}
+
+// === impl Current ===
+
+impl Current {
+    /// Whether it leads to that session: by its name, or where a kubeconfig that we wrote has a token, by its context's.
+    pub(crate) fn is(&self, known: &Known, session: &KnownSession) -> bool {
+        match (&self.session, &self.token_file) {
+            (Some(name), _) => session.name.as_ref() == Some(name),
+            (None, Some(file)) => session.context.as_ref() == Some(&self.context) && self.is_written(known, file),
+            (None, None) => false,
+        }
+    }
+
+    /// Whether we wrote it into that file.
+    fn is_written(&self, known: &Known, file: &Path) -> bool {
+        let mut merged = known.merged.iter();
+        let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
+        is_own || merged.any(|record| record.file == file && record.context == self.context)
+    }
+
+    /// The session of the command or shell that this runs in, if it leads there: its server, its role and when it ends.
+    pub(crate) fn inside(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
+        let leads_there = match &self.session {
+            Some(name) => variables("TKA_SESSION").as_ref() == Some(name),
+            None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.token_file,
+        };
+        let server = Server::new(&variables("TKA_SERVER")?, HTTPS_PORT, None).ok()?;
+        let until = variables("TKA_UNTIL")?.parse().ok()?;
+        leads_there.then_some((server, variables("TKA_ROLE")?, until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "
+current-context: tka-context-alice
+contexts: [{name: tka-context-alice, context: {cluster: c, user: u}}]
+users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}}]
+";
+
+    fn current(texts: &[&str]) -> Option<Current> {
+        let files = texts.iter().enumerate();
+        let files = files.map(|(at, text)| (PathBuf::from(at.to_string()), Kubeconfig::from_text(text).unwrap()));
+        in_files(files.collect())
+    }
+
+    #[test]
+    fn first_file_that_sets_it_decides() {
+        let found = |file: &str, context: &str, session: Option<&str>| {
+            Some(Current {
+                file: file.into(),
+                context: context.into(),
+                session: session.map(Into::into),
+                token_file: Some("0".into()).filter(|_| context == "kind"),
+            })
+        };
+        let ours = |file| found(file, "tka-context-alice", Some("tka-alice-1"));
+        assert_eq!(current(&[OURS]), ours("0"));
+        assert_eq!(current(&["current-context: \"\"\nusers: null", OURS]), ours("1"));
+        let other =
+            "current-context: kind\ncontexts: [{name: kind, context: {user: k}}]\nusers: [{name: k, user: {token: t}}]";
+        assert_eq!(current(&[other, OURS]), found("0", "kind", None));
+        assert_eq!(current(&["current-context: gone", OURS]), found("0", "gone", None));
+        assert_eq!(current(&["{}"]), None);
+    }
+
+    /// cases.md 1
+    #[test]
+    fn what_is_not_ours_does_not_hide_ours() {
+        for theirs in [
+            "contexts: [{context: {cluster: lab, user: k}}]",
+            "contexts: [{name: null, context: {cluster: lab}}]",
+            "users: [{name: k, user: {token: a, token: b}}]",
+            "users: [{name: k, user: {token: !!timestamp 2001-01-02}}]",
+            "users: [{name: k, user: {exec: {args: null}}}]\n---\n",
+        ] {
+            let found = current(&[theirs, OURS]).unwrap();
+            assert_eq!(found.session.as_deref(), Some("tka-alice-1"), "{theirs}");
+        }
+    }
+
+    /// cases.md 1
+    #[test]
+    fn context_that_an_earlier_file_defines_otherwise_is_not_ours() {
+        for earlier in [
+            "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]",
+            "contexts: [{name: tka-context-alice}]",
+            "users: [{name: u, user: {token: t}}]",
+        ] {
+            let found = current(&[earlier, OURS]).unwrap();
+            assert_eq!((found.session, found.token_file), (None, None), "{earlier}");
+        }
+        let token = OURS.replace(
+            "{exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}",
+            "{token: t}",
+        );
+        let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
+        assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
+        assert_eq!(
+            current(&[earlier, &token]).unwrap().token_file,
+            Some("0".into()),
+            "which we did not write"
+        );
+        assert_eq!(
+            current(&["users: [{name: u, user: {token: t}}]", &token])
+                .unwrap()
+                .token_file,
+            None
+        );
+    }
+}

@@ -1,0 +1,397 @@
+//! What is taken of a kubeconfig that a server sent: nothing is written that would not work, or that is not for a server to say.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
+
+use crate::kubeconfig::exec_plugin;
+use crate::net::server::Server;
+
+/// All that a server may say of a cluster. Files, proxies and the like are this machine's.
+const OF_CLUSTERS: [&str; 4] = [
+    "server",
+    "certificate-authority-data",
+    "insecure-skip-tls-verify",
+    "tls-server-name",
+];
+/// All that it may say of a user. Of a plugin no more is taken than the session that it is to ask for: what runs on this machine is
+/// not for a server to choose.
+const OF_USERS: [&str; 2] = ["token", "exec"];
+
+/// How a credential gets into a kubeconfig.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// kubectl asks this program for it.
+    Plugin,
+    /// It is in the file, for programs that cannot ask.
+    Token,
+}
+
+impl Form {
+    pub(crate) fn of(token: bool) -> Self {
+        if token { Self::Token } else { Self::Plugin }
+    }
+}
+
+/// A kubeconfig as it arrived.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct Arrived {
+    keyed: KeyedKubeconfig,
+    /// The first field that is not for a server to set.
+    foreign: Option<String>,
+}
+
+/// A kubeconfig with which something can be done.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Without any plugin.
+    file: KubeconfigFile,
+    has_token: bool,
+    /// The session that its plugin was to ask for.
+    pub(crate) session: Option<String>,
+}
+
+/// Why a kubeconfig would not work, or is not taken.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Flaw {
+    #[error("it is a `{0}`, not a `Config`")]
+    Kind(String),
+    #[error("its current context `{0}` is not among its contexts")]
+    NoContext(String),
+    #[error("its context names the cluster `{0}`, which it does not have")]
+    NoCluster(String),
+    #[error("its API server's URL {shown:?} is wrong: {why}")]
+    NoServer { shown: String, why: ApiServerUrlError },
+    #[error("its certificate authority cannot be used: {0}")]
+    BadCa(CaBundleError),
+    #[error("its context names the user `{0}`, which it does not have")]
+    NoUser(String),
+    #[error("it holds no token")]
+    NoToken,
+    #[error("it names a program for kubectl to run, and no session that tka could ask for instead")]
+    NoSession,
+    #[error("it sets `{0}`, which is not for a server to set")]
+    Foreign(String),
+}
+
+/// Checks that the current context leads to an API server and to a token or a plugin.
+pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
+    let keyed = arrived.keyed;
+    if keyed.kind != "Config" {
+        return Err(Flaw::Kind(keyed.kind));
+    }
+    if let Some(field) = arrived.foreign {
+        return Err(Flaw::Foreign(field));
+    }
+    let current = &keyed.current_context;
+    let context = keyed
+        .contexts
+        .get(current)
+        .ok_or_else(|| Flaw::NoContext(current.clone()))?;
+    if !keyed.clusters.contains_key(&context.cluster) {
+        return Err(Flaw::NoCluster(context.cluster.clone()));
+    }
+    let user = keyed
+        .users
+        .get(&context.user)
+        .ok_or_else(|| Flaw::NoUser(context.user.clone()))?;
+    let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
+    if !has_token && user.exec.is_none() {
+        return Err(Flaw::NoToken);
+    }
+    let exec = user.exec.as_ref();
+    let session = exec
+        .and_then(|exec| exec_plugin::session_in(&exec.args))
+        .map(ToOwned::to_owned);
+    let mut file = KubeconfigFile::from(keyed);
+    for named in &mut file.clusters {
+        check_cluster(&mut named.cluster)?;
+    }
+    for named in &mut file.users {
+        named.user.exec = None;
+    }
+    Ok(Sent {
+        file,
+        has_token,
+        session,
+    })
+}
+
+/// Checks where the credential is sent, and keeps nothing of the authority but its certificates.
+fn check_cluster(cluster: &mut Cluster) -> Result<(), Flaw> {
+    let wrong = |why| Flaw::NoServer {
+        shown: ApiServerUrl::shown(&cluster.server),
+        why,
+    };
+    ApiServerUrl::parse(&cluster.server).map_err(wrong)?;
+    let authority = cluster
+        .certificate_authority_data
+        .take()
+        .filter(|data| !data.is_empty());
+    let authority = authority
+        .map(|data| CaBundle::parse(&data))
+        .transpose()
+        .map_err(Flaw::BadCa)?;
+    cluster.certificate_authority_data = authority.map(|bundle| bundle.to_base64());
+    Ok(())
+}
+
+/// The first field of a cluster or user that is not for a server to set.
+fn foreign(sent: &Value) -> Option<String> {
+    let lists = [("clusters", &OF_CLUSTERS[..]), ("users", &OF_USERS)];
+    lists.into_iter().find_map(|(list, accepted)| {
+        let bodies = sent[list].as_object()?.values().filter_map(Value::as_object);
+        let mut said = bodies.flatten().filter(|(_, value)| !says_nothing(value));
+        said.find(|(field, _)| !accepted.contains(&field.as_str()))
+            .map(|(field, _)| field.clone())
+    })
+}
+
+/// Whether a field might as well not be there. The original's server sends such.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+    }
+}
+
+// === impl Arrived ===
+
+impl TryFrom<Value> for Arrived {
+    type Error = serde_json::Error;
+
+    fn try_from(sent: Value) -> Result<Self, Self::Error> {
+        let foreign = foreign(&sent);
+        let keyed = serde_json::from_value(sent)?;
+        Ok(Self { keyed, foreign })
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// The file in the shape that kubectl reads, and whether kubectl gets credentials by this program's plugin: of `session`, or of the
+    /// one that the server's was to ask for. Else it is by the token that was sent.
+    pub(crate) fn with_credential(
+        self,
+        server: &Server,
+        session: Option<&str>,
+        choosing: &[String],
+        form: Form,
+    ) -> Result<(KubeconfigFile, bool), Flaw> {
+        let mut file = self.file;
+        match (form, session.or(self.session.as_deref())) {
+            (Form::Plugin, Some(session)) => {
+                exec_plugin::use_for(&mut file, server, session, choosing);
+                Ok((file, true))
+            }
+            _ if self.has_token => Ok((file, false)),
+            (Form::Plugin, None) => Err(Flaw::NoSession),
+            (Form::Token, _) => Err(Flaw::NoToken),
+        }
+    }
+}
+
+// === impl Flaw ===
+
+impl Flaw {
+    /// Whether it would have this machine do what is not for a server to ask.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSession | Self::Foreign(_) | Self::BadCa(CaBundleError::PrivateKey)
+        )
+    }
+}
+
+/// Lets the current context work in `namespace`.
+pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
+    for context in &mut file.contexts {
+        if context.name == file.current_context {
+            context.context.namespace = Some(namespace.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tka_kubeconfig::to_yaml;
+
+    const CA: &str = include_str!("../../../tka-core/src/testdata/ca.b64");
+
+    fn alice() -> Value {
+        json!({
+            "kind": "Config", "apiVersion": "v1",
+            "clusters": {"tka-cluster": {"server": "https://k:6443", "certificate-authority-data": CA}},
+            "users": {"tka-user-alice": {"token": "secret"}},
+            "contexts": {"on": {"cluster": "tka-cluster", "user": "tka-user-alice"}},
+            "current-context": "on"
+        })
+    }
+
+    fn sent(change: impl FnOnce(&mut Value)) -> Result<Sent, Flaw> {
+        let mut value = alice();
+        change(&mut value);
+        checked(serde_json::from_value(value).unwrap())
+    }
+
+    fn check(change: impl FnOnce(&mut Value)) -> Result<KubeconfigFile, Flaw> {
+        sent(change).map(|sent| sent.file)
+    }
+
+    fn exec(args: &[&str]) -> Value {
+        json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/evil", "args": args,
+            "interactiveMode": "Never", "installHint": "run this: evil"}})
+    }
+
+    #[test]
+    fn what_would_not_work_is_refused() {
+        let flaw = |change: fn(&mut Value)| check(change).unwrap_err();
+        assert_eq!(flaw(|v| v["kind"] = json!("Secret")), Flaw::Kind("Secret".into()));
+        assert_eq!(
+            flaw(|v| v["current-context"] = json!("")),
+            Flaw::NoContext(String::new())
+        );
+        assert_eq!(
+            flaw(|v| v["clusters"] = json!({})),
+            Flaw::NoCluster("tka-cluster".into())
+        );
+        assert!(matches!(
+            flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("")),
+            Flaw::NoServer { .. }
+        ));
+        assert!(matches!(
+            flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("http://k")),
+            Flaw::NoServer { .. }
+        ));
+        let said = flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("https://user:hunter2@k")).to_string();
+        assert!(!said.contains("hunter2"), "{said}");
+        for bad in ["UEVN", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"] {
+            let flaw = sent(|v| v["clusters"]["tka-cluster"]["certificate-authority-data"] = json!(bad)).unwrap_err();
+            assert!(matches!(flaw, Flaw::BadCa(_)), "cases.md 3: {flaw}");
+        }
+        assert_eq!(flaw(|v| v["users"] = json!({})), Flaw::NoUser("tka-user-alice".into()));
+        assert_eq!(flaw(|v| v["users"]["tka-user-alice"] = json!({})), Flaw::NoToken);
+        assert_eq!(
+            flaw(|v| v["users"]["tka-user-alice"]["token"] = json!("")),
+            Flaw::NoToken
+        );
+    }
+
+    #[test]
+    fn what_is_not_for_a_server_to_say_is_refused() {
+        for (list, name, field, value) in [
+            ("users", "tka-user-alice", "auth-provider", json!({"name": "gcp"})),
+            ("users", "tka-user-alice", "tokenFile", json!("/etc/passwd")),
+            ("users", "tka-user-alice", "client-certificate", json!("/x")),
+            ("users", "tka-user-alice", "client-certificate-data", json!("UEVN")),
+            ("users", "tka-user-alice", "client-key", json!("/x")),
+            ("users", "tka-user-alice", "username", json!("x")),
+            ("users", "tka-user-alice", "as", json!("system:admin")),
+            ("users", "tka-user-alice", "as-groups", json!(["system:masters"])),
+            ("users", "tka-user-alice", "as-user-extra", json!({"a": ["b"]})),
+            ("users", "another", "tokenFile", json!("/x")),
+            ("clusters", "tka-cluster", "certificate-authority", json!("/x")),
+            ("clusters", "tka-cluster", "proxy-url", json!("http://evil")),
+            ("clusters", "tka-cluster", "disable-compression", json!(true)),
+            ("clusters", "tka-cluster", "unheard-of", json!(0)),
+        ] {
+            let flaw = sent(|v| v[list][name][field] = value).unwrap_err();
+            assert_eq!(flaw, Flaw::Foreign(field.into()));
+        }
+        let said = sent(|v| {
+            v["clusters"]["tka-cluster"]["tls-server-name"] = json!("k8s");
+            v["clusters"]["tka-cluster"]["LocationOfOrigin"] = json!("");
+            v["users"]["tka-user-alice"]["impersonate-groups"] = json!(null);
+            v["preferences"] = json!({});
+        });
+        let file = said.unwrap().file;
+        assert_eq!(file.clusters[0].cluster.tls_server_name.as_deref(), Some("k8s"));
+    }
+
+    #[test]
+    fn of_a_plugin_no_more_is_taken_than_the_session() {
+        let server = Server::new("tka", 443, None).unwrap();
+        let with = |user: Value, session: Option<&str>, form| {
+            let sent = sent(|v| v["users"]["tka-user-alice"] = user).unwrap();
+            let filled = sent.with_credential(&server, session, &[], form);
+            filled.map(|(file, _)| to_yaml(&file).unwrap())
+        };
+        let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));
+        for (user, session) in [(&named, None), (&named, Some("tka-alice")), (&bare, Some("tka-alice"))] {
+            let text = with(user.clone(), session, Form::Plugin).unwrap();
+            assert!(
+                text.contains("- '--session'\n      - 'tka-alice'") && !text.contains("evil"),
+                "{text}"
+            );
+        }
+        assert_eq!(with(bare.clone(), None, Form::Plugin), Err(Flaw::NoSession));
+        assert_eq!(with(named.clone(), None, Form::Token), Err(Flaw::NoToken));
+        let mut both = named;
+        both["token"] = json!("secret");
+        let text = with(both, None, Form::Token).unwrap();
+        assert!(text.contains("token: 'secret'") && !text.contains("exec"), "{text}");
+    }
+
+    #[test]
+    fn yaml_is_what_kubectl_reads() {
+        insta::assert_snapshot!(to_yaml(&check(|_| ()).unwrap()).unwrap().replace(CA, "UEVN"), @"
+        apiVersion: 'v1'
+        kind: 'Config'
+        clusters:
+        - name: 'tka-cluster'
+          cluster:
+            server: 'https://k:6443'
+            certificate-authority-data: 'UEVN'
+        users:
+        - name: 'tka-user-alice'
+          user:
+            token: 'secret'
+        contexts:
+        - name: 'on'
+          context:
+            cluster: 'tka-cluster'
+            user: 'tka-user-alice'
+        current-context: 'on'
+        ");
+    }
+
+    #[test]
+    fn long_and_odd_texts_survive() {
+        let token = format!("{}:# '\"\\ {{}}", "x".repeat(3000));
+        let file = check(|v| v["users"]["tka-user-alice"]["token"] = json!(token)).unwrap();
+        let read: KubeconfigFile = serde_saphyr::from_str(&to_yaml(&file).unwrap()).unwrap();
+        assert_eq!(read.users[0].user.token.as_ref().unwrap().expose(), token);
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use tka_kubeconfig::to_yaml;
+
+    /// What a server sends is refused, or is a file without a plugin that reads back as it was.
+    #[test]
+    fn kubeconfig() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(arrived) = serde_json::from_slice::<Arrived>(bytes) else {
+                return;
+            };
+            let Ok(Sent { file, .. }) = checked(arrived) else {
+                return;
+            };
+            assert!(file.users.iter().all(|named| named.user.exec.is_none()));
+            let text = to_yaml(&file).unwrap();
+            let read: KubeconfigFile = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(to_yaml(&read).unwrap(), text);
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! A shell function `tka` around this program, which does what no program can: set a variable of the shell that it is called from.
+//!
+//! The function names a file in `TKA_EXPORT_FILE`, in the user's own folder and of a name that nobody had before. Where there is something
+//! to set, this program writes it there, in the language that the file's extension says, and the function reads it afterwards. So the
+//! function passes on all arguments unseen, and takes no stream from the terminal.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::kubeconfig::env_variable::Shell;
+use crate::kubeconfig::store::{self, StoreError};
+use crate::sys::files;
+
+/// Names the file to write to. It is no business of programs that this one starts.
+pub(crate) const FILE: &str = "TKA_EXPORT_FILE";
+
+/// Shells that there is a function for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Language {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(alias = "pwsh")]
+    Powershell,
+    #[value(alias = "nu")]
+    Nushell,
+}
+
+// === impl Language ===
+
+impl Language {
+    /// The function around the program called `program`.
+    pub(crate) fn function(self, program: &str) -> String {
+        let text = match self {
+            Self::Bash | Self::Zsh => include_str!("shell_integration/posix.sh"),
+            Self::Fish => include_str!("shell_integration/fish.fish"),
+            Self::Powershell => include_str!("shell_integration/powershell.ps1"),
+            Self::Nushell => include_str!("shell_integration/nushell.nu"),
+        };
+        text.replace("PROGRAM", program)
+    }
+}
+
+/// The file that the shell function will read, if it is that which called.
+pub(crate) fn file() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(FILE)?);
+    path.is_absolute().then_some(path)
+}
+
+/// Whether [`set`] has a chance, found out without leaving a trace.
+pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
+    let not_written = |source| StoreError::Write {
+        path: file.to_owned(),
+        source,
+    };
+    if file.symlink_metadata().is_ok() {
+        return Err(not_written(io::ErrorKind::AlreadyExists.into()));
+    }
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let probed = files::probe(folder, files::ROOM);
+    probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
+    let existing = folder.ancestors().find(|one| one.exists()).unwrap_or(folder);
+    if existing == folder || files::hands_on() {
+        store::refuse_foreign(existing, None)?;
+    }
+    Ok(())
+}
+
+/// Has the shell function set `KUBECONFIG` to `list`, or unset it.
+pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
+    let shell = Shell::of_file(file);
+    let line = list.map_or_else(|| shell.unset(), |list| shell.export(list));
+    let failed = |source| StoreError::Write {
+        path: file.to_owned(),
+        source,
+    };
+    if let Some(folder) = file.parent() {
+        files::make_folder(folder, files::PRIVATE).map_err(failed)?;
+        // A shell will do what the file says.
+        store::refuse_foreign(folder, None)?;
+    }
+    write(file, &(line + "\n")).map_err(failed)
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    // Never into what somebody laid in wait.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
+}

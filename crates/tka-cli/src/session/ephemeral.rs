@@ -1,0 +1,278 @@
+//! A session of its own for one program: begun before it, ended after it, and nobody else's business.
+
+mod child;
+mod folder;
+mod shells;
+mod signals;
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tempfile::TempDir;
+use tka_api::http::LoginResponse;
+use tka_api::kubeconfig::KubeconfigFile;
+
+use crate::api::access::Access;
+use crate::api::client::{Client, SignedIn};
+use crate::context::App;
+use crate::credential;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::kubeconfig::server_kubeconfig;
+use crate::kubeconfig::server_kubeconfig::Form;
+use crate::kubeconfig::shell_integration;
+use crate::kubeconfig::store::StoreError;
+use crate::session::login_request;
+use crate::session::provisioning;
+use crate::session::sign_in;
+use crate::session::sign_out::{self, SignedOut};
+use crate::sys::environment::variable;
+use crate::terminal::messages;
+use crate::terminal::output::Look;
+use crate::terminal::time_format;
+use crate::terminal::ui;
+
+use signals::Guard;
+
+/// Names the session to the programs in it: it is how one finds out that it is inside.
+const SESSION: &str = "TKA_SESSION";
+
+/// How long to try to end the session, however short the limit of other requests is. What cannot be ended lives for its whole period.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long to try to end what may have begun: whoever has waited for it in vain does not wait as long again.
+const ABANDON_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is run, and how it is presented.
+#[derive(Debug)]
+pub(crate) enum Program {
+    /// A command and its arguments. Nothing is said beside what it says.
+    Command(Vec<OsString>),
+    /// The user's shell, for a person.
+    Shell,
+    /// One command line for the user's shell.
+    Line(OsString),
+}
+
+/// Which session it is.
+#[derive(Debug)]
+enum Which {
+    /// One kept apart from all others.
+    Own(String),
+    /// The only one that the original's server knows for this user.
+    Users,
+}
+
+/// A session that ends with the program it was begun for.
+#[derive(Debug)]
+struct OwnSession {
+    which: Which,
+    login: LoginResponse,
+    folder: TempDir,
+}
+
+/// Runs `program` with a session of its own, ends the session, and passes the program's status on.
+pub(crate) fn run(app: &App, access: &Access, form: Form, program: &Program) -> Result<ExitCode, Error> {
+    if let (Program::Shell, Some(outer)) = (program, variable(SESSION)) {
+        let text = format!("this shell is inside that of the session {outer}, and leaving it leads back there");
+        app.ui.tell(&messages::note(&text, &app.ui.palette));
+    }
+    let guard = Guard::new().map_err(Error::Signals)?;
+    let session = OwnSession::begin(app, access, form, program, &guard)?;
+    let ended = match guard.interruption() {
+        Some(signal) => Ok(child::status_of(signal)),
+        None => session.run(app, program, &guard),
+    };
+    session.end(app);
+    ended
+}
+
+// === impl OwnSession ===
+
+impl OwnSession {
+    fn begin(app: &App, access: &Access, form: Form, program: &Program, guard: &Guard) -> Result<Self, Error> {
+        // Whatever can go wrong without a session goes wrong before it.
+        let folder = folder::private()?;
+        guard.keeps(folder.path());
+        let label = program.label()?;
+        login_request::check(app, access)?;
+        let signed_in = login_request::with_reason(app, access, |access| {
+            // What may have begun is ended before a signal may end us.
+            let abandoned = |error: &Error| abandon(app, error, &label);
+            guard.begin(|| login_request::attempt(app, access, Some(&label)).inspect_err(abandoned))
+        });
+        let (client, signed_in) = signed_in?;
+        let kept = Self::keep(app, access, form, &client, signed_in, folder);
+        let session = kept.inspect_err(|error| abandon(app, error, &label))?;
+        session.present(app, program);
+        Ok(session)
+    }
+
+    /// Finds out which session it is, and keeps its kubeconfig.
+    fn keep(
+        app: &App,
+        access: &Access,
+        form: Form,
+        client: &Client,
+        signed_in: SignedIn,
+        folder: TempDir,
+    ) -> Result<Self, Error> {
+        let SignedIn {
+            login,
+            kubeconfig,
+            session,
+            credential,
+            ..
+        } = signed_in;
+        let (which, sent) = match (session, kubeconfig) {
+            (Some(session), Some(sent)) => (Which::Own(session), *sent),
+            (_, sent) => (
+                Which::Users,
+                sent.map_or_else(|| provisioning::fetch_when_ready(client, Form::Token), |it| Ok(*it))?,
+            ),
+        };
+        let own = match &which {
+            Which::Own(session) => Some(session.as_str()),
+            Which::Users => None,
+        };
+        let (mut kubeconfig, _) = sign_in::with_credential(sent, client, own, access, form)?;
+        if let Some(namespace) = &access.namespace {
+            server_kubeconfig::work_in(&mut kubeconfig, namespace);
+        }
+        let session = Self { which, login, folder };
+        session.write(&kubeconfig)?;
+        if let (Which::Own(session), Some(credential)) = (&session.which, credential) {
+            credential::keep(app, session, credential);
+        }
+        sign_in::warn_unverified(app, &kubeconfig);
+        Ok(session)
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    fn write(&self, kubeconfig: &KubeconfigFile) -> Result<(), StoreError> {
+        let (path, text) = (self.kubeconfig(), tka_kubeconfig::to_yaml(kubeconfig)?);
+        // helm complains of a kubeconfig that others might read, in whatever folder.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|source| StoreError::Write { path, source })
+    }
+
+    fn present(&self, app: &App, program: &Program) {
+        let palette = &app.ui.palette;
+        if matches!(program, Program::Shell) {
+            app.ui
+                .tell(&messages::signed_in(&self.login, vec![], &Look::beside(palette)));
+        }
+        if matches!(self.which, Which::Users) {
+            let text = "this server keeps one session a user, so that leaving signs you out everywhere";
+            app.ui.tell(&messages::warning(text, palette));
+        }
+    }
+
+    fn run(&self, app: &App, program: &Program, guard: &Guard) -> Result<ExitCode, Error> {
+        let (name, mut command) = program.command(&self.kubeconfig(), self.folder.path())?;
+        command
+            // Between us and the shell that called; what the program sets is its own.
+            .env_remove(shell_integration::FILE)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("TKA_KUBECONFIG", self.kubeconfig())
+            .env("TKA_SERVER", app.server().to_string())
+            .env("TKA_ROLE", &self.login.role)
+            .env("TKA_UNTIL", self.login.until.to_string());
+        match &self.which {
+            Which::Own(session) => command.env(SESSION, session),
+            Which::Users => command.env(SESSION, &self.login.username),
+        };
+        if matches!(program, Program::Shell) && ui::is_captured(app.config.quiet) {
+            command.stdout(std::io::stderr());
+        }
+        let ends_by_hangup = matches!(program, Program::Shell);
+        child::run(&mut command, guard, ends_by_hangup).map_err(|source| Error::Program { name, source })
+    }
+
+    /// Ends it. That it cannot be ended is told, and is not the program's fault: its status stands.
+    fn end(&self, app: &App) {
+        let palette = &app.ui.palette;
+        let spinner = app.ui.spinner("ending the session");
+        let ended = app
+            .persistent_client(END_LIMIT)
+            .and_then(|client| self.end_by(app, &client));
+        drop(spinner);
+        if let Which::Own(session) = &self.which {
+            credential::forget_session(app, session);
+        }
+        match ended {
+            Ok(()) => {}
+            // Over already: its time was up, or somebody ended it.
+            Err(error) if error.exit() == Exit::NotSignedIn => {}
+            Err(error) => {
+                ui::complain(&error.shown(&Look::beside(palette)));
+                let (until, now) = (self.login.until, Timestamp::now());
+                if until <= now {
+                    return;
+                }
+                let until = time_format::until(until, now, &TimeZone::system());
+                let text = format!("the session could not be ended now, and ends by itself {until}");
+                ui::complain(&messages::warning(&text, palette));
+            }
+        }
+    }
+
+    fn end_by(&self, app: &App, client: &Client) -> Result<(), Error> {
+        match &self.which {
+            Which::Own(name) => client.end_session(name).map(drop)?,
+            Which::Users => {
+                if let SignedOut::User(user) = sign_out::sign_out_by(app, client)? {
+                    app.ui
+                        .tell(&messages::done(&format!("signed out {user}"), &app.ui.palette));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends what may have begun although the answer was no use, or did not come in time.
+fn abandon(app: &App, error: &Error, label: &str) {
+    let may_have_begun = match error {
+        Error::Client(error) => error.may_have_been_carried_out(),
+        _ => true,
+    };
+    if !may_have_begun {
+        return;
+    }
+    let Ok(client) = app.persistent_client(ABANDON_LIMIT) else {
+        return;
+    };
+    let sessions = client.sessions().map(|sessions| sessions.items).unwrap_or_default();
+    for session in sessions {
+        if session.this_device && session.label.as_deref() == Some(label) {
+            // If it stays, it ends by itself.
+            let _ = client.end_session(&session.name);
+        }
+    }
+}
+
+// === impl Program ===
+
+impl Program {
+    /// What keeps its session apart from all others of the device.
+    fn label(&self) -> Result<String, Error> {
+        let kind = match self {
+            Self::Command(_) => "exec",
+            Self::Shell | Self::Line(_) => "shell",
+        };
+        let random = getrandom::u64().map_err(Error::Random)?;
+        Ok(format!("{kind}-{random:016x}"))
+    }
+}

@@ -1,0 +1,58 @@
+//! Waiting for a program that shares our terminal.
+
+use std::io;
+use std::process::{Command, ExitCode};
+
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, waitpid};
+
+use super::signals::Guard;
+
+/// Runs `command` to its end and answers its status as shells report it.
+pub(super) fn run(command: &mut Command, guard: &Guard, ends_by_hangup: bool) -> io::Result<ExitCode> {
+    guard.starting();
+    let ended = command.spawn().and_then(|child| {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("it has no process ID"))?;
+        guard.running(pid, ends_by_hangup);
+        wait(pid)
+    });
+    guard.stopped();
+    let status = ended?;
+    Ok(status
+        .terminating_signal()
+        .map_or_else(|| exit_code(status.exit_status().unwrap_or(1)), status_of))
+}
+
+/// The status of a program that `signal` ended.
+pub(super) fn status_of(signal: i32) -> ExitCode {
+    exit_code(128 + signal)
+}
+
+fn exit_code(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// Waits until the program has ended.
+///
+/// One that stops by itself, as a shell at `suspend`, leaves whoever started us with nobody who reads the terminal: then we stop too,
+/// and it goes on when we do.
+fn wait(child: Pid) -> io::Result<WaitStatus> {
+    loop {
+        let waited = retry_on_intr(|| waitpid(Some(child), WaitOptions::UNTRACED))?;
+        match waited {
+            Some((_, status)) if !status.stopped() => return Ok(status),
+            Some((_, status)) if !stops_us_too(child, status) => {
+                kill_process(getpid(), Signal::STOP)?;
+                kill_process(child, Signal::CONT)?;
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// Whether it was stopped with all of our process group, as with Ctrl-Z. Who stops then once more is stopped again after going on.
+fn stops_us_too(child: Pid, status: WaitStatus) -> bool {
+    let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw()));
+    by_terminal.contains(&status.stopping_signal()) && getpgid(Some(child)).is_ok_and(|group| group == getpgrp())
+}

@@ -1,0 +1,36 @@
+//! A private folder for what should leave no trace.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::error::Error;
+use crate::kubeconfig::env_variable;
+use crate::kubeconfig::private_folder::{PREFIX, in_memory};
+use crate::kubeconfig::store::StoreError;
+use crate::sys::files;
+
+/// A new folder of its owner only with room for a kubeconfig, removed when dropped: in memory where the system has room for such things
+/// there, so that no disk ever holds the credential.
+pub(super) fn private() -> Result<TempDir, Error> {
+    let in_memory = in_memory()
+        .into_iter()
+        .filter(|place| env_variable::list([place]).is_ok());
+    if let Some(folder) = in_memory.map(|place| create(&place)).find_map(Result::ok) {
+        return Ok(folder);
+    }
+    let place = std::env::temp_dir();
+    env_variable::list([&place])?;
+    create(&place).map_err(|source| StoreError::NotWritable { path: place, source }.into())
+}
+
+fn create(place: &Path) -> std::io::Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .permissions(Permissions::from_mode(files::PRIVATE))
+        .tempdir_in(place)?;
+    files::probe(folder.path(), files::ROOM).map_err(|(_, source)| source)?;
+    Ok(folder)
+}

@@ -1,0 +1,98 @@
+//! How the user's shell is started so that it uses the session.
+//!
+//! The user's own start-up files may set KUBECONFIG, and then what they take for a session of one role would go to another cluster with
+//! another: it is set once more after them.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::Program;
+use crate::error::Error;
+use crate::kubeconfig::env_variable::{self, Shell};
+use crate::kubeconfig::store::StoreError;
+use crate::sys::environment::variable;
+
+/// In the place of the user's own, which it reads; `ZDOTDIR` is where zsh looks for start-up files, and the user's may move it.
+const ZSHENV: &str = r#"tka_zdotdir=$ZDOTDIR
+if (( ${+TKA_ZDOTDIR} )); then ZDOTDIR=$TKA_ZDOTDIR; else unset ZDOTDIR; fi
+unset TKA_ZDOTDIR
+if [[ -f ${ZDOTDIR:-$HOME}/.zshenv ]]; then source "${ZDOTDIR:-$HOME}/.zshenv"; fi
+if [[ -o interactive ]]; then
+  if (( ${+ZDOTDIR} )); then tka_users_zdotdir=$ZDOTDIR; fi
+  ZDOTDIR=$tka_zdotdir
+fi
+"#;
+
+/// The same; a system's own start-up file may have derived the history's place from `ZDOTDIR`.
+const ZSHRC: &str = r#"if (( ${+tka_users_zdotdir} )); then ZDOTDIR=$tka_users_zdotdir; else unset ZDOTDIR; fi
+if [[ ${HISTFILE-} == $tka_zdotdir/* ]]; then HISTFILE=${ZDOTDIR:-$HOME}/${HISTFILE:t}; fi
+unset tka_zdotdir tka_users_zdotdir
+if [[ -f ${ZDOTDIR:-$HOME}/.zshrc ]]; then source "${ZDOTDIR:-$HOME}/.zshrc"; fi
+"#;
+
+// === impl Program ===
+
+impl Program {
+    /// Its name, and the command that starts it; `folder` is for what the start needs.
+    pub(super) fn command(&self, kubeconfig: &Path, folder: &Path) -> Result<(String, Command), Error> {
+        let line = match self {
+            Self::Command(words) => return Ok(plain(words)),
+            Self::Shell => None,
+            Self::Line(line) => Some(line.as_os_str()),
+        };
+        let shell = variable("SHELL").filter(|shell| !shell.is_empty());
+        let shell = shell.unwrap_or_else(|| "/bin/sh".to_owned());
+        let mut command = Command::new(&shell);
+        prepare(&mut command, kind(&shell), kubeconfig, folder)?;
+        if let Some(line) = line {
+            command.arg("-c").arg(line);
+        }
+        Ok((format!("the shell {shell}"), command))
+    }
+}
+
+fn plain(words: &[OsString]) -> (String, Command) {
+    let (program, arguments) = words
+        .split_first()
+        .map_or((OsStr::new(""), &[][..]), |(first, rest)| (first, rest));
+    let mut command = Command::new(program);
+    command.args(arguments);
+    (program.display().to_string(), command)
+}
+
+/// The name by which a shell is known.
+fn kind(shell: &str) -> &str {
+    Path::new(shell).file_name().and_then(OsStr::to_str).unwrap_or_default()
+}
+
+fn prepare(command: &mut Command, kind: &str, kubeconfig: &Path, folder: &Path) -> Result<(), Error> {
+    let export = Shell::Posix.export(&env_variable::list([kubeconfig])?);
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|source| StoreError::Write { path, source })
+    };
+    match kind {
+        "bash" => {
+            write(
+                "bashrc",
+                format!("if [ -f ~/.bashrc ]; then . ~/.bashrc; fi\n{export}\n"),
+            )?;
+            command.arg("--rcfile").arg(folder.join("bashrc"));
+        }
+        "zsh" => {
+            write(".zshenv", format!("{ZSHENV}{export}\n"))?;
+            write(".zshrc", format!("{ZSHRC}{export}\n"))?;
+            if let Some(users) = std::env::var_os("ZDOTDIR") {
+                command.env("TKA_ZDOTDIR", users);
+            }
+            command.env("ZDOTDIR", folder);
+        }
+        "fish" => {
+            command.args(["--init-command", &export]);
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! The user's own kubeconfig, on this machine.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
+use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
+
+use super::refused;
+use crate::context::App;
+use crate::error::Error;
+use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
+use crate::kubeconfig::session_cache::{Known, Merged};
+use crate::kubeconfig::store::StoreError;
+use crate::sys::environment::home;
+use crate::sys::files::FileError;
+use crate::terminal::messages;
+
+/// What is to be remembered of an entry in the user's kubeconfig.
+pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
+    Merged {
+        created: !file.is_there() || records(app, file.path()).iter().any(|record| record.created),
+        previous: previous(app, file),
+        ..Merged::new(file.path(), entry.names(), session)
+    }
+}
+
+/// How the current context was written before all of ours.
+pub(super) fn previous(app: &App, file: &UserFile) -> Option<String> {
+    merge::previous(file.document(), &records(app, file.path()))
+}
+
+/// What is remembered of the file, of whatever server.
+pub(super) fn records(app: &App, file: &Path) -> Vec<Merged> {
+    let everywhere = app.known_everywhere().into_iter();
+    let records = everywhere.flat_map(|known| known.merged);
+    records.filter(|one| one.file == file).collect()
+}
+
+/// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there. One that cannot be changed does not keep the others
+/// from it.
+pub(super) fn take_out(app: &App, known: &mut Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
+    let mut result = Ok(());
+    for path in files(known, &is_meant) {
+        // A link that leads nowhere is there: what it led to may come back, with what is ours.
+        let taken_out = if fs::symlink_metadata(&path).is_ok() {
+            take_out_of(app, &path, known, &is_meant)
+        } else {
+            Ok(())
+        };
+        match taken_out {
+            Ok(()) => known.merged.retain(|one| one.file != path || !is_meant(one)),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
+}
+
+fn take_out_of(app: &App, path: &Path, known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
+    let recorded: Vec<_> = known
+        .merged
+        .iter()
+        .filter(|one| one.file == path && is_meant(one))
+        .cloned()
+        .collect();
+    // One that never heard of us is not even locked.
+    let looked_at = UserFile::peek(path).map(|document| merge::found(path, &document, app.server()));
+    if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
+        return Ok(());
+    }
+    let file = open(app, path)?;
+    let found = merge::found(path, file.document(), app.server());
+    let is_new = |one: &Merged| is_meant(one) && !recorded.iter().any(|known| known.context == one.context);
+    let found = found.into_iter().filter(is_new).map(|one| as_recorded(one, &recorded));
+    let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
+    let rest = all.iter().try_fold(file.document().clone(), merge::take_out);
+    let rest = rest.map_err(|source| refused(path, source))?;
+    if rest.is_blank() && all.iter().any(|one| one.created) {
+        return file.remove();
+    }
+    let before = file.document().current().map(ToOwned::to_owned);
+    file.save(&rest)?;
+    if rest.current() != before.as_deref() {
+        note_current(app, path, &rest);
+    }
+    Ok(())
+}
+
+/// A context that leads to a session of ours under a name that is not ours: what was current before is remembered with the session.
+fn as_recorded(found: Merged, recorded: &[Merged]) -> Merged {
+    let of_session = recorded.iter().find(|one| one.session == found.session);
+    Merged {
+        previous: of_session.or(recorded.last()).and_then(|one| one.previous.clone()),
+        ..found
+    }
+}
+
+/// Says where kubectl leads by this file, now that ours is out of it.
+fn note_current(app: &App, path: &Path, document: &Document) {
+    let path = path.display();
+    let text = match document.current() {
+        Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
+        Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
+        None => format!("no context is current in {path} now"),
+    };
+    app.ui.tell(&messages::note(&text, &app.ui.palette));
+}
+
+/// The user's kubeconfigs in which there may be something of ours.
+pub(super) fn files(known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Vec<PathBuf> {
+    let recorded = known
+        .merged
+        .iter()
+        .filter(|one| is_meant(one))
+        .map(|one| one.file.clone());
+    let mut files: Vec<_> = recorded.chain(target().ok().map(|target| target.path)).collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+pub(super) fn target() -> Result<Target, StoreError> {
+    let home = home().filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
+    let list = env::var_os("KUBECONFIG");
+    let reads_home = cfg!(windows) || env::var_os("HOME").is_some();
+    let target = Target::choose(&home, reads_home, list.as_deref(), Path::exists);
+    let path = std::path::absolute(&target.path).unwrap_or(target.path);
+    Ok(Target { path, ..target })
+}
+
+/// Whether a context can be put into the user's kubeconfig, and kubectl would find it there. Leaves no trace.
+pub(super) fn check(app: &App) -> Result<(), Error> {
+    let target = target()?;
+    UserFile::check(&target.path, app.config.timeout)?;
+    let trial = merge::put_in(UserFile::peek(&target.path)?, &trial());
+    trial.map_err(|source| refused(&target.path, source))?;
+    let list = env::var_os("KUBECONFIG").unwrap_or_default();
+    let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
+    let others = sources(list).into_iter().filter(|path| *path != target.path);
+    others.into_iter().try_for_each(|path| Ok(check_other(&path)?))
+}
+
+/// kubectl reads all files of `KUBECONFIG`, or none.
+fn check_other(path: &Path) -> Result<(), MergeError> {
+    match fs::read(path) {
+        Ok(bytes) => match Kubeconfig::read(&bytes) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(refused(path, source.into())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(MergeError::File(FileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })),
+    }
+}
+
+/// An entry like one of ours, for finding out whether there is room for it.
+fn trial() -> Entry {
+    let name = "tka-before-signing-in";
+    let (cluster, user, context) = (Cluster::default(), User::default(), Context::default());
+    Entry {
+        cluster: NamedCluster {
+            name: name.into(),
+            cluster,
+        },
+        user: NamedUser {
+            name: name.into(),
+            user,
+        },
+        context: NamedContext {
+            name: name.into(),
+            context,
+        },
+    }
+}
+
+pub(super) fn open(app: &App, path: &Path) -> Result<UserFile, MergeError> {
+    UserFile::open(path, app.config.timeout)
+}

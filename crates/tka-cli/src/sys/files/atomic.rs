@@ -1,0 +1,99 @@
+//! Files of ours, which are whole or not there: a new file, owner-only from its beginning, takes the place of the old one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{folder_of, hand_on};
+
+/// How much more than it says now a file may come to say, in bytes: a certificate authority, and names.
+pub(crate) const ROOM: usize = 64 * 1024;
+
+/// How the names of files begin that are not yet whole.
+const PREFIX: &str = ".tka-new-";
+
+/// Replaces the file at `path`, or a symbolic link there, which is not followed.
+///
+/// A program that reads at the same time sees the old file or the new one.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    whole(path, content)?.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Makes the file at `path`; fails where there is one.
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    whole(path, content)?
+        .persist_noclobber(path)
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A file beside `path` with all its content, on the disk.
+fn whole(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let folder = folder_of(path);
+    let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
+    file.write_all(content)?;
+    hand_on(file.as_file(), folder)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Finds out whether a file of `size` bytes can be made in `folder`, or in the one that is nearest above it; else says where not.
+///
+/// A file without a name is written there, so that nothing is left behind. Permissions, a file system that is mounted read-only, quotas
+/// and the free space all show by that.
+pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Error)> {
+    let mut above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
+    let existing = above.find(|one| fs::metadata(one).is_ok()).unwrap_or(Path::new("."));
+    let written = tempfile::tempfile_in(existing).and_then(|mut file| file.write_all(&vec![0; size]));
+    written.map_err(|source| (existing.to_owned(), source))
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    fn count(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn files_are_private_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"one").unwrap();
+        assert_eq!(create(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        replace(&path, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(count(folder.path()), 1);
+    }
+
+    #[test]
+    fn files_of_root_belong_to_the_folders_owner() {
+        if !crate::sys::test_requirements::is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        chown(folder.path(), Some(12345), Some(54321)).unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"x").unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (12345, 54321));
+    }
+
+    #[test]
+    fn probe_leaves_nothing_and_names_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(&folder.path().join("a/b"), ROOM).unwrap();
+        assert_eq!(count(folder.path()), 0);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(probe(&file.join("below"), 0).unwrap_err().0, file);
+        assert!(probe(Path::new("/proc"), 0).is_err());
+    }
+}
