@@ -16,11 +16,11 @@ use crate::config::flags::Global;
 use crate::config::{self, Config, ConfigError, Route};
 use crate::discovery;
 use crate::error::Error;
-use crate::kubeconfig::env_variable::{self, Shell, Unlistable};
+use crate::kubeconfig::env_variable::{self, ShellSyntax, UnexportablePath};
 use crate::kubeconfig::merge::Target;
-use crate::kubeconfig::session_cache::{self, Known};
+use crate::kubeconfig::session_cache::{self, SessionCache};
 use crate::kubeconfig::shell_integration;
-use crate::kubeconfig::store::{Store, StoreError, Turn};
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore, StoreError};
 use crate::net::proxy;
 use crate::net::server::{HTTPS_PORT, Scheme, Server};
 use crate::sys::environment::{home, variable};
@@ -29,11 +29,11 @@ use crate::terminal::ui::{self, Ui};
 
 /// One run of a command that talks to a server.
 #[derive(Debug)]
-pub(crate) struct App {
+pub(crate) struct CommandContext {
     pub(crate) config: Config,
     pub(crate) ui: Ui,
     /// None without a home folder, which not all commands need.
-    store: Option<Store>,
+    store: Option<KubeconfigStore>,
     server: Server,
     /// Of all requests together, from the first one on.
     deadline: Mutex<Option<Deadline>>,
@@ -41,18 +41,18 @@ pub(crate) struct App {
 
 // === impl App ===
 
-impl App {
+impl CommandContext {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
-        let app = Self::unsaid(flags)?;
-        note_passed_over(&app.config);
-        Ok(app)
+        let ctx = Self::without_notice(flags)?;
+        note_ignored_keys(&ctx.config);
+        Ok(ctx)
     }
 
     /// The same for another step of a command, which has said already what counts.
-    pub(crate) fn unsaid(flags: &Global) -> Result<Self, Error> {
+    pub(crate) fn without_notice(flags: &Global) -> Result<Self, Error> {
         let config = settings(flags)?;
         let server = server_of(flags, &config)?;
-        let store = Store::new(home().as_deref(), &server).ok();
+        let store = KubeconfigStore::new(home().as_deref(), &server).ok();
         let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
         match &config.file {
             Some(path) => ui.debug(&format!("settings from {}", path.display())),
@@ -68,7 +68,7 @@ impl App {
     }
 
     /// The same, whose requests are part of what began earlier.
-    pub(crate) fn within(self, deadline: Deadline) -> Self {
+    pub(crate) fn with_deadline(self, deadline: Deadline) -> Self {
         Self {
             deadline: Mutex::new(Some(deadline)),
             ..self
@@ -80,29 +80,32 @@ impl App {
     }
 
     /// Where the kubeconfig of the server is kept, which takes a home folder.
-    pub(crate) fn store(&self) -> Result<&Store, StoreError> {
+    pub(crate) fn store(&self) -> Result<&KubeconfigStore, StoreError> {
         self.store.as_ref().ok_or(StoreError::NoHome)
     }
 
     /// The kubeconfig of the server, if it is there.
     pub(crate) fn kubeconfig(&self) -> Option<&Path> {
-        self.store.as_ref().map(Store::path).filter(|path| path.exists())
+        self.store
+            .as_ref()
+            .map(KubeconfigStore::path)
+            .filter(|path| path.exists())
     }
 
     /// What this device knows of its sessions at the server.
-    pub(crate) fn known(&self) -> Known {
-        Known::load(self.store.as_ref(), &self.server)
+    pub(crate) fn session_cache(&self) -> SessionCache {
+        SessionCache::load(self.store.as_ref(), &self.server)
     }
 
     /// The same of all servers.
-    pub(crate) fn known_everywhere(&self) -> Vec<Known> {
-        let folder = self.store.as_ref().map(Store::folder);
-        folder.map(session_cache::everywhere).unwrap_or_default()
+    pub(crate) fn all_session_caches(&self) -> Vec<SessionCache> {
+        let folder = self.store.as_ref().map(KubeconfigStore::folder);
+        folder.map(session_cache::load_all).unwrap_or_default()
     }
 
     /// Keeps what is known from now on. A command does not fail where it cannot be kept.
-    pub(crate) fn save_known(&self, turn: &Turn, known: &Known) {
-        let saved = self.store.as_ref().map(|store| known.save(turn, store));
+    pub(crate) fn save_session_cache(&self, lock: &FolderLock, cache: &SessionCache) {
+        let saved = self.store.as_ref().map(|store| cache.save(lock, store));
         if let Some(Err(error)) = saved {
             self.ui.debug(&format!("the session was not remembered: {error}"));
         }
@@ -110,11 +113,11 @@ impl App {
 
     /// A connection to the server. All connections of a command have one time limit, which begins with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
-        self.client_at(&self.server, self.config.timeout)
+        self.client_for(&self.server, self.config.timeout)
     }
 
     /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
-    pub(crate) fn note_clock(&self, skew: Skew, until: Option<Timestamp>) {
+    pub(crate) fn warn_clock_skew(&self, skew: Skew, until: Option<Timestamp>) {
         let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > APART);
         let unknown =
             || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
@@ -125,33 +128,35 @@ impl App {
     }
 
     /// Asks whoever is before the terminal, who may take their time.
-    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+    pub(crate) fn prompt(&self, question: &str) -> Option<String> {
         let asked = Instant::now();
         let answer = self.ui.ask(question);
-        let mut deadline = self.lock();
+        let mut deadline = self.lock_deadline();
         *deadline = deadline.map(|deadline| deadline.without(asked.elapsed()));
         answer
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Deadline>> {
+    fn lock_deadline(&self) -> MutexGuard<'_, Option<Deadline>> {
         self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection to another server, with a limit of its own where that is the shorter one.
-    pub(crate) fn client_at(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
-        let deadline = *self.lock().get_or_insert_with(|| Deadline::new(self.config.timeout));
+    pub(crate) fn client_for(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
+        let deadline = *self
+            .lock_deadline()
+            .get_or_insert_with(|| Deadline::new(self.config.timeout));
         connect(server, deadline.within(limit), self.config.debug, self.config.route())
     }
 
     /// The same for [`discovery`], within its limit.
-    pub(crate) fn discover_at(&self, server: &Server) -> Result<Client, String> {
-        let client = self.client_at(server, discovery::LIMIT);
+    pub(crate) fn discovery_client(&self, server: &Server) -> Result<Client, String> {
+        let client = self.client_for(server, discovery::LIMIT);
         client.map_err(|error| error.why().into_iter().next().unwrap_or_else(|| error.to_string()))
     }
 
     /// A connection to the server for what has to be done, with a time limit that is not the command's.
     #[cfg(unix)]
-    pub(crate) fn persistent_client(&self, limit: Duration) -> Result<Client, Error> {
+    pub(crate) fn retrying_client(&self, limit: Duration) -> Result<Client, Error> {
         let client = connect(
             &self.server,
             Deadline::new(limit),
@@ -165,19 +170,19 @@ impl App {
     /// which the context was `merged`, there is nothing to evaluate.
     ///
     /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
-    pub(crate) fn hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
-        match self.line_for(merged)? {
-            Some(list) => self.hand_over_list(&list, self.usage(merged)),
-            None if self.is_for_reading() => Ok(ui::print(self.leads_to(merged)?)?),
+    pub(crate) fn export_kubeconfig(&self, merged: Option<&Target>) -> Result<(), Error> {
+        match self.variable_value(merged)? {
+            Some(list) => self.export_list(&list, self.usage_hint(merged)),
+            None if self.prints_path() => Ok(ui::print(self.kubeconfig_text(merged)?)?),
             None => Ok(()),
         }
     }
 
-    /// Whether [`Self::hand_over`] has a chance, with `merged` as the user's own kubeconfig.
-    pub(crate) fn check_hand_over(&self, merged: Option<&Target>) -> Result<(), Error> {
+    /// Whether [`Self::export_kubeconfig`] has a chance, with `merged` as the user's own kubeconfig.
+    pub(crate) fn check_export(&self, merged: Option<&Target>) -> Result<(), Error> {
         // What is remembered of it is text too.
-        self.leads_to(merged)?;
-        if self.line_for(merged)?.is_some()
+        self.kubeconfig_text(merged)?;
+        if self.variable_value(merged)?.is_some()
             && let Some(file) = shell_integration::file()
         {
             shell_integration::check(&file)?;
@@ -186,36 +191,36 @@ impl App {
     }
 
     /// What KUBECONFIG is to be set to, where a shell is to do so.
-    fn line_for(&self, merged: Option<&Target>) -> Result<Option<String>, Error> {
-        if self.is_for_reading() {
+    fn variable_value(&self, merged: Option<&Target>) -> Result<Option<String>, Error> {
+        if self.prints_path() {
             // What is no text cannot be printed.
-            return self.leads_to(merged).map(|_| None);
+            return self.kubeconfig_text(merged).map(|_| None);
         }
         Ok(match merged {
-            None => Some(env_variable::list([self.store()?.path()])?),
-            Some(target) => target.list.as_ref().map(env_variable::list).transpose()?,
+            None => Some(env_variable::join([self.store()?.path()])?),
+            Some(target) => target.list.as_ref().map(env_variable::join).transpose()?,
         })
     }
 
     /// Where a kubeconfig is that kubectl can be given.
-    fn leads_to<'a>(&'a self, merged: Option<&'a Target>) -> Result<&'a str, Error> {
+    fn kubeconfig_text<'a>(&'a self, merged: Option<&'a Target>) -> Result<&'a str, Error> {
         let path = match merged {
             Some(target) => &target.path,
             None => self.store()?.path(),
         };
-        let not_unicode = || Unlistable::NotUnicode { path: path.to_owned() };
+        let not_unicode = || UnexportablePath::NotUnicode { path: path.to_owned() };
         Ok(path.to_str().ok_or_else(not_unicode)?)
     }
 
-    fn is_for_reading(&self) -> bool {
+    fn prints_path(&self) -> bool {
         self.config.no_eval && !self.config.quiet
     }
 
     /// How to make kubectl in this shell use it.
-    fn usage(&self, merged: Option<&Target>) -> &'static str {
+    fn usage_hint(&self, merged: Option<&Target>) -> &'static str {
         if merged.is_some() {
             "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\""
-        } else if self.store.as_ref().is_some_and(|store| uses(store.path())) {
+        } else if self.store.as_ref().is_some_and(|store| variable_has(store.path())) {
             "kubectl in this shell uses it already"
         } else {
             "to use it in this shell, run the line below, or sign in with: eval \"$(tka login)\""
@@ -223,7 +228,7 @@ impl App {
     }
 
     /// Has the shell that called set KUBECONFIG, or prints the line that does, for which `usage` says how.
-    fn hand_over_list(&self, list: &str, usage: &str) -> Result<(), Error> {
+    fn export_list(&self, list: &str, usage: &str) -> Result<(), Error> {
         let on_terminal = io::stdout().is_terminal();
         let file = shell_integration::file();
         let note = if file.is_some() {
@@ -241,18 +246,18 @@ impl App {
         if on_terminal && file.is_some() {
             return Ok(());
         }
-        Ok(ui::print(&Shell::detect(&variable, cfg!(windows)).export(list))?)
+        Ok(ui::print(&ShellSyntax::detect(&variable, cfg!(windows)).export(list))?)
     }
 
     /// After a sign-out: has the shell that called, or the person before it, no longer name the removed kubeconfig.
-    pub(crate) fn note_removal(&self) {
-        let Some(path) = self.store.as_ref().map(Store::path) else {
+    pub(crate) fn unset_removed_kubeconfig(&self) {
+        let Some(path) = self.store.as_ref().map(KubeconfigStore::path) else {
             return;
         };
-        if !uses(path) || path.exists() {
+        if !variable_has(path) || path.exists() {
             return;
         }
-        let left = others(path);
+        let left = variable_without(path);
         let is_set =
             shell_integration::file().is_some_and(|file| shell_integration::set(&file, left.as_deref()).is_ok());
         if !is_set {
@@ -268,7 +273,7 @@ pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: R
     Ok(Client::new(Connection {
         proxy: proxy::for_server(server, route.proxy.as_deref(), &variable)?,
         socket: route.socket,
-        authorities: if needs_tls { authorities()? } else { None },
+        authorities: if needs_tls { certificate_authorities()? } else { None },
         server: server.clone(),
         deadline,
         debug,
@@ -307,26 +312,26 @@ pub(crate) fn route(flags: &Global) -> Route {
 
 /// Says that the working directory's file does not count, where it would have changed something. With `--quiet` too: who is led
 /// elsewhere than they mean must hear of it, and the original's shell functions add that flag to everything.
-pub(crate) fn note_passed_over(config: &Config) {
+pub(crate) fn note_ignored_keys(config: &Config) {
     if let Some(text) = config.passed_over() {
         ui::complain(&messages::note(&text, &config.theme.palette()));
     }
 }
 
 /// Whether this environment's KUBECONFIG, a list of paths, has `path`.
-fn uses(path: &Path) -> bool {
+fn variable_has(path: &Path) -> bool {
     std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(|one| one == path))
 }
 
 /// The list of this environment's KUBECONFIG without `path`, if anything is left of it.
-fn others(path: &Path) -> Option<String> {
+fn variable_without(path: &Path) -> Option<String> {
     let list = std::env::var_os("KUBECONFIG")?;
     let others = std::env::split_paths(&list).filter(|one| one != path && !one.as_os_str().is_empty());
-    env_variable::list(others).ok().filter(|list| !list.is_empty())
+    env_variable::join(others).ok().filter(|list| !list.is_empty())
 }
 
 /// The authorities in the file that `SSL_CERT_FILE` names, which replace the built-in ones as they do for the original.
-fn authorities() -> Result<Option<Vec<Certificate<'static>>>, Error> {
+fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error> {
     let Some(path) = variable("SSL_CERT_FILE")
         .filter(|path| !path.is_empty())
         .map(PathBuf::from)

@@ -10,39 +10,39 @@ pub(crate) mod shared_state;
 use jiff::Timestamp;
 use tka_api::exec::ExecCredential;
 
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::net::server::Server;
 use crate::sys::environment;
-use cache::{Cache, Kept, Places};
+use cache::{CacheLocation, CachedCredential, CredentialCache};
 
 /// Keeps a credential that came with a sign-in. Where it cannot be kept it will be asked for.
-pub(crate) fn keep(app: &App, session: &str, credential: ExecCredential) {
-    let kept = Kept::new(credential, Timestamp::now());
-    let cache = cache(app.server(), session).map_err(|error| error.to_string());
-    let written = cache.and_then(|cache| cache.keep(&kept).map_err(|error| error.to_string()));
+pub(crate) fn store(ctx: &CommandContext, session: &str, credential: ExecCredential) {
+    let cached = CachedCredential::new(credential, Timestamp::now());
+    let cache = cache(ctx.server(), session).map_err(|error| error.to_string());
+    let written = cache.and_then(|cache| cache.store(&cached).map_err(|error| error.to_string()));
     if let Err(why) = written {
-        app.ui.debug(&format!("the credential was not kept: {why}"));
+        ctx.ui.debug(&format!("the credential was not kept: {why}"));
     }
 }
 
 /// Forgets what is kept for all sessions at the server.
-pub(crate) fn forget(app: &App) {
-    let places = Places::find(&environment::variable).map_err(|error| error.to_string());
-    let forgotten = places.and_then(|places| places.forget_all(app.server()).map_err(|error| error.to_string()));
-    if let Err(why) = forgotten {
-        app.ui.debug(&format!("credentials were not forgotten: {why}"));
+pub(crate) fn remove_all(ctx: &CommandContext) {
+    let location = CacheLocation::find(&environment::variable).map_err(|error| error.to_string());
+    let removed = location.and_then(|location| location.remove_all(ctx.server()).map_err(|error| error.to_string()));
+    if let Err(why) = removed {
+        ctx.ui.debug(&format!("credentials were not forgotten: {why}"));
     }
 }
 
 /// Forgets what is kept for one session at the server.
-pub(crate) fn forget_session(app: &App, session: &str) {
-    if let Ok(cache) = cache(app.server(), session) {
-        cache.forget();
+pub(crate) fn remove(ctx: &CommandContext, session: &str) {
+    if let Ok(cache) = cache(ctx.server(), session) {
+        cache.remove();
     }
 }
 
 /// Where the credential of one session is kept.
-pub(crate) fn cache(server: &Server, session: &str) -> Result<Cache, Error> {
-    Ok(Places::find(&environment::variable)?.of(server, session))
+pub(crate) fn cache(server: &Server, session: &str) -> Result<CredentialCache, Error> {
+    Ok(CacheLocation::find(&environment::variable)?.cache_for(server, session))
 }

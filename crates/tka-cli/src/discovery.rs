@@ -54,7 +54,7 @@ impl Search {
             Ok(_) => (None, Some(NoTailnet::Off)),
             Err(error) => (None, Some(NoTailnet::NotTold(error))),
         };
-        let known = folder.map(session_cache::everywhere).unwrap_or_default();
+        let known = folder.map(session_cache::load_all).unwrap_or_default();
         Self {
             candidates: candidates::find(default, known, status.as_ref(), &config.tag),
             no_tailnet,

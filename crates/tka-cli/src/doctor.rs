@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::exit::Exit;
 
 /// How long tailscaled, the API server and kubectl may take each: they are near, or will not answer at all.
@@ -55,9 +55,9 @@ pub(crate) enum Verdict {
 }
 
 /// Looks at everything. Changes nothing.
-pub(crate) fn diagnose(app: &App) -> Diagnosis {
-    let mut checks = network::checks(app);
-    checks.extend(machine::checks(app));
+pub(crate) fn diagnose(ctx: &CommandContext) -> Diagnosis {
+    let mut checks = network::checks(ctx);
+    checks.extend(machine::checks(ctx));
     Diagnosis {
         ok: checks.iter().all(|check| check.finding.result != Verdict::Failed),
         checks,

@@ -9,7 +9,7 @@ use crate::api::client::ClientError;
 use crate::config::ConfigError;
 use crate::discovery::NoChoice;
 use crate::exit::Exit;
-use crate::kubeconfig::env_variable::Unlistable;
+use crate::kubeconfig::env_variable::UnexportablePath;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
@@ -66,7 +66,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Print(#[from] PrintError),
     #[error("KUBECONFIG cannot lead to the kubeconfig")]
-    List(#[from] Unlistable),
+    KubeconfigVariable(#[from] UnexportablePath),
     /// A question to a server broke down in this program.
     #[error("the server could not be asked")]
     NotAsked,
@@ -101,7 +101,7 @@ impl Error {
             | Self::Left(_)
             | Self::Pages { .. }
             | Self::Print(_)
-            | Self::List(_)
+            | Self::KubeconfigVariable(_)
             | Self::NotAsked
             | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
@@ -171,11 +171,11 @@ impl Error {
             Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
             Self::Print(PrintError::Form(_)) => vec!["leave --output out, or name another form".into()],
-            Self::List(Unlistable::Separator { .. }) => vec![
+            Self::KubeconfigVariable(UnexportablePath::Separator { .. }) => vec![
                 "let HOME, or the path in KUBECONFIG, have none".into(),
                 "or print the path alone with --no-eval, for `kubectl --kubeconfig PATH`".into(),
             ],
-            Self::List(Unlistable::NotUnicode { .. }) => {
+            Self::KubeconfigVariable(UnexportablePath::NotUnicode { .. }) => {
                 vec!["let HOME, or the path in KUBECONFIG, be one of Unicode characters".into()]
             }
             Self::NotAsked => vec!["try again".into()],
@@ -327,7 +327,7 @@ mod tests {
             ),
             (
                 "unusable",
-                Trouble::UnusableKubeconfig(crate::kubeconfig::server_kubeconfig::Flaw::NoToken),
+                Trouble::UnusableKubeconfig(crate::kubeconfig::server_kubeconfig::InvalidKubeconfig::NoToken),
             ),
             ("not_provisioned", Trouble::NotProvisioned(Duration::from_millis(1500))),
         ] {

@@ -29,7 +29,7 @@ pub use cmd::args::Cli;
 use cmd::args::{self, Command};
 use cmd::{complete, shell_eval};
 use config::flags::Global;
-use context::App;
+use context::CommandContext;
 use error::Error;
 use exit::Exit;
 use terminal::output::{self, Look, PrintError};
@@ -72,7 +72,7 @@ fn parse(arguments: &[OsString], called: &str) -> Result<Cli, clap::Error> {
 }
 
 fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<ExitCode, Error> {
-    let app = || App::new(flags);
+    let ctx = || CommandContext::new(flags);
     match command {
         None => done(help(flags, called)),
         Some(Command::Version(arguments)) => cmd::version::run(&arguments),
@@ -81,21 +81,21 @@ fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<Ex
         Some(Command::Config(arguments)) => cmd::config::run(flags, &arguments),
         Some(Command::Set(arguments)) => cmd::set::run(flags, &arguments),
         Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
-        Some(Command::Login(arguments)) => cmd::login::run(&app()?, &arguments),
-        Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&app()?, &arguments),
-        Some(Command::ClusterInfo(arguments)) => cmd::cluster_info::run(&app()?, &arguments),
-        Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
+        Some(Command::Login(arguments)) => cmd::login::run(&ctx()?, &arguments),
+        Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&ctx()?, &arguments),
+        Some(Command::ClusterInfo(arguments)) => cmd::cluster_info::run(&ctx()?, &arguments),
+        Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&ctx()?, &arguments),
         #[cfg(unix)]
-        Some(Command::Exec(arguments)) => cmd::exec::run(&app()?, arguments),
+        Some(Command::Exec(arguments)) => cmd::exec::run(&ctx()?, arguments),
         #[cfg(unix)]
-        Some(Command::Shell(arguments)) => cmd::shell::run(&app()?, arguments),
+        Some(Command::Shell(arguments)) => cmd::shell::run(&ctx()?, arguments),
         Some(Command::Status(arguments)) => cmd::status::run(flags, &arguments),
-        Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
+        Some(Command::Sessions(arguments)) => cmd::sessions::run(&ctx()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
-        Some(Command::Doctor(arguments)) => cmd::doctor::run(&app()?, &arguments),
+        Some(Command::Doctor(arguments)) => cmd::doctor::run(&ctx()?, &arguments),
         Some(Command::Clusters(arguments)) => cmd::clusters::run(flags, &arguments),
-        Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
-        Some(Command::Signout(_)) => cmd::signout::run(&app()?),
+        Some(Command::Rules(arguments)) => cmd::rules::run(&ctx()?, &arguments),
+        Some(Command::Signout(_)) => cmd::signout::run(&ctx()?),
     }
 }
 

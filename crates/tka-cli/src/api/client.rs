@@ -25,7 +25,7 @@ pub(crate) use error::{ClientError, Trouble};
 use crate::api::clock::{Skew, Timed};
 use crate::api::deadline::Deadline;
 use crate::api::retry::{self, Repeats, RetryAfter};
-use crate::kubeconfig::server_kubeconfig::{self, Arrived, Flaw, Sent};
+use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
 use crate::terminal::messages;
@@ -97,7 +97,7 @@ pub(crate) struct Session {
 pub(crate) struct SignedIn {
     pub(crate) login: LoginResponse,
     /// What a server that waited until the session is usable sends along. The original's does not.
-    pub(crate) kubeconfig: Option<Box<Sent>>,
+    pub(crate) kubeconfig: Option<Box<ServerKubeconfig>>,
     /// Name of the session, where the server gives credentials of sessions.
     pub(crate) session: Option<String>,
     pub(crate) credential: Option<ExecCredential>,
@@ -110,7 +110,7 @@ pub(crate) struct SignedIn {
 struct SignedInBody {
     #[serde(flatten)]
     login: LoginResponse,
-    kubeconfig: Option<Arrived>,
+    kubeconfig: Option<ReceivedKubeconfig>,
     session: Option<Named>,
     credential: Option<ExecCredential>,
 }
@@ -130,7 +130,7 @@ struct Named {
 /// An answer to the request for a kubeconfig.
 #[derive(Debug)]
 pub(crate) enum Kubeconfig {
-    Ready(Box<Sent>),
+    Ready(Box<ServerKubeconfig>),
     /// The session is being provisioned: ask again.
     NotYet(RetryAfter),
 }
@@ -275,7 +275,7 @@ impl Client {
         let body: SignedInBody = self.decode_timed(operation, &answer)?;
         let kubeconfig = body
             .kubeconfig
-            .map(|arrived| self.checked(operation, arrived))
+            .map(|arrived| self.validate(operation, arrived))
             .transpose()?;
         Ok(SignedIn {
             login: body.login,
@@ -310,7 +310,7 @@ impl Client {
             202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
             200 => {
                 let arrived = self.decode(operation, &answer)?;
-                Ok(Kubeconfig::Ready(self.checked(operation, arrived)?))
+                Ok(Kubeconfig::Ready(self.validate(operation, arrived)?))
             }
             _ => Err(self.refusal(operation, &answer)),
         }
@@ -330,15 +330,19 @@ impl Client {
         }
     }
 
-    fn checked(&self, operation: Operation, arrived: Arrived) -> Result<Box<Sent>, ClientError> {
-        let checked = server_kubeconfig::checked(arrived);
+    fn validate(
+        &self,
+        operation: Operation,
+        arrived: ReceivedKubeconfig,
+    ) -> Result<Box<ServerKubeconfig>, ClientError> {
+        let checked = server_kubeconfig::validate(arrived);
         checked
             .map(Box::new)
             .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))
     }
 
     /// That a kubeconfig which the server sent is no use here.
-    pub(crate) fn unusable(&self, flaw: Flaw) -> ClientError {
+    pub(crate) fn unusable(&self, flaw: InvalidKubeconfig) -> ClientError {
         self.error(Operation::FetchKubeconfig, Trouble::UnusableKubeconfig(flaw))
     }
 

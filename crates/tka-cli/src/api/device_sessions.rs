@@ -2,14 +2,14 @@
 
 use crate::api::client::{Client, ClientError};
 use crate::exit::Exit;
-use crate::kubeconfig::session_cache::KnownSession;
+use crate::kubeconfig::session_cache::CachedSession;
 
 /// Those that the server has; none where it lets this caller in to none.
-pub(crate) fn fetch(client: &Client) -> Result<Vec<KnownSession>, ClientError> {
+pub(crate) fn fetch(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
     match client.sessions() {
         Ok(list) => {
             let here = list.items.into_iter().filter(|session| session.this_device);
-            Ok(here.map(KnownSession::from).collect())
+            Ok(here.map(CachedSession::from).collect())
         }
         Err(error) if error.is_unsupported() => from_original(client),
         Err(error) => nobody(error),
@@ -17,15 +17,15 @@ pub(crate) fn fetch(client: &Client) -> Result<Vec<KnownSession>, ClientError> {
 }
 
 /// The one session that the original's server may have.
-fn from_original(client: &Client) -> Result<Vec<KnownSession>, ClientError> {
+fn from_original(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
     match client.session() {
-        Ok(session) => Ok(vec![KnownSession::from(session.login)]),
+        Ok(session) => Ok(vec![CachedSession::from(session.login)]),
         Err(error) => nobody(error),
     }
 }
 
 /// Whoever may not sign in is not signed in.
-fn nobody(error: ClientError) -> Result<Vec<KnownSession>, ClientError> {
+fn nobody(error: ClientError) -> Result<Vec<CachedSession>, ClientError> {
     match error.exit() {
         Exit::NotSignedIn | Exit::Refused => Ok(vec![]),
         _ => Err(error),

@@ -10,12 +10,12 @@ use crate::cmd::complete;
 use crate::config::edit::{self, Change};
 use crate::config::flags::Global;
 use crate::config::{Config, ConfigError};
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::discovery::clusters::{Cluster, State};
 use crate::discovery::{LIMIT, NoTailnet, Search};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::store::Store;
+use crate::kubeconfig::store::KubeconfigStore;
 use crate::net::server::Server;
 use crate::session::persist;
 use crate::session::sign_in;
@@ -66,20 +66,20 @@ impl Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let app = App::new(flags)?;
+    let ctx = CommandContext::new(flags)?;
     match &arguments.what {
-        None => list(&app, arguments.output),
-        Some(What::Use(choice)) => choose(&app, flags, &choice.name),
+        None => list(&ctx, arguments.output),
+        Some(What::Use(choice)) => choose(&ctx, flags, &choice.name),
     }
 }
 
-fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
-    let spinner = app.ui.spinner("asking");
-    let search = search(app);
-    let clusters = search.ask(&|server| app.discover_at(server), app.config.long);
+fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
+    let spinner = ctx.ui.spinner("asking");
+    let search = search(ctx);
+    let clusters = search.ask(&|server| ctx.discovery_client(server), ctx.config.long);
     drop(spinner);
-    if output.print(app.config.mode(), &clusters)? {
-        note_no_tailnet(app, search.no_tailnet.as_ref());
+    if output.print(ctx.config.mode(), &clusters)? {
+        note_no_tailnet(ctx, search.no_tailnet.as_ref());
     }
     let exit = if clusters.any_answers() {
         Exit::Ok
@@ -89,12 +89,17 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     Ok(exit.into())
 }
 
-fn search(app: &App) -> Search {
-    Search::new(&app.config, app.server(), app.store().ok().map(Store::folder), LIMIT)
+fn search(ctx: &CommandContext) -> Search {
+    Search::new(
+        &ctx.config,
+        ctx.server(),
+        ctx.store().ok().map(KubeconfigStore::folder),
+        LIMIT,
+    )
 }
 
 /// Says that there may be more.
-fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
+fn note_no_tailnet(ctx: &CommandContext, why: Option<&NoTailnet>) {
     let Some(why) = why else { return };
     let (what, fix) = match why {
         NoTailnet::NotTold(error) => (error.to_string(), error.advice()),
@@ -104,20 +109,20 @@ fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
         ),
     };
     let text = format!("servers that this device does not know already were not looked for: {what}; {fix}");
-    app.ui.tell(&messages::note(&text, &app.ui.palette));
+    ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
 }
 
-fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
-    let spinner = app.ui.spinner("asking");
-    let search = search(app);
-    let chosen = search.choose(&|server| app.discover_at(server), name);
+fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, Error> {
+    let spinner = ctx.ui.spinner("asking");
+    let search = search(ctx);
+    let chosen = search.choose(&|server| ctx.discovery_client(server), name);
     drop(spinner);
     if chosen.is_err() {
-        note_no_tailnet(app, search.no_tailnet.as_ref());
+        note_no_tailnet(ctx, search.no_tailnet.as_ref());
     }
     let cluster = chosen?;
-    warn_of_silence(&cluster, &app.ui);
-    let there = App::unsaid(&Global {
+    warn_of_silence(&cluster, &ctx.ui);
+    let there = CommandContext::without_notice(&Global {
         server: Some(cluster.server.clone()),
         // Of the URL, if that has none.
         port: Some(cluster.place.port()),
@@ -125,18 +130,18 @@ fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     })?;
     if there.kubeconfig().is_some() {
         // Before anything changes.
-        there.check_hand_over(None)?;
+        there.check_export(None)?;
     }
     let path = edit::target(flags, environment::home().as_deref(), &environment::variable, true)?;
     let changes = changes(&path, &cluster.place)?;
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
     let text = format!("commands talk to {} now, by {file}", cluster.server);
-    app.ui.tell(&messages::done(&text, &app.ui.palette));
+    ctx.ui.tell(&messages::done(&text, &ctx.ui.palette));
     for change in &changes {
-        note_what_wins(&written(flags, &path), change.key(), &file, &app.ui)?;
+        note_what_wins(&written(flags, &path), change.key(), &file, &ctx.ui)?;
     }
-    hand_over(&there)
+    export_kubeconfig(&there)
 }
 
 fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
@@ -178,12 +183,12 @@ fn written(flags: &Global, path: &Path) -> Global {
 }
 
 /// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
-fn hand_over(there: &App) -> Result<ExitCode, Error> {
-    if let Some(kept) = persist::switch(there)? {
-        sign_in::note_merge(there, &kept);
-        there.hand_over(kept.merged.as_ref())?;
+fn export_kubeconfig(there: &CommandContext) -> Result<ExitCode, Error> {
+    if let Some(persisted) = persist::switch_current(there)? {
+        sign_in::note_merge(there, &persisted);
+        there.export_kubeconfig(persisted.merged.as_ref())?;
     } else if there.kubeconfig().is_some() {
-        there.hand_over(None)?;
+        there.export_kubeconfig(None)?;
     } else {
         there
             .ui

@@ -8,7 +8,7 @@ use crate::config::edit::{self, Change};
 use crate::config::effective::{self, Setting, Settings};
 use crate::config::flags::Global;
 use crate::config::{Config, ConfigError, KEYS};
-use crate::context::{note_passed_over, settings};
+use crate::context::{note_ignored_keys, settings};
 use crate::error::Error;
 use crate::sys::environment::{home, variable};
 use crate::terminal::messages;
@@ -82,7 +82,7 @@ pub(crate) fn set(flags: &Global, arguments: &Set) -> Result<ExitCode, Error> {
 
 pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let config = settings(flags)?;
-    note_passed_over(&config);
+    note_ignored_keys(&config);
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     let setting = arguments.key.and_then(|key| settings.get(key));
     match setting {

@@ -10,7 +10,7 @@ use crate::api::access::{Access, typed};
 use crate::config::flags::Global;
 use crate::context;
 use crate::error::Error;
-use crate::session::credential::{self, Asked};
+use crate::session::credential::{self, PluginRequest};
 use crate::sys::environment;
 
 /// Where client-go says what it wants (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     let info = environment::variable(EXEC_INFO);
     let interactive = is_interactive(info.as_deref())?;
-    let asked = Asked {
+    let request = PluginRequest {
         server: &context::server(flags)?,
         session: &arguments.session,
         access: &Access {
@@ -52,7 +52,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         interactive,
         flags,
     };
-    credential::hand_out(&asked)
+    credential::provide(&request)
 }
 
 /// Whether kubectl says that somebody sits before it. Refuses to answer what was not asked.

@@ -9,7 +9,7 @@ use clap_mangen::Man;
 
 use crate::cmd::args::Cli;
 use crate::error::Error;
-use crate::kubeconfig::shell_integration::Language;
+use crate::kubeconfig::shell_integration::IntegrationShell;
 use crate::sys::files;
 use crate::terminal::output::PrintError;
 use crate::terminal::ui;
@@ -44,7 +44,7 @@ enum What {
 #[command(verbatim_doc_comment)]
 struct Integration {
     /// The shell
-    shell: Language,
+    shell: IntegrationShell,
 }
 
 /// Print the manual page of this command, or write those of all commands

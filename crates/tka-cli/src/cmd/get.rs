@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{cluster_info, config, kubeconfig};
 use crate::config::flags::Global;
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::report::session::SessionReport;
 use crate::terminal::output::Output;
@@ -42,26 +42,26 @@ impl Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let app = || App::new(flags);
+    let ctx = || CommandContext::new(flags);
     match &arguments.what {
-        What::Login(arguments) => show_session(&app()?, arguments.output),
-        What::Kubeconfig(arguments) => kubeconfig::run(&app()?, arguments),
-        What::ClusterInfo(arguments) => cluster_info::run(&app()?, arguments),
+        What::Login(arguments) => show_session(&ctx()?, arguments.output),
+        What::Kubeconfig(arguments) => kubeconfig::run(&ctx()?, arguments),
+        What::ClusterInfo(arguments) => cluster_info::run(&ctx()?, arguments),
         What::Config(arguments) => config::get(flags, arguments),
     }
 }
 
-fn show_session(app: &App, output: Output) -> Result<ExitCode, Error> {
-    let client = app.client()?;
+fn show_session(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
+    let client = ctx.client()?;
     let session = client.session()?;
     let report = SessionReport {
         login: session.login,
         provisioned: session.provisioned,
         server: client.server().to_string(),
-        kubeconfig: app.kubeconfig().map(|path| path.display().to_string()),
+        kubeconfig: ctx.kubeconfig().map(|path| path.display().to_string()),
     };
     let until = report.login.until;
-    output.print_one(app.config.mode(), &report)?;
-    app.note_clock(client.skew(), Some(until));
+    output.print_one(ctx.config.mode(), &report)?;
+    ctx.warn_clock_skew(client.skew(), Some(until));
     Ok(ExitCode::SUCCESS)
 }

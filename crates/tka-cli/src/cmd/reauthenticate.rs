@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::kubeconfig_options::Keep;
+use crate::session::kubeconfig_options::KubeconfigOptions;
 use crate::session::login_request;
 use crate::session::sign_in;
 
@@ -18,16 +18,16 @@ use crate::session::sign_in;
 #[command(visible_aliases = ["reauth", "refresh"])]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    keep: Keep,
+    kubeconfig: KubeconfigOptions,
 
     #[command(flatten)]
     access: Access,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything ends.
-    login_request::check(app, &arguments.access)?;
-    let kept = sign_in::sign_in_again(app, arguments.access.clone(), arguments.keep.how(app))?;
-    app.hand_over(kept.merged.as_ref())?;
+    login_request::check(ctx, &arguments.access)?;
+    let persisted = sign_in::sign_in_again(ctx, arguments.access.clone(), arguments.kubeconfig.persist_options(ctx))?;
+    ctx.export_kubeconfig(persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

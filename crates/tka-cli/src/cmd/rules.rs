@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::report;
 use crate::terminal::messages;
@@ -17,12 +17,12 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let client = app.client()?;
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let client = ctx.client()?;
     let rules = client.rules()?;
-    if arguments.output.print(app.config.mode(), &rules)? {
+    if arguments.output.print(ctx.config.mode(), &rules)? {
         for line in report::rules::hints(&rules, client.server()) {
-            app.ui.tell(&messages::note(&line, &app.ui.palette));
+            ctx.ui.tell(&messages::note(&line, &ctx.ui.palette));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -10,14 +10,14 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use crate::cmd::args::{Cli, Command};
 use crate::config::flags::Global;
 use crate::context;
-use crate::kubeconfig::env_variable::Shell;
+use crate::kubeconfig::env_variable::ShellSyntax;
 use crate::sys::environment;
 use crate::terminal::ui;
 
 /// Prints the line that fails.
 pub(crate) fn stop() {
     // There may be nothing left that reads it.
-    let _ = ui::print(&Shell::detect(&environment::variable, cfg!(windows)).fail());
+    let _ = ui::print(&ShellSyntax::detect(&environment::variable, cfg!(windows)).fail());
 }
 
 /// Whether a shell that evaluates what `command` prints is to be stopped where that fails. A terminal evaluates nothing, and neither does

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::sign_out::{self, SignedOut};
 use crate::terminal::messages;
@@ -15,13 +15,13 @@ use crate::terminal::messages;
 #[command(visible_alias = "logout")]
 pub(crate) struct Arguments {}
 
-pub(crate) fn run(app: &App) -> Result<ExitCode, Error> {
-    let signed_out = sign_out::sign_out(app)?;
-    app.note_removal();
+pub(crate) fn run(ctx: &CommandContext) -> Result<ExitCode, Error> {
+    let signed_out = sign_out::sign_out(ctx)?;
+    ctx.unset_removed_kubeconfig();
     match signed_out {
         SignedOut::User(user) => {
-            app.ui
-                .tell(&messages::done(&format!("signed out {user}"), &app.ui.palette));
+            ctx.ui
+                .tell(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
             Ok(ExitCode::SUCCESS)
         }
         SignedOut::NotSignedIn(error) => Err(Error::Client(error)),

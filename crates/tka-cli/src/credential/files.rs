@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(crate) use crate::sys::files::replace as write;
 
 /// How long what nobody touches is kept: the server's longest credential is a day's by any setting that makes sense.
-const UNTOUCHED: Duration = Duration::from_hours(24);
+const STALE_AFTER: Duration = Duration::from_hours(24);
 
 /// Removes a file, if it is there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
@@ -32,14 +32,14 @@ pub(crate) fn stem<'a>(path: &'a Path, extension: &str) -> Option<&'a str> {
 }
 
 /// Removes what nobody has touched for longer than any credential lives, after `before` has seen it.
-pub(crate) fn tidy(folder: &Path, before: impl Fn(&Path)) {
+pub(crate) fn remove_stale(folder: &Path, on_remove: impl Fn(&Path)) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let touched = entry.metadata().and_then(|metadata| metadata.modified());
         let age = touched.ok().and_then(|touched| touched.elapsed().ok());
         // Locks are never written to, and one may be held.
         let is_lock = entry.path().extension().is_some_and(|extension| extension == "lock");
-        if !is_lock && age.is_some_and(|age| age > UNTOUCHED) {
-            before(&entry.path());
+        if !is_lock && age.is_some_and(|age| age > STALE_AFTER) {
+            on_remove(&entry.path());
             // Another may have been faster.
             let _ = fs::remove_file(entry.path());
         }

@@ -11,7 +11,7 @@ use crate::net::proxy::Variables;
 pub(crate) fn in_memory(variables: Variables<'_>) -> Option<PathBuf> {
     // The login session's own (https://specifications.freedesktop.org/basedir-spec/), else the machine's shared memory.
     let own = variables("XDG_RUNTIME_DIR").map(|parent| (PathBuf::from(parent), "tka".to_owned()));
-    let shared = (PathBuf::from("/dev/shm"), private::of_user());
+    let shared = (PathBuf::from("/dev/shm"), private::user_folder_name());
     let mut places = own.into_iter().chain([shared]);
     places.find_map(|(parent, name)| private::is_memory(&parent).then(|| private::in_folder(&parent, &name))?)
 }
@@ -39,7 +39,7 @@ pub(crate) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
             "tka".to_owned(),
         ),
         // Containers may have nothing else.
-        (Some(std::env::temp_dir()), private::of_user()),
+        (Some(std::env::temp_dir()), private::user_folder_name()),
     ];
     let mut places = places.into_iter();
     places.find_map(|(parent, name)| private::in_folder(&parent?, &name))
@@ -62,7 +62,7 @@ mod private {
     use crate::sys::files;
 
     /// A name for this user's folder where all users have theirs.
-    pub(crate) fn of_user() -> String {
+    pub(crate) fn user_folder_name() -> String {
         format!("tka-{}", rustix::process::geteuid().as_raw())
     }
 
@@ -72,7 +72,7 @@ mod private {
             return None;
         }
         let folder = parent.join(name);
-        if files::hands_on() && fs::symlink_metadata(&folder).is_err() && !is_in_ours(&folder) {
+        if files::hands_on() && fs::symlink_metadata(&folder).is_err() && !is_parent_ours(&folder) {
             return None;
         }
         let mut builder = DirBuilder::new();
@@ -87,7 +87,7 @@ mod private {
     }
 
     /// Whether `folder` would be made in one of this user's. Root has none below another user's home folder, who would be locked out.
-    fn is_in_ours(folder: &Path) -> bool {
+    fn is_parent_ours(folder: &Path) -> bool {
         let above = folder.ancestors().find(|one| one.exists());
         above.is_some_and(|above| files::is_ours(above, None).unwrap_or(false))
     }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// The process that started this one, told from all others that there are and were.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Asker(String);
+pub(crate) struct ParentProcess(String);
 
 // === impl Asker ===
 
-impl Asker {
+impl ParentProcess {
     /// None where the system does not tell, or where it is in another namespace of processes; there whoever asks again is not known.
     pub(crate) fn find() -> Option<Self> {
         #[cfg(unix)]
@@ -41,23 +41,23 @@ const STARTED_AT: usize = 19;
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn asker(process: u32) -> Asker {
-        Asker::new(process, "")
+    pub(crate) fn parent(process: u32) -> ParentProcess {
+        ParentProcess::new(process, "")
     }
 
     #[test]
     fn a_process_is_told_from_a_later_one_of_its_number() {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
-        assert_eq!(Asker::new(7, stat).0, "7-4711");
-        assert_eq!(Asker::new(7, "7 (a) S 1").0, "7-");
-        assert_eq!(Asker::new(7, "").0, "7-");
+        assert_eq!(ParentProcess::new(7, stat).0, "7-4711");
+        assert_eq!(ParentProcess::new(7, "7 (a) S 1").0, "7-");
+        assert_eq!(ParentProcess::new(7, "").0, "7-");
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_tells_when_it_began() {
-        let found = Asker::find().unwrap();
-        assert_eq!(Asker::find(), Some(found.clone()));
+        let found = ParentProcess::find().unwrap();
+        assert_eq!(ParentProcess::find(), Some(found.clone()));
         assert!(!found.0.ends_with('-'), "{found:?}");
     }
 }

@@ -15,7 +15,7 @@ use super::files;
 const SERVICE: &str = "tka";
 
 /// A place for secrets, by name.
-pub(crate) trait Secrets: fmt::Debug {
+pub(crate) trait SecretStore: fmt::Debug {
     /// What is kept under `name`, if there is anything and it can be read.
     fn read(&self, name: &str) -> Option<Vec<u8>>;
 
@@ -29,32 +29,32 @@ pub(crate) trait Secrets: fmt::Debug {
     fn names(&self) -> Vec<String>;
 
     /// Forgets what nobody has kept anew for longer than any credential lives.
-    fn tidy(&self);
+    fn remove_stale(&self);
 }
 
 /// Files in a folder in memory.
 #[derive(Debug)]
-pub(crate) struct Memory(pub(crate) PathBuf);
+pub(crate) struct MemoryStore(pub(crate) PathBuf);
 
 /// The system's own keyring. It does not tell what is in it: that is noted beside it.
-pub(crate) struct Keyring {
+pub(crate) struct KeyringStore {
     store: Arc<CredentialStore>,
-    notes: PathBuf,
+    index: PathBuf,
 }
 
 /// Nothing is kept.
 #[derive(Debug)]
-pub(crate) struct Nowhere;
+pub(crate) struct NoStore;
 
 // === impl Memory ===
 
-impl Memory {
+impl MemoryStore {
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.json"))
     }
 }
 
-impl Secrets for Memory {
+impl SecretStore for MemoryStore {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.path(name)).ok()
     }
@@ -71,20 +71,20 @@ impl Secrets for Memory {
         files::stems(&self.0, "json")
     }
 
-    fn tidy(&self) {
-        files::tidy(&self.0, |_| ());
+    fn remove_stale(&self) {
+        files::remove_stale(&self.0, |_| ());
     }
 }
 
 // === impl Keyring ===
 
-impl Keyring {
+impl KeyringStore {
     /// This system's, if it has one. What is in it is noted in the folder `notes`.
-    pub(crate) fn native(notes: &Path) -> Option<Self> {
-        let notes = notes.to_owned();
+    pub(crate) fn native(index: &Path) -> Option<Self> {
+        let index = index.to_owned();
         Some(Self {
             store: native()?,
-            notes,
+            index,
         })
     }
 
@@ -96,27 +96,27 @@ impl Keyring {
             .map_err(io::Error::other)
     }
 
-    fn note(&self, name: &str) -> PathBuf {
-        self.notes.join(format!("{name}.kept"))
+    fn index_entry(&self, name: &str) -> PathBuf {
+        self.index.join(format!("{name}.kept"))
     }
 }
 
-impl fmt::Debug for Keyring {
+impl fmt::Debug for KeyringStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Keyring").field(&self.store.vendor()).finish()
     }
 }
 
-impl Secrets for Keyring {
+impl SecretStore for KeyringStore {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         // Nobody is asked for what is not there.
-        self.note(name).exists().then_some(())?;
+        self.index_entry(name).exists().then_some(())?;
         self.entry(name).ok()?.get_secret().ok()
     }
 
     fn write(&self, name: &str, secret: &[u8]) -> io::Result<()> {
         // What is not noted could not be forgotten.
-        files::write(&self.note(name), b"")?;
+        files::write(&self.index_entry(name), b"")?;
         let kept = self.entry(name)?.set_secret(secret);
         kept.map_err(|error| {
             let _ = self.remove(name);
@@ -126,17 +126,17 @@ impl Secrets for Keyring {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         match self.entry(name)?.delete_credential() {
-            Ok(()) | Err(keyring_core::Error::NoEntry) => files::remove(&self.note(name)),
+            Ok(()) | Err(keyring_core::Error::NoEntry) => files::remove(&self.index_entry(name)),
             Err(error) => Err(io::Error::other(error)),
         }
     }
 
     fn names(&self) -> Vec<String> {
-        files::stems(&self.notes, "kept")
+        files::stems(&self.index, "kept")
     }
 
-    fn tidy(&self) {
-        files::tidy(&self.notes, |path| {
+    fn remove_stale(&self) {
+        files::remove_stale(&self.index, |path| {
             if let Some(name) = files::stem(path, "kept") {
                 // Without its note nobody finds it again.
                 let _ = self.remove(name);
@@ -168,7 +168,7 @@ fn native() -> Option<Arc<CredentialStore>> {
 
 // === impl Nowhere ===
 
-impl Secrets for Nowhere {
+impl SecretStore for NoStore {
     fn read(&self, _: &str) -> Option<Vec<u8>> {
         None
     }
@@ -185,20 +185,20 @@ impl Secrets for Nowhere {
         vec![]
     }
 
-    fn tidy(&self) {}
+    fn remove_stale(&self) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn all(notes: &Path) -> Vec<Box<dyn Secrets>> {
+    fn all(index: &Path) -> Vec<Box<dyn SecretStore>> {
         let store = keyring_core::mock::Store::new().unwrap();
-        let keyring = Keyring {
+        let keyring = KeyringStore {
             store,
-            notes: notes.to_owned(),
+            index: index.to_owned(),
         };
-        vec![Box::new(Memory(notes.join("memory"))), Box::new(keyring)]
+        vec![Box::new(MemoryStore(index.join("memory"))), Box::new(keyring)]
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
             secrets.write("a.b_1", b"secret").unwrap();
             secrets.write("other", b"x").unwrap();
             secrets.write("a.b_1", b"newer").unwrap();
-            secrets.tidy();
+            secrets.remove_stale();
             assert_eq!(secrets.read("a.b_1").as_deref(), Some(&b"newer"[..]), "{secrets:?}");
             let mut names = secrets.names();
             names.sort();
@@ -226,9 +226,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keyring = &all(folder.path())[1];
         keyring.write("a", b"secret").unwrap();
-        let note = folder.path().join("a.kept");
-        assert_eq!(fs::read(&note).unwrap(), b"");
-        fs::remove_file(note).unwrap();
+        let index_entry = folder.path().join("a.kept");
+        assert_eq!(fs::read(&index_entry).unwrap(), b"");
+        fs::remove_file(index_entry).unwrap();
         assert_eq!(keyring.read("a"), None);
     }
 
@@ -238,9 +238,9 @@ mod tests {
         let keyring = &all(folder.path())[1];
         keyring.write("a", b"secret").unwrap();
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(25);
-        let note = fs::File::options().write(true).open(folder.path().join("a.kept"));
-        note.unwrap().set_modified(long_ago).unwrap();
-        keyring.tidy();
+        let index_entry = fs::File::options().write(true).open(folder.path().join("a.kept"));
+        index_entry.unwrap().set_modified(long_ago).unwrap();
+        keyring.remove_stale();
         files::write(&folder.path().join("a.kept"), b"").unwrap();
         assert_eq!(keyring.read("a"), None, "it is not only the note that has gone");
     }

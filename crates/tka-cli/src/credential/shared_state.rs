@@ -10,60 +10,62 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::RECHECK;
 use super::files;
-use super::parent_process::Asker;
+use super::parent_process::ParentProcess;
 use crate::exit::Exit;
 
 /// How long a failure is remembered. Tools ask again and again, and each time nothing has changed.
-const REMEMBERED: Duration = Duration::from_secs(5);
+const FAILURE_TTL: Duration = Duration::from_secs(5);
 /// How soon one process asks again for one thing that it does, as kubectl does at each of its first requests.
-const SAME_BREATH: Duration = Duration::from_millis(1500);
+const REPEAT_WINDOW: Duration = Duration::from_millis(1500);
 
 /// The notes of one session.
 #[derive(Clone, Debug)]
-pub(crate) struct Notes {
+pub(crate) struct SharedState {
     folder: PathBuf,
     name: String,
 }
 
 /// Why there was no credential.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Failure {
+pub(crate) struct FetchFailure {
     pub(crate) at: Timestamp,
     pub(crate) status: u8,
     pub(crate) text: String,
     /// Who was told of this or of the failure before it: kubectl asks several times, and its reader needs to read it once.
-    pub(crate) told: Vec<Told>,
+    #[serde(rename = "told")]
+    pub(crate) notified: Vec<Notified>,
 }
 
 /// Who was told, and when it last asked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Told {
-    pub(crate) asker: Asker,
+pub(crate) struct Notified {
+    #[serde(rename = "asker")]
+    pub(crate) parent: ParentProcess,
     pub(crate) at: Timestamp,
 }
 
 /// The turn to ask the server. It ends when this is dropped, or its process does.
 #[derive(Debug)]
-pub(crate) struct Turn(#[expect(dead_code, reason = "holds the lock")] File);
+pub(crate) struct FetchLock(#[expect(dead_code, reason = "holds the lock")] File);
 
 // === impl Failure ===
 
-impl Failure {
+impl FetchFailure {
     pub(crate) fn new(at: Timestamp, exit: Exit, text: String) -> Self {
         Self {
             at,
             status: exit as u8,
             text,
-            told: vec![],
+            notified: vec![],
         }
     }
 
     /// Whether it still holds for a call that began at `began`. `kept` says that there is a credential to hand out instead, so that
     /// nothing is gained by asking soon.
-    pub(crate) fn holds(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
-        let remembered = if kept { RECHECK } else { REMEMBERED };
+    pub(crate) fn applies(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
+        let ttl = if kept { RECHECK } else { FAILURE_TTL };
         // A call that waited for the one that failed has its answer.
-        is_within(remembered, self.at, now) || began <= self.at && self.at <= now
+        is_within(ttl, self.at, now) || began <= self.at && self.at <= now
     }
 
     /// Whether the server said no, and not that nothing was heard of it.
@@ -74,13 +76,14 @@ impl Failure {
     }
 
     /// Notes that `asker` hears of it. Whether that is new to it.
-    pub(crate) fn tell(&mut self, asker: Option<Asker>, now: Timestamp) -> bool {
-        self.told.retain(|told| is_within(SAME_BREATH, told.at, now));
-        let Some(asker) = asker else { return true };
-        let before = self.told.len();
-        self.told.retain(|told| told.asker != asker);
-        let is_new = self.told.len() == before;
-        self.told.push(Told { asker, at: now });
+    pub(crate) fn mark_notified(&mut self, parent: Option<ParentProcess>, now: Timestamp) -> bool {
+        self.notified
+            .retain(|notified| is_within(REPEAT_WINDOW, notified.at, now));
+        let Some(parent) = parent else { return true };
+        let before = self.notified.len();
+        self.notified.retain(|notified| notified.parent != parent);
+        let is_new = self.notified.len() == before;
+        self.notified.push(Notified { parent, at: now });
         is_new
     }
 }
@@ -93,7 +96,7 @@ pub(crate) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> boo
 
 // === impl Notes ===
 
-impl Notes {
+impl SharedState {
     pub(crate) fn new(folder: &Path, name: &str) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -102,18 +105,18 @@ impl Notes {
     }
 
     /// Waits until nobody else asks the server for this session.
-    pub(crate) fn turn(&self) -> io::Result<Turn> {
+    pub(crate) fn lock(&self) -> io::Result<FetchLock> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.path("lock"))?;
         file.lock()?;
-        Ok(Turn(file))
+        Ok(FetchLock(file))
     }
 
     /// Notes that a credential is handed out. Whether one was within `limit`, or that cannot be noted.
-    pub(crate) fn give(&self, now: Timestamp, limit: Duration) -> bool {
+    pub(crate) fn mark_handed_out(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
         let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
         let is_noted = fs::write(path, now.to_string()).is_ok();
@@ -121,26 +124,26 @@ impl Notes {
     }
 
     /// The last failure.
-    pub(crate) fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<FetchFailure> {
         serde_json::from_slice(&fs::read(self.path("failed")).ok()?).ok()
     }
 
-    pub(crate) fn remember(&self, failure: &Failure) -> io::Result<()> {
+    pub(crate) fn record_failure(&self, failure: &FetchFailure) -> io::Result<()> {
         files::write(&self.path("failed"), &serde_json::to_vec(failure)?)
     }
 
     /// There is another credential: what was noted is history.
-    pub(crate) fn begin_anew(&self) -> io::Result<()> {
+    pub(crate) fn clear_failure(&self) -> io::Result<()> {
         files::remove(&self.path("failed"))
     }
 
     /// Forgets what other sessions left long ago.
-    pub(crate) fn tidy(&self) {
-        files::tidy(&self.folder, |_| ());
+    pub(crate) fn remove_stale(&self) {
+        files::remove_stale(&self.folder, |_| ());
     }
 
     /// Forgets this session.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn remove(&self) {
         for kind in ["failed", "given", "lock"] {
             // There may be none.
             let _ = fs::remove_file(self.path(kind));
@@ -148,7 +151,7 @@ impl Notes {
     }
 
     /// Forgets what is noted of all sessions whose names begin with `prefix`.
-    pub(crate) fn forget_all(folder: &Path, prefix: &str) -> io::Result<()> {
+    pub(crate) fn remove_all(folder: &Path, prefix: &str) -> io::Result<()> {
         // One that is locked is asked for at this moment, and goes with the folder.
         for kind in ["failed", "given"] {
             for name in files::stems(folder, kind)
@@ -168,38 +171,38 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parent_process::tests::asker;
+    use super::super::parent_process::tests::parent;
     use super::*;
 
     #[test]
     fn failure_holds_for_a_moment_and_for_whoever_waited_for_it() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let failure = Failure {
+        let failure = FetchFailure {
             at: at(100),
             status: 3,
             text: "no".into(),
-            told: vec![],
+            notified: vec![],
         };
-        assert!(failure.holds(false, at(104), at(104)));
-        assert!(!failure.holds(false, at(105), at(105)));
-        assert!(failure.holds(true, at(119), at(119)) && !failure.holds(true, at(120), at(120)));
-        assert!(failure.holds(false, at(90), at(130)), "waited 40 s for it");
-        assert!(!failure.holds(true, at(99), at(99)), "the clock was set back");
+        assert!(failure.applies(false, at(104), at(104)));
+        assert!(!failure.applies(false, at(105), at(105)));
+        assert!(failure.applies(true, at(119), at(119)) && !failure.applies(true, at(120), at(120)));
+        assert!(failure.applies(false, at(90), at(130)), "waited 40 s for it");
+        assert!(!failure.applies(true, at(99), at(99)), "the clock was set back");
     }
 
     #[test]
     fn what_cannot_be_noted_counts_as_handed_out() {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::from_second(10).unwrap();
-        assert!(!Notes::new(folder.path(), "a").give(now, RECHECK));
-        assert!(Notes::new(folder.path(), "a").give(now, RECHECK));
-        assert!(Notes::new(&folder.path().join("gone"), "a").give(now, RECHECK));
+        assert!(!SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK));
+        assert!(SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK));
+        assert!(SharedState::new(&folder.path().join("gone"), "a").mark_handed_out(now, RECHECK));
     }
 
     #[test]
     fn whoever_was_told_is_told_again_after_a_breath() {
         let at = |milli| Timestamp::from_millisecond(milli).unwrap();
-        let mut failure = Failure::new(at(0), Exit::Failure, "no".into());
+        let mut failure = FetchFailure::new(at(0), Exit::Failure, "no".into());
         let asks = [
             (1, 0),
             (2, 0),
@@ -210,10 +213,10 @@ mod tests {
             (2, 3999),
             (1, 3000),
         ];
-        let is_new = asks.map(|(process, milli)| failure.tell(Some(asker(process)), at(milli)));
+        let is_new = asks.map(|(process, milli)| failure.mark_notified(Some(parent(process)), at(milli)));
         assert_eq!(is_new, [true, true, false, false, false, true, true, true]);
         assert!(
-            failure.tell(None, at(4000)) && failure.tell(None, at(4000)),
+            failure.mark_notified(None, at(4000)) && failure.mark_notified(None, at(4000)),
             "who is not known"
         );
     }

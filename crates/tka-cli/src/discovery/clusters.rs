@@ -7,7 +7,7 @@ use tka_api::http::RuleInfo;
 
 use crate::api::access::called;
 use crate::discovery::candidates::{Candidate, names};
-use crate::kubeconfig::session_cache::KnownSession;
+use crate::kubeconfig::session_cache::CachedSession;
 use crate::net::server::Server;
 use crate::terminal::messages::clean;
 use crate::terminal::output::{Look, Report};
@@ -37,7 +37,7 @@ pub(crate) struct Cluster {
     /// The rules that reach the caller; none where the server does not tell.
     pub(crate) rules: Option<Vec<RuleInfo>>,
     /// The sessions of this device.
-    pub(crate) sessions: Vec<KnownSession>,
+    pub(crate) sessions: Vec<CachedSession>,
     /// Why not more is known.
     pub(crate) problem: Option<String>,
     #[serde(skip)]
@@ -107,7 +107,7 @@ fn row(cluster: &Cluster, look: &Look<'_>) -> [String; 7] {
 fn access(cluster: &Cluster, look: &Look<'_>) -> String {
     let clock = &look.clock;
     let sessions = cluster.sessions.iter().filter(|session| session.until > clock.now);
-    let session = |session: &KnownSession| {
+    let session = |session: &CachedSession| {
         format!(
             "{} {}",
             clean(&session.role),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Check, Finding, LIMIT};
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::MergeError;
@@ -21,12 +21,12 @@ type Kubeconfig = (PathBuf, Result<Document, MergeError>);
 /// The first minor version of kubectl 1 that knows `client.authentication.k8s.io/v1`.
 const KUBECTL: u32 = 22;
 
-pub(super) fn checks(app: &App) -> Vec<Check> {
-    let kubeconfigs = persist::kubeconfigs(app);
+pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
+    let kubeconfigs = persist::kubeconfigs(ctx);
     vec![
-        kubectl(kubectl_version(LIMIT.min(app.config.timeout))).named("kubectl"),
-        plugin(app.kubeconfig(), &kubeconfigs, exec_plugin::on_path()).named("plugin"),
-        kubeconfig(app, &kubeconfigs).named("kubeconfig"),
+        kubectl(kubectl_version(LIMIT.min(ctx.config.timeout))).named("kubectl"),
+        plugin(ctx.kubeconfig(), &kubeconfigs, exec_plugin::on_path()).named("plugin"),
+        kubeconfig(ctx, &kubeconfigs).named("kubeconfig"),
     ]
 }
 
@@ -98,8 +98,8 @@ fn not_found(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String
         .map(|call| call.command)
 }
 
-fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
-    let Ok(store) = app.store() else {
+fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
+    let Ok(store) = ctx.store() else {
         return Finding::ok("there is no home folder to keep one in, which `tka exec` does not need");
     };
     let path = store.path();

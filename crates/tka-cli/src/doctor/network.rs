@@ -10,7 +10,7 @@ use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError, Operation, Trouble, api_server};
 use crate::api::clock::Skew;
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::net::proxy;
@@ -18,12 +18,12 @@ use crate::net::server::Server;
 use crate::net::tailscale::{self, Status, TailscaleError};
 use crate::sys::environment;
 
-pub(super) fn checks(app: &App) -> Vec<Check> {
-    let limit = LIMIT.min(app.config.timeout);
-    let status = tailscale::status(app.config.socket.as_deref(), limit);
+pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
+    let limit = LIMIT.min(ctx.config.timeout);
+    let status = tailscale::status(ctx.config.socket.as_deref(), limit);
     let mut found = vec![("tailscale", tailscale(&status))];
     if !is_off(&status) {
-        found.extend(from_server(app, status.as_ref().ok(), limit));
+        found.extend(from_server(ctx, status.as_ref().ok(), limit));
     }
     in_order(found)
 }
@@ -62,8 +62,8 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
 }
 
 /// All that needs the server, from the name on. What the server answers proves what is before it.
-fn from_server(app: &App, status: Option<&Status>, limit: Duration) -> Found {
-    let client = match app.client() {
+fn from_server(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Found {
+    let client = match ctx.client() {
         Ok(client) => client,
         Err(error) => return vec![("name", Finding::ok("not needed yet")), ("server", settings(&error))],
     };
@@ -73,7 +73,7 @@ fn from_server(app: &App, status: Option<&Status>, limit: Duration) -> Found {
         return vec![];
     }
     let mut found = vec![
-        ("name", name(&client, &probe, status, &app.config.tag)),
+        ("name", name(&client, &probe, status, &ctx.config.tag)),
         ("server", server(&client, &probe, status)),
     ];
     if probe.is_answered() {

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, merge, sources};
 
-use crate::kubeconfig::session_cache::{Known, KnownSession};
+use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store;
 use crate::net::proxy::Variables;
 use crate::net::server::{HTTPS_PORT, Server};
 
 /// What the current context of a kubeconfig leads to.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Current {
+pub(crate) struct CurrentContext {
     /// The file that sets it.
     file: PathBuf,
     context: String,
@@ -27,7 +27,7 @@ pub(crate) struct Current {
 
 /// The current context, as kubectl finds it in the files of `KUBECONFIG`, else in `~/.kube/config`. None where kubectl cannot read
 /// one of them: then it does nothing at all.
-pub(crate) fn find(home: &Path) -> Option<Current> {
+pub(crate) fn find(home: &Path) -> Option<CurrentContext> {
     let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
     let paths: Vec<PathBuf> = match &list {
         Some(list) => env::split_paths(list).collect(),
@@ -39,10 +39,10 @@ pub(crate) fn find(home: &Path) -> Option<Current> {
         Err(_) => Some(None),
     };
     let files: Option<Vec<_>> = sources(paths).into_iter().filter_map(read).collect();
-    in_files(files?)
+    from_files(files?)
 }
 
-fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
+fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let (paths, files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
     let merged = merge(files);
     let file = paths.get(merged.current_from?)?.clone();
@@ -50,7 +50,7 @@ fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
     let exec = user.and_then(|user| user.exec.as_ref());
     let has_token = user.is_some_and(|user| user.is_token);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
-    Some(Current {
+    Some(CurrentContext {
         file,
         token_file: merged
             .home_of_current()
@@ -63,32 +63,34 @@ fn in_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<Current> {
 
 // === impl Current ===
 
-impl Current {
+impl CurrentContext {
     /// Whether it leads to that session: by its name, or where a kubeconfig that we wrote has a token, by its context's.
-    pub(crate) fn is(&self, known: &Known, session: &KnownSession) -> bool {
+    pub(crate) fn uses(&self, cache: &SessionCache, session: &CachedSession) -> bool {
         match (&self.session, &self.token_file) {
             (Some(name), _) => session.name.as_ref() == Some(name),
-            (None, Some(file)) => session.context.as_ref() == Some(&self.context) && self.is_written(known, file),
+            (None, Some(file)) => {
+                session.context.as_ref() == Some(&self.context) && self.is_written_by_tka(cache, file)
+            }
             (None, None) => false,
         }
     }
 
     /// Whether we wrote it into that file.
-    fn is_written(&self, known: &Known, file: &Path) -> bool {
-        let mut merged = known.merged.iter();
+    fn is_written_by_tka(&self, cache: &SessionCache, file: &Path) -> bool {
+        let mut merged = cache.merged.iter();
         let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
         is_own || merged.any(|record| record.file == file && record.context == self.context)
     }
 
     /// The session of the command or shell that this runs in, if it leads there: its server, its role and when it ends.
-    pub(crate) fn inside(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
-        let leads_there = match &self.session {
+    pub(crate) fn ephemeral_session(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
+        let is_ephemeral = match &self.session {
             Some(name) => variables("TKA_SESSION").as_ref() == Some(name),
             None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.token_file,
         };
         let server = Server::new(&variables("TKA_SERVER")?, HTTPS_PORT, None).ok()?;
         let until = variables("TKA_UNTIL")?.parse().ok()?;
-        leads_there.then_some((server, variables("TKA_ROLE")?, until))
+        is_ephemeral.then_some((server, variables("TKA_ROLE")?, until))
     }
 }
 
@@ -102,16 +104,16 @@ contexts: [{name: tka-context-alice, context: {cluster: c, user: u}}]
 users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}}]
 ";
 
-    fn current(texts: &[&str]) -> Option<Current> {
+    fn current(texts: &[&str]) -> Option<CurrentContext> {
         let files = texts.iter().enumerate();
         let files = files.map(|(at, text)| (PathBuf::from(at.to_string()), Kubeconfig::from_text(text).unwrap()));
-        in_files(files.collect())
+        from_files(files.collect())
     }
 
     #[test]
     fn first_file_that_sets_it_decides() {
         let found = |file: &str, context: &str, session: Option<&str>| {
-            Some(Current {
+            Some(CurrentContext {
                 file: file.into(),
                 context: context.into(),
                 session: session.map(Into::into),

@@ -8,7 +8,7 @@ use crate::net::proxy::Variables;
 
 /// Languages in which the line can be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Shell {
+pub(crate) enum ShellSyntax {
     /// sh, bash, zsh, ksh, and fish, whose `export` takes the same form.
     Posix,
     Fish,
@@ -20,7 +20,7 @@ pub(crate) enum Shell {
 
 /// Paths that no line can set `KUBECONFIG` to, although each of them may be there.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unlistable {
+pub(crate) enum UnexportablePath {
     #[error("{} has a character in it that separates paths in KUBECONFIG", path.display())]
     Separator { path: PathBuf },
     #[error("{} is not Unicode", path.display())]
@@ -28,16 +28,16 @@ pub(crate) enum Unlistable {
 }
 
 /// What `KUBECONFIG` has to be for kubectl to read the files at `paths`.
-pub(crate) fn list(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<String, Unlistable> {
+pub(crate) fn join(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<String, UnexportablePath> {
     let paths: Vec<_> = paths.into_iter().collect();
     for path in &paths {
         let path = path.as_ref();
         let owned = || path.to_owned();
         if path.to_str().is_none() {
-            return Err(Unlistable::NotUnicode { path: owned() });
+            return Err(UnexportablePath::NotUnicode { path: owned() });
         }
         if std::env::join_paths([path]).is_err() {
-            return Err(Unlistable::Separator { path: owned() });
+            return Err(UnexportablePath::Separator { path: owned() });
         }
     }
     let joined = std::env::join_paths(paths.iter().map(AsRef::as_ref)).ok();
@@ -47,7 +47,7 @@ pub(crate) fn list(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<
 
 // === impl Shell ===
 
-impl Shell {
+impl ShellSyntax {
     /// The shell that will evaluate the line, from the user's environment.
     ///
     /// `SHELL` names the login shell; PowerShell does not set it but leaves `POWERSHELL_DISTRIBUTION_CHANNEL`. On Windows, `SHELL` is
@@ -137,18 +137,18 @@ mod tests {
     fn shells_are_told_by_the_environment() {
         let channel = ("POWERSHELL_DISTRIBUTION_CHANNEL", "PSDocker");
         for (variables, on_windows, expected) in [
-            (vec![], false, Shell::Posix),
-            (vec![("SHELL", "/bin/zsh")], false, Shell::Posix),
-            (vec![("SHELL", "/usr/bin/fish")], false, Shell::Posix),
-            (vec![("SHELL", "/usr/bin/pwsh")], false, Shell::Powershell),
-            (vec![("SHELL", "/usr/bin/nu")], false, Shell::Nushell),
-            (vec![channel], false, Shell::Powershell),
-            (vec![channel, ("SHELL", "/bin/bash")], false, Shell::Posix),
-            (vec![], true, Shell::Powershell),
+            (vec![], false, ShellSyntax::Posix),
+            (vec![("SHELL", "/bin/zsh")], false, ShellSyntax::Posix),
+            (vec![("SHELL", "/usr/bin/fish")], false, ShellSyntax::Posix),
+            (vec![("SHELL", "/usr/bin/pwsh")], false, ShellSyntax::Powershell),
+            (vec![("SHELL", "/usr/bin/nu")], false, ShellSyntax::Nushell),
+            (vec![channel], false, ShellSyntax::Powershell),
+            (vec![channel, ("SHELL", "/bin/bash")], false, ShellSyntax::Posix),
+            (vec![], true, ShellSyntax::Powershell),
             (
                 vec![("SHELL", r"C:\Program Files\Git\bin\bash.exe")],
                 true,
-                Shell::Posix,
+                ShellSyntax::Posix,
             ),
         ] {
             let lookup = |name: &str| {
@@ -158,7 +158,7 @@ mod tests {
                     .map(|(_, v)| (*v).to_owned())
             };
             assert_eq!(
-                Shell::detect(&lookup, on_windows),
+                ShellSyntax::detect(&lookup, on_windows),
                 expected,
                 "{variables:?} {on_windows}"
             );
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn lines_by_value() {
-        let posix = |path: &str| Shell::Posix.export(path);
+        let posix = |path: &str| ShellSyntax::Posix.export(path);
         assert_eq!(
             posix("/home/a/.kube/tka/tka_443.yaml"),
             "export KUBECONFIG=/home/a/.kube/tka/tka_443.yaml"
@@ -175,15 +175,21 @@ mod tests {
         assert_eq!(posix("/home/a b/x"), "export KUBECONFIG='/home/a b/x'");
         assert_eq!(posix("/o'n/$(id)`id`\"x"), r#"export KUBECONFIG='/o'\''n/$(id)`id`"x'"#);
         assert_eq!(posix(r"/a\b"), r"export KUBECONFIG='/a'\\'b'");
-        assert_eq!(Shell::Powershell.export(r"C:\o'n"), r"$env:KUBECONFIG = 'C:\o''n'");
         assert_eq!(
-            Shell::Fish.export("/o'n"),
+            ShellSyntax::Powershell.export(r"C:\o'n"),
+            r"$env:KUBECONFIG = 'C:\o''n'"
+        );
+        assert_eq!(
+            ShellSyntax::Fish.export("/o'n"),
             r"set --global --export KUBECONFIG '/o'\''n'"
         );
-        assert_eq!(Shell::Nushell.export(r#"/$a "b\"#), r#"$env.KUBECONFIG = "/$a \"b\\""#);
-        assert_eq!(Shell::Json.export("/a:/b"), r#"{"KUBECONFIG":"/a:/b"}"#);
-        assert_eq!(Shell::Json.unset(), r#"{"KUBECONFIG":null}"#);
-        assert_eq!(Shell::Powershell.fail(), "throw 'tka failed'");
+        assert_eq!(
+            ShellSyntax::Nushell.export(r#"/$a "b\"#),
+            r#"$env.KUBECONFIG = "/$a \"b\\""#
+        );
+        assert_eq!(ShellSyntax::Json.export("/a:/b"), r#"{"KUBECONFIG":"/a:/b"}"#);
+        assert_eq!(ShellSyntax::Json.unset(), r#"{"KUBECONFIG":null}"#);
+        assert_eq!(ShellSyntax::Powershell.fail(), "throw 'tka failed'");
     }
 
     /// cases.md 6: HOME with a `:`, and its kind.
@@ -191,10 +197,10 @@ mod tests {
     #[test]
     fn paths_that_are_no_list_are_refused() {
         use std::os::unix::ffi::OsStrExt;
-        assert_eq!(list(["/a b", "/o'n\n"]).unwrap(), "/a b:/o'n\n");
-        assert!(matches!(list(["/a", "/b:c"]), Err(Unlistable::Separator { path }) if path == Path::new("/b:c")));
+        assert_eq!(join(["/a b", "/o'n\n"]).unwrap(), "/a b:/o'n\n");
+        assert!(matches!(join(["/a", "/b:c"]), Err(UnexportablePath::Separator { path }) if path == Path::new("/b:c")));
         let latin = std::ffi::OsStr::from_bytes(b"/caf\xe9");
-        assert!(matches!(list([latin]), Err(Unlistable::NotUnicode { .. })));
+        assert!(matches!(join([latin]), Err(UnexportablePath::NotUnicode { .. })));
     }
 
     #[cfg(unix)]
@@ -206,7 +212,7 @@ mod tests {
             "/o'n\\ \\' $(echo no) `echo no` \"q\" *;&|<>\n~!",
             "/täst",
         ] {
-            let script = format!("{}; printf %s \"$KUBECONFIG\"", Shell::Posix.export(path));
+            let script = format!("{}; printf %s \"$KUBECONFIG\"", ShellSyntax::Posix.export(path));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(String::from_utf8(output.stdout).unwrap(), path);
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tka_api::kubeconfig::EntryNames;
 
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::session_cache::Merged;
+use crate::kubeconfig::session_cache::MergedEntry;
 use crate::net::server::Server;
 use crate::sys::files::FileError;
 use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
@@ -34,7 +34,7 @@ pub(crate) fn put_in(document: Document, entry: &Entry) -> Result<Document, Refu
 }
 
 /// Takes out what `record` says was put in, as far as it is still that. What else refers to it keeps it.
-pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, Refused> {
+pub(crate) fn take_out(document: Document, record: &MergedEntry) -> Result<Document, Refused> {
     let mut document = document;
     if !is_ours(&document, record) {
         return Ok(document);
@@ -57,7 +57,7 @@ pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, 
 }
 
 /// The contexts that `record` is about: the one of its name, or where the user renamed that, those that lead where it led.
-fn contexts_of(document: &Document, record: &Merged) -> Vec<String> {
+fn contexts_of(document: &Document, record: &MergedEntry) -> Vec<String> {
     let all = document.names(List::Contexts).into_iter();
     let leading = all.filter_map(|name| document.context(name)).filter(|names| {
         let is_named = names.context == record.context || !document.has(List::Contexts, &record.context);
@@ -67,7 +67,7 @@ fn contexts_of(document: &Document, record: &Merged) -> Vec<String> {
 }
 
 /// Whether the user of that name is still the one that was put in.
-fn is_ours(document: &Document, record: &Merged) -> bool {
+fn is_ours(document: &Document, record: &MergedEntry) -> bool {
     match document.call(&record.user) {
         Some(call) => is_of(&call, &record.user, record),
         None => !document.has(List::Users, &record.user) || document.has_just_a_token(&record.user),
@@ -75,27 +75,27 @@ fn is_ours(document: &Document, record: &Merged) -> bool {
 }
 
 /// Whether that is how the user of that name asks for credentials, as `record` says.
-pub(crate) fn is_of(call: &Call, user: &str, record: &Merged) -> bool {
+pub(crate) fn is_of(call: &Call, user: &str, record: &MergedEntry) -> bool {
     let asked = exec_plugin::asked_for(call).map(|(_, session)| session);
     user == record.user && asked.is_some() && asked == record.session.as_deref()
 }
 
 /// What is in `document` of a server's sessions, as far as one can see: all that asks for their credentials.
-pub(crate) fn found(file: &Path, document: &Document, server: &Server) -> Vec<Merged> {
+pub(crate) fn found(file: &Path, document: &Document, server: &Server) -> Vec<MergedEntry> {
     let server = server.to_string();
     let contexts = document.names(List::Contexts).into_iter();
     let contexts = contexts.filter_map(|context| document.context(context));
     let ours = contexts.filter_map(|names| {
         let call = document.call(&names.user)?;
         let (_, session) = exec_plugin::asked_for(&call).filter(|(at, _)| *at == server)?;
-        Some(Merged::new(file, names, Some(session.to_owned())))
+        Some(MergedEntry::new(file, names, Some(session.to_owned())))
     });
     ours.collect()
 }
 
 /// What is in `document` of a server's sessions: as far as one can see, and as far as it still is what `records` say.
-pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &[Merged]) -> Vec<Merged> {
-    let is_still = |record: &&Merged| {
+pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &[MergedEntry]) -> Vec<MergedEntry> {
+    let is_still = |record: &&MergedEntry| {
         let leads = document.context(&record.context);
         record.file == file && is_ours(document, record) && leads.is_none_or(|names| names == record.names())
     };
@@ -104,7 +104,7 @@ pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &
 }
 
 /// How the current context was written before all of ours; none where it was not set.
-pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String> {
+pub(crate) fn previous(document: &Document, records: &[MergedEntry]) -> Option<String> {
     let current = document.current()?;
     let user = document.context(current).map(|names| names.user);
     let call = user.as_ref().and_then(|user| document.call(user));
@@ -113,7 +113,7 @@ pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String
         .and_then(|call| exec_plugin::asked_for(call))
         .map(|(_, session)| session);
     // The user may have renamed it: what it leads to says whose it is.
-    let is_of = |record: &&Merged| {
+    let is_of = |record: &&MergedEntry| {
         record.context == current
             || session.is_some() && session == record.session.as_deref()
             || user.as_ref() == Some(&record.user) && is_ours(document, record)
@@ -127,7 +127,7 @@ pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String
 
 // === impl Merged ===
 
-impl Merged {
+impl MergedEntry {
     pub(crate) fn new(file: &Path, names: EntryNames, session: Option<String>) -> Self {
         Self {
             file: file.to_owned(),
@@ -237,9 +237,9 @@ users:
     }
 
     /// Puts it in as a sign-in does.
-    fn merged(document: Document, records: &mut Vec<Merged>, context: &str, session: &str) -> Document {
+    fn merged(document: Document, records: &mut Vec<MergedEntry>, context: &str, session: &str) -> Document {
         let entry = entry(context, session);
-        let mut record = Merged::new(
+        let mut record = MergedEntry::new(
             Path::new("f"),
             entry.names(),
             Some(session.to_owned()).filter(|session| !session.is_empty()),

@@ -9,7 +9,7 @@ use crate::kubeconfig::exec_plugin;
 use crate::net::server::Server;
 
 /// All that a server may say of a cluster. Files, proxies and the like are this machine's.
-const OF_CLUSTERS: [&str; 4] = [
+const CLUSTER_FIELDS: [&str; 4] = [
     "server",
     "certificate-authority-data",
     "insecure-skip-tls-verify",
@@ -17,19 +17,19 @@ const OF_CLUSTERS: [&str; 4] = [
 ];
 /// All that it may say of a user. Of a plugin no more is taken than the session that it is to ask for: what runs on this machine is
 /// not for a server to choose.
-const OF_USERS: [&str; 2] = ["token", "exec"];
+const USER_FIELDS: [&str; 2] = ["token", "exec"];
 
 /// How a credential gets into a kubeconfig.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Form {
+pub(crate) enum CredentialForm {
     /// kubectl asks this program for it.
     Plugin,
     /// It is in the file, for programs that cannot ask.
     Token,
 }
 
-impl Form {
-    pub(crate) fn of(token: bool) -> Self {
+impl CredentialForm {
+    pub(crate) fn new(token: bool) -> Self {
         if token { Self::Token } else { Self::Plugin }
     }
 }
@@ -37,15 +37,15 @@ impl Form {
 /// A kubeconfig as it arrived.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
-pub(crate) struct Arrived {
+pub(crate) struct ReceivedKubeconfig {
     keyed: KeyedKubeconfig,
     /// The first field that is not for a server to set.
-    foreign: Option<String>,
+    forbidden_field: Option<String>,
 }
 
 /// A kubeconfig with which something can be done.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(crate) struct ServerKubeconfig {
     /// Without any plugin.
     file: KubeconfigFile,
     has_token: bool,
@@ -55,7 +55,7 @@ pub(crate) struct Sent {
 
 /// Why a kubeconfig would not work, or is not taken.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum Flaw {
+pub(crate) enum InvalidKubeconfig {
     #[error("it is a `{0}`, not a `Config`")]
     Kind(String),
     #[error("its current context `{0}` is not among its contexts")]
@@ -63,7 +63,7 @@ pub(crate) enum Flaw {
     #[error("its context names the cluster `{0}`, which it does not have")]
     NoCluster(String),
     #[error("its API server's URL {shown:?} is wrong: {why}")]
-    NoServer { shown: String, why: ApiServerUrlError },
+    BadServerUrl { shown: String, why: ApiServerUrlError },
     #[error("its certificate authority cannot be used: {0}")]
     BadCa(CaBundleError),
     #[error("its context names the user `{0}`, which it does not have")]
@@ -73,33 +73,33 @@ pub(crate) enum Flaw {
     #[error("it names a program for kubectl to run, and no session that tka could ask for instead")]
     NoSession,
     #[error("it sets `{0}`, which is not for a server to set")]
-    Foreign(String),
+    ForbiddenField(String),
 }
 
 /// Checks that the current context leads to an API server and to a token or a plugin.
-pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
+pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, InvalidKubeconfig> {
     let keyed = arrived.keyed;
     if keyed.kind != "Config" {
-        return Err(Flaw::Kind(keyed.kind));
+        return Err(InvalidKubeconfig::Kind(keyed.kind));
     }
-    if let Some(field) = arrived.foreign {
-        return Err(Flaw::Foreign(field));
+    if let Some(field) = arrived.forbidden_field {
+        return Err(InvalidKubeconfig::ForbiddenField(field));
     }
     let current = &keyed.current_context;
     let context = keyed
         .contexts
         .get(current)
-        .ok_or_else(|| Flaw::NoContext(current.clone()))?;
+        .ok_or_else(|| InvalidKubeconfig::NoContext(current.clone()))?;
     if !keyed.clusters.contains_key(&context.cluster) {
-        return Err(Flaw::NoCluster(context.cluster.clone()));
+        return Err(InvalidKubeconfig::NoCluster(context.cluster.clone()));
     }
     let user = keyed
         .users
         .get(&context.user)
-        .ok_or_else(|| Flaw::NoUser(context.user.clone()))?;
+        .ok_or_else(|| InvalidKubeconfig::NoUser(context.user.clone()))?;
     let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
     if !has_token && user.exec.is_none() {
-        return Err(Flaw::NoToken);
+        return Err(InvalidKubeconfig::NoToken);
     }
     let exec = user.exec.as_ref();
     let session = exec
@@ -112,7 +112,7 @@ pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
     for named in &mut file.users {
         named.user.exec = None;
     }
-    Ok(Sent {
+    Ok(ServerKubeconfig {
         file,
         has_token,
         session,
@@ -120,8 +120,8 @@ pub(crate) fn checked(arrived: Arrived) -> Result<Sent, Flaw> {
 }
 
 /// Checks where the credential is sent, and keeps nothing of the authority but its certificates.
-fn check_cluster(cluster: &mut Cluster) -> Result<(), Flaw> {
-    let wrong = |why| Flaw::NoServer {
+fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
+    let wrong = |why| InvalidKubeconfig::BadServerUrl {
         shown: ApiServerUrl::shown(&cluster.server),
         why,
     };
@@ -133,24 +133,24 @@ fn check_cluster(cluster: &mut Cluster) -> Result<(), Flaw> {
     let authority = authority
         .map(|data| CaBundle::parse(&data))
         .transpose()
-        .map_err(Flaw::BadCa)?;
+        .map_err(InvalidKubeconfig::BadCa)?;
     cluster.certificate_authority_data = authority.map(|bundle| bundle.to_base64());
     Ok(())
 }
 
 /// The first field of a cluster or user that is not for a server to set.
-fn foreign(sent: &Value) -> Option<String> {
-    let lists = [("clusters", &OF_CLUSTERS[..]), ("users", &OF_USERS)];
+fn forbidden_field(sent: &Value) -> Option<String> {
+    let lists = [("clusters", &CLUSTER_FIELDS[..]), ("users", &USER_FIELDS)];
     lists.into_iter().find_map(|(list, accepted)| {
         let bodies = sent[list].as_object()?.values().filter_map(Value::as_object);
-        let mut said = bodies.flatten().filter(|(_, value)| !says_nothing(value));
+        let mut said = bodies.flatten().filter(|(_, value)| !is_empty(value));
         said.find(|(field, _)| !accepted.contains(&field.as_str()))
             .map(|(field, _)| field.clone())
     })
 }
 
 /// Whether a field might as well not be there. The original's server sends such.
-fn says_nothing(value: &Value) -> bool {
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(value) => !value,
@@ -163,19 +163,19 @@ fn says_nothing(value: &Value) -> bool {
 
 // === impl Arrived ===
 
-impl TryFrom<Value> for Arrived {
+impl TryFrom<Value> for ReceivedKubeconfig {
     type Error = serde_json::Error;
 
     fn try_from(sent: Value) -> Result<Self, Self::Error> {
-        let foreign = foreign(&sent);
+        let forbidden_field = forbidden_field(&sent);
         let keyed = serde_json::from_value(sent)?;
-        Ok(Self { keyed, foreign })
+        Ok(Self { keyed, forbidden_field })
     }
 }
 
 // === impl Sent ===
 
-impl Sent {
+impl ServerKubeconfig {
     /// The file in the shape that kubectl reads, and whether kubectl gets credentials by this program's plugin: of `session`, or of the
     /// one that the server's was to ask for. Else it is by the token that was sent.
     pub(crate) fn with_credential(
@@ -183,35 +183,35 @@ impl Sent {
         server: &Server,
         session: Option<&str>,
         choosing: &[String],
-        form: Form,
-    ) -> Result<(KubeconfigFile, bool), Flaw> {
+        form: CredentialForm,
+    ) -> Result<(KubeconfigFile, bool), InvalidKubeconfig> {
         let mut file = self.file;
         match (form, session.or(self.session.as_deref())) {
-            (Form::Plugin, Some(session)) => {
+            (CredentialForm::Plugin, Some(session)) => {
                 exec_plugin::use_for(&mut file, server, session, choosing);
                 Ok((file, true))
             }
             _ if self.has_token => Ok((file, false)),
-            (Form::Plugin, None) => Err(Flaw::NoSession),
-            (Form::Token, _) => Err(Flaw::NoToken),
+            (CredentialForm::Plugin, None) => Err(InvalidKubeconfig::NoSession),
+            (CredentialForm::Token, _) => Err(InvalidKubeconfig::NoToken),
         }
     }
 }
 
 // === impl Flaw ===
 
-impl Flaw {
+impl InvalidKubeconfig {
     /// Whether it would have this machine do what is not for a server to ask.
     pub(crate) fn is_suspicious(&self) -> bool {
         matches!(
             self,
-            Self::NoSession | Self::Foreign(_) | Self::BadCa(CaBundleError::PrivateKey)
+            Self::NoSession | Self::ForbiddenField(_) | Self::BadCa(CaBundleError::PrivateKey)
         )
     }
 }
 
 /// Lets the current context work in `namespace`.
-pub(crate) fn work_in(file: &mut KubeconfigFile, namespace: &Namespace) {
+pub(crate) fn set_namespace(file: &mut KubeconfigFile, namespace: &Namespace) {
     for context in &mut file.contexts {
         if context.name == file.current_context {
             context.context.namespace = Some(namespace.to_string());
@@ -237,13 +237,13 @@ mod tests {
         })
     }
 
-    fn sent(change: impl FnOnce(&mut Value)) -> Result<Sent, Flaw> {
+    fn sent(change: impl FnOnce(&mut Value)) -> Result<ServerKubeconfig, InvalidKubeconfig> {
         let mut value = alice();
         change(&mut value);
-        checked(serde_json::from_value(value).unwrap())
+        validate(serde_json::from_value(value).unwrap())
     }
 
-    fn check(change: impl FnOnce(&mut Value)) -> Result<KubeconfigFile, Flaw> {
+    fn check(change: impl FnOnce(&mut Value)) -> Result<KubeconfigFile, InvalidKubeconfig> {
         sent(change).map(|sent| sent.file)
     }
 
@@ -254,35 +254,45 @@ mod tests {
 
     #[test]
     fn what_would_not_work_is_refused() {
-        let flaw = |change: fn(&mut Value)| check(change).unwrap_err();
-        assert_eq!(flaw(|v| v["kind"] = json!("Secret")), Flaw::Kind("Secret".into()));
+        let invalid = |change: fn(&mut Value)| check(change).unwrap_err();
         assert_eq!(
-            flaw(|v| v["current-context"] = json!("")),
-            Flaw::NoContext(String::new())
+            invalid(|v| v["kind"] = json!("Secret")),
+            InvalidKubeconfig::Kind("Secret".into())
         );
         assert_eq!(
-            flaw(|v| v["clusters"] = json!({})),
-            Flaw::NoCluster("tka-cluster".into())
+            invalid(|v| v["current-context"] = json!("")),
+            InvalidKubeconfig::NoContext(String::new())
+        );
+        assert_eq!(
+            invalid(|v| v["clusters"] = json!({})),
+            InvalidKubeconfig::NoCluster("tka-cluster".into())
         );
         assert!(matches!(
-            flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("")),
-            Flaw::NoServer { .. }
+            invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("")),
+            InvalidKubeconfig::BadServerUrl { .. }
         ));
         assert!(matches!(
-            flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("http://k")),
-            Flaw::NoServer { .. }
+            invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("http://k")),
+            InvalidKubeconfig::BadServerUrl { .. }
         ));
-        let said = flaw(|v| v["clusters"]["tka-cluster"]["server"] = json!("https://user:hunter2@k")).to_string();
+        let said = invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("https://user:hunter2@k")).to_string();
         assert!(!said.contains("hunter2"), "{said}");
         for bad in ["UEVN", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"] {
-            let flaw = sent(|v| v["clusters"]["tka-cluster"]["certificate-authority-data"] = json!(bad)).unwrap_err();
-            assert!(matches!(flaw, Flaw::BadCa(_)), "cases.md 3: {flaw}");
+            let invalid =
+                sent(|v| v["clusters"]["tka-cluster"]["certificate-authority-data"] = json!(bad)).unwrap_err();
+            assert!(matches!(invalid, InvalidKubeconfig::BadCa(_)), "cases.md 3: {invalid}");
         }
-        assert_eq!(flaw(|v| v["users"] = json!({})), Flaw::NoUser("tka-user-alice".into()));
-        assert_eq!(flaw(|v| v["users"]["tka-user-alice"] = json!({})), Flaw::NoToken);
         assert_eq!(
-            flaw(|v| v["users"]["tka-user-alice"]["token"] = json!("")),
-            Flaw::NoToken
+            invalid(|v| v["users"] = json!({})),
+            InvalidKubeconfig::NoUser("tka-user-alice".into())
+        );
+        assert_eq!(
+            invalid(|v| v["users"]["tka-user-alice"] = json!({})),
+            InvalidKubeconfig::NoToken
+        );
+        assert_eq!(
+            invalid(|v| v["users"]["tka-user-alice"]["token"] = json!("")),
+            InvalidKubeconfig::NoToken
         );
     }
 
@@ -304,8 +314,8 @@ mod tests {
             ("clusters", "tka-cluster", "disable-compression", json!(true)),
             ("clusters", "tka-cluster", "unheard-of", json!(0)),
         ] {
-            let flaw = sent(|v| v[list][name][field] = value).unwrap_err();
-            assert_eq!(flaw, Flaw::Foreign(field.into()));
+            let invalid = sent(|v| v[list][name][field] = value).unwrap_err();
+            assert_eq!(invalid, InvalidKubeconfig::ForbiddenField(field.into()));
         }
         let said = sent(|v| {
             v["clusters"]["tka-cluster"]["tls-server-name"] = json!("k8s");
@@ -327,17 +337,23 @@ mod tests {
         };
         let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));
         for (user, session) in [(&named, None), (&named, Some("tka-alice")), (&bare, Some("tka-alice"))] {
-            let text = with(user.clone(), session, Form::Plugin).unwrap();
+            let text = with(user.clone(), session, CredentialForm::Plugin).unwrap();
             assert!(
                 text.contains("- '--session'\n      - 'tka-alice'") && !text.contains("evil"),
                 "{text}"
             );
         }
-        assert_eq!(with(bare.clone(), None, Form::Plugin), Err(Flaw::NoSession));
-        assert_eq!(with(named.clone(), None, Form::Token), Err(Flaw::NoToken));
+        assert_eq!(
+            with(bare.clone(), None, CredentialForm::Plugin),
+            Err(InvalidKubeconfig::NoSession)
+        );
+        assert_eq!(
+            with(named.clone(), None, CredentialForm::Token),
+            Err(InvalidKubeconfig::NoToken)
+        );
         let mut both = named;
         both["token"] = json!("secret");
-        let text = with(both, None, Form::Token).unwrap();
+        let text = with(both, None, CredentialForm::Token).unwrap();
         assert!(text.contains("token: 'secret'") && !text.contains("exec"), "{text}");
     }
 
@@ -382,10 +398,10 @@ mod fuzz {
     #[test]
     fn kubeconfig() {
         bolero::check!().for_each(|bytes: &[u8]| {
-            let Ok(arrived) = serde_json::from_slice::<Arrived>(bytes) else {
+            let Ok(arrived) = serde_json::from_slice::<ReceivedKubeconfig>(bytes) else {
                 return;
             };
-            let Ok(Sent { file, .. }) = checked(arrived) else {
+            let Ok(ServerKubeconfig { file, .. }) = validate(arrived) else {
                 return;
             };
             assert!(file.users.iter().all(|named| named.user.exec.is_none()));

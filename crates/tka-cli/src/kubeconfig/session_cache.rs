@@ -11,24 +11,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tka_api::http::{LoginResponse, SessionInfo};
 
-use crate::kubeconfig::store::{Store, Turn};
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::net::server::{HTTPS_PORT, Server};
 use crate::sys::files;
 
 /// The sessions of this device at one server.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Known {
+pub(crate) struct SessionCache {
     /// The server's URL.
     server: String,
-    pub(crate) sessions: Vec<KnownSession>,
+    pub(crate) sessions: Vec<CachedSession>,
     /// What was put into kubeconfigs that are not ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) merged: Vec<Merged>,
+    pub(crate) merged: Vec<MergedEntry>,
 }
 
 /// One session, as it was last seen.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct KnownSession {
+pub(crate) struct CachedSession {
     /// Its name; none at the original's server.
     pub(crate) name: Option<String>,
     /// The context that was written for it.
@@ -40,7 +40,7 @@ pub(crate) struct KnownSession {
 
 /// What was put into a kubeconfig that is not ours, for taking it out again.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Merged {
+pub(crate) struct MergedEntry {
     /// The kubeconfig.
     pub(crate) file: PathBuf,
     /// Whether it was not there before.
@@ -55,7 +55,7 @@ pub(crate) struct Merged {
 }
 
 /// What this device knows of all servers whose kubeconfigs are in `folder`.
-pub(crate) fn everywhere(folder: &Path) -> Vec<Known> {
+pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
         .map(|entry| entry.path())
@@ -70,17 +70,17 @@ fn path(kubeconfig: &Path) -> PathBuf {
     kubeconfig.with_extension("json")
 }
 
-fn read(path: &Path) -> Option<Known> {
+fn read(path: &Path) -> Option<SessionCache> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn write(path: &Path, known: &Known) -> io::Result<()> {
-    files::replace(path, &serde_json::to_vec(known)?)
+fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {
+    files::replace(path, &serde_json::to_vec(cache)?)
 }
 
 // === impl Known ===
 
-impl Known {
+impl SessionCache {
     /// Nothing yet.
     pub(crate) fn at(server: &Server) -> Self {
         Self {
@@ -91,17 +91,17 @@ impl Known {
     }
 
     /// What is known of the sessions at the app's server.
-    pub(crate) fn load(store: Option<&Store>, server: &Server) -> Self {
+    pub(crate) fn load(store: Option<&KubeconfigStore>, server: &Server) -> Self {
         let kept = store.and_then(|store| read(&path(store.path())));
-        let known = kept.unwrap_or_else(|| Self::at(server));
+        let cache = kept.unwrap_or_else(|| Self::at(server));
         Self {
             server: server.to_string(),
-            ..known
+            ..cache
         }
     }
 
     /// Keeps it, if there is anything to know. Where it cannot be kept it will be asked for.
-    pub(crate) fn save(&self, _: &Turn, store: &Store) -> io::Result<()> {
+    pub(crate) fn save(&self, _: &FolderLock, store: &KubeconfigStore) -> io::Result<()> {
         let path = path(store.path());
         if self.sessions.is_empty() && self.merged.is_empty() {
             let _ = fs::remove_file(path);
@@ -111,15 +111,15 @@ impl Known {
     }
 
     /// Remembers a session, in place of what was known of it.
-    pub(crate) fn remember(&mut self, session: KnownSession) {
+    pub(crate) fn remember(&mut self, session: CachedSession) {
         self.sessions
             .retain(|one| one.name != session.name && one.context != session.context);
         self.sessions.push(session);
     }
 
     /// Remembers what was put into another kubeconfig, in place of what was known of it.
-    pub(crate) fn remember_merged(&mut self, merged: Merged) {
-        let is_other = |one: &Merged| (&one.file, &one.context) != (&merged.file, &merged.context);
+    pub(crate) fn remember_merged(&mut self, merged: MergedEntry) {
+        let is_other = |one: &MergedEntry| (&one.file, &one.context) != (&merged.file, &merged.context);
         self.merged.retain(is_other);
         self.merged.push(merged);
     }
@@ -129,9 +129,9 @@ impl Known {
     }
 
     /// Puts what a server said in the place of what was known: of a session that it did not name only contexts were right.
-    pub(crate) fn update(&mut self, folder: Option<&Path>, sessions: Vec<KnownSession>) {
+    pub(crate) fn update(&mut self, folder: Option<&Path>, sessions: Vec<CachedSession>) {
         // Another sign-in may have ended while the server was asked.
-        let _turn = folder.map(Turn::in_existing);
+        let _lock = folder.map(FolderLock::if_exists);
         let path = self
             .server()
             .and_then(|server| Some(folder?.join(format!("{}.json", server.file_stem()))));
@@ -140,9 +140,9 @@ impl Known {
             self.merged.clone_from(&newest.merged);
         }
         let before = newest.as_ref().map_or(&self.sessions, |newest| &newest.sessions);
-        let with_context = |mut session: KnownSession| {
-            let known = before.iter().find(|before| before.name == session.name);
-            session.context = known.and_then(|known| known.context.clone());
+        let with_context = |mut session: CachedSession| {
+            let cache = before.iter().find(|before| before.name == session.name);
+            session.context = cache.and_then(|cache| cache.context.clone());
             session
         };
         self.sessions = sessions.into_iter().map(with_context).collect();
@@ -157,7 +157,7 @@ impl Known {
 
 // === impl KnownSession ===
 
-impl From<SessionInfo> for KnownSession {
+impl From<SessionInfo> for CachedSession {
     fn from(session: SessionInfo) -> Self {
         Self {
             name: Some(session.name),
@@ -170,7 +170,7 @@ impl From<SessionInfo> for KnownSession {
 }
 
 /// The original's server gives sessions no names.
-impl From<LoginResponse> for KnownSession {
+impl From<LoginResponse> for CachedSession {
     fn from(login: LoginResponse) -> Self {
         Self {
             name: None,
@@ -186,8 +186,8 @@ impl From<LoginResponse> for KnownSession {
 mod tests {
     use super::*;
 
-    fn session(name: &str, context: Option<&str>) -> KnownSession {
-        KnownSession {
+    fn session(name: &str, context: Option<&str>) -> CachedSession {
+        CachedSession {
             name: Some(name.into()),
             context: context.map(Into::into),
             username: "alice@example.com".into(),
@@ -200,13 +200,13 @@ mod tests {
     fn what_the_server_says_replaces_all_but_contexts() {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::new("tka", 8080, None).unwrap();
-        let mut known = Known::at(&server);
-        known.sessions = vec![session("one", Some("c")), session("two", Some("d"))];
+        let mut cache = SessionCache::at(&server);
+        cache.sessions = vec![session("one", Some("c")), session("two", Some("d"))];
         let path = folder.path().join("tka_8080.json");
-        write(&path, &known).unwrap();
-        known.update(Some(folder.path()), vec![session("two", None), session("three", None)]);
-        assert_eq!(known.sessions, [session("two", Some("d")), session("three", None)]);
-        assert_eq!(everywhere(folder.path()), [known]);
+        write(&path, &cache).unwrap();
+        cache.update(Some(folder.path()), vec![session("two", None), session("three", None)]);
+        assert_eq!(cache.sessions, [session("two", Some("d")), session("three", None)]);
+        assert_eq!(load_all(folder.path()), [cache]);
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         for (name, text) in [("a.json", "{"), ("b.json", ""), ("c.yaml", "{}"), ("d.json", "\u{0}")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        assert!(everywhere(folder.path()).is_empty());
-        assert!(everywhere(Path::new("/nowhere")).is_empty());
+        assert!(load_all(folder.path()).is_empty());
+        assert!(load_all(Path::new("/nowhere")).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::kubeconfig::env_variable::Shell;
+use crate::kubeconfig::env_variable::ShellSyntax;
 use crate::kubeconfig::store::{self, StoreError};
 use crate::sys::files;
 
@@ -20,7 +20,7 @@ pub(crate) const FILE: &str = "TKA_EXPORT_FILE";
 
 /// Shells that there is a function for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Language {
+pub(crate) enum IntegrationShell {
     Bash,
     Zsh,
     Fish,
@@ -32,7 +32,7 @@ pub(crate) enum Language {
 
 // === impl Language ===
 
-impl Language {
+impl IntegrationShell {
     /// The function around the program called `program`.
     pub(crate) fn function(self, program: &str) -> String {
         let text = match self {
@@ -65,14 +65,14 @@ pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
     probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
     let existing = folder.ancestors().find(|one| one.exists()).unwrap_or(folder);
     if existing == folder || files::hands_on() {
-        store::refuse_foreign(existing, None)?;
+        store::check_owner(existing, None)?;
     }
     Ok(())
 }
 
 /// Has the shell function set `KUBECONFIG` to `list`, or unset it.
 pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
-    let shell = Shell::of_file(file);
+    let shell = ShellSyntax::of_file(file);
     let line = list.map_or_else(|| shell.unset(), |list| shell.export(list));
     let failed = |source| StoreError::Write {
         path: file.to_owned(),
@@ -81,7 +81,7 @@ pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
     if let Some(folder) = file.parent() {
         files::make_folder(folder, files::PRIVATE).map_err(failed)?;
         // A shell will do what the file says.
-        store::refuse_foreign(folder, None)?;
+        store::check_owner(folder, None)?;
     }
     write(file, &(line + "\n")).map_err(failed)
 }

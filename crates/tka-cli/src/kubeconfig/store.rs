@@ -10,7 +10,7 @@ use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct KubeconfigStore {
     home: PathBuf,
     folder: PathBuf,
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct Store {
 
 /// The turn to change what is in the folder. It ends when this is dropped, or its process does.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct FolderLock {
     _file: Option<File>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn folder(home: &Path) -> PathBuf {
 
 // === impl Store ===
 
-impl Store {
+impl KubeconfigStore {
     /// `~/.kube/tka/HOST_PORT.yaml`.
     pub(crate) fn new(home: Option<&Path>, server: &Server) -> Result<Self, StoreError> {
         let home = home.filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
@@ -82,7 +82,7 @@ impl Store {
         let probed = files::probe(&self.folder, size);
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         if self.folder.exists() {
-            self.refuse_foreign_folder()
+            self.check_folder_owner()
         } else {
             Ok(())
         }
@@ -90,12 +90,12 @@ impl Store {
 
     /// The turn to change what is in the folder, which is made if it is not there: of several at once, each sees what the one before
     /// has done.
-    pub(crate) fn turn(&self) -> Result<Turn, StoreError> {
+    pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
         let failed = |source| self.not_written(source);
         files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
-        self.refuse_foreign_folder()?;
+        self.check_folder_owner()?;
         access::make_private(&self.folder).map_err(failed)?;
-        Ok(Turn::take(&self.folder))
+        Ok(FolderLock::acquire(&self.folder))
     }
 
     /// What the file says: without one, nothing but what it is for.
@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// What the files of other servers say, those that can be read.
-    pub(crate) fn others(&self) -> Vec<Document> {
+    pub(crate) fn other_documents(&self) -> Vec<Document> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let paths = entries
             .map(|entry| entry.path())
@@ -127,14 +127,14 @@ impl Store {
     }
 
     /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
-    pub(crate) fn write(&self, _: &Turn, document: &Document) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, _: &FolderLock, document: &Document) -> Result<(), StoreError> {
         let written = files::replace(&self.path, document.text().as_bytes());
         written.map_err(|source| self.not_written(source))
     }
 
     /// Puts a file that is no kubeconfig out of the way, for whoever wants to know what it was. Answers where it is.
-    pub(crate) fn set_aside(&self, _: &Turn) -> Result<PathBuf, StoreError> {
-        let aside = self.aside();
+    pub(crate) fn move_aside(&self, _: &FolderLock) -> Result<PathBuf, StoreError> {
+        let aside = self.aside_path();
         fs::rename(&self.path, &aside).map_err(|source| self.not_written(source))?;
         Ok(aside)
     }
@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// A name that nothing has which was put aside before.
-    fn aside(&self) -> PathBuf {
+    fn aside_path(&self) -> PathBuf {
         let first = self.path.with_extension("yaml.damaged");
         let others = (2_u64..).map(|at| first.with_extension(format!("damaged-{at}")));
         let mut names = [first.clone()].into_iter().chain(others);
@@ -161,13 +161,13 @@ impl Store {
     }
 
     /// In a folder of someone else's the file could be exchanged for one that makes kubectl run their programs.
-    fn refuse_foreign_folder(&self) -> Result<(), StoreError> {
-        refuse_foreign(&self.folder, Some(&self.home))
+    fn check_folder_owner(&self) -> Result<(), StoreError> {
+        check_owner(&self.folder, Some(&self.home))
     }
 }
 
 /// Refuses a folder that is another user's, who might exchange what is put into it. Root works for the owner of `home` too.
-pub(crate) fn refuse_foreign(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
+pub(crate) fn check_owner(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
     match files::is_ours(folder, home) {
         Ok(true) => Ok(()),
         Ok(false) => Err(StoreError::Foreign {
@@ -197,9 +197,9 @@ fn remove(path: &Path) -> Result<bool, StoreError> {
 
 // === impl Turn ===
 
-impl Turn {
+impl FolderLock {
     /// Waits until nobody else has it. File systems that know no locks give it to everybody, as better than to nobody.
-    fn take(folder: &Path) -> Self {
+    fn acquire(folder: &Path) -> Self {
         let file = access::lockable(folder).ok();
         Self {
             _file: file.filter(|file| file.lock().is_ok()),
@@ -207,8 +207,8 @@ impl Turn {
     }
 
     /// The turn in a folder that is there.
-    pub(crate) fn in_existing(folder: &Path) -> Option<Self> {
-        folder.is_dir().then(|| Self::take(folder))
+    pub(crate) fn if_exists(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| Self::acquire(folder))
     }
 }
 
@@ -278,13 +278,13 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, symlink};
 
-    fn store(home: &Path) -> Store {
-        Store::new(Some(home), &Server::new("tka", 8080, None).unwrap()).unwrap()
+    fn store(home: &Path) -> KubeconfigStore {
+        KubeconfigStore::new(Some(home), &Server::new("tka", 8080, None).unwrap()).unwrap()
     }
 
-    fn write(store: &Store) -> Result<(), StoreError> {
-        let turn = store.turn()?;
-        store.write(&turn, &store.blank().unwrap())
+    fn write(store: &KubeconfigStore) -> Result<(), StoreError> {
+        let lock = store.lock()?;
+        store.write(&lock, &store.blank().unwrap())
     }
 
     fn mode(path: &Path) -> u32 {
@@ -367,9 +367,9 @@ mod tests {
             Err(StoreError::NotWritable { .. })
         ));
         let server = Server::new("tka", 443, None).unwrap();
-        assert!(matches!(Store::new(None, &server), Err(StoreError::NoHome)));
+        assert!(matches!(KubeconfigStore::new(None, &server), Err(StoreError::NoHome)));
         assert!(matches!(
-            Store::new(Some(Path::new("")), &server),
+            KubeconfigStore::new(Some(Path::new("")), &server),
             Err(StoreError::NoHome)
         ));
     }

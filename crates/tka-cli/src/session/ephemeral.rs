@@ -21,12 +21,12 @@ use tka_api::kubeconfig::KubeconfigFile;
 
 use crate::api::access::Access;
 use crate::api::client::{Client, SignedIn};
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig;
-use crate::kubeconfig::server_kubeconfig::Form;
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::kubeconfig::shell_integration;
 use crate::kubeconfig::store::StoreError;
 use crate::session::login_request;
@@ -39,7 +39,7 @@ use crate::terminal::output::Look;
 use crate::terminal::time_format;
 use crate::terminal::ui;
 
-use signals::Guard;
+use signals::SignalGuard;
 
 /// Names the session to the programs in it: it is how one finds out that it is inside.
 const SESSION: &str = "TKA_SESSION";
@@ -63,63 +63,74 @@ pub(crate) enum Program {
 
 /// Which session it is.
 #[derive(Debug)]
-enum Which {
+enum SessionScope {
     /// One kept apart from all others.
-    Own(String),
+    Labelled(String),
     /// The only one that the original's server knows for this user.
-    Users,
+    UserWide,
 }
 
 /// A session that ends with the program it was begun for.
 #[derive(Debug)]
-struct OwnSession {
-    which: Which,
+struct EphemeralSession {
+    scope: SessionScope,
     login: LoginResponse,
     folder: TempDir,
 }
 
 /// Runs `program` with a session of its own, ends the session, and passes the program's status on.
-pub(crate) fn run(app: &App, access: &Access, form: Form, program: &Program) -> Result<ExitCode, Error> {
+pub(crate) fn run(
+    ctx: &CommandContext,
+    access: &Access,
+    form: CredentialForm,
+    program: &Program,
+) -> Result<ExitCode, Error> {
     if let (Program::Shell, Some(outer)) = (program, variable(SESSION)) {
         let text = format!("this shell is inside that of the session {outer}, and leaving it leads back there");
-        app.ui.tell(&messages::note(&text, &app.ui.palette));
+        ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
     }
-    let guard = Guard::new().map_err(Error::Signals)?;
-    let session = OwnSession::begin(app, access, form, program, &guard)?;
+    let guard = SignalGuard::new().map_err(Error::Signals)?;
+    let session = EphemeralSession::begin(ctx, access, form, program, &guard)?;
     let ended = match guard.interruption() {
         Some(signal) => Ok(child::status_of(signal)),
-        None => session.run(app, program, &guard),
+        None => session.run(ctx, program, &guard),
     };
-    session.end(app);
+    session.end(ctx);
     ended
 }
 
 // === impl OwnSession ===
 
-impl OwnSession {
-    fn begin(app: &App, access: &Access, form: Form, program: &Program, guard: &Guard) -> Result<Self, Error> {
+impl EphemeralSession {
+    fn begin(
+        ctx: &CommandContext,
+        access: &Access,
+        form: CredentialForm,
+        program: &Program,
+        guard: &SignalGuard,
+    ) -> Result<Self, Error> {
         // Whatever can go wrong without a session goes wrong before it.
         let folder = folder::private()?;
-        guard.keeps(folder.path());
+        guard.remove_on_exit(folder.path());
         let label = program.label()?;
-        login_request::check(app, access)?;
-        let signed_in = login_request::with_reason(app, access, |access| {
+        login_request::check(ctx, access)?;
+        let signed_in = login_request::with_required_reason(ctx, access, |access| {
             // What may have begun is ended before a signal may end us.
-            let abandoned = |error: &Error| abandon(app, error, &label);
-            guard.begin(|| login_request::attempt(app, access, Some(&label)).inspect_err(abandoned))
+            let abandoned = |error: &Error| abandon(ctx, error, &label);
+            guard.begin(|| login_request::attempt(ctx, access, Some(&label)).inspect_err(abandoned))
         });
         let (client, signed_in) = signed_in?;
-        let kept = Self::keep(app, access, form, &client, signed_in, folder);
-        let session = kept.inspect_err(|error| abandon(app, error, &label))?;
-        session.present(app, program);
+        let kept = Self::persist(ctx, access, form, &client, signed_in, folder);
+        let session = kept.inspect_err(|error| abandon(ctx, error, &label))?;
+        session.present(ctx, program);
         Ok(session)
     }
 
     /// Finds out which session it is, and keeps its kubeconfig.
-    fn keep(
-        app: &App,
+    fn persist(
+        ctx: &CommandContext,
         access: &Access,
-        form: Form,
+        form: CredentialForm,
         client: &Client,
         signed_in: SignedIn,
         folder: TempDir,
@@ -131,27 +142,30 @@ impl OwnSession {
             credential,
             ..
         } = signed_in;
-        let (which, sent) = match (session, kubeconfig) {
-            (Some(session), Some(sent)) => (Which::Own(session), *sent),
+        let (scope, sent) = match (session, kubeconfig) {
+            (Some(session), Some(sent)) => (SessionScope::Labelled(session), *sent),
             (_, sent) => (
-                Which::Users,
-                sent.map_or_else(|| provisioning::fetch_when_ready(client, Form::Token), |it| Ok(*it))?,
+                SessionScope::UserWide,
+                sent.map_or_else(
+                    || provisioning::fetch_when_ready(client, CredentialForm::Token),
+                    |it| Ok(*it),
+                )?,
             ),
         };
-        let own = match &which {
-            Which::Own(session) => Some(session.as_str()),
-            Which::Users => None,
+        let own = match &scope {
+            SessionScope::Labelled(session) => Some(session.as_str()),
+            SessionScope::UserWide => None,
         };
         let (mut kubeconfig, _) = sign_in::with_credential(sent, client, own, access, form)?;
         if let Some(namespace) = &access.namespace {
-            server_kubeconfig::work_in(&mut kubeconfig, namespace);
+            server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
         }
-        let session = Self { which, login, folder };
+        let session = Self { scope, login, folder };
         session.write(&kubeconfig)?;
-        if let (Which::Own(session), Some(credential)) = (&session.which, credential) {
-            credential::keep(app, session, credential);
+        if let (SessionScope::Labelled(session), Some(credential)) = (&session.scope, credential) {
+            credential::store(ctx, session, credential);
         }
-        sign_in::warn_unverified(app, &kubeconfig);
+        sign_in::warn_unverified(ctx, &kubeconfig);
         Ok(session)
     }
 
@@ -167,49 +181,49 @@ impl OwnSession {
         written.map_err(|source| StoreError::Write { path, source })
     }
 
-    fn present(&self, app: &App, program: &Program) {
-        let palette = &app.ui.palette;
+    fn present(&self, ctx: &CommandContext, program: &Program) {
+        let palette = &ctx.ui.palette;
         if matches!(program, Program::Shell) {
-            app.ui
+            ctx.ui
                 .tell(&messages::signed_in(&self.login, vec![], &Look::beside(palette)));
         }
-        if matches!(self.which, Which::Users) {
+        if matches!(self.scope, SessionScope::UserWide) {
             let text = "this server keeps one session a user, so that leaving signs you out everywhere";
-            app.ui.tell(&messages::warning(text, palette));
+            ctx.ui.tell(&messages::warning(text, palette));
         }
     }
 
-    fn run(&self, app: &App, program: &Program, guard: &Guard) -> Result<ExitCode, Error> {
+    fn run(&self, ctx: &CommandContext, program: &Program, guard: &SignalGuard) -> Result<ExitCode, Error> {
         let (name, mut command) = program.command(&self.kubeconfig(), self.folder.path())?;
         command
             // Between us and the shell that called; what the program sets is its own.
             .env_remove(shell_integration::FILE)
             .env("KUBECONFIG", self.kubeconfig())
             .env("TKA_KUBECONFIG", self.kubeconfig())
-            .env("TKA_SERVER", app.server().to_string())
+            .env("TKA_SERVER", ctx.server().to_string())
             .env("TKA_ROLE", &self.login.role)
             .env("TKA_UNTIL", self.login.until.to_string());
-        match &self.which {
-            Which::Own(session) => command.env(SESSION, session),
-            Which::Users => command.env(SESSION, &self.login.username),
+        match &self.scope {
+            SessionScope::Labelled(session) => command.env(SESSION, session),
+            SessionScope::UserWide => command.env(SESSION, &self.login.username),
         };
-        if matches!(program, Program::Shell) && ui::is_captured(app.config.quiet) {
+        if matches!(program, Program::Shell) && ui::is_captured(ctx.config.quiet) {
             command.stdout(std::io::stderr());
         }
-        let ends_by_hangup = matches!(program, Program::Shell);
-        child::run(&mut command, guard, ends_by_hangup).map_err(|source| Error::Program { name, source })
+        let hangup_ends_it = matches!(program, Program::Shell);
+        child::run(&mut command, guard, hangup_ends_it).map_err(|source| Error::Program { name, source })
     }
 
     /// Ends it. That it cannot be ended is told, and is not the program's fault: its status stands.
-    fn end(&self, app: &App) {
-        let palette = &app.ui.palette;
-        let spinner = app.ui.spinner("ending the session");
-        let ended = app
-            .persistent_client(END_LIMIT)
-            .and_then(|client| self.end_by(app, &client));
+    fn end(&self, ctx: &CommandContext) {
+        let palette = &ctx.ui.palette;
+        let spinner = ctx.ui.spinner("ending the session");
+        let ended = ctx
+            .retrying_client(END_LIMIT)
+            .and_then(|client| self.end_with(ctx, &client));
         drop(spinner);
-        if let Which::Own(session) = &self.which {
-            credential::forget_session(app, session);
+        if let SessionScope::Labelled(session) = &self.scope {
+            credential::remove(ctx, session);
         }
         match ended {
             Ok(()) => {}
@@ -228,13 +242,13 @@ impl OwnSession {
         }
     }
 
-    fn end_by(&self, app: &App, client: &Client) -> Result<(), Error> {
-        match &self.which {
-            Which::Own(name) => client.end_session(name).map(drop)?,
-            Which::Users => {
-                if let SignedOut::User(user) = sign_out::sign_out_by(app, client)? {
-                    app.ui
-                        .tell(&messages::done(&format!("signed out {user}"), &app.ui.palette));
+    fn end_with(&self, ctx: &CommandContext, client: &Client) -> Result<(), Error> {
+        match &self.scope {
+            SessionScope::Labelled(name) => client.end_session(name).map(drop)?,
+            SessionScope::UserWide => {
+                if let SignedOut::User(user) = sign_out::sign_out_with(ctx, client)? {
+                    ctx.ui
+                        .tell(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
                 }
             }
         }
@@ -243,7 +257,7 @@ impl OwnSession {
 }
 
 /// Ends what may have begun although the answer was no use, or did not come in time.
-fn abandon(app: &App, error: &Error, label: &str) {
+fn abandon(ctx: &CommandContext, error: &Error, label: &str) {
     let may_have_begun = match error {
         Error::Client(error) => error.may_have_been_carried_out(),
         _ => true,
@@ -251,7 +265,7 @@ fn abandon(app: &App, error: &Error, label: &str) {
     if !may_have_begun {
         return;
     }
-    let Ok(client) = app.persistent_client(ABANDON_LIMIT) else {
+    let Ok(client) = ctx.retrying_client(ABANDON_LIMIT) else {
         return;
     };
     let sessions = client.sessions().map(|sessions| sessions.items).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! How a session is kept: the options of every command that writes a kubeconfig.
 
-use crate::context::App;
-use crate::kubeconfig::server_kubeconfig::Form;
-use crate::session::sign_in::How;
+use crate::context::CommandContext;
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::session::sign_in::PersistOptions;
 
 /// How a session is kept.
 #[derive(clap::Args, Clone, Copy, Debug)]
-pub(crate) struct Keep {
+pub(crate) struct KubeconfigOptions {
     /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
     #[arg(long)]
     token: bool,
@@ -18,11 +18,11 @@ pub(crate) struct Keep {
 
 // === impl Keep ===
 
-impl Keep {
-    pub(crate) fn how(self, app: &App) -> How {
-        How {
-            form: Form::of(self.token),
-            merge: self.merge || app.config.merge,
+impl KubeconfigOptions {
+    pub(crate) fn persist_options(self, ctx: &CommandContext) -> PersistOptions {
+        PersistOptions {
+            form: CredentialForm::new(self.token),
+            merge: self.merge || ctx.config.merge,
         }
     }
 }

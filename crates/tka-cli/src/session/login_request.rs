@@ -9,18 +9,18 @@ use tka_core::Reason;
 use crate::api::access::Access;
 use crate::api::client::{Client, SignedIn};
 use crate::api::retry::Pauses;
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::session_cache::KnownSession;
+use crate::kubeconfig::session_cache::CachedSession;
 use crate::terminal::ui;
 
 /// Refuses what the server cannot do, or not in the namespace that is asked for. Begins nothing.
-pub(crate) fn check(app: &App, access: &Access) -> Result<(), Error> {
+pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> {
     if !access.asks() && access.namespace.is_none() {
         return Ok(());
     }
-    match app.client()?.choices() {
+    match ctx.client()?.choices() {
         Ok(rules) => Ok(access.check_namespace(&rules)?),
         // Where rules cannot be chosen, none is limited to namespaces.
         Err(error) if error.is_unsupported() && !access.asks() => Ok(()),
@@ -29,14 +29,14 @@ pub(crate) fn check(app: &App, access: &Access) -> Result<(), Error> {
 }
 
 /// Signs in by `attempt`. A reason that the rule asks for and that was not given is asked for, once, where somebody can be asked.
-pub(crate) fn with_reason<T>(
-    app: &App,
+pub(crate) fn with_required_reason<T>(
+    ctx: &CommandContext,
     access: &Access,
     attempt: impl Fn(&Access) -> Result<T, Error>,
 ) -> Result<T, Error> {
     match attempt(access) {
         Err(Error::Client(refusal)) if refusal.exit() == Exit::Policy && access.reason.is_none() => {
-            match missing_reason(app, access) {
+            match prompt_for_reason(ctx, access) {
                 Some(reason) => attempt(&Access {
                     reason: Some(reason),
                     ..access.clone()
@@ -50,13 +50,13 @@ pub(crate) fn with_reason<T>(
 
 /// Signs in once, and waits until the session is usable where that takes signing in again: of a server that lets sessions be chosen,
 /// `GET /kubeconfig` might answer for another session than the one that was asked for or is kept apart by `label`.
-pub(crate) fn attempt(app: &App, access: &Access, label: Option<&str>) -> Result<(Client, SignedIn), Error> {
-    let client = app.client()?;
-    let spinner = app.ui.spinner("signing in");
+pub(crate) fn attempt(ctx: &CommandContext, access: &Access, label: Option<&str>) -> Result<(Client, SignedIn), Error> {
+    let client = ctx.client()?;
+    let spinner = ctx.ui.spinner("signing in");
     let request = access.request(label);
     let mut signed_in = client.sign_in(&request)?;
     let mut pauses = Pauses::new();
-    let is_chosen = signed_in.kubeconfig.is_none() && (access.asks() || label.is_some() && lets_choose(&client)?);
+    let is_chosen = signed_in.kubeconfig.is_none() && (access.asks() || label.is_some() && supports_rules(&client)?);
     while is_chosen && signed_in.kubeconfig.is_none() {
         let pause = pauses.next(signed_in.retry_after);
         if pause >= client.remaining(Instant::now()) {
@@ -66,12 +66,12 @@ pub(crate) fn attempt(app: &App, access: &Access, label: Option<&str>) -> Result
         signed_in = client.sign_in(&request)?;
     }
     drop(spinner);
-    app.note_clock(client.skew(), Some(signed_in.login.until));
+    ctx.warn_clock_skew(client.skew(), Some(signed_in.login.until));
     Ok((client, signed_in))
 }
 
 /// Whether sessions can be chosen and kept apart, which the original's server cannot.
-fn lets_choose(client: &Client) -> Result<bool, Error> {
+fn supports_rules(client: &Client) -> Result<bool, Error> {
     match client.choices() {
         Ok(_) => Ok(true),
         Err(error) if error.is_unsupported() => Ok(false),
@@ -80,43 +80,43 @@ fn lets_choose(client: &Client) -> Result<bool, Error> {
 }
 
 /// The reason that the person before the terminal gives, if the rule asks for one.
-fn missing_reason(app: &App, access: &Access) -> Option<Reason> {
+fn prompt_for_reason(ctx: &CommandContext, access: &Access) -> Option<Reason> {
     if !ui::can_ask() {
         return None;
     }
-    let rules = app.client().ok()?.rules().ok()?;
+    let rules = ctx.client().ok()?.rules().ok()?;
     let rule = access.chosen(&rules).filter(|rule| rule.require_reason)?;
-    let answer = app.ask(&format!("what do you need {} for?", rule.role))?;
+    let answer = ctx.prompt(&format!("what do you need {} for?", rule.role))?;
     Reason::try_from(answer).ok()
 }
 
 /// What signing in anew is in the place of.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Replaced {
+pub(crate) enum ReplacedSession {
     Nothing,
     /// One session, and whether through the rule that will be taken.
-    Session {
+    One {
         name: String,
         is_same_rule: bool,
     },
     /// All that the user has, where the server knows no more of it.
-    Users,
+    AllOfUser,
 }
 
 /// `access` in the place of the session that this device has now through the rule that is asked for, else of its last one. Where none is
 /// asked for, through the rule of that session and for its reason.
 ///
 /// A rule that the policy no longer gives is not kept: to get what it gives instead is what signing in anew is for.
-pub(crate) fn as_before(app: &App, access: Access) -> Result<(Access, Replaced), Error> {
-    let sessions = match app.client()?.sessions() {
+pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Access, ReplacedSession), Error> {
+    let sessions = match ctx.client()?.sessions() {
         Ok(sessions) => sessions.items,
-        Err(error) if error.is_unsupported() => return Ok((access, Replaced::Users)),
+        Err(error) if error.is_unsupported() => return Ok((access, ReplacedSession::AllOfUser)),
         Err(error) => return Err(error.into()),
     };
-    let Some(last) = to_replace(sessions, &access) else {
-        return Ok((access, Replaced::Nothing));
+    let Some(last) = session_to_replace(sessions, &access) else {
+        return Ok((access, ReplacedSession::Nothing));
     };
-    let replaced = |is_same_rule| Replaced::Session {
+    let replaced = |is_same_rule| ReplacedSession::One {
         name: last.name.clone(),
         is_same_rule,
     };
@@ -124,21 +124,21 @@ pub(crate) fn as_before(app: &App, access: Access) -> Result<(Access, Replaced),
         let replaced = replaced(access.gave(&last));
         return Ok((access, replaced));
     }
-    let rules = app.client()?.rules()?;
+    let rules = ctx.client()?.rules()?;
     let is_given = rules.items.iter().any(|rule| is_rule_of(rule, &last));
     let replaced = replaced(is_given);
     Ok((if is_given { access.again(last) } else { access }, replaced))
 }
 
 /// The last session of this device through the rule that is asked for, else its last one.
-fn to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
+fn session_to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
     let is_meant = |session: &SessionInfo| session.this_device && session.label.is_none();
     let meant = sessions.into_iter().filter(is_meant);
     meant.max_by_key(|session| (access.gave(session), session.signed_in))
 }
 
 /// What is known of a session, without a name of the one that a kubeconfig is of; none where that cannot be said.
-pub(crate) fn known(client: &Client, session: Option<&str>) -> Option<KnownSession> {
+pub(crate) fn cached_session(client: &Client, session: Option<&str>) -> Option<CachedSession> {
     let sessions = match client.sessions() {
         Ok(sessions) => sessions.items,
         Err(error) if error.is_unsupported() => return Some(client.session().ok()?.login.into()),
@@ -151,7 +151,7 @@ pub(crate) fn known(client: &Client, session: Option<&str>) -> Option<KnownSessi
         let login = client.session().ok()?.login;
         here.find(|session| (&session.role, session.until) == (&login.role, login.until))
     };
-    found.map(KnownSession::from)
+    found.map(CachedSession::from)
 }
 
 fn is_rule_of(rule: &RuleInfo, session: &SessionInfo) -> bool {

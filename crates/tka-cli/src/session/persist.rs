@@ -11,98 +11,98 @@ use std::path::{Path, PathBuf};
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::entry_names;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
-use crate::kubeconfig::session_cache::KnownSession;
-use crate::kubeconfig::store::{Store, Turn};
+use crate::kubeconfig::session_cache::CachedSession;
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use repair::repair;
 
 /// A session's context that is to be kept.
 #[derive(Debug)]
-pub(crate) struct New {
+pub(crate) struct NewContext {
     pub(crate) kubeconfig: KubeconfigFile,
     /// Name of the session; none at the original's server.
     pub(crate) session: Option<String>,
     /// What is to be remembered of it, if that is known.
-    pub(crate) known: Option<KnownSession>,
-    pub(crate) called: Called,
+    pub(crate) cached: Option<CachedSession>,
+    pub(crate) naming: ContextNaming,
     /// Whether to put it into the user's kubeconfig too.
     pub(crate) merge: bool,
 }
 
 /// What its context is to be called.
 #[derive(Debug)]
-pub(crate) enum Called {
+pub(crate) enum ContextNaming {
     /// As the server calls it.
-    AsSent,
+    FromServer,
     /// So, and apart from other rules.
     ForRule(String),
     /// As it was called before.
-    AsBefore(EntryNames),
+    Unchanged(EntryNames),
 }
 
 /// Where it was put.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct PersistedContext {
     pub(crate) session: Option<String>,
     pub(crate) context: String,
     /// The user's kubeconfig.
     pub(crate) merged: Option<Target>,
 }
 
-/// Whether [`keep`] has a chance, and what it keeps leads kubectl there, found out without leaving a trace: a session that cannot be kept
+/// Whether [`persist`] has a chance, and what it keeps leads kubectl there, found out without leaving a trace: a session that cannot be kept
 /// is better not begun.
-pub(crate) fn check(app: &App, merge: bool) -> Result<(), Error> {
-    app.store()?.check()?;
+pub(crate) fn check(ctx: &CommandContext, merge: bool) -> Result<(), Error> {
+    ctx.store()?.check()?;
     let target = merge.then(user_kubeconfig::target).transpose()?;
     if target.is_some() {
-        user_kubeconfig::check(app)?;
+        user_kubeconfig::check(ctx)?;
     }
-    app.check_hand_over(target.as_ref())
+    ctx.check_export(target.as_ref())
 }
 
 /// Keeps a session's context, as the current one.
-pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
-    let turn = app.store()?.turn()?;
-    let own = own_kubeconfig::read(app, &turn)?;
+pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<PersistedContext, Error> {
+    let lock = ctx.store()?.lock()?;
+    let own = own_kubeconfig::read(ctx, &lock)?;
     let target = new.merge.then(user_kubeconfig::target).transpose()?;
     let file = target
         .as_ref()
-        .map(|target| user_kubeconfig::open(app, &target.path))
+        .map(|target| user_kubeconfig::open(ctx, &target.path))
         .transpose()?;
-    let mut known = app.known();
-    let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(app, Refused::NotConfig))?;
-    let names = match new.called {
-        Called::AsSent => sent.names(),
-        Called::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
-        Called::AsBefore(names) => names,
+    let mut cache = ctx.session_cache();
+    let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
+    let names = match new.naming {
+        ContextNaming::FromServer => sent.names(),
+        ContextNaming::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
+        ContextNaming::Unchanged(names) => names,
     };
-    let names = free_names::free(app, &own, file.as_ref(), &known, &sent, names)?;
+    let names = free_names::choose(ctx, &own, file.as_ref(), &cache, &sent, names)?;
     let entry = sent.named(names);
     let context = entry.context.name.clone();
-    own_kubeconfig::write(app, &turn, own, &entry)?;
-    if let Some(session) = new.known {
-        known.remember(KnownSession {
+    own_kubeconfig::write(ctx, &lock, own, &entry)?;
+    if let Some(session) = new.cached {
+        cache.remember(CachedSession {
             context: Some(context.clone()),
             ..session
         });
     }
     if let Some(file) = file {
         // Remembered before it is there: nobody would know of it after a power cut.
-        known.remember_merged(user_kubeconfig::record(app, &file, &entry, new.session.clone()));
-        app.save_known(&turn, &known);
+        cache.remember_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
+        ctx.save_session_cache(&lock, &cache);
         let merged = merge::put_in(file.document().clone(), &entry);
         let merged = merged.map_err(|source| refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
-        app.save_known(&turn, &known);
+        ctx.save_session_cache(&lock, &cache);
     }
-    Ok(Kept {
+    Ok(PersistedContext {
         session: new.session,
         context,
         merged: target,
@@ -110,28 +110,28 @@ pub(crate) fn keep(app: &App, new: New) -> Result<Kept, Error> {
 }
 
 /// Makes the last context of the server that was put into the user's kubeconfig its current one, if there is one.
-pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
-    let Some(turn) = turn(app) else {
+pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedContext>, Error> {
+    let Some(lock) = lock(ctx) else {
         return Ok(None);
     };
     let target = user_kubeconfig::target()?;
-    let mut known = app.known();
-    let here = known.merged.iter().rfind(|record| record.file == target.path);
+    let mut cache = ctx.session_cache();
+    let here = cache.merged.iter().rfind(|record| record.file == target.path);
     let Some(mut record) = here.cloned() else {
         return Ok(None);
     };
-    let file = user_kubeconfig::open(app, &target.path)?;
+    let file = user_kubeconfig::open(ctx, &target.path)?;
     if !file.document().has(List::Contexts, &record.context) {
         return Ok(None);
     }
-    record.previous = user_kubeconfig::previous(app, &file);
-    let kept = Kept {
+    record.previous = user_kubeconfig::previous(ctx, &file);
+    let kept = PersistedContext {
         session: record.session.clone(),
         context: record.context.clone(),
         merged: Some(target),
     };
-    known.remember_merged(record);
-    app.save_known(&turn, &known);
+    cache.remember_merged(record);
+    ctx.save_session_cache(&lock, &cache);
     let switched = file.document().clone().with_current(&quoted(&kept.context));
     let switched = switched.map_err(|source| refused(file.path(), source))?;
     file.save(&switched)?;
@@ -139,89 +139,89 @@ pub(crate) fn switch(app: &App) -> Result<Option<Kept>, Error> {
 }
 
 /// What the context of a session is called here, if there is one.
-pub(crate) fn names_of(app: &App, session: &str) -> Option<EntryNames> {
-    let own = app.store().ok()?.read().ok()?;
-    let known = app.known();
-    let mut sessions = known.sessions.iter();
-    let known = sessions.find(|one| one.name.as_deref() == Some(session));
-    if let Some(names) = known.and_then(|known| own.context(known.context.as_ref()?)) {
+pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<EntryNames> {
+    let own = ctx.store().ok()?.read().ok()?;
+    let cache = ctx.session_cache();
+    let mut sessions = cache.sessions.iter();
+    let cache = sessions.find(|one| one.name.as_deref() == Some(session));
+    if let Some(names) = cache.and_then(|cache| own.context(cache.context.as_ref()?)) {
         return Some(names);
     }
     let contexts = own.names(List::Contexts).into_iter();
     contexts
         .filter_map(|context| own.context(context))
-        .find(|names| own_kubeconfig::leads_to(&own, names, session))
+        .find(|names| own_kubeconfig::requests_session(&own, names, session))
 }
 
 /// Whether a session's context was put into the user's own kubeconfig.
-pub(crate) fn is_merged(app: &App, session: &str) -> bool {
-    let merged = app.known().merged;
+pub(crate) fn is_merged(ctx: &CommandContext, session: &str) -> bool {
+    let merged = ctx.session_cache().merged;
     merged.iter().any(|record| record.session.as_deref() == Some(session))
 }
 
 /// The user that asks for credentials here under `names`, if there is one.
-pub(crate) fn user_of(app: &App, names: &EntryNames) -> Option<User> {
-    let call = app.store().ok()?.read().ok()?.call(&names.user)?;
+pub(crate) fn plugin_user(ctx: &CommandContext, names: &EntryNames) -> Option<User> {
+    let call = ctx.store().ok()?.read().ok()?.call(&names.user)?;
     exec_plugin::again(&call).map(User::from)
 }
 
 /// Remembers that a session began anew whose contexts are there already.
-pub(crate) fn renew(app: &App, session: &str, login: &LoginResponse) {
-    let (Some(names), Some(turn)) = (names_of(app, session), turn(app)) else {
+pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginResponse) {
+    let (Some(names), Some(lock)) = (entry_names_of(ctx, session), lock(ctx)) else {
         return;
     };
-    let mut known = app.known();
-    known.remember(KnownSession {
+    let mut cache = ctx.session_cache();
+    cache.remember(CachedSession {
         name: Some(session.to_owned()),
         context: Some(names.context),
-        ..KnownSession::from(login.clone())
+        ..CachedSession::from(login.clone())
     });
-    app.save_known(&turn, &known);
+    ctx.save_session_cache(&lock, &cache);
 }
 
 /// Removes what is left of one session, and nothing else.
-pub(crate) fn end(app: &App, session: &str) -> Result<(), Error> {
-    let Some(turn) = turn(app) else { return Ok(()) };
-    let mut known = app.known();
-    let taken_out = user_kubeconfig::take_out(app, &mut known, |record| record.session.as_deref() == Some(session));
-    let ended = own_kubeconfig::end(app, &turn, session, &known);
+pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), Error> {
+    let Some(lock) = lock(ctx) else { return Ok(()) };
+    let mut cache = ctx.session_cache();
+    let removed = user_kubeconfig::remove_entries(ctx, &mut cache, |record| record.session.as_deref() == Some(session));
+    let ended = own_kubeconfig::remove_session(ctx, &lock, session, &cache);
     if ended.is_ok() {
-        known.sessions.retain(|one| one.name.as_deref() != Some(session));
+        cache.sessions.retain(|one| one.name.as_deref() != Some(session));
     }
-    app.save_known(&turn, &known);
+    ctx.save_session_cache(&lock, &cache);
     ended?;
-    taken_out.map_err(Error::Left)
+    removed.map_err(Error::Left)
 }
 
 /// Removes what is left of all sessions at the server.
-pub(crate) fn forget(app: &App) -> Result<(), Error> {
-    let Some(turn) = turn(app) else { return Ok(()) };
-    let mut known = app.known();
-    let taken_out = user_kubeconfig::take_out(app, &mut known, |_| true);
-    let forgotten = own_kubeconfig::forget(app, &turn, &known);
+pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
+    let Some(lock) = lock(ctx) else { return Ok(()) };
+    let mut cache = ctx.session_cache();
+    let removed = user_kubeconfig::remove_entries(ctx, &mut cache, |_| true);
+    let forgotten = own_kubeconfig::remove_all(ctx, &lock, &cache);
     if forgotten.is_ok() {
-        known.sessions.clear();
+        cache.sessions.clear();
     }
-    app.save_known(&turn, &known);
+    ctx.save_session_cache(&lock, &cache);
     forgotten?;
-    taken_out.map_err(Error::Left)
+    removed.map_err(Error::Left)
 }
 
 /// The kubeconfigs in which there is something of ours, and what they say.
-pub(crate) fn kubeconfigs(app: &App) -> Vec<(PathBuf, Result<Document, MergeError>)> {
-    let own = app.store().ok().filter(|store| store.path().exists());
+pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document, MergeError>)> {
+    let own = ctx.store().ok().filter(|store| store.path().exists());
     let own = own.map(|store| {
         let read = store.read().map_err(|source| refused(store.path(), source));
         (store.path().to_owned(), read)
     });
-    let merged = app.known().merged.into_iter().map(|record| record.file);
+    let merged = ctx.session_cache().merged.into_iter().map(|record| record.file);
     let merged = merged.map(|file| (file.clone(), UserFile::peek(&file)));
     own.into_iter().chain(merged).collect()
 }
 
 /// The turn to change what is there; none where nothing is.
-fn turn(app: &App) -> Option<Turn> {
-    Turn::in_existing(app.store().ok()?.folder())
+fn lock(ctx: &CommandContext) -> Option<FolderLock> {
+    FolderLock::if_exists(ctx.store().ok()?.folder())
 }
 
 fn refused(path: &Path, source: Refused) -> MergeError {
@@ -231,7 +231,7 @@ fn refused(path: &Path, source: Refused) -> MergeError {
     }
 }
 
-fn unusable(app: &App, source: Refused) -> Error {
-    let path = app.store().map_or(Path::new(""), Store::path);
+fn unusable(ctx: &CommandContext, source: Refused) -> Error {
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
     refused(path, source).into()
 }

@@ -7,17 +7,17 @@ use tka_api::exec::ExecCredential;
 
 use crate::api::client::{Client, ClientError, Credential, Kubeconfig};
 use crate::api::retry::Pauses;
-use crate::kubeconfig::server_kubeconfig::{Form, Sent};
+use crate::kubeconfig::server_kubeconfig::{CredentialForm, ServerKubeconfig};
 
 /// Asks until the session is provisioned or the time is up.
-pub(crate) fn fetch_when_ready(client: &Client, form: Form) -> Result<Sent, ClientError> {
+pub(crate) fn fetch_when_ready(client: &Client, form: CredentialForm) -> Result<ServerKubeconfig, ClientError> {
     let mut pauses = Pauses::new();
     loop {
-        let asked = match client.kubeconfig(form == Form::Plugin)? {
+        let retry_after = match client.kubeconfig(form == CredentialForm::Plugin)? {
             Kubeconfig::Ready(sent) => return Ok(*sent),
-            Kubeconfig::NotYet(asked) => asked,
+            Kubeconfig::NotYet(retry_after) => retry_after,
         };
-        let pause = pauses.next(asked);
+        let pause = pauses.next(retry_after);
         if pause >= client.remaining(Instant::now()) {
             return Err(client.not_provisioned());
         }
@@ -29,11 +29,11 @@ pub(crate) fn fetch_when_ready(client: &Client, form: Form) -> Result<Sent, Clie
 pub(crate) fn fetch_credential(client: &Client, session: &str) -> Result<ExecCredential, ClientError> {
     let mut pauses = Pauses::new();
     loop {
-        let asked = match client.credential(session)? {
+        let retry_after = match client.credential(session)? {
             Credential::Ready(credential) => return Ok(credential),
-            Credential::NotYet(asked) => asked,
+            Credential::NotYet(retry_after) => retry_after,
         };
-        let pause = pauses.next(asked);
+        let pause = pauses.next(retry_after);
         if pause >= client.remaining(Instant::now()) {
             return Err(client.not_provisioned());
         }

@@ -6,15 +6,15 @@ use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
 use crate::api::access::Access;
 use crate::api::client::{Client, ClientError, SignedIn};
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::server_kubeconfig::{self, Form, Sent};
-use crate::kubeconfig::session_cache::KnownSession;
-use crate::session::login_request::{self, Replaced};
-use crate::session::persist::{self, Called, Kept, New};
+use crate::kubeconfig::server_kubeconfig::{self, CredentialForm, ServerKubeconfig};
+use crate::kubeconfig::session_cache::CachedSession;
+use crate::session::login_request::{self, ReplacedSession};
+use crate::session::persist::{self, ContextNaming, NewContext, PersistedContext};
 use crate::session::provisioning::fetch_when_ready;
 use crate::session::sign_out::sign_out;
 use crate::terminal::messages;
@@ -22,23 +22,34 @@ use crate::terminal::output::Look;
 
 /// How a session's context is kept.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct How {
-    pub(crate) form: Form,
+pub(crate) struct PersistOptions {
+    pub(crate) form: CredentialForm,
     /// Whether in the user's own kubeconfig too.
     pub(crate) merge: bool,
 }
 
 /// Signs in, waits until the session is usable, and keeps its kubeconfig.
-pub(crate) fn sign_in(app: &App, access: &Access, how: How) -> Result<Kept, Error> {
-    let called = access.choice().map_or(Called::AsSent, Called::ForRule);
-    sign_in_as(app, access, how, called)
+pub(crate) fn sign_in(
+    ctx: &CommandContext,
+    access: &Access,
+    options: PersistOptions,
+) -> Result<PersistedContext, Error> {
+    let naming = access
+        .choice()
+        .map_or(ContextNaming::FromServer, ContextNaming::ForRule);
+    sign_in_as(ctx, access, options, naming)
 }
 
-fn sign_in_as(app: &App, access: &Access, how: How, called: Called) -> Result<Kept, Error> {
-    persist::check(app, how.merge)?;
-    let attempt = |access: &Access| login_request::attempt(app, access, None);
-    let (client, signed_in) = login_request::with_reason(app, access, attempt)?;
-    let spinner = app.ui.spinner("signing in");
+fn sign_in_as(
+    ctx: &CommandContext,
+    access: &Access,
+    options: PersistOptions,
+    naming: ContextNaming,
+) -> Result<PersistedContext, Error> {
+    persist::check(ctx, options.merge)?;
+    let attempt = |access: &Access| login_request::attempt(ctx, access, None);
+    let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
+    let spinner = ctx.ui.spinner("signing in");
     let SignedIn {
         login,
         kubeconfig,
@@ -48,81 +59,85 @@ fn sign_in_as(app: &App, access: &Access, how: How, called: Called) -> Result<Ke
     } = signed_in;
     let sent = match kubeconfig {
         Some(sent) => *sent,
-        None => fetch_when_ready(&client, how.form)?,
+        None => fetch_when_ready(&client, options.form)?,
     };
     let session = session.or_else(|| sent.session.clone());
-    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), access, how.form)?;
-    if has_plugin && let Called::AsBefore(names) = &called {
-        ask_as_before(app, &mut kubeconfig, names);
+    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), access, options.form)?;
+    if has_plugin && let ContextNaming::Unchanged(names) = &naming {
+        keep_plugin_arguments(ctx, &mut kubeconfig, names);
     }
     if let Some(namespace) = &access.namespace {
-        server_kubeconfig::work_in(&mut kubeconfig, namespace);
+        server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
     }
-    let new = New {
+    let new = NewContext {
         kubeconfig: kubeconfig.clone(),
         session: session.clone(),
-        known: Some(KnownSession {
+        cached: Some(CachedSession {
             name: session.clone(),
-            ..KnownSession::from(login.clone())
+            ..CachedSession::from(login.clone())
         }),
-        called,
-        merge: how.merge,
+        naming,
+        merge: options.merge,
     };
-    let kept = persist::keep(app, new).map_err(|error| Error::NotKept(error.into()))?;
+    let persisted = persist::persist(ctx, new).map_err(|error| Error::NotKept(error.into()))?;
     if let (Some(session), Some(credential)) = (session, credential) {
-        credential::keep(app, &session, credential);
+        credential::store(ctx, &session, credential);
     }
     drop(spinner);
-    let (palette, details) = (&app.ui.palette, details(app, &client, &kubeconfig, &kept));
-    app.ui
+    let (palette, details) = (&ctx.ui.palette, details(ctx, &client, &kubeconfig, &persisted));
+    ctx.ui
         .tell(&messages::signed_in(&login, details, &Look::beside(palette)));
-    note_token(app, how.form, has_plugin);
-    note_merge(app, &kept);
-    warn_unverified(app, &kubeconfig);
-    Ok(kept)
+    note_embedded_token(ctx, options.form, has_plugin);
+    note_merge(ctx, &persisted);
+    warn_unverified(ctx, &kubeconfig);
+    Ok(persisted)
 }
 
 /// Signs out of one session and in again, under the same name if it is through the same rule.
-pub(crate) fn sign_in_again(app: &App, access: Access, how: How) -> Result<Kept, Error> {
-    let (access, replaced) = login_request::as_before(app, access)?;
+pub(crate) fn sign_in_again(
+    ctx: &CommandContext,
+    access: Access,
+    options: PersistOptions,
+) -> Result<PersistedContext, Error> {
+    let (access, replaced) = login_request::like_replaced(ctx, access)?;
     // Before anything ends.
-    persist::check(app, how.merge)?;
-    let Replaced::Session { name, is_same_rule } = replaced else {
-        if replaced == Replaced::Users {
+    persist::check(ctx, options.merge)?;
+    let ReplacedSession::One { name, is_same_rule } = replaced else {
+        if replaced == ReplacedSession::AllOfUser {
             // Whether there was a session to end makes no difference to the one that begins.
-            sign_out(app)?;
+            sign_out(ctx)?;
         }
-        return sign_in(app, &access, how);
+        return sign_in(ctx, &access, options);
     };
-    let names = persist::names_of(app, &name).filter(|_| is_same_rule);
-    let how = How {
-        merge: how.merge || persist::is_merged(app, &name),
-        ..how
+    let names = persist::entry_names_of(ctx, &name).filter(|_| is_same_rule);
+    let options = PersistOptions {
+        merge: options.merge || persist::is_merged(ctx, &name),
+        ..options
     };
-    persist::check(app, how.merge)?;
-    match app.client()?.end_session(&name) {
-        Ok(_) => credential::forget_session(app, &name),
-        Err(error) if error.exit() == Exit::NotSignedIn => credential::forget_session(app, &name),
+    persist::check(ctx, options.merge)?;
+    match ctx.client()?.end_session(&name) {
+        Ok(_) => credential::remove(ctx, &name),
+        Err(error) if error.exit() == Exit::NotSignedIn => credential::remove(ctx, &name),
         Err(error) => return Err(error.into()),
     }
-    let kept = match names {
-        Some(names) => sign_in_as(app, &access, how, Called::AsBefore(names)),
-        None => sign_in(app, &access, how),
+    let persisted = match names {
+        Some(names) => sign_in_as(ctx, &access, options, ContextNaming::Unchanged(names)),
+        None => sign_in(ctx, &access, options),
     };
-    match kept {
-        Ok(kept) if kept.session.as_ref() == Some(&name) => Ok(kept),
-        Ok(kept) => persist::end(app, &name).map(|()| kept),
+    match persisted {
+        Ok(persisted) if persisted.session.as_ref() == Some(&name) => Ok(persisted),
+        Ok(persisted) => persist::remove_session(ctx, &name).map(|()| persisted),
         // What went wrong first is what matters.
         Err(error) => {
-            let _ = persist::end(app, &name);
+            let _ = persist::remove_session(ctx, &name);
             Err(error)
         }
     }
 }
 
 /// Lets the file's user ask as it did when it was kept under `names`, which says more of how to sign in again.
-fn ask_as_before(app: &App, kubeconfig: &mut KubeconfigFile, names: &EntryNames) {
-    let Some(before) = persist::user_of(app, names) else {
+fn keep_plugin_arguments(ctx: &CommandContext, kubeconfig: &mut KubeconfigFile, names: &EntryNames) {
+    let Some(before) = persist::plugin_user(ctx, names) else {
         return;
     };
     let session = |user: &User| {
@@ -138,37 +153,39 @@ fn ask_as_before(app: &App, kubeconfig: &mut KubeconfigFile, names: &EntryNames)
 }
 
 /// Tells that anyone on the way to the API server can read along, if so.
-pub(crate) fn warn_unverified(app: &App, kubeconfig: &KubeconfigFile) {
+pub(crate) fn warn_unverified(ctx: &CommandContext, kubeconfig: &KubeconfigFile) {
     let is_unverified = |named: &NamedCluster| named.cluster.insecure_skip_tls_verify;
     if kubeconfig.clusters.iter().any(is_unverified) {
         let text = "the certificate of the cluster's API server is not verified";
-        app.ui.tell(&messages::warning(text, &app.ui.palette));
+        ctx.ui.tell(&messages::warning(text, &ctx.ui.palette));
     }
 }
 
 /// Fetches a kubeconfig of the session there is, and keeps it. What there is of other sessions calls this program where it is now.
-pub(crate) fn fetch_kubeconfig(app: &App, how: How) -> Result<Kept, Error> {
-    persist::check(app, how.merge)?;
-    mend(app);
-    let client = app.client()?;
-    let spinner = app.ui.spinner("fetching the kubeconfig");
-    let sent = fetch_when_ready(&client, how.form)?;
-    let known = login_request::known(&client, sent.session.as_deref());
-    let session = sent.session.clone().or_else(|| known.as_ref()?.name.clone());
+pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) -> Result<PersistedContext, Error> {
+    persist::check(ctx, options.merge)?;
+    repair(ctx);
+    let client = ctx.client()?;
+    let spinner = ctx.ui.spinner("fetching the kubeconfig");
+    let sent = fetch_when_ready(&client, options.form)?;
+    let cached = login_request::cached_session(&client, sent.session.as_deref());
+    let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
     let access = Access::default();
-    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, how.form)?;
-    let names = session.as_deref().and_then(|session| persist::names_of(app, session));
+    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, options.form)?;
+    let names = session
+        .as_deref()
+        .and_then(|session| persist::entry_names_of(ctx, session));
     if let (Some(names), true) = (&names, has_plugin) {
-        ask_as_before(app, &mut kubeconfig, names);
+        keep_plugin_arguments(ctx, &mut kubeconfig, names);
     }
-    let kept = persist::keep(
-        app,
-        New {
+    let persisted = persist::persist(
+        ctx,
+        NewContext {
             kubeconfig,
             session,
-            known,
-            called: names.map_or(Called::AsSent, Called::AsBefore),
-            merge: how.merge,
+            cached,
+            naming: names.map_or(ContextNaming::FromServer, ContextNaming::Unchanged),
+            merge: options.merge,
         },
     )?;
     drop(spinner);
@@ -177,59 +194,68 @@ pub(crate) fn fetch_kubeconfig(app: &App, how: How) -> Result<Kept, Error> {
     } else {
         "kubeconfig with a fresh credential written"
     };
-    app.ui.tell(&messages::done(text, &app.ui.palette));
-    note_token(app, how.form, has_plugin);
-    note_merge(app, &kept);
-    Ok(kept)
+    ctx.ui.tell(&messages::done(text, &ctx.ui.palette));
+    note_embedded_token(ctx, options.form, has_plugin);
+    note_merge(ctx, &persisted);
+    Ok(persisted)
 }
 
 /// Mends what calls this program where it is no longer. What cannot be mended does not keep the rest from it.
-fn mend(app: &App) {
-    let palette = &app.ui.palette;
-    match persist::repair(app) {
+fn repair(ctx: &CommandContext) {
+    let palette = &ctx.ui.palette;
+    match persist::repair(ctx) {
         Ok(0) => {}
-        Ok(1) => app.ui.tell(&messages::done(
+        Ok(1) => ctx.ui.tell(&messages::done(
             "one user of your kubeconfigs calls tka where it is now",
             palette,
         )),
         Ok(count) => {
             let text = format!("{count} users of your kubeconfigs call tka where it is now");
-            app.ui.tell(&messages::done(&text, palette));
+            ctx.ui.tell(&messages::done(&text, palette));
         }
         Err(error) => crate::terminal::ui::complain(&error.shown(&Look::beside(palette))),
     }
 }
 
 /// Tells where a context was merged.
-pub(crate) fn note_merge(app: &App, kept: &Kept) {
-    if let Some(target) = &kept.merged {
-        let text = format!("{} is the current context of {}", kept.context, target.path.display());
-        app.ui.tell(&messages::note(&text, &app.ui.palette));
+pub(crate) fn note_merge(ctx: &CommandContext, persisted: &PersistedContext) {
+    if let Some(target) = &persisted.merged {
+        let text = format!(
+            "{} is the current context of {}",
+            persisted.context,
+            target.path.display()
+        );
+        ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
     }
 }
 
-/// What was sent, with this program's plugin or a token; see [`Sent::with_credential`].
+/// What was sent, with this program's plugin or a token; see [`ServerKubeconfig::with_credential`].
 pub(crate) fn with_credential(
-    sent: Sent,
+    sent: ServerKubeconfig,
     client: &Client,
     session: Option<&str>,
     access: &Access,
-    form: Form,
+    form: CredentialForm,
 ) -> Result<(KubeconfigFile, bool), ClientError> {
     let filled = sent.with_credential(client.server(), session, &access.choosing(), form);
     filled.map_err(|flaw| client.unusable(flaw))
 }
 
-fn note_token(app: &App, form: Form, has_plugin: bool) {
-    if form == Form::Plugin && !has_plugin {
+fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, has_plugin: bool) {
+    if form == CredentialForm::Plugin && !has_plugin {
         let text = "this server gives credentials in kubeconfigs only: the file holds the token, and `tka kubeconfig` a fresh one";
-        app.ui.tell(&messages::note(text, &app.ui.palette));
+        ctx.ui.tell(&messages::note(text, &ctx.ui.palette));
     }
 }
 
 /// What `--long` adds to a sign-in.
-fn details(app: &App, client: &Client, kubeconfig: &KubeconfigFile, kept: &Kept) -> Vec<(&'static str, String)> {
-    if !app.config.long {
+fn details(
+    ctx: &CommandContext,
+    client: &Client,
+    kubeconfig: &KubeconfigFile,
+    persisted: &PersistedContext,
+) -> Vec<(&'static str, String)> {
+    if !ctx.config.long {
         return vec![];
     }
     let api_server = kubeconfig
@@ -237,11 +263,11 @@ fn details(app: &App, client: &Client, kubeconfig: &KubeconfigFile, kept: &Kept)
         .first()
         .map(|named| named.cluster.server.clone())
         .unwrap_or_default();
-    let path = app.kubeconfig().unwrap_or(Path::new(""));
+    let path = ctx.kubeconfig().unwrap_or(Path::new(""));
     vec![
         ("server", client.server().to_string()),
         ("cluster", api_server),
-        ("context", kept.context.clone()),
+        ("context", persisted.context.clone()),
         ("kubeconfig", path.display().to_string()),
     ]
 }

@@ -1,7 +1,7 @@
 //! Ending the user's session, and removing what a session left on this machine.
 
 use crate::api::client::{Client, ClientError};
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
 use crate::session::persist;
@@ -16,23 +16,23 @@ pub(crate) enum SignedOut {
 }
 
 /// Ends the session and removes its kubeconfig, which stays where the session may have stayed.
-pub(crate) fn sign_out(app: &App) -> Result<SignedOut, Error> {
-    let _spinner = app.ui.spinner("signing out");
-    sign_out_by(app, &app.client()?)
+pub(crate) fn sign_out(ctx: &CommandContext) -> Result<SignedOut, Error> {
+    let _spinner = ctx.ui.spinner("signing out");
+    sign_out_with(ctx, &ctx.client()?)
 }
 
 /// The same, by a connection of its own.
-pub(crate) fn sign_out_by(app: &App, client: &Client) -> Result<SignedOut, Error> {
+pub(crate) fn sign_out_with(ctx: &CommandContext, client: &Client) -> Result<SignedOut, Error> {
     match client.sign_out() {
         Ok(user) => {
-            forget(app)?;
+            remove_all(ctx)?;
             Ok(SignedOut::User(user))
         }
         Err(error) if error.is_not_signed_in() => {
-            forget(app)?;
+            remove_all(ctx)?;
             Ok(SignedOut::NotSignedIn(error))
         }
-        Err(error) => Err(match app.kubeconfig() {
+        Err(error) => Err(match ctx.kubeconfig() {
             Some(path) => Error::KubeconfigKept {
                 error,
                 path: path.to_owned(),
@@ -43,13 +43,13 @@ pub(crate) fn sign_out_by(app: &App, client: &Client) -> Result<SignedOut, Error
 }
 
 /// Removes what is left here of a session that is over.
-pub(crate) fn clear(app: &App, session: &str) -> Result<(), Error> {
-    credential::forget_session(app, session);
-    persist::end(app, session)
+pub(crate) fn remove_ended(ctx: &CommandContext, session: &str) -> Result<(), Error> {
+    credential::remove(ctx, session);
+    persist::remove_session(ctx, session)
 }
 
 /// Removes what signing in left on this machine.
-fn forget(app: &App) -> Result<(), Error> {
-    credential::forget(app);
-    persist::forget(app)
+fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
+    credential::remove_all(ctx);
+    persist::remove_all(ctx)
 }

@@ -8,7 +8,7 @@ use tka_api::http::ErrorResponse;
 use super::Operation;
 use super::peer::{End, Outside};
 use crate::exit::Exit;
-use crate::kubeconfig::server_kubeconfig::Flaw;
+use crate::kubeconfig::server_kubeconfig::InvalidKubeconfig;
 use crate::net::server::{Scheme, Server};
 
 /// A request that did not get what it asked for. What is large is boxed: results carry it around.
@@ -47,7 +47,7 @@ pub(crate) enum Trouble {
     /// The server has no such endpoint: the original's has not, and maybe it is none.
     Unsupported,
     /// The kubeconfig would not work.
-    UnusableKubeconfig(Flaw),
+    UnusableKubeconfig(InvalidKubeconfig),
     /// The session was not ready in time.
     NotProvisioned(Duration),
 }

@@ -14,7 +14,7 @@ use crate::sys::environment;
 
 /// The session whose credential kubectl asks for, as its kubeconfig says it.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct PluginRequest<'a> {
     pub(crate) server: &'a Server,
     pub(crate) session: &'a str,
     /// What was asked for when it was signed in to.
@@ -28,7 +28,7 @@ pub(crate) struct Asked<'a> {
 
 // === impl Asked ===
 
-impl Asked<'_> {
+impl PluginRequest<'_> {
     /// A credential from the server. All that is needed is known: kubectl runs in whatever folder, with whatever settings there, and in
     /// containers without a home.
     pub(super) fn fetch(&self, deadline: Deadline) -> Result<ExecCredential, Error> {
@@ -49,7 +49,7 @@ impl Asked<'_> {
 
     /// How to get it back.
     pub(super) fn advice(&self) -> String {
-        if self.is_of_what_runs_here() {
+        if self.is_own_ephemeral_session() {
             return "it was for what runs here: begin anew with `tka shell` or `tka exec`".to_owned();
         }
         // Without settings nobody knows where `tka login` leads.
@@ -62,7 +62,7 @@ impl Asked<'_> {
     }
 
     /// Whether it is the session of the command or shell that this runs in, which ends with that.
-    pub(super) fn is_of_what_runs_here(&self) -> bool {
+    pub(super) fn is_own_ephemeral_session(&self) -> bool {
         environment::variable("TKA_SESSION").as_deref() == Some(self.session)
     }
 }

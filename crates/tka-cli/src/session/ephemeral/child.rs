@@ -6,15 +6,15 @@ use std::process::{Command, ExitCode};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, waitpid};
 
-use super::signals::Guard;
+use super::signals::SignalGuard;
 
 /// Runs `command` to its end and answers its status as shells report it.
-pub(super) fn run(command: &mut Command, guard: &Guard, ends_by_hangup: bool) -> io::Result<ExitCode> {
+pub(super) fn run(command: &mut Command, guard: &SignalGuard, hangup_ends_it: bool) -> io::Result<ExitCode> {
     guard.starting();
     let ended = command.spawn().and_then(|child| {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("it has no process ID"))?;
-        guard.running(pid, ends_by_hangup);
+        guard.running(pid, hangup_ends_it);
         wait(pid)
     });
     guard.stopped();
@@ -42,7 +42,7 @@ fn wait(child: Pid) -> io::Result<WaitStatus> {
         let waited = retry_on_intr(|| waitpid(Some(child), WaitOptions::UNTRACED))?;
         match waited {
             Some((_, status)) if !status.stopped() => return Ok(status),
-            Some((_, status)) if !stops_us_too(child, status) => {
+            Some((_, status)) if !stops_process_group(child, status) => {
                 kill_process(getpid(), Signal::STOP)?;
                 kill_process(child, Signal::CONT)?;
             }
@@ -52,7 +52,7 @@ fn wait(child: Pid) -> io::Result<WaitStatus> {
 }
 
 /// Whether it was stopped with all of our process group, as with Ctrl-Z. Who stops then once more is stopped again after going on.
-fn stops_us_too(child: Pid, status: WaitStatus) -> bool {
+fn stops_process_group(child: Pid, status: WaitStatus) -> bool {
     let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw()));
     by_terminal.contains(&status.stopping_signal()) && getpgid(Some(child)).is_ok_and(|group| group == getpgrp())
 }

@@ -17,12 +17,12 @@ use crate::sys::files;
 pub(super) fn private() -> Result<TempDir, Error> {
     let in_memory = in_memory()
         .into_iter()
-        .filter(|place| env_variable::list([place]).is_ok());
+        .filter(|place| env_variable::join([place]).is_ok());
     if let Some(folder) = in_memory.map(|place| create(&place)).find_map(Result::ok) {
         return Ok(folder);
     }
     let place = std::env::temp_dir();
-    env_variable::list([&place])?;
+    env_variable::join([&place])?;
     create(&place).map_err(|source| StoreError::NotWritable { path: place, source }.into())
 }
 

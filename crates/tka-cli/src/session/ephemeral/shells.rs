@@ -10,7 +10,7 @@ use std::process::Command;
 
 use super::Program;
 use crate::error::Error;
-use crate::kubeconfig::env_variable::{self, Shell};
+use crate::kubeconfig::env_variable::{self, ShellSyntax};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::variable;
 
@@ -68,7 +68,7 @@ fn kind(shell: &str) -> &str {
 }
 
 fn prepare(command: &mut Command, kind: &str, kubeconfig: &Path, folder: &Path) -> Result<(), Error> {
-    let export = Shell::Posix.export(&env_variable::list([kubeconfig])?);
+    let export = ShellSyntax::Posix.export(&env_variable::join([kubeconfig])?);
     let write = |name: &str, text: String| {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|source| StoreError::Write { path, source })

@@ -17,13 +17,13 @@ use crate::sys::signals;
 use crate::terminal::ui;
 
 /// What asks a program to end. An alarm may have been set by whoever started us, for all of it.
-const ENDINGS: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
+const TERMINATING: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
 /// What tells a program something, and is for the one that runs.
-const MESSAGES: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
+const INFORMATIONAL: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
 
 /// Receives the signals that are for the program or ask this process to end, from its making until it is dropped.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct SignalGuard {
     state: Arc<Mutex<State>>,
     handle: Handle,
     thread: Option<JoinHandle<()>>,
@@ -49,16 +49,16 @@ enum Phase {
     /// A program starts, and has to hear of a signal that has come.
     Starting(Option<i32>),
     /// A program runs.
-    Running { child: Pid, ends_by_hangup: bool },
+    Running { child: Pid, hangup_ends_it: bool },
 }
 
 // === impl Guard ===
 
-impl Guard {
+impl SignalGuard {
     pub(super) fn new() -> io::Result<Self> {
         signals::leave_to_others();
         // What is ignored stays so for the program too.
-        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard(ENDINGS.into_iter().chain(MESSAGES)))?;
+        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard(TERMINATING.into_iter().chain(INFORMATIONAL)))?;
         let state = Arc::new(Mutex::new(State::default()));
         let handle = signals.handle();
         let thread = thread::spawn({
@@ -77,7 +77,7 @@ impl Guard {
     }
 
     /// Removes `folder` when a signal ends this process.
-    pub(super) fn keeps(&self, folder: &Path) {
+    pub(super) fn remove_on_exit(&self, folder: &Path) {
         lock(&self.state).folder = Some(folder.to_owned());
     }
 
@@ -100,8 +100,8 @@ impl Guard {
 
     /// Passes on to `child` from now on what is for it or asks us to end. What the terminal sends (Ctrl-C, Ctrl-\) reaches the child without us,
     /// and so does a change of its size.
-    pub(super) fn running(&self, child: Pid, ends_by_hangup: bool) {
-        lock(&self.state).run(child, ends_by_hangup);
+    pub(super) fn running(&self, child: Pid, hangup_ends_it: bool) {
+        lock(&self.state).run(child, hangup_ends_it);
     }
 
     /// The signal that asked us to end before a program ran.
@@ -110,7 +110,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for SignalGuard {
     fn drop(&mut self) {
         self.handle.close();
         if let Some(thread) = self.thread.take() {
@@ -122,39 +122,39 @@ impl Drop for Guard {
 // === impl State ===
 
 impl State {
-    fn run(&mut self, child: Pid, ends_by_hangup: bool) {
-        let running = Phase::Running { child, ends_by_hangup };
+    fn run(&mut self, child: Pid, hangup_ends_it: bool) {
+        let running = Phase::Running { child, hangup_ends_it };
         if let Phase::Starting(Some(signal)) = std::mem::replace(&mut self.phase, running) {
-            forward(signal, child, ends_by_hangup);
+            forward(signal, child, hangup_ends_it);
         }
     }
 
     fn release(&mut self) {
         self.phase = Phase::Free;
         if let Some(signal) = self.interruption {
-            self.leave(signal);
+            self.exit_now(signal);
         }
     }
 
     fn receive(&mut self, origin: &Origin) {
         let signal = origin.signal;
         match &mut self.phase {
-            Phase::Starting(came) if is_passed_on(origin) => *came = Some(signal),
-            Phase::Running { child, ends_by_hangup } if is_passed_on(origin) => {
-                forward(signal, *child, *ends_by_hangup);
+            Phase::Starting(pending) if is_forwarded(origin) => *pending = Some(signal),
+            Phase::Running { child, hangup_ends_it } if is_forwarded(origin) => {
+                forward(signal, *child, *hangup_ends_it);
             }
             Phase::Starting(_) | Phase::Running { .. } => {}
             // For a program that does not run.
-            Phase::Busy | Phase::Free if MESSAGES.contains(&signal) => {}
+            Phase::Busy | Phase::Free if INFORMATIONAL.contains(&signal) => {}
             Phase::Busy if self.interruption.is_none() => {
                 self.interruption = Some(signal);
                 ui::complain("leaving when the session has ended; once more to leave at once\n");
             }
-            Phase::Busy | Phase::Free => self.leave(signal),
+            Phase::Busy | Phase::Free => self.exit_now(signal),
         }
     }
 
-    fn leave(&self, signal: i32) -> ! {
+    fn exit_now(&self, signal: i32) -> ! {
         let _free = signals::when_free();
         if let Some(folder) = &self.folder {
             let _ = fs::remove_dir_all(folder);
@@ -163,21 +163,21 @@ impl State {
     }
 }
 
-fn forward(signal: i32, child: Pid, ends_by_hangup: bool) {
+fn forward(signal: i32, child: Pid, hangup_ends_it: bool) {
     let forwarded = match signal {
         // An interactive shell ignores SIGTERM; SIGHUP ends it.
-        SIGTERM if ends_by_hangup => Some(Signal::HUP),
+        SIGTERM if hangup_ends_it => Some(Signal::HUP),
         signal => Signal::from_named_raw(signal),
     };
     let _ = forwarded.map(|forwarded| kill_process(child, forwarded));
-    if ENDINGS.contains(&signal) {
+    if TERMINATING.contains(&signal) {
         // One that is stopped would not hear it.
         let _ = kill_process(child, Signal::CONT);
     }
 }
 
 /// Whether it was for this process alone: what a terminal sends at a key it sends to all in its foreground.
-fn is_passed_on(origin: &Origin) -> bool {
+fn is_forwarded(origin: &Origin) -> bool {
     !matches!(origin.signal, SIGINT | SIGQUIT | SIGWINCH) || matches!(origin.cause, Cause::Sent(_))
 }
 

@@ -3,30 +3,32 @@
 use tka_api::kubeconfig::EntryNames;
 
 use super::own_kubeconfig;
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::entry_names;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, UserFile};
-use crate::kubeconfig::session_cache::Known;
+use crate::kubeconfig::session_cache::SessionCache;
 use tka_kubeconfig::{Document, Entry, List};
 
 /// `names`, or with the server's name, so that they mean nothing else to anybody.
-pub(super) fn free(
-    app: &App,
+pub(super) fn choose(
+    ctx: &CommandContext,
     own: &Document,
     file: Option<&UserFile>,
-    known: &Known,
+    cache: &SessionCache,
     sent: &Entry,
     names: EntryNames,
 ) -> Result<EntryNames, Error> {
-    let store = app.store()?;
-    let others = store.others();
+    let store = ctx.store()?;
+    let others = store.other_documents();
     let is_elsewhere = |names: &EntryNames| {
         let has = |other: &Document| has_any(names, |list, name| other.has(list, name));
-        others.iter().any(|other| has(other) && !leads_like(other, names, sent))
+        others
+            .iter()
+            .any(|other| has(other) && !is_same_entry(other, names, sent))
     };
-    let ours = file.map(|file| merge::ours(file.path(), file.document(), app.server(), &known.merged));
+    let ours = file.map(|file| merge::ours(file.path(), file.document(), ctx.server(), &cache.merged));
     let is_ours = |list, name: &str| ours.iter().flatten().any(|one| one.has(list, name));
     let is_theirs = |names: &EntryNames| {
         file.is_some_and(|file| {
@@ -37,7 +39,7 @@ pub(super) fn free(
     };
     let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
     let is_free = |names: &EntryNames| !is_elsewhere(names) && !is_theirs(names);
-    entry_names::free(&names, app.server(), is_preferred, is_free).ok_or_else(|| {
+    entry_names::free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
         let path = file.map_or(store.folder(), UserFile::path).to_owned();
         MergeError::Taken {
             path,
@@ -48,12 +50,12 @@ pub(super) fn free(
 }
 
 /// Whether a context of another server's file is the same as the one that was sent: people spell one server in several ways.
-fn leads_like(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
+fn is_same_entry(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
     let exec = sent.user.user.exec.as_ref();
     let session = exec.and_then(|exec| exec_plugin::session_in(&exec.args));
     other.context(&names.context).as_ref() == Some(names)
         && other.server(&names.cluster) == Some(&sent.cluster.cluster.server)
-        && session.is_some_and(|session| own_kubeconfig::leads_to(other, names, session))
+        && session.is_some_and(|session| own_kubeconfig::requests_session(other, names, session))
 }
 
 fn has_any(names: &EntryNames, has: impl Fn(List, &str) -> bool) -> bool {

@@ -5,69 +5,74 @@ use std::path::Path;
 use tka_api::kubeconfig::EntryNames;
 
 use super::{refused, unusable};
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge;
-use crate::kubeconfig::session_cache::{Known, KnownSession};
-use crate::kubeconfig::store::{Store, Turn};
+use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 /// The kubeconfig of ours. One that cannot be read is put aside, and told.
-pub(super) fn read(app: &App, turn: &Turn) -> Result<Document, Error> {
-    match app.store()?.read() {
+pub(super) fn read(ctx: &CommandContext, lock: &FolderLock) -> Result<Document, Error> {
+    match ctx.store()?.read() {
         Ok(own) => Ok(own),
-        Err(source) => begin_anew(app, turn, &source),
+        Err(source) => start_over(ctx, lock, &source),
     }
 }
 
-fn begin_anew(app: &App, turn: &Turn, why: &Refused) -> Result<Document, Error> {
-    let store = app.store()?;
-    let aside = store.set_aside(turn)?;
+fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<Document, Error> {
+    let store = ctx.store()?;
+    let aside = store.move_aside(lock)?;
     let path = store.path().display();
     let text = format!(
         "{path} is written anew, because {why}; what was there is now {}",
         aside.display()
     );
-    app.ui.tell(&messages::warning(&text, &app.ui.palette));
-    store.blank().map_err(|source| unusable(app, source))
+    ctx.ui.tell(&messages::warning(&text, &ctx.ui.palette));
+    store.blank().map_err(|source| unusable(ctx, source))
 }
 
 /// Puts `entry` into it, as the current one.
-pub(super) fn write(app: &App, turn: &Turn, own: Document, entry: &Entry) -> Result<(), Error> {
+pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entry: &Entry) -> Result<(), Error> {
     let written = match merge::put_in(own, entry) {
         Ok(written) => written,
         Err(why) => {
-            let blank = begin_anew(app, turn, &why)?;
-            merge::put_in(blank, entry).map_err(|source| unusable(app, source))?
+            let blank = start_over(ctx, lock, &why)?;
+            merge::put_in(blank, entry).map_err(|source| unusable(ctx, source))?
         }
     };
-    app.store()?.write(turn, &written)?;
+    ctx.store()?.write(lock, &written)?;
     Ok(())
 }
 
 /// Takes one session out of it.
-pub(super) fn end(app: &App, turn: &Turn, session: &str, known: &Known) -> Result<(), Error> {
-    let is_it = |one: &KnownSession| one.name.as_deref() == Some(session);
-    match app.store()?.read() {
-        Ok(own) => clear(app, turn, own, known, |_, asked| asked == session, is_it),
+pub(super) fn remove_session(
+    ctx: &CommandContext,
+    lock: &FolderLock,
+    session: &str,
+    cache: &SessionCache,
+) -> Result<(), Error> {
+    let is_it = |one: &CachedSession| one.name.as_deref() == Some(session);
+    match ctx.store()?.read() {
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |_, asked| asked == session, is_it),
         // It will be put aside when somebody signs in or out.
         Err(_) => Ok(()),
     }
 }
 
 /// Takes all sessions at the server out of it. One that cannot be read is put aside, and told.
-pub(super) fn forget(app: &App, turn: &Turn, known: &Known) -> Result<(), Error> {
-    let server = app.server().to_string();
-    let store = app.store()?;
+pub(super) fn remove_all(ctx: &CommandContext, lock: &FolderLock, cache: &SessionCache) -> Result<(), Error> {
+    let server = ctx.server().to_string();
+    let store = ctx.store()?;
     match store.read() {
-        Ok(own) => clear(app, turn, own, known, |at, _| at == server, |_| true),
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |at, _| at == server, |_| true),
         Err(why) => {
-            let aside = store.set_aside(turn)?;
+            let aside = store.move_aside(lock)?;
             let path = store.path().display();
             let text = format!("{path} could not be read, because {why}; it is now {}", aside.display());
-            app.ui.tell(&messages::warning(&text, &app.ui.palette));
+            ctx.ui.tell(&messages::warning(&text, &ctx.ui.palette));
             Ok(())
         }
     }
@@ -75,45 +80,45 @@ pub(super) fn forget(app: &App, turn: &Turn, known: &Known) -> Result<(), Error>
 
 /// Takes sessions out: those that are asked for so, and those that are known. What else people and programs put into the file stays;
 /// without anything else, the file goes.
-fn clear(
-    app: &App,
-    turn: &Turn,
+fn remove_sessions(
+    ctx: &CommandContext,
+    lock: &FolderLock,
     own: Document,
-    known: &Known,
+    cache: &SessionCache,
     is_asked: impl Fn(&str, &str) -> bool,
-    is_known: impl Fn(&KnownSession) -> bool,
+    is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<(), Error> {
-    let store = app.store()?;
+    let store = ctx.store()?;
     let before = own.clone();
     let left = |source| Error::Left(refused(store.path(), source));
-    let rest = without(own, known, is_asked, is_known).map_err(left)?;
+    let rest = without(own, cache, is_asked, is_known).map_err(left)?;
     if rest.is_blank() {
         store.remove()?;
     } else if rest.text() != before.text() {
-        store.write(turn, &rest)?;
-        note_current(app, &before, &rest);
+        store.write(lock, &rest)?;
+        note_current_context(ctx, &before, &rest);
     }
     Ok(())
 }
 
 /// Says where kubectl leads by our own file, where that is another context than before.
-fn note_current(app: &App, before: &Document, now: &Document) {
+fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document) {
     if now.current() == before.current() {
         return;
     }
-    let path = app.store().map_or(Path::new(""), Store::path).display();
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path).display();
     let text = match now.current() {
         Some(name) => format!("{name} is the current context of {path} now"),
         None => format!("no context is current in {path} now"),
     };
-    app.ui.tell(&messages::note(&text, &app.ui.palette));
+    ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
 }
 
 fn without(
     own: Document,
-    known: &Known,
+    cache: &SessionCache,
     is_asked: impl Fn(&str, &str) -> bool,
-    is_known: impl Fn(&KnownSession) -> bool,
+    is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<Document, Refused> {
     let asks = |user: &str| {
         let call = own.call(user);
@@ -122,8 +127,8 @@ fn without(
         })
     };
     let is_token = |names: &EntryNames| {
-        let has_context = |one: &KnownSession| one.context.as_ref() == Some(&names.context);
-        let mut sessions = known.sessions.iter();
+        let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
+        let mut sessions = cache.sessions.iter();
         own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
     };
     let over: Vec<_> = contexts(&own)
@@ -149,13 +154,13 @@ fn without(
     if !is_current {
         return Ok(rest);
     }
-    let next = last(&rest, known).map(|name| quoted(&name));
+    let next = last_session_context(&rest, cache).map(|name| quoted(&name));
     rest.with_current(next.as_deref().unwrap_or("\"\""))
 }
 
 /// The last context of a session. That of somebody else is not to become current without a word.
-fn last(own: &Document, known: &Known) -> Option<String> {
-    let is_known = |context: &String| known.sessions.iter().any(|one| one.context.as_ref() == Some(context));
+fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
+    let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
     let asks = |user: &str| {
         own.call(user)
             .is_some_and(|call| exec_plugin::asked_for(&call).is_some())
@@ -170,7 +175,7 @@ fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
 }
 
 /// Whether kubectl asks for credentials of that session there.
-pub(super) fn leads_to(document: &Document, names: &EntryNames, session: &str) -> bool {
+pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
     let call = document.call(&names.user);
     call.is_some_and(|call| exec_plugin::asked_for(&call).is_some_and(|(_, asked)| asked == session))
 }

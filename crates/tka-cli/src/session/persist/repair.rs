@@ -4,65 +4,65 @@ use std::path::Path;
 
 use tka_api::exec::API_VERSION;
 
-use super::{refused, turn, user_kubeconfig};
-use crate::context::App;
+use super::{lock, refused, user_kubeconfig};
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, UserFile};
 use tka_kubeconfig::{Call, Document, List, Refused};
 
 /// Lets kubeconfigs call this program where it is now, whichever session they ask for. Answers for how many users.
-pub(crate) fn repair(app: &App) -> Result<usize, Error> {
-    let Some(turn) = turn(app) else { return Ok(0) };
-    let store = app.store()?;
+pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
+    let Some(lock) = lock(ctx) else { return Ok(0) };
+    let store = ctx.store()?;
     let mut count = 0;
     if let Ok(own) = store.read() {
-        let mended = mended(own, |_, _| true);
-        let (mended, users) = mended.map_err(|source| Error::NotMended(refused(store.path(), source)))?;
+        let repaired = repaired(own, |_, _| true);
+        let (repaired, users) = repaired.map_err(|source| Error::NotMended(refused(store.path(), source)))?;
         if users > 0 {
-            store.write(&turn, &mended)?;
+            store.write(&lock, &repaired)?;
         }
         count += users;
     }
-    for path in user_kubeconfig::files(&app.known(), |_| true) {
-        count += mend_theirs(app, &path)?;
+    for path in user_kubeconfig::files(&ctx.session_cache(), |_| true) {
+        count += repair_user_kubeconfig(ctx, &path)?;
     }
     Ok(count)
 }
 
 /// Mends the user's own kubeconfig, in which only what we put there, or what has our name, is ours.
-fn mend_theirs(app: &App, path: &Path) -> Result<usize, Error> {
-    let records = user_kubeconfig::records(app, path);
+fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Error> {
+    let records = user_kubeconfig::records(ctx, path);
     let is_known = |user: &str, call: &Call| records.iter().any(|record| merge::is_of(call, user, record));
     // One in which nothing is to be mended is not even locked.
-    let is_well = |document: Document| lost(&document, is_known).is_empty();
-    if UserFile::peek(path).map_or(true, is_well) {
+    let is_intact = |document: Document| broken_users(&document, is_known).is_empty();
+    if UserFile::peek(path).map_or(true, is_intact) {
         return Ok(0);
     }
-    let file = user_kubeconfig::open(app, path).map_err(Error::NotMended)?;
-    let mended = mended(file.document().clone(), is_known);
-    let (mended, users) = mended.map_err(|source| Error::NotMended(refused(path, source)))?;
-    file.save(&mended).map_err(Error::NotMended)?;
+    let file = user_kubeconfig::open(ctx, path).map_err(Error::NotMended)?;
+    let repaired = repaired(file.document().clone(), is_known);
+    let (repaired, users) = repaired.map_err(|source| Error::NotMended(refused(path, source)))?;
+    file.save(&repaired).map_err(Error::NotMended)?;
     Ok(users)
 }
 
 /// The users that call this program where there is none.
-fn lost(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> Vec<String> {
-    let is_lost = |name: &&str| {
+fn broken_users(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> Vec<String> {
+    let is_broken = |name: &&str| {
         let call = document.call(name);
         call.is_some_and(|call| exec_plugin::is_lost(&call, is_known(name, &call)))
     };
-    let users = document.names(List::Users).into_iter().filter(is_lost);
+    let users = document.names(List::Users).into_iter().filter(is_broken);
     users.map(ToOwned::to_owned).collect()
 }
 
 /// Whoever called the old program may have said more of the call, and of who they are in the cluster. That stays.
-fn mended(document: Document, is_known: impl Fn(&str, &Call) -> bool) -> Result<(Document, usize), Refused> {
+fn repaired(document: Document, is_known: impl Fn(&str, &Call) -> bool) -> Result<(Document, usize), Refused> {
     let command = exec_plugin::command().display().to_string();
-    let users = lost(&document, is_known);
-    let mended = users.iter().try_fold(document, |document, user| {
+    let users = broken_users(&document, is_known);
+    let repaired = users.iter().try_fold(document, |document, user| {
         let document = document.with_exec(user, "command", &command)?;
         document.with_exec(user, "apiVersion", API_VERSION)
     })?;
-    Ok((mended, users.len()))
+    Ok((repaired, users.len()))
 }

@@ -7,71 +7,83 @@ use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUse
 use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 
 use super::refused;
-use crate::context::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
-use crate::kubeconfig::session_cache::{Known, Merged};
+use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::home;
 use crate::sys::files::FileError;
 use crate::terminal::messages;
 
 /// What is to be remembered of an entry in the user's kubeconfig.
-pub(super) fn record(app: &App, file: &UserFile, entry: &Entry, session: Option<String>) -> Merged {
-    Merged {
-        created: !file.is_there() || records(app, file.path()).iter().any(|record| record.created),
-        previous: previous(app, file),
-        ..Merged::new(file.path(), entry.names(), session)
+pub(super) fn record(ctx: &CommandContext, file: &UserFile, entry: &Entry, session: Option<String>) -> MergedEntry {
+    MergedEntry {
+        created: !file.is_there() || records(ctx, file.path()).iter().any(|record| record.created),
+        previous: previous(ctx, file),
+        ..MergedEntry::new(file.path(), entry.names(), session)
     }
 }
 
 /// How the current context was written before all of ours.
-pub(super) fn previous(app: &App, file: &UserFile) -> Option<String> {
-    merge::previous(file.document(), &records(app, file.path()))
+pub(super) fn previous(ctx: &CommandContext, file: &UserFile) -> Option<String> {
+    merge::previous(file.document(), &records(ctx, file.path()))
 }
 
 /// What is remembered of the file, of whatever server.
-pub(super) fn records(app: &App, file: &Path) -> Vec<Merged> {
-    let everywhere = app.known_everywhere().into_iter();
-    let records = everywhere.flat_map(|known| known.merged);
+pub(super) fn records(ctx: &CommandContext, file: &Path) -> Vec<MergedEntry> {
+    let everywhere = ctx.all_session_caches().into_iter();
+    let records = everywhere.flat_map(|cache| cache.merged);
     records.filter(|one| one.file == file).collect()
 }
 
 /// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there. One that cannot be changed does not keep the others
 /// from it.
-pub(super) fn take_out(app: &App, known: &mut Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
+pub(super) fn remove_entries(
+    ctx: &CommandContext,
+    cache: &mut SessionCache,
+    is_meant: impl Fn(&MergedEntry) -> bool,
+) -> Result<(), MergeError> {
     let mut result = Ok(());
-    for path in files(known, &is_meant) {
+    for path in files(cache, &is_meant) {
         // A link that leads nowhere is there: what it led to may come back, with what is ours.
-        let taken_out = if fs::symlink_metadata(&path).is_ok() {
-            take_out_of(app, &path, known, &is_meant)
+        let removed = if fs::symlink_metadata(&path).is_ok() {
+            remove_from_file(ctx, &path, cache, &is_meant)
         } else {
             Ok(())
         };
-        match taken_out {
-            Ok(()) => known.merged.retain(|one| one.file != path || !is_meant(one)),
+        match removed {
+            Ok(()) => cache.merged.retain(|one| one.file != path || !is_meant(one)),
             Err(error) => result = Err(error),
         }
     }
     result
 }
 
-fn take_out_of(app: &App, path: &Path, known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Result<(), MergeError> {
-    let recorded: Vec<_> = known
+fn remove_from_file(
+    ctx: &CommandContext,
+    path: &Path,
+    cache: &SessionCache,
+    is_meant: impl Fn(&MergedEntry) -> bool,
+) -> Result<(), MergeError> {
+    let recorded: Vec<_> = cache
         .merged
         .iter()
         .filter(|one| one.file == path && is_meant(one))
         .cloned()
         .collect();
     // One that never heard of us is not even locked.
-    let looked_at = UserFile::peek(path).map(|document| merge::found(path, &document, app.server()));
+    let looked_at = UserFile::peek(path).map(|document| merge::found(path, &document, ctx.server()));
     if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
         return Ok(());
     }
-    let file = open(app, path)?;
-    let found = merge::found(path, file.document(), app.server());
-    let is_new = |one: &Merged| is_meant(one) && !recorded.iter().any(|known| known.context == one.context);
-    let found = found.into_iter().filter(is_new).map(|one| as_recorded(one, &recorded));
+    let file = open(ctx, path)?;
+    let found = merge::found(path, file.document(), ctx.server());
+    let is_new = |one: &MergedEntry| is_meant(one) && !recorded.iter().any(|cache| cache.context == one.context);
+    let found = found
+        .into_iter()
+        .filter(is_new)
+        .map(|one| with_recorded_previous(one, &recorded));
     let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
     let rest = all.iter().try_fold(file.document().clone(), merge::take_out);
     let rest = rest.map_err(|source| refused(path, source))?;
@@ -81,34 +93,34 @@ fn take_out_of(app: &App, path: &Path, known: &Known, is_meant: impl Fn(&Merged)
     let before = file.document().current().map(ToOwned::to_owned);
     file.save(&rest)?;
     if rest.current() != before.as_deref() {
-        note_current(app, path, &rest);
+        note_current_context(ctx, path, &rest);
     }
     Ok(())
 }
 
 /// A context that leads to a session of ours under a name that is not ours: what was current before is remembered with the session.
-fn as_recorded(found: Merged, recorded: &[Merged]) -> Merged {
+fn with_recorded_previous(found: MergedEntry, recorded: &[MergedEntry]) -> MergedEntry {
     let of_session = recorded.iter().find(|one| one.session == found.session);
-    Merged {
+    MergedEntry {
         previous: of_session.or(recorded.last()).and_then(|one| one.previous.clone()),
         ..found
     }
 }
 
 /// Says where kubectl leads by this file, now that ours is out of it.
-fn note_current(app: &App, path: &Path, document: &Document) {
+fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) {
     let path = path.display();
     let text = match document.current() {
         Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
         Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
         None => format!("no context is current in {path} now"),
     };
-    app.ui.tell(&messages::note(&text, &app.ui.palette));
+    ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
 }
 
 /// The user's kubeconfigs in which there may be something of ours.
-pub(super) fn files(known: &Known, is_meant: impl Fn(&Merged) -> bool) -> Vec<PathBuf> {
-    let recorded = known
+pub(super) fn files(cache: &SessionCache, is_meant: impl Fn(&MergedEntry) -> bool) -> Vec<PathBuf> {
+    let recorded = cache
         .merged
         .iter()
         .filter(|one| is_meant(one))
@@ -129,10 +141,10 @@ pub(super) fn target() -> Result<Target, StoreError> {
 }
 
 /// Whether a context can be put into the user's kubeconfig, and kubectl would find it there. Leaves no trace.
-pub(super) fn check(app: &App) -> Result<(), Error> {
+pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     let target = target()?;
-    UserFile::check(&target.path, app.config.timeout)?;
-    let trial = merge::put_in(UserFile::peek(&target.path)?, &trial());
+    UserFile::check(&target.path, ctx.config.timeout)?;
+    let trial = merge::put_in(UserFile::peek(&target.path)?, &trial_entry());
     trial.map_err(|source| refused(&target.path, source))?;
     let list = env::var_os("KUBECONFIG").unwrap_or_default();
     let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
@@ -156,7 +168,7 @@ fn check_other(path: &Path) -> Result<(), MergeError> {
 }
 
 /// An entry like one of ours, for finding out whether there is room for it.
-fn trial() -> Entry {
+fn trial_entry() -> Entry {
     let name = "tka-before-signing-in";
     let (cluster, user, context) = (Cluster::default(), User::default(), Context::default());
     Entry {
@@ -175,6 +187,6 @@ fn trial() -> Entry {
     }
 }
 
-pub(super) fn open(app: &App, path: &Path) -> Result<UserFile, MergeError> {
-    UserFile::open(path, app.config.timeout)
+pub(super) fn open(ctx: &CommandContext, path: &Path) -> Result<UserFile, MergeError> {
+    UserFile::open(path, ctx.config.timeout)
 }
