@@ -20,7 +20,7 @@ use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::net::server::{HTTPS_PORT, InvalidServer, Server};
 use crate::sys::files::FileError;
-use crate::terminal::output::Mode;
+use crate::terminal::output::OutputMode;
 use crate::terminal::theme::Theme;
 use files::{Files, FoundFile, HERE};
 
@@ -179,8 +179,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Config {
     /// What the settings say of results.
-    pub(crate) fn mode(&self) -> Mode {
-        Mode {
+    pub(crate) fn output_mode(&self) -> OutputMode {
+        OutputMode {
             quiet: self.quiet,
             long: self.long,
             theme: self.theme,

@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::api::client::{Client, Connection};
-use crate::api::clock::{APART, Skew};
+use crate::api::clock::{Skew, TOLERATED_SKEW};
 use crate::api::deadline::Deadline;
 use crate::config::flags::Global;
 use crate::config::{self, Config, ConfigError, Route};
 use crate::discovery;
 use crate::error::Error;
 use crate::kubeconfig::env_variable::{self, ShellSyntax, UnexportablePath};
-use crate::kubeconfig::merge::Target;
+use crate::kubeconfig::merge::MergeTarget;
 use crate::kubeconfig::session_cache::{self, SessionCache};
 use crate::kubeconfig::shell_integration;
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore, StoreError};
@@ -118,21 +118,21 @@ impl CommandContext {
 
     /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
     pub(crate) fn warn_clock_skew(&self, skew: Skew, until: Option<Timestamp>) {
-        let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > APART);
+        let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > TOLERATED_SKEW);
         let unknown =
             || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
-        if let Some(found) = skew.in_words().or_else(unknown) {
+        if let Some(found) = skew.describe().or_else(unknown) {
             let text = format!("{found}: set the clock, and let it be kept (timedatectl set-ntp true)");
-            self.ui.tell(&messages::warning(&text, &self.ui.palette));
+            self.ui.notify(&messages::warning(&text, &self.ui.palette));
         }
     }
 
     /// Asks whoever is before the terminal, who may take their time.
     pub(crate) fn prompt(&self, question: &str) -> Option<String> {
         let asked = Instant::now();
-        let answer = self.ui.ask(question);
+        let answer = self.ui.prompt(question);
         let mut deadline = self.lock_deadline();
-        *deadline = deadline.map(|deadline| deadline.without(asked.elapsed()));
+        *deadline = deadline.map(|deadline| deadline.extended_by(asked.elapsed()));
         answer
     }
 
@@ -145,7 +145,12 @@ impl CommandContext {
         let deadline = *self
             .lock_deadline()
             .get_or_insert_with(|| Deadline::new(self.config.timeout));
-        connect(server, deadline.within(limit), self.config.debug, self.config.route())
+        connect(
+            server,
+            deadline.capped_at(limit),
+            self.config.debug,
+            self.config.route(),
+        )
     }
 
     /// The same for [`discovery`], within its limit.
@@ -163,14 +168,14 @@ impl CommandContext {
             self.config.debug,
             self.config.route(),
         )?;
-        Ok(client.persistent())
+        Ok(client.with_retries())
     }
 
     /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading. Where kubectl reads the user's own kubeconfig, into
     /// which the context was `merged`, there is nothing to evaluate.
     ///
     /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
-    pub(crate) fn export_kubeconfig(&self, merged: Option<&Target>) -> Result<(), Error> {
+    pub(crate) fn export_kubeconfig(&self, merged: Option<&MergeTarget>) -> Result<(), Error> {
         match self.variable_value(merged)? {
             Some(list) => self.export_list(&list, self.usage_hint(merged)),
             None if self.prints_path() => Ok(ui::print(self.kubeconfig_text(merged)?)?),
@@ -179,7 +184,7 @@ impl CommandContext {
     }
 
     /// Whether [`Self::export_kubeconfig`] has a chance, with `merged` as the user's own kubeconfig.
-    pub(crate) fn check_export(&self, merged: Option<&Target>) -> Result<(), Error> {
+    pub(crate) fn check_export(&self, merged: Option<&MergeTarget>) -> Result<(), Error> {
         // What is remembered of it is text too.
         self.kubeconfig_text(merged)?;
         if self.variable_value(merged)?.is_some()
@@ -191,7 +196,7 @@ impl CommandContext {
     }
 
     /// What KUBECONFIG is to be set to, where a shell is to do so.
-    fn variable_value(&self, merged: Option<&Target>) -> Result<Option<String>, Error> {
+    fn variable_value(&self, merged: Option<&MergeTarget>) -> Result<Option<String>, Error> {
         if self.prints_path() {
             // What is no text cannot be printed.
             return self.kubeconfig_text(merged).map(|_| None);
@@ -203,7 +208,7 @@ impl CommandContext {
     }
 
     /// Where a kubeconfig is that kubectl can be given.
-    fn kubeconfig_text<'a>(&'a self, merged: Option<&'a Target>) -> Result<&'a str, Error> {
+    fn kubeconfig_text<'a>(&'a self, merged: Option<&'a MergeTarget>) -> Result<&'a str, Error> {
         let path = match merged {
             Some(target) => &target.path,
             None => self.store()?.path(),
@@ -217,7 +222,7 @@ impl CommandContext {
     }
 
     /// How to make kubectl in this shell use it.
-    fn usage_hint(&self, merged: Option<&Target>) -> &'static str {
+    fn usage_hint(&self, merged: Option<&MergeTarget>) -> &'static str {
         if merged.is_some() {
             "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\""
         } else if self.store.as_ref().is_some_and(|store| variable_has(store.path())) {
@@ -240,7 +245,7 @@ impl CommandContext {
             shell_integration::set(file, Some(list))?;
         }
         if on_terminal {
-            self.ui.tell(&messages::note(note, &self.ui.palette));
+            self.ui.notify(&messages::note(note, &self.ui.palette));
         }
         // Not on a terminal also where the shell function called: whoever evaluates what it prints does so in another shell than it.
         if on_terminal && file.is_some() {
@@ -262,7 +267,7 @@ impl CommandContext {
             shell_integration::file().is_some_and(|file| shell_integration::set(&file, left.as_deref()).is_ok());
         if !is_set {
             let text = "KUBECONFIG still names the removed file: unset KUBECONFIG";
-            self.ui.tell(&messages::note(text, &self.ui.palette));
+            self.ui.notify(&messages::note(text, &self.ui.palette));
         }
     }
 }
@@ -314,7 +319,7 @@ pub(crate) fn route(flags: &Global) -> Route {
 /// elsewhere than they mean must hear of it, and the original's shell functions add that flag to everything.
 pub(crate) fn note_ignored_keys(config: &Config) {
     if let Some(text) = config.passed_over() {
-        ui::complain(&messages::note(&text, &config.theme.palette()));
+        ui::write_stderr(&messages::note(&text, &config.theme.palette()));
     }
 }
 

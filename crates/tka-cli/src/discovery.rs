@@ -17,7 +17,7 @@ use crate::net::tailscale::{self, TailscaleError};
 use crate::sys::parallel;
 
 use candidates::Candidate;
-pub(crate) use select::NoChoice;
+pub(crate) use select::SelectError;
 
 /// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
@@ -68,10 +68,10 @@ impl Search {
     }
 
     /// The one that `name` means, which may be in short where that is enough. Only those are asked that it may mean.
-    pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, NoChoice> {
+    pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, SelectError> {
         let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
         if meant.is_empty() {
-            return Err(NoChoice::unknown(name, &self.ask(connect, false)));
+            return Err(SelectError::unknown(name, &self.ask(connect, false)));
         }
         select::only(name, ask(connect, &meant, true))
     }

@@ -115,8 +115,8 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terminal::messages::tests::look;
-    use crate::terminal::output::{Look, Report};
+    use crate::terminal::messages::tests::options;
+    use crate::terminal::output::{RenderOptions, Report};
     use crate::terminal::theme::Theme;
 
     #[test]
@@ -132,9 +132,9 @@ mod tests {
             Finding::skipped("needs `tailscale`").named("name"),
         ];
         let (palette, diagnosis) = (Theme::Notty.palette(), Diagnosis { ok: false, checks });
-        let narrow = Look {
+        let narrow = RenderOptions {
             width: Some(40),
-            ..look(&palette)
+            ..options(&palette)
         };
         insta::assert_snapshot!(diagnosis.human(&narrow), @"
         ✗ tailscale  no tailscaled listens at

@@ -32,7 +32,7 @@ use config::flags::Global;
 use context::CommandContext;
 use error::Error;
 use exit::Exit;
-use terminal::output::{self, Look, PrintError};
+use terminal::output::{self, PrintError, RenderOptions};
 use terminal::theme::Theme;
 use terminal::ui;
 
@@ -61,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Usage and help say what is typed, which is not the program's own name where kubectl calls it as a plugin. Help fits the terminal.
 fn command(called: &str) -> clap::Command {
-    let width = output::width_of_results().map_or(0, usize::from);
+    let width = output::stdout_width().map_or(0, usize::from);
     Cli::command().bin_name(typed(called)).term_width(width)
 }
 
@@ -116,7 +116,7 @@ fn report(flags: &Global, error: &Error) -> ExitCode {
     if error.is_broken_pipe() {
         return Exit::Ok.into();
     }
-    ui::complain(&error.shown(&Look::beside(&theme(flags).palette())));
+    ui::write_stderr(&error.render(&RenderOptions::for_stderr(&theme(flags).palette())));
     error.exit().into()
 }
 
@@ -148,7 +148,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     };
     let text = coloured(&error.render(), theme(&flags));
     if error.use_stderr() || is_help && evaluated {
-        ui::complain(&text);
+        ui::write_stderr(&text);
     } else {
         // Whoever read it may have gone.
         let _ = anstream::stdout().write_all(text.as_bytes());

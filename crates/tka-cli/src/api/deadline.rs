@@ -21,7 +21,7 @@ impl Deadline {
     }
 
     /// The same that does not end later than `limit` from now on.
-    pub(crate) fn within(self, limit: Duration) -> Self {
+    pub(crate) fn capped_at(self, limit: Duration) -> Self {
         let other = Self::new(limit);
         if self.remaining(other.started) < limit {
             self
@@ -31,7 +31,7 @@ impl Deadline {
     }
 
     /// The same without the time that somebody took to answer a question.
-    pub(crate) fn without(self, time: Duration) -> Self {
+    pub(crate) fn extended_by(self, time: Duration) -> Self {
         Self {
             started: self.started + time,
             ..self
@@ -67,9 +67,12 @@ mod tests {
     #[test]
     fn the_shorter_limit_is_taken_and_people_take_their_time() {
         let deadline = Deadline::new(Duration::from_secs(3));
-        assert_eq!(deadline.within(Duration::from_mins(1)), deadline);
-        assert_eq!(deadline.within(Duration::from_secs(1)).limit(), Duration::from_secs(1));
-        let later = deadline.without(Duration::from_secs(2));
+        assert_eq!(deadline.capped_at(Duration::from_mins(1)), deadline);
+        assert_eq!(
+            deadline.capped_at(Duration::from_secs(1)).limit(),
+            Duration::from_secs(1)
+        );
+        let later = deadline.extended_by(Duration::from_secs(2));
         let now = deadline.started + Duration::from_secs(4);
         assert_eq!(later.remaining(now), Duration::from_secs(1));
     }

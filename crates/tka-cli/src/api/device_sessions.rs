@@ -11,21 +11,21 @@ pub(crate) fn fetch(client: &Client) -> Result<Vec<CachedSession>, ClientError> 
             let here = list.items.into_iter().filter(|session| session.this_device);
             Ok(here.map(CachedSession::from).collect())
         }
-        Err(error) if error.is_unsupported() => from_original(client),
-        Err(error) => nobody(error),
+        Err(error) if error.is_unsupported() => from_original_server(client),
+        Err(error) => none_if_refused(error),
     }
 }
 
 /// The one session that the original's server may have.
-fn from_original(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
+fn from_original_server(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
     match client.session() {
         Ok(session) => Ok(vec![CachedSession::from(session.login)]),
-        Err(error) => nobody(error),
+        Err(error) => none_if_refused(error),
     }
 }
 
 /// Whoever may not sign in is not signed in.
-fn nobody(error: ClientError) -> Result<Vec<CachedSession>, ClientError> {
+fn none_if_refused(error: ClientError) -> Result<Vec<CachedSession>, ClientError> {
     match error.exit() {
         Exit::NotSignedIn | Exit::Refused => Ok(vec![]),
         _ => Err(error),

@@ -11,7 +11,7 @@ pub(crate) struct RetryAfter(Option<Duration>);
 
 /// Pauses before what failed is tried again, a few times: together longer than a server takes to restart, and shorter than people wait.
 #[derive(Debug)]
-pub(crate) struct Repeats {
+pub(crate) struct RetryBackoff {
     next: Duration,
     left: u8,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Repeats {
 ///
 /// The first are short, since a session is usually ready within milliseconds; they double up to what the server asks for.
 #[derive(Debug)]
-pub(crate) struct Pauses {
+pub(crate) struct PollBackoff {
     next: Duration,
 }
 
@@ -38,12 +38,12 @@ impl RetryAfter {
     }
 
     /// How long to leave a server alone that is busy, if it says so: no shorter than it asks for, and it cannot make us hammer it.
-    pub(crate) fn at_least(self) -> Option<Duration> {
+    pub(crate) fn while_busy(self) -> Option<Duration> {
         self.0.map(|asked| asked.max(SHORTEST))
     }
 
     /// The same of one that is at work on what was asked: it cannot make us sleep for long either.
-    fn within_bounds(self) -> Duration {
+    fn while_pending(self) -> Duration {
         self.0.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
 
 // === impl Repeats ===
 
-impl Repeats {
+impl RetryBackoff {
     pub(crate) fn new() -> Self {
         Self {
             next: Duration::from_millis(250),
@@ -72,7 +72,7 @@ impl Repeats {
     }
 }
 
-impl Iterator for Repeats {
+impl Iterator for RetryBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -85,14 +85,14 @@ impl Iterator for Repeats {
 
 // === impl Pauses ===
 
-impl Pauses {
+impl PollBackoff {
     pub(crate) fn new() -> Self {
         Self { next: FIRST_PAUSE }
     }
 
     /// The pause before the next attempt.
     pub(crate) fn next(&mut self, asked: RetryAfter) -> Duration {
-        let pause = self.next.min(asked.within_bounds());
+        let pause = self.next.min(asked.while_pending());
         self.next = pause * 2;
         pause
     }
@@ -104,7 +104,7 @@ mod tests {
 
     fn asked_for(value: Option<&str>) -> u64 {
         RetryAfter::from_header(value, "1994-11-06T08:49:34Z".parse().unwrap())
-            .within_bounds()
+            .while_pending()
             .as_secs()
     }
 
@@ -134,22 +134,22 @@ mod tests {
             (Some("soon"), None),
             (None, None),
         ] {
-            let pause = RetryAfter::from_header(value, now).at_least();
+            let pause = RetryAfter::from_header(value, now).while_busy();
             assert_eq!(pause.map(|pause| pause.as_secs()), expected, "{value:?}");
         }
     }
 
     #[test]
     fn what_failed_is_tried_again_a_few_times() {
-        let taken: Vec<_> = Repeats::new().map(|pause| pause.as_millis()).collect();
+        let taken: Vec<_> = RetryBackoff::new().map(|pause| pause.as_millis()).collect();
         assert_eq!(taken, [250, 500, 1000, 2000]);
     }
 
     #[test]
     fn pauses_double_up_to_what_the_server_asks_for() {
-        let mut pauses = Pauses::new();
+        let mut backoff = PollBackoff::new();
         let asked = RetryAfter(Some(Duration::from_secs(1)));
-        let taken: Vec<_> = (0..8).map(|_| pauses.next(asked).as_millis()).collect();
+        let taken: Vec<_> = (0..8).map(|_| backoff.next(asked).as_millis()).collect();
         assert_eq!(taken, [25, 50, 100, 200, 400, 800, 1000, 1000]);
     }
 }

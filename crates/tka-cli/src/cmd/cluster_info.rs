@@ -18,6 +18,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     let info = ctx.client()?.cluster_info()?;
-    arguments.output.print_one(ctx.config.mode(), &info)?;
+    arguments.output.print_one(ctx.config.output_mode(), &info)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -78,7 +78,7 @@ fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
     let search = search(ctx);
     let clusters = search.ask(&|server| ctx.discovery_client(server), ctx.config.long);
     drop(spinner);
-    if output.print(ctx.config.mode(), &clusters)? {
+    if output.print(ctx.config.output_mode(), &clusters)? {
         note_no_tailnet(ctx, search.no_tailnet.as_ref());
     }
     let exit = if clusters.any_answers() {
@@ -109,7 +109,7 @@ fn note_no_tailnet(ctx: &CommandContext, why: Option<&NoTailnet>) {
         ),
     };
     let text = format!("servers that this device does not know already were not looked for: {what}; {fix}");
-    ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
+    ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
 fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, Error> {
@@ -137,7 +137,7 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
     let text = format!("commands talk to {} now, by {file}", cluster.server);
-    ctx.ui.tell(&messages::done(&text, &ctx.ui.palette));
+    ctx.ui.notify(&messages::done(&text, &ctx.ui.palette));
     for change in &changes {
         note_what_wins(&written(flags, &path), change.key(), &file, &ctx.ui)?;
     }
@@ -148,7 +148,7 @@ fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
     if cluster.state != State::Answers {
         let why = cluster.problem.as_deref().unwrap_or_default();
         let text = format!("no TKA server answers at {} now: {why}", cluster.server);
-        ui.tell(&messages::warning(&text, &ui.palette));
+        ui.notify(&messages::warning(&text, &ui.palette));
     }
 }
 
@@ -192,7 +192,7 @@ fn export_kubeconfig(there: &CommandContext) -> Result<ExitCode, Error> {
     } else {
         there
             .ui
-            .tell(&messages::note("sign in there with `tka login`", &there.ui.palette));
+            .notify(&messages::note("sign in there with `tka login`", &there.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -87,7 +87,7 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let setting = arguments.key.and_then(|key| settings.get(key));
     match setting {
         Some(setting) => show(&config, setting, arguments.output)?,
-        None if !arguments.filename => drop(arguments.output.print(config.mode(), &settings)?),
+        None if !arguments.filename => drop(arguments.output.print(config.output_mode(), &settings)?),
         None => {}
     }
     if arguments.filename {
@@ -100,7 +100,7 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
 /// Its value alone, which scripts read without more, unless a form is asked for.
 fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error> {
     match output.format(false) {
-        Some(_) => Ok(output.print(config.mode(), setting).map(drop)?),
+        Some(_) => Ok(output.print(config.output_mode(), setting).map(drop)?),
         None => Ok(ui::print(&setting.text())?),
     }
 }
@@ -115,7 +115,7 @@ fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Resul
     };
     let config = settings(&flags)?;
     let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
-    ui.tell(&messages::done(
+    ui.notify(&messages::done(
         &format!("{key} is {value} in {}", path.display()),
         &ui.palette,
     ));
@@ -127,7 +127,7 @@ pub(super) fn note_what_wins(flags: &Global, key: &str, file: &str, ui: &Ui) -> 
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {
         let text = format!("{} wins over the file: there it is {}", setting.from, setting.text());
-        ui.tell(&messages::note(&text, &ui.palette));
+        ui.notify(&messages::note(&text, &ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tka_api::exec;
 use tka_core::{RoleName, RuleName};
 
-use crate::api::access::{Access, typed};
+use crate::api::access::{Access, parse_value};
 use crate::config::flags::Global;
 use crate::context;
 use crate::error::Error;
@@ -29,11 +29,11 @@ pub(crate) struct Arguments {
     session: String,
 
     /// Rule that the session was asked for by, for saying how to sign in again
-    #[arg(long, value_name = "NAME", value_parser = typed::<RuleName>)]
+    #[arg(long, value_name = "NAME", value_parser = parse_value::<RuleName>)]
     rule: Option<RuleName>,
 
     /// Role that it was asked for by
-    #[arg(long, value_name = "ROLE", value_parser = typed::<RoleName>)]
+    #[arg(long, value_name = "ROLE", value_parser = parse_value::<RoleName>)]
     role: Option<RoleName>,
 }
 

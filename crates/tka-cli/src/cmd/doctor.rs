@@ -24,6 +24,6 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
     let spinner = ctx.ui.spinner("checking");
     let diagnosis = doctor::diagnose(ctx);
     drop(spinner);
-    arguments.output.print(ctx.config.mode(), &diagnosis)?;
+    arguments.output.print(ctx.config.output_mode(), &diagnosis)?;
     Ok(diagnosis.exit().into())
 }

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> 
         What::Man(Manual { dir: None }) => {
             printed(Man::new(Cli::command().disable_help_subcommand(true)).render(&mut io::stdout()))?;
         }
-        What::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::Pages {
+        What::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::ManualPages {
             dir: dir.clone(),
             source,
         })?,
@@ -77,7 +77,7 @@ fn printed(written: io::Result<()>) -> Result<(), Error> {
 fn write_pages(dir: &Path) -> io::Result<()> {
     files::make_folder(dir, PAGES)?;
     clap_mangen::generate_to(Cli::command(), dir)?;
-    ui::complain(&format!(
+    ui::write_stderr(&format!(
         "the manual is in {}: `man -l {}`\n",
         dir.display(),
         dir.join("tka.1").display()

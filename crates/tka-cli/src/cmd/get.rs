@@ -61,7 +61,7 @@ fn show_session(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error>
         kubeconfig: ctx.kubeconfig().map(|path| path.display().to_string()),
     };
     let until = report.login.until;
-    output.print_one(ctx.config.mode(), &report)?;
+    output.print_one(ctx.config.output_mode(), &report)?;
     ctx.warn_clock_skew(client.skew(), Some(until));
     Ok(ExitCode::SUCCESS)
 }

@@ -20,9 +20,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     let client = ctx.client()?;
     let rules = client.rules()?;
-    if arguments.output.print(ctx.config.mode(), &rules)? {
+    if arguments.output.print(ctx.config.output_mode(), &rules)? {
         for line in report::rules::hints(&rules, client.server()) {
-            ctx.ui.tell(&messages::note(&line, &ctx.ui.palette));
+            ctx.ui.notify(&messages::note(&line, &ctx.ui.palette));
         }
     }
     Ok(ExitCode::SUCCESS)

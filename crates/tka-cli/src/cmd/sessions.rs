@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::report;
 use crate::session::sign_out;
 use crate::terminal::messages;
-use crate::terminal::output::{Look, Output};
+use crate::terminal::output::{Output, RenderOptions};
 
 /// Show your sessions, on whatever device, or end some
 #[derive(clap::Args, Debug)]
@@ -58,9 +58,9 @@ fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
     let client = ctx.client()?;
     let sessions = client.sessions()?;
     ctx.warn_clock_skew(client.skew(), None);
-    if output.print(ctx.config.mode(), &sessions)? && sessions.items.is_empty() {
+    if output.print(ctx.config.output_mode(), &sessions)? && sessions.items.is_empty() {
         let text = "you have no session here: sign in with `tka login`";
-        ctx.ui.tell(&messages::note(text, &ctx.ui.palette));
+        ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -74,14 +74,14 @@ fn end_all(ctx: &CommandContext, end: &End) -> Result<ExitCode, Error> {
     };
     if names.is_empty() {
         ctx.ui
-            .tell(&messages::note("you have no session here", &ctx.ui.palette));
+            .notify(&messages::note("you have no session here", &ctx.ui.palette));
     }
     let mut failed = None;
     for name in names {
         if let Err(error) = end_one(ctx, &client, &name) {
             // The last one is reported as the command's own.
             if let Some(earlier) = failed.replace(error) {
-                crate::terminal::ui::complain(&earlier.shown(&Look::beside(&ctx.ui.palette)));
+                crate::terminal::ui::write_stderr(&earlier.render(&RenderOptions::for_stderr(&ctx.ui.palette)));
             }
         }
     }
@@ -101,7 +101,7 @@ fn end_one(ctx: &CommandContext, client: &Client, name: &str) -> Result<(), Erro
         ctx.unset_removed_kubeconfig();
     }
     ctx.ui
-        .tell(&messages::done(&report::sessions::ended(&ended), &ctx.ui.palette));
+        .notify(&messages::done(&report::sessions::ended(&ended), &ctx.ui.palette));
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn run(ctx: &CommandContext) -> Result<ExitCode, Error> {
     match signed_out {
         SignedOut::User(user) => {
             ctx.ui
-                .tell(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
+                .notify(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
             Ok(ExitCode::SUCCESS)
         }
         SignedOut::NotSignedIn(error) => Err(Error::Client(error)),

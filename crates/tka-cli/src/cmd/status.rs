@@ -74,9 +74,9 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         Some(error) if status.items.is_empty() => return Err(error),
         _ => {}
     }
-    if arguments.output.print(ctx.config.mode(), &status)? && status.items.is_empty() {
+    if arguments.output.print(ctx.config.output_mode(), &status)? && status.items.is_empty() {
         let text = "you are not signed in: sign in with `tka login`";
-        ctx.ui.tell(&messages::note(text, &ctx.ui.palette));
+        ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
     let exit = if status.items.is_empty() {
         Exit::NotSignedIn
@@ -91,7 +91,7 @@ fn ask_all(ctx: &CommandContext, all: &[SessionCache]) -> Vec<Result<(Vec<Cached
     let answers = parallel::map(all, |cache| ask(ctx, cache));
     answers
         .into_iter()
-        .map(|answer| answer.unwrap_or(Err(Error::NotAsked)))
+        .map(|answer| answer.unwrap_or(Err(Error::WorkerPanicked)))
         .collect()
 }
 

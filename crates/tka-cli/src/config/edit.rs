@@ -11,13 +11,13 @@ use super::files::{self, Files};
 use super::{ConfigError, Layer, yaml_edit};
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
-use crate::sys::files::{self as disk, FileError, Locked};
+use crate::sys::files::{self as disk, FileError, LockedFile};
 use tka_kubeconfig::Refused;
 
 /// How many links a path may have one behind the other, as on Linux.
-const LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// How long another `tka config` may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key and its new value, of the type that the key has.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
         path: path.to_owned(),
         source,
     })?;
-    let file = Locked::open(&real, PATIENCE)?;
+    let file = LockedFile::open(&real, LOCK_TIMEOUT)?;
     let mut new = file.text().to_owned();
     for change in changes {
         new = change.made_in(&new, path)?;
@@ -69,7 +69,7 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
 /// Where a path leads, also where nothing is there yet.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else {
             return Ok(path);
         };

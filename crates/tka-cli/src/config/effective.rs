@@ -9,7 +9,7 @@ use super::files::HERE;
 use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_of};
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
-use crate::terminal::output::{Look, Report};
+use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
 use crate::terminal::theme::Theme;
 
@@ -97,10 +97,10 @@ pub(super) fn defaults() -> Layer {
 }
 
 impl Report for Settings {
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         let row = |setting: &Setting| [setting.key.to_owned(), setting.text(), setting.from.clone()];
         let rows: Vec<_> = self.items.iter().map(row).collect();
-        table(["SETTING", "VALUE", "FROM"], &rows, look)
+        table(["SETTING", "VALUE", "FROM"], &rows, options)
     }
 
     fn names(&self) -> Vec<String> {
@@ -140,7 +140,7 @@ impl Setting {
 }
 
 impl Report for Setting {
-    fn human(&self, _: &Look<'_>) -> String {
+    fn human(&self, _: &RenderOptions<'_>) -> String {
         self.text() + "\n"
     }
 

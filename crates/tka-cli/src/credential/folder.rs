@@ -72,7 +72,7 @@ mod private {
             return None;
         }
         let folder = parent.join(name);
-        if files::hands_on() && fs::symlink_metadata(&folder).is_err() && !is_parent_ours(&folder) {
+        if files::inherits_owner() && fs::symlink_metadata(&folder).is_err() && !is_parent_ours(&folder) {
             return None;
         }
         let mut builder = DirBuilder::new();

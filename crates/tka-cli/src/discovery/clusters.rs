@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tka_api::http::RuleInfo;
 
-use crate::api::access::called;
+use crate::api::access::display_name;
 use crate::discovery::candidates::{Candidate, names};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::net::server::Server;
 use crate::terminal::messages::clean;
-use crate::terminal::output::{Look, Report};
+use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
 use crate::terminal::theme::paint;
 use crate::terminal::time_format;
@@ -79,10 +79,10 @@ impl Clusters {
 }
 
 impl Report for Clusters {
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         let heading = ["", "NAME", "SERVER", "API SERVER", "LABELS", "ACCESS", "NOTES"];
-        let rows: Vec<_> = self.items.iter().map(|item| row(item, look)).collect();
-        table(heading, &rows, look)
+        let rows: Vec<_> = self.items.iter().map(|item| row(item, options)).collect();
+        table(heading, &rows, options)
     }
 
     fn names(&self) -> Vec<String> {
@@ -90,7 +90,7 @@ impl Report for Clusters {
     }
 }
 
-fn row(cluster: &Cluster, look: &Look<'_>) -> [String; 7] {
+fn row(cluster: &Cluster, options: &RenderOptions<'_>) -> [String; 7] {
     let label = |(name, value): (&String, &String)| format!("{}={}", clean(name), clean(value));
     [
         if cluster.default { "*" } else { "" }.to_owned(),
@@ -98,14 +98,14 @@ fn row(cluster: &Cluster, look: &Look<'_>) -> [String; 7] {
         cluster.server.clone(),
         cluster.api_server.as_deref().map(clean).unwrap_or_default(),
         cluster.labels.iter().map(label).collect::<Vec<_>>().join(" "),
-        access(cluster, look),
-        notes(cluster, look),
+        access(cluster, options),
+        notes(cluster, options),
     ]
 }
 
 /// What there is, or else what there could be.
-fn access(cluster: &Cluster, look: &Look<'_>) -> String {
-    let clock = &look.clock;
+fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
+    let clock = &options.clock;
     let sessions = cluster.sessions.iter().filter(|session| session.until > clock.now);
     let session = |session: &CachedSession| {
         format!(
@@ -119,7 +119,7 @@ fn access(cluster: &Cluster, look: &Look<'_>) -> String {
         return format!("signed in: {}", sessions.join("; "));
     }
     let usable = cluster.rules.iter().flatten().filter(|rule| rule.problem.is_none());
-    let rules: Vec<_> = usable.map(called).collect();
+    let rules: Vec<_> = usable.map(display_name).collect();
     if rules.is_empty() {
         String::new()
     } else {
@@ -127,7 +127,7 @@ fn access(cluster: &Cluster, look: &Look<'_>) -> String {
     }
 }
 
-fn notes(cluster: &Cluster, look: &Look<'_>) -> String {
+fn notes(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
     let sort = match cluster.state {
         State::Answers => None,
         State::Silent => Some("does not answer"),
@@ -140,11 +140,11 @@ fn notes(cluster: &Cluster, look: &Look<'_>) -> String {
         .chain(problem)
         .collect::<Vec<_>>()
         .join(": ");
-    let problem = (!problem.is_empty()).then(|| paint(look.palette.warning, problem));
+    let problem = (!problem.is_empty()).then(|| paint(options.palette.warning, problem));
     let version = cluster
         .version
         .as_deref()
-        .filter(|_| look.long)
+        .filter(|_| options.long)
         .map(|version| format!("version {}", clean(version)));
     problem.into_iter().chain(version).collect::<Vec<_>>().join("; ")
 }

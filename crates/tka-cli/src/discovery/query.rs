@@ -96,7 +96,7 @@ fn state(probe: &Probe) -> State {
         Ok(_) => State::Answers,
         Err(_) if probe.version.is_some() => State::Answers,
         Err(error) if error.is_from_server() => State::Answers,
-        Err(error) if error.is_from_other() => State::Foreign,
+        Err(error) if error.is_from_other_service() => State::Foreign,
         Err(_) => State::Silent,
     }
 }

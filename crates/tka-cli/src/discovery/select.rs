@@ -4,7 +4,7 @@ use crate::discovery::clusters::{Cluster, Clusters, State};
 
 /// Why a name does not lead to one server.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoChoice {
+pub(crate) enum SelectError {
     #[error("there is no TKA server `{name}` that you can see")]
     Unknown { name: String, found: Vec<String> },
     #[error("`{name}` may be any of several TKA servers")]
@@ -14,18 +14,18 @@ pub(crate) enum NoChoice {
 }
 
 /// The only one of `asked` that counts: one that somebody named counts also while it does not answer.
-pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, NoChoice> {
+pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> {
     let (mut servers, others): (Vec<_>, Vec<_>) = asked
         .items
         .into_iter()
         .partition(|one| !one.is_guess || one.state == State::Answers);
     match (servers.pop(), servers.is_empty()) {
         (Some(only), true) => Ok(only),
-        (Some(last), false) => Err(NoChoice::Ambiguous {
+        (Some(last), false) => Err(SelectError::Ambiguous {
             name: name.to_owned(),
             found: servers.into_iter().chain([last]).map(|one| one.name).collect(),
         }),
-        (None, _) => Err(NoChoice::NoServer {
+        (None, _) => Err(SelectError::NoServer {
             problem: others.first().and_then(|one| one.problem.clone()).unwrap_or_default(),
             places: others.into_iter().map(|one| one.server).collect(),
         }),
@@ -34,7 +34,7 @@ pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, NoChoice> {
 
 // === impl NoChoice ===
 
-impl NoChoice {
+impl SelectError {
     pub(super) fn unknown(name: &str, all: &Clusters) -> Self {
         let servers = all.items.iter().filter(|one| one.state == State::Answers);
         Self::Unknown {

@@ -25,7 +25,7 @@ pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
     let kubeconfigs = persist::kubeconfigs(ctx);
     vec![
         kubectl(kubectl_version(LIMIT.min(ctx.config.timeout))).named("kubectl"),
-        plugin(ctx.kubeconfig(), &kubeconfigs, exec_plugin::on_path()).named("plugin"),
+        plugin(ctx.kubeconfig(), &kubeconfigs, exec_plugin::find_on_path()).named("plugin"),
         kubeconfig(ctx, &kubeconfigs).named("kubeconfig"),
     ]
 }
@@ -93,8 +93,8 @@ fn not_found(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String
     let users = document.names(List::Users).into_iter();
     let mut ours = users
         .filter_map(|user| document.call(user))
-        .filter(|call| exec_plugin::is_ours(call, Some(path.as_path()) == own));
-    ours.find(|call| !exec_plugin::is_found(call, folder))
+        .filter(|call| exec_plugin::is_tka_call(call, Some(path.as_path()) == own));
+    ours.find(|call| !exec_plugin::is_resolvable(call, folder))
         .map(|call| call.command)
 }
 
@@ -103,7 +103,7 @@ fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
         return Finding::ok("there is no home folder to keep one in, which `tka exec` does not need");
     };
     let path = store.path();
-    if let Err(error) = store.check() {
+    if let Err(error) = store.check_writable() {
         return Finding::failed(Exit::Failure, error.to_string(), error.advice());
     }
     let mut unusable = kubeconfigs

@@ -8,7 +8,7 @@ use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 use super::dependencies::{Found, in_order};
 use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
-use crate::api::client::{Client, ClientError, Operation, Trouble, api_server};
+use crate::api::client::{Client, ClientError, ClientErrorKind, Operation, api_server};
 use crate::api::clock::Skew;
 use crate::context::CommandContext;
 use crate::error::Error;
@@ -69,17 +69,17 @@ fn from_server(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -
     };
     let probe = client.probe();
     // Where tailscaled cannot be asked and nothing answers, the one explains the other.
-    if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::is_without_answer) {
+    if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::has_no_response) {
         return vec![];
     }
     let mut found = vec![
         ("name", name(&client, &probe, status, &ctx.config.tag)),
         ("server", server(&client, &probe, status)),
     ];
-    if probe.is_answered() {
-        found.extend([("version", version(&probe)), ("clock", clock(probe.ahead))]);
+    if probe.is_tka_server() {
+        found.extend([("version", version(&probe)), ("clock", clock(probe.clock_ahead))]);
     }
-    if probe.is_understood() {
+    if probe.is_compatible() {
         found.extend([
             ("identity", identity(&probe, status)),
             ("rule", rule(&probe)),
@@ -98,9 +98,9 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
     let host = client.server().host();
     let node = status.and_then(|status| status.node(host));
     let address = node.and_then(tailscale::Node::address);
-    let trouble = probe.rules.as_ref().err().map(|error| &*error.trouble);
-    match (trouble, address) {
-        (Some(Trouble::UnknownHost), Some(address)) => Finding::failed(
+    let kind = probe.rules.as_ref().err().map(|error| &*error.kind);
+    match (kind, address) {
+        (Some(ClientErrorKind::UnknownHost), Some(address)) => Finding::failed(
             Exit::Unreachable,
             format!("{host} is {address} on the tailnet, and this machine does not resolve it"),
             vec![
@@ -108,7 +108,7 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
                 format!("or use its address: `--server {address}`"),
             ],
         ),
-        (Some(Trouble::UnknownHost | Trouble::ProxyRefused { .. }), None) => Finding::failed(
+        (Some(ClientErrorKind::UnknownHost | ClientErrorKind::ProxyRefused { .. }), None) => Finding::failed(
             Exit::Unreachable,
             format!("there is no {host} that you can see on the tailnet"),
             vec![
@@ -137,10 +137,10 @@ fn another(status: Option<&Status>, tag: &str) -> String {
 fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
     let answers = Finding::ok(format!("{} answers", client.server()));
     let Err(error) = &probe.rules else { return answers };
-    match &*error.trouble {
-        Trouble::Answered { status, .. } if !is_busy(*status) => answers,
+    match &*error.kind {
+        ClientErrorKind::Rejected { status, .. } if !is_busy(*status) => answers,
         // One of ours that answers otherwise than expected is of another version.
-        Trouble::Foreign { .. } | Trouble::Unsupported if probe.version.is_some() => answers,
+        ClientErrorKind::NotTka { .. } | ClientErrorKind::Unsupported if probe.version.is_some() => answers,
         _ => {
             let node = status.and_then(|status| status.node(client.server().host()));
             let found = in_words(error);
@@ -166,7 +166,7 @@ fn in_words(error: &ClientError) -> String {
 fn version(probe: &Probe) -> Finding {
     let own = env!("CARGO_PKG_VERSION");
     let fits = match (&probe.rules, &probe.version) {
-        (Err(error), _) => matches!(&*error.trouble, Trouble::Answered { .. }),
+        (Err(error), _) => matches!(&*error.kind, ClientErrorKind::Rejected { .. }),
         (Ok(rules), Some(_)) => rules.is_some(),
         (Ok(_), None) => true,
     };
@@ -192,8 +192,8 @@ fn is_busy(status: u16) -> bool {
 /// What the server answered instead of rules.
 fn answered(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
     let error = probe.rules.as_ref().err()?;
-    match &*error.trouble {
-        Trouble::Answered { status, error: body } => Some((*status, error, body)),
+    match &*error.kind {
+        ClientErrorKind::Rejected { status, error: body } => Some((*status, error, body)),
         _ => None,
     }
 }
@@ -282,21 +282,21 @@ fn connect(info: &ClusterInfo, limit: Duration) -> Result<(), String> {
     let server =
         Server::new(&info.server_url, crate::net::server::HTTPS_PORT, None).map_err(|error| error.to_string())?;
     let proxy = proxy::for_server(&server, None, &environment::variable).map_err(|error| error.to_string())?;
-    api_server::reach(info, &server, proxy.as_ref(), limit).map_err(|trouble| {
+    api_server::check_reachable(info, &server, proxy.as_ref(), limit).map_err(|kind| {
         let error = ClientError {
             server: Box::new(server),
             operation: Operation::ShowCluster,
-            trouble: Box::new(trouble),
+            kind: Box::new(kind),
         };
         error.why().join(": ")
     })
 }
 
-fn clock(ahead: Option<SignedDuration>) -> Finding {
-    let Some(ahead) = ahead else {
+fn clock(clock_ahead: Option<SignedDuration>) -> Finding {
+    let Some(clock_ahead) = clock_ahead else {
         return Finding::skipped("the server does not say what time it is");
     };
-    let Some(found) = Skew::new(Some(ahead)).in_words() else {
+    let Some(found) = Skew::new(Some(clock_ahead)).describe() else {
         return Finding::ok("this machine's clock agrees with the server's");
     };
     let fix = "set the clock, and let it be kept (timedatectl set-ntp true)".to_owned();

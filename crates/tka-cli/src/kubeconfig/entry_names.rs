@@ -19,13 +19,15 @@ pub(crate) fn for_rule(names: EntryNames, choice: &str) -> EntryNames {
 ///
 /// What servers call their contexts is the same everywhere unless somebody configured them. kubectl knows one of each name: of a list
 /// of files that in the first.
-pub(crate) fn free(
+pub(crate) fn first_free(
     names: &EntryNames,
     server: &Server,
     is_preferred: impl Fn(&EntryNames) -> bool,
     is_free: impl Fn(&EntryNames) -> bool,
 ) -> Option<EntryNames> {
-    let qualified = qualifiers(server).into_iter().map(|qualifier| at(names, &qualifier));
+    let qualified = qualifiers(server)
+        .into_iter()
+        .map(|qualifier| qualified(names, &qualifier));
     let candidates: Vec<_> = [names.clone()].into_iter().chain(qualified).collect();
     let preferred = candidates.iter().find(|names| is_preferred(names) && is_free(names));
     preferred
@@ -33,7 +35,7 @@ pub(crate) fn free(
         .cloned()
 }
 
-fn at(names: &EntryNames, qualifier: &str) -> EntryNames {
+fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {
     let at = |name: &str| format!("{name}@{qualifier}");
     EntryNames {
         cluster: at(&names.cluster),
@@ -74,7 +76,7 @@ mod tests {
             let all = [&names.cluster, &names.user, &names.context];
             !taken.iter().any(|taken| all.iter().any(|name| name == taken))
         };
-        let chosen = free(&names(), &server, |names| names.cluster == preferred, is_free)?;
+        let chosen = first_free(&names(), &server, |names| names.cluster == preferred, is_free)?;
         Some(format!("{} {} {}", chosen.cluster, chosen.user, chosen.context))
     }
 

@@ -17,44 +17,44 @@ const INSTALL_HINT: &str =
     "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
 
 /// Lets the file's users ask this program for credentials of `session`, which was asked for by the options `choosing`: no token is in it then.
-pub(crate) fn use_for(file: &mut KubeconfigFile, server: &Server, session: &str, choosing: &[String]) {
+pub(crate) fn set_plugin(file: &mut KubeconfigFile, server: &Server, session: &str, rule_options: &[String]) {
     for named in &mut file.users {
-        named.user = user(server, session, choosing);
+        named.user = plugin_user(server, session, rule_options);
     }
 }
 
 /// A user who asks this program for credentials of `session`, which was asked for by the options `choosing`.
-pub(crate) fn user(server: &Server, session: &str, choosing: &[String]) -> User {
-    User::from(exec(server, session, choosing))
+pub(crate) fn plugin_user(server: &Server, session: &str, rule_options: &[String]) -> User {
+    User::from(exec(server, session, rule_options))
 }
 
 /// The question of `call`, put to this program where it is now, if it is one for this program.
-pub(crate) fn again(call: &Call) -> Option<Exec> {
-    asked_for(call).map(|_| with(call.args.clone()))
+pub(crate) fn with_current_command(call: &Call) -> Option<Exec> {
+    requested_session(call).map(|_| exec_with(call.args.clone()))
 }
 
 /// Whether `call` is one of this program. Others have plugins with such arguments too: unless it `is_known`, it is by its name that
 /// it is ours.
-pub(crate) fn is_ours(call: &Call, is_known: bool) -> bool {
-    let has_name = || Path::new(&call.command).file_name().is_some_and(is_name);
-    asked_for(call).is_some() && (is_known || has_name())
+pub(crate) fn is_tka_call(call: &Call, is_known: bool) -> bool {
+    let has_name = || Path::new(&call.command).file_name().is_some_and(is_tka_name);
+    requested_session(call).is_some() && (is_known || has_name())
 }
 
 /// The same, where there is no program any more. A name for PATH to find is what somebody wanted, and stays.
-pub(crate) fn is_lost(call: &Call, is_known: bool) -> bool {
+pub(crate) fn is_broken(call: &Call, is_known: bool) -> bool {
     let path = Path::new(&call.command);
-    is_ours(call, is_known) && path.is_absolute() && !search_path::is_program(path)
+    is_tka_call(call, is_known) && path.is_absolute() && !search_path::is_program(path)
 }
 
 /// Whether this program is called so: alone, by kubectl, or by the original's shell functions.
-fn is_name(name: &OsStr) -> bool {
+fn is_tka_name(name: &OsStr) -> bool {
     let name = name.to_str().and_then(|name| name.strip_suffix(EXE_SUFFIX));
     name.is_some_and(|name| ["tka", "kubectl-tka", "ts-k8s-auth"].contains(&name))
 }
 
 /// Whether kubectl finds the program of `call` in a kubeconfig in `folder`: by a name in PATH, by a path from there
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#configuration>).
-pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
+pub(crate) fn is_resolvable(call: &Call, folder: &Path) -> bool {
     let command = Path::new(&call.command);
     if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
         return search_path::is_program(&folder.join(command));
@@ -63,29 +63,29 @@ pub(crate) fn is_found(call: &Call, folder: &Path) -> bool {
 }
 
 /// The server and session that `call` is to ask about, if it is a call of this program.
-pub(crate) fn asked_for(call: &Call) -> Option<(&str, &str)> {
+pub(crate) fn requested_session(call: &Call) -> Option<(&str, &str)> {
     let is_ours = call.args.first().is_some_and(|first| first == "credential");
-    is_ours.then(|| Some((after(&call.args, "--server")?, session_in(&call.args)?)))?
+    is_ours.then(|| Some((option_value(&call.args, "--server")?, session_argument(&call.args)?)))?
 }
 
 /// The session that arguments name.
-pub(crate) fn session_in(args: &[String]) -> Option<&str> {
-    after(args, "--session")
+pub(crate) fn session_argument(args: &[String]) -> Option<&str> {
+    option_value(args, "--session")
 }
 
-fn after<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
+fn option_value<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
     let mut args = args.iter().skip_while(|arg| *arg != option);
     args.nth(1).map(String::as_str)
 }
 
-fn exec(server: &Server, session: &str, choosing: &[String]) -> Exec {
+fn exec(server: &Server, session: &str, rule_options: &[String]) -> Exec {
     let server = server.to_string();
     let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
     // What was chosen is how to get the session back when it is over.
-    with(args.into_iter().chain(choosing.iter().cloned()).collect())
+    exec_with(args.into_iter().chain(rule_options.iter().cloned()).collect())
 }
 
-fn with(args: Vec<String>) -> Exec {
+fn exec_with(args: Vec<String>) -> Exec {
     Exec {
         api_version: API_VERSION.into(),
         command: command().display().to_string(),
@@ -98,11 +98,11 @@ fn with(args: Vec<String>) -> Exec {
 /// This program's path: programs with windows have no PATH to find it by. Where PATH leads to it by another name, such as a
 /// package manager's link, it is that name, which stays when the program is replaced.
 pub(crate) fn command() -> PathBuf {
-    on_path().or_else(program).unwrap_or_else(|| name().into())
+    find_on_path().or_else(program).unwrap_or_else(|| name().into())
 }
 
 /// Where PATH leads to this program by the name that it was called by.
-pub(crate) fn on_path() -> Option<PathBuf> {
+pub(crate) fn find_on_path() -> Option<PathBuf> {
     let (program, name) = (fs::canonicalize(program()?).ok()?, name());
     let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).is_ok_and(|found| found == program);
     let mut folders = search_path::folders().into_iter();
@@ -111,11 +111,11 @@ pub(crate) fn on_path() -> Option<PathBuf> {
 
 /// Where this program is, or the one that has taken its place while it runs. None where it is gone.
 fn program() -> Option<PathBuf> {
-    in_place(env::current_exe().ok()?)
+    existing_program(env::current_exe().ok()?)
 }
 
 /// What there is at the path of a program: Linux adds a word when that is another file than the one that runs (`proc_pid_exe(5)`).
-fn in_place(path: PathBuf) -> Option<PathBuf> {
+fn existing_program(path: PathBuf) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn lost_is_what_is_ours_and_no_program_any_more() {
-        let is_lost = |command: &str, is_known| {
+        let is_broken = |command: &str, is_known| {
             let args = ["credential", "--server", "x", "--session", "y"].map(ToOwned::to_owned);
             let call = Call {
                 api_version: API_VERSION.into(),
@@ -158,16 +158,16 @@ mod tests {
                 args: args[..3].to_vec(),
                 ..call.clone()
             };
-            assert!(!super::is_lost(&other, is_known), "{command}");
-            super::is_lost(&call, is_known)
+            assert!(!super::is_broken(&other, is_known), "{command}");
+            super::is_broken(&call, is_known)
         };
         for name in ["tka", "kubectl-tka", "ts-k8s-auth"] {
-            assert!(is_lost(&format!("/gone/{name}{EXE_SUFFIX}"), false), "{name}");
-            assert!(!is_lost(name, true), "PATH is to lead there");
+            assert!(is_broken(&format!("/gone/{name}{EXE_SUFFIX}"), false), "{name}");
+            assert!(!is_broken(name, true), "PATH is to lead there");
         }
-        assert!(is_lost("/gone/my-tka", true) && !is_lost("/gone/my-tka", false));
-        assert!(!is_lost(&env::current_exe().unwrap().display().to_string(), true));
-        assert!(!is_lost("./tka", true) && !is_lost("", true));
+        assert!(is_broken("/gone/my-tka", true) && !is_broken("/gone/my-tka", false));
+        assert!(!is_broken(&env::current_exe().unwrap().display().to_string(), true));
+        assert!(!is_broken("./tka", true) && !is_broken("", true));
     }
 
     #[test]
@@ -175,27 +175,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tka");
         let deleted = folder.path().join("tka (deleted)");
-        assert_eq!(in_place(deleted.clone()), None);
-        assert_eq!(in_place(path.clone()), None);
+        assert_eq!(existing_program(deleted.clone()), None);
+        assert_eq!(existing_program(path.clone()), None);
         fs::write(&path, "").unwrap();
-        assert_eq!(in_place(deleted.clone()).as_ref(), Some(&path));
+        assert_eq!(existing_program(deleted.clone()).as_ref(), Some(&path));
         fs::write(&deleted, "").unwrap();
-        assert_eq!(in_place(deleted.clone()), Some(deleted));
+        assert_eq!(existing_program(deleted.clone()), Some(deleted));
     }
 
     #[test]
     fn token_gives_way_to_the_plugin() {
         let server = Server::new("tka", 8080, Some("example.ts.net")).unwrap();
         let mut file = file();
-        let choosing = ["--rule", "oncall"].map(ToOwned::to_owned);
-        use_for(&mut file, &server, "tka-alice-abc", &choosing);
+        let rule_options = ["--rule", "oncall"].map(ToOwned::to_owned);
+        set_plugin(&mut file, &server, "tka-alice-abc", &rule_options);
         assert!(file.users[0].user.token.is_none());
         let exec = file.users[0].user.exec.as_ref().unwrap();
         assert_eq!(
             exec.args[..3],
             ["credential", "--server", "http://tka.example.ts.net:8080"]
         );
-        assert_eq!(session_in(&exec.args), Some("tka-alice-abc"));
+        assert_eq!(session_argument(&exec.args), Some("tka-alice-abc"));
         assert_eq!(exec.args[5..], ["--rule", "oncall"]);
         assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");
     }

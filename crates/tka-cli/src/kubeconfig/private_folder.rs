@@ -9,7 +9,7 @@ use crate::sys::files;
 pub(crate) const PREFIX: &str = "tka-";
 
 /// Folders in memory: the user's own (XDG Base Directory Specification), and everybody's.
-pub(crate) fn in_memory() -> Vec<PathBuf> {
+pub(crate) fn memory_folders() -> Vec<PathBuf> {
     let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
     let own = own.filter(|path| path.is_absolute() && files::is_ours(path, None).unwrap_or(false));
     own.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
@@ -22,6 +22,6 @@ pub(crate) fn is_private(kubeconfig: &Path) -> bool {
         .and_then(Path::file_name)
         .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
     let place = folder.and_then(Path::parent);
-    let mut places = in_memory().into_iter().chain([std::env::temp_dir()]);
+    let mut places = memory_folders().into_iter().chain([std::env::temp_dir()]);
     is_named && places.any(|one| Some(one.as_path()) == place)
 }

@@ -103,7 +103,7 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
     }
     let exec = user.exec.as_ref();
     let session = exec
-        .and_then(|exec| exec_plugin::session_in(&exec.args))
+        .and_then(|exec| exec_plugin::session_argument(&exec.args))
         .map(ToOwned::to_owned);
     let mut file = KubeconfigFile::from(keyed);
     for named in &mut file.clusters {
@@ -182,13 +182,13 @@ impl ServerKubeconfig {
         self,
         server: &Server,
         session: Option<&str>,
-        choosing: &[String],
+        rule_options: &[String],
         form: CredentialForm,
     ) -> Result<(KubeconfigFile, bool), InvalidKubeconfig> {
         let mut file = self.file;
         match (form, session.or(self.session.as_deref())) {
             (CredentialForm::Plugin, Some(session)) => {
-                exec_plugin::use_for(&mut file, server, session, choosing);
+                exec_plugin::set_plugin(&mut file, server, session, rule_options);
                 Ok((file, true))
             }
             _ if self.has_token => Ok((file, false)),

@@ -61,10 +61,10 @@ pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
         return Err(not_written(io::ErrorKind::AlreadyExists.into()));
     }
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let probed = files::probe(folder, files::ROOM);
+    let probed = files::probe(folder, files::RESERVE);
     probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
     let existing = folder.ancestors().find(|one| one.exists()).unwrap_or(folder);
-    if existing == folder || files::hands_on() {
+    if existing == folder || files::inherits_owner() {
         store::check_owner(existing, None)?;
     }
     Ok(())

@@ -76,9 +76,11 @@ impl KubeconfigStore {
 
     /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is
     /// better not begun.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
-        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(files::ROOM);
+        let size = usize::try_from(size)
+            .unwrap_or(usize::MAX)
+            .saturating_add(files::RESERVE);
         let probed = files::probe(&self.folder, size);
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         if self.folder.exists() {
@@ -302,7 +304,7 @@ mod tests {
     fn files_are_private_and_replaced() {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path());
-        store.check().unwrap();
+        store.check_writable().unwrap();
         assert!(names(home.path()).is_empty(), "the check leaves no trace");
         write(&store).unwrap();
         write(&store).unwrap();
@@ -353,7 +355,7 @@ mod tests {
         let store = store(home.path());
         fs::create_dir_all(&store.folder).unwrap();
         std::os::unix::fs::chown(&store.folder, Some(12345), None).unwrap();
-        assert!(matches!(store.check(), Err(StoreError::Foreign { .. })));
+        assert!(matches!(store.check_writable(), Err(StoreError::Foreign { .. })));
         assert!(matches!(write(&store), Err(StoreError::Foreign { .. })));
         assert!(names(&store.folder).is_empty());
     }
@@ -363,7 +365,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(".kube"), "a file").unwrap();
         assert!(matches!(
-            store(home.path()).check(),
+            store(home.path()).check_writable(),
             Err(StoreError::NotWritable { .. })
         ));
         let server = Server::new("tka", 443, None).unwrap();

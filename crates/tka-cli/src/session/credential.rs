@@ -86,7 +86,7 @@ fn fall_back(
     let _ = cache.record_failure(&failure);
     // A person who asks twice wants to read it twice.
     if is_new || !request.by_program {
-        ui::complain(&failure.text);
+        ui::write_stderr(&failure.text);
     }
     Ok(failure.status.into())
 }
@@ -101,7 +101,7 @@ fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool)
     } else {
         deadline.limit()
     };
-    match request.fetch(deadline.within(limit)) {
+    match request.fetch(deadline.capped_at(limit)) {
         Err(over) if over.exit() == Exit::NotSignedIn => {
             cache.remove_credential();
             match reauthenticate::context_if_enabled(request) {

@@ -20,7 +20,7 @@ use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::KubeconfigFile;
 
 use crate::api::access::Access;
-use crate::api::client::{Client, SignedIn};
+use crate::api::client::{Client, SignInResponse};
 use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
@@ -35,7 +35,7 @@ use crate::session::sign_in;
 use crate::session::sign_out::{self, SignedOut};
 use crate::sys::environment::variable;
 use crate::terminal::messages;
-use crate::terminal::output::Look;
+use crate::terminal::output::RenderOptions;
 use crate::terminal::time_format;
 use crate::terminal::ui;
 
@@ -87,7 +87,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Error> {
     if let (Program::Shell, Some(outer)) = (program, variable(SESSION)) {
         let text = format!("this shell is inside that of the session {outer}, and leaving it leads back there");
-        ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
+        ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
     }
     let guard = SignalGuard::new().map_err(Error::Signals)?;
     let session = EphemeralSession::begin(ctx, access, form, program, &guard)?;
@@ -132,10 +132,10 @@ impl EphemeralSession {
         access: &Access,
         form: CredentialForm,
         client: &Client,
-        signed_in: SignedIn,
+        signed_in: SignInResponse,
         folder: TempDir,
     ) -> Result<Self, Error> {
-        let SignedIn {
+        let SignInResponse {
             login,
             kubeconfig,
             session,
@@ -184,12 +184,15 @@ impl EphemeralSession {
     fn present(&self, ctx: &CommandContext, program: &Program) {
         let palette = &ctx.ui.palette;
         if matches!(program, Program::Shell) {
-            ctx.ui
-                .tell(&messages::signed_in(&self.login, vec![], &Look::beside(palette)));
+            ctx.ui.notify(&messages::signed_in(
+                &self.login,
+                vec![],
+                &RenderOptions::for_stderr(palette),
+            ));
         }
         if matches!(self.scope, SessionScope::UserWide) {
             let text = "this server keeps one session a user, so that leaving signs you out everywhere";
-            ctx.ui.tell(&messages::warning(text, palette));
+            ctx.ui.notify(&messages::warning(text, palette));
         }
     }
 
@@ -230,14 +233,14 @@ impl EphemeralSession {
             // Over already: its time was up, or somebody ended it.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
-                ui::complain(&error.shown(&Look::beside(palette)));
+                ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette)));
                 let (until, now) = (self.login.until, Timestamp::now());
                 if until <= now {
                     return;
                 }
                 let until = time_format::until(until, now, &TimeZone::system());
                 let text = format!("the session could not be ended now, and ends by itself {until}");
-                ui::complain(&messages::warning(&text, palette));
+                ui::write_stderr(&messages::warning(&text, palette));
             }
         }
     }
@@ -248,7 +251,7 @@ impl EphemeralSession {
             SessionScope::UserWide => {
                 if let SignedOut::User(user) = sign_out::sign_out_with(ctx, client)? {
                     ctx.ui
-                        .tell(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
+                        .notify(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
                 }
             }
         }
@@ -259,7 +262,7 @@ impl EphemeralSession {
 /// Ends what may have begun although the answer was no use, or did not come in time.
 fn abandon(ctx: &CommandContext, error: &Error, label: &str) {
     let may_have_begun = match error {
-        Error::Client(error) => error.may_have_been_carried_out(),
+        Error::Client(error) => error.may_have_taken_effect(),
         _ => true,
     };
     if !may_have_begun {

@@ -7,8 +7,8 @@ use tka_api::http::{RuleInfo, SessionInfo};
 use tka_core::Reason;
 
 use crate::api::access::Access;
-use crate::api::client::{Client, SignedIn};
-use crate::api::retry::Pauses;
+use crate::api::client::{Client, SignInResponse};
+use crate::api::retry::PollBackoff;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -17,13 +17,13 @@ use crate::terminal::ui;
 
 /// Refuses what the server cannot do, or not in the namespace that is asked for. Begins nothing.
 pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> {
-    if !access.asks() && access.namespace.is_none() {
+    if !access.has_server_options() && access.namespace.is_none() {
         return Ok(());
     }
-    match ctx.client()?.choices() {
+    match ctx.client()?.selectable_rules() {
         Ok(rules) => Ok(access.check_namespace(&rules)?),
         // Where rules cannot be chosen, none is limited to namespaces.
-        Err(error) if error.is_unsupported() && !access.asks() => Ok(()),
+        Err(error) if error.is_unsupported() && !access.has_server_options() => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -50,15 +50,20 @@ pub(crate) fn with_required_reason<T>(
 
 /// Signs in once, and waits until the session is usable where that takes signing in again: of a server that lets sessions be chosen,
 /// `GET /kubeconfig` might answer for another session than the one that was asked for or is kept apart by `label`.
-pub(crate) fn attempt(ctx: &CommandContext, access: &Access, label: Option<&str>) -> Result<(Client, SignedIn), Error> {
+pub(crate) fn attempt(
+    ctx: &CommandContext,
+    access: &Access,
+    label: Option<&str>,
+) -> Result<(Client, SignInResponse), Error> {
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("signing in");
     let request = access.request(label);
     let mut signed_in = client.sign_in(&request)?;
-    let mut pauses = Pauses::new();
-    let is_chosen = signed_in.kubeconfig.is_none() && (access.asks() || label.is_some() && supports_rules(&client)?);
+    let mut backoff = PollBackoff::new();
+    let is_chosen =
+        signed_in.kubeconfig.is_none() && (access.has_server_options() || label.is_some() && supports_rules(&client)?);
     while is_chosen && signed_in.kubeconfig.is_none() {
-        let pause = pauses.next(signed_in.retry_after);
+        let pause = backoff.next(signed_in.retry_after);
         if pause >= client.remaining(Instant::now()) {
             return Err(client.not_provisioned().into());
         }
@@ -72,7 +77,7 @@ pub(crate) fn attempt(ctx: &CommandContext, access: &Access, label: Option<&str>
 
 /// Whether sessions can be chosen and kept apart, which the original's server cannot.
 fn supports_rules(client: &Client) -> Result<bool, Error> {
-    match client.choices() {
+    match client.selectable_rules() {
         Ok(_) => Ok(true),
         Err(error) if error.is_unsupported() => Ok(false),
         Err(error) => Err(error.into()),
@@ -81,11 +86,11 @@ fn supports_rules(client: &Client) -> Result<bool, Error> {
 
 /// The reason that the person before the terminal gives, if the rule asks for one.
 fn prompt_for_reason(ctx: &CommandContext, access: &Access) -> Option<Reason> {
-    if !ui::can_ask() {
+    if !ui::is_interactive_terminal() {
         return None;
     }
     let rules = ctx.client().ok()?.rules().ok()?;
-    let rule = access.chosen(&rules).filter(|rule| rule.require_reason)?;
+    let rule = access.select_rule(&rules).filter(|rule| rule.require_reason)?;
     let answer = ctx.prompt(&format!("what do you need {} for?", rule.role))?;
     Reason::try_from(answer).ok()
 }
@@ -120,21 +125,21 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
         name: last.name.clone(),
         is_same_rule,
     };
-    if access.chooses() {
-        let replaced = replaced(access.gave(&last));
+    if access.selects_rule() {
+        let replaced = replaced(access.matches_session(&last));
         return Ok((access, replaced));
     }
     let rules = ctx.client()?.rules()?;
     let is_given = rules.items.iter().any(|rule| is_rule_of(rule, &last));
     let replaced = replaced(is_given);
-    Ok((if is_given { access.again(last) } else { access }, replaced))
+    Ok((if is_given { access.with_rule_of(last) } else { access }, replaced))
 }
 
 /// The last session of this device through the rule that is asked for, else its last one.
 fn session_to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
     let is_meant = |session: &SessionInfo| session.this_device && session.label.is_none();
     let meant = sessions.into_iter().filter(is_meant);
-    meant.max_by_key(|session| (access.gave(session), session.signed_in))
+    meant.max_by_key(|session| (access.matches_session(session), session.signed_in))
 }
 
 /// What is known of a session, without a name of the one that a kubeconfig is of; none where that cannot be said.

@@ -15,7 +15,7 @@ use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::entry_names;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
+use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
@@ -52,13 +52,13 @@ pub(crate) struct PersistedContext {
     pub(crate) session: Option<String>,
     pub(crate) context: String,
     /// The user's kubeconfig.
-    pub(crate) merged: Option<Target>,
+    pub(crate) merged: Option<MergeTarget>,
 }
 
 /// Whether [`persist`] has a chance, and what it keeps leads kubectl there, found out without leaving a trace: a session that cannot be kept
 /// is better not begun.
 pub(crate) fn check(ctx: &CommandContext, merge: bool) -> Result<(), Error> {
-    ctx.store()?.check()?;
+    ctx.store()?.check_writable()?;
     let target = merge.then(user_kubeconfig::target).transpose()?;
     if target.is_some() {
         user_kubeconfig::check(ctx)?;
@@ -96,7 +96,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         // Remembered before it is there: nobody would know of it after a power cut.
         cache.remember_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         ctx.save_session_cache(&lock, &cache);
-        let merged = merge::put_in(file.document().clone(), &entry);
+        let merged = merge::insert_entry(file.document().clone(), &entry);
         let merged = merged.map_err(|source| refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
@@ -124,7 +124,7 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
     if !file.document().has(List::Contexts, &record.context) {
         return Ok(None);
     }
-    record.previous = user_kubeconfig::previous(ctx, &file);
+    record.previous = user_kubeconfig::previous_context(ctx, &file);
     let kept = PersistedContext {
         session: record.session.clone(),
         context: record.context.clone(),
@@ -162,7 +162,7 @@ pub(crate) fn is_merged(ctx: &CommandContext, session: &str) -> bool {
 /// The user that asks for credentials here under `names`, if there is one.
 pub(crate) fn plugin_user(ctx: &CommandContext, names: &EntryNames) -> Option<User> {
     let call = ctx.store().ok()?.read().ok()?.call(&names.user)?;
-    exec_plugin::again(&call).map(User::from)
+    exec_plugin::with_current_command(&call).map(User::from)
 }
 
 /// Remembers that a session began anew whose contexts are there already.
@@ -190,7 +190,7 @@ pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), 
     }
     ctx.save_session_cache(&lock, &cache);
     ended?;
-    removed.map_err(Error::Left)
+    removed.map_err(Error::CleanupFailed)
 }
 
 /// Removes what is left of all sessions at the server.
@@ -204,7 +204,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     }
     ctx.save_session_cache(&lock, &cache);
     forgotten?;
-    removed.map_err(Error::Left)
+    removed.map_err(Error::CleanupFailed)
 }
 
 /// The kubeconfigs in which there is something of ours, and what they say.
@@ -215,7 +215,7 @@ pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document
         (store.path().to_owned(), read)
     });
     let merged = ctx.session_cache().merged.into_iter().map(|record| record.file);
-    let merged = merged.map(|file| (file.clone(), UserFile::peek(&file)));
+    let merged = merged.map(|file| (file.clone(), UserKubeconfig::read_unlocked(&file)));
     own.into_iter().chain(merged).collect()
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
 use crate::api::access::Access;
-use crate::api::client::{Client, ClientError, SignedIn};
+use crate::api::client::{Client, ClientError, SignInResponse};
 use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
@@ -18,7 +18,7 @@ use crate::session::persist::{self, ContextNaming, NewContext, PersistedContext}
 use crate::session::provisioning::fetch_when_ready;
 use crate::session::sign_out::sign_out;
 use crate::terminal::messages;
-use crate::terminal::output::Look;
+use crate::terminal::output::RenderOptions;
 
 /// How a session's context is kept.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub(crate) fn sign_in(
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
     let naming = access
-        .choice()
+        .name_suffix()
         .map_or(ContextNaming::FromServer, ContextNaming::ForRule);
     sign_in_as(ctx, access, options, naming)
 }
@@ -50,7 +50,7 @@ fn sign_in_as(
     let attempt = |access: &Access| login_request::attempt(ctx, access, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let spinner = ctx.ui.spinner("signing in");
-    let SignedIn {
+    let SignInResponse {
         login,
         kubeconfig,
         session,
@@ -79,14 +79,17 @@ fn sign_in_as(
         naming,
         merge: options.merge,
     };
-    let persisted = persist::persist(ctx, new).map_err(|error| Error::NotKept(error.into()))?;
+    let persisted = persist::persist(ctx, new).map_err(|error| Error::NotPersisted(error.into()))?;
     if let (Some(session), Some(credential)) = (session, credential) {
         credential::store(ctx, &session, credential);
     }
     drop(spinner);
     let (palette, details) = (&ctx.ui.palette, details(ctx, &client, &kubeconfig, &persisted));
-    ctx.ui
-        .tell(&messages::signed_in(&login, details, &Look::beside(palette)));
+    ctx.ui.notify(&messages::signed_in(
+        &login,
+        details,
+        &RenderOptions::for_stderr(palette),
+    ));
     note_embedded_token(ctx, options.form, has_plugin);
     note_merge(ctx, &persisted);
     warn_unverified(ctx, &kubeconfig);
@@ -142,7 +145,7 @@ fn keep_plugin_arguments(ctx: &CommandContext, kubeconfig: &mut KubeconfigFile, 
     };
     let session = |user: &User| {
         let exec = user.exec.as_ref();
-        exec.and_then(|exec| exec_plugin::session_in(&exec.args))
+        exec.and_then(|exec| exec_plugin::session_argument(&exec.args))
             .map(ToOwned::to_owned)
     };
     for named in &mut kubeconfig.users {
@@ -157,7 +160,7 @@ pub(crate) fn warn_unverified(ctx: &CommandContext, kubeconfig: &KubeconfigFile)
     let is_unverified = |named: &NamedCluster| named.cluster.insecure_skip_tls_verify;
     if kubeconfig.clusters.iter().any(is_unverified) {
         let text = "the certificate of the cluster's API server is not verified";
-        ctx.ui.tell(&messages::warning(text, &ctx.ui.palette));
+        ctx.ui.notify(&messages::warning(text, &ctx.ui.palette));
     }
 }
 
@@ -194,7 +197,7 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     } else {
         "kubeconfig with a fresh credential written"
     };
-    ctx.ui.tell(&messages::done(text, &ctx.ui.palette));
+    ctx.ui.notify(&messages::done(text, &ctx.ui.palette));
     note_embedded_token(ctx, options.form, has_plugin);
     note_merge(ctx, &persisted);
     Ok(persisted)
@@ -205,15 +208,15 @@ fn repair(ctx: &CommandContext) {
     let palette = &ctx.ui.palette;
     match persist::repair(ctx) {
         Ok(0) => {}
-        Ok(1) => ctx.ui.tell(&messages::done(
+        Ok(1) => ctx.ui.notify(&messages::done(
             "one user of your kubeconfigs calls tka where it is now",
             palette,
         )),
         Ok(count) => {
             let text = format!("{count} users of your kubeconfigs call tka where it is now");
-            ctx.ui.tell(&messages::done(&text, palette));
+            ctx.ui.notify(&messages::done(&text, palette));
         }
-        Err(error) => crate::terminal::ui::complain(&error.shown(&Look::beside(palette))),
+        Err(error) => crate::terminal::ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette))),
     }
 }
 
@@ -225,7 +228,7 @@ pub(crate) fn note_merge(ctx: &CommandContext, persisted: &PersistedContext) {
             persisted.context,
             target.path.display()
         );
-        ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
+        ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
     }
 }
 
@@ -237,14 +240,14 @@ pub(crate) fn with_credential(
     access: &Access,
     form: CredentialForm,
 ) -> Result<(KubeconfigFile, bool), ClientError> {
-    let filled = sent.with_credential(client.server(), session, &access.choosing(), form);
+    let filled = sent.with_credential(client.server(), session, &access.rule_options(), form);
     filled.map_err(|flaw| client.unusable(flaw))
 }
 
 fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, has_plugin: bool) {
     if form == CredentialForm::Plugin && !has_plugin {
         let text = "this server gives credentials in kubeconfigs only: the file holds the token, and `tka kubeconfig` a fresh one";
-        ctx.ui.tell(&messages::note(text, &ctx.ui.palette));
+        ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
 }
 

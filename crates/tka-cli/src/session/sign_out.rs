@@ -33,7 +33,7 @@ pub(crate) fn sign_out_with(ctx: &CommandContext, client: &Client) -> Result<Sig
             Ok(SignedOut::NotSignedIn(error))
         }
         Err(error) => Err(match ctx.kubeconfig() {
-            Some(path) => Error::KubeconfigKept {
+            Some(path) => Error::SignOutFailed {
                 error,
                 path: path.to_owned(),
             },

@@ -13,9 +13,9 @@ use std::io;
 use std::path::Path;
 
 pub(crate) use advice::advice;
-pub(crate) use atomic::{ROOM, create, probe, replace};
+pub(crate) use atomic::{RESERVE, create, probe, replace};
 pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
-pub(crate) use locked::{FileError, Locked, beside, check_folder};
+pub(crate) use locked::{FileError, LockedFile, check_folder, with_appended};
 
 /// The folder that a file is in; a path of one part is in the present folder.
 fn folder_of(path: &Path) -> &Path {
@@ -29,9 +29,9 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// Containers run programs as root with the home folder of another user, and `sudo` may keep `HOME`.
 #[cfg(unix)]
-fn hand_on(made: &File, folder: &Path) -> io::Result<()> {
+fn inherit_owner(made: &File, folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
-    if !hands_on() {
+    if !inherits_owner() {
         return Ok(());
     }
     let owner = fs::metadata(folder)?;
@@ -43,17 +43,17 @@ fn hand_on(made: &File, folder: &Path) -> io::Result<()> {
 
 /// Whether what is made in a folder belongs to the owner of that, and not to this user.
 #[cfg(unix)]
-pub(crate) fn hands_on() -> bool {
+pub(crate) fn inherits_owner() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 #[cfg(not(unix))]
-pub(crate) fn hands_on() -> bool {
+pub(crate) fn inherits_owner() -> bool {
     false
 }
 
 /// Windows hands on the owner of a folder by itself.
 #[cfg(not(unix))]
-fn hand_on(_: &File, folder: &Path) -> io::Result<()> {
+fn inherit_owner(_: &File, folder: &Path) -> io::Result<()> {
     fs::metadata(folder).map(drop)
 }

@@ -4,24 +4,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// How many are asked at the same time: more than anybody has servers, and no burden where a tag is on many nodes.
-const AT_ONCE: usize = 32;
+const MAX_WORKERS: usize = 32;
 
 /// What `ask` answers of each of `all`, in their order; nothing of one where asking broke down.
-pub(crate) fn map<T: Sync, R: Send>(all: &[T], ask: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
+pub(crate) fn map<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
     let next = AtomicUsize::new(0);
-    let work = || {
+    let run_worker = || {
         let mut answers = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             match all.get(at) {
-                Some(one) => answers.push((at, ask(one))),
+                Some(one) => answers.push((at, work(one))),
                 None => return answers,
             }
         }
     };
     let mut answers: Vec<Option<R>> = all.iter().map(|_| None).collect();
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..all.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..all.len().min(MAX_WORKERS)).map(|_| scope.spawn(run_worker)).collect();
         for (at, answer) in workers.into_iter().filter_map(|worker| worker.join().ok()).flatten() {
             answers[at] = Some(answer);
         }
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn answers_come_in_order_and_at_once() {
-        let barrier = Barrier::new(AT_ONCE);
-        let all: Vec<usize> = (0..2 * AT_ONCE).collect();
+        let barrier = Barrier::new(MAX_WORKERS);
+        let all: Vec<usize> = (0..2 * MAX_WORKERS).collect();
         let answers = map(&all, |&one| {
             barrier.wait();
             one * 2

@@ -1,7 +1,7 @@
 //! What a machine cannot test.
 
 /// Says aloud that this machine lacks `what`, without which a test checks nothing. That is a failure where all is meant to be: in CI.
-pub(crate) fn for_lack_of(what: &str) {
+pub(crate) fn report_missing(what: &str) {
     let text = format!("NOT TESTED: this machine has no {what}, so what concerns it was not tried");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{text}");
     // Not by `eprintln`, which the test runner keeps to itself.
@@ -13,7 +13,7 @@ pub(crate) fn for_lack_of(what: &str) {
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        for_lack_of("root who runs tests");
+        report_missing("root who runs tests");
     }
     is_root
 }

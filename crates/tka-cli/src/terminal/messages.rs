@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tka_api::http::LoginResponse;
 
-use crate::terminal::output::{self, Look};
+use crate::terminal::output::{self, RenderOptions};
 use crate::terminal::theme::{Palette, paint};
 use crate::terminal::time_format;
 use crate::terminal::wrap::wrapped;
@@ -32,30 +32,30 @@ impl Clock {
 }
 
 /// A sign-in; `extra` is what `--long` adds.
-pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, look: &Look<'_>) -> String {
-    let Palette { ok, strong, signs, .. } = *look.palette;
+pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, options: &RenderOptions<'_>) -> String {
+    let Palette { ok, strong, signs, .. } = *options.palette;
     let user = paint(strong, clean(&login.username));
-    let head = headed(ok, signs.ok, &format!("signed in as {user}"), look.width);
-    head + &fields([access(login, &look.clock), extra].concat(), look)
+    let head = with_sign(ok, signs.ok, &format!("signed in as {user}"), options.width);
+    head + &fields([access(login, &options.clock), extra].concat(), options)
 }
 
 /// Something that went well.
 pub(crate) fn done(text: &str, palette: &Palette) -> String {
-    headed(palette.ok, palette.signs.ok, &clean(text), output::width_beside())
+    with_sign(palette.ok, palette.signs.ok, &clean(text), output::stderr_width())
 }
 
 /// Something to know.
 pub(crate) fn note(text: &str, palette: &Palette) -> String {
-    headed(palette.label, palette.signs.arrow, &clean(text), output::width_beside())
+    with_sign(palette.label, palette.signs.arrow, &clean(text), output::stderr_width())
 }
 
 /// Something that may be a problem.
 pub(crate) fn warning(text: &str, palette: &Palette) -> String {
-    headed(
+    with_sign(
         palette.warning,
         palette.signs.warning,
         &clean(text),
-        output::width_beside(),
+        output::stderr_width(),
     )
 }
 
@@ -65,19 +65,19 @@ pub(crate) fn question(text: &str, palette: &Palette) -> String {
 }
 
 /// `text` behind a sign, wrapped below itself. It may have colours, so that what others say is to be clean already.
-fn headed(style: Style, sign: &str, text: &str, width: Option<u16>) -> String {
+fn with_sign(style: Style, sign: &str, text: &str, width: Option<u16>) -> String {
     let indent = " ".repeat(measure_text_width(sign) + 1);
     format!("{} {}\n", paint(style, sign), hanging(text, &indent, width))
 }
 
 /// What happened, why, and what to do. A cause that says nothing new is left out.
-pub(crate) fn problem(what: &str, why: Vec<String>, advice: Vec<String>, look: &Look<'_>) -> String {
+pub(crate) fn problem(what: &str, why: Vec<String>, advice: Vec<String>, options: &RenderOptions<'_>) -> String {
     let what = clean(what);
     let why = why.into_iter().map(|line| ("why", clean(&line)));
     let why = why.filter(|(_, line)| !what.contains(line));
     let advice = advice.into_iter().map(|line| ("do", line));
-    let head = headed(look.palette.error, look.palette.signs.error, &what, look.width);
-    head + &fields(why.chain(advice).collect(), look)
+    let head = with_sign(options.palette.error, options.palette.signs.error, &what, options.width);
+    head + &fields(why.chain(advice).collect(), options)
 }
 
 pub(crate) fn access(login: &LoginResponse, clock: &Clock) -> Fields {
@@ -88,13 +88,13 @@ pub(crate) fn access(login: &LoginResponse, clock: &Clock) -> Fields {
 }
 
 /// Aligned lines; a label is not repeated. On a terminal values are wrapped beside their labels.
-pub(crate) fn fields(lines: Fields, look: &Look<'_>) -> String {
+pub(crate) fn fields(lines: Fields, options: &RenderOptions<'_>) -> String {
     let plain = lines.into_iter().map(|(label, value)| (label, value, Style::new()));
-    styled_fields(plain.collect(), look)
+    styled_fields(plain.collect(), options)
 }
 
 /// The same with values in colours.
-pub(crate) fn styled_fields(lines: Vec<(&'static str, String, Style)>, look: &Look<'_>) -> String {
+pub(crate) fn styled_fields(lines: Vec<(&'static str, String, Style)>, options: &RenderOptions<'_>) -> String {
     let width = lines.iter().map(|(label, ..)| label.len()).max().unwrap_or(0);
     let indent = " ".repeat(2 + width + 2);
     let mut last = "";
@@ -102,9 +102,9 @@ pub(crate) fn styled_fields(lines: Vec<(&'static str, String, Style)>, look: &Lo
     for (label, value, style) in lines {
         let shown = if label == last { "" } else { label };
         text.push_str("  ");
-        text.push_str(&paint(look.palette.label, format_args!("{shown:width$}")));
+        text.push_str(&paint(options.palette.label, format_args!("{shown:width$}")));
         text.push_str("  ");
-        text.push_str(&hanging(&paint(style, clean(&value)), &indent, look.width));
+        text.push_str(&hanging(&paint(style, clean(&value)), &indent, options.width));
         text.push('\n');
         last = label;
     }
@@ -153,12 +153,12 @@ pub(crate) mod tests {
     use crate::terminal::theme::Theme;
 
     /// Not on a terminal.
-    pub(crate) fn look(palette: &Palette) -> Look<'_> {
+    pub(crate) fn options(palette: &Palette) -> RenderOptions<'_> {
         let clock = Clock {
             now: "2026-01-02T15:04:05Z".parse().unwrap(),
             zone: TimeZone::UTC,
         };
-        Look {
+        RenderOptions {
             palette,
             clock,
             width: None,
@@ -180,13 +180,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_sign_in() {
-        insta::assert_snapshot!(signed_in(&login(), vec![], &look(&plain())), @"
+        insta::assert_snapshot!(signed_in(&login(), vec![], &options(&plain())), @"
         ✓ signed in as alice@example.com
           role   cluster-admin
           until  in 14 min (2026-01-02 15:19:00 UTC)
         ");
         let extra = vec![("server", "https://tka.example.ts.net".to_owned())];
-        insta::assert_snapshot!(signed_in(&login(), extra, &look(&Theme::Ascii.palette())), @"
+        insta::assert_snapshot!(signed_in(&login(), extra, &options(&Theme::Ascii.palette())), @"
         ok: signed in as alice@example.com
           role    cluster-admin
           until   in 14 min (2026-01-02 15:19:00 UTC)
@@ -197,7 +197,7 @@ pub(crate) mod tests {
     #[test]
     fn a_long_note_is_wrapped_below_itself() {
         let palette = plain();
-        let text = headed(
+        let text = with_sign(
             palette.label,
             palette.signs.arrow,
             "kubectl in this shell uses it already, and more",
@@ -223,7 +223,7 @@ pub(crate) mod tests {
             note(hostile, &palette),
             warning(hostile, &palette),
             question(hostile, &palette),
-            fields(lines, &look(&palette)),
+            fields(lines, &options(&palette)),
         ] {
             assert_eq!(text, text.replace(hostile, ""));
             assert!(text.contains(seen), "{text:?}");
@@ -232,7 +232,7 @@ pub(crate) mod tests {
 
     #[test]
     fn colours_do_not_reach_into_the_text() {
-        let text = signed_in(&login(), vec![], &look(&Theme::TokyoNight.palette()));
+        let text = signed_in(&login(), vec![], &options(&Theme::TokyoNight.palette()));
         assert!(text.contains("\u{1b}[") && text.ends_with("UTC)\n"), "{text:?}");
     }
 }

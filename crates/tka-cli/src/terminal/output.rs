@@ -30,7 +30,7 @@ pub(crate) struct Output {
 
 /// What settings say of results.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mode {
+pub(crate) struct OutputMode {
     /// Whether only names are printed.
     pub(crate) quiet: bool,
     /// Whether to show more.
@@ -50,7 +50,7 @@ pub(crate) enum PrintError {
 /// What a command shows. Its [`Serialize`] is what programs read.
 pub(crate) trait Report: Serialize {
     /// For people.
-    fn human(&self, look: &Look<'_>) -> String;
+    fn human(&self, options: &RenderOptions<'_>) -> String;
 
     /// What its things are called.
     fn names(&self) -> Vec<String>;
@@ -58,7 +58,7 @@ pub(crate) trait Report: Serialize {
 
 /// How people see it.
 #[derive(Clone, Debug)]
-pub(crate) struct Look<'a> {
+pub(crate) struct RenderOptions<'a> {
     pub(crate) palette: &'a Palette,
     pub(crate) clock: Clock,
     /// Columns of the terminal; none where there is no terminal.
@@ -76,12 +76,12 @@ impl Output {
     }
 
     /// Prints `report`. Answers whether people read it.
-    pub(crate) fn print(self, mode: Mode, report: &impl Report) -> Result<bool, PrintError> {
+    pub(crate) fn print(self, mode: OutputMode, report: &impl Report) -> Result<bool, PrintError> {
         let format = self.format(mode.quiet);
         let palette = mode.theme.palette();
         let text = match format {
             Some(format) => format.render(report)?,
-            None => report.human(&Look::new(&palette, mode.long)),
+            None => report.human(&RenderOptions::new(&palette, mode.long)),
         };
         // What programs read has no colours to strip, and must not lose a byte.
         match format {
@@ -92,7 +92,7 @@ impl Output {
     }
 
     /// The same of a single thing, of which --quiet leaves the exit status.
-    pub(crate) fn print_one(self, mode: Mode, report: &impl Report) -> Result<(), PrintError> {
+    pub(crate) fn print_one(self, mode: OutputMode, report: &impl Report) -> Result<(), PrintError> {
         if mode.quiet && self.format.is_none() {
             return Ok(());
         }
@@ -100,7 +100,7 @@ impl Output {
     }
 
     /// The same where no settings are read: `human` is for people.
-    pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), PrintError> {
+    pub(crate) fn print_or_default(self, report: &impl Report, human: &str) -> Result<(), PrintError> {
         let text = self.format.map(|format| format.render(report)).transpose()?;
         write(&mut io::stdout(), text.as_deref().unwrap_or(human))
     }
@@ -135,32 +135,32 @@ pub(crate) fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String
 
 // === impl Look ===
 
-impl<'a> Look<'a> {
+impl<'a> RenderOptions<'a> {
     fn new(palette: &'a Palette, long: bool) -> Self {
         Self {
             palette,
             clock: Clock::system(),
-            width: width_of_results(),
+            width: stdout_width(),
             long,
         }
     }
 
     /// For what is told beside results, on standard error.
-    pub(crate) fn beside(palette: &'a Palette) -> Self {
+    pub(crate) fn for_stderr(palette: &'a Palette) -> Self {
         Self {
-            width: width_beside(),
+            width: stderr_width(),
             ..Self::new(palette, false)
         }
     }
 }
 
 /// Columns of the terminal that standard output is; none where it is none.
-pub(crate) fn width_of_results() -> Option<u16> {
+pub(crate) fn stdout_width() -> Option<u16> {
     width(&io::stdout(), &Term::stdout())
 }
 
 /// Columns of the terminal that standard error is; none where it is none.
-pub(crate) fn width_beside() -> Option<u16> {
+pub(crate) fn stderr_width() -> Option<u16> {
     width(&io::stderr(), &Term::stderr())
 }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     impl Report for Pets {
-        fn human(&self, _: &Look<'_>) -> String {
+        fn human(&self, _: &RenderOptions<'_>) -> String {
             String::new()
         }
 

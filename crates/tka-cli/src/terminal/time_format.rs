@@ -15,7 +15,7 @@ pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String
 }
 
 /// What is left until `until`, as short as can be: `14m`, `1h5m`, `45s`.
-pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
+pub(crate) fn remaining(until: Timestamp, now: Timestamp) -> String {
     let left = until.as_second().saturating_sub(now.as_second()).max(0);
     distance(left).replace(" min", "m").replace(' ', "")
 }
@@ -106,7 +106,7 @@ mod tests {
             (3660, "1h1m"),
             (90_000, "1d1h"),
         ] {
-            assert_eq!(left(at(seconds), at(0)), expected);
+            assert_eq!(remaining(at(seconds), at(0)), expected);
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Ui {
 pub(crate) struct Spinner(Option<ProgressBar>);
 
 /// Tells people what they must know. Where nobody can be told, nobody is.
-pub(crate) fn complain(text: &str) {
+pub(crate) fn write_stderr(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn print(line: &str) -> Result<(), PrintError> {
 }
 
 /// Whether somebody sits before a terminal who can answer. Standard output may be what a shell evaluates.
-pub(crate) fn can_ask() -> bool {
+pub(crate) fn is_interactive_terminal() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn can_ask() -> bool {
 /// terminal.
 #[cfg(unix)]
 pub(crate) fn is_captured(quiet: bool) -> bool {
-    quiet && !io::stdout().is_terminal() && can_ask()
+    quiet && !io::stdout().is_terminal() && is_interactive_terminal()
 }
 
 // === impl Ui ===
@@ -53,15 +53,15 @@ impl Ui {
     }
 
     /// Tells people something beside the result. Colours go only to a terminal, and not with `NO_COLOR`.
-    pub(crate) fn tell(&self, text: &str) {
+    pub(crate) fn notify(&self, text: &str) {
         if !self.quiet {
-            complain(text);
+            write_stderr(text);
         }
     }
 
     /// Asks for a line; none when nothing is answered.
-    pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        complain(&messages::question(question, &self.palette));
+    pub(crate) fn prompt(&self, question: &str) -> Option<String> {
+        write_stderr(&messages::question(question, &self.palette));
         let mut line = String::new();
         io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned()).filter(|answer| !answer.is_empty())
@@ -70,7 +70,7 @@ impl Ui {
     /// Says how something came to be, with `--debug`.
     pub(crate) fn debug(&self, text: &str) {
         if self.debug {
-            complain(&format!("debug: {}\n", messages::clean(text)));
+            write_stderr(&format!("debug: {}\n", messages::clean(text)));
         }
     }
 

@@ -12,38 +12,38 @@ impl Client {
     /// The caller's sessions, on whatever device.
     pub(crate) fn sessions(&self) -> Result<SessionList, ClientError> {
         let operation = Operation::ListSessions;
-        let answer = self.ask(operation)?;
-        match answer.status {
-            200 => self.decode_timed(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request(operation)?;
+        match response.status {
+            200 => self.decode_with_times(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
     /// The rules that reach the caller.
     pub(crate) fn rules(&self) -> Result<RuleList, ClientError> {
-        self.rules_by(Operation::ListRules)
+        self.fetch_rules(Operation::ListRules)
     }
 
     /// The same, for who chooses among them: the original's server would take no notice of a choice.
-    pub(crate) fn choices(&self) -> Result<RuleList, ClientError> {
-        self.rules_by(Operation::Choose)
+    pub(crate) fn selectable_rules(&self) -> Result<RuleList, ClientError> {
+        self.fetch_rules(Operation::SelectRule)
     }
 
     /// Ends one of the caller's sessions; answers what it was.
     pub(crate) fn end_session(&self, name: &str) -> Result<SessionInfo, ClientError> {
         let operation = Operation::EndSession;
-        let answer = self.ask_with(operation, &format!("/{}", escaped(name)), None)?;
-        match answer.status {
-            200 => self.decode_timed(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request_with(operation, &format!("/{}", escaped(name)), None)?;
+        match response.status {
+            200 => self.decode_with_times(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    fn rules_by(&self, operation: Operation) -> Result<RuleList, ClientError> {
-        let answer = self.ask(operation)?;
-        match answer.status {
-            200 => self.decode(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+    fn fetch_rules(&self, operation: Operation) -> Result<RuleList, ClientError> {
+        let response = self.request(operation)?;
+        match response.status {
+            200 => self.decode(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 }

@@ -3,11 +3,11 @@
 use jiff::SignedDuration;
 use tka_api::http::RuleList;
 
-use super::{Client, ClientError, Operation, Trouble};
+use super::{Client, ClientError, ClientErrorKind, Operation};
 use crate::exit::Exit;
 
 /// What this project's server calls itself, before its version (RFC 9110, 10.2.4).
-const SOFTWARE: &str = "tka-server/";
+const SERVER_HEADER_PREFIX: &str = "tka-server/";
 
 /// What a server let be seen of itself.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Probe {
     /// The rules that reach the caller; none from a server that lets the caller in and does not tell of rules, as the original's.
     pub(crate) rules: Result<Option<RuleList>, ClientError>,
     /// By how much its clock is ahead of this machine's, to the second.
-    pub(crate) ahead: Option<SignedDuration>,
+    pub(crate) clock_ahead: Option<SignedDuration>,
     /// The version of this project's server; none of another.
     pub(crate) version: Option<String>,
 }
@@ -24,13 +24,13 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// Whether a TKA server answered, in whatever words.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.version.is_some() || self.is_understood()
+    pub(crate) fn is_tka_server(&self) -> bool {
+        self.version.is_some() || self.is_compatible()
     }
 
     /// Whether the answer can be understood.
-    pub(crate) fn is_understood(&self) -> bool {
-        let said_no = |error: &ClientError| matches!(&*error.trouble, Trouble::Answered { .. });
+    pub(crate) fn is_compatible(&self) -> bool {
+        let said_no = |error: &ClientError| matches!(&*error.kind, ClientErrorKind::Rejected { .. });
         self.rules.as_ref().err().is_none_or(said_no)
     }
 }
@@ -40,34 +40,34 @@ impl Probe {
 impl Client {
     /// Asks what can be asked of any TKA server, signed in or not.
     pub(crate) fn probe(&self) -> Probe {
-        let answer = match self.ask(Operation::ListRules) {
-            Ok(answer) => answer,
+        let response = match self.request(Operation::ListRules) {
+            Ok(response) => response,
             Err(error) => {
                 return Probe {
                     rules: Err(error),
-                    ahead: None,
+                    clock_ahead: None,
                     version: None,
                 };
             }
         };
-        let software = answer.software.as_deref().unwrap_or_default();
-        let rules = match answer.status {
-            200 => self.decode(Operation::ListRules, &answer).map(Some),
-            _ => Err(self.refusal(Operation::ListRules, &answer)),
+        let server_header = response.server_header.as_deref().unwrap_or_default();
+        let rules = match response.status {
+            200 => self.decode(Operation::ListRules, &response).map(Some),
+            _ => Err(self.refusal(Operation::ListRules, &response)),
         };
         let rules = match rules {
-            Err(error) if error.is_unsupported() => self.is_let_in().map(|()| None),
+            Err(error) if error.is_unsupported() => self.check_access().map(|()| None),
             other => other,
         };
         Probe {
             rules,
-            ahead: answer.ahead,
-            version: software.strip_prefix(SOFTWARE).map(ToOwned::to_owned),
+            clock_ahead: response.clock_ahead,
+            version: server_header.strip_prefix(SERVER_HEADER_PREFIX).map(ToOwned::to_owned),
         }
     }
 
     /// Asks what the original's server knows, too.
-    fn is_let_in(&self) -> Result<(), ClientError> {
+    fn check_access(&self) -> Result<(), ClientError> {
         match self.session() {
             Err(error) if error.exit() != Exit::NotSignedIn => Err(error),
             _ => Ok(()),

@@ -7,7 +7,7 @@ use crate::kubeconfig::store;
 
 /// The files that kubectl reads, without those that are ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Target {
+pub(crate) struct MergeTarget {
     /// The one that kubectl would write to.
     pub(crate) path: PathBuf,
     /// What KUBECONFIG has to be for kubectl to read it; none where it is already.
@@ -16,7 +16,7 @@ pub(crate) struct Target {
 
 // === impl Target ===
 
-impl Target {
+impl MergeTarget {
     /// As kubectl chooses it: of the files in `KUBECONFIG` the first that is there, or the last; without any `~/.kube/config`
     /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/config.go>, `GetDefaultFilename`).
     ///
@@ -24,13 +24,17 @@ impl Target {
     pub(crate) fn choose(home: &Path, reads_home: bool, list: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> Self {
         let all: Vec<_> = list.into_iter().flat_map(std::env::split_paths).collect();
         let named: Vec<_> = all.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
-        let theirs: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
-        let first = theirs.iter().find(|path| exists(path)).or(theirs.last());
+        let user_files: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
+        let first = user_files.iter().find(|path| exists(path)).or(user_files.last());
         let path = first.cloned().unwrap_or_else(|| home.join(".kube/config"));
         // KUBECONFIG that names nothing, such as `:`, has kubectl read nothing, and not the usual file.
         let reads_usual = reads_home && list.is_none_or(OsStr::is_empty);
-        let is_read = theirs.len() == named.len() && (!theirs.is_empty() || reads_usual);
-        let list = if theirs.is_empty() { vec![path.clone()] } else { theirs };
+        let is_read = user_files.len() == named.len() && (!user_files.is_empty() || reads_usual);
+        let list = if user_files.is_empty() {
+            vec![path.clone()]
+        } else {
+            user_files
+        };
         Self {
             path,
             list: (!is_read).then_some(list),
@@ -56,7 +60,7 @@ mod tests {
 
     fn choose(list: &str, there: &[&str]) -> (String, Option<String>) {
         let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
-        let target = Target::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
+        let target = MergeTarget::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
         let list = target
             .list
             .map(|list| std::env::join_paths(list).unwrap().into_string().unwrap());
@@ -75,7 +79,7 @@ mod tests {
             assert_eq!(choose(list, there), (expected.to_owned(), None), "{list}");
         }
         assert_eq!(
-            Target::choose(Path::new("/home/a"), true, None, |_| false).path,
+            MergeTarget::choose(Path::new("/home/a"), true, None, |_| false).path,
             Path::new("/home/a/.kube/config")
         );
     }
@@ -87,7 +91,7 @@ mod tests {
         for list in [":", "::"] {
             assert_eq!(choose(list, &[]), (usual.clone(), Some(usual.clone())), "{list}");
         }
-        let without_home = Target::choose(Path::new("/home/a"), false, None, |_| true);
+        let without_home = MergeTarget::choose(Path::new("/home/a"), false, None, |_| true);
         assert_eq!(without_home.list, Some(vec![usual.into()]));
     }
 

@@ -3,19 +3,19 @@
 use tka_api::exec::ExecCredential;
 
 use super::PluginRequest;
-use crate::api::client::SignedIn;
+use crate::api::client::SignInResponse;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::login_request;
 use crate::session::persist;
 use crate::session::provisioning;
 use crate::terminal::messages;
-use crate::terminal::output::Look;
+use crate::terminal::output::RenderOptions;
 use crate::terminal::ui;
 
 /// What signing in takes, if it is wanted. Nobody is signed in who is not there, nor by what cannot be read.
 pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandContext> {
-    if !request.interactive || !ui::can_ask() || request.is_own_ephemeral_session() {
+    if !request.interactive || !ui::is_interactive_terminal() || request.is_own_ephemeral_session() {
         return None;
     }
     CommandContext::without_notice(request.flags)
@@ -28,7 +28,7 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
     let before = ctx.client()?.sessions()?;
     let attempt = |access: &_| login_request::attempt(ctx, access, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, request.access, attempt)?;
-    let SignedIn {
+    let SignInResponse {
         login,
         session,
         credential,
@@ -51,7 +51,10 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
         None => provisioning::fetch_credential(&client, request.session)?,
     };
     persist::update_session(ctx, request.session, &login);
-    ctx.ui
-        .tell(&messages::signed_in(&login, vec![], &Look::beside(&ctx.ui.palette)));
+    ctx.ui.notify(&messages::signed_in(
+        &login,
+        vec![],
+        &RenderOptions::for_stderr(&ctx.ui.palette),
+    ));
     Ok(credential)
 }

@@ -8,17 +8,17 @@ use tempfile::TempDir;
 
 use crate::error::Error;
 use crate::kubeconfig::env_variable;
-use crate::kubeconfig::private_folder::{PREFIX, in_memory};
+use crate::kubeconfig::private_folder::{PREFIX, memory_folders};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::files;
 
 /// A new folder of its owner only with room for a kubeconfig, removed when dropped: in memory where the system has room for such things
 /// there, so that no disk ever holds the credential.
 pub(super) fn private() -> Result<TempDir, Error> {
-    let in_memory = in_memory()
+    let memory_folders = memory_folders()
         .into_iter()
         .filter(|place| env_variable::join([place]).is_ok());
-    if let Some(folder) = in_memory.map(|place| create(&place)).find_map(Result::ok) {
+    if let Some(folder) = memory_folders.map(|place| create(&place)).find_map(Result::ok) {
         return Ok(folder);
     }
     let place = std::env::temp_dir();
@@ -31,6 +31,6 @@ fn create(place: &Path) -> std::io::Result<TempDir> {
         .prefix(PREFIX)
         .permissions(Permissions::from_mode(files::PRIVATE))
         .tempdir_in(place)?;
-    files::probe(folder.path(), files::ROOM).map_err(|(_, source)| source)?;
+    files::probe(folder.path(), files::RESERVE).map_err(|(_, source)| source)?;
     Ok(folder)
 }

@@ -56,9 +56,10 @@ enum Phase {
 
 impl SignalGuard {
     pub(super) fn new() -> io::Result<Self> {
-        signals::leave_to_others();
+        signals::disable_holds();
         // What is ignored stays so for the program too.
-        let mut signals = SignalsInfo::<WithOrigin>::new(signals::heard(TERMINATING.into_iter().chain(INFORMATIONAL)))?;
+        let mut signals =
+            SignalsInfo::<WithOrigin>::new(signals::not_ignored(TERMINATING.into_iter().chain(INFORMATIONAL)))?;
         let state = Arc::new(Mutex::new(State::default()));
         let handle = signals.handle();
         let thread = thread::spawn({
@@ -148,14 +149,14 @@ impl State {
             Phase::Busy | Phase::Free if INFORMATIONAL.contains(&signal) => {}
             Phase::Busy if self.interruption.is_none() => {
                 self.interruption = Some(signal);
-                ui::complain("leaving when the session has ended; once more to leave at once\n");
+                ui::write_stderr("leaving when the session has ended; once more to leave at once\n");
             }
             Phase::Busy | Phase::Free => self.exit_now(signal),
         }
     }
 
     fn exit_now(&self, signal: i32) -> ! {
-        let _free = signals::when_free();
+        let _free = signals::wait_for_holds();
         if let Some(folder) = &self.folder {
             let _ = fs::remove_dir_all(folder);
         }

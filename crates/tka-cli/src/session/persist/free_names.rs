@@ -7,7 +7,7 @@ use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::entry_names;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::merge::{self, MergeError, UserFile};
+use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::SessionCache;
 use tka_kubeconfig::{Document, Entry, List};
 
@@ -15,7 +15,7 @@ use tka_kubeconfig::{Document, Entry, List};
 pub(super) fn choose(
     ctx: &CommandContext,
     own: &Document,
-    file: Option<&UserFile>,
+    file: Option<&UserKubeconfig>,
     cache: &SessionCache,
     sent: &Entry,
     names: EntryNames,
@@ -28,7 +28,7 @@ pub(super) fn choose(
             .iter()
             .any(|other| has(other) && !is_same_entry(other, names, sent))
     };
-    let ours = file.map(|file| merge::ours(file.path(), file.document(), ctx.server(), &cache.merged));
+    let ours = file.map(|file| merge::own_entries(file.path(), file.document(), ctx.server(), &cache.merged));
     let is_ours = |list, name: &str| ours.iter().flatten().any(|one| one.has(list, name));
     let is_theirs = |names: &EntryNames| {
         file.is_some_and(|file| {
@@ -39,8 +39,8 @@ pub(super) fn choose(
     };
     let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
     let is_free = |names: &EntryNames| !is_elsewhere(names) && !is_theirs(names);
-    entry_names::free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
-        let path = file.map_or(store.folder(), UserFile::path).to_owned();
+    entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
+        let path = file.map_or(store.folder(), UserKubeconfig::path).to_owned();
         MergeError::Taken {
             path,
             name: names.context,
@@ -52,7 +52,7 @@ pub(super) fn choose(
 /// Whether a context of another server's file is the same as the one that was sent: people spell one server in several ways.
 fn is_same_entry(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
     let exec = sent.user.user.exec.as_ref();
-    let session = exec.and_then(|exec| exec_plugin::session_in(&exec.args));
+    let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
     other.context(&names.context).as_ref() == Some(names)
         && other.server(&names.cluster) == Some(&sent.cluster.cluster.server)
         && session.is_some_and(|session| own_kubeconfig::requests_session(other, names, session))

@@ -30,17 +30,17 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
         "{path} is written anew, because {why}; what was there is now {}",
         aside.display()
     );
-    ctx.ui.tell(&messages::warning(&text, &ctx.ui.palette));
+    ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
     store.blank().map_err(|source| unusable(ctx, source))
 }
 
 /// Puts `entry` into it, as the current one.
 pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entry: &Entry) -> Result<(), Error> {
-    let written = match merge::put_in(own, entry) {
+    let written = match merge::insert_entry(own, entry) {
         Ok(written) => written,
         Err(why) => {
             let blank = start_over(ctx, lock, &why)?;
-            merge::put_in(blank, entry).map_err(|source| unusable(ctx, source))?
+            merge::insert_entry(blank, entry).map_err(|source| unusable(ctx, source))?
         }
     };
     ctx.store()?.write(lock, &written)?;
@@ -72,7 +72,7 @@ pub(super) fn remove_all(ctx: &CommandContext, lock: &FolderLock, cache: &Sessio
             let aside = store.move_aside(lock)?;
             let path = store.path().display();
             let text = format!("{path} could not be read, because {why}; it is now {}", aside.display());
-            ctx.ui.tell(&messages::warning(&text, &ctx.ui.palette));
+            ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
             Ok(())
         }
     }
@@ -90,7 +90,7 @@ fn remove_sessions(
 ) -> Result<(), Error> {
     let store = ctx.store()?;
     let before = own.clone();
-    let left = |source| Error::Left(refused(store.path(), source));
+    let left = |source| Error::CleanupFailed(refused(store.path(), source));
     let rest = without(own, cache, is_asked, is_known).map_err(left)?;
     if rest.is_blank() {
         store.remove()?;
@@ -111,7 +111,7 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
         Some(name) => format!("{name} is the current context of {path} now"),
         None => format!("no context is current in {path} now"),
     };
-    ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
+    ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
 fn without(
@@ -123,7 +123,7 @@ fn without(
     let asks = |user: &str| {
         let call = own.call(user);
         call.is_some_and(|call| {
-            exec_plugin::asked_for(&call).is_some_and(|(server, session)| is_asked(server, session))
+            exec_plugin::requested_session(&call).is_some_and(|(server, session)| is_asked(server, session))
         })
     };
     let is_token = |names: &EntryNames| {
@@ -163,7 +163,7 @@ fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> 
     let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
     let asks = |user: &str| {
         own.call(user)
-            .is_some_and(|call| exec_plugin::asked_for(&call).is_some())
+            .is_some_and(|call| exec_plugin::requested_session(&call).is_some())
     };
     let ours = contexts(own).filter(|names| asks(&names.user) || is_known(&names.context));
     ours.last().map(|names| names.context)
@@ -177,5 +177,5 @@ fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
 /// Whether kubectl asks for credentials of that session there.
 pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
     let call = document.call(&names.user);
-    call.is_some_and(|call| exec_plugin::asked_for(&call).is_some_and(|(_, asked)| asked == session))
+    call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, asked)| asked == session))
 }

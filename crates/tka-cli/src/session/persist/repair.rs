@@ -8,7 +8,7 @@ use super::{lock, refused, user_kubeconfig};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::merge::{self, UserFile};
+use crate::kubeconfig::merge::{self, UserKubeconfig};
 use tka_kubeconfig::{Call, Document, List, Refused};
 
 /// Lets kubeconfigs call this program where it is now, whichever session they ask for. Answers for how many users.
@@ -18,7 +18,7 @@ pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
     let mut count = 0;
     if let Ok(own) = store.read() {
         let repaired = repaired(own, |_, _| true);
-        let (repaired, users) = repaired.map_err(|source| Error::NotMended(refused(store.path(), source)))?;
+        let (repaired, users) = repaired.map_err(|source| Error::NotRepaired(refused(store.path(), source)))?;
         if users > 0 {
             store.write(&lock, &repaired)?;
         }
@@ -33,16 +33,16 @@ pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
 /// Mends the user's own kubeconfig, in which only what we put there, or what has our name, is ours.
 fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Error> {
     let records = user_kubeconfig::records(ctx, path);
-    let is_known = |user: &str, call: &Call| records.iter().any(|record| merge::is_of(call, user, record));
+    let is_known = |user: &str, call: &Call| records.iter().any(|record| merge::matches_record(call, user, record));
     // One in which nothing is to be mended is not even locked.
     let is_intact = |document: Document| broken_users(&document, is_known).is_empty();
-    if UserFile::peek(path).map_or(true, is_intact) {
+    if UserKubeconfig::read_unlocked(path).map_or(true, is_intact) {
         return Ok(0);
     }
-    let file = user_kubeconfig::open(ctx, path).map_err(Error::NotMended)?;
+    let file = user_kubeconfig::open(ctx, path).map_err(Error::NotRepaired)?;
     let repaired = repaired(file.document().clone(), is_known);
-    let (repaired, users) = repaired.map_err(|source| Error::NotMended(refused(path, source)))?;
-    file.save(&repaired).map_err(Error::NotMended)?;
+    let (repaired, users) = repaired.map_err(|source| Error::NotRepaired(refused(path, source)))?;
+    file.save(&repaired).map_err(Error::NotRepaired)?;
     Ok(users)
 }
 
@@ -50,7 +50,7 @@ fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Er
 fn broken_users(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> Vec<String> {
     let is_broken = |name: &&str| {
         let call = document.call(name);
-        call.is_some_and(|call| exec_plugin::is_lost(&call, is_known(name, &call)))
+        call.is_some_and(|call| exec_plugin::is_broken(&call, is_known(name, &call)))
     };
     let users = document.names(List::Users).into_iter().filter(is_broken);
     users.map(ToOwned::to_owned).collect()

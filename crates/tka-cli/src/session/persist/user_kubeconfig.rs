@@ -9,7 +9,7 @@ use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 use super::refused;
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::merge::{self, MergeError, Target, UserFile};
+use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::home;
@@ -17,17 +17,22 @@ use crate::sys::files::FileError;
 use crate::terminal::messages;
 
 /// What is to be remembered of an entry in the user's kubeconfig.
-pub(super) fn record(ctx: &CommandContext, file: &UserFile, entry: &Entry, session: Option<String>) -> MergedEntry {
+pub(super) fn record(
+    ctx: &CommandContext,
+    file: &UserKubeconfig,
+    entry: &Entry,
+    session: Option<String>,
+) -> MergedEntry {
     MergedEntry {
         created: !file.is_there() || records(ctx, file.path()).iter().any(|record| record.created),
-        previous: previous(ctx, file),
+        previous: previous_context(ctx, file),
         ..MergedEntry::new(file.path(), entry.names(), session)
     }
 }
 
 /// How the current context was written before all of ours.
-pub(super) fn previous(ctx: &CommandContext, file: &UserFile) -> Option<String> {
-    merge::previous(file.document(), &records(ctx, file.path()))
+pub(super) fn previous_context(ctx: &CommandContext, file: &UserKubeconfig) -> Option<String> {
+    merge::previous_context(file.document(), &records(ctx, file.path()))
 }
 
 /// What is remembered of the file, of whatever server.
@@ -73,19 +78,20 @@ fn remove_from_file(
         .cloned()
         .collect();
     // One that never heard of us is not even locked.
-    let looked_at = UserFile::peek(path).map(|document| merge::found(path, &document, ctx.server()));
+    let looked_at =
+        UserKubeconfig::read_unlocked(path).map(|document| merge::find_entries(path, &document, ctx.server()));
     if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
         return Ok(());
     }
     let file = open(ctx, path)?;
-    let found = merge::found(path, file.document(), ctx.server());
+    let found = merge::find_entries(path, file.document(), ctx.server());
     let is_new = |one: &MergedEntry| is_meant(one) && !recorded.iter().any(|cache| cache.context == one.context);
     let found = found
         .into_iter()
         .filter(is_new)
         .map(|one| with_recorded_previous(one, &recorded));
     let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
-    let rest = all.iter().try_fold(file.document().clone(), merge::take_out);
+    let rest = all.iter().try_fold(file.document().clone(), merge::remove_entry);
     let rest = rest.map_err(|source| refused(path, source))?;
     if rest.is_blank() && all.iter().any(|one| one.created) {
         return file.remove();
@@ -115,7 +121,7 @@ fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) 
         Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
         None => format!("no context is current in {path} now"),
     };
-    ctx.ui.tell(&messages::note(&text, &ctx.ui.palette));
+    ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
 /// The user's kubeconfigs in which there may be something of ours.
@@ -131,20 +137,20 @@ pub(super) fn files(cache: &SessionCache, is_meant: impl Fn(&MergedEntry) -> boo
     files
 }
 
-pub(super) fn target() -> Result<Target, StoreError> {
+pub(super) fn target() -> Result<MergeTarget, StoreError> {
     let home = home().filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
     let list = env::var_os("KUBECONFIG");
     let reads_home = cfg!(windows) || env::var_os("HOME").is_some();
-    let target = Target::choose(&home, reads_home, list.as_deref(), Path::exists);
+    let target = MergeTarget::choose(&home, reads_home, list.as_deref(), Path::exists);
     let path = std::path::absolute(&target.path).unwrap_or(target.path);
-    Ok(Target { path, ..target })
+    Ok(MergeTarget { path, ..target })
 }
 
 /// Whether a context can be put into the user's kubeconfig, and kubectl would find it there. Leaves no trace.
 pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     let target = target()?;
-    UserFile::check(&target.path, ctx.config.timeout)?;
-    let trial = merge::put_in(UserFile::peek(&target.path)?, &trial_entry());
+    UserKubeconfig::check(&target.path, ctx.config.timeout)?;
+    let trial = merge::insert_entry(UserKubeconfig::read_unlocked(&target.path)?, &trial_entry());
     trial.map_err(|source| refused(&target.path, source))?;
     let list = env::var_os("KUBECONFIG").unwrap_or_default();
     let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
@@ -187,6 +193,6 @@ fn trial_entry() -> Entry {
     }
 }
 
-pub(super) fn open(ctx: &CommandContext, path: &Path) -> Result<UserFile, MergeError> {
-    UserFile::open(path, ctx.config.timeout)
+pub(super) fn open(ctx: &CommandContext, path: &Path) -> Result<UserKubeconfig, MergeError> {
+    UserKubeconfig::open(path, ctx.config.timeout)
 }

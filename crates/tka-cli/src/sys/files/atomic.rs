@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{folder_of, hand_on};
+use super::{folder_of, inherit_owner};
 
 /// How much more than it says now a file may come to say, in bytes: a certificate authority, and names.
-pub(crate) const ROOM: usize = 64 * 1024;
+pub(crate) const RESERVE: usize = 64 * 1024;
 
 /// How the names of files begin that are not yet whole.
 const PREFIX: &str = ".tka-new-";
@@ -18,24 +18,26 @@ const PREFIX: &str = ".tka-new-";
 ///
 /// A program that reads at the same time sees the old file or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    whole(path, content)?.persist(path).map_err(|error| error.error)?;
+    write_temporary(path, content)?
+        .persist(path)
+        .map_err(|error| error.error)?;
     Ok(())
 }
 
 /// Makes the file at `path`; fails where there is one.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    whole(path, content)?
+    write_temporary(path, content)?
         .persist_noclobber(path)
         .map_err(|error| error.error)?;
     Ok(())
 }
 
 /// A file beside `path` with all its content, on the disk.
-fn whole(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+fn write_temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
     file.write_all(content)?;
-    hand_on(file.as_file(), folder)?;
+    inherit_owner(file.as_file(), folder)?;
     file.as_file().sync_all()?;
     Ok(file)
 }
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn probe_leaves_nothing_and_names_the_place() {
         let folder = tempfile::tempdir().unwrap();
-        probe(&folder.path().join("a/b"), ROOM).unwrap();
+        probe(&folder.path().join("a/b"), RESERVE).unwrap();
         assert_eq!(count(folder.path()), 0);
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();

@@ -47,7 +47,7 @@ mod system {
 
     use rustix::fs::{Mode, OFlags};
 
-    use super::super::{folder_of, hand_on, hands_on};
+    use super::super::{folder_of, inherit_owner, inherits_owner};
 
     pub(super) fn make_one(folder: &Path, mode: u32) -> io::Result<()> {
         match DirBuilder::new().mode(mode).create(folder) {
@@ -55,7 +55,7 @@ mod system {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
             created => created?,
         }
-        let given = open(folder).and_then(|made| hand_on(&made, folder_of(folder)));
+        let given = open(folder).and_then(|made| inherit_owner(&made, folder_of(folder)));
         if given.is_err() {
             // Better none than one that locks the home folder's owner out.
             let _ = fs::remove_dir(folder);
@@ -76,7 +76,7 @@ mod system {
 
     pub(super) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
         let user = rustix::process::geteuid().as_raw();
-        let home = home.filter(|_| hands_on());
+        let home = home.filter(|_| inherits_owner());
         let accepted = [Some(user), home.and_then(|home| Some(fs::metadata(home).ok()?.uid()))];
         let belongs = |found: &fs::Metadata| accepted.contains(&Some(found.uid()));
         Ok(belongs(&fs::metadata(folder)?) && belongs(&fs::symlink_metadata(folder)?))

@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ROOM, advice, atomic, folder_of, hand_on};
-use crate::sys::signals::Hold;
+use super::{RESERVE, advice, atomic, folder_of, inherit_owner};
+use crate::sys::signals::SignalHold;
 
 /// How long another program may take: kubectl has the lock for milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A file cannot be watched for its end by what every system has.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A file of the user's that no program changes meanwhile which asks for its lock.
 #[derive(Debug)]
-pub(crate) struct Locked {
+pub(crate) struct LockedFile {
     path: PathBuf,
     text: String,
     /// None where there is none yet.
@@ -37,9 +37,9 @@ struct Lock {
     path: PathBuf,
     file: File,
     /// Whether it goes when this is dropped.
-    goes: bool,
+    remove_on_drop: bool,
     /// A process that leaves it behind keeps kubectl from the file for good.
-    _hold: Hold,
+    _hold: SignalHold,
 }
 
 /// Why a file of the user's cannot be changed.
@@ -74,9 +74,9 @@ pub(crate) enum FileError {
 
 // === impl Locked ===
 
-impl Locked {
+impl LockedFile {
     /// What the file says, whether or not a program changes it at this moment; nothing where it is not there.
-    pub(crate) fn peek(path: &Path) -> Result<String, FileError> {
+    pub(crate) fn read_unlocked(path: &Path) -> Result<String, FileError> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -88,7 +88,7 @@ impl Locked {
     pub(crate) fn open(path: &Path, limit: Duration) -> Result<Self, FileError> {
         // What cannot be changed needs no lock.
         open_in_place(path)?;
-        let lock = Lock::take(path, limit.min(PATIENCE))?;
+        let lock = Lock::take(path, limit.min(LOCK_TIMEOUT))?;
         let mut file = open_in_place(path)?;
         let text = file.as_mut().map_or_else(|| Ok(String::new()), read);
         Ok(Self {
@@ -100,12 +100,12 @@ impl Locked {
     }
 
     /// Whether it could be changed, as far as that can be known without leaving a trace.
-    pub(crate) fn check_room(&self) -> Result<(), FileError> {
+    pub(crate) fn check_writable(&self) -> Result<(), FileError> {
         if let Some(file) = &self.file {
-            has_room(file, ROOM).map_err(|source| self.not_written(source))?;
+            has_room(file, RESERVE).map_err(|source| self.not_written(source))?;
         }
         // For what is kept beside it: in the lock, and as a backup.
-        check_folder(&self.path, 2 * self.text.len() + ROOM)
+        check_folder(&self.path, 2 * self.text.len() + RESERVE)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -142,17 +142,17 @@ impl Locked {
         let copied = self.lock.keep(self.text.as_bytes());
         copied.map_err(|source| self.not_written(source))?;
         let written = reserve(&file, text.len()).and_then(|()| write(&mut file, text.as_bytes()));
-        written.map_err(|source| self.put_back(&mut file, source))
+        written.map_err(|source| self.restore(&mut file, source))
     }
 
     /// Undoes a write that failed, and answers how that went. Without success, the lock with the copy in it stays.
-    fn put_back(&mut self, file: &mut File, source: io::Error) -> FileError {
+    fn restore(&mut self, file: &mut File, source: io::Error) -> FileError {
         // A limit of sizes stops this too, at a place behind which nothing was changed.
         let _ = write(file, self.text.as_bytes());
         if read(file).is_ok_and(|now| now == self.text) {
             return self.not_written(source);
         }
-        self.lock.goes = false;
+        self.lock.remove_on_drop = false;
         FileError::Damaged {
             path: self.path.clone(),
             copy: self.lock.path.clone(),
@@ -278,7 +278,7 @@ fn unreadable(path: &Path, source: io::Error) -> FileError {
 }
 
 /// `path` with `suffix` behind its name.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_appended(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -288,7 +288,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 impl Lock {
     fn take(path: &Path, limit: Duration) -> Result<Self, FileError> {
-        let lock = beside(path, ".lock");
+        let lock = with_appended(path, ".lock");
         let until = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -310,7 +310,7 @@ impl Lock {
 
     fn make(path: &Path) -> io::Result<Self> {
         // Signals are held back from before it is there, and not while another is waited for.
-        let hold = Hold::new();
+        let hold = SignalHold::new();
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -318,10 +318,10 @@ impl Lock {
         let lock = Self {
             file: options.open(path)?,
             path: path.to_owned(),
-            goes: true,
+            remove_on_drop: true,
             _hold: hold,
         };
-        hand_on(&lock.file, folder_of(path))?;
+        inherit_owner(&lock.file, folder_of(path))?;
         Ok(lock)
     }
 
@@ -334,7 +334,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.goes {
+        if self.remove_on_drop {
             let _ = fs::remove_file(&self.path);
         }
     }
