@@ -1,4 +1,4 @@
-//! The client of a TKA server: what is asked for, how it is asked, and what came back.
+//! The client of a TKA server.
 
 pub(crate) mod access;
 pub(crate) mod client;

@@ -27,15 +27,15 @@ use crate::sys::environment::{home, variable};
 use crate::terminal::messages;
 use crate::terminal::ui::{self, Ui};
 
-/// One run of a command that talks to a server.
+/// The context of one command: settings, terminal, server and time limit.
 #[derive(Debug)]
 pub(crate) struct CommandContext {
     pub(crate) config: Config,
     pub(crate) ui: Ui,
-    /// None without a home folder, which not all commands need.
+    /// None without a home folder. Not all commands need one.
     store: Option<KubeconfigStore>,
     server: Server,
-    /// Of all requests together, from the first one on.
+    /// The time limit of all requests together. It starts with the first request.
     deadline: Mutex<Option<Deadline>>,
 }
 
@@ -48,7 +48,7 @@ impl CommandContext {
         Ok(ctx)
     }
 
-    /// The same for another step of a command, which has said already what counts.
+    /// The context of a later step. The first step has already shown the notice about ignored keys.
     pub(crate) fn without_notice(flags: &Global) -> Result<Self, Error> {
         let config = settings(flags)?;
         let server = server_of(flags, &config)?;
@@ -67,7 +67,7 @@ impl CommandContext {
         })
     }
 
-    /// The same, whose requests are part of what began earlier.
+    /// The same context with a time limit that already runs.
     pub(crate) fn with_deadline(self, deadline: Deadline) -> Self {
         Self {
             deadline: Mutex::new(Some(deadline)),
@@ -79,7 +79,7 @@ impl CommandContext {
         &self.server
     }
 
-    /// Where the kubeconfig of the server is kept, which takes a home folder.
+    /// Where the kubeconfig of the server is kept. This needs a home folder.
     pub(crate) fn store(&self) -> Result<&KubeconfigStore, StoreError> {
         self.store.as_ref().ok_or(StoreError::NoHome)
     }
@@ -92,18 +92,18 @@ impl CommandContext {
             .filter(|path| path.exists())
     }
 
-    /// What this device knows of its sessions at the server.
+    /// The cached sessions of this device at the server.
     pub(crate) fn session_cache(&self) -> SessionCache {
         SessionCache::load(self.store.as_ref(), &self.server)
     }
 
-    /// The same of all servers.
+    /// The cached sessions at all servers.
     pub(crate) fn all_session_caches(&self) -> Vec<SessionCache> {
         let folder = self.store.as_ref().map(KubeconfigStore::folder);
         folder.map(session_cache::load_all).unwrap_or_default()
     }
 
-    /// Keeps what is known from now on. A command does not fail where it cannot be kept.
+    /// Saves the session cache. A command does not fail if that fails.
     pub(crate) fn save_session_cache(&self, lock: &FolderLock, cache: &SessionCache) {
         let saved = self.store.as_ref().map(|store| cache.save(lock, store));
         if let Some(Err(error)) = saved {
@@ -111,12 +111,12 @@ impl CommandContext {
         }
     }
 
-    /// A connection to the server. All connections of a command have one time limit, which begins with the first.
+    /// A connection to the server. All connections of a command share one time limit, which starts with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         self.client_for(&self.server, self.config.timeout)
     }
 
-    /// Names the clocks, where this machine's does not agree with that of the server, which says that something lasts until `until`.
+    /// Warns when the clocks of this machine and the server disagree. `until` is an end time that the server gave.
     pub(crate) fn warn_clock_skew(&self, skew: Skew, until: Option<Timestamp>) {
         let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > TOLERATED_SKEW);
         let unknown =
@@ -127,7 +127,7 @@ impl CommandContext {
         }
     }
 
-    /// Asks whoever is before the terminal, who may take their time.
+    /// Asks the user. The time limit does not run while they answer.
     pub(crate) fn prompt(&self, question: &str) -> Option<String> {
         let asked = Instant::now();
         let answer = self.ui.prompt(question);
@@ -140,7 +140,7 @@ impl CommandContext {
         self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection to another server, with a limit of its own where that is the shorter one.
+    /// A connection to another server, for `limit` at most.
     pub(crate) fn client_for(&self, server: &Server, limit: Duration) -> Result<Client, Error> {
         let deadline = *self
             .lock_deadline()
@@ -153,13 +153,13 @@ impl CommandContext {
         )
     }
 
-    /// The same for [`discovery`], within its limit.
+    /// A connection for [`discovery`], within its limit.
     pub(crate) fn discovery_client(&self, server: &Server) -> Result<Client, String> {
         let client = self.client_for(server, discovery::LIMIT);
         client.map_err(|error| error.why().into_iter().next().unwrap_or_else(|| error.to_string()))
     }
 
-    /// A connection to the server for what has to be done, with a time limit that is not the command's.
+    /// A connection that retries failed requests. It has a time limit of its own.
     #[cfg(unix)]
     pub(crate) fn retrying_client(&self, limit: Duration) -> Result<Client, Error> {
         let client = connect(
@@ -171,10 +171,10 @@ impl CommandContext {
         Ok(client.with_retries())
     }
 
-    /// Prints where the kubeconfig is: for a shell to evaluate, or with `--no-eval` for reading. Where kubectl reads the user's own kubeconfig, into
-    /// which the context was `merged`, there is nothing to evaluate.
+    /// Prints the kubeconfig: a line for a shell to evaluate, or with `--no-eval` the path. It prints nothing if kubectl already reads the
+    /// user's kubeconfig that the context was `merged` into.
     ///
-    /// `--quiet` wins: the original's shell functions add it to whatever the user typed, `-e` included, and evaluate what comes.
+    /// `--quiet` wins. The original's shell functions add it to every command, `-e` included, and evaluate the output.
     pub(crate) fn export_kubeconfig(&self, merged: Option<&MergeTarget>) -> Result<(), Error> {
         match self.variable_value(merged)? {
             Some(list) => self.export_list(&list, self.usage_hint(merged)),
@@ -183,9 +183,9 @@ impl CommandContext {
         }
     }
 
-    /// Whether [`Self::export_kubeconfig`] has a chance, with `merged` as the user's own kubeconfig.
+    /// Checks whether [`Self::export_kubeconfig`] can succeed. `merged` is the user's own kubeconfig.
     pub(crate) fn check_export(&self, merged: Option<&MergeTarget>) -> Result<(), Error> {
-        // What is remembered of it is text too.
+        // The session cache stores the path as text.
         self.kubeconfig_text(merged)?;
         if self.variable_value(merged)?.is_some()
             && let Some(file) = shell_integration::file()
@@ -195,10 +195,10 @@ impl CommandContext {
         Ok(())
     }
 
-    /// What KUBECONFIG is to be set to, where a shell is to do so.
+    /// The value that a shell is to set KUBECONFIG to.
     fn variable_value(&self, merged: Option<&MergeTarget>) -> Result<Option<String>, Error> {
         if self.prints_path() {
-            // What is no text cannot be printed.
+            // A path that is not text cannot be printed.
             return self.kubeconfig_text(merged).map(|_| None);
         }
         Ok(match merged {
@@ -207,7 +207,7 @@ impl CommandContext {
         })
     }
 
-    /// Where a kubeconfig is that kubectl can be given.
+    /// The path of the kubeconfig, as text.
     fn kubeconfig_text<'a>(&'a self, merged: Option<&'a MergeTarget>) -> Result<&'a str, Error> {
         let path = match merged {
             Some(target) => &target.path,
@@ -221,7 +221,7 @@ impl CommandContext {
         self.config.no_eval && !self.config.quiet
     }
 
-    /// How to make kubectl in this shell use it.
+    /// How to make kubectl in this shell use the kubeconfig.
     fn usage_hint(&self, merged: Option<&MergeTarget>) -> &'static str {
         if merged.is_some() {
             "to use it in this shell, run the line below, or sign in with: eval \"$(tka login --merge)\""
@@ -232,7 +232,7 @@ impl CommandContext {
         }
     }
 
-    /// Has the shell that called set KUBECONFIG, or prints the line that does, for which `usage` says how.
+    /// Has the calling shell set KUBECONFIG, or prints the line that does it. `usage` explains that line.
     fn export_list(&self, list: &str, usage: &str) -> Result<(), Error> {
         let on_terminal = io::stdout().is_terminal();
         let file = shell_integration::file();
@@ -247,14 +247,14 @@ impl CommandContext {
         if on_terminal {
             self.ui.notify(&messages::note(note, &self.ui.palette));
         }
-        // Not on a terminal also where the shell function called: whoever evaluates what it prints does so in another shell than it.
+        // Without a terminal the line is printed in any case. The shell that evaluates it may not be the one with the shell function.
         if on_terminal && file.is_some() {
             return Ok(());
         }
         Ok(ui::print(&ShellSyntax::detect(&variable, cfg!(windows)).export(list))?)
     }
 
-    /// After a sign-out: has the shell that called, or the person before it, no longer name the removed kubeconfig.
+    /// Unsets KUBECONFIG after a sign-out if it names the removed kubeconfig. Without the shell function, a note asks the user to do it.
     pub(crate) fn unset_removed_kubeconfig(&self) {
         let Some(path) = self.store.as_ref().map(KubeconfigStore::path) else {
             return;
@@ -272,7 +272,7 @@ impl CommandContext {
     }
 }
 
-/// A connection to `server` by that route, and as this machine's environment says.
+/// A connection to `server` by that route. The environment names the certificate authorities.
 pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: Route) -> Result<Client, Error> {
     let needs_tls = server.scheme() == Scheme::Https;
     Ok(Client::new(Connection {
@@ -285,7 +285,7 @@ pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: R
     }))
 }
 
-/// The server that `flags` name, or the settings. A URL is whole without them.
+/// The server that `flags` or the settings name. A URL needs no settings.
 pub(crate) fn server(flags: &Global) -> Result<Server, Error> {
     match &flags.server {
         Some(url) if url.contains("://") => typed_server(url, flags.port.unwrap_or(HTTPS_PORT)),
@@ -295,7 +295,7 @@ pub(crate) fn server(flags: &Global) -> Result<Server, Error> {
 
 fn server_of(flags: &Global, config: &Config) -> Result<Server, Error> {
     if let Some(typed) = &flags.server {
-        // Before it is put together with settings, which may be wrong too.
+        // Checked before the settings, which may be wrong too.
         typed_server(typed, config.port)?;
     }
     Ok(config.server()?)
@@ -305,37 +305,37 @@ fn typed_server(typed: &str, port: u16) -> Result<Server, Error> {
     Server::new(typed, port, None).map_err(|error| Error::TypedServer(error.into()))
 }
 
-/// The settings of this machine, with `flags` on top.
+/// The settings of this machine. `flags` override them.
 pub(crate) fn settings(flags: &Global) -> Result<Config, ConfigError> {
     Config::load(flags, home().as_deref(), &variable)
 }
 
-/// How requests get to servers, where settings are not needed otherwise.
+/// The route to servers, for commands that need no other settings.
 pub(crate) fn route(flags: &Global) -> Route {
     config::route(flags, home().as_deref(), &variable)
 }
 
-/// Says that the working directory's file does not count, where it would have changed something. With `--quiet` too: who is led
-/// elsewhere than they mean must hear of it, and the original's shell functions add that flag to everything.
+/// Shows which keys of the working directory's file are ignored. `--quiet` does not hide this: the user may expect another server, and the
+/// original's shell functions always add that flag.
 pub(crate) fn note_ignored_keys(config: &Config) {
-    if let Some(text) = config.passed_over() {
+    if let Some(text) = config.ignored_keys_note() {
         ui::write_stderr(&messages::note(&text, &config.theme.palette()));
     }
 }
 
-/// Whether this environment's KUBECONFIG, a list of paths, has `path`.
+/// Whether the KUBECONFIG list of this environment contains `path`.
 fn variable_has(path: &Path) -> bool {
     std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(|one| one == path))
 }
 
-/// The list of this environment's KUBECONFIG without `path`, if anything is left of it.
+/// The KUBECONFIG list of this environment without `path`. None if nothing is left.
 fn variable_without(path: &Path) -> Option<String> {
     let list = std::env::var_os("KUBECONFIG")?;
     let others = std::env::split_paths(&list).filter(|one| one != path && !one.as_os_str().is_empty());
     env_variable::join(others).ok().filter(|list| !list.is_empty())
 }
 
-/// The authorities in the file that `SSL_CERT_FILE` names, which replace the built-in ones as they do for the original.
+/// The certificate authorities in the file that `SSL_CERT_FILE` names. They replace the built-in ones, as in the original.
 fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error> {
     let Some(path) = variable("SSL_CERT_FILE")
         .filter(|path| !path.is_empty())
@@ -348,7 +348,7 @@ fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error>
         problem,
     };
     if !path.is_absolute() {
-        // kubectl calls this program in whatever folder, and what lies there must not say which servers to trust.
+        // kubectl calls this program in any folder. A file there must not decide which servers to trust.
         return Err(failed(
             "the path is relative, and names another file in every folder".into(),
         ));

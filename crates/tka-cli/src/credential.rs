@@ -1,4 +1,4 @@
-//! Where credentials are kept between calls of kubectl, until shortly before their end.
+//! The cache of credentials between calls of kubectl.
 
 pub(crate) mod cache;
 mod files;
@@ -16,7 +16,7 @@ use crate::net::server::Server;
 use crate::sys::environment;
 use cache::{CacheLocation, CachedCredential, CredentialCache};
 
-/// Keeps a credential that came with a sign-in. Where it cannot be kept it will be asked for.
+/// Caches a credential that came with a sign-in. A failure only costs another request.
 pub(crate) fn store(ctx: &CommandContext, session: &str, credential: ExecCredential) {
     let cached = CachedCredential::new(credential, Timestamp::now());
     let cache = cache(ctx.server(), session).map_err(|error| error.to_string());
@@ -26,7 +26,7 @@ pub(crate) fn store(ctx: &CommandContext, session: &str, credential: ExecCredent
     }
 }
 
-/// Forgets what is kept for all sessions at the server.
+/// Removes the cached credentials of all sessions at the server.
 pub(crate) fn remove_all(ctx: &CommandContext) {
     let location = CacheLocation::find(&environment::variable).map_err(|error| error.to_string());
     let removed = location.and_then(|location| location.remove_all(ctx.server()).map_err(|error| error.to_string()));
@@ -35,14 +35,14 @@ pub(crate) fn remove_all(ctx: &CommandContext) {
     }
 }
 
-/// Forgets what is kept for one session at the server.
+/// Removes the cached credential of one session.
 pub(crate) fn remove(ctx: &CommandContext, session: &str) {
     if let Ok(cache) = cache(ctx.server(), session) {
         cache.remove();
     }
 }
 
-/// Where the credential of one session is kept.
+/// The cache for the credential of one session.
 pub(crate) fn cache(server: &Server, session: &str) -> Result<CredentialCache, Error> {
     Ok(CacheLocation::find(&environment::variable)?.cache_for(server, session))
 }

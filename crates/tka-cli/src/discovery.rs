@@ -30,15 +30,15 @@ pub(crate) type Connect<'a> = dyn Fn(&Server) -> Result<Client, String> + Sync +
 pub(crate) struct Search {
     candidates: Vec<Candidate>,
     /// Why nodes of the tailnet are not among them.
-    pub(crate) no_tailnet: Option<NoTailnet>,
+    pub(crate) tailnet_unavailable: Option<TailnetUnavailable>,
 }
 
 /// Why nodes of the tailnet could not be looked at.
 #[derive(Debug)]
-pub(crate) enum NoTailnet {
-    NotTold(TailscaleError),
+pub(crate) enum TailnetUnavailable {
+    StatusFailed(TailscaleError),
     /// This device is not on the tailnet.
-    Off,
+    Offline,
 }
 
 // === impl Search ===
@@ -49,15 +49,15 @@ impl Search {
     /// `folder` is where things of earlier sign-ins are, if anywhere. tailscaled may take `limit`.
     pub(crate) fn new(config: &Config, default: &Server, folder: Option<&Path>, limit: Duration) -> Self {
         let limit = limit.min(config.timeout);
-        let (status, no_tailnet) = match tailscale::status(config.socket.as_deref(), limit) {
+        let (status, tailnet_unavailable) = match tailscale::status(config.socket.as_deref(), limit) {
             Ok(status) if status.is_running() => (Some(status), None),
-            Ok(_) => (None, Some(NoTailnet::Off)),
-            Err(error) => (None, Some(NoTailnet::NotTold(error))),
+            Ok(_) => (None, Some(TailnetUnavailable::Offline)),
+            Err(error) => (None, Some(TailnetUnavailable::StatusFailed(error))),
         };
         let known = folder.map(session_cache::load_all).unwrap_or_default();
         Self {
             candidates: candidates::find(default, known, status.as_ref(), &config.tag),
-            no_tailnet,
+            tailnet_unavailable,
         }
     }
 
@@ -80,7 +80,7 @@ impl Search {
     pub(crate) fn names(self) -> Vec<(String, Candidate)> {
         let mut places: Vec<Candidate> = vec![];
         for one in self.candidates {
-            if !one.is_guess || !places.iter().any(|place| place.node == one.node) {
+            if !one.is_guessed_port || !places.iter().any(|place| place.node == one.node) {
                 places.push(one);
             }
         }
@@ -90,8 +90,8 @@ impl Search {
 }
 
 fn ask(connect: &Connect<'_>, candidates: &[&Candidate], long: bool) -> Clusters {
-    let answers = parallel::map(candidates, |candidate| query::of(connect, candidate));
-    Clusters::new(query::worth_showing(
+    let answers = parallel::map(candidates, |candidate| query::query(connect, candidate));
+    Clusters::new(query::select_shown(
         candidates,
         answers.into_iter().flatten().collect(),
         long,

@@ -1,4 +1,4 @@
-//! Every way a command can fail: what happened, why, what to do, and the exit status.
+//! All errors of commands: what happened, why, what to do, and the exit status.
 
 use std::error::Error as _;
 use std::io;
@@ -21,7 +21,7 @@ use crate::terminal::output::{PrintError, RenderOptions};
 pub(crate) enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A server's address that is on the command line.
+    /// A wrong server address on the command line.
     #[error(transparent)]
     TypedServer(ConfigError),
     #[error(transparent)]
@@ -32,13 +32,13 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// A kubeconfig that calls this program where it is no longer.
+    /// A kubeconfig that calls this program at an outdated path, and cannot be repaired.
     #[error(transparent)]
     NotRepaired(MergeError),
-    /// A session that is over, and of which something is left.
+    /// A session is over, but its entries could not be removed.
     #[error(transparent)]
     CleanupFailed(MergeError),
-    /// A session that began, and whose kubeconfig cannot be written.
+    /// A session began, but its kubeconfig cannot be written.
     #[error(transparent)]
     NotPersisted(Box<Self>),
     #[error("{}", .0.what())]
@@ -46,17 +46,17 @@ pub(crate) enum Error {
     /// kubectl asks for a credential of a session that is over.
     #[error("{}", error.what())]
     SessionOver { error: ClientError, advice: String },
-    /// Signing in for kubectl led to another session.
+    /// Signing in for kubectl gave another session.
     #[error("signing in at {server} gives another session than the one that this kubeconfig is for")]
     OtherSession { server: String, advice: String },
-    /// A sign-out that may not have happened.
+    /// A sign-out failed, so the kubeconfig stays.
     #[error("{}", error.what())]
     SignOutFailed { error: ClientError, path: PathBuf },
     #[error(transparent)]
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
     SelectError(#[from] SelectError),
-    /// kubectl asks for something else than kubeconfigs of this program say.
+    /// kubectl asks for another version than the kubeconfigs of this program name.
     #[error("kubectl asks for a credential of version {0}, and this program gives {version}", version = tka_api::exec::API_VERSION)]
     ExecVersion(String),
     #[error("cannot write the manual to {}", dir.display())]
@@ -67,7 +67,7 @@ pub(crate) enum Error {
     Print(#[from] PrintError),
     #[error("KUBECONFIG cannot lead to the kubeconfig")]
     KubeconfigVariable(#[from] UnexportablePath),
-    /// A question to a server broke down in this program.
+    /// A worker thread panicked.
     #[error("the server could not be asked")]
     WorkerPanicked,
     #[cfg(unix)]
@@ -113,7 +113,7 @@ impl Error {
         }
     }
 
-    /// What caused it, outermost first.
+    /// The causes, outermost first.
     pub(crate) fn why(&self) -> Vec<String> {
         match self {
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.why(),
@@ -125,7 +125,7 @@ impl Error {
         }
     }
 
-    /// What to do, a sentence each.
+    /// What to do, one sentence each.
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
             Self::Config(error) | Self::TypedServer(error) => error.advice(),
@@ -191,12 +191,12 @@ impl Error {
         }
     }
 
-    /// What people read of it: what happened, why, and what to do.
+    /// The error as text: what happened, why, and what to do.
     pub(crate) fn render(&self, options: &RenderOptions<'_>) -> String {
         messages::problem(&self.to_string(), self.why(), self.advice(), options)
     }
 
-    /// Whether whoever read the output has gone, which needs no message.
+    /// Whether the reader of the output is gone. That needs no message.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Print(PrintError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -1,4 +1,4 @@
-//! Kubeconfigs on this machine: the one of ours for each server, and entries of ours in the user's own.
+//! Kubeconfigs on this machine: the file of `tka` for each server, and entries in the user's own kubeconfig.
 
 pub(crate) mod current_context;
 pub(crate) mod entry_names;

@@ -1,4 +1,4 @@
-//! Beginning and ending sessions, and what they leave on this machine.
+//! Sign-in and sign-out, and what they write on this machine.
 
 pub(crate) mod credential;
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What access to ask for: the options of every command that signs in.
+//! The access to request: the options of every command that signs in.
 
 use crate::terminal::messages::clean;
 use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
@@ -33,7 +33,7 @@ pub(crate) fn parse_value<T: TryFrom<String>>(text: &str) -> Result<T, T::Error>
     T::try_from(text.to_owned())
 }
 
-/// A namespace where the role does not hold.
+/// A namespace that the rule does not cover.
 #[derive(Debug, thiserror::Error)]
 #[error("the rule for the role {role} does not reach the namespace {namespace}")]
 pub(crate) struct OutsideRule {
@@ -45,24 +45,24 @@ pub(crate) struct OutsideRule {
 // === impl Access ===
 
 impl Access {
-    /// Whether it asks the server for something, which the original's server would pass over.
+    /// Whether an option is for the server. The original's server would ignore it.
     pub(crate) fn has_server_options(&self) -> bool {
         self.selects_rule() || self.period.is_some() || self.reason.is_some()
     }
 
-    /// Whether it says through which rule.
+    /// Whether an option selects the rule.
     pub(crate) fn selects_rule(&self) -> bool {
         self.rule.is_some() || self.role.is_some()
     }
 
-    /// Whether `session` is what it would give.
+    /// Whether `session` has the selected rule and role.
     pub(crate) fn matches_session(&self, session: &SessionInfo) -> bool {
         let is_rule = |rule: &RuleName| session.rule.as_deref() == Some(rule.as_str());
         self.rule.as_ref().is_none_or(is_rule) && self.role.as_ref().is_none_or(|role| session.role == role.as_str())
     }
 
-    /// What was chosen among the rules, for a name: no two choices have the same, as each may be of another session. No rule has a dot in
-    /// its name, behind which the role is.
+    /// A suffix for names by the selected rule and role. Different selections have different suffixes, as they may be different sessions.
+    /// Names of rules have no dot, so a dot precedes the role.
     pub(crate) fn name_suffix(&self) -> Option<String> {
         let by_name = self.rule.as_ref().map(|rule| format!("-{rule}"));
         let by_role = self.role.as_ref().map(|role| format!(".{}", role.as_str()));
@@ -70,7 +70,7 @@ impl Access {
             .then(|| by_name.unwrap_or_default() + &by_role.unwrap_or_default())
     }
 
-    /// The options that choose the same among the rules once more.
+    /// The options that select the same rule again.
     pub(crate) fn rule_options(&self) -> Vec<String> {
         let chosen = [
             ("--rule", self.rule.as_ref().map(ToString::to_string)),
@@ -82,7 +82,7 @@ impl Access {
         chosen.flatten().collect()
     }
 
-    /// The request for it, of a session kept apart by `label`.
+    /// The sign-in request. `label` keeps the session apart.
     pub(crate) fn request(&self, label: Option<&str>) -> LoginRequest {
         LoginRequest {
             rule: self.rule.as_ref().map(ToString::to_string),
@@ -93,7 +93,7 @@ impl Access {
         }
     }
 
-    /// The one of `rules` that the server will take, unless it will refuse. They are in the order of their priority.
+    /// The rule that the server will take, or none if it will refuse. `rules` are ordered by priority.
     pub(crate) fn select_rule<'a>(&self, rules: &'a RuleList) -> Option<&'a RuleInfo> {
         let mut meant = rules.items.iter().filter(|rule| self.matches_rule(rule));
         let first = meant.next()?;
@@ -106,7 +106,7 @@ impl Access {
         self.rule.as_ref().is_none_or(is_named) && self.role.as_ref().is_none_or(|role| rule.role == role.as_str())
     }
 
-    /// Refuses a namespace that is not among those of the rule that will be taken.
+    /// Refuses a namespace that the selected rule does not cover.
     pub(crate) fn check_namespace(&self, rules: &RuleList) -> Result<(), OutsideRule> {
         let (Some(namespace), Some(rule)) = (&self.namespace, self.select_rule(rules)) else {
             return Ok(());
@@ -121,7 +121,7 @@ impl Access {
         })
     }
 
-    /// The same through the rule of `session`, and for its reason where none is given.
+    /// The same access through the rule of `session`. Its reason is kept unless another is given.
     pub(crate) fn with_rule_of(self, session: SessionInfo) -> Self {
         Self {
             rule: session.rule.and_then(|name| name.try_into().ok()),
@@ -134,7 +134,7 @@ impl Access {
     }
 }
 
-/// What a rule is called: by its name, or by the role that it gives.
+/// The display name of a rule: its name, or else its role.
 pub(crate) fn display_name(rule: &RuleInfo) -> String {
     clean(rule.name.as_ref().unwrap_or(&rule.role))
 }

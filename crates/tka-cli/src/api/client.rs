@@ -31,14 +31,14 @@ use crate::net::server::Server;
 use crate::terminal::messages;
 use crate::terminal::ui;
 
-/// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
+/// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// No honest answer comes near it: a kubeconfig with a long certificate chain has some 20 kB.
+/// The largest response. A kubeconfig with a long certificate chain has about 20 kB.
 const ANSWER_LIMIT: u64 = 1024 * 1024;
-/// Asks a server that can for one answer when the session is usable (RFC 7240); others do not look at it.
+/// Asks the server to respond once the session is usable (RFC 7240). The original's server ignores this.
 const PREFER_WAIT: &str = "wait=10";
 
-/// What the CLI asks of the server.
+/// The requests of the CLI.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
     SignIn,
@@ -50,11 +50,11 @@ pub(crate) enum Operation {
     ListSessions,
     EndSession,
     ListRules,
-    /// See among which rules one can be chosen.
+    /// List the rules in order to select one.
     SelectRule,
 }
 
-/// A connection to one server. All its requests together have one time limit.
+/// A connection to one server. All its requests share one time limit.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
@@ -64,13 +64,13 @@ pub(crate) struct Client {
     socket: Option<PathBuf>,
     deadline: Deadline,
     debug: bool,
-    /// Whether to ask again where asking failed.
+    /// Whether failed requests are retried.
     retries: bool,
-    /// How the server's clock is set, by its first answer: all times of one server are turned alike.
+    /// The clock skew by the server's first response. All its times are converted alike.
     skew: OnceLock<Skew>,
 }
 
-/// What a client is made of.
+/// The parts of a client.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) server: Server,
@@ -80,32 +80,32 @@ pub(crate) struct Connection {
     /// Certificate authorities to trust instead of the built-in ones.
     pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
     pub(crate) deadline: Deadline,
-    /// Whether to tell of each request on standard error.
+    /// Whether to log each request to standard error.
     pub(crate) debug: bool,
 }
 
-/// The session as the server shows it.
+/// The session as the server reports it.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Session {
     pub(crate) login: LoginResponse,
-    /// Whether its credential can be fetched already.
+    /// Whether its credential can be fetched.
     pub(crate) provisioned: bool,
 }
 
-/// An answer to a sign-in.
+/// The response to a sign-in.
 #[derive(Debug)]
 pub(crate) struct SignInResponse {
     pub(crate) login: LoginResponse,
-    /// What a server that waited until the session is usable sends along. The original's does not.
+    /// The kubeconfig, from a server that waited until the session was usable. The original's does not send one.
     pub(crate) kubeconfig: Option<Box<ServerKubeconfig>>,
-    /// Name of the session, where the server gives credentials of sessions.
+    /// Name of the session. None if the server gives no credentials of sessions.
     pub(crate) session: Option<String>,
     pub(crate) credential: Option<ExecCredential>,
-    /// When to ask again without one.
+    /// When to retry if no kubeconfig came.
     pub(crate) retry_after: RetryAfter,
 }
 
-/// The body of an answer to a sign-in.
+/// The body of the response to a sign-in.
 #[derive(Deserialize)]
 struct SignInBody {
     #[serde(flatten)]
@@ -127,7 +127,7 @@ struct SessionRef {
     name: String,
 }
 
-/// An answer to the request for a kubeconfig.
+/// The response to a request for a kubeconfig.
 #[derive(Debug)]
 pub(crate) enum KubeconfigResponse {
     Ready(Box<ServerKubeconfig>),
@@ -135,7 +135,7 @@ pub(crate) enum KubeconfigResponse {
     Pending(RetryAfter),
 }
 
-/// An answer to the request for a credential.
+/// The response to a request for a credential.
 #[derive(Debug)]
 pub(crate) enum CredentialResponse {
     Ready(ExecCredential),
@@ -143,20 +143,20 @@ pub(crate) enum CredentialResponse {
     Pending(RetryAfter),
 }
 
-/// The part of the answer to a sign-out that tells a TKA server from anything else.
+/// The part of a sign-out response that identifies a TKA server.
 #[derive(Deserialize)]
 struct SignOutBody {
     username: String,
 }
 
-/// An answer whose body has arrived whole.
+/// A complete response.
 struct HttpResponse {
     status: u16,
     content_type: String,
     retry_after: RetryAfter,
-    /// By how much the server's clock is ahead of this machine's, to the second.
+    /// By how much the server's clock is ahead of this machine's, in whole seconds.
     clock_ahead: Option<SignedDuration>,
-    /// What the server calls itself.
+    /// The `Server` header.
     server_header: Option<String>,
     body: String,
 }
@@ -178,7 +178,7 @@ impl Operation {
         }
     }
 
-    /// What the server was asked to do, after "to".
+    /// What the request does. It follows the word "to".
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::SignIn => "sign you in",
@@ -194,13 +194,12 @@ impl Operation {
         }
     }
 
-    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access or its end, which
-    /// is looked for in the list of sessions.
+    /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
     fn waits_while_busy(self) -> bool {
         !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
     }
 
-    /// Whether the original's server knows it too.
+    /// Whether the original's server supports it.
     fn is_in_original_api(self) -> bool {
         !matches!(
             self,
@@ -232,7 +231,7 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
             .http_status_as_error(false)
-            // Who is asking is known by the connection: another server's answer would be about someone else.
+            // The connection identifies the caller. A redirect would lead to another server, and so to another identity.
             .max_redirects(0)
             .build();
         Self {
@@ -247,8 +246,8 @@ impl Client {
         }
     }
 
-    /// Asks again when a connection breaks or cannot be had, or when whoever answers is broken. For what can be asked for twice, as the
-    /// end of a session: what is over already the server says to be.
+    /// Retries when a connection fails or breaks, or the response is an error. Only for requests that may be sent twice, such as ending a
+    /// session.
     #[cfg(unix)]
     pub(crate) fn with_retries(self) -> Self {
         Self { retries: true, ..self }
@@ -258,15 +257,15 @@ impl Client {
         &self.server
     }
 
-    /// What is left of the time limit at `now`.
+    /// The time left at `now`.
     pub(crate) fn remaining(&self, now: Instant) -> Duration {
         self.deadline.remaining(now)
     }
 
-    /// Signs in. Without a kubeconfig in the answer the session may still have to be provisioned.
+    /// Signs in. If the response has no kubeconfig, the session may not be provisioned yet.
     pub(crate) fn sign_in(&self, request: &LoginRequest) -> Result<SignInResponse, ClientError> {
         let operation = Operation::SignIn;
-        // The original's CLI sends no body, and so do we where there is nothing to say.
+        // The original's CLI sends no body. This one sends none if all options have their defaults.
         let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
         let response = self.request_with(operation, "", body.as_ref())?;
         if !matches!(response.status, 200 | 202) {
@@ -299,9 +298,9 @@ impl Client {
         }
     }
 
-    /// A kubeconfig with a fresh credential, checked.
+    /// A kubeconfig with a fresh credential, validated.
     ///
-    /// Asked for `tokenless`, it has a plugin in the credential's place, where the server knows of such; the original's does not.
+    /// With `tokenless` it has a plugin instead of a token. The original's server ignores this.
     pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<KubeconfigResponse, ClientError> {
         let operation = Operation::FetchKubeconfig;
         let query = if tokenless { "?credential=exec" } else { "" };
@@ -341,12 +340,12 @@ impl Client {
             .map_err(|flaw| self.error(operation, ClientErrorKind::UnusableKubeconfig(flaw)))
     }
 
-    /// That a kubeconfig which the server sent is no use here.
+    /// The error for a kubeconfig of the server that cannot be used.
     pub(crate) fn unusable(&self, flaw: InvalidKubeconfig) -> ClientError {
         self.error(Operation::FetchKubeconfig, ClientErrorKind::UnusableKubeconfig(flaw))
     }
 
-    /// Ends the session; answers whose it was.
+    /// Ends the session. Returns its user.
     pub(crate) fn sign_out(&self) -> Result<String, ClientError> {
         let operation = Operation::SignOut;
         let response = self.request(operation)?;
@@ -366,7 +365,7 @@ impl Client {
         }
     }
 
-    /// That a session did not become usable within the time limit.
+    /// The error for a session that was not provisioned in time.
     pub(crate) fn not_provisioned(&self) -> ClientError {
         self.error(
             Operation::FetchKubeconfig,
@@ -378,7 +377,8 @@ impl Client {
         self.request_with(operation, "", None)
     }
 
-    /// The same, `below` the operation's path and with a `body`. A busy server is asked again when it says, if there is time.
+    /// Sends a request with a `body` to the operation's path and `below`. A busy server is asked again at the time that it names, if the
+    /// time limit allows.
     fn request_with(
         &self,
         operation: Operation,
@@ -395,7 +395,7 @@ impl Client {
         }
     }
 
-    /// When to ask again, if that may lead to another answer.
+    /// When to retry, if a retry can help.
     fn retry_pause(
         &self,
         operation: Operation,
@@ -479,7 +479,7 @@ impl Client {
         serde_json::from_str(&response.body).map_err(|_| self.error(operation, response.foreign()))
     }
 
-    /// The same, with its times by this machine's clock.
+    /// Decodes the body, and converts its times to this machine's clock.
     fn decode_with_times<T: DeserializeOwned + ServerTimes>(
         &self,
         operation: Operation,
@@ -490,12 +490,12 @@ impl Client {
         Ok(decoded)
     }
 
-    /// How the server's clock is set; as this machine's where nothing of its times was asked for.
+    /// The clock skew of the server. Zero if no response had times.
     pub(crate) fn skew(&self) -> Skew {
         self.skew.get().copied().unwrap_or_default()
     }
 
-    /// What an answer with a status other than the expected ones means.
+    /// The error for a response with an unexpected status.
     fn refusal(&self, operation: Operation, response: &HttpResponse) -> ClientError {
         let kind = match serde_json::from_str::<ErrorResponse>(&response.body) {
             Ok(error) => ClientErrorKind::Rejected {
@@ -541,18 +541,18 @@ impl HttpResponse {
         })
     }
 
-    /// For how long the server wants to be left alone that did not carry the request out (RFC 6585, 4; RFC 9110, 15.6.4).
+    /// How long a server that is busy asks to wait (RFC 6585, 4; RFC 9110, 15.6.4).
     fn busy_for(&self) -> Option<Duration> {
         let is_busy = matches!(self.status, 429 | 503);
         self.retry_after.while_busy().filter(|_| is_busy)
     }
 
-    /// Whether it says that there is no such path or method.
+    /// Whether there is no such path or method.
     fn is_not_found(&self) -> bool {
         matches!(self.status, 404 | 405)
     }
 
-    /// Something other than a TKA server answered, or one that this CLI does not understand.
+    /// The error for a response that is not from a compatible TKA server.
     fn foreign(&self) -> ClientErrorKind {
         let content_type = self
             .content_type

@@ -1,7 +1,7 @@
-//! Two clocks: this machine's and a server's.
+//! Clock skew between this machine and a server.
 //!
-//! A server says by its own clock when a session or credential ends. What it says is turned into this machine's time where it arrives,
-//! so that whatever compares it with this machine's clock, kubectl too, is right though one of the clocks is wrong.
+//! A server gives the ends of sessions and credentials by its own clock. They are converted to this machine's clock on arrival. Then
+//! comparisons are right even if one clock is wrong, also those of kubectl.
 
 use jiff::{SignedDuration, Timestamp};
 use tka_api::exec::ExecCredential;
@@ -9,23 +9,23 @@ use tka_api::http::{LoginResponse, SessionInfo, SessionList};
 
 use crate::terminal::time_format;
 
-/// How far two clocks may be apart before it matters. Credentials are renewed a minute before their end, and an answer may take seconds.
+/// The skew that is ignored. Credentials are renewed a minute before their end, and a response may take seconds.
 pub(crate) const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
-/// By how much a server's clock is ahead of this machine's; zero where they agree, or the server does not say what time it is.
+/// By how much a server's clock is ahead of this machine's. Zero if they agree, or if the server does not give its time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Skew(SignedDuration);
 
-/// What says when something is.
+/// A response with times.
 pub(crate) trait ServerTimes {
-    /// Turns the server's time into this machine's.
+    /// Converts the server's times to this machine's clock.
     fn apply_skew(&mut self, skew: Skew);
 }
 
 // === impl Skew ===
 
 impl Skew {
-    /// `ahead` is what the server's clock was ahead by when it answered (RFC 9110, 6.6.1), to the second.
+    /// `ahead` is the difference when the server responded (RFC 9110, 6.6.1), in whole seconds.
     pub(crate) fn new(ahead: Option<SignedDuration>) -> Self {
         Self(
             ahead
@@ -34,12 +34,12 @@ impl Skew {
         )
     }
 
-    /// What the server means by `theirs`, by this machine's clock.
+    /// The server's time `theirs` by this machine's clock.
     pub(crate) fn to_local(self, theirs: Timestamp) -> Timestamp {
         theirs.checked_sub(self.0).unwrap_or(theirs)
     }
 
-    /// Which clock is where, if they do not agree.
+    /// Describes the skew, if there is any.
     pub(crate) fn describe(self) -> Option<String> {
         let apart = i64::try_from(self.0.unsigned_abs().as_secs()).unwrap_or(i64::MAX);
         let way = if self.0.is_positive() { "behind" } else { "ahead of" };

@@ -1,8 +1,8 @@
-//! How long all requests of a command may take together.
+//! The time limit of all requests of a command.
 
 use std::time::{Duration, Instant};
 
-/// A time limit, and since when it runs.
+/// A time limit and its start.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Deadline {
     limit: Duration,
@@ -12,7 +12,7 @@ pub(crate) struct Deadline {
 // === impl Deadline ===
 
 impl Deadline {
-    /// `limit` from now on.
+    /// Ends after `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -20,7 +20,7 @@ impl Deadline {
         }
     }
 
-    /// The same that does not end later than `limit` from now on.
+    /// The same deadline, which ends after `limit` at the latest.
     pub(crate) fn capped_at(self, limit: Duration) -> Self {
         let other = Self::new(limit);
         if self.remaining(other.started) < limit {
@@ -30,7 +30,7 @@ impl Deadline {
         }
     }
 
-    /// The same without the time that somebody took to answer a question.
+    /// The same deadline, `time` later: a user took that time to answer a question.
     pub(crate) fn extended_by(self, time: Duration) -> Self {
         Self {
             started: self.started + time,
@@ -38,12 +38,12 @@ impl Deadline {
         }
     }
 
-    /// The whole time that there was.
+    /// The whole time limit.
     pub(crate) fn limit(self) -> Duration {
         self.limit
     }
 
-    /// What is left of it at `now`.
+    /// The time left at `now`.
     pub(crate) fn remaining(self, now: Instant) -> Duration {
         self.limit.saturating_sub(now.saturating_duration_since(self.started))
     }

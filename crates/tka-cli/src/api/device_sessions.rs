@@ -1,10 +1,10 @@
-//! The sessions of this device, as a server tells of them.
+//! The sessions of this device, as the server reports them.
 
 use crate::api::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::kubeconfig::session_cache::CachedSession;
 
-/// Those that the server has; none where it lets this caller in to none.
+/// Fetches the sessions of this device. None if the caller may not sign in.
 pub(crate) fn fetch(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
     match client.sessions() {
         Ok(list) => {
@@ -16,7 +16,7 @@ pub(crate) fn fetch(client: &Client) -> Result<Vec<CachedSession>, ClientError> 
     }
 }
 
-/// The one session that the original's server may have.
+/// The only session that the original's server can have.
 fn from_original_server(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
     match client.session() {
         Ok(session) => Ok(vec![CachedSession::from(session.login)]),
@@ -24,7 +24,7 @@ fn from_original_server(client: &Client) -> Result<Vec<CachedSession>, ClientErr
     }
 }
 
-/// Whoever may not sign in is not signed in.
+/// A caller without access has no session.
 fn none_if_refused(error: ClientError) -> Result<Vec<CachedSession>, ClientError> {
     match error.exit() {
         Exit::NotSignedIn | Exit::Refused => Ok(vec![]),

@@ -1,24 +1,24 @@
-//! How long to wait before asking again.
+//! How long to wait before the next request.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// The pause a server asks for (RFC 9110, 10.2.3), if it asks for one that can be read.
+/// The `Retry-After` header (RFC 9110, 10.2.3), if it can be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RetryAfter(Option<Duration>);
 
-/// Pauses before what failed is tried again, a few times: together longer than a server takes to restart, and shorter than people wait.
+/// Pauses between retries of a failed request. Together they are longer than a server needs to restart, and shorter than users wait.
 #[derive(Debug)]
 pub(crate) struct RetryBackoff {
     next: Duration,
     left: u8,
 }
 
-/// Pauses between attempts.
+/// Pauses between polls.
 ///
-/// The first are short, since a session is usually ready within milliseconds; they double up to what the server asks for.
+/// The first pauses are short, since a session is usually ready within milliseconds. They double up to the pause that the server asks for.
 #[derive(Debug)]
 pub(crate) struct PollBackoff {
     next: Duration,
@@ -31,18 +31,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 // === impl RetryAfter ===
 
 impl RetryAfter {
-    /// Reads the header: seconds, or a date from `now` on.
+    /// Reads the header: seconds, or a date relative to `now`.
     pub(crate) fn from_header(value: Option<&str>, now: Timestamp) -> Self {
         let asked = value.map(str::trim);
         Self(asked.and_then(|text| seconds(text).or_else(|| until_date(text, now))))
     }
 
-    /// How long to leave a server alone that is busy, if it says so: no shorter than it asks for, and it cannot make us hammer it.
+    /// The pause before a busy server is asked again, if it names one. It is a second at least.
     pub(crate) fn while_busy(self) -> Option<Duration> {
         self.0.map(|asked| asked.max(SHORTEST))
     }
 
-    /// The same of one that is at work on what was asked: it cannot make us sleep for long either.
+    /// The pause while the server provisions a session, within bounds.
     fn while_pending(self) -> Duration {
         self.0.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
     }
@@ -56,7 +56,7 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(timestamp(text)?.duration_since(now)).ok()
 }
 
-/// A point in time as HTTP headers have it (RFC 9110, 5.6.7).
+/// Parses the time of an HTTP header (RFC 9110, 5.6.7).
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }

@@ -39,12 +39,12 @@ const SIGN_IN: [&str; 4] = ["login", "reauthenticate", "exec", "shell"];
 static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
 
 /// Answers a shell or kubectl, if it is one of them that asks.
-pub(crate) fn answer(arguments: &[OsString], called: &str) -> Option<ExitCode> {
-    let answered = if called == FOR_KUBECTL {
-        answer_kubectl(arguments)
+pub(crate) fn respond(arguments: &[OsString], name: &str) -> Option<ExitCode> {
+    let answered = if name == FOR_KUBECTL {
+        respond_to_kubectl(arguments)
     } else {
         env::var_os(VARIABLE).filter(|shell| !shell.is_empty())?;
-        answer_shell(arguments)
+        respond_to_shell(arguments)
     };
     // A message would get among the words that are typed.
     Some(if answered.is_some() {
@@ -54,7 +54,7 @@ pub(crate) fn answer(arguments: &[OsString], called: &str) -> Option<ExitCode> {
     })
 }
 
-fn answer_shell(arguments: &[OsString]) -> Option<bool> {
+fn respond_to_shell(arguments: &[OsString]) -> Option<bool> {
     let words = arguments.iter().skip_while(|argument| *argument != "--").skip(1);
     LINE.set(words.cloned().collect()).ok()?;
     let folder = env::current_dir().ok();
@@ -62,7 +62,7 @@ fn answer_shell(arguments: &[OsString]) -> Option<bool> {
     environment.try_complete(arguments, folder.as_deref()).ok()
 }
 
-fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
+fn respond_to_kubectl(arguments: &[OsString]) -> Option<bool> {
     LINE.set(arguments.to_vec()).ok()?;
     let last = arguments.len().checked_sub(1)?;
     let mut command = command();

@@ -119,11 +119,11 @@ fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Resul
         &format!("{key} is {value} in {}", path.display()),
         &ui.palette,
     ));
-    note_what_wins(&flags, key, &path.display().to_string(), &ui)
+    note_overridden(&flags, key, &path.display().to_string(), &ui)
 }
 
 /// Says so when the file is not what decides.
-pub(super) fn note_what_wins(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
+pub(super) fn note_overridden(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {
         let text = format!("{} wins over the file: there it is {}", setting.from, setting.text());

@@ -21,11 +21,11 @@ const PAGES: u32 = 0o777;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     Integration(Integration),
     Man(Manual),
 }
@@ -57,12 +57,12 @@ struct Manual {
 
 /// Prints it for the program called `name`, which it is called by.
 pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> {
-    match &arguments.what {
-        What::Integration(Integration { shell }) => printed(io::stdout().write_all(shell.function(name).as_bytes()))?,
-        What::Man(Manual { dir: None }) => {
+    match &arguments.action {
+        Action::Integration(Integration { shell }) => printed(io::stdout().write_all(shell.function(name).as_bytes()))?,
+        Action::Man(Manual { dir: None }) => {
             printed(Man::new(Cli::command().disable_help_subcommand(true)).render(&mut io::stdout()))?;
         }
-        What::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::ManualPages {
+        Action::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::ManualPages {
             dir: dir.clone(),
             source,
         })?,

@@ -13,11 +13,11 @@ use crate::terminal::output::Output;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     Login(Login),
     Kubeconfig(kubeconfig::Arguments),
     ClusterInfo(cluster_info::Arguments),
@@ -37,17 +37,17 @@ struct Login {
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
     pub(crate) fn is_evaluated(&self) -> bool {
-        matches!(self.what, What::Kubeconfig(_))
+        matches!(self.action, Action::Kubeconfig(_))
     }
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     let ctx = || CommandContext::new(flags);
-    match &arguments.what {
-        What::Login(arguments) => show_session(&ctx()?, arguments.output),
-        What::Kubeconfig(arguments) => kubeconfig::run(&ctx()?, arguments),
-        What::ClusterInfo(arguments) => cluster_info::run(&ctx()?, arguments),
-        What::Config(arguments) => config::get(flags, arguments),
+    match &arguments.action {
+        Action::Login(arguments) => show_session(&ctx()?, arguments.output),
+        Action::Kubeconfig(arguments) => kubeconfig::run(&ctx()?, arguments),
+        Action::ClusterInfo(arguments) => cluster_info::run(&ctx()?, arguments),
+        Action::Config(arguments) => config::get(flags, arguments),
     }
 }
 

@@ -23,11 +23,11 @@ pub(crate) struct Arguments {
     output: Output,
 
     #[command(subcommand)]
-    what: Option<What>,
+    action: Option<Action>,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     End(End),
 }
 
@@ -48,9 +48,9 @@ struct End {
 }
 
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
-    match &arguments.what {
+    match &arguments.action {
         None => list(ctx, arguments.output),
-        Some(What::End(end)) => end_all(ctx, end),
+        Some(Action::End(end)) => end_all(ctx, end),
     }
 }
 

@@ -15,14 +15,14 @@ use crate::sys::environment;
 use crate::terminal::ui;
 
 /// Prints the line that fails.
-pub(crate) fn stop() {
+pub(crate) fn print_failure() {
     // There may be nothing left that reads it.
     let _ = ui::print(&ShellSyntax::detect(&environment::variable, cfg!(windows)).fail());
 }
 
 /// Whether a shell that evaluates what `command` prints is to be stopped where that fails. A terminal evaluates nothing, and neither does
 /// who reads a path.
-pub(crate) fn stops(command: Option<&Command>, flags: &Global) -> bool {
+pub(crate) fn must_fail(command: Option<&Command>, flags: &Global) -> bool {
     let is_evaluated = match command {
         Some(Command::Login(arguments)) => arguments.is_evaluated(),
         Some(Command::Get(arguments)) => arguments.is_evaluated(),
@@ -30,14 +30,14 @@ pub(crate) fn stops(command: Option<&Command>, flags: &Global) -> bool {
         Some(Command::Kubeconfig(_) | Command::Reauthenticate(_)) => true,
         _ => false,
     };
-    is_evaluated && goes_to_a_shell(flags)
+    is_evaluated && is_shell_output(flags)
 }
 
 /// The same of a command line that cannot be understood in all its parts.
-pub(crate) fn stops_as_typed(arguments: &[OsString]) -> bool {
+pub(crate) fn must_fail_as_typed(arguments: &[OsString]) -> bool {
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
     typed.is_ok_and(|typed| {
-        is_evaluated(&typed) && Global::from_arg_matches(&typed).is_ok_and(|flags| goes_to_a_shell(&flags))
+        is_evaluated(&typed) && Global::from_arg_matches(&typed).is_ok_and(|flags| is_shell_output(&flags))
     })
 }
 
@@ -51,7 +51,7 @@ fn is_evaluated(typed: &ArgMatches) -> bool {
     }
 }
 
-fn goes_to_a_shell(flags: &Global) -> bool {
+fn is_shell_output(flags: &Global) -> bool {
     // As when the line is printed: --quiet wins.
     let is_quiet = || flags.quiet || context::settings(flags).is_ok_and(|config| config.quiet);
     !io::stdout().is_terminal() && (!flags.no_eval || is_quiet())

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::files::HERE;
-use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_of};
+use super::files::CWD_FILE;
+use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_name};
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::terminal::output::{RenderOptions, Report};
@@ -46,8 +46,8 @@ impl Settings {
         let Layers {
             command_line,
             variables,
-            here,
-            own,
+            cwd,
+            trusted,
             file,
             ..
         } = Layers::load(flags, home, variables)?;
@@ -55,8 +55,8 @@ impl Settings {
         let layers = [
             (command_line, "the command line".to_owned()),
             (variables, String::new()),
-            (here, HERE.to_owned()),
-            (own, named),
+            (cwd, CWD_FILE.to_owned()),
+            (trusted, named),
             (defaults(), "default".to_owned()),
         ];
         let items = KEYS.map(|key| setting(key, &layers)).into();
@@ -72,7 +72,7 @@ fn setting(key: &'static str, layers: &[(Layer, String)]) -> Setting {
     let found = layers.iter().find_map(|(layer, from)| Some((layer.get(key)?, from)));
     let (value, from) = found.map_or((Value::Null, ""), |(value, from)| (value, from.as_str()));
     let from = if from.is_empty() && !value.is_null() {
-        variable_of(key)
+        variable_name(key)
     } else {
         from.to_owned()
     };

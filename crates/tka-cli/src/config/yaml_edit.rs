@@ -23,9 +23,9 @@ pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refuse
     }
     let root = parsed.root;
     let wanted = yaml::parse(scalar)?.root.ok_or(Refused::Unsure)?;
-    let ways = [
+    let attempts = [
         in_place(text, root.as_deref(), &place, scalar),
-        in_brackets(text, root.as_deref(), &place, scalar),
+        in_flow_mapping(text, root.as_deref(), &place, scalar),
         Some(in_lines(text, &place, scalar)),
     ];
     let path: Vec<_> = key.split('.').collect();
@@ -33,7 +33,7 @@ pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refuse
         let after = yaml::parse(edited).ok().and_then(|parsed| parsed.root);
         after.is_some_and(|after| becomes(root.as_deref(), &after, &path, &|_, value| value.means(&wanted)))
     };
-    ways.into_iter().flatten().find(is_right).ok_or(Refused::Unsure)
+    attempts.into_iter().flatten().find(is_right).ok_or(Refused::Unsure)
 }
 
 /// Over what the setting is now.
@@ -43,7 +43,7 @@ fn in_place(text: &str, root: Option<&Node>, place: &Place<'_>, scalar: &str) ->
 }
 
 /// First in the braces of its section, or of the whole.
-fn in_brackets(text: &str, root: Option<&Node>, place: &Place<'_>, scalar: &str) -> Option<String> {
+fn in_flow_mapping(text: &str, root: Option<&Node>, place: &Place<'_>, scalar: &str) -> Option<String> {
     let root = root?;
     let (holder, new) = match place.holder(root) {
         Some(holder) => (holder, format!("{}: {scalar}", place.field)),

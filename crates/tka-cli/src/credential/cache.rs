@@ -1,4 +1,4 @@
-//! One session's credential, shared by all calls of kubectl, and what they note beside it.
+//! The cached credential of one session, shared by all calls of kubectl.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,25 +15,25 @@ use crate::error::Error;
 use crate::net::proxy::Variables;
 use crate::net::server::Server;
 
-/// Says where credentials are kept, where the usual order is not wanted.
+/// Selects the location of the cache.
 const VARIABLE: &str = "TKA_CREDENTIAL_CACHE";
-/// How long before its end a credential is renewed, at the most: longer than any one request of kubectl's takes to begin.
+/// How long before its end a credential is renewed, at most. A request of kubectl starts sooner than that.
 const RENEWAL_MARGIN: Duration = Duration::from_mins(1);
-/// How long a credential is handed out to everybody who asks, and within which time one that is asked for again is asked of the
-/// server: so often at the most a session's credential is fetched, and so soon one that the API server refuses is replaced.
+/// How long a fresh credential is handed out without a check. After that, a second request within this time fetches another one. So a
+/// refused credential is replaced this soon, and the server is asked this often at most.
 ///
-/// Why a rule of time: client-go runs this program again when the API server answers 401, and does not tell it so
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>). Other clients run it at each
-/// of their calls without any refusal, and look the same.
+/// client-go runs the plugin again after a 401, but does not tell it so
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>). Other clients run it for each
+/// request. The two look the same, so time decides.
 pub(crate) const RECHECK: Duration = Duration::from_secs(20);
-/// Names of sessions are DNS labels; anything else has no place in a file name.
+/// Names of sessions are DNS labels. Nothing else goes into a file name.
 const LONGEST_NAME: usize = 63;
 
-/// Where credentials are kept, and what is noted of them.
+/// Where credentials and their shared state are kept.
 #[derive(Debug)]
 pub(crate) struct CacheLocation {
     secrets: Box<dyn SecretStore>,
-    /// None where nothing may be written at all.
+    /// None if nothing may be written.
     state: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct CredentialCache {
     name: String,
 }
 
-/// A credential as it is kept.
+/// A credential in the cache.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct CachedCredential {
     /// When it was fetched.
@@ -64,19 +64,19 @@ impl CachedCredential {
         }
     }
 
-    /// Whether it was fetched a moment ago, or after `began`.
+    /// Whether it was fetched recently, or after `began`.
     pub(crate) fn is_fresh(&self, began: Timestamp, now: Timestamp) -> bool {
         is_within(RECHECK, self.fetched, now) || began <= self.fetched
     }
 
-    /// Whether it will last. The last credential of a session lives as long as that, however short that is.
+    /// Whether it lasts long enough. The last credential of a session ends with the session, however soon.
     fn is_valid(&self, now: Timestamp) -> bool {
         let end = self.credential.status.expiration_timestamp;
         let life = end.duration_since(self.fetched);
         let margin = jiff::SignedDuration::try_from(RENEWAL_MARGIN)
             .unwrap_or_default()
             .min(life / 10);
-        // A clock that was set back must not keep it alive.
+        // A clock that was set back must not extend it.
         self.fetched <= now && now < end && end.duration_since(now) > margin
     }
 }
@@ -84,7 +84,7 @@ impl CachedCredential {
 // === impl Places ===
 
 impl CacheLocation {
-    /// The first that there is: memory, the system's own keyring, nothing. Or the one that is asked for.
+    /// The first available location: memory, the system's keyring, none. Or the selected one.
     pub(crate) fn find(variables: Variables<'_>) -> Result<Self, Error> {
         let choice = variables(VARIABLE).filter(|choice| !choice.is_empty());
         let (memory, keyring) = match choice.as_deref() {
@@ -108,7 +108,7 @@ impl CacheLocation {
         })
     }
 
-    /// That of `session` at `server`; nothing is kept for what cannot be a session's name.
+    /// The cache of `session` at `server`. Nothing is stored for an invalid session name.
     pub(crate) fn cache_for(self, server: &Server, session: &str) -> CredentialCache {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_name = (1..=LONGEST_NAME).contains(&session.len()) && session.bytes().all(plain);
@@ -127,7 +127,7 @@ impl CacheLocation {
         }
     }
 
-    /// Forgets all sessions at `server`.
+    /// Removes all sessions at `server`.
     pub(crate) fn remove_all(&self, server: &Server) -> io::Result<()> {
         let prefix = prefix(server);
         let names = self.secrets.names();
@@ -140,7 +140,7 @@ impl CacheLocation {
     }
 }
 
-/// What the names of all that is of `server` begin with.
+/// The prefix of all names of `server`.
 fn prefix(server: &Server) -> String {
     format!("{}_", server.file_stem())
 }
@@ -148,7 +148,7 @@ fn prefix(server: &Server) -> String {
 // === impl Cache ===
 
 impl CredentialCache {
-    /// Forgets this session, which is over.
+    /// Removes this session, which is over.
     pub(crate) fn remove(&self) {
         self.remove_credential();
         if let Some(state) = &self.state {
@@ -156,21 +156,21 @@ impl CredentialCache {
         }
     }
 
-    /// The credential, if it will last. One that cannot be read, or that was cut off while it was written, is none.
+    /// The credential, if it lasts long enough. Damaged and incomplete files count as none.
     pub(crate) fn credential(&self, now: Timestamp) -> Option<CachedCredential> {
         let cached: CachedCredential = serde_json::from_slice(&self.secrets.read(&self.name)?).ok()?;
         cached.is_valid(now).then_some(cached)
     }
 
-    /// The same, noted as handed out, if it is to be without asking the server: it is new, or was not handed out a moment ago. What the
-    /// API server refused is asked for again at once.
+    /// The credential, marked as handed out, unless the server must be asked. It must be asked if the credential is not fresh and was
+    /// handed out recently: the API server may have refused it.
     pub(crate) fn hand_out(&self, now: Timestamp) -> Option<CachedCredential> {
         let cached = self.credential(now)?;
         let is_again = self.mark_handed_out(now);
         (cached.is_fresh(now, now) || !is_again).then_some(cached)
     }
 
-    /// Notes that a credential is handed out. Whether one was a moment ago, or that cannot be known.
+    /// Marks the credential as handed out. Returns whether it was handed out recently, or whether that is unknown.
     pub(crate) fn mark_handed_out(&self, now: Timestamp) -> bool {
         self.state
             .as_ref()
@@ -181,7 +181,7 @@ impl CredentialCache {
         self.state.as_ref()?.failure()
     }
 
-    /// Keeps a credential; an earlier failure is history, and so is what other sessions left long ago.
+    /// Stores a credential. Clears an earlier failure, and removes stale files of other sessions.
     pub(crate) fn store(&self, cached: &CachedCredential) -> io::Result<()> {
         let written = self.secrets.write(&self.name, &serde_json::to_vec(cached)?);
         self.secrets.remove_stale();
@@ -192,9 +192,9 @@ impl CredentialCache {
         written
     }
 
-    /// Forgets the credential, of a session that is over.
+    /// Removes the credential of a session that is over.
     pub(crate) fn remove_credential(&self) {
-        // If it stays the API server refuses it.
+        // If this fails, the API server refuses the credential anyway.
         let _ = self.secrets.remove(&self.name);
     }
 
@@ -204,7 +204,7 @@ impl CredentialCache {
             .map_or(Ok(()), |state| state.record_failure(failure))
     }
 
-    /// Waits until nobody else asks the server for this session, where that can be known.
+    /// Waits until no other call asks the server for this session, if locks are available.
     pub(crate) fn lock(&self) -> Option<FetchLock> {
         self.state.as_ref()?.lock().ok()
     }
@@ -252,7 +252,7 @@ mod tests {
         assert!(short.is_valid(at(1004)) && !short.is_valid(at(1005)));
     }
 
-    /// When, of these seconds, the server is asked for a credential by a program that is given one each second.
+    /// The seconds at which the server is asked, by a program that runs the plugin at `seconds`.
     fn asked_at(cache: &CredentialCache, seconds: impl Iterator<Item = i64>) -> Vec<i64> {
         let is_asked = |second: &i64| {
             let is_asked = cache.hand_out(at(*second)).is_none();

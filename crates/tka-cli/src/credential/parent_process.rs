@@ -1,17 +1,18 @@
-//! Who asks for a credential: kubectl, or another program that reads kubeconfigs. It decides who reads why there is none, and nothing else.
+//! The process that asks for a credential: kubectl, or another program that reads kubeconfigs. It only decides whether a failure is printed
+//! again.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-/// The process that started this one, told from all others that there are and were.
+/// The parent process. Its ID and start time distinguish it from all others.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct ParentProcess(String);
 
 // === impl Asker ===
 
 impl ParentProcess {
-    /// None where the system does not tell, or where it is in another namespace of processes; there whoever asks again is not known.
+    /// The parent of this process. None if the system does not tell, or if the parent is in another PID namespace.
     pub(crate) fn find() -> Option<Self> {
         #[cfg(unix)]
         let parent = std::os::unix::process::parent_id();
@@ -25,16 +26,16 @@ impl ParentProcess {
         })
     }
 
-    /// The process with that ID, which another has after it. `stat` is what the system says of it (`proc_pid_stat(5)`), if it does.
+    /// Identifies a process, since another one may get its ID later. `stat` is the content of `proc_pid_stat(5)`, if there is one.
     fn new(process: u32, stat: &str) -> Self {
-        // The name of the program before may have spaces and parentheses in it.
+        // The program's name may contain spaces and parentheses.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
         let started = fields.split(' ').nth(STARTED_AT).unwrap_or_default();
         Self(format!("{process}-{started}"))
     }
 }
 
-/// Where the time at which a process began is, behind its name.
+/// The position of the start time, counted from the program's name.
 const STARTED_AT: usize = 19;
 
 #[cfg(test)]

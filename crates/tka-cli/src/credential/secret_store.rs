@@ -1,4 +1,4 @@
-//! Where credentials are kept between two calls of kubectl: in memory, else in the system's own keyring, else nowhere.
+//! Stores for credentials between calls of kubectl: memory, the system's keyring, or none.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,24 +11,24 @@ use keyring_core::{CredentialStore, Entry};
 
 use super::files;
 
-/// What the keyring's entries are of, as people see them where they can see them.
+/// The service name of the keyring's entries. Users may see it.
 const SERVICE: &str = "tka";
 
-/// A place for secrets, by name.
+/// A store of named secrets.
 pub(crate) trait SecretStore: fmt::Debug {
-    /// What is kept under `name`, if there is anything and it can be read.
+    /// Reads the secret `name`, if there is one.
     fn read(&self, name: &str) -> Option<Vec<u8>>;
 
-    /// Keeps `secret` in the place of what was there.
+    /// Writes `secret`, and replaces an earlier one.
     fn write(&self, name: &str, secret: &[u8]) -> io::Result<()>;
 
-    /// Forgets what is kept under `name`, if anything is.
+    /// Removes the secret `name`, if there is one.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// The names of all that is kept.
+    /// The names of all secrets.
     fn names(&self) -> Vec<String>;
 
-    /// Forgets what nobody has kept anew for longer than any credential lives.
+    /// Removes secrets that are older than any credential.
     fn remove_stale(&self);
 }
 
@@ -36,13 +36,13 @@ pub(crate) trait SecretStore: fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct MemoryStore(pub(crate) PathBuf);
 
-/// The system's own keyring. It does not tell what is in it: that is noted beside it.
+/// The system's keyring. It cannot list its entries, so an index file stands for each.
 pub(crate) struct KeyringStore {
     store: Arc<CredentialStore>,
     index: PathBuf,
 }
 
-/// Nothing is kept.
+/// Stores nothing.
 #[derive(Debug)]
 pub(crate) struct NoStore;
 
@@ -79,7 +79,7 @@ impl SecretStore for MemoryStore {
 // === impl Keyring ===
 
 impl KeyringStore {
-    /// This system's, if it has one. What is in it is noted in the folder `notes`.
+    /// The keyring of this system, if it has one. `index` is the folder of the index files.
     pub(crate) fn native(index: &Path) -> Option<Self> {
         let index = index.to_owned();
         Some(Self {
@@ -89,7 +89,7 @@ impl KeyringStore {
     }
 
     fn entry(&self, name: &str) -> io::Result<Entry> {
-        // Where it can be said, no longer than the login session lasts and on this machine only.
+        // On Windows an entry can be limited to the login session and this machine.
         let modifiers = cfg!(windows).then(|| HashMap::from([("persistence", "Session")]));
         self.store
             .build(SERVICE, name, modifiers.as_ref())
@@ -109,13 +109,13 @@ impl fmt::Debug for KeyringStore {
 
 impl SecretStore for KeyringStore {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        // Nobody is asked for what is not there.
+        // Without an index file the keyring is not asked, which might prompt the user.
         self.index_entry(name).exists().then_some(())?;
         self.entry(name).ok()?.get_secret().ok()
     }
 
     fn write(&self, name: &str, secret: &[u8]) -> io::Result<()> {
-        // What is not noted could not be forgotten.
+        // The index comes first: an entry without one could not be removed.
         files::write(&self.index_entry(name), b"")?;
         let kept = self.entry(name)?.set_secret(secret);
         kept.map_err(|error| {
@@ -138,7 +138,7 @@ impl SecretStore for KeyringStore {
     fn remove_stale(&self) {
         files::remove_stale(&self.index, |path| {
             if let Some(name) = files::stem(path, "kept") {
-                // Without its note nobody finds it again.
+                // An entry without its index file cannot be found again.
                 let _ = self.remove(name);
             }
         });
@@ -147,7 +147,7 @@ impl SecretStore for KeyringStore {
 
 #[cfg(target_os = "linux")]
 fn native() -> Option<Arc<CredentialStore>> {
-    // The kernel's (keyrings(7)): what is in it is in memory only. No D-Bus, which containers and servers have not.
+    // The kernel's keyring (keyrings(7)) is in memory only. It needs no D-Bus, which containers and servers lack.
     Some(linux_keyutils_keyring_store::Store::new().ok()?)
 }
 

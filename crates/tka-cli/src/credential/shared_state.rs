@@ -1,4 +1,4 @@
-//! What calls of kubectl tell each other that is no secret: whose turn it is, who has which credential, why there is none.
+//! State that calls of kubectl share. It is not secret: who asks the server, when a credential was handed out, the last failure.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,12 +13,12 @@ use super::files;
 use super::parent_process::ParentProcess;
 use crate::exit::Exit;
 
-/// How long a failure is remembered. Tools ask again and again, and each time nothing has changed.
+/// How long a failure is valid. Tools repeat their calls while nothing has changed.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
-/// How soon one process asks again for one thing that it does, as kubectl does at each of its first requests.
+/// Calls of one process within this time belong together, as kubectl's first requests do.
 const REPEAT_WINDOW: Duration = Duration::from_millis(1500);
 
-/// The notes of one session.
+/// The shared state of one session.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedState {
     folder: PathBuf,
@@ -31,12 +31,12 @@ pub(crate) struct FetchFailure {
     pub(crate) at: Timestamp,
     pub(crate) status: u8,
     pub(crate) text: String,
-    /// Who was told of this or of the failure before it: kubectl asks several times, and its reader needs to read it once.
+    /// The processes that printed this failure or the one before. kubectl asks several times, and its user reads it once.
     #[serde(rename = "told")]
     pub(crate) notified: Vec<Notified>,
 }
 
-/// Who was told, and when it last asked.
+/// A process that printed the failure, and when it last asked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Notified {
     #[serde(rename = "asker")]
@@ -44,7 +44,7 @@ pub(crate) struct Notified {
     pub(crate) at: Timestamp,
 }
 
-/// The turn to ask the server. It ends when this is dropped, or its process does.
+/// The lock for asking the server. It is released when this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct FetchLock(#[expect(dead_code, reason = "holds the lock")] File);
 
@@ -60,22 +60,22 @@ impl FetchFailure {
         }
     }
 
-    /// Whether it still holds for a call that began at `began`. `kept` says that there is a credential to hand out instead, so that
-    /// nothing is gained by asking soon.
+    /// Whether the failure is valid for a call that began at `began`. With `kept` there is a credential to hand out, so it is valid for
+    /// longer.
     pub(crate) fn applies(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
         let ttl = if kept { RECHECK } else { FAILURE_TTL };
-        // A call that waited for the one that failed has its answer.
+        // A call that waited for the failed one shares its result.
         is_within(ttl, self.at, now) || began <= self.at && self.at <= now
     }
 
-    /// Whether the server said no, and not that nothing was heard of it.
+    /// Whether the server refused, rather than failed to respond.
     pub(crate) fn is_refusal(&self) -> bool {
         [Exit::NotSignedIn, Exit::Refused, Exit::Policy]
             .map(|exit| exit as u8)
             .contains(&self.status)
     }
 
-    /// Notes that `asker` hears of it. Whether that is new to it.
+    /// Records that `parent` prints the failure. Returns whether it has not printed it recently.
     pub(crate) fn mark_notified(&mut self, parent: Option<ParentProcess>, now: Timestamp) -> bool {
         self.notified
             .retain(|notified| is_within(REPEAT_WINDOW, notified.at, now));
@@ -88,7 +88,7 @@ impl FetchFailure {
     }
 }
 
-/// Whether `then` is less than `limit` ago; not where the clock was set back.
+/// Whether `then` is less than `limit` ago. False if the clock was set back.
 pub(crate) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> bool {
     let age = now.duration_since(then);
     !age.is_negative() && age.unsigned_abs() < limit
@@ -104,7 +104,7 @@ impl SharedState {
         }
     }
 
-    /// Waits until nobody else asks the server for this session.
+    /// Waits until no other call asks the server for this session.
     pub(crate) fn lock(&self) -> io::Result<FetchLock> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
@@ -115,7 +115,7 @@ impl SharedState {
         Ok(FetchLock(file))
     }
 
-    /// Notes that a credential is handed out. Whether one was within `limit`, or that cannot be noted.
+    /// Records that a credential is handed out. Returns whether one was within `limit`, or whether that cannot be recorded.
     pub(crate) fn mark_handed_out(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
         let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
@@ -132,27 +132,27 @@ impl SharedState {
         files::write(&self.path("failed"), &serde_json::to_vec(failure)?)
     }
 
-    /// There is another credential: what was noted is history.
+    /// Removes the failure, since there is a new credential.
     pub(crate) fn clear_failure(&self) -> io::Result<()> {
         files::remove(&self.path("failed"))
     }
 
-    /// Forgets what other sessions left long ago.
+    /// Removes stale files of other sessions.
     pub(crate) fn remove_stale(&self) {
         files::remove_stale(&self.folder, |_| ());
     }
 
-    /// Forgets this session.
+    /// Removes the state of this session.
     pub(crate) fn remove(&self) {
         for kind in ["failed", "given", "lock"] {
-            // There may be none.
+            // The file may not exist.
             let _ = fs::remove_file(self.path(kind));
         }
     }
 
-    /// Forgets what is noted of all sessions whose names begin with `prefix`.
+    /// Removes the state of all sessions whose names begin with `prefix`.
     pub(crate) fn remove_all(folder: &Path, prefix: &str) -> io::Result<()> {
-        // One that is locked is asked for at this moment, and goes with the folder.
+        // Lock files stay: another call may hold one.
         for kind in ["failed", "given"] {
             for name in files::stems(folder, kind)
                 .iter()

@@ -41,10 +41,10 @@ pub(crate) struct Cluster {
     /// Why not more is known.
     pub(crate) problem: Option<String>,
     #[serde(skip)]
-    pub(crate) place: Server,
+    pub(crate) address: Server,
     /// Whether nobody said that a server is there.
     #[serde(skip)]
-    pub(crate) is_guess: bool,
+    pub(crate) is_guessed_port: bool,
 }
 
 /// Whether it is a TKA server, as far as can be seen.
@@ -64,7 +64,7 @@ pub(crate) enum State {
 impl Clusters {
     /// Under their names, the default first.
     pub(crate) fn new(mut items: Vec<Cluster>) -> Self {
-        let names = names(&items.iter().map(|item| &item.place).collect::<Vec<_>>());
+        let names = names(&items.iter().map(|item| &item.address).collect::<Vec<_>>());
         for (item, name) in items.iter_mut().zip(names) {
             item.name = name;
         }
@@ -128,13 +128,13 @@ fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
 }
 
 fn notes(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
-    let sort = match cluster.state {
+    let state = match cluster.state {
         State::Answers => None,
         State::Silent => Some("does not answer"),
         State::Foreign => Some("no TKA server"),
     };
     let problem = cluster.problem.as_deref().map(clean);
-    let problem = sort
+    let problem = state
         .map(ToOwned::to_owned)
         .into_iter()
         .chain(problem)
@@ -165,8 +165,8 @@ impl Cluster {
             rules: None,
             sessions: candidate.sessions.clone(),
             problem: None,
-            place: candidate.server.clone(),
-            is_guess: candidate.is_guess,
+            address: candidate.server.clone(),
+            is_guessed_port: candidate.is_guessed_port,
         }
     }
 }

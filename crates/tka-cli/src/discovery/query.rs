@@ -11,10 +11,10 @@ use crate::discovery::clusters::{Cluster, State};
 use crate::exit::Exit;
 
 /// Asks it, within the limit.
-pub(super) fn of(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
+pub(super) fn query(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
     let mut cluster = Cluster::new(candidate);
     match connect(&candidate.server) {
-        Ok(client) => cluster.hear(&client, candidate),
+        Ok(client) => cluster.read_answers(&client, candidate),
         Err(problem) => cluster.problem = Some(problem),
     }
     cluster
@@ -22,24 +22,24 @@ pub(super) fn of(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
 
 /// Those that are shown. At a node whose port nobody said, places without a TKA server mean something only when there is none at any:
 /// then the first stands for all, and not what is something else, unless `long`.
-pub(super) fn worth_showing(candidates: &[&Candidate], answers: Vec<Cluster>, long: bool) -> Vec<Cluster> {
-    let is_shown = |one: &Cluster| !one.is_guess || one.state == State::Answers;
+pub(super) fn select_shown(candidates: &[&Candidate], answers: Vec<Cluster>, long: bool) -> Vec<Cluster> {
+    let is_shown = |one: &Cluster| !one.is_guessed_port || one.state == State::Answers;
     let has_shown = |node: &str| {
         let mut pairs = candidates.iter().zip(&answers);
         pairs.any(|(candidate, answer)| candidate.node == node && is_shown(answer))
     };
-    let mut spoken_for: Vec<&str> = vec![];
+    let mut represented: Vec<&str> = vec![];
     let keep: Vec<bool> = candidates
         .iter()
         .zip(&answers)
         .map(|(candidate, answer)| {
-            let stands_for_all = !has_shown(&candidate.node)
-                && !spoken_for.contains(&candidate.node.as_str())
+            let represents_node = !has_shown(&candidate.node)
+                && !represented.contains(&candidate.node.as_str())
                 && (long || answer.state == State::Silent);
-            if stands_for_all {
-                spoken_for.push(&candidate.node);
+            if represents_node {
+                represented.push(&candidate.node);
             }
-            is_shown(answer) || stands_for_all
+            is_shown(answer) || represents_node
         })
         .collect();
     answers
@@ -53,40 +53,40 @@ pub(super) fn worth_showing(candidates: &[&Candidate], answers: Vec<Cluster>, lo
 // === impl Cluster ===
 
 impl Cluster {
-    fn hear(&mut self, client: &Client, candidate: &Candidate) {
+    fn read_answers(&mut self, client: &Client, candidate: &Candidate) {
         let probe = client.probe();
         self.version.clone_from(&probe.version);
         self.state = state(&probe);
         match probe.rules {
             Ok(rules) => {
                 self.rules = rules.map(|RuleList { items }| items);
-                self.know_sessions(client);
-                self.know_cluster(client.cluster_info());
+                self.update_sessions(client);
+                self.update_cluster(client.cluster_info());
             }
             Err(error) => {
                 if error.exit() == Exit::Refused {
                     self.sessions.clear();
                 }
                 let offline = (candidate.is_offline && self.state == State::Silent).then_some("its node is offline");
-                self.problem = Some(offline.map_or_else(|| of_client(&error), ToOwned::to_owned));
+                self.problem = Some(offline.map_or_else(|| short_reason(&error), ToOwned::to_owned));
             }
         }
     }
 
     /// What this device knows stands where the server does not say.
-    fn know_sessions(&mut self, client: &Client) {
+    fn update_sessions(&mut self, client: &Client) {
         if let Ok(sessions) = device_sessions::fetch(client) {
             self.sessions = sessions;
         }
     }
 
-    fn know_cluster(&mut self, info: Result<ClusterInfo, ClientError>) {
+    fn update_cluster(&mut self, info: Result<ClusterInfo, ClientError>) {
         match info {
             Ok(info) => {
                 self.api_server = Some(info.server_url);
                 self.labels = info.labels;
             }
-            Err(error) => self.problem = Some(of_client(&error)),
+            Err(error) => self.problem = Some(short_reason(&error)),
         }
     }
 }
@@ -102,6 +102,6 @@ fn state(probe: &Probe) -> State {
 }
 
 /// The reason in a line.
-fn of_client(error: &ClientError) -> String {
+fn short_reason(error: &ClientError) -> String {
     error.why().into_iter().next().unwrap_or_else(|| error.what())
 }

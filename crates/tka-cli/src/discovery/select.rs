@@ -18,7 +18,7 @@ pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> 
     let (mut servers, others): (Vec<_>, Vec<_>) = asked
         .items
         .into_iter()
-        .partition(|one| !one.is_guess || one.state == State::Answers);
+        .partition(|one| !one.is_guessed_port || one.state == State::Answers);
     match (servers.pop(), servers.is_empty()) {
         (Some(only), true) => Ok(only),
         (Some(last), false) => Err(SelectError::Ambiguous {

@@ -3,7 +3,7 @@
 use super::{Check, Finding, Verdict};
 
 /// What was found, by the name of the check. What could not be looked at is missing.
-pub(super) type Found = Vec<(&'static str, Finding)>;
+pub(super) type Findings = Vec<(&'static str, Finding)>;
 
 /// The checks that need others, in their order, and what each needs directly.
 const CHECKS: [(&str, &[&str]); 9] = [
@@ -21,7 +21,7 @@ const CHECKS: [(&str, &[&str]); 9] = [
 ];
 
 /// What was found, in order. What failed for want of something else, or could not be looked at, says what it needs.
-pub(super) fn in_order(mut found: Found) -> Vec<Check> {
+pub(super) fn resolve(mut found: Findings) -> Vec<Check> {
     let mut causes: Vec<(&str, &'static str)> = Vec::new();
     let mut checks = Vec::new();
     for (name, needs) in CHECKS {
@@ -55,7 +55,7 @@ mod tests {
             .iter()
             .map(|name| (*name, Finding::failed(Exit::Failure, "no", vec![])));
         let fine = fine.iter().map(|name| (*name, Finding::ok("x")));
-        let checks = in_order(failed.chain(fine).collect());
+        let checks = resolve(failed.chain(fine).collect());
         let told = |check: Check| format!("{} {}", check.name, check.finding.found);
         checks.into_iter().map(told).collect()
     }

@@ -19,7 +19,7 @@ use tka_kubeconfig::{Document, List};
 type Kubeconfig = (PathBuf, Result<Document, MergeError>);
 
 /// The first minor version of kubectl 1 that knows `client.authentication.k8s.io/v1`.
-const KUBECTL: u32 = 22;
+const MIN_KUBECTL_MINOR: u32 = 22;
 
 pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
     let kubeconfigs = persist::kubeconfigs(ctx);
@@ -52,7 +52,7 @@ fn kubectl(version: io::Result<String>) -> Finding {
     };
     let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
-        (Some(Ok(1)), Some(Ok(minor))) if minor < KUBECTL => Finding::failed(
+        (Some(Ok(1)), Some(Ok(minor))) if minor < MIN_KUBECTL_MINOR => Finding::failed(
             Exit::Failure,
             format!("kubectl {version} is too old for credential plugins"),
             vec![INSTALL.to_owned(), "or embed tokens: `tka login --token`".to_owned()],
@@ -63,7 +63,7 @@ fn kubectl(version: io::Result<String>) -> Finding {
 
 /// Whether what kubeconfigs call of us can be run, and what people type.
 fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
-    if let Some(command) = kubeconfigs.iter().find_map(|one| not_found(own, one)) {
+    if let Some(command) = kubeconfigs.iter().find_map(|one| unresolvable_command(own, one)) {
         let fix = if Path::new(&command).is_absolute() {
             "mend it with `tka kubeconfig`".to_owned()
         } else {
@@ -87,7 +87,7 @@ fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBu
 }
 
 /// What a kubeconfig calls of us that kubectl does not find.
-fn not_found(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String> {
+fn unresolvable_command(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String> {
     let document = document.as_ref().ok()?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let users = document.names(List::Users).into_iter();
@@ -121,7 +121,7 @@ fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
     if !path.exists() {
         return Finding::ok("there is none yet, and `tka login` can write it");
     }
-    match exposed(path) {
+    match exposure_fix(path) {
         None => Finding::ok(format!("{} is yours alone", path.display())),
         Some(fix) => Finding::failed(
             Exit::Failure,
@@ -133,7 +133,7 @@ fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
 
 /// How to keep others out of the file and its folder, if they can get in.
 #[cfg(unix)]
-fn exposed(path: &Path) -> Option<String> {
+fn exposure_fix(path: &Path) -> Option<String> {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
     let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
@@ -146,7 +146,7 @@ fn exposed(path: &Path) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-fn exposed(_: &Path) -> Option<String> {
+fn exposure_fix(_: &Path) -> Option<String> {
     None
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 
-use super::dependencies::{Found, in_order};
+use super::dependencies::{Findings, resolve};
 use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError, ClientErrorKind, Operation, api_server};
@@ -23,9 +23,9 @@ pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
     let status = tailscale::status(ctx.config.socket.as_deref(), limit);
     let mut found = vec![("tailscale", tailscale(&status))];
     if !is_off(&status) {
-        found.extend(from_server(ctx, status.as_ref().ok(), limit));
+        found.extend(server_checks(ctx, status.as_ref().ok(), limit));
     }
-    in_order(found)
+    resolve(found)
 }
 
 /// Whether tailscaled says that this device is not on the tailnet.
@@ -62,10 +62,15 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
 }
 
 /// All that needs the server, from the name on. What the server answers proves what is before it.
-fn from_server(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Found {
+fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Findings {
     let client = match ctx.client() {
         Ok(client) => client,
-        Err(error) => return vec![("name", Finding::ok("not needed yet")), ("server", settings(&error))],
+        Err(error) => {
+            return vec![
+                ("name", Finding::ok("not needed yet")),
+                ("server", settings_failure(&error)),
+            ];
+        }
     };
     let probe = client.probe();
     // Where tailscaled cannot be asked and nothing answers, the one explains the other.
@@ -90,7 +95,7 @@ fn from_server(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -
     found
 }
 
-fn settings(error: &Error) -> Finding {
+fn settings_failure(error: &Error) -> Finding {
     Finding::failed(error.exit(), error.to_string(), error.advice())
 }
 
@@ -112,7 +117,7 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
             Exit::Unreachable,
             format!("there is no {host} that you can see on the tailnet"),
             vec![
-                another(status, tag),
+                suggest_server(status, tag),
                 "or ask whoever keeps the tailnet policy to let you reach it".to_owned(),
             ],
         ),
@@ -122,7 +127,7 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
 }
 
 /// Which servers there are instead.
-fn another(status: Option<&Status>, tag: &str) -> String {
+fn suggest_server(status: Option<&Status>, tag: &str) -> String {
     let peers = status.into_iter().flat_map(Status::peers);
     let names: Vec<_> = peers
         .filter(|node| node.has_tag(tag))
@@ -143,7 +148,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
         ClientErrorKind::NotTka { .. } | ClientErrorKind::Unsupported if probe.version.is_some() => answers,
         _ => {
             let node = status.and_then(|status| status.node(client.server().host()));
-            let found = in_words(error);
+            let found = summary(error);
             match node.filter(|node| !node.online) {
                 Some(node) => Finding::failed(
                     error.exit(),
@@ -157,7 +162,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
 }
 
 /// What happened and why, in one line.
-fn in_words(error: &ClientError) -> String {
+fn summary(error: &ClientError) -> String {
     let why = error.why();
     let words = std::iter::once(error.what()).chain(why);
     words.collect::<Vec<_>>().join(": ")
@@ -190,7 +195,7 @@ fn is_busy(status: u16) -> bool {
 }
 
 /// What the server answered instead of rules.
-fn answered(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
+fn rejection(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
     let error = probe.rules.as_ref().err()?;
     match &*error.kind {
         ClientErrorKind::Rejected { status, error: body } => Some((*status, error, body)),
@@ -199,7 +204,7 @@ fn answered(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
 }
 
 fn identity(probe: &Probe, status: Option<&Status>) -> Finding {
-    let Some((code, error, body)) = answered(probe) else {
+    let Some((code, error, body)) = rejection(probe) else {
         return Finding::ok("the server knows who you are");
     };
     // Not about rules, but about who asks: the caller is not known, a tagged node, or somebody from outside of the tailnet. What is
@@ -207,24 +212,24 @@ fn identity(probe: &Probe, status: Option<&Status>) -> Finding {
     let says = |word: &str| body.message.to_lowercase().contains(word);
     let is_tagged = says("tagged") || status.is_some_and(Status::is_tagged);
     if code >= 500 || code == 400 && is_tagged || code == 403 && says("funnel") {
-        return Finding::failed(error.exit(), in_words(error), error.advice());
+        return Finding::failed(error.exit(), summary(error), error.advice());
     }
     Finding::ok("the server knows who you are")
 }
 
 fn rule(probe: &Probe) -> Finding {
-    match (&probe.rules, answered(probe)) {
-        (_, Some((_, error, _))) | (Err(error), None) => Finding::failed(error.exit(), in_words(error), error.advice()),
-        (Ok(Some(rules)), _) if rules.items.iter().any(|rule| rule.default) => Finding::ok(reach(rules)),
+    match (&probe.rules, rejection(probe)) {
+        (_, Some((_, error, _))) | (Err(error), None) => Finding::failed(error.exit(), summary(error), error.advice()),
+        (Ok(Some(rules)), _) if rules.items.iter().any(|rule| rule.default) => Finding::ok(list_rules(rules)),
         (Ok(Some(rules)), _) => Finding::ok(format!(
             "{}; several share the highest priority: choose with `tka login --rule` or `--role`",
-            reach(rules)
+            list_rules(rules)
         )),
         (Ok(None), _) => Finding::ok("a rule reaches you"),
     }
 }
 
-fn reach(rules: &RuleList) -> String {
+fn list_rules(rules: &RuleList) -> String {
     let names: Vec<_> = rules
         .items
         .iter()
@@ -263,7 +268,7 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
         Err(error) if error.exit() == Exit::Policy => {
             return Finding::skipped("the server tells where it is only to whom it need not choose a rule for");
         }
-        Err(error) => return Finding::failed(error.exit(), in_words(&error), error.advice()),
+        Err(error) => return Finding::failed(error.exit(), summary(&error), error.advice()),
     };
     match connect(&info, limit) {
         Ok(()) => Finding::ok(format!("{} answers", info.server_url)),

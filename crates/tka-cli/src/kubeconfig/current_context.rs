@@ -1,4 +1,4 @@
-//! Which session kubectl uses here.
+//! The current context of kubectl, and the session that it uses.
 
 use std::env;
 use std::fs;
@@ -13,20 +13,20 @@ use crate::kubeconfig::store;
 use crate::net::proxy::Variables;
 use crate::net::server::{HTTPS_PORT, Server};
 
-/// What the current context of a kubeconfig leads to.
+/// The current context and its credentials.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct CurrentContext {
     /// The file that sets it.
     file: PathBuf,
     context: String,
-    /// The session that its plugin asks for, if that is ours.
+    /// The session in the arguments of the plugin, if there is one.
     session: Option<String>,
-    /// The file that says where it leads, if that is to a token.
+    /// The file that defines it, if the credential is a token.
     token_file: Option<PathBuf>,
 }
 
-/// The current context, as kubectl finds it in the files of `KUBECONFIG`, else in `~/.kube/config`. None where kubectl cannot read
-/// one of them: then it does nothing at all.
+/// Finds the current context as kubectl does, in the files of `KUBECONFIG` or in `~/.kube/config`. None if a file cannot be read, since
+/// kubectl then fails too.
 pub(crate) fn find(home: &Path) -> Option<CurrentContext> {
     let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
     let paths: Vec<PathBuf> = match &list {
@@ -64,7 +64,7 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
 // === impl Current ===
 
 impl CurrentContext {
-    /// Whether it leads to that session: by its name, or where a kubeconfig that we wrote has a token, by its context's.
+    /// Whether it uses `session`: by the session's name, or by the context's name if `tka` wrote a token.
     pub(crate) fn uses(&self, cache: &SessionCache, session: &CachedSession) -> bool {
         match (&self.session, &self.token_file) {
             (Some(name), _) => session.name.as_ref() == Some(name),
@@ -75,14 +75,14 @@ impl CurrentContext {
         }
     }
 
-    /// Whether we wrote it into that file.
+    /// Whether `tka` wrote it into that file.
     fn is_written_by_tka(&self, cache: &SessionCache, file: &Path) -> bool {
         let mut merged = cache.merged.iter();
         let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
         is_own || merged.any(|record| record.file == file && record.context == self.context)
     }
 
-    /// The session of the command or shell that this runs in, if it leads there: its server, its role and when it ends.
+    /// The ephemeral session that this process runs in, if the context uses it: server, role and end.
     pub(crate) fn ephemeral_session(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
         let is_ephemeral = match &self.session {
             Some(name) => variables("TKA_SESSION").as_ref() == Some(name),

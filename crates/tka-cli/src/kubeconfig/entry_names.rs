@@ -1,4 +1,4 @@
-//! What contexts, clusters and users are called: as the server calls them, and apart from those of other rules and servers.
+//! Names of contexts, clusters and users: those of the server, apart from other rules and servers.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use tka_api::kubeconfig::EntryNames;
 
 use crate::net::server::{HTTPS_PORT, Server};
 
-/// Tells a context and its user apart from those of other rules at the same server, by what was chosen among them.
+/// Adds the suffix of a rule to the context and its user.
 pub(crate) fn for_rule(names: EntryNames, choice: &str) -> EntryNames {
     EntryNames {
         user: format!("{}{choice}", names.user),
@@ -15,10 +15,9 @@ pub(crate) fn for_rule(names: EntryNames, choice: &str) -> EntryNames {
     }
 }
 
-/// The first of `names`, alone or with the server's name, that is free.
+/// The first free variant: `names` alone, or with the server's name.
 ///
-/// What servers call their contexts is the same everywhere unless somebody configured them. kubectl knows one of each name: of a list
-/// of files that in the first.
+/// Servers use the same names unless configured otherwise. kubectl knows one entry of each name: that of the first file.
 pub(crate) fn first_free(
     names: &EntryNames,
     server: &Server,
@@ -44,7 +43,7 @@ fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {
     }
 }
 
-/// The server's name, short where that is enough.
+/// The server's name: short, and in full.
 fn qualifiers(server: &Server) -> [String; 2] {
     let host = server.host();
     let short = match host.parse::<IpAddr>() {

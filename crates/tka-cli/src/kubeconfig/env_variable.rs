@@ -1,4 +1,4 @@
-//! The line that a shell evaluates to use a kubeconfig.
+//! The variable `KUBECONFIG`, and the line that sets it in a shell.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::net::proxy::Variables;
 
-/// Languages in which the line can be written.
+/// The syntax of the line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ShellSyntax {
     /// sh, bash, zsh, ksh, and fish, whose `export` takes the same form.
@@ -14,11 +14,11 @@ pub(crate) enum ShellSyntax {
     Fish,
     Powershell,
     Nushell,
-    /// Nushell again, in a file, because it reads no commands that were not there when it started.
+    /// Nushell in a file. It reads data only, as its commands are fixed at start.
     Json,
 }
 
-/// Paths that no line can set `KUBECONFIG` to, although each of them may be there.
+/// Existing paths that `KUBECONFIG` cannot hold.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnexportablePath {
     #[error("{} has a character in it that separates paths in KUBECONFIG", path.display())]
@@ -27,7 +27,7 @@ pub(crate) enum UnexportablePath {
     NotUnicode { path: PathBuf },
 }
 
-/// What `KUBECONFIG` has to be for kubectl to read the files at `paths`.
+/// The value of `KUBECONFIG` for the files at `paths`.
 pub(crate) fn join(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<String, UnexportablePath> {
     let paths: Vec<_> = paths.into_iter().collect();
     for path in &paths {
@@ -41,17 +41,16 @@ pub(crate) fn join(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<
         }
     }
     let joined = std::env::join_paths(paths.iter().map(AsRef::as_ref)).ok();
-    // Each one alone can be a list, and so can all.
+    // Each path can be joined, so all can.
     Ok(joined.and_then(|list| list.into_string().ok()).unwrap_or_default())
 }
 
 // === impl Shell ===
 
 impl ShellSyntax {
-    /// The shell that will evaluate the line, from the user's environment.
+    /// The shell that evaluates the line, by the environment.
     ///
-    /// `SHELL` names the login shell; PowerShell does not set it but leaves `POWERSHELL_DISTRIBUTION_CHANNEL`. On Windows, `SHELL` is
-    /// there only inside a POSIX shell.
+    /// `SHELL` names the login shell. PowerShell sets `POWERSHELL_DISTRIBUTION_CHANNEL` instead. On Windows only POSIX shells set `SHELL`.
     pub(crate) fn detect(variables: Variables<'_>, on_windows: bool) -> Self {
         let is_set = |name: &str| variables(name).is_some_and(|value| !value.is_empty());
         let shell = variables("SHELL").unwrap_or_default().to_ascii_lowercase();
@@ -68,7 +67,7 @@ impl ShellSyntax {
         }
     }
 
-    /// The language of a file for a shell, by its extension.
+    /// The syntax of a file, by its extension.
     pub(crate) fn of_file(file: &Path) -> Self {
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("fish") => Self::Fish,
@@ -78,19 +77,19 @@ impl ShellSyntax {
         }
     }
 
-    /// The line that sets `KUBECONFIG` to a path, or a list of paths; without its end.
+    /// The line that sets `KUBECONFIG`, without its line end.
     pub(crate) fn export(self, list: &str) -> String {
         match self {
             Self::Posix => format!("export KUBECONFIG={}", quote(list)),
             Self::Fish => format!("set --global --export KUBECONFIG {}", quote(list)),
             Self::Powershell => format!("$env:KUBECONFIG = '{}'", list.replace('\'', "''")),
-            // Its quoted texts have the escapes of JSON.
+            // Quoted texts in Nushell have the escapes of JSON.
             Self::Nushell => format!("$env.KUBECONFIG = {}", json!(list)),
             Self::Json => json!({"KUBECONFIG": list}).to_string(),
         }
     }
 
-    /// The line that fails, for a shell that evaluates what did not work: a script with `set -e` stops there. Without its end.
+    /// A line that fails, so that a script with `set -e` stops. Without its line end.
     pub(crate) fn fail(self) -> String {
         match self {
             Self::Posix | Self::Fish => "false".to_owned(),
@@ -99,7 +98,7 @@ impl ShellSyntax {
         }
     }
 
-    /// The line that unsets `KUBECONFIG`; without its end.
+    /// The line that unsets `KUBECONFIG`, without its line end.
     pub(crate) fn unset(self) -> String {
         match self {
             Self::Posix => "unset KUBECONFIG".to_owned(),
@@ -113,7 +112,7 @@ impl ShellSyntax {
 
 /// Quotes for POSIX shells and fish alike.
 ///
-/// fish reads `\'` and `\\` inside single quotes as escapes and POSIX shells do not: with both outside of the quotes, all agree.
+/// Inside single quotes fish reads `\'` and `\\` as escapes, and POSIX shells do not. Outside of them all shells agree.
 fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! How kubectl asks this program for a credential: what a kubeconfig says of it.
+//! The plugin entry by which kubectl asks this program for a credential.
 
 use std::env::{self, consts::EXE_SUFFIX};
 use std::ffi::{OsStr, OsString};
@@ -12,47 +12,46 @@ use crate::net::server::Server;
 use crate::sys::search_path;
 use tka_kubeconfig::Call;
 
-/// What kubectl says when this program is not where the kubeconfig says.
+/// kubectl shows this if the program is not at its path.
 const INSTALL_HINT: &str =
     "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
 
-/// Lets the file's users ask this program for credentials of `session`, which was asked for by the options `choosing`: no token is in it then.
+/// Sets the plugin of all users to this program, for credentials of `session`. `rule_options` are those of the sign-in. Tokens go.
 pub(crate) fn set_plugin(file: &mut KubeconfigFile, server: &Server, session: &str, rule_options: &[String]) {
     for named in &mut file.users {
         named.user = plugin_user(server, session, rule_options);
     }
 }
 
-/// A user who asks this program for credentials of `session`, which was asked for by the options `choosing`.
+/// A user entry with this program as its plugin, for credentials of `session`.
 pub(crate) fn plugin_user(server: &Server, session: &str, rule_options: &[String]) -> User {
     User::from(exec(server, session, rule_options))
 }
 
-/// The question of `call`, put to this program where it is now, if it is one for this program.
+/// The plugin entry of `call` with the current path of this program, if it is a call of `tka`.
 pub(crate) fn with_current_command(call: &Call) -> Option<Exec> {
     requested_session(call).map(|_| exec_with(call.args.clone()))
 }
 
-/// Whether `call` is one of this program. Others have plugins with such arguments too: unless it `is_known`, it is by its name that
-/// it is ours.
+/// Whether `call` is a call of `tka`. Other plugins have such arguments too. So the program's name decides, unless the call `is_known`.
 pub(crate) fn is_tka_call(call: &Call, is_known: bool) -> bool {
     let has_name = || Path::new(&call.command).file_name().is_some_and(is_tka_name);
     requested_session(call).is_some() && (is_known || has_name())
 }
 
-/// The same, where there is no program any more. A name for PATH to find is what somebody wanted, and stays.
+/// Whether `call` is a call of `tka` at a path without a program. A bare name, to be found by PATH, is deliberate and stays.
 pub(crate) fn is_broken(call: &Call, is_known: bool) -> bool {
     let path = Path::new(&call.command);
     is_tka_call(call, is_known) && path.is_absolute() && !search_path::is_program(path)
 }
 
-/// Whether this program is called so: alone, by kubectl, or by the original's shell functions.
+/// Whether `name` is a name of this program: its own, kubectl's, or that in the original's shell functions.
 fn is_tka_name(name: &OsStr) -> bool {
     let name = name.to_str().and_then(|name| name.strip_suffix(EXE_SUFFIX));
     name.is_some_and(|name| ["tka", "kubectl-tka", "ts-k8s-auth"].contains(&name))
 }
 
-/// Whether kubectl finds the program of `call` in a kubeconfig in `folder`: by a name in PATH, by a path from there
+/// Whether kubectl finds the program of `call` from a kubeconfig in `folder`: a bare name in PATH, or a path relative to `folder`
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#configuration>).
 pub(crate) fn is_resolvable(call: &Call, folder: &Path) -> bool {
     let command = Path::new(&call.command);
@@ -62,13 +61,13 @@ pub(crate) fn is_resolvable(call: &Call, folder: &Path) -> bool {
     search_path::find(&call.command).is_some()
 }
 
-/// The server and session that `call` is to ask about, if it is a call of this program.
+/// The server and session in the arguments of `call`, if it is a call of `tka`.
 pub(crate) fn requested_session(call: &Call) -> Option<(&str, &str)> {
     let is_ours = call.args.first().is_some_and(|first| first == "credential");
     is_ours.then(|| Some((option_value(&call.args, "--server")?, session_argument(&call.args)?)))?
 }
 
-/// The session that arguments name.
+/// The session in the arguments.
 pub(crate) fn session_argument(args: &[String]) -> Option<&str> {
     option_value(args, "--session")
 }
@@ -81,7 +80,7 @@ fn option_value<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
 fn exec(server: &Server, session: &str, rule_options: &[String]) -> Exec {
     let server = server.to_string();
     let args = ["credential", "--server", &server, "--session", session].map(ToOwned::to_owned);
-    // What was chosen is how to get the session back when it is over.
+    // The options say how to sign in again.
     exec_with(args.into_iter().chain(rule_options.iter().cloned()).collect())
 }
 
@@ -95,13 +94,13 @@ fn exec_with(args: Vec<String>) -> Exec {
     }
 }
 
-/// This program's path: programs with windows have no PATH to find it by. Where PATH leads to it by another name, such as a
-/// package manager's link, it is that name, which stays when the program is replaced.
+/// The path of this program, since graphical programs have no PATH to find it. If PATH has it under another name, such as a package
+/// manager's link, that path is used: it stays valid after an update.
 pub(crate) fn command() -> PathBuf {
     find_on_path().or_else(program).unwrap_or_else(|| name().into())
 }
 
-/// Where PATH leads to this program by the name that it was called by.
+/// The path in PATH of this program, under the name that it was called by.
 pub(crate) fn find_on_path() -> Option<PathBuf> {
     let (program, name) = (fs::canonicalize(program()?).ok()?, name());
     let is_this = |candidate: &PathBuf| fs::canonicalize(candidate).is_ok_and(|found| found == program);
@@ -109,12 +108,12 @@ pub(crate) fn find_on_path() -> Option<PathBuf> {
     folders.find_map(|folder| Some(folder.join(&name)).filter(is_this))
 }
 
-/// Where this program is, or the one that has taken its place while it runs. None where it is gone.
+/// The path of this program, or of the one that replaced it meanwhile. None if it was removed.
 fn program() -> Option<PathBuf> {
     existing_program(env::current_exe().ok()?)
 }
 
-/// What there is at the path of a program: Linux adds a word when that is another file than the one that runs (`proc_pid_exe(5)`).
+/// The program at `path`. Linux appends a word if the running file was replaced (`proc_pid_exe(5)`).
 fn existing_program(path: PathBuf) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);

@@ -1,4 +1,4 @@
-//! The user's own kubeconfig: putting contexts of ours into it, and taking just those out again.
+//! The user's own kubeconfig: inserting entries of `tka`, and removing exactly those.
 
 mod file;
 mod target;
@@ -17,7 +17,7 @@ use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
 pub(crate) use file::UserKubeconfig;
 pub(crate) use target::MergeTarget;
 
-/// Why the user's kubeconfig was left alone.
+/// Why the user's kubeconfig was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
     #[error(transparent)]
@@ -28,12 +28,12 @@ pub(crate) enum MergeError {
     Taken { path: PathBuf, name: String },
 }
 
-/// Puts `entry` into `document` as its current context.
+/// Inserts `entry` into `document` and makes it current.
 pub(crate) fn insert_entry(document: Document, entry: &Entry) -> Result<Document, Refused> {
     document.with(entry)?.with_current(&quoted(&entry.context.name))
 }
 
-/// Takes out what `record` says was put in, as far as it is still that. What else refers to it keeps it.
+/// Removes the recorded entry, unless it was changed. Parts that other entries use stay.
 pub(crate) fn remove_entry(document: Document, record: &MergedEntry) -> Result<Document, Refused> {
     let mut document = document;
     if !is_unchanged(&document, record) {
@@ -56,7 +56,7 @@ pub(crate) fn remove_entry(document: Document, record: &MergedEntry) -> Result<D
     Ok(document)
 }
 
-/// The contexts that `record` is about: the one of its name, or where the user renamed that, those that lead where it led.
+/// The contexts of `record`: the one of its name, or the ones that the user renamed.
 fn contexts_of(document: &Document, record: &MergedEntry) -> Vec<String> {
     let all = document.names(List::Contexts).into_iter();
     let leading = all.filter_map(|name| document.context(name)).filter(|names| {
@@ -66,7 +66,7 @@ fn contexts_of(document: &Document, record: &MergedEntry) -> Vec<String> {
     leading.map(|names| names.context).collect()
 }
 
-/// Whether the user of that name is still the one that was put in.
+/// Whether the recorded user is unchanged.
 fn is_unchanged(document: &Document, record: &MergedEntry) -> bool {
     match document.call(&record.user) {
         Some(call) => matches_record(&call, &record.user, record),
@@ -74,13 +74,13 @@ fn is_unchanged(document: &Document, record: &MergedEntry) -> bool {
     }
 }
 
-/// Whether that is how the user of that name asks for credentials, as `record` says.
+/// Whether `call` and `user` are those of `record`.
 pub(crate) fn matches_record(call: &Call, user: &str, record: &MergedEntry) -> bool {
     let asked = exec_plugin::requested_session(call).map(|(_, session)| session);
     user == record.user && asked.is_some() && asked == record.session.as_deref()
 }
 
-/// What is in `document` of a server's sessions, as far as one can see: all that asks for their credentials.
+/// The entries in `document` that call the plugin for the server's sessions.
 pub(crate) fn find_entries(file: &Path, document: &Document, server: &Server) -> Vec<MergedEntry> {
     let server = server.to_string();
     let contexts = document.names(List::Contexts).into_iter();
@@ -93,7 +93,7 @@ pub(crate) fn find_entries(file: &Path, document: &Document, server: &Server) ->
     ours.collect()
 }
 
-/// What is in `document` of a server's sessions: as far as one can see, and as far as it still is what `records` say.
+/// The entries in `document` of the server's sessions: those that call its plugin, and recorded ones that are unchanged.
 pub(crate) fn own_entries(
     file: &Path,
     document: &Document,
@@ -111,7 +111,7 @@ pub(crate) fn own_entries(
         .collect()
 }
 
-/// How the current context was written before all of ours; none where it was not set.
+/// The current context before the entries of `tka`, as written. None if it was not set.
 pub(crate) fn previous_context(document: &Document, records: &[MergedEntry]) -> Option<String> {
     let current = document.current()?;
     let user = document.context(current).map(|names| names.user);
@@ -120,7 +120,7 @@ pub(crate) fn previous_context(document: &Document, records: &[MergedEntry]) -> 
         .as_ref()
         .and_then(|call| exec_plugin::requested_session(call))
         .map(|(_, session)| session);
-    // The user may have renamed it: what it leads to says whose it is.
+    // The user may have renamed the context. Then its session or user identifies it.
     let is_of = |record: &&MergedEntry| {
         record.context == current
             || session.is_some() && session == record.session.as_deref()
@@ -156,7 +156,7 @@ impl MergedEntry {
         }
     }
 
-    /// Whether it has that name for something.
+    /// Whether the entry has that name in `list`.
     pub(crate) fn has(&self, list: List, name: &str) -> bool {
         let own = match list {
             List::Clusters => &self.cluster,
@@ -170,7 +170,7 @@ impl MergedEntry {
 // === impl MergeError ===
 
 impl MergeError {
-    /// What is wrong with the file, without saying which.
+    /// The cause, without the path.
     pub(crate) fn why(&self) -> String {
         self.source().map_or_else(|| self.to_string(), ToString::to_string)
     }
@@ -244,7 +244,7 @@ users:
         Document::parse(text.to_owned()).unwrap()
     }
 
-    /// Puts it in as a sign-in does.
+    /// Inserts an entry as a sign-in does.
     fn merged(document: Document, records: &mut Vec<MergedEntry>, context: &str, session: &str) -> Document {
         let entry = entry(context, session);
         let mut record = MergedEntry::new(

@@ -1,14 +1,14 @@
-//! Private folders, which hold a kubeconfig as long as a program runs that has a session of its own.
+//! The private folders of ephemeral sessions.
 
 use std::path::{Path, PathBuf};
 
 use crate::sys::environment::variable;
 use crate::sys::files;
 
-/// How the name of a private folder begins.
+/// The prefix of their names.
 pub(crate) const PREFIX: &str = "tka-";
 
-/// Folders in memory: the user's own (XDG Base Directory Specification), and everybody's.
+/// Folders in memory: the user's own (XDG Base Directory Specification), and the shared one.
 pub(crate) fn memory_folders() -> Vec<PathBuf> {
     let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
     let own = own.filter(|path| path.is_absolute() && files::is_ours(path, None).unwrap_or(false));

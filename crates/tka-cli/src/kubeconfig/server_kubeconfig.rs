@@ -1,4 +1,4 @@
-//! What is taken of a kubeconfig that a server sent: nothing is written that would not work, or that is not for a server to say.
+//! Validates the kubeconfig of a server. One that would not work is refused, and so is one with fields that a server must not set.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,23 +8,22 @@ use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespa
 use crate::kubeconfig::exec_plugin;
 use crate::net::server::Server;
 
-/// All that a server may say of a cluster. Files, proxies and the like are this machine's.
+/// The fields of a cluster that a server may set. Files and proxies belong to this machine.
 const CLUSTER_FIELDS: [&str; 4] = [
     "server",
     "certificate-authority-data",
     "insecure-skip-tls-verify",
     "tls-server-name",
 ];
-/// All that it may say of a user. Of a plugin no more is taken than the session that it is to ask for: what runs on this machine is
-/// not for a server to choose.
+/// The fields of a user that a server may set. Only the session is taken from a plugin, since a server must not choose programs to run.
 const USER_FIELDS: [&str; 2] = ["token", "exec"];
 
-/// How a credential gets into a kubeconfig.
+/// How kubectl gets the credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum CredentialForm {
-    /// kubectl asks this program for it.
+    /// kubectl runs this program as its plugin.
     Plugin,
-    /// It is in the file, for programs that cannot ask.
+    /// The file has a token, for programs that cannot run a plugin.
     Token,
 }
 
@@ -34,26 +33,26 @@ impl CredentialForm {
     }
 }
 
-/// A kubeconfig as it arrived.
+/// A kubeconfig as received.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub(crate) struct ReceivedKubeconfig {
     keyed: KeyedKubeconfig,
-    /// The first field that is not for a server to set.
+    /// The first field that a server must not set.
     forbidden_field: Option<String>,
 }
 
-/// A kubeconfig with which something can be done.
+/// A valid kubeconfig.
 #[derive(Debug)]
 pub(crate) struct ServerKubeconfig {
-    /// Without any plugin.
+    /// The file without any plugin.
     file: KubeconfigFile,
     has_token: bool,
-    /// The session that its plugin was to ask for.
+    /// The session in the arguments of the server's plugin.
     pub(crate) session: Option<String>,
 }
 
-/// Why a kubeconfig would not work, or is not taken.
+/// Why a kubeconfig is refused.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum InvalidKubeconfig {
     #[error("it is a `{0}`, not a `Config`")]
@@ -76,7 +75,7 @@ pub(crate) enum InvalidKubeconfig {
     ForbiddenField(String),
 }
 
-/// Checks that the current context leads to an API server and to a token or a plugin.
+/// Checks that the current context has an API server, and a token or a plugin.
 pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, InvalidKubeconfig> {
     let keyed = arrived.keyed;
     if keyed.kind != "Config" {
@@ -119,7 +118,7 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
     })
 }
 
-/// Checks where the credential is sent, and keeps nothing of the authority but its certificates.
+/// Checks the API server's URL, and keeps only the certificates of the authority.
 fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
     let wrong = |why| InvalidKubeconfig::BadServerUrl {
         shown: ApiServerUrl::shown(&cluster.server),
@@ -138,7 +137,7 @@ fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
     Ok(())
 }
 
-/// The first field of a cluster or user that is not for a server to set.
+/// The first field of a cluster or user that a server must not set.
 fn forbidden_field(sent: &Value) -> Option<String> {
     let lists = [("clusters", &CLUSTER_FIELDS[..]), ("users", &USER_FIELDS)];
     lists.into_iter().find_map(|(list, accepted)| {
@@ -149,7 +148,7 @@ fn forbidden_field(sent: &Value) -> Option<String> {
     })
 }
 
-/// Whether a field might as well not be there. The original's server sends such.
+/// Whether a field is empty. The original's server sends empty fields.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -176,8 +175,8 @@ impl TryFrom<Value> for ReceivedKubeconfig {
 // === impl Sent ===
 
 impl ServerKubeconfig {
-    /// The file in the shape that kubectl reads, and whether kubectl gets credentials by this program's plugin: of `session`, or of the
-    /// one that the server's was to ask for. Else it is by the token that was sent.
+    /// The file as kubectl reads it, and whether kubectl gets credentials from this program's plugin. The plugin asks for `session`, or for
+    /// the one in the server's plugin. Otherwise the file has the server's token.
     pub(crate) fn with_credential(
         self,
         server: &Server,
@@ -201,7 +200,7 @@ impl ServerKubeconfig {
 // === impl Flaw ===
 
 impl InvalidKubeconfig {
-    /// Whether it would have this machine do what is not for a server to ask.
+    /// Whether the server tried to set what only this machine may.
     pub(crate) fn is_suspicious(&self) -> bool {
         matches!(
             self,
@@ -210,7 +209,7 @@ impl InvalidKubeconfig {
     }
 }
 
-/// Lets the current context work in `namespace`.
+/// Sets the namespace of the current context.
 pub(crate) fn set_namespace(file: &mut KubeconfigFile, namespace: &Namespace) {
     for context in &mut file.contexts {
         if context.name == file.current_context {
@@ -394,7 +393,7 @@ mod fuzz {
     use super::*;
     use tka_kubeconfig::to_yaml;
 
-    /// What a server sends is refused, or is a file without a plugin that reads back as it was.
+    /// A kubeconfig is refused, or it has no plugin and reads back as it was.
     #[test]
     fn kubeconfig() {
         bolero::check!().for_each(|bytes: &[u8]| {

@@ -1,7 +1,6 @@
-//! What this device knows of its sessions without asking: beside each server's kubeconfig a file without any secret.
+//! The cached sessions of this device: one file per server beside its kubeconfig, without secrets.
 //!
-//! It is what prompts show and where `tka status` begins. It may be behind: a session may have been ended elsewhere. What is lost
-//! or damaged of it is as if it had never been known.
+//! Prompts show it, and `tka status` starts with it. It may be outdated, since a session may end elsewhere. A damaged file counts as none.
 
 use std::fs;
 use std::io;
@@ -21,15 +20,15 @@ pub(crate) struct SessionCache {
     /// The server's URL.
     server: String,
     pub(crate) sessions: Vec<CachedSession>,
-    /// What was put into kubeconfigs that are not ours.
+    /// The entries in kubeconfigs of the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) merged: Vec<MergedEntry>,
 }
 
-/// One session, as it was last seen.
+/// One session, as last seen.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct CachedSession {
-    /// Its name; none at the original's server.
+    /// Its name. None at the original's server.
     pub(crate) name: Option<String>,
     /// The context that was written for it.
     pub(crate) context: Option<String>,
@@ -38,23 +37,23 @@ pub(crate) struct CachedSession {
     pub(crate) until: Timestamp,
 }
 
-/// What was put into a kubeconfig that is not ours, for taking it out again.
+/// An entry in a kubeconfig of the user, recorded for its removal.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct MergedEntry {
     /// The kubeconfig.
     pub(crate) file: PathBuf,
-    /// Whether it was not there before.
+    /// Whether `tka` created the file.
     #[serde(default)]
     pub(crate) created: bool,
     pub(crate) session: Option<String>,
     pub(crate) cluster: String,
     pub(crate) user: String,
     pub(crate) context: String,
-    /// How the current context of before all of ours was written, if one was.
+    /// The current context before the entries of `tka`, as written.
     pub(crate) previous: Option<String>,
 }
 
-/// What this device knows of all servers whose kubeconfigs are in `folder`.
+/// Loads the caches of all servers in `folder`.
 pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
@@ -65,7 +64,7 @@ pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
     paths.iter().filter_map(|path| read(path)).collect()
 }
 
-/// Where it is kept.
+/// The path of the cache beside the kubeconfig.
 fn path(kubeconfig: &Path) -> PathBuf {
     kubeconfig.with_extension("json")
 }
@@ -81,7 +80,7 @@ fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {
 // === impl Known ===
 
 impl SessionCache {
-    /// Nothing yet.
+    /// An empty cache.
     pub(crate) fn at(server: &Server) -> Self {
         Self {
             server: server.to_string(),
@@ -90,7 +89,7 @@ impl SessionCache {
         }
     }
 
-    /// What is known of the sessions at the app's server.
+    /// Loads the cache of the server.
     pub(crate) fn load(store: Option<&KubeconfigStore>, server: &Server) -> Self {
         let kept = store.and_then(|store| read(&path(store.path())));
         let cache = kept.unwrap_or_else(|| Self::at(server));
@@ -100,7 +99,7 @@ impl SessionCache {
         }
     }
 
-    /// Keeps it, if there is anything to know. Where it cannot be kept it will be asked for.
+    /// Saves the cache. An empty one is removed.
     pub(crate) fn save(&self, _: &FolderLock, store: &KubeconfigStore) -> io::Result<()> {
         let path = path(store.path());
         if self.sessions.is_empty() && self.merged.is_empty() {
@@ -110,14 +109,14 @@ impl SessionCache {
         write(&path, self)
     }
 
-    /// Remembers a session, in place of what was known of it.
+    /// Adds a session, or replaces it.
     pub(crate) fn remember(&mut self, session: CachedSession) {
         self.sessions
             .retain(|one| one.name != session.name && one.context != session.context);
         self.sessions.push(session);
     }
 
-    /// Remembers what was put into another kubeconfig, in place of what was known of it.
+    /// Adds the record of an entry, or replaces it.
     pub(crate) fn remember_merged(&mut self, merged: MergedEntry) {
         let is_other = |one: &MergedEntry| (&one.file, &one.context) != (&merged.file, &merged.context);
         self.merged.retain(is_other);
@@ -128,9 +127,9 @@ impl SessionCache {
         Server::new(&self.server, HTTPS_PORT, None).ok()
     }
 
-    /// Puts what a server said in the place of what was known: of a session that it did not name only contexts were right.
+    /// Replaces the sessions by those that the server reported. Contexts of sessions with the same name stay.
     pub(crate) fn update(&mut self, folder: Option<&Path>, sessions: Vec<CachedSession>) {
-        // Another sign-in may have ended while the server was asked.
+        // Another sign-in may have changed the file meanwhile.
         let _lock = folder.map(FolderLock::if_exists);
         let path = self
             .server()
@@ -146,7 +145,7 @@ impl SessionCache {
             session
         };
         self.sessions = sessions.into_iter().map(with_context).collect();
-        // A device that never signed in there has nothing to be reminded of.
+        // Without a file this device never signed in there, and needs none.
         if let (Some(path), Some(newest)) = (path, newest)
             && newest != *self
         {

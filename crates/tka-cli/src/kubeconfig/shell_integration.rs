@@ -1,8 +1,8 @@
-//! A shell function `tka` around this program, which does what no program can: set a variable of the shell that it is called from.
+//! A shell function `tka` around this program. It sets a variable of the calling shell, which no program can.
 //!
-//! The function names a file in `TKA_EXPORT_FILE`, in the user's own folder and of a name that nobody had before. Where there is something
-//! to set, this program writes it there, in the language that the file's extension says, and the function reads it afterwards. So the
-//! function passes on all arguments unseen, and takes no stream from the terminal.
+//! The function names a new file in `TKA_EXPORT_FILE`, in the user's own folder. If there is something to set, this program writes it to
+//! that file, in the language of the file's extension. The function reads it afterwards. So the function passes on all arguments and leaves
+//! the terminal's streams alone.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -15,10 +15,10 @@ use crate::kubeconfig::env_variable::ShellSyntax;
 use crate::kubeconfig::store::{self, StoreError};
 use crate::sys::files;
 
-/// Names the file to write to. It is no business of programs that this one starts.
+/// Names the file to write to. Child processes do not get it.
 pub(crate) const FILE: &str = "TKA_EXPORT_FILE";
 
-/// Shells that there is a function for.
+/// Shells that have a function.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum IntegrationShell {
     Bash,
@@ -33,7 +33,7 @@ pub(crate) enum IntegrationShell {
 // === impl Language ===
 
 impl IntegrationShell {
-    /// The function around the program called `program`.
+    /// The function around the program `program`.
     pub(crate) fn function(self, program: &str) -> String {
         let text = match self {
             Self::Bash | Self::Zsh => include_str!("shell_integration/posix.sh"),
@@ -45,13 +45,13 @@ impl IntegrationShell {
     }
 }
 
-/// The file that the shell function will read, if it is that which called.
+/// The file that the shell function reads, if the function called.
 pub(crate) fn file() -> Option<PathBuf> {
     let path = PathBuf::from(env::var_os(FILE)?);
     path.is_absolute().then_some(path)
 }
 
-/// Whether [`set`] has a chance, found out without leaving a trace.
+/// Checks whether [`set`] can succeed, without leaving a trace.
 pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
     let not_written = |source| StoreError::Write {
         path: file.to_owned(),
@@ -80,7 +80,7 @@ pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
     };
     if let Some(folder) = file.parent() {
         files::make_folder(folder, files::PRIVATE).map_err(failed)?;
-        // A shell will do what the file says.
+        // A shell runs the content of the file.
         store::check_owner(folder, None)?;
     }
     write(file, &(line + "\n")).map_err(failed)
@@ -88,7 +88,7 @@ pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
 
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    // Never into what somebody laid in wait.
+    // An existing file could be an attacker's.
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

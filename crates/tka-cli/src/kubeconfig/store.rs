@@ -1,4 +1,4 @@
-//! The kubeconfig files: one a server, in one folder, readable by their owner only.
+//! The kubeconfig files of `tka`: one per server, in one folder, readable by their owner only.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,17 +14,17 @@ pub(crate) struct KubeconfigStore {
     home: PathBuf,
     folder: PathBuf,
     path: PathBuf,
-    /// What the file is for, in its first line.
+    /// The server's URL, for the first line of the file.
     server: String,
 }
 
-/// The turn to change what is in the folder. It ends when this is dropped, or its process does.
+/// The lock for changes in the folder. It is released when this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: Option<File>,
 }
 
-/// A kubeconfig file that cannot be kept.
+/// Why a kubeconfig file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("there is no home folder to keep the kubeconfig in")]
@@ -41,7 +41,7 @@ pub(crate) enum StoreError {
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
-/// Where the files of all servers are, below the home folder.
+/// The folder of all servers, below the home folder.
 pub(crate) const FOLDER: &str = ".kube/tka";
 
 /// Where the files of all servers are.
@@ -74,8 +74,7 @@ impl KubeconfigStore {
         &self.folder
     }
 
-    /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is
-    /// better not begun.
+    /// Checks whether [`Self::write`] can succeed, without leaving a trace. A session whose credential cannot be kept should not begin.
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
         let size = usize::try_from(size)
@@ -90,8 +89,7 @@ impl KubeconfigStore {
         }
     }
 
-    /// The turn to change what is in the folder, which is made if it is not there: of several at once, each sees what the one before
-    /// has done.
+    /// Locks the folder, and creates it if needed. Concurrent changes run one after the other.
     pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
         let failed = |source| self.not_written(source);
         files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
@@ -100,17 +98,17 @@ impl KubeconfigStore {
         Ok(FolderLock::acquire(&self.folder))
     }
 
-    /// What the file says: without one, nothing but what it is for.
+    /// Reads the file. A missing file has only its first line.
     pub(crate) fn read(&self) -> Result<Document, Refused> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Document::parse(text),
             Err(error) if is_not_there(&error) => self.blank(),
-            // Whatever it is, it is not to be lost.
+            // An unreadable file must not be lost.
             Err(_) => Err(Refused::NotConfig),
         }
     }
 
-    /// What a new file says before there is anything in it.
+    /// A new file with its first line only.
     pub(crate) fn blank(&self) -> Result<Document, Refused> {
         Document::parse(format!(
             "# Written by tka for {}. `tka logout` removes it.\n",
@@ -118,7 +116,7 @@ impl KubeconfigStore {
         ))
     }
 
-    /// What the files of other servers say, those that can be read.
+    /// The readable files of other servers.
     pub(crate) fn other_documents(&self) -> Vec<Document> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let paths = entries
@@ -128,25 +126,25 @@ impl KubeconfigStore {
         texts.filter_map(|text| Document::parse(text).ok()).collect()
     }
 
-    /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
+    /// Replaces the file atomically. A kubectl that reads at the same time sees the old file or the new one.
     pub(crate) fn write(&self, _: &FolderLock, document: &Document) -> Result<(), StoreError> {
         let written = files::replace(&self.path, document.text().as_bytes());
         written.map_err(|source| self.not_written(source))
     }
 
-    /// Puts a file that is no kubeconfig out of the way, for whoever wants to know what it was. Answers where it is.
+    /// Moves a file that is not a kubeconfig aside, and returns its new path.
     pub(crate) fn move_aside(&self, _: &FolderLock) -> Result<PathBuf, StoreError> {
         let aside = self.aside_path();
         fs::rename(&self.path, &aside).map_err(|source| self.not_written(source))?;
         Ok(aside)
     }
 
-    /// Removes the file; answers whether there was one.
+    /// Removes the file. Returns whether it existed.
     pub(crate) fn remove(&self) -> Result<bool, StoreError> {
         remove(&self.path)
     }
 
-    /// A name that nothing has which was put aside before.
+    /// A free name for a file that is moved aside.
     fn aside_path(&self) -> PathBuf {
         let first = self.path.with_extension("yaml.damaged");
         let others = (2_u64..).map(|at| first.with_extension(format!("damaged-{at}")));
@@ -162,13 +160,13 @@ impl KubeconfigStore {
         }
     }
 
-    /// In a folder of someone else's the file could be exchanged for one that makes kubectl run their programs.
+    /// In another user's folder the file could be replaced by one that makes kubectl run other programs.
     fn check_folder_owner(&self) -> Result<(), StoreError> {
         check_owner(&self.folder, Some(&self.home))
     }
 }
 
-/// Refuses a folder that is another user's, who might exchange what is put into it. Root works for the owner of `home` too.
+/// Refuses a folder of another user, who could replace files in it. Root also uses folders of the owner of `home`.
 pub(crate) fn check_owner(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
     match files::is_ours(folder, home) {
         Ok(true) => Ok(()),
@@ -200,7 +198,7 @@ fn remove(path: &Path) -> Result<bool, StoreError> {
 // === impl Turn ===
 
 impl FolderLock {
-    /// Waits until nobody else has it. File systems that know no locks give it to everybody, as better than to nobody.
+    /// Waits for the lock. On file systems without locks it does nothing.
     fn acquire(folder: &Path) -> Self {
         let file = access::lockable(folder).ok();
         Self {
@@ -208,7 +206,7 @@ impl FolderLock {
         }
     }
 
-    /// The turn in a folder that is there.
+    /// Locks a folder that exists.
     pub(crate) fn if_exists(folder: &Path) -> Option<Self> {
         folder.is_dir().then(|| Self::acquire(folder))
     }
@@ -243,7 +241,7 @@ mod access {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
 
-    /// For a folder that was there before us.
+    /// For a folder that existed before.
     pub(super) fn make_private(folder: &Path) -> io::Result<()> {
         if fs::metadata(folder)?.mode() & 0o777 == 0o700 {
             return Ok(());
@@ -251,7 +249,7 @@ mod access {
         fs::set_permissions(folder, Permissions::from_mode(0o700))
     }
 
-    /// What to lock for the folder: itself, which leaves nothing behind.
+    /// The folder itself is locked, which leaves no file behind.
     pub(super) fn lockable(folder: &Path) -> io::Result<File> {
         File::open(folder)
     }
@@ -268,7 +266,7 @@ mod access {
         Ok(())
     }
 
-    /// Folders cannot be opened here.
+    /// Windows cannot open folders as files.
     pub(super) fn lockable(folder: &Path) -> io::Result<File> {
         File::create(folder.join(".lock"))
     }

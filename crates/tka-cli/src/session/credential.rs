@@ -1,4 +1,4 @@
-//! Credentials for kubectl: asked of the server once, and kept until shortly before their end.
+//! Credentials for kubectl. They are fetched once and cached until shortly before their end.
 
 mod reauthenticate;
 mod request;
@@ -21,21 +21,21 @@ use crate::terminal::output::PrintError;
 use crate::terminal::ui;
 pub(crate) use request::PluginRequest;
 
-/// How long a server may take whose credential there is already. It may be refused, and most are not.
+/// How long the server may take if a credential is cached. The cached one may be refused, but rarely is.
 const TIMEOUT_WITH_CACHED: Duration = Duration::from_secs(5);
 
-/// Prints the credential that is asked for, from the cache if it will do, else fetched and kept.
+/// Prints the requested credential, from the cache or from the server.
 ///
-/// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal. Where nothing can be kept they ask
-/// one after the other. Which of two things an early second call means is not known: a client that was refused, or one that asks at each
-/// of its calls. So what was fetched a moment ago is handed out again, and what is older and was handed out a moment ago is asked for anew.
+/// Of concurrent calls one asks the server, and all use its response, also a refusal. Without a cache they ask one after the other. A
+/// second call soon after may mean a refused credential, or a client that asks for each request. So a fresh credential is handed out again.
+/// An older one that was just handed out is fetched again.
 pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
     let cache = credential::cache(request.server, request.session)?;
     if let Some(cached) = cache.hand_out(began) {
         return print(&cached.credential);
     }
-    // What cannot be locked or kept costs a request more, and nothing else.
+    // Without a lock or cache there are more requests, and nothing else changes.
     let _lock = cache.lock();
     let now = Timestamp::now();
     let cached = cache.credential(now);
@@ -48,7 +48,7 @@ pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
         .failure()
         .filter(|failure| failure.applies(has_cached, began, now))
     {
-        // Who can sign in is not bound by what another call heard that could not.
+        // A failure of a call that could not sign in does not bind a call that can.
         if failure.status != Exit::NotSignedIn as u8 || reauthenticate::context_if_enabled(request).is_none() {
             return fall_back(request, &cache, failure);
         }
@@ -69,8 +69,7 @@ pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
     }
 }
 
-/// What there is where the server gave no other: the credential that is kept, unless the server itself says no. Else the reason, for
-/// whom it is new to.
+/// Falls back to the cached credential, unless the server refused. Otherwise prints the reason, unless the caller has just read it.
 fn fall_back(
     request: &PluginRequest<'_>,
     cache: &CredentialCache,
@@ -84,14 +83,14 @@ fn fall_back(
     }
     let is_new = failure.mark_notified(ParentProcess::find(), now);
     let _ = cache.record_failure(&failure);
-    // A person who asks twice wants to read it twice.
+    // A user who asks again wants to read it again.
     if is_new || !request.by_program {
         ui::write_stderr(&failure.text);
     }
     Ok(failure.status.into())
 }
 
-/// A credential from the server, after signing in again if the session is over and that is wanted.
+/// Fetches a credential. Signs in again first if the session is over and that is enabled.
 ///
 /// Where there is `has_kept`, which may do as well, a server that does not answer is not waited for as long.
 fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool) -> Result<ExecCredential, Error> {
@@ -113,7 +112,7 @@ fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool)
     }
 }
 
-/// In one line: kubectl's own words are around it.
+/// The error on one line, between kubectl's own lines.
 fn one_line(error: &Error) -> String {
     let said = error.to_string();
     let why = error.why().into_iter().find(|why| !said.contains(why.as_str()));

@@ -1,4 +1,4 @@
-//! A session of its own for one program: begun before it, ended after it, and nobody else's business.
+//! An ephemeral session: it begins before one program and ends after it. Other sessions are not affected.
 
 mod child;
 mod folder;
@@ -41,36 +41,36 @@ use crate::terminal::ui;
 
 use signals::SignalGuard;
 
-/// Names the session to the programs in it: it is how one finds out that it is inside.
+/// The name of the session, for the programs in it.
 const SESSION: &str = "TKA_SESSION";
 
-/// How long to try to end the session, however short the limit of other requests is. What cannot be ended lives for its whole period.
+/// How long to try to end the session, whatever the time limit of other requests. Otherwise it lasts its whole period.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long to try to end what may have begun: whoever has waited for it in vain does not wait as long again.
+/// How long to try to end a session that may have begun. The user has waited for it already.
 const ABANDON_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is run, and how it is presented.
+/// The program to run, and how it is presented.
 #[derive(Debug)]
 pub(crate) enum Program {
-    /// A command and its arguments. Nothing is said beside what it says.
+    /// A command and its arguments. `tka` prints no messages of its own.
     Command(Vec<OsString>),
-    /// The user's shell, for a person.
+    /// The user's interactive shell.
     Shell,
     /// One command line for the user's shell.
     Line(OsString),
 }
 
-/// Which session it is.
+/// The scope of the session.
 #[derive(Debug)]
 enum SessionScope {
-    /// One kept apart from all others.
+    /// A session with a label of its own. Holds its name.
     Labelled(String),
-    /// The only one that the original's server knows for this user.
+    /// The only session of this user, at the original's server.
     UserWide,
 }
 
-/// A session that ends with the program it was begun for.
+/// A session that ends with its program.
 #[derive(Debug)]
 struct EphemeralSession {
     scope: SessionScope,
@@ -78,7 +78,7 @@ struct EphemeralSession {
     folder: TempDir,
 }
 
-/// Runs `program` with a session of its own, ends the session, and passes the program's status on.
+/// Runs `program` in a session of its own, ends the session, and returns the program's status.
 pub(crate) fn run(
     ctx: &CommandContext,
     access: &Access,
@@ -109,13 +109,13 @@ impl EphemeralSession {
         program: &Program,
         guard: &SignalGuard,
     ) -> Result<Self, Error> {
-        // Whatever can go wrong without a session goes wrong before it.
+        // All checks that need no session come first.
         let folder = folder::private()?;
         guard.remove_on_exit(folder.path());
         let label = program.label()?;
         login_request::check(ctx, access)?;
         let signed_in = login_request::with_required_reason(ctx, access, |access| {
-            // What may have begun is ended before a signal may end us.
+            // A session that may have begun ends before a signal can end the process.
             let abandoned = |error: &Error| abandon(ctx, error, &label);
             guard.begin(|| login_request::attempt(ctx, access, Some(&label)).inspect_err(abandoned))
         });
@@ -126,7 +126,7 @@ impl EphemeralSession {
         Ok(session)
     }
 
-    /// Finds out which session it is, and keeps its kubeconfig.
+    /// Determines the scope of the session, and writes its kubeconfig.
     fn persist(
         ctx: &CommandContext,
         access: &Access,
@@ -175,7 +175,7 @@ impl EphemeralSession {
 
     fn write(&self, kubeconfig: &KubeconfigFile) -> Result<(), StoreError> {
         let (path, text) = (self.kubeconfig(), tka_kubeconfig::to_yaml(kubeconfig)?);
-        // helm complains of a kubeconfig that others might read, in whatever folder.
+        // helm warns about a kubeconfig that others can read, in any folder.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|source| StoreError::Write { path, source })
@@ -199,7 +199,7 @@ impl EphemeralSession {
     fn run(&self, ctx: &CommandContext, program: &Program, guard: &SignalGuard) -> Result<ExitCode, Error> {
         let (name, mut command) = program.command(&self.kubeconfig(), self.folder.path())?;
         command
-            // Between us and the shell that called; what the program sets is its own.
+            // For the calling shell only. The program sets its own variables.
             .env_remove(shell_integration::FILE)
             .env("KUBECONFIG", self.kubeconfig())
             .env("TKA_KUBECONFIG", self.kubeconfig())
@@ -217,7 +217,7 @@ impl EphemeralSession {
         child::run(&mut command, guard, hangup_ends_it).map_err(|source| Error::Program { name, source })
     }
 
-    /// Ends it. That it cannot be ended is told, and is not the program's fault: its status stands.
+    /// Ends the session. A failure is reported, but the program's status stands.
     fn end(&self, ctx: &CommandContext) {
         let palette = &ctx.ui.palette;
         let spinner = ctx.ui.spinner("ending the session");
@@ -230,7 +230,7 @@ impl EphemeralSession {
         }
         match ended {
             Ok(()) => {}
-            // Over already: its time was up, or somebody ended it.
+            // The session is over already: it expired, or it was ended elsewhere.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
                 ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette)));
@@ -259,7 +259,7 @@ impl EphemeralSession {
     }
 }
 
-/// Ends what may have begun although the answer was no use, or did not come in time.
+/// Ends a session that may have begun although the response failed or came too late.
 fn abandon(ctx: &CommandContext, error: &Error, label: &str) {
     let may_have_begun = match error {
         Error::Client(error) => error.may_have_taken_effect(),
@@ -274,7 +274,7 @@ fn abandon(ctx: &CommandContext, error: &Error, label: &str) {
     let sessions = client.sessions().map(|sessions| sessions.items).unwrap_or_default();
     for session in sessions {
         if session.this_device && session.label.as_deref() == Some(label) {
-            // If it stays, it ends by itself.
+            // If this fails, the session expires.
             let _ = client.end_session(&session.name);
         }
     }
@@ -283,7 +283,7 @@ fn abandon(ctx: &CommandContext, error: &Error, label: &str) {
 // === impl Program ===
 
 impl Program {
-    /// What keeps its session apart from all others of the device.
+    /// The label that keeps its session apart from others of the device.
     fn label(&self) -> Result<String, Error> {
         let kind = match self {
             Self::Command(_) => "exec",

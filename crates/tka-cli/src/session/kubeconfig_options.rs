@@ -1,10 +1,10 @@
-//! How a session is kept: the options of every command that writes a kubeconfig.
+//! The options of every command that writes a kubeconfig.
 
 use crate::context::CommandContext;
 use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::session::sign_in::PersistOptions;
 
-/// How a session is kept.
+/// How to write the kubeconfig of a session.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct KubeconfigOptions {
     /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may

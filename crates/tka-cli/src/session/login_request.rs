@@ -1,4 +1,4 @@
-//! A sign-in as it is asked for: what can be had is found out before anything is begun, and a reason that is missing is asked for.
+//! Sign-in requests. They are checked before anything begins, and a missing reason is prompted for.
 
 use std::thread;
 use std::time::Instant;
@@ -15,20 +15,20 @@ use crate::exit::Exit;
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::terminal::ui;
 
-/// Refuses what the server cannot do, or not in the namespace that is asked for. Begins nothing.
+/// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
 pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> {
     if !access.has_server_options() && access.namespace.is_none() {
         return Ok(());
     }
     match ctx.client()?.selectable_rules() {
         Ok(rules) => Ok(access.check_namespace(&rules)?),
-        // Where rules cannot be chosen, none is limited to namespaces.
+        // A server without rules limits none to namespaces.
         Err(error) if error.is_unsupported() && !access.has_server_options() => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Signs in by `attempt`. A reason that the rule asks for and that was not given is asked for, once, where somebody can be asked.
+/// Signs in by `attempt`. If the rule requires a reason and none was given, prompts for it once.
 pub(crate) fn with_required_reason<T>(
     ctx: &CommandContext,
     access: &Access,
@@ -48,8 +48,8 @@ pub(crate) fn with_required_reason<T>(
     }
 }
 
-/// Signs in once, and waits until the session is usable where that takes signing in again: of a server that lets sessions be chosen,
-/// `GET /kubeconfig` might answer for another session than the one that was asked for or is kept apart by `label`.
+/// Signs in. If the session was selected or has a `label`, repeats the sign-in until the session is usable. `GET /kubeconfig` might return
+/// another session of the caller.
 pub(crate) fn attempt(
     ctx: &CommandContext,
     access: &Access,
@@ -75,7 +75,7 @@ pub(crate) fn attempt(
     Ok((client, signed_in))
 }
 
-/// Whether sessions can be chosen and kept apart, which the original's server cannot.
+/// Whether the server has rules and labels. The original's has not.
 fn supports_rules(client: &Client) -> Result<bool, Error> {
     match client.selectable_rules() {
         Ok(_) => Ok(true),
@@ -84,7 +84,7 @@ fn supports_rules(client: &Client) -> Result<bool, Error> {
     }
 }
 
-/// The reason that the person before the terminal gives, if the rule asks for one.
+/// The reason that the user enters, if the rule requires one.
 fn prompt_for_reason(ctx: &CommandContext, access: &Access) -> Option<Reason> {
     if !ui::is_interactive_terminal() {
         return None;
@@ -95,23 +95,23 @@ fn prompt_for_reason(ctx: &CommandContext, access: &Access) -> Option<Reason> {
     Reason::try_from(answer).ok()
 }
 
-/// What signing in anew is in the place of.
+/// The session that a new sign-in replaces.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum ReplacedSession {
     Nothing,
-    /// One session, and whether through the rule that will be taken.
+    /// One session, and whether its rule is the one that will be taken.
     One {
         name: String,
         is_same_rule: bool,
     },
-    /// All that the user has, where the server knows no more of it.
+    /// All sessions of the user: the original's server does not tell them apart.
     AllOfUser,
 }
 
-/// `access` in the place of the session that this device has now through the rule that is asked for, else of its last one. Where none is
-/// asked for, through the rule of that session and for its reason.
+/// The access that replaces a session of this device: the one of the selected rule, else the last one. Without a selection the rule and
+/// reason of that session are kept.
 ///
-/// A rule that the policy no longer gives is not kept: to get what it gives instead is what signing in anew is for.
+/// A rule that the policy no longer has is not kept. The policy then decides.
 pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Access, ReplacedSession), Error> {
     let sessions = match ctx.client()?.sessions() {
         Ok(sessions) => sessions.items,
@@ -135,14 +135,14 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
     Ok((if is_given { access.with_rule_of(last) } else { access }, replaced))
 }
 
-/// The last session of this device through the rule that is asked for, else its last one.
+/// The last session of this device through the selected rule, else the last one.
 fn session_to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
     let is_meant = |session: &SessionInfo| session.this_device && session.label.is_none();
     let meant = sessions.into_iter().filter(is_meant);
     meant.max_by_key(|session| (access.matches_session(session), session.signed_in))
 }
 
-/// What is known of a session, without a name of the one that a kubeconfig is of; none where that cannot be said.
+/// The session for the cache. Without a name it is the one of the kubeconfig. None if it cannot be determined.
 pub(crate) fn cached_session(client: &Client, session: Option<&str>) -> Option<CachedSession> {
     let sessions = match client.sessions() {
         Ok(sessions) => sessions.items,

@@ -1,5 +1,5 @@
-//! What signing in leaves on this machine: a context in a kubeconfig of ours, with `--merge` one in the user's own too, and what is
-//! known of the session. And how it goes again.
+//! What a sign-in writes on this machine: a context in a kubeconfig of `tka`, with `--merge` also in the user's own, and the session cache.
+//! Sign-out removes it.
 
 mod free_names;
 mod own_kubeconfig;
@@ -22,31 +22,31 @@ use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use repair::repair;
 
-/// A session's context that is to be kept.
+/// The context of a session, to be written.
 #[derive(Debug)]
 pub(crate) struct NewContext {
     pub(crate) kubeconfig: KubeconfigFile,
     /// Name of the session; none at the original's server.
     pub(crate) session: Option<String>,
-    /// What is to be remembered of it, if that is known.
+    /// The session for the cache, if it is known.
     pub(crate) cached: Option<CachedSession>,
     pub(crate) naming: ContextNaming,
-    /// Whether to put it into the user's kubeconfig too.
+    /// Whether to merge it into the user's kubeconfig too.
     pub(crate) merge: bool,
 }
 
-/// What its context is to be called.
+/// How to name the context.
 #[derive(Debug)]
 pub(crate) enum ContextNaming {
-    /// As the server calls it.
+    /// The server's name.
     FromServer,
-    /// So, and apart from other rules.
+    /// The server's name with this suffix, apart from other rules.
     ForRule(String),
-    /// As it was called before.
+    /// The names that it had before.
     Unchanged(EntryNames),
 }
 
-/// Where it was put.
+/// A context that was written.
 #[derive(Debug)]
 pub(crate) struct PersistedContext {
     pub(crate) session: Option<String>,
@@ -55,8 +55,7 @@ pub(crate) struct PersistedContext {
     pub(crate) merged: Option<MergeTarget>,
 }
 
-/// Whether [`persist`] has a chance, and what it keeps leads kubectl there, found out without leaving a trace: a session that cannot be kept
-/// is better not begun.
+/// Checks whether [`persist`] can succeed, without leaving a trace. A session whose context cannot be written should not begin.
 pub(crate) fn check(ctx: &CommandContext, merge: bool) -> Result<(), Error> {
     ctx.store()?.check_writable()?;
     let target = merge.then(user_kubeconfig::target).transpose()?;
@@ -66,7 +65,7 @@ pub(crate) fn check(ctx: &CommandContext, merge: bool) -> Result<(), Error> {
     ctx.check_export(target.as_ref())
 }
 
-/// Keeps a session's context, as the current one.
+/// Writes the context of a session and makes it current.
 pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<PersistedContext, Error> {
     let lock = ctx.store()?.lock()?;
     let own = own_kubeconfig::read(ctx, &lock)?;
@@ -93,7 +92,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         });
     }
     if let Some(file) = file {
-        // Remembered before it is there: nobody would know of it after a power cut.
+        // Saved before the entry is written. After a power cut the entry could not be found otherwise.
         cache.remember_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         ctx.save_session_cache(&lock, &cache);
         let merged = merge::insert_entry(file.document().clone(), &entry);
@@ -109,7 +108,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     })
 }
 
-/// Makes the last context of the server that was put into the user's kubeconfig its current one, if there is one.
+/// Makes the server's last context in the user's kubeconfig current, if there is one.
 pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedContext>, Error> {
     let Some(lock) = lock(ctx) else {
         return Ok(None);
@@ -138,7 +137,7 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
     Ok(Some(kept))
 }
 
-/// What the context of a session is called here, if there is one.
+/// The entry names of a session on this machine, if it has a context.
 pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<EntryNames> {
     let own = ctx.store().ok()?.read().ok()?;
     let cache = ctx.session_cache();
@@ -153,19 +152,19 @@ pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<Entr
         .find(|names| own_kubeconfig::requests_session(&own, names, session))
 }
 
-/// Whether a session's context was put into the user's own kubeconfig.
+/// Whether the context of a session was merged into the user's kubeconfig.
 pub(crate) fn is_merged(ctx: &CommandContext, session: &str) -> bool {
     let merged = ctx.session_cache().merged;
     merged.iter().any(|record| record.session.as_deref() == Some(session))
 }
 
-/// The user that asks for credentials here under `names`, if there is one.
+/// The user entry under `names` that calls the plugin, if there is one.
 pub(crate) fn plugin_user(ctx: &CommandContext, names: &EntryNames) -> Option<User> {
     let call = ctx.store().ok()?.read().ok()?.call(&names.user)?;
     exec_plugin::with_current_command(&call).map(User::from)
 }
 
-/// Remembers that a session began anew whose contexts are there already.
+/// Updates the cache for a session that began again and has its contexts already.
 pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginResponse) {
     let (Some(names), Some(lock)) = (entry_names_of(ctx, session), lock(ctx)) else {
         return;
@@ -179,7 +178,7 @@ pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginR
     ctx.save_session_cache(&lock, &cache);
 }
 
-/// Removes what is left of one session, and nothing else.
+/// Removes the entries of one session.
 pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), Error> {
     let Some(lock) = lock(ctx) else { return Ok(()) };
     let mut cache = ctx.session_cache();
@@ -193,7 +192,7 @@ pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), 
     removed.map_err(Error::CleanupFailed)
 }
 
-/// Removes what is left of all sessions at the server.
+/// Removes the entries of all sessions at the server.
 pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     let Some(lock) = lock(ctx) else { return Ok(()) };
     let mut cache = ctx.session_cache();
@@ -207,7 +206,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     removed.map_err(Error::CleanupFailed)
 }
 
-/// The kubeconfigs in which there is something of ours, and what they say.
+/// The kubeconfigs with entries of `tka`, and their content.
 pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document, MergeError>)> {
     let own = ctx.store().ok().filter(|store| store.path().exists());
     let own = own.map(|store| {
@@ -219,7 +218,7 @@ pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document
     own.into_iter().chain(merged).collect()
 }
 
-/// The turn to change what is there; none where nothing is.
+/// Locks the folder. None if it does not exist.
 fn lock(ctx: &CommandContext) -> Option<FolderLock> {
     FolderLock::if_exists(ctx.store().ok()?.folder())
 }

@@ -9,7 +9,7 @@ use crate::api::client::{Client, ClientError, CredentialResponse, KubeconfigResp
 use crate::api::retry::PollBackoff;
 use crate::kubeconfig::server_kubeconfig::{CredentialForm, ServerKubeconfig};
 
-/// Asks until the session is provisioned or the time is up.
+/// Fetches the kubeconfig. Polls until the session is provisioned or the time is up.
 pub(crate) fn fetch_when_ready(client: &Client, form: CredentialForm) -> Result<ServerKubeconfig, ClientError> {
     let mut backoff = PollBackoff::new();
     loop {
@@ -25,7 +25,7 @@ pub(crate) fn fetch_when_ready(client: &Client, form: CredentialForm) -> Result<
     }
 }
 
-/// A credential of `session`, as soon as that is provisioned.
+/// Fetches a credential of `session`. Polls until the session is provisioned or the time is up.
 pub(crate) fn fetch_credential(client: &Client, session: &str) -> Result<ExecCredential, ClientError> {
     let mut backoff = PollBackoff::new();
     loop {

@@ -20,15 +20,15 @@ use crate::session::sign_out::sign_out;
 use crate::terminal::messages;
 use crate::terminal::output::RenderOptions;
 
-/// How a session's context is kept.
+/// How to write the context of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PersistOptions {
     pub(crate) form: CredentialForm,
-    /// Whether in the user's own kubeconfig too.
+    /// Whether to merge it into the user's kubeconfig too.
     pub(crate) merge: bool,
 }
 
-/// Signs in, waits until the session is usable, and keeps its kubeconfig.
+/// Signs in, waits until the session is usable, and writes its kubeconfig.
 pub(crate) fn sign_in(
     ctx: &CommandContext,
     access: &Access,
@@ -96,18 +96,18 @@ fn sign_in_as(
     Ok(persisted)
 }
 
-/// Signs out of one session and in again, under the same name if it is through the same rule.
+/// Ends one session and signs in again. The names stay if the rule is the same.
 pub(crate) fn sign_in_again(
     ctx: &CommandContext,
     access: Access,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
     let (access, replaced) = login_request::like_replaced(ctx, access)?;
-    // Before anything ends.
+    // Checked before the session ends.
     persist::check(ctx, options.merge)?;
     let ReplacedSession::One { name, is_same_rule } = replaced else {
         if replaced == ReplacedSession::AllOfUser {
-            // Whether there was a session to end makes no difference to the one that begins.
+            // The new session does not depend on an old one.
             sign_out(ctx)?;
         }
         return sign_in(ctx, &access, options);
@@ -130,7 +130,7 @@ pub(crate) fn sign_in_again(
     match persisted {
         Ok(persisted) if persisted.session.as_ref() == Some(&name) => Ok(persisted),
         Ok(persisted) => persist::remove_session(ctx, &name).map(|()| persisted),
-        // What went wrong first is what matters.
+        // The first error matters.
         Err(error) => {
             let _ = persist::remove_session(ctx, &name);
             Err(error)
@@ -138,7 +138,7 @@ pub(crate) fn sign_in_again(
     }
 }
 
-/// Lets the file's user ask as it did when it was kept under `names`, which says more of how to sign in again.
+/// Keeps the plugin arguments of the entry under `names`. They say how to sign in again.
 fn keep_plugin_arguments(ctx: &CommandContext, kubeconfig: &mut KubeconfigFile, names: &EntryNames) {
     let Some(before) = persist::plugin_user(ctx, names) else {
         return;
@@ -155,7 +155,7 @@ fn keep_plugin_arguments(ctx: &CommandContext, kubeconfig: &mut KubeconfigFile, 
     }
 }
 
-/// Tells that anyone on the way to the API server can read along, if so.
+/// Warns if the certificate of the API server is not verified.
 pub(crate) fn warn_unverified(ctx: &CommandContext, kubeconfig: &KubeconfigFile) {
     let is_unverified = |named: &NamedCluster| named.cluster.insecure_skip_tls_verify;
     if kubeconfig.clusters.iter().any(is_unverified) {
@@ -164,7 +164,7 @@ pub(crate) fn warn_unverified(ctx: &CommandContext, kubeconfig: &KubeconfigFile)
     }
 }
 
-/// Fetches a kubeconfig of the session there is, and keeps it. What there is of other sessions calls this program where it is now.
+/// Fetches and writes the kubeconfig of the current session. Repairs entries of other sessions that call `tka` at an outdated path.
 pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) -> Result<PersistedContext, Error> {
     persist::check(ctx, options.merge)?;
     repair(ctx);
@@ -203,7 +203,7 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     Ok(persisted)
 }
 
-/// Mends what calls this program where it is no longer. What cannot be mended does not keep the rest from it.
+/// Repairs kubeconfigs that call this program at an outdated path. An error does not stop the command.
 fn repair(ctx: &CommandContext) {
     let palette = &ctx.ui.palette;
     match persist::repair(ctx) {
@@ -220,7 +220,7 @@ fn repair(ctx: &CommandContext) {
     }
 }
 
-/// Tells where a context was merged.
+/// Notes where the context was merged.
 pub(crate) fn note_merge(ctx: &CommandContext, persisted: &PersistedContext) {
     if let Some(target) = &persisted.merged {
         let text = format!(
@@ -232,7 +232,7 @@ pub(crate) fn note_merge(ctx: &CommandContext, persisted: &PersistedContext) {
     }
 }
 
-/// What was sent, with this program's plugin or a token; see [`ServerKubeconfig::with_credential`].
+/// Adds this program's plugin or a token to the server's kubeconfig; see [`ServerKubeconfig::with_credential`].
 pub(crate) fn with_credential(
     sent: ServerKubeconfig,
     client: &Client,
@@ -251,7 +251,7 @@ fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, has_plugin: b
     }
 }
 
-/// What `--long` adds to a sign-in.
+/// The lines that `--long` adds to a sign-in.
 fn details(
     ctx: &CommandContext,
     client: &Client,

@@ -6,22 +6,22 @@ use crate::credential;
 use crate::error::Error;
 use crate::session::persist;
 
-/// How a sign-out ended well.
+/// The result of a successful sign-out.
 #[derive(Debug)]
 pub(crate) enum SignedOut {
-    /// The session of this user is over.
+    /// The session of this user ended.
     User(String),
-    /// There was no session; the server's account of it.
+    /// There was no session. The error has the server's reason.
     NotSignedIn(ClientError),
 }
 
-/// Ends the session and removes its kubeconfig, which stays where the session may have stayed.
+/// Ends the session and removes its kubeconfig. If the session may still exist, the kubeconfig stays.
 pub(crate) fn sign_out(ctx: &CommandContext) -> Result<SignedOut, Error> {
     let _spinner = ctx.ui.spinner("signing out");
     sign_out_with(ctx, &ctx.client()?)
 }
 
-/// The same, by a connection of its own.
+/// Signs out with a given client.
 pub(crate) fn sign_out_with(ctx: &CommandContext, client: &Client) -> Result<SignedOut, Error> {
     match client.sign_out() {
         Ok(user) => {
@@ -42,13 +42,13 @@ pub(crate) fn sign_out_with(ctx: &CommandContext, client: &Client) -> Result<Sig
     }
 }
 
-/// Removes what is left here of a session that is over.
+/// Removes the local entries of an ended session.
 pub(crate) fn remove_ended(ctx: &CommandContext, session: &str) -> Result<(), Error> {
     credential::remove(ctx, session);
     persist::remove_session(ctx, session)
 }
 
-/// Removes what signing in left on this machine.
+/// Removes the entries and credentials of all sessions at the server.
 fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     credential::remove_all(ctx);
     persist::remove_all(ctx)

@@ -1,4 +1,4 @@
-//! Programs that may take their time, and are given only so much.
+//! The output of a command within a time limit.
 
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::sys::search_path;
 
-/// What `program`, which PATH leads to, prints within `limit`. It is ended then.
+/// The output of `program`, found by PATH. After `limit` the program is killed.
 ///
-/// Only the absolute folders of PATH are looked in: any other is below the working directory, which may be a stranger's.
+/// Relative folders of PATH are skipped: they are below the working directory, which may belong to another user.
 pub(crate) fn within(program: &str, arguments: &[&str], limit: Duration) -> io::Result<Vec<u8>> {
     let path = search_path::find(program).ok_or(io::ErrorKind::NotFound)?;
     let mut child = Command::new(path)

@@ -1,12 +1,12 @@
-//! Asking several at the same time, without an async runtime.
+//! Parallel work without an async runtime.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// How many are asked at the same time: more than anybody has servers, and no burden where a tag is on many nodes.
+/// The most workers. Users have fewer servers, and many tagged nodes must not be a burden.
 const MAX_WORKERS: usize = 32;
 
-/// What `ask` answers of each of `all`, in their order; nothing of one where asking broke down.
+/// The results of `work` for `all`, in their order. None for one that panicked.
 pub(crate) fn map<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
     let next = AtomicUsize::new(0);
     let run_worker = || {
@@ -21,7 +21,9 @@ pub(crate) fn map<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) ->
     };
     let mut answers: Vec<Option<R>> = all.iter().map(|_| None).collect();
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..all.len().min(MAX_WORKERS)).map(|_| scope.spawn(run_worker)).collect();
+        let workers: Vec<_> = (0..all.len().min(MAX_WORKERS))
+            .map(|_| scope.spawn(run_worker))
+            .collect();
         for (at, answer) in workers.into_iter().filter_map(|worker| worker.join().ok()).flatten() {
             answers[at] = Some(answer);
         }

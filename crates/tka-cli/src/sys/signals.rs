@@ -1,4 +1,4 @@
-//! Signals that ask this process to end, while it does what must not be cut off.
+//! Holds termination signals back while something must not be interrupted.
 
 #[cfg(not(unix))]
 pub(crate) use elsewhere::SignalHold;
@@ -15,39 +15,39 @@ mod unix {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::{flag, low_level};
 
-    /// What asks this process to end.
+    /// Signals that ask this process to end.
     const TERMINATING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
     static HELD: RwLock<()> = RwLock::new(());
-    /// None where signals are not ours to hold back.
+    /// None if another module handles signals.
     static FLAGS: OnceLock<Option<SignalFlags>> = OnceLock::new();
 
-    /// What handlers of signals read and write.
+    /// The flags that signal handlers read and write.
     #[derive(Debug, Default)]
     struct SignalFlags {
-        /// Whether a signal ends the process, as it does where nobody handles it.
+        /// Whether a signal ends the process, as by default.
         ends: Arc<AtomicBool>,
-        /// The last one that came while it did not; 0 where none did.
+        /// The last signal that was held back; 0 for none.
         pending: Arc<AtomicUsize>,
     }
 
-    /// While there is one, no signal ends this process. One that comes does afterwards.
+    /// While this exists, no signal ends the process. A pending one does afterwards.
     #[derive(Debug)]
     pub(crate) struct SignalHold {
         held: Option<RwLockReadGuard<'static, ()>>,
     }
 
-    /// Leaves it to the caller what signals do from now on, who waits for [`wait_for_holds`] before it ends the process.
+    /// Leaves signals to the caller, which calls [`wait_for_holds`] before it ends the process.
     pub(crate) fn disable_holds() {
         let _ = FLAGS.set(None);
     }
 
-    /// Waits until nothing is done that must not be cut off, and keeps it from beginning.
+    /// Waits until there is no hold, and prevents new ones.
     pub(crate) fn wait_for_holds() -> RwLockWriteGuard<'static, ()> {
         HELD.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which of `signals` may be handled. What whoever started us has set to be ignored (`nohup`) stays so.
+    /// The `signals` that may be handled. Signals that the parent process ignores (`nohup`) stay ignored.
     pub(crate) fn not_ignored(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
         let ignored = ignored();
         signals
@@ -55,7 +55,7 @@ mod unix {
             .filter(move |signal| ignored & (1 << (signal - 1)) == 0)
     }
 
-    /// The signals that this process ignores, the first in the lowest bit; none where the system does not tell (`proc_pid_status(5)`).
+    /// The mask of ignored signals, the first in the lowest bit. Empty if the system does not tell (`proc_pid_status(5)`).
     fn ignored() -> u64 {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -73,7 +73,7 @@ mod unix {
         fn new() -> io::Result<Self> {
             let flags = Self::default();
             for signal in not_ignored(TERMINATING) {
-                // In this order: whichever comes while `ends` is being set is seen here or there.
+                // In this order a signal that comes meanwhile is not lost.
                 flag::register_usize(signal, Arc::clone(&flags.pending), usize::try_from(signal).unwrap_or(0))?;
                 flag::register_conditional_default(signal, Arc::clone(&flags.ends))?;
             }
@@ -106,7 +106,7 @@ mod unix {
     }
 }
 
-/// Where there are no such signals.
+/// Other systems have no such signals.
 #[cfg(not(unix))]
 mod elsewhere {
     #[derive(Debug)]

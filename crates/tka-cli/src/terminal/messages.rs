@@ -1,4 +1,4 @@
-//! What people read, as text. Nothing here prints, and time comes in as an argument.
+//! Messages for users, as text. Nothing here prints, and time is an argument.
 
 use anstyle::Style;
 use console::measure_text_width;
@@ -11,18 +11,18 @@ use crate::terminal::theme::{Palette, paint};
 use crate::terminal::time_format;
 use crate::terminal::wrap::wrapped;
 
-/// A point in time and the zone to show times in.
+/// The current time and the zone to show times in.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     pub(crate) now: Timestamp,
     pub(crate) zone: TimeZone,
 }
 
-/// Lines of a label and a value each.
+/// Lines with a label and a value each.
 pub(crate) type Fields = Vec<(&'static str, String)>;
 
 impl Clock {
-    /// The time it is here.
+    /// The current time on this machine.
     pub(crate) fn system() -> Self {
         Self {
             now: Timestamp::now(),
@@ -31,7 +31,7 @@ impl Clock {
     }
 }
 
-/// A sign-in; `extra` is what `--long` adds.
+/// A sign-in. `extra` are the lines that `--long` adds.
 pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, options: &RenderOptions<'_>) -> String {
     let Palette { ok, strong, signs, .. } = *options.palette;
     let user = paint(strong, clean(&login.username));
@@ -39,17 +39,17 @@ pub(crate) fn signed_in(login: &LoginResponse, extra: Fields, options: &RenderOp
     head + &fields([access(login, &options.clock), extra].concat(), options)
 }
 
-/// Something that went well.
+/// A success.
 pub(crate) fn done(text: &str, palette: &Palette) -> String {
     with_sign(palette.ok, palette.signs.ok, &clean(text), output::stderr_width())
 }
 
-/// Something to know.
+/// A note.
 pub(crate) fn note(text: &str, palette: &Palette) -> String {
     with_sign(palette.label, palette.signs.arrow, &clean(text), output::stderr_width())
 }
 
-/// Something that may be a problem.
+/// A warning.
 pub(crate) fn warning(text: &str, palette: &Palette) -> String {
     with_sign(
         palette.warning,
@@ -59,18 +59,18 @@ pub(crate) fn warning(text: &str, palette: &Palette) -> String {
     )
 }
 
-/// A question, with room for its answer.
+/// A question, followed by its answer.
 pub(crate) fn question(text: &str, palette: &Palette) -> String {
     format!("{} {} ", paint(palette.label, palette.signs.arrow), clean(text))
 }
 
-/// `text` behind a sign, wrapped below itself. It may have colours, so that what others say is to be clean already.
+/// `text` after a sign, wrapped and indented. It may have colours, so foreign text must be clean already.
 fn with_sign(style: Style, sign: &str, text: &str, width: Option<u16>) -> String {
     let indent = " ".repeat(measure_text_width(sign) + 1);
     format!("{} {}\n", paint(style, sign), hanging(text, &indent, width))
 }
 
-/// What happened, why, and what to do. A cause that says nothing new is left out.
+/// An error: what happened, why, and what to do. A cause that repeats the error is left out.
 pub(crate) fn problem(what: &str, why: Vec<String>, advice: Vec<String>, options: &RenderOptions<'_>) -> String {
     let what = clean(what);
     let why = why.into_iter().map(|line| ("why", clean(&line)));
@@ -87,13 +87,13 @@ pub(crate) fn access(login: &LoginResponse, clock: &Clock) -> Fields {
     ]
 }
 
-/// Aligned lines; a label is not repeated. On a terminal values are wrapped beside their labels.
+/// Aligned lines. A label is not repeated. On a terminal values are wrapped beside their labels.
 pub(crate) fn fields(lines: Fields, options: &RenderOptions<'_>) -> String {
     let plain = lines.into_iter().map(|(label, value)| (label, value, Style::new()));
     styled_fields(plain.collect(), options)
 }
 
-/// The same with values in colours.
+/// Aligned lines with coloured values.
 pub(crate) fn styled_fields(lines: Vec<(&'static str, String, Style)>, options: &RenderOptions<'_>) -> String {
     let width = lines.iter().map(|(label, ..)| label.len()).max().unwrap_or(0);
     let indent = " ".repeat(2 + width + 2);
@@ -111,13 +111,13 @@ pub(crate) fn styled_fields(lines: Vec<(&'static str, String, Style)>, options: 
     text
 }
 
-/// `text` after something as wide as `indent`, wrapped below itself.
+/// `text` wrapped after an indent.
 pub(crate) fn hanging(text: &str, indent: &str, width: Option<u16>) -> String {
     let width = width.map(|width| usize::from(width).saturating_sub(indent.len()));
     wrapped(text, width).join(&format!("\n{indent}"))
 }
 
-/// Without control characters and what cannot be seen: what a server sends must not steer the terminal, nor look like something else.
+/// Removes control and invisible characters. A server's text must neither control the terminal nor look like another text.
 pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
@@ -125,7 +125,7 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
-/// Whether it shows nothing itself, as what turns the direction of writing (Unicode, general category Cf, and variation selectors).
+/// Whether the character is invisible, such as one that changes the writing direction (Unicode category Cf, variation selectors).
 fn is_format(c: char) -> bool {
     matches!(
         c,

@@ -6,13 +6,13 @@ use crate::terminal::messages::hanging;
 use crate::terminal::output::{self, RenderOptions};
 use crate::terminal::theme::paint;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: usize = 2;
 
-/// The table of `rows` below `heading`. Columns that are empty in every row are left out.
+/// A table of `rows` below `heading`. Columns that are empty in every row are left out.
 ///
-/// Where the terminal is too narrow for it, each row becomes a paragraph with a line a column: names stay whole, to be copied. A first
-/// column without a heading is a mark, which stands before the paragraph.
+/// On a narrow terminal each row becomes a paragraph with one line per column. Names stay whole, to be copied. A first column without a
+/// heading is a mark before the paragraph.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], options: &RenderOptions<'_>) -> String {
     let column = |column: usize| {
         let width = |row: &[String; N]| measure_text_width(&row[column]);

@@ -1,9 +1,9 @@
-//! Points in time as people say them.
+//! Formats times for users.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// `until` seen from `now`, and by the clock of `zone`: `in 14 min (2026-01-02 15:04:05 CET)`.
+/// `until` relative to `now` and in `zone`: `in 14 min (2026-01-02 15:04:05 CET)`.
 pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let left = until.as_second().saturating_sub(now.as_second());
     let relative = if left > 0 {
@@ -14,24 +14,24 @@ pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String
     format!("{relative} ({})", clock_time(until, zone))
 }
 
-/// What is left until `until`, as short as can be: `14m`, `1h5m`, `45s`.
+/// The time left until `until`, in short: `14m`, `1h5m`, `45s`.
 pub(crate) fn remaining(until: Timestamp, now: Timestamp) -> String {
     let left = until.as_second().saturating_sub(now.as_second()).max(0);
     distance(left).replace(" min", "m").replace(' ', "")
 }
 
-/// `then` seen from `now`, and by the clock of `zone`: `14 min ago (2026-01-02 15:04:05 CET)`.
+/// `then` relative to `now` and in `zone`: `14 min ago (2026-01-02 15:04:05 CET)`.
 pub(crate) fn since(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let ago = now.as_second().saturating_sub(then.as_second()).max(0);
     format!("{} ago ({})", distance(ago), clock_time(then, zone))
 }
 
-/// A Go duration as servers write it (`8h0m0s`) as people say it. Another text stays as it is.
+/// A Go duration of a server (`8h0m0s`) for users. Another text stays as it is.
 pub(crate) fn period(text: &str) -> String {
     seconds(text).map_or_else(|| text.to_owned(), span)
 }
 
-/// The whole seconds of `8h0m0s`, `1m30s` or `45s`, with whatever parts of it.
+/// The seconds of `8h0m0s`, `1m30s` or `45s`.
 fn seconds(text: &str) -> Option<i64> {
     let (mut total, mut rest) = (0_i64, text);
     for (unit, worth) in [('h', 3600), ('m', 60), ('s', 1)] {
@@ -48,13 +48,13 @@ fn clock_time(time: Timestamp, zone: &TimeZone) -> String {
     local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-/// How far a point in time is away: of what is more than a week away nobody wants to know the hours.
+/// A distance in time. Beyond a week, hours do not matter.
 fn distance(seconds: i64) -> String {
     let days = seconds / 86_400;
     if days < 7 { span(seconds) } else { format!("{days} d") }
 }
 
-/// A span of seconds in its one or two largest units, rounded down: nobody loses access earlier than told.
+/// A span of seconds in its one or two largest units, rounded down: access must not end earlier than shown.
 pub(crate) fn span(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -1,4 +1,4 @@
-//! Whether the cluster's API server can be reached from here.
+//! Whether the cluster's API server can be reached from this machine.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{ClientErrorKind, peer};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
 
-/// Asks the API server anything; any answer of it is good. Nothing secret is sent.
+/// Sends a request without secrets to the API server. Any response is good.
 pub(crate) fn check_reachable(
     info: &ClusterInfo,
     server: &Server,
@@ -30,7 +30,7 @@ pub(crate) fn check_reachable(
         .http_status_as_error(false)
         .max_redirects(0)
         .build();
-    // Its address is the server's to say: plain HTTP leads no further from here than to the tailnet either.
+    // The server chose the address. So plain HTTP must not leave the tailnet here either.
     let agent = peer::agent(config, server, proxy, None);
     let url = format!("{}/version", info.server_url.trim_end_matches('/'));
     let answer = agent.get(url).call();
@@ -39,7 +39,8 @@ pub(crate) fn check_reachable(
         .map_err(|error| ClientErrorKind::from_transport(error, limit, proxy_variable))
 }
 
-/// The cluster's own authority; none where it has none, is not to be verified, or only by another name, which ureq cannot.
+/// The cluster's own certificate authority. None if there is none, verification is off, or another TLS name is set, which ureq does not
+/// support.
 fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, ClientErrorKind> {
     if info.insecure_skip_tls_verify || info.ca_data.is_empty() || info.tls_server_name.is_some() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What can go wrong between the CLI and the server, and what to do about it.
+//! Errors between the CLI and the server, and what to do about them.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig::InvalidKubeconfig;
 use crate::net::server::{Scheme, Server};
 
-/// A request that did not get what it asked for. What is large is boxed: results carry it around.
+/// A failed request. Large fields are boxed, because results carry them around.
 #[derive(Debug)]
 pub(crate) struct ClientError {
     pub(crate) server: Box<Server>,
@@ -30,21 +30,21 @@ pub(crate) enum ClientErrorKind {
     TimedOut(Duration),
     /// No connection to the proxy.
     ProxyUnreachable { variable: &'static str, reason: String },
-    /// The proxy did not connect us to the server.
+    /// The proxy did not connect to the server.
     ProxyRefused { variable: &'static str, reason: String },
-    /// Plain HTTP would leave the tailnet: these are the server's addresses.
+    /// Plain HTTP would leave the tailnet, to these addresses of the server.
     OutsideTailnet(String),
-    /// Plain HTTP would go through a proxy at these addresses, which is not on this machine.
+    /// Plain HTTP would go through a proxy at these addresses, which are not on this machine.
     ProxyNotLocal { variable: &'static str, addresses: String },
-    /// The server's certificate or its TLS does not do.
+    /// The TLS connection or the server's certificate is not valid.
     Tls(String),
-    /// The answer broke off or is no HTTP.
+    /// The response is incomplete, or not HTTP.
     InvalidResponse(String),
-    /// The server said no; the body is its own account.
+    /// The server refused. The body says why.
     Rejected { status: u16, error: ErrorResponse },
-    /// The answer is not a TKA server's.
+    /// The response is not from a TKA server.
     NotTka { status: u16, content_type: String },
-    /// The server has no such endpoint: the original's has not, and maybe it is none.
+    /// The server has no such endpoint. The original's has not, and other servers have not.
     Unsupported,
     /// The kubeconfig would not work.
     UnusableKubeconfig(InvalidKubeconfig),
@@ -65,12 +65,12 @@ impl ClientError {
         self.exit() == Exit::Unsupported
     }
 
-    /// Whether a TKA server says it, and not something else in its place.
+    /// Whether a TKA server sent the error.
     pub(crate) fn is_from_server(&self) -> bool {
         matches!(&*self.kind, ClientErrorKind::Rejected { status, .. } if *status != 404)
     }
 
-    /// Whether something that is no TKA server answers.
+    /// Whether something other than a TKA server responded.
     pub(crate) fn is_from_other_service(&self) -> bool {
         match &*self.kind {
             ClientErrorKind::Rejected { status, .. } => *status == 404,
@@ -106,7 +106,7 @@ impl ClientError {
         }
     }
 
-    /// Whether nothing came from where the server is, nor from anything on the way there.
+    /// Whether there was no response, neither from the server nor on the way to it.
     pub(crate) fn has_no_response(&self) -> bool {
         !matches!(
             &*self.kind,
@@ -114,7 +114,7 @@ impl ClientError {
         )
     }
 
-    /// Whether the server may have done what it was asked to do all the same.
+    /// Whether the server may have carried the request out anyway.
     pub(crate) fn may_have_taken_effect(&self) -> bool {
         match &*self.kind {
             ClientErrorKind::UnknownHost
@@ -205,7 +205,7 @@ impl ClientError {
     /// What to do: the server's own advice if it gave any.
     pub(crate) fn advice(&self) -> Vec<String> {
         match &*self.kind {
-            // Whoever wants to be signed out is.
+            // The user wanted to be signed out, and is.
             _ if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
             ClientErrorKind::Rejected { error, .. } => match server_advice(error) {
                 advice if advice.is_empty() => self.own_advice(),
@@ -331,7 +331,7 @@ impl ClientError {
     }
 }
 
-/// What the server says: its message and what caused it.
+/// The server's message and its causes.
 fn server_messages(status: u16, error: &ErrorResponse) -> Vec<String> {
     let messages = std::iter::once(error)
         .chain(error.causes())
@@ -347,7 +347,7 @@ fn server_messages(status: u16, error: &ErrorResponse) -> Vec<String> {
     }
 }
 
-/// All advice in the server's account, each line once.
+/// All advice of the server, each line once.
 fn server_advice(error: &ErrorResponse) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in std::iter::once(error)
@@ -361,7 +361,7 @@ fn server_advice(error: &ErrorResponse) -> Vec<String> {
     lines
 }
 
-/// A time limit as people say it.
+/// A time limit in seconds.
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
@@ -369,7 +369,7 @@ fn seconds(duration: Duration) -> String {
 // === impl Trouble ===
 
 impl ClientErrorKind {
-    /// Sorts a transport error by what the user can do about it.
+    /// Classifies a transport error by what the user can do about it.
     pub(super) fn from_transport(error: ureq::Error, limit: Duration, proxy_variable: Option<&'static str>) -> Self {
         let variable = proxy_variable.unwrap_or_default();
         match error {
@@ -387,7 +387,7 @@ impl ClientErrorKind {
         }
     }
 
-    /// A name that this machine resolves: the proxy's where there is one, else the server's.
+    /// The error for a name that does not resolve: the proxy's name if there is a proxy, else the server's.
     fn unknown_name(proxy_variable: Option<&'static str>) -> Self {
         let reason = "the proxy's own name is not known".to_owned();
         proxy_variable.map_or(Self::UnknownHost, |variable| Self::ProxyUnreachable {
@@ -430,7 +430,7 @@ impl ClientErrorKind {
     }
 }
 
-/// Why a proxy refused, without the doubled status that the HTTP library words it with ("proxy server responded 500/500").
+/// Why a proxy refused. The HTTP library repeats the status ("proxy server responded 500/500").
 fn refusal(reason: &str) -> String {
     match reason.rsplit_once('/') {
         Some((_, status)) => format!("it answered with HTTP status {status}"),
@@ -438,9 +438,9 @@ fn refusal(reason: &str) -> String {
     }
 }
 
-/// Whether a name did not resolve, for which the standard library has no kind of its own.
+/// Whether a name did not resolve. The standard library has no error kind for that.
 fn is_unknown_name(error: &io::Error) -> bool {
-    /// Windows: host not found, and no data of the kind asked for.
+    /// Windows: host not found, and no data of the requested type.
     const WSA_NAMES: [i32; 2] = [11001, 11004];
     error.to_string().starts_with("failed to lookup address information")
         || (cfg!(windows) && error.raw_os_error().is_some_and(|code| WSA_NAMES.contains(&code)))

@@ -1,8 +1,7 @@
-//! Whom plain HTTP is spoken to.
+//! Which addresses plain HTTP may be sent to.
 //!
-//! Over plain HTTP it is WireGuard that keeps others from reading along and from answering in the server's place. So the other end of the
-//! very connection must be on the tailnet or on this machine. The addresses that are looked at here are those that are connected
-//! to: no second lookup comes between, whose answer could be another one (DNS rebinding).
+//! Over plain HTTP only WireGuard keeps others from reading or answering. So the other end must be on the tailnet or on this machine. The
+//! check covers the addresses that are connected to. No second lookup follows, whose result could differ (DNS rebinding).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,10 +18,10 @@ use crate::net::proxy::ChosenProxy;
 use crate::net::server::{Scheme, Server};
 use crate::net::tailscale;
 
-/// How long tailscaled may take to say whose an address is.
+/// How long tailscaled may take to respond.
 const TAILSCALED_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a connection may lead to.
+/// Which connections are allowed.
 #[derive(Debug)]
 pub(super) struct ConnectionPolicy {
     server: Server,
@@ -31,22 +30,22 @@ pub(super) struct ConnectionPolicy {
     socket: Option<PathBuf>,
 }
 
-/// The proxy between.
+/// The proxy of the connection.
 #[derive(Debug)]
 struct Proxy {
     authority: Option<Authority>,
-    /// Whether a person chose it by a setting of this program, and not by a variable for all programs.
+    /// Whether a setting of this program names it, and not a variable for all programs.
     is_chosen: bool,
 }
 
-/// An end of a connection.
+/// What an address belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Endpoint {
     Server,
     Proxy,
 }
 
-/// Why there is no connection: the addresses of an end that are not where it must be.
+/// The addresses of an endpoint are not where they must be.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", list(addresses))]
 pub(super) struct OutsideTailnet {
@@ -77,7 +76,7 @@ pub(super) fn agent(
     ureq::Agent::with_parts(config, DefaultConnector::default(), policy)
 }
 
-/// Whether `host`, which a proxy is to connect to, is an address outside. A name the proxy looks up, in its own network.
+/// Whether the proxy would connect to an address outside of the tailnet. Names are resolved by the proxy, in its own network.
 pub(super) fn check_proxied_server(server: &Server, socket: Option<&PathBuf>) -> Option<OutsideTailnet> {
     let address: IpAddr = server.host().parse().ok()?;
     let is_plain = server.scheme() == Scheme::Http;
@@ -88,7 +87,7 @@ pub(super) fn check_proxied_server(server: &Server, socket: Option<&PathBuf>) ->
     })
 }
 
-/// Those of `addresses` that `end` may have.
+/// The allowed addresses of `endpoint`.
 fn allowed(
     addresses: &[SocketAddr],
     endpoint: Endpoint,
@@ -106,7 +105,7 @@ fn allowed(
     Ok(fine)
 }
 
-/// Whether it is on the tailnet or on this machine, by its range.
+/// Whether the address is in the tailnet's ranges or loopback.
 fn is_tailnet_or_loopback(address: IpAddr) -> bool {
     is_loopback(address) || is_tailnet(address)
 }
@@ -136,7 +135,7 @@ fn in_range(address: Ipv4Addr, network: Ipv4Addr, length: u32) -> bool {
     (address.to_bits() ^ network.to_bits()) >> (32 - length) == 0
 }
 
-/// Whether tailscaled says that it is a node's: a control server may give out other addresses.
+/// Whether tailscaled knows a node with this address. A control server may assign addresses outside of the usual ranges.
 fn is_tailnet_node(address: IpAddr, socket: Option<&PathBuf>) -> bool {
     let status = tailscale::status(socket.map(PathBuf::as_path), TAILSCALED_TIMEOUT);
     status.is_ok_and(|status| status.is_running() && status.has_address(address.to_canonical()))
@@ -145,7 +144,7 @@ fn is_tailnet_node(address: IpAddr, socket: Option<&PathBuf>) -> bool {
 // === impl Peers ===
 
 impl ConnectionPolicy {
-    /// Which ends of the connection `authority` is; both where server and proxy are one.
+    /// The endpoints that `authority` is. Both if the server is its own proxy.
     fn endpoints(&self, authority: Option<&Authority>) -> Vec<Endpoint> {
         let is_proxy = |proxy: &Proxy| proxy.authority.as_ref() == authority;
         let mut endpoints = vec![];
@@ -255,7 +254,7 @@ mod tests {
             of(&both[..1], Endpoint::Server, false).unwrap_err().addresses,
             [address("192.0.2.1")]
         );
-        // A proxy reads along wherever it is on the tailnet.
+        // A proxy can read plain HTTP, wherever it is on the tailnet.
         assert!(of(&both, Endpoint::Proxy, true).is_err());
         assert!(of(&[socket("::1")], Endpoint::Proxy, false).is_ok());
     }

@@ -1,4 +1,4 @@
-//! What can be learned of a server with next to nothing known about it.
+//! What a server tells without a session.
 
 use jiff::SignedDuration;
 use tka_api::http::RuleList;
@@ -6,29 +6,29 @@ use tka_api::http::RuleList;
 use super::{Client, ClientError, ClientErrorKind, Operation};
 use crate::exit::Exit;
 
-/// What this project's server calls itself, before its version (RFC 9110, 10.2.4).
+/// The `Server` header of this project's server, before the version (RFC 9110, 10.2.4).
 const SERVER_HEADER_PREFIX: &str = "tka-server/";
 
-/// What a server let be seen of itself.
+/// What a server told.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    /// The rules that reach the caller; none from a server that lets the caller in and does not tell of rules, as the original's.
+    /// The rules that apply. None from a server without a list of rules, such as the original's.
     pub(crate) rules: Result<Option<RuleList>, ClientError>,
-    /// By how much its clock is ahead of this machine's, to the second.
+    /// By how much its clock is ahead of this machine's, in whole seconds.
     pub(crate) clock_ahead: Option<SignedDuration>,
-    /// The version of this project's server; none of another.
+    /// The version of this project's server. None for other servers.
     pub(crate) version: Option<String>,
 }
 
 // === impl Probe ===
 
 impl Probe {
-    /// Whether a TKA server answered, in whatever words.
+    /// Whether a TKA server responded.
     pub(crate) fn is_tka_server(&self) -> bool {
         self.version.is_some() || self.is_compatible()
     }
 
-    /// Whether the answer can be understood.
+    /// Whether the response can be read.
     pub(crate) fn is_compatible(&self) -> bool {
         let said_no = |error: &ClientError| matches!(&*error.kind, ClientErrorKind::Rejected { .. });
         self.rules.as_ref().err().is_none_or(said_no)
@@ -38,7 +38,7 @@ impl Probe {
 // === impl Client ===
 
 impl Client {
-    /// Asks what can be asked of any TKA server, signed in or not.
+    /// Sends requests that every TKA server supports, with or without a session.
     pub(crate) fn probe(&self) -> Probe {
         let response = match self.request(Operation::ListRules) {
             Ok(response) => response,
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// Asks what the original's server knows, too.
+    /// Checks access by a request that the original's server supports too.
     fn check_access(&self) -> Result<(), ClientError> {
         match self.session() {
             Err(error) if error.exit() != Exit::NotSignedIn => Err(error),

@@ -1,4 +1,4 @@
-//! The user's kubeconfig: locked, and with a copy of what was there before anything of ours.
+//! The user's kubeconfig: locked, and with a backup of the file before the first change.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use super::MergeError;
 use crate::sys::files::{self, FileError, LockedFile};
 use tka_kubeconfig::Document;
 
-/// A kubeconfig that is not ours, and that kubectl does not change meanwhile.
+/// The user's kubeconfig, locked against kubectl.
 #[derive(Debug)]
 pub(crate) struct UserKubeconfig {
     file: LockedFile,
@@ -19,7 +19,7 @@ pub(crate) struct UserKubeconfig {
 // === impl UserFile ===
 
 impl UserKubeconfig {
-    /// What the file says, as long as no program changes it; empty where it is not there.
+    /// Reads the file without a lock. A missing file is empty.
     pub(crate) fn read_unlocked(path: &Path) -> Result<Document, MergeError> {
         parsed(path, LockedFile::read_unlocked(path)?)
     }
@@ -38,7 +38,7 @@ impl UserKubeconfig {
         Ok(Self { file, document })
     }
 
-    /// Whether it could be changed, found out without leaving a trace.
+    /// Checks whether the file can be changed, without leaving a trace.
     pub(crate) fn check(path: &Path, limit: Duration) -> Result<(), MergeError> {
         if path.parent().is_none_or(Path::is_dir) {
             Self::open(path, limit)?.file.check_writable()?;
@@ -56,12 +56,12 @@ impl UserKubeconfig {
         &self.document
     }
 
-    /// Whether it was there before.
+    /// Whether the file existed before.
     pub(crate) fn is_there(&self) -> bool {
         self.file.is_there()
     }
 
-    /// Lets the file say what `document` says. The first time what was there is kept beside it.
+    /// Writes `document`. The first time the old file is backed up.
     pub(crate) fn save(self, document: &Document) -> Result<(), MergeError> {
         if self.is_there() && document.text() != self.document.text() {
             self.back_up()?;
@@ -69,12 +69,12 @@ impl UserKubeconfig {
         Ok(self.file.replace(document.text())?)
     }
 
-    /// Removes the file, which is one that we made.
+    /// Removes the file, which `tka` created.
     pub(crate) fn remove(self) -> Result<(), MergeError> {
         Ok(self.file.remove()?)
     }
 
-    /// Keeps what was there before us, for its owner only. What is kept already is older, and better.
+    /// Backs the file up, for its owner only. An existing backup is older, and stays.
     fn back_up(&self) -> Result<(), FileError> {
         let backup = files::with_appended(self.path(), ".tka-backup");
         if fs::symlink_metadata(&backup).is_ok() {

@@ -1,33 +1,33 @@
-//! Which kubeconfig of the user's it is.
+//! Selects the user's kubeconfig to merge into.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::kubeconfig::store;
 
-/// The files that kubectl reads, without those that are ours.
+/// The target among the files that kubectl reads.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MergeTarget {
-    /// The one that kubectl would write to.
+    /// The file that kubectl would write to.
     pub(crate) path: PathBuf,
-    /// What KUBECONFIG has to be for kubectl to read it; none where it is already.
+    /// The value of KUBECONFIG with which kubectl reads the file. None if it reads it already.
     pub(crate) list: Option<Vec<PathBuf>>,
 }
 
 // === impl Target ===
 
 impl MergeTarget {
-    /// As kubectl chooses it: of the files in `KUBECONFIG` the first that is there, or the last; without any `~/.kube/config`
+    /// Selects the file as kubectl does: the first existing file in `KUBECONFIG`, or its last one, or `~/.kube/config`
     /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/config.go>, `GetDefaultFilename`).
     ///
-    /// kubectl knows no other home folder than that of `HOME`: without that it `reads_home` not.
+    /// kubectl takes the home folder from `HOME` only. `reads_home` says whether that is set.
     pub(crate) fn choose(home: &Path, reads_home: bool, list: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> Self {
         let all: Vec<_> = list.into_iter().flat_map(std::env::split_paths).collect();
         let named: Vec<_> = all.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
         let user_files: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
         let first = user_files.iter().find(|path| exists(path)).or(user_files.last());
         let path = first.cloned().unwrap_or_else(|| home.join(".kube/config"));
-        // KUBECONFIG that names nothing, such as `:`, has kubectl read nothing, and not the usual file.
+        // With a KUBECONFIG of separators only, such as `:`, kubectl reads no file.
         let reads_usual = reads_home && list.is_none_or(OsStr::is_empty);
         let is_read = user_files.len() == named.len() && (!user_files.is_empty() || reads_usual);
         let list = if user_files.is_empty() {
@@ -42,7 +42,7 @@ impl MergeTarget {
     }
 }
 
-/// Whether it is one that `tka login` writes for itself, or that of a shell with a session of its own.
+/// Whether `tka login` wrote the file, or it belongs to an ephemeral session.
 fn is_ours(home: &Path, path: &Path) -> bool {
     let folder = store::folder(home);
     let is_in = |path: &Path, folder: &Path| path.parent() == Some(folder);

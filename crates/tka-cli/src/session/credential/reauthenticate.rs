@@ -1,4 +1,4 @@
-//! Signing in again when kubectl asks for a session that is over: for who has chosen so and sits before the terminal.
+//! Signing in again when kubectl asks for a session that is over. Only if it is enabled and a user can answer.
 
 use tka_api::exec::ExecCredential;
 
@@ -13,7 +13,7 @@ use crate::terminal::messages;
 use crate::terminal::output::RenderOptions;
 use crate::terminal::ui;
 
-/// What signing in takes, if it is wanted. Nobody is signed in who is not there, nor by what cannot be read.
+/// The context for signing in, if that is enabled. Needs a user at the terminal and readable settings.
 pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandContext> {
     if !request.interactive || !ui::is_interactive_terminal() || request.is_own_ephemeral_session() {
         return None;
@@ -23,7 +23,7 @@ pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandC
         .filter(|ctx| ctx.config.login)
 }
 
-/// Signs in through the rule that the session was begun by.
+/// Signs in through the rule of the session.
 pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Result<ExecCredential, Error> {
     let before = ctx.client()?.sessions()?;
     let attempt = |access: &_| login_request::attempt(ctx, access, None);
@@ -34,11 +34,11 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
         credential,
         ..
     } = signed_in;
-    // Its name follows from caller, device and rule: another rule is another session, which this kubeconfig is not for.
+    // Another rule gives a session of another name. This kubeconfig is not for that one.
     if session.as_deref() != Some(request.session) {
         let is_new = |name: &String| before.items.iter().all(|one| one.name != *name);
         if let Some(name) = session.filter(is_new) {
-            // If it stays, it ends by itself.
+            // If this fails, the session expires.
             let _ = client.end_session(&name);
         }
         return Err(Error::OtherSession {

@@ -1,4 +1,4 @@
-//! A credential from the server, and what to do when the session is over.
+//! The credential request of kubectl.
 
 use tka_api::exec::ExecCredential;
 
@@ -12,16 +12,16 @@ use crate::net::server::Server;
 use crate::session::provisioning;
 use crate::sys::environment;
 
-/// The session whose credential kubectl asks for, as its kubeconfig says it.
+/// A request for a credential, as the kubeconfig and kubectl describe it.
 #[derive(Debug)]
 pub(crate) struct PluginRequest<'a> {
     pub(crate) server: &'a Server,
     pub(crate) session: &'a str,
-    /// What was asked for when it was signed in to.
+    /// The access that was requested at sign-in.
     pub(crate) access: &'a Access,
-    /// Whether it is kubectl that asks, or another program that reads kubeconfigs, and not a person.
+    /// Whether a program asks, such as kubectl, and not a user.
     pub(crate) by_program: bool,
-    /// Whether kubectl says that somebody sits before it.
+    /// Whether kubectl says that a user can answer prompts.
     pub(crate) interactive: bool,
     pub(crate) flags: &'a Global,
 }
@@ -29,8 +29,7 @@ pub(crate) struct PluginRequest<'a> {
 // === impl Asked ===
 
 impl PluginRequest<'_> {
-    /// A credential from the server. All that is needed is known: kubectl runs in whatever folder, with whatever settings there, and in
-    /// containers without a home.
+    /// Fetches a credential. It needs no settings of the folder and no home folder, since kubectl runs anywhere.
     pub(super) fn fetch(&self, deadline: Deadline) -> Result<ExecCredential, Error> {
         let client = context::connect(self.server, deadline, self.flags.debug, context::route(self.flags))?;
         match provisioning::fetch_credential(&client, self.session) {
@@ -42,17 +41,17 @@ impl PluginRequest<'_> {
         }
     }
 
-    /// For all requests together, from now on.
+    /// The time limit of all requests, from now on.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::new(self.flags.timeout.unwrap_or(TIMEOUT))
     }
 
-    /// How to get it back.
+    /// How to get the session back.
     pub(super) fn advice(&self) -> String {
         if self.is_own_ephemeral_session() {
             return "it was for what runs here: begin anew with `tka shell` or `tka exec`".to_owned();
         }
-        // Without settings nobody knows where `tka login` leads.
+        // Without settings the default server is not known.
         let usual = context::settings(&Global::default()).and_then(|settings| settings.server());
         let is_usual = usual.is_ok_and(|usual| usual == *self.server);
         let server = (!is_usual).then(|| ["--server".to_owned(), self.server.to_string()]);
@@ -63,7 +62,7 @@ impl PluginRequest<'_> {
         format!("sign in with `{}`", words.collect::<Vec<_>>().join(" "))
     }
 
-    /// Whether it is the session of the command or shell that this runs in, which ends with that.
+    /// Whether it is the ephemeral session of the command or shell that this runs in.
     pub(super) fn is_own_ephemeral_session(&self) -> bool {
         environment::variable("TKA_SESSION").as_deref() == Some(self.session)
     }

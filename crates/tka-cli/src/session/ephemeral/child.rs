@@ -1,4 +1,4 @@
-//! Waiting for a program that shares our terminal.
+//! Runs a program that shares the terminal.
 
 use std::io;
 use std::process::{Command, ExitCode};
@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, ge
 
 use super::signals::SignalGuard;
 
-/// Runs `command` to its end and answers its status as shells report it.
+/// Runs `command` to its end and returns its status as shells report it.
 pub(super) fn run(command: &mut Command, guard: &SignalGuard, hangup_ends_it: bool) -> io::Result<ExitCode> {
     guard.starting();
     let ended = command.spawn().and_then(|child| {
@@ -35,8 +35,8 @@ fn exit_code(status: i32) -> ExitCode {
 
 /// Waits until the program has ended.
 ///
-/// One that stops by itself, as a shell at `suspend`, leaves whoever started us with nobody who reads the terminal: then we stop too,
-/// and it goes on when we do.
+/// A program may stop itself, as a shell does at `suspend`. Then this process stops too, so that the shell that started it reads the
+/// terminal again. The program continues when this process does.
 fn wait(child: Pid) -> io::Result<WaitStatus> {
     loop {
         let waited = retry_on_intr(|| waitpid(Some(child), WaitOptions::UNTRACED))?;
@@ -51,7 +51,7 @@ fn wait(child: Pid) -> io::Result<WaitStatus> {
     }
 }
 
-/// Whether it was stopped with all of our process group, as with Ctrl-Z. Who stops then once more is stopped again after going on.
+/// Whether the terminal stopped the whole process group, as with Ctrl-Z. A second stop would follow after continuing.
 fn stops_process_group(child: Pid, status: WaitStatus) -> bool {
     let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw()));
     by_terminal.contains(&status.stopping_signal()) && getpgid(Some(child)).is_ok_and(|group| group == getpgrp())

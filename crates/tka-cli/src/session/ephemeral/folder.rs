@@ -1,4 +1,4 @@
-//! A private folder for what should leave no trace.
+//! The private folder of an ephemeral session.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,8 +12,8 @@ use crate::kubeconfig::private_folder::{PREFIX, memory_folders};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::files;
 
-/// A new folder of its owner only with room for a kubeconfig, removed when dropped: in memory where the system has room for such things
-/// there, so that no disk ever holds the credential.
+/// A new folder for its owner only, with room for a kubeconfig. It is removed when dropped. It is in memory if possible, so that no disk
+/// holds the credential.
 pub(super) fn private() -> Result<TempDir, Error> {
     let memory_folders = memory_folders()
         .into_iter()

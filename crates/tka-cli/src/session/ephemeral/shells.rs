@@ -1,7 +1,6 @@
-//! How the user's shell is started so that it uses the session.
+//! Starts the user's shell so that it uses the session.
 //!
-//! The user's own start-up files may set KUBECONFIG, and then what they take for a session of one role would go to another cluster with
-//! another: it is set once more after them.
+//! The user's start-up files may set KUBECONFIG, and commands would reach another cluster with another role. So it is set again after them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,7 +13,7 @@ use crate::kubeconfig::env_variable::{self, ShellSyntax};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::variable;
 
-/// In the place of the user's own, which it reads; `ZDOTDIR` is where zsh looks for start-up files, and the user's may move it.
+/// Replaces the user's own file, and reads it. `ZDOTDIR` is where zsh looks for start-up files, and the user's file may change it.
 const ZSHENV: &str = r#"tka_zdotdir=$ZDOTDIR
 if (( ${+TKA_ZDOTDIR} )); then ZDOTDIR=$TKA_ZDOTDIR; else unset ZDOTDIR; fi
 unset TKA_ZDOTDIR
@@ -25,7 +24,7 @@ if [[ -o interactive ]]; then
 fi
 "#;
 
-/// The same; a system's own start-up file may have derived the history's place from `ZDOTDIR`.
+/// Likewise. A system's start-up file may have derived the history file from `ZDOTDIR`.
 const ZSHRC: &str = r#"if (( ${+tka_users_zdotdir} )); then ZDOTDIR=$tka_users_zdotdir; else unset ZDOTDIR; fi
 if [[ ${HISTFILE-} == $tka_zdotdir/* ]]; then HISTFILE=${ZDOTDIR:-$HOME}/${HISTFILE:t}; fi
 unset tka_zdotdir tka_users_zdotdir
@@ -35,7 +34,7 @@ if [[ -f ${ZDOTDIR:-$HOME}/.zshrc ]]; then source "${ZDOTDIR:-$HOME}/.zshrc"; fi
 // === impl Program ===
 
 impl Program {
-    /// Its name, and the command that starts it; `folder` is for what the start needs.
+    /// The program's name, and the command that starts it. `folder` is for start-up files.
     pub(super) fn command(&self, kubeconfig: &Path, folder: &Path) -> Result<(String, Command), Error> {
         let line = match self {
             Self::Command(words) => return Ok(plain(words)),
@@ -62,7 +61,7 @@ fn plain(words: &[OsString]) -> (String, Command) {
     (program.display().to_string(), command)
 }
 
-/// The name by which a shell is known.
+/// The file name of a shell.
 fn kind(shell: &str) -> &str {
     Path::new(shell).file_name().and_then(OsStr::to_str).unwrap_or_default()
 }

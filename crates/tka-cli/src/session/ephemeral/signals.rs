@@ -1,4 +1,4 @@
-//! Signals, while a session hangs on this process: none may end it before it has ended the session.
+//! Signals during an ephemeral session. None may end the process before the session has ended.
 
 use std::fs;
 use std::io;
@@ -16,12 +16,12 @@ use signal_hook::low_level::siginfo::{Cause, Origin};
 use crate::sys::signals;
 use crate::terminal::ui;
 
-/// What asks a program to end. An alarm may have been set by whoever started us, for all of it.
+/// Signals that ask a program to end. An alarm may have been set for this process and its children.
 const TERMINATING: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
-/// What tells a program something, and is for the one that runs.
+/// Signals that inform the running program.
 const INFORMATIONAL: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
 
-/// Receives the signals that are for the program or ask this process to end, from its making until it is dropped.
+/// Receives signals for the program or this process, until it is dropped.
 #[derive(Debug)]
 pub(super) struct SignalGuard {
     state: Arc<Mutex<State>>,
@@ -32,21 +32,21 @@ pub(super) struct SignalGuard {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// The first signal that came while there might be a session.
+    /// The first signal while there may be a session.
     interruption: Option<i32>,
-    /// What must not stay behind.
+    /// The folder to remove.
     folder: Option<PathBuf>,
 }
 
-/// What a signal means.
+/// The phase decides what a signal does.
 #[derive(Debug, Default)]
 enum Phase {
-    /// Nothing hangs on this process: it ends.
+    /// There is no session: a signal ends the process.
     #[default]
     Free,
     /// There may be a session.
     Busy,
-    /// A program starts, and has to hear of a signal that has come.
+    /// A program starts. A pending signal is forwarded to it.
     Starting(Option<i32>),
     /// A program runs.
     Running { child: Pid, hangup_ends_it: bool },
@@ -57,7 +57,7 @@ enum Phase {
 impl SignalGuard {
     pub(super) fn new() -> io::Result<Self> {
         signals::disable_holds();
-        // What is ignored stays so for the program too.
+        // Ignored signals stay ignored for the program too.
         let mut signals =
             SignalsInfo::<WithOrigin>::new(signals::not_ignored(TERMINATING.into_iter().chain(INFORMATIONAL)))?;
         let state = Arc::new(Mutex::new(State::default()));
@@ -77,13 +77,13 @@ impl SignalGuard {
         })
     }
 
-    /// Removes `folder` when a signal ends this process.
+    /// Removes `folder` if a signal ends this process.
     pub(super) fn remove_on_exit(&self, folder: &Path) {
         lock(&self.state).folder = Some(folder.to_owned());
     }
 
-    /// Begins something that a signal must not cut off, nor what follows if it succeeds. A second signal does, as nobody waits for
-    /// ever. If it fails, nothing of it is left, and a signal that has come meanwhile ends this process.
+    /// Begins a session, which a first signal must not interrupt. A second one does, since the user must not wait for ever. If `begin`
+    /// fails, nothing is left, and a pending signal ends this process.
     pub(super) fn begin<T, E>(&self, begin: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         lock(&self.state).phase = Phase::Busy;
         begin().inspect_err(|_| lock(&self.state).release())
@@ -99,13 +99,12 @@ impl SignalGuard {
         lock(&self.state).phase = Phase::Busy;
     }
 
-    /// Passes on to `child` from now on what is for it or asks us to end. What the terminal sends (Ctrl-C, Ctrl-\) reaches the child without us,
-    /// and so does a change of its size.
+    /// Forwards signals to `child` from now on. The terminal sends Ctrl-C, Ctrl-\ and changes of its size to the child itself.
     pub(super) fn running(&self, child: Pid, hangup_ends_it: bool) {
         lock(&self.state).run(child, hangup_ends_it);
     }
 
-    /// The signal that asked us to end before a program ran.
+    /// The signal that came before a program ran.
     pub(super) fn interruption(&self) -> Option<i32> {
         lock(&self.state).interruption
     }
@@ -145,7 +144,7 @@ impl State {
                 forward(signal, *child, *hangup_ends_it);
             }
             Phase::Starting(_) | Phase::Running { .. } => {}
-            // For a program that does not run.
+            // There is no program to inform.
             Phase::Busy | Phase::Free if INFORMATIONAL.contains(&signal) => {}
             Phase::Busy if self.interruption.is_none() => {
                 self.interruption = Some(signal);
@@ -172,12 +171,12 @@ fn forward(signal: i32, child: Pid, hangup_ends_it: bool) {
     };
     let _ = forwarded.map(|forwarded| kill_process(child, forwarded));
     if TERMINATING.contains(&signal) {
-        // One that is stopped would not hear it.
+        // A stopped program would not receive it.
         let _ = kill_process(child, Signal::CONT);
     }
 }
 
-/// Whether it was for this process alone: what a terminal sends at a key it sends to all in its foreground.
+/// Whether the signal was sent to this process alone. A terminal sends signals to its whole foreground group.
 fn is_forwarded(origin: &Origin) -> bool {
     !matches!(origin.signal, SIGINT | SIGQUIT | SIGWINCH) || matches!(origin.cause, Cause::Sent(_))
 }

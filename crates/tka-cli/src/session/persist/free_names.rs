@@ -1,4 +1,4 @@
-//! What an entry may be called on this machine.
+//! Entry names that are free on this machine.
 
 use tka_api::kubeconfig::EntryNames;
 
@@ -11,7 +11,7 @@ use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::SessionCache;
 use tka_kubeconfig::{Document, Entry, List};
 
-/// `names`, or with the server's name, so that they mean nothing else to anybody.
+/// Chooses `names`, or `names` with the server's name, so that no other entry has them.
 pub(super) fn choose(
     ctx: &CommandContext,
     own: &Document,
@@ -49,7 +49,7 @@ pub(super) fn choose(
     })
 }
 
-/// Whether a context of another server's file is the same as the one that was sent: people spell one server in several ways.
+/// Whether another server's file has the same entry. Users may write one server's address in several ways.
 fn is_same_entry(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
     let exec = sent.user.user.exec.as_ref();
     let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));

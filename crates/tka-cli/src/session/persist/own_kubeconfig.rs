@@ -1,4 +1,4 @@
-//! The kubeconfig of ours for the server.
+//! The kubeconfig of `tka` for the server.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
-/// The kubeconfig of ours. One that cannot be read is put aside, and told.
+/// Reads the kubeconfig. A file that cannot be read is moved aside with a warning.
 pub(super) fn read(ctx: &CommandContext, lock: &FolderLock) -> Result<Document, Error> {
     match ctx.store()?.read() {
         Ok(own) => Ok(own),
@@ -34,7 +34,7 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
     store.blank().map_err(|source| unusable(ctx, source))
 }
 
-/// Puts `entry` into it, as the current one.
+/// Writes `entry` and makes it current.
 pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entry: &Entry) -> Result<(), Error> {
     let written = match merge::insert_entry(own, entry) {
         Ok(written) => written,
@@ -47,7 +47,7 @@ pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entr
     Ok(())
 }
 
-/// Takes one session out of it.
+/// Removes one session.
 pub(super) fn remove_session(
     ctx: &CommandContext,
     lock: &FolderLock,
@@ -57,12 +57,12 @@ pub(super) fn remove_session(
     let is_it = |one: &CachedSession| one.name.as_deref() == Some(session);
     match ctx.store()?.read() {
         Ok(own) => remove_sessions(ctx, lock, own, cache, |_, asked| asked == session, is_it),
-        // It will be put aside when somebody signs in or out.
+        // The next sign-in or sign-out moves it aside.
         Err(_) => Ok(()),
     }
 }
 
-/// Takes all sessions at the server out of it. One that cannot be read is put aside, and told.
+/// Removes all sessions at the server. A file that cannot be read is moved aside with a warning.
 pub(super) fn remove_all(ctx: &CommandContext, lock: &FolderLock, cache: &SessionCache) -> Result<(), Error> {
     let server = ctx.server().to_string();
     let store = ctx.store()?;
@@ -78,8 +78,7 @@ pub(super) fn remove_all(ctx: &CommandContext, lock: &FolderLock, cache: &Sessio
     }
 }
 
-/// Takes sessions out: those that are asked for so, and those that are known. What else people and programs put into the file stays;
-/// without anything else, the file goes.
+/// Removes sessions, by their plugin arguments or by the cache. Other entries stay. A file without any is removed.
 fn remove_sessions(
     ctx: &CommandContext,
     lock: &FolderLock,
@@ -101,7 +100,7 @@ fn remove_sessions(
     Ok(())
 }
 
-/// Says where kubectl leads by our own file, where that is another context than before.
+/// Notes the new current context, if it changed.
 fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document) {
     if now.current() == before.current() {
         return;
@@ -135,7 +134,7 @@ fn without(
         .filter(|names| asks(&names.user) || is_token(names))
         .collect();
     let is_current = over.iter().any(|names| own.current() == Some(&names.context));
-    // Also those whose context somebody took away.
+    // Also users whose context was removed.
     let users = own.names(List::Users).into_iter().filter(|user| asks(user));
     let users: Vec<_> = users
         .map(ToOwned::to_owned)
@@ -158,7 +157,7 @@ fn without(
     rest.with_current(next.as_deref().unwrap_or("\"\""))
 }
 
-/// The last context of a session. That of somebody else is not to become current without a word.
+/// The last context of a session. A context of other tools must not become current silently.
 fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
     let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
     let asks = |user: &str| {
@@ -174,7 +173,7 @@ fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
     names.filter_map(|context| own.context(context))
 }
 
-/// Whether kubectl asks for credentials of that session there.
+/// Whether the user under `names` requests credentials of that session.
 pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
     let call = document.call(&names.user);
     call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, asked)| asked == session))

@@ -1,4 +1,4 @@
-//! Kubeconfigs that call this program where it is no longer.
+//! Repairs kubeconfigs that call this program at an outdated path.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, UserKubeconfig};
 use tka_kubeconfig::{Call, Document, List, Refused};
 
-/// Lets kubeconfigs call this program where it is now, whichever session they ask for. Answers for how many users.
+/// Updates the path of this program in all kubeconfigs, for all sessions. Returns the number of changed users.
 pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
     let Some(lock) = lock(ctx) else { return Ok(0) };
     let store = ctx.store()?;
@@ -30,11 +30,11 @@ pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
     Ok(count)
 }
 
-/// Mends the user's own kubeconfig, in which only what we put there, or what has our name, is ours.
+/// Repairs the user's own kubeconfig. Only users that `tka` wrote, or that have its name, are changed.
 fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Error> {
     let records = user_kubeconfig::records(ctx, path);
     let is_known = |user: &str, call: &Call| records.iter().any(|record| merge::matches_record(call, user, record));
-    // One in which nothing is to be mended is not even locked.
+    // A file without broken users is not locked.
     let is_intact = |document: Document| broken_users(&document, is_known).is_empty();
     if UserKubeconfig::read_unlocked(path).map_or(true, is_intact) {
         return Ok(0);
@@ -46,7 +46,7 @@ fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Er
     Ok(users)
 }
 
-/// The users that call this program where there is none.
+/// The users whose program does not exist any more.
 fn broken_users(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> Vec<String> {
     let is_broken = |name: &&str| {
         let call = document.call(name);
@@ -56,7 +56,7 @@ fn broken_users(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> 
     users.map(ToOwned::to_owned).collect()
 }
 
-/// Whoever called the old program may have said more of the call, and of who they are in the cluster. That stays.
+/// Other arguments and the environment of the call stay.
 fn repaired(document: Document, is_known: impl Fn(&str, &Call) -> bool) -> Result<(Document, usize), Refused> {
     let command = exec_plugin::command().display().to_string();
     let users = broken_users(&document, is_known);

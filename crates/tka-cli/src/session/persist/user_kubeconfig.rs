@@ -16,7 +16,7 @@ use crate::sys::environment::home;
 use crate::sys::files::FileError;
 use crate::terminal::messages;
 
-/// What is to be remembered of an entry in the user's kubeconfig.
+/// The record of an entry in the user's kubeconfig.
 pub(super) fn record(
     ctx: &CommandContext,
     file: &UserKubeconfig,
@@ -30,20 +30,20 @@ pub(super) fn record(
     }
 }
 
-/// How the current context was written before all of ours.
+/// The current context before the entries of `tka`, as written.
 pub(super) fn previous_context(ctx: &CommandContext, file: &UserKubeconfig) -> Option<String> {
     merge::previous_context(file.document(), &records(ctx, file.path()))
 }
 
-/// What is remembered of the file, of whatever server.
+/// The records about the file, of all servers.
 pub(super) fn records(ctx: &CommandContext, file: &Path) -> Vec<MergedEntry> {
     let everywhere = ctx.all_session_caches().into_iter();
     let records = everywhere.flat_map(|cache| cache.merged);
     records.filter(|one| one.file == file).collect()
 }
 
-/// Takes what `is_meant` out of the user's kubeconfigs, and forgets that it was there. One that cannot be changed does not keep the others
-/// from it.
+/// Removes the entries that `is_meant` selects from the user's kubeconfigs, and their records. A file that cannot be changed does not stop
+/// the others.
 pub(super) fn remove_entries(
     ctx: &CommandContext,
     cache: &mut SessionCache,
@@ -51,7 +51,7 @@ pub(super) fn remove_entries(
 ) -> Result<(), MergeError> {
     let mut result = Ok(());
     for path in files(cache, &is_meant) {
-        // A link that leads nowhere is there: what it led to may come back, with what is ours.
+        // A dangling link counts: its target may come back with the entries.
         let removed = if fs::symlink_metadata(&path).is_ok() {
             remove_from_file(ctx, &path, cache, &is_meant)
         } else {
@@ -77,7 +77,7 @@ fn remove_from_file(
         .filter(|one| one.file == path && is_meant(one))
         .cloned()
         .collect();
-    // One that never heard of us is not even locked.
+    // A file without entries of `tka` is not locked.
     let looked_at =
         UserKubeconfig::read_unlocked(path).map(|document| merge::find_entries(path, &document, ctx.server()));
     if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
@@ -104,7 +104,7 @@ fn remove_from_file(
     Ok(())
 }
 
-/// A context that leads to a session of ours under a name that is not ours: what was current before is remembered with the session.
+/// A context that the user renamed gets the recorded previous context of its session.
 fn with_recorded_previous(found: MergedEntry, recorded: &[MergedEntry]) -> MergedEntry {
     let of_session = recorded.iter().find(|one| one.session == found.session);
     MergedEntry {
@@ -113,7 +113,7 @@ fn with_recorded_previous(found: MergedEntry, recorded: &[MergedEntry]) -> Merge
     }
 }
 
-/// Says where kubectl leads by this file, now that ours is out of it.
+/// Notes the current context after the entries are removed.
 fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) {
     let path = path.display();
     let text = match document.current() {
@@ -124,7 +124,7 @@ fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) 
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
-/// The user's kubeconfigs in which there may be something of ours.
+/// The user's kubeconfigs that may have entries of `tka`.
 pub(super) fn files(cache: &SessionCache, is_meant: impl Fn(&MergedEntry) -> bool) -> Vec<PathBuf> {
     let recorded = cache
         .merged
@@ -146,7 +146,7 @@ pub(super) fn target() -> Result<MergeTarget, StoreError> {
     Ok(MergeTarget { path, ..target })
 }
 
-/// Whether a context can be put into the user's kubeconfig, and kubectl would find it there. Leaves no trace.
+/// Checks whether a context can be merged into the user's kubeconfig, and kubectl would find it. Leaves no trace.
 pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     let target = target()?;
     UserKubeconfig::check(&target.path, ctx.config.timeout)?;
@@ -173,7 +173,7 @@ fn check_other(path: &Path) -> Result<(), MergeError> {
     }
 }
 
-/// An entry like one of ours, for finding out whether there is room for it.
+/// An entry to test whether there is room for one.
 fn trial_entry() -> Entry {
     let name = "tka-before-signing-in";
     let (cluster, user, context) = (Cluster::default(), User::default(), Context::default());

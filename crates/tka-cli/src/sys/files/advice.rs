@@ -1,13 +1,13 @@
-//! What to do about a file that cannot be written, by the cause.
+//! Advice for files that cannot be written, by cause.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// What to do where `path`, a file or a folder, cannot be written because of `error`.
+/// Advice if `path`, a file or a folder, cannot be written because of `error`.
 pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     match error.kind() {
-        // EPERM, where EACCES would say that permissions are lacking (chattr(1)).
+        // EPERM means an attribute (chattr(1)); EACCES would mean permissions.
         ErrorKind::PermissionDenied if is_not_permitted(error) => {
             format!("see whether it may be changed at all: `lsattr -d {path}` shows i for immutable, a for append-only")
         }

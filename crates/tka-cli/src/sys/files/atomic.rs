@@ -1,4 +1,4 @@
-//! Files of ours, which are whole or not there: a new file, owner-only from its beginning, takes the place of the old one.
+//! Files of `tka`, written atomically: a new private file replaces the old one.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,15 +8,15 @@ use tempfile::NamedTempFile;
 
 use super::{folder_of, inherit_owner};
 
-/// How much more than it says now a file may come to say, in bytes: a certificate authority, and names.
+/// How many bytes a file may grow by: a certificate authority and names.
 pub(crate) const RESERVE: usize = 64 * 1024;
 
-/// How the names of files begin that are not yet whole.
+/// The prefix of temporary files.
 const PREFIX: &str = ".tka-new-";
 
 /// Replaces the file at `path`, or a symbolic link there, which is not followed.
 ///
-/// A program that reads at the same time sees the old file or the new one.
+/// A concurrent reader sees the old file or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     write_temporary(path, content)?
         .persist(path)
@@ -24,7 +24,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the file at `path`; fails where there is one.
+/// Creates the file at `path`. Fails if it exists.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     write_temporary(path, content)?
         .persist_noclobber(path)
@@ -32,7 +32,7 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A file beside `path` with all its content, on the disk.
+/// Writes a temporary file beside `path`, and syncs it to the disk.
 fn write_temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
@@ -42,10 +42,9 @@ fn write_temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Finds out whether a file of `size` bytes can be made in `folder`, or in the one that is nearest above it; else says where not.
+/// Checks whether a file of `size` bytes can be created in `folder` or its nearest existing parent. The error names that folder.
 ///
-/// A file without a name is written there, so that nothing is left behind. Permissions, a file system that is mounted read-only, quotas
-/// and the free space all show by that.
+/// It writes an unnamed file, which leaves nothing behind. That detects missing permissions, read-only file systems, quotas and full disks.
 pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Error)> {
     let mut above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
     let existing = above.find(|one| fs::metadata(one).is_ok()).unwrap_or(Path::new("."));

@@ -1,4 +1,4 @@
-//! Changing files of other people: what stays as it was, and what is refused.
+//! Changes to files of users: what stays, and what is refused.
 
 use super::*;
 use std::ffi::OsString;
