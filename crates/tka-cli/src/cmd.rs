@@ -8,7 +8,6 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;
 pub(crate) mod doctor;
-pub(crate) mod evaluated;
 #[cfg(unix)]
 pub(crate) mod exec;
 pub(crate) mod generate;
@@ -21,6 +20,7 @@ pub(crate) mod sessions;
 pub(crate) mod set;
 #[cfg(unix)]
 pub(crate) mod shell;
+pub(crate) mod shell_eval;
 pub(crate) mod signout;
 pub(crate) mod status;
 pub(crate) mod version;

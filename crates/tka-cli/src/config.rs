@@ -3,10 +3,10 @@
 //! Of the `config.yaml` in the working directory only keys count that change how results look; see [`files`] and [`TABLE`].
 
 pub(crate) mod edit;
+pub(crate) mod effective;
 mod files;
 pub(crate) mod flags;
-pub(crate) mod shown;
-mod text;
+mod yaml_edit;
 
 use std::fmt;
 use std::io;
@@ -20,9 +20,9 @@ use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::net::server::{HTTPS_PORT, InvalidServer, Server};
 use crate::sys::files::FileError;
-use crate::terminal::output::Mode;
+use crate::terminal::output::OutputMode;
 use crate::terminal::theme::Theme;
-use files::{Files, FoundFile, HERE};
+use files::{CWD_FILE, Files, FoundFile};
 
 /// The settings of one run.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Config {
     /// The file that counts for every key, if there is one.
     pub(crate) file: Option<PathBuf>,
     /// The keys that the working directory's file would have changed and may not.
-    passed_over: Vec<&'static str>,
+    ignored_keys: Vec<&'static str>,
 }
 
 /// A configuration that cannot be used.
@@ -125,34 +125,34 @@ struct Sections {
 }
 
 /// A value with the place it was found in.
-struct Found {
+struct RawValue {
     value: Value,
     origin: Origin,
 }
 
 /// What the `config.yaml` of the working directory may do with a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Here {
+enum CwdPolicy {
     /// Set it: it changes how results look, and nothing else.
-    MaySet,
+    Allowed,
     /// Nothing: it chooses a server, or what is written, run or said.
-    MayNot,
+    Refused,
 }
 
 /// Every key, as it is written in a configuration file, and whether the working directory's file may set it.
-const TABLE: [(&str, Here); 12] = [
-    ("tailscale.hostname", Here::MayNot),
-    ("tailscale.port", Here::MayNot),
-    ("tailscale.tailnet", Here::MayNot),
-    ("tailscale.socket", Here::MayNot),
-    ("tailscale.proxy", Here::MayNot),
-    ("tailscale.tag", Here::MayNot),
-    ("kubeconfig.merge", Here::MayNot),
-    ("credential.login", Here::MayNot),
-    ("output.theme", Here::MaySet),
-    ("output.long", Here::MaySet),
-    ("output.quiet", Here::MayNot),
-    ("debug", Here::MayNot),
+const TABLE: [(&str, CwdPolicy); 12] = [
+    ("tailscale.hostname", CwdPolicy::Refused),
+    ("tailscale.port", CwdPolicy::Refused),
+    ("tailscale.tailnet", CwdPolicy::Refused),
+    ("tailscale.socket", CwdPolicy::Refused),
+    ("tailscale.proxy", CwdPolicy::Refused),
+    ("tailscale.tag", CwdPolicy::Refused),
+    ("kubeconfig.merge", CwdPolicy::Refused),
+    ("credential.login", CwdPolicy::Refused),
+    ("output.theme", CwdPolicy::Allowed),
+    ("output.long", CwdPolicy::Allowed),
+    ("output.quiet", CwdPolicy::Refused),
+    ("debug", CwdPolicy::Refused),
 ];
 
 /// Every key, as it is written in a configuration file.
@@ -179,8 +179,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Config {
     /// What the settings say of results.
-    pub(crate) fn mode(&self) -> Mode {
-        Mode {
+    pub(crate) fn output_mode(&self) -> OutputMode {
+        OutputMode {
             quiet: self.quiet,
             long: self.long,
             theme: self.theme,
@@ -190,11 +190,11 @@ impl Config {
     /// Puts the layers together. `home` is where `~` is.
     pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         let layers = Layers::load(flags, home, variables)?;
-        let passed_over = layers.passed_over();
+        let ignored_keys = layers.ignored_keys();
         let file = layers.file.clone();
-        let settings = layers.together();
+        let settings = layers.merged();
         Ok(Self {
-            passed_over,
+            ignored_keys,
             hostname: settings.hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             port: settings.port.unwrap_or(HTTPS_PORT),
             tailnet: settings.tailnet,
@@ -226,11 +226,11 @@ impl Config {
     }
 
     /// Says what the working directory's file would have changed, if it is anything.
-    pub(crate) fn passed_over(&self) -> Option<String> {
-        let keys = self.passed_over.join(", ");
+    pub(crate) fn ignored_keys_note(&self) -> Option<String> {
+        let keys = self.ignored_keys.join(", ");
         (!keys.is_empty()).then(|| {
             format!(
-                "{HERE} does not set {keys}, because files of the working directory may come from others; if it is yours, name \
+                "{CWD_FILE} does not set {keys}, because files of the working directory may come from others; if it is yours, name \
                  it with --config or in {}",
                 files::VARIABLE
             )
@@ -249,10 +249,10 @@ pub(crate) struct Route {
 
 /// How requests get to servers where settings are not needed otherwise: those that cannot be read are as if they were not there.
 pub(crate) fn route(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Route {
-    const OF_ROUTES: [&str; 3] = [files::VARIABLE, "TKA_TAILSCALE_PROXY", "TKA_TAILSCALE_SOCKET"];
-    let only = |name: &str| variables(name).filter(|_| OF_ROUTES.contains(&name));
+    const ROUTE_VARIABLES: [&str; 3] = [files::VARIABLE, "TKA_TAILSCALE_PROXY", "TKA_TAILSCALE_SOCKET"];
+    let only = |name: &str| variables(name).filter(|_| ROUTE_VARIABLES.contains(&name));
     let layers = Layers::load(flags, home, &only);
-    let Layer { proxy, socket, .. } = layers.map(Layers::together).unwrap_or_default();
+    let Layer { proxy, socket, .. } = layers.map(Layers::merged).unwrap_or_default();
     Route {
         proxy,
         socket: socket.map(PathBuf::from),
@@ -265,10 +265,10 @@ struct Layers {
     command_line: Layer,
     variables: Layer,
     /// What the working directory's file may set.
-    here: Layer,
+    cwd: Layer,
     /// What it sets and may not.
-    here_refused: Layer,
-    own: Layer,
+    cwd_refused: Layer,
+    trusted: Layer,
     /// The file that `own` was read from.
     file: Option<PathBuf>,
 }
@@ -277,37 +277,37 @@ struct Layers {
 
 impl Layers {
     fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
-        let Files { own, here } = Files::find(flags, home, variables)?;
-        let of_here = |what| {
-            here.as_ref()
-                .map(|file| Layer::of_anybody(file, what))
+        let Files { trusted, cwd } = Files::find(flags, home, variables)?;
+        let layer_of_cwd = |what| {
+            cwd.as_ref()
+                .map(|file| Layer::from_untrusted_file(file, what))
                 .unwrap_or_default()
         };
         Ok(Self {
             command_line: Layer::from(flags),
             variables: Layer::from_variables(variables)?,
-            here: of_here(Here::MaySet),
-            here_refused: of_here(Here::MayNot),
-            own: match &own {
+            cwd: layer_of_cwd(CwdPolicy::Allowed),
+            cwd_refused: layer_of_cwd(CwdPolicy::Refused),
+            trusted: match &trusted {
                 Some(FoundFile { path, text }) => Layer::from_file(path, text)?,
                 None => Layer::default(),
             },
-            file: own.map(|file| file.path),
+            file: trusted.map(|file| file.path),
         })
     }
 
-    fn together(self) -> Layer {
-        self.command_line.or(self.variables).or(self.here).or(self.own)
+    fn merged(self) -> Layer {
+        self.command_line.or(self.variables).or(self.cwd).or(self.trusted)
     }
 
     /// The keys that would have another value if the working directory's file counted for every key.
-    fn passed_over(&self) -> Vec<&'static str> {
-        let defaults = shown::defaults();
+    fn ignored_keys(&self) -> Vec<&'static str> {
+        let defaults = effective::defaults();
         let is_changed = |key: &&str| {
             let above = [&self.command_line, &self.variables];
-            let below = [&self.own, &defaults];
+            let below = [&self.trusted, &defaults];
             let in_force = || below.iter().find_map(|layer| layer.get(key));
-            let said = self.here_refused.get(key);
+            let said = self.cwd_refused.get(key);
             said.is_some() && above.iter().all(|layer| layer.get(key).is_none()) && said != in_force()
         };
         KEYS.into_iter().filter(is_changed).collect()
@@ -334,50 +334,50 @@ impl Layer {
                 key,
             };
             match sections.get(key) {
-                Ok(value) => Ok(Found {
+                Ok(value) => Ok(RawValue {
                     value,
                     origin: origin(key),
                 }),
-                Err((section, value)) => Err(Found {
+                Err((section, value)) => Err(RawValue {
                     value,
                     origin: origin(section),
                 }
-                .wrong("a section of keys")),
+                .type_error("a section of keys")),
             }
         })
     }
 
     /// What the working directory's file says of the keys that it may set, or of those that it may not. It may be another program's:
     /// a file without a key of ours in a section of its own says nothing, and neither does a value of another kind than the key has.
-    fn of_anybody(file: &FoundFile, what: Here) -> Self {
-        let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_ours) else {
+    fn from_untrusted_file(file: &FoundFile, what: CwdPolicy) -> Self {
+        let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_tka_keys) else {
             return Self::default();
         };
-        let said = TABLE.iter().filter(|(_, here)| *here == what);
+        let said = TABLE.iter().filter(|(_, cwd)| *cwd == what);
         said.fold(Self::default(), |layer, (key, _)| {
-            layer.or(Self::of_key(&file.path, key, &sections))
+            layer.or(Self::single_key(&file.path, key, &sections))
         })
     }
 
     /// What one key is set to, if that can be read.
-    fn of_key(path: &Path, key: &'static str, sections: &Sections) -> Self {
+    fn single_key(path: &Path, key: &'static str, sections: &Sections) -> Self {
         let value = sections.get(key).unwrap_or_default();
         let layer = Self::from_source(|other| {
             let value = if other == key { value.clone() } else { Value::Null };
             let path = path.to_owned();
             let origin = Origin::File { path, key };
-            Ok(Found { value, origin })
+            Ok(RawValue { value, origin })
         });
         layer.unwrap_or_default()
     }
 
     fn from_variables(variables: Variables<'_>) -> Result<Self, ConfigError> {
         Self::from_source(|key| {
-            let name = variable_of(key);
+            let name = variable_name(key);
             let value = variables(&name)
                 .filter(|text| !text.is_empty())
                 .map_or(Value::Null, Value::String);
-            Ok(Found {
+            Ok(RawValue {
                 value,
                 origin: Origin::Variable(name),
             })
@@ -393,12 +393,12 @@ impl Layer {
                 Value::Null
             };
             let origin = Origin::Argument { key };
-            Ok(Found { value, origin })
+            Ok(RawValue { value, origin })
         })
     }
 
     /// Reads every key from `find`, which answers [`Value::Null`] for a key that is not set.
-    fn from_source(find: impl Fn(&'static str) -> Result<Found, ConfigError>) -> Result<Self, ConfigError> {
+    fn from_source(find: impl Fn(&'static str) -> Result<RawValue, ConfigError>) -> Result<Self, ConfigError> {
         Ok(Self {
             hostname: find("tailscale.hostname")?.text()?,
             port: find("tailscale.port")?.port()?,
@@ -406,12 +406,12 @@ impl Layer {
             socket: find("tailscale.socket")?.absolute_path()?,
             proxy: find("tailscale.proxy")?.proxy()?,
             tag: find("tailscale.tag")?.text()?,
-            merge: find("kubeconfig.merge")?.switch()?,
-            login: find("credential.login")?.switch()?,
+            merge: find("kubeconfig.merge")?.boolean()?,
+            login: find("credential.login")?.boolean()?,
             theme: find("output.theme")?.theme()?,
-            long: find("output.long")?.switch()?,
-            quiet: find("output.quiet")?.switch()?,
-            debug: find("debug")?.switch()?,
+            long: find("output.long")?.boolean()?,
+            quiet: find("output.quiet")?.boolean()?,
+            debug: find("debug")?.boolean()?,
         })
     }
 
@@ -463,7 +463,7 @@ impl Sections {
     }
 
     /// Whether a key of ours is in a section of its own. `debug` has anybody.
-    fn has_ours(&self) -> bool {
+    fn has_tka_keys(&self) -> bool {
         let has = |key| matches!(self.get(key), Ok(value) if !value.is_null());
         KEYS.into_iter().any(|key| key.contains('.') && has(key))
     }
@@ -489,12 +489,12 @@ impl Sections {
 
 // === impl Found ===
 
-impl Found {
+impl RawValue {
     fn text(self) -> Result<Option<String>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-            _ => Err(self.wrong("a text")),
+            _ => Err(self.type_error("a text")),
         }
     }
 
@@ -504,7 +504,7 @@ impl Found {
             Value::Null => Ok(None),
             Value::String(path) if path.is_empty() => Ok(None),
             Value::String(path) if Path::new(path).is_absolute() => Ok(Some(path.clone())),
-            _ => Err(self.wrong("an absolute path")),
+            _ => Err(self.type_error("an absolute path")),
         }
     }
 
@@ -515,7 +515,7 @@ impl Found {
             Value::String(url) if crate::net::proxy::is_url(url) => Ok(Some(url.clone())),
             // It may hold a password, and errors are copied into tickets.
             Value::String(_) => Err(ConfigError::Proxy { origin: self.origin }),
-            _ => Err(self.wrong(PROXY_URL)),
+            _ => Err(self.type_error(PROXY_URL)),
         }
     }
 
@@ -528,7 +528,7 @@ impl Found {
         };
         match port {
             Some(port) if port > 0 => Ok(Some(port)),
-            _ => Err(self.wrong("a port from 1 to 65535")),
+            _ => Err(self.type_error("a port from 1 to 65535")),
         }
     }
 
@@ -536,22 +536,22 @@ impl Found {
         match self.value.as_str().map(Theme::named) {
             Some(Some(theme)) => Ok(Some(theme)),
             None if self.value.is_null() => Ok(None),
-            _ => Err(self.wrong(&format!("one of {}", Theme::names()))),
+            _ => Err(self.type_error(&format!("one of {}", Theme::names()))),
         }
     }
 
     /// Reads the spellings that the original reads.
-    fn switch(self) -> Result<Option<bool>, ConfigError> {
+    fn boolean(self) -> Result<Option<bool>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
             Value::Bool(switch) => Ok(Some(*switch)),
             Value::String(text) if is_one_of(text, &["1", "t", "true"]) => Ok(Some(true)),
             Value::String(text) if is_one_of(text, &["0", "f", "false"]) => Ok(Some(false)),
-            _ => Err(self.wrong("true or false")),
+            _ => Err(self.type_error("true or false")),
         }
     }
 
-    fn wrong(self, expected: &str) -> ConfigError {
+    fn type_error(self, expected: &str) -> ConfigError {
         let found = match self.value {
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "a section of keys".to_owned(),
@@ -638,7 +638,7 @@ impl ConfigError {
 }
 
 /// The variable that sets a key.
-fn variable_of(key: &str) -> String {
+fn variable_name(key: &str) -> String {
     format!("TKA_{}", key.to_ascii_uppercase().replace('.', "_"))
 }
 
@@ -814,16 +814,16 @@ api: {retryAfterSeconds: 1}
     }
 
     /// What the working directory's file sets, and what it would set.
-    fn here(text: &str) -> (Vec<&'static str>, Vec<&'static str>) {
+    fn cwd(text: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         let file = FoundFile {
-            path: HERE.into(),
+            path: CWD_FILE.into(),
             text: text.to_owned(),
         };
         let of = |what| {
-            let layer = Layer::of_anybody(&file, what);
+            let layer = Layer::from_untrusted_file(&file, what);
             KEYS.into_iter().filter(|key| layer.get(key).is_some()).collect()
         };
-        (of(Here::MaySet), of(Here::MayNot))
+        (of(CwdPolicy::Allowed), of(CwdPolicy::Refused))
     }
 
     /// cases.md 5: nothing in the working directory chooses a server, merges, silences, or names a socket, a proxy or a plugin.
@@ -838,7 +838,7 @@ debug: true
 ";
         let may_set = ["output.theme", "output.long"];
         let refused: Vec<_> = KEYS.into_iter().filter(|key| !may_set.contains(key)).collect();
-        assert_eq!(here(hostile), (may_set.to_vec(), refused));
+        assert_eq!(cwd(hostile), (may_set.to_vec(), refused));
     }
 
     #[test]
@@ -853,16 +853,16 @@ debug: true
             "output: {theme: pink, long: maybe}",
             "",
         ] {
-            assert_eq!(here(text), (vec![], vec![]), "{text}");
+            assert_eq!(cwd(text), (vec![], vec![]), "{text}");
         }
-        assert_eq!(here("output: {theme: pink, long: true}").0, ["output.long"]);
+        assert_eq!(cwd("output: {theme: pink, long: true}").0, ["output.long"]);
     }
 
     #[test]
     fn passed_over_is_what_would_have_changed_something() {
-        let passed_over = |here: &str, own: &str, variables: &[(&str, &str)], flags: &Global| {
+        let ignored_keys = |cwd: &str, trusted: &str, variables: &[(&str, &str)], flags: &Global| {
             let file = |text: &str| FoundFile {
-                path: HERE.into(),
+                path: CWD_FILE.into(),
                 text: text.to_owned(),
             };
             let lookup = |name: &str| {
@@ -872,29 +872,29 @@ debug: true
             let layers = Layers {
                 command_line: Layer::from(flags),
                 variables: Layer::from_variables(&lookup).unwrap(),
-                here: Layer::of_anybody(&file(here), Here::MaySet),
-                here_refused: Layer::of_anybody(&file(here), Here::MayNot),
-                own: Layer::from_file(Path::new("x"), own).unwrap(),
+                cwd: Layer::from_untrusted_file(&file(cwd), CwdPolicy::Allowed),
+                cwd_refused: Layer::from_untrusted_file(&file(cwd), CwdPolicy::Refused),
+                trusted: Layer::from_file(Path::new("x"), trusted).unwrap(),
                 file: None,
             };
-            layers.passed_over()
+            layers.ignored_keys()
         };
         let none = Global::default();
         let evil = "tailscale: {hostname: evil}";
-        assert_eq!(passed_over(evil, "", &[], &none), ["tailscale.hostname"]);
-        assert_eq!(passed_over(evil, "tailscale: {hostname: good}", &[], &none).len(), 1);
+        assert_eq!(ignored_keys(evil, "", &[], &none), ["tailscale.hostname"]);
+        assert_eq!(ignored_keys(evil, "tailscale: {hostname: good}", &[], &none).len(), 1);
         assert!(
-            passed_over(evil, evil, &[], &none).is_empty(),
+            ignored_keys(evil, evil, &[], &none).is_empty(),
             "it says what is in force"
         );
-        assert!(passed_over("tailscale: {hostname: tka, port: 443}", "", &[], &none).is_empty());
-        assert!(passed_over("output: {theme: ascii, quiet: false}", "", &[], &none).is_empty());
-        assert!(passed_over(evil, "", &[("TKA_TAILSCALE_HOSTNAME", "x")], &none).is_empty());
+        assert!(ignored_keys("tailscale: {hostname: tka, port: 443}", "", &[], &none).is_empty());
+        assert!(ignored_keys("output: {theme: ascii, quiet: false}", "", &[], &none).is_empty());
+        assert!(ignored_keys(evil, "", &[("TKA_TAILSCALE_HOSTNAME", "x")], &none).is_empty());
         let typed = Global {
             server: Some("x".into()),
             ..Global::default()
         };
-        assert!(passed_over(evil, "", &[], &typed).is_empty());
+        assert!(ignored_keys(evil, "", &[], &typed).is_empty());
     }
 
     /// What is named counts for every key, wherever it lies.

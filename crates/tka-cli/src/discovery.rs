@@ -1,23 +1,23 @@
 //! Finding TKA servers: where they may be, and what each says of itself.
 
-mod answer;
 pub(crate) mod candidates;
-mod choice;
-pub(crate) mod view;
+pub(crate) mod clusters;
+mod query;
+mod select;
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::api::client::Client;
 use crate::config::Config;
-use crate::discovery::view::{Cluster, Clusters};
-use crate::kubeconfig::known;
+use crate::discovery::clusters::{Cluster, Clusters};
+use crate::kubeconfig::session_cache;
 use crate::net::server::Server;
 use crate::net::tailscale::{self, TailscaleError};
-use crate::sys::together::ask_each;
+use crate::sys::parallel;
 
 use candidates::Candidate;
-pub(crate) use choice::NoChoice;
+pub(crate) use select::SelectError;
 
 /// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
@@ -30,15 +30,15 @@ pub(crate) type Connect<'a> = dyn Fn(&Server) -> Result<Client, String> + Sync +
 pub(crate) struct Search {
     candidates: Vec<Candidate>,
     /// Why nodes of the tailnet are not among them.
-    pub(crate) no_tailnet: Option<NoTailnet>,
+    pub(crate) tailnet_unavailable: Option<TailnetUnavailable>,
 }
 
 /// Why nodes of the tailnet could not be looked at.
 #[derive(Debug)]
-pub(crate) enum NoTailnet {
-    NotTold(TailscaleError),
+pub(crate) enum TailnetUnavailable {
+    StatusFailed(TailscaleError),
     /// This device is not on the tailnet.
-    Off,
+    Offline,
 }
 
 // === impl Search ===
@@ -49,15 +49,15 @@ impl Search {
     /// `folder` is where things of earlier sign-ins are, if anywhere. tailscaled may take `limit`.
     pub(crate) fn new(config: &Config, default: &Server, folder: Option<&Path>, limit: Duration) -> Self {
         let limit = limit.min(config.timeout);
-        let (status, no_tailnet) = match tailscale::status(config.socket.as_deref(), limit) {
+        let (status, tailnet_unavailable) = match tailscale::status(config.socket.as_deref(), limit) {
             Ok(status) if status.is_running() => (Some(status), None),
-            Ok(_) => (None, Some(NoTailnet::Off)),
-            Err(error) => (None, Some(NoTailnet::NotTold(error))),
+            Ok(_) => (None, Some(TailnetUnavailable::Offline)),
+            Err(error) => (None, Some(TailnetUnavailable::StatusFailed(error))),
         };
-        let known = folder.map(known::everywhere).unwrap_or_default();
+        let known = folder.map(session_cache::load_all).unwrap_or_default();
         Self {
             candidates: candidates::find(default, known, status.as_ref(), &config.tag),
-            no_tailnet,
+            tailnet_unavailable,
         }
     }
 
@@ -68,19 +68,19 @@ impl Search {
     }
 
     /// The one that `name` means, which may be in short where that is enough. Only those are asked that it may mean.
-    pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, NoChoice> {
+    pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, SelectError> {
         let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
         if meant.is_empty() {
-            return Err(NoChoice::unknown(name, &self.ask(connect, false)));
+            return Err(SelectError::unknown(name, &self.ask(connect, false)));
         }
-        choice::only(name, ask(connect, &meant, true))
+        select::only(name, ask(connect, &meant, true))
     }
 
     /// What [`Self::choose`] takes, as far as it is known without asking a server: of a node the first place.
     pub(crate) fn names(self) -> Vec<(String, Candidate)> {
         let mut places: Vec<Candidate> = vec![];
         for one in self.candidates {
-            if !one.is_guess || !places.iter().any(|place| place.node == one.node) {
+            if !one.is_guessed_port || !places.iter().any(|place| place.node == one.node) {
                 places.push(one);
             }
         }
@@ -90,8 +90,8 @@ impl Search {
 }
 
 fn ask(connect: &Connect<'_>, candidates: &[&Candidate], long: bool) -> Clusters {
-    let answers = ask_each(candidates, |candidate| answer::of(connect, candidate));
-    Clusters::new(answer::worth_showing(
+    let answers = parallel::map(candidates, |candidate| query::query(connect, candidate));
+    Clusters::new(query::select_shown(
         candidates,
         answers.into_iter().flatten().collect(),
         long,

@@ -1,15 +1,15 @@
 //! What can be wrong between a person and a cluster, looked for in the order in which one thing needs another.
 
+mod dependencies;
 mod machine;
 mod network;
-mod order;
-mod view;
+mod render;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::exit::Exit;
 
 /// How long tailscaled, the API server and kubectl may take each: they are near, or will not answer at all.
@@ -55,9 +55,9 @@ pub(crate) enum Verdict {
 }
 
 /// Looks at everything. Changes nothing.
-pub(crate) fn diagnose(app: &App) -> Diagnosis {
-    let mut checks = network::checks(app);
-    checks.extend(machine::checks(app));
+pub(crate) fn diagnose(ctx: &CommandContext) -> Diagnosis {
+    let mut checks = network::checks(ctx);
+    checks.extend(machine::checks(ctx));
     Diagnosis {
         ok: checks.iter().all(|check| check.finding.result != Verdict::Failed),
         checks,
@@ -115,9 +115,9 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terminal::output::{Look, Report};
+    use crate::terminal::messages::tests::options;
+    use crate::terminal::output::{RenderOptions, Report};
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::tests::look;
 
     #[test]
     fn narrow_terminals_get_wrapped_lines() {
@@ -132,9 +132,9 @@ mod tests {
             Finding::skipped("needs `tailscale`").named("name"),
         ];
         let (palette, diagnosis) = (Theme::Notty.palette(), Diagnosis { ok: false, checks });
-        let narrow = Look {
+        let narrow = RenderOptions {
             width: Some(40),
-            ..look(&palette)
+            ..options(&palette)
         };
         insta::assert_snapshot!(diagnosis.human(&narrow), @"
         ✗ tailscale  no tailscaled listens at

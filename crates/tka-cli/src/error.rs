@@ -1,27 +1,27 @@
-//! Every way a command can fail: what happened, why, what to do, and the exit status.
+//! All errors of commands: what happened, why, what to do, and the exit status.
 
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
-use crate::api::access::OutsideTheRule;
+use crate::api::access::OutsideRule;
 use crate::api::client::ClientError;
 use crate::config::ConfigError;
-use crate::discovery::NoChoice;
+use crate::discovery::SelectError;
 use crate::exit::Exit;
-use crate::kubeconfig::export::Unlistable;
+use crate::kubeconfig::env_variable::UnexportablePath;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
-use crate::terminal::output::{Look, PrintError};
-use crate::terminal::view;
+use crate::terminal::messages;
+use crate::terminal::output::{PrintError, RenderOptions};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A server's address that is on the command line.
+    /// A wrong server address on the command line.
     #[error(transparent)]
     TypedServer(ConfigError),
     #[error(transparent)]
@@ -32,44 +32,44 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// A kubeconfig that calls this program where it is no longer.
+    /// A kubeconfig that calls this program at an outdated path, and cannot be repaired.
     #[error(transparent)]
-    NotMended(MergeError),
-    /// A session that is over, and of which something is left.
+    NotRepaired(MergeError),
+    /// A session is over, but its entries could not be removed.
     #[error(transparent)]
-    Left(MergeError),
-    /// A session that began, and whose kubeconfig cannot be written.
+    CleanupFailed(MergeError),
+    /// A session began, but its kubeconfig cannot be written.
     #[error(transparent)]
-    NotKept(Box<Self>),
+    NotPersisted(Box<Self>),
     #[error("{}", .0.what())]
     Client(ClientError),
     /// kubectl asks for a credential of a session that is over.
     #[error("{}", error.what())]
     SessionOver { error: ClientError, advice: String },
-    /// Signing in for kubectl led to another session.
+    /// Signing in for kubectl gave another session.
     #[error("signing in at {server} gives another session than the one that this kubeconfig is for")]
     OtherSession { server: String, advice: String },
-    /// A sign-out that may not have happened.
+    /// A sign-out failed, so the kubeconfig stays.
     #[error("{}", error.what())]
-    KubeconfigKept { error: ClientError, path: PathBuf },
+    SignOutFailed { error: ClientError, path: PathBuf },
     #[error(transparent)]
-    OutsideTheRule(#[from] OutsideTheRule),
+    OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
-    NoChoice(#[from] NoChoice),
-    /// kubectl asks for something else than kubeconfigs of this program say.
+    SelectError(#[from] SelectError),
+    /// kubectl asks for another version than the kubeconfigs of this program name.
     #[error("kubectl asks for a credential of version {0}, and this program gives {version}", version = tka_api::exec::API_VERSION)]
     ExecVersion(String),
     #[error("cannot write the manual to {}", dir.display())]
-    Pages { dir: PathBuf, source: io::Error },
+    ManualPages { dir: PathBuf, source: io::Error },
     #[error("the environment variable TKA_CREDENTIAL_CACHE: expected memory, keyring or none, found {0:?}")]
     CredentialCache(String),
     #[error(transparent)]
     Print(#[from] PrintError),
     #[error("KUBECONFIG cannot lead to the kubeconfig")]
-    List(#[from] Unlistable),
-    /// A question to a server broke down in this program.
+    KubeconfigVariable(#[from] UnexportablePath),
+    /// A worker thread panicked.
     #[error("the server could not be asked")]
-    NotAsked,
+    WorkerPanicked,
     #[cfg(unix)]
     #[error("cannot start {name}")]
     Program { name: String, source: io::Error },
@@ -90,19 +90,19 @@ impl Error {
             Self::Config(_) | Self::Proxy(_) | Self::Authorities { .. } | Self::CredentialCache(_) => {
                 Exit::Configuration
             }
-            Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.exit(),
-            Self::OutsideTheRule(_) | Self::OtherSession { .. } => Exit::Refused,
-            Self::NoChoice(NoChoice::NoServer { .. }) => Exit::Unreachable,
-            Self::NoChoice(_) | Self::TypedServer(_) => Exit::Usage,
-            Self::NotKept(error) => error.exit(),
+            Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
+            Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
+            Self::SelectError(SelectError::NoServer { .. }) => Exit::Unreachable,
+            Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
+            Self::NotPersisted(error) => error.exit(),
             Self::Store(_)
             | Self::Merge(_)
-            | Self::NotMended(_)
-            | Self::Left(_)
-            | Self::Pages { .. }
+            | Self::NotRepaired(_)
+            | Self::CleanupFailed(_)
+            | Self::ManualPages { .. }
             | Self::Print(_)
-            | Self::List(_)
-            | Self::NotAsked
+            | Self::KubeconfigVariable(_)
+            | Self::WorkerPanicked
             | Self::ExecVersion(_) => Exit::Failure,
             #[cfg(unix)]
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoSuchCommand,
@@ -113,23 +113,23 @@ impl Error {
         }
     }
 
-    /// What caused it, outermost first.
+    /// The causes, outermost first.
     pub(crate) fn why(&self) -> Vec<String> {
         match self {
-            Self::Client(error) | Self::KubeconfigKept { error, .. } | Self::SessionOver { error, .. } => error.why(),
-            Self::NoChoice(error) => error.why(),
-            Self::NotKept(error) => error.why(),
+            Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.why(),
+            Self::SelectError(error) => error.why(),
+            Self::NotPersisted(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
-            Self::OutsideTheRule(error) => vec![format!("it is for {} only", error.namespaces.join(", "))],
+            Self::OutsideRule(error) => vec![format!("it is for {} only", error.namespaces.join(", "))],
             other => causes(other),
         }
     }
 
-    /// What to do, a sentence each.
+    /// What to do, one sentence each.
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
             Self::Config(error) | Self::TypedServer(error) => error.advice(),
-            Self::NoChoice(error) => error.advice(),
+            Self::SelectError(error) => error.advice(),
             Self::Proxy(error) => vec![format!(
                 "set {0} to something like http://127.0.0.1:1055, or unset it",
                 error.variable
@@ -142,43 +142,43 @@ impl Error {
                 let apart = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
                 vec![error.advice(), apart.into()]
             }
-            Self::NotMended(error) => {
+            Self::NotRepaired(error) => {
                 let again =
                     "it still calls tka where that is no longer: run `tka kubeconfig` again when this is solved";
                 vec![error.advice(), again.into()]
             }
-            Self::Left(error) => {
+            Self::CleanupFailed(error) => {
                 let again = "the session is over, and its context is still there: run this again when this is solved";
                 vec![error.advice(), again.into()]
             }
-            Self::NotKept(error) => {
+            Self::NotPersisted(error) => {
                 let signed_in = "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session";
                 error.advice().into_iter().chain([signed_in.to_owned()]).collect()
             }
             Self::Client(error) => error.advice(),
             Self::SessionOver { advice, .. } | Self::OtherSession { advice, .. } => vec![advice.clone()],
-            Self::KubeconfigKept { error, path } => {
+            Self::SignOutFailed { error, path } => {
                 let kept = format!(
                     "you may still be signed in, so {} was kept: run `tka logout` again when this is solved",
                     path.display()
                 );
                 error.advice().into_iter().chain([kept]).collect()
             }
-            Self::OutsideTheRule(_) => {
+            Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
             Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
-            Self::Pages { .. } => vec!["name a folder that you may write to with --dir".into()],
+            Self::ManualPages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
             Self::Print(PrintError::Form(_)) => vec!["leave --output out, or name another form".into()],
-            Self::List(Unlistable::Separator { .. }) => vec![
+            Self::KubeconfigVariable(UnexportablePath::Separator { .. }) => vec![
                 "let HOME, or the path in KUBECONFIG, have none".into(),
                 "or print the path alone with --no-eval, for `kubectl --kubeconfig PATH`".into(),
             ],
-            Self::List(Unlistable::NotUnicode { .. }) => {
+            Self::KubeconfigVariable(UnexportablePath::NotUnicode { .. }) => {
                 vec!["let HOME, or the path in KUBECONFIG, be one of Unicode characters".into()]
             }
-            Self::NotAsked => vec!["try again".into()],
+            Self::WorkerPanicked => vec!["try again".into()],
             Self::Print(PrintError::Write(_)) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Program { .. } => {
@@ -191,12 +191,12 @@ impl Error {
         }
     }
 
-    /// What people read of it: what happened, why, and what to do.
-    pub(crate) fn shown(&self, look: &Look<'_>) -> String {
-        view::problem(&self.to_string(), self.why(), self.advice(), look)
+    /// The error as text: what happened, why, and what to do.
+    pub(crate) fn render(&self, options: &RenderOptions<'_>) -> String {
+        messages::problem(&self.to_string(), self.why(), self.advice(), options)
     }
 
-    /// Whether whoever read the output has gone, which needs no message.
+    /// Whether the reader of the output is gone. That needs no message.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Print(PrintError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -221,30 +221,30 @@ impl From<ClientError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::client::{Operation, Trouble};
+    use crate::api::client::{ClientErrorKind, Operation};
     use crate::config::Config;
     use crate::config::flags::Global;
     use crate::net::server::Server;
+    use crate::terminal::messages::tests::options;
     use crate::terminal::theme::{Palette, Theme};
-    use crate::terminal::view::tests::look;
     use tka_api::http::ErrorResponse;
 
     fn plain() -> Palette {
         Theme::Notty.palette()
     }
 
-    fn shown(server: &str, operation: Operation, trouble: Trouble) -> String {
+    fn shown(server: &str, operation: Operation, kind: ClientErrorKind) -> String {
         let server = Server::new(server, 443, None).unwrap();
-        shown_in(server, operation, trouble, &look(&plain()))
+        shown_in(server, operation, kind, &options(&plain()))
     }
 
-    fn shown_in(server: Server, operation: Operation, trouble: Trouble, look: &Look<'_>) -> String {
+    fn shown_in(server: Server, operation: Operation, kind: ClientErrorKind, options: &RenderOptions<'_>) -> String {
         let failed = ClientError {
             server: Box::new(server),
             operation,
-            trouble: Box::new(trouble),
+            kind: Box::new(kind),
         };
-        Error::Client(failed).shown(look)
+        Error::Client(failed).render(options)
     }
 
     #[test]
@@ -254,11 +254,11 @@ mod tests {
             "advice": ["ask for a grant", "ask for a grant"],
             "cause": {"message": "capability\u{1b}[31m specht-labs.de/cap/tka\nis absent", "advice": ["look at the grants"]}
         });
-        let trouble = Trouble::Answered {
+        let kind = ClientErrorKind::Rejected {
             status: 403,
             error: serde_json::from_value(account).unwrap(),
         };
-        insta::assert_snapshot!(shown("tka.example.ts.net", Operation::SignIn, trouble), @"
+        insta::assert_snapshot!(shown("tka.example.ts.net", Operation::SignIn, kind), @"
         ✗ https://tka.example.ts.net refuses to sign you in
           why  no rule of the tailnet policy reaches you
                capability[31m specht-labs.de/cap/tka is absent
@@ -276,11 +276,11 @@ mod tests {
             (404, Operation::SignOut),
             (500, Operation::ShowCluster),
         ] {
-            let trouble = Trouble::Answered {
+            let kind = ClientErrorKind::Rejected {
                 status,
                 error: ErrorResponse::default(),
             };
-            insta::assert_snapshot!(format!("bare_{status}"), shown("tka", operation, trouble));
+            insta::assert_snapshot!(format!("bare_{status}"), shown("tka", operation, kind));
         }
     }
 
@@ -288,50 +288,56 @@ mod tests {
     fn troubles_on_the_way() {
         use std::time::Duration;
         let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        for (name, trouble) in [
-            ("unknown_host", Trouble::UnknownHost),
-            ("no_connection", Trouble::NoConnection(refused())),
-            ("timed_out", Trouble::TimedOut(Duration::from_secs(30))),
+        for (name, kind) in [
+            ("unknown_host", ClientErrorKind::UnknownHost),
+            ("no_connection", ClientErrorKind::NoConnection(refused())),
+            ("timed_out", ClientErrorKind::TimedOut(Duration::from_secs(30))),
             (
                 "no_proxy",
-                Trouble::NoProxy {
+                ClientErrorKind::ProxyUnreachable {
                     variable: "HTTPS_PROXY",
                     reason: "Connection refused".into(),
                 },
             ),
             (
                 "proxy_refused",
-                Trouble::ProxyRefused {
+                ClientErrorKind::ProxyRefused {
                     variable: "HTTPS_PROXY",
                     reason: "it answered with HTTP status 500".into(),
                 },
             ),
-            ("tls", Trouble::Tls("invalid peer certificate: UnknownIssuer".into())),
+            (
+                "tls",
+                ClientErrorKind::Tls("invalid peer certificate: UnknownIssuer".into()),
+            ),
             (
                 "broken",
-                Trouble::Broken("the connection ended before the answer did".into()),
+                ClientErrorKind::InvalidResponse("the connection ended before the answer did".into()),
             ),
             (
                 "foreign",
-                Trouble::Foreign {
+                ClientErrorKind::NotTka {
                     status: 200,
                     content_type: "text/html".into(),
                 },
             ),
             (
                 "bad_gateway",
-                Trouble::Foreign {
+                ClientErrorKind::NotTka {
                     status: 502,
                     content_type: String::new(),
                 },
             ),
             (
                 "unusable",
-                Trouble::UnusableKubeconfig(crate::kubeconfig::sent::Flaw::NoToken),
+                ClientErrorKind::UnusableKubeconfig(crate::kubeconfig::server_kubeconfig::InvalidKubeconfig::NoToken),
             ),
-            ("not_provisioned", Trouble::NotProvisioned(Duration::from_millis(1500))),
+            (
+                "not_provisioned",
+                ClientErrorKind::NotProvisioned(Duration::from_millis(1500)),
+            ),
         ] {
-            insta::assert_snapshot!(name, shown("tka", Operation::SignIn, trouble));
+            insta::assert_snapshot!(name, shown("tka", Operation::SignIn, kind));
         }
     }
 
@@ -340,7 +346,7 @@ mod tests {
         let config = |variables: &dyn Fn(&str) -> Option<String>| Config::load(&Global::default(), None, variables);
         let set = |name: &str| (name == "TKA_TAILSCALE_HOSTNAME").then(|| "a b".to_owned());
         let wrong = config(&set).unwrap().server().unwrap_err();
-        insta::assert_snapshot!(Error::from(wrong).shown(&look(&plain())), @"
+        insta::assert_snapshot!(Error::from(wrong).render(&options(&plain())), @"
         ✗ the server's address cannot be used
           why  `a b` is not a host name or address
           do   give --server a name in your tailnet, a full name, an address or a URL, and --port a port
@@ -350,12 +356,12 @@ mod tests {
     #[test]
     fn narrow_terminals_get_wrapped_lines() {
         let palette = plain();
-        let narrow = Look {
+        let narrow = RenderOptions {
             width: Some(40),
-            ..look(&palette)
+            ..options(&palette)
         };
         let server = Server::new("tka.example.ts.net", 443, None).unwrap();
-        let trouble = Trouble::Tls("invalid peer certificate: UnknownIssuer".into());
-        insta::assert_snapshot!(shown_in(server, Operation::SignIn, trouble, &narrow));
+        let kind = ClientErrorKind::Tls("invalid peer certificate: UnknownIssuer".into());
+        insta::assert_snapshot!(shown_in(server, Operation::SignIn, kind, &narrow));
     }
 }

@@ -1,14 +1,14 @@
-//! The exit status by kind, so that scripts can tell what happened.
+//! Exit statuses, which tell scripts what happened.
 
 use std::process::ExitCode;
 
-/// Why the command ended. The numbers are a promise to scripts: add, never change.
+/// Why the command ended. Scripts rely on the numbers: add numbers, never change them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// Done.
     Ok = 0,
-    /// Anything that has no number of its own.
+    /// Any other failure.
     Failure = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -22,11 +22,11 @@ pub(crate) enum Exit {
     Configuration = 6,
     /// The tailnet policy gives this caller rules that cannot be used.
     Policy = 7,
-    /// The server has no such function.
+    /// The server does not support this.
     Unsupported = 8,
-    /// The program for `tka exec` or `tka shell` was found and cannot be run, as shells have it.
+    /// The program for `tka exec` or `tka shell` exists but cannot be run. Shells use the same number.
     NotRunnable = 126,
-    /// There is no such program, as shells have it.
+    /// The program does not exist. Shells use the same number.
     NoSuchCommand = 127,
 }
 

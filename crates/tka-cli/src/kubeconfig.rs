@@ -1,13 +1,13 @@
-//! Kubeconfigs on this machine: the one of ours for each server, and entries of ours in the user's own.
+//! Kubeconfigs on this machine: the file of `tka` for each server, and entries in the user's own kubeconfig.
 
-pub(crate) mod current;
-pub(crate) mod export;
-pub(crate) mod integration;
-pub(crate) mod known;
+pub(crate) mod current_context;
+pub(crate) mod entry_names;
+pub(crate) mod env_variable;
+pub(crate) mod exec_plugin;
 pub(crate) mod merge;
-pub(crate) mod names;
-pub(crate) mod plugin;
 #[cfg(unix)]
-pub(crate) mod private;
-pub(crate) mod sent;
+pub(crate) mod private_folder;
+pub(crate) mod server_kubeconfig;
+pub(crate) mod session_cache;
+pub(crate) mod shell_integration;
 pub(crate) mod store;

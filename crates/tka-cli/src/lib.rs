@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
-mod app;
 mod cmd;
 mod config;
+mod context;
 mod credential;
 mod discovery;
 mod doctor;
@@ -26,88 +26,89 @@ use clap::{CommandFactory, FromArgMatches};
 
 pub use cmd::args::Cli;
 
-use app::App;
 use cmd::args::{self, Command};
-use cmd::{complete, evaluated};
+use cmd::{complete, shell_eval};
 use config::flags::Global;
+use context::CommandContext;
 use error::Error;
 use exit::Exit;
-use terminal::output::{self, Look, PrintError};
+use terminal::output::{self, PrintError, RenderOptions};
 use terminal::theme::Theme;
 use terminal::ui;
 
-/// Runs the command line `arguments`, the program's name first, and answers the exit status of the process.
+/// Runs the command line `arguments`, with the program's name first, and returns the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let called = called(&arguments);
-    if let Some(answered) = complete::answer(&arguments, &called) {
+    let name = program_name(&arguments);
+    if let Some(answered) = complete::respond(&arguments, &name) {
         return answered;
     }
-    let arguments = args::with_shell_line(without_empty_command(arguments));
-    match parse(&arguments, &called) {
+    let arguments = args::expand_shell_command_flag(without_empty_command(arguments));
+    match parse(&arguments, &name) {
         Ok(Cli { global, command }) => {
-            let stops = evaluated::stops(command.as_ref(), &global);
-            dispatch(&global, command, &called).unwrap_or_else(|error| {
+            let must_fail = shell_eval::must_fail(command.as_ref(), &global);
+            dispatch(&global, command, &name).unwrap_or_else(|error| {
                 let exit = report(&global, &error);
-                if stops && !error.is_broken_pipe() {
-                    evaluated::stop();
+                if must_fail && !error.is_broken_pipe() {
+                    shell_eval::print_failure();
                 }
                 exit
             })
         }
-        Err(error) => explain(&error, &arguments),
+        Err(error) => print_usage(&error, &arguments),
     }
 }
 
-/// Usage and help say what is typed, which is not the program's own name where kubectl calls it as a plugin. Help fits the terminal.
-fn command(called: &str) -> clap::Command {
-    let width = output::width_of_results().map_or(0, usize::from);
-    Cli::command().bin_name(typed(called)).term_width(width)
+/// The command for usage and help. They show what the user types, which differs from the program's name under kubectl. Help fits the
+/// terminal.
+fn command(name: &str) -> clap::Command {
+    let width = output::stdout_width().map_or(0, usize::from);
+    Cli::command().bin_name(typed_name(name)).term_width(width)
 }
 
-fn parse(arguments: &[OsString], called: &str) -> Result<Cli, clap::Error> {
-    let mut command = command(called);
+fn parse(arguments: &[OsString], name: &str) -> Result<Cli, clap::Error> {
+    let mut command = command(name);
     let matches = command.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-fn dispatch(flags: &Global, command: Option<Command>, called: &str) -> Result<ExitCode, Error> {
-    let app = || App::new(flags);
+fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<ExitCode, Error> {
+    let ctx = || CommandContext::new(flags);
     match command {
-        None => done(help(flags, called)),
+        None => exit_after(help(flags, name)),
         Some(Command::Version(arguments)) => cmd::version::run(&arguments),
-        Some(Command::Completion(arguments)) => done(cmd::completion::run(&arguments, called)),
-        Some(Command::Generate(arguments)) => cmd::generate::run(&arguments, called),
+        Some(Command::Completion(arguments)) => exit_after(cmd::completion::run(&arguments, name)),
+        Some(Command::Generate(arguments)) => cmd::generate::run(&arguments, name),
         Some(Command::Config(arguments)) => cmd::config::run(flags, &arguments),
         Some(Command::Set(arguments)) => cmd::set::run(flags, &arguments),
         Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
-        Some(Command::Login(arguments)) => cmd::login::run(&app()?, &arguments),
-        Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&app()?, &arguments),
-        Some(Command::ClusterInfo(arguments)) => cmd::cluster_info::run(&app()?, &arguments),
-        Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&app()?, &arguments),
+        Some(Command::Login(arguments)) => cmd::login::run(&ctx()?, &arguments),
+        Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&ctx()?, &arguments),
+        Some(Command::ClusterInfo(arguments)) => cmd::cluster_info::run(&ctx()?, &arguments),
+        Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&ctx()?, &arguments),
         #[cfg(unix)]
-        Some(Command::Exec(arguments)) => cmd::exec::run(&app()?, arguments),
+        Some(Command::Exec(arguments)) => cmd::exec::run(&ctx()?, arguments),
         #[cfg(unix)]
-        Some(Command::Shell(arguments)) => cmd::shell::run(&app()?, arguments),
+        Some(Command::Shell(arguments)) => cmd::shell::run(&ctx()?, arguments),
         Some(Command::Status(arguments)) => cmd::status::run(flags, &arguments),
-        Some(Command::Sessions(arguments)) => cmd::sessions::run(&app()?, &arguments),
+        Some(Command::Sessions(arguments)) => cmd::sessions::run(&ctx()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
-        Some(Command::Doctor(arguments)) => cmd::doctor::run(&app()?, &arguments),
+        Some(Command::Doctor(arguments)) => cmd::doctor::run(&ctx()?, &arguments),
         Some(Command::Clusters(arguments)) => cmd::clusters::run(flags, &arguments),
-        Some(Command::Rules(arguments)) => cmd::rules::run(&app()?, &arguments),
-        Some(Command::Signout(_)) => cmd::signout::run(&app()?),
+        Some(Command::Rules(arguments)) => cmd::rules::run(&ctx()?, &arguments),
+        Some(Command::Signout(_)) => cmd::signout::run(&ctx()?),
     }
 }
 
-fn done(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
+fn exit_after(printed: std::io::Result<()>) -> Result<ExitCode, Error> {
     printed
         .map(|()| ExitCode::SUCCESS)
         .map_err(|error| PrintError::Write(error).into())
 }
 
-/// The theme that is asked for, else the one that is set where that can be read.
+/// The theme of the flags, else that of the settings if they can be read.
 fn theme(flags: &Global) -> Theme {
-    let set = || app::settings(flags).ok().map(|config| config.theme);
+    let set = || context::settings(flags).ok().map(|config| config.theme);
     flags.theme.or_else(set).unwrap_or_default()
 }
 
@@ -116,12 +117,12 @@ fn report(flags: &Global, error: &Error) -> ExitCode {
     if error.is_broken_pipe() {
         return Exit::Ok.into();
     }
-    ui::complain(&error.shown(&Look::beside(&theme(flags).palette())));
+    ui::write_stderr(&error.render(&RenderOptions::for_stderr(&theme(flags).palette())));
     error.exit().into()
 }
 
-fn help(flags: &Global, called: &str) -> std::io::Result<()> {
-    let text = coloured(&command(called).render_help(), theme(flags));
+fn help(flags: &Global, name: &str) -> std::io::Result<()> {
+    let text = coloured(&command(name).render_help(), theme(flags));
     anstream::stdout().write_all(text.as_bytes())
 }
 
@@ -135,27 +136,27 @@ fn coloured(text: &clap::builder::StyledStr, theme: Theme) -> String {
 
 /// Shows help, or what is wrong with the command line.
 ///
-/// The original's shell functions evaluate what `login --quiet` prints, also when `-h` is among its arguments: then help must not
-/// come on standard output.
-fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+/// The original's shell functions evaluate what `login --quiet` prints, even with `-h` among the arguments. So help must not go to standard
+/// output then.
+fn print_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let evaluated = arguments
         .iter()
         .any(|argument| argument == "--quiet" || argument == "-q");
     let flags = Global {
-        theme: args::theme_in(arguments),
+        theme: args::find_theme(arguments),
         ..Global::default()
     };
     let text = coloured(&error.render(), theme(&flags));
     if error.use_stderr() || is_help && evaluated {
-        ui::complain(&text);
+        ui::write_stderr(&text);
     } else {
-        // Whoever read it may have gone.
+        // The reader of the output may be gone.
         let _ = anstream::stdout().write_all(text.as_bytes());
     }
     if error.use_stderr() {
-        if evaluated::stops_as_typed(arguments) {
-            evaluated::stop();
+        if shell_eval::must_fail_as_typed(arguments) {
+            shell_eval::print_failure();
         }
         Exit::Usage.into()
     } else {
@@ -163,7 +164,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// The original's shell function passes an empty command on when it is called without one.
+/// Removes an empty command, which the original's shell function passes when the user typed none.
 fn without_empty_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first.is_empty()) {
         arguments.remove(1);
@@ -171,16 +172,16 @@ fn without_empty_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// What people type to call a program of that name (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
-fn typed(called: &str) -> String {
-    match called.strip_prefix("kubectl-") {
+/// What users type to call a program of that name (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
+fn typed_name(name: &str) -> String {
+    match name.strip_prefix("kubectl-") {
         Some(plugin) => format!("kubectl {plugin}"),
-        None => called.to_owned(),
+        None => name.to_owned(),
     }
 }
 
 /// The name that this program was called by.
-fn called(arguments: &[OsString]) -> String {
+fn program_name(arguments: &[OsString]) -> String {
     let program = arguments.first().map(Path::new).and_then(Path::file_stem);
     program.map_or_else(|| "tka".to_owned(), |name| name.to_string_lossy().into_owned())
 }

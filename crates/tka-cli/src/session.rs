@@ -1,9 +1,11 @@
-//! Beginning and ending sessions, and what they leave on this machine.
+//! Sign-in and sign-out, and what they write on this machine.
 
 pub(crate) mod credential;
-pub(crate) mod flow;
-pub(crate) mod keep;
-pub(crate) mod local;
 #[cfg(unix)]
-pub(crate) mod own;
-pub(crate) mod signin;
+pub(crate) mod ephemeral;
+pub(crate) mod kubeconfig_options;
+pub(crate) mod login_request;
+pub(crate) mod persist;
+pub(crate) mod provisioning;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;

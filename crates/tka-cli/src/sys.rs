@@ -1,10 +1,10 @@
 //! The operating system: files, signals, processes and threads.
 
+pub(crate) mod command_output;
 pub(crate) mod environment;
 pub(crate) mod files;
-pub(crate) mod limited;
+pub(crate) mod parallel;
 pub(crate) mod search_path;
 pub(crate) mod signals;
-pub(crate) mod together;
 #[cfg(test)]
-pub(crate) mod untested;
+pub(crate) mod test_requirements;

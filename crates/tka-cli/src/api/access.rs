@@ -1,6 +1,6 @@
-//! What access to ask for: the options of every command that signs in.
+//! The access to request: the options of every command that signs in.
 
-use crate::terminal::view::clean;
+use crate::terminal::messages::clean;
 use tka_api::http::{LoginRequest, RuleInfo, RuleList, SessionInfo};
 use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 
@@ -9,34 +9,34 @@ use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 #[command(next_help_heading = "What to ask for")]
 pub(crate) struct Access {
     /// Take the rule of this name; `tka rules` shows those that reach you
-    #[arg(long, value_name = "NAME", value_parser = typed::<RuleName>)]
+    #[arg(long, value_name = "NAME", value_parser = parse_value::<RuleName>)]
     pub(crate) rule: Option<RuleName>,
 
     /// Take a rule that gives this role
-    #[arg(long, value_name = "ROLE", value_parser = typed::<RoleName>)]
+    #[arg(long, value_name = "ROLE", value_parser = parse_value::<RoleName>)]
     pub(crate) role: Option<RoleName>,
 
     /// For how long, such as 30m or 1h30m; at most what the rule gives
-    #[arg(long = "for", value_name = "DURATION", value_parser = typed::<Period>)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_value::<Period>)]
     pub(crate) period: Option<Period>,
 
     /// What the access is for, in one line; some rules ask for it
-    #[arg(long, value_name = "TEXT", value_parser = typed::<Reason>)]
+    #[arg(long, value_name = "TEXT", value_parser = parse_value::<Reason>)]
     pub(crate) reason: Option<Reason>,
 
     /// Namespace to work in [default: the rule's, where it has just one]
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = typed::<Namespace>)]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = parse_value::<Namespace>)]
     pub(crate) namespace: Option<Namespace>,
 }
 
-pub(crate) fn typed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
+pub(crate) fn parse_value<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
     T::try_from(text.to_owned())
 }
 
-/// A namespace where the role does not hold.
+/// A namespace that the rule does not cover.
 #[derive(Debug, thiserror::Error)]
 #[error("the rule for the role {role} does not reach the namespace {namespace}")]
-pub(crate) struct OutsideTheRule {
+pub(crate) struct OutsideRule {
     pub(crate) namespace: String,
     pub(crate) role: String,
     pub(crate) namespaces: Vec<String>,
@@ -45,33 +45,33 @@ pub(crate) struct OutsideTheRule {
 // === impl Access ===
 
 impl Access {
-    /// Whether it asks the server for something, which the original's server would pass over.
-    pub(crate) fn asks(&self) -> bool {
-        self.chooses() || self.period.is_some() || self.reason.is_some()
+    /// Whether an option is for the server. The original's server would ignore it.
+    pub(crate) fn has_server_options(&self) -> bool {
+        self.selects_rule() || self.period.is_some() || self.reason.is_some()
     }
 
-    /// Whether it says through which rule.
-    pub(crate) fn chooses(&self) -> bool {
+    /// Whether an option selects the rule.
+    pub(crate) fn selects_rule(&self) -> bool {
         self.rule.is_some() || self.role.is_some()
     }
 
-    /// Whether `session` is what it would give.
-    pub(crate) fn gave(&self, session: &SessionInfo) -> bool {
+    /// Whether `session` has the selected rule and role.
+    pub(crate) fn matches_session(&self, session: &SessionInfo) -> bool {
         let is_rule = |rule: &RuleName| session.rule.as_deref() == Some(rule.as_str());
         self.rule.as_ref().is_none_or(is_rule) && self.role.as_ref().is_none_or(|role| session.role == role.as_str())
     }
 
-    /// What was chosen among the rules, for a name: no two choices have the same, as each may be of another session. No rule has a dot in
-    /// its name, behind which the role is.
-    pub(crate) fn choice(&self) -> Option<String> {
+    /// A suffix for names by the selected rule and role. Different selections have different suffixes, as they may be different sessions.
+    /// Names of rules have no dot, so a dot precedes the role.
+    pub(crate) fn name_suffix(&self) -> Option<String> {
         let by_name = self.rule.as_ref().map(|rule| format!("-{rule}"));
         let by_role = self.role.as_ref().map(|role| format!(".{}", role.as_str()));
-        self.chooses()
+        self.selects_rule()
             .then(|| by_name.unwrap_or_default() + &by_role.unwrap_or_default())
     }
 
-    /// The options that choose the same among the rules once more.
-    pub(crate) fn choosing(&self) -> Vec<String> {
+    /// The options that select the same rule again.
+    pub(crate) fn rule_options(&self) -> Vec<String> {
         let chosen = [
             ("--rule", self.rule.as_ref().map(ToString::to_string)),
             ("--role", self.role.as_ref().map(ToString::to_string)),
@@ -82,7 +82,7 @@ impl Access {
         chosen.flatten().collect()
     }
 
-    /// The request for it, of a session kept apart by `label`.
+    /// The sign-in request. `label` keeps the session apart.
     pub(crate) fn request(&self, label: Option<&str>) -> LoginRequest {
         LoginRequest {
             rule: self.rule.as_ref().map(ToString::to_string),
@@ -93,36 +93,36 @@ impl Access {
         }
     }
 
-    /// The one of `rules` that the server will take, unless it will refuse. They are in the order of their priority.
-    pub(crate) fn chosen<'a>(&self, rules: &'a RuleList) -> Option<&'a RuleInfo> {
-        let mut meant = rules.items.iter().filter(|rule| self.means(rule));
+    /// The rule that the server will take, or none if it will refuse. `rules` are ordered by priority.
+    pub(crate) fn select_rule<'a>(&self, rules: &'a RuleList) -> Option<&'a RuleInfo> {
+        let mut meant = rules.items.iter().filter(|rule| self.matches_rule(rule));
         let first = meant.next()?;
         let is_tied = meant.next().is_some_and(|next| next.priority == first.priority);
         (!is_tied).then_some(first)
     }
 
-    fn means(&self, rule: &RuleInfo) -> bool {
+    fn matches_rule(&self, rule: &RuleInfo) -> bool {
         let is_named = |name: &RuleName| rule.name.as_deref() == Some(name.as_str());
         self.rule.as_ref().is_none_or(is_named) && self.role.as_ref().is_none_or(|role| rule.role == role.as_str())
     }
 
-    /// Refuses a namespace that is not among those of the rule that will be taken.
-    pub(crate) fn check_namespace(&self, rules: &RuleList) -> Result<(), OutsideTheRule> {
-        let (Some(namespace), Some(rule)) = (&self.namespace, self.chosen(rules)) else {
+    /// Refuses a namespace that the selected rule does not cover.
+    pub(crate) fn check_namespace(&self, rules: &RuleList) -> Result<(), OutsideRule> {
+        let (Some(namespace), Some(rule)) = (&self.namespace, self.select_rule(rules)) else {
             return Ok(());
         };
         if rule.namespaces.is_empty() || rule.namespaces.iter().any(|one| one == namespace.as_str()) {
             return Ok(());
         }
-        Err(OutsideTheRule {
+        Err(OutsideRule {
             namespace: namespace.to_string(),
             role: rule.role.clone(),
             namespaces: rule.namespaces.clone(),
         })
     }
 
-    /// The same through the rule of `session`, and for its reason where none is given.
-    pub(crate) fn again(self, session: SessionInfo) -> Self {
+    /// The same access through the rule of `session`. Its reason is kept unless another is given.
+    pub(crate) fn with_rule_of(self, session: SessionInfo) -> Self {
         Self {
             rule: session.rule.and_then(|name| name.try_into().ok()),
             role: session.role.try_into().ok(),
@@ -134,8 +134,8 @@ impl Access {
     }
 }
 
-/// What a rule is called: by its name, or by the role that it gives.
-pub(crate) fn called(rule: &RuleInfo) -> String {
+/// The display name of a rule: its name, or else its role.
+pub(crate) fn display_name(rule: &RuleInfo) -> String {
     clean(rule.name.as_ref().unwrap_or(&rule.role))
 }
 
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_is_not_sent() {
         assert_eq!(Access::default().request(None), LoginRequest::default());
-        assert!(!access(&["--namespace", "shop"]).asks());
+        assert!(!access(&["--namespace", "shop"]).has_server_options());
         let all = access(&[
             "--rule",
             "oncall",
@@ -183,7 +183,7 @@ mod tests {
             "--reason",
             " pager 4711 ",
         ]);
-        assert!(all.asks());
+        assert!(all.has_server_options());
         assert_eq!(
             serde_json::to_value(all.request(None)).unwrap(),
             json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"})
@@ -201,7 +201,7 @@ mod tests {
             (&["--role", "system-view"], Some(".system-view")),
         ];
         for (arguments, expected) in choices {
-            assert_eq!(access(arguments).choice().as_deref(), expected);
+            assert_eq!(access(arguments).name_suffix().as_deref(), expected);
         }
         assert!(
             RuleName::try_from("a.b".to_owned()).is_err(),
@@ -216,15 +216,19 @@ mod tests {
             &["--rule", "oncall"],
             &["--rule", "oncall", "--role", "system:x"],
         ] {
-            assert_eq!(access(arguments).choosing(), arguments);
+            assert_eq!(access(arguments).rule_options(), arguments);
         }
-        assert!(access(&["--for", "1h", "--namespace", "shop"]).choosing().is_empty());
+        assert!(
+            access(&["--for", "1h", "--namespace", "shop"])
+                .rule_options()
+                .is_empty()
+        );
     }
 
     #[test]
     fn the_rule_is_the_one_that_the_server_takes() {
         let rules = rules();
-        let chosen = |arguments: &[&str]| access(arguments).chosen(&rules).map(|rule| rule.role.as_str());
+        let chosen = |arguments: &[&str]| access(arguments).select_rule(&rules).map(|rule| rule.role.as_str());
         assert_eq!(chosen(&[]), Some("cluster-admin"));
         assert_eq!(chosen(&["--role", "view"]), Some("view"));
         assert_eq!(chosen(&["--rule", "shop"]), Some("edit"));
@@ -251,7 +255,7 @@ mod tests {
         });
         let again = |arguments: &[&str]| {
             let session = serde_json::from_value(session.clone()).unwrap();
-            serde_json::to_value(access(arguments).again(session).request(None)).unwrap()
+            serde_json::to_value(access(arguments).with_rule_of(session).request(None)).unwrap()
         };
         assert_eq!(
             again(&["--for", "30m"]),

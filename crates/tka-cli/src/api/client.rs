@@ -20,25 +20,25 @@ use tka_api::exec::ExecCredential;
 use tka_api::http::{self, ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
 use ureq::tls::{RootCerts, TlsConfig};
 
-pub(crate) use error::{ClientError, Trouble};
+pub(crate) use error::{ClientError, ClientErrorKind};
 
-use crate::api::clock::{Skew, Timed};
+use crate::api::clock::{ServerTimes, Skew};
 use crate::api::deadline::Deadline;
-use crate::api::retry::{self, Repeats, RetryAfter};
-use crate::kubeconfig::sent::{self, Arrived, Flaw, Sent};
+use crate::api::retry::{self, RetryAfter, RetryBackoff};
+use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
+use crate::terminal::messages;
 use crate::terminal::ui;
-use crate::terminal::view;
 
-/// How long a connection to a machine of the tailnet may take: longer than a relayed one does, shorter than people wait.
+/// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// No honest answer comes near it: a kubeconfig with a long certificate chain has some 20 kB.
+/// The largest response. A kubeconfig with a long certificate chain has about 20 kB.
 const ANSWER_LIMIT: u64 = 1024 * 1024;
-/// Asks a server that can for one answer when the session is usable (RFC 7240); others do not look at it.
+/// Asks the server to respond once the session is usable (RFC 7240). The original's server ignores this.
 const PREFER_WAIT: &str = "wait=10";
 
-/// What the CLI asks of the server.
+/// The requests of the CLI.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
     SignIn,
@@ -50,27 +50,27 @@ pub(crate) enum Operation {
     ListSessions,
     EndSession,
     ListRules,
-    /// See among which rules one can be chosen.
-    Choose,
+    /// List the rules in order to select one.
+    SelectRule,
 }
 
-/// A connection to one server. All its requests together have one time limit.
+/// A connection to one server. All its requests share one time limit.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
     server: Server,
-    proxied: Option<&'static str>,
+    proxy_variable: Option<&'static str>,
     /// tailscaled's socket, where it is not at the usual place.
     socket: Option<PathBuf>,
     deadline: Deadline,
     debug: bool,
-    /// Whether to ask again where asking failed.
-    persists: bool,
-    /// How the server's clock is set, by its first answer: all times of one server are turned alike.
+    /// Whether failed requests are retried.
+    retries: bool,
+    /// The clock skew by the server's first response. All its times are converted alike.
     skew: OnceLock<Skew>,
 }
 
-/// What a client is made of.
+/// The parts of a client.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) server: Server,
@@ -80,84 +80,84 @@ pub(crate) struct Connection {
     /// Certificate authorities to trust instead of the built-in ones.
     pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
     pub(crate) deadline: Deadline,
-    /// Whether to tell of each request on standard error.
+    /// Whether to log each request to standard error.
     pub(crate) debug: bool,
 }
 
-/// The session as the server shows it.
+/// The session as the server reports it.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Session {
     pub(crate) login: LoginResponse,
-    /// Whether its credential can be fetched already.
+    /// Whether its credential can be fetched.
     pub(crate) provisioned: bool,
 }
 
-/// An answer to a sign-in.
+/// The response to a sign-in.
 #[derive(Debug)]
-pub(crate) struct SignedIn {
+pub(crate) struct SignInResponse {
     pub(crate) login: LoginResponse,
-    /// What a server that waited until the session is usable sends along. The original's does not.
-    pub(crate) kubeconfig: Option<Box<Sent>>,
-    /// Name of the session, where the server gives credentials of sessions.
+    /// The kubeconfig, from a server that waited until the session was usable. The original's does not send one.
+    pub(crate) kubeconfig: Option<Box<ServerKubeconfig>>,
+    /// Name of the session. None if the server gives no credentials of sessions.
     pub(crate) session: Option<String>,
     pub(crate) credential: Option<ExecCredential>,
-    /// When to ask again without one.
+    /// When to retry if no kubeconfig came.
     pub(crate) retry_after: RetryAfter,
 }
 
-/// The body of an answer to a sign-in.
+/// The body of the response to a sign-in.
 #[derive(Deserialize)]
-struct SignedInBody {
+struct SignInBody {
     #[serde(flatten)]
     login: LoginResponse,
-    kubeconfig: Option<Arrived>,
-    session: Option<Named>,
+    kubeconfig: Option<ReceivedKubeconfig>,
+    session: Option<SessionRef>,
     credential: Option<ExecCredential>,
 }
 
-impl Timed for SignedInBody {
-    fn turn(&mut self, skew: Skew) {
-        self.login.turn(skew);
-        self.credential.turn(skew);
+impl ServerTimes for SignInBody {
+    fn apply_skew(&mut self, skew: Skew) {
+        self.login.apply_skew(skew);
+        self.credential.apply_skew(skew);
     }
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct SessionRef {
     name: String,
 }
 
-/// An answer to the request for a kubeconfig.
+/// The response to a request for a kubeconfig.
 #[derive(Debug)]
-pub(crate) enum Kubeconfig {
-    Ready(Box<Sent>),
+pub(crate) enum KubeconfigResponse {
+    Ready(Box<ServerKubeconfig>),
     /// The session is being provisioned: ask again.
-    NotYet(RetryAfter),
+    Pending(RetryAfter),
 }
 
-/// An answer to the request for a credential.
+/// The response to a request for a credential.
 #[derive(Debug)]
-pub(crate) enum Credential {
+pub(crate) enum CredentialResponse {
     Ready(ExecCredential),
     /// The session is being provisioned: ask again.
-    NotYet(RetryAfter),
+    Pending(RetryAfter),
 }
 
-/// The part of the answer to a sign-out that tells a TKA server from anything else.
+/// The part of a sign-out response that identifies a TKA server.
 #[derive(Deserialize)]
-struct SignedOut {
+struct SignOutBody {
     username: String,
 }
 
-/// An answer whose body has arrived whole.
-struct Answer {
+/// A complete response.
+struct HttpResponse {
     status: u16,
     content_type: String,
     retry_after: RetryAfter,
-    /// By how much the server's clock is ahead of this machine's, to the second.
-    ahead: Option<SignedDuration>,
-    /// What the server calls itself.
-    software: Option<String>,
+    /// By how much the server's clock is ahead of this machine's, in whole seconds.
+    clock_ahead: Option<SignedDuration>,
+    /// The `Server` header.
+    server_header: Option<String>,
     body: String,
 }
 
@@ -174,11 +174,11 @@ impl Operation {
             Self::ShowCluster => ("GET", http::CLUSTER_INFO),
             Self::ListSessions => ("GET", http::SESSIONS),
             Self::EndSession => ("DELETE", http::SESSIONS),
-            Self::ListRules | Self::Choose => ("GET", http::RULES),
+            Self::ListRules | Self::SelectRule => ("GET", http::RULES),
         }
     }
 
-    /// What the server was asked to do, after "to".
+    /// What the request does. It follows the word "to".
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::SignIn => "sign you in",
@@ -190,21 +190,20 @@ impl Operation {
             Self::ListSessions => "show your sessions",
             Self::EndSession => "end that session",
             Self::ListRules => "show your rules",
-            Self::Choose => "sign you in as you ask for",
+            Self::SelectRule => "sign you in as you ask for",
         }
     }
 
-    /// Whether people would rather wait than hear that the server is busy: what stands between them and their access or its end, which
-    /// is looked for in the list of sessions.
-    fn is_patient(self) -> bool {
+    /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
+    fn waits_while_busy(self) -> bool {
         !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
     }
 
-    /// Whether the original's server knows it too.
-    fn is_the_originals(self) -> bool {
+    /// Whether the original's server supports it.
+    fn is_in_original_api(self) -> bool {
         !matches!(
             self,
-            Self::ListSessions | Self::EndSession | Self::ListRules | Self::Choose | Self::FetchCredential
+            Self::ListSessions | Self::EndSession | Self::ListRules | Self::SelectRule | Self::FetchCredential
         )
     }
 }
@@ -221,7 +220,7 @@ impl Client {
             deadline,
             debug,
         } = connection;
-        let proxied = proxy.as_ref().map(|chosen| chosen.variable);
+        let proxy_variable = proxy.as_ref().map(|chosen| chosen.variable);
         let roots = authorities.map_or(RootCerts::WebPki, |certificates| {
             RootCerts::from(certificates.into_iter())
         });
@@ -232,189 +231,199 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
             .http_status_as_error(false)
-            // Who is asking is known by the connection: another server's answer would be about someone else.
+            // The connection identifies the caller. A redirect would lead to another server, and so to another identity.
             .max_redirects(0)
             .build();
         Self {
             agent: peer::agent(config, &server, proxy.as_ref(), socket.clone()),
             server,
-            proxied,
+            proxy_variable,
             socket,
             deadline,
             debug,
-            persists: false,
+            retries: false,
             skew: OnceLock::new(),
         }
     }
 
-    /// Asks again when a connection breaks or cannot be had, or when whoever answers is broken. For what can be asked for twice, as the
-    /// end of a session: what is over already the server says to be.
+    /// Retries when a connection fails or breaks, or the response is an error. Only for requests that may be sent twice, such as ending a
+    /// session.
     #[cfg(unix)]
-    pub(crate) fn persistent(self) -> Self {
-        Self { persists: true, ..self }
+    pub(crate) fn with_retries(self) -> Self {
+        Self { retries: true, ..self }
     }
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// What is left of the time limit at `now`.
+    /// The time left at `now`.
     pub(crate) fn remaining(&self, now: Instant) -> Duration {
         self.deadline.remaining(now)
     }
 
-    /// Signs in. Without a kubeconfig in the answer the session may still have to be provisioned.
-    pub(crate) fn sign_in(&self, request: &LoginRequest) -> Result<SignedIn, ClientError> {
+    /// Signs in. If the response has no kubeconfig, the session may not be provisioned yet.
+    pub(crate) fn sign_in(&self, request: &LoginRequest) -> Result<SignInResponse, ClientError> {
         let operation = Operation::SignIn;
-        // The original's CLI sends no body, and so do we where there is nothing to say.
+        // The original's CLI sends no body. This one sends none if all options have their defaults.
         let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
-        let answer = self.ask_with(operation, "", body.as_ref())?;
-        if !matches!(answer.status, 200 | 202) {
-            return Err(self.refusal(operation, &answer));
+        let response = self.request_with(operation, "", body.as_ref())?;
+        if !matches!(response.status, 200 | 202) {
+            return Err(self.refusal(operation, &response));
         }
-        let body: SignedInBody = self.decode_timed(operation, &answer)?;
+        let body: SignInBody = self.decode_with_times(operation, &response)?;
         let kubeconfig = body
             .kubeconfig
-            .map(|arrived| self.checked(operation, arrived))
+            .map(|arrived| self.validate(operation, arrived))
             .transpose()?;
-        Ok(SignedIn {
+        Ok(SignInResponse {
             login: body.login,
             kubeconfig,
             session: body.session.map(|session| session.name),
             credential: body.credential,
-            retry_after: answer.retry_after,
+            retry_after: response.retry_after,
         })
     }
 
     /// The caller's session.
     pub(crate) fn session(&self) -> Result<Session, ClientError> {
         let operation = Operation::ShowSession;
-        let answer = self.ask(operation)?;
-        match answer.status {
+        let response = self.request(operation)?;
+        match response.status {
             200 | 202 => Ok(Session {
-                login: self.decode_timed(operation, &answer)?,
-                provisioned: answer.status == 200,
+                login: self.decode_with_times(operation, &response)?,
+                provisioned: response.status == 200,
             }),
-            _ => Err(self.refusal(operation, &answer)),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    /// A kubeconfig with a fresh credential, checked.
+    /// A kubeconfig with a fresh credential, validated.
     ///
-    /// Asked for `tokenless`, it has a plugin in the credential's place, where the server knows of such; the original's does not.
-    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<Kubeconfig, ClientError> {
+    /// With `tokenless` it has a plugin instead of a token. The original's server ignores this.
+    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<KubeconfigResponse, ClientError> {
         let operation = Operation::FetchKubeconfig;
         let query = if tokenless { "?credential=exec" } else { "" };
-        let answer = self.ask_with(operation, query, None)?;
-        match answer.status {
-            202 => Ok(Kubeconfig::NotYet(answer.retry_after)),
+        let response = self.request_with(operation, query, None)?;
+        match response.status {
+            202 => Ok(KubeconfigResponse::Pending(response.retry_after)),
             200 => {
-                let arrived = self.decode(operation, &answer)?;
-                Ok(Kubeconfig::Ready(self.checked(operation, arrived)?))
+                let arrived = self.decode(operation, &response)?;
+                Ok(KubeconfigResponse::Ready(self.validate(operation, arrived)?))
             }
-            _ => Err(self.refusal(operation, &answer)),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
     /// A credential of a session.
-    pub(crate) fn credential(&self, session: &str) -> Result<Credential, ClientError> {
+    pub(crate) fn credential(&self, session: &str) -> Result<CredentialResponse, ClientError> {
         let operation = Operation::FetchCredential;
         let request = CredentialRequest {
             session: Some(session.to_owned()),
         };
-        let answer = self.ask_with(operation, "", Some(&serde_json::json!(request)))?;
-        match answer.status {
-            200 => Ok(Credential::Ready(self.decode_timed(operation, &answer)?)),
-            202 => Ok(Credential::NotYet(answer.retry_after)),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request_with(operation, "", Some(&serde_json::json!(request)))?;
+        match response.status {
+            200 => Ok(CredentialResponse::Ready(self.decode_with_times(operation, &response)?)),
+            202 => Ok(CredentialResponse::Pending(response.retry_after)),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    fn checked(&self, operation: Operation, arrived: Arrived) -> Result<Box<Sent>, ClientError> {
-        let checked = sent::checked(arrived);
+    fn validate(
+        &self,
+        operation: Operation,
+        arrived: ReceivedKubeconfig,
+    ) -> Result<Box<ServerKubeconfig>, ClientError> {
+        let checked = server_kubeconfig::validate(arrived);
         checked
             .map(Box::new)
-            .map_err(|flaw| self.error(operation, Trouble::UnusableKubeconfig(flaw)))
+            .map_err(|flaw| self.error(operation, ClientErrorKind::UnusableKubeconfig(flaw)))
     }
 
-    /// That a kubeconfig which the server sent is no use here.
-    pub(crate) fn unusable(&self, flaw: Flaw) -> ClientError {
-        self.error(Operation::FetchKubeconfig, Trouble::UnusableKubeconfig(flaw))
+    /// The error for a kubeconfig of the server that cannot be used.
+    pub(crate) fn unusable(&self, flaw: InvalidKubeconfig) -> ClientError {
+        self.error(Operation::FetchKubeconfig, ClientErrorKind::UnusableKubeconfig(flaw))
     }
 
-    /// Ends the session; answers whose it was.
+    /// Ends the session. Returns its user.
     pub(crate) fn sign_out(&self) -> Result<String, ClientError> {
         let operation = Operation::SignOut;
-        let answer = self.ask(operation)?;
-        match answer.status {
-            200 => Ok(self.decode::<SignedOut>(operation, &answer)?.username),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request(operation)?;
+        match response.status {
+            200 => Ok(self.decode::<SignOutBody>(operation, &response)?.username),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
     /// How to reach the cluster.
     pub(crate) fn cluster_info(&self) -> Result<ClusterInfo, ClientError> {
         let operation = Operation::ShowCluster;
-        let answer = self.ask(operation)?;
-        match answer.status {
-            200 => self.decode(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request(operation)?;
+        match response.status {
+            200 => self.decode(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    /// That a session did not become usable within the time limit.
+    /// The error for a session that was not provisioned in time.
     pub(crate) fn not_provisioned(&self) -> ClientError {
         self.error(
             Operation::FetchKubeconfig,
-            Trouble::NotProvisioned(self.deadline.limit()),
+            ClientErrorKind::NotProvisioned(self.deadline.limit()),
         )
     }
 
-    fn ask(&self, operation: Operation) -> Result<Answer, ClientError> {
-        self.ask_with(operation, "", None)
+    fn request(&self, operation: Operation) -> Result<HttpResponse, ClientError> {
+        self.request_with(operation, "", None)
     }
 
-    /// The same, `below` the operation's path and with a `body`. A busy server is asked again when it says, if there is time.
-    fn ask_with(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
-        let mut repeats = Repeats::new();
+    /// Sends a request with a `body` to the operation's path and `below`. A busy server is asked again at the time that it names, if the
+    /// time limit allows.
+    fn request_with(
+        &self,
+        operation: Operation,
+        below: &str,
+        body: Option<&Value>,
+    ) -> Result<HttpResponse, ClientError> {
+        let mut backoff = RetryBackoff::new();
         loop {
-            let answer = self.ask_once(operation, below, body);
-            match self.pause(operation, &answer, &mut repeats) {
+            let response = self.send_once(operation, below, body);
+            match self.retry_pause(operation, &response, &mut backoff) {
                 Some(pause) if pause < self.remaining(Instant::now()) => thread::sleep(pause),
-                _ => return answer,
+                _ => return response,
             }
         }
     }
 
-    /// When to ask again, if that may lead to another answer.
-    fn pause(
+    /// When to retry, if a retry can help.
+    fn retry_pause(
         &self,
         operation: Operation,
-        answer: &Result<Answer, ClientError>,
-        repeats: &mut Repeats,
+        response: &Result<HttpResponse, ClientError>,
+        backoff: &mut RetryBackoff,
     ) -> Option<Duration> {
-        let busy_for = answer.as_ref().ok().and_then(Answer::busy_for);
+        let busy_for = response.as_ref().ok().and_then(HttpResponse::busy_for);
         if busy_for.is_some() {
-            return busy_for.filter(|_| operation.is_patient());
+            return busy_for.filter(|_| operation.waits_while_busy());
         }
-        let is_failure = match answer {
-            Ok(answer) => answer.status >= 500,
-            Err(error) => !matches!(&*error.trouble, Trouble::Tls(_)),
+        let is_failure = match response {
+            Ok(response) => response.status >= 500,
+            Err(error) => !matches!(&*error.kind, ClientErrorKind::Tls(_)),
         };
-        repeats.next().filter(|_| is_failure && self.persists)
+        backoff.next().filter(|_| is_failure && self.retries)
     }
 
-    fn ask_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+    fn send_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<HttpResponse, ClientError> {
         let started = Instant::now();
         let url = self.server.url(operation.request().1) + below;
         let result = self.exchange(operation, &url, body, started);
         if self.debug {
-            self.tell(operation, &url, started.elapsed(), &result);
+            self.log_request(operation, &url, started.elapsed(), &result);
         }
         result.map_err(|error| {
             self.error(
                 operation,
-                Trouble::from_transport(error, self.deadline.limit(), self.proxied),
+                ClientErrorKind::from_transport(error, self.deadline.limit(), self.proxy_variable),
             )
         })
     }
@@ -425,10 +434,10 @@ impl Client {
         url: &str,
         body: Option<&Value>,
         now: Instant,
-    ) -> Result<Answer, ureq::Error> {
+    ) -> Result<HttpResponse, ureq::Error> {
         let outside = self
-            .proxied
-            .and_then(|_| peer::outside_by_proxy(&self.server, self.socket.as_ref()));
+            .proxy_variable
+            .and_then(|_| peer::check_proxied_server(&self.server, self.socket.as_ref()));
         if let Some(outside) = outside {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
         }
@@ -448,69 +457,69 @@ impl Client {
             "DELETE" => self.agent.delete(url).config().timeout_global(limit).build().call()?,
             _ => self.agent.get(url).config().timeout_global(limit).build().call()?,
         };
-        Answer::read(response, Timestamp::now())
+        HttpResponse::read(response, Timestamp::now())
     }
 
-    fn tell(&self, operation: Operation, url: &str, took: Duration, result: &Result<Answer, ureq::Error>) {
+    fn log_request(&self, operation: Operation, url: &str, took: Duration, result: &Result<HttpResponse, ureq::Error>) {
         let method = operation.request().0;
         let outcome = match result {
-            Ok(answer) => answer.status.to_string(),
+            Ok(response) => response.status.to_string(),
             Err(error) => error.to_string(),
         };
         let via = self
-            .proxied
+            .proxy_variable
             .map(|variable| format!(" through {variable}"))
             .unwrap_or_default();
         let took = took.as_millis();
-        let outcome = view::clean(&outcome);
-        ui::complain(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
+        let outcome = messages::clean(&outcome);
+        ui::write_stderr(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 
-    fn decode<T: DeserializeOwned>(&self, operation: Operation, answer: &Answer) -> Result<T, ClientError> {
-        serde_json::from_str(&answer.body).map_err(|_| self.error(operation, answer.foreign()))
+    fn decode<T: DeserializeOwned>(&self, operation: Operation, response: &HttpResponse) -> Result<T, ClientError> {
+        serde_json::from_str(&response.body).map_err(|_| self.error(operation, response.foreign()))
     }
 
-    /// The same, with its times by this machine's clock.
-    fn decode_timed<T: DeserializeOwned + Timed>(
+    /// Decodes the body, and converts its times to this machine's clock.
+    fn decode_with_times<T: DeserializeOwned + ServerTimes>(
         &self,
         operation: Operation,
-        answer: &Answer,
+        response: &HttpResponse,
     ) -> Result<T, ClientError> {
-        let mut decoded: T = self.decode(operation, answer)?;
-        decoded.turn(*self.skew.get_or_init(|| Skew::new(answer.ahead)));
+        let mut decoded: T = self.decode(operation, response)?;
+        decoded.apply_skew(*self.skew.get_or_init(|| Skew::new(response.clock_ahead)));
         Ok(decoded)
     }
 
-    /// How the server's clock is set; as this machine's where nothing of its times was asked for.
+    /// The clock skew of the server. Zero if no response had times.
     pub(crate) fn skew(&self) -> Skew {
         self.skew.get().copied().unwrap_or_default()
     }
 
-    /// What an answer with a status other than the expected ones means.
-    fn refusal(&self, operation: Operation, answer: &Answer) -> ClientError {
-        let trouble = match serde_json::from_str::<ErrorResponse>(&answer.body) {
-            Ok(error) => Trouble::Answered {
-                status: answer.status,
+    /// The error for a response with an unexpected status.
+    fn refusal(&self, operation: Operation, response: &HttpResponse) -> ClientError {
+        let kind = match serde_json::from_str::<ErrorResponse>(&response.body) {
+            Ok(error) => ClientErrorKind::Rejected {
+                status: response.status,
                 error,
             },
-            Err(_) if answer.is_nothing_there() && !operation.is_the_originals() => Trouble::Unsupported,
-            Err(_) => answer.foreign(),
+            Err(_) if response.is_not_found() && !operation.is_in_original_api() => ClientErrorKind::Unsupported,
+            Err(_) => response.foreign(),
         };
-        self.error(operation, trouble)
+        self.error(operation, kind)
     }
 
-    fn error(&self, operation: Operation, trouble: Trouble) -> ClientError {
+    fn error(&self, operation: Operation, kind: ClientErrorKind) -> ClientError {
         ClientError {
             server: Box::new(self.server.clone()),
             operation,
-            trouble: Box::new(trouble),
+            kind: Box::new(kind),
         }
     }
 }
 
 // === impl Answer ===
 
-impl Answer {
+impl HttpResponse {
     fn read(mut response: ureq::http::Response<ureq::Body>, now: Timestamp) -> Result<Self, ureq::Error> {
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -518,33 +527,33 @@ impl Answer {
         };
         let content_type = header("content-type").unwrap_or_default();
         let retry_after = RetryAfter::from_header(header("retry-after").as_deref(), now);
-        let ahead = header("date").and_then(|date| retry::timestamp(&date));
-        let software = header("server");
+        let clock_ahead = header("date").and_then(|date| retry::timestamp(&date));
+        let server_header = header("server");
         let status = response.status().as_u16();
         let bytes = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec()?;
         Ok(Self {
             status,
             content_type,
             retry_after,
-            ahead: ahead.map(|date| date.duration_since(now)),
-            software,
+            clock_ahead: clock_ahead.map(|date| date.duration_since(now)),
+            server_header,
             body: String::from_utf8_lossy(&bytes).into_owned(),
         })
     }
 
-    /// For how long the server wants to be left alone that did not carry the request out (RFC 6585, 4; RFC 9110, 15.6.4).
+    /// How long a server that is busy asks to wait (RFC 6585, 4; RFC 9110, 15.6.4).
     fn busy_for(&self) -> Option<Duration> {
         let is_busy = matches!(self.status, 429 | 503);
-        self.retry_after.at_least().filter(|_| is_busy)
+        self.retry_after.while_busy().filter(|_| is_busy)
     }
 
-    /// Whether it says that there is no such path or method.
-    fn is_nothing_there(&self) -> bool {
+    /// Whether there is no such path or method.
+    fn is_not_found(&self) -> bool {
         matches!(self.status, 404 | 405)
     }
 
-    /// Something other than a TKA server answered, or one that this CLI does not understand.
-    fn foreign(&self) -> Trouble {
+    /// The error for a response that is not from a compatible TKA server.
+    fn foreign(&self) -> ClientErrorKind {
         let content_type = self
             .content_type
             .split(';')
@@ -552,7 +561,7 @@ impl Answer {
             .unwrap_or_default()
             .trim()
             .to_owned();
-        Trouble::Foreign {
+        ClientErrorKind::NotTka {
             status: self.status,
             content_type,
         }

@@ -1,83 +1,88 @@
-//! Two clocks: this machine's and a server's.
+//! Clock skew between this machine and a server.
 //!
-//! A server says by its own clock when a session or credential ends. What it says is turned into this machine's time where it arrives,
-//! so that whatever compares it with this machine's clock, kubectl too, is right though one of the clocks is wrong.
+//! A server gives the ends of sessions and credentials by its own clock. They are converted to this machine's clock on arrival. Then
+//! comparisons are right even if one clock is wrong, also those of kubectl.
 
 use jiff::{SignedDuration, Timestamp};
 use tka_api::exec::ExecCredential;
 use tka_api::http::{LoginResponse, SessionInfo, SessionList};
 
-use crate::terminal::when;
+use crate::terminal::time_format;
 
-/// How far two clocks may be apart before it matters. Credentials are renewed a minute before their end, and an answer may take seconds.
-pub(crate) const APART: SignedDuration = SignedDuration::from_secs(30);
+/// The skew that is ignored. Credentials are renewed a minute before their end, and a response may take seconds.
+pub(crate) const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
-/// By how much a server's clock is ahead of this machine's; zero where they agree, or the server does not say what time it is.
+/// By how much a server's clock is ahead of this machine's. Zero if they agree, or if the server does not give its time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Skew(SignedDuration);
 
-/// What says when something is.
-pub(crate) trait Timed {
-    /// Turns the server's time into this machine's.
-    fn turn(&mut self, skew: Skew);
+/// A response with times.
+pub(crate) trait ServerTimes {
+    /// Converts the server's times to this machine's clock.
+    fn apply_skew(&mut self, skew: Skew);
 }
 
 // === impl Skew ===
 
 impl Skew {
-    /// `ahead` is what the server's clock was ahead by when it answered (RFC 9110, 6.6.1), to the second.
+    /// `ahead` is the difference when the server responded (RFC 9110, 6.6.1), in whole seconds.
     pub(crate) fn new(ahead: Option<SignedDuration>) -> Self {
         Self(
             ahead
-                .filter(|ahead| ahead.unsigned_abs() > APART.unsigned_abs())
+                .filter(|ahead| ahead.unsigned_abs() > TOLERATED_SKEW.unsigned_abs())
                 .unwrap_or_default(),
         )
     }
 
-    /// What the server means by `theirs`, by this machine's clock.
-    pub(crate) fn here(self, theirs: Timestamp) -> Timestamp {
+    /// The server's time `theirs` by this machine's clock.
+    pub(crate) fn to_local(self, theirs: Timestamp) -> Timestamp {
         theirs.checked_sub(self.0).unwrap_or(theirs)
     }
 
-    /// Which clock is where, if they do not agree.
-    pub(crate) fn in_words(self) -> Option<String> {
+    /// Describes the skew, if there is any.
+    pub(crate) fn describe(self) -> Option<String> {
         let apart = i64::try_from(self.0.unsigned_abs().as_secs()).unwrap_or(i64::MAX);
         let way = if self.0.is_positive() { "behind" } else { "ahead of" };
-        (apart > 0).then(|| format!("this machine's clock is {} {way} the server's", when::span(apart)))
+        (apart > 0).then(|| {
+            format!(
+                "this machine's clock is {} {way} the server's",
+                time_format::span(apart)
+            )
+        })
     }
 }
 
-impl Timed for LoginResponse {
-    fn turn(&mut self, skew: Skew) {
-        self.until = skew.here(self.until);
+impl ServerTimes for LoginResponse {
+    fn apply_skew(&mut self, skew: Skew) {
+        self.until = skew.to_local(self.until);
     }
 }
 
-impl Timed for SessionInfo {
-    fn turn(&mut self, skew: Skew) {
-        self.signed_in = skew.here(self.signed_in);
-        self.until = skew.here(self.until);
+impl ServerTimes for SessionInfo {
+    fn apply_skew(&mut self, skew: Skew) {
+        self.signed_in = skew.to_local(self.signed_in);
+        self.until = skew.to_local(self.until);
     }
 }
 
-impl Timed for SessionList {
-    fn turn(&mut self, skew: Skew) {
+impl ServerTimes for SessionList {
+    fn apply_skew(&mut self, skew: Skew) {
         for session in &mut self.items {
-            session.turn(skew);
+            session.apply_skew(skew);
         }
     }
 }
 
-impl Timed for ExecCredential {
-    fn turn(&mut self, skew: Skew) {
-        self.status.expiration_timestamp = skew.here(self.status.expiration_timestamp);
+impl ServerTimes for ExecCredential {
+    fn apply_skew(&mut self, skew: Skew) {
+        self.status.expiration_timestamp = skew.to_local(self.status.expiration_timestamp);
     }
 }
 
-impl<T: Timed> Timed for Option<T> {
-    fn turn(&mut self, skew: Skew) {
+impl<T: ServerTimes> ServerTimes for Option<T> {
+    fn apply_skew(&mut self, skew: Skew) {
         if let Some(it) = self {
-            it.turn(skew);
+            it.apply_skew(skew);
         }
     }
 }
@@ -90,27 +95,27 @@ mod tests {
     #[test]
     fn times_are_turned_where_clocks_do_not_agree() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let turned = |ahead| Skew::new(Some(SignedDuration::from_secs(ahead))).here(at(10_000));
+        let turned = |ahead| Skew::new(Some(SignedDuration::from_secs(ahead))).to_local(at(10_000));
         assert_eq!(turned(-1200), at(11_200), "this clock is ahead");
         assert_eq!(turned(1200), at(8_800), "this clock is behind");
         assert_eq!([turned(30), turned(-30)], [at(10_000); 2]);
-        assert_eq!(Skew::new(None).here(at(1)), at(1));
+        assert_eq!(Skew::new(None).to_local(at(1)), at(1));
         assert_eq!(
-            Skew::new(Some(SignedDuration::MIN)).here(Timestamp::MAX),
+            Skew::new(Some(SignedDuration::MIN)).to_local(Timestamp::MAX),
             Timestamp::MAX
         );
     }
 
     #[test]
     fn clock_is_named_where_it_matters() {
-        let said = |ahead| Skew::new(Some(SignedDuration::from_secs(ahead))).in_words();
+        let said = |ahead| Skew::new(Some(SignedDuration::from_secs(ahead))).describe();
         assert_eq!(
             said(-1200).unwrap(),
             "this machine's clock is 20 min ahead of the server's"
         );
         assert_eq!(said(90).unwrap(), "this machine's clock is 90 s behind the server's");
         assert_eq!(
-            [said(30), said(-30), said(0), Skew::new(None).in_words()],
+            [said(30), said(-30), said(0), Skew::new(None).describe()],
             [const { None }; 4]
         );
     }

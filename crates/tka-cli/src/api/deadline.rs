@@ -1,8 +1,8 @@
-//! How long all requests of a command may take together.
+//! The time limit of all requests of a command.
 
 use std::time::{Duration, Instant};
 
-/// A time limit, and since when it runs.
+/// A time limit and its start.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Deadline {
     limit: Duration,
@@ -12,7 +12,7 @@ pub(crate) struct Deadline {
 // === impl Deadline ===
 
 impl Deadline {
-    /// `limit` from now on.
+    /// Ends after `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -20,8 +20,8 @@ impl Deadline {
         }
     }
 
-    /// The same that does not end later than `limit` from now on.
-    pub(crate) fn within(self, limit: Duration) -> Self {
+    /// The same deadline, which ends after `limit` at the latest.
+    pub(crate) fn capped_at(self, limit: Duration) -> Self {
         let other = Self::new(limit);
         if self.remaining(other.started) < limit {
             self
@@ -30,20 +30,20 @@ impl Deadline {
         }
     }
 
-    /// The same without the time that somebody took to answer a question.
-    pub(crate) fn without(self, time: Duration) -> Self {
+    /// The same deadline, `time` later: a user took that time to answer a question.
+    pub(crate) fn extended_by(self, time: Duration) -> Self {
         Self {
             started: self.started + time,
             ..self
         }
     }
 
-    /// The whole time that there was.
+    /// The whole time limit.
     pub(crate) fn limit(self) -> Duration {
         self.limit
     }
 
-    /// What is left of it at `now`.
+    /// The time left at `now`.
     pub(crate) fn remaining(self, now: Instant) -> Duration {
         self.limit.saturating_sub(now.saturating_duration_since(self.started))
     }
@@ -67,9 +67,12 @@ mod tests {
     #[test]
     fn the_shorter_limit_is_taken_and_people_take_their_time() {
         let deadline = Deadline::new(Duration::from_secs(3));
-        assert_eq!(deadline.within(Duration::from_mins(1)), deadline);
-        assert_eq!(deadline.within(Duration::from_secs(1)).limit(), Duration::from_secs(1));
-        let later = deadline.without(Duration::from_secs(2));
+        assert_eq!(deadline.capped_at(Duration::from_mins(1)), deadline);
+        assert_eq!(
+            deadline.capped_at(Duration::from_secs(1)).limit(),
+            Duration::from_secs(1)
+        );
+        let later = deadline.extended_by(Duration::from_secs(2));
         let now = deadline.started + Duration::from_secs(4);
         assert_eq!(later.remaining(now), Duration::from_secs(1));
     }

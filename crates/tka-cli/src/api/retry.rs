@@ -1,26 +1,26 @@
-//! How long to wait before asking again.
+//! How long to wait before the next request.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// The pause a server asks for (RFC 9110, 10.2.3), if it asks for one that can be read.
+/// The `Retry-After` header (RFC 9110, 10.2.3), if it can be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RetryAfter(Option<Duration>);
 
-/// Pauses before what failed is tried again, a few times: together longer than a server takes to restart, and shorter than people wait.
+/// Pauses between retries of a failed request. Together they are longer than a server needs to restart, and shorter than users wait.
 #[derive(Debug)]
-pub(crate) struct Repeats {
+pub(crate) struct RetryBackoff {
     next: Duration,
     left: u8,
 }
 
-/// Pauses between attempts.
+/// Pauses between polls.
 ///
-/// The first are short, since a session is usually ready within milliseconds; they double up to what the server asks for.
+/// The first pauses are short, since a session is usually ready within milliseconds. They double up to the pause that the server asks for.
 #[derive(Debug)]
-pub(crate) struct Pauses {
+pub(crate) struct PollBackoff {
     next: Duration,
 }
 
@@ -31,19 +31,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 // === impl RetryAfter ===
 
 impl RetryAfter {
-    /// Reads the header: seconds, or a date from `now` on.
+    /// Reads the header: seconds, or a date relative to `now`.
     pub(crate) fn from_header(value: Option<&str>, now: Timestamp) -> Self {
         let asked = value.map(str::trim);
         Self(asked.and_then(|text| seconds(text).or_else(|| until_date(text, now))))
     }
 
-    /// How long to leave a server alone that is busy, if it says so: no shorter than it asks for, and it cannot make us hammer it.
-    pub(crate) fn at_least(self) -> Option<Duration> {
+    /// The pause before a busy server is asked again, if it names one. It is a second at least.
+    pub(crate) fn while_busy(self) -> Option<Duration> {
         self.0.map(|asked| asked.max(SHORTEST))
     }
 
-    /// The same of one that is at work on what was asked: it cannot make us sleep for long either.
-    fn within_bounds(self) -> Duration {
+    /// The pause while the server provisions a session, within bounds.
+    fn while_pending(self) -> Duration {
         self.0.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
     }
 }
@@ -56,14 +56,14 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(timestamp(text)?.duration_since(now)).ok()
 }
 
-/// A point in time as HTTP headers have it (RFC 9110, 5.6.7).
+/// Parses the time of an HTTP header (RFC 9110, 5.6.7).
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 // === impl Repeats ===
 
-impl Repeats {
+impl RetryBackoff {
     pub(crate) fn new() -> Self {
         Self {
             next: Duration::from_millis(250),
@@ -72,7 +72,7 @@ impl Repeats {
     }
 }
 
-impl Iterator for Repeats {
+impl Iterator for RetryBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -85,14 +85,14 @@ impl Iterator for Repeats {
 
 // === impl Pauses ===
 
-impl Pauses {
+impl PollBackoff {
     pub(crate) fn new() -> Self {
         Self { next: FIRST_PAUSE }
     }
 
     /// The pause before the next attempt.
     pub(crate) fn next(&mut self, asked: RetryAfter) -> Duration {
-        let pause = self.next.min(asked.within_bounds());
+        let pause = self.next.min(asked.while_pending());
         self.next = pause * 2;
         pause
     }
@@ -104,7 +104,7 @@ mod tests {
 
     fn asked_for(value: Option<&str>) -> u64 {
         RetryAfter::from_header(value, "1994-11-06T08:49:34Z".parse().unwrap())
-            .within_bounds()
+            .while_pending()
             .as_secs()
     }
 
@@ -134,22 +134,22 @@ mod tests {
             (Some("soon"), None),
             (None, None),
         ] {
-            let pause = RetryAfter::from_header(value, now).at_least();
+            let pause = RetryAfter::from_header(value, now).while_busy();
             assert_eq!(pause.map(|pause| pause.as_secs()), expected, "{value:?}");
         }
     }
 
     #[test]
     fn what_failed_is_tried_again_a_few_times() {
-        let taken: Vec<_> = Repeats::new().map(|pause| pause.as_millis()).collect();
+        let taken: Vec<_> = RetryBackoff::new().map(|pause| pause.as_millis()).collect();
         assert_eq!(taken, [250, 500, 1000, 2000]);
     }
 
     #[test]
     fn pauses_double_up_to_what_the_server_asks_for() {
-        let mut pauses = Pauses::new();
+        let mut backoff = PollBackoff::new();
         let asked = RetryAfter(Some(Duration::from_secs(1)));
-        let taken: Vec<_> = (0..8).map(|_| pauses.next(asked).as_millis()).collect();
+        let taken: Vec<_> = (0..8).map(|_| backoff.next(asked).as_millis()).collect();
         assert_eq!(taken, [25, 50, 100, 200, 400, 800, 1000, 1000]);
     }
 }

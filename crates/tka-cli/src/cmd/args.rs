@@ -50,19 +50,19 @@ pub(crate) enum Command {
 }
 
 /// Spells `-c` out where it means the line for `tka shell`, as it does for every shell: before that word it means `--config`.
-pub(crate) fn with_shell_line(arguments: Vec<OsString>) -> Vec<OsString> {
+pub(crate) fn expand_shell_command_flag(arguments: Vec<OsString>) -> Vec<OsString> {
     // Knowing the options takes time that other commands can do without.
     if !arguments.iter().any(|argument| argument == "shell") {
         return arguments;
     }
     let cli = Cli::command();
-    let Some(shell) = first_word(&cli, &arguments).filter(|&at| arguments[at] == "shell") else {
+    let Some(shell) = subcommand_position(&cli, &arguments).filter(|&at| arguments[at] == "shell") else {
         return arguments;
     };
     let own = cli.find_subcommand("shell");
     let takes_value = |short| takes_value(&cli, short) || own.is_some_and(|own| takes_value(own, short));
     let options = arguments[shell..].iter().take_while(|argument| *argument != "--");
-    let options = options.flat_map(|argument| spelled_out(argument, takes_value));
+    let options = options.flat_map(|argument| expand_short_flag(argument, takes_value));
     let end = arguments[shell..].iter().skip_while(|argument| *argument != "--");
     arguments[..shell]
         .iter()
@@ -73,10 +73,10 @@ pub(crate) fn with_shell_line(arguments: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// `argument` with `--command` for the `-c` in it.
-fn spelled_out(argument: &OsString, takes_value: impl Fn(char) -> bool) -> Vec<OsString> {
+fn expand_short_flag(argument: &OsString, takes_value: impl Fn(char) -> bool) -> Vec<OsString> {
     let found = argument
         .to_str()
-        .and_then(|text| valued(text, |short| short == 'c' || takes_value(short)));
+        .and_then(|text| split_short_option(text, |short| short == 'c' || takes_value(short)));
     let Some((before, 'c', line)) = found else {
         return vec![argument.clone()];
     };
@@ -90,14 +90,14 @@ fn spelled_out(argument: &OsString, takes_value: impl Fn(char) -> bool) -> Vec<O
 }
 
 /// The first of the short options in `text` that takes a value, with what is before and behind it: `-qs HOST` may be written so.
-fn valued(text: &str, takes_value: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
+fn split_short_option(text: &str, takes_value: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
     let shorts = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
     let (at, short) = shorts.char_indices().find(|(_, short)| takes_value(*short))?;
     Some((&text[..=at], short, &shorts[at + short.len_utf8()..]))
 }
 
 /// The theme that is named in a command line which cannot be read otherwise, or asks for help.
-pub(crate) fn theme_in(arguments: &[OsString]) -> Option<Theme> {
+pub(crate) fn find_theme(arguments: &[OsString]) -> Option<Theme> {
     let cli = Cli::command();
     let mut words = arguments
         .iter()
@@ -105,7 +105,7 @@ pub(crate) fn theme_in(arguments: &[OsString]) -> Option<Theme> {
         .take_while(|word| *word != "--");
     let mut found = None;
     while let Some(word) = words.next() {
-        let short = valued(word, |short| takes_value(&cli, short));
+        let short = split_short_option(word, |short| takes_value(&cli, short));
         let value = match (word.strip_prefix("--theme"), short) {
             (Some(""), _) | (_, Some((_, 't', ""))) => words.next(),
             (Some(value), _) => value.strip_prefix('='),
@@ -125,7 +125,7 @@ fn takes_value(command: &clap::Command, short: char) -> bool {
 }
 
 /// Where the command is, behind the program's name and global options with their values.
-fn first_word(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
+fn subcommand_position(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
     let is_long = |text: &str| {
         let mut options = cli.get_arguments().filter(|option| option.get_action().takes_values());
         options.any(|option| {
@@ -135,7 +135,7 @@ fn first_word(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
         })
     };
     let takes_next = |text: &str| {
-        let short = valued(text, |short| takes_value(cli, short));
+        let short = split_short_option(text, |short| takes_value(cli, short));
         is_long(text) || short.is_some_and(|(_, _, value)| value.is_empty())
     };
     let mut at = 1;
@@ -181,7 +181,7 @@ mod tests {
             ("tka", "tka"),
         ] {
             let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-            assert_eq!(with_shell_line(words(typed)), words(meant));
+            assert_eq!(expand_shell_command_flag(words(typed)), words(meant));
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
             ("tka exec -- x -t ascii", None),
         ] {
             let words: Vec<_> = line.split(' ').map(OsString::from).collect();
-            assert_eq!(theme_in(&words), theme, "{line}");
+            assert_eq!(find_theme(&words), theme, "{line}");
         }
     }
 }

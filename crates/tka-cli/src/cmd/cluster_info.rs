@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::terminal::output::Output;
 
@@ -16,8 +16,8 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let info = app.client()?.cluster_info()?;
-    arguments.output.print_one(app.config.mode(), &info)?;
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let info = ctx.client()?.cluster_info()?;
+    arguments.output.print_one(ctx.config.output_mode(), &info)?;
     Ok(ExitCode::SUCCESS)
 }

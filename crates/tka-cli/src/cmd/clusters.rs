@@ -5,24 +5,24 @@ use std::process::ExitCode;
 
 use clap_complete::ArgValueCandidates;
 
-use super::config::note_what_wins;
-use crate::app::App;
+use super::config::note_overridden;
 use crate::cmd::complete;
 use crate::config::edit::{self, Change};
 use crate::config::flags::Global;
 use crate::config::{Config, ConfigError};
-use crate::discovery::view::{Cluster, State};
-use crate::discovery::{LIMIT, NoTailnet, Search};
+use crate::context::CommandContext;
+use crate::discovery::clusters::{Cluster, State};
+use crate::discovery::{LIMIT, Search, TailnetUnavailable};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::store::Store;
+use crate::kubeconfig::store::KubeconfigStore;
 use crate::net::server::Server;
-use crate::session::flow;
-use crate::session::local;
+use crate::session::persist;
+use crate::session::sign_in;
 use crate::sys::environment;
+use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui::Ui;
-use crate::terminal::view;
 
 /// Show the clusters that you could reach, or choose one
 ///
@@ -39,11 +39,11 @@ pub(crate) struct Arguments {
     output: Output,
 
     #[command(subcommand)]
-    what: Option<What>,
+    action: Option<Action>,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     Use(Use),
 }
 
@@ -61,25 +61,25 @@ struct Use {
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
     pub(crate) fn is_evaluated(&self) -> bool {
-        matches!(self.what, Some(What::Use(_)))
+        matches!(self.action, Some(Action::Use(_)))
     }
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let app = App::new(flags)?;
-    match &arguments.what {
-        None => list(&app, arguments.output),
-        Some(What::Use(choice)) => choose(&app, flags, &choice.name),
+    let ctx = CommandContext::new(flags)?;
+    match &arguments.action {
+        None => list(&ctx, arguments.output),
+        Some(Action::Use(choice)) => choose(&ctx, flags, &choice.name),
     }
 }
 
-fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
-    let spinner = app.ui.spinner("asking");
-    let search = search(app);
-    let clusters = search.ask(&|server| app.discover_at(server), app.config.long);
+fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
+    let spinner = ctx.ui.spinner("asking");
+    let search = search(ctx);
+    let clusters = search.ask(&|server| ctx.discovery_client(server), ctx.config.long);
     drop(spinner);
-    if output.print(app.config.mode(), &clusters)? {
-        note_no_tailnet(app, search.no_tailnet.as_ref());
+    if output.print(ctx.config.output_mode(), &clusters)? {
+        note_tailnet_unavailable(ctx, search.tailnet_unavailable.as_ref());
     }
     let exit = if clusters.any_answers() {
         Exit::Ok
@@ -89,61 +89,66 @@ fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
     Ok(exit.into())
 }
 
-fn search(app: &App) -> Search {
-    Search::new(&app.config, app.server(), app.store().ok().map(Store::folder), LIMIT)
+fn search(ctx: &CommandContext) -> Search {
+    Search::new(
+        &ctx.config,
+        ctx.server(),
+        ctx.store().ok().map(KubeconfigStore::folder),
+        LIMIT,
+    )
 }
 
 /// Says that there may be more.
-fn note_no_tailnet(app: &App, why: Option<&NoTailnet>) {
+fn note_tailnet_unavailable(ctx: &CommandContext, why: Option<&TailnetUnavailable>) {
     let Some(why) = why else { return };
     let (what, fix) = match why {
-        NoTailnet::NotTold(error) => (error.to_string(), error.advice()),
-        NoTailnet::Off => (
+        TailnetUnavailable::StatusFailed(error) => (error.to_string(), error.advice()),
+        TailnetUnavailable::Offline => (
             "this device is not on the tailnet".to_owned(),
             "connect it with `tailscale up`".to_owned(),
         ),
     };
     let text = format!("servers that this device does not know already were not looked for: {what}; {fix}");
-    app.ui.tell(&view::note(&text, &app.ui.palette));
+    ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
-fn choose(app: &App, flags: &Global, name: &str) -> Result<ExitCode, Error> {
-    let spinner = app.ui.spinner("asking");
-    let search = search(app);
-    let chosen = search.choose(&|server| app.discover_at(server), name);
+fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, Error> {
+    let spinner = ctx.ui.spinner("asking");
+    let search = search(ctx);
+    let chosen = search.choose(&|server| ctx.discovery_client(server), name);
     drop(spinner);
     if chosen.is_err() {
-        note_no_tailnet(app, search.no_tailnet.as_ref());
+        note_tailnet_unavailable(ctx, search.tailnet_unavailable.as_ref());
     }
     let cluster = chosen?;
-    warn_of_silence(&cluster, &app.ui);
-    let there = App::unsaid(&Global {
+    warn_no_answer(&cluster, &ctx.ui);
+    let target = CommandContext::without_notice(&Global {
         server: Some(cluster.server.clone()),
         // Of the URL, if that has none.
-        port: Some(cluster.place.port()),
+        port: Some(cluster.address.port()),
         ..flags.clone()
     })?;
-    if there.kubeconfig().is_some() {
+    if target.kubeconfig().is_some() {
         // Before anything changes.
-        there.check_hand_over(None)?;
+        target.check_export(None)?;
     }
     let path = edit::target(flags, environment::home().as_deref(), &environment::variable, true)?;
-    let changes = changes(&path, &cluster.place)?;
+    let changes = changes(&path, &cluster.address)?;
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
     let text = format!("commands talk to {} now, by {file}", cluster.server);
-    app.ui.tell(&view::done(&text, &app.ui.palette));
+    ctx.ui.notify(&messages::done(&text, &ctx.ui.palette));
     for change in &changes {
-        note_what_wins(&written(flags, &path), change.key(), &file, &app.ui)?;
+        note_overridden(&written(flags, &path), change.key(), &file, &ctx.ui)?;
     }
-    hand_over(&there)
+    export_kubeconfig(&target)
 }
 
-fn warn_of_silence(cluster: &Cluster, ui: &Ui) {
+fn warn_no_answer(cluster: &Cluster, ui: &Ui) {
     if cluster.state != State::Answers {
         let why = cluster.problem.as_deref().unwrap_or_default();
         let text = format!("no TKA server answers at {} now: {why}", cluster.server);
-        ui.tell(&view::warning(&text, &ui.palette));
+        ui.notify(&messages::warning(&text, &ui.palette));
     }
 }
 
@@ -158,8 +163,8 @@ fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
         config: Some(path.to_owned()),
         ..Global::default()
     };
-    let is_there = path.exists();
-    let before = if is_there {
+    let exists = path.exists();
+    let before = if exists {
         Config::load(&alone, None, &|_| None)?.port
     } else {
         crate::net::server::HTTPS_PORT
@@ -178,16 +183,16 @@ fn written(flags: &Global, path: &Path) -> Global {
 }
 
 /// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
-fn hand_over(there: &App) -> Result<ExitCode, Error> {
-    if let Some(kept) = local::switch(there)? {
-        flow::note_merge(there, &kept);
-        there.hand_over(kept.merged.as_ref())?;
-    } else if there.kubeconfig().is_some() {
-        there.hand_over(None)?;
+fn export_kubeconfig(target: &CommandContext) -> Result<ExitCode, Error> {
+    if let Some(persisted) = persist::switch_current(target)? {
+        sign_in::note_merge(target, &persisted);
+        target.export_kubeconfig(persisted.merged.as_ref())?;
+    } else if target.kubeconfig().is_some() {
+        target.export_kubeconfig(None)?;
     } else {
-        there
+        target
             .ui
-            .tell(&view::note("sign in there with `tka login`", &there.ui.palette));
+            .notify(&messages::note("sign in there with `tka login`", &target.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,9 +15,9 @@ use clap_complete::{ArgValueCandidates, CompleteEnv};
 
 use crate::api::client::Client;
 use crate::api::deadline::Deadline;
-use crate::app::{self, connect};
 use crate::cmd::args::Cli;
 use crate::config::flags::Global;
+use crate::context::{self, connect};
 use crate::discovery::Search;
 use crate::kubeconfig::store;
 use crate::sys::environment;
@@ -39,12 +39,12 @@ const SIGN_IN: [&str; 4] = ["login", "reauthenticate", "exec", "shell"];
 static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
 
 /// Answers a shell or kubectl, if it is one of them that asks.
-pub(crate) fn answer(arguments: &[OsString], called: &str) -> Option<ExitCode> {
-    let answered = if called == FOR_KUBECTL {
-        answer_kubectl(arguments)
+pub(crate) fn respond(arguments: &[OsString], name: &str) -> Option<ExitCode> {
+    let answered = if name == FOR_KUBECTL {
+        respond_to_kubectl(arguments)
     } else {
         env::var_os(VARIABLE).filter(|shell| !shell.is_empty())?;
-        answer_shell(arguments)
+        respond_to_shell(arguments)
     };
     // A message would get among the words that are typed.
     Some(if answered.is_some() {
@@ -54,7 +54,7 @@ pub(crate) fn answer(arguments: &[OsString], called: &str) -> Option<ExitCode> {
     })
 }
 
-fn answer_shell(arguments: &[OsString]) -> Option<bool> {
+fn respond_to_shell(arguments: &[OsString]) -> Option<bool> {
     let words = arguments.iter().skip_while(|argument| *argument != "--").skip(1);
     LINE.set(words.cloned().collect()).ok()?;
     let folder = env::current_dir().ok();
@@ -62,7 +62,7 @@ fn answer_shell(arguments: &[OsString]) -> Option<bool> {
     environment.try_complete(arguments, folder.as_deref()).ok()
 }
 
-fn answer_kubectl(arguments: &[OsString]) -> Option<bool> {
+fn respond_to_kubectl(arguments: &[OsString]) -> Option<bool> {
     LINE.set(arguments.to_vec()).ok()?;
     let last = arguments.len().checked_sub(1)?;
     let mut command = command();
@@ -143,7 +143,7 @@ fn servers() -> Vec<CompletionCandidate> {
 }
 
 fn search(flags: Option<Global>) -> Option<Search> {
-    let config = app::settings(&flags.unwrap_or_default()).ok()?;
+    let config = context::settings(&flags.unwrap_or_default()).ok()?;
     let server = config.server().ok()?;
     let folder = environment::home().map(|home| store::folder(&home));
     Some(Search::new(&config, &server, folder.as_deref(), LIMIT))
@@ -151,8 +151,8 @@ fn search(flags: Option<Global>) -> Option<Search> {
 
 fn client() -> Option<Client> {
     let flags = typed_flags().unwrap_or_default();
-    let server = app::server(&flags).ok()?;
-    connect(&server, Deadline::new(LIMIT), false, app::route(&flags)).ok()
+    let server = context::server(&flags).ok()?;
+    connect(&server, Deadline::new(LIMIT), false, context::route(&flags)).ok()
 }
 
 /// The options that are in the line so far.
@@ -165,7 +165,7 @@ fn typed_flags() -> Option<Global> {
 /// A candidate that is one plain word: it gets into a line that a shell will read.
 fn candidate(word: &str, help: &str) -> Option<CompletionCandidate> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:@".contains(c);
-    let help = crate::terminal::view::clean(help);
+    let help = crate::terminal::messages::clean(help);
     let help = (!help.is_empty()).then(|| help.into());
     let usable = !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain);
     usable.then(|| CompletionCandidate::new(word).help(help))

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use clap_complete::env::Shells;
 
 use crate::cmd::complete::VARIABLE;
-use crate::kubeconfig::plugin;
+use crate::kubeconfig::exec_plugin;
 
 /// Print a script that completes this command in your shell
 ///
@@ -44,11 +44,11 @@ const FUNCTION: &str = "tka";
 
 /// Prints the script for the command called `name`, which it is called by, and for the shell function around it.
 pub(crate) fn run(arguments: &Arguments, name: &str) -> io::Result<()> {
-    let program = plugin::command().display().to_string();
+    let program = exec_plugin::command().display().to_string();
     let mut script = Vec::new();
     let shell = match arguments.shell {
         Shell::Nushell => {
-            let text = include_str!("../kubeconfig/integration/completion.nu");
+            let text = include_str!("../kubeconfig/shell_integration/completion.nu");
             return io::stdout().write_all(text.replace("PROGRAM", &program).replace("NAME", name).as_bytes());
         }
         Shell::Bash => "bash",

@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::app::{note_passed_over, settings};
 use crate::config::edit::{self, Change};
+use crate::config::effective::{self, Setting, Settings};
 use crate::config::flags::Global;
-use crate::config::shown::{self, Setting, Settings};
 use crate::config::{Config, ConfigError, KEYS};
+use crate::context::{note_ignored_keys, settings};
 use crate::error::Error;
 use crate::sys::environment::{home, variable};
+use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui::{self, Ui};
-use crate::terminal::view;
 
 /// Show settings and where they come from, or change one
 ///
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Get {
     /// The setting
-    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| shown::key(&name)))]
+    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| effective::key(&name)))]
     key: Option<&'static str>,
 
     /// Show which configuration file is in use
@@ -58,7 +58,7 @@ pub(crate) struct Get {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Set {
     /// The setting
-    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| shown::key(&name)))]
+    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| effective::key(&name)))]
     key: &'static str,
 
     /// The new value
@@ -82,12 +82,12 @@ pub(crate) fn set(flags: &Global, arguments: &Set) -> Result<ExitCode, Error> {
 
 pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let config = settings(flags)?;
-    note_passed_over(&config);
+    note_ignored_keys(&config);
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     let setting = arguments.key.and_then(|key| settings.get(key));
     match setting {
         Some(setting) => show(&config, setting, arguments.output)?,
-        None if !arguments.filename => drop(arguments.output.print(config.mode(), &settings)?),
+        None if !arguments.filename => drop(arguments.output.print(config.output_mode(), &settings)?),
         None => {}
     }
     if arguments.filename {
@@ -100,7 +100,7 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
 /// Its value alone, which scripts read without more, unless a form is asked for.
 fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error> {
     match output.format(false) {
-        Some(_) => Ok(output.print(config.mode(), setting).map(drop)?),
+        Some(_) => Ok(output.print(config.output_mode(), setting).map(drop)?),
         None => Ok(ui::print(&setting.text())?),
     }
 }
@@ -115,19 +115,19 @@ fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Resul
     };
     let config = settings(&flags)?;
     let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
-    ui.tell(&view::done(
+    ui.notify(&messages::done(
         &format!("{key} is {value} in {}", path.display()),
         &ui.palette,
     ));
-    note_what_wins(&flags, key, &path.display().to_string(), &ui)
+    note_overridden(&flags, key, &path.display().to_string(), &ui)
 }
 
 /// Says so when the file is not what decides.
-pub(super) fn note_what_wins(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
+pub(super) fn note_overridden(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {
         let text = format!("{} wins over the file: there it is {}", setting.from, setting.text());
-        ui.tell(&view::note(&text, &ui.palette));
+        ui.notify(&messages::note(&text, &ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use tka_api::exec;
 use tka_core::{RoleName, RuleName};
 
-use crate::api::access::{Access, typed};
-use crate::app;
+use crate::api::access::{Access, parse_value};
 use crate::config::flags::Global;
+use crate::context;
 use crate::error::Error;
-use crate::session::credential::{self, Asked};
+use crate::session::credential::{self, PluginRequest};
 use crate::sys::environment;
 
 /// Where client-go says what it wants (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
@@ -29,19 +29,19 @@ pub(crate) struct Arguments {
     session: String,
 
     /// Rule that the session was asked for by, for saying how to sign in again
-    #[arg(long, value_name = "NAME", value_parser = typed::<RuleName>)]
+    #[arg(long, value_name = "NAME", value_parser = parse_value::<RuleName>)]
     rule: Option<RuleName>,
 
     /// Role that it was asked for by
-    #[arg(long, value_name = "ROLE", value_parser = typed::<RoleName>)]
+    #[arg(long, value_name = "ROLE", value_parser = parse_value::<RoleName>)]
     role: Option<RoleName>,
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     let info = environment::variable(EXEC_INFO);
     let interactive = is_interactive(info.as_deref())?;
-    let asked = Asked {
-        server: &app::server(flags)?,
+    let request = PluginRequest {
+        server: &context::server(flags)?,
         session: &arguments.session,
         access: &Access {
             rule: arguments.rule.clone(),
@@ -52,7 +52,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         interactive,
         flags,
     };
-    credential::hand_out(&asked)
+    credential::provide(&request)
 }
 
 /// Whether kubectl says that somebody sits before it. Refuses to answer what was not asked.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::doctor;
 use crate::error::Error;
 use crate::terminal::output::Output;
@@ -20,10 +20,10 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let spinner = app.ui.spinner("checking");
-    let diagnosis = doctor::diagnose(app);
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let spinner = ctx.ui.spinner("checking");
+    let diagnosis = doctor::diagnose(ctx);
     drop(spinner);
-    arguments.output.print(app.config.mode(), &diagnosis)?;
+    arguments.output.print(ctx.config.output_mode(), &diagnosis)?;
     Ok(diagnosis.exit().into())
 }

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::sent::Form;
-use crate::session::own::{self, Program};
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::session::ephemeral::{self, Program};
 
 /// Run a command with a session of its own, which ends with it
 ///
@@ -33,11 +33,11 @@ pub(crate) struct Arguments {
     access: Access,
 }
 
-pub(crate) fn run(app: &App, arguments: Arguments) -> Result<ExitCode, Error> {
-    own::run(
-        app,
+pub(crate) fn run(ctx: &CommandContext, arguments: Arguments) -> Result<ExitCode, Error> {
+    ephemeral::run(
+        ctx,
         &arguments.access,
-        Form::of(arguments.token),
+        CredentialForm::new(arguments.token),
         &Program::Command(arguments.command),
     )
 }

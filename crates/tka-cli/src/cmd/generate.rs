@@ -9,7 +9,7 @@ use clap_mangen::Man;
 
 use crate::cmd::args::Cli;
 use crate::error::Error;
-use crate::kubeconfig::integration::Language;
+use crate::kubeconfig::shell_integration::IntegrationShell;
 use crate::sys::files;
 use crate::terminal::output::PrintError;
 use crate::terminal::ui;
@@ -21,11 +21,11 @@ const PAGES: u32 = 0o777;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     Integration(Integration),
     Man(Manual),
 }
@@ -44,7 +44,7 @@ enum What {
 #[command(verbatim_doc_comment)]
 struct Integration {
     /// The shell
-    shell: Language,
+    shell: IntegrationShell,
 }
 
 /// Print the manual page of this command, or write those of all commands
@@ -57,12 +57,12 @@ struct Manual {
 
 /// Prints it for the program called `name`, which it is called by.
 pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> {
-    match &arguments.what {
-        What::Integration(Integration { shell }) => printed(io::stdout().write_all(shell.function(name).as_bytes()))?,
-        What::Man(Manual { dir: None }) => {
+    match &arguments.action {
+        Action::Integration(Integration { shell }) => printed(io::stdout().write_all(shell.function(name).as_bytes()))?,
+        Action::Man(Manual { dir: None }) => {
             printed(Man::new(Cli::command().disable_help_subcommand(true)).render(&mut io::stdout()))?;
         }
-        What::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::Pages {
+        Action::Man(Manual { dir: Some(dir) }) => write_pages(dir).map_err(|source| Error::ManualPages {
             dir: dir.clone(),
             source,
         })?,
@@ -77,7 +77,7 @@ fn printed(written: io::Result<()>) -> Result<(), Error> {
 fn write_pages(dir: &Path) -> io::Result<()> {
     files::make_folder(dir, PAGES)?;
     clap_mangen::generate_to(Cli::command(), dir)?;
-    ui::complain(&format!(
+    ui::write_stderr(&format!(
         "the manual is in {}: `man -l {}`\n",
         dir.display(),
         dir.join("tka.1").display()

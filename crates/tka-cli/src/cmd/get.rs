@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::{cluster_info, config, kubeconfig};
-use crate::app::App;
 use crate::config::flags::Global;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::report::session::SessionReport;
 use crate::terminal::output::Output;
@@ -13,11 +13,11 @@ use crate::terminal::output::Output;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     Login(Login),
     Kubeconfig(kubeconfig::Arguments),
     ClusterInfo(cluster_info::Arguments),
@@ -37,31 +37,31 @@ struct Login {
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
     pub(crate) fn is_evaluated(&self) -> bool {
-        matches!(self.what, What::Kubeconfig(_))
+        matches!(self.action, Action::Kubeconfig(_))
     }
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let app = || App::new(flags);
-    match &arguments.what {
-        What::Login(arguments) => show_session(&app()?, arguments.output),
-        What::Kubeconfig(arguments) => kubeconfig::run(&app()?, arguments),
-        What::ClusterInfo(arguments) => cluster_info::run(&app()?, arguments),
-        What::Config(arguments) => config::get(flags, arguments),
+    let ctx = || CommandContext::new(flags);
+    match &arguments.action {
+        Action::Login(arguments) => show_session(&ctx()?, arguments.output),
+        Action::Kubeconfig(arguments) => kubeconfig::run(&ctx()?, arguments),
+        Action::ClusterInfo(arguments) => cluster_info::run(&ctx()?, arguments),
+        Action::Config(arguments) => config::get(flags, arguments),
     }
 }
 
-fn show_session(app: &App, output: Output) -> Result<ExitCode, Error> {
-    let client = app.client()?;
+fn show_session(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
+    let client = ctx.client()?;
     let session = client.session()?;
     let report = SessionReport {
         login: session.login,
         provisioned: session.provisioned,
         server: client.server().to_string(),
-        kubeconfig: app.kubeconfig().map(|path| path.display().to_string()),
+        kubeconfig: ctx.kubeconfig().map(|path| path.display().to_string()),
     };
     let until = report.login.until;
-    output.print_one(app.config.mode(), &report)?;
-    app.note_clock(client.skew(), Some(until));
+    output.print_one(ctx.config.output_mode(), &report)?;
+    ctx.warn_clock_skew(client.skew(), Some(until));
     Ok(ExitCode::SUCCESS)
 }

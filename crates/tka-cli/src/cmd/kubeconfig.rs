@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::flow;
-use crate::session::keep::Keep;
+use crate::session::kubeconfig_options::KubeconfigOptions;
+use crate::session::sign_in;
 
 /// Write a kubeconfig for your session
 ///
@@ -15,11 +15,11 @@ use crate::session::keep::Keep;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    keep: Keep,
+    kubeconfig: KubeconfigOptions,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let kept = flow::fetch_kubeconfig(app, arguments.keep.how(app))?;
-    app.hand_over(kept.merged.as_ref())?;
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let persisted = sign_in::fetch_kubeconfig(ctx, arguments.kubeconfig.persist_options(ctx))?;
+    ctx.export_kubeconfig(persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

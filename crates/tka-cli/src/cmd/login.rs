@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::flow;
-use crate::session::keep::Keep;
 #[cfg(unix)]
-use crate::session::own::{self, Program};
-use crate::session::signin;
+use crate::session::ephemeral::{self, Program};
+use crate::session::kubeconfig_options::KubeconfigOptions;
+use crate::session::login_request;
+use crate::session::sign_in;
 
 /// Sign in and get a kubeconfig
 ///
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     shell: bool,
 
     #[command(flatten)]
-    keep: Keep,
+    kubeconfig: KubeconfigOptions,
 
     #[command(flatten)]
     access: Access,
@@ -45,14 +45,14 @@ impl Arguments {
     }
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let how = arguments.keep.how(app);
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let options = arguments.kubeconfig.persist_options(ctx);
     #[cfg(unix)]
     if arguments.shell {
-        return own::run(app, &arguments.access, how.form, &Program::Shell);
+        return ephemeral::run(ctx, &arguments.access, options.form, &Program::Shell);
     }
-    signin::check(app, &arguments.access)?;
-    let kept = flow::sign_in(app, &arguments.access, how)?;
-    app.hand_over(kept.merged.as_ref())?;
+    login_request::check(ctx, &arguments.access)?;
+    let persisted = sign_in::sign_in(ctx, &arguments.access, options)?;
+    ctx.export_kubeconfig(persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

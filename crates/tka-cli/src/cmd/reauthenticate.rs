@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::flow;
-use crate::session::keep::Keep;
-use crate::session::signin;
+use crate::session::kubeconfig_options::KubeconfigOptions;
+use crate::session::login_request;
+use crate::session::sign_in;
 
 /// Sign out and in again
 ///
@@ -18,16 +18,16 @@ use crate::session::signin;
 #[command(visible_aliases = ["reauth", "refresh"])]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    keep: Keep,
+    kubeconfig: KubeconfigOptions,
 
     #[command(flatten)]
     access: Access,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything ends.
-    signin::check(app, &arguments.access)?;
-    let kept = flow::sign_in_again(app, arguments.access.clone(), arguments.keep.how(app))?;
-    app.hand_over(kept.merged.as_ref())?;
+    login_request::check(ctx, &arguments.access)?;
+    let persisted = sign_in::sign_in_again(ctx, arguments.access.clone(), arguments.kubeconfig.persist_options(ctx))?;
+    ctx.export_kubeconfig(persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::report;
+use crate::terminal::messages;
 use crate::terminal::output::Output;
-use crate::terminal::view;
 
 /// Show what you could get here, and why not more
 ///
@@ -17,12 +17,12 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let client = app.client()?;
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let client = ctx.client()?;
     let rules = client.rules()?;
-    if arguments.output.print(app.config.mode(), &rules)? {
+    if arguments.output.print(ctx.config.output_mode(), &rules)? {
         for line in report::rules::hints(&rules, client.server()) {
-            app.ui.tell(&view::note(&line, &app.ui.palette));
+            ctx.ui.notify(&messages::note(&line, &ctx.ui.palette));
         }
     }
     Ok(ExitCode::SUCCESS)

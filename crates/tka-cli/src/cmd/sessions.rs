@@ -6,14 +6,14 @@ use clap_complete::ArgValueCandidates;
 use tka_api::http::SessionList;
 
 use crate::api::client::Client;
-use crate::app::App;
 use crate::cmd::complete;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report;
-use crate::session::flow;
-use crate::terminal::output::{Look, Output};
-use crate::terminal::view;
+use crate::session::sign_out;
+use crate::terminal::messages;
+use crate::terminal::output::{Output, RenderOptions};
 
 /// Show your sessions, on whatever device, or end some
 #[derive(clap::Args, Debug)]
@@ -23,11 +23,11 @@ pub(crate) struct Arguments {
     output: Output,
 
     #[command(subcommand)]
-    what: Option<What>,
+    action: Option<Action>,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     End(End),
 }
 
@@ -47,60 +47,61 @@ struct End {
     all: bool,
 }
 
-pub(crate) fn run(app: &App, arguments: &Arguments) -> Result<ExitCode, Error> {
-    match &arguments.what {
-        None => list(app, arguments.output),
-        Some(What::End(end)) => end_all(app, end),
+pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    match &arguments.action {
+        None => list(ctx, arguments.output),
+        Some(Action::End(end)) => end_all(ctx, end),
     }
 }
 
-fn list(app: &App, output: Output) -> Result<ExitCode, Error> {
-    let client = app.client()?;
+fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
+    let client = ctx.client()?;
     let sessions = client.sessions()?;
-    app.note_clock(client.skew(), None);
-    if output.print(app.config.mode(), &sessions)? && sessions.items.is_empty() {
+    ctx.warn_clock_skew(client.skew(), None);
+    if output.print(ctx.config.output_mode(), &sessions)? && sessions.items.is_empty() {
         let text = "you have no session here: sign in with `tka login`";
-        app.ui.tell(&view::note(text, &app.ui.palette));
+        ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn end_all(app: &App, end: &End) -> Result<ExitCode, Error> {
-    let client = app.client()?;
+fn end_all(ctx: &CommandContext, end: &End) -> Result<ExitCode, Error> {
+    let client = ctx.client()?;
     let names = if end.all {
         names(&client.sessions()?)
     } else {
         end.names.clone()
     };
     if names.is_empty() {
-        app.ui.tell(&view::note("you have no session here", &app.ui.palette));
+        ctx.ui
+            .notify(&messages::note("you have no session here", &ctx.ui.palette));
     }
     let mut failed = None;
     for name in names {
-        if let Err(error) = end_one(app, &client, &name) {
+        if let Err(error) = end_one(ctx, &client, &name) {
             // The last one is reported as the command's own.
             if let Some(earlier) = failed.replace(error) {
-                crate::terminal::ui::complain(&earlier.shown(&Look::beside(&app.ui.palette)));
+                crate::terminal::ui::write_stderr(&earlier.render(&RenderOptions::for_stderr(&ctx.ui.palette)));
             }
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-fn end_one(app: &App, client: &Client, name: &str) -> Result<(), Error> {
+fn end_one(ctx: &CommandContext, client: &Client, name: &str) -> Result<(), Error> {
     let ended = client.end_session(name);
     if ended
         .as_ref()
         .map_or_else(|error| error.exit() == Exit::NotSignedIn, |_| true)
     {
-        flow::clear(app, name)?;
+        sign_out::remove_ended(ctx, name)?;
     }
     let ended = ended?;
-    if ended.this_device && app.kubeconfig().is_none() {
-        app.note_removal();
+    if ended.this_device && ctx.kubeconfig().is_none() {
+        ctx.unset_removed_kubeconfig();
     }
-    app.ui
-        .tell(&view::done(&report::sessions::ended(&ended), &app.ui.palette));
+    ctx.ui
+        .notify(&messages::done(&report::sessions::ended(&ended), &ctx.ui.palette));
     Ok(())
 }
 

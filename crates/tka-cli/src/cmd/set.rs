@@ -10,16 +10,16 @@ use crate::error::Error;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Action {
     Config(config::Set),
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    match &arguments.what {
-        What::Config(set) => config::set(flags, set),
+    match &arguments.action {
+        Action::Config(set) => config::set(flags, set),
     }
 }

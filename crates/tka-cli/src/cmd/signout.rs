@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::flow::{self, SignedOut};
-use crate::terminal::view;
+use crate::session::sign_out::{self, SignedOut};
+use crate::terminal::messages;
 
 /// Sign out: your access ends now
 ///
@@ -15,12 +15,13 @@ use crate::terminal::view;
 #[command(visible_alias = "logout")]
 pub(crate) struct Arguments {}
 
-pub(crate) fn run(app: &App) -> Result<ExitCode, Error> {
-    let signed_out = flow::sign_out(app)?;
-    app.note_removal();
+pub(crate) fn run(ctx: &CommandContext) -> Result<ExitCode, Error> {
+    let signed_out = sign_out::sign_out(ctx)?;
+    ctx.unset_removed_kubeconfig();
     match signed_out {
         SignedOut::User(user) => {
-            app.ui.tell(&view::done(&format!("signed out {user}"), &app.ui.palette));
+            ctx.ui
+                .notify(&messages::done(&format!("signed out {user}"), &ctx.ui.palette));
             Ok(ExitCode::SUCCESS)
         }
         SignedOut::NotSignedIn(error) => Err(Error::Client(error)),

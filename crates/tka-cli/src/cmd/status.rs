@@ -6,21 +6,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::clock::Skew;
-use crate::api::here;
-use crate::app::App;
+use crate::api::device_sessions;
 use crate::config::flags::Global;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::current::{self, Current};
-use crate::kubeconfig::known::{self, Known, KnownSession};
-use crate::kubeconfig::store::{self, Store};
+use crate::kubeconfig::current_context::{self, CurrentContext};
+use crate::kubeconfig::session_cache::{self, CachedSession, SessionCache};
+use crate::kubeconfig::store::{self, KubeconfigStore};
 use crate::report;
 use crate::report::status::{Status, StatusItem};
 use crate::sys::environment;
-use crate::sys::together::ask_each;
+use crate::sys::parallel;
+use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui;
-use crate::terminal::view;
 
 /// How long each server may take: all are asked at the same time, and what was known before stands in.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -46,37 +46,37 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     if arguments.prompt {
         return prompt().map(|()| ExitCode::SUCCESS);
     }
-    let app = App::new(flags)?;
-    let mut all = app.known_everywhere();
-    if !all.iter().any(|known| known.server().as_ref() == Some(app.server())) {
-        all.push(Known::at(app.server()));
+    let ctx = CommandContext::new(flags)?;
+    let mut all = ctx.all_session_caches();
+    if !all.iter().any(|cache| cache.server().as_ref() == Some(ctx.server())) {
+        all.push(SessionCache::at(ctx.server()));
     }
-    let spinner = app.ui.spinner("asking");
-    let asked = ask_all(&app, &all);
+    let spinner = ctx.ui.spinner("asking");
+    let asked = ask_all(&ctx, &all);
     drop(spinner);
-    let current = environment::home().and_then(|home| current::find(&home));
+    let current = environment::home().and_then(|home| current_context::find(&home));
     let mut items = Vec::new();
     let mut failed = None;
-    for (mut known, answer) in all.into_iter().zip(asked) {
+    for (mut cache, answer) in all.into_iter().zip(asked) {
         let confirmed = answer.is_ok();
         match answer {
             Ok((sessions, skew)) => {
                 let until = sessions.iter().map(|session| session.until).min();
-                app.note_clock(skew, until);
-                known.update(app.store().ok().map(Store::folder), sessions);
+                ctx.warn_clock_skew(skew, until);
+                cache.update(ctx.store().ok().map(KubeconfigStore::folder), sessions);
             }
             Err(error) => failed = Some(error),
         }
-        items.extend(shown(&known, confirmed, current.as_ref()));
+        items.extend(shown(&cache, confirmed, current.as_ref()));
     }
     let status = Status { items };
     match failed {
         Some(error) if status.items.is_empty() => return Err(error),
         _ => {}
     }
-    if arguments.output.print(app.config.mode(), &status)? && status.items.is_empty() {
+    if arguments.output.print(ctx.config.output_mode(), &status)? && status.items.is_empty() {
         let text = "you are not signed in: sign in with `tka login`";
-        app.ui.tell(&view::note(text, &app.ui.palette));
+        ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
     let exit = if status.items.is_empty() {
         Exit::NotSignedIn
@@ -87,34 +87,34 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 }
 
 /// What every server says, each within the limit.
-fn ask_all(app: &App, all: &[Known]) -> Vec<Result<(Vec<KnownSession>, Skew), Error>> {
-    let answers = ask_each(all, |known| ask(app, known));
+fn ask_all(ctx: &CommandContext, all: &[SessionCache]) -> Vec<Result<(Vec<CachedSession>, Skew), Error>> {
+    let answers = parallel::map(all, |cache| ask(ctx, cache));
     answers
         .into_iter()
-        .map(|answer| answer.unwrap_or(Err(Error::NotAsked)))
+        .map(|answer| answer.unwrap_or(Err(Error::WorkerPanicked)))
         .collect()
 }
 
-fn ask(app: &App, known: &Known) -> Result<(Vec<KnownSession>, Skew), Error> {
-    let server = known.server().unwrap_or_else(|| app.server().clone());
-    let client = app.client_at(&server, LIMIT)?;
-    let sessions = here::sessions(&client)?;
+fn ask(ctx: &CommandContext, cache: &SessionCache) -> Result<(Vec<CachedSession>, Skew), Error> {
+    let server = cache.server().unwrap_or_else(|| ctx.server().clone());
+    let client = ctx.client_for(&server, LIMIT)?;
+    let sessions = device_sessions::fetch(&client)?;
     Ok((sessions, client.skew()))
 }
 
-fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<StatusItem> {
+fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>) -> Vec<StatusItem> {
     let now = Timestamp::now();
-    let Some(server) = known.server() else { return vec![] };
+    let Some(server) = cache.server() else { return vec![] };
     // What the server has just said counts, whatever this machine's clock says.
-    let sessions = known.sessions.iter().filter(|session| confirmed || session.until > now);
-    let item = |session: &KnownSession| StatusItem {
+    let sessions = cache.sessions.iter().filter(|session| confirmed || session.until > now);
+    let item = |session: &CachedSession| StatusItem {
         server: server.to_string(),
         session: session.name.clone(),
         username: session.username.clone(),
         role: session.role.clone(),
         until: session.until,
         context: session.context.clone(),
-        current: current.is_some_and(|current| current.is(known, session)),
+        current: current.is_some_and(|current| current.uses(cache, session)),
         confirmed,
     };
     sessions.map(item).collect()
@@ -123,20 +123,20 @@ fn shown(known: &Known, confirmed: bool, current: Option<&Current>) -> Vec<Statu
 /// What a prompt shows of the session that kubectl uses here. Reads a few small files and asks nobody.
 fn prompt() -> Result<(), Error> {
     let Some(home) = environment::home() else { return Ok(()) };
-    let Some(current) = current::find(&home) else {
+    let Some(current) = current_context::find(&home) else {
         return Ok(());
     };
     let now = Timestamp::now();
-    if let Some((server, role, until)) = current.inside(&environment::variable) {
+    if let Some((server, role, until)) = current.ephemeral_session(&environment::variable) {
         if until > now {
             ui::print(&report::status::prompt(&role, server.host(), until, now))?;
         }
         return Ok(());
     }
-    for known in known::everywhere(&store::folder(&home)) {
-        let mut sessions = known.sessions.iter().filter(|session| session.until > now);
-        let session = sessions.find(|session| current.is(&known, session));
-        if let (Some(session), Some(server)) = (session, known.server()) {
+    for cache in session_cache::load_all(&store::folder(&home)) {
+        let mut sessions = cache.sessions.iter().filter(|session| session.until > now);
+        let session = sessions.find(|session| current.uses(&cache, session));
+        if let (Some(session), Some(server)) = (session, cache.server()) {
             ui::print(&report::status::prompt(
                 &session.role,
                 server.host(),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::terminal::output::{Look, Output, Report};
+use crate::terminal::output::{Output, RenderOptions, Report};
 
 /// Show the version of this command
 ///
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         commit: COMMIT,
         protocol: protocol(),
     };
-    arguments.output.print_or(&about, &line())?;
+    arguments.output.print_or_default(&about, &line())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,7 +61,7 @@ fn protocol() -> &'static str {
 // === impl About ===
 
 impl Report for About {
-    fn human(&self, _: &Look<'_>) -> String {
+    fn human(&self, _: &RenderOptions<'_>) -> String {
         line()
     }
 

@@ -8,16 +8,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::files::{self, Files};
-use super::{ConfigError, Layer, text};
+use super::{ConfigError, Layer, yaml_edit};
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
-use crate::sys::files::{self as disk, FileError, Locked};
+use crate::sys::files::{self as disk, FileError, LockedFile};
 use tka_kubeconfig::Refused;
 
 /// How many links a path may have one behind the other, as on Linux.
-const LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// How long another `tka config` may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key and its new value, of the type that the key has.
 #[derive(Debug)]
@@ -35,9 +35,11 @@ pub(crate) fn target(
     create: bool,
 ) -> Result<PathBuf, ConfigError> {
     match Files::find(flags, home, variables) {
-        Ok(Files { own: Some(file), .. }) => Ok(file.path),
+        Ok(Files {
+            trusted: Some(file), ..
+        }) => Ok(file.path),
         Ok(_) if create => match home {
-            Some(home) => Ok(files::in_home(home)),
+            Some(home) => Ok(files::user_config_path(home)),
             None => Err(ConfigError::NoFile),
         },
         Ok(_) => Err(ConfigError::NoFile),
@@ -56,10 +58,10 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
         path: path.to_owned(),
         source,
     })?;
-    let file = Locked::open(&real, PATIENCE)?;
+    let file = LockedFile::open(&real, LOCK_TIMEOUT)?;
     let mut new = file.text().to_owned();
     for change in changes {
-        new = change.made_in(&new, path)?;
+        new = change.apply_to(&new, path)?;
     }
     // Nothing that we could not read again is written.
     Layer::from_file(path, &new)?;
@@ -69,7 +71,7 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
 /// Where a path leads, also where nothing is there yet.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else {
             return Ok(path);
         };
@@ -102,8 +104,8 @@ impl Change {
     }
 
     /// `text` with this change made, which says nothing else that is new.
-    fn made_in(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
-        text::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
+    fn apply_to(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
+        yaml_edit::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
             Refused::Unsure => ConfigError::Shape {
                 path: path.to_owned(),
                 key: self.key,
@@ -128,7 +130,7 @@ mod tests {
     fn set(text: &str, key: &'static str, value: &str) -> String {
         let change = Change::new(key, value).unwrap();
         change
-            .made_in(text, Path::new("config.yaml"))
+            .apply_to(text, Path::new("config.yaml"))
             .unwrap_or_else(|error| format!("error: {error}"))
     }
 
@@ -291,7 +293,7 @@ mod fuzz {
         bolero::check!().for_each(|bytes: &[u8]| {
             let Ok(text) = std::str::from_utf8(bytes) else { return };
             let change = Change::new("tailscale.hostname", "tka-prod").unwrap();
-            let (Ok(edited), Ok(mut meaning)) = (change.made_in(text, Path::new("config.yaml")), parse(text)) else {
+            let (Ok(edited), Ok(mut meaning)) = (change.apply_to(text, Path::new("config.yaml")), parse(text)) else {
                 return;
             };
             let section = meaning.entry("tailscale").or_insert(Value::Null);

@@ -14,7 +14,7 @@ use crate::net::proxy::Variables;
 /// Names the configuration file, as the flag `--config` does.
 pub(crate) const VARIABLE: &str = "TKA_CONFIG";
 /// The configuration file of the working directory.
-pub(super) const HERE: &str = "./config.yaml";
+pub(super) const CWD_FILE: &str = "./config.yaml";
 /// The longest configuration file that is read, in bytes. Ours have some hundred.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -29,9 +29,9 @@ pub(super) struct FoundFile {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// The one that a person named or put into a folder of settings.
-    pub(super) own: Option<FoundFile>,
+    pub(super) trusted: Option<FoundFile>,
     /// That of the working directory, where no file is named and it is text.
-    pub(super) here: Option<FoundFile>,
+    pub(super) cwd: Option<FoundFile>,
 }
 
 // === impl Files ===
@@ -45,15 +45,15 @@ impl Files {
     /// server's file that only the server may read.
     pub(super) fn find(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         if let Some(path) = named(flags, variables)? {
-            let own = read_named(&path).map_err(|source| unreadable(&path, source))?;
+            let trusted = read_named(&path).map_err(|source| unreadable(&path, source))?;
             return Ok(Self {
-                own: Some(own),
-                here: None,
+                trusted: Some(trusted),
+                cwd: None,
             });
         }
         Ok(Self {
-            own: first_of(&search_path(home))?,
-            here: read_regular(Path::new(HERE)).ok(),
+            trusted: first_of(&search_path(home))?,
+            cwd: read_regular(Path::new(CWD_FILE)).ok(),
         })
     }
 }
@@ -76,12 +76,15 @@ pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<P
 
 /// The folders of settings: the person's own and the machine's. A relative home would be another one in each folder.
 fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
-    let own = home.filter(|home| home.is_absolute()).map(in_home);
-    own.into_iter().chain([PathBuf::from("/etc/tka/config.yaml")]).collect()
+    let trusted = home.filter(|home| home.is_absolute()).map(user_config_path);
+    trusted
+        .into_iter()
+        .chain([PathBuf::from("/etc/tka/config.yaml")])
+        .collect()
 }
 
 /// Where a person's own settings are.
-pub(super) fn in_home(home: &Path) -> PathBuf {
+pub(super) fn user_config_path(home: &Path) -> PathBuf {
     home.join(".config/tka/config.yaml")
 }
 
@@ -89,14 +92,14 @@ fn first_of(paths: &[PathBuf]) -> Result<Option<FoundFile>, ConfigError> {
     for path in paths {
         match read_regular(path) {
             Ok(found) => return Ok(Some(found)),
-            Err(error) if is_not_for_us(&error) => {}
+            Err(error) if is_ignorable(&error) => {}
             Err(source) => return Err(unreadable(path, source)),
         }
     }
     Ok(None)
 }
 
-fn is_not_for_us(error: &io::Error) -> bool {
+fn is_ignorable(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
 }

@@ -1,4 +1,4 @@
-//! One session's credential, shared by all calls of kubectl, and what they note beside it.
+//! The cached credential of one session, shared by all calls of kubectl.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,45 +9,45 @@ use serde::{Deserialize, Serialize};
 use tka_api::exec::ExecCredential;
 
 use super::folder;
-use super::notes::{Failure, Notes, Turn, is_within};
-use super::secrets::{Keyring, Memory, Nowhere, Secrets};
+use super::secret_store::{KeyringStore, MemoryStore, NoStore, SecretStore};
+use super::shared_state::{FetchFailure, FetchLock, SharedState, is_within};
 use crate::error::Error;
 use crate::net::proxy::Variables;
 use crate::net::server::Server;
 
-/// Says where credentials are kept, where the usual order is not wanted.
-const CHOICE: &str = "TKA_CREDENTIAL_CACHE";
-/// How long before its end a credential is renewed, at the most: longer than any one request of kubectl's takes to begin.
-const MARGIN: Duration = Duration::from_mins(1);
-/// How long a credential is handed out to everybody who asks, and within which time one that is asked for again is asked of the
-/// server: so often at the most a session's credential is fetched, and so soon one that the API server refuses is replaced.
+/// Selects the location of the cache.
+const VARIABLE: &str = "TKA_CREDENTIAL_CACHE";
+/// How long before its end a credential is renewed, at most. A request of kubectl starts sooner than that.
+const RENEWAL_MARGIN: Duration = Duration::from_mins(1);
+/// How long a fresh credential is handed out without a check. After that, a second request within this time fetches another one. So a
+/// refused credential is replaced this soon, and the server is asked this often at most.
 ///
-/// Why a rule of time: client-go runs this program again when the API server answers 401, and does not tell it so
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>). Other clients run it at each
-/// of their calls without any refusal, and look the same.
+/// client-go runs the plugin again after a 401, but does not tell it so
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>). Other clients run it for each
+/// request. The two look the same, so time decides.
 pub(crate) const RECHECK: Duration = Duration::from_secs(20);
-/// Names of sessions are DNS labels; anything else has no place in a file name.
+/// Names of sessions are DNS labels. Nothing else goes into a file name.
 const LONGEST_NAME: usize = 63;
 
-/// Where credentials are kept, and what is noted of them.
+/// Where credentials and their shared state are kept.
 #[derive(Debug)]
-pub(crate) struct Places {
-    secrets: Box<dyn Secrets>,
-    /// None where nothing may be written at all.
-    notes: Option<PathBuf>,
+pub(crate) struct CacheLocation {
+    secrets: Box<dyn SecretStore>,
+    /// None if nothing may be written.
+    state: Option<PathBuf>,
 }
 
 /// The credential of one session.
 #[derive(Debug)]
-pub(crate) struct Cache {
-    secrets: Box<dyn Secrets>,
-    notes: Option<Notes>,
+pub(crate) struct CredentialCache {
+    secrets: Box<dyn SecretStore>,
+    state: Option<SharedState>,
     name: String,
 }
 
-/// A credential as it is kept.
+/// A credential in the cache.
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Kept {
+pub(crate) struct CachedCredential {
     /// When it was fetched.
     fetched: Timestamp,
     pub(crate) credential: ExecCredential,
@@ -55,7 +55,7 @@ pub(crate) struct Kept {
 
 // === impl Kept ===
 
-impl Kept {
+impl CachedCredential {
     /// A credential that was fetched now.
     pub(crate) fn new(credential: ExecCredential, now: Timestamp) -> Self {
         Self {
@@ -64,29 +64,29 @@ impl Kept {
         }
     }
 
-    /// Whether it was fetched a moment ago, or after `began`.
-    pub(crate) fn is_new(&self, began: Timestamp, now: Timestamp) -> bool {
+    /// Whether it was fetched recently, or after `began`.
+    pub(crate) fn is_fresh(&self, began: Timestamp, now: Timestamp) -> bool {
         is_within(RECHECK, self.fetched, now) || began <= self.fetched
     }
 
-    /// Whether it will last. The last credential of a session lives as long as that, however short that is.
-    fn is_good(&self, now: Timestamp) -> bool {
+    /// Whether it lasts long enough. The last credential of a session ends with the session, however soon.
+    fn is_valid(&self, now: Timestamp) -> bool {
         let end = self.credential.status.expiration_timestamp;
         let life = end.duration_since(self.fetched);
-        let margin = jiff::SignedDuration::try_from(MARGIN)
+        let margin = jiff::SignedDuration::try_from(RENEWAL_MARGIN)
             .unwrap_or_default()
             .min(life / 10);
-        // A clock that was set back must not keep it alive.
+        // A clock that was set back must not extend it.
         self.fetched <= now && now < end && end.duration_since(now) > margin
     }
 }
 
 // === impl Places ===
 
-impl Places {
-    /// The first that there is: memory, the system's own keyring, nothing. Or the one that is asked for.
+impl CacheLocation {
+    /// The first available location: memory, the system's keyring, none. Or the selected one.
     pub(crate) fn find(variables: Variables<'_>) -> Result<Self, Error> {
-        let choice = variables(CHOICE).filter(|choice| !choice.is_empty());
+        let choice = variables(VARIABLE).filter(|choice| !choice.is_empty());
         let (memory, keyring) = match choice.as_deref() {
             None => (true, true),
             Some("memory") => (true, false),
@@ -96,113 +96,117 @@ impl Places {
         };
         if let Some(folder) = memory.then(|| folder::in_memory(variables)).flatten() {
             return Ok(Self {
-                secrets: Box::new(Memory(folder.clone())),
-                notes: Some(folder),
+                secrets: Box::new(MemoryStore(folder.clone())),
+                state: Some(folder),
             });
         }
-        let notes = folder::on_disk(variables);
-        let keyring = notes.as_deref().filter(|_| keyring).and_then(Keyring::native);
+        let state = folder::on_disk(variables);
+        let keyring = state.as_deref().filter(|_| keyring).and_then(KeyringStore::native);
         Ok(Self {
-            secrets: keyring.map_or_else(|| Box::new(Nowhere) as Box<dyn Secrets>, |it| Box::new(it)),
-            notes,
+            secrets: keyring.map_or_else(|| Box::new(NoStore) as Box<dyn SecretStore>, |it| Box::new(it)),
+            state,
         })
     }
 
-    /// That of `session` at `server`; nothing is kept for what cannot be a session's name.
-    pub(crate) fn of(self, server: &Server, session: &str) -> Cache {
+    /// The cache of `session` at `server`. Nothing is stored for an invalid session name.
+    pub(crate) fn cache_for(self, server: &Server, session: &str) -> CredentialCache {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_name = (1..=LONGEST_NAME).contains(&session.len()) && session.bytes().all(plain);
         let name = format!("{}{session}", prefix(server));
         if !is_name {
-            return Cache {
-                secrets: Box::new(Nowhere),
-                notes: None,
+            return CredentialCache {
+                secrets: Box::new(NoStore),
+                state: None,
                 name,
             };
         }
-        Cache {
+        CredentialCache {
             secrets: self.secrets,
-            notes: self.notes.map(|folder| Notes::new(&folder, &name)),
+            state: self.state.map(|folder| SharedState::new(&folder, &name)),
             name,
         }
     }
 
-    /// Forgets all sessions at `server`.
-    pub(crate) fn forget_all(&self, server: &Server) -> io::Result<()> {
+    /// Removes all sessions at `server`.
+    pub(crate) fn remove_all(&self, server: &Server) -> io::Result<()> {
         let prefix = prefix(server);
         let names = self.secrets.names();
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
             self.secrets.remove(name)?;
         }
-        self.notes
+        self.state
             .as_ref()
-            .map_or(Ok(()), |folder| Notes::forget_all(folder, &prefix))
+            .map_or(Ok(()), |folder| SharedState::remove_all(folder, &prefix))
     }
 }
 
-/// What the names of all that is of `server` begin with.
+/// The prefix of all names of `server`.
 fn prefix(server: &Server) -> String {
     format!("{}_", server.file_stem())
 }
 
 // === impl Cache ===
 
-impl Cache {
-    /// Forgets this session, which is over.
-    pub(crate) fn forget(&self) {
-        self.drop_credential();
-        if let Some(notes) = &self.notes {
-            notes.forget();
+impl CredentialCache {
+    /// Removes this session, which is over.
+    pub(crate) fn remove(&self) {
+        self.remove_credential();
+        if let Some(state) = &self.state {
+            state.remove();
         }
     }
 
-    /// The credential, if it will last. One that cannot be read, or that was cut off while it was written, is none.
-    pub(crate) fn credential(&self, now: Timestamp) -> Option<Kept> {
-        let kept: Kept = serde_json::from_slice(&self.secrets.read(&self.name)?).ok()?;
-        kept.is_good(now).then_some(kept)
+    /// The credential, if it lasts long enough. Damaged and incomplete files count as none.
+    pub(crate) fn credential(&self, now: Timestamp) -> Option<CachedCredential> {
+        let cached: CachedCredential = serde_json::from_slice(&self.secrets.read(&self.name)?).ok()?;
+        cached.is_valid(now).then_some(cached)
     }
 
-    /// The same, noted as handed out, if it is to be without asking the server: it is new, or was not handed out a moment ago. What the
-    /// API server refused is asked for again at once.
-    pub(crate) fn give(&self, now: Timestamp) -> Option<Kept> {
-        let kept = self.credential(now)?;
-        let is_again = self.note_given(now);
-        (kept.is_new(now, now) || !is_again).then_some(kept)
+    /// The credential, marked as handed out, unless the server must be asked. It must be asked if the credential is not fresh and was
+    /// handed out recently: the API server may have refused it.
+    pub(crate) fn hand_out(&self, now: Timestamp) -> Option<CachedCredential> {
+        let cached = self.credential(now)?;
+        let is_again = self.mark_handed_out(now);
+        (cached.is_fresh(now, now) || !is_again).then_some(cached)
     }
 
-    /// Notes that a credential is handed out. Whether one was a moment ago, or that cannot be known.
-    pub(crate) fn note_given(&self, now: Timestamp) -> bool {
-        self.notes.as_ref().is_none_or(|notes| notes.give(now, RECHECK))
+    /// Marks the credential as handed out. Returns whether it was handed out recently, or whether that is unknown.
+    pub(crate) fn mark_handed_out(&self, now: Timestamp) -> bool {
+        self.state
+            .as_ref()
+            .is_none_or(|state| state.mark_handed_out(now, RECHECK))
     }
 
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        self.notes.as_ref()?.failure()
+    pub(crate) fn failure(&self) -> Option<FetchFailure> {
+        self.state.as_ref()?.failure()
     }
 
-    /// Keeps a credential; an earlier failure is history, and so is what other sessions left long ago.
-    pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
-        let written = self.secrets.write(&self.name, &serde_json::to_vec(kept)?);
-        self.secrets.tidy();
-        if let Some(notes) = &self.notes {
-            notes.tidy();
-            notes.begin_anew()?;
+    /// Stores a credential. Clears an earlier failure, and removes stale files of other sessions.
+    pub(crate) fn store(&self, cached: &CachedCredential) -> io::Result<()> {
+        let written = self.secrets.write(&self.name, &serde_json::to_vec(cached)?);
+        self.secrets.remove_stale();
+        if let Some(state) = &self.state {
+            state.remove_stale();
+            state.clear_failure()?;
         }
         written
     }
 
-    /// Forgets the credential, of a session that is over.
-    pub(crate) fn drop_credential(&self) {
-        // If it stays the API server refuses it.
+    /// Removes the credential of a session that is over.
+    pub(crate) fn remove_credential(&self) {
+        // If this fails, the API server refuses the credential anyway.
         let _ = self.secrets.remove(&self.name);
     }
 
-    pub(crate) fn remember(&self, failure: &Failure) -> io::Result<()> {
-        self.notes.as_ref().map_or(Ok(()), |notes| notes.remember(failure))
+    pub(crate) fn record_failure(&self, failure: &FetchFailure) -> io::Result<()> {
+        self.state
+            .as_ref()
+            .map_or(Ok(()), |state| state.record_failure(failure))
     }
 
-    /// Waits until nobody else asks the server for this session, where that can be known.
-    pub(crate) fn turn(&self) -> Option<Turn> {
-        self.notes.as_ref()?.turn().ok()
+    /// Waits until no other call asks the server for this session, if locks are available.
+    pub(crate) fn lock(&self) -> Option<FetchLock> {
+        self.state.as_ref()?.lock().ok()
     }
 }
 
@@ -218,43 +222,43 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn kept(fetched: i64, expires: i64) -> Kept {
+    fn cached(fetched: i64, expires: i64) -> CachedCredential {
         let credential = ExecCredential::new(Token::from("secret".to_owned()), at(expires));
-        Kept::new(credential, at(fetched))
+        CachedCredential::new(credential, at(fetched))
     }
 
     fn server(name: &str) -> Server {
         Server::new(name, 8080, None).unwrap()
     }
 
-    fn in_memory(folder: &Path) -> Places {
-        Places {
-            secrets: Box::new(Memory(folder.to_owned())),
-            notes: Some(folder.to_owned()),
+    fn in_memory(folder: &Path) -> CacheLocation {
+        CacheLocation {
+            secrets: Box::new(MemoryStore(folder.to_owned())),
+            state: Some(folder.to_owned()),
         }
     }
 
-    fn cache(folder: &Path) -> Cache {
-        in_memory(folder).of(&server("tka"), "tka-alice-abc")
+    fn cache(folder: &Path) -> CredentialCache {
+        in_memory(folder).cache_for(&server("tka"), "tka-alice-abc")
     }
 
     #[test]
     fn credential_is_renewed_before_its_end() {
-        let hour = kept(1000, 4600);
+        let hour = cached(1000, 4600);
         for (now, good) in [(999, false), (1000, true), (4539, true), (4540, false), (4600, false)] {
-            assert_eq!(hour.is_good(at(now)), good, "{now}");
+            assert_eq!(hour.is_valid(at(now)), good, "{now}");
         }
-        let short = kept(1000, 1005);
-        assert!(short.is_good(at(1004)) && !short.is_good(at(1005)));
+        let short = cached(1000, 1005);
+        assert!(short.is_valid(at(1004)) && !short.is_valid(at(1005)));
     }
 
-    /// When, of these seconds, the server is asked for a credential by a program that is given one each second.
-    fn asked_at(cache: &Cache, seconds: impl Iterator<Item = i64>) -> Vec<i64> {
+    /// The seconds at which the server is asked, by a program that runs the plugin at `seconds`.
+    fn asked_at(cache: &CredentialCache, seconds: impl Iterator<Item = i64>) -> Vec<i64> {
         let is_asked = |second: &i64| {
-            let is_asked = cache.give(at(*second)).is_none();
+            let is_asked = cache.hand_out(at(*second)).is_none();
             if is_asked {
-                cache.keep(&kept(*second, *second + 3600)).unwrap();
-                cache.note_given(at(*second));
+                cache.store(&cached(*second, *second + 3600)).unwrap();
+                cache.mark_handed_out(at(*second));
             }
             is_asked
         };
@@ -295,9 +299,9 @@ mod tests {
     fn names_that_are_no_sessions_have_no_place() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["", "..", "a/b", "A", "a.b", "ü", &"a".repeat(64)] {
-            let cache = in_memory(folder.path()).of(&server("tka"), name);
-            cache.keep(&kept(1000, 4600)).unwrap();
-            assert!(cache.credential(at(1000)).is_none() && cache.turn().is_none(), "{name}");
+            let cache = in_memory(folder.path()).cache_for(&server("tka"), name);
+            cache.store(&cached(1000, 4600)).unwrap();
+            assert!(cache.credential(at(1000)).is_none() && cache.lock().is_none(), "{name}");
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -307,14 +311,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
         assert!(cache.credential(at(1000)).is_none());
-        let failure = Failure {
+        let failure = FetchFailure {
             at: at(1),
             status: 3,
             text: "no".into(),
-            told: vec![],
+            notified: vec![],
         };
-        cache.remember(&failure).unwrap();
-        cache.keep(&kept(1000, 4600)).unwrap();
+        cache.record_failure(&failure).unwrap();
+        cache.store(&cached(1000, 4600)).unwrap();
         assert_eq!(cache.failure(), None);
         #[cfg(unix)]
         {
@@ -324,9 +328,9 @@ mod tests {
         }
         let found = cache.credential(at(1000)).unwrap();
         assert_eq!(found.credential.status.token.expose(), "secret");
-        in_memory(folder.path()).forget_all(&server("other")).unwrap();
+        in_memory(folder.path()).remove_all(&server("other")).unwrap();
         assert!(cache.credential(at(1000)).is_some());
-        in_memory(folder.path()).forget_all(&server("tka")).unwrap();
+        in_memory(folder.path()).remove_all(&server("tka")).unwrap();
         assert!(cache.credential(at(1000)).is_none());
     }
 
@@ -334,13 +338,13 @@ mod tests {
     fn damaged_and_half_written_credentials_are_none() {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
-        cache.keep(&kept(1000, 4600)).unwrap();
+        cache.store(&cached(1000, 4600)).unwrap();
         let whole = cache.secrets.read(&cache.name).unwrap();
         for damaged in [&whole[..whole.len() / 2], b"", b"{}", b"\xff\xfe", b"null"] {
             cache.secrets.write(&cache.name, damaged).unwrap();
             assert!(cache.credential(at(1000)).is_none());
         }
-        cache.keep(&kept(1000, 4600)).unwrap();
+        cache.store(&cached(1000, 4600)).unwrap();
         assert!(cache.credential(at(1000)).is_some());
     }
 
@@ -349,16 +353,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let found = |choice: &str| {
             let variables = |name: &str| match name {
-                CHOICE => Some(choice.to_owned()),
+                VARIABLE => Some(choice.to_owned()),
                 "XDG_RUNTIME_DIR" => Some(folder.path().display().to_string()),
                 _ => None,
             };
-            Places::find(&variables)
+            CacheLocation::find(&variables)
         };
-        let places = found("none").unwrap();
+        let location = found("none").unwrap();
         assert_eq!(
-            (format!("{:?}", places.secrets), places.notes),
-            ("Nowhere".into(), Some(folder.path().join("tka")))
+            (format!("{:?}", location.secrets), location.state),
+            ("NoStore".into(), Some(folder.path().join("tka")))
         );
         assert!(matches!(found("disk"), Err(Error::CredentialCache(found)) if found == "disk"));
     }

@@ -1,28 +1,28 @@
-//! Folders between two calls of kubectl, for their owner alone.
+//! Private folders that last between calls of kubectl.
 
 use std::path::PathBuf;
 
 use crate::net::proxy::Variables;
 
-/// One in memory, made if need be; none where there is no memory-backed place that is this user's alone.
+/// A folder in memory, created if needed. None if there is no private place in memory.
 ///
-/// A folder that is not memory is none: a token must not outlive its session on a disk or in its backups.
+/// A folder on a disk is not used: a token must not outlive its session on a disk or in a backup.
 #[cfg(target_os = "linux")]
 pub(crate) fn in_memory(variables: Variables<'_>) -> Option<PathBuf> {
-    // The login session's own (https://specifications.freedesktop.org/basedir-spec/), else the machine's shared memory.
+    // The folder of the login session (https://specifications.freedesktop.org/basedir-spec/), else the shared memory of the machine.
     let own = variables("XDG_RUNTIME_DIR").map(|parent| (PathBuf::from(parent), "tka".to_owned()));
-    let shared = (PathBuf::from("/dev/shm"), private::of_user());
+    let shared = (PathBuf::from("/dev/shm"), private::user_folder_name());
     let mut places = own.into_iter().chain([shared]);
     places.find_map(|(parent, name)| private::is_memory(&parent).then(|| private::in_folder(&parent, &name))?)
 }
 
-/// No such place is known here.
+/// No such place is known on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn in_memory(_: Variables<'_>) -> Option<PathBuf> {
     None
 }
 
-/// One for what is no secret, wherever it is.
+/// A folder for state that is not secret, in memory or on a disk.
 #[cfg(unix)]
 pub(crate) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
     let set = |name: &str| variables(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -39,7 +39,7 @@ pub(crate) fn on_disk(variables: Variables<'_>) -> Option<PathBuf> {
             "tka".to_owned(),
         ),
         // Containers may have nothing else.
-        (Some(std::env::temp_dir()), private::of_user()),
+        (Some(std::env::temp_dir()), private::user_folder_name()),
     ];
     let mut places = places.into_iter();
     places.find_map(|(parent, name)| private::in_folder(&parent?, &name))
@@ -61,23 +61,23 @@ mod private {
 
     use crate::sys::files;
 
-    /// A name for this user's folder where all users have theirs.
-    pub(crate) fn of_user() -> String {
+    /// The name of this user's folder in a shared place.
+    pub(crate) fn user_folder_name() -> String {
         format!("tka-{}", rustix::process::geteuid().as_raw())
     }
 
-    /// `name` in `parent`, if it is, or can be made, this user's alone.
+    /// The folder `name` in `parent`, if only this user can enter it. Creates it if needed.
     pub(crate) fn in_folder(parent: &Path, name: &str) -> Option<PathBuf> {
         if !parent.is_absolute() {
             return None;
         }
         let folder = parent.join(name);
-        if files::hands_on() && fs::symlink_metadata(&folder).is_err() && !is_in_ours(&folder) {
+        if files::inherits_owner() && fs::symlink_metadata(&folder).is_err() && !is_parent_ours(&folder) {
             return None;
         }
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
-        // Fails if it is there, which is fine if it is ours. A cache may be the first that anybody keeps.
+        // Fails if the folder exists, which is fine if it is private. The parent may not exist yet.
         if builder.create(&folder).is_err() && fs::symlink_metadata(&folder).is_err() {
             builder.recursive(true).create(&folder).ok()?;
         }
@@ -86,8 +86,9 @@ mod private {
         (found.is_dir() && is_ours && found.mode() & 0o777 == 0o700).then_some(folder)
     }
 
-    /// Whether `folder` would be made in one of this user's. Root has none below another user's home folder, who would be locked out.
-    fn is_in_ours(folder: &Path) -> bool {
+    /// Whether the parent of `folder` belongs to this user. Root creates nothing in another user's home folder, since that user would be
+    /// locked out.
+    fn is_parent_ours(folder: &Path) -> bool {
         let above = folder.ancestors().find(|one| one.exists());
         above.is_some_and(|above| files::is_ours(above, None).unwrap_or(false))
     }
@@ -124,7 +125,7 @@ mod private {
             assert_eq!(in_folder(parent.path(), "link"), None);
             fs::write(parent.path().join("file"), "").unwrap();
             assert_eq!(in_folder(parent.path(), "file"), None);
-            if crate::sys::untested::is_root() {
+            if crate::sys::test_requirements::is_root() {
                 let foreign = in_folder(parent.path(), "foreign").unwrap();
                 std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
                 assert_eq!(in_folder(parent.path(), "foreign"), None);

@@ -1,6 +1,6 @@
 //! Where a TKA server may be.
 
-use crate::kubeconfig::known::{Known, KnownSession};
+use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::net::server::{HTTPS_PORT, Server};
 use crate::net::tailscale::Status;
 
@@ -13,21 +13,21 @@ pub(crate) struct Candidate {
     /// Whether it is the one that commands talk to.
     pub(crate) is_default: bool,
     /// Whether nobody said that there is a server at this port.
-    pub(crate) is_guess: bool,
+    pub(crate) is_guessed_port: bool,
     /// Whether its node has no connection to the tailnet's control server, and so hardly one to anybody.
     pub(crate) is_offline: bool,
     /// What this device knows of its sessions there.
-    pub(crate) sessions: Vec<KnownSession>,
+    pub(crate) sessions: Vec<CachedSession>,
 }
 
 /// The default, those of earlier sign-ins, and the nodes with the tag, this one included. Nodes do not say at which port a server
 /// listens: it is looked for at the default's and at that of HTTPS.
-pub(crate) fn find(default: &Server, known: Vec<Known>, status: Option<&Status>, tag: &str) -> Vec<Candidate> {
-    let mut found = Found { status, all: vec![] };
+pub(crate) fn find(default: &Server, cache: Vec<SessionCache>, status: Option<&Status>, tag: &str) -> Vec<Candidate> {
+    let mut found = CandidateSet { status, all: vec![] };
     found.add(default.clone()).is_default = true;
-    for known in known {
-        if let Some(server) = known.server() {
-            found.add(server).sessions.extend(known.sessions);
+    for cache in cache {
+        if let Some(server) = cache.server() {
+            found.add(server).sessions.extend(cache.sessions);
         }
     }
     let nodes = status.into_iter().flat_map(Status::nodes);
@@ -42,12 +42,12 @@ pub(crate) fn find(default: &Server, known: Vec<Known>, status: Option<&Status>,
 }
 
 /// Candidates without repetitions.
-struct Found<'a> {
+struct CandidateSet<'a> {
     status: Option<&'a Status>,
     all: Vec<Candidate>,
 }
 
-impl Found<'_> {
+impl CandidateSet<'_> {
     /// The candidate at that place, which is now there if it was not.
     fn add(&mut self, server: Server) -> &mut Candidate {
         let node = self.status.and_then(|status| status.node(server.host()));
@@ -59,7 +59,7 @@ impl Found<'_> {
                 server,
                 node: name,
                 is_default: false,
-                is_guess: false,
+                is_guessed_port: false,
                 is_offline: node.is_some_and(|node| !node.online),
                 sessions: vec![],
             });
@@ -74,7 +74,7 @@ impl Found<'_> {
             self.all.len() > before
         };
         if is_new && let Some(new) = self.all.last_mut() {
-            new.is_guess = true;
+            new.is_guessed_port = true;
         }
     }
 }
@@ -127,8 +127,8 @@ mod tests {
         Server::new(host, port, None).unwrap()
     }
 
-    fn known(host: &str, port: u16) -> Known {
-        Known::at(&server(host, port))
+    fn cache(host: &str, port: u16) -> SessionCache {
+        SessionCache::at(&server(host, port))
     }
 
     fn status() -> Status {
@@ -145,7 +145,7 @@ mod tests {
 
     fn shown(found: &[Candidate]) -> Vec<String> {
         let show = |one: &Candidate| {
-            let marks = [(one.is_default, '*'), (one.is_guess, '?'), (one.is_offline, '-')];
+            let marks = [(one.is_default, '*'), (one.is_guessed_port, '?'), (one.is_offline, '-')];
             let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
             format!("{}{marks}", one.server)
         };
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn each_place_is_there_once_however_it_is_spelled() {
         let all = vec![
-            known("tka.example.ts.net", 443),
-            known("100.64.0.2", 8080),
-            known("old", 81),
+            cache("tka.example.ts.net", 443),
+            cache("100.64.0.2", 8080),
+            cache("old", 81),
         ];
         assert_eq!(
             shown(&find(&server("tka", 443), all, Some(&status()), "tag:tka")),

@@ -7,32 +7,32 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Check, Finding, LIMIT};
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::exit::Exit;
+use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::MergeError;
-use crate::kubeconfig::plugin;
-use crate::session::local;
-use crate::sys::limited;
+use crate::session::persist;
+use crate::sys::command_output;
 use tka_kubeconfig::{Document, List};
 
 /// A kubeconfig and what it says, if it can be read.
 type Kubeconfig = (PathBuf, Result<Document, MergeError>);
 
 /// The first minor version of kubectl 1 that knows `client.authentication.k8s.io/v1`.
-const KUBECTL: u32 = 22;
+const MIN_KUBECTL_MINOR: u32 = 22;
 
-pub(super) fn checks(app: &App) -> Vec<Check> {
-    let kubeconfigs = local::kubeconfigs(app);
+pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
+    let kubeconfigs = persist::kubeconfigs(ctx);
     vec![
-        kubectl(kubectl_version(LIMIT.min(app.config.timeout))).named("kubectl"),
-        plugin(app.kubeconfig(), &kubeconfigs, plugin::on_path()).named("plugin"),
-        kubeconfig(app, &kubeconfigs).named("kubeconfig"),
+        kubectl(kubectl_version(LIMIT.min(ctx.config.timeout))).named("kubectl"),
+        plugin(ctx.kubeconfig(), &kubeconfigs, exec_plugin::find_on_path()).named("plugin"),
+        kubeconfig(ctx, &kubeconfigs).named("kubeconfig"),
     ]
 }
 
 /// What kubectl says of itself.
 fn kubectl_version(limit: Duration) -> io::Result<String> {
-    let output = limited::output("kubectl", &["version", "--client", "-o", "json"], limit)?;
+    let output = command_output::within("kubectl", &["version", "--client", "-o", "json"], limit)?;
     let answer: Value = serde_json::from_slice(&output).unwrap_or_default();
     let version = answer["clientVersion"]["gitVersion"].as_str();
     Ok(version.unwrap_or_default().to_owned())
@@ -52,7 +52,7 @@ fn kubectl(version: io::Result<String>) -> Finding {
     };
     let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
-        (Some(Ok(1)), Some(Ok(minor))) if minor < KUBECTL => Finding::failed(
+        (Some(Ok(1)), Some(Ok(minor))) if minor < MIN_KUBECTL_MINOR => Finding::failed(
             Exit::Failure,
             format!("kubectl {version} is too old for credential plugins"),
             vec![INSTALL.to_owned(), "or embed tokens: `tka login --token`".to_owned()],
@@ -63,7 +63,7 @@ fn kubectl(version: io::Result<String>) -> Finding {
 
 /// Whether what kubeconfigs call of us can be run, and what people type.
 fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
-    if let Some(command) = kubeconfigs.iter().find_map(|one| not_found(own, one)) {
+    if let Some(command) = kubeconfigs.iter().find_map(|one| unresolvable_command(own, one)) {
         let fix = if Path::new(&command).is_absolute() {
             "mend it with `tka kubeconfig`".to_owned()
         } else {
@@ -75,7 +75,7 @@ fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBu
     if let Some(path) = on_path {
         return Finding::ok(format!("{} is on PATH", path.display()));
     }
-    let program = plugin::command();
+    let program = exec_plugin::command();
     let folder = program.parent().unwrap_or(Path::new("")).display();
     Finding::failed(
         Exit::Failure,
@@ -87,23 +87,23 @@ fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBu
 }
 
 /// What a kubeconfig calls of us that kubectl does not find.
-fn not_found(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String> {
+fn unresolvable_command(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String> {
     let document = document.as_ref().ok()?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let users = document.names(List::Users).into_iter();
     let mut ours = users
         .filter_map(|user| document.call(user))
-        .filter(|call| plugin::is_ours(call, Some(path.as_path()) == own));
-    ours.find(|call| !plugin::is_found(call, folder))
+        .filter(|call| exec_plugin::is_tka_call(call, Some(path.as_path()) == own));
+    ours.find(|call| !exec_plugin::is_resolvable(call, folder))
         .map(|call| call.command)
 }
 
-fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
-    let Ok(store) = app.store() else {
+fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
+    let Ok(store) = ctx.store() else {
         return Finding::ok("there is no home folder to keep one in, which `tka exec` does not need");
     };
     let path = store.path();
-    if let Err(error) = store.check() {
+    if let Err(error) = store.check_writable() {
         return Finding::failed(Exit::Failure, error.to_string(), error.advice());
     }
     let mut unusable = kubeconfigs
@@ -121,7 +121,7 @@ fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
     if !path.exists() {
         return Finding::ok("there is none yet, and `tka login` can write it");
     }
-    match exposed(path) {
+    match exposure_fix(path) {
         None => Finding::ok(format!("{} is yours alone", path.display())),
         Some(fix) => Finding::failed(
             Exit::Failure,
@@ -133,7 +133,7 @@ fn kubeconfig(app: &App, kubeconfigs: &[Kubeconfig]) -> Finding {
 
 /// How to keep others out of the file and its folder, if they can get in.
 #[cfg(unix)]
-fn exposed(path: &Path) -> Option<String> {
+fn exposure_fix(path: &Path) -> Option<String> {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
     let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
@@ -146,7 +146,7 @@ fn exposed(path: &Path) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-fn exposed(_: &Path) -> Option<String> {
+fn exposure_fix(_: &Path) -> Option<String> {
     None
 }
 

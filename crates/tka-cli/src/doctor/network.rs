@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 
-use super::order::{Found, in_order};
+use super::dependencies::{Findings, resolve};
 use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
-use crate::api::client::{Client, ClientError, Operation, Trouble, api_server};
+use crate::api::client::{Client, ClientError, ClientErrorKind, Operation, api_server};
 use crate::api::clock::Skew;
-use crate::app::App;
+use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::net::proxy;
@@ -18,14 +18,14 @@ use crate::net::server::Server;
 use crate::net::tailscale::{self, Status, TailscaleError};
 use crate::sys::environment;
 
-pub(super) fn checks(app: &App) -> Vec<Check> {
-    let limit = LIMIT.min(app.config.timeout);
-    let status = tailscale::status(app.config.socket.as_deref(), limit);
+pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
+    let limit = LIMIT.min(ctx.config.timeout);
+    let status = tailscale::status(ctx.config.socket.as_deref(), limit);
     let mut found = vec![("tailscale", tailscale(&status))];
     if !is_off(&status) {
-        found.extend(from_server(app, status.as_ref().ok(), limit));
+        found.extend(server_checks(ctx, status.as_ref().ok(), limit));
     }
-    in_order(found)
+    resolve(found)
 }
 
 /// Whether tailscaled says that this device is not on the tailnet.
@@ -62,24 +62,29 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
 }
 
 /// All that needs the server, from the name on. What the server answers proves what is before it.
-fn from_server(app: &App, status: Option<&Status>, limit: Duration) -> Found {
-    let client = match app.client() {
+fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Findings {
+    let client = match ctx.client() {
         Ok(client) => client,
-        Err(error) => return vec![("name", Finding::ok("not needed yet")), ("server", settings(&error))],
+        Err(error) => {
+            return vec![
+                ("name", Finding::ok("not needed yet")),
+                ("server", settings_failure(&error)),
+            ];
+        }
     };
     let probe = client.probe();
     // Where tailscaled cannot be asked and nothing answers, the one explains the other.
-    if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::is_without_answer) {
+    if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::has_no_response) {
         return vec![];
     }
     let mut found = vec![
-        ("name", name(&client, &probe, status, &app.config.tag)),
+        ("name", name(&client, &probe, status, &ctx.config.tag)),
         ("server", server(&client, &probe, status)),
     ];
-    if probe.is_answered() {
-        found.extend([("version", version(&probe)), ("clock", clock(probe.ahead))]);
+    if probe.is_tka_server() {
+        found.extend([("version", version(&probe)), ("clock", clock(probe.clock_ahead))]);
     }
-    if probe.is_understood() {
+    if probe.is_compatible() {
         found.extend([
             ("identity", identity(&probe, status)),
             ("rule", rule(&probe)),
@@ -90,7 +95,7 @@ fn from_server(app: &App, status: Option<&Status>, limit: Duration) -> Found {
     found
 }
 
-fn settings(error: &Error) -> Finding {
+fn settings_failure(error: &Error) -> Finding {
     Finding::failed(error.exit(), error.to_string(), error.advice())
 }
 
@@ -98,9 +103,9 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
     let host = client.server().host();
     let node = status.and_then(|status| status.node(host));
     let address = node.and_then(tailscale::Node::address);
-    let trouble = probe.rules.as_ref().err().map(|error| &*error.trouble);
-    match (trouble, address) {
-        (Some(Trouble::UnknownHost), Some(address)) => Finding::failed(
+    let kind = probe.rules.as_ref().err().map(|error| &*error.kind);
+    match (kind, address) {
+        (Some(ClientErrorKind::UnknownHost), Some(address)) => Finding::failed(
             Exit::Unreachable,
             format!("{host} is {address} on the tailnet, and this machine does not resolve it"),
             vec![
@@ -108,11 +113,11 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
                 format!("or use its address: `--server {address}`"),
             ],
         ),
-        (Some(Trouble::UnknownHost | Trouble::ProxyRefused { .. }), None) => Finding::failed(
+        (Some(ClientErrorKind::UnknownHost | ClientErrorKind::ProxyRefused { .. }), None) => Finding::failed(
             Exit::Unreachable,
             format!("there is no {host} that you can see on the tailnet"),
             vec![
-                another(status, tag),
+                suggest_server(status, tag),
                 "or ask whoever keeps the tailnet policy to let you reach it".to_owned(),
             ],
         ),
@@ -122,7 +127,7 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
 }
 
 /// Which servers there are instead.
-fn another(status: Option<&Status>, tag: &str) -> String {
+fn suggest_server(status: Option<&Status>, tag: &str) -> String {
     let peers = status.into_iter().flat_map(Status::peers);
     let names: Vec<_> = peers
         .filter(|node| node.has_tag(tag))
@@ -137,13 +142,13 @@ fn another(status: Option<&Status>, tag: &str) -> String {
 fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
     let answers = Finding::ok(format!("{} answers", client.server()));
     let Err(error) = &probe.rules else { return answers };
-    match &*error.trouble {
-        Trouble::Answered { status, .. } if !is_busy(*status) => answers,
+    match &*error.kind {
+        ClientErrorKind::Rejected { status, .. } if !is_busy(*status) => answers,
         // One of ours that answers otherwise than expected is of another version.
-        Trouble::Foreign { .. } | Trouble::Unsupported if probe.version.is_some() => answers,
+        ClientErrorKind::NotTka { .. } | ClientErrorKind::Unsupported if probe.version.is_some() => answers,
         _ => {
             let node = status.and_then(|status| status.node(client.server().host()));
-            let found = in_words(error);
+            let found = summary(error);
             match node.filter(|node| !node.online) {
                 Some(node) => Finding::failed(
                     error.exit(),
@@ -157,7 +162,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
 }
 
 /// What happened and why, in one line.
-fn in_words(error: &ClientError) -> String {
+fn summary(error: &ClientError) -> String {
     let why = error.why();
     let words = std::iter::once(error.what()).chain(why);
     words.collect::<Vec<_>>().join(": ")
@@ -166,7 +171,7 @@ fn in_words(error: &ClientError) -> String {
 fn version(probe: &Probe) -> Finding {
     let own = env!("CARGO_PKG_VERSION");
     let fits = match (&probe.rules, &probe.version) {
-        (Err(error), _) => matches!(&*error.trouble, Trouble::Answered { .. }),
+        (Err(error), _) => matches!(&*error.kind, ClientErrorKind::Rejected { .. }),
         (Ok(rules), Some(_)) => rules.is_some(),
         (Ok(_), None) => true,
     };
@@ -190,16 +195,16 @@ fn is_busy(status: u16) -> bool {
 }
 
 /// What the server answered instead of rules.
-fn answered(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
+fn rejection(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
     let error = probe.rules.as_ref().err()?;
-    match &*error.trouble {
-        Trouble::Answered { status, error: body } => Some((*status, error, body)),
+    match &*error.kind {
+        ClientErrorKind::Rejected { status, error: body } => Some((*status, error, body)),
         _ => None,
     }
 }
 
 fn identity(probe: &Probe, status: Option<&Status>) -> Finding {
-    let Some((code, error, body)) = answered(probe) else {
+    let Some((code, error, body)) = rejection(probe) else {
         return Finding::ok("the server knows who you are");
     };
     // Not about rules, but about who asks: the caller is not known, a tagged node, or somebody from outside of the tailnet. What is
@@ -207,24 +212,24 @@ fn identity(probe: &Probe, status: Option<&Status>) -> Finding {
     let says = |word: &str| body.message.to_lowercase().contains(word);
     let is_tagged = says("tagged") || status.is_some_and(Status::is_tagged);
     if code >= 500 || code == 400 && is_tagged || code == 403 && says("funnel") {
-        return Finding::failed(error.exit(), in_words(error), error.advice());
+        return Finding::failed(error.exit(), summary(error), error.advice());
     }
     Finding::ok("the server knows who you are")
 }
 
 fn rule(probe: &Probe) -> Finding {
-    match (&probe.rules, answered(probe)) {
-        (_, Some((_, error, _))) | (Err(error), None) => Finding::failed(error.exit(), in_words(error), error.advice()),
-        (Ok(Some(rules)), _) if rules.items.iter().any(|rule| rule.default) => Finding::ok(reach(rules)),
+    match (&probe.rules, rejection(probe)) {
+        (_, Some((_, error, _))) | (Err(error), None) => Finding::failed(error.exit(), summary(error), error.advice()),
+        (Ok(Some(rules)), _) if rules.items.iter().any(|rule| rule.default) => Finding::ok(list_rules(rules)),
         (Ok(Some(rules)), _) => Finding::ok(format!(
             "{}; several share the highest priority: choose with `tka login --rule` or `--role`",
-            reach(rules)
+            list_rules(rules)
         )),
         (Ok(None), _) => Finding::ok("a rule reaches you"),
     }
 }
 
-fn reach(rules: &RuleList) -> String {
+fn list_rules(rules: &RuleList) -> String {
     let names: Vec<_> = rules
         .items
         .iter()
@@ -263,7 +268,7 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
         Err(error) if error.exit() == Exit::Policy => {
             return Finding::skipped("the server tells where it is only to whom it need not choose a rule for");
         }
-        Err(error) => return Finding::failed(error.exit(), in_words(&error), error.advice()),
+        Err(error) => return Finding::failed(error.exit(), summary(&error), error.advice()),
     };
     match connect(&info, limit) {
         Ok(()) => Finding::ok(format!("{} answers", info.server_url)),
@@ -282,21 +287,21 @@ fn connect(info: &ClusterInfo, limit: Duration) -> Result<(), String> {
     let server =
         Server::new(&info.server_url, crate::net::server::HTTPS_PORT, None).map_err(|error| error.to_string())?;
     let proxy = proxy::for_server(&server, None, &environment::variable).map_err(|error| error.to_string())?;
-    api_server::reach(info, &server, proxy.as_ref(), limit).map_err(|trouble| {
+    api_server::check_reachable(info, &server, proxy.as_ref(), limit).map_err(|kind| {
         let error = ClientError {
             server: Box::new(server),
             operation: Operation::ShowCluster,
-            trouble: Box::new(trouble),
+            kind: Box::new(kind),
         };
         error.why().join(": ")
     })
 }
 
-fn clock(ahead: Option<SignedDuration>) -> Finding {
-    let Some(ahead) = ahead else {
+fn clock(clock_ahead: Option<SignedDuration>) -> Finding {
+    let Some(clock_ahead) = clock_ahead else {
         return Finding::skipped("the server does not say what time it is");
     };
-    let Some(found) = Skew::new(Some(ahead)).in_words() else {
+    let Some(found) = Skew::new(Some(clock_ahead)).describe() else {
         return Finding::ok("this machine's clock agrees with the server's");
     };
     let fix = "set the clock, and let it be kept (timedatectl set-ntp true)".to_owned();

@@ -1,4 +1,4 @@
-//! The user's own kubeconfig: putting contexts of ours into it, and taking just those out again.
+//! The user's own kubeconfig: inserting entries of `tka`, and removing exactly those.
 
 mod file;
 mod target;
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::kubeconfig::known::Merged;
-use crate::kubeconfig::plugin;
+use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::session_cache::MergedEntry;
 use crate::net::server::Server;
 use crate::sys::files::FileError;
 use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
 
-pub(crate) use file::UserFile;
-pub(crate) use target::Target;
+pub(crate) use file::UserKubeconfig;
+pub(crate) use target::MergeTarget;
 
-/// Why the user's kubeconfig was left alone.
+/// Why the user's kubeconfig was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
     #[error(transparent)]
@@ -28,15 +28,15 @@ pub(crate) enum MergeError {
     Taken { path: PathBuf, name: String },
 }
 
-/// Puts `entry` into `document` as its current context.
-pub(crate) fn put_in(document: Document, entry: &Entry) -> Result<Document, Refused> {
+/// Inserts `entry` into `document` and makes it current.
+pub(crate) fn insert_entry(document: Document, entry: &Entry) -> Result<Document, Refused> {
     document.with(entry)?.with_current(&quoted(&entry.context.name))
 }
 
-/// Takes out what `record` says was put in, as far as it is still that. What else refers to it keeps it.
-pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, Refused> {
+/// Removes the recorded entry, unless it was changed. Parts that other entries use stay.
+pub(crate) fn remove_entry(document: Document, record: &MergedEntry) -> Result<Document, Refused> {
     let mut document = document;
-    if !is_ours(&document, record) {
+    if !is_unchanged(&document, record) {
         return Ok(document);
     }
     let contexts = contexts_of(&document, record);
@@ -56,8 +56,8 @@ pub(crate) fn take_out(document: Document, record: &Merged) -> Result<Document, 
     Ok(document)
 }
 
-/// The contexts that `record` is about: the one of its name, or where the user renamed that, those that lead where it led.
-fn contexts_of(document: &Document, record: &Merged) -> Vec<String> {
+/// The contexts of `record`: the one of its name, or the ones that the user renamed.
+fn contexts_of(document: &Document, record: &MergedEntry) -> Vec<String> {
     let all = document.names(List::Contexts).into_iter();
     let leading = all.filter_map(|name| document.context(name)).filter(|names| {
         let is_named = names.context == record.context || !document.has(List::Contexts, &record.context);
@@ -66,57 +66,65 @@ fn contexts_of(document: &Document, record: &Merged) -> Vec<String> {
     leading.map(|names| names.context).collect()
 }
 
-/// Whether the user of that name is still the one that was put in.
-fn is_ours(document: &Document, record: &Merged) -> bool {
+/// Whether the recorded user is unchanged.
+fn is_unchanged(document: &Document, record: &MergedEntry) -> bool {
     match document.call(&record.user) {
-        Some(call) => is_of(&call, &record.user, record),
+        Some(call) => matches_record(&call, &record.user, record),
         None => !document.has(List::Users, &record.user) || document.has_just_a_token(&record.user),
     }
 }
 
-/// Whether that is how the user of that name asks for credentials, as `record` says.
-pub(crate) fn is_of(call: &Call, user: &str, record: &Merged) -> bool {
-    let asked = plugin::asked_for(call).map(|(_, session)| session);
+/// Whether `call` and `user` are those of `record`.
+pub(crate) fn matches_record(call: &Call, user: &str, record: &MergedEntry) -> bool {
+    let asked = exec_plugin::requested_session(call).map(|(_, session)| session);
     user == record.user && asked.is_some() && asked == record.session.as_deref()
 }
 
-/// What is in `document` of a server's sessions, as far as one can see: all that asks for their credentials.
-pub(crate) fn found(file: &Path, document: &Document, server: &Server) -> Vec<Merged> {
+/// The entries in `document` that call the plugin for the server's sessions.
+pub(crate) fn find_entries(file: &Path, document: &Document, server: &Server) -> Vec<MergedEntry> {
     let server = server.to_string();
     let contexts = document.names(List::Contexts).into_iter();
     let contexts = contexts.filter_map(|context| document.context(context));
     let ours = contexts.filter_map(|names| {
         let call = document.call(&names.user)?;
-        let (_, session) = plugin::asked_for(&call).filter(|(at, _)| *at == server)?;
-        Some(Merged::new(file, names, Some(session.to_owned())))
+        let (_, session) = exec_plugin::requested_session(&call).filter(|(at, _)| *at == server)?;
+        Some(MergedEntry::new(file, names, Some(session.to_owned())))
     });
     ours.collect()
 }
 
-/// What is in `document` of a server's sessions: as far as one can see, and as far as it still is what `records` say.
-pub(crate) fn ours(file: &Path, document: &Document, server: &Server, records: &[Merged]) -> Vec<Merged> {
-    let is_still = |record: &&Merged| {
+/// The entries in `document` of the server's sessions: those that call its plugin, and recorded ones that are unchanged.
+pub(crate) fn own_entries(
+    file: &Path,
+    document: &Document,
+    server: &Server,
+    records: &[MergedEntry],
+) -> Vec<MergedEntry> {
+    let is_still = |record: &&MergedEntry| {
         let leads = document.context(&record.context);
-        record.file == file && is_ours(document, record) && leads.is_none_or(|names| names == record.names())
+        record.file == file && is_unchanged(document, record) && leads.is_none_or(|names| names == record.names())
     };
     let recorded = records.iter().filter(is_still).cloned();
-    found(file, document, server).into_iter().chain(recorded).collect()
+    find_entries(file, document, server)
+        .into_iter()
+        .chain(recorded)
+        .collect()
 }
 
-/// How the current context was written before all of ours; none where it was not set.
-pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String> {
+/// The current context before the entries of `tka`, as written. None if it was not set.
+pub(crate) fn previous_context(document: &Document, records: &[MergedEntry]) -> Option<String> {
     let current = document.current()?;
     let user = document.context(current).map(|names| names.user);
     let call = user.as_ref().and_then(|user| document.call(user));
     let session = call
         .as_ref()
-        .and_then(|call| plugin::asked_for(call))
+        .and_then(|call| exec_plugin::requested_session(call))
         .map(|(_, session)| session);
-    // The user may have renamed it: what it leads to says whose it is.
-    let is_of = |record: &&Merged| {
+    // The user may have renamed the context. Then its session or user identifies it.
+    let is_of = |record: &&MergedEntry| {
         record.context == current
             || session.is_some() && session == record.session.as_deref()
-            || user.as_ref() == Some(&record.user) && is_ours(document, record)
+            || user.as_ref() == Some(&record.user) && is_unchanged(document, record)
     };
     match records.iter().find(is_of) {
         Some(record) => record.previous.clone(),
@@ -127,7 +135,7 @@ pub(crate) fn previous(document: &Document, records: &[Merged]) -> Option<String
 
 // === impl Merged ===
 
-impl Merged {
+impl MergedEntry {
     pub(crate) fn new(file: &Path, names: EntryNames, session: Option<String>) -> Self {
         Self {
             file: file.to_owned(),
@@ -148,7 +156,7 @@ impl Merged {
         }
     }
 
-    /// Whether it has that name for something.
+    /// Whether the entry has that name in `list`.
     pub(crate) fn has(&self, list: List, name: &str) -> bool {
         let own = match list {
             List::Clusters => &self.cluster,
@@ -162,7 +170,7 @@ impl Merged {
 // === impl MergeError ===
 
 impl MergeError {
-    /// What is wrong with the file, without saying which.
+    /// The cause, without the path.
     pub(crate) fn why(&self) -> String {
         self.source().map_or_else(|| self.to_string(), ToString::to_string)
     }
@@ -227,7 +235,7 @@ users:
         let mut entry = Entry::current(keyed.into()).unwrap();
         if !session.is_empty() {
             let server = Server::new("tka", 443, None).unwrap();
-            entry.user.user = plugin::user(&server, session, &[]);
+            entry.user.user = exec_plugin::plugin_user(&server, session, &[]);
         }
         entry
     }
@@ -236,17 +244,17 @@ users:
         Document::parse(text.to_owned()).unwrap()
     }
 
-    /// Puts it in as a sign-in does.
-    fn merged(document: Document, records: &mut Vec<Merged>, context: &str, session: &str) -> Document {
+    /// Inserts an entry as a sign-in does.
+    fn merged(document: Document, records: &mut Vec<MergedEntry>, context: &str, session: &str) -> Document {
         let entry = entry(context, session);
-        let mut record = Merged::new(
+        let mut record = MergedEntry::new(
             Path::new("f"),
             entry.names(),
             Some(session.to_owned()).filter(|session| !session.is_empty()),
         );
-        record.previous = previous(&document, records);
+        record.previous = previous_context(&document, records);
         records.push(record);
-        put_in(document, &entry).unwrap()
+        insert_entry(document, &entry).unwrap()
     }
 
     #[test]
@@ -255,7 +263,7 @@ users:
             let mut records = vec![];
             let merged = merged(document(THEIRS), &mut records, "ours", session);
             assert_eq!(merged.current(), Some("ours"));
-            assert_eq!(take_out(merged, &records[0]).unwrap().text(), THEIRS);
+            assert_eq!(remove_entry(merged, &records[0]).unwrap().text(), THEIRS);
         }
     }
 
@@ -265,9 +273,9 @@ users:
             let mut records = vec![];
             let first = merged(document(THEIRS), &mut records, "one", "1");
             let both = merged(first, &mut records, "two", "2");
-            let rest = take_out(both, &records[order[0]]).unwrap();
+            let rest = remove_entry(both, &records[order[0]]).unwrap();
             assert!(rest.has(List::Clusters, "tka-cluster"), "the other one needs it");
-            assert_eq!(take_out(rest, &records[order[1]]).unwrap().text(), THEIRS);
+            assert_eq!(remove_entry(rest, &records[order[1]]).unwrap().text(), THEIRS);
         }
     }
 
@@ -277,7 +285,7 @@ users:
         let merged = merged(document(THEIRS), &mut records, "ours", "1");
         let without = |from: &str, to: &str| {
             let changed = document(&merged.text().replace(from, to));
-            let after = take_out(changed.clone(), &records[0]).unwrap();
+            let after = remove_entry(changed.clone(), &records[0]).unwrap();
             (changed.text().to_owned(), after)
         };
         let (_, after) = without("current-context: \"ours\"", "current-context: else");
@@ -300,25 +308,28 @@ users:
             let merged = merged(document(THEIRS), &mut records, "ours", session);
             let renamed = merged.text().replace("name: 'ours'", "name: mine");
             let renamed = document(&renamed.replace("current-context: \"ours\"", "current-context: mine"));
-            assert_eq!(previous(&renamed, &records).as_deref(), Some("kind"));
-            let after = take_out(renamed.clone(), &records[0]).unwrap();
+            assert_eq!(previous_context(&renamed, &records).as_deref(), Some("kind"));
+            let after = remove_entry(renamed.clone(), &records[0]).unwrap();
             assert_eq!(after.text(), THEIRS);
             let deleted = renamed.without(List::Contexts, "mine").unwrap();
             let deleted = deleted.with_current("\"ours\"").unwrap();
-            assert_eq!(take_out(deleted, &records[0]).unwrap().current(), Some("kind"));
+            assert_eq!(remove_entry(deleted, &records[0]).unwrap().current(), Some("kind"));
         }
     }
 
     #[test]
     fn what_nobody_remembers_is_found_by_what_it_asks_for() {
         let merged = merged(document(THEIRS), &mut vec![], "ours", "1");
-        let at = |server: &str| found(Path::new("f"), &merged, &Server::new(server, 443, None).unwrap());
+        let at = |server: &str| find_entries(Path::new("f"), &merged, &Server::new(server, 443, None).unwrap());
         assert!(at("other").is_empty());
         let found = at("tka");
         assert_eq!(found.len(), 1);
-        let after = take_out(merged, &found[0]).unwrap();
+        let after = remove_entry(merged, &found[0]).unwrap();
         assert_eq!(after.current(), None);
         assert_eq!(after.names(List::Contexts), ["kind"]);
-        assert_eq!(previous(&document("current-context: x\n"), &[]).as_deref(), Some("x"));
+        assert_eq!(
+            previous_context(&document("current-context: x\n"), &[]).as_deref(),
+            Some("x")
+        );
     }
 }

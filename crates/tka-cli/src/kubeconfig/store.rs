@@ -1,4 +1,4 @@
-//! The kubeconfig files: one a server, in one folder, readable by their owner only.
+//! The kubeconfig files of `tka`: one per server, in one folder, readable by their owner only.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,21 +10,21 @@ use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct KubeconfigStore {
     home: PathBuf,
     folder: PathBuf,
     path: PathBuf,
-    /// What the file is for, in its first line.
+    /// The server's URL, for the first line of the file.
     server: String,
 }
 
-/// The turn to change what is in the folder. It ends when this is dropped, or its process does.
+/// The lock for changes in the folder. It is released when this is dropped or the process ends.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct FolderLock {
     _file: Option<File>,
 }
 
-/// A kubeconfig file that cannot be kept.
+/// Why a kubeconfig file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("there is no home folder to keep the kubeconfig in")]
@@ -41,7 +41,7 @@ pub(crate) enum StoreError {
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
-/// Where the files of all servers are, below the home folder.
+/// The folder of all servers, below the home folder.
 pub(crate) const FOLDER: &str = ".kube/tka";
 
 /// Where the files of all servers are.
@@ -51,7 +51,7 @@ pub(crate) fn folder(home: &Path) -> PathBuf {
 
 // === impl Store ===
 
-impl Store {
+impl KubeconfigStore {
     /// `~/.kube/tka/HOST_PORT.yaml`.
     pub(crate) fn new(home: Option<&Path>, server: &Server) -> Result<Self, StoreError> {
         let home = home.filter(|home| home.is_absolute()).ok_or(StoreError::NoHome)?;
@@ -74,41 +74,41 @@ impl Store {
         &self.folder
     }
 
-    /// Whether [`Self::write`] has a chance, found out without leaving a trace: a session whose credential cannot be kept is
-    /// better not begun.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    /// Checks whether [`Self::write`] can succeed, without leaving a trace. A session whose credential cannot be kept should not begin.
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
-        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(files::ROOM);
+        let size = usize::try_from(size)
+            .unwrap_or(usize::MAX)
+            .saturating_add(files::RESERVE);
         let probed = files::probe(&self.folder, size);
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         if self.folder.exists() {
-            self.refuse_foreign_folder()
+            self.check_folder_owner()
         } else {
             Ok(())
         }
     }
 
-    /// The turn to change what is in the folder, which is made if it is not there: of several at once, each sees what the one before
-    /// has done.
-    pub(crate) fn turn(&self) -> Result<Turn, StoreError> {
+    /// Locks the folder, and creates it if needed. Concurrent changes run one after the other.
+    pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
         let failed = |source| self.not_written(source);
         files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
-        self.refuse_foreign_folder()?;
+        self.check_folder_owner()?;
         access::make_private(&self.folder).map_err(failed)?;
-        Ok(Turn::take(&self.folder))
+        Ok(FolderLock::acquire(&self.folder))
     }
 
-    /// What the file says: without one, nothing but what it is for.
+    /// Reads the file. A missing file has only its first line.
     pub(crate) fn read(&self) -> Result<Document, Refused> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Document::parse(text),
             Err(error) if is_not_there(&error) => self.blank(),
-            // Whatever it is, it is not to be lost.
+            // An unreadable file must not be lost.
             Err(_) => Err(Refused::NotConfig),
         }
     }
 
-    /// What a new file says before there is anything in it.
+    /// A new file with its first line only.
     pub(crate) fn blank(&self) -> Result<Document, Refused> {
         Document::parse(format!(
             "# Written by tka for {}. `tka logout` removes it.\n",
@@ -116,8 +116,8 @@ impl Store {
         ))
     }
 
-    /// What the files of other servers say, those that can be read.
-    pub(crate) fn others(&self) -> Vec<Document> {
+    /// The readable files of other servers.
+    pub(crate) fn other_documents(&self) -> Vec<Document> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let paths = entries
             .map(|entry| entry.path())
@@ -126,26 +126,26 @@ impl Store {
         texts.filter_map(|text| Document::parse(text).ok()).collect()
     }
 
-    /// Replaces the file in one step: a kubectl that reads at the same time sees the old one or the new one.
-    pub(crate) fn write(&self, _: &Turn, document: &Document) -> Result<(), StoreError> {
+    /// Replaces the file atomically. A kubectl that reads at the same time sees the old file or the new one.
+    pub(crate) fn write(&self, _: &FolderLock, document: &Document) -> Result<(), StoreError> {
         let written = files::replace(&self.path, document.text().as_bytes());
         written.map_err(|source| self.not_written(source))
     }
 
-    /// Puts a file that is no kubeconfig out of the way, for whoever wants to know what it was. Answers where it is.
-    pub(crate) fn set_aside(&self, _: &Turn) -> Result<PathBuf, StoreError> {
-        let aside = self.aside();
+    /// Moves a file that is not a kubeconfig aside, and returns its new path.
+    pub(crate) fn move_aside(&self, _: &FolderLock) -> Result<PathBuf, StoreError> {
+        let aside = self.aside_path();
         fs::rename(&self.path, &aside).map_err(|source| self.not_written(source))?;
         Ok(aside)
     }
 
-    /// Removes the file; answers whether there was one.
+    /// Removes the file. Returns whether it existed.
     pub(crate) fn remove(&self) -> Result<bool, StoreError> {
         remove(&self.path)
     }
 
-    /// A name that nothing has which was put aside before.
-    fn aside(&self) -> PathBuf {
+    /// A free name for a file that is moved aside.
+    fn aside_path(&self) -> PathBuf {
         let first = self.path.with_extension("yaml.damaged");
         let others = (2_u64..).map(|at| first.with_extension(format!("damaged-{at}")));
         let mut names = [first.clone()].into_iter().chain(others);
@@ -160,14 +160,14 @@ impl Store {
         }
     }
 
-    /// In a folder of someone else's the file could be exchanged for one that makes kubectl run their programs.
-    fn refuse_foreign_folder(&self) -> Result<(), StoreError> {
-        refuse_foreign(&self.folder, Some(&self.home))
+    /// In another user's folder the file could be replaced by one that makes kubectl run other programs.
+    fn check_folder_owner(&self) -> Result<(), StoreError> {
+        check_owner(&self.folder, Some(&self.home))
     }
 }
 
-/// Refuses a folder that is another user's, who might exchange what is put into it. Root works for the owner of `home` too.
-pub(crate) fn refuse_foreign(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
+/// Refuses a folder of another user, who could replace files in it. Root also uses folders of the owner of `home`.
+pub(crate) fn check_owner(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
     match files::is_ours(folder, home) {
         Ok(true) => Ok(()),
         Ok(false) => Err(StoreError::Foreign {
@@ -197,18 +197,18 @@ fn remove(path: &Path) -> Result<bool, StoreError> {
 
 // === impl Turn ===
 
-impl Turn {
-    /// Waits until nobody else has it. File systems that know no locks give it to everybody, as better than to nobody.
-    fn take(folder: &Path) -> Self {
+impl FolderLock {
+    /// Waits for the lock. On file systems without locks it does nothing.
+    fn acquire(folder: &Path) -> Self {
         let file = access::lockable(folder).ok();
         Self {
             _file: file.filter(|file| file.lock().is_ok()),
         }
     }
 
-    /// The turn in a folder that is there.
-    pub(crate) fn in_existing(folder: &Path) -> Option<Self> {
-        folder.is_dir().then(|| Self::take(folder))
+    /// Locks a folder that exists.
+    pub(crate) fn if_exists(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| Self::acquire(folder))
     }
 }
 
@@ -241,7 +241,7 @@ mod access {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
 
-    /// For a folder that was there before us.
+    /// For a folder that existed before.
     pub(super) fn make_private(folder: &Path) -> io::Result<()> {
         if fs::metadata(folder)?.mode() & 0o777 == 0o700 {
             return Ok(());
@@ -249,7 +249,7 @@ mod access {
         fs::set_permissions(folder, Permissions::from_mode(0o700))
     }
 
-    /// What to lock for the folder: itself, which leaves nothing behind.
+    /// The folder itself is locked, which leaves no file behind.
     pub(super) fn lockable(folder: &Path) -> io::Result<File> {
         File::open(folder)
     }
@@ -266,7 +266,7 @@ mod access {
         Ok(())
     }
 
-    /// Folders cannot be opened here.
+    /// Windows cannot open folders as files.
     pub(super) fn lockable(folder: &Path) -> io::Result<File> {
         File::create(folder.join(".lock"))
     }
@@ -278,13 +278,13 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, symlink};
 
-    fn store(home: &Path) -> Store {
-        Store::new(Some(home), &Server::new("tka", 8080, None).unwrap()).unwrap()
+    fn store(home: &Path) -> KubeconfigStore {
+        KubeconfigStore::new(Some(home), &Server::new("tka", 8080, None).unwrap()).unwrap()
     }
 
-    fn write(store: &Store) -> Result<(), StoreError> {
-        let turn = store.turn()?;
-        store.write(&turn, &store.blank().unwrap())
+    fn write(store: &KubeconfigStore) -> Result<(), StoreError> {
+        let lock = store.lock()?;
+        store.write(&lock, &store.blank().unwrap())
     }
 
     fn mode(path: &Path) -> u32 {
@@ -302,7 +302,7 @@ mod tests {
     fn files_are_private_and_replaced() {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path());
-        store.check().unwrap();
+        store.check_writable().unwrap();
         assert!(names(home.path()).is_empty(), "the check leaves no trace");
         write(&store).unwrap();
         write(&store).unwrap();
@@ -346,14 +346,14 @@ mod tests {
 
     #[test]
     fn a_folder_of_another_user_is_refused() {
-        if !crate::sys::untested::is_root() {
+        if !crate::sys::test_requirements::is_root() {
             return;
         }
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path());
         fs::create_dir_all(&store.folder).unwrap();
         std::os::unix::fs::chown(&store.folder, Some(12345), None).unwrap();
-        assert!(matches!(store.check(), Err(StoreError::Foreign { .. })));
+        assert!(matches!(store.check_writable(), Err(StoreError::Foreign { .. })));
         assert!(matches!(write(&store), Err(StoreError::Foreign { .. })));
         assert!(names(&store.folder).is_empty());
     }
@@ -363,13 +363,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(".kube"), "a file").unwrap();
         assert!(matches!(
-            store(home.path()).check(),
+            store(home.path()).check_writable(),
             Err(StoreError::NotWritable { .. })
         ));
         let server = Server::new("tka", 443, None).unwrap();
-        assert!(matches!(Store::new(None, &server), Err(StoreError::NoHome)));
+        assert!(matches!(KubeconfigStore::new(None, &server), Err(StoreError::NoHome)));
         assert!(matches!(
-            Store::new(Some(Path::new("")), &server),
+            KubeconfigStore::new(Some(Path::new("")), &server),
             Err(StoreError::NoHome)
         ));
     }

@@ -33,7 +33,7 @@ const SETTING: &str = "tailscale.proxy";
 
 /// Whether `url` can be `tailscale.proxy`. One with a password has no place in a file that is shown.
 pub(crate) fn is_url(url: &str) -> bool {
-    !url.contains('@') && url.contains("://") && ureq::Proxy::new(&resolving_there(url)).is_ok()
+    !url.contains('@') && url.contains("://") && ureq::Proxy::new(&with_remote_dns(url)).is_ok()
 }
 
 /// The proxy for requests to `server`, if any: `setting`, which is `tailscale.proxy`, or what the environment says.
@@ -43,7 +43,7 @@ pub(crate) fn for_server(
     variables: Variables<'_>,
 ) -> Result<Option<ChosenProxy>, InvalidProxy> {
     match setting {
-        Some(_) if is_this_machine(server.host()) => Ok(None),
+        Some(_) if is_local(server.host()) => Ok(None),
         Some(url) => named(url, SETTING, true).map(Some),
         None => from_environment(server, variables),
     }
@@ -58,14 +58,14 @@ fn from_environment(server: &Server, variables: Variables<'_>) -> Result<Option<
     let Some((variable, address)) = names.iter().find_map(|name| Some((*name, set(name)?))) else {
         return Ok(None);
     };
-    if is_this_machine(server.host()) || excluded(server, &["NO_PROXY", "no_proxy"].map(set)) {
+    if is_local(server.host()) || excluded(server, &["NO_PROXY", "no_proxy"].map(set)) {
         return Ok(None);
     }
     named(&address, variable, false).map(Some)
 }
 
 fn named(address: &str, variable: &'static str, is_chosen: bool) -> Result<ChosenProxy, InvalidProxy> {
-    let proxy = ureq::Proxy::new(&resolving_there(address.trim()));
+    let proxy = ureq::Proxy::new(&with_remote_dns(address.trim()));
     Ok(ChosenProxy {
         proxy: proxy.map_err(|source| InvalidProxy { variable, source })?,
         variable,
@@ -74,14 +74,14 @@ fn named(address: &str, variable: &'static str, is_chosen: bool) -> Result<Chose
 }
 
 /// Lets a SOCKS5 proxy resolve names, since the proxy is in the tailnet and this machine may not be.
-fn resolving_there(address: &str) -> String {
+fn with_remote_dns(address: &str) -> String {
     match address.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks5") => format!("socks5h://{rest}"),
         _ => address.to_owned(),
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 

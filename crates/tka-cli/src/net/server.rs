@@ -37,7 +37,7 @@ pub(crate) enum InvalidServer {
 }
 
 /// The parts of a server's address as they were written.
-struct Written<'a> {
+struct Parts<'a> {
     scheme: Option<Scheme>,
     host: &'a str,
     port: Option<u16>,
@@ -52,23 +52,23 @@ impl Server {
     /// A short name is completed with `tailnet`. Without a scheme, `port` decides it; a port that is part of `server` wins
     /// over `port`.
     pub(crate) fn new(server: &str, port: u16, tailnet: Option<&str>) -> Result<Self, InvalidServer> {
-        let written = Written::parse(server.trim())?;
-        let port = match (written.port, written.scheme) {
+        let parts = Parts::parse(server.trim())?;
+        let port = match (parts.port, parts.scheme) {
             (Some(port), _) => port,
             // The default port says nothing about a pasted http:// URL; a port chosen otherwise does.
             (None, Some(Scheme::Http)) if port == HTTPS_PORT => Scheme::Http.default_port(),
             _ => port,
         };
-        let scheme = written.scheme.unwrap_or(if port == HTTPS_PORT {
+        let scheme = parts.scheme.unwrap_or(if port == HTTPS_PORT {
             Scheme::Https
         } else {
             Scheme::Http
         });
         Ok(Self {
             scheme,
-            host: full_name(written.host, tailnet)?,
+            host: full_name(parts.host, tailnet)?,
             port,
-            path: base_path(written.path)?.to_owned(),
+            path: base_path(parts.path)?.to_owned(),
         })
     }
 
@@ -145,7 +145,7 @@ impl Scheme {
 
 // === impl Written ===
 
-impl<'a> Written<'a> {
+impl<'a> Parts<'a> {
     fn parse(text: &'a str) -> Result<Self, InvalidServer> {
         if text.contains(['@', '?', '#']) {
             return Err(InvalidServer::Extras);

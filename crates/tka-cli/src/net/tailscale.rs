@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::sys::limited;
+use crate::sys::command_output;
 
 /// Where tailscaled's socket is unless it was told otherwise.
 const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
@@ -47,7 +47,7 @@ pub(crate) struct Node {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TailscaleError {
     #[error("no tailscaled listens at {}", .0.display())]
-    NotThere(PathBuf),
+    NotListening(PathBuf),
     #[error("tailscaled at {} does not let you ask it", .0.display())]
     Forbidden(PathBuf),
     #[error("tailscaled cannot be asked: {0}")]
@@ -56,10 +56,10 @@ pub(crate) enum TailscaleError {
 
 /// What tailscaled says within `limit`: over its socket, or where it has none that programs know, through the command `tailscale`.
 pub(crate) fn status(socket: Option<&Path>, limit: Duration) -> Result<Status, TailscaleError> {
-    let text = match ask(socket.unwrap_or_else(|| SOCKET.as_ref()), limit) {
+    let text = match request_status(socket.unwrap_or_else(|| SOCKET.as_ref()), limit) {
         // macOS and Windows have another way in, which the command knows.
-        Err(error @ TailscaleError::NotThere(_)) if socket.is_none() => {
-            limited::output("tailscale", &["status", "--json"], limit).map_err(|_| error)
+        Err(error @ TailscaleError::NotListening(_)) if socket.is_none() => {
+            command_output::within("tailscale", &["status", "--json"], limit).map_err(|_| error)
         }
         other => other,
     }?;
@@ -67,7 +67,7 @@ pub(crate) fn status(socket: Option<&Path>, limit: Duration) -> Result<Status, T
 }
 
 #[cfg(unix)]
-fn ask(socket: &Path, limit: Duration) -> Result<Vec<u8>, TailscaleError> {
+fn request_status(socket: &Path, limit: Duration) -> Result<Vec<u8>, TailscaleError> {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
 
@@ -84,7 +84,7 @@ fn ask(socket: &Path, limit: Duration) -> Result<Vec<u8>, TailscaleError> {
     };
     let answer = exchange().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
-            TailscaleError::NotThere(socket.to_owned())
+            TailscaleError::NotListening(socket.to_owned())
         }
         io::ErrorKind::PermissionDenied => TailscaleError::Forbidden(socket.to_owned()),
         io::ErrorKind::WouldBlock => TailscaleError::NoAnswer(format!("no answer within {} s", limit.as_secs_f64())),
@@ -94,8 +94,8 @@ fn ask(socket: &Path, limit: Duration) -> Result<Vec<u8>, TailscaleError> {
 }
 
 #[cfg(not(unix))]
-fn ask(socket: &Path, _: Duration) -> Result<Vec<u8>, TailscaleError> {
-    Err(TailscaleError::NotThere(socket.to_owned()))
+fn request_status(socket: &Path, _: Duration) -> Result<Vec<u8>, TailscaleError> {
+    Err(TailscaleError::NotListening(socket.to_owned()))
 }
 
 /// The body of an HTTP answer, if that is a good one.
@@ -180,7 +180,7 @@ impl Node {
 impl TailscaleError {
     pub(crate) fn advice(&self) -> String {
         match self {
-            Self::NotThere(_) => {
+            Self::NotListening(_) => {
                 "start tailscaled, or say with `tka config tailscale.socket PATH` where its socket is".to_owned()
             }
             Self::Forbidden(_) => "let an administrator make you its operator: `tailscale set --operator=$USER`".into(),

@@ -3,17 +3,20 @@
 use anstyle::Style;
 use tka_api::http::ClusterInfo;
 
-use crate::terminal::output::{Look, Report};
-use crate::terminal::view::{clean, styled_fields};
+use crate::terminal::messages::{clean, styled_fields};
+use crate::terminal::output::{RenderOptions, Report};
 
 // === impl ClusterInfo ===
 
 impl Report for ClusterInfo {
     /// The certificate authority is whole with `--long` only.
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         let plain = Style::new();
         let (verified, style) = match (self.insecure_skip_tls_verify, self.ca_data.is_empty()) {
-            (true, _) => ("not verified: anyone on the way can read along", look.palette.warning),
+            (true, _) => (
+                "not verified: anyone on the way can read along",
+                options.palette.warning,
+            ),
             (false, true) => ("verified with the system's authorities", plain),
             (false, false) => ("verified with the cluster's authority", plain),
         };
@@ -26,11 +29,11 @@ impl Report for ClusterInfo {
         }
         if !self.ca_data.is_empty() {
             let data = &self.ca_data;
-            lines.push(("CA", if look.long { data.clone() } else { shortened(data) }, plain));
+            lines.push(("CA", if options.long { data.clone() } else { shortened(data) }, plain));
         }
         let labels = self.labels.iter();
         lines.extend(labels.map(|(name, value)| ("label", format!("{name}={value}"), plain)));
-        styled_fields(lines, look)
+        styled_fields(lines, options)
     }
 
     /// The API server's URL.
@@ -51,8 +54,8 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::tests::options;
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::tests::look;
     use std::collections::BTreeMap;
 
     #[test]
@@ -65,7 +68,7 @@ mod tests {
             labels: BTreeMap::from([("env".into(), "prod".into()), ("region".into(), "eu".into())]),
         };
         let palette = Theme::Notty.palette();
-        insta::assert_snapshot!(info.human(&look(&palette)), @"
+        insta::assert_snapshot!(info.human(&options(&palette)), @"
         server    https://k8s.example.com:6443
         TLS       verified with the cluster's authority
         TLS name  k8s.internal
@@ -76,7 +79,7 @@ mod tests {
         info.tls_server_name = None;
         info.insecure_skip_tls_verify = true;
         info.ca_data.clear();
-        insta::assert_snapshot!(info.human(&Look { long: true, ..look(&palette) }), @"
+        insta::assert_snapshot!(info.human(&RenderOptions { long: true, ..options(&palette) }), @"
         server  https://k8s.example.com:6443
         TLS     not verified: anyone on the way can read along
         label   env=prod

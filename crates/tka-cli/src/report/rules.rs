@@ -3,25 +3,29 @@
 use tka_api::http::{RuleInfo, RuleList};
 use tka_core::{RoleName, RuleName};
 
-use super::sessions::places;
-use crate::api::access::{Access, called};
+use super::sessions::scope;
+use crate::api::access::{Access, display_name};
 use crate::net::server::Server;
-use crate::terminal::output::{Look, Report};
+use crate::terminal::messages::clean;
+use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
-use crate::terminal::view::clean;
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 // === impl RuleList ===
 
 impl Report for RuleList {
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         let rows: Vec<_> = self.items.iter().map(row).collect();
-        table(["RULE", "ROLE", "WHERE", "AT MOST", "PRIORITY", "NOTES"], &rows, look)
+        table(
+            ["RULE", "ROLE", "WHERE", "AT MOST", "PRIORITY", "NOTES"],
+            &rows,
+            options,
+        )
     }
 
     /// Names of rules; one that has none is called by its role.
     fn names(&self) -> Vec<String> {
-        self.items.iter().map(called).collect()
+        self.items.iter().map(display_name).collect()
     }
 }
 
@@ -29,8 +33,8 @@ fn row(rule: &RuleInfo) -> [String; 6] {
     [
         rule.name.as_deref().map(clean).unwrap_or_default(),
         clean(&rule.role),
-        places(&rule.namespaces),
-        when::period(&clean(&rule.period)),
+        scope(&rule.namespaces),
+        time_format::period(&clean(&rule.period)),
         rule.priority.to_string(),
         notes(rule).join("; "),
     ]
@@ -93,15 +97,15 @@ fn option(rules: &RuleList, wanted: &RuleInfo) -> Option<String> {
         role: of_role,
         ..Access::default()
     });
-    let chosen = choices.find(|access| access.chooses() && access.chosen(rules) == Some(wanted))?;
-    Some(chosen.choosing().join(" "))
+    let chosen = choices.find(|access| access.selects_rule() && access.select_rule(rules) == Some(wanted))?;
+    Some(chosen.rule_options().join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::Clock;
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::Clock;
     use serde_json::json;
 
     fn rules() -> RuleList {
@@ -119,13 +123,13 @@ mod tests {
     #[test]
     fn a_table() {
         let palette = Theme::Notty.palette();
-        let look = Look {
+        let options = RenderOptions {
             palette: &palette,
             clock: Clock::system(),
             width: None,
             long: false,
         };
-        insta::assert_snapshot!(rules().human(&look), @"
+        insta::assert_snapshot!(rules().human(&options), @"
         RULE    ROLE           WHERE  AT MOST     PRIORITY  NOTES
         oncall  cluster-admin         8 h         100       asks for a reason (--reason); one session at a time
                 edit           shop   1 h 30 min  50        default

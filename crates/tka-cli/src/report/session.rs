@@ -3,8 +3,8 @@
 use serde::Serialize;
 use tka_api::http::LoginResponse;
 
-use crate::terminal::output::{Look, Report};
-use crate::terminal::view::{access, clean, fields};
+use crate::terminal::messages::{access, clean, fields};
+use crate::terminal::output::{RenderOptions, Report};
 
 /// Who one is signed in as, with which role and until when.
 #[derive(Debug, Serialize)]
@@ -21,20 +21,20 @@ pub(crate) struct SessionReport {
 // === impl SessionReport ===
 
 impl Report for SessionReport {
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         let user = vec![("user", self.login.username.clone())];
         let ready = if self.provisioned { "yes" } else { "not yet" };
         let mut lines = [
             user,
-            access(&self.login, &look.clock),
+            access(&self.login, &options.clock),
             vec![("provisioned", ready.to_owned())],
         ]
         .concat();
-        if look.long {
+        if options.long {
             lines.push(("server", self.server.clone()));
             lines.extend(self.kubeconfig.iter().map(|path| ("kubeconfig", path.clone())));
         }
-        fields(lines, look)
+        fields(lines, options)
     }
 
     /// Of the user.
@@ -46,8 +46,8 @@ impl Report for SessionReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::tests::{login, options};
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::tests::{login, look};
 
     #[test]
     fn a_session() {
@@ -59,7 +59,10 @@ mod tests {
                 server: "https://tka.example.ts.net".into(),
                 kubeconfig: Some("/home/alice/.kube/tka/tka.example.ts.net_443.yaml".into()),
             };
-            report.human(&Look { long, ..look(&palette) })
+            report.human(&RenderOptions {
+                long,
+                ..options(&palette)
+            })
         };
         insta::assert_snapshot!(shown(true, false), @"
         user         alice@example.com

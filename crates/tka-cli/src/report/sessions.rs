@@ -2,15 +2,15 @@
 
 use tka_api::http::{SessionInfo, SessionList};
 
-use crate::terminal::output::{Look, Report};
+use crate::terminal::messages::clean;
+use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
-use crate::terminal::view::clean;
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 // === impl SessionList ===
 
 impl Report for SessionList {
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         if self.items.is_empty() {
             return String::new();
         }
@@ -25,12 +25,12 @@ impl Report for SessionList {
             "REASON",
             "SIGNED IN",
         ];
-        if !look.long {
+        if !options.long {
             // Empty in every row, and so left out.
             heading[5..].fill("");
         }
-        let rows: Vec<_> = self.items.iter().map(|session| row(session, look)).collect();
-        table(heading, &rows, look)
+        let rows: Vec<_> = self.items.iter().map(|session| row(session, options)).collect();
+        table(heading, &rows, options)
     }
 
     fn names(&self) -> Vec<String> {
@@ -38,15 +38,15 @@ impl Report for SessionList {
     }
 }
 
-fn row(session: &SessionInfo, look: &Look<'_>) -> [String; 9] {
-    let clock = &look.clock;
-    let of = |text: &Option<String>| text.as_deref().filter(|_| look.long).map(clean).unwrap_or_default();
-    let until = when::until(session.until, clock.now, &clock.zone);
+fn row(session: &SessionInfo, options: &RenderOptions<'_>) -> [String; 9] {
+    let clock = &options.clock;
+    let of = |text: &Option<String>| text.as_deref().filter(|_| options.long).map(clean).unwrap_or_default();
+    let until = time_format::until(session.until, clock.now, &clock.zone);
     let here = if session.this_device { " (this device)" } else { "" };
     [
         clean(&session.name),
         clean(&session.role),
-        places(&session.namespaces),
+        scope(&session.namespaces),
         clean(&session.device) + here,
         if session.provisioned {
             until
@@ -56,8 +56,8 @@ fn row(session: &SessionInfo, look: &Look<'_>) -> [String; 9] {
         of(&session.rule),
         of(&session.label),
         of(&session.reason),
-        if look.long {
-            when::since(session.signed_in, clock.now, &clock.zone)
+        if options.long {
+            time_format::since(session.signed_in, clock.now, &clock.zone)
         } else {
             String::new()
         },
@@ -65,7 +65,7 @@ fn row(session: &SessionInfo, look: &Look<'_>) -> [String; 9] {
 }
 
 /// Where a role holds; nothing is said of one that holds in the whole cluster.
-pub(super) fn places(namespaces: &[String]) -> String {
+pub(super) fn scope(namespaces: &[String]) -> String {
     namespaces.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")
 }
 
@@ -77,8 +77,8 @@ pub(crate) fn ended(session: &SessionInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::Clock;
     use crate::terminal::theme::Theme;
-    use crate::terminal::view::Clock;
     use jiff::tz::TimeZone;
     use serde_json::json;
 
@@ -96,7 +96,7 @@ mod tests {
 
     fn shown(long: bool, width: Option<u16>) -> String {
         let palette = Theme::Notty.palette();
-        two().human(&Look {
+        two().human(&RenderOptions {
             palette: &palette,
             clock: Clock {
                 now: "2026-01-02T15:04:05Z".parse().unwrap(),

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::terminal::output::{Look, Report};
+use crate::terminal::messages::clean;
+use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
-use crate::terminal::view::clean;
-use crate::terminal::when;
+use crate::terminal::time_format;
 
 /// The sessions of this device.
 #[derive(Debug, Serialize)]
@@ -34,13 +34,13 @@ pub(crate) struct StatusItem {
 // === impl Status ===
 
 impl Report for Status {
-    fn human(&self, look: &Look<'_>) -> String {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
         if self.items.is_empty() {
             return String::new();
         }
         let heading = ["", "USER", "ROLE", "SERVER", "CONTEXT", "UNTIL", "NOTES"];
-        let rows: Vec<_> = self.items.iter().map(|item| row(item, look)).collect();
-        table(heading, &rows, look)
+        let rows: Vec<_> = self.items.iter().map(|item| row(item, options)).collect();
+        table(heading, &rows, options)
     }
 
     /// Names of sessions; one that has none is called by its server.
@@ -50,7 +50,7 @@ impl Report for Status {
     }
 }
 
-fn row(item: &StatusItem, look: &Look<'_>) -> [String; 7] {
+fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
     let note = if item.confirmed {
         ""
     } else {
@@ -62,7 +62,7 @@ fn row(item: &StatusItem, look: &Look<'_>) -> [String; 7] {
         clean(&item.role),
         clean(&item.server),
         item.context.as_deref().map(clean).unwrap_or_default(),
-        when::until(item.until, look.clock.now, &look.clock.zone),
+        time_format::until(item.until, options.clock.now, &options.clock.zone),
         note.to_owned(),
     ]
 }
@@ -71,7 +71,12 @@ fn row(item: &StatusItem, look: &Look<'_>) -> [String; 7] {
 pub(crate) fn prompt(role: &str, host: &str, until: Timestamp, now: Timestamp) -> String {
     let is_name = host.parse::<std::net::IpAddr>().is_err();
     let short = host.split('.').next().filter(|_| is_name).unwrap_or(host);
-    format!("{}@{} {}", clean(role), clean(short), when::left(until, now))
+    format!(
+        "{}@{} {}",
+        clean(role),
+        clean(short),
+        time_format::remaining(until, now)
+    )
 }
 
 #[cfg(test)]

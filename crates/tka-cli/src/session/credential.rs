@@ -1,7 +1,7 @@
-//! Credentials for kubectl: asked of the server once, and kept until shortly before their end.
+//! Credentials for kubectl. They are fetched once and cached until shortly before their end.
 
-mod again;
-mod ask;
+mod reauthenticate;
+mod request;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,90 +11,100 @@ use jiff::Timestamp;
 use tka_api::exec::ExecCredential;
 
 use crate::credential;
-use crate::credential::asker::Asker;
-use crate::credential::cache::{Cache, Kept};
-use crate::credential::notes::Failure;
+use crate::credential::cache::{CachedCredential, CredentialCache};
+use crate::credential::parent_process::ParentProcess;
+use crate::credential::shared_state::FetchFailure;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::terminal::messages;
 use crate::terminal::output::PrintError;
 use crate::terminal::ui;
-use crate::terminal::view;
-pub(crate) use ask::Asked;
+pub(crate) use request::PluginRequest;
 
-/// How long a server may take whose credential there is already. It may be refused, and most are not.
-const WHILE_KEPT: Duration = Duration::from_secs(5);
+/// How long the server may take if a credential is cached. The cached one may be refused, but rarely is.
+const TIMEOUT_WITH_CACHED: Duration = Duration::from_secs(5);
 
-/// Prints the credential that is asked for, from the cache if it will do, else fetched and kept.
+/// Prints the requested credential, from the cache or from the server.
 ///
-/// Of many that ask at once one asks the server, and all have its answer, also when that is a refusal. Where nothing can be kept they ask
-/// one after the other. Which of two things an early second call means is not known: a client that was refused, or one that asks at each
-/// of its calls. So what was fetched a moment ago is handed out again, and what is older and was handed out a moment ago is asked for anew.
-pub(crate) fn hand_out(asked: &Asked<'_>) -> Result<ExitCode, Error> {
+/// Of concurrent calls one asks the server, and all use its response, also a refusal. Without a cache they ask one after the other. A
+/// second call soon after may mean a refused credential, or a client that asks for each request. So a fresh credential is handed out again.
+/// An older one that was just handed out is fetched again.
+pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
-    let cache = credential::cache(asked.server, asked.session)?;
-    if let Some(kept) = cache.give(began) {
-        return print(&kept.credential);
+    let cache = credential::cache(request.server, request.session)?;
+    if let Some(cached) = cache.hand_out(began) {
+        return print(&cached.credential);
     }
-    // What cannot be locked or kept costs a request more, and nothing else.
-    let _turn = cache.turn();
+    // Without a lock or cache there are more requests, and nothing else changes.
+    let _lock = cache.lock();
     let now = Timestamp::now();
-    let kept = cache.credential(now);
-    if let Some(kept) = kept.as_ref().filter(|kept| kept.is_new(began, now)) {
-        cache.note_given(now);
-        return print(&kept.credential);
+    let cached = cache.credential(now);
+    if let Some(cached) = cached.as_ref().filter(|cached| cached.is_fresh(began, now)) {
+        cache.mark_handed_out(now);
+        return print(&cached.credential);
     }
-    let has_kept = kept.is_some();
-    if let Some(failure) = cache.failure().filter(|failure| failure.holds(has_kept, began, now)) {
-        // Who can sign in is not bound by what another call heard that could not.
-        if failure.status != Exit::NotSignedIn as u8 || again::wanted(asked).is_none() {
-            return without_new(asked, &cache, failure);
+    let has_cached = cached.is_some();
+    if let Some(failure) = cache
+        .failure()
+        .filter(|failure| failure.applies(has_cached, began, now))
+    {
+        // A failure of a call that could not sign in does not bind a call that can.
+        if failure.status != Exit::NotSignedIn as u8 || reauthenticate::context_if_enabled(request).is_none() {
+            return fall_back(request, &cache, failure);
         }
     }
-    match fetch(asked, &cache, has_kept) {
+    match fetch(request, &cache, has_cached) {
         Ok(credential) => {
             let now = Timestamp::now();
-            let kept = Kept::new(credential, now);
-            let _ = cache.keep(&kept);
-            cache.note_given(now);
-            print(&kept.credential)
+            let cached = CachedCredential::new(credential, now);
+            let _ = cache.store(&cached);
+            cache.mark_handed_out(now);
+            print(&cached.credential)
         }
         Err(error) => {
-            let told = cache.failure().map(|before| before.told).unwrap_or_default();
-            let failure = Failure::new(Timestamp::now(), error.exit(), line(&error));
-            without_new(asked, &cache, Failure { told, ..failure })
+            let notified = cache.failure().map(|before| before.notified).unwrap_or_default();
+            let failure = FetchFailure::new(Timestamp::now(), error.exit(), one_line(&error));
+            fall_back(request, &cache, FetchFailure { notified, ..failure })
         }
     }
 }
 
-/// What there is where the server gave no other: the credential that is kept, unless the server itself says no. Else the reason, for
-/// whom it is new to.
-fn without_new(asked: &Asked<'_>, cache: &Cache, mut failure: Failure) -> Result<ExitCode, Error> {
+/// Falls back to the cached credential, unless the server refused. Otherwise prints the reason, unless the caller has just read it.
+fn fall_back(
+    request: &PluginRequest<'_>,
+    cache: &CredentialCache,
+    mut failure: FetchFailure,
+) -> Result<ExitCode, Error> {
     let now = Timestamp::now();
-    if let Some(kept) = cache.credential(now).filter(|_| !failure.is_refusal()) {
-        let _ = cache.remember(&failure);
-        cache.note_given(now);
-        return print(&kept.credential);
+    if let Some(cached) = cache.credential(now).filter(|_| !failure.is_refusal()) {
+        let _ = cache.record_failure(&failure);
+        cache.mark_handed_out(now);
+        return print(&cached.credential);
     }
-    let is_new = failure.tell(Asker::find(), now);
-    let _ = cache.remember(&failure);
-    // A person who asks twice wants to read it twice.
-    if is_new || !asked.by_program {
-        ui::complain(&failure.text);
+    let is_new = failure.mark_notified(ParentProcess::find(), now);
+    let _ = cache.record_failure(&failure);
+    // A user who asks again wants to read it again.
+    if is_new || !request.by_program {
+        ui::write_stderr(&failure.text);
     }
     Ok(failure.status.into())
 }
 
-/// A credential from the server, after signing in again if the session is over and that is wanted.
+/// Fetches a credential. Signs in again first if the session is over and that is enabled.
 ///
 /// Where there is `has_kept`, which may do as well, a server that does not answer is not waited for as long.
-fn fetch(asked: &Asked<'_>, cache: &Cache, has_kept: bool) -> Result<ExecCredential, Error> {
-    let deadline = asked.deadline();
-    let limit = if has_kept { WHILE_KEPT } else { deadline.limit() };
-    match asked.fetch(deadline.within(limit)) {
+fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool) -> Result<ExecCredential, Error> {
+    let deadline = request.deadline();
+    let limit = if has_cached {
+        TIMEOUT_WITH_CACHED
+    } else {
+        deadline.limit()
+    };
+    match request.fetch(deadline.capped_at(limit)) {
         Err(over) if over.exit() == Exit::NotSignedIn => {
-            cache.drop_credential();
-            match again::wanted(asked) {
-                Some(app) => again::sign_in(&app.within(deadline), asked),
+            cache.remove_credential();
+            match reauthenticate::context_if_enabled(request) {
+                Some(ctx) => reauthenticate::sign_in(&ctx.with_deadline(deadline), request),
                 None => Err(over),
             }
         }
@@ -102,13 +112,13 @@ fn fetch(asked: &Asked<'_>, cache: &Cache, has_kept: bool) -> Result<ExecCredent
     }
 }
 
-/// In one line: kubectl's own words are around it.
-fn line(error: &Error) -> String {
+/// The error on one line, between kubectl's own lines.
+fn one_line(error: &Error) -> String {
     let said = error.to_string();
     let why = error.why().into_iter().find(|why| !said.contains(why.as_str()));
     let advice = error.advice().into_iter().next();
     let parts: Vec<_> = [Some(said), why, advice].into_iter().flatten().collect();
-    format!("tka: {}\n", view::clean(&parts.join(": ")))
+    format!("tka: {}\n", messages::clean(&parts.join(": ")))
 }
 
 fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {

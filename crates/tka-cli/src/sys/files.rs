@@ -1,9 +1,9 @@
-//! Writing to disk, in three ways: folders are made, files of ours are replaced, and files of other people are changed in place.
+//! Writing to disk: folders are created, files of `tka` are replaced, and files of users are changed in place.
 
-mod failure;
+mod advice;
+mod atomic;
 mod folder;
 mod locked;
-mod own;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;
@@ -12,12 +12,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-pub(crate) use failure::advice;
+pub(crate) use advice::advice;
+pub(crate) use atomic::{RESERVE, create, probe, replace};
 pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
-pub(crate) use locked::{FileError, Locked, beside, check_folder};
-pub(crate) use own::{ROOM, create, probe, replace};
+pub(crate) use locked::{FileError, LockedFile, check_folder, with_appended};
 
-/// The folder that a file is in; a path of one part is in the present folder.
+/// The folder of a file. A path without a folder is in the working directory.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -25,13 +25,13 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Gives what root has just made in `folder` to the owner of that folder, who would be locked out otherwise.
+/// Gives a file that root created in `folder` to the owner of `folder`, who would be locked out otherwise.
 ///
-/// Containers run programs as root with the home folder of another user, and `sudo` may keep `HOME`.
+/// Containers run programs as root with another user's home folder, and `sudo` may keep `HOME`.
 #[cfg(unix)]
-fn hand_on(made: &File, folder: &Path) -> io::Result<()> {
+fn inherit_owner(made: &File, folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
-    if !hands_on() {
+    if !inherits_owner() {
         return Ok(());
     }
     let owner = fs::metadata(folder)?;
@@ -41,19 +41,19 @@ fn hand_on(made: &File, folder: &Path) -> io::Result<()> {
     fchown(made, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// Whether what is made in a folder belongs to the owner of that, and not to this user.
+/// Whether new files belong to the owner of their folder, and not to this user.
 #[cfg(unix)]
-pub(crate) fn hands_on() -> bool {
+pub(crate) fn inherits_owner() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 #[cfg(not(unix))]
-pub(crate) fn hands_on() -> bool {
+pub(crate) fn inherits_owner() -> bool {
     false
 }
 
-/// Windows hands on the owner of a folder by itself.
+/// Windows inherits the owner of a folder by itself.
 #[cfg(not(unix))]
-fn hand_on(_: &File, folder: &Path) -> io::Result<()> {
+fn inherit_owner(_: &File, folder: &Path) -> io::Result<()> {
     fs::metadata(folder).map(drop)
 }

@@ -1,9 +1,9 @@
-//! PATH, and the programs that it leads to.
+//! Finds programs by PATH.
 
 use std::env::{self, consts::EXE_SUFFIX};
 use std::path::{Path, PathBuf};
 
-/// The program that PATH leads to by `name`, in one of its absolute folders.
+/// The program `name` in the absolute folders of PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let name = name.strip_suffix(EXE_SUFFIX).unwrap_or(name);
     let paths = folders().into_iter();
@@ -21,7 +21,7 @@ pub(crate) fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The absolute folders of PATH: any other is below the working directory.
+/// The absolute folders of PATH. Relative ones are below the working directory.
 pub(crate) fn folders() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()

@@ -1,9 +1,9 @@
-//! Signals that ask this process to end, while it does what must not be cut off.
+//! Holds termination signals back while something must not be interrupted.
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::Hold;
+pub(crate) use elsewhere::SignalHold;
 #[cfg(unix)]
-pub(crate) use unix::{Hold, heard, leave_to_others, when_free};
+pub(crate) use unix::{SignalHold, disable_holds, not_ignored, wait_for_holds};
 
 #[cfg(unix)]
 mod unix {
@@ -15,47 +15,47 @@ mod unix {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::{flag, low_level};
 
-    /// What asks this process to end.
-    const ENDINGS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+    /// Signals that ask this process to end.
+    const TERMINATING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
     static HELD: RwLock<()> = RwLock::new(());
-    /// None where signals are not ours to hold back.
-    static WATCH: OnceLock<Option<Watch>> = OnceLock::new();
+    /// None if another module handles signals.
+    static FLAGS: OnceLock<Option<SignalFlags>> = OnceLock::new();
 
-    /// What handlers of signals read and write.
+    /// The flags that signal handlers read and write.
     #[derive(Debug, Default)]
-    struct Watch {
-        /// Whether a signal ends the process, as it does where nobody handles it.
+    struct SignalFlags {
+        /// Whether a signal ends the process, as by default.
         ends: Arc<AtomicBool>,
-        /// The last one that came while it did not; 0 where none did.
-        came: Arc<AtomicUsize>,
+        /// The last signal that was held back; 0 for none.
+        pending: Arc<AtomicUsize>,
     }
 
-    /// While there is one, no signal ends this process. One that comes does afterwards.
+    /// While this exists, no signal ends the process. A pending one does afterwards.
     #[derive(Debug)]
-    pub(crate) struct Hold {
+    pub(crate) struct SignalHold {
         held: Option<RwLockReadGuard<'static, ()>>,
     }
 
-    /// Leaves it to the caller what signals do from now on, who waits for [`when_free`] before it ends the process.
-    pub(crate) fn leave_to_others() {
-        let _ = WATCH.set(None);
+    /// Leaves signals to the caller, which calls [`wait_for_holds`] before it ends the process.
+    pub(crate) fn disable_holds() {
+        let _ = FLAGS.set(None);
     }
 
-    /// Waits until nothing is done that must not be cut off, and keeps it from beginning.
-    pub(crate) fn when_free() -> RwLockWriteGuard<'static, ()> {
+    /// Waits until there is no hold, and prevents new ones.
+    pub(crate) fn wait_for_holds() -> RwLockWriteGuard<'static, ()> {
         HELD.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which of `signals` may be handled. What whoever started us has set to be ignored (`nohup`) stays so.
-    pub(crate) fn heard(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
+    /// The `signals` that may be handled. Signals that the parent process ignores (`nohup`) stay ignored.
+    pub(crate) fn not_ignored(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
         let ignored = ignored();
         signals
             .into_iter()
             .filter(move |signal| ignored & (1 << (signal - 1)) == 0)
     }
 
-    /// The signals that this process ignores, the first in the lowest bit; none where the system does not tell (`proc_pid_status(5)`).
+    /// The mask of ignored signals, the first in the lowest bit. Empty if the system does not tell (`proc_pid_status(5)`).
     fn ignored() -> u64 {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -63,56 +63,56 @@ mod unix {
             .unwrap_or(0)
     }
 
-    fn watch() -> Option<&'static Watch> {
-        WATCH.get_or_init(|| Watch::new().ok()).as_ref()
+    fn flags() -> Option<&'static SignalFlags> {
+        FLAGS.get_or_init(|| SignalFlags::new().ok()).as_ref()
     }
 
     // === impl Watch ===
 
-    impl Watch {
+    impl SignalFlags {
         fn new() -> io::Result<Self> {
-            let watch = Self::default();
-            for signal in heard(ENDINGS) {
-                // In this order: whichever comes while `ends` is being set is seen here or there.
-                flag::register_usize(signal, Arc::clone(&watch.came), usize::try_from(signal).unwrap_or(0))?;
-                flag::register_conditional_default(signal, Arc::clone(&watch.ends))?;
+            let flags = Self::default();
+            for signal in not_ignored(TERMINATING) {
+                // In this order a signal that comes meanwhile is not lost.
+                flag::register_usize(signal, Arc::clone(&flags.pending), usize::try_from(signal).unwrap_or(0))?;
+                flag::register_conditional_default(signal, Arc::clone(&flags.ends))?;
             }
-            Ok(watch)
+            Ok(flags)
         }
     }
 
     // === impl Hold ===
 
-    impl Hold {
+    impl SignalHold {
         pub(crate) fn new() -> Self {
             let held = HELD.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(watch) = watch() {
-                watch.ends.store(false, Ordering::SeqCst);
+            if let Some(flags) = flags() {
+                flags.ends.store(false, Ordering::SeqCst);
             }
             Self { held: Some(held) }
         }
     }
 
-    impl Drop for Hold {
+    impl Drop for SignalHold {
         fn drop(&mut self) {
             self.held = None;
-            let Some(watch) = watch() else { return };
-            watch.ends.store(true, Ordering::SeqCst);
-            let came = watch.came.swap(0, Ordering::SeqCst);
-            if let Some(signal) = i32::try_from(came).ok().filter(|signal| *signal != 0) {
+            let Some(flags) = flags() else { return };
+            flags.ends.store(true, Ordering::SeqCst);
+            let pending = flags.pending.swap(0, Ordering::SeqCst);
+            if let Some(signal) = i32::try_from(pending).ok().filter(|signal| *signal != 0) {
                 let _ = low_level::emulate_default_handler(signal);
             }
         }
     }
 }
 
-/// Where there are no such signals.
+/// Other systems have no such signals.
 #[cfg(not(unix))]
 mod elsewhere {
     #[derive(Debug)]
-    pub(crate) struct Hold;
+    pub(crate) struct SignalHold;
 
-    impl Hold {
+    impl SignalHold {
         pub(crate) fn new() -> Self {
             Self
         }

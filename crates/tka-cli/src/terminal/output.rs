@@ -1,4 +1,4 @@
-//! Results in the form that was asked for: for people, or for programs.
+//! Prints results, for users or for programs.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use console::Term;
 use serde::Serialize;
 
+use crate::terminal::messages::Clock;
 use crate::terminal::theme::{Palette, Theme};
-use crate::terminal::view::Clock;
 
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -20,7 +20,7 @@ pub(crate) enum Format {
     Name,
 }
 
-/// The flag by which a command that shows something takes the form of it.
+/// The flag for the format of a result.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Output {
     /// Print for programs: whole, and in fields that stay; --quiet alone means `name`
@@ -28,17 +28,17 @@ pub(crate) struct Output {
     format: Option<Format>,
 }
 
-/// What settings say of results.
+/// The settings for results.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mode {
-    /// Whether only names are printed.
+pub(crate) struct OutputMode {
+    /// Whether to print names only.
     pub(crate) quiet: bool,
     /// Whether to show more.
     pub(crate) long: bool,
     pub(crate) theme: Theme,
 }
 
-/// Why a result is not printed.
+/// Why a result cannot be printed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrintError {
     #[error("cannot write to standard output")]
@@ -47,21 +47,21 @@ pub(crate) enum PrintError {
     Form(#[source] io::Error),
 }
 
-/// What a command shows. Its [`Serialize`] is what programs read.
+/// A result. Programs read its [`Serialize`] form.
 pub(crate) trait Report: Serialize {
-    /// For people.
-    fn human(&self, look: &Look<'_>) -> String;
+    /// The text for users.
+    fn human(&self, options: &RenderOptions<'_>) -> String;
 
-    /// What its things are called.
+    /// The names in the result.
     fn names(&self) -> Vec<String>;
 }
 
-/// How people see it.
+/// How to render text for users.
 #[derive(Clone, Debug)]
-pub(crate) struct Look<'a> {
+pub(crate) struct RenderOptions<'a> {
     pub(crate) palette: &'a Palette,
     pub(crate) clock: Clock,
-    /// Columns of the terminal; none where there is no terminal.
+    /// Columns of the terminal. None without a terminal.
     pub(crate) width: Option<u16>,
     /// Whether to show more.
     pub(crate) long: bool,
@@ -70,20 +70,20 @@ pub(crate) struct Look<'a> {
 // === impl Output ===
 
 impl Output {
-    /// The form to print in; none is that for people.
+    /// The format to print in. None means text for users.
     pub(crate) fn format(self, quiet: bool) -> Option<Format> {
         self.format.or(quiet.then_some(Format::Name))
     }
 
-    /// Prints `report`. Answers whether people read it.
-    pub(crate) fn print(self, mode: Mode, report: &impl Report) -> Result<bool, PrintError> {
+    /// Prints `report`. Returns whether it was text for users.
+    pub(crate) fn print(self, mode: OutputMode, report: &impl Report) -> Result<bool, PrintError> {
         let format = self.format(mode.quiet);
         let palette = mode.theme.palette();
         let text = match format {
             Some(format) => format.render(report)?,
-            None => report.human(&Look::new(&palette, mode.long)),
+            None => report.human(&RenderOptions::new(&palette, mode.long)),
         };
-        // What programs read has no colours to strip, and must not lose a byte.
+        // Output for programs has no colours, and must not lose a byte.
         match format {
             Some(_) => write(&mut io::stdout(), &text)?,
             None => write(&mut anstream::stdout(), &text)?,
@@ -91,16 +91,16 @@ impl Output {
         Ok(format.is_none())
     }
 
-    /// The same of a single thing, of which --quiet leaves the exit status.
-    pub(crate) fn print_one(self, mode: Mode, report: &impl Report) -> Result<(), PrintError> {
+    /// Prints a single thing. --quiet prints nothing and leaves the exit status.
+    pub(crate) fn print_one(self, mode: OutputMode, report: &impl Report) -> Result<(), PrintError> {
         if mode.quiet && self.format.is_none() {
             return Ok(());
         }
         self.print(mode, report).map(drop)
     }
 
-    /// The same where no settings are read: `human` is for people.
-    pub(crate) fn print_or(self, report: &impl Report, human: &str) -> Result<(), PrintError> {
+    /// Prints without settings. `human` is the text for users.
+    pub(crate) fn print_or_default(self, report: &impl Report, human: &str) -> Result<(), PrintError> {
         let text = self.format.map(|format| format.render(report)).transpose()?;
         write(&mut io::stdout(), text.as_deref().unwrap_or(human))
     }
@@ -126,7 +126,7 @@ impl Format {
     }
 }
 
-/// Each of `lines` with its end.
+/// Joins `lines`, each with its line end.
 pub(crate) fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
     lines
         .into_iter()
@@ -135,36 +135,36 @@ pub(crate) fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String
 
 // === impl Look ===
 
-impl<'a> Look<'a> {
+impl<'a> RenderOptions<'a> {
     fn new(palette: &'a Palette, long: bool) -> Self {
         Self {
             palette,
             clock: Clock::system(),
-            width: width_of_results(),
+            width: stdout_width(),
             long,
         }
     }
 
-    /// For what is told beside results, on standard error.
-    pub(crate) fn beside(palette: &'a Palette) -> Self {
+    /// The options for standard error.
+    pub(crate) fn for_stderr(palette: &'a Palette) -> Self {
         Self {
-            width: width_beside(),
+            width: stderr_width(),
             ..Self::new(palette, false)
         }
     }
 }
 
-/// Columns of the terminal that standard output is; none where it is none.
-pub(crate) fn width_of_results() -> Option<u16> {
+/// Columns of the terminal on standard output. None if it is not a terminal.
+pub(crate) fn stdout_width() -> Option<u16> {
     width(&io::stdout(), &Term::stdout())
 }
 
-/// Columns of the terminal that standard error is; none where it is none.
-pub(crate) fn width_beside() -> Option<u16> {
+/// Columns of the terminal on standard error. None if it is not a terminal.
+pub(crate) fn stderr_width() -> Option<u16> {
     width(&io::stderr(), &Term::stderr())
 }
 
-/// Columns of the terminal that `stream` is.
+/// Columns of the terminal that `stream` writes to.
 fn width(stream: &impl IsTerminal, terminal: &Term) -> Option<u16> {
     let size = terminal.size_checked().filter(|_| stream.is_terminal());
     size.map(|(_, columns)| columns)
@@ -180,7 +180,7 @@ mod tests {
     }
 
     impl Report for Pets {
-        fn human(&self, _: &Look<'_>) -> String {
+        fn human(&self, _: &RenderOptions<'_>) -> String {
             String::new()
         }
 

@@ -2,18 +2,18 @@
 
 use console::{Alignment, measure_text_width, pad_str};
 
-use crate::terminal::output::{self, Look};
+use crate::terminal::messages::hanging;
+use crate::terminal::output::{self, RenderOptions};
 use crate::terminal::theme::paint;
-use crate::terminal::view::hanging;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: usize = 2;
 
-/// The table of `rows` below `heading`. Columns that are empty in every row are left out.
+/// A table of `rows` below `heading`. Columns that are empty in every row are left out.
 ///
-/// Where the terminal is too narrow for it, each row becomes a paragraph with a line a column: names stay whole, to be copied. A first
-/// column without a heading is a mark, which stands before the paragraph.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &Look<'_>) -> String {
+/// On a narrow terminal each row becomes a paragraph with one line per column. Names stay whole, to be copied. A first column without a
+/// heading is a mark before the paragraph.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], options: &RenderOptions<'_>) -> String {
     let column = |column: usize| {
         let width = |row: &[String; N]| measure_text_width(&row[column]);
         let widest = rows.iter().map(width).max().unwrap_or(0);
@@ -21,14 +21,14 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], lo
     };
     let columns: Vec<(usize, usize)> = (0..N).filter_map(column).collect();
     let needed: usize = columns.iter().map(|(_, width)| width + GAP).sum();
-    if look
+    if options
         .width
         .is_some_and(|width| needed.saturating_sub(GAP) > width.into())
     {
-        return paragraphs(heading, rows, look);
+        return paragraphs(heading, rows, options);
     }
     let line = |cells: &[&str; N]| aligned(&columns, cells);
-    let head = paint(look.palette.label, line(&heading));
+    let head = paint(options.palette.label, line(&heading));
     let body = rows.iter().map(|row| line(&row.each_ref().map(String::as_str)));
     head + "\n" + &output::lines(body)
 }
@@ -39,7 +39,7 @@ fn aligned<const N: usize>(columns: &[(usize, usize)], cells: &[&str; N]) -> Str
     columns.iter().map(cell).collect::<String>().trim_end().to_owned()
 }
 
-fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &Look<'_>) -> String {
+fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], options: &RenderOptions<'_>) -> String {
     let labels = heading.map(str::to_lowercase);
     let width = labels.iter().map(String::len).max().unwrap_or(0);
     let marks = usize::from(heading[0].is_empty());
@@ -49,8 +49,8 @@ fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &L
     let paragraph = |row: &[String; N]| {
         let filled = labels.iter().zip(row).skip(marks).filter(|(_, cell)| !cell.is_empty());
         let lines = filled.map(|(label, cell)| {
-            let label = paint(look.palette.label, format_args!("{label:width$}"));
-            format!("{before}{label}  {}", hanging(cell, &indent, look.width))
+            let label = paint(options.palette.label, format_args!("{label:width$}"));
+            format!("{before}{label}  {}", hanging(cell, &indent, options.width))
         });
         let text = output::lines(lines);
         let mark = if marks == 1 { row[0].as_str() } else { "" };
@@ -63,12 +63,12 @@ fn paragraphs<const N: usize>(heading: [&str; N], rows: &[[String; N]], look: &L
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::messages::Clock;
     use crate::terminal::theme::{Palette, Theme};
-    use crate::terminal::view::Clock;
     use jiff::tz::TimeZone;
 
-    fn look(palette: &Palette, width: Option<u16>) -> Look<'_> {
-        Look {
+    fn options(palette: &Palette, width: Option<u16>) -> RenderOptions<'_> {
+        RenderOptions {
             palette,
             clock: Clock {
                 now: jiff::Timestamp::UNIX_EPOCH,
@@ -88,7 +88,7 @@ mod tests {
         table(
             ["NAME", "WHERE", "ROLE", "NOTES"],
             &rows,
-            &look(&Theme::Notty.palette(), width),
+            &options(&Theme::Notty.palette(), width),
         )
     }
 
@@ -126,7 +126,7 @@ mod tests {
             ],
         ];
         let rows = rows.map(|row| row.map(ToOwned::to_owned));
-        let text = table(["", "NAME", "ACCESS"], &rows, &look(&palette, Some(40)));
+        let text = table(["", "NAME", "ACCESS"], &rows, &options(&palette, Some(40)));
         insta::assert_snapshot!(text);
     }
 
@@ -134,7 +134,7 @@ mod tests {
     fn wide_characters_and_colours_are_measured_as_they_are_seen() {
         let palette = Theme::Notty.palette();
         let rows = [["日本", "x"], ["\u{1b}[1mab\u{1b}[0m", "y"]].map(|row| row.map(ToOwned::to_owned));
-        let text = table(["N", "M"], &rows, &look(&palette, None));
+        let text = table(["N", "M"], &rows, &options(&palette, None));
         assert_eq!(text, "N     M\n日本  x\n\u{1b}[1mab\u{1b}[0m    y\n");
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let palette = Theme::Dark.palette();
         let rows = [["a".to_owned()]];
         assert_eq!(
-            table(["NAME"], &rows, &look(&palette, None)),
+            table(["NAME"], &rows, &options(&palette, None)),
             "\u{1b}[96mNAME\u{1b}[0m\na\n"
         );
     }

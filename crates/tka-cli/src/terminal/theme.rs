@@ -5,7 +5,7 @@ use std::fmt::Display;
 use anstyle::{AnsiColor, Color, RgbColor, Style};
 use clap::ValueEnum;
 
-/// The themes, by the names that the original's configuration files hold.
+/// The themes. Their names are those in the original's configuration files.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Theme {
     /// The Tokyo Night colours
@@ -25,7 +25,7 @@ pub(crate) enum Theme {
     Notty,
 }
 
-/// How a theme shows things.
+/// The styles of a theme.
 #[derive(Clone, Debug)]
 pub(crate) struct Palette {
     pub(crate) ok: Style,
@@ -36,7 +36,7 @@ pub(crate) struct Palette {
     pub(crate) signs: Signs,
 }
 
-/// What stands before a line.
+/// The signs before lines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signs {
     pub(crate) ok: &'static str,
@@ -64,7 +64,7 @@ const ASCII: Signs = Signs {
 // === impl Theme ===
 
 impl Theme {
-    /// The theme called `name`.
+    /// The theme `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::value_variants()
             .iter()

@@ -1,15 +1,15 @@
-//! The terminal: what is read by people goes to standard error, what is read by programs to standard output.
+//! The terminal: messages for users go to standard error, output for programs to standard output.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::terminal::messages;
 use crate::terminal::output::PrintError;
 use crate::terminal::theme::Palette;
-use crate::terminal::view;
 
-/// Writes to the terminal, or to whatever stands in its place.
+/// Writes to the terminal, or to the stream in its place.
 #[derive(Debug)]
 pub(crate) struct Ui {
     pub(crate) palette: Palette,
@@ -17,12 +17,12 @@ pub(crate) struct Ui {
     debug: bool,
 }
 
-/// A sign of life while the server works; gone when dropped.
+/// A progress spinner, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Spinner(Option<ProgressBar>);
 
-/// Tells people what they must know. Where nobody can be told, nobody is.
-pub(crate) fn complain(text: &str) {
+/// Writes to standard error. Errors are ignored, since there is nowhere to report them.
+pub(crate) fn write_stderr(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
@@ -33,16 +33,15 @@ pub(crate) fn print(line: &str) -> Result<(), PrintError> {
     written.map_err(PrintError::Write)
 }
 
-/// Whether somebody sits before a terminal who can answer. Standard output may be what a shell evaluates.
-pub(crate) fn can_ask() -> bool {
+/// Whether a user at a terminal can answer. Standard output may be evaluated by a shell.
+pub(crate) fn is_interactive_terminal() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Whether standard output goes to `eval`, as the original's shell function has it with `--quiet`, and a person sits before the
-/// terminal.
+/// Whether `eval` reads standard output and a user is at the terminal. The original's shell function calls with `--quiet` so.
 #[cfg(unix)]
 pub(crate) fn is_captured(quiet: bool) -> bool {
-    quiet && !io::stdout().is_terminal() && can_ask()
+    quiet && !io::stdout().is_terminal() && is_interactive_terminal()
 }
 
 // === impl Ui ===
@@ -52,29 +51,29 @@ impl Ui {
         Self { palette, quiet, debug }
     }
 
-    /// Tells people something beside the result. Colours go only to a terminal, and not with `NO_COLOR`.
-    pub(crate) fn tell(&self, text: &str) {
+    /// Shows a message to the user. Colours go only to a terminal, and not with `NO_COLOR`.
+    pub(crate) fn notify(&self, text: &str) {
         if !self.quiet {
-            complain(text);
+            write_stderr(text);
         }
     }
 
-    /// Asks for a line; none when nothing is answered.
-    pub(crate) fn ask(&self, question: &str) -> Option<String> {
-        complain(&view::question(question, &self.palette));
+    /// Reads a line. None if it is empty.
+    pub(crate) fn prompt(&self, question: &str) -> Option<String> {
+        write_stderr(&messages::question(question, &self.palette));
         let mut line = String::new();
         io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned()).filter(|answer| !answer.is_empty())
     }
 
-    /// Says how something came to be, with `--debug`.
+    /// Shows a debug message with `--debug`.
     pub(crate) fn debug(&self, text: &str) {
         if self.debug {
-            complain(&format!("debug: {}\n", view::clean(text)));
+            write_stderr(&format!("debug: {}\n", messages::clean(text)));
         }
     }
 
-    /// Shows that something is going on, where someone can see it.
+    /// Shows a spinner on a terminal.
     pub(crate) fn spinner(&self, text: &'static str) -> Spinner {
         if self.quiet || self.debug || !io::stderr().is_terminal() {
             return Spinner(None);

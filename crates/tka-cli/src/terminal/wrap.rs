@@ -2,7 +2,7 @@
 
 use console::measure_text_width;
 
-/// `text` in lines of at most `width` columns, broken between words. A word that is longer stays whole, to be copied.
+/// Wraps `text` at `width` columns, between words. A longer word stays whole, to be copied.
 pub(crate) fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width.filter(|width| measure_text_width(text) > *width) else {
         return vec![text.to_owned()];

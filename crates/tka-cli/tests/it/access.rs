@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{User, kubeconfig, login, signed_in};
 
 fn rule(name: Option<&str>, role: &str, priority: i64, namespaces: &[&str]) -> Value {

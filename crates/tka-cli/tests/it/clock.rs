@@ -4,7 +4,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{Outcome, SESSION, User, credential, signed_in};
 
 /// How long the session lasts: a quarter of an hour, and what a busy machine may take until it is looked at.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tailscaled::Tailscaled;
 use crate::tka::{Outcome, SESSION, User, signed_in};
 

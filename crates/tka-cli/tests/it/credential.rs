@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{Outcome, SESSION, TOKEN, User, credential, signed_in};
 
 const ASKED: &str = "POST /credential";
@@ -468,7 +468,7 @@ fn without_a_place_for_secrets_each_call_asks_and_a_refusal_is_still_told_once()
 fn the_kernels_keyring_does_where_there_is_no_memory() {
     let allowed = Command::new("keyctl").args(["session", "-", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        crate::untested::for_lack_of("keyctl, or no kernel that lets anybody use its keyrings");
+        crate::test_requirements::report_missing("keyctl, or no kernel that lets anybody use its keyrings");
         return;
     }
     let script = [

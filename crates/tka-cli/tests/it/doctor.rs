@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tailscaled::{Tailscaled, on_tailnet};
 use crate::tka::{Outcome, User, login};
 

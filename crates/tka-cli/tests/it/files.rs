@@ -9,10 +9,10 @@ use std::sync::{Arc, Barrier};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::shell::whole_session;
+use crate::test_requirements::{is_root, report_missing};
 use crate::tka::{Outcome, SESSION, User, credential, login, signed_in};
-use crate::untested::{for_lack_of, is_root};
 
 /// A user who is in no file of this machine, and a team that they are in.
 const ME: u32 = 47_110;
@@ -180,7 +180,7 @@ fn attributes_and_other_names_of_a_file_stay() {
     fs::hard_link(&config, &other).unwrap();
     let has_attributes = setxattr(&config, "user.test", b"mine", XattrFlags::empty()).is_ok();
     if !has_attributes {
-        for_lack_of("extended attributes on its temporary folder");
+        report_missing("extended attributes on its temporary folder");
     }
     is_merged(&user, &config, CloneAndRun::clone_and_run);
     assert_eq!(fs::read_to_string(&other).unwrap(), THEIRS);
@@ -406,7 +406,7 @@ fn without_home(double: &Double, arguments: &[&str]) -> Outcome {
     if rustix::process::geteuid().is_root() {
         as_me(&command)
     } else {
-        for_lack_of("root who runs tests as a user without an entry in passwd");
+        report_missing("root who runs tests as a user without an entry in passwd");
         command.clone_and_run()
     }
 }

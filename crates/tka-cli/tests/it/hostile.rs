@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{Outcome, SESSION, User, kubeconfig, login, signed_in};
 
 /// What no file and no output may have.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::shell::whole_session;
 use crate::shells;
 use crate::terminal::on_terminal;

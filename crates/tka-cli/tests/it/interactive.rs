@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::access::{reason_required, rules};
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::integration::each_shell;
 use crate::shell::{session, usable};
 use crate::shells;

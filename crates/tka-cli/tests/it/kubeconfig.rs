@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{BEFORE, Outcome, SESSION, TOKEN, User, kubeconfig, login};
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{CA, Outcome, TOKEN, User, kubeconfig, login, mode, signed_in, signing_in};
 
 #[test]

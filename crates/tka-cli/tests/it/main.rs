@@ -5,8 +5,8 @@
     reason = "clippy.toml allows it in test functions, this also in what they call"
 )]
 
-#[path = "../../src/sys/untested.rs"]
-mod untested;
+#[path = "../../src/sys/test_requirements.rs"]
+mod test_requirements;
 
 mod access;
 mod clock;
@@ -17,9 +17,9 @@ mod config;
 mod credential;
 mod disk;
 mod doctor;
-mod double;
+mod ephemeral_shell;
 mod errors;
-mod evaluated;
+mod fake_server;
 mod files;
 mod generate;
 mod help;
@@ -30,11 +30,11 @@ mod kubeconfig;
 mod login;
 mod merge;
 mod network;
-mod own_shell;
 mod rules;
 mod session;
 mod sessions;
 mod shell;
+mod shell_eval;
 mod shells;
 mod signout;
 mod status;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{CA, Outcome, SESSION, TOKEN, User, kubeconfig, login, mode, signed_in};
 
 /// What people have, comments and all.

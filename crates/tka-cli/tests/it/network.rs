@@ -4,7 +4,7 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tailscaled::Tailscaled;
 use crate::tka::{Outcome, User, login, signing_in};
 
@@ -188,7 +188,7 @@ fn own_address() -> Option<IpAddr> {
 #[test]
 fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
     let Some(address) = own_address() else {
-        crate::untested::for_lack_of("a network");
+        crate::test_requirements::report_missing("a network");
         return;
     };
     let double = Double::at(address, &[]);
@@ -242,7 +242,7 @@ fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
 #[test]
 fn address_that_tailscaled_knows_is_on_the_tailnet() {
     let Some(address) = own_address() else {
-        crate::untested::for_lack_of("a network");
+        crate::test_requirements::report_missing("a network");
         return;
     };
     let double = Double::at(address, &[("GET /login", Answer::json(200, &login()))]);
@@ -265,7 +265,7 @@ fn address_that_tailscaled_knows_is_on_the_tailnet() {
 #[test]
 fn foreign_proxy_carries_plain_http_only_if_chosen() {
     let Some(address) = own_address() else {
-        crate::untested::for_lack_of("a network");
+        crate::test_requirements::report_missing("a network");
         return;
     };
     let asked = ("GET /login", Answer::json(200, &login()));

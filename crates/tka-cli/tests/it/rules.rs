@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::User;
 
 pub(crate) fn rules() -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::User;
 
 fn session(name: &str, this_device: bool) -> Value {

@@ -10,7 +10,7 @@ use rexpect::process::WaitStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double, Request};
+use crate::fake_server::{Answer, Double, Request};
 use crate::tka::{Outcome, TOKEN, User, credential, kubeconfig, login, signing_in};
 
 pub(crate) fn session() -> Value {

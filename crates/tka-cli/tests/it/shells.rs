@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::untested::for_lack_of;
+use crate::test_requirements::report_missing;
 
 /// Where that shell is. It is said aloud where there is none, and is a failure where all are meant to be: in CI.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
@@ -13,7 +13,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .map(|place| Path::new(place).join(name))
         .find(|path| path.exists());
     if found.is_none() {
-        for_lack_of(name);
+        report_missing(name);
     }
     found
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{Outcome, SESSION, User, kubeconfig, login, signed_in};
 
 /// Signs in and out, with a kubeconfig in between that `change` changes. Answers for what is left of it.

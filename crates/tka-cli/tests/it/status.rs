@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 use crate::tka::{Outcome, SESSION, User, login, signed_in, signing_in};
 
 /// Since `login` says until when, a time that no test will see.

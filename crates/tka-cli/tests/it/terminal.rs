@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::double::Double;
+use crate::fake_server::Double;
 use crate::tka::{User, signing_in};
 
 /// Runs the command with a terminal for both outputs and answers what it shows.

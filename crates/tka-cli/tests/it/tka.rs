@@ -9,7 +9,7 @@ use std::sync::{Arc, Once};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::double::{Answer, Double};
+use crate::fake_server::{Answer, Double};
 
 /// A user with an empty home.
 pub(crate) struct User {

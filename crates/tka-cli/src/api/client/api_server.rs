@@ -1,4 +1,4 @@
-//! Whether the cluster's API server can be reached from here.
+//! Whether the cluster's API server can be reached from this machine.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use tka_api::http::ClusterInfo;
 use tka_core::CaBundle;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use super::{Trouble, peer};
+use super::{ClientErrorKind, peer};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
 
-/// Asks the API server anything; any answer of it is good. Nothing secret is sent.
-pub(crate) fn reach(
+/// Sends a request without secrets to the API server. Any response is good.
+pub(crate) fn check_reachable(
     info: &ClusterInfo,
     server: &Server,
     proxy: Option<&ChosenProxy>,
     limit: Duration,
-) -> Result<(), Trouble> {
-    let proxied = proxy.map(|chosen| chosen.variable);
+) -> Result<(), ClientErrorKind> {
+    let proxy_variable = proxy.map(|chosen| chosen.variable);
     let tls = match roots(info)? {
         Some(roots) => TlsConfig::builder().root_certs(roots),
         // kubectl would verify with the system's authorities, which are not known here.
@@ -30,22 +30,23 @@ pub(crate) fn reach(
         .http_status_as_error(false)
         .max_redirects(0)
         .build();
-    // Its address is the server's to say: plain HTTP leads no further from here than to the tailnet either.
+    // The server chose the address. So plain HTTP must not leave the tailnet here either.
     let agent = peer::agent(config, server, proxy, None);
     let url = format!("{}/version", info.server_url.trim_end_matches('/'));
     let answer = agent.get(url).call();
     answer
         .map(drop)
-        .map_err(|error| Trouble::from_transport(error, limit, proxied))
+        .map_err(|error| ClientErrorKind::from_transport(error, limit, proxy_variable))
 }
 
-/// The cluster's own authority; none where it has none, is not to be verified, or only by another name, which ureq cannot.
-fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, Trouble> {
+/// The cluster's own certificate authority. None if there is none, verification is off, or another TLS name is set, which ureq does not
+/// support.
+fn roots(info: &ClusterInfo) -> Result<Option<RootCerts>, ClientErrorKind> {
     if info.insecure_skip_tls_verify || info.ca_data.is_empty() || info.tls_server_name.is_some() {
         return Ok(None);
     }
     let authority = CaBundle::parse(&info.ca_data)
-        .map_err(|why| Trouble::Tls(format!("the cluster's certificate authority cannot be used: {why}")))?;
+        .map_err(|why| ClientErrorKind::Tls(format!("the cluster's certificate authority cannot be used: {why}")))?;
     let certificates = authority.certificates().iter();
     let certificates = certificates.map(|certificate| Certificate::from_der(certificate).to_owned());
     Ok(Some(RootCerts::from(certificates)))

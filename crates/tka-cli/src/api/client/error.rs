@@ -1,4 +1,4 @@
-//! What can go wrong between the CLI and the server, and what to do about it.
+//! Errors between the CLI and the server, and what to do about them.
 
 use std::io;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use tka_api::http::ErrorResponse;
 
 use super::Operation;
-use super::peer::{End, Outside};
+use super::peer::{Endpoint, OutsideTailnet};
 use crate::exit::Exit;
-use crate::kubeconfig::sent::Flaw;
+use crate::kubeconfig::server_kubeconfig::InvalidKubeconfig;
 use crate::net::server::{Scheme, Server};
 
-/// A request that did not get what it asked for. What is large is boxed: results carry it around.
+/// A failed request. Large fields are boxed, because results carry them around.
 #[derive(Debug)]
 pub(crate) struct ClientError {
     pub(crate) server: Box<Server>,
     pub(crate) operation: Operation,
-    pub(crate) trouble: Box<Trouble>,
+    pub(crate) kind: Box<ClientErrorKind>,
 }
 
 /// What went wrong.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum ClientErrorKind {
     /// The name does not resolve.
     UnknownHost,
     /// No connection.
@@ -29,25 +29,25 @@ pub(crate) enum Trouble {
     /// No complete answer in time.
     TimedOut(Duration),
     /// No connection to the proxy.
-    NoProxy { variable: &'static str, reason: String },
-    /// The proxy did not connect us to the server.
+    ProxyUnreachable { variable: &'static str, reason: String },
+    /// The proxy did not connect to the server.
     ProxyRefused { variable: &'static str, reason: String },
-    /// Plain HTTP would leave the tailnet: these are the server's addresses.
-    Outside(String),
-    /// Plain HTTP would go through a proxy at these addresses, which is not on this machine.
-    ProxyOutside { variable: &'static str, addresses: String },
-    /// The server's certificate or its TLS does not do.
+    /// Plain HTTP would leave the tailnet, to these addresses of the server.
+    OutsideTailnet(String),
+    /// Plain HTTP would go through a proxy at these addresses, which are not on this machine.
+    ProxyNotLocal { variable: &'static str, addresses: String },
+    /// The TLS connection or the server's certificate is not valid.
     Tls(String),
-    /// The answer broke off or is no HTTP.
-    Broken(String),
-    /// The server said no; the body is its own account.
-    Answered { status: u16, error: ErrorResponse },
-    /// The answer is not a TKA server's.
-    Foreign { status: u16, content_type: String },
-    /// The server has no such endpoint: the original's has not, and maybe it is none.
+    /// The response is incomplete, or not HTTP.
+    InvalidResponse(String),
+    /// The server refused. The body says why.
+    Rejected { status: u16, error: ErrorResponse },
+    /// The response is not from a TKA server.
+    NotTka { status: u16, content_type: String },
+    /// The server has no such endpoint. The original's has not, and other servers have not.
     Unsupported,
     /// The kubeconfig would not work.
-    UnusableKubeconfig(Flaw),
+    UnusableKubeconfig(InvalidKubeconfig),
     /// The session was not ready in time.
     NotProvisioned(Duration),
 }
@@ -65,31 +65,31 @@ impl ClientError {
         self.exit() == Exit::Unsupported
     }
 
-    /// Whether a TKA server says it, and not something else in its place.
+    /// Whether a TKA server sent the error.
     pub(crate) fn is_from_server(&self) -> bool {
-        matches!(&*self.trouble, Trouble::Answered { status, .. } if *status != 404)
+        matches!(&*self.kind, ClientErrorKind::Rejected { status, .. } if *status != 404)
     }
 
-    /// Whether something that is no TKA server answers.
-    pub(crate) fn is_from_other(&self) -> bool {
-        match &*self.trouble {
-            Trouble::Answered { status, .. } => *status == 404,
-            Trouble::Foreign { .. } => self.exit() != Exit::Unreachable,
+    /// Whether something other than a TKA server responded.
+    pub(crate) fn is_from_other_service(&self) -> bool {
+        match &*self.kind {
+            ClientErrorKind::Rejected { status, .. } => *status == 404,
+            ClientErrorKind::NotTka { .. } => self.exit() != Exit::Unreachable,
             _ => false,
         }
     }
 
     pub(crate) fn exit(&self) -> Exit {
-        match &*self.trouble {
-            Trouble::UnknownHost
-            | Trouble::NoConnection(_)
-            | Trouble::TimedOut(_)
-            | Trouble::NoProxy { .. }
-            | Trouble::ProxyRefused { .. }
-            | Trouble::Outside(_)
-            | Trouble::Tls(_)
-            | Trouble::Foreign { status: 502..=504, .. } => Exit::Unreachable,
-            Trouble::Answered { status, .. } => match (status, self.operation) {
+        match &*self.kind {
+            ClientErrorKind::UnknownHost
+            | ClientErrorKind::NoConnection(_)
+            | ClientErrorKind::TimedOut(_)
+            | ClientErrorKind::ProxyUnreachable { .. }
+            | ClientErrorKind::ProxyRefused { .. }
+            | ClientErrorKind::OutsideTailnet(_)
+            | ClientErrorKind::Tls(_)
+            | ClientErrorKind::NotTka { status: 502..=504, .. } => Exit::Unreachable,
+            ClientErrorKind::Rejected { status, .. } => match (status, self.operation) {
                 (401, _) | (404, Operation::SignOut | Operation::EndSession | Operation::FetchCredential) => {
                     Exit::NotSignedIn
                 }
@@ -97,57 +97,57 @@ impl ClientError {
                 (400 | 422, _) => Exit::Policy,
                 _ => Exit::Failure,
             },
-            Trouble::ProxyOutside { .. } => Exit::Configuration,
-            Trouble::Unsupported => Exit::Unsupported,
-            Trouble::Broken(_)
-            | Trouble::Foreign { .. }
-            | Trouble::UnusableKubeconfig(_)
-            | Trouble::NotProvisioned(_) => Exit::Failure,
+            ClientErrorKind::ProxyNotLocal { .. } => Exit::Configuration,
+            ClientErrorKind::Unsupported => Exit::Unsupported,
+            ClientErrorKind::InvalidResponse(_)
+            | ClientErrorKind::NotTka { .. }
+            | ClientErrorKind::UnusableKubeconfig(_)
+            | ClientErrorKind::NotProvisioned(_) => Exit::Failure,
         }
     }
 
-    /// Whether nothing came from where the server is, nor from anything on the way there.
-    pub(crate) fn is_without_answer(&self) -> bool {
+    /// Whether there was no response, neither from the server nor on the way to it.
+    pub(crate) fn has_no_response(&self) -> bool {
         !matches!(
-            &*self.trouble,
-            Trouble::Answered { .. } | Trouble::Foreign { .. } | Trouble::Unsupported
+            &*self.kind,
+            ClientErrorKind::Rejected { .. } | ClientErrorKind::NotTka { .. } | ClientErrorKind::Unsupported
         )
     }
 
-    /// Whether the server may have done what it was asked to do all the same.
-    pub(crate) fn may_have_been_carried_out(&self) -> bool {
-        match &*self.trouble {
-            Trouble::UnknownHost
-            | Trouble::NoConnection(_)
-            | Trouble::NoProxy { .. }
-            | Trouble::ProxyRefused { .. }
-            | Trouble::Outside(_)
-            | Trouble::ProxyOutside { .. }
-            | Trouble::Tls(_)
-            | Trouble::Unsupported => false,
-            Trouble::Answered { status, .. } => *status >= 500,
-            Trouble::TimedOut(_)
-            | Trouble::Broken(_)
-            | Trouble::Foreign { .. }
-            | Trouble::UnusableKubeconfig(_)
-            | Trouble::NotProvisioned(_) => true,
+    /// Whether the server may have carried the request out anyway.
+    pub(crate) fn may_have_taken_effect(&self) -> bool {
+        match &*self.kind {
+            ClientErrorKind::UnknownHost
+            | ClientErrorKind::NoConnection(_)
+            | ClientErrorKind::ProxyUnreachable { .. }
+            | ClientErrorKind::ProxyRefused { .. }
+            | ClientErrorKind::OutsideTailnet(_)
+            | ClientErrorKind::ProxyNotLocal { .. }
+            | ClientErrorKind::Tls(_)
+            | ClientErrorKind::Unsupported => false,
+            ClientErrorKind::Rejected { status, .. } => *status >= 500,
+            ClientErrorKind::TimedOut(_)
+            | ClientErrorKind::InvalidResponse(_)
+            | ClientErrorKind::NotTka { .. }
+            | ClientErrorKind::UnusableKubeconfig(_)
+            | ClientErrorKind::NotProvisioned(_) => true,
         }
     }
 
     /// What happened.
     pub(crate) fn what(&self) -> String {
         let (server, verb) = (&self.server, self.operation.verb());
-        match (&*self.trouble, self.exit()) {
-            (Trouble::Foreign { .. }, Exit::Failure) => format!("what answers at {server} is not a TKA server"),
-            (Trouble::Outside(_) | Trouble::ProxyOutside { .. }, _) => {
+        match (&*self.kind, self.exit()) {
+            (ClientErrorKind::NotTka { .. }, Exit::Failure) => format!("what answers at {server} is not a TKA server"),
+            (ClientErrorKind::OutsideTailnet(_) | ClientErrorKind::ProxyNotLocal { .. }, _) => {
                 format!("the server at {server} is not asked over plain HTTP")
             }
-            (Trouble::UnusableKubeconfig(_), _) => format!("the kubeconfig from {server} cannot be used"),
-            (Trouble::NotProvisioned(limit), _) => {
+            (ClientErrorKind::UnusableKubeconfig(_), _) => format!("the kubeconfig from {server} cannot be used"),
+            (ClientErrorKind::NotProvisioned(limit), _) => {
                 format!("your session at {server} was not ready within {}", seconds(*limit))
             }
-            (Trouble::Broken(_), _) => format!("the answer from {server} cannot be read"),
-            (Trouble::Unsupported, _) => format!("the server at {server} cannot {verb}"),
+            (ClientErrorKind::InvalidResponse(_), _) => format!("the answer from {server} cannot be read"),
+            (ClientErrorKind::Unsupported, _) => format!("the server at {server} cannot {verb}"),
             (_, Exit::Unreachable) => format!("cannot reach the server at {server}"),
             (_, Exit::NotSignedIn) if self.operation == Operation::EndSession => format!("{server} could not {verb}"),
             (_, Exit::NotSignedIn) => format!("you are not signed in at {server}"),
@@ -158,29 +158,29 @@ impl ClientError {
 
     /// Why, outermost cause first.
     pub(crate) fn why(&self) -> Vec<String> {
-        match &*self.trouble {
-            Trouble::UnknownHost => vec![format!("the name {} is not known", self.server.host())],
-            Trouble::NoConnection(error) => vec![error.to_string()],
-            Trouble::TimedOut(limit) => vec![format!("no answer within {}", seconds(*limit))],
-            Trouble::NoProxy { variable, reason } => {
+        match &*self.kind {
+            ClientErrorKind::UnknownHost => vec![format!("the name {} is not known", self.server.host())],
+            ClientErrorKind::NoConnection(error) => vec![error.to_string()],
+            ClientErrorKind::TimedOut(limit) => vec![format!("no answer within {}", seconds(*limit))],
+            ClientErrorKind::ProxyUnreachable { variable, reason } => {
                 vec![format!("no connection to the proxy in {variable}"), reason.clone()]
             }
-            Trouble::ProxyRefused { variable, reason } => vec![
+            ClientErrorKind::ProxyRefused { variable, reason } => vec![
                 format!("the proxy in {variable} did not connect to {}", self.server.host()),
                 reason.clone(),
             ],
-            Trouble::Outside(addresses) => vec![
+            ClientErrorKind::OutsideTailnet(addresses) => vec![
                 format!("it is at {addresses}, which is not on the tailnet"),
                 "others could read along, or answer in the server's place".to_owned(),
             ],
-            Trouble::ProxyOutside { variable, addresses } => {
+            ClientErrorKind::ProxyNotLocal { variable, addresses } => {
                 vec![format!(
                     "the proxy in {variable} is at {addresses}, and could read along"
                 )]
             }
-            Trouble::Tls(reason) | Trouble::Broken(reason) => vec![reason.clone()],
-            Trouble::Answered { status, error } => account(*status, error),
-            Trouble::Foreign {
+            ClientErrorKind::Tls(reason) | ClientErrorKind::InvalidResponse(reason) => vec![reason.clone()],
+            ClientErrorKind::Rejected { status, error } => server_messages(*status, error),
+            ClientErrorKind::NotTka {
                 status: status @ 502..=504,
                 ..
             } => {
@@ -188,26 +188,26 @@ impl ClientError {
                     "something on the way to it answered, with HTTP status {status}"
                 )]
             }
-            Trouble::Foreign { status, content_type } if content_type.is_empty() => {
+            ClientErrorKind::NotTka { status, content_type } if content_type.is_empty() => {
                 vec![format!("HTTP status {status} with a body that is not TKA's")]
             }
-            Trouble::Foreign { status, content_type } => {
+            ClientErrorKind::NotTka { status, content_type } => {
                 vec![format!(
                     "HTTP status {status} with a body of type {content_type} that is not TKA's"
                 )]
             }
-            Trouble::Unsupported => vec!["it is the original TKA's server, an older one, or none".to_owned()],
-            Trouble::UnusableKubeconfig(flaw) => vec![flaw.to_string()],
-            Trouble::NotProvisioned(_) => vec!["the cluster is still creating your access".to_owned()],
+            ClientErrorKind::Unsupported => vec!["it is the original TKA's server, an older one, or none".to_owned()],
+            ClientErrorKind::UnusableKubeconfig(flaw) => vec![flaw.to_string()],
+            ClientErrorKind::NotProvisioned(_) => vec!["the cluster is still creating your access".to_owned()],
         }
     }
 
     /// What to do: the server's own advice if it gave any.
     pub(crate) fn advice(&self) -> Vec<String> {
-        match &*self.trouble {
-            // Whoever wants to be signed out is.
+        match &*self.kind {
+            // The user wanted to be signed out, and is.
             _ if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
-            Trouble::Answered { error, .. } => match server_advice(error) {
+            ClientErrorKind::Rejected { error, .. } => match server_advice(error) {
                 advice if advice.is_empty() => self.own_advice(),
                 advice => advice,
             },
@@ -216,13 +216,15 @@ impl ClientError {
     }
 
     fn own_advice(&self) -> Vec<String> {
-        match &*self.trouble {
-            Trouble::UnknownHost => vec![
+        match &*self.kind {
+            ClientErrorKind::UnknownHost => vec![
                 "see with `tailscale status` that this device is connected and that the server is in your tailnet"
                     .into(),
                 self.name_advice(),
             ],
-            Trouble::NoConnection(_) | Trouble::TimedOut(_) | Trouble::Foreign { status: 502..=504, .. } => vec![
+            ClientErrorKind::NoConnection(_)
+            | ClientErrorKind::TimedOut(_)
+            | ClientErrorKind::NotTka { status: 502..=504, .. } => vec![
                 "see with `tailscale status` that this device is connected".into(),
                 self.name_advice(),
                 format!(
@@ -230,10 +232,10 @@ impl ClientError {
                     self.server.port()
                 ),
             ],
-            Trouble::NoProxy { variable, .. } => {
+            ClientErrorKind::ProxyUnreachable { variable, .. } => {
                 vec![format!("check that the proxy in {variable} runs, or unset {variable}")]
             }
-            Trouble::ProxyRefused { variable, .. } => vec![
+            ClientErrorKind::ProxyRefused { variable, .. } => vec![
                 self.name_advice(),
                 format!(
                     "check that the server runs and listens on port {} (--port)",
@@ -241,58 +243,58 @@ impl ClientError {
                 ),
                 format!("check that the proxy in {variable} is in your tailnet, or unset {variable}"),
             ],
-            Trouble::Outside(_) => vec![
+            ClientErrorKind::OutsideTailnet(_) => vec![
                 "see with `tailscale status` that this device is connected, so that the name leads into the tailnet"
                     .into(),
                 self.name_advice(),
                 "or let the server speak HTTPS (port 443, or a URL that begins with https://)".into(),
             ],
-            Trouble::ProxyOutside { variable, .. } => vec![
+            ClientErrorKind::ProxyNotLocal { variable, .. } => vec![
                 format!("let NO_PROXY name {}, or unset {variable}", self.server.host()),
                 "if requests are to go through it all the same: `tka config tailscale.proxy URL`".into(),
             ],
-            Trouble::Tls(_) => vec![self.tls_advice()],
-            Trouble::Broken(_) => vec![
+            ClientErrorKind::Tls(_) => vec![self.tls_advice()],
+            ClientErrorKind::InvalidResponse(_) => vec![
                 "try again; if it stays, look at the server's log".into(),
                 "check --port: 443 speaks HTTPS, any other port HTTP".into(),
             ],
-            Trouble::Foreign { .. } => vec![
+            ClientErrorKind::NotTka { .. } => vec![
                 self.name_advice(),
                 "check --port: 443 speaks HTTPS, any other port HTTP".into(),
                 "check that no proxy answers in the server's place (HTTP_PROXY, HTTPS_PROXY)".into(),
             ],
-            Trouble::Unsupported if self.operation == Operation::Choose => vec![
+            ClientErrorKind::Unsupported if self.operation == Operation::SelectRule => vec![
                 "leave out --rule, --role, --for and --reason: that server takes the rule of the highest priority"
                     .into(),
                 "see with `tka doctor` what answers there".into(),
             ],
-            Trouble::Unsupported => vec![
+            ClientErrorKind::Unsupported => vec![
                 "what it can do: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`"
                     .into(),
                 "see with `tka doctor` what answers there".into(),
             ],
-            Trouble::UnusableKubeconfig(flaw) if flaw.is_suspicious() => {
+            ClientErrorKind::UnusableKubeconfig(flaw) if flaw.is_suspicious() => {
                 let server = &self.server;
                 vec![format!(
                     "see that {server} is the server that you mean, and tell whoever runs it: a TKA server sends no such thing"
                 )]
             }
-            Trouble::UnusableKubeconfig(_) => {
+            ClientErrorKind::UnusableKubeconfig(_) => {
                 vec![
                     "ask whoever runs the server to look at its cluster settings (`tka cluster-info` shows them)"
                         .into(),
                 ]
             }
-            Trouble::NotProvisioned(_) => {
+            ClientErrorKind::NotProvisioned(_) => {
                 vec![
                     "run `tka kubeconfig` in a moment".into(),
                     "if it stays, look at the server's log".into(),
                 ]
             }
-            Trouble::Answered { .. } if self.operation == Operation::EndSession && self.is_not_signed_in() => {
+            ClientErrorKind::Rejected { .. } if self.operation == Operation::EndSession && self.is_not_signed_in() => {
                 vec!["see what you have with `tka sessions`".into()]
             }
-            Trouble::Answered { .. } => vec![self.status_advice().to_owned()],
+            ClientErrorKind::Rejected { .. } => vec![self.status_advice().to_owned()],
         }
     }
 
@@ -329,8 +331,8 @@ impl ClientError {
     }
 }
 
-/// What the server says: its message and what caused it.
-fn account(status: u16, error: &ErrorResponse) -> Vec<String> {
+/// The server's message and its causes.
+fn server_messages(status: u16, error: &ErrorResponse) -> Vec<String> {
     let messages = std::iter::once(error)
         .chain(error.causes())
         .map(|error| error.message.trim());
@@ -345,7 +347,7 @@ fn account(status: u16, error: &ErrorResponse) -> Vec<String> {
     }
 }
 
-/// All advice in the server's account, each line once.
+/// All advice of the server, each line once.
 fn server_advice(error: &ErrorResponse) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in std::iter::once(error)
@@ -359,19 +361,19 @@ fn server_advice(error: &ErrorResponse) -> Vec<String> {
     lines
 }
 
-/// A time limit as people say it.
+/// A time limit in seconds.
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
 // === impl Trouble ===
 
-impl Trouble {
-    /// Sorts a transport error by what the user can do about it.
-    pub(super) fn from_transport(error: ureq::Error, limit: Duration, proxied: Option<&'static str>) -> Self {
-        let variable = proxied.unwrap_or_default();
+impl ClientErrorKind {
+    /// Classifies a transport error by what the user can do about it.
+    pub(super) fn from_transport(error: ureq::Error, limit: Duration, proxy_variable: Option<&'static str>) -> Self {
+        let variable = proxy_variable.unwrap_or_default();
         match error {
-            ureq::Error::HostNotFound => Self::unknown_name(proxied),
+            ureq::Error::HostNotFound => Self::unknown_name(proxy_variable),
             ureq::Error::Timeout(_) => Self::TimedOut(limit),
             ureq::Error::ConnectProxyFailed(reason) => Self::ProxyRefused {
                 variable,
@@ -379,44 +381,47 @@ impl Trouble {
             },
             ureq::Error::Rustls(error) => Self::Tls(error.to_string()),
             ureq::Error::Tls(reason) => Self::Tls(reason.to_owned()),
-            ureq::Error::Io(error) => Self::from_io(error, limit, proxied),
+            ureq::Error::Io(error) => Self::from_io(error, limit, proxy_variable),
             ureq::Error::ConnectionFailed => Self::NoConnection(io::Error::other("no address answers")),
-            other => Self::Broken(other.to_string()),
+            other => Self::InvalidResponse(other.to_string()),
         }
     }
 
-    /// A name that this machine resolves: the proxy's where there is one, else the server's.
-    fn unknown_name(proxied: Option<&'static str>) -> Self {
+    /// The error for a name that does not resolve: the proxy's name if there is a proxy, else the server's.
+    fn unknown_name(proxy_variable: Option<&'static str>) -> Self {
         let reason = "the proxy's own name is not known".to_owned();
-        proxied.map_or(Self::UnknownHost, |variable| Self::NoProxy { variable, reason })
+        proxy_variable.map_or(Self::UnknownHost, |variable| Self::ProxyUnreachable {
+            variable,
+            reason,
+        })
     }
 
-    fn outside(outside: &Outside, proxied: Option<&'static str>) -> Self {
-        match outside.end {
-            End::Server => Self::Outside(outside.to_string()),
-            End::Proxy => Self::ProxyOutside {
-                variable: proxied.unwrap_or_default(),
+    fn from_outside_tailnet(outside: &OutsideTailnet, proxy_variable: Option<&'static str>) -> Self {
+        match outside.endpoint {
+            Endpoint::Server => Self::OutsideTailnet(outside.to_string()),
+            Endpoint::Proxy => Self::ProxyNotLocal {
+                variable: proxy_variable.unwrap_or_default(),
                 addresses: outside.to_string(),
             },
         }
     }
 
-    fn from_io(error: io::Error, limit: Duration, proxied: Option<&'static str>) -> Self {
+    fn from_io(error: io::Error, limit: Duration, proxy_variable: Option<&'static str>) -> Self {
         use io::ErrorKind as Kind;
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Self::Tls(tls.to_string());
         }
-        if let Some(outside) = error.get_ref().and_then(|inner| inner.downcast_ref::<Outside>()) {
-            return Self::outside(outside, proxied);
+        if let Some(outside) = error.get_ref().and_then(|inner| inner.downcast_ref::<OutsideTailnet>()) {
+            return Self::from_outside_tailnet(outside, proxy_variable);
         }
         if is_unknown_name(&error) {
-            return Self::unknown_name(proxied);
+            return Self::unknown_name(proxy_variable);
         }
-        match (error.kind(), proxied) {
+        match (error.kind(), proxy_variable) {
             (Kind::TimedOut | Kind::WouldBlock, _) => Self::TimedOut(limit),
-            (Kind::UnexpectedEof, _) => Self::Broken("the connection ended before the answer did".to_owned()),
-            (Kind::ConnectionReset | Kind::InvalidData, _) => Self::Broken(error.to_string()),
-            (_, Some(variable)) => Self::NoProxy {
+            (Kind::UnexpectedEof, _) => Self::InvalidResponse("the connection ended before the answer did".to_owned()),
+            (Kind::ConnectionReset | Kind::InvalidData, _) => Self::InvalidResponse(error.to_string()),
+            (_, Some(variable)) => Self::ProxyUnreachable {
                 variable,
                 reason: error.to_string(),
             },
@@ -425,7 +430,7 @@ impl Trouble {
     }
 }
 
-/// Why a proxy refused, without the doubled status that the HTTP library words it with ("proxy server responded 500/500").
+/// Why a proxy refused. The HTTP library repeats the status ("proxy server responded 500/500").
 fn refusal(reason: &str) -> String {
     match reason.rsplit_once('/') {
         Some((_, status)) => format!("it answered with HTTP status {status}"),
@@ -433,9 +438,9 @@ fn refusal(reason: &str) -> String {
     }
 }
 
-/// Whether a name did not resolve, for which the standard library has no kind of its own.
+/// Whether a name did not resolve. The standard library has no error kind for that.
 fn is_unknown_name(error: &io::Error) -> bool {
-    /// Windows: host not found, and no data of the kind asked for.
+    /// Windows: host not found, and no data of the requested type.
     const WSA_NAMES: [i32; 2] = [11001, 11004];
     error.to_string().starts_with("failed to lookup address information")
         || (cfg!(windows) && error.raw_os_error().is_some_and(|code| WSA_NAMES.contains(&code)))

@@ -1,4 +1,4 @@
-//! What this project's server answers beyond the original's: the caller's sessions and rules.
+//! Requests that only this project's server supports: the caller's sessions and rules.
 
 use std::fmt::Write as _;
 
@@ -9,46 +9,46 @@ use super::{Client, ClientError, Operation};
 // === impl Client ===
 
 impl Client {
-    /// The caller's sessions, on whatever device.
+    /// The caller's sessions on all devices.
     pub(crate) fn sessions(&self) -> Result<SessionList, ClientError> {
         let operation = Operation::ListSessions;
-        let answer = self.ask(operation)?;
-        match answer.status {
-            200 => self.decode_timed(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request(operation)?;
+        match response.status {
+            200 => self.decode_with_times(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    /// The rules that reach the caller.
+    /// The rules that apply.
     pub(crate) fn rules(&self) -> Result<RuleList, ClientError> {
-        self.rules_by(Operation::ListRules)
+        self.fetch_rules(Operation::ListRules)
     }
 
-    /// The same, for who chooses among them: the original's server would take no notice of a choice.
-    pub(crate) fn choices(&self) -> Result<RuleList, ClientError> {
-        self.rules_by(Operation::Choose)
+    /// The rules to select from. Fails at the original's server, which would ignore a selection.
+    pub(crate) fn selectable_rules(&self) -> Result<RuleList, ClientError> {
+        self.fetch_rules(Operation::SelectRule)
     }
 
-    /// Ends one of the caller's sessions; answers what it was.
+    /// Ends one of the caller's sessions, and returns it.
     pub(crate) fn end_session(&self, name: &str) -> Result<SessionInfo, ClientError> {
         let operation = Operation::EndSession;
-        let answer = self.ask_with(operation, &format!("/{}", escaped(name)), None)?;
-        match answer.status {
-            200 => self.decode_timed(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+        let response = self.request_with(operation, &format!("/{}", escaped(name)), None)?;
+        match response.status {
+            200 => self.decode_with_times(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    fn rules_by(&self, operation: Operation) -> Result<RuleList, ClientError> {
-        let answer = self.ask(operation)?;
-        match answer.status {
-            200 => self.decode(operation, &answer),
-            _ => Err(self.refusal(operation, &answer)),
+    fn fetch_rules(&self, operation: Operation) -> Result<RuleList, ClientError> {
+        let response = self.request(operation)?;
+        match response.status {
+            200 => self.decode(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
         }
     }
 }
 
-/// `text` as one segment of a path (RFC 3986, 3.3). A dot too, since a segment of dots alone leads elsewhere.
+/// Escapes `text` as one path segment (RFC 3986, 3.3). Dots too, since a segment of dots leads elsewhere.
 fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |mut path, byte| {
         if byte.is_ascii_alphanumeric() || byte == b'-' {

@@ -1,8 +1,7 @@
-//! Whom plain HTTP is spoken to.
+//! Which addresses plain HTTP may be sent to.
 //!
-//! Over plain HTTP it is WireGuard that keeps others from reading along and from answering in the server's place. So the other end of the
-//! very connection must be on the tailnet or on this machine. The addresses that are looked at here are those that are connected
-//! to: no second lookup comes between, whose answer could be another one (DNS rebinding).
+//! Over plain HTTP only WireGuard keeps others from reading or answering. So the other end must be on the tailnet or on this machine. The
+//! check covers the addresses that are connected to. No second lookup follows, whose result could differ (DNS rebinding).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,38 +18,38 @@ use crate::net::proxy::ChosenProxy;
 use crate::net::server::{Scheme, Server};
 use crate::net::tailscale;
 
-/// How long tailscaled may take to say whose an address is.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long tailscaled may take to respond.
+const TAILSCALED_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a connection may lead to.
+/// Which connections are allowed.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(super) struct ConnectionPolicy {
     server: Server,
     proxy: Option<Proxy>,
     /// tailscaled's socket, where it is not at the usual place.
     socket: Option<PathBuf>,
 }
 
-/// The proxy between.
+/// The proxy of the connection.
 #[derive(Debug)]
 struct Proxy {
     authority: Option<Authority>,
-    /// Whether a person chose it by a setting of this program, and not by a variable for all programs.
+    /// Whether a setting of this program names it, and not a variable for all programs.
     is_chosen: bool,
 }
 
-/// An end of a connection.
+/// What an address belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(super) enum Endpoint {
     Server,
     Proxy,
 }
 
-/// Why there is no connection: the addresses of an end that are not where it must be.
+/// The addresses of an endpoint are not where they must be.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", list(addresses))]
-pub(super) struct Outside {
-    pub(super) end: End,
+pub(super) struct OutsideTailnet {
+    pub(super) endpoint: Endpoint,
     pub(super) addresses: Vec<IpAddr>,
 }
 
@@ -66,7 +65,7 @@ pub(super) fn agent(
     proxy: Option<&ChosenProxy>,
     socket: Option<PathBuf>,
 ) -> ureq::Agent {
-    let peers = Peers {
+    let policy = ConnectionPolicy {
         server: server.clone(),
         proxy: proxy.map(|chosen| Proxy {
             authority: chosen.proxy.uri().authority().cloned(),
@@ -74,36 +73,40 @@ pub(super) fn agent(
         }),
         socket,
     };
-    ureq::Agent::with_parts(config, DefaultConnector::default(), peers)
+    ureq::Agent::with_parts(config, DefaultConnector::default(), policy)
 }
 
-/// Whether `host`, which a proxy is to connect to, is an address outside. A name the proxy looks up, in its own network.
-pub(super) fn outside_by_proxy(server: &Server, socket: Option<&PathBuf>) -> Option<Outside> {
+/// Whether the proxy would connect to an address outside of the tailnet. Names are resolved by the proxy, in its own network.
+pub(super) fn check_proxied_server(server: &Server, socket: Option<&PathBuf>) -> Option<OutsideTailnet> {
     let address: IpAddr = server.host().parse().ok()?;
     let is_plain = server.scheme() == Scheme::Http;
-    let is_fine = !is_plain || is_inside(address) || is_node(address, socket);
-    (!is_fine).then(|| Outside {
-        end: End::Server,
+    let is_fine = !is_plain || is_tailnet_or_loopback(address) || is_tailnet_node(address, socket);
+    (!is_fine).then(|| OutsideTailnet {
+        endpoint: Endpoint::Server,
         addresses: vec![address],
     })
 }
 
-/// Those of `addresses` that `end` may have.
-fn allowed(addresses: &[SocketAddr], end: End, is_node: impl Fn(IpAddr) -> bool) -> Result<Vec<SocketAddr>, Outside> {
-    let is_allowed = |address: IpAddr| match end {
-        End::Server => is_inside(address) || is_node(address),
-        End::Proxy => is_loopback(address),
+/// The allowed addresses of `endpoint`.
+fn allowed(
+    addresses: &[SocketAddr],
+    endpoint: Endpoint,
+    is_tailnet_node: impl Fn(IpAddr) -> bool,
+) -> Result<Vec<SocketAddr>, OutsideTailnet> {
+    let is_allowed = |address: IpAddr| match endpoint {
+        Endpoint::Server => is_tailnet_or_loopback(address) || is_tailnet_node(address),
+        Endpoint::Proxy => is_loopback(address),
     };
     let fine: Vec<_> = addresses.iter().copied().filter(|one| is_allowed(one.ip())).collect();
     if fine.is_empty() {
         let addresses = addresses.iter().map(SocketAddr::ip).collect();
-        return Err(Outside { end, addresses });
+        return Err(OutsideTailnet { endpoint, addresses });
     }
     Ok(fine)
 }
 
-/// Whether it is on the tailnet or on this machine, by its range.
-fn is_inside(address: IpAddr) -> bool {
+/// Whether the address is in the tailnet's ranges or loopback.
+fn is_tailnet_or_loopback(address: IpAddr) -> bool {
     is_loopback(address) || is_tailnet(address)
 }
 
@@ -132,48 +135,50 @@ fn in_range(address: Ipv4Addr, network: Ipv4Addr, length: u32) -> bool {
     (address.to_bits() ^ network.to_bits()) >> (32 - length) == 0
 }
 
-/// Whether tailscaled says that it is a node's: a control server may give out other addresses.
-fn is_node(address: IpAddr, socket: Option<&PathBuf>) -> bool {
-    let status = tailscale::status(socket.map(PathBuf::as_path), LIMIT);
+/// Whether tailscaled knows a node with this address. A control server may assign addresses outside of the usual ranges.
+fn is_tailnet_node(address: IpAddr, socket: Option<&PathBuf>) -> bool {
+    let status = tailscale::status(socket.map(PathBuf::as_path), TAILSCALED_TIMEOUT);
     status.is_ok_and(|status| status.is_running() && status.has_address(address.to_canonical()))
 }
 
 // === impl Peers ===
 
-impl Peers {
-    /// Which ends of the connection `authority` is; both where server and proxy are one.
-    fn ends(&self, authority: Option<&Authority>) -> Vec<End> {
+impl ConnectionPolicy {
+    /// The endpoints that `authority` is. Both if the server is its own proxy.
+    fn endpoints(&self, authority: Option<&Authority>) -> Vec<Endpoint> {
         let is_proxy = |proxy: &Proxy| proxy.authority.as_ref() == authority;
-        let mut ends = vec![];
+        let mut endpoints = vec![];
         if self.proxy.as_ref().is_some_and(is_proxy) {
-            ends.push(End::Proxy);
+            endpoints.push(Endpoint::Proxy);
         }
-        if ends.is_empty() || authority.is_some_and(|authority| self.is_servers(authority)) {
-            ends.push(End::Server);
+        if endpoints.is_empty() || authority.is_some_and(|authority| self.is_server(authority)) {
+            endpoints.push(Endpoint::Server);
         }
-        ends
+        endpoints
     }
 
-    fn is_servers(&self, authority: &Authority) -> bool {
+    fn is_server(&self, authority: &Authority) -> bool {
         let host = authority.host().trim_matches(['[', ']']);
         host.eq_ignore_ascii_case(self.server.host())
             && authority.port_u16().is_none_or(|port| port == self.server.port())
     }
 
-    fn is_restricted(&self, end: End) -> bool {
+    fn requires_tailnet(&self, endpoint: Endpoint) -> bool {
         let is_chosen = self.proxy.as_ref().is_some_and(|proxy| proxy.is_chosen);
-        self.server.scheme() == Scheme::Http && !(end == End::Proxy && is_chosen)
+        self.server.scheme() == Scheme::Http && !(endpoint == Endpoint::Proxy && is_chosen)
     }
 }
 
-impl Resolver for Peers {
+impl Resolver for ConnectionPolicy {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = DefaultResolver::default().resolve(uri, config, timeout)?;
         let mut left = found.to_vec();
-        for end in self.ends(uri.authority()) {
-            if self.is_restricted(end) {
-                left = allowed(&left, end, |address| is_node(address, self.socket.as_ref()))
-                    .map_err(|outside| io::Error::new(io::ErrorKind::PermissionDenied, outside))?;
+        for endpoint in self.endpoints(uri.authority()) {
+            if self.requires_tailnet(endpoint) {
+                left = allowed(&left, endpoint, |address| {
+                    is_tailnet_node(address, self.socket.as_ref())
+                })
+                .map_err(|outside| io::Error::new(io::ErrorKind::PermissionDenied, outside))?;
             }
         }
         let mut result = self.empty();
@@ -211,7 +216,7 @@ mod tests {
             "fd7a:115c:a1e0::53",
             "fd7a:115c:a1e0:ffff:ffff:ffff:ffff:ffff",
         ] {
-            assert!(is_inside(address(inside)), "{inside}");
+            assert!(is_tailnet_or_loopback(address(inside)), "{inside}");
         }
         for outside in [
             "0.0.0.0",
@@ -233,7 +238,7 @@ mod tests {
             "fe80::1",
             "2001:db8::1",
         ] {
-            assert!(!is_inside(address(outside)), "{outside}");
+            assert!(!is_tailnet_or_loopback(address(outside)), "{outside}");
         }
     }
 
@@ -241,21 +246,22 @@ mod tests {
     fn only_addresses_inside_are_connected_to() {
         let socket = |text: &str| SocketAddr::new(address(text), 80);
         let both = [socket("192.0.2.1"), socket("100.64.0.1")];
-        let of = |addresses: &[SocketAddr], end, is_node| allowed(addresses, end, |_| is_node);
-        assert_eq!(of(&both, End::Server, false).unwrap(), [socket("100.64.0.1")]);
-        assert_eq!(of(&both, End::Server, true).unwrap(), both);
+        let of =
+            |addresses: &[SocketAddr], endpoint, is_tailnet_node| allowed(addresses, endpoint, |_| is_tailnet_node);
+        assert_eq!(of(&both, Endpoint::Server, false).unwrap(), [socket("100.64.0.1")]);
+        assert_eq!(of(&both, Endpoint::Server, true).unwrap(), both);
         assert_eq!(
-            of(&both[..1], End::Server, false).unwrap_err().addresses,
+            of(&both[..1], Endpoint::Server, false).unwrap_err().addresses,
             [address("192.0.2.1")]
         );
-        // A proxy reads along wherever it is on the tailnet.
-        assert!(of(&both, End::Proxy, true).is_err());
-        assert!(of(&[socket("::1")], End::Proxy, false).is_ok());
+        // A proxy can read plain HTTP, wherever it is on the tailnet.
+        assert!(of(&both, Endpoint::Proxy, true).is_err());
+        assert!(of(&[socket("::1")], Endpoint::Proxy, false).is_ok());
     }
 
     #[test]
     fn server_and_proxy_are_told_apart() {
-        let peers = |server: &str, proxy: Option<(&str, bool)>| Peers {
+        let policy = |server: &str, proxy: Option<(&str, bool)>| ConnectionPolicy {
             server: Server::new(server, 8080, None).unwrap(),
             proxy: proxy.map(|(authority, is_chosen)| Proxy {
                 authority: authority.parse().ok(),
@@ -263,26 +269,26 @@ mod tests {
             }),
             socket: None,
         };
-        let ends = |peers: &Peers, authority: &str| peers.ends(authority.parse().ok().as_ref());
-        let through = peers("tka", Some(("proxy:3128", false)));
-        assert_eq!(ends(&through, "proxy:3128"), [End::Proxy]);
-        assert_eq!(ends(&through, "tka:8080"), [End::Server]);
-        assert_eq!(ends(&through, "elsewhere:1"), [End::Server], "whatever it is");
+        let endpoints = |policy: &ConnectionPolicy, authority: &str| policy.endpoints(authority.parse().ok().as_ref());
+        let through = policy("tka", Some(("proxy:3128", false)));
+        assert_eq!(endpoints(&through, "proxy:3128"), [Endpoint::Proxy]);
+        assert_eq!(endpoints(&through, "tka:8080"), [Endpoint::Server]);
+        assert_eq!(endpoints(&through, "elsewhere:1"), [Endpoint::Server], "whatever it is");
         assert_eq!(
-            ends(&peers("tka", Some(("TKA:8080", false))), "tka:8080"),
-            [End::Proxy, End::Server]
+            endpoints(&policy("tka", Some(("TKA:8080", false))), "tka:8080"),
+            [Endpoint::Proxy, Endpoint::Server]
         );
-        assert!(through.is_restricted(End::Proxy) && through.is_restricted(End::Server));
-        let chosen = peers("tka", Some(("proxy:3128", true)));
-        assert!(!chosen.is_restricted(End::Proxy) && chosen.is_restricted(End::Server));
-        assert!(!peers("https://tka", None).is_restricted(End::Server));
+        assert!(through.requires_tailnet(Endpoint::Proxy) && through.requires_tailnet(Endpoint::Server));
+        let chosen = policy("tka", Some(("proxy:3128", true)));
+        assert!(!chosen.requires_tailnet(Endpoint::Proxy) && chosen.requires_tailnet(Endpoint::Server));
+        assert!(!policy("https://tka", None).requires_tailnet(Endpoint::Server));
     }
 
     #[test]
     fn address_for_a_proxy_to_connect_to_is_looked_at_too() {
         let outside = |server: &str| {
             let server = Server::new(server, 8080, None).unwrap();
-            outside_by_proxy(&server, Some(&"/nowhere".into())).is_some()
+            check_proxied_server(&server, Some(&"/nowhere".into())).is_some()
         };
         assert!(outside("http://192.0.2.1") && outside("[2001:db8::1]"));
         assert!(!outside("100.64.0.1") && !outside("tka") && !outside("https://192.0.2.1"));

@@ -1,36 +1,36 @@
-//! What can be learned of a server with next to nothing known about it.
+//! What a server tells without a session.
 
 use jiff::SignedDuration;
 use tka_api::http::RuleList;
 
-use super::{Client, ClientError, Operation, Trouble};
+use super::{Client, ClientError, ClientErrorKind, Operation};
 use crate::exit::Exit;
 
-/// What this project's server calls itself, before its version (RFC 9110, 10.2.4).
-const SOFTWARE: &str = "tka-server/";
+/// The `Server` header of this project's server, before the version (RFC 9110, 10.2.4).
+const SERVER_HEADER_PREFIX: &str = "tka-server/";
 
-/// What a server let be seen of itself.
+/// What a server told.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    /// The rules that reach the caller; none from a server that lets the caller in and does not tell of rules, as the original's.
+    /// The rules that apply. None from a server without a list of rules, such as the original's.
     pub(crate) rules: Result<Option<RuleList>, ClientError>,
-    /// By how much its clock is ahead of this machine's, to the second.
-    pub(crate) ahead: Option<SignedDuration>,
-    /// The version of this project's server; none of another.
+    /// By how much its clock is ahead of this machine's, in whole seconds.
+    pub(crate) clock_ahead: Option<SignedDuration>,
+    /// The version of this project's server. None for other servers.
     pub(crate) version: Option<String>,
 }
 
 // === impl Probe ===
 
 impl Probe {
-    /// Whether a TKA server answered, in whatever words.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.version.is_some() || self.is_understood()
+    /// Whether a TKA server responded.
+    pub(crate) fn is_tka_server(&self) -> bool {
+        self.version.is_some() || self.is_compatible()
     }
 
-    /// Whether the answer can be understood.
-    pub(crate) fn is_understood(&self) -> bool {
-        let said_no = |error: &ClientError| matches!(&*error.trouble, Trouble::Answered { .. });
+    /// Whether the response can be read.
+    pub(crate) fn is_compatible(&self) -> bool {
+        let said_no = |error: &ClientError| matches!(&*error.kind, ClientErrorKind::Rejected { .. });
         self.rules.as_ref().err().is_none_or(said_no)
     }
 }
@@ -38,36 +38,36 @@ impl Probe {
 // === impl Client ===
 
 impl Client {
-    /// Asks what can be asked of any TKA server, signed in or not.
+    /// Sends requests that every TKA server supports, with or without a session.
     pub(crate) fn probe(&self) -> Probe {
-        let answer = match self.ask(Operation::ListRules) {
-            Ok(answer) => answer,
+        let response = match self.request(Operation::ListRules) {
+            Ok(response) => response,
             Err(error) => {
                 return Probe {
                     rules: Err(error),
-                    ahead: None,
+                    clock_ahead: None,
                     version: None,
                 };
             }
         };
-        let software = answer.software.as_deref().unwrap_or_default();
-        let rules = match answer.status {
-            200 => self.decode(Operation::ListRules, &answer).map(Some),
-            _ => Err(self.refusal(Operation::ListRules, &answer)),
+        let server_header = response.server_header.as_deref().unwrap_or_default();
+        let rules = match response.status {
+            200 => self.decode(Operation::ListRules, &response).map(Some),
+            _ => Err(self.refusal(Operation::ListRules, &response)),
         };
         let rules = match rules {
-            Err(error) if error.is_unsupported() => self.is_let_in().map(|()| None),
+            Err(error) if error.is_unsupported() => self.check_access().map(|()| None),
             other => other,
         };
         Probe {
             rules,
-            ahead: answer.ahead,
-            version: software.strip_prefix(SOFTWARE).map(ToOwned::to_owned),
+            clock_ahead: response.clock_ahead,
+            version: server_header.strip_prefix(SERVER_HEADER_PREFIX).map(ToOwned::to_owned),
         }
     }
 
-    /// Asks what the original's server knows, too.
-    fn is_let_in(&self) -> Result<(), ClientError> {
+    /// Checks access by a request that the original's server supports too.
+    fn check_access(&self) -> Result<(), ClientError> {
         match self.session() {
             Err(error) if error.exit() != Exit::NotSignedIn => Err(error),
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! The user's kubeconfig: locked, and with a copy of what was there before anything of ours.
+//! The user's kubeconfig: locked, and with a backup of the file before the first change.
 
 use std::fs;
 use std::io;
@@ -6,22 +6,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::MergeError;
-use crate::sys::files::{self, FileError, Locked};
+use crate::sys::files::{self, FileError, LockedFile};
 use tka_kubeconfig::Document;
 
-/// A kubeconfig that is not ours, and that kubectl does not change meanwhile.
+/// The user's kubeconfig, locked against kubectl.
 #[derive(Debug)]
-pub(crate) struct UserFile {
-    file: Locked,
+pub(crate) struct UserKubeconfig {
+    file: LockedFile,
     document: Document,
 }
 
 // === impl UserFile ===
 
-impl UserFile {
-    /// What the file says, as long as no program changes it; empty where it is not there.
-    pub(crate) fn peek(path: &Path) -> Result<Document, MergeError> {
-        parsed(path, Locked::peek(path)?)
+impl UserKubeconfig {
+    /// Reads the file without a lock. A missing file is empty.
+    pub(crate) fn read_unlocked(path: &Path) -> Result<Document, MergeError> {
+        parsed(path, LockedFile::read_unlocked(path)?)
     }
 
     /// Locks the file and reads it. Waits at most for `limit`.
@@ -33,17 +33,17 @@ impl UserFile {
                 source,
             })?;
         }
-        let file = Locked::open(path, limit)?;
+        let file = LockedFile::open(path, limit)?;
         let document = parsed(path, file.text().to_owned())?;
         Ok(Self { file, document })
     }
 
-    /// Whether it could be changed, found out without leaving a trace.
+    /// Checks whether the file can be changed, without leaving a trace.
     pub(crate) fn check(path: &Path, limit: Duration) -> Result<(), MergeError> {
         if path.parent().is_none_or(Path::is_dir) {
-            Self::open(path, limit)?.file.check_room()?;
+            Self::open(path, limit)?.file.check_writable()?;
         } else {
-            files::check_folder(path, files::ROOM)?;
+            files::check_folder(path, files::RESERVE)?;
         }
         Ok(())
     }
@@ -56,12 +56,12 @@ impl UserFile {
         &self.document
     }
 
-    /// Whether it was there before.
+    /// Whether the file existed before.
     pub(crate) fn is_there(&self) -> bool {
         self.file.is_there()
     }
 
-    /// Lets the file say what `document` says. The first time what was there is kept beside it.
+    /// Writes `document`. The first time the old file is backed up.
     pub(crate) fn save(self, document: &Document) -> Result<(), MergeError> {
         if self.is_there() && document.text() != self.document.text() {
             self.back_up()?;
@@ -69,14 +69,14 @@ impl UserFile {
         Ok(self.file.replace(document.text())?)
     }
 
-    /// Removes the file, which is one that we made.
+    /// Removes the file, which `tka` created.
     pub(crate) fn remove(self) -> Result<(), MergeError> {
         Ok(self.file.remove()?)
     }
 
-    /// Keeps what was there before us, for its owner only. What is kept already is older, and better.
+    /// Backs the file up, for its owner only. An existing backup is older, and stays.
     fn back_up(&self) -> Result<(), FileError> {
-        let backup = files::beside(self.path(), ".tka-backup");
+        let backup = files::with_appended(self.path(), ".tka-backup");
         if fs::symlink_metadata(&backup).is_ok() {
             return Ok(());
         }
@@ -106,7 +106,7 @@ mod tests {
 
     fn save(path: &Path, text: &str) {
         let document = Document::parse(text.to_owned()).unwrap();
-        UserFile::open(path, NOW).unwrap().save(&document).unwrap();
+        UserKubeconfig::open(path, NOW).unwrap().save(&document).unwrap();
     }
 
     #[test]
@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn check_leaves_no_trace() {
         let folder = tempfile::tempdir().unwrap();
-        UserFile::check(&folder.path().join("a/config"), NOW).unwrap();
-        UserFile::check(&folder.path().join("config"), NOW).unwrap();
+        UserKubeconfig::check(&folder.path().join("a/config"), NOW).unwrap();
+        UserKubeconfig::check(&folder.path().join("config"), NOW).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

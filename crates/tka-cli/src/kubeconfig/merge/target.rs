@@ -1,36 +1,40 @@
-//! Which kubeconfig of the user's it is.
+//! Selects the user's kubeconfig to merge into.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::kubeconfig::store;
 
-/// The files that kubectl reads, without those that are ours.
+/// The target among the files that kubectl reads.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Target {
-    /// The one that kubectl would write to.
+pub(crate) struct MergeTarget {
+    /// The file that kubectl would write to.
     pub(crate) path: PathBuf,
-    /// What KUBECONFIG has to be for kubectl to read it; none where it is already.
+    /// The value of KUBECONFIG with which kubectl reads the file. None if it reads it already.
     pub(crate) list: Option<Vec<PathBuf>>,
 }
 
 // === impl Target ===
 
-impl Target {
-    /// As kubectl chooses it: of the files in `KUBECONFIG` the first that is there, or the last; without any `~/.kube/config`
+impl MergeTarget {
+    /// Selects the file as kubectl does: the first existing file in `KUBECONFIG`, or its last one, or `~/.kube/config`
     /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/config.go>, `GetDefaultFilename`).
     ///
-    /// kubectl knows no other home folder than that of `HOME`: without that it `reads_home` not.
+    /// kubectl takes the home folder from `HOME` only. `reads_home` says whether that is set.
     pub(crate) fn choose(home: &Path, reads_home: bool, list: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> Self {
         let all: Vec<_> = list.into_iter().flat_map(std::env::split_paths).collect();
         let named: Vec<_> = all.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
-        let theirs: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
-        let first = theirs.iter().find(|path| exists(path)).or(theirs.last());
+        let user_files: Vec<_> = named.iter().filter(|path| !is_ours(home, path)).cloned().collect();
+        let first = user_files.iter().find(|path| exists(path)).or(user_files.last());
         let path = first.cloned().unwrap_or_else(|| home.join(".kube/config"));
-        // KUBECONFIG that names nothing, such as `:`, has kubectl read nothing, and not the usual file.
+        // With a KUBECONFIG of separators only, such as `:`, kubectl reads no file.
         let reads_usual = reads_home && list.is_none_or(OsStr::is_empty);
-        let is_read = theirs.len() == named.len() && (!theirs.is_empty() || reads_usual);
-        let list = if theirs.is_empty() { vec![path.clone()] } else { theirs };
+        let is_read = user_files.len() == named.len() && (!user_files.is_empty() || reads_usual);
+        let list = if user_files.is_empty() {
+            vec![path.clone()]
+        } else {
+            user_files
+        };
         Self {
             path,
             list: (!is_read).then_some(list),
@@ -38,13 +42,13 @@ impl Target {
     }
 }
 
-/// Whether it is one that `tka login` writes for itself, or that of a shell with a session of its own.
+/// Whether `tka login` wrote the file, or it belongs to an ephemeral session.
 fn is_ours(home: &Path, path: &Path) -> bool {
     let folder = store::folder(home);
     let is_in = |path: &Path, folder: &Path| path.parent() == Some(folder);
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     #[cfg(unix)]
-    if crate::kubeconfig::private::is_private(path) {
+    if crate::kubeconfig::private_folder::is_private(path) {
         return true;
     }
     is_in(path, &folder) || is_in(&real(path), &real(&folder))
@@ -56,7 +60,7 @@ mod tests {
 
     fn choose(list: &str, there: &[&str]) -> (String, Option<String>) {
         let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
-        let target = Target::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
+        let target = MergeTarget::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
         let list = target
             .list
             .map(|list| std::env::join_paths(list).unwrap().into_string().unwrap());
@@ -75,7 +79,7 @@ mod tests {
             assert_eq!(choose(list, there), (expected.to_owned(), None), "{list}");
         }
         assert_eq!(
-            Target::choose(Path::new("/home/a"), true, None, |_| false).path,
+            MergeTarget::choose(Path::new("/home/a"), true, None, |_| false).path,
             Path::new("/home/a/.kube/config")
         );
     }
@@ -87,7 +91,7 @@ mod tests {
         for list in [":", "::"] {
             assert_eq!(choose(list, &[]), (usual.clone(), Some(usual.clone())), "{list}");
         }
-        let without_home = Target::choose(Path::new("/home/a"), false, None, |_| true);
+        let without_home = MergeTarget::choose(Path::new("/home/a"), false, None, |_| true);
         assert_eq!(without_home.list, Some(vec![usual.into()]));
     }
 

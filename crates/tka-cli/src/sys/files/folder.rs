@@ -1,4 +1,4 @@
-//! Folders: how they are made, and whose they are.
+//! Folders: how they are created, and who owns them.
 
 use std::fs;
 use std::io;
@@ -7,9 +7,9 @@ use std::path::Path;
 /// The mode of a folder for its owner only.
 pub(crate) const PRIVATE: u32 = 0o700;
 
-/// Makes `folder` and those above it that are not there, with `mode` as far as the process's mask allows.
+/// Creates `folder` and missing parents, with `mode` as far as the umask allows.
 ///
-/// What root makes in another user's folder belongs to that user.
+/// What root creates in another user's folder belongs to that user.
 pub(crate) fn make(folder: &Path, mode: u32) -> io::Result<()> {
     let is_missing = |one: &&Path| !one.as_os_str().is_empty() && fs::metadata(one).is_err();
     let missing: Vec<_> = folder.ancestors().take_while(is_missing).collect();
@@ -31,9 +31,9 @@ fn folder_itself(folder: &Path) -> &Path {
     }
 }
 
-/// Whether only this user can change what is in `folder`; looks at a symbolic link and at what it leads to.
+/// Whether this user owns `folder`. A symbolic link and its target are both checked.
 ///
-/// Root works for the owner of `home` too, whose folders it uses.
+/// Root also uses folders of the owner of `home`.
 pub(crate) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
     system::is_ours(folder, home)
 }
@@ -47,23 +47,23 @@ mod system {
 
     use rustix::fs::{Mode, OFlags};
 
-    use super::super::{folder_of, hand_on, hands_on};
+    use super::super::{folder_of, inherit_owner, inherits_owner};
 
     pub(super) fn make_one(folder: &Path, mode: u32) -> io::Result<()> {
         match DirBuilder::new().mode(mode).create(folder) {
-            // Another process was faster.
+            // Another process created it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
             created => created?,
         }
-        let given = open(folder).and_then(|made| hand_on(&made, folder_of(folder)));
+        let given = open(folder).and_then(|made| inherit_owner(&made, folder_of(folder)));
         if given.is_err() {
-            // Better none than one that locks the home folder's owner out.
+            // A folder of root would lock the home folder's owner out.
             let _ = fs::remove_dir(folder);
         }
         given
     }
 
-    /// The folder that was just made, and not one that a link in its place leads to.
+    /// Opens the folder that was just created, and follows no link.
     fn open(folder: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
@@ -76,7 +76,7 @@ mod system {
 
     pub(super) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
         let user = rustix::process::geteuid().as_raw();
-        let home = home.filter(|_| hands_on());
+        let home = home.filter(|_| inherits_owner());
         let accepted = [Some(user), home.and_then(|home| Some(fs::metadata(home).ok()?.uid()))];
         let belongs = |found: &fs::Metadata| accepted.contains(&Some(found.uid()));
         Ok(belongs(&fs::metadata(folder)?) && belongs(&fs::symlink_metadata(folder)?))
@@ -135,7 +135,7 @@ mod tests {
     /// cases.md 7: root with the home folder of another user.
     #[test]
     fn what_root_makes_belongs_to_the_owner_of_home() {
-        if !crate::sys::untested::is_root() {
+        if !crate::sys::test_requirements::is_root() {
             return;
         }
         let home = tempfile::tempdir().unwrap();

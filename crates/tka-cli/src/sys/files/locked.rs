@@ -1,8 +1,8 @@
-//! Files that people have, changed as kubectl changes a kubeconfig: locked, and written in place.
+//! Files of users, changed as kubectl changes a kubeconfig: locked, and written in place.
 //!
-//! What is written in place stays what it is: its owner, group, mode, other hard links, extended attributes, access control list and a mount
-//! on it. A new file in its place would lose some of them, and often may not be put there. But a program that is killed in the middle
-//! leaves half a file. So what the file says is first written into its lock, which stays then.
+//! Writing in place keeps the owner, group, mode, hard links, extended attributes, access control list and mounts of a file. A replacement
+//! would lose some of them, and often is not permitted. But a killed program leaves half a file. So the old content is first written into
+//! the lock file, which then stays.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -11,38 +11,38 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ROOM, advice, folder_of, hand_on, own};
-use crate::sys::signals::Hold;
+use super::{RESERVE, advice, atomic, folder_of, inherit_owner};
+use crate::sys::signals::SignalHold;
 
-/// How long another program may take: kubectl has the lock for milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// A file cannot be watched for its end by what every system has.
+/// How long to wait for the lock. kubectl holds it for milliseconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The lock file is polled, as not every system can watch files.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// A file of the user's that no program changes meanwhile which asks for its lock.
+/// A file that is locked against other programs that use the lock.
 #[derive(Debug)]
-pub(crate) struct Locked {
+pub(crate) struct LockedFile {
     path: PathBuf,
     text: String,
-    /// None where there is none yet.
+    /// None if the file does not exist yet.
     file: Option<File>,
     lock: Lock,
 }
 
-/// kubectl's lock on a file: another one beside it, which only one can make
+/// kubectl's lock: a file beside the locked one, which only one process can create
 /// (<https://github.com/kubernetes/client-go/blob/v0.34.0/tools/clientcmd/loader.go>, `lockFile`).
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
     file: File,
-    /// Whether it goes when this is dropped.
-    goes: bool,
-    /// A process that leaves it behind keeps kubectl from the file for good.
-    _hold: Hold,
+    /// Whether to remove the lock file on drop.
+    remove_on_drop: bool,
+    /// A lock file that stays would block kubectl for ever.
+    _hold: SignalHold,
 }
 
-/// Why a file of the user's cannot be changed.
+/// Why a file cannot be changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("cannot read {}", path.display())]
@@ -55,7 +55,7 @@ pub(crate) enum FileError {
     Locked {
         path: PathBuf,
         lock: PathBuf,
-        /// Whether the lock holds what the file said before a change that did not end.
+        /// Whether the lock file has the content before an interrupted change.
         has_copy: bool,
     },
     #[error("{} cannot be locked", path.display())]
@@ -74,9 +74,9 @@ pub(crate) enum FileError {
 
 // === impl Locked ===
 
-impl Locked {
-    /// What the file says, whether or not a program changes it at this moment; nothing where it is not there.
-    pub(crate) fn peek(path: &Path) -> Result<String, FileError> {
+impl LockedFile {
+    /// Reads the file without a lock. A missing file is empty.
+    pub(crate) fn read_unlocked(path: &Path) -> Result<String, FileError> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -84,11 +84,11 @@ impl Locked {
         }
     }
 
-    /// Locks the file and reads it. Its folder must be there. Waits at most for `limit`.
+    /// Locks the file and reads it. Its folder must exist. Waits for `limit` at most.
     pub(crate) fn open(path: &Path, limit: Duration) -> Result<Self, FileError> {
-        // What cannot be changed needs no lock.
+        // A file that cannot be changed needs no lock.
         open_in_place(path)?;
-        let lock = Lock::take(path, limit.min(PATIENCE))?;
+        let lock = Lock::take(path, limit.min(LOCK_TIMEOUT))?;
         let mut file = open_in_place(path)?;
         let text = file.as_mut().map_or_else(|| Ok(String::new()), read);
         Ok(Self {
@@ -99,13 +99,13 @@ impl Locked {
         })
     }
 
-    /// Whether it could be changed, as far as that can be known without leaving a trace.
-    pub(crate) fn check_room(&self) -> Result<(), FileError> {
+    /// Checks whether the file can be changed, as far as possible without leaving a trace.
+    pub(crate) fn check_writable(&self) -> Result<(), FileError> {
         if let Some(file) = &self.file {
-            has_room(file, ROOM).map_err(|source| self.not_written(source))?;
+            has_room(file, RESERVE).map_err(|source| self.not_written(source))?;
         }
-        // For what is kept beside it: in the lock, and as a backup.
-        check_folder(&self.path, 2 * self.text.len() + ROOM)
+        // Room for the lock file and the backup.
+        check_folder(&self.path, 2 * self.text.len() + RESERVE)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -116,18 +116,18 @@ impl Locked {
         &self.text
     }
 
-    /// Whether it was there before.
+    /// Whether the file existed before.
     pub(crate) fn is_there(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Lets the file say `text`. Where that fails it says what it said before.
+    /// Writes `text`. If that fails, restores the old content.
     pub(crate) fn replace(mut self, text: &str) -> Result<(), FileError> {
         if text == self.text {
             return Ok(());
         }
         let Some(mut file) = self.file.take() else {
-            let made = own::create(&self.path, text.as_bytes());
+            let made = atomic::create(&self.path, text.as_bytes());
             return made.map_err(|source| self.not_written(source));
         };
         match read(&mut file) {
@@ -142,17 +142,17 @@ impl Locked {
         let copied = self.lock.keep(self.text.as_bytes());
         copied.map_err(|source| self.not_written(source))?;
         let written = reserve(&file, text.len()).and_then(|()| write(&mut file, text.as_bytes()));
-        written.map_err(|source| self.put_back(&mut file, source))
+        written.map_err(|source| self.restore(&mut file, source))
     }
 
-    /// Undoes a write that failed, and answers how that went. Without success, the lock with the copy in it stays.
-    fn put_back(&mut self, file: &mut File, source: io::Error) -> FileError {
-        // A limit of sizes stops this too, at a place behind which nothing was changed.
+    /// Restores the content after a failed write, and returns the error. If that fails, the lock file with the copy stays.
+    fn restore(&mut self, file: &mut File, source: io::Error) -> FileError {
+        // A size limit stops this too, at a place behind which nothing was changed.
         let _ = write(file, self.text.as_bytes());
         if read(file).is_ok_and(|now| now == self.text) {
             return self.not_written(source);
         }
-        self.lock.goes = false;
+        self.lock.remove_on_drop = false;
         FileError::Damaged {
             path: self.path.clone(),
             copy: self.lock.path.clone(),
@@ -160,9 +160,9 @@ impl Locked {
         }
     }
 
-    /// Removes the file, which is one that this program made.
+    /// Removes the file, which this program created.
     ///
-    /// A link is the user's, and so is what has another name too: that is emptied.
+    /// A link, or a file with several names, belongs to the user. It is emptied instead.
     pub(crate) fn remove(self) -> Result<(), FileError> {
         let is_alone = fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file() && has_one_name(&found));
         if !is_alone {
@@ -179,16 +179,16 @@ impl Locked {
     }
 }
 
-/// Whether a file of `size` bytes could be made beside `path`.
+/// Checks whether a file of `size` bytes can be created beside `path`.
 pub(crate) fn check_folder(path: &Path, size: usize) -> Result<(), FileError> {
-    own::probe(folder_of(path), size).map_err(|(path, source)| FileError::Write { path, source })
+    atomic::probe(folder_of(path), size).map_err(|(path, source)| FileError::Write { path, source })
 }
 
-/// The file, open for reading and writing, and not changed by that; none where there is none.
+/// Opens the file for reading and writing, without changing it. None if it does not exist.
 fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
     let refused = || FileError::ReadOnly { path: path.to_owned() };
     match fs::metadata(path) {
-        // Root could, but the mode says that it is not wanted.
+        // Root could write it, but the mode forbids it.
         Ok(found) if found.is_file() && found.permissions().readonly() => Err(refused()),
         Ok(found) if found.is_file() => {
             let file = OpenOptions::new().read(true).write(true).open(path);
@@ -197,10 +197,10 @@ fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
                 source,
             })
         }
-        // What a shell gives as /dev/fd/63, and the like.
+        // For example `/dev/fd/63` from a shell.
         Ok(_) => Err(unreadable(path, io::Error::other("it is not a file"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
-            // What it leads to may come back, and a file in the link's place would be in its way.
+            // The target may come back. A file in the link's place would be in its way.
             Ok(target) => Err(FileError::Dangling {
                 path: path.to_owned(),
                 target,
@@ -221,12 +221,12 @@ fn read(file: &mut File) -> io::Result<String> {
 fn write(file: &mut File, content: &[u8]) -> io::Result<()> {
     file.rewind()?;
     file.write_all(content)?;
-    // After it, or else a full disk would leave nothing of what was there.
+    // Truncated last: a full disk must not destroy the old content.
     file.set_len(content.len() as u64)?;
     file.sync_all()
 }
 
-/// Has the file system set aside the room for `size` bytes before anything is changed, where it can do that.
+/// Reserves `size` bytes before the change, if the file system can.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reserve(file: &File, size: usize) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -242,7 +242,7 @@ fn reserve(_: &File, _: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the file system has `size` free bytes; one that does not tell of any counts as one that has.
+/// Checks for `size` free bytes. A file system that does not report any passes.
 #[cfg(unix)]
 fn has_room(file: &File, size: usize) -> io::Result<()> {
     let Ok(found) = rustix::fs::fstatvfs(file) else {
@@ -277,8 +277,8 @@ fn unreadable(path: &Path, source: io::Error) -> FileError {
     }
 }
 
-/// `path` with `suffix` behind its name.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// `path` with `suffix` appended to its name.
+pub(crate) fn with_appended(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -288,7 +288,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 impl Lock {
     fn take(path: &Path, limit: Duration) -> Result<Self, FileError> {
-        let lock = beside(path, ".lock");
+        let lock = with_appended(path, ".lock");
         let until = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -309,8 +309,8 @@ impl Lock {
     }
 
     fn make(path: &Path) -> io::Result<Self> {
-        // Signals are held back from before it is there, and not while another is waited for.
-        let hold = Hold::new();
+        // Signals are held back while the lock file exists, but not while waiting for it.
+        let hold = SignalHold::new();
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -318,14 +318,14 @@ impl Lock {
         let lock = Self {
             file: options.open(path)?,
             path: path.to_owned(),
-            goes: true,
+            remove_on_drop: true,
             _hold: hold,
         };
-        hand_on(&lock.file, folder_of(path))?;
+        inherit_owner(&lock.file, folder_of(path))?;
         Ok(lock)
     }
 
-    /// Writes into it what the file says that it locks.
+    /// Writes the content of the locked file into the lock file.
     fn keep(&mut self, text: &[u8]) -> io::Result<()> {
         self.file.write_all(text)?;
         self.file.sync_all()
@@ -334,7 +334,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.goes {
+        if self.remove_on_drop {
             let _ = fs::remove_file(&self.path);
         }
     }

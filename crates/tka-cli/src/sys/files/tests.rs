@@ -1,4 +1,4 @@
-//! Changing files of other people: what stays as it was, and what is refused.
+//! Changes to files of users: what stays, and what is refused.
 
 use super::*;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::time::Duration;
 const NOW: Duration = Duration::ZERO;
 
 fn save(path: &Path, text: &str) {
-    Locked::open(path, NOW).unwrap().replace(text).unwrap();
+    LockedFile::open(path, NOW).unwrap().replace(text).unwrap();
 }
 
 fn mode(path: &Path) -> u32 {
@@ -60,14 +60,14 @@ fn file_behind_a_link_is_changed_there() {
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&real).unwrap(), "x: two\n");
     assert_eq!(names(dotfiles.path()), ["kube"]);
-    let file = Locked::open(&path, NOW).unwrap();
+    let file = LockedFile::open(&path, NOW).unwrap();
     file.remove().unwrap();
     assert_eq!(fs::read_to_string(&real).unwrap(), "", "the link is the user's");
 }
 
 #[test]
 fn owner_stays_the_owner() {
-    if !crate::sys::untested::is_root() {
+    if !crate::sys::test_requirements::is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -83,11 +83,11 @@ fn owner_stays_the_owner() {
 fn lock_is_kubectls_and_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let (path, lock) = (folder.path().join("config"), folder.path().join("config.lock"));
-    let held = Locked::open(&path, NOW).unwrap();
+    let held = LockedFile::open(&path, NOW).unwrap();
     assert_eq!(mode(&lock), 0o600);
-    assert!(matches!(Locked::open(&path, NOW), Err(FileError::Locked { .. })));
+    assert!(matches!(LockedFile::open(&path, NOW), Err(FileError::Locked { .. })));
     thread::scope(|scope| {
-        let next = scope.spawn(|| Locked::open(&path, Duration::from_mins(1)).map(drop));
+        let next = scope.spawn(|| LockedFile::open(&path, Duration::from_mins(1)).map(drop));
         drop(held);
         next.join().unwrap().unwrap();
     });
@@ -100,7 +100,7 @@ fn lock_of_a_change_that_did_not_end_has_a_copy() {
     let (path, lock) = (folder.path().join("config"), folder.path().join("config.lock"));
     fs::write(&path, "x: hal").unwrap();
     fs::write(&lock, "x: one\n").unwrap();
-    let error = Locked::open(&path, NOW).unwrap_err();
+    let error = LockedFile::open(&path, NOW).unwrap_err();
     assert!(
         error.advice().contains("holds what it said before"),
         "{}",
@@ -114,7 +114,7 @@ fn change_by_a_program_that_does_not_lock_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config");
     fs::write(&path, "x: one\n").unwrap();
-    let file = Locked::open(&path, NOW).unwrap();
+    let file = LockedFile::open(&path, NOW).unwrap();
     fs::write(&path, "x: theirs\n").unwrap();
     assert!(matches!(file.replace("x: ours\n"), Err(FileError::Changed { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "x: theirs\n");
@@ -126,12 +126,12 @@ fn what_may_not_be_changed_is_not() {
     let path = folder.path().join("config");
     fs::write(&path, "x: one\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-    assert!(matches!(Locked::open(&path, NOW), Err(FileError::ReadOnly { .. })));
+    assert!(matches!(LockedFile::open(&path, NOW), Err(FileError::ReadOnly { .. })));
     let link = folder.path().join("link");
     symlink(folder.path().join("nowhere"), &link).unwrap();
-    assert!(matches!(Locked::open(&link, NOW), Err(FileError::Dangling { .. })));
+    assert!(matches!(LockedFile::open(&link, NOW), Err(FileError::Dangling { .. })));
     assert!(matches!(
-        Locked::open(folder.path(), NOW),
+        LockedFile::open(folder.path(), NOW),
         Err(FileError::Unreadable { .. })
     ));
     assert_eq!(names(folder.path()), ["config", "link"]);

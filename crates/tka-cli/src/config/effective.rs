@@ -1,0 +1,237 @@
+//! The settings in force, and where each comes from.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::files::CWD_FILE;
+use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_name};
+use crate::config::flags::Global;
+use crate::net::proxy::Variables;
+use crate::terminal::output::{RenderOptions, Report};
+use crate::terminal::table::table;
+use crate::terminal::theme::Theme;
+
+/// The settings in force. Programs read them in the shape of a configuration file.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    items: Vec<Setting>,
+    /// The file that counts for every key, if there is one.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// One setting.
+#[derive(Debug, Serialize)]
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    /// [`Value::Null`] when it is not set and has no default.
+    pub(crate) value: Value,
+    /// Where the value comes from.
+    pub(crate) from: String,
+}
+
+/// The key called `name`.
+pub(crate) fn key(name: &str) -> Result<&'static str, ConfigError> {
+    let mut keys = KEYS.iter();
+    keys.find(|key| key.eq_ignore_ascii_case(name))
+        .copied()
+        .ok_or_else(|| ConfigError::UnknownKey(name.to_owned()))
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
+        let Layers {
+            command_line,
+            variables,
+            cwd,
+            trusted,
+            file,
+            ..
+        } = Layers::load(flags, home, variables)?;
+        let named = file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let layers = [
+            (command_line, "the command line".to_owned()),
+            (variables, String::new()),
+            (cwd, CWD_FILE.to_owned()),
+            (trusted, named),
+            (defaults(), "default".to_owned()),
+        ];
+        let items = KEYS.map(|key| setting(key, &layers)).into();
+        Ok(Self { items, file })
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
+        self.items.iter().find(|setting| setting.key == key)
+    }
+}
+
+fn setting(key: &'static str, layers: &[(Layer, String)]) -> Setting {
+    let found = layers.iter().find_map(|(layer, from)| Some((layer.get(key)?, from)));
+    let (value, from) = found.map_or((Value::Null, ""), |(value, from)| (value, from.as_str()));
+    let from = if from.is_empty() && !value.is_null() {
+        variable_name(key)
+    } else {
+        from.to_owned()
+    };
+    Setting { key, value, from }
+}
+
+pub(super) fn defaults() -> Layer {
+    Layer {
+        hostname: Some(HOSTNAME.to_owned()),
+        port: Some(HTTPS_PORT),
+        tailnet: None,
+        socket: None,
+        proxy: None,
+        tag: Some(TAG.to_owned()),
+        merge: Some(false),
+        login: Some(false),
+        theme: Some(Theme::default()),
+        long: Some(false),
+        quiet: Some(false),
+        debug: Some(false),
+    }
+}
+
+impl Report for Settings {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
+        let row = |setting: &Setting| [setting.key.to_owned(), setting.text(), setting.from.clone()];
+        let rows: Vec<_> = self.items.iter().map(row).collect();
+        table(["SETTING", "VALUE", "FROM"], &rows, options)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(|setting| setting.key.to_owned()).collect()
+    }
+}
+
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = Map::new();
+        for setting in self.items.iter().filter(|setting| !setting.value.is_null()) {
+            match setting.key.split_once('.') {
+                None => drop(document.insert(setting.key.to_owned(), setting.value.clone())),
+                Some((section, field)) => {
+                    let section = document.entry(section).or_insert_with(|| Value::Object(Map::new()));
+                    if let Value::Object(fields) = section {
+                        fields.insert(field.to_owned(), setting.value.clone());
+                    }
+                }
+            }
+        }
+        document.serialize(serializer)
+    }
+}
+
+// === impl Setting ===
+
+impl Setting {
+    /// The value as it is typed; empty when it is not set.
+    pub(crate) fn text(&self) -> String {
+        match &self.value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl Report for Setting {
+    fn human(&self, _: &RenderOptions<'_>) -> String {
+        self.text() + "\n"
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.key.to_owned()]
+    }
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// What this layer sets `key` to.
+    pub(super) fn get(&self, key: &str) -> Option<Value> {
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        match key {
+            "tailscale.hostname" => text(&self.hostname),
+            "tailscale.port" => self.port.map(Value::from),
+            "tailscale.tailnet" => text(&self.tailnet),
+            "tailscale.socket" => text(&self.socket),
+            "tailscale.proxy" => text(&self.proxy),
+            "tailscale.tag" => text(&self.tag),
+            "kubeconfig.merge" => self.merge.map(Value::Bool),
+            "credential.login" => self.login.map(Value::Bool),
+            "output.theme" => self.theme.map(|theme| Value::String(theme.name())),
+            "output.long" => self.long.map(Value::Bool),
+            "output.quiet" => self.quiet.map(Value::Bool),
+            "debug" => self.debug.map(Value::Bool),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_place_in_a_layer() {
+        let everything = Layer {
+            tailnet: Some("example.ts.net".into()),
+            socket: Some("/run/tailscaled.sock".into()),
+            proxy: Some("http://127.0.0.1:1055".into()),
+            ..defaults()
+        };
+        for key in KEYS {
+            let value = everything.get(key);
+            assert!(value.is_some(), "{key}");
+            let text = Setting {
+                key,
+                value: value.unwrap(),
+                from: String::new(),
+            }
+            .text();
+            assert!(
+                Layer::from_argument(key, &text).unwrap().get(key).is_some(),
+                "{key}={text}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_says_where_it_comes_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, "tailscale: {hostname: cluster, port: 8080}").unwrap();
+        let flags = Global {
+            config: Some(path.clone()),
+            long: true,
+            ..Global::default()
+        };
+        let variables = |name: &str| (name == "TKA_TAILSCALE_PORT").then(|| "81".to_owned());
+        let settings = Settings::load(&flags, None, &variables).unwrap();
+        let shown = |key: &str| {
+            settings
+                .get(key)
+                .map(|setting| (setting.text(), setting.from.clone()))
+                .unwrap()
+        };
+        assert_eq!(
+            shown("tailscale.hostname"),
+            ("cluster".into(), path.display().to_string())
+        );
+        assert_eq!(shown("tailscale.port"), ("81".into(), "TKA_TAILSCALE_PORT".into()));
+        assert_eq!(shown("output.long"), ("true".into(), "the command line".into()));
+        assert_eq!(shown("output.theme"), ("tokyo-night".into(), "default".into()));
+        assert_eq!(shown("tailscale.tailnet"), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn keys_are_found_in_any_case() {
+        assert_eq!(key("Output.Theme").unwrap(), "output.theme");
+        assert!(matches!(key("output.colour"), Err(ConfigError::UnknownKey(_))));
+    }
+}

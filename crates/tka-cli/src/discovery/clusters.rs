@@ -1,0 +1,172 @@
+//! TKA servers and their clusters, in words.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tka_api::http::RuleInfo;
+
+use crate::api::access::display_name;
+use crate::discovery::candidates::{Candidate, names};
+use crate::kubeconfig::session_cache::CachedSession;
+use crate::net::server::Server;
+use crate::terminal::messages::clean;
+use crate::terminal::output::{RenderOptions, Report};
+use crate::terminal::table::table;
+use crate::terminal::theme::paint;
+use crate::terminal::time_format;
+
+/// The TKA servers that were found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Clusters {
+    pub(crate) items: Vec<Cluster>,
+}
+
+/// One of them, and the cluster that it leads to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cluster {
+    /// What to call it: as short as tells it from the others.
+    pub(crate) name: String,
+    pub(crate) server: String,
+    /// Whether it is the one that commands talk to.
+    pub(crate) default: bool,
+    pub(crate) state: State,
+    /// The version of this project's server; none of another.
+    pub(crate) version: Option<String>,
+    pub(crate) api_server: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The rules that reach the caller; none where the server does not tell.
+    pub(crate) rules: Option<Vec<RuleInfo>>,
+    /// The sessions of this device.
+    pub(crate) sessions: Vec<CachedSession>,
+    /// Why not more is known.
+    pub(crate) problem: Option<String>,
+    #[serde(skip)]
+    pub(crate) address: Server,
+    /// Whether nobody said that a server is there.
+    #[serde(skip)]
+    pub(crate) is_guessed_port: bool,
+}
+
+/// Whether it is a TKA server, as far as can be seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It is.
+    Answers,
+    /// Nothing answers.
+    Silent,
+    /// Something else answers.
+    Foreign,
+}
+
+// === impl Clusters ===
+
+impl Clusters {
+    /// Under their names, the default first.
+    pub(crate) fn new(mut items: Vec<Cluster>) -> Self {
+        let names = names(&items.iter().map(|item| &item.address).collect::<Vec<_>>());
+        for (item, name) in items.iter_mut().zip(names) {
+            item.name = name;
+        }
+        items.sort_by(|one, other| (!one.default, &one.name).cmp(&(!other.default, &other.name)));
+        Self { items }
+    }
+
+    /// Whether any of them is a TKA server for sure.
+    pub(crate) fn any_answers(&self) -> bool {
+        self.items.iter().any(|item| item.state == State::Answers)
+    }
+}
+
+impl Report for Clusters {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
+        let heading = ["", "NAME", "SERVER", "API SERVER", "LABELS", "ACCESS", "NOTES"];
+        let rows: Vec<_> = self.items.iter().map(|item| row(item, options)).collect();
+        table(heading, &rows, options)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(|item| item.name.clone()).collect()
+    }
+}
+
+fn row(cluster: &Cluster, options: &RenderOptions<'_>) -> [String; 7] {
+    let label = |(name, value): (&String, &String)| format!("{}={}", clean(name), clean(value));
+    [
+        if cluster.default { "*" } else { "" }.to_owned(),
+        cluster.name.clone(),
+        cluster.server.clone(),
+        cluster.api_server.as_deref().map(clean).unwrap_or_default(),
+        cluster.labels.iter().map(label).collect::<Vec<_>>().join(" "),
+        access(cluster, options),
+        notes(cluster, options),
+    ]
+}
+
+/// What there is, or else what there could be.
+fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
+    let clock = &options.clock;
+    let sessions = cluster.sessions.iter().filter(|session| session.until > clock.now);
+    let session = |session: &CachedSession| {
+        format!(
+            "{} {}",
+            clean(&session.role),
+            time_format::until(session.until, clock.now, &clock.zone)
+        )
+    };
+    let sessions: Vec<_> = sessions.map(session).collect();
+    if !sessions.is_empty() {
+        return format!("signed in: {}", sessions.join("; "));
+    }
+    let usable = cluster.rules.iter().flatten().filter(|rule| rule.problem.is_none());
+    let rules: Vec<_> = usable.map(display_name).collect();
+    if rules.is_empty() {
+        String::new()
+    } else {
+        rules.join(", ")
+    }
+}
+
+fn notes(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
+    let state = match cluster.state {
+        State::Answers => None,
+        State::Silent => Some("does not answer"),
+        State::Foreign => Some("no TKA server"),
+    };
+    let problem = cluster.problem.as_deref().map(clean);
+    let problem = state
+        .map(ToOwned::to_owned)
+        .into_iter()
+        .chain(problem)
+        .collect::<Vec<_>>()
+        .join(": ");
+    let problem = (!problem.is_empty()).then(|| paint(options.palette.warning, problem));
+    let version = cluster
+        .version
+        .as_deref()
+        .filter(|_| options.long)
+        .map(|version| format!("version {}", clean(version)));
+    problem.into_iter().chain(version).collect::<Vec<_>>().join("; ")
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Nothing but where it may be.
+    pub(crate) fn new(candidate: &Candidate) -> Self {
+        Self {
+            name: String::new(),
+            server: candidate.server.to_string(),
+            default: candidate.is_default,
+            state: State::Silent,
+            version: None,
+            api_server: None,
+            labels: BTreeMap::new(),
+            rules: None,
+            sessions: candidate.sessions.clone(),
+            problem: None,
+            address: candidate.server.clone(),
+            is_guessed_port: candidate.is_guessed_port,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The one server that a name means.
+
+use crate::discovery::clusters::{Cluster, Clusters, State};
+
+/// Why a name does not lead to one server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SelectError {
+    #[error("there is no TKA server `{name}` that you can see")]
+    Unknown { name: String, found: Vec<String> },
+    #[error("`{name}` may be any of several TKA servers")]
+    Ambiguous { name: String, found: Vec<String> },
+    #[error("no TKA server answers at {}", places.join(" or "))]
+    NoServer { places: Vec<String>, problem: String },
+}
+
+/// The only one of `asked` that counts: one that somebody named counts also while it does not answer.
+pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> {
+    let (mut servers, others): (Vec<_>, Vec<_>) = asked
+        .items
+        .into_iter()
+        .partition(|one| !one.is_guessed_port || one.state == State::Answers);
+    match (servers.pop(), servers.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => Err(SelectError::Ambiguous {
+            name: name.to_owned(),
+            found: servers.into_iter().chain([last]).map(|one| one.name).collect(),
+        }),
+        (None, _) => Err(SelectError::NoServer {
+            problem: others.first().and_then(|one| one.problem.clone()).unwrap_or_default(),
+            places: others.into_iter().map(|one| one.server).collect(),
+        }),
+    }
+}
+
+// === impl NoChoice ===
+
+impl SelectError {
+    pub(super) fn unknown(name: &str, all: &Clusters) -> Self {
+        let servers = all.items.iter().filter(|one| one.state == State::Answers);
+        Self::Unknown {
+            name: name.to_owned(),
+            found: servers.map(|one| one.name.clone()).collect(),
+        }
+    }
+
+    pub(crate) fn why(&self) -> Vec<String> {
+        match self {
+            Self::NoServer { problem, .. } => vec![problem.clone()],
+            Self::Unknown { .. } | Self::Ambiguous { .. } => vec![],
+        }
+    }
+
+    pub(crate) fn advice(&self) -> Vec<String> {
+        const ELSEWHERE: &str =
+            "set where it is with `tka config tailscale.hostname HOST` and `tka config tailscale.port PORT`";
+        match self {
+            Self::Unknown { found, .. } if found.is_empty() => vec![
+                "none was found at all: see with `tka doctor` why".to_owned(),
+                ELSEWHERE.to_owned(),
+            ],
+            Self::Unknown { found, .. } => vec![format!("take one of {}", found.join(", ")), ELSEWHERE.to_owned()],
+            Self::Ambiguous { found, .. } => vec![format!("say which: {}", found.join(", "))],
+            Self::NoServer { .. } => vec![ELSEWHERE.to_owned()],
+        }
+    }
+}

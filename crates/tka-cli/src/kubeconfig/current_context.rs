@@ -1,0 +1,177 @@
+//! The current context of kubectl, and the session that it uses.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tka_kubeconfig::{Kubeconfig, merge, sources};
+
+use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
+use crate::kubeconfig::store;
+use crate::net::proxy::Variables;
+use crate::net::server::{HTTPS_PORT, Server};
+
+/// The current context and its credentials.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct CurrentContext {
+    /// The file that sets it.
+    file: PathBuf,
+    context: String,
+    /// The session in the arguments of the plugin, if there is one.
+    session: Option<String>,
+    /// The file that defines it, if the credential is a token.
+    token_file: Option<PathBuf>,
+}
+
+/// Finds the current context as kubectl does, in the files of `KUBECONFIG` or in `~/.kube/config`. None if a file cannot be read, since
+/// kubectl then fails too.
+pub(crate) fn find(home: &Path) -> Option<CurrentContext> {
+    let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
+    let paths: Vec<PathBuf> = match &list {
+        Some(list) => env::split_paths(list).collect(),
+        None => vec![home.join(".kube/config")],
+    };
+    let read = |path: PathBuf| match fs::read(&path) {
+        Ok(bytes) => Some(Kubeconfig::read(&bytes).ok().map(|file| (path, file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some(None),
+    };
+    let files: Option<Vec<_>> = sources(paths).into_iter().filter_map(read).collect();
+    from_files(files?)
+}
+
+fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
+    let (paths, files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let merged = merge(files);
+    let file = paths.get(merged.current_from?)?.clone();
+    let user = merged.kubeconfig.current_user();
+    let exec = user.and_then(|user| user.exec.as_ref());
+    let has_token = user.is_some_and(|user| user.is_token);
+    let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
+    Some(CurrentContext {
+        file,
+        token_file: merged
+            .home_of_current()
+            .filter(|_| has_token)
+            .and_then(|at| paths.get(at).cloned()),
+        session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
+        context: merged.kubeconfig.current_context,
+    })
+}
+
+// === impl Current ===
+
+impl CurrentContext {
+    /// Whether it uses `session`: by the session's name, or by the context's name if `tka` wrote a token.
+    pub(crate) fn uses(&self, cache: &SessionCache, session: &CachedSession) -> bool {
+        match (&self.session, &self.token_file) {
+            (Some(name), _) => session.name.as_ref() == Some(name),
+            (None, Some(file)) => {
+                session.context.as_ref() == Some(&self.context) && self.is_written_by_tka(cache, file)
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// Whether `tka` wrote it into that file.
+    fn is_written_by_tka(&self, cache: &SessionCache, file: &Path) -> bool {
+        let mut merged = cache.merged.iter();
+        let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
+        is_own || merged.any(|record| record.file == file && record.context == self.context)
+    }
+
+    /// The ephemeral session that this process runs in, if the context uses it: server, role and end.
+    pub(crate) fn ephemeral_session(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
+        let is_ephemeral = match &self.session {
+            Some(name) => variables("TKA_SESSION").as_ref() == Some(name),
+            None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.token_file,
+        };
+        let server = Server::new(&variables("TKA_SERVER")?, HTTPS_PORT, None).ok()?;
+        let until = variables("TKA_UNTIL")?.parse().ok()?;
+        is_ephemeral.then_some((server, variables("TKA_ROLE")?, until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "
+current-context: tka-context-alice
+contexts: [{name: tka-context-alice, context: {cluster: c, user: u}}]
+users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}}]
+";
+
+    fn current(texts: &[&str]) -> Option<CurrentContext> {
+        let files = texts.iter().enumerate();
+        let files = files.map(|(at, text)| (PathBuf::from(at.to_string()), Kubeconfig::from_text(text).unwrap()));
+        from_files(files.collect())
+    }
+
+    #[test]
+    fn first_file_that_sets_it_decides() {
+        let found = |file: &str, context: &str, session: Option<&str>| {
+            Some(CurrentContext {
+                file: file.into(),
+                context: context.into(),
+                session: session.map(Into::into),
+                token_file: Some("0".into()).filter(|_| context == "kind"),
+            })
+        };
+        let ours = |file| found(file, "tka-context-alice", Some("tka-alice-1"));
+        assert_eq!(current(&[OURS]), ours("0"));
+        assert_eq!(current(&["current-context: \"\"\nusers: null", OURS]), ours("1"));
+        let other =
+            "current-context: kind\ncontexts: [{name: kind, context: {user: k}}]\nusers: [{name: k, user: {token: t}}]";
+        assert_eq!(current(&[other, OURS]), found("0", "kind", None));
+        assert_eq!(current(&["current-context: gone", OURS]), found("0", "gone", None));
+        assert_eq!(current(&["{}"]), None);
+    }
+
+    /// cases.md 1
+    #[test]
+    fn what_is_not_ours_does_not_hide_ours() {
+        for theirs in [
+            "contexts: [{context: {cluster: lab, user: k}}]",
+            "contexts: [{name: null, context: {cluster: lab}}]",
+            "users: [{name: k, user: {token: a, token: b}}]",
+            "users: [{name: k, user: {token: !!timestamp 2001-01-02}}]",
+            "users: [{name: k, user: {exec: {args: null}}}]\n---\n",
+        ] {
+            let found = current(&[theirs, OURS]).unwrap();
+            assert_eq!(found.session.as_deref(), Some("tka-alice-1"), "{theirs}");
+        }
+    }
+
+    /// cases.md 1
+    #[test]
+    fn context_that_an_earlier_file_defines_otherwise_is_not_ours() {
+        for earlier in [
+            "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]",
+            "contexts: [{name: tka-context-alice}]",
+            "users: [{name: u, user: {token: t}}]",
+        ] {
+            let found = current(&[earlier, OURS]).unwrap();
+            assert_eq!((found.session, found.token_file), (None, None), "{earlier}");
+        }
+        let token = OURS.replace(
+            "{exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}",
+            "{token: t}",
+        );
+        let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
+        assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
+        assert_eq!(
+            current(&[earlier, &token]).unwrap().token_file,
+            Some("0".into()),
+            "which we did not write"
+        );
+        assert_eq!(
+            current(&["users: [{name: u, user: {token: t}}]", &token])
+                .unwrap()
+                .token_file,
+            None
+        );
+    }
+}

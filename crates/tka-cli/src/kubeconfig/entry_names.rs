@@ -1,0 +1,122 @@
+//! Names of contexts, clusters and users: those of the server, apart from other rules and servers.
+
+use std::net::IpAddr;
+
+use tka_api::kubeconfig::EntryNames;
+
+use crate::net::server::{HTTPS_PORT, Server};
+
+/// Adds the suffix of a rule to the context and its user.
+pub(crate) fn for_rule(names: EntryNames, choice: &str) -> EntryNames {
+    EntryNames {
+        user: format!("{}{choice}", names.user),
+        context: format!("{}{choice}", names.context),
+        ..names
+    }
+}
+
+/// The first free variant: `names` alone, or with the server's name.
+///
+/// Servers use the same names unless configured otherwise. kubectl knows one entry of each name: that of the first file.
+pub(crate) fn first_free(
+    names: &EntryNames,
+    server: &Server,
+    is_preferred: impl Fn(&EntryNames) -> bool,
+    is_free: impl Fn(&EntryNames) -> bool,
+) -> Option<EntryNames> {
+    let qualified = qualifiers(server)
+        .into_iter()
+        .map(|qualifier| qualified(names, &qualifier));
+    let candidates: Vec<_> = [names.clone()].into_iter().chain(qualified).collect();
+    let preferred = candidates.iter().find(|names| is_preferred(names) && is_free(names));
+    preferred
+        .or_else(|| candidates.iter().find(|names| is_free(names)))
+        .cloned()
+}
+
+fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {
+    let at = |name: &str| format!("{name}@{qualifier}");
+    EntryNames {
+        cluster: at(&names.cluster),
+        user: at(&names.user),
+        context: at(&names.context),
+    }
+}
+
+/// The server's name: short, and in full.
+fn qualifiers(server: &Server) -> [String; 2] {
+    let host = server.host();
+    let short = match host.parse::<IpAddr>() {
+        Ok(_) => host,
+        Err(_) => host.split('.').next().unwrap_or(host),
+    };
+    let whole = match server.port() {
+        HTTPS_PORT => host.to_owned(),
+        port => format!("{host}:{port}"),
+    };
+    [short.to_owned(), whole]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> EntryNames {
+        EntryNames {
+            cluster: "c".into(),
+            user: "u".into(),
+            context: "x".into(),
+        }
+    }
+
+    fn chosen(server: &str, preferred: &str, taken: &[&str]) -> Option<String> {
+        let server = Server::new(server, HTTPS_PORT, None).unwrap();
+        let is_free = |names: &EntryNames| {
+            let all = [&names.cluster, &names.user, &names.context];
+            !taken.iter().any(|taken| all.iter().any(|name| name == taken))
+        };
+        let chosen = first_free(&names(), &server, |names| names.cluster == preferred, is_free)?;
+        Some(format!("{} {} {}", chosen.cluster, chosen.user, chosen.context))
+    }
+
+    #[test]
+    fn rules_share_the_cluster() {
+        assert_eq!(
+            for_rule(names(), "-oncall"),
+            EntryNames {
+                cluster: "c".into(),
+                user: "u-oncall".into(),
+                context: "x-oncall".into()
+            }
+        );
+    }
+
+    #[test]
+    fn servers_are_told_apart_by_as_little_as_does() {
+        let chosen =
+            |server: &str, preferred: &str, taken: &[&str]| chosen(server, preferred, taken).unwrap_or_default();
+        assert_eq!(chosen("prod.example.ts.net", "", &[]), "c u x");
+        for taken in ["c", "u", "x"] {
+            assert_eq!(chosen("prod.example.ts.net", "", &[taken]), "c@prod u@prod x@prod");
+        }
+        assert_eq!(
+            chosen("prod.example.ts.net", "", &["c", "u@prod"]),
+            "c@prod.example.ts.net u@prod.example.ts.net x@prod.example.ts.net"
+        );
+        assert_eq!(
+            chosen("prod:8080", "", &["c", "u@prod"]),
+            "c@prod:8080 u@prod:8080 x@prod:8080"
+        );
+        assert_eq!(
+            chosen("100.64.0.1", "", &["c"]),
+            "c@100.64.0.1 u@100.64.0.1 x@100.64.0.1"
+        );
+        assert_eq!(chosen("prod", "", &["c", "u@prod:443", "x@prod"]), "");
+    }
+
+    #[test]
+    fn what_a_server_is_called_stays() {
+        assert_eq!(chosen("prod", "c@prod", &[]).as_deref(), Some("c@prod u@prod x@prod"));
+        assert_eq!(chosen("prod", "c@prod", &["x@prod"]).as_deref(), Some("c u x"));
+    }
+}

@@ -1,0 +1,27 @@
+//! The private folders of ephemeral sessions.
+
+use std::path::{Path, PathBuf};
+
+use crate::sys::environment::variable;
+use crate::sys::files;
+
+/// The prefix of their names.
+pub(crate) const PREFIX: &str = "tka-";
+
+/// Folders in memory: the user's own (XDG Base Directory Specification), and the shared one.
+pub(crate) fn memory_folders() -> Vec<PathBuf> {
+    let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let own = own.filter(|path| path.is_absolute() && files::is_ours(path, None).unwrap_or(false));
+    own.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
+}
+
+/// Whether `kubeconfig` is in a private folder.
+pub(crate) fn is_private(kubeconfig: &Path) -> bool {
+    let folder = kubeconfig.parent();
+    let is_named = folder
+        .and_then(Path::file_name)
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    let place = folder.and_then(Path::parent);
+    let mut places = memory_folders().into_iter().chain([std::env::temp_dir()]);
+    is_named && places.any(|one| Some(one.as_path()) == place)
+}

@@ -1,0 +1,412 @@
+//! Validates the kubeconfig of a server. One that would not work is refused, and so is one with fields that a server must not set.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
+
+use crate::kubeconfig::exec_plugin;
+use crate::net::server::Server;
+
+/// The fields of a cluster that a server may set. Files and proxies belong to this machine.
+const CLUSTER_FIELDS: [&str; 4] = [
+    "server",
+    "certificate-authority-data",
+    "insecure-skip-tls-verify",
+    "tls-server-name",
+];
+/// The fields of a user that a server may set. Only the session is taken from a plugin, since a server must not choose programs to run.
+const USER_FIELDS: [&str; 2] = ["token", "exec"];
+
+/// How kubectl gets the credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CredentialForm {
+    /// kubectl runs this program as its plugin.
+    Plugin,
+    /// The file has a token, for programs that cannot run a plugin.
+    Token,
+}
+
+impl CredentialForm {
+    pub(crate) fn new(token: bool) -> Self {
+        if token { Self::Token } else { Self::Plugin }
+    }
+}
+
+/// A kubeconfig as received.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct ReceivedKubeconfig {
+    keyed: KeyedKubeconfig,
+    /// The first field that a server must not set.
+    forbidden_field: Option<String>,
+}
+
+/// A valid kubeconfig.
+#[derive(Debug)]
+pub(crate) struct ServerKubeconfig {
+    /// The file without any plugin.
+    file: KubeconfigFile,
+    has_token: bool,
+    /// The session in the arguments of the server's plugin.
+    pub(crate) session: Option<String>,
+}
+
+/// Why a kubeconfig is refused.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum InvalidKubeconfig {
+    #[error("it is a `{0}`, not a `Config`")]
+    Kind(String),
+    #[error("its current context `{0}` is not among its contexts")]
+    NoContext(String),
+    #[error("its context names the cluster `{0}`, which it does not have")]
+    NoCluster(String),
+    #[error("its API server's URL {shown:?} is wrong: {why}")]
+    BadServerUrl { shown: String, why: ApiServerUrlError },
+    #[error("its certificate authority cannot be used: {0}")]
+    BadCa(CaBundleError),
+    #[error("its context names the user `{0}`, which it does not have")]
+    NoUser(String),
+    #[error("it holds no token")]
+    NoToken,
+    #[error("it names a program for kubectl to run, and no session that tka could ask for instead")]
+    NoSession,
+    #[error("it sets `{0}`, which is not for a server to set")]
+    ForbiddenField(String),
+}
+
+/// Checks that the current context has an API server, and a token or a plugin.
+pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, InvalidKubeconfig> {
+    let keyed = arrived.keyed;
+    if keyed.kind != "Config" {
+        return Err(InvalidKubeconfig::Kind(keyed.kind));
+    }
+    if let Some(field) = arrived.forbidden_field {
+        return Err(InvalidKubeconfig::ForbiddenField(field));
+    }
+    let current = &keyed.current_context;
+    let context = keyed
+        .contexts
+        .get(current)
+        .ok_or_else(|| InvalidKubeconfig::NoContext(current.clone()))?;
+    if !keyed.clusters.contains_key(&context.cluster) {
+        return Err(InvalidKubeconfig::NoCluster(context.cluster.clone()));
+    }
+    let user = keyed
+        .users
+        .get(&context.user)
+        .ok_or_else(|| InvalidKubeconfig::NoUser(context.user.clone()))?;
+    let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
+    if !has_token && user.exec.is_none() {
+        return Err(InvalidKubeconfig::NoToken);
+    }
+    let exec = user.exec.as_ref();
+    let session = exec
+        .and_then(|exec| exec_plugin::session_argument(&exec.args))
+        .map(ToOwned::to_owned);
+    let mut file = KubeconfigFile::from(keyed);
+    for named in &mut file.clusters {
+        check_cluster(&mut named.cluster)?;
+    }
+    for named in &mut file.users {
+        named.user.exec = None;
+    }
+    Ok(ServerKubeconfig {
+        file,
+        has_token,
+        session,
+    })
+}
+
+/// Checks the API server's URL, and keeps only the certificates of the authority.
+fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
+    let wrong = |why| InvalidKubeconfig::BadServerUrl {
+        shown: ApiServerUrl::shown(&cluster.server),
+        why,
+    };
+    ApiServerUrl::parse(&cluster.server).map_err(wrong)?;
+    let authority = cluster
+        .certificate_authority_data
+        .take()
+        .filter(|data| !data.is_empty());
+    let authority = authority
+        .map(|data| CaBundle::parse(&data))
+        .transpose()
+        .map_err(InvalidKubeconfig::BadCa)?;
+    cluster.certificate_authority_data = authority.map(|bundle| bundle.to_base64());
+    Ok(())
+}
+
+/// The first field of a cluster or user that a server must not set.
+fn forbidden_field(sent: &Value) -> Option<String> {
+    let lists = [("clusters", &CLUSTER_FIELDS[..]), ("users", &USER_FIELDS)];
+    lists.into_iter().find_map(|(list, accepted)| {
+        let bodies = sent[list].as_object()?.values().filter_map(Value::as_object);
+        let mut said = bodies.flatten().filter(|(_, value)| !is_empty(value));
+        said.find(|(field, _)| !accepted.contains(&field.as_str()))
+            .map(|(field, _)| field.clone())
+    })
+}
+
+/// Whether a field is empty. The original's server sends empty fields.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+    }
+}
+
+// === impl Arrived ===
+
+impl TryFrom<Value> for ReceivedKubeconfig {
+    type Error = serde_json::Error;
+
+    fn try_from(sent: Value) -> Result<Self, Self::Error> {
+        let forbidden_field = forbidden_field(&sent);
+        let keyed = serde_json::from_value(sent)?;
+        Ok(Self { keyed, forbidden_field })
+    }
+}
+
+// === impl Sent ===
+
+impl ServerKubeconfig {
+    /// The file as kubectl reads it, and whether kubectl gets credentials from this program's plugin. The plugin asks for `session`, or for
+    /// the one in the server's plugin. Otherwise the file has the server's token.
+    pub(crate) fn with_credential(
+        self,
+        server: &Server,
+        session: Option<&str>,
+        rule_options: &[String],
+        form: CredentialForm,
+    ) -> Result<(KubeconfigFile, bool), InvalidKubeconfig> {
+        let mut file = self.file;
+        match (form, session.or(self.session.as_deref())) {
+            (CredentialForm::Plugin, Some(session)) => {
+                exec_plugin::set_plugin(&mut file, server, session, rule_options);
+                Ok((file, true))
+            }
+            _ if self.has_token => Ok((file, false)),
+            (CredentialForm::Plugin, None) => Err(InvalidKubeconfig::NoSession),
+            (CredentialForm::Token, _) => Err(InvalidKubeconfig::NoToken),
+        }
+    }
+}
+
+// === impl Flaw ===
+
+impl InvalidKubeconfig {
+    /// Whether the server tried to set what only this machine may.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSession | Self::ForbiddenField(_) | Self::BadCa(CaBundleError::PrivateKey)
+        )
+    }
+}
+
+/// Sets the namespace of the current context.
+pub(crate) fn set_namespace(file: &mut KubeconfigFile, namespace: &Namespace) {
+    for context in &mut file.contexts {
+        if context.name == file.current_context {
+            context.context.namespace = Some(namespace.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tka_kubeconfig::to_yaml;
+
+    const CA: &str = include_str!("../../../tka-core/src/testdata/ca.b64");
+
+    fn alice() -> Value {
+        json!({
+            "kind": "Config", "apiVersion": "v1",
+            "clusters": {"tka-cluster": {"server": "https://k:6443", "certificate-authority-data": CA}},
+            "users": {"tka-user-alice": {"token": "secret"}},
+            "contexts": {"on": {"cluster": "tka-cluster", "user": "tka-user-alice"}},
+            "current-context": "on"
+        })
+    }
+
+    fn sent(change: impl FnOnce(&mut Value)) -> Result<ServerKubeconfig, InvalidKubeconfig> {
+        let mut value = alice();
+        change(&mut value);
+        validate(serde_json::from_value(value).unwrap())
+    }
+
+    fn check(change: impl FnOnce(&mut Value)) -> Result<KubeconfigFile, InvalidKubeconfig> {
+        sent(change).map(|sent| sent.file)
+    }
+
+    fn exec(args: &[&str]) -> Value {
+        json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/evil", "args": args,
+            "interactiveMode": "Never", "installHint": "run this: evil"}})
+    }
+
+    #[test]
+    fn what_would_not_work_is_refused() {
+        let invalid = |change: fn(&mut Value)| check(change).unwrap_err();
+        assert_eq!(
+            invalid(|v| v["kind"] = json!("Secret")),
+            InvalidKubeconfig::Kind("Secret".into())
+        );
+        assert_eq!(
+            invalid(|v| v["current-context"] = json!("")),
+            InvalidKubeconfig::NoContext(String::new())
+        );
+        assert_eq!(
+            invalid(|v| v["clusters"] = json!({})),
+            InvalidKubeconfig::NoCluster("tka-cluster".into())
+        );
+        assert!(matches!(
+            invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("")),
+            InvalidKubeconfig::BadServerUrl { .. }
+        ));
+        assert!(matches!(
+            invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("http://k")),
+            InvalidKubeconfig::BadServerUrl { .. }
+        ));
+        let said = invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("https://user:hunter2@k")).to_string();
+        assert!(!said.contains("hunter2"), "{said}");
+        for bad in ["UEVN", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"] {
+            let invalid =
+                sent(|v| v["clusters"]["tka-cluster"]["certificate-authority-data"] = json!(bad)).unwrap_err();
+            assert!(matches!(invalid, InvalidKubeconfig::BadCa(_)), "cases.md 3: {invalid}");
+        }
+        assert_eq!(
+            invalid(|v| v["users"] = json!({})),
+            InvalidKubeconfig::NoUser("tka-user-alice".into())
+        );
+        assert_eq!(
+            invalid(|v| v["users"]["tka-user-alice"] = json!({})),
+            InvalidKubeconfig::NoToken
+        );
+        assert_eq!(
+            invalid(|v| v["users"]["tka-user-alice"]["token"] = json!("")),
+            InvalidKubeconfig::NoToken
+        );
+    }
+
+    #[test]
+    fn what_is_not_for_a_server_to_say_is_refused() {
+        for (list, name, field, value) in [
+            ("users", "tka-user-alice", "auth-provider", json!({"name": "gcp"})),
+            ("users", "tka-user-alice", "tokenFile", json!("/etc/passwd")),
+            ("users", "tka-user-alice", "client-certificate", json!("/x")),
+            ("users", "tka-user-alice", "client-certificate-data", json!("UEVN")),
+            ("users", "tka-user-alice", "client-key", json!("/x")),
+            ("users", "tka-user-alice", "username", json!("x")),
+            ("users", "tka-user-alice", "as", json!("system:admin")),
+            ("users", "tka-user-alice", "as-groups", json!(["system:masters"])),
+            ("users", "tka-user-alice", "as-user-extra", json!({"a": ["b"]})),
+            ("users", "another", "tokenFile", json!("/x")),
+            ("clusters", "tka-cluster", "certificate-authority", json!("/x")),
+            ("clusters", "tka-cluster", "proxy-url", json!("http://evil")),
+            ("clusters", "tka-cluster", "disable-compression", json!(true)),
+            ("clusters", "tka-cluster", "unheard-of", json!(0)),
+        ] {
+            let invalid = sent(|v| v[list][name][field] = value).unwrap_err();
+            assert_eq!(invalid, InvalidKubeconfig::ForbiddenField(field.into()));
+        }
+        let said = sent(|v| {
+            v["clusters"]["tka-cluster"]["tls-server-name"] = json!("k8s");
+            v["clusters"]["tka-cluster"]["LocationOfOrigin"] = json!("");
+            v["users"]["tka-user-alice"]["impersonate-groups"] = json!(null);
+            v["preferences"] = json!({});
+        });
+        let file = said.unwrap().file;
+        assert_eq!(file.clusters[0].cluster.tls_server_name.as_deref(), Some("k8s"));
+    }
+
+    #[test]
+    fn of_a_plugin_no_more_is_taken_than_the_session() {
+        let server = Server::new("tka", 443, None).unwrap();
+        let with = |user: Value, session: Option<&str>, form| {
+            let sent = sent(|v| v["users"]["tka-user-alice"] = user).unwrap();
+            let filled = sent.with_credential(&server, session, &[], form);
+            filled.map(|(file, _)| to_yaml(&file).unwrap())
+        };
+        let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));
+        for (user, session) in [(&named, None), (&named, Some("tka-alice")), (&bare, Some("tka-alice"))] {
+            let text = with(user.clone(), session, CredentialForm::Plugin).unwrap();
+            assert!(
+                text.contains("- '--session'\n      - 'tka-alice'") && !text.contains("evil"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            with(bare.clone(), None, CredentialForm::Plugin),
+            Err(InvalidKubeconfig::NoSession)
+        );
+        assert_eq!(
+            with(named.clone(), None, CredentialForm::Token),
+            Err(InvalidKubeconfig::NoToken)
+        );
+        let mut both = named;
+        both["token"] = json!("secret");
+        let text = with(both, None, CredentialForm::Token).unwrap();
+        assert!(text.contains("token: 'secret'") && !text.contains("exec"), "{text}");
+    }
+
+    #[test]
+    fn yaml_is_what_kubectl_reads() {
+        insta::assert_snapshot!(to_yaml(&check(|_| ()).unwrap()).unwrap().replace(CA, "UEVN"), @"
+        apiVersion: 'v1'
+        kind: 'Config'
+        clusters:
+        - name: 'tka-cluster'
+          cluster:
+            server: 'https://k:6443'
+            certificate-authority-data: 'UEVN'
+        users:
+        - name: 'tka-user-alice'
+          user:
+            token: 'secret'
+        contexts:
+        - name: 'on'
+          context:
+            cluster: 'tka-cluster'
+            user: 'tka-user-alice'
+        current-context: 'on'
+        ");
+    }
+
+    #[test]
+    fn long_and_odd_texts_survive() {
+        let token = format!("{}:# '\"\\ {{}}", "x".repeat(3000));
+        let file = check(|v| v["users"]["tka-user-alice"]["token"] = json!(token)).unwrap();
+        let read: KubeconfigFile = serde_saphyr::from_str(&to_yaml(&file).unwrap()).unwrap();
+        assert_eq!(read.users[0].user.token.as_ref().unwrap().expose(), token);
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use tka_kubeconfig::to_yaml;
+
+    /// A kubeconfig is refused, or it has no plugin and reads back as it was.
+    #[test]
+    fn kubeconfig() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(arrived) = serde_json::from_slice::<ReceivedKubeconfig>(bytes) else {
+                return;
+            };
+            let Ok(ServerKubeconfig { file, .. }) = validate(arrived) else {
+                return;
+            };
+            assert!(file.users.iter().all(|named| named.user.exec.is_none()));
+            let text = to_yaml(&file).unwrap();
+            let read: KubeconfigFile = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(to_yaml(&read).unwrap(), text);
+        });
+    }
+}

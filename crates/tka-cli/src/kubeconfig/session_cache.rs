@@ -1,0 +1,220 @@
+//! The cached sessions of this device: one file per server beside its kubeconfig, without secrets.
+//!
+//! Prompts show it, and `tka status` starts with it. It may be outdated, since a session may end elsewhere. A damaged file counts as none.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tka_api::http::{LoginResponse, SessionInfo};
+
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
+use crate::net::server::{HTTPS_PORT, Server};
+use crate::sys::files;
+
+/// The sessions of this device at one server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct SessionCache {
+    /// The server's URL.
+    server: String,
+    pub(crate) sessions: Vec<CachedSession>,
+    /// The entries in kubeconfigs of the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merged: Vec<MergedEntry>,
+}
+
+/// One session, as last seen.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct CachedSession {
+    /// Its name. None at the original's server.
+    pub(crate) name: Option<String>,
+    /// The context that was written for it.
+    pub(crate) context: Option<String>,
+    pub(crate) username: String,
+    pub(crate) role: String,
+    pub(crate) until: Timestamp,
+}
+
+/// An entry in a kubeconfig of the user, recorded for its removal.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct MergedEntry {
+    /// The kubeconfig.
+    pub(crate) file: PathBuf,
+    /// Whether `tka` created the file.
+    #[serde(default)]
+    pub(crate) created: bool,
+    pub(crate) session: Option<String>,
+    pub(crate) cluster: String,
+    pub(crate) user: String,
+    pub(crate) context: String,
+    /// The current context before the entries of `tka`, as written.
+    pub(crate) previous: Option<String>,
+}
+
+/// Loads the caches of all servers in `folder`.
+pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths.iter().filter_map(|path| read(path)).collect()
+}
+
+/// The path of the cache beside the kubeconfig.
+fn path(kubeconfig: &Path) -> PathBuf {
+    kubeconfig.with_extension("json")
+}
+
+fn read(path: &Path) -> Option<SessionCache> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {
+    files::replace(path, &serde_json::to_vec(cache)?)
+}
+
+// === impl Known ===
+
+impl SessionCache {
+    /// An empty cache.
+    pub(crate) fn at(server: &Server) -> Self {
+        Self {
+            server: server.to_string(),
+            sessions: vec![],
+            merged: vec![],
+        }
+    }
+
+    /// Loads the cache of the server.
+    pub(crate) fn load(store: Option<&KubeconfigStore>, server: &Server) -> Self {
+        let kept = store.and_then(|store| read(&path(store.path())));
+        let cache = kept.unwrap_or_else(|| Self::at(server));
+        Self {
+            server: server.to_string(),
+            ..cache
+        }
+    }
+
+    /// Saves the cache. An empty one is removed.
+    pub(crate) fn save(&self, _: &FolderLock, store: &KubeconfigStore) -> io::Result<()> {
+        let path = path(store.path());
+        if self.sessions.is_empty() && self.merged.is_empty() {
+            let _ = fs::remove_file(path);
+            return Ok(());
+        }
+        write(&path, self)
+    }
+
+    /// Adds a session, or replaces it.
+    pub(crate) fn remember(&mut self, session: CachedSession) {
+        self.sessions
+            .retain(|one| one.name != session.name && one.context != session.context);
+        self.sessions.push(session);
+    }
+
+    /// Adds the record of an entry, or replaces it.
+    pub(crate) fn remember_merged(&mut self, merged: MergedEntry) {
+        let is_other = |one: &MergedEntry| (&one.file, &one.context) != (&merged.file, &merged.context);
+        self.merged.retain(is_other);
+        self.merged.push(merged);
+    }
+
+    pub(crate) fn server(&self) -> Option<Server> {
+        Server::new(&self.server, HTTPS_PORT, None).ok()
+    }
+
+    /// Replaces the sessions by those that the server reported. Contexts of sessions with the same name stay.
+    pub(crate) fn update(&mut self, folder: Option<&Path>, sessions: Vec<CachedSession>) {
+        // Another sign-in may have changed the file meanwhile.
+        let _lock = folder.map(FolderLock::if_exists);
+        let path = self
+            .server()
+            .and_then(|server| Some(folder?.join(format!("{}.json", server.file_stem()))));
+        let newest = path.as_deref().and_then(read);
+        if let Some(newest) = &newest {
+            self.merged.clone_from(&newest.merged);
+        }
+        let before = newest.as_ref().map_or(&self.sessions, |newest| &newest.sessions);
+        let with_context = |mut session: CachedSession| {
+            let cache = before.iter().find(|before| before.name == session.name);
+            session.context = cache.and_then(|cache| cache.context.clone());
+            session
+        };
+        self.sessions = sessions.into_iter().map(with_context).collect();
+        // Without a file this device never signed in there, and needs none.
+        if let (Some(path), Some(newest)) = (path, newest)
+            && newest != *self
+        {
+            let _ = write(&path, self);
+        }
+    }
+}
+
+// === impl KnownSession ===
+
+impl From<SessionInfo> for CachedSession {
+    fn from(session: SessionInfo) -> Self {
+        Self {
+            name: Some(session.name),
+            context: None,
+            username: session.username,
+            role: session.role,
+            until: session.until,
+        }
+    }
+}
+
+/// The original's server gives sessions no names.
+impl From<LoginResponse> for CachedSession {
+    fn from(login: LoginResponse) -> Self {
+        Self {
+            name: None,
+            context: None,
+            username: login.username,
+            role: login.role,
+            until: login.until,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(name: &str, context: Option<&str>) -> CachedSession {
+        CachedSession {
+            name: Some(name.into()),
+            context: context.map(Into::into),
+            username: "alice@example.com".into(),
+            role: "view".into(),
+            until: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_replaces_all_but_contexts() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::new("tka", 8080, None).unwrap();
+        let mut cache = SessionCache::at(&server);
+        cache.sessions = vec![session("one", Some("c")), session("two", Some("d"))];
+        let path = folder.path().join("tka_8080.json");
+        write(&path, &cache).unwrap();
+        cache.update(Some(folder.path()), vec![session("two", None), session("three", None)]);
+        assert_eq!(cache.sessions, [session("two", Some("d")), session("three", None)]);
+        assert_eq!(load_all(folder.path()), [cache]);
+    }
+
+    #[test]
+    fn what_is_damaged_was_never_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.json", "{"), ("b.json", ""), ("c.yaml", "{}"), ("d.json", "\u{0}")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert!(load_all(folder.path()).is_empty());
+        assert!(load_all(Path::new("/nowhere")).is_empty());
+    }
+}

@@ -1,0 +1,28 @@
+//! The options of every command that writes a kubeconfig.
+
+use crate::context::CommandContext;
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::session::sign_in::PersistOptions;
+
+/// How to write the kubeconfig of a session.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct KubeconfigOptions {
+    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
+    #[arg(long)]
+    token: bool,
+
+    /// Put the context into your own kubeconfig too, for kubectl to use without more; `tka logout` takes it out
+    #[arg(long)]
+    merge: bool,
+}
+
+// === impl Keep ===
+
+impl KubeconfigOptions {
+    pub(crate) fn persist_options(self, ctx: &CommandContext) -> PersistOptions {
+        PersistOptions {
+            form: CredentialForm::new(self.token),
+            merge: self.merge || ctx.config.merge,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a sign-in writes on this machine: a context in a kubeconfig of `tka`, with `--merge` also in the user's own, and the session cache.
+//! Sign-out removes it.
+
+mod free_names;
+mod own_kubeconfig;
+mod repair;
+mod user_kubeconfig;
+
+use std::path::{Path, PathBuf};
+
+use tka_api::http::LoginResponse;
+use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
+
+use crate::context::CommandContext;
+use crate::error::Error;
+use crate::kubeconfig::entry_names;
+use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
+use crate::kubeconfig::session_cache::CachedSession;
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
+use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+
+pub(crate) use repair::repair;
+
+/// The context of a session, to be written.
+#[derive(Debug)]
+pub(crate) struct NewContext {
+    pub(crate) kubeconfig: KubeconfigFile,
+    /// Name of the session; none at the original's server.
+    pub(crate) session: Option<String>,
+    /// The session for the cache, if it is known.
+    pub(crate) cached: Option<CachedSession>,
+    pub(crate) naming: ContextNaming,
+    /// Whether to merge it into the user's kubeconfig too.
+    pub(crate) merge: bool,
+}
+
+/// How to name the context.
+#[derive(Debug)]
+pub(crate) enum ContextNaming {
+    /// The server's name.
+    FromServer,
+    /// The server's name with this suffix, apart from other rules.
+    ForRule(String),
+    /// The names that it had before.
+    Unchanged(EntryNames),
+}
+
+/// A context that was written.
+#[derive(Debug)]
+pub(crate) struct PersistedContext {
+    pub(crate) session: Option<String>,
+    pub(crate) context: String,
+    /// The user's kubeconfig.
+    pub(crate) merged: Option<MergeTarget>,
+}
+
+/// Checks whether [`persist`] can succeed, without leaving a trace. A session whose context cannot be written should not begin.
+pub(crate) fn check(ctx: &CommandContext, merge: bool) -> Result<(), Error> {
+    ctx.store()?.check_writable()?;
+    let target = merge.then(user_kubeconfig::target).transpose()?;
+    if target.is_some() {
+        user_kubeconfig::check(ctx)?;
+    }
+    ctx.check_export(target.as_ref())
+}
+
+/// Writes the context of a session and makes it current.
+pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<PersistedContext, Error> {
+    let lock = ctx.store()?.lock()?;
+    let own = own_kubeconfig::read(ctx, &lock)?;
+    let target = new.merge.then(user_kubeconfig::target).transpose()?;
+    let file = target
+        .as_ref()
+        .map(|target| user_kubeconfig::open(ctx, &target.path))
+        .transpose()?;
+    let mut cache = ctx.session_cache();
+    let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
+    let names = match new.naming {
+        ContextNaming::FromServer => sent.names(),
+        ContextNaming::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
+        ContextNaming::Unchanged(names) => names,
+    };
+    let names = free_names::choose(ctx, &own, file.as_ref(), &cache, &sent, names)?;
+    let entry = sent.named(names);
+    let context = entry.context.name.clone();
+    own_kubeconfig::write(ctx, &lock, own, &entry)?;
+    if let Some(session) = new.cached {
+        cache.remember(CachedSession {
+            context: Some(context.clone()),
+            ..session
+        });
+    }
+    if let Some(file) = file {
+        // Saved before the entry is written. After a power cut the entry could not be found otherwise.
+        cache.remember_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
+        ctx.save_session_cache(&lock, &cache);
+        let merged = merge::insert_entry(file.document().clone(), &entry);
+        let merged = merged.map_err(|source| refused(file.path(), source))?;
+        file.save(&merged)?;
+    } else {
+        ctx.save_session_cache(&lock, &cache);
+    }
+    Ok(PersistedContext {
+        session: new.session,
+        context,
+        merged: target,
+    })
+}
+
+/// Makes the server's last context in the user's kubeconfig current, if there is one.
+pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedContext>, Error> {
+    let Some(lock) = lock(ctx) else {
+        return Ok(None);
+    };
+    let target = user_kubeconfig::target()?;
+    let mut cache = ctx.session_cache();
+    let here = cache.merged.iter().rfind(|record| record.file == target.path);
+    let Some(mut record) = here.cloned() else {
+        return Ok(None);
+    };
+    let file = user_kubeconfig::open(ctx, &target.path)?;
+    if !file.document().has(List::Contexts, &record.context) {
+        return Ok(None);
+    }
+    record.previous = user_kubeconfig::previous_context(ctx, &file);
+    let kept = PersistedContext {
+        session: record.session.clone(),
+        context: record.context.clone(),
+        merged: Some(target),
+    };
+    cache.remember_merged(record);
+    ctx.save_session_cache(&lock, &cache);
+    let switched = file.document().clone().with_current(&quoted(&kept.context));
+    let switched = switched.map_err(|source| refused(file.path(), source))?;
+    file.save(&switched)?;
+    Ok(Some(kept))
+}
+
+/// The entry names of a session on this machine, if it has a context.
+pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<EntryNames> {
+    let own = ctx.store().ok()?.read().ok()?;
+    let cache = ctx.session_cache();
+    let mut sessions = cache.sessions.iter();
+    let cache = sessions.find(|one| one.name.as_deref() == Some(session));
+    if let Some(names) = cache.and_then(|cache| own.context(cache.context.as_ref()?)) {
+        return Some(names);
+    }
+    let contexts = own.names(List::Contexts).into_iter();
+    contexts
+        .filter_map(|context| own.context(context))
+        .find(|names| own_kubeconfig::requests_session(&own, names, session))
+}
+
+/// Whether the context of a session was merged into the user's kubeconfig.
+pub(crate) fn is_merged(ctx: &CommandContext, session: &str) -> bool {
+    let merged = ctx.session_cache().merged;
+    merged.iter().any(|record| record.session.as_deref() == Some(session))
+}
+
+/// The user entry under `names` that calls the plugin, if there is one.
+pub(crate) fn plugin_user(ctx: &CommandContext, names: &EntryNames) -> Option<User> {
+    let call = ctx.store().ok()?.read().ok()?.call(&names.user)?;
+    exec_plugin::with_current_command(&call).map(User::from)
+}
+
+/// Updates the cache for a session that began again and has its contexts already.
+pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginResponse) {
+    let (Some(names), Some(lock)) = (entry_names_of(ctx, session), lock(ctx)) else {
+        return;
+    };
+    let mut cache = ctx.session_cache();
+    cache.remember(CachedSession {
+        name: Some(session.to_owned()),
+        context: Some(names.context),
+        ..CachedSession::from(login.clone())
+    });
+    ctx.save_session_cache(&lock, &cache);
+}
+
+/// Removes the entries of one session.
+pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), Error> {
+    let Some(lock) = lock(ctx) else { return Ok(()) };
+    let mut cache = ctx.session_cache();
+    let removed = user_kubeconfig::remove_entries(ctx, &mut cache, |record| record.session.as_deref() == Some(session));
+    let ended = own_kubeconfig::remove_session(ctx, &lock, session, &cache);
+    if ended.is_ok() {
+        cache.sessions.retain(|one| one.name.as_deref() != Some(session));
+    }
+    ctx.save_session_cache(&lock, &cache);
+    ended?;
+    removed.map_err(Error::CleanupFailed)
+}
+
+/// Removes the entries of all sessions at the server.
+pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
+    let Some(lock) = lock(ctx) else { return Ok(()) };
+    let mut cache = ctx.session_cache();
+    let removed = user_kubeconfig::remove_entries(ctx, &mut cache, |_| true);
+    let forgotten = own_kubeconfig::remove_all(ctx, &lock, &cache);
+    if forgotten.is_ok() {
+        cache.sessions.clear();
+    }
+    ctx.save_session_cache(&lock, &cache);
+    forgotten?;
+    removed.map_err(Error::CleanupFailed)
+}
+
+/// The kubeconfigs with entries of `tka`, and their content.
+pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document, MergeError>)> {
+    let own = ctx.store().ok().filter(|store| store.path().exists());
+    let own = own.map(|store| {
+        let read = store.read().map_err(|source| refused(store.path(), source));
+        (store.path().to_owned(), read)
+    });
+    let merged = ctx.session_cache().merged.into_iter().map(|record| record.file);
+    let merged = merged.map(|file| (file.clone(), UserKubeconfig::read_unlocked(&file)));
+    own.into_iter().chain(merged).collect()
+}
+
+/// Locks the folder. None if it does not exist.
+fn lock(ctx: &CommandContext) -> Option<FolderLock> {
+    FolderLock::if_exists(ctx.store().ok()?.folder())
+}
+
+fn refused(path: &Path, source: Refused) -> MergeError {
+    MergeError::Refused {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn unusable(ctx: &CommandContext, source: Refused) -> Error {
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
+    refused(path, source).into()
+}

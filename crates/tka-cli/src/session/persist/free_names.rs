@@ -1,0 +1,63 @@
+//! Entry names that are free on this machine.
+
+use tka_api::kubeconfig::EntryNames;
+
+use super::own_kubeconfig;
+use crate::context::CommandContext;
+use crate::error::Error;
+use crate::kubeconfig::entry_names;
+use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
+use crate::kubeconfig::session_cache::SessionCache;
+use tka_kubeconfig::{Document, Entry, List};
+
+/// Chooses `names`, or `names` with the server's name, so that no other entry has them.
+pub(super) fn choose(
+    ctx: &CommandContext,
+    own: &Document,
+    file: Option<&UserKubeconfig>,
+    cache: &SessionCache,
+    sent: &Entry,
+    names: EntryNames,
+) -> Result<EntryNames, Error> {
+    let store = ctx.store()?;
+    let others = store.other_documents();
+    let is_elsewhere = |names: &EntryNames| {
+        let has = |other: &Document| has_any(names, |list, name| other.has(list, name));
+        others
+            .iter()
+            .any(|other| has(other) && !is_same_entry(other, names, sent))
+    };
+    let ours = file.map(|file| merge::own_entries(file.path(), file.document(), ctx.server(), &cache.merged));
+    let is_ours = |list, name: &str| ours.iter().flatten().any(|one| one.has(list, name));
+    let is_theirs = |names: &EntryNames| {
+        file.is_some_and(|file| {
+            has_any(names, |list, name| {
+                file.document().has(list, name) && !is_ours(list, name)
+            })
+        })
+    };
+    let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
+    let is_free = |names: &EntryNames| !is_elsewhere(names) && !is_theirs(names);
+    entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
+        let path = file.map_or(store.folder(), UserKubeconfig::path).to_owned();
+        MergeError::Taken {
+            path,
+            name: names.context,
+        }
+        .into()
+    })
+}
+
+/// Whether another server's file has the same entry. Users may write one server's address in several ways.
+fn is_same_entry(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
+    let exec = sent.user.user.exec.as_ref();
+    let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
+    other.context(&names.context).as_ref() == Some(names)
+        && other.server(&names.cluster) == Some(&sent.cluster.cluster.server)
+        && session.is_some_and(|session| own_kubeconfig::requests_session(other, names, session))
+}
+
+fn has_any(names: &EntryNames, has: impl Fn(List, &str) -> bool) -> bool {
+    has(List::Clusters, &names.cluster) || has(List::Users, &names.user) || has(List::Contexts, &names.context)
+}

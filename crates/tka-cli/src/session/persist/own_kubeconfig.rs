@@ -1,0 +1,180 @@
+//! The kubeconfig of `tka` for the server.
+
+use std::path::Path;
+
+use tka_api::kubeconfig::EntryNames;
+
+use super::{refused, unusable};
+use crate::context::CommandContext;
+use crate::error::Error;
+use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::merge;
+use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
+use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
+use crate::terminal::messages;
+use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+
+/// Reads the kubeconfig. A file that cannot be read is moved aside with a warning.
+pub(super) fn read(ctx: &CommandContext, lock: &FolderLock) -> Result<Document, Error> {
+    match ctx.store()?.read() {
+        Ok(own) => Ok(own),
+        Err(source) => start_over(ctx, lock, &source),
+    }
+}
+
+fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<Document, Error> {
+    let store = ctx.store()?;
+    let aside = store.move_aside(lock)?;
+    let path = store.path().display();
+    let text = format!(
+        "{path} is written anew, because {why}; what was there is now {}",
+        aside.display()
+    );
+    ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
+    store.blank().map_err(|source| unusable(ctx, source))
+}
+
+/// Writes `entry` and makes it current.
+pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entry: &Entry) -> Result<(), Error> {
+    let written = match merge::insert_entry(own, entry) {
+        Ok(written) => written,
+        Err(why) => {
+            let blank = start_over(ctx, lock, &why)?;
+            merge::insert_entry(blank, entry).map_err(|source| unusable(ctx, source))?
+        }
+    };
+    ctx.store()?.write(lock, &written)?;
+    Ok(())
+}
+
+/// Removes one session.
+pub(super) fn remove_session(
+    ctx: &CommandContext,
+    lock: &FolderLock,
+    session: &str,
+    cache: &SessionCache,
+) -> Result<(), Error> {
+    let is_it = |one: &CachedSession| one.name.as_deref() == Some(session);
+    match ctx.store()?.read() {
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |_, asked| asked == session, is_it),
+        // The next sign-in or sign-out moves it aside.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes all sessions at the server. A file that cannot be read is moved aside with a warning.
+pub(super) fn remove_all(ctx: &CommandContext, lock: &FolderLock, cache: &SessionCache) -> Result<(), Error> {
+    let server = ctx.server().to_string();
+    let store = ctx.store()?;
+    match store.read() {
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |at, _| at == server, |_| true),
+        Err(why) => {
+            let aside = store.move_aside(lock)?;
+            let path = store.path().display();
+            let text = format!("{path} could not be read, because {why}; it is now {}", aside.display());
+            ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
+            Ok(())
+        }
+    }
+}
+
+/// Removes sessions, by their plugin arguments or by the cache. Other entries stay. A file without any is removed.
+fn remove_sessions(
+    ctx: &CommandContext,
+    lock: &FolderLock,
+    own: Document,
+    cache: &SessionCache,
+    is_asked: impl Fn(&str, &str) -> bool,
+    is_known: impl Fn(&CachedSession) -> bool,
+) -> Result<(), Error> {
+    let store = ctx.store()?;
+    let before = own.clone();
+    let left = |source| Error::CleanupFailed(refused(store.path(), source));
+    let rest = without(own, cache, is_asked, is_known).map_err(left)?;
+    if rest.is_blank() {
+        store.remove()?;
+    } else if rest.text() != before.text() {
+        store.write(lock, &rest)?;
+        note_current_context(ctx, &before, &rest);
+    }
+    Ok(())
+}
+
+/// Notes the new current context, if it changed.
+fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document) {
+    if now.current() == before.current() {
+        return;
+    }
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path).display();
+    let text = match now.current() {
+        Some(name) => format!("{name} is the current context of {path} now"),
+        None => format!("no context is current in {path} now"),
+    };
+    ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
+}
+
+fn without(
+    own: Document,
+    cache: &SessionCache,
+    is_asked: impl Fn(&str, &str) -> bool,
+    is_known: impl Fn(&CachedSession) -> bool,
+) -> Result<Document, Refused> {
+    let asks = |user: &str| {
+        let call = own.call(user);
+        call.is_some_and(|call| {
+            exec_plugin::requested_session(&call).is_some_and(|(server, session)| is_asked(server, session))
+        })
+    };
+    let is_token = |names: &EntryNames| {
+        let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
+        let mut sessions = cache.sessions.iter();
+        own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
+    };
+    let over: Vec<_> = contexts(&own)
+        .filter(|names| asks(&names.user) || is_token(names))
+        .collect();
+    let is_current = over.iter().any(|names| own.current() == Some(&names.context));
+    // Also users whose context was removed.
+    let users = own.names(List::Users).into_iter().filter(|user| asks(user));
+    let users: Vec<_> = users
+        .map(ToOwned::to_owned)
+        .chain(over.iter().map(|names| names.user.clone()))
+        .collect();
+    let mut rest = own;
+    for names in &over {
+        rest = rest.without(List::Contexts, &names.context)?;
+    }
+    let clusters = over.iter().map(|names| (List::Clusters, &names.cluster));
+    for (list, name) in users.iter().map(|user| (List::Users, user)).chain(clusters) {
+        if !rest.is_used(list, name) {
+            rest = rest.without(list, name)?;
+        }
+    }
+    if !is_current {
+        return Ok(rest);
+    }
+    let next = last_session_context(&rest, cache).map(|name| quoted(&name));
+    rest.with_current(next.as_deref().unwrap_or("\"\""))
+}
+
+/// The last context of a session. A context of other tools must not become current silently.
+fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
+    let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
+    let asks = |user: &str| {
+        own.call(user)
+            .is_some_and(|call| exec_plugin::requested_session(&call).is_some())
+    };
+    let ours = contexts(own).filter(|names| asks(&names.user) || is_known(&names.context));
+    ours.last().map(|names| names.context)
+}
+
+fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
+    let names = own.names(List::Contexts).into_iter();
+    names.filter_map(|context| own.context(context))
+}
+
+/// Whether the user under `names` requests credentials of that session.
+pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
+    let call = document.call(&names.user);
+    call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, asked)| asked == session))
+}

@@ -1,0 +1,276 @@
+//! Signing in, and writing the kubeconfig of a session.
+
+use std::path::Path;
+
+use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
+
+use crate::api::access::Access;
+use crate::api::client::{Client, ClientError, SignInResponse};
+use crate::context::CommandContext;
+use crate::credential;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::server_kubeconfig::{self, CredentialForm, ServerKubeconfig};
+use crate::kubeconfig::session_cache::CachedSession;
+use crate::session::login_request::{self, ReplacedSession};
+use crate::session::persist::{self, ContextNaming, NewContext, PersistedContext};
+use crate::session::provisioning::fetch_when_ready;
+use crate::session::sign_out::sign_out;
+use crate::terminal::messages;
+use crate::terminal::output::RenderOptions;
+
+/// How to write the context of a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PersistOptions {
+    pub(crate) form: CredentialForm,
+    /// Whether to merge it into the user's kubeconfig too.
+    pub(crate) merge: bool,
+}
+
+/// Signs in, waits until the session is usable, and writes its kubeconfig.
+pub(crate) fn sign_in(
+    ctx: &CommandContext,
+    access: &Access,
+    options: PersistOptions,
+) -> Result<PersistedContext, Error> {
+    let naming = access
+        .name_suffix()
+        .map_or(ContextNaming::FromServer, ContextNaming::ForRule);
+    sign_in_as(ctx, access, options, naming)
+}
+
+fn sign_in_as(
+    ctx: &CommandContext,
+    access: &Access,
+    options: PersistOptions,
+    naming: ContextNaming,
+) -> Result<PersistedContext, Error> {
+    persist::check(ctx, options.merge)?;
+    let attempt = |access: &Access| login_request::attempt(ctx, access, None);
+    let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
+    let spinner = ctx.ui.spinner("signing in");
+    let SignInResponse {
+        login,
+        kubeconfig,
+        session,
+        credential,
+        ..
+    } = signed_in;
+    let sent = match kubeconfig {
+        Some(sent) => *sent,
+        None => fetch_when_ready(&client, options.form)?,
+    };
+    let session = session.or_else(|| sent.session.clone());
+    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), access, options.form)?;
+    if has_plugin && let ContextNaming::Unchanged(names) = &naming {
+        keep_plugin_arguments(ctx, &mut kubeconfig, names);
+    }
+    if let Some(namespace) = &access.namespace {
+        server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
+    }
+    let new = NewContext {
+        kubeconfig: kubeconfig.clone(),
+        session: session.clone(),
+        cached: Some(CachedSession {
+            name: session.clone(),
+            ..CachedSession::from(login.clone())
+        }),
+        naming,
+        merge: options.merge,
+    };
+    let persisted = persist::persist(ctx, new).map_err(|error| Error::NotPersisted(error.into()))?;
+    if let (Some(session), Some(credential)) = (session, credential) {
+        credential::store(ctx, &session, credential);
+    }
+    drop(spinner);
+    let (palette, details) = (&ctx.ui.palette, details(ctx, &client, &kubeconfig, &persisted));
+    ctx.ui.notify(&messages::signed_in(
+        &login,
+        details,
+        &RenderOptions::for_stderr(palette),
+    ));
+    note_embedded_token(ctx, options.form, has_plugin);
+    note_merge(ctx, &persisted);
+    warn_unverified(ctx, &kubeconfig);
+    Ok(persisted)
+}
+
+/// Ends one session and signs in again. The names stay if the rule is the same.
+pub(crate) fn sign_in_again(
+    ctx: &CommandContext,
+    access: Access,
+    options: PersistOptions,
+) -> Result<PersistedContext, Error> {
+    let (access, replaced) = login_request::like_replaced(ctx, access)?;
+    // Checked before the session ends.
+    persist::check(ctx, options.merge)?;
+    let ReplacedSession::One { name, is_same_rule } = replaced else {
+        if replaced == ReplacedSession::AllOfUser {
+            // The new session does not depend on an old one.
+            sign_out(ctx)?;
+        }
+        return sign_in(ctx, &access, options);
+    };
+    let names = persist::entry_names_of(ctx, &name).filter(|_| is_same_rule);
+    let options = PersistOptions {
+        merge: options.merge || persist::is_merged(ctx, &name),
+        ..options
+    };
+    persist::check(ctx, options.merge)?;
+    match ctx.client()?.end_session(&name) {
+        Ok(_) => credential::remove(ctx, &name),
+        Err(error) if error.exit() == Exit::NotSignedIn => credential::remove(ctx, &name),
+        Err(error) => return Err(error.into()),
+    }
+    let persisted = match names {
+        Some(names) => sign_in_as(ctx, &access, options, ContextNaming::Unchanged(names)),
+        None => sign_in(ctx, &access, options),
+    };
+    match persisted {
+        Ok(persisted) if persisted.session.as_ref() == Some(&name) => Ok(persisted),
+        Ok(persisted) => persist::remove_session(ctx, &name).map(|()| persisted),
+        // The first error matters.
+        Err(error) => {
+            let _ = persist::remove_session(ctx, &name);
+            Err(error)
+        }
+    }
+}
+
+/// Keeps the plugin arguments of the entry under `names`. They say how to sign in again.
+fn keep_plugin_arguments(ctx: &CommandContext, kubeconfig: &mut KubeconfigFile, names: &EntryNames) {
+    let Some(before) = persist::plugin_user(ctx, names) else {
+        return;
+    };
+    let session = |user: &User| {
+        let exec = user.exec.as_ref();
+        exec.and_then(|exec| exec_plugin::session_argument(&exec.args))
+            .map(ToOwned::to_owned)
+    };
+    for named in &mut kubeconfig.users {
+        if session(&named.user) == session(&before) {
+            named.user = before.clone();
+        }
+    }
+}
+
+/// Warns if the certificate of the API server is not verified.
+pub(crate) fn warn_unverified(ctx: &CommandContext, kubeconfig: &KubeconfigFile) {
+    let is_unverified = |named: &NamedCluster| named.cluster.insecure_skip_tls_verify;
+    if kubeconfig.clusters.iter().any(is_unverified) {
+        let text = "the certificate of the cluster's API server is not verified";
+        ctx.ui.notify(&messages::warning(text, &ctx.ui.palette));
+    }
+}
+
+/// Fetches and writes the kubeconfig of the current session. Repairs entries of other sessions that call `tka` at an outdated path.
+pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) -> Result<PersistedContext, Error> {
+    persist::check(ctx, options.merge)?;
+    repair(ctx);
+    let client = ctx.client()?;
+    let spinner = ctx.ui.spinner("fetching the kubeconfig");
+    let sent = fetch_when_ready(&client, options.form)?;
+    let cached = login_request::cached_session(&client, sent.session.as_deref());
+    let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
+    let access = Access::default();
+    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, options.form)?;
+    let names = session
+        .as_deref()
+        .and_then(|session| persist::entry_names_of(ctx, session));
+    if let (Some(names), true) = (&names, has_plugin) {
+        keep_plugin_arguments(ctx, &mut kubeconfig, names);
+    }
+    let persisted = persist::persist(
+        ctx,
+        NewContext {
+            kubeconfig,
+            session,
+            cached,
+            naming: names.map_or(ContextNaming::FromServer, ContextNaming::Unchanged),
+            merge: options.merge,
+        },
+    )?;
+    drop(spinner);
+    let text = if has_plugin {
+        "kubeconfig written"
+    } else {
+        "kubeconfig with a fresh credential written"
+    };
+    ctx.ui.notify(&messages::done(text, &ctx.ui.palette));
+    note_embedded_token(ctx, options.form, has_plugin);
+    note_merge(ctx, &persisted);
+    Ok(persisted)
+}
+
+/// Repairs kubeconfigs that call this program at an outdated path. An error does not stop the command.
+fn repair(ctx: &CommandContext) {
+    let palette = &ctx.ui.palette;
+    match persist::repair(ctx) {
+        Ok(0) => {}
+        Ok(1) => ctx.ui.notify(&messages::done(
+            "one user of your kubeconfigs calls tka where it is now",
+            palette,
+        )),
+        Ok(count) => {
+            let text = format!("{count} users of your kubeconfigs call tka where it is now");
+            ctx.ui.notify(&messages::done(&text, palette));
+        }
+        Err(error) => crate::terminal::ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette))),
+    }
+}
+
+/// Notes where the context was merged.
+pub(crate) fn note_merge(ctx: &CommandContext, persisted: &PersistedContext) {
+    if let Some(target) = &persisted.merged {
+        let text = format!(
+            "{} is the current context of {}",
+            persisted.context,
+            target.path.display()
+        );
+        ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
+    }
+}
+
+/// Adds this program's plugin or a token to the server's kubeconfig; see [`ServerKubeconfig::with_credential`].
+pub(crate) fn with_credential(
+    sent: ServerKubeconfig,
+    client: &Client,
+    session: Option<&str>,
+    access: &Access,
+    form: CredentialForm,
+) -> Result<(KubeconfigFile, bool), ClientError> {
+    let filled = sent.with_credential(client.server(), session, &access.rule_options(), form);
+    filled.map_err(|flaw| client.unusable(flaw))
+}
+
+fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, has_plugin: bool) {
+    if form == CredentialForm::Plugin && !has_plugin {
+        let text = "this server gives credentials in kubeconfigs only: the file holds the token, and `tka kubeconfig` a fresh one";
+        ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
+    }
+}
+
+/// The lines that `--long` adds to a sign-in.
+fn details(
+    ctx: &CommandContext,
+    client: &Client,
+    kubeconfig: &KubeconfigFile,
+    persisted: &PersistedContext,
+) -> Vec<(&'static str, String)> {
+    if !ctx.config.long {
+        return vec![];
+    }
+    let api_server = kubeconfig
+        .clusters
+        .first()
+        .map(|named| named.cluster.server.clone())
+        .unwrap_or_default();
+    let path = ctx.kubeconfig().unwrap_or(Path::new(""));
+    vec![
+        ("server", client.server().to_string()),
+        ("cluster", api_server),
+        ("context", persisted.context.clone()),
+        ("kubeconfig", path.display().to_string()),
+    ]
+}

@@ -1,0 +1,57 @@
+//! Advice for files that cannot be written, by cause.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// Advice if `path`, a file or a folder, cannot be written because of `error`.
+pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        // EPERM means an attribute (chattr(1)); EACCES would mean permissions.
+        ErrorKind::PermissionDenied if is_not_permitted(error) => {
+            format!("see whether it may be changed at all: `lsattr -d {path}` shows i for immutable, a for append-only")
+        }
+        ErrorKind::PermissionDenied => format!("have its owner give you write permission: `ls -ld {path}`"),
+        ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {path}`"),
+        ErrorKind::StorageFull => format!("the disk is full: `df -h {path}`"),
+        ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            format!("your quota or limit of file sizes is used up: `quota`, `ulimit -f`, and {path} is where")
+        }
+        ErrorKind::NotADirectory => format!("put a folder in the place of {path}"),
+        ErrorKind::ExecutableFileBusy | ErrorKind::ResourceBusy => format!("another program holds {path}: try again"),
+        _ => format!("check {path}, its permissions and the disk's free space"),
+    }
+}
+
+#[cfg(unix)]
+fn is_not_permitted(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
+}
+
+#[cfg(not(unix))]
+fn is_not_permitted(_: &io::Error) -> bool {
+    false
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn advice_fits_the_cause() {
+        for (errno, word) in [
+            (Errno::PERM, "lsattr"),
+            (Errno::ACCESS, "ls -ld"),
+            (Errno::ROFS, "findmnt"),
+            (Errno::NOSPC, "df"),
+            (Errno::DQUOT, "quota"),
+            (Errno::FBIG, "ulimit"),
+            (Errno::IO, "free space"),
+        ] {
+            let text = advice(Path::new("/a"), &io::Error::from(errno));
+            assert!(text.contains(word) && text.contains("/a"), "{errno}: {text}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Files of `tka`, written atomically: a new private file replaces the old one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{folder_of, inherit_owner};
+
+/// How many bytes a file may grow by: a certificate authority and names.
+pub(crate) const RESERVE: usize = 64 * 1024;
+
+/// The prefix of temporary files.
+const PREFIX: &str = ".tka-new-";
+
+/// Replaces the file at `path`, or a symbolic link there, which is not followed.
+///
+/// A concurrent reader sees the old file or the new one.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_temporary(path, content)?
+        .persist(path)
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Creates the file at `path`. Fails if it exists.
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_temporary(path, content)?
+        .persist_noclobber(path)
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes a temporary file beside `path`, and syncs it to the disk.
+fn write_temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let folder = folder_of(path);
+    let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
+    file.write_all(content)?;
+    inherit_owner(file.as_file(), folder)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Checks whether a file of `size` bytes can be created in `folder` or its nearest existing parent. The error names that folder.
+///
+/// It writes an unnamed file, which leaves nothing behind. That detects missing permissions, read-only file systems, quotas and full disks.
+pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Error)> {
+    let mut above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
+    let existing = above.find(|one| fs::metadata(one).is_ok()).unwrap_or(Path::new("."));
+    let written = tempfile::tempfile_in(existing).and_then(|mut file| file.write_all(&vec![0; size]));
+    written.map_err(|source| (existing.to_owned(), source))
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    fn count(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn files_are_private_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"one").unwrap();
+        assert_eq!(create(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        replace(&path, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(count(folder.path()), 1);
+    }
+
+    #[test]
+    fn files_of_root_belong_to_the_folders_owner() {
+        if !crate::sys::test_requirements::is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        chown(folder.path(), Some(12345), Some(54321)).unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"x").unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (12345, 54321));
+    }
+
+    #[test]
+    fn probe_leaves_nothing_and_names_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(&folder.path().join("a/b"), RESERVE).unwrap();
+        assert_eq!(count(folder.path()), 0);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(probe(&file.join("below"), 0).unwrap_err().0, file);
+        assert!(probe(Path::new("/proc"), 0).is_err());
+    }
+}

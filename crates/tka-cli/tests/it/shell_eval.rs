@@ -1,0 +1,247 @@
+//! What a shell evaluates: that it leads kubectl where it says, or stops.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::fake_server::{Answer, Double};
+use crate::shells;
+use crate::tka::{Outcome, User, login, signed_in};
+
+fn refusing(requests: &[&'static str]) -> Double {
+    let account = json!({"message": "no rule of the tailnet policy reaches you"});
+    let answers: Vec<_> = requests
+        .iter()
+        .map(|&line| (line, Answer::json(403, &account)))
+        .collect();
+    Double::new(&answers)
+}
+
+/// `script` in `shell`, where `tka` is the program.
+fn evaluated(shell: &Path, user: &User, double: &Double, script: &str) -> Outcome {
+    let bin = user.home().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let link = bin.join("tka");
+    if !link.exists() {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tka"), &link).unwrap();
+    }
+    let like = user.command_with(double, &[]);
+    let mut command = shells::running(shell, script);
+    command.env_clear().current_dir(user.home());
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    command.output().unwrap().into()
+}
+
+/// cases.md 6: `set -e; eval "$(tka login)"`, where login fails.
+#[test]
+fn script_that_evaluates_a_failure_stops() {
+    for shell in ["sh", "bash", "zsh"].iter().filter_map(|name| shells::find(name)) {
+        for (arguments, requests) in [
+            ("login", &["POST /login"][..]),
+            ("login -q", &["POST /login"]),
+            ("login -q -e", &["POST /login"]),
+            ("kubeconfig", &["GET /kubeconfig"]),
+            ("get kubeconfig", &["GET /kubeconfig"]),
+            ("reauthenticate", &["GET /sessions"]),
+            ("clusters use nowhere", &[]),
+            ("login --port 0", &[]),
+            ("-q refresh --unheard-of", &[]),
+            ("login --server https://a:b:c", &[]),
+        ] {
+            let (user, double) = (User::new(), refusing(requests));
+            let script = format!("set -e; eval \"$(tka {arguments})\"; echo went on");
+            let outcome = evaluated(&shell, &user, &double, &script);
+            assert_eq!(
+                (outcome.status, outcome.stdout.as_str()),
+                (1, ""),
+                "{arguments}: {outcome:?}"
+            );
+            assert!(!outcome.stderr.is_empty(), "{arguments}: it is said why");
+        }
+    }
+}
+
+#[test]
+fn original_shell_function_fails_where_signing_in_does() {
+    let Some(bash) = shells::find("bash") else { return };
+    // As that of the original does.
+    let script = "f() { eval \"$(command tka \"$@\" --quiet)\"; }; f login && echo in || echo out";
+    let (user, double) = (User::new(), refusing(&["POST /login"]));
+    let outcome = evaluated(&bash, &user, &double, script);
+    assert_eq!(outcome.stdout, "out\n", "{outcome:?}");
+    let (user, double) = (
+        User::new(),
+        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+    );
+    assert_eq!(evaluated(&bash, &user, &double, script).stdout, "in\n");
+}
+
+#[test]
+fn what_no_shell_evaluates_says_nothing_more() {
+    let run = |arguments: &[&str], requests: &[&'static str]| {
+        let double = refusing(requests);
+        let outcome = User::new().run_with(&double, arguments);
+        assert_ne!(outcome.status, 0, "{arguments:?}");
+        outcome.stdout
+    };
+    for (arguments, requests) in [
+        (&["login", "--no-eval"][..], &["POST /login"][..]),
+        (&["kubeconfig", "-e"], &["GET /kubeconfig"]),
+        (&["login", "--shell", "--port", "0"], &[]),
+        (&["rules"], &["GET /rules"]),
+        (&["logout"], &["POST /logout"]),
+        (&["sessions", "-o", "json", "--unheard-of"], &[]),
+        (&["get", "login", "--unheard-of"], &[]),
+    ] {
+        assert_eq!(run(arguments, requests), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn other_shells_are_stopped_in_their_language() {
+    for (shell, line) in [("/usr/bin/pwsh", "throw 'tka failed'\n"), ("/usr/bin/fish", "false\n")] {
+        let double = refusing(&["POST /login"]);
+        let mut command = User::new().command_with(&double, &["login"]);
+        let outcome = Outcome::from(command.current_dir("/").env("SHELL", shell).output().unwrap());
+        assert_eq!(outcome.stdout, line);
+    }
+}
+
+/// Signs in with the home folder `name` in a folder. What is refused is so before anything is begun.
+fn with_home(name: OsString, arguments: &[&str], list: Option<&str>) -> (Outcome, String) {
+    let user = User::new();
+    let home = user.home().join(name);
+    fs::create_dir(&home).unwrap();
+    let double = Double::new(&[("POST /login", Answer::json(200, &signed_in()))]);
+    let mut command = user.command_with(&double, arguments);
+    command.env("HOME", &home);
+    list.map(|list| command.env("KUBECONFIG", list));
+    let outcome = Outcome::from(command.output().unwrap());
+    if outcome.status == 0 {
+        double.requests();
+    } else {
+        assert_eq!(
+            fs::read_dir(&home).unwrap().count(),
+            0,
+            "nothing was begun: {outcome:?}"
+        );
+    }
+    (outcome, home.to_string_lossy().into_owned())
+}
+
+/// cases.md 6: HOME with a `:`, and its kind.
+#[test]
+fn home_that_no_list_can_hold_is_refused_before_signing_in() {
+    let (outcome, home) = with_home("a:b".into(), &["login"], None);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
+    assert!(outcome.stderr.contains("separates paths in KUBECONFIG"), "{outcome:?}");
+    assert!(outcome.stderr.contains("--no-eval"), "{outcome:?}");
+    assert!(outcome.stderr.contains(&home), "{outcome:?}");
+
+    let latin = OsString::from_vec(b"caf\xe9".to_vec());
+    let (outcome, _) = with_home(latin.clone(), &["login"], None);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
+    assert!(outcome.stderr.contains("is not Unicode"), "{outcome:?}");
+    let (outcome, _) = with_home(latin, &["login", "-e"], None);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
+    // The list that is printed leads to the usual file, which is in HOME.
+    let (outcome, _) = with_home("a:b".into(), &["login", "--merge"], Some(":"));
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
+}
+
+#[test]
+fn home_with_a_separator_does_where_no_list_is_needed() {
+    let (outcome, home) = with_home("a:b".into(), &["login", "--no-eval"], None);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert!(outcome.stdout.starts_with(&format!("{home}/.kube/tka/")), "{outcome:?}");
+    // kubectl reads the usual file there without any list.
+    let (outcome, _) = with_home("a:b".into(), &["login", "--merge"], None);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{outcome:?}");
+}
+
+#[test]
+fn odd_characters_in_home_arrive_in_the_shell() {
+    for shell in ["sh", "bash", "zsh"].iter().filter_map(|name| shells::find(name)) {
+        for name in [
+            "with space",
+            "o'n",
+            "a\nb",
+            "$(echo no)",
+            "\"q\"",
+            "a\\b",
+            "ünï",
+            "-e",
+            "a;b",
+            "*",
+        ] {
+            let user = User::new();
+            let home = user.home().join(name);
+            fs::create_dir(&home).unwrap();
+            let double = Double::new(&[("POST /login", Answer::json(200, &signed_in()))]);
+            let script = "export HOME; eval \"$(tka login)\"; test -f \"$KUBECONFIG\" && printf %s \"$KUBECONFIG\"";
+            let script = format!("HOME={}; {script}", quoted(&home.to_string_lossy()));
+            let outcome = evaluated(&shell, &user, &double, &script);
+            assert_eq!(outcome.status, 0, "{outcome:?}");
+            assert!(
+                outcome.stdout.starts_with(&format!("{}/.kube/tka/", home.display())),
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// cases.md 6: `KUBECONFIG=:`, and what else has kubectl read nothing.
+#[test]
+fn where_kubectl_reads_nothing_the_line_is_printed() {
+    for list in [":", "::"] {
+        let (outcome, home) = with_home("home".into(), &["login", "--merge"], Some(list));
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        assert_eq!(outcome.stdout, format!("export KUBECONFIG={home}/.kube/config\n"));
+    }
+    let (outcome, _) = with_home("home".into(), &["login", "--merge"], Some(""));
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{outcome:?}");
+}
+
+/// cases.md 6: `logout` says which context is current again, also after `kubectl config rename-context` of ours.
+#[test]
+fn logout_says_where_kubectl_leads_again() {
+    const THEIRS: &str = "contexts: [{name: kind, context: {cluster: k, user: k}}]\ncurrent-context: kind\n";
+    for (before, said) in [
+        (THEIRS, "kind is the current context of CONFIG again"),
+        ("x: y\n", "no context is current in CONFIG now"),
+        (
+            "current-context: gone\n",
+            "gone is the current context of CONFIG again, and is not defined there",
+        ),
+    ] {
+        for renamed in [false, true] {
+            let user = User::new();
+            let config = user.home().join(".kube/config");
+            let double = Double::new(&[
+                ("POST /login", Answer::json(200, &signed_in())),
+                ("POST /logout", Answer::json(200, &login())),
+            ]);
+            fs::create_dir(user.home().join(".kube")).unwrap();
+            fs::write(&config, before).unwrap();
+            assert_eq!(user.run_with(&double, &["login", "--merge"]).status, 0);
+            if renamed {
+                let text = fs::read_to_string(&config).unwrap();
+                fs::write(&config, text.replace("tka-context-alice", "mine")).unwrap();
+            }
+            let outcome = user.run_with(&double, &["logout"]);
+            assert_eq!(outcome.status, 0, "{outcome:?}");
+            let said = said.replace("CONFIG", &config.display().to_string());
+            assert!(outcome.stderr.contains(&said), "{renamed}: {outcome:?}");
+            let after = fs::read_to_string(&config).unwrap();
+            assert!(!after.contains("tka") && !after.contains("mine"), "{after}");
+        }
+    }
+}
