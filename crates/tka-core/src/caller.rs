@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::session::Digest;
+use crate::digest::Digest;
 
 /// A user's ID on the tailnet. Never given to another user, unlike a login name
 /// (`tailcfg.UserID`, <https://pkg.go.dev/tailscale.com/tailcfg#UserID>).

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bolero::check;
 
-use crate::rule::is_dns_label;
+use crate::names::is_dns_label;
 use crate::{Caller, Choice, Device, Grant, Identity, Period, Rule, Scope, SessionLabel, SessionName, UserId};
 
 /// Lines are values of the capability.

@@ -3,8 +3,11 @@
 pub mod api_server_url;
 pub mod ca_bundle;
 pub mod caller;
+pub mod choice;
+mod digest;
 pub mod fields;
 pub mod grant;
+pub mod names;
 pub mod period;
 pub mod refusal;
 pub mod request;
@@ -12,6 +15,7 @@ pub mod revocation;
 pub mod rule;
 pub mod scope;
 pub mod session;
+pub mod text;
 
 #[cfg(test)]
 mod fuzz;
@@ -19,11 +23,14 @@ mod fuzz;
 pub use api_server_url::{ApiServerUrl, ApiServerUrlError};
 pub use ca_bundle::{CaBundle, CaBundleError};
 pub use caller::{Caller, CallerKey, Device, Identity, UserId};
+pub use choice::Choice;
 pub use grant::Grant;
+pub use names::{Namespace, RoleName, RuleName};
 pub use period::Period;
 pub use refusal::Refusal;
-pub use request::{Choice, Limits, Request};
+pub use request::{Limits, Reason, Request, SessionLabel};
 pub use revocation::{Present, Revocation, Verdict};
-pub use rule::{Namespace, RoleName, Rule, RuleKey, RuleName, shorten, shorten_to};
+pub use rule::{Rule, RuleKey};
 pub use scope::{MAX_NAMESPACES, Namespaces, Scope};
-pub use session::{Reason, Session, SessionLabel, SessionName};
+pub use session::{Session, SessionName};
+pub use text::{shorten, shorten_to};

@@ -1,17 +1,12 @@
 //! What a caller asks for at a sign-in, and the limits of what they get.
 
-use crate::rule::RuleName;
-use crate::session::{Reason, SessionLabel};
-use crate::{Period, Refusal, RoleName, Rule};
+use thiserror::Error;
 
-/// Which of the rules that reach them a caller means; the one of the highest priority when they do not say.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Choice {
-    /// The rule of this name.
-    pub name: Option<RuleName>,
-    /// A rule that gives this role.
-    pub role: Option<RoleName>,
-}
+use crate::names::{NameError, is_dns_label};
+use crate::{Choice, Period, Refusal, Rule, shorten};
+
+/// The longest reason.
+const REASON_CHARACTERS: usize = 500;
 
 /// What a caller asks for at a sign-in.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -26,20 +21,70 @@ pub struct Request {
     pub label: Option<SessionLabel>,
 }
 
+/// A text by which a caller keeps one session apart from their others, say that of one shell: a DNS label.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SessionLabel(String);
+
+/// What the caller says the access is for: one line, not empty, at most 500 characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reason(String);
+
 /// What a server gives, whatever a rule says.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     min_period: Option<Period>,
 }
 
-// === impl Choice ===
+// === impl SessionLabel ===
 
-impl Choice {
-    /// Whether `rule` is one that the caller means.
+impl SessionLabel {
+    /// The label's text.
     #[must_use]
-    pub fn means(&self, rule: &Rule) -> bool {
-        self.name.as_ref().is_none_or(|name| rule.name.as_ref() == Some(name))
-            && self.role.as_ref().is_none_or(|role| rule.role == *role)
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SessionLabel {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        if is_dns_label(&text) {
+            Ok(Self(text))
+        } else {
+            Err(NameError {
+                kind: "session",
+                text: shorten(&text),
+            })
+        }
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The reason's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no [`Reason`].
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("a reason is one line of 1 to {REASON_CHARACTERS} characters")]
+pub struct ReasonError;
+
+impl TryFrom<String> for Reason {
+    type Error = ReasonError;
+
+    fn try_from(text: String) -> Result<Self, ReasonError> {
+        let text = text.trim();
+        let length = text.chars().count();
+        if length == 0 || length > REASON_CHARACTERS || text.chars().any(char::is_control) {
+            return Err(ReasonError);
+        }
+        Ok(Self(text.into()))
     }
 }
 
@@ -99,6 +144,13 @@ mod tests {
         assert_eq!(given(None), Ok(period("1h")));
         assert_eq!(given(Some("30m")), Ok(period("30m")));
         assert!(matches!(given(Some("61m")), Err(Refusal::PeriodTooLong { .. })));
+    }
+
+    #[test]
+    fn reason_is_one_line() {
+        for text in ["", "  ", "a\nb", &"x".repeat(501)] {
+            assert_eq!(Reason::try_from(text.to_owned()), Err(ReasonError), "{text:?}");
+        }
     }
 
     #[test]

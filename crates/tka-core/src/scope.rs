@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::rule::{NameError, Namespace};
-use crate::session::Digest;
+use crate::Namespace;
+use crate::digest::Digest;
+use crate::names::NameError;
 
 /// How many namespaces a rule may name. A `TkaSignin` holds no more, and each is a binding to make before a caller is in.
 pub const MAX_NAMESPACES: usize = 100;

@@ -3,29 +3,15 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use data_encoding::{BASE32_NOPAD, Encoding};
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 
-use crate::request::{Choice, Limits, Request};
-use crate::rule::{NameError, is_dns_label};
-use crate::{Caller, Grant, Period, Refusal, Rule, RuleKey, shorten};
-
-/// The longest reason.
-const REASON_CHARACTERS: usize = 500;
+use crate::digest::Digest;
+use crate::request::{Limits, Reason, Request, SessionLabel};
+use crate::{Caller, Choice, Grant, Period, Refusal, Rule, RuleKey};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionName(String);
-
-/// A text by which a caller keeps one session apart from their others, say that of one shell: a DNS label.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct SessionLabel(String);
-
-/// What the caller says the access is for: one line, not empty, at most 500 characters.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reason(String);
 
 /// One caller's access through one rule, from sign-in to its end.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -140,88 +126,6 @@ impl fmt::Display for SessionName {
     }
 }
 
-// === impl SessionLabel ===
-
-impl SessionLabel {
-    /// The label's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for SessionLabel {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        if is_dns_label(&text) {
-            Ok(Self(text))
-        } else {
-            Err(NameError {
-                kind: "session",
-                text: shorten(&text),
-            })
-        }
-    }
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// The reason's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Why a text is no [`Reason`].
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("a reason is one line of 1 to {REASON_CHARACTERS} characters")]
-pub struct ReasonError;
-
-impl TryFrom<String> for Reason {
-    type Error = ReasonError;
-
-    fn try_from(text: String) -> Result<Self, ReasonError> {
-        let text = text.trim();
-        let length = text.chars().count();
-        if length == 0 || length > REASON_CHARACTERS || text.chars().any(char::is_control) {
-            return Err(ReasonError);
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-// === impl Digest ===
-
-/// A digest over fields of which none can run into the next.
-pub(crate) struct Digest(Sha256);
-
-const DIGEST_BYTES: usize = 20;
-const ENCODING: Encoding = BASE32_NOPAD;
-
-impl Digest {
-    /// A digest for one `purpose`, different from the digest of the same fields for any other.
-    pub(crate) fn new(purpose: &str) -> Self {
-        let mut digest = Self(Sha256::new());
-        digest.field("tka.specht-labs.de/v1");
-        digest.field(purpose);
-        digest
-    }
-
-    /// Adds a field, its length first.
-    pub(crate) fn field(&mut self, text: &str) {
-        self.0.update((text.len() as u64).to_be_bytes());
-        self.0.update(text.as_bytes());
-    }
-
-    /// 32 lower-case letters and digits.
-    pub(crate) fn finish(self) -> String {
-        ENCODING.encode(&self.0.finalize()[..DIGEST_BYTES]).to_ascii_lowercase()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,7 +183,10 @@ mod tests {
         let name = SessionName::new(&caller(1, "alice@example.com", "n1"), &role_key("view"), None);
         assert_eq!(name.as_str(), "tka-alice-fidgpxew4cxzort5cv7xe52bbdzhfzkn");
         let rule = r#"{"role": "view", "period": "1h", "namespaces": ["ops", "dev"], "name": "oncall"}"#;
-        let (key, label) = (Rule::parse(rule).unwrap().key(), SessionLabel("shell-1".into()));
+        let (key, label) = (
+            Rule::parse(rule).unwrap().key(),
+            SessionLabel::try_from("shell-1".to_owned()).unwrap(),
+        );
         let name = SessionName::new(&caller(1, "alice@example.com", "n1"), &key, Some(&label));
         assert_eq!(name.as_str(), "tka-alice-3qoe7znwy2lifla3jbx6g6os7vim4wcr");
     }
@@ -358,13 +265,6 @@ mod tests {
         };
         assert!(matches!(asking(None), Err(Refusal::ReasonRequired { .. })));
         assert_eq!(asking(Some(" pager 7 ")).unwrap().reason.unwrap().as_str(), "pager 7");
-    }
-
-    #[test]
-    fn reason_is_one_line() {
-        for text in ["", "  ", "a\nb", &"x".repeat(501)] {
-            assert_eq!(Reason::try_from(text.to_owned()), Err(ReasonError), "{text:?}");
-        }
     }
 
     #[test]

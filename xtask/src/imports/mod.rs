@@ -2,52 +2,43 @@
 //!
 //! A module may import the modules of lower layers, and nothing of its own layer or of higher ones. What does so today is in
 //! `known.txt`, which only shrinks: an import that is not listed is refused, and so is a line that no import needs any more.
+//!
+//! Beside that, the files of a crate import each other in no circle of more than two. The files of those that exist are in
+//! `circles.txt`, which only shrinks as well.
 
+mod circles;
+mod error;
 mod layers;
+mod problem;
 mod source;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
-use self::{layers::Layers, source::Import};
+pub(crate) use self::error::Error;
+use self::{
+    error::{ARCHITECTURE, read},
+    layers::Layers,
+    problem::Problem,
+    source::Import,
+};
 
 /// The imports that run upward today: a line each, as the key of a [`Problem`].
 const KNOWN: &str = include_str!("known.txt");
-/// What holds the layers.
-const ARCHITECTURE: &str = "ARCHITECTURE.md";
-
-/// Why imports cannot be checked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// A file cannot be read.
-    #[error("cannot read {file}")]
-    Read {
-        /// Which.
-        file: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file is not Rust.
-    #[error("{file} is not Rust")]
-    Parse {
-        /// Which.
-        file: String,
-        /// Why.
-        source: syn::Error,
-    },
-    /// The block of layers is not one.
-    #[error("{ARCHITECTURE}: {0}")]
-    Layers(String),
-}
+/// The files that import each other in a circle today: a line each, `FOLDER: FILE`.
+const CIRCLES: &str = include_str!("circles.txt");
 
 /// What is wrong with the imports below `root`; nothing where all run downward.
 pub(crate) fn problems(root: &Path) -> Result<Vec<String>, Error> {
     let text = read(&root.join(ARCHITECTURE))?;
-    let mut found = Vec::new();
+    let (mut upward, mut circles) = (Vec::new(), Vec::new());
     for (folder, layers) in Layers::of_document(&text).map_err(Error::Layers)? {
         let imports = source::imports(&root.join(&folder))?;
-        found.extend(judge(&folder, &layers, &imports));
+        upward.extend(judge(&folder, &layers, &imports));
+        circles.extend(circles::problems(&folder, &imports.between_files));
     }
-    Ok(beside_known(found, KNOWN))
+    let mut found = beside_known(upward, KNOWN, "known.txt");
+    found.extend(beside_known(circles, CIRCLES, "circles.txt"));
+    Ok(found)
 }
 
 /// What is wrong with the imports of one crate: where, and what to do.
@@ -60,7 +51,7 @@ fn judge(folder: &str, layers: &Layers, imports: &source::Imports) -> Vec<Proble
         })
         .collect();
     let upward = imports
-        .imports
+        .between_modules
         .iter()
         .filter(|import| layers.is_upward(&import.from, &import.to));
     problems.extend(upward.map(|Import { from, to, place }| Problem {
@@ -70,35 +61,21 @@ fn judge(folder: &str, layers: &Layers, imports: &source::Imports) -> Vec<Proble
     problems
 }
 
-/// Something that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Problem {
-    /// What a line of the list of those that are known says.
-    key: String,
-    /// What a person reads.
-    advice: String,
-}
-
-/// The problems that `known` does not list, and its lines that are problems no more.
-fn beside_known(problems: Vec<Problem>, known: &str) -> Vec<String> {
+/// The problems that `known`, the text of `list`, does not have, and its lines that are problems no more.
+fn beside_known(problems: Vec<Problem>, known: &str, list: &str) -> Vec<String> {
     let known: BTreeSet<_> = known.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let keys: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
     let new = problems.into_iter().filter(|problem| !known.contains(&*problem.key));
     let mut told: Vec<_> = new.map(|problem| problem.advice).collect();
     let over = known.into_iter().filter(|line| !keys.contains(*line));
-    told.extend(over.map(|line| format!("xtask/src/imports/known.txt: `{line}` holds no more: remove the line")));
+    told.extend(over.map(|line| format!("xtask/src/imports/{list}: `{line}` holds no more: remove the line")));
     told
-}
-
-fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::Read {
-        file: path.display().to_string(),
-        source,
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn planted(file: &str, text: &str) -> Vec<String> {
@@ -125,6 +102,58 @@ mod tests {
             .into_iter()
             .map(|problem| problem.key)
             .collect()
+    }
+
+    /// The files that are in a circle, in a crate of these files.
+    fn circle(files: &[(&str, &str)]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("src");
+        for (name, text) in files {
+            let path = source.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let imports = source::imports(dir.path()).unwrap();
+        let problems = circles::problems("a", &imports.between_files);
+        problems.into_iter().map(|problem| problem.key).collect()
+    }
+
+    #[test]
+    fn planted_circles_of_files_are_found() {
+        let root = ("lib.rs", "mod a; mod b; mod c; pub use c::C;");
+        for text in [
+            "use crate::C;",
+            "fn f() { super::c::g() }",
+            "fn f() { vec![x: crate::c::N] }",
+        ] {
+            let files = [
+                root,
+                ("a.rs", text),
+                ("b.rs", "use crate::a::A;"),
+                ("c.rs", "use super::b;"),
+            ];
+            assert_eq!(circle(&files), ["a: a.rs", "a: b.rs", "a: c.rs"], "{text}");
+        }
+        let files = [
+            ("lib.rs", "mod a;"),
+            ("a.rs", "mod b; mod c; pub use self::c::C;"),
+            ("a/b.rs", "use super::C;"),
+            ("a/c.rs", "use super::b::B;"),
+        ];
+        assert_eq!(circle(&files), ["a: a.rs", "a: a/b.rs", "a: a/c.rs"]);
+    }
+
+    #[test]
+    fn two_files_and_tests_are_no_circle() {
+        let files = [
+            ("lib.rs", "mod a; mod c; #[cfg(test)] mod d;"),
+            ("a/mod.rs", "mod b; pub use b::B; fn f() { b::g() }"),
+            ("a/b.rs", "use super::A; pub(super) struct B; use crate::c::C;"),
+            ("c.rs", "#[cfg(test)]\nmod tests { use crate::a::A; }"),
+            ("d.rs", "use crate::c; use crate::a;"),
+            ("a/e.rs", "pub(super) struct E; use super::b::B;"),
+        ];
+        assert_eq!(circle(&files), Vec::<String>::new());
     }
 
     #[test]
@@ -164,11 +193,14 @@ mod tests {
             advice: format!("advice for {key}"),
         };
         assert_eq!(
-            beside_known(vec![problem("a: x -> y")], "a: x -> y\n"),
+            beside_known(vec![problem("a: x -> y")], "a: x -> y\n", "known.txt"),
             Vec::<String>::new()
         );
-        assert_eq!(beside_known(vec![problem("a: x -> y")], "\n"), ["advice for a: x -> y"]);
-        assert!(beside_known(vec![], "a: x -> y\n")[0].contains("remove the line"));
+        assert_eq!(
+            beside_known(vec![problem("a: x -> y")], "\n", "known.txt"),
+            ["advice for a: x -> y"]
+        );
+        assert!(beside_known(vec![], "a: x -> y\n", "known.txt")[0].contains("remove the line"));
     }
 
     #[test]

@@ -13,16 +13,17 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::{Error, read};
+use super::error::{Error, read};
 
-/// The modules directly below a crate's root, and their imports of each other.
+/// The modules directly below a crate's root and their imports of each other, and the imports between files.
 #[derive(Debug, Default)]
 pub(super) struct Imports {
     pub(super) modules: BTreeSet<String>,
-    pub(super) imports: Vec<Import>,
+    pub(super) between_modules: Vec<Import>,
+    pub(super) between_files: Vec<Import>,
 }
 
-/// An import of one module by another. Modules below them count as them.
+/// An import of one module or file by another. Modules below a module count as that module.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Import {
     pub(super) from: String,
@@ -34,43 +35,84 @@ pub(super) struct Import {
 /// The files at a crate's root. They wire it, and may import everything.
 const ROOTS: [&str; 2] = ["lib", "main"];
 
-/// Reads the crate in `folder`. What only tests import is left out, and each pair of modules is told once.
+/// The path of a module below the crate's root: `src/a/b.rs` is `[a, b]`.
+type ModulePath = Vec<String>;
+
+/// Reads the crate in `folder`. What only tests import is left out, and each pair of modules or files is told once.
 pub(super) fn imports(folder: &Path) -> Result<Imports, Error> {
     let source = folder.join("src");
     let mut found = Imports::default();
     let exported = exported(&source)?;
-    for path in files(&source)? {
-        let module = module_path(&source, &path);
-        let Some(top) = module.first().filter(|top| !ROOTS.contains(&top.as_str())) else {
-            continue;
-        };
-        if top == "bin" || is_of_tests(&source, &module)? {
-            continue;
-        }
-        found.modules.insert(top.clone());
+    let files = files_of_modules(&source)?;
+    for (module, path) in &files {
         let mut reader = Reader {
-            depth: module.len(),
-            lines: Vec::new(),
+            module: module.clone(),
+            paths: Vec::new(),
         };
-        reader.visit_file(&parse(&path)?);
-        for (name, line) in reader.lines {
+        reader.visit_file(&parse(path)?);
+        found.modules.insert(module[0].clone());
+        for (mut named, line) in reader.paths {
             // What the root exports is its module's.
-            let to = exported.get(&name).unwrap_or(&name);
-            let is_told = found
-                .imports
-                .iter()
-                .any(|import| import.from == *top && import.to == *to);
-            if to != top && !is_told {
-                found.imports.push(Import {
-                    from: top.clone(),
-                    to: to.clone(),
-                    place: format!("{}:{line}", path.display()),
-                });
+            if let Some(target) = named.first().and_then(|name| exported.get(name)) {
+                named.splice(..1, target.iter().cloned());
+            }
+            let place = format!("{}:{line}", path.display());
+            if let Some(top) = named.first() {
+                add(&mut found.between_modules, &module[0], top, &place);
+            }
+            if let Some(file) = deepest(&files, &named) {
+                add(
+                    &mut found.between_files,
+                    &name_of(&source, path),
+                    &name_of(&source, file),
+                    &place,
+                );
             }
         }
     }
-    let Imports { modules, imports } = &mut found;
-    imports.retain(|import| modules.contains(&import.to));
+    let Imports {
+        modules,
+        between_modules,
+        ..
+    } = &mut found;
+    between_modules.retain(|import| modules.contains(&import.to));
+    Ok(found)
+}
+
+/// Adds an import, unless it is one of itself or is there already.
+fn add(imports: &mut Vec<Import>, from: &str, to: &str, place: &str) {
+    let is_there = imports.iter().any(|import| import.from == from && import.to == to);
+    if from != to && !is_there {
+        imports.push(Import {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            place: place.to_owned(),
+        });
+    }
+}
+
+/// The file of the deepest module that a path names.
+fn deepest<'a>(files: &'a BTreeMap<ModulePath, PathBuf>, named: &[String]) -> Option<&'a PathBuf> {
+    (1..=named.len()).rev().find_map(|length| files.get(&named[..length]))
+}
+
+/// A file's name below the crate's `src`.
+fn name_of(source: &Path, file: &Path) -> String {
+    file.strip_prefix(source).unwrap_or(file).display().to_string()
+}
+
+/// The files of a crate by their modules, without its roots and what is there for tests alone.
+fn files_of_modules(source: &Path) -> Result<BTreeMap<ModulePath, PathBuf>, Error> {
+    let mut found = BTreeMap::new();
+    for path in files(source)? {
+        let module = module_path(source, &path);
+        let is_apart = module
+            .first()
+            .is_none_or(|top| top == "bin" || ROOTS.contains(&top.as_str()));
+        if !is_apart && !is_of_tests(source, &module)? {
+            found.insert(module, path);
+        }
+    }
     Ok(found)
 }
 
@@ -94,7 +136,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The module of a file: `src/a/mod.rs` and `src/a.rs` are `[a]`, `src/a/b.rs` is `[a, b]`.
-fn module_path(source: &Path, file: &Path) -> Vec<String> {
+fn module_path(source: &Path, file: &Path) -> ModulePath {
     let inside = file.strip_prefix(source).unwrap_or(file).with_extension("");
     let mut module: Vec<_> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if module.len() > 1 && module.last().is_some_and(|last| last == "mod") {
@@ -103,8 +145,8 @@ fn module_path(source: &Path, file: &Path) -> Vec<String> {
     module
 }
 
-/// What the root of a crate calls by a name of its own: `pub use session::Session` is `Session` → `session`.
-fn exported(source: &Path) -> Result<BTreeMap<String, String>, Error> {
+/// What the root of a crate calls by a name of its own: `pub use session::Session` is `Session` → `[session, Session]`.
+fn exported(source: &Path) -> Result<BTreeMap<String, ModulePath>, Error> {
     let mut names = BTreeMap::new();
     for root in ROOTS {
         let path = source.join(format!("{root}.rs"));
@@ -113,34 +155,29 @@ fn exported(source: &Path) -> Result<BTreeMap<String, String>, Error> {
         }
         for item in parse(&path)?.items {
             if let Item::Use(item) = item {
-                leaves(&item.tree, None, &mut names);
+                leaves(&item.tree, &[], &mut names);
             }
         }
     }
     Ok(names)
 }
 
-/// The names that a `use` brings, each with the first part of its path that is a module's.
-fn leaves(tree: &UseTree, top: Option<&str>, names: &mut BTreeMap<String, String>) {
+/// The names that a `use` brings, each with its path below the root.
+fn leaves(tree: &UseTree, before: &[String], names: &mut BTreeMap<String, ModulePath>) {
+    let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
     match tree {
-        UseTree::Path(path) => {
-            let name = path.ident.to_string();
-            let is_root = matches!(&*name, "crate" | "self");
-            let below = top.or((!is_root).then_some(name.as_str()));
-            leaves(&path.tree, below, names);
+        UseTree::Path(path) if matches!(&*path.ident.to_string(), "crate" | "self") => {
+            leaves(&path.tree, before, names);
         }
-        UseTree::Name(name) => {
-            if let Some(top) = top {
-                names.insert(name.ident.to_string(), top.to_owned());
-            }
+        UseTree::Path(path) => leaves(&path.tree, &with(&path.ident), names),
+        UseTree::Name(name) if !before.is_empty() => {
+            names.insert(name.ident.to_string(), with(&name.ident));
         }
-        UseTree::Rename(rename) => {
-            if let Some(top) = top {
-                names.insert(rename.rename.to_string(), top.to_owned());
-            }
+        UseTree::Rename(rename) if !before.is_empty() => {
+            names.insert(rename.rename.to_string(), with(&rename.ident));
         }
-        UseTree::Group(group) => group.items.iter().for_each(|item| leaves(item, top, names)),
-        UseTree::Glob(_) => {}
+        UseTree::Group(group) => group.items.iter().for_each(|item| leaves(item, before, names)),
+        UseTree::Name(_) | UseTree::Rename(_) | UseTree::Glob(_) => {}
     }
 }
 
@@ -185,28 +222,32 @@ fn parse(path: &Path) -> Result<File, Error> {
     })
 }
 
-/// Collects what a module names of the crate's root.
+/// Collects what a module names of its crate.
 struct Reader {
-    /// How many modules it is below the root.
-    depth: usize,
-    /// The names, and the lines at which they stand.
-    lines: Vec<(String, usize)>,
+    /// The module it is in.
+    module: ModulePath,
+    /// The paths below the root that it names, and the lines at which they stand.
+    paths: Vec<(ModulePath, usize)>,
 }
 
 // === impl Reader ===
 
 impl Reader {
-    /// Takes in a path by its parts, as far as it leads to the root: `crate::x`, or as many `super` as there are modules above.
+    /// Takes in a path by its parts: `crate::x`, `super::x`, `self::x`, or `x::y` where `x` may be a module below.
     fn path(&mut self, parts: &[String], line: usize) {
-        let ups = parts.iter().take_while(|part| *part == "super").count();
-        let name = match parts.first().map(String::as_str) {
-            Some("crate") => parts.get(1),
-            Some("super") if ups == self.depth => parts.get(ups),
-            _ => None,
+        let parts = parts.strip_suffix(&["self".to_owned()]).unwrap_or(parts);
+        let (above, rest) = match parts.first().map(String::as_str) {
+            Some("crate") => (&[][..], &parts[1..]),
+            Some("self" | "super") => {
+                let parts = if parts[0] == "self" { &parts[1..] } else { parts };
+                let ups = parts.iter().take_while(|part| *part == "super").count();
+                let depth = self.module.len().saturating_sub(ups);
+                (&self.module[..depth], &parts[ups..])
+            }
+            Some(_) if parts.len() > 1 => (&self.module[..], parts),
+            _ => return,
         };
-        if let Some(name) = name {
-            self.lines.push((name.clone(), line));
-        }
+        self.paths.push(([above, rest].concat(), line));
     }
 
     fn tree(&mut self, tree: &UseTree, before: &[String]) {
@@ -222,28 +263,39 @@ impl Reader {
 
     /// Takes in the paths in a macro's tokens: `crate :: x`.
     fn tokens(&mut self, tokens: TokenStream) {
-        let mut parts = Vec::new();
+        let (mut parts, mut at, mut is_open) = (Vec::new(), 0, false);
         for token in tokens {
-            let line = token.span().start().line;
             match token {
                 TokenTree::Ident(ident) => {
+                    if !is_open {
+                        self.path_in_macro(&mut parts, at);
+                    }
+                    at = ident.span().start().line;
                     parts.push(ident.to_string());
-                    let is_whole = parts.len() == 2 && parts[0] == "crate";
-                    if is_whole {
-                        self.path(&parts, line);
-                    }
-                    if parts[0] != "crate" {
-                        parts.clear();
+                    is_open = false;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => is_open = true,
+                other => {
+                    self.path_in_macro(&mut parts, at);
+                    is_open = false;
+                    if let TokenTree::Group(group) = other {
+                        self.tokens(group.stream());
                     }
                 }
-                TokenTree::Punct(punct) if punct.as_char() == ':' => {}
-                TokenTree::Group(group) => {
-                    parts.clear();
-                    self.tokens(group.stream());
-                }
-                _ => parts.clear(),
             }
         }
+        self.path_in_macro(&mut parts, at);
+    }
+
+    /// Takes in what a macro's tokens were so far. A name before a single colon is a field's, and no path goes on from it.
+    fn path_in_macro(&mut self, parts: &mut ModulePath, line: usize) {
+        let begin = parts
+            .iter()
+            .position(|part| matches!(part.as_str(), "crate" | "super" | "self"));
+        if let Some(begin) = begin {
+            self.path(&parts[begin..], line);
+        }
+        parts.clear();
     }
 }
 
@@ -262,10 +314,13 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        self.depth += 1;
+        self.module.push(item.ident.to_string());
         visit::visit_item_mod(self, item);
-        self.depth -= 1;
+        self.module.pop();
     }
+
+    /// `pub(super)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         self.tree(&item.tree, &[]);
