@@ -1,7 +1,9 @@
 //! A test's own place: a server with a namespace, a capability, RBAC and rules of its own, on the shared tailnet and cluster.
 
+use std::sync::PoisonError;
+
 use serde_json::{Value, json};
-use testbed::{Node, Server};
+use testbed::{Node, Server, ServerOptions};
 
 use crate::cluster::Kind;
 use crate::{Caller, Guest, Outcome, Person, World, wait};
@@ -29,6 +31,49 @@ struct Grants<'w> {
 #[must_use]
 pub fn rule(role: &str, period: &str) -> Value {
     json!({"role": role, "period": period})
+}
+
+// === impl World ===
+
+impl World {
+    /// A server for one test, of a name that no other has. It logs details: none of them may hold a token.
+    pub fn site(&self, name: &str) -> Outcome<Site<'_>> {
+        self.site_with(ServerOptions::new(name))
+    }
+
+    /// The same, where the API server refuses only what RBAC refuses: for tests that write sessions by hand.
+    pub fn unguarded_site(&self, name: &str) -> Outcome<Site<'_>> {
+        self.site_with(ServerOptions {
+            guard: false,
+            ..ServerOptions::new(name)
+        })
+    }
+
+    /// The same, with other options.
+    pub fn site_with(&self, mut options: ServerOptions) -> Outcome<Site<'_>> {
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sites.insert(options.name.clone()) {
+            return Err(format!(
+                "two tests have a site {}, and each would end the other's server",
+                options.name
+            )
+            .into());
+        }
+        drop(sites);
+        if self.is_kept {
+            self.testbed.remove_server(&options.name)?;
+        }
+        options.config["debug"] = true.into();
+        Ok(Site::new(self, self.testbed.server(options)?))
+    }
+
+    /// The same, on a node of its own, to which anything may happen.
+    pub fn site_on<'w>(&'w self, node: Guest<'w>, mut options: ServerOptions) -> Outcome<Site<'w>> {
+        node.hostname().clone_into(&mut options.node);
+        let mut site = self.site_with(options)?;
+        site.node = Some(node);
+        Ok(site)
+    }
 }
 
 // === impl Site ===

@@ -6,13 +6,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use testbed::{Options, ServerOptions, Testbed};
+use testbed::{Options, Testbed};
 
 use crate::secrets::Tokens;
-use crate::{Cluster, Guest, Outcome, Site};
+use crate::{Cluster, Outcome};
 
 /// The variable that names the folder of a testbed that stays up, for tests that are run again and again.
 pub const KEPT: &str = "TKA_E2E_DIR";
@@ -37,8 +37,8 @@ pub struct World {
     pub tokens: Arc<Tokens>,
     options: Options,
     /// Whether an earlier run may have left something.
-    is_kept: bool,
-    sites: Mutex<BTreeSet<String>>,
+    pub(crate) is_kept: bool,
+    pub(crate) sites: Mutex<BTreeSet<String>>,
     folders: AtomicU32,
 }
 
@@ -127,45 +127,6 @@ impl World {
     pub fn bring_back(&self) -> Outcome {
         Testbed::up(&self.options)?;
         Ok(())
-    }
-
-    /// A server for one test, of a name that no other has. It logs details: none of them may hold a token.
-    pub fn site(&self, name: &str) -> Outcome<Site<'_>> {
-        self.site_with(ServerOptions::new(name))
-    }
-
-    /// The same, where the API server refuses only what RBAC refuses: for tests that write sessions by hand.
-    pub fn unguarded_site(&self, name: &str) -> Outcome<Site<'_>> {
-        self.site_with(ServerOptions {
-            guard: false,
-            ..ServerOptions::new(name)
-        })
-    }
-
-    /// The same, with other options.
-    pub fn site_with(&self, mut options: ServerOptions) -> Outcome<Site<'_>> {
-        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        if !sites.insert(options.name.clone()) {
-            return Err(format!(
-                "two tests have a site {}, and each would end the other's server",
-                options.name
-            )
-            .into());
-        }
-        drop(sites);
-        if self.is_kept {
-            self.testbed.remove_server(&options.name)?;
-        }
-        options.config["debug"] = true.into();
-        Ok(Site::new(self, self.testbed.server(options)?))
-    }
-
-    /// The same, on a node of its own, to which anything may happen.
-    pub fn site_on<'w>(&'w self, node: Guest<'w>, mut options: ServerOptions) -> Outcome<Site<'w>> {
-        node.hostname().clone_into(&mut options.node);
-        let mut site = self.site_with(options)?;
-        site.node = Some(node);
-        Ok(site)
     }
 
     /// An empty folder of that name, and one more with each call.

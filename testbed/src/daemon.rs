@@ -18,15 +18,10 @@ use crate::{
     error::{Attempt, Error, Result},
     files,
     layout::Layout,
-    processes::Processes,
+    processes::{DIR_MARK, PART_MARK, Processes},
     progress::step,
     wait::{self, Look},
 };
-
-/// Marks a process as one of the testbed in that folder.
-pub(crate) const DIR_MARK: &str = "TKA_TESTBED_DIR";
-/// Says which part of its testbed a process is.
-pub(crate) const PART_MARK: &str = "TKA_TESTBED_PART";
 
 /// On two busy cores; on idle ones everything is there within seconds.
 pub(crate) const READY_LIMIT: Duration = Duration::from_secs(90);

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
-use crate::env_file::quote_path;
+use crate::shell::quote_path;
 
 /// The result of everything the testbed does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -17,6 +17,7 @@ mod processes;
 mod programs;
 mod progress;
 mod server;
+mod shell;
 mod tailnet;
 mod wait;
 
@@ -28,11 +29,11 @@ use sysinfo::Signal;
 pub use self::{
     bring_up::{Options, down, prepare},
     command::Output,
-    env_file::quote_path,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, cargo},
     programs::cache_dir,
     server::{Server, ServerOptions},
+    shell::quote_path,
     tailnet::{Node, Owner},
 };
 use self::{command::Run, facts::Facts, layout::Layout, processes::Processes};

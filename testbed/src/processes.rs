@@ -10,12 +10,15 @@ use std::{
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System, UpdateKind};
 
 use crate::{
-    daemon::{DIR_MARK, PART_MARK},
     error::{Attempt, Error, Result},
     layout::Layout,
     wait::{self, Look},
 };
 
+/// Marks a process as one of the testbed in that folder.
+pub(crate) const DIR_MARK: &str = "TKA_TESTBED_DIR";
+/// Says which part of its testbed a process is.
+pub(crate) const PART_MARK: &str = "TKA_TESTBED_PART";
 /// How long a process may take to go after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use tka_api::kubeconfig::EntryNames;
 
-use crate::model::{Call, Kubeconfig, Named, Unreadable, find};
+use crate::Unreadable;
+use crate::model::{Call, Kubeconfig, Named, find};
 use crate::yaml::{self, Malformed, Node};
 
 /// A kubeconfig as it is written.

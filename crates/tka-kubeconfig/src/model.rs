@@ -10,7 +10,7 @@ use std::fmt;
 
 pub use merge::{Merged, merge, sources};
 
-use crate::yaml;
+use crate::{Unreadable, yaml};
 
 /// A kubeconfig as kubectl sees it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -82,16 +82,6 @@ pub struct Context {
     pub namespace: String,
 }
 
-/// Why kubectl cannot read a kubeconfig.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("line {line}: {problem}")]
-pub struct Unreadable {
-    /// The first is 1.
-    pub line: usize,
-    /// What is wrong, and what to write instead where that is known.
-    pub problem: String,
-}
-
 // === impl Kubeconfig ===
 
 impl Kubeconfig {
@@ -124,25 +114,5 @@ pub fn find<'l, T>(list: &'l [Named<T>], name: &str) -> Option<&'l T> {
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "User(exec: {}, is_token: {})", self.exec.is_some(), self.is_token)
-    }
-}
-
-// === impl Unreadable ===
-
-impl Unreadable {
-    pub(crate) fn new(line: usize, problem: &str) -> Self {
-        Self {
-            line,
-            problem: problem.to_owned(),
-        }
-    }
-}
-
-impl From<yaml::Malformed> for Unreadable {
-    fn from(malformed: yaml::Malformed) -> Self {
-        Self {
-            line: malformed.line,
-            problem: format!("it is not YAML: {}", malformed.problem),
-        }
     }
 }

@@ -22,10 +22,11 @@ use tka_core::{Session, SessionName};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::lock::{LOCK, SessionLock};
-use crate::provision::SIGN_IN;
-use crate::{Error, Sessions, SignedIn};
+use crate::lock::LOCK;
+use crate::{Credential, Error, StoredSession};
 
+/// How long signing in may take. Its requests have limits of their own; this one is for all of them together.
+pub(crate) const SIGN_IN: Duration = Duration::from_secs(30);
 /// How long an outcome is waited for. An attempt has limits of its own, which are over before.
 const OUTCOME: Duration = LOCK.saturating_add(SIGN_IN).saturating_add(Duration::from_secs(5));
 
@@ -42,6 +43,17 @@ pub struct SignIn {
 
 /// What an attempt came to.
 pub type Outcome = Result<Arc<SignedIn>, Arc<Error>>;
+
+/// What signing in came to.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The session.
+    pub stored: StoredSession,
+    /// Whether it was usable before, and goes on for longer.
+    pub extended: bool,
+    /// Its credential, if it was asked for and the session is provisioned.
+    pub credential: Option<Credential>,
+}
 
 /// What a sign-in does.
 #[derive(Debug)]
@@ -229,31 +241,6 @@ impl Waiter {
         match told {
             Ok(outcome) => outcome.ok()?.clone(),
             Err(_) => Some(Err(Arc::new(Error::TimedOut(OUTCOME)))),
-        }
-    }
-}
-
-// === impl Sessions ===
-
-impl Sessions {
-    /// Joins an attempt at the same sign-in, or begins one. Each sign-in must be authorised and recorded by itself.
-    #[must_use]
-    pub fn join(&self, sign_in: &SignIn) -> Part {
-        let part = self.attempts.join(sign_in);
-        if matches!(part, Part::Waiter(_)) {
-            tracing::debug!(session = %sign_in.session.name(), "joined an identical sign-in");
-        }
-        part
-    }
-
-    /// Takes the lock of the session that `attempt` is about. If it does not come free, all that wait for the attempt are told.
-    pub async fn lock_for(&self, attempt: Attempt) -> Result<(Attempt, SessionLock), Arc<Error>> {
-        match self.lock(&attempt.name()).await.map_err(Arc::new) {
-            Ok(lock) => Ok((attempt, lock)),
-            Err(error) => {
-                attempt.finish(&Err(Arc::clone(&error)));
-                Err(error)
-            }
         }
     }
 }

@@ -17,7 +17,7 @@ use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
 use crate::error::with_causes;
-use crate::{End, Error, Sessions};
+use crate::{End, Error};
 
 /// What reports them.
 const CONTROLLER: &str = "tka.specht-labs.de/tka-server";
@@ -101,6 +101,16 @@ impl Events {
         self.tell(signin, event(type_, reason, "End", how.to_string()));
     }
 
+    /// `caller` was refused a session, and `why`.
+    pub(crate) fn refused_session(&self, caller: &Caller, why: &str) {
+        let note = format!("{} on {}: {why}", caller.username(), caller.device.name);
+        let refused = Event {
+            secondary: Some(person(caller)),
+            ..event(EventType::Warning, "Refused", "SignIn", note)
+        };
+        self.send(refused, About::Server);
+    }
+
     fn tell(&self, signin: &TkaSignin, event: Event) {
         self.send(event, About::Session(signin.object_ref(&())));
     }
@@ -109,19 +119,6 @@ impl Events {
         if self.0.try_send((event, about)).is_err() {
             tracing::debug!("an event was not told: too many wait");
         }
-    }
-}
-
-impl Sessions {
-    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server: whoever calls this sees to it that a
-    /// storm of refusals is not one of events.
-    pub fn tell_refused(&self, caller: &Caller, why: &str) {
-        let note = format!("{} on {}: {why}", caller.username(), caller.device.name);
-        let refused = Event {
-            secondary: Some(person(caller)),
-            ..event(EventType::Warning, "Refused", "SignIn", note)
-        };
-        self.events.send(refused, About::Server);
     }
 }
 

@@ -15,6 +15,7 @@ pub mod error;
 mod events;
 #[cfg(test)]
 mod examples;
+mod issue;
 mod lasted;
 mod lock;
 pub mod metrics;
@@ -28,21 +29,22 @@ pub mod sessions;
 mod shown;
 mod status;
 mod step;
+mod stored;
 pub mod sweep;
 mod watches;
 
-pub use attempts::{Attempt, Outcome, Part, SignIn, Waiter};
+pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership};
 pub use end::End;
 pub use error::Error;
 pub use lock::SessionLock;
-pub use provision::SignedIn;
 pub use quota::DeviceQuotas;
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
-pub use sessions::{Sessions, StoredSession, Those};
+pub use sessions::Sessions;
+pub use stored::{StoredSession, Those};
 pub use sweep::Swept;
 
 use std::sync::Arc;

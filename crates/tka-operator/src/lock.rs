@@ -10,7 +10,7 @@ use tka_core::SessionName;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::{Error, Sessions};
+use crate::Error;
 
 /// How long a lock is waited for. A caller that asks for one session over and over must not make work pile up.
 pub(crate) const LOCK: Duration = Duration::from_secs(10);
@@ -55,15 +55,6 @@ impl SessionLock {
     /// Whether it is that of the session of that name.
     pub(crate) fn is_for(&self, name: &SessionName) -> bool {
         self.name == name.as_str()
-    }
-}
-
-// === impl Sessions ===
-
-impl Sessions {
-    /// Waits until nothing else in this process works on the session of that name.
-    pub async fn lock(&self, name: &SessionName) -> Result<SessionLock, Error> {
-        self.locks.take(name.as_str()).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::join;
 use kube::ResourceExt;
@@ -12,7 +12,7 @@ use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
-use crate::attempts::{Attempt, Outcome, SignIn};
+use crate::attempts::{Attempt, Outcome, Part, SIGN_IN, SignIn, SignedIn};
 use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
 use crate::lock::SessionLock;
@@ -24,10 +24,29 @@ use crate::{Credential, End, Error, Sessions, StoredSession, objects, watches};
 const FIELD_MANAGER: &str = "tka";
 /// How often signing in starts anew because the session it would extend is being taken down.
 const SIGN_IN_ATTEMPTS: usize = 3;
-/// How long signing in may take. Its requests have limits of their own; this one is for all of them together.
-pub(crate) const SIGN_IN: Duration = Duration::from_secs(30);
 
 impl Sessions {
+    /// Joins an attempt at the same sign-in, or begins one. Each sign-in must be authorised and recorded by itself.
+    #[must_use]
+    pub fn join(&self, sign_in: &SignIn) -> Part {
+        let part = self.attempts.join(sign_in);
+        if matches!(part, Part::Waiter(_)) {
+            tracing::debug!(session = %sign_in.session.name(), "joined an identical sign-in");
+        }
+        part
+    }
+
+    /// Takes the lock of the session that `attempt` is about. If it does not come free, all that wait for the attempt are told.
+    pub async fn lock_for(&self, attempt: Attempt) -> Result<(Attempt, SessionLock), Arc<Error>> {
+        match self.lock(&attempt.name()).await.map_err(Arc::new) {
+            Ok(lock) => Ok((attempt, lock)),
+            Err(error) => {
+                attempt.finish(&Err(Arc::clone(&error)));
+                Err(error)
+            }
+        }
+    }
+
     /// Signs in: creates the session that `attempt` is about, or extends it when it is there, and provisions it, within the quotas. It is recorded with
     /// `records` before it can be used. All that wait for the attempt are told what came of it.
     ///
@@ -309,17 +328,6 @@ impl Sessions {
         };
         watches::until(self.watched.clone(), name.as_str(), settled).await;
     }
-}
-
-/// What signing in came to.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// The session.
-    pub stored: StoredSession,
-    /// Whether it was usable before, and goes on for longer.
-    pub extended: bool,
-    /// Its credential, if it was asked for and the session is provisioned.
-    pub credential: Option<Credential>,
 }
 
 /// Whether `error` ends the session that `signin` holds. One that never was usable ends by whatever trying again does not mend. One that is usable

@@ -1,6 +1,5 @@
 //! The sessions of one server, and looking them up.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,11 +15,12 @@ use tka_core::{Caller, Session, SessionName};
 
 use crate::attempts::Attempts;
 use crate::events::Events;
-use crate::lock::SessionLocks;
-use crate::objects::{self, SELECTOR};
+use crate::lock::{SessionLock, SessionLocks};
+use crate::objects::SELECTOR;
 use crate::quota::DeviceQuotas;
 use crate::records::{Recorded, Records};
 use crate::shown::Shown;
+use crate::stored::{StoredSession, Those};
 use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
@@ -47,32 +47,6 @@ pub struct Sessions {
     /// For what no request stands for.
     pub(crate) records: Arc<dyn Records>,
     pub(crate) recorded: Recorded,
-}
-
-/// Which sessions are looked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Those {
-    /// Those that go on.
-    Live,
-    /// Also those that are being ended: whatever is left of them may still give access.
-    AndEnding,
-}
-
-/// A session, as the cluster has it.
-#[derive(Clone, Debug)]
-pub struct StoredSession {
-    /// The session.
-    pub session: Session,
-    /// Whether its account and bindings exist, and the cluster says until when.
-    pub provisioned: bool,
-}
-
-// === impl StoredSession ===
-
-impl Borrow<Session> for StoredSession {
-    fn borrow(&self) -> &Session {
-        &self.session
-    }
 }
 
 // === impl Sessions ===
@@ -120,6 +94,17 @@ impl Sessions {
             records,
             recorded: Recorded::default(),
         }
+    }
+
+    /// Waits until nothing else in this process works on the session of that name.
+    pub async fn lock(&self, name: &SessionName) -> Result<SessionLock, Error> {
+        self.locks.take(name.as_str()).await
+    }
+
+    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server: whoever calls this sees to it that a
+    /// storm of refusals is not one of events.
+    pub fn tell_refused(&self, caller: &Caller, why: &str) {
+        self.events.refused_session(caller, why);
     }
 
     /// When the session ends that `signin` holds, as far as is recorded.
@@ -197,19 +182,5 @@ impl Sessions {
     pub(crate) async fn signins_of_user(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let of_user = format!("{SELECTOR},{LABEL_USER}={}", caller.user_key());
         Ok(self.signins.list(&ListParams::default().labels(&of_user)).await?.items)
-    }
-}
-
-// === impl Those ===
-
-impl Those {
-    /// The session that `signin` holds, if it is one of these. What is no session of ours is none.
-    fn stored(self, signin: &TkaSignin) -> Option<StoredSession> {
-        if self == Self::Live && signin.metadata.deletion_timestamp.is_some() {
-            return None;
-        }
-        let session = objects::session(signin).ok()?;
-        let provisioned = objects::is_provisioned(signin, &session);
-        Some(StoredSession { session, provisioned })
     }
 }

@@ -10,8 +10,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::run::RunError;
-
 /// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
 const SWEEP: Duration = Duration::from_mins(1);
 
@@ -31,14 +29,14 @@ impl Background {
     }
 
     /// Waits until all parts have ended. If any does before `stop`, sessions would no longer end by themselves, and the server
-    /// ends, to be started anew.
-    pub(crate) async fn ended(mut self, stop: CancellationToken) -> Result<(), RunError> {
+    /// ends, to be started anew. The error is what such a part is.
+    pub(crate) async fn ended(mut self, stop: CancellationToken) -> Result<(), &'static str> {
         let mut result = Ok(());
         while let Some(ended) = self.0.join_next().await {
             if !stop.is_cancelled() {
                 let what = ended.unwrap_or("a part that panicked");
                 tracing::error!(what, "ended by itself");
-                result = Err(RunError::Background(what));
+                result = Err(what);
                 stop.cancel();
             }
         }

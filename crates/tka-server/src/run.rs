@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use futures::future::join;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
@@ -98,7 +99,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     let work = parts.work.clone();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
     let background = background(&config, &clients, &parts, registries, is_serving, &stop)?;
-    let background = tokio::spawn(background.ended(stop.clone()));
+    let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
     serve_tailnet(&config, parts, serving, stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::Error;
 use crate::connector::UnixSocket;
+use crate::excerpt::excerpt;
 
 /// Where tailscaled listens on Linux unless told otherwise (`paths.DefaultTailscaledSocket`).
 pub const DEFAULT_SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
@@ -27,9 +28,6 @@ const KEPT_CONNECTIONS: usize = 8;
 
 /// How much of an answer other than 200 is read.
 const REFUSAL_BYTES: usize = 4 << 10;
-
-/// How much of it an error carries.
-const EXCERPT_CHARS: usize = 300;
 
 /// How long, and how much. The [`Default`] suits a tailscaled on the same machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -273,12 +271,6 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// The beginning of what an answer says, on one line and fit to be printed.
-pub(crate) fn excerpt(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().take(EXCERPT_CHARS).map(printable).collect()
-}
-
 /// tailscaled gives seconds, never a date (`feature/acme/errors.go`).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
@@ -303,12 +295,6 @@ mod tests {
         assert_eq!(escape("[fd7a::1]:80"), "%5Bfd7a%3A%3A1%5D%3A80");
         assert_eq!(escape("node.tail.ts.net"), "node.tail.ts.net");
         assert_eq!(escape("../status?a=b#c é"), "..%2Fstatus%3Fa%3Db%23c%20%C3%A9");
-    }
-
-    #[test]
-    fn an_excerpt_is_one_short_line() {
-        assert_eq!(excerpt(" a\n\x1b[31mb \n"), "a  [31mb");
-        assert_eq!(excerpt(&"x".repeat(4000)).len(), EXCERPT_CHARS);
     }
 
     proptest! {

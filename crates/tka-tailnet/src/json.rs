@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use crate::Error;
-use crate::client::excerpt;
+use crate::excerpt::excerpt;
 
 /// `time.Time{}.Unix()`.
 const GO_ZERO_TIME: i64 = -62_135_596_800;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use crate::client::{LocalApi, Question, broken, excerpt};
+use crate::client::{LocalApi, Question, broken};
+use crate::excerpt::excerpt;
 use crate::json::{self, null_is_default};
 use crate::{BackendState, Error};
 

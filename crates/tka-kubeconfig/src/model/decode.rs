@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Call, Cluster, Context, Kubeconfig, Named, Unreadable, User};
+use super::{Call, Cluster, Context, Kubeconfig, Named, User};
+use crate::Unreadable;
 use crate::scalar::{Scalar, base64};
 use crate::value::{self, Key, Says, Value};
 use crate::yaml::Node;

@@ -1,6 +1,6 @@
 //! A place in a text, and what stands there.
 
-use super::Malformed;
+use super::node::Malformed;
 
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Default)]

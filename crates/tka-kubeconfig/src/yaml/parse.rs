@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::node::{Kind, Malformed, Node, unprintable};
 use super::scan::{Kind as Token, Scanner};
-use super::{Kind, Malformed, Node};
 
 /// How deep a document may go: deeper than any that is meant, and not so deep that reading it could exhaust the stack.
 const DEEPEST: usize = 100;
@@ -57,7 +57,7 @@ struct Parser<'t> {
 ///
 /// Where kubectl cannot read it either.
 pub fn parse(text: &str) -> Result<Parsed, Malformed> {
-    if let Some((line, wrong)) = super::unprintable(text) {
+    if let Some((line, wrong)) = unprintable(text) {
         let problem = format!("U+{:04X} is a control character", u32::from(wrong));
         return Err(Malformed::new(line, &problem));
     }

@@ -1,7 +1,7 @@
 //! The texts of a YAML document: plain, quoted, and in blocks.
 
-use super::Malformed;
 use super::cursor::Mark;
+use super::node::Malformed;
 use super::scan::{Kind, Scanner, signed};
 
 /// What is between two words.

@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Malformed;
 use super::cursor::{Cursor, Mark};
+use super::node::Malformed;
 
 /// A token and where it stands.
 #[derive(Debug)]

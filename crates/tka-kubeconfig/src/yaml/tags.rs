@@ -1,6 +1,6 @@
 //! Directives, tags and anchors of a YAML document.
 
-use super::Malformed;
+use super::node::Malformed;
 use super::scan::{Kind, Scanner};
 
 // === impl Scanner ===
