@@ -71,7 +71,7 @@ fn option(argument: &Arg) -> Option<(String, String)> {
         .unwrap_or_default();
     let values = argument.get_possible_values();
     let names: Vec<_> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
-    // A switch has the two values true and false, which nobody types.
+    // A switch has the two values true and false, which are never typed.
     let choice = if names.len() > 2 {
         format!(": {}", names.join(", "))
     } else {

@@ -1,6 +1,6 @@
 //! Settings: defaults, then the configuration file, then the environment, then flags.
 //!
-//! Of the `config.yaml` in the working directory only keys count that change how results look; see [`files`] and [`TABLE`].
+//! The `config.yaml` of the working directory may only set how results look; see [`files`] and [`TABLE`].
 
 pub(crate) mod edit;
 pub(crate) mod effective;
@@ -31,30 +31,30 @@ pub(crate) struct Config {
     pub(crate) hostname: String,
     pub(crate) port: u16,
     pub(crate) tailnet: Option<String>,
-    /// tailscaled's socket, where it is not at the usual place.
+    /// tailscaled's socket, if it is not at the default path.
     pub(crate) socket: Option<PathBuf>,
-    /// The proxy that a person chose for requests to servers, as a URL. It wins over those of the environment.
+    /// The URL of the proxy that a user chose. It overrides those of the environment.
     pub(crate) proxy: Option<String>,
-    /// The tag of the nodes that servers are.
+    /// The tag of the servers' nodes.
     pub(crate) tag: String,
-    /// Whether contexts are put into the user's own kubeconfig too.
+    /// Whether to merge contexts into the user's own kubeconfig.
     pub(crate) merge: bool,
-    /// Whether kubectl may sign in again when a session is over and somebody sits before the terminal.
+    /// Whether kubectl may sign in again when a session is over and a user is at the terminal.
     pub(crate) login: bool,
     pub(crate) theme: Theme,
     pub(crate) long: bool,
     pub(crate) quiet: bool,
     pub(crate) no_eval: bool,
     pub(crate) debug: bool,
-    /// Longest time that a command waits for the server.
+    /// The longest time that a command waits for the server.
     pub(crate) timeout: Duration,
-    /// The file that counts for every key, if there is one.
+    /// The trusted configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
-    /// The keys that the working directory's file would have changed and may not.
+    /// The keys that the working directory's file would have changed, but may not.
     ignored_keys: Vec<&'static str>,
 }
 
-/// A configuration that cannot be used.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}", path.display())]
@@ -96,7 +96,7 @@ pub(crate) enum Origin {
     Argument { key: &'static str },
 }
 
-/// The settings of one layer; a later layer's win.
+/// The settings of one layer. Earlier layers override later ones.
 #[derive(Clone, Debug, Default)]
 struct Layer {
     hostname: Option<String>,
@@ -113,7 +113,7 @@ struct Layer {
     debug: Option<bool>,
 }
 
-/// The sections of a configuration file that hold keys of ours. A server's file has others, which are none of our business.
+/// The sections of a configuration file that have keys of the CLI. The server's sections are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Sections {
@@ -124,22 +124,22 @@ struct Sections {
     output: Value,
 }
 
-/// A value with the place it was found in.
+/// A value and its origin.
 struct RawValue {
     value: Value,
     origin: Origin,
 }
 
-/// What the `config.yaml` of the working directory may do with a key.
+/// Whether the `config.yaml` of the working directory may set a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CwdPolicy {
-    /// Set it: it changes how results look, and nothing else.
+    /// It may: the key only changes how results look.
     Allowed,
-    /// Nothing: it chooses a server, or what is written, run or said.
+    /// It may not: the key selects a server, or what is written, run or printed.
     Refused,
 }
 
-/// Every key, as it is written in a configuration file, and whether the working directory's file may set it.
+/// Every key of configuration files, and whether the working directory's file may set it.
 const TABLE: [(&str, CwdPolicy); 12] = [
     ("tailscale.hostname", CwdPolicy::Refused),
     ("tailscale.port", CwdPolicy::Refused),
@@ -155,7 +155,7 @@ const TABLE: [(&str, CwdPolicy); 12] = [
     ("debug", CwdPolicy::Refused),
 ];
 
-/// Every key, as it is written in a configuration file.
+/// Every key of configuration files.
 pub(crate) const KEYS: [&str; TABLE.len()] = {
     let mut keys = [""; TABLE.len()];
     let mut at = 0;
@@ -166,19 +166,19 @@ pub(crate) const KEYS: [&str; TABLE.len()] = {
     keys
 };
 
-/// What `tailscale.proxy` holds.
+/// The value of `tailscale.proxy`.
 const PROXY_URL: &str = "the URL of a proxy, such as http://127.0.0.1:1055";
-/// The server's name unless it is set: the original's.
+/// The default name of the server, as in the original.
 const HOSTNAME: &str = "tka";
-/// The tag of the nodes that servers are, unless it is set: that of the documentation's grants.
+/// The default tag of the servers' nodes, as in the documentation.
 const TAG: &str = "tag:tka";
-/// How long a command waits for the server: the original's limit.
+/// How long a command waits for the server, as in the original.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 // === impl Config ===
 
 impl Config {
-    /// What the settings say of results.
+    /// The settings for results.
     pub(crate) fn output_mode(&self) -> OutputMode {
         OutputMode {
             quiet: self.quiet,
@@ -187,7 +187,7 @@ impl Config {
         }
     }
 
-    /// Puts the layers together. `home` is where `~` is.
+    /// Loads all layers. `home` is the home folder.
     pub(crate) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         let layers = Layers::load(flags, home, variables)?;
         let ignored_keys = layers.ignored_keys();
@@ -225,7 +225,7 @@ impl Config {
         }
     }
 
-    /// Says what the working directory's file would have changed, if it is anything.
+    /// A note about the ignored keys of the working directory's file, if there are any.
     pub(crate) fn ignored_keys_note(&self) -> Option<String> {
         let keys = self.ignored_keys.join(", ");
         (!keys.is_empty()).then(|| {
@@ -238,16 +238,16 @@ impl Config {
     }
 }
 
-/// How requests get to servers.
+/// The route of requests to servers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Route {
-    /// The proxy that a person chose.
+    /// The proxy that a user chose.
     pub(crate) proxy: Option<String>,
-    /// tailscaled's socket, where it is not at the usual place.
+    /// tailscaled's socket, if it is not at the default path.
     pub(crate) socket: Option<PathBuf>,
 }
 
-/// How requests get to servers where settings are not needed otherwise: those that cannot be read are as if they were not there.
+/// The route, for commands that need no other settings. Settings that cannot be read count as unset.
 pub(crate) fn route(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Route {
     const ROUTE_VARIABLES: [&str; 3] = [files::VARIABLE, "TKA_TAILSCALE_PROXY", "TKA_TAILSCALE_SOCKET"];
     let only = |name: &str| variables(name).filter(|_| ROUTE_VARIABLES.contains(&name));
@@ -259,17 +259,17 @@ pub(crate) fn route(flags: &Global, home: Option<&Path>, variables: Variables<'_
     }
 }
 
-/// All that is set, by where it is set.
+/// All layers of settings.
 #[derive(Debug)]
 struct Layers {
     command_line: Layer,
     variables: Layer,
-    /// What the working directory's file may set.
+    /// The keys of the working directory's file that count.
     cwd: Layer,
-    /// What it sets and may not.
+    /// The keys of that file that do not count.
     cwd_refused: Layer,
     trusted: Layer,
-    /// The file that `own` was read from.
+    /// The path of the trusted file.
     file: Option<PathBuf>,
 }
 
@@ -300,7 +300,7 @@ impl Layers {
         self.command_line.or(self.variables).or(self.cwd).or(self.trusted)
     }
 
-    /// The keys that would have another value if the working directory's file counted for every key.
+    /// The keys that would have another value if the working directory's file were trusted.
     fn ignored_keys(&self) -> Vec<&'static str> {
         let defaults = effective::defaults();
         let is_changed = |key: &&str| {
@@ -347,8 +347,8 @@ impl Layer {
         })
     }
 
-    /// What the working directory's file says of the keys that it may set, or of those that it may not. It may be another program's:
-    /// a file without a key of ours in a section of its own says nothing, and neither does a value of another kind than the key has.
+    /// The keys of `policy` in the working directory's file. It may belong to another program: without a key of `tka` in its section it
+    /// counts as empty, and values of a wrong type are skipped.
     fn from_untrusted_file(file: &FoundFile, what: CwdPolicy) -> Self {
         let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_tka_keys) else {
             return Self::default();
@@ -359,7 +359,7 @@ impl Layer {
         })
     }
 
-    /// What one key is set to, if that can be read.
+    /// The value of one key, if it can be read.
     fn single_key(path: &Path, key: &'static str, sections: &Sections) -> Self {
         let value = sections.get(key).unwrap_or_default();
         let layer = Self::from_source(|other| {
@@ -384,7 +384,7 @@ impl Layer {
         })
     }
 
-    /// What one key is set to on the command line.
+    /// The value of one key on the command line.
     fn from_argument(key: &'static str, value: &str) -> Result<Self, ConfigError> {
         Self::from_source(|other| {
             let value = if other == key {
@@ -397,7 +397,7 @@ impl Layer {
         })
     }
 
-    /// Reads every key from `find`, which answers [`Value::Null`] for a key that is not set.
+    /// Reads every key from `find`, which returns [`Value::Null`] for an unset key.
     fn from_source(find: impl Fn(&'static str) -> Result<RawValue, ConfigError>) -> Result<Self, ConfigError> {
         Ok(Self {
             hostname: find("tailscale.hostname")?.text()?,
@@ -433,7 +433,7 @@ impl Layer {
     }
 }
 
-/// A switch that is not on the command line says nothing; there is none that turns a setting off.
+/// Absent switches set nothing; no flag turns a setting off.
 impl From<&Global> for Layer {
     fn from(flags: &Global) -> Self {
         Self {
@@ -462,13 +462,13 @@ impl Sections {
         Ok(parsed.unwrap_or_default())
     }
 
-    /// Whether a key of ours is in a section of its own. `debug` has anybody.
+    /// Whether a section has a key of `tka`. Other programs use `debug` too.
     fn has_tka_keys(&self) -> bool {
         let has = |key| matches!(self.get(key), Ok(value) if !value.is_null());
         KEYS.into_iter().any(|key| key.contains('.') && has(key))
     }
 
-    /// The value of a key, or the section that is not one.
+    /// The value of a key, or the value in the place of its section.
     fn get(&self, key: &'static str) -> Result<Value, (&'static str, Value)> {
         let Some((name, field)) = key.split_once('.') else {
             return Ok(self.debug.clone());
@@ -487,7 +487,7 @@ impl Sections {
     }
 }
 
-// === impl Found ===
+// === impl RawValue ===
 
 impl RawValue {
     fn text(self) -> Result<Option<String>, ConfigError> {
@@ -498,7 +498,7 @@ impl RawValue {
         }
     }
 
-    /// A relative path would lead to another file in each folder.
+    /// A relative path would mean another file in each folder.
     fn absolute_path(self) -> Result<Option<String>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
@@ -513,7 +513,7 @@ impl RawValue {
             Value::Null => Ok(None),
             Value::String(url) if url.is_empty() => Ok(None),
             Value::String(url) if crate::net::proxy::is_url(url) => Ok(Some(url.clone())),
-            // It may hold a password, and errors are copied into tickets.
+            // The value may contain a password, and users copy errors into tickets.
             Value::String(_) => Err(ConfigError::Proxy { origin: self.origin }),
             _ => Err(self.type_error(PROXY_URL)),
         }
@@ -584,7 +584,7 @@ impl fmt::Display for Origin {
 // === impl ConfigError ===
 
 impl ConfigError {
-    /// Whether it is the command line that is wrong, and not a setting.
+    /// Whether the command line is wrong, and not a setting.
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
@@ -637,7 +637,7 @@ impl ConfigError {
     }
 }
 
-/// The variable that sets a key.
+/// The environment variable of a key.
 fn variable_name(key: &str) -> String {
     format!("TKA_{}", key.to_ascii_uppercase().replace('.', "_"))
 }
@@ -859,7 +859,7 @@ debug: true
     }
 
     #[test]
-    fn passed_over_is_what_would_have_changed_something() {
+    fn ignored_keys_are_those_that_would_change_something() {
         let ignored_keys = |cwd: &str, trusted: &str, variables: &[(&str, &str)], flags: &Global| {
             let file = |text: &str| FoundFile {
                 path: CWD_FILE.into(),

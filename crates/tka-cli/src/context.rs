@@ -39,7 +39,7 @@ pub(crate) struct CommandContext {
     deadline: Mutex<Option<Deadline>>,
 }
 
-// === impl App ===
+// === impl CommandContext ===
 
 impl CommandContext {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
@@ -107,7 +107,7 @@ impl CommandContext {
     pub(crate) fn save_session_cache(&self, lock: &FolderLock, cache: &SessionCache) {
         let saved = self.store.as_ref().map(|store| cache.save(lock, store));
         if let Some(Err(error)) = saved {
-            self.ui.debug(&format!("the session was not remembered: {error}"));
+            self.ui.debug(&format!("session cache not saved: {error}"));
         }
     }
 
@@ -350,7 +350,7 @@ fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error>
     if !path.is_absolute() {
         // kubectl calls this program in any folder. A file there must not decide which servers to trust.
         return Err(failed(
-            "the path is relative, and names another file in every folder".into(),
+            "the path is relative, and would name another file in each folder".into(),
         ));
     }
     let pem = fs::read(&path).map_err(|error| failed(error.to_string()))?;

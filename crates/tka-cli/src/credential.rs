@@ -22,7 +22,7 @@ pub(crate) fn store(ctx: &CommandContext, session: &str, credential: ExecCredent
     let cache = cache(ctx.server(), session).map_err(|error| error.to_string());
     let written = cache.and_then(|cache| cache.store(&cached).map_err(|error| error.to_string()));
     if let Err(why) = written {
-        ctx.ui.debug(&format!("the credential was not kept: {why}"));
+        ctx.ui.debug(&format!("credential not cached: {why}"));
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) {
     let location = CacheLocation::find(&environment::variable).map_err(|error| error.to_string());
     let removed = location.and_then(|location| location.remove_all(ctx.server()).map_err(|error| error.to_string()));
     if let Err(why) = removed {
-        ctx.ui.debug(&format!("credentials were not forgotten: {why}"));
+        ctx.ui.debug(&format!("cached credentials not removed: {why}"));
     }
 }
 

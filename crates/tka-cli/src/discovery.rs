@@ -1,4 +1,4 @@
-//! Finding TKA servers: where they may be, and what each says of itself.
+//! Finds TKA servers and what each one reports.
 
 pub(crate) mod candidates;
 pub(crate) mod clusters;
@@ -19,21 +19,21 @@ use crate::sys::parallel;
 use candidates::Candidate;
 pub(crate) use select::SelectError;
 
-/// How long tailscaled, and after it each server, may take. All servers are asked at the same time.
+/// How long tailscaled, and then each server, may take. All servers are asked in parallel.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
 
-/// Connects to a server. Where that cannot be, it says why in a line.
+/// Connects to a server. The error is a reason on one line.
 pub(crate) type Connect<'a> = dyn Fn(&Server) -> Result<Client, String> + Sync + 'a;
 
-/// Where servers may be.
+/// A search for servers: where they may be.
 #[derive(Debug)]
 pub(crate) struct Search {
     candidates: Vec<Candidate>,
-    /// Why nodes of the tailnet are not among them.
+    /// Why no tagged nodes are among them.
     pub(crate) tailnet_unavailable: Option<TailnetUnavailable>,
 }
 
-/// Why nodes of the tailnet could not be looked at.
+/// Why the nodes of the tailnet are not known.
 #[derive(Debug)]
 pub(crate) enum TailnetUnavailable {
     StatusFailed(TailscaleError),
@@ -44,9 +44,9 @@ pub(crate) enum TailnetUnavailable {
 // === impl Search ===
 
 impl Search {
-    /// Looks where servers may be, and asks none of them.
+    /// Collects the addresses of possible servers, and asks none of them.
     ///
-    /// `folder` is where things of earlier sign-ins are, if anywhere. tailscaled may take `limit`.
+    /// `folder` has the session caches of earlier sign-ins, if there is one. `limit` is for tailscaled.
     pub(crate) fn new(config: &Config, default: &Server, folder: Option<&Path>, limit: Duration) -> Self {
         let limit = limit.min(config.timeout);
         let (status, tailnet_unavailable) = match tailscale::status(config.socket.as_deref(), limit) {
@@ -61,13 +61,13 @@ impl Search {
         }
     }
 
-    /// What each says. Of a node with the tag whose port nobody said, what is not a TKA server is left out unless `long`.
+    /// Asks all servers. At a tagged node with a guessed port, other services are left out unless `long`.
     pub(crate) fn ask(&self, connect: &Connect<'_>, long: bool) -> Clusters {
         let all: Vec<_> = self.candidates.iter().collect();
         ask(connect, &all, long)
     }
 
-    /// The one that `name` means, which may be in short where that is enough. Only those are asked that it may mean.
+    /// Selects the server `name`, in full or in short. Only servers that match are asked.
     pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, SelectError> {
         let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
         if meant.is_empty() {
@@ -76,7 +76,7 @@ impl Search {
         select::only(name, ask(connect, &meant, true))
     }
 
-    /// What [`Self::choose`] takes, as far as it is known without asking a server: of a node the first place.
+    /// The names for [`Self::choose`] as far as known without asking a server: the first address of each node.
     pub(crate) fn names(self) -> Vec<(String, Candidate)> {
         let mut places: Vec<Candidate> = vec![];
         for one in self.candidates {

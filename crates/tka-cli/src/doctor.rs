@@ -1,4 +1,4 @@
-//! What can be wrong between a person and a cluster, looked for in the order in which one thing needs another.
+//! Checks everything between the user and the cluster, in the order of dependencies.
 
 mod dependencies;
 mod machine;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::context::CommandContext;
 use crate::exit::Exit;
 
-/// How long tailscaled, the API server and kubectl may take each: they are near, or will not answer at all.
+/// How long tailscaled, the API server and kubectl may take each. They respond soon or not at all.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// All checks, in their order.
@@ -23,7 +23,7 @@ pub(crate) struct Diagnosis {
     pub(crate) checks: Vec<Check>,
 }
 
-/// One check and what it found. The names are a promise to scripts.
+/// One check and its finding. Scripts rely on the names.
 #[derive(Debug, Serialize)]
 pub(crate) struct Check {
     pub(crate) name: &'static str,
@@ -31,30 +31,30 @@ pub(crate) struct Check {
     pub(crate) finding: Finding,
 }
 
-/// What a check found.
+/// The finding of a check.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) result: Verdict,
-    /// In words.
+    /// The finding as a sentence.
     pub(crate) found: String,
-    /// What to do, a sentence each.
+    /// What to do, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) fix: Vec<String>,
     #[serde(skip)]
     exit: Exit,
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     Ok,
     Failed,
-    /// Another check failed that this one needs.
+    /// A check that this one needs failed.
     Skipped,
 }
 
-/// Looks at everything. Changes nothing.
+/// Runs all checks. Changes nothing.
 pub(crate) fn diagnose(ctx: &CommandContext) -> Diagnosis {
     let mut checks = network::checks(ctx);
     checks.extend(machine::checks(ctx));
@@ -67,7 +67,7 @@ pub(crate) fn diagnose(ctx: &CommandContext) -> Diagnosis {
 // === impl Diagnosis ===
 
 impl Diagnosis {
-    /// That of the first thing that is wrong.
+    /// The exit status of the first failed check.
     pub(crate) fn exit(&self) -> Exit {
         let mut failed = self
             .checks

@@ -68,13 +68,13 @@ pub(crate) enum Error {
     #[error("KUBECONFIG cannot lead to the kubeconfig")]
     KubeconfigVariable(#[from] UnexportablePath),
     /// A worker thread panicked.
-    #[error("the server could not be asked")]
+    #[error("a request to the server failed")]
     WorkerPanicked,
     #[cfg(unix)]
     #[error("cannot start {name}")]
     Program { name: String, source: io::Error },
     #[cfg(unix)]
-    #[error("cannot watch for signals")]
+    #[error("cannot handle signals")]
     Signals(#[source] io::Error),
     #[cfg(unix)]
     #[error("this machine gives no random number")]
@@ -143,8 +143,7 @@ impl Error {
                 vec![error.advice(), apart.into()]
             }
             Self::NotRepaired(error) => {
-                let again =
-                    "it still calls tka where that is no longer: run `tka kubeconfig` again when this is solved";
+                let again = "it still calls tka at an outdated path: run `tka kubeconfig` again when this is solved";
                 vec![error.advice(), again.into()]
             }
             Self::CleanupFailed(error) => {
@@ -186,7 +185,7 @@ impl Error {
             }
             #[cfg(unix)]
             Self::Signals(_) | Self::Random(_) => {
-                vec!["this machine lacks something basic: try again elsewhere".into()]
+                vec!["this machine lacks a basic function: try again on another".into()]
             }
         }
     }

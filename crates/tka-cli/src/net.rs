@@ -1,4 +1,4 @@
-//! Where a server is, and the way to it.
+//! Addresses of servers, proxies and tailscaled.
 
 pub(crate) mod proxy;
 pub(crate) mod server;

@@ -1,4 +1,4 @@
-//! What commands print: for people as text, for programs as data.
+//! The results of commands: as text for users, as data for programs.
 
 pub(crate) mod cluster_info;
 pub(crate) mod rules;

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_choices_have_one_name() {
+    fn selections_have_different_suffixes() {
         let choices = [
             (&[][..], None),
             (&["--rule", "view"], Some("-view")),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_chosen_can_be_chosen_again() {
+    fn rule_options_select_the_same_rule() {
         for arguments in [
             &[][..],
             &["--rule", "oncall"],
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn again_is_through_the_rule_of_the_session() {
+    fn access_can_follow_the_rule_of_a_session() {
         let session = json!({
             "name": "tka-alice-one", "username": "alice@example.com", "device": "laptop", "this_device": true, "role": "edit",
             "namespaces": ["shop", "web"], "rule": "shop", "reason": "pager 4711", "provisioned": true,

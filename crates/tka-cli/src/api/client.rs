@@ -517,7 +517,7 @@ impl Client {
     }
 }
 
-// === impl Answer ===
+// === impl HttpResponse ===
 
 impl HttpResponse {
     fn read(mut response: ureq::http::Response<ureq::Body>, now: Timestamp) -> Result<Self, ureq::Error> {

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_never_grows_or_is_negative() {
+    fn remaining_time_never_grows_or_is_negative() {
         let deadline = Deadline::new(Duration::from_secs(3));
         let after = |seconds| {
             deadline
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_limit_is_taken_and_people_take_their_time() {
+    fn shorter_limit_counts_and_answers_take_no_time() {
         let deadline = Deadline::new(Duration::from_secs(3));
         assert_eq!(deadline.capped_at(Duration::from_mins(1)), deadline);
         assert_eq!(

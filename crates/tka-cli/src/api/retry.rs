@@ -61,7 +61,7 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
-// === impl Repeats ===
+// === impl RetryBackoff ===
 
 impl RetryBackoff {
     pub(crate) fn new() -> Self {
@@ -83,7 +83,7 @@ impl Iterator for RetryBackoff {
     }
 }
 
-// === impl Pauses ===
+// === impl PollBackoff ===
 
 impl PollBackoff {
     pub(crate) fn new() -> Self {

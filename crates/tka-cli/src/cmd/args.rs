@@ -1,4 +1,4 @@
-//! The command line: global flags, and one variant a command. What a command takes is declared beside its code in [`crate::cmd`].
+//! The command line: global flags and commands. [`crate::cmd`] declares the arguments of each command beside its code.
 
 use std::ffi::OsString;
 
@@ -11,8 +11,8 @@ use crate::terminal::theme::Theme;
 
 /// Signs in to Kubernetes clusters over the tailnet.
 ///
-/// The tailnet knows who you are, its policy says which role you may have and for how long; the cluster has your access for just
-/// that time.
+/// The tailnet identifies you, and its policy says which role you may have and for how long. The cluster has your access for just that
+/// time.
 #[derive(Debug, Parser)]
 #[command(term_width = 0, name = "tka", version = cmd::version::description(), after_help = EXIT_STATUS_HELP)]
 pub struct Cli {
@@ -49,9 +49,9 @@ pub(crate) enum Command {
     Version(cmd::version::Arguments),
 }
 
-/// Spells `-c` out where it means the line for `tka shell`, as it does for every shell: before that word it means `--config`.
+/// Expands `-c` behind `shell` to `--command`, as shells have it. Before that word it means `--config`.
 pub(crate) fn expand_shell_command_flag(arguments: Vec<OsString>) -> Vec<OsString> {
-    // Knowing the options takes time that other commands can do without.
+    // Building the options takes time that other commands save.
     if !arguments.iter().any(|argument| argument == "shell") {
         return arguments;
     }
@@ -72,7 +72,7 @@ pub(crate) fn expand_shell_command_flag(arguments: Vec<OsString>) -> Vec<OsStrin
         .collect()
 }
 
-/// `argument` with `--command` for the `-c` in it.
+/// Replaces `-c` in `argument` by `--command`.
 fn expand_short_flag(argument: &OsString, takes_value: impl Fn(char) -> bool) -> Vec<OsString> {
     let found = argument
         .to_str()
@@ -89,14 +89,14 @@ fn expand_short_flag(argument: &OsString, takes_value: impl Fn(char) -> bool) ->
     before.into_iter().chain([command]).collect()
 }
 
-/// The first of the short options in `text` that takes a value, with what is before and behind it: `-qs HOST` may be written so.
+/// The first short option in `text` that takes a value, with the text before and after it: `-qs HOST` is valid.
 fn split_short_option(text: &str, takes_value: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
     let shorts = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
     let (at, short) = shorts.char_indices().find(|(_, short)| takes_value(*short))?;
     Some((&text[..=at], short, &shorts[at + short.len_utf8()..]))
 }
 
-/// The theme that is named in a command line which cannot be read otherwise, or asks for help.
+/// Finds the theme in a command line that is wrong or asks for help.
 pub(crate) fn find_theme(arguments: &[OsString]) -> Option<Theme> {
     let cli = Cli::command();
     let mut words = arguments
@@ -124,7 +124,7 @@ fn takes_value(command: &clap::Command, short: char) -> bool {
     options.any(|option| option.get_short() == Some(short))
 }
 
-/// Where the command is, behind the program's name and global options with their values.
+/// The position of the command, after the program's name and global options with values.
 fn subcommand_position(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
     let is_long = |text: &str| {
         let mut options = cli.get_arguments().filter(|option| option.get_action().takes_values());

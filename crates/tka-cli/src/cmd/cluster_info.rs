@@ -8,8 +8,7 @@ use crate::terminal::output::Output;
 
 /// Show how to reach the cluster
 ///
-/// The API server's address, how its certificate is verified, and the cluster's labels. Needs no session, but a rule that reaches
-/// you.
+/// The API server's address, how its certificate is verified, and the cluster's labels. Needs no session, but a rule that reaches you.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -24,14 +24,13 @@ use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui::Ui;
 
-/// Show the clusters that you could reach, or choose one
+/// Show the clusters that you could reach, or select one
 ///
-/// Looks for TKA servers: the nodes of the tailnet with their tag (the setting `tailscale.tag`), those that you signed in to from this
-/// device, and the one that is set. Asks them side by side, three seconds at most, what cluster they lead to and what you could get there.
-/// The one that commands talk to is marked with `*`.
+/// Looks for TKA servers: the default one, those of earlier sign-ins, and the nodes with the tag (the setting `tailscale.tag`). Asks them
+/// in parallel, for three seconds at most, which cluster they have and what you could get there. The default is marked with `*`.
 ///
-/// Nodes do not say at which port a server listens: it is looked for at the port that is set and at 443. A node with the tag where
-/// something else answers is shown with --long. The exit status is 5 when no server answers.
+/// Nodes do not report their ports, so the configured port and 443 are tried. A tagged node with another service is shown with --long. The
+/// exit status is 5 if no server responds.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
@@ -47,10 +46,10 @@ enum Action {
     Use(Use),
 }
 
-/// Make a cluster the one that commands talk to
+/// Make a cluster the default of commands
 ///
-/// Writes its server to the configuration file that is in use, or to a new one. Where you have a kubeconfig for it, the line is printed that makes
-/// kubectl use it; where its context is in your own kubeconfig, that becomes the current one.
+/// Writes its server to the configuration file, or to a new one. If you have a kubeconfig for it, prints the line that makes kubectl use
+/// it. If its context was merged into your own kubeconfig, makes it current there.
 #[derive(clap::Args, Debug)]
 struct Use {
     /// Its name as `tka clusters` shows it, or its server's full name
@@ -98,7 +97,7 @@ fn search(ctx: &CommandContext) -> Search {
     )
 }
 
-/// Says that there may be more.
+/// Notes that there may be more clusters.
 fn note_tailnet_unavailable(ctx: &CommandContext, why: Option<&TailnetUnavailable>) {
     let Some(why) = why else { return };
     let (what, fix) = match why {
@@ -108,7 +107,7 @@ fn note_tailnet_unavailable(ctx: &CommandContext, why: Option<&TailnetUnavailabl
             "connect it with `tailscale up`".to_owned(),
         ),
     };
-    let text = format!("servers that this device does not know already were not looked for: {what}; {fix}");
+    let text = format!("only servers known to this device were searched: {what}; {fix}");
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
@@ -124,12 +123,12 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
     warn_no_answer(&cluster, &ctx.ui);
     let target = CommandContext::without_notice(&Global {
         server: Some(cluster.server.clone()),
-        // Of the URL, if that has none.
+        // The port, in case the URL has none.
         port: Some(cluster.address.port()),
         ..flags.clone()
     })?;
     if target.kubeconfig().is_some() {
-        // Before anything changes.
+        // Checked before any change.
         target.check_export(None)?;
     }
     let path = edit::target(flags, environment::home().as_deref(), &environment::variable, true)?;
@@ -152,7 +151,7 @@ fn warn_no_answer(cluster: &Cluster, ui: &Ui) {
     }
 }
 
-/// What makes `server` the default of the file at `path`: the host, and the port where it differs.
+/// The changes that make `server` the default in the file at `path`: the host, and the port if it differs.
 fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
     let port = server.port();
     let is_plain = |host: &str| Server::new(host, port, None).is_ok_and(|read| read == *server);
@@ -182,7 +181,7 @@ fn written(flags: &Global, path: &Path) -> Global {
     }
 }
 
-/// Lets kubectl use the context that there is, if there is one: in the user's kubeconfig, if it was merged into that.
+/// Makes kubectl use the server's context, if there is one: in the user's kubeconfig if it was merged.
 fn export_kubeconfig(target: &CommandContext) -> Result<ExitCode, Error> {
     if let Some(persisted) = persist::switch_current(target)? {
         sign_in::note_merge(target, &persisted);

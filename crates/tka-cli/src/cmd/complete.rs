@@ -1,6 +1,6 @@
-//! Completion of command lines while they are typed, with what there is to choose among at that moment.
+//! Completes command lines, with the current names of rules, sessions and servers.
 //!
-//! Whoever types waits: no answer within a second is none, and whatever goes wrong there is nothing to choose among and nothing is said.
+//! The user waits, so requests have a second. Errors give no candidates and print nothing.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,12 +22,11 @@ use crate::discovery::Search;
 use crate::kubeconfig::store;
 use crate::sys::environment;
 
-/// By which the scripts of `tka completion` ask. `COMPLETE`, which is usual, may be somebody else's.
+/// The scripts of `tka completion` set it. Other programs may use the usual `COMPLETE`.
 pub(crate) const VARIABLE: &str = "TKA_COMPLETE";
-/// What kubectl calls to complete `kubectl tka`
-/// (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/#kubectl-plugin-completion>).
+/// The program that kubectl calls to complete `kubectl tka`
 const FOR_KUBECTL: &str = "kubectl_complete-tka";
-/// The end of an answer to kubectl: names of files are not meant (cobra's `ShellCompDirectiveNoFileComp`).
+/// The last line for kubectl: do not complete file names (cobra's `ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
 /// How long tailscaled and a server may take.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -35,10 +34,10 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// The commands that sign in.
 const SIGN_IN: [&str; 4] = ["login", "reauthenticate", "exec", "shell"];
 
-/// The words of the line that is typed, the program's name first.
+/// The words of the typed line, with the program's name first.
 static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
 
-/// Answers a shell or kubectl, if it is one of them that asks.
+/// Responds to a shell or kubectl, if one of them asks for completion.
 pub(crate) fn respond(arguments: &[OsString], name: &str) -> Option<ExitCode> {
     let answered = if name == FOR_KUBECTL {
         respond_to_kubectl(arguments)
@@ -46,7 +45,7 @@ pub(crate) fn respond(arguments: &[OsString], name: &str) -> Option<ExitCode> {
         env::var_os(VARIABLE).filter(|shell| !shell.is_empty())?;
         respond_to_shell(arguments)
     };
-    // A message would get among the words that are typed.
+    // A message would mix with the typed words.
     Some(if answered.is_some() {
         ExitCode::SUCCESS
     } else {
@@ -82,7 +81,7 @@ fn respond_to_kubectl(arguments: &[OsString]) -> Option<bool> {
         .map(|()| true)
 }
 
-/// The command line, with what there is to choose among.
+/// The command line with its dynamic candidates.
 fn command() -> Command {
     let servers = |server: Arg| server.add(ArgValueCandidates::new(servers));
     Cli::command().mut_arg("server", servers).mut_subcommands(with_rules)
@@ -124,7 +123,7 @@ pub(crate) fn sessions() -> Vec<CompletionCandidate> {
     named.collect()
 }
 
-/// What to call servers. None of them is asked.
+/// Names of servers. No server is asked.
 pub(crate) fn clusters() -> Vec<CompletionCandidate> {
     let places = search(typed_flags()).into_iter().flat_map(Search::names);
     places
@@ -134,7 +133,7 @@ pub(crate) fn clusters() -> Vec<CompletionCandidate> {
 
 /// Hosts of servers.
 fn servers() -> Vec<CompletionCandidate> {
-    // What is typed of a host is none yet.
+    // The typed part of a host is not a server.
     let flags = typed_flags().map(|flags| Global { server: None, ..flags });
     let places = search(flags).into_iter().flat_map(Search::names);
     places
@@ -155,14 +154,14 @@ fn client() -> Option<Client> {
     connect(&server, Deadline::new(LIMIT), false, context::route(&flags)).ok()
 }
 
-/// The options that are in the line so far.
+/// The options in the line so far.
 fn typed_flags() -> Option<Global> {
     let words = LINE.get()?;
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
     Global::from_arg_matches(&typed).ok()
 }
 
-/// A candidate that is one plain word: it gets into a line that a shell will read.
+/// A candidate. Only plain words are allowed, since a shell will read the line.
 fn candidate(word: &str, help: &str) -> Option<CompletionCandidate> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:@".contains(c);
     let help = crate::terminal::messages::clean(help);

@@ -42,7 +42,7 @@ enum Shell {
 /// The name of the shell function.
 const FUNCTION: &str = "tka";
 
-/// Prints the script for the command called `name`, which it is called by, and for the shell function around it.
+/// Prints the script for the command `name` and for the shell function around it.
 pub(crate) fn run(arguments: &Arguments, name: &str) -> io::Result<()> {
     let program = exec_plugin::command().display().to_string();
     let mut script = Vec::new();

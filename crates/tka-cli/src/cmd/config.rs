@@ -17,8 +17,8 @@ use crate::terminal::ui::{self, Ui};
 
 /// Show settings and where they come from, or change one
 ///
-/// Without a key all settings are shown, with a key its value; with a value too, it is written to the configuration file that is in
-/// use. What else is in the file stays as it is, comments too.
+/// Without a key it shows all settings, with a key its value. With a value too, it writes the value to the configuration file. Everything
+/// else in the file stays, comments too.
 ///
 ///   tka config output.theme dracula
 #[derive(clap::Args, Debug)]
@@ -54,7 +54,7 @@ pub(crate) struct Get {
 
 /// Change a setting in the configuration file
 ///
-/// What else is in the file stays as it is, comments too.
+/// Everything else in the file stays, comments too.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Set {
     /// The setting
@@ -97,7 +97,7 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Its value alone, which scripts read without more, unless a form is asked for.
+/// Prints the value alone, for scripts, unless a format is selected.
 fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error> {
     match output.format(false) {
         Some(_) => Ok(output.print(config.output_mode(), setting).map(drop)?),
@@ -122,7 +122,7 @@ fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Resul
     note_overridden(&flags, key, &path.display().to_string(), &ui)
 }
 
-/// Says so when the file is not what decides.
+/// Notes if another source overrides the file.
 pub(super) fn note_overridden(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {

@@ -13,26 +13,26 @@ use crate::error::Error;
 use crate::session::credential::{self, PluginRequest};
 use crate::sys::environment;
 
-/// Where client-go says what it wants (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
+/// The request of client-go (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
 const EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
 /// Print a credential of a session, for kubectl to ask for
 ///
-/// An exec plugin for kubectl and other programs that read kubeconfigs (client.authentication.k8s.io/v1): the kubeconfigs that
-/// `tka login` writes call it. Keeps credentials in memory, in a folder of your own, or in the system's keyring, and asks the server shortly
-/// before their end. When the session is over it says how to sign in; with the setting `credential.login` it signs in again itself, where
-/// somebody sits before the terminal.
+/// An exec plugin for kubectl and other programs that read kubeconfigs (client.authentication.k8s.io/v1). The kubeconfigs of `tka login`
+/// call it. Caches credentials in memory, in a private folder, or in the system's keyring, and renews them shortly before their end. If the
+/// session is over, it says how to sign in again. With the setting `credential.login` it signs in again itself, if a user is at the
+/// terminal.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// Name of the session, as `tka sessions` shows it
     #[arg(long, value_name = "NAME")]
     session: String,
 
-    /// Rule that the session was asked for by, for saying how to sign in again
+    /// Rule that was selected at sign-in, for the advice on signing in again
     #[arg(long, value_name = "NAME", value_parser = parse_value::<RuleName>)]
     rule: Option<RuleName>,
 
-    /// Role that it was asked for by
+    /// Role that was selected at sign-in
     #[arg(long, value_name = "ROLE", value_parser = parse_value::<RoleName>)]
     role: Option<RoleName>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     credential::provide(&request)
 }
 
-/// Whether kubectl says that somebody sits before it. Refuses to answer what was not asked.
+/// Whether kubectl says that a user can answer prompts. Refuses another version.
 fn is_interactive(info: Option<&str>) -> Result<bool, Error> {
     let info: serde_json::Value = serde_json::from_str(info.unwrap_or_default()).unwrap_or_default();
     match info["apiVersion"].as_str() {

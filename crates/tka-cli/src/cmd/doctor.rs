@@ -9,11 +9,11 @@ use crate::terminal::output::Output;
 
 /// Find out why something does not work, and what to do about it
 ///
-/// Checks one after the other what stands between you and the cluster: tailscale is up, the server's name resolves, it answers, its
-/// version fits, it knows who you are, a rule reaches you, the cluster has its role, the API server can be reached, clocks agree,
-/// kubectl is there, its plugin is, the kubeconfig is yours alone. What needs a thing that failed is not checked. Changes nothing.
+/// Checks everything between you and the cluster, in this order: tailscale, the server's name, its response, its version. Then it checks
+/// your identity, your rules, their roles, the API server and the clocks. Last come kubectl, its plugin and the permissions of the
+/// kubeconfig. A check whose dependency failed is skipped. Changes nothing.
 ///
-/// The exit status is 0 when nothing is wrong, else that of the first thing that is. `-o name` prints the names of what is wrong.
+/// The exit status is 0 if nothing is wrong, else that of the first failed check. `-o name` prints the names of failed checks.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

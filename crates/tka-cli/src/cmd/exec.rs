@@ -11,8 +11,8 @@ use crate::session::ephemeral::{self, Program};
 
 /// Run a command with a session of its own, which ends with it
 ///
-/// Signs in, runs the command with KUBECONFIG set, ends the session, and ends with the command's own exit status. Your other sessions
-/// are left alone, and nothing stays behind on this device.
+/// Signs in, runs the command with KUBECONFIG set, ends the session, and returns the command's exit status. Your other sessions are not
+/// affected, and nothing stays on this device.
 ///
 ///   tka exec --role view -- kubectl get pods
 ///

@@ -14,7 +14,7 @@ use crate::sys::files;
 use crate::terminal::output::PrintError;
 use crate::terminal::ui;
 
-/// The mode of a folder of manual pages, which others may read too.
+/// The mode of a folder of manual pages, which others may read.
 const PAGES: u32 = 0o777;
 
 /// Print what makes this command part of a shell or a system
@@ -32,8 +32,8 @@ enum Action {
 
 /// Print a shell function `tka` that makes kubectl use what you sign in to
 ///
-/// With it `tka login`, `tka kubeconfig`, `tka reauthenticate` and `tka clusters use` set KUBECONFIG in the shell that they are typed in, and
-/// `tka logout` unsets it. Everything else is as without it.
+/// With it `tka login`, `tka kubeconfig`, `tka reauthenticate` and `tka clusters use` set KUBECONFIG in the calling shell. `tka logout`
+/// unsets it. Everything else is as without it.
 ///
 ///   bash        eval "$(tka generate integration bash)"                        in ~/.bashrc
 ///   zsh         eval "$(tka generate integration zsh)"                         in ~/.zshrc
@@ -50,12 +50,12 @@ struct Integration {
 /// Print the manual page of this command, or write those of all commands
 #[derive(clap::Args, Debug)]
 struct Manual {
-    /// Write a page a command into this folder, which is made if it is not there
+    /// Write one page per command into this folder, which is created if needed
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-/// Prints it for the program called `name`, which it is called by.
+/// Generates for the program `name`.
 pub(crate) fn run(arguments: &Arguments, name: &str) -> Result<ExitCode, Error> {
     match &arguments.action {
         Action::Integration(Integration { shell }) => printed(io::stdout().write_all(shell.function(name).as_bytes()))?,

@@ -24,9 +24,9 @@ enum Action {
     Config(config::Get),
 }
 
-/// Show who you are signed in as, with which role and until when
+/// Show your session: user, role and end
 ///
-/// Changes nothing. The exit status is 3 when you are not signed in; --quiet leaves it at that.
+/// Changes nothing. The exit status is 3 if you are not signed in; --quiet prints nothing else.
 #[derive(clap::Args, Debug)]
 #[command(visible_alias = "signin")]
 struct Login {

@@ -11,7 +11,7 @@ use crate::session::sign_in;
 ///
 /// Writes it to `~/.kube/tka/HOST_PORT.yaml` and prints the line that makes kubectl use it. Needs a session: see `tka login`.
 ///
-/// Contexts of other sessions stay. Where they call tka by a path at which there is no program any more, that is mended.
+/// Contexts of other sessions stay. If they call tka at a path without a program, that path is repaired.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

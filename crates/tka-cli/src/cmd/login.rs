@@ -13,8 +13,8 @@ use crate::session::sign_in;
 
 /// Sign in and get a kubeconfig
 ///
-/// Asks the server for access as the person this device is signed in to the tailnet as, writes a kubeconfig for it to
-/// `~/.kube/tka/HOST_PORT.yaml`, and prints the line that makes kubectl use it:
+/// Asks the server for access as the tailnet user of this device, and writes a kubeconfig to `~/.kube/tka/HOST_PORT.yaml`. Then it prints
+/// the line that makes kubectl use it:
 ///
 ///   eval "$(tka login)"
 ///

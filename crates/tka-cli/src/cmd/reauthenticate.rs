@@ -11,9 +11,9 @@ use crate::session::sign_in;
 
 /// Sign out and in again
 ///
-/// For a role that has changed, or a full period from now on. The rule, the reason and the name of the context stay those of the session,
-/// unless the tailnet policy no longer gives that rule or you choose another. Of several sessions it is the one through the rule that you
-/// choose, else the last; the others go on.
+/// For a changed role, or a full period from now on. The rule, the reason and the context's name stay. They change if the tailnet policy no
+/// longer gives that rule, or if you select another. The replaced session is the one of the selected rule, else the last; other sessions go
+/// on.
 #[derive(clap::Args, Debug)]
 #[command(visible_aliases = ["reauth", "refresh"])]
 pub(crate) struct Arguments {
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
-    // Before anything ends.
+    // Checked before the session ends.
     login_request::check(ctx, &arguments.access)?;
     let persisted = sign_in::sign_in_again(ctx, arguments.access.clone(), arguments.kubeconfig.persist_options(ctx))?;
     ctx.export_kubeconfig(persisted.merged.as_ref())?;

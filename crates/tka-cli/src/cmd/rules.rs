@@ -10,7 +10,7 @@ use crate::terminal::output::Output;
 
 /// Show what you could get here, and why not more
 ///
-/// The rules of the tailnet policy that reach you, those of higher priority first. Needs no session and changes nothing.
+/// The rules of the tailnet policy that reach you, highest priority first. Needs no session and changes nothing.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

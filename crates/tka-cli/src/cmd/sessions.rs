@@ -15,7 +15,7 @@ use crate::session::sign_out;
 use crate::terminal::messages;
 use crate::terminal::output::{Output, RenderOptions};
 
-/// Show your sessions, on whatever device, or end some
+/// Show your sessions on all devices, or end some
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
@@ -33,8 +33,8 @@ enum Action {
 
 /// End sessions: their access ends now
 ///
-/// Ends the sessions of these names, or all of yours, also those of your other devices, and removes their contexts from the kubeconfigs of
-/// this one. One that cannot be ended does not keep the others from ending.
+/// Ends these sessions, or all of yours, also on other devices. Removes their contexts from the kubeconfigs of this device. A session that
+/// cannot be ended does not stop the others.
 #[derive(clap::Args, Debug)]
 struct End {
     /// Names, as `tka sessions` shows them
@@ -79,7 +79,7 @@ fn end_all(ctx: &CommandContext, end: &End) -> Result<ExitCode, Error> {
     let mut failed = None;
     for name in names {
         if let Err(error) = end_one(ctx, &client, &name) {
-            // The last one is reported as the command's own.
+            // The last error is the command's own.
             if let Some(earlier) = failed.replace(error) {
                 crate::terminal::ui::write_stderr(&earlier.render(&RenderOptions::for_stderr(&ctx.ui.palette)));
             }

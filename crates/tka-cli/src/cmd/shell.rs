@@ -11,8 +11,8 @@ use crate::session::ephemeral::{self, Program};
 
 /// Start a shell with a session of its own, which ends with it
 ///
-/// Signs in, starts your shell (SHELL) with KUBECONFIG set, ends the session when you leave it, and ends with the shell's own exit
-/// status. Your other sessions are left alone, and nothing stays behind on this device.
+/// Signs in, starts your shell (SHELL) with KUBECONFIG set, ends the session when you leave it, and returns the shell's exit status. Your
+/// other sessions are not affected, and nothing stays on this device.
 ///
 /// Prompts and scripts find the session's name, role and end in `TKA_SESSION`, `TKA_ROLE` and `TKA_UNTIL`, and the server in
 /// `TKA_SERVER`.

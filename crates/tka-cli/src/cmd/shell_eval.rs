@@ -1,6 +1,6 @@
-//! What a shell evaluates when a command fails whose line it would have evaluated.
+//! A failing line for shells that evaluate the output of a command.
 //!
-//! `eval "$(tka login)"` of nothing succeeds, also with `set -e`, and a script would go on with whatever cluster kubectl led to before.
+//! `eval "$(tka login)"` succeeds on empty output, even with `set -e`. The script would go on with another cluster.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -14,14 +14,14 @@ use crate::kubeconfig::env_variable::ShellSyntax;
 use crate::sys::environment;
 use crate::terminal::ui;
 
-/// Prints the line that fails.
+/// Prints the failing line.
 pub(crate) fn print_failure() {
-    // There may be nothing left that reads it.
+    // The reader may be gone.
     let _ = ui::print(&ShellSyntax::detect(&environment::variable, cfg!(windows)).fail());
 }
 
-/// Whether a shell that evaluates what `command` prints is to be stopped where that fails. A terminal evaluates nothing, and neither does
-/// who reads a path.
+/// Whether a failure of `command` must fail in the shell that evaluates its output. Terminals evaluate nothing, and neither do readers of a
+/// path.
 pub(crate) fn must_fail(command: Option<&Command>, flags: &Global) -> bool {
     let is_evaluated = match command {
         Some(Command::Login(arguments)) => arguments.is_evaluated(),
@@ -33,7 +33,7 @@ pub(crate) fn must_fail(command: Option<&Command>, flags: &Global) -> bool {
     is_evaluated && is_shell_output(flags)
 }
 
-/// The same of a command line that cannot be understood in all its parts.
+/// The same for a command line that cannot be parsed.
 pub(crate) fn must_fail_as_typed(arguments: &[OsString]) -> bool {
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
     typed.is_ok_and(|typed| {
@@ -52,7 +52,7 @@ fn is_evaluated(typed: &ArgMatches) -> bool {
 }
 
 fn is_shell_output(flags: &Global) -> bool {
-    // As when the line is printed: --quiet wins.
+    // As for the line itself, --quiet overrides --no-eval.
     let is_quiet = || flags.quiet || context::settings(flags).is_ok_and(|config| config.quiet);
     !io::stdout().is_terminal() && (!flags.no_eval || is_quiet())
 }

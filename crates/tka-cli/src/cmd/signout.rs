@@ -9,8 +9,8 @@ use crate::terminal::messages;
 
 /// Sign out: your access ends now
 ///
-/// Ends the session and removes its kubeconfig, save for what you or other programs put into it. When the server cannot be reached the
-/// kubeconfig is kept, since the session is.
+/// Ends the session and removes its kubeconfig, except for entries of you or other programs. If the server cannot be reached, the
+/// kubeconfig stays, since the session does.
 #[derive(clap::Args, Debug)]
 #[command(visible_alias = "logout")]
 pub(crate) struct Arguments {}

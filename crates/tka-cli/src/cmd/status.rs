@@ -22,16 +22,16 @@ use crate::terminal::messages;
 use crate::terminal::output::Output;
 use crate::terminal::ui;
 
-/// How long each server may take: all are asked at the same time, and what was known before stands in.
+/// How long each server may take. All are asked in parallel, and the cache stands in.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Show who you are, where, with which role and for how long
+/// Show your sessions at all servers: user, role and time left
 ///
-/// The sessions of this device at all servers that it signed in to, the one that kubectl uses here marked with `*`. Servers are asked
-/// side by side; where one does not answer, what was known last is shown, and said to be. The exit status is 3 when there is none.
+/// Shows the sessions of this device at all servers that it signed in to. `*` marks the session that kubectl uses. Servers are asked in
+/// parallel. If one does not respond, the cached sessions are shown, with a note. The exit status is 3 if there is none.
 ///
-/// With --prompt just the role, server and time left of the session that kubectl uses here, such as `view@tka 14m`, for a shell's
-/// prompt: from what this device knows, without asking anybody, and nothing at all when there is none. The exit status is 0 then.
+/// With --prompt prints the role, server and time left of the session that kubectl uses, such as `view@tka 14m`, for a shell's prompt. It
+/// uses what this device knows and sends no request. Without such a session it prints nothing, and the exit status is 0.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// One short line for a prompt
@@ -86,7 +86,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     Ok(exit.into())
 }
 
-/// What every server says, each within the limit.
+/// Asks every server, within the limit.
 fn ask_all(ctx: &CommandContext, all: &[SessionCache]) -> Vec<Result<(Vec<CachedSession>, Skew), Error>> {
     let answers = parallel::map(all, |cache| ask(ctx, cache));
     answers
@@ -105,7 +105,7 @@ fn ask(ctx: &CommandContext, cache: &SessionCache) -> Result<(Vec<CachedSession>
 fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>) -> Vec<StatusItem> {
     let now = Timestamp::now();
     let Some(server) = cache.server() else { return vec![] };
-    // What the server has just said counts, whatever this machine's clock says.
+    // The server's report counts, whatever this machine's clock says.
     let sessions = cache.sessions.iter().filter(|session| confirmed || session.until > now);
     let item = |session: &CachedSession| StatusItem {
         server: server.to_string(),
@@ -120,7 +120,7 @@ fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>
     sessions.map(item).collect()
 }
 
-/// What a prompt shows of the session that kubectl uses here. Reads a few small files and asks nobody.
+/// Prints the session that kubectl uses. Reads a few small files and sends no request.
 fn prompt() -> Result<(), Error> {
     let Some(home) = environment::home() else { return Ok(()) };
     let Some(current) = current_context::find(&home) else {

@@ -17,16 +17,16 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-/// What this command is.
+/// The version of this command.
 #[derive(Debug, Serialize)]
 struct About {
     version: &'static str,
-    /// Where the build knew it.
+    /// The commit, if the build knew it.
     commit: Option<&'static str>,
     protocol: &'static str,
 }
 
-/// The commit that this was built from, where the build knew it.
+/// The commit of the build, if it was known.
 const COMMIT: Option<&str> = option_env!("TKA_COMMIT");
 
 static DESCRIPTION: LazyLock<String> = LazyLock::new(|| {

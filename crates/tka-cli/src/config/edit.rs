@@ -1,4 +1,4 @@
-//! Changing a configuration file: comments, order and what is not ours stay.
+//! Changes a configuration file. Comments, order and other keys stay.
 
 use std::fs;
 use std::io;
@@ -14,20 +14,19 @@ use crate::net::proxy::Variables;
 use crate::sys::files::{self as disk, FileError, LockedFile};
 use tka_kubeconfig::Refused;
 
-/// How many links a path may have one behind the other, as on Linux.
+/// The most symbolic links in a path, as on Linux.
 const MAX_LINKS: usize = 40;
-/// How long another `tka config` may take.
+/// How long to wait for another `tka config`.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A key and its new value, of the type that the key has.
+/// A key and its new value, of the key's type.
 #[derive(Debug)]
 pub(crate) struct Change {
     key: &'static str,
     value: Value,
 }
 
-/// The file that settings are written to: the one that counts for every key, or with `create` a new one. Never that of the working
-/// directory, unless a person names it.
+/// The file to write settings to: the trusted one, or with `create` a new one. The working directory's file only if the user names it.
 pub(crate) fn target(
     flags: &Global,
     home: Option<&Path>,
@@ -48,7 +47,7 @@ pub(crate) fn target(
     }
 }
 
-/// Makes `changes` in the file at `path`, all or none; in one behind a symbolic link there, since dotfiles are often linked.
+/// Applies all `changes` to the file at `path`, or none. A symbolic link is followed, since dotfiles are often linked.
 pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> {
     let real = behind_links(path).and_then(|real| {
         disk::make_folder(real.parent().unwrap_or(Path::new("")), disk::PRIVATE)?;
@@ -63,12 +62,12 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
     for change in changes {
         new = change.apply_to(&new, path)?;
     }
-    // Nothing that we could not read again is written.
+    // The result must be readable before it is written.
     Layer::from_file(path, &new)?;
     Ok(file.replace(&new)?)
 }
 
-/// Where a path leads, also where nothing is there yet.
+/// Resolves links, even if the target does not exist yet.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -90,7 +89,7 @@ fn malformed(path: &Path, problem: String) -> ConfigError {
 // === impl Change ===
 
 impl Change {
-    /// `key` to what `value` says, if it says something of the key's type.
+    /// Sets `key` to `value`, if `value` has the key's type.
     pub(crate) fn new(key: &'static str, value: &str) -> Result<Self, ConfigError> {
         let typed = Layer::from_argument(key, value)?.get(key);
         Ok(Self {
@@ -103,7 +102,7 @@ impl Change {
         self.key
     }
 
-    /// `text` with this change made, which says nothing else that is new.
+    /// `text` with this change, and no other.
     fn apply_to(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
         yaml_edit::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
             Refused::Unsure => ConfigError::Shape {
@@ -115,7 +114,7 @@ impl Change {
         })
     }
 
-    /// The value in YAML, on one line.
+    /// The value as YAML on one line.
     fn scalar(&self) -> String {
         serde_saphyr::to_string(&self.value)
             .map(|text| text.trim_end().to_owned())
@@ -287,7 +286,7 @@ mod fuzz {
     use super::*;
     use serde_json::Map;
 
-    /// Whatever is in somebody's file: a change to it is refused, or changes what it says and nothing else.
+    /// A change to any file is refused, or changes only its key.
     #[test]
     fn config() {
         bolero::check!().for_each(|bytes: &[u8]| {
@@ -305,7 +304,7 @@ mod fuzz {
         });
     }
 
-    /// By a reader that has nothing to do with how it was changed.
+    /// Parses independently of the editor.
     fn parse(text: &str) -> Result<Map<String, Value>, String> {
         let options = serde_saphyr::options! { with_snippet: false };
         let document: Result<Option<_>, _> = serde_saphyr::from_str_with_options(text, options);

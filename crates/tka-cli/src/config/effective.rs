@@ -1,4 +1,4 @@
-//! The settings in force, and where each comes from.
+//! The settings in effect, and their origins.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,11 @@ use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
 use crate::terminal::theme::Theme;
 
-/// The settings in force. Programs read them in the shape of a configuration file.
+/// The settings in effect. Programs read them in the shape of a configuration file.
 #[derive(Debug)]
 pub(crate) struct Settings {
     items: Vec<Setting>,
-    /// The file that counts for every key, if there is one.
+    /// The trusted configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -25,13 +25,13 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize)]
 pub(crate) struct Setting {
     pub(crate) key: &'static str,
-    /// [`Value::Null`] when it is not set and has no default.
+    /// [`Value::Null`] if it is unset and has no default.
     pub(crate) value: Value,
-    /// Where the value comes from.
+    /// The origin of the value.
     pub(crate) from: String,
 }
 
-/// The key called `name`.
+/// The key `name`, in any case.
 pub(crate) fn key(name: &str) -> Result<&'static str, ConfigError> {
     let mut keys = KEYS.iter();
     keys.find(|key| key.eq_ignore_ascii_case(name))
@@ -129,7 +129,7 @@ impl Serialize for Settings {
 // === impl Setting ===
 
 impl Setting {
-    /// The value as it is typed; empty when it is not set.
+    /// The value as typed. Empty if it is unset.
     pub(crate) fn text(&self) -> String {
         match &self.value {
             Value::Null => String::new(),
@@ -152,7 +152,7 @@ impl Report for Setting {
 // === impl Layer ===
 
 impl Layer {
-    /// What this layer sets `key` to.
+    /// The value of `key` in this layer.
     pub(super) fn get(&self, key: &str) -> Option<Value> {
         let text = |text: &Option<String>| text.clone().map(Value::String);
         match key {

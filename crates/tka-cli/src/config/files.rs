@@ -1,7 +1,7 @@
-//! Which configuration files count. This is the one place that decides it; which keys count is in [`super::TABLE`].
+//! Selects the configuration files. [`super::TABLE`] says which keys count.
 //!
 //! A file that a person names counts for every key, and so does the first one in the person's own folder or in the machine's. The
-//! `config.yaml` of the working directory may be anybody's: a checkout brings it along, and kubectl runs the plugin in whatever folder.
+//! `config.yaml` of the working directory may come from others: a checkout brings it along, and kubectl runs the plugin in any folder.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -15,10 +15,10 @@ use crate::net::proxy::Variables;
 pub(crate) const VARIABLE: &str = "TKA_CONFIG";
 /// The configuration file of the working directory.
 pub(super) const CWD_FILE: &str = "./config.yaml";
-/// The longest configuration file that is read, in bytes. Ours have some hundred.
+/// The longest configuration file in bytes. Usual ones have some hundred.
 const LONGEST: u64 = 1024 * 1024;
 
-/// A configuration file and what is in it.
+/// A configuration file and its content.
 #[derive(Debug)]
 pub(super) struct FoundFile {
     pub(super) path: PathBuf,
@@ -28,21 +28,21 @@ pub(super) struct FoundFile {
 /// The configuration files of one run.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// The one that a person named or put into a folder of settings.
+    /// The file that the user named, or that is in a folder of settings.
     pub(super) trusted: Option<FoundFile>,
-    /// That of the working directory, where no file is named and it is text.
+    /// The file of the working directory, if no file is named and it is readable text.
     pub(super) cwd: Option<FoundFile>,
 }
 
 // === impl Files ===
 
 impl Files {
-    /// Reads them. `home` is where `~` is.
+    /// Reads the files. `home` is the home folder.
     ///
     /// # Errors
     ///
-    /// A named file must be there. A file in a folder of settings that cannot be read is an error, unless it is there for others: a
-    /// server's file that only the server may read.
+    /// A named file must exist. In a folder of settings an unreadable file is an error, unless permissions are missing: the server's file
+    /// may be private.
     pub(super) fn find(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         if let Some(path) = named(flags, variables)? {
             let trusted = read_named(&path).map_err(|source| unreadable(&path, source))?;
@@ -58,7 +58,7 @@ impl Files {
     }
 }
 
-/// The file that a person names. A relative path in a variable would name another file in each folder.
+/// The file that the user names. A relative path in a variable would mean another file in each folder.
 pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<PathBuf>, ConfigError> {
     if let Some(path) = &flags.config {
         return Ok(Some(path.clone()));
@@ -74,7 +74,7 @@ pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<P
     }
 }
 
-/// The folders of settings: the person's own and the machine's. A relative home would be another one in each folder.
+/// The files of settings: the user's and the machine's. A relative home would mean another file in each folder.
 fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
     let trusted = home.filter(|home| home.is_absolute()).map(user_config_path);
     trusted
@@ -83,7 +83,7 @@ fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where a person's own settings are.
+/// The path of the user's settings.
 pub(super) fn user_config_path(home: &Path) -> PathBuf {
     home.join(".config/tka/config.yaml")
 }
@@ -112,12 +112,12 @@ fn unreadable(path: &Path, source: io::Error) -> ConfigError {
     }
 }
 
-/// A file that a person names may be a pipe, as shells make it of `<(…)`.
+/// Reads a named file, which may be a pipe such as `<(…)`.
 fn read_named(path: &Path) -> io::Result<FoundFile> {
     text_of(path, File::open(path)?)
 }
 
-/// A regular file. A pipe, a device or a socket is none, and opening it does not wait for another program.
+/// Reads a regular file. It does not wait for a pipe, device or socket.
 fn read_regular(path: &Path) -> io::Result<FoundFile> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -127,7 +127,7 @@ fn read_regular(path: &Path) -> io::Result<FoundFile> {
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.cast_signed());
     }
-    // Opening a device may do something already.
+    // Opening a device can have effects.
     let is_file = || std::fs::metadata(path).map(|found| found.is_file());
     if !is_file()? {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -162,7 +162,7 @@ mod tests {
 
     /// cases.md 5: what another program has under our name in a folder is not read, and is not waited for.
     #[test]
-    fn what_is_no_text_file_is_no_configuration() {
+    fn only_regular_text_files_are_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("latin-1"), b"tailscale: {hostname: k\xfcche}\n").unwrap();

@@ -1,20 +1,19 @@
-//! One setting in the text of a configuration file: comments, order, line ends and what is not ours stay as they are written.
+//! Edits one setting in the text of a configuration file. Comments, order, line ends and other keys stay as written.
 //!
-//! There are several ways to write a change. Each is tried, and the first counts after which the text says what it said, and the
-//! change, and nothing else.
+//! Several edits are tried. The first one counts that changes only the setting.
 
 use std::ops::Range;
 
 use tka_kubeconfig::Refused;
 use tka_kubeconfig::yaml::{self, Node, becomes};
 
-/// Where a setting is: under the name of its section, or at the top.
+/// The position of a setting: in a section, or at the top.
 struct Place<'k> {
     section: Option<&'k str>,
     field: &'k str,
 }
 
-/// `text` with `key` set to `scalar`, which is YAML on one line.
+/// Sets `key` in `text` to `scalar`, which is YAML on one line.
 pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refused> {
     let place = Place::of(key);
     let parsed = yaml::parse(text)?;
@@ -36,13 +35,13 @@ pub(super) fn with(text: &str, key: &str, scalar: &str) -> Result<String, Refuse
     attempts.into_iter().flatten().find(is_right).ok_or(Refused::Unsure)
 }
 
-/// Over what the setting is now.
+/// Replaces the current value.
 fn in_place(text: &str, root: Option<&Node>, place: &Place<'_>, scalar: &str) -> Option<String> {
     let value = place.holder(root?)?.get(place.field)?;
     (!value.span.is_empty()).then(|| replaced(text, value.span.clone(), scalar))
 }
 
-/// First in the braces of its section, or of the whole.
+/// Inserts the setting into the braces of its section, or of the whole document.
 fn in_flow_mapping(text: &str, root: Option<&Node>, place: &Place<'_>, scalar: &str) -> Option<String> {
     let root = root?;
     let (holder, new) = match place.holder(root) {
@@ -57,7 +56,7 @@ fn in_flow_mapping(text: &str, root: Option<&Node>, place: &Place<'_>, scalar: &
     Some(replaced(text, first..first, &format!("{new}{comma}")))
 }
 
-/// On a line of its own.
+/// Writes the setting on its own line.
 fn in_lines(text: &str, place: &Place<'_>, scalar: &str) -> String {
     let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(ToOwned::to_owned).collect();
@@ -78,7 +77,7 @@ fn in_lines(text: &str, place: &Place<'_>, scalar: &str) -> String {
     lines.concat()
 }
 
-/// Puts `new` in the place of the line of `field` among those from `start` on that are indented with `indent`, or before them.
+/// Replaces the line of `field` among the lines from `start` with that `indent`, or inserts `new` before them.
 fn set_line(lines: &mut Vec<String>, start: usize, indent: &str, field: &str, new: &str, end: &str) {
     let inside = |line: &&String| line.starts_with(indent) || line.trim().is_empty() || line.trim().starts_with('#');
     let length = lines.iter().skip(start).take_while(inside).count();
@@ -96,7 +95,7 @@ fn is_key(line: &str, indent: &str, key: &str) -> bool {
         .is_some_and(|value| value.is_empty() || value.starts_with(char::is_whitespace))
 }
 
-/// The indentation of the first of `lines` that says something; none when it has none.
+/// The indentation of the first line with content. None without one.
 fn indent_of(lines: &[String]) -> Option<String> {
     let line = lines
         .iter()
@@ -105,7 +104,7 @@ fn indent_of(lines: &[String]) -> Option<String> {
     (!indent.is_empty()).then_some(indent)
 }
 
-/// The comment at the end of a line that says nothing else, with the space before it.
+/// The comment at the end of a line, with the space before it.
 fn comment(line: &str) -> &str {
     let line = line.trim_end();
     line.find(" #").map(|at| &line[at..]).unwrap_or_default()
@@ -131,7 +130,7 @@ impl<'k> Place<'k> {
         }
     }
 
-    /// What the setting is in. Not what others refer to, or what is written elsewhere: it would change there too.
+    /// The mapping that has the setting. Aliases are not followed, since a change would apply elsewhere too.
     fn holder<'n>(&self, root: &'n Node) -> Option<&'n Node> {
         match self.section {
             None => Some(root),

@@ -53,7 +53,7 @@ pub(crate) struct CachedCredential {
     pub(crate) credential: ExecCredential,
 }
 
-// === impl Kept ===
+// === impl CachedCredential ===
 
 impl CachedCredential {
     /// A credential that was fetched now.
@@ -81,7 +81,7 @@ impl CachedCredential {
     }
 }
 
-// === impl Places ===
+// === impl CacheLocation ===
 
 impl CacheLocation {
     /// The first available location: memory, the system's keyring, none. Or the selected one.
@@ -145,7 +145,7 @@ fn prefix(server: &Server) -> String {
     format!("{}_", server.file_stem())
 }
 
-// === impl Cache ===
+// === impl CredentialCache ===
 
 impl CredentialCache {
     /// Removes this session, which is over.
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_now_and_then_is_kept() {
+    fn rarely_used_credential_is_not_fetched_again() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(asked_at(&cache(folder.path()), (1000..3000).step_by(20)), [1000]);
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct ParentProcess(String);
 
-// === impl Asker ===
+// === impl ParentProcess ===
 
 impl ParentProcess {
     /// The parent of this process. None if the system does not tell, or if the parent is in another PID namespace.

@@ -46,7 +46,7 @@ pub(crate) struct KeyringStore {
 #[derive(Debug)]
 pub(crate) struct NoStore;
 
-// === impl Memory ===
+// === impl MemoryStore ===
 
 impl MemoryStore {
     fn path(&self, name: &str) -> PathBuf {
@@ -76,7 +76,7 @@ impl SecretStore for MemoryStore {
     }
 }
 
-// === impl Keyring ===
+// === impl KeyringStore ===
 
 impl KeyringStore {
     /// The keyring of this system, if it has one. `index` is the folder of the index files.
@@ -166,7 +166,7 @@ fn native() -> Option<Arc<CredentialStore>> {
     None
 }
 
-// === impl Nowhere ===
+// === impl NoStore ===
 
 impl SecretStore for NoStore {
     fn read(&self, _: &str) -> Option<Vec<u8>> {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn keyring_without_a_note_is_not_asked_and_a_note_holds_no_secret() {
+    fn keyring_needs_an_index_entry_without_a_secret() {
         let folder = tempfile::tempdir().unwrap();
         let keyring = &all(folder.path())[1];
         keyring.write("a", b"secret").unwrap();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_forgotten_with_its_note() {
+    fn stale_secret_goes_with_its_index_entry() {
         let folder = tempfile::tempdir().unwrap();
         let keyring = &all(folder.path())[1];
         keyring.write("a", b"secret").unwrap();

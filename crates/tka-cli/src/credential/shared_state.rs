@@ -1,4 +1,4 @@
-//! State that calls of kubectl share. It is not secret: who asks the server, when a credential was handed out, the last failure.
+//! State that calls of kubectl share. It is not secret: which call asks the server, when a credential was handed out, the last failure.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -48,7 +48,7 @@ pub(crate) struct Notified {
 #[derive(Debug)]
 pub(crate) struct FetchLock(#[expect(dead_code, reason = "holds the lock")] File);
 
-// === impl Failure ===
+// === impl FetchFailure ===
 
 impl FetchFailure {
     pub(crate) fn new(at: Timestamp, exit: Exit, text: String) -> Self {
@@ -94,7 +94,7 @@ pub(crate) fn is_within(limit: Duration, then: Timestamp, now: Timestamp) -> boo
     !age.is_negative() && age.unsigned_abs() < limit
 }
 
-// === impl Notes ===
+// === impl SharedState ===
 
 impl SharedState {
     pub(crate) fn new(folder: &Path, name: &str) -> Self {
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failure_holds_for_a_moment_and_for_whoever_waited_for_it() {
+    fn failure_is_valid_for_a_moment_and_for_waiting_calls() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let failure = FetchFailure {
             at: at(100),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_noted_counts_as_handed_out() {
+    fn unrecorded_credential_counts_as_handed_out() {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::from_second(10).unwrap();
         assert!(!SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_told_is_told_again_after_a_breath() {
+    fn process_is_notified_again_after_the_repeat_window() {
         let at = |milli| Timestamp::from_millisecond(milli).unwrap();
         let mut failure = FetchFailure::new(at(0), Exit::Failure, "no".into());
         let asks = [
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(is_new, [true, true, false, false, false, true, true, true]);
         assert!(
             failure.mark_notified(None, at(4000)) && failure.mark_notified(None, at(4000)),
-            "who is not known"
+            "the parent is unknown"
         );
     }
 }

@@ -1,27 +1,27 @@
-//! Where a TKA server may be.
+//! Addresses where a TKA server may be.
 
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::net::server::{HTTPS_PORT, Server};
 use crate::net::tailscale::Status;
 
-/// A place where a server may be.
+/// An address where a server may be.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) server: Server,
-    /// Full name of its host, the same for each spelling of it.
+    /// Full name of its host, however the address is written.
     pub(crate) node: String,
-    /// Whether it is the one that commands talk to.
+    /// Whether commands use it by default.
     pub(crate) is_default: bool,
-    /// Whether nobody said that there is a server at this port.
+    /// Whether its port is guessed.
     pub(crate) is_guessed_port: bool,
-    /// Whether its node has no connection to the tailnet's control server, and so hardly one to anybody.
+    /// Whether its node is offline, so that it can hardly be reached.
     pub(crate) is_offline: bool,
-    /// What this device knows of its sessions there.
+    /// The cached sessions of this device there.
     pub(crate) sessions: Vec<CachedSession>,
 }
 
-/// The default, those of earlier sign-ins, and the nodes with the tag, this one included. Nodes do not say at which port a server
-/// listens: it is looked for at the default's and at that of HTTPS.
+/// The default server, those of earlier sign-ins, and the tagged nodes, this one included. Nodes do not report their ports, so the
+/// default's port and that of HTTPS are tried.
 pub(crate) fn find(default: &Server, cache: Vec<SessionCache>, status: Option<&Status>, tag: &str) -> Vec<Candidate> {
     let mut found = CandidateSet { status, all: vec![] };
     found.add(default.clone()).is_default = true;
@@ -48,7 +48,7 @@ struct CandidateSet<'a> {
 }
 
 impl CandidateSet<'_> {
-    /// The candidate at that place, which is now there if it was not.
+    /// The candidate at that address, added if it is new.
     fn add(&mut self, server: Server) -> &mut Candidate {
         let node = self.status.and_then(|status| status.node(server.host()));
         let name = node.map_or_else(|| server.host().to_owned(), |node| node.name().to_ascii_lowercase());
@@ -82,7 +82,7 @@ impl CandidateSet<'_> {
 // === impl Candidate ===
 
 impl Candidate {
-    /// Whether `name` means it: its host in short or in full, with or without the port, or its URL.
+    /// Whether `name` matches: its host in short or in full, with or without the port, or its URL.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         let name = name.trim().trim_end_matches(['.', '/']).to_ascii_lowercase();
         let (host, port) = (self.server.host(), self.server.port());
@@ -93,7 +93,7 @@ impl Candidate {
     }
 }
 
-/// What to call each of `servers`: the first part of its name where no other has it, else as much as tells them apart.
+/// The display names of `servers`: the first part of the host name if it is unique, else as much as is unique.
 pub(crate) fn names(servers: &[&Server]) -> Vec<String> {
     let with_port = |host: &str, server: &Server| format!("{host}:{}", server.port());
     let forms: [&dyn Fn(&Server) -> String; 4] = [
@@ -112,7 +112,7 @@ pub(crate) fn names(servers: &[&Server]) -> Vec<String> {
     servers.iter().map(name).collect()
 }
 
-/// The first part of a name; an address is whole.
+/// The first part of a host name. An address stays whole.
 fn short(host: &str) -> &str {
     let is_address = host.parse::<std::net::IpAddr>().is_ok();
     host.split('.').next().filter(|_| !is_address).unwrap_or(host)

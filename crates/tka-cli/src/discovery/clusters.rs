@@ -1,4 +1,4 @@
-//! TKA servers and their clusters, in words.
+//! TKA servers and their clusters, as text and as data.
 
 use std::collections::BTreeMap;
 
@@ -21,48 +21,48 @@ pub(crate) struct Clusters {
     pub(crate) items: Vec<Cluster>,
 }
 
-/// One of them, and the cluster that it leads to.
+/// One server and its cluster.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cluster {
-    /// What to call it: as short as tells it from the others.
+    /// Its display name, as short as is unique.
     pub(crate) name: String,
     pub(crate) server: String,
-    /// Whether it is the one that commands talk to.
+    /// Whether commands use it by default.
     pub(crate) default: bool,
     pub(crate) state: State,
-    /// The version of this project's server; none of another.
+    /// The version of this project's server. None for other servers.
     pub(crate) version: Option<String>,
     pub(crate) api_server: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
-    /// The rules that reach the caller; none where the server does not tell.
+    /// The rules that apply. None if the server does not report them.
     pub(crate) rules: Option<Vec<RuleInfo>>,
     /// The sessions of this device.
     pub(crate) sessions: Vec<CachedSession>,
-    /// Why not more is known.
+    /// Why no more is known.
     pub(crate) problem: Option<String>,
     #[serde(skip)]
     pub(crate) address: Server,
-    /// Whether nobody said that a server is there.
+    /// Whether its port is guessed.
     #[serde(skip)]
     pub(crate) is_guessed_port: bool,
 }
 
-/// Whether it is a TKA server, as far as can be seen.
+/// Whether it is a TKA server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// It is.
+    /// It is one.
     Answers,
-    /// Nothing answers.
+    /// Nothing responds.
     Silent,
-    /// Something else answers.
+    /// Another service responds.
     Foreign,
 }
 
 // === impl Clusters ===
 
 impl Clusters {
-    /// Under their names, the default first.
+    /// Names the servers and sorts them, the default first.
     pub(crate) fn new(mut items: Vec<Cluster>) -> Self {
         let names = names(&items.iter().map(|item| &item.address).collect::<Vec<_>>());
         for (item, name) in items.iter_mut().zip(names) {
@@ -72,7 +72,7 @@ impl Clusters {
         Self { items }
     }
 
-    /// Whether any of them is a TKA server for sure.
+    /// Whether any of them is certainly a TKA server.
     pub(crate) fn any_answers(&self) -> bool {
         self.items.iter().any(|item| item.state == State::Answers)
     }
@@ -103,7 +103,7 @@ fn row(cluster: &Cluster, options: &RenderOptions<'_>) -> [String; 7] {
     ]
 }
 
-/// What there is, or else what there could be.
+/// The sessions, or else the usable rules.
 fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
     let clock = &options.clock;
     let sessions = cluster.sessions.iter().filter(|session| session.until > clock.now);
@@ -152,7 +152,7 @@ fn notes(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Nothing but where it may be.
+    /// A cluster of which only the address is known.
     pub(crate) fn new(candidate: &Candidate) -> Self {
         Self {
             name: String::new(),

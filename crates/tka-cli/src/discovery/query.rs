@@ -1,4 +1,4 @@
-//! What one server says of itself, and which answers are worth showing.
+//! Asks one server, and selects the responses to show.
 
 use tka_api::http::{ClusterInfo, RuleList};
 
@@ -10,7 +10,7 @@ use crate::api::device_sessions;
 use crate::discovery::clusters::{Cluster, State};
 use crate::exit::Exit;
 
-/// Asks it, within the limit.
+/// Asks the server, within the limit.
 pub(super) fn query(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
     let mut cluster = Cluster::new(candidate);
     match connect(&candidate.server) {
@@ -20,8 +20,8 @@ pub(super) fn query(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
     cluster
 }
 
-/// Those that are shown. At a node whose port nobody said, places without a TKA server mean something only when there is none at any:
-/// then the first stands for all, and not what is something else, unless `long`.
+/// Selects the servers to show. A node with guessed ports is shown once if no TKA server responds there, and other services only with
+/// `long`.
 pub(super) fn select_shown(candidates: &[&Candidate], answers: Vec<Cluster>, long: bool) -> Vec<Cluster> {
     let is_shown = |one: &Cluster| !one.is_guessed_port || one.state == State::Answers;
     let has_shown = |node: &str| {
@@ -73,7 +73,7 @@ impl Cluster {
         }
     }
 
-    /// What this device knows stands where the server does not say.
+    /// Without a response the cached sessions stay.
     fn update_sessions(&mut self, client: &Client) {
         if let Ok(sessions) = device_sessions::fetch(client) {
             self.sessions = sessions;
@@ -101,7 +101,7 @@ fn state(probe: &Probe) -> State {
     }
 }
 
-/// The reason in a line.
+/// The reason on one line.
 fn short_reason(error: &ClientError) -> String {
     error.why().into_iter().next().unwrap_or_else(|| error.what())
 }

@@ -1,8 +1,8 @@
-//! The one server that a name means.
+//! Selects the one server that a name means.
 
 use crate::discovery::clusters::{Cluster, Clusters, State};
 
-/// Why a name does not lead to one server.
+/// Why a name selects no server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SelectError {
     #[error("there is no TKA server `{name}` that you can see")]
@@ -13,7 +13,7 @@ pub(crate) enum SelectError {
     NoServer { places: Vec<String>, problem: String },
 }
 
-/// The only one of `asked` that counts: one that somebody named counts also while it does not answer.
+/// Selects the only server among `asked`. One with a known port counts even without a response.
 pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> {
     let (mut servers, others): (Vec<_>, Vec<_>) = asked
         .items
@@ -32,7 +32,7 @@ pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> 
     }
 }
 
-// === impl NoChoice ===
+// === impl SelectError ===
 
 impl SelectError {
     pub(super) fn unknown(name: &str, all: &Clusters) -> Self {
@@ -52,10 +52,10 @@ impl SelectError {
 
     pub(crate) fn advice(&self) -> Vec<String> {
         const ELSEWHERE: &str =
-            "set where it is with `tka config tailscale.hostname HOST` and `tka config tailscale.port PORT`";
+            "set its address with `tka config tailscale.hostname HOST` and `tka config tailscale.port PORT`";
         match self {
             Self::Unknown { found, .. } if found.is_empty() => vec![
-                "none was found at all: see with `tka doctor` why".to_owned(),
+                "no server was found: see with `tka doctor` why".to_owned(),
                 ELSEWHERE.to_owned(),
             ],
             Self::Unknown { found, .. } => vec![format!("take one of {}", found.join(", ")), ELSEWHERE.to_owned()],

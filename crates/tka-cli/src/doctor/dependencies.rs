@@ -1,26 +1,26 @@
-//! Which check needs which: what fails because something else does is no fault of its own, and what fails beside it is.
+//! Dependencies of checks. A check whose dependency failed is skipped; independent failures are all reported.
 
 use super::{Check, Finding, Verdict};
 
-/// What was found, by the name of the check. What could not be looked at is missing.
+/// Findings by the name of the check. Checks that could not run are missing.
 pub(super) type Findings = Vec<(&'static str, Finding)>;
 
-/// The checks that need others, in their order, and what each needs directly.
+/// The checks in order, and their direct dependencies.
 const CHECKS: [(&str, &[&str]); 9] = [
     ("tailscale", &[]),
     ("name", &["tailscale"]),
     ("server", &["name"]),
     ("version", &["server"]),
-    // A version that fits proves nothing of the rest.
+    // A matching version proves nothing about the rest.
     ("identity", &["version", "server"]),
     ("rule", &["identity"]),
     ("role", &["rule"]),
-    // The server tells where it is to whom it gives something.
+    // The server gives the address only to callers with a rule.
     ("api-server", &["rule"]),
     ("clock", &["server"]),
 ];
 
-/// What was found, in order. What failed for want of something else, or could not be looked at, says what it needs.
+/// All checks in order. A check without a result, or with a failed dependency, names what it needs.
 pub(super) fn resolve(mut found: Findings) -> Vec<Check> {
     let mut causes: Vec<(&str, &'static str)> = Vec::new();
     let mut checks = Vec::new();
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    /// What is said when these fail and all others that are named do not.
+    /// The texts when `failed` fail and `fine` succeed.
     fn said(failed: &[&'static str], fine: &[&'static str]) -> Vec<String> {
         let failed = failed
             .iter()
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_what_failed_is_its_consequence() {
+    fn checks_with_a_failed_dependency_are_skipped() {
         let said = said(&["name", "server"], &["tailscale"]);
         assert_eq!(
             said[..4],
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn faults_side_by_side_are_told_both() {
+    fn independent_failures_are_all_reported() {
         let fine = ["tailscale", "name", "server", "version", "identity", "rule"];
         let said = said(&["role", "api-server", "clock"], &fine);
         assert_eq!(said[6..], ["role no", "api-server no", "clock no"]);
     }
 
     #[test]
-    fn busy_server_says_nothing_of_who_asks() {
+    fn busy_server_proves_nothing_about_the_caller() {
         let said = said(&["server", "identity", "rule"], &["tailscale", "name", "version"]);
         assert_eq!(
             said[3..6],
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_works_proves_itself() {
+    fn successful_check_needs_no_dependency() {
         let said = said(&["tailscale"], &["name", "server"]);
         assert_eq!(said[..4], ["tailscale no", "name x", "server x", "version not known"]);
     }

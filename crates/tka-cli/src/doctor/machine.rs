@@ -1,4 +1,4 @@
-//! What is on this machine. Needs no server.
+//! Checks of this machine, without a server.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::session::persist;
 use crate::sys::command_output;
 use tka_kubeconfig::{Document, List};
 
-/// A kubeconfig and what it says, if it can be read.
+/// A kubeconfig and its content, if it can be read.
 type Kubeconfig = (PathBuf, Result<Document, MergeError>);
 
 /// The first minor version of kubectl 1 that knows `client.authentication.k8s.io/v1`.
@@ -30,7 +30,7 @@ pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
     ]
 }
 
-/// What kubectl says of itself.
+/// The version that kubectl reports.
 fn kubectl_version(limit: Duration) -> io::Result<String> {
     let output = command_output::within("kubectl", &["version", "--client", "-o", "json"], limit)?;
     let answer: Value = serde_json::from_slice(&output).unwrap_or_default();
@@ -61,11 +61,11 @@ fn kubectl(version: io::Result<String>) -> Finding {
     }
 }
 
-/// Whether what kubeconfigs call of us can be run, and what people type.
+/// Checks the plugin path in kubeconfigs, and that PATH leads to this program.
 fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
     if let Some(command) = kubeconfigs.iter().find_map(|one| unresolvable_command(own, one)) {
         let fix = if Path::new(&command).is_absolute() {
-            "mend it with `tka kubeconfig`".to_owned()
+            "repair it with `tka kubeconfig`".to_owned()
         } else {
             format!("let PATH lead to {command}, or write there where it is")
         };
@@ -86,7 +86,7 @@ fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBu
     )
 }
 
-/// What a kubeconfig calls of us that kubectl does not find.
+/// The plugin command of `tka` in a kubeconfig that kubectl cannot find.
 fn unresolvable_command(own: Option<&Path>, (path, document): &Kubeconfig) -> Option<String> {
     let document = document.as_ref().ok()?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -131,7 +131,7 @@ fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
     }
 }
 
-/// How to keep others out of the file and its folder, if they can get in.
+/// How to remove the access of others to the file and its folder, if they have any.
 #[cfg(unix)]
 fn exposure_fix(path: &Path) -> Option<String> {
     use std::fs;

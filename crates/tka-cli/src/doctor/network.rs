@@ -1,4 +1,4 @@
-//! From this device to the server and what it says.
+//! Checks between this device and the server.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) fn checks(ctx: &CommandContext) -> Vec<Check> {
     resolve(found)
 }
 
-/// Whether tailscaled says that this device is not on the tailnet.
+/// Whether tailscaled reports that this device is not on the tailnet.
 fn is_off(status: &Result<Status, TailscaleError>) -> bool {
     status.as_ref().is_ok_and(|status| !status.is_running())
 }
@@ -61,7 +61,7 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
     }
 }
 
-/// All that needs the server, from the name on. What the server answers proves what is before it.
+/// The checks that need the server. A response proves all checks before it.
 fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Findings {
     let client = match ctx.client() {
         Ok(client) => client,
@@ -73,7 +73,7 @@ fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration)
         }
     };
     let probe = client.probe();
-    // Where tailscaled cannot be asked and nothing answers, the one explains the other.
+    // Without tailscaled, no response needs no other explanation.
     if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::has_no_response) {
         return vec![];
     }
@@ -118,7 +118,7 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
             format!("there is no {host} that you can see on the tailnet"),
             vec![
                 suggest_server(status, tag),
-                "or ask whoever keeps the tailnet policy to let you reach it".to_owned(),
+                "or ask an administrator of the tailnet to let you reach it".to_owned(),
             ],
         ),
         (_, Some(address)) => Finding::ok(format!("{host} is {address} on the tailnet")),
@@ -126,7 +126,7 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
     }
 }
 
-/// Which servers there are instead.
+/// Suggests other servers.
 fn suggest_server(status: Option<&Status>, tag: &str) -> String {
     let peers = status.into_iter().flat_map(Status::peers);
     let names: Vec<_> = peers
@@ -144,7 +144,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
     let Err(error) = &probe.rules else { return answers };
     match &*error.kind {
         ClientErrorKind::Rejected { status, .. } if !is_busy(*status) => answers,
-        // One of ours that answers otherwise than expected is of another version.
+        // A server of this project with an unexpected response has another version.
         ClientErrorKind::NotTka { .. } | ClientErrorKind::Unsupported if probe.version.is_some() => answers,
         _ => {
             let node = status.and_then(|status| status.node(client.server().host()));
@@ -153,7 +153,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
                 Some(node) => Finding::failed(
                     error.exit(),
                     format!("{found}: {} is not connected to the tailnet", node.name()),
-                    vec!["ask whoever runs it to look at its tailscaled".to_owned()],
+                    vec!["ask its administrator to look at its tailscaled".to_owned()],
                 ),
                 None => Finding::failed(error.exit(), found, error.advice()),
             }
@@ -161,7 +161,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
     }
 }
 
-/// What happened and why, in one line.
+/// The error and its causes on one line.
 fn summary(error: &ClientError) -> String {
     let why = error.why();
     let words = std::iter::once(error.what()).chain(why);
@@ -189,12 +189,12 @@ fn version(probe: &Probe) -> Finding {
     }
 }
 
-/// Whether it answers, and does not do its work (RFC 6585, 4; RFC 9110, 15.6).
+/// Whether the server responds without doing its work (RFC 6585, 4; RFC 9110, 15.6).
 fn is_busy(status: u16) -> bool {
     matches!(status, 429 | 502..=504)
 }
 
-/// What the server answered instead of rules.
+/// The server's rejection, if there is one.
 fn rejection(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
     let error = probe.rules.as_ref().err()?;
     match &*error.kind {
@@ -205,16 +205,16 @@ fn rejection(probe: &Probe) -> Option<(u16, &ClientError, &ErrorResponse)> {
 
 fn identity(probe: &Probe, status: Option<&Status>) -> Finding {
     let Some((code, error, body)) = rejection(probe) else {
-        return Finding::ok("the server knows who you are");
+        return Finding::ok("the server identified you");
     };
-    // Not about rules, but about who asks: the caller is not known, a tagged node, or somebody from outside of the tailnet. What is
-    // about which has the same status as what is about rules, and only words beside it.
+    // These rejections concern the caller: unknown, a tagged node, or from outside of the tailnet. Only the message distinguishes them from
+    // rejections by rules.
     let says = |word: &str| body.message.to_lowercase().contains(word);
     let is_tagged = says("tagged") || status.is_some_and(Status::is_tagged);
     if code >= 500 || code == 400 && is_tagged || code == 403 && says("funnel") {
         return Finding::failed(error.exit(), summary(error), error.advice());
     }
-    Finding::ok("the server knows who you are")
+    Finding::ok("the server identified you")
 }
 
 fn rule(probe: &Probe) -> Finding {
@@ -254,9 +254,9 @@ fn role(probe: &Probe) -> Finding {
         return Finding::ok("the cluster has what the rules give");
     };
     let fix = vec![
-        "ask whoever runs the cluster to create the ClusterRole, and to list it for TKA (`roles` of its Helm chart)"
+        "ask an administrator of the cluster to create the ClusterRole, and to list it for TKA (`roles` of its Helm chart)"
             .into(),
-        "or ask whoever keeps the tailnet policy to correct the rule".into(),
+        "or ask an administrator of the tailnet to correct the rule".into(),
     ];
     Finding::failed(Exit::Policy, *first, fix)
 }
@@ -264,9 +264,11 @@ fn role(probe: &Probe) -> Finding {
 fn api_server(client: &Client, limit: Duration) -> Finding {
     let info = match client.cluster_info() {
         Ok(info) => info,
-        // Several rules share the highest priority, which is told before.
+        // Several rules share the highest priority. The check of rules reports that.
         Err(error) if error.exit() == Exit::Policy => {
-            return Finding::skipped("the server tells where it is only to whom it need not choose a rule for");
+            return Finding::skipped(
+                "the server gives the address only to callers with one rule of the highest priority",
+            );
         }
         Err(error) => return Finding::failed(error.exit(), summary(&error), error.advice()),
     };
@@ -277,7 +279,7 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
             format!("the cluster's API server does not answer at {}: {why}", info.server_url),
             vec![
                 "connect to the network that it is in (VPN, subnet router), or check the proxy that leads there".into(),
-                "if the address is wrong, ask whoever runs TKA to correct its `clusterInfo`".into(),
+                "if the address is wrong, ask the server's administrator to correct its `clusterInfo`".into(),
             ],
         ),
     }

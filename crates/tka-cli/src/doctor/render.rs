@@ -1,4 +1,4 @@
-//! What is wrong and what is not, in words.
+//! Renders a diagnosis as text.
 
 use std::iter;
 
@@ -34,7 +34,7 @@ impl Report for Diagnosis {
         self.checks.iter().map(text).collect()
     }
 
-    /// What is wrong.
+    /// The failed checks.
     fn names(&self) -> Vec<String> {
         let failed = self
             .checks

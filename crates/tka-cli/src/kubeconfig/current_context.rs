@@ -61,7 +61,7 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     })
 }
 
-// === impl Current ===
+// === impl CurrentContext ===
 
 impl CurrentContext {
     /// Whether it uses `session`: by the session's name, or by the context's name if `tka` wrote a token.
@@ -132,7 +132,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
 
     /// cases.md 1
     #[test]
-    fn what_is_not_ours_does_not_hide_ours() {
+    fn foreign_entries_do_not_hide_ours() {
         for theirs in [
             "contexts: [{context: {cluster: lab, user: k}}]",
             "contexts: [{name: null, context: {cluster: lab}}]",

@@ -45,7 +45,7 @@ pub(crate) fn join(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<
     Ok(joined.and_then(|list| list.into_string().ok()).unwrap_or_default())
 }
 
-// === impl Shell ===
+// === impl ShellSyntax ===
 
 impl ShellSyntax {
     /// The shell that evaluates the line, by the environment.

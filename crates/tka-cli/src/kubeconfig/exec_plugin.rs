@@ -14,7 +14,7 @@ use tka_kubeconfig::Call;
 
 /// kubectl shows this if the program is not at its path.
 const INSTALL_HINT: &str =
-    "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig";
+    "tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which repairs this kubeconfig";
 
 /// Sets the plugin of all users to this program, for credentials of `session`. `rule_options` are those of the sign-in. Tokens go.
 pub(crate) fn set_plugin(file: &mut KubeconfigFile, server: &Server, session: &str, rule_options: &[String]) {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_is_what_is_ours_and_no_program_any_more() {
+    fn broken_is_a_tka_call_without_a_program() {
         let is_broken = |command: &str, is_known| {
             let args = ["credential", "--server", "x", "--session", "y"].map(ToOwned::to_owned);
             let call = Call {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn program_that_was_replaced_is_where_it_was_and_one_that_was_removed_is_nowhere() {
+    fn replaced_program_is_found_and_removed_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tka");
         let deleted = folder.path().join("tka (deleted)");

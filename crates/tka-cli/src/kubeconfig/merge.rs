@@ -133,7 +133,7 @@ pub(crate) fn previous_context(document: &Document, records: &[MergedEntry]) -> 
     }
 }
 
-// === impl Merged ===
+// === impl MergedEntry ===
 
 impl MergedEntry {
     pub(crate) fn new(file: &Path, names: EntryNames, session: Option<String>) -> Self {
@@ -186,7 +186,7 @@ impl MergeError {
             Self::Refused {
                 source: Refused::Unsure,
                 ..
-            } => "write what other parts of it refer to (&, *, <<) where it is used".to_owned(),
+            } => "replace YAML anchors, aliases and merge keys (&, *, <<) by their values".to_owned(),
             Self::Refused {
                 source: Refused::Characters { .. },
                 path,
@@ -258,7 +258,7 @@ users:
     }
 
     #[test]
-    fn what_was_put_in_is_taken_out() {
+    fn inserted_entry_is_removed() {
         for session in ["one", ""] {
             let mut records = vec![];
             let merged = merged(document(THEIRS), &mut records, "ours", session);
@@ -268,7 +268,7 @@ users:
     }
 
     #[test]
-    fn sessions_go_one_by_one_in_any_order_and_lead_back_to_what_was_before_all() {
+    fn removing_all_sessions_restores_the_first_context() {
         for order in [[0, 1], [1, 0]] {
             let mut records = vec![];
             let first = merged(document(THEIRS), &mut records, "one", "1");
@@ -280,7 +280,7 @@ users:
     }
 
     #[test]
-    fn what_is_no_longer_ours_stays() {
+    fn changed_entries_stay() {
         let mut records = vec![];
         let merged = merged(document(THEIRS), &mut records, "ours", "1");
         let without = |from: &str, to: &str| {
@@ -318,7 +318,7 @@ users:
     }
 
     #[test]
-    fn what_nobody_remembers_is_found_by_what_it_asks_for() {
+    fn entry_without_a_record_is_found_by_its_session() {
         let merged = merged(document(THEIRS), &mut vec![], "ours", "1");
         let at = |server: &str| find_entries(Path::new("f"), &merged, &Server::new(server, 443, None).unwrap());
         assert!(at("other").is_empty());

@@ -69,9 +69,9 @@ pub(crate) enum InvalidKubeconfig {
     NoUser(String),
     #[error("it holds no token")]
     NoToken,
-    #[error("it names a program for kubectl to run, and no session that tka could ask for instead")]
+    #[error("it names a program for kubectl to run, but no session for tka to request")]
     NoSession,
-    #[error("it sets `{0}`, which is not for a server to set")]
+    #[error("it sets `{0}`, which a server must not set")]
     ForbiddenField(String),
 }
 
@@ -160,7 +160,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-// === impl Arrived ===
+// === impl ReceivedKubeconfig ===
 
 impl TryFrom<Value> for ReceivedKubeconfig {
     type Error = serde_json::Error;
@@ -172,7 +172,7 @@ impl TryFrom<Value> for ReceivedKubeconfig {
     }
 }
 
-// === impl Sent ===
+// === impl ServerKubeconfig ===
 
 impl ServerKubeconfig {
     /// The file as kubectl reads it, and whether kubectl gets credentials from this program's plugin. The plugin asks for `session`, or for
@@ -197,7 +197,7 @@ impl ServerKubeconfig {
     }
 }
 
-// === impl Flaw ===
+// === impl InvalidKubeconfig ===
 
 impl InvalidKubeconfig {
     /// Whether the server tried to set what only this machine may.
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_a_server_to_say_is_refused() {
+    fn forbidden_fields_are_refused() {
         for (list, name, field, value) in [
             ("users", "tka-user-alice", "auth-provider", json!({"name": "gcp"})),
             ("users", "tka-user-alice", "tokenFile", json!("/etc/passwd")),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_plugin_no_more_is_taken_than_the_session() {
+    fn only_the_session_is_taken_from_a_plugin() {
         let server = Server::new("tka", 443, None).unwrap();
         let with = |user: Value, session: Option<&str>, form| {
             let sent = sent(|v| v["users"]["tka-user-alice"] = user).unwrap();

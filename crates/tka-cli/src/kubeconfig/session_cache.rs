@@ -77,7 +77,7 @@ fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {
     files::replace(path, &serde_json::to_vec(cache)?)
 }
 
-// === impl Known ===
+// === impl SessionCache ===
 
 impl SessionCache {
     /// An empty cache.
@@ -154,7 +154,7 @@ impl SessionCache {
     }
 }
 
-// === impl KnownSession ===
+// === impl CachedSession ===
 
 impl From<SessionInfo> for CachedSession {
     fn from(session: SessionInfo) -> Self {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_was_never_known() {
+    fn damaged_cache_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("a.json", "{"), ("b.json", ""), ("c.yaml", "{}"), ("d.json", "\u{0}")] {
             fs::write(folder.path().join(name), text).unwrap();

@@ -30,7 +30,7 @@ pub(crate) enum IntegrationShell {
     Nushell,
 }
 
-// === impl Language ===
+// === impl IntegrationShell ===
 
 impl IntegrationShell {
     /// The function around the program `program`.

@@ -49,7 +49,7 @@ pub(crate) fn folder(home: &Path) -> PathBuf {
     home.join(FOLDER)
 }
 
-// === impl Store ===
+// === impl KubeconfigStore ===
 
 impl KubeconfigStore {
     /// `~/.kube/tka/HOST_PORT.yaml`.
@@ -166,7 +166,7 @@ impl KubeconfigStore {
     }
 }
 
-/// Refuses a folder of another user, who could replace files in it. Root also uses folders of the owner of `home`.
+/// Refuses a folder of another user: its files could be replaced. Root also uses folders of the owner of `home`.
 pub(crate) fn check_owner(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
     match files::is_ours(folder, home) {
         Ok(true) => Ok(()),
@@ -195,7 +195,7 @@ fn remove(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-// === impl Turn ===
+// === impl FolderLock ===
 
 impl FolderLock {
     /// Waits for the lock. On file systems without locks it does nothing.

@@ -1,8 +1,8 @@
-//! Which proxy a request goes through: the one that a person chose by a setting, else one of the environment.
+//! Selects the proxy of a request: the setting, else the environment.
 //!
-//! Chosen here and not by the HTTP library, because that one ignores the request's scheme and reads `NO_PROXY` literally. The
-//! rules are those of Go's `net/http`, which the original's CLI follows: a proxy by scheme, `NO_PROXY` with domains, addresses,
-//! networks and ports, and never a proxy for the machine itself.
+//! The HTTP library ignores the scheme and reads `NO_PROXY` literally, so the proxy is selected here. The rules are those of Go's
+//! `net/http`, as in the original: a proxy by scheme, `NO_PROXY` with domains, addresses, networks and ports, and no proxy for the machine
+//! itself.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::net::server::{Scheme, Server};
 /// Looks a variable up in the environment.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A proxy variable that cannot be used. The value is not shown: it may hold a password.
+/// A proxy variable with an invalid value. The value is not shown, since it may contain a password.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment variable {variable} does not hold the address of a proxy")]
 pub(crate) struct InvalidProxy {
@@ -19,24 +19,24 @@ pub(crate) struct InvalidProxy {
     source: ureq::Error,
 }
 
-/// A proxy, and the variable or setting that named it.
+/// A proxy, and the variable or setting that names it.
 #[derive(Debug)]
 pub(crate) struct ChosenProxy {
     pub(crate) proxy: ureq::Proxy,
     pub(crate) variable: &'static str,
-    /// Whether a person chose it for this program.
+    /// Whether the setting of this program names it.
     pub(crate) is_chosen: bool,
 }
 
-/// The setting that chooses a proxy for this program.
+/// The setting that names a proxy for this program.
 const SETTING: &str = "tailscale.proxy";
 
-/// Whether `url` can be `tailscale.proxy`. One with a password has no place in a file that is shown.
+/// Whether `url` is valid for `tailscale.proxy`. Passwords are refused, since the file is shown.
 pub(crate) fn is_url(url: &str) -> bool {
     !url.contains('@') && url.contains("://") && ureq::Proxy::new(&with_remote_dns(url)).is_ok()
 }
 
-/// The proxy for requests to `server`, if any: `setting`, which is `tailscale.proxy`, or what the environment says.
+/// The proxy for requests to `server`: `setting`, which is `tailscale.proxy`, or that of the environment.
 pub(crate) fn for_server(
     server: &Server,
     setting: Option<&str>,
@@ -73,7 +73,7 @@ fn named(address: &str, variable: &'static str, is_chosen: bool) -> Result<Chose
     })
 }
 
-/// Lets a SOCKS5 proxy resolve names, since the proxy is in the tailnet and this machine may not be.
+/// Lets a SOCKS5 proxy resolve names. The proxy is in the tailnet, and this machine may not be.
 fn with_remote_dns(address: &str) -> String {
     match address.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks5") => format!("socks5h://{rest}"),

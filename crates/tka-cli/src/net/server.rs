@@ -1,29 +1,29 @@
-//! Where the server is: from what people configure, type or paste to the base URL of the API.
+//! The server's address: from the configured text to the base URL of the API.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Port at which the server speaks HTTPS; on any other it speaks HTTP, which WireGuard encrypts.
+/// The port for HTTPS. On any other port the server speaks HTTP, which WireGuard encrypts.
 pub(crate) const HTTPS_PORT: u16 = 443;
 
-/// The server's address, checked: nothing in it can leave the URL or the file name it is put into.
+/// A valid server address. No part of it can break a URL or a file name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Server {
     scheme: Scheme,
     host: String,
     port: u16,
-    /// What comes before the API's own prefix; empty, or begins with a slash and does not end with one.
+    /// The path before the API's prefix: empty, or with a leading and without a trailing slash.
     path: String,
 }
 
-/// How to speak to the server.
+/// The scheme of the URL.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scheme {
     Http,
     Https,
 }
 
-/// Why a text does not name a server.
+/// Why a text is not a server address.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum InvalidServer {
     #[error("`{0}` has a scheme other than http and https")]
@@ -36,7 +36,7 @@ pub(crate) enum InvalidServer {
     Extras,
 }
 
-/// The parts of a server's address as they were written.
+/// The parts of a server address as written.
 struct Parts<'a> {
     scheme: Option<Scheme>,
     host: &'a str,
@@ -49,13 +49,12 @@ struct Parts<'a> {
 impl Server {
     /// Reads `server`: a short name, a full name, an address, each with or without a port, or a URL.
     ///
-    /// A short name is completed with `tailnet`. Without a scheme, `port` decides it; a port that is part of `server` wins
-    /// over `port`.
+    /// A short name is completed with `tailnet`. Without a scheme, `port` decides it. A port in `server` overrides `port`.
     pub(crate) fn new(server: &str, port: u16, tailnet: Option<&str>) -> Result<Self, InvalidServer> {
         let parts = Parts::parse(server.trim())?;
         let port = match (parts.port, parts.scheme) {
             (Some(port), _) => port,
-            // The default port says nothing about a pasted http:// URL; a port chosen otherwise does.
+            // The default port does not apply to a pasted http:// URL; another port does.
             (None, Some(Scheme::Http)) if port == HTTPS_PORT => Scheme::Http.default_port(),
             _ => port,
         };
@@ -90,18 +89,18 @@ impl Server {
         self.scheme
     }
 
-    /// Whether the host is a name without a domain, which only a configured tailnet or a search domain completes.
+    /// Whether the host name has no domain, so that a tailnet or search domain must complete it.
     pub(crate) fn has_short_name(&self) -> bool {
         !self.host.contains(['.', ':']) && self.host != "localhost"
     }
 
-    /// A name for the server's files, valid on every file system.
+    /// The stem of the server's files, valid on every file system.
     pub(crate) fn file_stem(&self) -> String {
         format!("{}_{}", self.host.replace(':', "-"), self.port)
     }
 }
 
-/// The base URL, without the port where it is the scheme's own.
+/// The base URL, without the scheme's default port.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.scheme.as_str();
@@ -143,7 +142,7 @@ impl Scheme {
     }
 }
 
-// === impl Written ===
+// === impl Parts ===
 
 impl<'a> Parts<'a> {
     fn parse(text: &'a str) -> Result<Self, InvalidServer> {
@@ -198,7 +197,7 @@ fn parse_port(text: &str) -> Result<u16, InvalidServer> {
         .ok_or_else(|| InvalidServer::Port(text.to_owned()))
 }
 
-/// The host's full name: completed with the tailnet when it is a short one.
+/// The full host name. A short one is completed with the tailnet.
 fn full_name(host: &str, tailnet: Option<&str>) -> Result<String, InvalidServer> {
     let host = host.to_ascii_lowercase();
     if host.parse::<IpAddr>().is_ok() {
@@ -220,7 +219,7 @@ fn full_name(host: &str, tailnet: Option<&str>) -> Result<String, InvalidServer>
     }
 }
 
-/// Whether `name` is a DNS name (RFC 1123; underscores are let through, some machines have them).
+/// Whether `name` is a DNS name (RFC 1123). Underscores are allowed, since some machines have them.
 fn is_host_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
@@ -231,7 +230,7 @@ fn is_host_name(name: &str) -> bool {
         })
 }
 
-/// The path without the API's own prefix, which people paste along.
+/// The path without the API's prefix, which users paste along.
 fn base_path(path: &str) -> Result<&str, InvalidServer> {
     let path = path.trim_end_matches('/');
     let path = path.strip_suffix(tka_api::http::PREFIX).unwrap_or(path);

@@ -1,4 +1,4 @@
-//! What this device's tailscaled says of itself and of the tailnet, over its LocalAPI.
+//! The status of this device's tailscaled, by its LocalAPI.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use crate::sys::command_output;
 
-/// Where tailscaled's socket is unless it was told otherwise.
+/// The default path of tailscaled's socket.
 const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
-/// What tailscaled is in when its node is on the tailnet (`ipn.State`).
+/// The state of a node on the tailnet (`ipn.State`).
 const RUNNING: &str = "Running";
 
-/// The state of tailscaled and of its node (`ipnstate.Status`), as far as it is of use here.
+/// The status of tailscaled and its node (`ipnstate.Status`), as far as needed.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Status {
@@ -43,7 +43,7 @@ pub(crate) struct Node {
     pub(crate) online: bool,
 }
 
-/// Why tailscaled said nothing.
+/// Why there is no status.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TailscaleError {
     #[error("no tailscaled listens at {}", .0.display())]
@@ -54,10 +54,10 @@ pub(crate) enum TailscaleError {
     NoAnswer(String),
 }
 
-/// What tailscaled says within `limit`: over its socket, or where it has none that programs know, through the command `tailscale`.
+/// The status from tailscaled's socket, or else from the command `tailscale`.
 pub(crate) fn status(socket: Option<&Path>, limit: Duration) -> Result<Status, TailscaleError> {
     let text = match request_status(socket.unwrap_or_else(|| SOCKET.as_ref()), limit) {
-        // macOS and Windows have another way in, which the command knows.
+        // On macOS and Windows only the command knows how to connect.
         Err(error @ TailscaleError::NotListening(_)) if socket.is_none() => {
             command_output::within("tailscale", &["status", "--json"], limit).map_err(|_| error)
         }
@@ -71,7 +71,7 @@ fn request_status(socket: &Path, limit: Duration) -> Result<Vec<u8>, TailscaleEr
     use std::io::Write;
     use std::os::unix::net::UnixStream;
 
-    // Of version 1.0 the answer ends with the connection, and comes in one piece.
+    // An HTTP/1.0 response ends with the connection, and is not chunked.
     const REQUEST: &[u8] = b"GET /localapi/v0/status HTTP/1.0\r\nHost: local-tailscaled.sock\r\n\r\n";
     let exchange = || -> io::Result<Vec<u8>> {
         let mut stream = UnixStream::connect(socket)?;
@@ -98,7 +98,7 @@ fn request_status(socket: &Path, _: Duration) -> Result<Vec<u8>, TailscaleError>
     Err(TailscaleError::NotListening(socket.to_owned()))
 }
 
-/// The body of an HTTP answer, if that is a good one.
+/// The body of a successful HTTP response.
 #[cfg(unix)]
 fn body(answer: &[u8], socket: &Path) -> Result<Vec<u8>, TailscaleError> {
     const END: &[u8] = b"\r\n\r\n";
@@ -125,29 +125,29 @@ impl Status {
         self.own.as_ref().map_or("", Node::name)
     }
 
-    /// Whether this node is a machine and not a person's.
+    /// Whether this node is tagged, and so a machine.
     pub(crate) fn is_tagged(&self) -> bool {
         let tags = self.own.as_ref().and_then(|node| node.tags.as_ref());
         tags.is_some_and(|tags| !tags.is_empty())
     }
 
-    /// The other nodes that this one knows.
+    /// The peers of this node.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &Node> {
         self.peer.iter().flat_map(BTreeMap::values)
     }
 
-    /// The nodes that this one knows, itself the first.
+    /// This node and its peers.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.own.iter().chain(self.peers())
     }
 
-    /// Whether it is the address of a node that this one knows, itself included.
+    /// Whether this node or a peer has `address`.
     pub(crate) fn has_address(&self, address: IpAddr) -> bool {
         let mut addresses = self.nodes().flat_map(|node| node.addresses.iter().flatten());
         addresses.any(|own| *own == address)
     }
 
-    /// The node, this one included, that `host` names in full, in short, or by an address.
+    /// The node with that full name, short name or address.
     pub(crate) fn node(&self, host: &str) -> Option<&Node> {
         self.nodes().find(|node| node.is_called(host))
     }

@@ -1,4 +1,4 @@
-//! How to reach a cluster, in words.
+//! Renders how to reach a cluster.
 
 use anstyle::Style;
 use tka_api::http::ClusterInfo;
@@ -9,12 +9,12 @@ use crate::terminal::output::{RenderOptions, Report};
 // === impl ClusterInfo ===
 
 impl Report for ClusterInfo {
-    /// The certificate authority is whole with `--long` only.
+    /// The certificate authority is complete only with `--long`.
     fn human(&self, options: &RenderOptions<'_>) -> String {
         let plain = Style::new();
         let (verified, style) = match (self.insecure_skip_tls_verify, self.ca_data.is_empty()) {
             (true, _) => (
-                "not verified: anyone on the way can read along",
+                "not verified: others on the way can read along",
                 options.palette.warning,
             ),
             (false, true) => ("verified with the system's authorities", plain),
@@ -81,7 +81,7 @@ mod tests {
         info.ca_data.clear();
         insta::assert_snapshot!(info.human(&RenderOptions { long: true, ..options(&palette) }), @"
         server  https://k8s.example.com:6443
-        TLS     not verified: anyone on the way can read along
+        TLS     not verified: others on the way can read along
         label   env=prod
                 region=eu
         ");

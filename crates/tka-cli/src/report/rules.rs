@@ -1,4 +1,4 @@
-//! Rules, in words.
+//! Renders rules.
 
 use tka_api::http::{RuleInfo, RuleList};
 use tka_core::{RoleName, RuleName};
@@ -23,7 +23,7 @@ impl Report for RuleList {
         )
     }
 
-    /// Names of rules; one that has none is called by its role.
+    /// Names of rules, or their roles.
     fn names(&self) -> Vec<String> {
         self.items.iter().map(display_name).collect()
     }
@@ -60,7 +60,7 @@ fn notes(rule: &RuleInfo) -> Vec<String> {
         .collect()
 }
 
-/// What to know beside the table: which rule signing in takes, and what more would need.
+/// Hints after the table: which rule a sign-in takes, and what more access needs.
 pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
     let default = rules.items.iter().find(|rule| rule.default);
     let mut others = rules.items.iter().filter(|rule| !rule.default);
@@ -74,7 +74,7 @@ pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
             "`tka login` takes the default, which has the highest priority; take another with `tka login {other}`"
         )),
         None if is_shared => Some(
-            "the highest priority is shared by rules that no option tells apart: ask the keeper of the tailnet policy to give each \
+            "the highest priority is shared by rules that no option tells apart: ask an administrator of the tailnet to give each \
              a `name`, or a priority of its own"
                 .to_owned(),
         ),
@@ -87,7 +87,7 @@ pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
     choice.into_iter().chain([more]).collect()
 }
 
-/// What chooses `wanted` on the command line, and none of the others; none where nothing does.
+/// The options that select only `wanted`. None if no options do.
 fn option(rules: &RuleList, wanted: &RuleInfo) -> Option<String> {
     let role = RoleName::try_from(wanted.role.clone()).ok();
     let name = wanted.name.clone().and_then(|name| RuleName::try_from(name).ok());
@@ -147,7 +147,7 @@ mod tests {
         let choose =
             "the highest priority is shared by several rules, so choose one, as with `tka login --rule oncall`";
         assert_eq!(hints(&ambiguous, &server)[0], choose);
-        // cases.md 9: nothing that can be said leads to one of them.
+        // cases.md 9: no option selects one of them.
         for rule in &mut ambiguous.items {
             (rule.name, rule.role, rule.priority) = (None, "edit".into(), 1);
         }

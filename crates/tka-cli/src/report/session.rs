@@ -1,4 +1,4 @@
-//! The session that the server takes as the caller's, in words.
+//! Renders the caller's session.
 
 use serde::Serialize;
 use tka_api::http::LoginResponse;
@@ -6,15 +6,15 @@ use tka_api::http::LoginResponse;
 use crate::terminal::messages::{access, clean, fields};
 use crate::terminal::output::{RenderOptions, Report};
 
-/// Who one is signed in as, with which role and until when.
+/// The caller's session: user, role and end.
 #[derive(Debug, Serialize)]
 pub(crate) struct SessionReport {
     #[serde(flatten)]
     pub(crate) login: LoginResponse,
-    /// Whether its credential can be fetched already.
+    /// Whether its credential can be fetched.
     pub(crate) provisioned: bool,
     pub(crate) server: String,
-    /// The kubeconfig for it, where this device has one.
+    /// The kubeconfig for it, if this device has one.
     pub(crate) kubeconfig: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Report for SessionReport {
         fields(lines, options)
     }
 
-    /// Of the user.
+    /// The user's name.
     fn names(&self) -> Vec<String> {
         vec![clean(&self.login.username)]
     }

@@ -1,4 +1,4 @@
-//! Sessions, in words.
+//! Renders sessions.
 
 use tka_api::http::{SessionInfo, SessionList};
 
@@ -64,12 +64,12 @@ fn row(session: &SessionInfo, options: &RenderOptions<'_>) -> [String; 9] {
     ]
 }
 
-/// Where a role holds; nothing is said of one that holds in the whole cluster.
+/// The scope of a role. Empty for the whole cluster.
 pub(super) fn scope(namespaces: &[String]) -> String {
     namespaces.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// What has ended.
+/// A session that has ended.
 pub(crate) fn ended(session: &SessionInfo) -> String {
     format!("ended {} ({}, from {})", session.name, session.role, session.device)
 }

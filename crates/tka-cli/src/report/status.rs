@@ -1,4 +1,4 @@
-//! Who one is, and where, in words.
+//! Renders the sessions of this device.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,20 +14,20 @@ pub(crate) struct Status {
     pub(crate) items: Vec<StatusItem>,
 }
 
-/// One of them.
+/// One session.
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusItem {
     pub(crate) server: String,
-    /// Its name; none at the original's server.
+    /// Its name. None at the original's server.
     pub(crate) session: Option<String>,
     pub(crate) username: String,
     pub(crate) role: String,
     pub(crate) until: Timestamp,
-    /// The context that leads to it, where this device wrote one.
+    /// Its context, if this device wrote one.
     pub(crate) context: Option<String>,
-    /// Whether kubectl uses it here.
+    /// Whether kubectl uses it.
     pub(crate) current: bool,
-    /// Whether the server said so just now.
+    /// Whether the server has just confirmed it.
     pub(crate) confirmed: bool,
 }
 
@@ -43,7 +43,7 @@ impl Report for Status {
         table(heading, &rows, options)
     }
 
-    /// Names of sessions; one that has none is called by its server.
+    /// Names of sessions, or their servers.
     fn names(&self) -> Vec<String> {
         let name = |item: &StatusItem| clean(item.session.as_ref().unwrap_or(&item.server));
         self.items.iter().map(name).collect()
@@ -67,7 +67,7 @@ fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
     ]
 }
 
-/// A session as prompts show it: `view@tka 14m`.
+/// A session in a prompt: `view@tka 14m`.
 pub(crate) fn prompt(role: &str, host: &str, until: Timestamp, now: Timestamp) -> String {
     let is_name = host.parse::<std::net::IpAddr>().is_err();
     let short = host.split('.').next().filter(|_| is_name).unwrap_or(host);

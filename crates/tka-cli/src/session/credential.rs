@@ -92,7 +92,7 @@ fn fall_back(
 
 /// Fetches a credential. Signs in again first if the session is over and that is enabled.
 ///
-/// Where there is `has_kept`, which may do as well, a server that does not answer is not waited for as long.
+/// With `has_cached` the time limit is shorter, since the cached credential may do.
 fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool) -> Result<ExecCredential, Error> {
     let deadline = request.deadline();
     let limit = if has_cached {

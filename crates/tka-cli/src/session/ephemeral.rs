@@ -86,7 +86,7 @@ pub(crate) fn run(
     program: &Program,
 ) -> Result<ExitCode, Error> {
     if let (Program::Shell, Some(outer)) = (program, variable(SESSION)) {
-        let text = format!("this shell is inside that of the session {outer}, and leaving it leads back there");
+        let text = format!("this shell runs inside the shell of the session {outer}, and returns to it");
         ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
     }
     let guard = SignalGuard::new().map_err(Error::Signals)?;
@@ -99,7 +99,7 @@ pub(crate) fn run(
     ended
 }
 
-// === impl OwnSession ===
+// === impl EphemeralSession ===
 
 impl EphemeralSession {
     fn begin(

@@ -16,7 +16,7 @@ pub(crate) struct KubeconfigOptions {
     merge: bool,
 }
 
-// === impl Keep ===
+// === impl KubeconfigOptions ===
 
 impl KubeconfigOptions {
     pub(crate) fn persist_options(self, ctx: &CommandContext) -> PersistOptions {

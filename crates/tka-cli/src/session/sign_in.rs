@@ -209,11 +209,11 @@ fn repair(ctx: &CommandContext) {
     match persist::repair(ctx) {
         Ok(0) => {}
         Ok(1) => ctx.ui.notify(&messages::done(
-            "one user of your kubeconfigs calls tka where it is now",
+            "updated the path of tka for one user of your kubeconfigs",
             palette,
         )),
         Ok(count) => {
-            let text = format!("{count} users of your kubeconfigs call tka where it is now");
+            let text = format!("updated the path of tka for {count} users of your kubeconfigs");
             ctx.ui.notify(&messages::done(&text, palette));
         }
         Err(error) => crate::terminal::ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette))),

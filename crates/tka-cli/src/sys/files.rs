@@ -25,7 +25,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Gives a file that root created in `folder` to the owner of `folder`, who would be locked out otherwise.
+/// Gives a file that root created in `folder` to the owner of `folder`. Otherwise the owner would be locked out.
 ///
 /// Containers run programs as root with another user's home folder, and `sudo` may keep `HOME`.
 #[cfg(unix)]

@@ -67,7 +67,7 @@ mod unix {
         FLAGS.get_or_init(|| SignalFlags::new().ok()).as_ref()
     }
 
-    // === impl Watch ===
+    // === impl SignalFlags ===
 
     impl SignalFlags {
         fn new() -> io::Result<Self> {
@@ -81,7 +81,7 @@ mod unix {
         }
     }
 
-    // === impl Hold ===
+    // === impl SignalHold ===
 
     impl SignalHold {
         pub(crate) fn new() -> Self {

@@ -2,7 +2,7 @@
 
 /// Reports that this machine lacks `what`, so that a test checks nothing. In CI that is a failure.
 pub(crate) fn report_missing(what: &str) {
-    let text = format!("NOT TESTED: this machine has no {what}, so what concerns it was not tried");
+    let text = format!("NOT TESTED: this machine lacks {what}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{text}");
     // The test runner would hide the output of `eprintln`.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
@@ -13,7 +13,7 @@ pub(crate) fn report_missing(what: &str) {
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        report_missing("root who runs tests");
+        report_missing("root, to run tests");
     }
     is_root
 }

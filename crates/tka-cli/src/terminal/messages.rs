@@ -211,7 +211,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nothing_that_steers_the_terminal_or_is_not_seen_comes_through() {
+    fn control_and_invisible_characters_are_removed() {
         let hostile = "\u{1b}[2Ja\u{7}\u{9b}b\u{202e}c\u{2066}d\u{200f}e\u{61c}f\u{200b}g\u{200d}h\u{2060}i\u{feff}j\nk\u{e0041}l";
         let seen = "[2Jabcdefghij kl";
         assert_eq!(clean(hostile), seen);

@@ -133,7 +133,7 @@ pub(crate) fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String
         .fold(String::new(), |text, line| text + line.as_ref() + "\n")
 }
 
-// === impl Look ===
+// === impl RenderOptions ===
 
 impl<'a> RenderOptions<'a> {
     fn new(palette: &'a Palette, long: bool) -> Self {

@@ -81,7 +81,7 @@ mod tests {
 
     fn shown(width: Option<u16>) -> String {
         let rows = [
-            ["oncall", "", "cluster-admin", "for whoever is paged"],
+            ["oncall", "", "cluster-admin", "for the pager's user"],
             ["", "", "view", "default"],
         ];
         let rows = rows.map(|row| row.map(ToOwned::to_owned));
@@ -96,7 +96,7 @@ mod tests {
     fn columns_are_aligned_and_empty_ones_left_out() {
         insta::assert_snapshot!(shown(None), @"
         NAME    ROLE           NOTES
-        oncall  cluster-admin  for whoever is paged
+        oncall  cluster-admin  for the pager's user
                 view           default
         ");
     }
@@ -107,7 +107,7 @@ mod tests {
         insta::assert_snapshot!(shown(Some(42)), @"
         name   oncall
         role   cluster-admin
-        notes  for whoever is paged
+        notes  for the pager's user
 
         role   view
         notes  default

@@ -26,10 +26,10 @@ mod tests {
 
     #[test]
     fn lines_are_broken_between_words() {
-        let text = "ask whoever keeps the policy";
+        let text = "ask another about the policy";
         assert_eq!(wrapped(text, None), [text]);
         assert_eq!(wrapped(text, Some(28)), [text]);
-        assert_eq!(wrapped(text, Some(12)), ["ask whoever", "keeps the", "policy"]);
+        assert_eq!(wrapped(text, Some(12)), ["ask another", "about the", "policy"]);
         assert_eq!(
             wrapped("a ~/.kube/tka/long.yaml b", Some(4)),
             ["a", "~/.kube/tka/long.yaml", "b"]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{User, kubeconfig, login, signed_in};
 
 fn rule(name: Option<&str>, role: &str, priority: i64, namespaces: &[&str]) -> Value {
@@ -45,15 +45,15 @@ pub(crate) fn reason_required() -> Answer {
 }
 
 fn shown(script: &[(&str, Answer)], arguments: &[&str]) -> String {
-    let double = Double::new(script);
-    let outcome = User::new().run_with(&double, arguments);
-    double.requests();
-    outcome.shown(&double)
+    let fake = FakeServer::new(script);
+    let outcome = User::new().run_with(&fake, arguments);
+    fake.requests();
+    outcome.shown(&fake)
 }
 
 #[test]
 fn what_is_asked_for_is_sent() {
-    let double = Double::new(&[("GET /rules", rules()), ("POST /login", usable())]);
+    let fake = FakeServer::new(&[("GET /rules", rules()), ("POST /login", usable())]);
     let asked = [
         "--rule",
         "oncall",
@@ -64,9 +64,9 @@ fn what_is_asked_for_is_sent() {
         "--reason",
         "pager 4711",
     ];
-    let outcome = User::new().run_with(&double, &[&["login"], &asked[..]].concat());
+    let outcome = User::new().run_with(&fake, &[&["login"], &asked[..]].concat());
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let sent = &double.requests()[1];
+    let sent = &fake.requests()[1];
     assert!(sent.has("Content-Type: application/json; charset=utf-8"), "{sent:?}");
     assert_eq!(
         serde_json::from_str::<Value>(&sent.body).unwrap(),
@@ -76,9 +76,9 @@ fn what_is_asked_for_is_sent() {
 
 #[test]
 fn nothing_is_sent_where_nothing_is_asked_for() {
-    let double = Double::new(&[("POST /login", usable())]);
-    assert_eq!(User::new().run_with(&double, &["login"]).status, 0);
-    assert_eq!(double.requests()[0].body, "");
+    let fake = FakeServer::new(&[("POST /login", usable())]);
+    assert_eq!(User::new().run_with(&fake, &["login"]).status, 0);
+    assert_eq!(fake.requests()[0].body, "");
 }
 
 #[test]
@@ -89,20 +89,20 @@ fn a_session_that_is_not_usable_yet_is_asked_for_again() {
         ("POST /login", Answer::json(202, &login())),
         ("POST /login", usable()),
     ];
-    let double = Double::new(&script);
-    assert_eq!(User::new().run_with(&double, &["login", "--role", "view"]).status, 0);
-    double.requests();
+    let fake = FakeServer::new(&script);
+    assert_eq!(User::new().run_with(&fake, &["login", "--role", "view"]).status, 0);
+    fake.requests();
 }
 
 #[test]
 fn the_namespace_is_the_one_of_the_context() {
-    let (user, double) = (
+    let (user, fake) = (
         User::new(),
-        Double::new(&[("GET /rules", rules()), ("POST /login", usable())]),
+        FakeServer::new(&[("GET /rules", rules()), ("POST /login", usable())]),
     );
-    let outcome = user.run_with(&double, &["login", "--rule", "shop", "--namespace", "web"]);
+    let outcome = user.run_with(&fake, &["login", "--rule", "shop", "--namespace", "web"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     assert!(file.contains("namespace: 'web'"), "{file}");
 }
 
@@ -111,9 +111,12 @@ fn the_namespace_that_the_server_names_is_kept() {
     let mut answer = login();
     answer["kubeconfig"] = kubeconfig();
     answer["kubeconfig"]["contexts"]["tka-context-alice"]["namespace"] = json!("shop");
-    let (user, double) = (User::new(), Double::new(&[("POST /login", Answer::json(200, &answer))]));
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[("POST /login", Answer::json(200, &answer))]),
+    );
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     assert!(file.contains("namespace: 'shop'"), "{file}");
 }
 
@@ -135,14 +138,14 @@ fn the_originals_server_works_in_any_namespace() {
         ("POST /login", Answer::json(202, &login())),
         ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
-    assert_eq!(user.run_with(&double, &["login", "-n", "web"]).status, 0);
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    assert_eq!(user.run_with(&fake, &["login", "-n", "web"]).status, 0);
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     assert!(file.contains("namespace: 'web'"), "{file}");
 }
 
 #[test]
-fn the_originals_server_is_not_asked_for_what_it_would_pass_over() {
+fn original_server_gets_no_option_that_it_ignores() {
     let script = || [("GET /rules", Answer::html(404))];
     insta::assert_snapshot!("original_cannot_choose", shown(&script(), &["login", "--role", "view"]));
     for command in [
@@ -168,7 +171,7 @@ fn equal_priorities_are_answered_with_a_choice() {
     let refusal = json!({
         "message": "several rules of the tailnet policy reach you with the same priority 5: edit, view",
         "advice": [
-            "ask whoever keeps the tailnet policy to give these rules different priorities",
+            "ask an administrator of the tailnet to give these rules different priorities",
             "or say which one you mean, of those that `tka rules` shows: `tka login --rule NAME`, or `--role ROLE`"
         ]
     });
@@ -204,10 +207,10 @@ fn reauthenticated(sessions: &[Value], asked: &[&str]) -> Value {
         ),
         ("POST /login", usable()),
     ];
-    let double = Double::new(&script);
-    let outcome = User::new().run_with(&double, &[&["reauthenticate"], asked].concat());
+    let fake = FakeServer::new(&script);
+    let outcome = User::new().run_with(&fake, &[&["reauthenticate"], asked].concat());
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let body = double.requests().pop().unwrap().body;
+    let body = fake.requests().pop().unwrap().body;
     serde_json::from_str(if body.is_empty() { "{}" } else { &body }).unwrap()
 }
 
@@ -230,7 +233,7 @@ fn reauthenticating_keeps_the_rule_and_the_reason() {
 }
 
 #[test]
-fn reauthenticating_ends_that_session_and_keeps_the_name_of_its_context() {
+fn reauthenticating_ends_the_session_and_keeps_its_context() {
     let of = |name: &str, since: &str, rule: &str, role: &str| {
         let mut session = session(since, Some(rule), role, true, None);
         session["name"] = json!(name);
@@ -246,7 +249,7 @@ fn reauthenticating_ends_that_session_and_keeps_the_name_of_its_context() {
         Answer::json(200, &answer)
     };
     let end = |name: &str| Answer::json(200, &of(name, "2001-01-02T15:04:05Z", "shop", "edit"));
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", answer("tka-alice-oncall")),
         ("GET /rules", rules()),
         ("POST /login", answer("tka-alice-shop")),
@@ -268,9 +271,9 @@ fn reauthenticating_ends_that_session_and_keeps_the_name_of_its_context() {
     ]);
     let user = User::new();
     let contexts = |arguments: &[&str]| {
-        let outcome = user.run_with(&double, arguments);
+        let outcome = user.run_with(&fake, arguments);
         assert_eq!(outcome.status, 0, "{outcome:?}");
-        let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+        let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
         let names = file
             .lines()
             .filter_map(|line| line.strip_prefix("- name: 'tka-context-alice"));
@@ -290,14 +293,14 @@ fn reauthenticating_ends_that_session_and_keeps_the_name_of_its_context() {
     let both = |current: &str| (" -shop".to_owned(), current.to_owned());
     assert_eq!(contexts(&["login", "--rule", "shop"]), both("-shop"));
     assert_eq!(contexts(&["reauthenticate"]), both(""));
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
-    assert!(!file.contains("- '--role'"), "nobody asked for it by that: {file}");
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
+    assert!(!file.contains("- '--role'"), "the role was not requested: {file}");
     assert_eq!(contexts(&["reauthenticate", "--rule", "shop"]), both("-shop"));
     assert_eq!(
         contexts(&["reauthenticate", "--role", "view"]),
         ("-shop .view".to_owned(), ".view".to_owned())
     );
-    double.requests();
+    fake.requests();
 }
 
 #[test]
@@ -313,12 +316,12 @@ fn a_rule_and_a_role_of_one_name_are_side_by_side() {
         ("GET /rules", rules()),
         answer("tka-alice-role"),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
+    let (user, fake) = (User::new(), FakeServer::new(&script));
     for option in ["--rule", "--role"] {
-        let outcome = user.run_with(&double, &["login", option, "view"]);
+        let outcome = user.run_with(&fake, &["login", option, "view"]);
         assert_eq!(outcome.status, 0, "{outcome:?}");
     }
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     for (context, session) in [("-view", "rule"), (".view", "role")] {
         assert!(
             file.contains(&format!("- name: 'tka-context-alice{context}'")),
@@ -329,13 +332,13 @@ fn a_rule_and_a_role_of_one_name_are_side_by_side() {
 }
 
 #[test]
-fn reauthenticating_takes_what_the_policy_gives_instead_of_a_rule_that_is_gone() {
+fn reauthenticating_replaces_a_rule_that_is_gone() {
     let gone = session("2001-01-02T15:04:05Z", Some("gone"), "edit", true, None);
     assert_eq!(reauthenticated(&[gone], &[]), json!({}));
 }
 
 #[test]
-fn reauthenticating_ends_nothing_when_the_server_cannot_do_what_is_asked_for() {
+fn reauthenticating_ends_nothing_if_options_are_unsupported() {
     let script = [("GET /rules", rules())];
     let shown = shown(&script, &["reauthenticate", "--rule", "shop", "-n", "x"]);
     assert!(shown.starts_with("status 4\n"), "{shown}");
@@ -343,30 +346,30 @@ fn reauthenticating_ends_nothing_when_the_server_cannot_do_what_is_asked_for() {
 
 #[test]
 fn all_requests_of_a_command_have_one_time_limit() {
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("GET /rules", Answer::busy(429, 2)),
         ("GET /rules", rules()),
         ("POST /login", Answer::busy(429, 2)),
     ]);
-    let outcome = User::new().run_with(&double, &["login", "--role", "view", "--timeout", "3"]);
+    let outcome = User::new().run_with(&fake, &["login", "--role", "view", "--timeout", "3"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
-    assert_eq!(double.requests().len(), 3, "there is one second left, and not three");
+    assert_eq!(fake.requests().len(), 3, "there is one second left, and not three");
 }
 
-/// Somebody before a terminal signs in, is asked for a reason and answers with `line`.
-fn asked(script: &[(&str, Answer)], line: &str) -> (String, Double) {
+/// A user at a terminal signs in, is asked for a reason and answers with `line`.
+fn asked(script: &[(&str, Answer)], line: &str) -> (String, FakeServer) {
     asked_within(30, Duration::ZERO, script, line)
 }
 
-/// The same for who answers `after` a while, with a time limit for all requests.
-fn asked_within(limit: u32, after: Duration, script: &[(&str, Answer)], line: &str) -> (String, Double) {
-    let (user, double) = (User::new(), Double::new(script));
-    let command = user.command_with(&double, &["login", "-q", "--timeout", &limit.to_string()]);
+/// The same with an answer `after` a while, and a time limit for all requests.
+fn asked_within(limit: u32, after: Duration, script: &[(&str, Answer)], line: &str) -> (String, FakeServer) {
+    let (user, fake) = (User::new(), FakeServer::new(script));
+    let command = user.command_with(&fake, &["login", "-q", "--timeout", &limit.to_string()]);
     let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     terminal.exp_string("what do you need cluster-admin for? ").unwrap();
     std::thread::sleep(after);
     terminal.send_line(line).unwrap();
-    (terminal.exp_eof().unwrap(), double)
+    (terminal.exp_eof().unwrap(), fake)
 }
 
 #[test]
@@ -376,9 +379,9 @@ fn a_missing_reason_is_asked_for() {
         ("GET /rules", rules()),
         ("POST /login", usable()),
     ];
-    let (shown, double) = asked(&script, "pager 4711");
+    let (shown, fake) = asked(&script, "pager 4711");
     assert!(shown.contains("export KUBECONFIG="), "{shown}");
-    let sent = &double.requests()[2].body;
+    let sent = &fake.requests()[2].body;
     assert_eq!(
         serde_json::from_str::<Value>(sent).unwrap(),
         json!({"reason": "pager 4711"})
@@ -393,29 +396,29 @@ fn who_is_asked_may_take_longer_than_requests() {
         ("POST /login", Answer::busy(429, 1)),
         ("POST /login", usable()),
     ];
-    let (shown, double) = asked_within(3, Duration::from_secs(3), &script, "pager 4711");
+    let (shown, fake) = asked_within(3, Duration::from_secs(3), &script, "pager 4711");
     assert!(shown.contains("export KUBECONFIG="), "{shown}");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
-fn a_hostile_role_does_not_steer_the_terminal_in_the_question() {
+fn hostile_role_cannot_control_the_terminal() {
     let hostile = rule(Some("oncall"), "cluster\u{202e}\u{1b}[2J\u{200b}-admin", 100, &[]);
     let there = Answer::json(200, &json!({"items": [hostile]}));
-    let double = Double::new(&[("POST /login", reason_required()), ("GET /rules", there)]);
+    let fake = FakeServer::new(&[("POST /login", reason_required()), ("GET /rules", there)]);
     let user = User::new();
-    let command = user.command_with(&double, &["login", "-q"]);
+    let command = user.command_with(&fake, &["login", "-q"]);
     let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     terminal.exp_string("what do you need cluster[2J-admin for? ").unwrap();
     terminal.send_line("").unwrap();
     terminal.exp_eof().unwrap();
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn a_reason_is_asked_for_once() {
     let script = [("POST /login", reason_required()), ("GET /rules", rules())];
-    let (shown, double) = asked(&script, "");
+    let (shown, fake) = asked(&script, "");
     assert!(shown.contains("asks what the access is for"), "{shown}");
-    double.requests();
+    fake.requests();
 }

@@ -4,7 +4,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, SESSION, User, credential, signed_in};
 
 /// How long the session lasts: a quarter of an hour, and what a busy machine may take until it is looked at.
@@ -46,26 +46,26 @@ fn script(ahead: SignedDuration, tells: bool) -> Vec<(&'static str, Answer)> {
 #[test]
 fn session_is_shown_and_the_clock_is_named() {
     for (minutes, way) in [(-20, "ahead of"), (20, "behind")] {
-        let double = Double::new(&script(SignedDuration::from_mins(minutes), true));
+        let fake = FakeServer::new(&script(SignedDuration::from_mins(minutes), true));
         let user = User::new();
         let told = format!("this machine's clock is 20 min {way} the server's: set the clock");
         // A second may pass until it answers.
         let told = [told.clone(), told.replace("20 min", "19 min")];
         let is_told = |outcome: &Outcome| told.iter().any(|told| outcome.stderr.contains(told));
-        let outcome = user.run_with(&double, &["login"]);
+        let outcome = user.run_with(&fake, &["login"]);
         assert!(outcome.status == 0 && is_told(&outcome), "{outcome:?}");
         assert!(
             outcome.stderr.contains("in 15 min ("),
             "by this machine's clock: {outcome:?}"
         );
-        let outcome = user.run_with(&double, &["status"]);
+        let outcome = user.run_with(&fake, &["status"]);
         assert!(outcome.status == 0 && is_told(&outcome), "{outcome:?}");
         assert!(outcome.stdout.contains("in 15 min ("), "{outcome:?}");
         let mut prompt = user.command(&["status", "--prompt"]);
-        prompt.env("KUBECONFIG", user.kubeconfig(&double));
+        prompt.env("KUBECONFIG", user.kubeconfig(&fake));
         assert_eq!(Outcome::from(prompt.output().unwrap()).stdout, "view@127.0.0.1 15m\n");
         // kubectl compares it with its own clock, and it is kept.
-        let url = format!("http://{}", double.address);
+        let url = format!("http://{}", fake.address);
         for _ in 0..3 {
             let outcome = user.run(&["credential", "--server", &url, "--session", SESSION]);
             let printed: Value = serde_json::from_str(&outcome.stdout).unwrap();
@@ -76,7 +76,7 @@ fn session_is_shown_and_the_clock_is_named() {
                 "{left}"
             );
         }
-        double.requests();
+        fake.requests();
     }
 }
 
@@ -84,15 +84,15 @@ fn session_is_shown_and_the_clock_is_named() {
 #[test]
 fn session_is_shown_where_no_time_is_told() {
     let script = script(SignedDuration::from_mins(-20), false);
-    let double = Double::new(&script[..2]);
+    let fake = FakeServer::new(&script[..2]);
     let user = User::new();
     for arguments in [["login"], ["status"]] {
-        let outcome = user.run_with(&double, &arguments);
+        let outcome = user.run_with(&fake, &arguments);
         assert_eq!(outcome.status, 0, "{outcome:?}");
         assert!(
             outcome.stderr.contains("by this machine's clock it is over"),
             "{outcome:?}"
         );
     }
-    double.requests();
+    fake.requests();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::User;
 
 #[test]
@@ -12,10 +12,10 @@ fn shows_how_to_reach_the_cluster() {
         "labels": {"env": "prod"}
     });
     for spelling in [&["cluster-info"][..], &["get", "cluster-info"]] {
-        let double = Double::new(&[("GET /cluster-info", Answer::json(200, &answer))]);
-        let outcome = User::new().run_with(&double, spelling);
+        let fake = FakeServer::new(&[("GET /cluster-info", Answer::json(200, &answer))]);
+        let outcome = User::new().run_with(&fake, spelling);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(outcome.shown(&double), @"
+            insta::assert_snapshot!(outcome.shown(&fake), @"
             status 0
             --- stdout
               server  https://k8s.example.com:6443
@@ -35,8 +35,8 @@ fn forms_for_programs() {
         "labels": {"env": "prod"}
     });
     let said = |arguments: &[&str]| {
-        let double = Double::new(&[("GET /cluster-info", Answer::json(200, &answer))]);
-        let outcome = User::new().run_with(&double, arguments);
+        let fake = FakeServer::new(&[("GET /cluster-info", Answer::json(200, &answer))]);
+        let outcome = User::new().run_with(&fake, arguments);
         assert_eq!(outcome.status, 0);
         outcome.stdout
     };

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tailscaled::Tailscaled;
 use crate::tka::{Outcome, SESSION, User, signed_in};
 
@@ -65,99 +65,99 @@ fn tailnet(online: bool) -> Tailscaled {
 }
 
 /// Without a tailscaled, whatever this machine has.
-fn alone(user: &User, double: &Double, arguments: &[&str]) -> Outcome {
-    let mut command = user.command_with(double, arguments);
+fn alone(user: &User, fake: &FakeServer, arguments: &[&str]) -> Outcome {
+    let mut command = user.command_with(fake, arguments);
     command.env("TKA_TAILSCALE_SOCKET", "/nowhere");
     command.output().unwrap().into()
 }
 
-/// With a default that is nowhere, whose port is that of `double`.
-fn at_nodes(user: &User, double: &Double, tailscaled: &Tailscaled, arguments: &[&str]) -> Outcome {
-    let mut command = user.command_with(double, arguments);
+/// With a default that is nowhere, whose port is that of the fake server.
+fn at_nodes(user: &User, fake: &FakeServer, tailscaled: &Tailscaled, arguments: &[&str]) -> Outcome {
+    let mut command = user.command_with(fake, arguments);
     command.env("TKA_TAILSCALE_HOSTNAME", "nowhere.invalid");
     command.env("TKA_TAILSCALE_SOCKET", tailscaled.socket());
     command.output().unwrap().into()
 }
 
 /// Without what differs from run to run.
-fn shown(outcome: &Outcome, doubles: &[(&Double, &str)]) -> String {
+fn shown(outcome: &Outcome, fakes: &[(&FakeServer, &str)]) -> String {
     let text = format!(
         "status {}\n--- stdout\n{}--- stderr\n{}",
         outcome.status, outcome.stdout, outcome.stderr
     );
-    doubles.iter().fold(text, |text, (double, name)| {
-        text.replace(&double.address.port().to_string(), name)
+    fakes.iter().fold(text, |text, (fake, name)| {
+        text.replace(&fake.address.port().to_string(), name)
     })
 }
 
 #[test]
 fn servers_are_asked_side_by_side_what_they_are_for() {
     let user = User::new();
-    let prod = Double::new(&[vec![signs_in()], answering("prod", &[session()])].concat());
-    let refusing = Double::new(&[
+    let prod = FakeServer::new(&[vec![signs_in()], answering("prod", &[session()])].concat());
+    let refusing = FakeServer::new(&[
         signs_in(),
         (
             "GET /rules",
             Answer::json(403, &json!({"message": "no rule of the tailnet policy reaches you"})),
         ),
     ]);
-    let original = Double::new(&[
+    let original = FakeServer::new(&[
         ("GET /rules", Answer::html(404)),
         ("GET /login", Answer::json(401, &json!({"message": "not signed in"}))),
         ("GET /sessions", Answer::html(404)),
         ("GET /login", Answer::json(401, &json!({"message": "not signed in"}))),
         ("GET /cluster-info", cluster("old")),
     ]);
-    for double in [&prod, &refusing] {
-        assert_eq!(user.run_with(double, &["login"]).status, 0);
+    for fake in [&prod, &refusing] {
+        assert_eq!(user.run_with(fake, &["login"]).status, 0);
     }
     let outcome = alone(&user, &original, &["clusters"]);
-    let doubles = [(&original, "OLD"), (&prod, "PROD"), (&refusing, "REFUSING")];
+    let fakes = [(&original, "OLD"), (&prod, "PROD"), (&refusing, "REFUSING")];
     let mut lines: Vec<_> = outcome.stdout.lines().collect();
     // Beside each other they are in the order of their ports.
     lines[2..].sort_by_key(|line| !line.contains(&prod.address.port().to_string()));
     let stdout = lines.join("\n") + "\n";
     // What stands behind ages is as far away as they are wide: they have hours at some hours only.
     insta::with_settings!({filters => [AGES, (" +(NOTES|no rule)", "  $1")]}, {
-        insta::assert_snapshot!("clusters_human", shown(&Outcome { stdout, ..outcome }, &doubles));
+        insta::assert_snapshot!("clusters_human", shown(&Outcome { stdout, ..outcome }, &fakes));
     });
-    for double in [&prod, &refusing, &original] {
-        double.requests();
+    for fake in [&prod, &refusing, &original] {
+        fake.requests();
     }
 }
 
 #[test]
 fn forms_for_programs() {
     for form in ["json", "yaml", "name"] {
-        let double = Double::new(&answering("prod", &[session()]));
-        let outcome = alone(&User::new(), &double, &["clusters", "-o", form]);
-        insta::assert_snapshot!(format!("clusters_{form}"), outcome.shown(&double));
+        let fake = FakeServer::new(&answering("prod", &[session()]));
+        let outcome = alone(&User::new(), &fake, &["clusters", "-o", form]);
+        insta::assert_snapshot!(format!("clusters_{form}"), outcome.shown(&fake));
     }
 }
 
 #[test]
 fn nodes_with_the_tag_are_looked_at() {
-    let double = Double::new(&answering("west", &[]));
-    let outcome = at_nodes(&User::new(), &double, &tailnet(true), &["clusters"]);
-    insta::assert_snapshot!(outcome.shown(&double));
-    double.requests();
+    let fake = FakeServer::new(&answering("west", &[]));
+    let outcome = at_nodes(&User::new(), &fake, &tailnet(true), &["clusters"]);
+    insta::assert_snapshot!(outcome.shown(&fake));
+    fake.requests();
 }
 
 #[test]
 fn node_without_a_server_is_shown_when_it_may_have_one() {
     let user = User::new();
-    let names = |double: &Double, online: bool, long: bool| {
+    let names = |fake: &FakeServer, online: bool, long: bool| {
         let flags: &[&str] = if long { &["clusters", "--long"] } else { &["clusters"] };
-        let outcome = at_nodes(&user, double, &tailnet(online), flags);
+        let outcome = at_nodes(&user, fake, &tailnet(online), flags);
         assert_eq!(outcome.status, 5, "{outcome:?}");
         let lines = outcome.stdout.lines().filter(|line| line.contains("localhost"));
         lines
             .map(ToOwned::to_owned)
             .collect::<Vec<_>>()
             .join("\n")
-            .replace(&double.address.port().to_string(), "PORT")
+            .replace(&fake.address.port().to_string(), "PORT")
     };
-    let hotel = || Double::new(&[("GET /rules", Answer::html(200))]);
+    let hotel = || FakeServer::new(&[("GET /rules", Answer::html(200))]);
     // What answers at 443 is not ours to say.
     assert!(!names(&hotel(), true, false).contains("http://localhost:PORT"));
     let all = names(&hotel(), true, true);
@@ -165,14 +165,14 @@ fn node_without_a_server_is_shown_when_it_may_have_one() {
         all.contains("http://localhost:PORT") && all.contains("no TKA server: HTTP status 200"),
         "{all}"
     );
-    let silent = names(&Double::new(&[("GET /rules", Answer::Silence)]), false, false);
+    let silent = names(&FakeServer::new(&[("GET /rules", Answer::Silence)]), false, false);
     assert!(silent.contains("does not answer: its node is offline"), "{silent}");
 }
 
 #[test]
 fn limit_holds_for_each() {
-    let double = Double::new(&[("GET /rules", Answer::Silence)]);
-    let outcome = alone(&User::new(), &double, &["clusters", "--timeout", "0.1"]);
+    let fake = FakeServer::new(&[("GET /rules", Answer::Silence)]);
+    let outcome = alone(&User::new(), &fake, &["clusters", "--timeout", "0.1"]);
     assert_eq!(outcome.status, 5);
     assert!(
         outcome.stdout.contains("does not answer: no answer within 0.1 s"),
@@ -180,11 +180,11 @@ fn limit_holds_for_each() {
     );
 }
 
-/// A user whose configuration file names `double`, with a comment.
-fn configured(double: &Double) -> (User, Vec<String>) {
+/// A user whose configuration file names the fake server, with a comment.
+fn configured(fake: &FakeServer) -> (User, Vec<String>) {
     let user = User::new();
     let path = user.home().join("config.yaml");
-    let port = double.address.port();
+    let port = fake.address.port();
     fs::write(
         &path,
         format!("# Mine.\ntailscale:\n  hostname: 127.0.0.1 # here\n  port: {port}\n"),
@@ -202,8 +202,8 @@ fn run(user: &User, config: &[String], arguments: &[&str]) -> Outcome {
 
 #[test]
 fn chosen_one_becomes_the_default_and_its_kubeconfig_is_named() {
-    let east = Double::new(&[]);
-    let west = Double::new(&[vec![signs_in()], answering("west", &[session()])].concat());
+    let east = FakeServer::new(&[]);
+    let west = FakeServer::new(&[vec![signs_in()], answering("west", &[session()])].concat());
     let (user, config) = configured(&east);
     assert_eq!(user.run_with(&west, &["login"]).status, 0);
     let name = format!("127.0.0.1:{}", west.address.port());
@@ -227,9 +227,9 @@ fn chosen_one_becomes_the_default_and_its_kubeconfig_is_named() {
 #[test]
 fn chosen_one_becomes_current_where_it_was_merged() {
     let signs_in = || vec![signs_in(), ("POST /logout", Answer::json(200, &crate::tka::login()))];
-    let east = Double::new(&[signs_in()].concat());
+    let east = FakeServer::new(&[signs_in()].concat());
     let [first, second] = <[_; 2]>::try_from(signs_in()).unwrap();
-    let west = Double::new(&[vec![first], answering("west", &[session()]), vec![second]].concat());
+    let west = FakeServer::new(&[vec![first], answering("west", &[session()]), vec![second]].concat());
     let (user, config) = configured(&east);
     let kubeconfig = user.home().join(".kube/config");
     fs::create_dir(user.home().join(".kube")).unwrap();
@@ -239,8 +239,8 @@ fn chosen_one_becomes_current_where_it_was_merged() {
         let line = text.lines().find_map(|line| line.strip_prefix("current-context: "));
         line.unwrap().trim_matches('"').to_owned()
     };
-    for double in [&west, &east] {
-        assert_eq!(user.run_with(double, &["login", "--merge"]).status, 0);
+    for fake in [&west, &east] {
+        assert_eq!(user.run_with(fake, &["login", "--merge"]).status, 0);
     }
     assert_eq!(current(), "tka-context-alice@127.0.0.1");
     let name = format!("127.0.0.1:{}", west.address.port());
@@ -251,15 +251,15 @@ fn chosen_one_becomes_current_where_it_was_merged() {
         "{outcome:?}"
     );
     assert_eq!(current(), "tka-context-alice");
-    for double in [&west, &east] {
-        assert_eq!(user.run_with(double, &["logout"]).status, 0);
+    for fake in [&west, &east] {
+        assert_eq!(user.run_with(fake, &["logout"]).status, 0);
         assert_eq!(current(), "mine");
     }
 }
 
 #[test]
 fn without_a_file_one_is_made_and_what_wins_over_it_is_said() {
-    let west = Double::new(&answering("west", &[]));
+    let west = FakeServer::new(&answering("west", &[]));
     let user = User::new();
     let outcome = alone(&user, &west, &["clusters", "use", "127.0.0.1"]);
     insta::assert_snapshot!(outcome.shown(&west).replace(&user.home().display().to_string(), "HOME"));
@@ -274,8 +274,8 @@ fn without_a_file_one_is_made_and_what_wins_over_it_is_said() {
 
 #[test]
 fn name_that_means_none_or_several_changes_nothing() {
-    let east = Double::new(&[answering("east", &[]), answering("east", &[])].concat());
-    let west = Double::new(&[vec![signs_in()], answering("west", &[]), answering("west", &[])].concat());
+    let east = FakeServer::new(&[answering("east", &[]), answering("east", &[])].concat());
+    let west = FakeServer::new(&[vec![signs_in()], answering("west", &[]), answering("west", &[])].concat());
     let (user, config) = configured(&east);
     assert_eq!(user.run_with(&west, &["login"]).status, 0);
     let before = user.files();
@@ -283,7 +283,7 @@ fn name_that_means_none_or_several_changes_nothing() {
     let error = |name: &str| {
         let outcome = run(&user, &config, &["clusters", "use", name]);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (2, "false\n"), "{outcome:?}");
-        let [east, west] = [&east, &west].map(|double| double.address.port().to_string());
+        let [east, west] = [&east, &west].map(|fake| fake.address.port().to_string());
         outcome.stderr.replace(&east, "EAST").replace(&west, "WEST")
     };
     insta::assert_snapshot!("clusters_use_unknown", error("north"));
@@ -294,18 +294,18 @@ fn name_that_means_none_or_several_changes_nothing() {
 
 #[test]
 fn one_that_does_not_answer_is_taken_if_it_is_known() {
-    let west = Double::new(&[signs_in(), ("GET /rules", Answer::html(502))]);
-    let (user, config) = configured(&Double::new(&[]));
+    let west = FakeServer::new(&[signs_in(), ("GET /rules", Answer::html(502))]);
+    let (user, config) = configured(&FakeServer::new(&[]));
     assert_eq!(user.run_with(&west, &["login"]).status, 0);
     let name = format!("127.0.0.1:{}", west.address.port());
     let outcome = run(&user, &config, &["clusters", "use", &name]);
     assert_eq!(outcome.status, 0);
     assert!(outcome.stderr.contains("no TKA server answers at"), "{outcome:?}");
 
-    let double = Double::new(&[("GET /rules", Answer::Silence)]);
+    let fake = FakeServer::new(&[("GET /rules", Answer::Silence)]);
     let outcome = at_nodes(
         &user,
-        &double,
+        &fake,
         &tailnet(true),
         &["clusters", "use", "localhost", "--timeout", "0.1"],
     );

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::shells;
 use crate::tailscaled::{Tailscaled, on_tailnet};
 use crate::tka::{Outcome, User};
@@ -37,12 +37,12 @@ fn sessions() -> Answer {
 }
 
 /// A shell in the user's environment, with the program as `name` on its PATH.
-fn shell(user: &User, double: &Double, shell: &Path, name: &str, script: &str) -> Command {
+fn shell(user: &User, fake: &FakeServer, shell: &Path, name: &str, script: &str) -> Command {
     let bin = user.home().join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     symlink(env!("CARGO_BIN_EXE_tka"), bin.join(name)).unwrap();
     let mut command = shells::running(shell, script);
-    let like = user.command_with(double, &[]);
+    let like = user.command_with(fake, &[]);
     command
         .env_clear()
         .envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -53,7 +53,7 @@ fn shell(user: &User, double: &Double, shell: &Path, name: &str, script: &str) -
 }
 
 /// What bash offers for the last of `words`.
-fn in_bash(double: &Double, name: &str, words: &[&str]) -> Vec<String> {
+fn in_bash(fake: &FakeServer, name: &str, words: &[&str]) -> Vec<String> {
     let Some(bash) = shells::find("bash") else {
         return vec![];
     };
@@ -69,7 +69,7 @@ fn in_bash(double: &Double, name: &str, words: &[&str]) -> Vec<String> {
         first = words[0],
         function = words[0].replace('-', "_"),
     );
-    let outcome = Outcome::from(shell(&User::new(), double, &bash, name, &script).output().unwrap());
+    let outcome = Outcome::from(shell(&User::new(), fake, &bash, name, &script).output().unwrap());
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{outcome:?}");
     outcome
         .stdout
@@ -82,9 +82,9 @@ fn in_bash(double: &Double, name: &str, words: &[&str]) -> Vec<String> {
 #[test]
 fn what_there_is_is_offered() {
     let asked = |request: &str, answer: Answer, words: &[&str]| {
-        let double = Double::new(&[(request, answer)]);
-        let offered = in_bash(&double, "tka", words);
-        double.requests();
+        let fake = FakeServer::new(&[(request, answer)]);
+        let offered = in_bash(&fake, "tka", words);
+        fake.requests();
         offered
     };
     assert_eq!(
@@ -105,32 +105,32 @@ fn what_there_is_is_offered() {
 
 #[test]
 fn what_was_typed_before_counts() {
-    let (elsewhere, double) = (Double::new(&[("GET /rules", rules())]), Double::new(&[]));
+    let (elsewhere, fake) = (FakeServer::new(&[("GET /rules", rules())]), FakeServer::new(&[]));
     let port = elsewhere.address.port().to_string();
     let words = ["tka", "--port", &port, "login", "-s", "127.0.0.1", "--rule", "on"];
-    assert_eq!(in_bash(&double, "tka", &words), ["oncall"]);
+    assert_eq!(in_bash(&fake, "tka", &words), ["oncall"]);
     elsewhere.requests();
 }
 
 #[test]
 fn commands_and_settings_are_offered_without_asking_anybody() {
-    let double = Double::new(&[]);
-    assert_eq!(in_bash(&double, "tka", &["tka", "cluster-"]), ["cluster-info"]);
+    let fake = FakeServer::new(&[]);
+    assert_eq!(in_bash(&fake, "tka", &["tka", "cluster-"]), ["cluster-info"]);
     assert_eq!(
-        in_bash(&double, "tka", &["tka", "config", "tailscale.ta"]),
+        in_bash(&fake, "tka", &["tka", "config", "tailscale.ta"]),
         ["tailscale.tailnet", "tailscale.tag"]
     );
     // The program of that name, and the function around it.
-    assert_eq!(in_bash(&double, "ts-k8s-auth", &["ts-k8s-auth", "ver"]), ["version"]);
-    assert_eq!(in_bash(&double, "ts-k8s-auth", &["tka", "ver"]), ["version"]);
+    assert_eq!(in_bash(&fake, "ts-k8s-auth", &["ts-k8s-auth", "ver"]), ["version"]);
+    assert_eq!(in_bash(&fake, "ts-k8s-auth", &["tka", "ver"]), ["version"]);
 }
 
 #[test]
 fn nothing_is_offered_and_nothing_said_when_asking_fails() {
     for answer in [Answer::Silence, Answer::html(502), Answer::Truncated] {
-        let double = Double::new(&[("GET /rules", answer)]);
+        let fake = FakeServer::new(&[("GET /rules", answer)]);
         let started = std::time::Instant::now();
-        assert!(in_bash(&double, "tka", &["tka", "login", "--rule", ""]).is_empty());
+        assert!(in_bash(&fake, "tka", &["tka", "login", "--rule", ""]).is_empty());
         assert!(started.elapsed().as_secs() < 10);
     }
     let user = User::new();
@@ -184,20 +184,20 @@ fn fish_and_zsh_ask_too() {
         ),
     ] {
         let Some(path) = shells::find(name) else { continue };
-        let double = Double::new(&[("GET /rules", rules())]);
-        let outcome = Outcome::from(shell(&User::new(), &double, &path, "tka", script).output().unwrap());
+        let fake = FakeServer::new(&[("GET /rules", rules())]);
+        let outcome = Outcome::from(shell(&User::new(), &fake, &path, "tka", script).output().unwrap());
         assert!(outcome.status == 0 && outcome.stdout.starts_with("oncall"), "{name}: {outcome:?}");
-        double.requests();
+        fake.requests();
     }
 }
 
 #[test]
 fn kubectl_asks_in_its_own_way() {
-    let double = Double::new(&[("GET /rules", rules())]);
+    let fake = FakeServer::new(&[("GET /rules", rules())]);
     let user = User::new();
     let link = user.home().join("kubectl_complete-tka");
     symlink(env!("CARGO_BIN_EXE_tka"), &link).unwrap();
-    let like = user.command_with(&double, &[]);
+    let like = user.command_with(&fake, &[]);
     let mut command = Command::new(&link);
     command
         .env_clear()

@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, User, login, signing_in};
 
 #[test]
 fn a_servers_file_serves_the_cli_too() {
-    let double = Double::new(&[("GET /login", Answer::json(200, &login()))]);
+    let fake = FakeServer::new(&[("GET /login", Answer::json(200, &login()))]);
     let user = User::new();
     let text = format!(
         "tailscale: {{hostname: 127.0.0.1, port: {}, stateDir: /x}}\noperator: {{namespace: tka-dev}}\nhealth: {{port: 8080}}\n",
-        double.address.port()
+        fake.address.port()
     );
     user.has_settings(&text);
     let outcome = user.run(&["get", "login", "--debug"]);
@@ -30,7 +30,7 @@ fn hostile_checkout_leads_to_no_other_server() {
         ("port", "EVIL"),
         ("socket", "/evil"),
     ] {
-        let (good, evil) = (Double::new(&signing_in()[..2]), Double::new(&[]));
+        let (good, evil) = (FakeServer::new(&signing_in()[..2]), FakeServer::new(&[]));
         let user = User::new();
         user.has_settings(&format!(
             "tailscale: {{hostname: localhost, port: {}}}\n",
@@ -62,10 +62,10 @@ fn hostile_checkout_leads_to_no_other_server() {
 }
 
 #[test]
-fn what_is_passed_over_is_said_also_where_quiet_is_asked_for() {
-    let double = Double::new(&signing_in()[..2]);
+fn ignored_keys_are_reported_despite_quiet() {
+    let fake = FakeServer::new(&signing_in()[..2]);
     let user = User::new();
-    let port = double.address.port();
+    let port = fake.address.port();
     let text = format!("tailscale: {{hostname: localhost, port: {port}}}\n");
     std::fs::write(user.home().join("config.yaml"), &text).unwrap();
     let said = "./config.yaml does not set tailscale.hostname, tailscale.port, because";
@@ -80,7 +80,7 @@ fn what_is_passed_over_is_said_also_where_quiet_is_asked_for() {
             .unwrap(),
     );
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{outcome:?}");
-    double.requests();
+    fake.requests();
     for arguments in [&["config", "-c", "config.yaml"][..], &["config", "-s", "x", "-p", "1"]] {
         assert_eq!(user.run(arguments).stderr, "", "{arguments:?}");
     }
@@ -127,10 +127,10 @@ fn what_is_no_configuration_stops_nothing() {
         }),
     ];
     for (name, make) in cases {
-        let double = Double::new(&[("GET /login", Answer::json(200, &login()))]);
+        let fake = FakeServer::new(&[("GET /login", Answer::json(200, &login()))]);
         let user = User::new();
         make(&user);
-        let outcome = user.run_with(&double, &["get", "login"]);
+        let outcome = user.run_with(&fake, &["get", "login"]);
         assert_eq!(
             (outcome.status, outcome.stderr.as_str()),
             (0, ""),
@@ -218,7 +218,7 @@ fn a_wrong_file_stops_nothing_that_needs_none() {
 }
 
 #[test]
-fn another_programs_file_in_the_folder_is_neither_read_nor_written() {
+fn file_of_another_program_is_neither_read_nor_written() {
     let user = User::new();
     let file = user.home().join("config.yaml");
     for text in [
@@ -236,7 +236,7 @@ fn another_programs_file_in_the_folder_is_neither_read_nor_written() {
 }
 
 #[test]
-fn a_wrong_server_is_a_usage_error_where_it_is_typed_and_a_wrong_configuration_in_a_file() {
+fn wrong_server_is_a_usage_or_configuration_error() {
     for server in ["a b", "ftp://x", "http://u:p@h", ""] {
         let user = User::new();
         let usage = ["rules", "--server", server];

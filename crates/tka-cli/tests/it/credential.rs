@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, SESSION, TOKEN, User, credential, signed_in};
 
 const ASKED: &str = "POST /credential";
 
 /// The command, as the kubeconfig says it.
-fn command(user: &User, double: &Double) -> Command {
-    let url = format!("http://{}", double.address);
+fn command(user: &User, fake: &FakeServer) -> Command {
+    let url = format!("http://{}", fake.address);
     let mut command = user.command(&["credential", "--server", &url, "--session", SESSION]);
     command.stdin(Stdio::null());
     command
 }
 
 /// The command's own process is asked by another each time, as by one kubectl after the other.
-fn ask(user: &User, double: &Double) -> Outcome {
-    by_another(&command(user, double)).output().unwrap().into()
+fn ask(user: &User, fake: &FakeServer) -> Outcome {
+    by_another(&command(user, fake)).output().unwrap().into()
 }
 
 fn by_another(asked: &Command) -> Command {
@@ -55,12 +55,15 @@ fn over() -> Answer {
 
 #[test]
 fn it_is_asked_for_once_and_then_kept() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
-    let first = ask(&user, &double);
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[(ASKED, Answer::json(200, &credential()))]),
+    );
+    let first = ask(&user, &fake);
     assert_eq!((first.status, &*first.stderr), (0, ""));
     assert_eq!(token(&first), TOKEN);
-    assert_eq!(ask(&user, &double).stdout, first.stdout);
-    let requests = double.requests();
+    assert_eq!(ask(&user, &fake).stdout, first.stdout);
+    let requests = fake.requests();
     let body: Value = serde_json::from_str(&requests[0].body).unwrap();
     assert_eq!(body, json!({"session": SESSION}));
     let in_home = user.files();
@@ -70,9 +73,12 @@ fn it_is_asked_for_once_and_then_kept() {
 /// kubectl runs in whatever folder and in containers: the kubeconfig alone says where to ask.
 #[test]
 fn neither_settings_nor_a_home_are_needed() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[(ASKED, Answer::json(200, &credential()))]),
+    );
     fs::write(user.home().join("config.yaml"), "output: public\ntailscale: 1\n").unwrap();
-    let mut command = command(&user, &double);
+    let mut command = command(&user, &fake);
     command.env("HOME", "").env("TKA_TAILSCALE_PORT", "many");
     let outcome = Outcome::from(command.output().unwrap());
     assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
@@ -80,28 +86,26 @@ fn neither_settings_nor_a_home_are_needed() {
 
 #[test]
 fn one_that_came_with_the_sign_in_is_not_asked_for() {
-    let (user, double) = (
+    let (user, fake) = (
         User::new(),
-        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+        FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
     );
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    assert_eq!(token(&ask(&user, &double)), TOKEN);
-    double.requests();
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    assert_eq!(token(&ask(&user, &fake)), TOKEN);
+    fake.requests();
 }
 
 #[test]
 fn why_one_is_not_kept_is_said_as_it_is() {
     let signed_in = Answer::json(200, &signed_in());
-    let (user, double) = (User::new(), Double::new(&[("POST /login", signed_in)]));
-    // Nobody can write a file there.
-    let name = format!("127.0.0.1_{}_{SESSION}.json", double.address.port());
+    let (user, fake) = (User::new(), FakeServer::new(&[("POST /login", signed_in)]));
+    // No file can be written there.
+    let name = format!("127.0.0.1_{}_{SESSION}.json", fake.address.port());
     fs::create_dir_all(user.cache().join(name)).unwrap();
     fs::set_permissions(user.cache(), fs::Permissions::from_mode(0o700)).unwrap();
-    let outcome = user.run_with(&double, &["login", "--debug"]);
+    let outcome = user.run_with(&fake, &["login", "--debug"]);
     assert!(
-        outcome
-            .stderr
-            .contains("debug: the credential was not kept: Is a directory"),
+        outcome.stderr.contains("debug: credential not cached: Is a directory"),
         "{outcome:?}"
     );
     assert!(!outcome.stderr.contains("standard output"), "{outcome:?}");
@@ -109,9 +113,12 @@ fn why_one_is_not_kept_is_said_as_it_is() {
 
 #[test]
 fn fifty_at_once_are_one_request() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[(ASKED, Answer::json(200, &credential()))]),
+    );
     let start = || {
-        by_another(&command(&user, &double))
+        by_another(&command(&user, &fake))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -122,14 +129,14 @@ fn fifty_at_once_are_one_request() {
         let outcome = Outcome::from(child.wait_with_output().unwrap());
         assert_eq!((outcome.status, token(&outcome)), (0, TOKEN.into()));
     }
-    assert_eq!(double.requests().len(), 1);
+    assert_eq!(fake.requests().len(), 1);
 }
 
 #[test]
 fn fifty_at_once_after_the_end_are_one_request_and_one_line() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+    let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, over())]));
     let start = || {
-        command(&user, &double)
+        command(&user, &fake)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -149,9 +156,9 @@ fn fifty_at_once_after_the_end_are_one_request_and_one_line() {
         .iter()
         .map(|output| String::from_utf8_lossy(&output.stderr))
         .collect();
-    let said = said.replace(&double.address.port().to_string(), "PORT");
+    let said = said.replace(&fake.address.port().to_string(), "PORT");
     insta::assert_snapshot!(said, @"tka: you are not signed in at http://127.0.0.1:PORT: sign in with `tka login --server http://127.0.0.1:PORT`");
-    assert_eq!(double.requests().len(), 1);
+    assert_eq!(fake.requests().len(), 1);
 }
 
 /// Lets what is kept be fetched that much earlier, and handed out too.
@@ -170,18 +177,21 @@ fn age(user: &User, seconds: i64) {
 /// cases.md 8: Python's client loads its kubeconfig again at each of its calls.
 #[test]
 fn program_that_asks_at_each_call_costs_one_request() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[(ASKED, Answer::json(200, &credential()))]),
+    );
     let began = Instant::now();
     for _ in 0..30 {
-        let outcome = Outcome::from(command(&user, &double).output().unwrap());
+        let outcome = Outcome::from(command(&user, &fake).output().unwrap());
         assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
     }
     let expected = 1 + began.elapsed().as_secs() / 20;
-    assert!(u64::try_from(double.requests().len()).unwrap() <= expected);
+    assert!(u64::try_from(fake.requests().len()).unwrap() <= expected);
 }
 
 #[test]
-fn what_the_api_server_refused_is_replaced_or_said_to_be_over() {
+fn refused_credential_is_replaced_or_reported_as_over() {
     let mut other = credential();
     other["status"]["token"] = json!("another");
     let script = [
@@ -189,23 +199,23 @@ fn what_the_api_server_refused_is_replaced_or_said_to_be_over() {
         (ASKED, Answer::json(200, &other)),
         (ASKED, over()),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
-    assert_eq!(token(&ask(&user, &double)), TOKEN);
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    assert_eq!(token(&ask(&user, &fake)), TOKEN);
     // client-go asks again when the API server refuses what it got, and does not say why it asks.
-    assert_eq!(token(&ask(&user, &double)), TOKEN, "it is new");
+    assert_eq!(token(&ask(&user, &fake)), TOKEN, "it is new");
     age(&user, 21);
-    assert_eq!(token(&ask(&user, &double)), "another");
+    assert_eq!(token(&ask(&user, &fake)), "another");
     age(&user, 21);
-    let refused = ask(&user, &double);
+    let refused = ask(&user, &fake);
     assert_eq!(refused.status, 3);
     assert!(refused.stderr.contains("sign in with `tka login "), "{refused:?}");
-    assert_eq!(ask(&user, &double).status, 3, "and the old one is handed out no more");
-    double.requests();
+    assert_eq!(ask(&user, &fake).status, 3, "and the old one is handed out no more");
+    fake.requests();
 }
 
 /// It may be asked for twice for another reason, such as two clients in one process.
 #[test]
-fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
+fn cached_credential_is_used_while_the_server_is_down() {
     for lost in [
         Answer::Truncated,
         Answer::html(502),
@@ -213,42 +223,45 @@ fn what_is_kept_is_handed_out_while_the_server_cannot_be_asked_for_another() {
         Answer::json(500, &json!({"message": "x"})),
     ] {
         let script = [(ASKED, Answer::json(200, &credential())), (ASKED, lost)];
-        let (user, double) = (User::new(), Double::new(&script));
-        ask(&user, &double);
+        let (user, fake) = (User::new(), FakeServer::new(&script));
+        ask(&user, &fake);
         age(&user, 21);
         for _ in 0..5 {
-            let outcome = ask(&user, &double);
+            let outcome = ask(&user, &fake);
             assert_eq!((token(&outcome), outcome.stderr.as_str()), (TOKEN.into(), ""));
         }
-        assert_eq!(double.requests().len(), 2, "no storm");
+        assert_eq!(fake.requests().len(), 2, "no storm");
     }
-    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::json(200, &credential()))]));
-    let mut command = command(&user, &double);
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[(ASKED, Answer::json(200, &credential()))]),
+    );
+    let mut command = command(&user, &fake);
     assert_eq!(token(&command.output().unwrap().into()), TOKEN);
     age(&user, 21);
-    drop(double);
+    drop(fake);
     assert_eq!(token(&command.output().unwrap().into()), TOKEN);
 }
 
 #[test]
 fn whoever_asks_again_later_reads_again_why_there_is_none() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
+    let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, over())]));
     let said = || {
-        let outcome = Outcome::from(command(&user, &double).output().unwrap());
+        let outcome = Outcome::from(command(&user, &fake).output().unwrap());
         assert_eq!(outcome.status, 3);
         outcome.stderr.lines().count()
     };
     assert_eq!([said(), said(), said()], [1, 0, 0]);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(said(), 1);
-    double.requests();
+    fake.requests();
 }
 
 #[test]
-fn a_person_who_asks_reads_it_each_time_and_whoever_is_before_kubectl_once() {
+fn failure_is_printed_once_for_kubectl_and_always_for_users() {
     for (info, lines) in [(None, 3), (Some("{}"), 1)] {
-        let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
-        let command = command(&user, &double);
+        let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, over())]));
+        let command = command(&user, &fake);
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "\"$@\"; \"$@\"; \"$@\"; :", "sh"]);
         shell.arg(command.get_program()).args(command.get_args());
@@ -259,25 +272,25 @@ fn a_person_who_asks_reads_it_each_time_and_whoever_is_before_kubectl_once() {
         }
         let shown = crate::terminal::on_terminal(shell);
         assert_eq!(shown.matches("you are not signed in").count(), lines, "{shown}");
-        double.requests();
+        fake.requests();
     }
 }
 
 #[test]
-fn whoever_has_to_sign_in_again_reads_where_and_through_which_rule() {
+fn advice_names_the_server_and_the_rule() {
     let script = vec![(ASKED, over()); 3];
-    let double = Double::new(&script);
+    let fake = FakeServer::new(&script);
     let said = |change: &dyn Fn(&mut Command)| {
         let user = User::new();
-        let mut command = command(&user, &double);
+        let mut command = command(&user, &fake);
         change(&mut command);
         let outcome = Outcome::from(command.output().unwrap());
-        let said = outcome.stderr.replace(&double.address.to_string(), "HERE");
+        let said = outcome.stderr.replace(&fake.address.to_string(), "HERE");
         said.trim_end().rsplit(": ").next().unwrap().to_owned()
     };
     let usual = said(&|command| {
         command.env("TKA_TAILSCALE_HOSTNAME", "127.0.0.1");
-        command.env("TKA_TAILSCALE_PORT", double.address.port().to_string());
+        command.env("TKA_TAILSCALE_PORT", fake.address.port().to_string());
     });
     assert_eq!(usual, "sign in with `tka login`");
     let chosen = said(&|command| {
@@ -290,14 +303,14 @@ fn whoever_has_to_sign_in_again_reads_where_and_through_which_rule() {
     let own = said(&|command| {
         command.env("TKA_SESSION", SESSION);
     });
-    assert_eq!(own, "begin anew with `tka shell` or `tka exec`");
-    double.requests();
+    assert_eq!(own, "start another with `tka shell` or `tka exec`");
+    fake.requests();
 }
 
 /// What kubectl with a person before it, or without, makes of the script, as often as it asks.
-fn before_a_terminal(script: &[(&str, Answer)], interactive: bool, chosen: &str, times: usize) -> (String, Double) {
-    let (user, double) = (User::new(), Double::new(script));
-    let mut command = command(&user, &double);
+fn before_a_terminal(script: &[(&str, Answer)], interactive: bool, chosen: &str, times: usize) -> (String, FakeServer) {
+    let (user, fake) = (User::new(), FakeServer::new(script));
+    let mut command = command(&user, &fake);
     let info = json!({"apiVersion": "client.authentication.k8s.io/v1", "spec": {"interactive": interactive}});
     command
         .args(["--rule", "oncall"])
@@ -312,7 +325,7 @@ fn before_a_terminal(script: &[(&str, Answer)], interactive: bool, chosen: &str,
     let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     shell.env_clear().envs(variables).current_dir(user.home());
     let mut terminal = rexpect::session::spawn_command(shell, Some(60_000)).unwrap();
-    (terminal.exp_eof().unwrap(), double)
+    (terminal.exp_eof().unwrap(), fake)
 }
 
 fn no_sessions() -> (&'static str, Answer) {
@@ -326,27 +339,27 @@ fn whoever_has_chosen_so_is_signed_in_again_by_kubectl() {
         no_sessions(),
         ("POST /login", Answer::json(200, &signed_in())),
     ];
-    let (shown, double) = before_a_terminal(&script, true, "true", 2);
+    let (shown, fake) = before_a_terminal(&script, true, "true", 2);
     assert_eq!(shown.matches("signed in as alice@example.com").count(), 1, "{shown}");
     assert_eq!(shown.matches(TOKEN).count(), 2, "{shown}");
-    let sent: Value = serde_json::from_str(&double.requests()[2].body).unwrap();
+    let sent: Value = serde_json::from_str(&fake.requests()[2].body).unwrap();
     assert_eq!(sent, json!({"rule": "oncall"}), "through the rule that it was begun by");
 }
 
 #[test]
-fn nobody_is_signed_in_who_did_not_choose_so_or_is_not_there() {
+fn sign_in_for_kubectl_needs_the_setting_and_a_user() {
     for (interactive, chosen) in [(true, ""), (true, "false"), (true, "maybe"), (false, "true")] {
-        let (shown, double) = before_a_terminal(&[(ASKED, over())], interactive, chosen, 1);
+        let (shown, fake) = before_a_terminal(&[(ASKED, over())], interactive, chosen, 1);
         assert!(shown.contains("sign in with `tka login "), "{shown}");
-        double.requests();
+        fake.requests();
     }
     // kubectl says so, but there is no terminal.
-    let (user, double) = (User::new(), Double::new(&[(ASKED, over())]));
-    let mut command = command(&user, &double);
+    let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, over())]));
+    let mut command = command(&user, &fake);
     command.env("KUBERNETES_EXEC_INFO", r#"{"spec": {"interactive": true}}"#);
     command.env("TKA_CREDENTIAL_LOGIN", "true");
     assert_eq!(command.output().unwrap().status.code(), Some(3));
-    double.requests();
+    fake.requests();
 }
 
 #[test]
@@ -361,10 +374,10 @@ fn another_session_is_not_handed_out_and_does_not_stay() {
         ("POST /login", Answer::json(200, &other)),
         ("DELETE /sessions/tka-alice-other", Answer::json(200, &ended)),
     ];
-    let (shown, double) = before_a_terminal(&script, true, "true", 3);
+    let (shown, fake) = before_a_terminal(&script, true, "true", 3);
     assert!(shown.contains("gives another session"), "{shown}");
     assert!(!shown.contains(TOKEN), "{shown}");
-    double.requests();
+    fake.requests();
 
     let there = json!({"items": [ended]});
     let script = [
@@ -372,8 +385,8 @@ fn another_session_is_not_handed_out_and_does_not_stay() {
         ("GET /sessions", Answer::json(200, &there)),
         ("POST /login", Answer::json(200, &other)),
     ];
-    let (_, double) = before_a_terminal(&script, true, "true", 1);
-    double.requests();
+    let (_, fake) = before_a_terminal(&script, true, "true", 1);
+    fake.requests();
 }
 
 #[test]
@@ -384,18 +397,18 @@ fn a_refused_sign_in_is_remembered_as_any_failure() {
         no_sessions(),
         ("POST /login", Answer::json(403, &refusal)),
     ];
-    let (shown, double) = before_a_terminal(&script, true, "true", 10);
+    let (shown, fake) = before_a_terminal(&script, true, "true", 10);
     assert!(shown.contains("refuses to sign you in"), "{shown}");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn signing_in_again_is_heard_of_at_once() {
     let script = [(ASKED, over()), ("POST /login", Answer::json(200, &signed_in()))];
-    let (user, double) = (User::new(), Double::new(&script));
-    assert_eq!(ask(&user, &double).status, 3);
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    assert_eq!(token(&ask(&user, &double)), TOKEN);
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    assert_eq!(ask(&user, &fake).status, 3);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    assert_eq!(token(&ask(&user, &fake)), TOKEN);
 }
 
 #[test]
@@ -405,11 +418,11 @@ fn signing_out_forgets_it() {
         ("POST /logout", Answer::json(200, &crate::tka::login())),
         (ASKED, over()),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    assert_eq!(user.run_with(&double, &["logout"]).status, 0);
-    assert_eq!(ask(&user, &double).status, 3);
-    double.requests();
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 0);
+    assert_eq!(ask(&user, &fake).status, 3);
+    fake.requests();
 }
 
 #[test]
@@ -422,37 +435,37 @@ fn one_that_is_damaged_or_over_is_asked_for_anew() {
         json!({"fetched": "2000-01-01T00:00:00Z", "credential": old}).to_string(),
     ] {
         let script = vec![(ASKED, Answer::json(200, &credential())); 2];
-        let (user, double) = (User::new(), Double::new(&script));
-        ask(&user, &double);
+        let (user, fake) = (User::new(), FakeServer::new(&script));
+        ask(&user, &fake);
         let kept = fs::read_dir(user.cache()).unwrap().map(|entry| entry.unwrap().path());
         let kept = kept
             .into_iter()
             .find(|path| path.extension().is_some_and(|end| end == "json"))
             .unwrap();
         fs::write(kept, damage).unwrap();
-        assert_eq!(token(&ask(&user, &double)), TOKEN);
-        double.requests();
+        assert_eq!(token(&ask(&user, &fake)), TOKEN);
+        fake.requests();
     }
 }
 
 #[test]
-fn without_a_place_for_secrets_each_call_asks_and_a_refusal_is_still_told_once() {
+fn without_a_cache_each_call_asks_and_one_prints_the_refusal() {
     let script = [
         (ASKED, Answer::json(200, &credential())),
         (ASKED, Answer::json(200, &credential())),
         (ASKED, over()),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
+    let (user, fake) = (User::new(), FakeServer::new(&script));
     let start = |command: &mut Command| {
         command.env("TKA_CREDENTIAL_CACHE", "none");
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     for _ in 0..2 {
-        let asked = start(&mut command(&user, &double)).wait_with_output().unwrap();
+        let asked = start(&mut command(&user, &fake)).wait_with_output().unwrap();
         assert_eq!(token(&asked.into()), TOKEN);
         assert!(!text_below(user.runtime()).contains(TOKEN));
     }
-    let started: Vec<_> = (0..50).map(|_| start(&mut command(&user, &double))).collect();
+    let started: Vec<_> = (0..50).map(|_| start(&mut command(&user, &fake))).collect();
     let ended = started
         .into_iter()
         .map(|child| Outcome::from(child.wait_with_output().unwrap()));
@@ -461,14 +474,14 @@ fn without_a_place_for_secrets_each_call_asks_and_a_refusal_is_still_told_once()
         .map(|outcome| outcome.stderr)
         .collect();
     assert_eq!(said.concat().lines().count(), 1, "{said:?}");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn the_kernels_keyring_does_where_there_is_no_memory() {
     let allowed = Command::new("keyctl").args(["session", "-", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        crate::test_requirements::report_missing("keyctl, or no kernel that lets anybody use its keyrings");
+        crate::test_requirements::report_missing("keyctl, or a kernel that permits keyrings");
         return;
     }
     let script = [
@@ -476,13 +489,13 @@ fn the_kernels_keyring_does_where_there_is_no_memory() {
         ("POST /logout", Answer::json(200, &crate::tka::login())),
         (ASKED, over()),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
+    let (user, fake) = (User::new(), FakeServer::new(&script));
     let tka = env!("CARGO_BIN_EXE_tka");
-    let url = format!("http://{}", double.address);
+    let url = format!("http://{}", fake.address);
     let ask = format!("sh -c '{tka} credential --server {url} --session {SESSION}; :'");
     let again = format!("{tka} credential --server {url} --session {SESSION}");
     let script = format!("{tka} login >login 2>&1; {ask}; {ask}; {again}; {again}; {tka} logout 2>&1; {ask}");
-    let mut session = user.command_with(&double, &[]);
+    let mut session = user.command_with(&fake, &[]);
     session.env("TKA_CREDENTIAL_CACHE", "keyring");
     let mut keyctl = Command::new("keyctl");
     keyctl
@@ -494,7 +507,7 @@ fn the_kernels_keyring_does_where_there_is_no_memory() {
     let outcome = Outcome::from(keyctl.output().unwrap());
     assert_eq!(outcome.stdout.matches(TOKEN).count(), 4, "{outcome:?}");
     assert!(outcome.stderr.contains("you are not signed in"), "{outcome:?}");
-    double.requests();
+    fake.requests();
     for folder in [user.home(), user.runtime()] {
         assert!(!text_below(folder).contains(TOKEN));
     }
@@ -507,25 +520,25 @@ fn text_below(folder: &Path) -> String {
 }
 
 #[test]
-fn server_that_stops_in_the_middle_gives_nothing_and_says_so() {
+fn response_that_breaks_off_is_an_error() {
     for answer in [Answer::Truncated, Answer::Silence, Answer::html(502)] {
-        let (user, double) = (User::new(), Double::new(&[(ASKED, answer)]));
-        let mut command = command(&user, &double);
+        let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, answer)]));
+        let mut command = command(&user, &fake);
         let outcome = Outcome::from(command.args(["--timeout", "0.5"]).output().unwrap());
         assert_eq!(outcome.stdout, "");
         assert!([1, 5].contains(&outcome.status), "{outcome:?}");
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
         // kubectl asks again and again.
-        assert_eq!(ask(&user, &double).status, outcome.status);
-        double.requests();
+        assert_eq!(ask(&user, &fake).status, outcome.status);
+        fake.requests();
     }
 }
 
 #[test]
 fn what_is_no_session_reaches_no_file() {
     let refused = Answer::json(404, &json!({"message": "you have no session of that name"}));
-    let (user, double) = (User::new(), Double::new(&[(ASKED, refused)]));
-    let url = format!("http://{}", double.address);
+    let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, refused)]));
+    let url = format!("http://{}", fake.address);
     let outcome = user.run(&["credential", "--server", &url, "--session", "../../x"]);
     assert_eq!(outcome.status, 3, "{outcome:?}");
     assert!(!user.cache().join("../../x").exists());
@@ -533,8 +546,8 @@ fn what_is_no_session_reaches_no_file() {
 
 #[test]
 fn other_versions_are_refused() {
-    let (user, double) = (User::new(), Double::new(&[]));
-    let mut command = command(&user, &double);
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
+    let mut command = command(&user, &fake);
     command.env(
         "KUBERNETES_EXEC_INFO",
         json!({"apiVersion": "client.authentication.k8s.io/v1beta1"}).to_string(),
@@ -551,17 +564,17 @@ fn busy_server_is_asked_again_when_it_says_and_not_before() {
         (ASKED, Answer::busy(503, 1)),
         (ASKED, Answer::json(200, &credential())),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
+    let (user, fake) = (User::new(), FakeServer::new(&script));
     let began = Instant::now();
-    assert_eq!(token(&ask(&user, &double)), TOKEN);
+    assert_eq!(token(&ask(&user, &fake)), TOKEN);
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
-    double.requests();
+    fake.requests();
 }
 
 #[test]
-fn server_that_is_busy_for_longer_than_people_wait_is_not_waited_for() {
-    let (user, double) = (User::new(), Double::new(&[(ASKED, Answer::busy(429, 60))]));
-    let outcome = ask(&user, &double);
+fn server_that_is_busy_beyond_the_limit_is_not_awaited() {
+    let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, Answer::busy(429, 60))]));
+    let outcome = ask(&user, &fake);
     assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{outcome:?}");
-    double.requests();
+    fake.requests();
 }

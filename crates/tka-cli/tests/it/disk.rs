@@ -7,16 +7,16 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, User, signed_in};
 
-fn signing_in() -> Double {
-    Double::new(&[("POST /login", Answer::json(200, &signed_in()))])
+fn signing_in() -> FakeServer {
+    FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))])
 }
 
 /// `tka …` where no file may grow beyond that many blocks of the shell's, as on a disk that is full then.
-fn on_full_disk(user: &User, double: &Double, blocks: u32, arguments: &[&str]) -> Outcome {
-    let tka = user.command_with(double, arguments);
+fn on_full_disk(user: &User, fake: &FakeServer, blocks: u32, arguments: &[&str]) -> Outcome {
+    let tka = user.command_with(fake, arguments);
     // Else the signal ends it, which no disk sends.
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let mut shell = Command::new("sh");
@@ -33,48 +33,48 @@ fn on_full_disk(user: &User, double: &Double, blocks: u32, arguments: &[&str]) -
 fn a_full_disk_is_found_before_signing_in() {
     // Our own fits, theirs does not; and neither does.
     for blocks in [200, 0] {
-        let (user, double) = (User::new(), Double::new(&[]));
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
         let config = user.home().join(".kube/config");
         fs::create_dir_all(user.home().join(".kube")).unwrap();
         let theirs = format!("x: {}\n", "y".repeat(200_000));
         fs::write(&config, &theirs).unwrap();
-        let outcome = on_full_disk(&user, &double, blocks, &["login", "--merge"]);
+        let outcome = on_full_disk(&user, &fake, blocks, &["login", "--merge"]);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
         assert!(outcome.stderr.contains("ulimit -f"), "{outcome:?}");
         assert!(!outcome.stderr.contains("you are signed in"), "{outcome:?}");
         assert_eq!(fs::read_to_string(&config).unwrap(), theirs);
         assert_eq!(user.files(), [".kube", ".kube/config"], "no half of anything");
-        assert!(double.requests().is_empty());
+        assert!(fake.requests().is_empty());
     }
 }
 
 #[test]
 fn a_full_disk_keeps_the_kubeconfig_that_was_there() {
-    let (user, double) = (User::new(), signing_in());
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let before = fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let (user, fake) = (User::new(), signing_in());
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let before = fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     let files = user.files();
-    let outcome = on_full_disk(&user, &double, 0, &["login", "--token"]);
+    let outcome = on_full_disk(&user, &fake, 0, &["login", "--token"]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
     assert!(!outcome.stderr.contains("you are signed in"), "{outcome:?}");
-    assert_eq!(fs::read_to_string(user.kubeconfig(&double)).unwrap(), before);
+    assert_eq!(fs::read_to_string(user.kubeconfig(&fake)).unwrap(), before);
     assert_eq!(user.files(), files);
-    assert_eq!(double.requests().len(), 1);
+    assert_eq!(fake.requests().len(), 1);
 }
 
 #[test]
-fn a_program_that_cannot_be_given_its_kubeconfig_gets_no_session() {
-    let (user, double) = (User::new(), Double::new(&[]));
-    let outcome = on_full_disk(&user, &double, 0, &["exec", "--", "true"]);
+fn no_session_without_a_place_for_the_kubeconfig() {
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
+    let outcome = on_full_disk(&user, &fake, 0, &["exec", "--", "true"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
     assert!(outcome.stderr.contains("ulimit -f"), "{outcome:?}");
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
 }
 
-/// A home that its owner, who is not root, may only read.
+/// A home folder that its owner, not root, may only read.
 #[test]
 fn a_read_only_home_is_found_before_signing_in() {
-    let (user, double) = (User::new(), Double::new(&[]));
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     let place = tempfile::tempdir().unwrap();
     let (home, program) = (place.path().join("home"), place.path().join("tka"));
     fs::create_dir(&home).unwrap();
@@ -83,7 +83,7 @@ fn a_read_only_home_is_found_before_signing_in() {
     assert!(copied.unwrap().success());
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(&program);
-    let tka = user.command_with(&double, &[]);
+    let tka = user.command_with(&fake, &[]);
     let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
     command
         .arg("login")
@@ -92,16 +92,16 @@ fn a_read_only_home_is_found_before_signing_in() {
         .current_dir(place.path())
         .env("HOME", &home);
     if rustix::process::geteuid().is_root() {
-        const NOBODY: u32 = 65534;
-        chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
-        command.uid(NOBODY).gid(NOBODY);
+        const UNPRIVILEGED: u32 = 65534;
+        chown(&home, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
     }
     fs::set_permissions(&home, fs::Permissions::from_mode(0o500)).unwrap();
     let outcome = Outcome::from(command.output().unwrap());
     assert_eq!(outcome.status, 1, "{outcome:?}");
     let said = format!("cannot write to {}", home.display());
     assert!(outcome.stderr.contains(&said), "{outcome:?}");
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
 }
 
 /// The program called for in the kubeconfig that a sign-in writes while its own file is changed by `change`.
@@ -109,13 +109,13 @@ fn called_after(change: fn(&std::path::Path)) -> String {
     let user = User::new();
     let meeting = std::sync::Arc::new(std::sync::Barrier::new(2));
     let answer = Answer::Meeting(meeting.clone(), Answer::json(200, &signed_in()).into());
-    let double = Double::new(&[("POST /login", answer)]);
+    let fake = FakeServer::new(&[("POST /login", answer)]);
     let program = user.home().join("bin/tka");
     fs::create_dir(user.home().join("bin")).unwrap();
     // By another process, as below.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tka")).arg(&program).status();
     assert!(copied.unwrap().success());
-    let tka = user.command_with(&double, &["login"]);
+    let tka = user.command_with(&fake, &["login"]);
     let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut command = Command::new(&program);
     command
@@ -128,13 +128,13 @@ fn called_after(change: fn(&std::path::Path)) -> String {
     change(&program);
     meeting.wait();
     assert!(child.unwrap().wait().unwrap().success());
-    let kept: Value = serde_saphyr::from_str(&fs::read_to_string(user.kubeconfig(&double)).unwrap()).unwrap();
+    let kept: Value = serde_saphyr::from_str(&fs::read_to_string(user.kubeconfig(&fake)).unwrap()).unwrap();
     let called = kept["users"][0]["user"]["exec"]["command"].as_str().unwrap();
     called.replace(&user.home().display().to_string(), "HOME")
 }
 
 #[test]
-fn a_program_that_is_replaced_meanwhile_is_called_where_it_is_and_no_path_is_made_up() {
+fn replaced_program_is_called_at_its_path() {
     let replaced = called_after(|program| {
         fs::remove_file(program).unwrap();
         fs::write(program, "").unwrap();
@@ -146,42 +146,38 @@ fn a_program_that_is_replaced_meanwhile_is_called_where_it_is_and_no_path_is_mad
 #[test]
 fn a_kubeconfig_that_is_cut_short_is_put_aside_and_told() {
     let user = User::new();
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /logout", Answer::json(200, &crate::tka::login())),
     ]);
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let path = user.kubeconfig(&double);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let path = user.kubeconfig(&fake);
     let whole = fs::read_to_string(&path).unwrap();
     let (cut, _) = whole.split_at(whole.find("://k8s").unwrap());
     fs::write(&path, cut).unwrap();
-    let outcome = user.run_with(&double, &["login"]);
+    let outcome = user.run_with(&fake, &["login"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     assert!(outcome.stderr.contains("is written anew"), "{outcome:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     assert_eq!(fs::read_to_string(path.with_extension("yaml.damaged")).unwrap(), cut);
-    assert_eq!(user.run_with(&double, &["logout"]).status, 0);
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 0);
     let aside = path.with_extension("yaml.damaged");
     let aside = aside.strip_prefix(user.home()).unwrap().display().to_string();
-    assert_eq!(
-        user.files(),
-        [".kube", ".kube/tka", &aside],
-        "whose it is, nobody knows"
-    );
+    assert_eq!(user.files(), [".kube", ".kube/tka", &aside], "its owner is unknown");
 }
 
 #[test]
 fn what_people_add_to_the_kubeconfig_stays() {
     let user = User::new();
-    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let path = user.kubeconfig(&double);
+    let fake = FakeServer::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let path = user.kubeconfig(&fake);
     // A plugin of theirs that says nothing of how to install it.
     let theirs = "users:\n- name: own\n  user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: own}}\n";
     let text = fs::read_to_string(&path).unwrap().replace("users:\n", theirs);
     fs::write(&path, text + "preferences: {colors: true} # mine\n").unwrap();
-    let outcome = user.run_with(&double, &["login", "--token"]);
+    let outcome = user.run_with(&fake, &["login", "--token"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(theirs) && text.contains("# mine"), "{text}");
@@ -191,27 +187,27 @@ fn what_people_add_to_the_kubeconfig_stays() {
 fn many_sign_ins_at_once_keep_all_contexts() {
     let user = User::new();
     let rules: Vec<_> = (0..8).map(|at| format!("rule-{at}")).collect();
-    let double = |rule: &String| {
+    let fake = |rule: &String| {
         let all = json!({"items": [{"name": rule, "role": "edit", "namespaces": [], "period": "1h0m0s", "priority": 1,
             "require_reason": false, "default": true}]});
         let mut answer = signed_in();
         answer["session"]["name"] = json!(format!("tka-alice-{rule}"));
-        Double::new(&[
+        FakeServer::new(&[
             ("GET /rules", Answer::json(200, &all)),
             ("POST /login", Answer::json(200, &answer)),
         ])
     };
-    let doubles: Vec<_> = rules.iter().map(double).collect();
+    let fakes: Vec<_> = rules.iter().map(fake).collect();
     // One server, to which each gets by a way of its own.
-    let start = |(double, rule): (&Double, &String)| {
+    let start = |(fake, rule): (&FakeServer, &String)| {
         let mut command = user.command(&["login", "-q", "--server", "http://tka.test:8080", "--rule", rule]);
         command
-            .env("HTTP_PROXY", format!("http://{}", double.address))
+            .env("HTTP_PROXY", format!("http://{}", fake.address))
             .stdout(Stdio::null())
             .spawn()
             .unwrap()
     };
-    let started: Vec<_> = doubles.iter().zip(&rules).map(start).collect();
+    let started: Vec<_> = fakes.iter().zip(&rules).map(start).collect();
     for mut child in started {
         assert!(child.wait().unwrap().success());
     }

@@ -6,16 +6,16 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tailscaled::{Tailscaled, on_tailnet};
 use crate::tka::{Outcome, User, login};
 
-/// A person for whom everything works: tailscale, server, API server, programs.
+/// A user without problems: tailscale, server, API server, programs.
 struct Well {
     user: User,
     tailscaled: Tailscaled,
-    server: Double,
-    api_server: Double,
+    server: FakeServer,
+    api_server: FakeServer,
 }
 
 type Script = Vec<(&'static str, Answer)>;
@@ -65,7 +65,7 @@ impl Well {
 
     /// The same, with a tailscaled and a server that answer otherwise.
     fn with(status: &Value, script: impl FnOnce(Answer) -> Script) -> Self {
-        let api_server = Double::new(&[("GET /version", Answer::json(401, &json!({})))]);
+        let api_server = FakeServer::new(&[("GET /version", Answer::json(401, &json!({})))]);
         let cluster = json!({
             "server_url": format!("http://{}", api_server.address), "insecure_skip_tls_verify": false,
             "ca_data": "", "labels": {}
@@ -73,7 +73,7 @@ impl Well {
         let well = Self {
             user: User::new(),
             tailscaled: Tailscaled::new(status),
-            server: Double::new(&script(Answer::json(200, &cluster))),
+            server: FakeServer::new(&script(Answer::json(200, &cluster))),
             api_server,
         };
         let bin = well.user.home().join("bin");

@@ -8,7 +8,7 @@ use rexpect::process::WaitStatus;
 use rexpect::session::PtySession;
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::fake_server::Double;
+use crate::fake_server::FakeServer;
 use crate::shell::whole_session;
 use crate::shells;
 use crate::tka::User;
@@ -16,7 +16,7 @@ use crate::tka::User;
 /// What every prompt ends with. Typed lines do not have it.
 const READY: &str = "READY>";
 
-/// Somebody with start-up files for each shell, which set a kubeconfig of their own and a prompt that shows the session.
+/// A user with start-up files for each shell, which set a kubeconfig of their own and a prompt that shows the session.
 fn person() -> User {
     let user = User::new();
     let home = user.home();
@@ -36,8 +36,8 @@ fn person() -> User {
 }
 
 /// `tka shell` with that shell.
-fn command(user: &User, double: &Double, shell: &Path) -> Command {
-    let mut command = user.command_with(double, &["shell"]);
+fn command(user: &User, fake: &FakeServer, shell: &Path) -> Command {
+    let mut command = user.command_with(fake, &["shell"]);
     command.env("SHELL", shell).env("TERM", "dumb");
     command.env("PATH", format!("{}:/usr/bin:/bin", user.home().join("bin").display()));
     command
@@ -90,10 +90,10 @@ fn each_shell(test: impl Fn(&Path)) {
 }
 
 #[test]
-fn kubeconfig_and_prompt_are_the_sessions_whatever_start_up_files_say() {
+fn session_overrides_start_up_files() {
     each_shell(|shell| {
-        let (user, double) = (person(), whole_session());
-        let mut terminal = before(command(&user, &double, shell));
+        let (user, fake) = (person(), whole_session());
+        let mut terminal = before(command(&user, &fake, shell));
         let greeting = types(&mut terminal, "");
         assert!(greeting.contains("signed in as alice@example.com"), "{greeting}");
         assert!(greeting.contains("view@127.0.0.1 "), "{shell:?}: {greeting}");
@@ -108,14 +108,14 @@ fn kubeconfig_and_prompt_are_the_sessions_whatever_start_up_files_say() {
         leaves(terminal, "exit 7", 7);
         assert!(!Path::new(&kubeconfig).exists());
         // It ended its own session and no other.
-        double.requests();
+        fake.requests();
     });
 }
 
 #[test]
 fn zsh_has_its_start_up_folder_as_it_was() {
     let Some(shell) = shells::find("zsh") else { return };
-    let (user, double) = (person(), whole_session());
+    let (user, fake) = (person(), whole_session());
     let folder = user.home().join("zdot");
     fs::create_dir(&folder).unwrap();
     fs::write(
@@ -123,7 +123,7 @@ fn zsh_has_its_start_up_folder_as_it_was() {
         "export KUBECONFIG=/elsewhere FROM=zdot\nPS1='READY> '\n",
     )
     .unwrap();
-    let mut command = command(&user, &double, &shell);
+    let mut command = command(&user, &fake, &shell);
     command.env("ZDOTDIR", &folder);
     let mut terminal = before(command);
     assert_eq!(value(&mut terminal, "\"$FROM\""), "zdot");
@@ -131,8 +131,8 @@ fn zsh_has_its_start_up_folder_as_it_was() {
     assert_ne!(value(&mut terminal, "\"$KUBECONFIG\""), "/elsewhere");
     leaves(terminal, "exit 0", 0);
 
-    let (user, double) = (person(), whole_session());
-    let mut terminal = before(self::command(&user, &double, &shell));
+    let (user, fake) = (person(), whole_session());
+    let mut terminal = before(self::command(&user, &fake, &shell));
     assert_eq!(value(&mut terminal, "\"${ZDOTDIR-unset}\""), "unset");
     leaves(terminal, "exit 0", 0);
 }
@@ -140,8 +140,8 @@ fn zsh_has_its_start_up_folder_as_it_was() {
 #[test]
 fn terminal_is_the_shells() {
     each_shell(|shell| {
-        let (user, double) = (person(), whole_session());
-        let mut terminal = before(command(&user, &double, shell));
+        let (user, fake) = (person(), whole_session());
+        let mut terminal = before(command(&user, &fake, shell));
         let size = if shell.ends_with("fish") {
             "(stty size)"
         } else {
@@ -172,15 +172,15 @@ fn terminal_is_the_shells() {
         terminal.exp_string("got through").unwrap();
         terminal.send_control('c').unwrap();
         leaves(terminal, "exit 9", 9);
-        double.requests();
+        fake.requests();
     });
 }
 
 #[test]
-fn shell_that_suspends_itself_gives_the_terminal_back_to_the_one_before() {
+fn suspended_shell_returns_the_terminal() {
     let Some(shell) = shells::find("bash") else { return };
-    let (user, double) = (person(), whole_session());
-    let like = command(&user, &double, &shell);
+    let (user, fake) = (person(), whole_session());
+    let like = command(&user, &fake, &shell);
     let mut outer = Command::new(&shell);
     outer.env_clear().current_dir(user.home());
     outer.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -195,5 +195,5 @@ fn shell_that_suspends_itself_gives_the_terminal_back_to_the_one_before() {
     types(&mut terminal, "exit 4");
     assert_eq!(value(&mut terminal, "$?"), "4");
     leaves(terminal, "exit 0", 0);
-    double.requests();
+    fake.requests();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, User};
 
 fn account() -> Value {
@@ -23,11 +23,11 @@ fn refusals_show_what_why_and_what_to_do() {
         ("period_too_short", 422, 7),
         ("internal", 500, 1),
     ] {
-        let double = Double::new(&[("POST /login", Answer::json(status, &account()))]);
+        let fake = FakeServer::new(&[("POST /login", Answer::json(status, &account()))]);
         let user = User::new();
-        let outcome = user.run_with(&double, &["login"]);
+        let outcome = user.run_with(&fake, &["login"]);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (exit, "false\n"), "{name}");
-        insta::assert_snapshot!(name, outcome.shown(&double));
+        insta::assert_snapshot!(name, outcome.shown(&fake));
         assert!(user.files().is_empty(), "{name}");
     }
 }
@@ -48,17 +48,17 @@ fn what_is_no_tka_server_is_named_so() {
         ),
         ("truncated", Answer::Truncated, 1),
     ] {
-        let double = Double::new(&[("POST /login", answer)]);
-        let outcome = User::new().run_with(&double, &["login"]);
+        let fake = FakeServer::new(&[("POST /login", answer)]);
+        let outcome = User::new().run_with(&fake, &["login"]);
         assert_eq!(outcome.status, exit, "{name}");
-        insta::assert_snapshot!(name, outcome.shown(&double));
+        insta::assert_snapshot!(name, outcome.shown(&fake));
     }
 }
 
 #[test]
 fn quiet_keeps_errors() {
-    let double = Double::new(&[("POST /login", Answer::json(403, &account()))]);
-    let outcome = User::new().run_with(&double, &["login", "-q"]);
+    let fake = FakeServer::new(&[("POST /login", Answer::json(403, &account()))]);
+    let outcome = User::new().run_with(&fake, &["login", "-q"]);
     assert!(
         outcome.stderr.contains("no rule of the tailnet policy reaches you"),
         "{outcome:?}"
@@ -69,14 +69,14 @@ fn quiet_keeps_errors() {
 #[test]
 fn themes_and_pipes_decide_on_signs_and_colours() {
     let shown = |theme: &str| {
-        let double = Double::new(&[("POST /login", Answer::json(403, &account()))]);
-        User::new().run_with(&double, &["login", "-t", theme]).stderr
+        let fake = FakeServer::new(&[("POST /login", Answer::json(403, &account()))]);
+        User::new().run_with(&fake, &["login", "-t", theme]).stderr
     };
     assert!(shown("ascii").starts_with("error: http://"));
     assert!(shown("dracula").starts_with("✗ http://"), "a pipe has no colours");
-    let double = Double::new(&[("POST /login", Answer::json(403, &account()))]);
+    let fake = FakeServer::new(&[("POST /login", Answer::json(403, &account()))]);
     let output = User::new()
-        .command_with(&double, &["login"])
+        .command_with(&fake, &["login"])
         .env("CLICOLOR_FORCE", "1")
         .output()
         .unwrap();

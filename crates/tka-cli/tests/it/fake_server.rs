@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 
-/// What the double does with one request.
+/// What the fake server does with one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// Answers with a status, header lines and a body.
@@ -18,7 +18,7 @@ pub(crate) enum Answer {
     Truncated,
     /// Says nothing until the caller gives up.
     Silence,
-    /// Meets somebody when the request has arrived and again before it answers.
+    /// Waits at this barrier when the request has arrived, and again before the response.
     Meeting(Arc<Barrier>, Box<Answer>),
     /// Answers with 200 and what follows from the requests so far.
     From(fn(&[Request]) -> serde_json::Value),
@@ -33,8 +33,8 @@ pub(crate) struct Request {
     pub(crate) body: String,
 }
 
-/// The double. Its thread ends when it is dropped.
-pub(crate) struct Double {
+/// The fake. Its thread ends when it is dropped.
+pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
     left: Arc<Mutex<Vec<(String, Answer)>>>,
@@ -89,7 +89,7 @@ impl Request {
     }
 }
 
-impl Double {
+impl FakeServer {
     /// A server that expects these requests (`POST /login`, below the API's prefix) in this order.
     pub(crate) fn new(script: &[(&str, Answer)]) -> Self {
         Self::at(Ipv4Addr::LOCALHOST.into(), script)
@@ -126,7 +126,7 @@ impl Double {
     }
 }
 
-impl Drop for Double {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         // An empty connection wakes the thread up to its end.
         drop(TcpStream::connect(self.address));

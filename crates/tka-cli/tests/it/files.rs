@@ -9,12 +9,12 @@ use std::sync::{Arc, Barrier};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::shell::whole_session;
 use crate::test_requirements::{is_root, report_missing};
 use crate::tka::{Outcome, SESSION, User, credential, login, signed_in};
 
-/// A user who is in no file of this machine, and a team that they are in.
+/// A user ID and a group ID without entries on this machine.
 const ME: u32 = 47_110;
 const TEAM: u32 = 47_120;
 const OTHER: u32 = 47_130;
@@ -49,7 +49,7 @@ fn in_own_mounts(command: &Command, script: &str) -> Outcome {
     like(&mut shell, command).output().unwrap().into()
 }
 
-/// `tka` of `command` as `ME`, who is in the team.
+/// `tka` of `command` as `ME`, a member of the team.
 fn as_me(command: &Command) -> Outcome {
     let (_folder, program) = program();
     let mut other = Command::new("setpriv");
@@ -75,14 +75,14 @@ fn variables(command: &Command) -> Vec<(std::ffi::OsString, std::ffi::OsString)>
     set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn signing_in() -> Double {
-    Double::new(&[
+fn signing_in() -> FakeServer {
+    FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /logout", Answer::json(200, &login())),
     ])
 }
 
-/// What stays of a file as it was: which it is, whose, and who may do what with it.
+/// What stays of a file: its inode, owner and permissions.
 fn identity(path: &Path) -> (u64, u32, u32, u32, u64) {
     let found = fs::metadata(path).unwrap();
     (found.ino(), found.uid(), found.gid(), found.mode(), found.nlink())
@@ -90,11 +90,11 @@ fn identity(path: &Path) -> (u64, u32, u32, u32, u64) {
 
 /// Merges into `config` by `run` and signs out: kubectl would find the context there in between, and the file stays what it was.
 fn is_merged(user: &User, config: &Path, run: impl Fn(&Command) -> Outcome) {
-    let double = signing_in();
+    let fake = signing_in();
     fs::write(config, THEIRS).unwrap();
     let before = identity(config);
     let command = |arguments: &[&str]| {
-        let mut command = user.command_with(&double, arguments);
+        let mut command = user.command_with(&fake, arguments);
         command.env("KUBECONFIG", config);
         command
     };
@@ -157,9 +157,9 @@ fn file_with_a_mount_on_it_is_merged_into() {
     for path in [&config, &real] {
         fs::write(path, THEIRS).unwrap();
     }
-    let double = signing_in();
+    let fake = signing_in();
     let run = |arguments: &[&str]| {
-        let mut command = user.command_with(&double, arguments);
+        let mut command = user.command_with(&fake, arguments);
         command.env("REAL", &real).env("CONFIG", &config);
         let outcome = in_own_mounts(&command, "mount --bind \"$REAL\" \"$CONFIG\"; exec \"$@\"");
         assert_eq!(outcome.status, 0, "{outcome:?}");
@@ -192,12 +192,12 @@ fn attributes_and_other_names_of_a_file_stay() {
 }
 
 /// What is said of a file that cannot be written. Nothing is begun, and nothing is left.
-fn is_refused(double: &Double, outcome: &Outcome, config: &Path, words: &[&str]) {
+fn is_refused(fake: &FakeServer, outcome: &Outcome, config: &Path, words: &[&str]) {
     assert_eq!(outcome.status, 1, "{outcome:?}");
     for word in words {
         assert!(outcome.stderr.contains(word), "{word}: {outcome:?}");
     }
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
     assert_eq!(fs::read_to_string(config).unwrap(), THEIRS);
 }
 
@@ -208,7 +208,7 @@ fn what_i_may_not_write_is_refused_before_signing_in() {
         return;
     }
     let refused = |file: (u32, u32), folder: (u32, u32), words: &[&str]| {
-        let (user, double) = (home_of_me(), Double::new(&[]));
+        let (user, fake) = (home_of_me(), FakeServer::new(&[]));
         let config = user.home().join(".kube/config");
         fs::write(&config, THEIRS).unwrap();
         for (path, (owner, mode)) in [(&*config, file), (config.parent().unwrap(), folder)] {
@@ -218,8 +218,8 @@ fn what_i_may_not_write_is_refused_before_signing_in() {
         // Our own has a place elsewhere, so that it is theirs that matters.
         fs::create_dir_all(user.home().join(".kube/tka")).unwrap();
         chown(user.home().join(".kube/tka"), Some(ME), Some(ME)).unwrap();
-        let outcome = as_me(&user.command_with(&double, &["login", "--merge"]));
-        is_refused(&double, &outcome, &config, words);
+        let outcome = as_me(&user.command_with(&fake, &["login", "--merge"]));
+        is_refused(&fake, &outcome, &config, words);
     };
     refused((0, 0o644), (ME, 0o755), &["cannot write", "write permission: `ls -ld"]);
     refused((ME, 0o444), (ME, 0o755), &["may not be changed", "`chmod u+w"]);
@@ -237,14 +237,14 @@ fn unwritable_places_are_refused_before_signing_in() {
         return;
     }
     let refused = |script: &str, words: &[&str]| {
-        let (user, double) = (User::new(), Double::new(&[]));
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
         let config = user.home().join(".kube/config");
         fs::create_dir(user.home().join(".kube")).unwrap();
         fs::write(&config, THEIRS).unwrap();
-        let mut command = user.command_with(&double, &["login", "--merge"]);
+        let mut command = user.command_with(&fake, &["login", "--merge"]);
         command.env("KUBE", user.home().join(".kube"));
         let outcome = in_own_mounts(&command, script);
-        is_refused(&double, &outcome, &config, words);
+        is_refused(&fake, &outcome, &config, words);
     };
     let read_only =
         "mount --bind \"$KUBE/config\" \"$KUBE/config\"; mount -o remount,ro,bind \"$KUBE/config\"; exec \"$@\"";
@@ -266,10 +266,10 @@ fn disk_that_is_full_meanwhile_leaves_the_file_as_it_was() {
     let user = User::new();
     let meeting = Arc::new(Barrier::new(2));
     let answer = Answer::Meeting(Arc::clone(&meeting), Answer::json(200, &signed_in()).into());
-    let double = Double::new(&[("POST /login", answer)]);
+    let fake = FakeServer::new(&[("POST /login", answer)]);
     let config = user.home().join("small/config");
     fs::create_dir(config.parent().unwrap()).unwrap();
-    let tka = user.command_with(&double, &["login", "--merge"]);
+    let tka = user.command_with(&fake, &["login", "--merge"]);
     let mut command = Command::new("unshare");
     let script = "mount -t tmpfs -o size=300k tmpfs small; echo \"$THEIRS\" >small/config; \"$@\" & wait $! || s=$?
         cat small/config; ls small; exit $s";
@@ -338,7 +338,7 @@ fn what_root_makes_in_a_users_home_is_that_users() {
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /logout", Answer::json(200, &login())),
     ];
-    let (user, double) = (User::new(), Double::new(&answers));
+    let (user, fake) = (User::new(), FakeServer::new(&answers));
     for path in [user.home(), user.runtime()] {
         chown(path, Some(OTHER), Some(TEAM)).unwrap();
     }
@@ -348,7 +348,7 @@ fn what_root_makes_in_a_users_home_is_that_users() {
         &["config", "--force", "debug", "false"],
         &["generate", "man", "--dir", ".local/share/man/man1"],
     ] {
-        let outcome = user.run_with(&double, arguments);
+        let outcome = user.run_with(&fake, arguments);
         assert_eq!(outcome.status, 0, "{outcome:?}");
         let made = foreign(&user, OTHER);
         let made: Vec<_> = made
@@ -363,7 +363,7 @@ fn what_root_makes_in_a_users_home_is_that_users() {
         "{:?}",
         user.files()
     );
-    assert_eq!(user.run_with(&double, &["logout"]).status, 0);
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 0);
     assert_eq!(
         fs::read_dir(user.runtime()).unwrap().count(),
         0,
@@ -378,14 +378,14 @@ fn root_keeps_no_credentials_in_a_users_home() {
         return;
     }
     for choice in ["memory", "keyring", "none"] {
-        let (user, double) = (
+        let (user, fake) = (
             User::new(),
-            Double::new(&[("POST /credential", Answer::json(200, &credential()))]),
+            FakeServer::new(&[("POST /credential", Answer::json(200, &credential()))]),
         );
         for path in [user.home(), user.runtime()] {
             chown(path, Some(OTHER), Some(TEAM)).unwrap();
         }
-        let server = format!("http://127.0.0.1:{}", double.address.port());
+        let server = format!("http://127.0.0.1:{}", fake.address.port());
         let session = "tka-alice-foreign-home";
         let mut command = user.command(&["credential", "--server", &server, "--session", session]);
         let outcome = Outcome::from(command.env("TKA_CREDENTIAL_CACHE", choice).output().unwrap());
@@ -396,9 +396,9 @@ fn root_keeps_no_credentials_in_a_users_home() {
 }
 
 /// Commands in a container: no home folder, and a user without an entry in passwd.
-fn without_home(double: &Double, arguments: &[&str]) -> Outcome {
+fn without_home(fake: &FakeServer, arguments: &[&str]) -> Outcome {
     let user = User::new();
-    let mut command = user.command_with(double, arguments);
+    let mut command = user.command_with(fake, arguments);
     command
         .env_remove("HOME")
         .env_remove("XDG_RUNTIME_DIR")
@@ -406,7 +406,7 @@ fn without_home(double: &Double, arguments: &[&str]) -> Outcome {
     if rustix::process::geteuid().is_root() {
         as_me(&command)
     } else {
-        report_missing("root who runs tests as a user without an entry in passwd");
+        report_missing("root, to run tests as a user without an entry in passwd");
         command.clone_and_run()
     }
 }
@@ -414,14 +414,14 @@ fn without_home(double: &Double, arguments: &[&str]) -> Outcome {
 /// cases.md 7: no HOME.
 #[test]
 fn commands_that_need_no_home_do_without() {
-    let server = |double: &Double| format!("http://127.0.0.1:{}", double.address.port());
-    let double = whole_session();
+    let server = |fake: &FakeServer| format!("http://127.0.0.1:{}", fake.address.port());
+    let fake = whole_session();
     let outcome = without_home(
-        &double,
+        &fake,
         &["exec", "--", "sh", "-c", "test -s \"$KUBECONFIG\" && echo run"],
     );
     assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "run\n"), "{outcome:?}");
-    double.requests();
+    fake.requests();
 
     let rules = json!({"items": [{"name": null, "role": "view", "namespaces": [], "period": "1h0m0s", "priority": 1,
         "require_reason": false, "default": true}]});
@@ -433,33 +433,33 @@ fn commands_that_need_no_home_do_without() {
         ("GET /login", Answer::json(200, &login()), &["get", "login"], 0),
         ("POST /logout", Answer::json(200, &login()), &["logout"], 0),
     ] {
-        let double = Double::new(&[(request, answer)]);
-        let outcome = without_home(&double, arguments);
+        let fake = FakeServer::new(&[(request, answer)]);
+        let outcome = without_home(&fake, arguments);
         assert_eq!(outcome.status, status, "{arguments:?}: {outcome:?}");
         assert!(!outcome.stderr.contains("home folder"), "{outcome:?}");
-        double.requests();
+        fake.requests();
     }
-    let double = Double::new(&[("POST /credential", Answer::json(200, &credential()))]);
-    let arguments = ["credential", "--server", &server(&double), "--session", SESSION];
-    let outcome = without_home(&double, &arguments);
+    let fake = FakeServer::new(&[("POST /credential", Answer::json(200, &credential()))]);
+    let arguments = ["credential", "--server", &server(&fake), "--session", SESSION];
+    let outcome = without_home(&fake, &arguments);
     assert_eq!(outcome.status, 0, "{outcome:?}");
 
-    let outcome = without_home(&Double::new(&[]), &["doctor", "-o", "json", "--timeout", "1"]);
+    let outcome = without_home(&FakeServer::new(&[]), &["doctor", "-o", "json", "--timeout", "1"]);
     assert!(
         outcome.stdout.contains("there is no home folder to keep one in"),
         "{outcome:?}"
     );
-    assert_eq!(without_home(&Double::new(&[]), &["config"]).status, 0);
+    assert_eq!(without_home(&FakeServer::new(&[]), &["config"]).status, 0);
     assert_eq!(
-        without_home(&Double::new(&[]), &["generate", "integration", "bash"]).status,
+        without_home(&FakeServer::new(&[]), &["generate", "integration", "bash"]).status,
         0
     );
 }
 
 #[test]
 fn sign_in_without_a_home_is_refused_before_it_begins() {
-    let double = Double::new(&[]);
-    let outcome = without_home(&double, &["login"]);
+    let fake = FakeServer::new(&[]);
+    let outcome = without_home(&fake, &["login"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
     assert!(outcome.stderr.contains("there is no home folder"), "{outcome:?}");
     assert!(outcome.stderr.contains("tka exec"), "{outcome:?}");

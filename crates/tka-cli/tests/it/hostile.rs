@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, SESSION, User, kubeconfig, login, signed_in};
 
 /// What no file and no output may have.
@@ -30,9 +30,9 @@ fn answer(kubeconfig: Value, is_named: bool) -> (&'static str, Answer) {
 
 /// What becomes of a command, and the kubeconfig that it leaves.
 fn run(script: &[(&str, Answer)], arguments: &[&str]) -> (Outcome, Option<String>) {
-    let (user, double) = (User::new(), Double::new(script));
-    let outcome = user.run_with(&double, arguments);
-    (outcome, std::fs::read_to_string(user.kubeconfig(&double)).ok())
+    let (user, fake) = (User::new(), FakeServer::new(script));
+    let outcome = user.run_with(&fake, arguments);
+    (outcome, std::fs::read_to_string(user.kubeconfig(&fake)).ok())
 }
 
 fn is_refused(outcome: &Outcome, why: &str) {
@@ -75,7 +75,7 @@ fn no_plugin_of_a_server_is_written() {
 
 #[test]
 fn a_plugin_without_a_session_is_refused() {
-    let why = "it names a program for kubectl to run, and no session that tka could ask for instead";
+    let why = "it names a program for kubectl to run, but no session for tka to request";
     let bare = || with_plugin(&["--steal"]);
     for (arguments, why) in [(&["login"][..], why), (&["login", "--token"], "it holds no token")] {
         let (outcome, file) = run(&[answer(bare(), false)], arguments);
@@ -123,7 +123,7 @@ fn no_plugin_of_a_server_is_in_a_session_of_its_own() {
 }
 
 #[test]
-fn what_is_not_for_a_server_to_say_is_refused() {
+fn forbidden_fields_are_refused() {
     for (pointer, field, value) in [
         ("/users/tka-user-alice", "auth-provider", json!({"name": EVIL})),
         ("/users/tka-user-alice", "tokenFile", json!(EVIL)),
@@ -134,7 +134,7 @@ fn what_is_not_for_a_server_to_say_is_refused() {
     ] {
         let mut sent = kubeconfig();
         sent.pointer_mut(pointer).unwrap()[field] = value;
-        let why = format!("it sets `{field}`, which is not for a server to set");
+        let why = format!("it sets `{field}`, which a server must not set");
         let fetched = [("GET /kubeconfig", Answer::json(200, &sent))];
         for (script, arguments) in [
             (vec![answer(sent.clone(), true)], &["login"][..]),

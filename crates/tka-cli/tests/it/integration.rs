@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::shell::whole_session;
 use crate::shells;
 use crate::terminal::on_terminal;
@@ -14,7 +14,7 @@ use crate::tka::{Outcome, User, login, signed_in};
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// Lines of `script` after the function around `program` was defined.
-fn with_function(user: &User, double: &Double, shell: &Path, program: &str, script: &str) -> Command {
+fn with_function(user: &User, fake: &FakeServer, shell: &Path, program: &str, script: &str) -> Command {
     let bin = user.home().join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     let link = bin.join(program);
@@ -27,7 +27,7 @@ fn with_function(user: &User, double: &Double, shell: &Path, program: &str, scri
         _ => format!("eval \"$({program} generate integration {name})\""),
     };
     let mut command = shells::running(shell, &format!("{define}\n{script}"));
-    let like = user.command_with(double, &[]);
+    let like = user.command_with(fake, &[]);
     command
         .env_clear()
         .envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -71,12 +71,12 @@ fn what_is_signed_in_to_is_used_and_not_after_signing_out() {
                 tka -q login -l
                 printenv KUBECONFIG
             ";
-            let (user, double) = (
+            let (user, fake) = (
                 User::new(),
-                Double::new(&[signing_in(), signing_out(), signing_in()].concat()),
+                FakeServer::new(&[signing_in(), signing_out(), signing_in()].concat()),
             );
-            let shown = on_terminal(with_function(&user, &double, shell, program, script));
-            let path = user.kubeconfig(&double).display().to_string();
+            let shown = on_terminal(with_function(&user, &fake, shell, program, script));
+            let path = user.kubeconfig(&fake).display().to_string();
             let lines: Vec<_> = shown
                 .lines()
                 .map(str::trim_end)
@@ -102,12 +102,12 @@ fn what_is_signed_in_to_is_used_and_not_after_signing_out() {
 #[test]
 fn list_of_kubeconfigs_keeps_the_others() {
     each_shell(|shell| {
-        let (user, double) = (User::new(), Double::new(&[signing_in(), signing_out()].concat()));
-        assert_eq!(user.run_with(&double, &["login"]).status, 0);
-        let mut command = with_function(&user, &double, shell, "tka", "tka logout -q; printenv KUBECONFIG");
+        let (user, fake) = (User::new(), FakeServer::new(&[signing_in(), signing_out()].concat()));
+        assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+        let mut command = with_function(&user, &fake, shell, "tka", "tka logout -q; printenv KUBECONFIG");
         command.env(
             "KUBECONFIG",
-            format!("/my own:{}:/other", user.kubeconfig(&double).display()),
+            format!("/my own:{}:/other", user.kubeconfig(&fake).display()),
         );
         let outcome = Outcome::from(command.output().unwrap());
         assert_eq!(
@@ -122,10 +122,10 @@ fn list_of_kubeconfigs_keeps_the_others() {
 fn everything_else_is_as_without_it() {
     each_shell(|shell| {
         let run = |script: &str, requests: &[(&str, Answer)]| {
-            let (user, double) = (User::new(), Double::new(requests));
-            let outcome = Outcome::from(with_function(&user, &double, shell, "tka", script).output().unwrap());
-            double.requests();
-            (user.kubeconfig(&double).display().to_string(), outcome)
+            let (user, fake) = (User::new(), FakeServer::new(requests));
+            let outcome = Outcome::from(with_function(&user, &fake, shell, "tka", script).output().unwrap());
+            fake.requests();
+            (user.kubeconfig(&fake).display().to_string(), outcome)
         };
         let not_signed_in = [("GET /login", Answer::json(401, &json!({"message": "not signed in"})))];
         assert_eq!(run("tka get login", &not_signed_in).1.status, 3);
@@ -152,11 +152,11 @@ fn what_is_evaluated_by_hand_still_is() {
             Some("fish") => "tka login -q | source; printenv KUBECONFIG",
             _ => "eval \"$(tka login -q)\"; printenv KUBECONFIG",
         };
-        let (user, double) = (User::new(), Double::new(&signing_in()));
-        let outcome = Outcome::from(with_function(&user, &double, shell, "tka", script).output().unwrap());
+        let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+        let outcome = Outcome::from(with_function(&user, &fake, shell, "tka", script).output().unwrap());
         assert_eq!(
             outcome.stdout,
-            format!("{}\n", user.kubeconfig(&double).display()),
+            format!("{}\n", user.kubeconfig(&fake).display()),
             "{outcome:?}"
         );
     });
@@ -165,9 +165,9 @@ fn what_is_evaluated_by_hand_still_is() {
 #[test]
 fn programs_in_a_session_do_not_see_it() {
     each_shell(|shell| {
-        let (user, double) = (User::new(), whole_session());
+        let (user, fake) = (User::new(), whole_session());
         let script = "tka exec -- printenv TKA_EXPORT_FILE TKA_SESSION";
-        let outcome = Outcome::from(with_function(&user, &double, shell, "tka", script).output().unwrap());
+        let outcome = Outcome::from(with_function(&user, &fake, shell, "tka", script).output().unwrap());
         assert_eq!(
             (outcome.stdout.as_str(), outcome.status),
             ("tka-alice-own\n", 1),
@@ -178,10 +178,10 @@ fn programs_in_a_session_do_not_see_it() {
 
 #[test]
 fn file_of_somebody_else_is_not_written_to() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
     let file: PathBuf = user.home().join("there.sh");
     std::fs::write(&file, "before").unwrap();
-    let mut command = user.command_with(&double, &["login"]);
+    let mut command = user.command_with(&fake, &["login"]);
     let outcome = Outcome::from(command.env("TKA_EXPORT_FILE", &file).output().unwrap());
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "before");
@@ -193,11 +193,11 @@ fn folder_of_somebody_else_is_not_trusted() {
         return; // only root can give a folder away
     }
     each_shell(|shell| {
-        let (user, double) = (User::new(), Double::new(&[signing_in(), signing_out()].concat()));
-        assert_eq!(user.run_with(&double, &["login"]).status, 0);
+        let (user, fake) = (User::new(), FakeServer::new(&[signing_in(), signing_out()].concat()));
+        assert_eq!(user.run_with(&fake, &["login"]).status, 0);
         std::os::unix::fs::chown(user.folder(), Some(12345), None).unwrap();
-        let mut command = with_function(&user, &double, shell, "tka", "tka logout; printenv KUBECONFIG");
-        let list = user.kubeconfig(&double).display().to_string();
+        let mut command = with_function(&user, &fake, shell, "tka", "tka logout; printenv KUBECONFIG");
+        let list = user.kubeconfig(&fake).display().to_string();
         let outcome = Outcome::from(command.env("KUBECONFIG", &list).output().unwrap());
         assert_eq!((outcome.stdout, outcome.status), (list + "\n", 0), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("unset KUBECONFIG"), "{}", outcome.stderr);
@@ -208,9 +208,9 @@ fn folder_of_somebody_else_is_not_trusted() {
 fn strict_scripts_end_where_it_fails() {
     for shell in ["bash", "zsh"].iter().filter_map(|name| shells::find(name)) {
         let answer = Answer::json(401, &json!({"message": "not signed in"}));
-        let (user, double) = (User::new(), Double::new(&[("GET /login", answer)]));
+        let (user, fake) = (User::new(), FakeServer::new(&[("GET /login", answer)]));
         let script = "set -eu; tka version; tka get login; echo further";
-        let outcome = Outcome::from(with_function(&user, &double, &shell, "tka", script).output().unwrap());
+        let outcome = Outcome::from(with_function(&user, &fake, &shell, "tka", script).output().unwrap());
         assert!(
             outcome.status == 3 && !outcome.stdout.contains("further"),
             "{shell:?}: {outcome:?}"
@@ -233,11 +233,11 @@ fn functions_of_shells_that_are_not_tried_here() {
         ),
         ("json", "{\"KUBECONFIG\":\"PATH\"}\n", "{\"KUBECONFIG\":null}\n"),
     ] {
-        let (user, double) = (User::new(), Double::new(&[signing_in(), signing_out()].concat()));
-        let path = user.kubeconfig(&double);
+        let (user, fake) = (User::new(), FakeServer::new(&[signing_in(), signing_out()].concat()));
+        let path = user.kubeconfig(&fake);
         let written = |name: &str, arguments: &[&str]| {
             let file = user.home().join(format!("{name}.{extension}"));
-            let mut command = user.command_with(&double, arguments);
+            let mut command = user.command_with(&fake, arguments);
             command.env("TKA_EXPORT_FILE", &file).env("KUBECONFIG", &path);
             assert_eq!(Outcome::from(command.output().unwrap()).status, 0);
             std::fs::read_to_string(file).unwrap()

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::access::{reason_required, rules};
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::integration::each_shell;
 use crate::shell::{session, usable};
 use crate::shells;
@@ -13,10 +13,10 @@ use crate::tka::User;
 /// How long a shell may take for an answer.
 const LIMIT: Option<u64> = Some(30_000);
 
-/// That shell for whoever sits before a terminal, with the function.
-fn shell(user: &User, double: &Double, path: &Path) -> Command {
+/// That shell on a terminal, with the function.
+fn shell(user: &User, fake: &FakeServer, path: &Path) -> Command {
     let mut command = shells::interactive(path);
-    let like = user.command_with(double, &[]);
+    let like = user.command_with(fake, &[]);
     command
         .env_clear()
         .envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -36,15 +36,15 @@ fn definition(shell: &Path) -> String {
 }
 
 #[test]
-fn questions_are_answered_and_the_shell_goes_on_with_the_session() {
+fn questions_are_answered_and_the_shell_has_the_session() {
     each_shell(|path| {
-        let double = Double::new(&[
+        let fake = FakeServer::new(&[
             ("POST /login", reason_required()),
             ("GET /rules", rules()),
             ("POST /login", usable()),
         ]);
         let user = User::new();
-        let mut terminal = rexpect::session::spawn_command(shell(&user, &double, path), LIMIT).unwrap();
+        let mut terminal = rexpect::session::spawn_command(shell(&user, &fake, path), LIMIT).unwrap();
         terminal.send_line(&definition(path)).unwrap();
         terminal.send_line("tka login").unwrap();
         terminal.exp_string("what do you need cluster-admin for? ").unwrap();
@@ -52,11 +52,11 @@ fn questions_are_answered_and_the_shell_goes_on_with_the_session() {
         terminal.exp_string("kubectl in this shell uses it now").unwrap();
         terminal.send_line("printenv KUBECONFIG").unwrap();
         terminal
-            .exp_string(&user.kubeconfig(&double).display().to_string())
+            .exp_string(&user.kubeconfig(&fake).display().to_string())
             .unwrap();
         terminal.send_line("exit").unwrap();
         terminal.exp_eof().unwrap();
-        let sent = &double.requests()[2].body;
+        let sent = &fake.requests()[2].body;
         assert!(sent.contains("pager 4711"), "{sent}");
     });
 }
@@ -65,9 +65,9 @@ fn questions_are_answered_and_the_shell_goes_on_with_the_session() {
 fn what_runs_in_it_is_suspended_and_goes_on() {
     each_shell(|path| {
         let ended = Answer::json(200, &session());
-        let double = Double::new(&[("POST /login", usable()), ("DELETE /sessions/tka-alice-own", ended)]);
+        let fake = FakeServer::new(&[("POST /login", usable()), ("DELETE /sessions/tka-alice-own", ended)]);
         let user = User::new();
-        let mut terminal = rexpect::session::spawn_command(shell(&user, &double, path), LIMIT).unwrap();
+        let mut terminal = rexpect::session::spawn_command(shell(&user, &fake, path), LIMIT).unwrap();
         terminal.send_line(&definition(path)).unwrap();
         let program = "trap 'echo going on' CONT; echo begun; until read -r line; do :; done; echo got $line";
         std::fs::write(user.home().join("program"), program).unwrap();
@@ -86,6 +86,6 @@ fn what_runs_in_it_is_suspended_and_goes_on() {
         terminal.exp_string("got it").unwrap();
         terminal.send_line("exit").unwrap();
         terminal.exp_eof().unwrap();
-        double.requests();
+        fake.requests();
     });
 }

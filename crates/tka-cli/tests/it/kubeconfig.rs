@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{BEFORE, Outcome, SESSION, TOKEN, User, kubeconfig, login};
 
 #[test]
@@ -12,19 +12,15 @@ fn fetches_and_writes_like_login() {
         &["get", "--quiet", "kubeconfig"],
         &["-q", "get", "kubeconfig"],
     ] {
-        let double = Double::new(&[("GET /kubeconfig", Answer::json(200, &kubeconfig()))]);
+        let fake = FakeServer::new(&[("GET /kubeconfig", Answer::json(200, &kubeconfig()))]);
         let user = User::new();
-        let outcome = user.run_with(&double, spelling);
+        let outcome = user.run_with(&fake, spelling);
         assert_eq!(
             outcome.stdout,
-            format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display())
+            format!("export KUBECONFIG={}\n", user.kubeconfig(&fake).display())
         );
         assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
-        assert!(
-            std::fs::read_to_string(user.kubeconfig(&double))
-                .unwrap()
-                .contains(TOKEN)
-        );
+        assert!(std::fs::read_to_string(user.kubeconfig(&fake)).unwrap().contains(TOKEN));
     }
 }
 
@@ -53,14 +49,14 @@ fn the_session_is_remembered() {
         ("GET /login", Answer::json(200, &login())),
     ];
     for (script, name) in [(&ours[..], SESSION), (&with_token, SESSION), (&originals, "null")] {
-        let (user, double) = (User::new(), Double::new(script));
-        assert_eq!(user.run_with(&double, &["kubeconfig"]).status, 0);
-        double.requests();
-        let mut prompt = user.command_with(&double, &["status", "--prompt"]);
-        prompt.env("KUBECONFIG", user.kubeconfig(&double));
+        let (user, fake) = (User::new(), FakeServer::new(script));
+        assert_eq!(user.run_with(&fake, &["kubeconfig"]).status, 0);
+        fake.requests();
+        let mut prompt = user.command_with(&fake, &["status", "--prompt"]);
+        prompt.env("KUBECONFIG", user.kubeconfig(&fake));
         let prompt = Outcome::from(prompt.output().unwrap());
         assert!(prompt.stdout.starts_with("view@127.0.0.1 "), "{prompt:?}");
-        let known = std::fs::read_to_string(user.kubeconfig(&double).with_extension("json")).unwrap();
+        let known = std::fs::read_to_string(user.kubeconfig(&fake).with_extension("json")).unwrap();
         assert!(
             known.contains(&format!(
                 "\"name\":{}",
@@ -74,10 +70,10 @@ fn the_session_is_remembered() {
 #[test]
 fn without_a_session_it_says_what_to_do() {
     let answer = json!({"message": "you are not signed in", "advice": ["run tka login"]});
-    let double = Double::new(&[("GET /kubeconfig", Answer::json(401, &answer))]);
+    let fake = FakeServer::new(&[("GET /kubeconfig", Answer::json(401, &answer))]);
     let user = User::new();
-    let outcome = user.run_with(&double, &["kubeconfig"]);
-    insta::assert_snapshot!(outcome.shown(&double), @"
+    let outcome = user.run_with(&fake, &["kubeconfig"]);
+    insta::assert_snapshot!(outcome.shown(&fake), @"
     status 3
     --- stdout
     false
@@ -121,17 +117,17 @@ fn an_answer_that_would_not_work_changes_nothing() {
             body: String::new(),
         },
     ] {
-        let double = Double::new(&[("GET /kubeconfig", answer.clone())]);
+        let fake = FakeServer::new(&[("GET /kubeconfig", answer.clone())]);
         let user = User::new();
-        user.has_kubeconfig(&double);
+        user.has_kubeconfig(&fake);
         let before = user.files();
-        let outcome = user.run_with(&double, &["kubeconfig"]);
+        let outcome = user.run_with(&fake, &["kubeconfig"]);
         assert_eq!(
             (outcome.status, outcome.stdout.as_str()),
             (1, "false\n"),
             "{answer:?} {outcome:?}"
         );
-        assert_eq!(std::fs::read_to_string(user.kubeconfig(&double)).unwrap(), BEFORE);
+        assert_eq!(std::fs::read_to_string(user.kubeconfig(&fake)).unwrap(), BEFORE);
         assert_eq!(user.files(), before);
         assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
     }

@@ -4,17 +4,17 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{CA, Outcome, TOKEN, User, kubeconfig, login, mode, signed_in, signing_in};
 
 #[test]
 fn against_this_projects_server() {
-    let (user, double) = (
+    let (user, fake) = (
         User::new(),
-        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+        FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
     );
-    let outcome = user.run_with(&double, &["login"]);
-    let path = user.kubeconfig(&double);
+    let outcome = user.run_with(&fake, &["login"]);
+    let path = user.kubeconfig(&fake);
     assert_eq!(outcome.stdout, format!("export KUBECONFIG={}\n", path.display()));
     assert!(
         outcome
@@ -31,7 +31,7 @@ fn against_this_projects_server() {
     assert_eq!((mode(&path), mode(&user.folder())), (0o600, 0o700));
     let file = std::fs::read_to_string(path).unwrap();
     let file = file
-        .replace(&double.address.port().to_string(), "PORT")
+        .replace(&fake.address.port().to_string(), "PORT")
         .replace(CA, "UEVN");
     insta::assert_snapshot!(file.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka"), @r#"
     # Written by tka for http://127.0.0.1:PORT. `tka logout` removes it.
@@ -55,7 +55,7 @@ fn against_this_projects_server() {
           - '--session'
           - 'tka-alice-mfrggzdfmztwq2lknnwg23tpobyxe43u'
           interactiveMode: 'IfAvailable'
-          installHint: 'tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which mends this kubeconfig'
+          installHint: 'tka is not where it was at the last sign-in: install it, and run `tka kubeconfig`, which repairs this kubeconfig'
     contexts:
     - name: 'tka-context-alice'
       context:
@@ -64,7 +64,7 @@ fn against_this_projects_server() {
     current-context: "tka-context-alice"
     "#);
 
-    let requests = double.requests();
+    let requests = fake.requests();
     assert!(
         requests[0].has("Prefer: wait=10") && requests[0].has("Accept: application/json"),
         "{requests:?}"
@@ -78,16 +78,16 @@ fn against_this_projects_server() {
 #[test]
 fn several_rules_are_side_by_side() {
     let user = User::new();
-    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 1]);
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let fake = FakeServer::new(&vec![("POST /login", Answer::json(200, &signed_in())); 1]);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
     let rules = json!({"items": [{"name": "oncall", "role": "edit", "namespaces": [], "period": "1h0m0s", "priority": 1,
         "require_reason": false, "default": true}]});
-    let other = Double::new(&[
+    let other = FakeServer::new(&[
         ("GET /rules", Answer::json(200, &rules)),
         ("POST /login", Answer::json(200, &signed_in())),
     ]);
     let path = user.kubeconfig(&other);
-    std::fs::rename(user.kubeconfig(&double), &path).unwrap();
+    std::fs::rename(user.kubeconfig(&fake), &path).unwrap();
     assert_eq!(user.run_with(&other, &["login", "--rule", "oncall"]).status, 0);
     let file = std::fs::read_to_string(path).unwrap();
     let names: Vec<_> = file.lines().filter(|line| line.starts_with("- name:")).collect();
@@ -104,11 +104,11 @@ fn several_rules_are_side_by_side() {
 #[test]
 fn several_servers_do_not_share_a_name() {
     let user = User::new();
-    let doubles = [(); 3].map(|()| Double::new(&[("POST /login", Answer::json(200, &signed_in()))]));
-    let current = |double: &Double| {
-        let outcome = user.run_with(double, &["login", "--token"]);
+    let fakes = [(); 3].map(|()| FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]));
+    let current = |fake: &FakeServer| {
+        let outcome = user.run_with(fake, &["login", "--token"]);
         assert_eq!(outcome.status, 0, "{outcome:?}");
-        let file = std::fs::read_to_string(user.kubeconfig(double)).unwrap();
+        let file = std::fs::read_to_string(user.kubeconfig(fake)).unwrap();
         let file: serde_json::Value = serde_saphyr::from_str(&file).unwrap();
         let names = [&file["clusters"], &file["users"], &file["contexts"]].map(|list| list[0]["name"].clone());
         assert_eq!(file["current-context"], names[2]);
@@ -119,10 +119,10 @@ fn several_servers_do_not_share_a_name() {
         names[1]
             .as_str()
             .unwrap()
-            .replace(&double.address.port().to_string(), "PORT")
+            .replace(&fake.address.port().to_string(), "PORT")
     };
     assert_eq!(
-        doubles.each_ref().map(current),
+        fakes.each_ref().map(current),
         [
             "tka-user-alice",
             "tka-user-alice@127.0.0.1",
@@ -133,12 +133,12 @@ fn several_servers_do_not_share_a_name() {
 
 #[test]
 fn one_server_under_two_names_has_one_name_for_a_session() {
-    let (user, double) = (
+    let (user, fake) = (
         User::new(),
-        Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]),
+        FakeServer::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]),
     );
     for name in ["127.0.0.1", "localhost"] {
-        let mut command = user.command_with(&double, &["login", "-l"]);
+        let mut command = user.command_with(&fake, &["login", "-l"]);
         let outcome = Outcome::from(command.env("TKA_TAILSCALE_HOSTNAME", name).output().unwrap());
         assert!(
             outcome.stderr.contains("context     tka-context-alice\n"),
@@ -149,13 +149,13 @@ fn one_server_under_two_names_has_one_name_for_a_session() {
 
 #[test]
 fn a_token_is_in_the_file_where_it_is_asked_for() {
-    let (user, double) = (
+    let (user, fake) = (
         User::new(),
-        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+        FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
     );
-    let outcome = user.run_with(&double, &["login", "--token"]);
+    let outcome = user.run_with(&fake, &["login", "--token"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     assert!(file.contains(TOKEN) && !file.contains("exec"), "{file}");
 }
 
@@ -167,45 +167,45 @@ fn against_the_originals_server() {
     sent["clusters"]["tka-cluster"]["LocationOfOrigin"] = json!("");
     sent["users"]["tka-user-alice"]["LocationOfOrigin"] = json!("");
     sent["contexts"]["tka-context-alice"]["LocationOfOrigin"] = json!("");
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(202, &login())),
         ("GET /kubeconfig", Answer::not_yet()),
         ("GET /kubeconfig", Answer::not_yet()),
         ("GET /kubeconfig", Answer::json(200, &sent)),
     ]);
     let user = User::new();
-    let outcome = user.run_with(&double, &["login", "--quiet"]);
+    let outcome = user.run_with(&fake, &["login", "--quiet"]);
     assert_eq!(
         outcome.stdout,
-        format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display())
+        format!("export KUBECONFIG={}\n", user.kubeconfig(&fake).display())
     );
     assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     assert!(file.contains(TOKEN) && !file.contains("LocationOfOrigin"), "{file}");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn a_server_may_answer_at_once_and_say_more() {
     let mut answer = login();
     answer["session"] = json!({"name": "x"});
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &answer)),
         ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
     ]);
-    assert_eq!(User::new().run_with(&double, &["login"]).status, 0);
+    assert_eq!(User::new().run_with(&fake, &["login"]).status, 0);
 }
 
 #[test]
 fn a_server_that_waited_is_asked_once() {
     let mut answer = login();
     answer["kubeconfig"] = kubeconfig();
-    let double = Double::new(&[("POST /login", Answer::json(200, &answer))]);
+    let fake = FakeServer::new(&[("POST /login", Answer::json(200, &answer))]);
     let user = User::new();
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let file = std::fs::read_to_string(user.kubeconfig(&double)).unwrap();
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let file = std::fs::read_to_string(user.kubeconfig(&fake)).unwrap();
     assert!(file.contains(TOKEN), "{file}");
-    assert_eq!(double.requests().len(), 1);
+    assert_eq!(fake.requests().len(), 1);
 }
 
 #[test]
@@ -213,33 +213,33 @@ fn an_unusable_kubeconfig_in_the_answer_changes_nothing() {
     let mut answer = login();
     answer["kubeconfig"] = kubeconfig();
     answer["kubeconfig"]["users"] = json!({});
-    let double = Double::new(&[("POST /login", Answer::json(200, &answer))]);
+    let fake = FakeServer::new(&[("POST /login", Answer::json(200, &answer))]);
     let user = User::new();
-    assert_ne!(user.run_with(&double, &["login"]).status, 0);
-    assert!(!user.kubeconfig(&double).exists());
+    assert_ne!(user.run_with(&fake, &["login"]).status, 0);
+    assert!(!user.kubeconfig(&fake).exists());
 }
 
 #[test]
 fn no_eval_prints_the_path_alone() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let outcome = user.run_with(&double, &["login", "-e"]);
-    assert_eq!(outcome.stdout, format!("{}\n", user.kubeconfig(&double).display()));
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let outcome = user.run_with(&fake, &["login", "-e"]);
+    assert_eq!(outcome.stdout, format!("{}\n", user.kubeconfig(&fake).display()));
 }
 
 #[test]
 fn quiet_is_for_eval_also_with_no_eval() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let outcome = user.run_with(&double, &["login", "--quiet", "-e"]);
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let outcome = user.run_with(&fake, &["login", "--quiet", "-e"]);
     assert_eq!(
         outcome.stdout,
-        format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display())
+        format!("export KUBECONFIG={}\n", user.kubeconfig(&fake).display())
     );
 }
 
 #[test]
 fn long_says_where_and_what() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let outcome = user.run_with(&double, &["login", "--long"]);
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let outcome = user.run_with(&fake, &["login", "--long"]);
     for expected in [
         "server      http://127.0.0.1:",
         "cluster     https://k8s.example.com:6443",
@@ -252,8 +252,8 @@ fn long_says_where_and_what() {
 #[test]
 fn every_spelling_signs_in() {
     for spelling in ["login", "signin", "auth"] {
-        let double = Double::new(&signing_in());
-        assert_eq!(User::new().run_with(&double, &[spelling]).status, 0, "{spelling}");
+        let fake = FakeServer::new(&signing_in());
+        assert_eq!(User::new().run_with(&fake, &[spelling]).status, 0, "{spelling}");
     }
 }
 
@@ -262,28 +262,28 @@ fn signing_in_again_replaces_the_file() {
     let user = User::new();
     let mut script = signing_in();
     script.extend(signing_in());
-    let double = Double::new(&script);
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    let name = |extension: &str| format!(".kube/tka/127.0.0.1_{}.{extension}", double.address.port());
+    let fake = FakeServer::new(&script);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let name = |extension: &str| format!(".kube/tka/127.0.0.1_{}.{extension}", fake.address.port());
     assert_eq!(
         user.files(),
         [".kube", ".kube/tka", &name("json"), &name("yaml")],
         "what is known of the session, and the kubeconfig"
     );
-    assert_eq!(mode(&user.kubeconfig(&double)), 0o600);
+    assert_eq!(mode(&user.kubeconfig(&fake)), 0o600);
 }
 
 #[test]
 fn a_shell_evaluates_what_it_prints() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
     let home = user.home().join("a b'c $(false)");
     std::fs::create_dir(&home).unwrap();
     let script = format!(
         "eval \"$({} login)\" && printf %s \"$KUBECONFIG\"",
         env!("CARGO_BIN_EXE_tka")
     );
-    let tka = user.command_with(&double, &[]);
+    let tka = user.command_with(&fake, &[]);
     let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut shell = Command::new("bash");
     shell
@@ -293,18 +293,16 @@ fn a_shell_evaluates_what_it_prints() {
         .envs(variables)
         .env("HOME", &home);
     let outcome = Outcome::from(shell.output().unwrap());
-    let expected = home
-        .join(".kube/tka")
-        .join(user.kubeconfig(&double).file_name().unwrap());
+    let expected = home.join(".kube/tka").join(user.kubeconfig(&fake).file_name().unwrap());
     assert_eq!(outcome.stdout, expected.display().to_string(), "{outcome:?}");
     assert!(expected.is_file());
 }
 
 #[test]
 fn powershell_gets_its_own_line() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
     let output = user
-        .command_with(&double, &["login", "-q"])
+        .command_with(&fake, &["login", "-q"])
         .env("SHELL", "/usr/bin/pwsh")
         .output()
         .unwrap();
@@ -314,8 +312,8 @@ fn powershell_gets_its_own_line() {
 #[test]
 fn the_token_is_in_the_file_only() {
     for flags in [&["login"][..], &["login", "--debug", "--long"], &["login", "-e"]] {
-        let (user, double) = (User::new(), Double::new(&signing_in()));
-        let outcome = user.run_with(&double, flags);
+        let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+        let outcome = user.run_with(&fake, flags);
         assert!(
             !outcome.stdout.contains("secret") && !outcome.stderr.contains("secret"),
             "{outcome:?}"
@@ -325,9 +323,9 @@ fn the_token_is_in_the_file_only() {
 
 #[test]
 fn debug_tells_of_requests() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let outcome = user.run_with(&double, &["login", "--debug"]);
-    let url = format!("http://127.0.0.1:{}/api/v1alpha1", double.address.port());
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let outcome = user.run_with(&fake, &["login", "--debug"]);
+    let url = format!("http://127.0.0.1:{}/api/v1alpha1", fake.address.port());
     assert!(
         outcome.stderr.contains(&format!("debug: POST {url}/login: 202 in ")),
         "{outcome:?}"
@@ -344,9 +342,9 @@ fn debug_tells_of_requests() {
 fn a_session_that_never_becomes_ready_is_given_up() {
     let mut script = vec![("POST /login", Answer::json(202, &login()))];
     script.extend(vec![("GET /kubeconfig", Answer::not_yet()); 10]);
-    let (user, double) = (User::new(), Double::new(&script));
-    let outcome = user.run_with(&double, &["login", "--timeout", "2.5"]);
-    insta::assert_snapshot!(outcome.shown(&double), @"
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    let outcome = user.run_with(&fake, &["login", "--timeout", "2.5"]);
+    insta::assert_snapshot!(outcome.shown(&fake), @"
     status 1
     --- stdout
     false
@@ -360,14 +358,12 @@ fn a_session_that_never_becomes_ready_is_given_up() {
 }
 
 #[test]
-fn a_home_that_cannot_hold_the_kubeconfig_is_found_before_signing_in() {
-    let (user, double) = (User::new(), Double::new(&[]));
+fn unwritable_home_is_found_before_signing_in() {
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     std::fs::write(user.home().join(".kube"), "a file").unwrap();
-    let outcome = user.run_with(&double, &["login"]);
-    assert!(double.requests().is_empty());
-    let shown = outcome
-        .shown(&double)
-        .replace(&user.home().display().to_string(), "HOME");
+    let outcome = user.run_with(&fake, &["login"]);
+    assert!(fake.requests().is_empty());
+    let shown = outcome.shown(&fake).replace(&user.home().display().to_string(), "HOME");
     insta::assert_snapshot!(shown, @"
     status 1
     --- stdout
@@ -382,9 +378,9 @@ fn a_home_that_cannot_hold_the_kubeconfig_is_found_before_signing_in() {
 
 #[test]
 fn without_a_home_it_says_so() {
-    let (user, double) = (User::new(), Double::new(&[]));
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     let output = user
-        .command_with(&double, &["login"])
+        .command_with(&fake, &["login"])
         .env("HOME", "relative")
         .output()
         .unwrap();
@@ -408,15 +404,15 @@ fn reauthenticating_signs_out_and_in() {
             ("POST /logout", Answer::json(status, &signed_out)),
         ];
         script.extend(signing_in());
-        let (user, double) = (User::new(), Double::new(&script));
-        let outcome = user.run_with(&double, &[spelling, "--quiet"]);
+        let (user, fake) = (User::new(), FakeServer::new(&script));
+        let outcome = user.run_with(&fake, &[spelling, "--quiet"]);
         assert_eq!(
             outcome.stdout,
-            format!("export KUBECONFIG={}\n", user.kubeconfig(&double).display()),
+            format!("export KUBECONFIG={}\n", user.kubeconfig(&fake).display()),
             "{outcome:?}"
         );
         assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
-        double.requests();
+        fake.requests();
     }
 }
 
@@ -424,9 +420,9 @@ fn reauthenticating_signs_out_and_in() {
 fn reauthenticating_does_not_tell_to_unset_what_it_sets() {
     let mut script = vec![("GET /sessions", Answer::json(200, &json!({"items": []})))];
     script.extend(signing_in());
-    let (user, double) = (User::new(), Double::new(&script));
-    let mut command = user.command_with(&double, &["refresh"]);
-    let outcome = Outcome::from(command.env("KUBECONFIG", user.kubeconfig(&double)).output().unwrap());
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    let mut command = user.command_with(&fake, &["refresh"]);
+    let outcome = Outcome::from(command.env("KUBECONFIG", user.kubeconfig(&fake)).output().unwrap());
     assert!(outcome.status == 0 && !outcome.stderr.contains("unset"), "{outcome:?}");
 }
 
@@ -434,11 +430,11 @@ fn reauthenticating_does_not_tell_to_unset_what_it_sets() {
 fn an_unverified_cluster_is_pointed_out() {
     let mut sent = kubeconfig();
     sent["clusters"]["tka-cluster"]["insecure-skip-tls-verify"] = json!(true);
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(202, &login())),
         ("GET /kubeconfig", Answer::json(200, &sent)),
     ]);
-    let outcome = User::new().run_with(&double, &["login"]);
+    let outcome = User::new().run_with(&fake, &["login"]);
     assert!(
         outcome
             .stderr
@@ -454,8 +450,8 @@ fn a_busy_server_is_asked_again() {
         ("POST /login", Answer::busy(503, 0)),
         ("POST /login", Answer::json(200, &signed_in())),
     ];
-    let (user, double) = (User::new(), Double::new(&script));
-    let outcome = user.run_with(&double, &["login"]);
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    let outcome = user.run_with(&fake, &["login"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    double.requests();
+    fake.requests();
 }

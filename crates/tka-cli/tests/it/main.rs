@@ -1,4 +1,4 @@
-//! The binary against a server double: what users and scripts see.
+//! The binary against a fake server: what users and scripts see.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

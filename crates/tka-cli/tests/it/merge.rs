@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{CA, Outcome, SESSION, TOKEN, User, kubeconfig, login, mode, signed_in};
 
 /// What people have, comments and all.
@@ -34,10 +34,10 @@ preferences:
   colors: yes
 ";
 
-fn signing_in(session: &str) -> Double {
+fn signing_in(session: &str) -> FakeServer {
     let mut answer = signed_in();
     answer["session"]["name"] = json!(session);
-    Double::new(&[
+    FakeServer::new(&[
         ("POST /login", Answer::json(200, &answer)),
         ("POST /logout", Answer::json(200, &login())),
     ])
@@ -74,21 +74,21 @@ fn contexts(user: &User) -> (String, Vec<String>) {
 
 #[test]
 fn context_is_put_into_the_kubeconfig_and_taken_out_again() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+    let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, THEIRS);
-    let outcome = well(user.run_with(&double, &["login", "--merge"]));
+    let outcome = well(user.run_with(&fake, &["login", "--merge"]));
     assert_eq!(outcome.stdout, "", "kubectl reads it without more");
     let said = format!(
         "tka-context-alice is the current context of {}",
         config(&user).display()
     );
     assert!(outcome.stderr.contains(&said), "{outcome:?}");
-    let shown = text(&user).replace(&double.address.port().to_string(), "PORT");
+    let shown = text(&user).replace(&fake.address.port().to_string(), "PORT");
     insta::assert_snapshot!(shown.replace(env!("CARGO_BIN_EXE_tka"), "/bin/tka").replace(CA, "UEVN"));
     let backup = user.home().join(".kube/config.tka-backup");
     assert_eq!(fs::read_to_string(&backup).unwrap(), THEIRS);
 
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(text(&user), THEIRS);
     assert_eq!(
         user.files(),
@@ -98,48 +98,45 @@ fn context_is_put_into_the_kubeconfig_and_taken_out_again() {
 
 #[test]
 fn where_there_is_no_kubeconfig_there_is_none_afterwards() {
-    let (user, double) = (User::new(), signing_in(SESSION));
-    well(user.run_with(&double, &["login", "--merge"]));
+    let (user, fake) = (User::new(), signing_in(SESSION));
+    well(user.run_with(&fake, &["login", "--merge"]));
     assert_eq!(mode(&config(&user)), 0o600);
     assert_eq!(contexts(&user).0, "tka-context-alice");
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(user.files(), [".kube", ".kube/tka"]);
 }
 
 #[test]
 fn a_setting_merges_always() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+    let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, THEIRS);
-    let mut command = user.command_with(&double, &["login", "-q"]);
+    let mut command = user.command_with(&fake, &["login", "-q"]);
     let outcome = well(command.env("TKA_KUBECONFIG_MERGE", "true").output().unwrap().into());
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
     assert_eq!(contexts(&user).0, "tka-context-alice");
 }
 
 #[test]
-fn kubectl_is_led_to_the_merged_file_where_it_would_read_another() {
+fn export_leads_kubectl_to_the_merged_file() {
     let other = |user: &User| user.home().join("other");
-    let own = |user: &User, double: &Double| user.kubeconfig(double);
-    let run = |list: &dyn Fn(&User, &Double) -> Vec<PathBuf>, arguments: &[&str]| {
-        let (user, double) = (User::new(), signing_in(SESSION));
+    let own = |user: &User, fake: &FakeServer| user.kubeconfig(fake);
+    let run = |list: &dyn Fn(&User, &FakeServer) -> Vec<PathBuf>, arguments: &[&str]| {
+        let (user, fake) = (User::new(), signing_in(SESSION));
         has_config(&user, THEIRS);
         fs::write(other(&user), "").unwrap();
-        let list = std::env::join_paths(list(&user, &double)).unwrap();
-        let mut command = user.command_with(&double, arguments);
+        let list = std::env::join_paths(list(&user, &fake)).unwrap();
+        let mut command = user.command_with(&fake, arguments);
         let outcome = well(command.env("KUBECONFIG", list).output().unwrap().into());
         outcome.stdout.replace(&user.home().display().to_string(), "~")
     };
     let merge = ["login", "--merge"];
     assert_eq!(run(&|user, _| vec![other(user), config(user)], &merge), "");
     assert_eq!(
-        run(&|user, double| vec![own(user, double)], &merge),
+        run(&|user, fake| vec![own(user, fake)], &merge),
         "export KUBECONFIG='~/.kube/config'\n".replace('\'', "")
     );
     assert_eq!(
-        run(
-            &|user, double| vec![own(user, double), other(user), config(user)],
-            &merge
-        ),
+        run(&|user, fake| vec![own(user, fake), other(user), config(user)], &merge),
         "export KUBECONFIG=~/other:~/.kube/config\n"
     );
     let bare = ["login", "--merge", "--no-eval"];
@@ -179,17 +176,17 @@ fn what_cannot_be_merged_into_is_found_before_signing_in() {
         (&utf16, "as UTF-8"),
         (b"a: \xe4\n", "as UTF-8"),
     ] {
-        let (user, double) = (User::new(), Double::new(&[]));
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
         has_config(&user, "");
         fs::write(config(&user), bytes).unwrap();
-        let outcome = user.run_with(&double, &["login", "--merge"]);
+        let outcome = user.run_with(&fake, &["login", "--merge"]);
         assert_eq!(outcome.status, 1, "{outcome:?}");
         assert!(outcome.stderr.contains(said), "{said}: {outcome:?}");
         assert!(outcome.stderr.contains("leave --merge out"), "{outcome:?}");
         assert!(!outcome.stderr.contains("may read"), "{outcome:?}");
         assert_eq!(fs::read(config(&user)).unwrap(), bytes);
         assert_eq!(user.files(), [".kube", ".kube/config"]);
-        assert!(double.requests().is_empty());
+        assert!(fake.requests().is_empty());
     }
 }
 
@@ -203,10 +200,10 @@ fn what_kubectl_reads_does_not_hide_the_session() {
         "users:\n- name: k\n  user: {token: !!timestamp 2001-01-02}\n",
         "kind: Config\n---\n",
     ] {
-        let (user, double) = (User::new(), signing_in(SESSION));
+        let (user, fake) = (User::new(), signing_in(SESSION));
         has_config(&user, theirs);
-        well(user.run_with(&double, &["login", "--merge"]));
-        let prompt = well(user.run_with(&double, &["status", "--prompt"]));
+        well(user.run_with(&fake, &["login", "--merge"]));
+        let prompt = well(user.run_with(&fake, &["status", "--prompt"]));
         assert!(prompt.stdout.starts_with("view@"), "{theirs}: {prompt:?}");
         // A file before it that defines the context otherwise.
         let earlier = user.home().join("earlier");
@@ -215,7 +212,7 @@ fn what_kubectl_reads_does_not_hide_the_session() {
             "contexts: [{name: tka-context-alice, context: {cluster: c, user: u}}]",
         )
         .unwrap();
-        let mut prompt = user.command_with(&double, &["status", "--prompt"]);
+        let mut prompt = user.command_with(&fake, &["status", "--prompt"]);
         let list = std::env::join_paths([&earlier, &config(&user)]).unwrap();
         let prompt = well(prompt.env("KUBECONFIG", list).output().unwrap().into());
         assert_eq!(prompt.stdout, "", "{theirs}");
@@ -225,11 +222,11 @@ fn what_kubectl_reads_does_not_hide_the_session() {
 /// kubectl reads all files of `KUBECONFIG` or none.
 #[test]
 fn broken_file_beside_it_is_found_before_signing_in() {
-    let (user, double) = (User::new(), Double::new(&[]));
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     has_config(&user, THEIRS);
     let other = user.home().join("other");
     fs::write(&other, "contexts:\n- name: 1\n").unwrap();
-    let mut command = user.command_with(&double, &["login", "--merge"]);
+    let mut command = user.command_with(&fake, &["login", "--merge"]);
     let list = std::env::join_paths([&config(&user), &other]).unwrap();
     let outcome: Outcome = command.env("KUBECONFIG", list).output().unwrap().into();
     assert_eq!(outcome.status, 1, "{outcome:?}");
@@ -237,38 +234,38 @@ fn broken_file_beside_it_is_found_before_signing_in() {
         outcome.stderr.contains("other") && outcome.stderr.contains("line 2"),
         "{outcome:?}"
     );
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
 }
 
 #[test]
-fn names_that_the_user_has_for_something_else_are_left_to_them() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+fn names_of_user_entries_are_not_taken() {
+    let (user, fake) = (User::new(), signing_in(SESSION));
     let theirs = THEIRS.replace("kind", "tka-cluster");
     has_config(&user, &theirs);
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     let (current, all) = contexts(&user);
     assert_eq!(current, "tka-context-alice@127.0.0.1");
     assert_eq!(all, ["tka-cluster", "tka-context-alice@127.0.0.1"]);
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(text(&user), theirs);
 }
 
 #[test]
 fn what_the_user_made_of_our_names_is_theirs() {
     let user = User::new();
-    let double = Double::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
-    well(user.run_with(&double, &["login", "--merge"]));
+    let fake = FakeServer::new(&vec![("POST /login", Answer::json(200, &signed_in())); 2]);
+    well(user.run_with(&fake, &["login", "--merge"]));
     let theirs = THEIRS
         .replace("kind", "tka-cluster")
         .replace("name: tka-cluster\ncurrent", "name: tka-context-alice\ncurrent");
     fs::write(config(&user), &theirs).unwrap();
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     let (_, all) = contexts(&user);
     assert_eq!(all, ["tka-context-alice", "tka-context-alice@127.0.0.1"]);
 }
 
 #[test]
-fn several_servers_are_side_by_side_and_each_takes_its_own_along() {
+fn several_servers_keep_and_remove_their_own_entries() {
     let user = User::new();
     has_config(&user, THEIRS);
     let (one, two) = (signing_in("tka-alice-one"), signing_in("tka-alice-two"));
@@ -286,14 +283,14 @@ fn several_servers_are_side_by_side_and_each_takes_its_own_along() {
 
 #[test]
 fn what_the_user_did_meanwhile_stays() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+    let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     // They go back to their own, and use our cluster otherwise.
     let context = "- context: {cluster: tka-cluster, user: kind}\n  name: own\ncurrent-context: own\n";
     let changed = text(&user).replace("current-context: \"tka-context-alice\" # this one\n", context);
     fs::write(config(&user), changed).unwrap();
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(contexts(&user), ("own".into(), vec!["kind".into(), "own".into()]));
     let left = text(&user);
     assert!(
@@ -303,24 +300,24 @@ fn what_the_user_did_meanwhile_stays() {
 }
 
 #[test]
-fn what_is_no_longer_remembered_is_found_by_what_it_asks_for() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+fn entry_without_a_record_is_found_by_its_arguments() {
+    let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge"]));
-    fs::remove_file(user.kubeconfig(&double).with_extension("json")).unwrap();
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
+    fs::remove_file(user.kubeconfig(&fake).with_extension("json")).unwrap();
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(contexts(&user), (String::new(), vec!["kind".into()]));
 }
 
 #[test]
 fn a_token_is_merged_and_taken_out_again() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+    let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge", "--token"]));
+    well(user.run_with(&fake, &["login", "--merge", "--token"]));
     assert!(text(&user).contains(TOKEN));
-    let known = fs::read_to_string(user.kubeconfig(&double).with_extension("json")).unwrap();
+    let known = fs::read_to_string(user.kubeconfig(&fake).with_extension("json")).unwrap();
     assert!(!known.contains(TOKEN), "{known}");
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(text(&user), THEIRS);
 }
 
@@ -331,9 +328,9 @@ fn a_session_that_is_ended_by_name_leaves_nothing() {
         "namespaces": [], "provisioned": true, "signed_in": "2001-01-02T15:04:05Z", "until": "2001-01-02T16:04:05Z"
     });
     for form in ["--quiet", "--token"] {
-        let (user, double) = (
+        let (user, fake) = (
             User::new(),
-            Double::new(&[
+            FakeServer::new(&[
                 ("POST /login", Answer::json(200, &signed_in())),
                 (
                     "DELETE /sessions/another",
@@ -346,10 +343,10 @@ fn a_session_that_is_ended_by_name_leaves_nothing() {
             ]),
         );
         has_config(&user, THEIRS);
-        well(user.run_with(&double, &["login", "--merge", form]));
-        assert_eq!(user.run_with(&double, &["sessions", "end", "another"]).status, 3);
+        well(user.run_with(&fake, &["login", "--merge", form]));
+        assert_eq!(user.run_with(&fake, &["sessions", "end", "another"]).status, 3);
         assert_eq!(contexts(&user).0, "tka-context-alice", "not that one");
-        well(user.run_with(&double, &["sessions", "end", SESSION]));
+        well(user.run_with(&fake, &["sessions", "end", SESSION]));
         assert_eq!(text(&user), THEIRS);
         assert_eq!(
             user.files(),
@@ -365,13 +362,11 @@ fn a_session_that_is_ended_by_name_leaves_nothing() {
 
 #[test]
 fn a_lock_that_was_left_behind_is_said_to_be_one() {
-    let (user, double) = (User::new(), Double::new(&[]));
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     has_config(&user, THEIRS);
     fs::write(user.home().join(".kube/config.lock"), "").unwrap();
-    let outcome = user.run_with(&double, &["login", "--merge", "--timeout", "0.1"]);
-    let shown = outcome
-        .shown(&double)
-        .replace(&user.home().display().to_string(), "HOME");
+    let outcome = user.run_with(&fake, &["login", "--merge", "--timeout", "0.1"]);
+    let shown = outcome.shown(&fake).replace(&user.home().display().to_string(), "HOME");
     insta::assert_snapshot!(shown, @"
     status 1
     --- stdout
@@ -382,11 +377,11 @@ fn a_lock_that_was_left_behind_is_said_to_be_one() {
           or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
     ");
     assert_eq!(text(&user), THEIRS);
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
 }
 
 #[test]
-fn what_was_merged_is_renewed_with_its_session_or_goes_with_it() {
+fn merged_entry_is_renewed_or_removed_with_its_session() {
     let rules = json!({"items": [{"name": null, "role": "view", "namespaces": [], "period": "1h0m0s", "priority": 1,
         "require_reason": false, "default": true}]});
     let session = json!({
@@ -401,7 +396,7 @@ fn what_was_merged_is_renewed_with_its_session_or_goes_with_it() {
     let mut anew = signed_in();
     anew["kubeconfig"]["users"]["tka-user-alice"]["token"] = json!("another");
     let refused = json!({"message": "no rule of the tailnet policy reaches you"});
-    let double = Double::new(
+    let fake = FakeServer::new(
         &[
             &[("POST /login", Answer::json(200, &signed_in()))][..],
             &again,
@@ -413,19 +408,19 @@ fn what_was_merged_is_renewed_with_its_session_or_goes_with_it() {
     );
     let user = User::new();
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge", "--token"]));
-    well(user.run_with(&double, &["reauthenticate", "--token"]));
+    well(user.run_with(&fake, &["login", "--merge", "--token"]));
+    well(user.run_with(&fake, &["reauthenticate", "--token"]));
     assert!(text(&user).contains("'another'") && !text(&user).contains(TOKEN));
-    let outcome = user.run_with(&double, &["reauthenticate"]);
+    let outcome = user.run_with(&fake, &["reauthenticate"]);
     assert_eq!(outcome.status, 4, "{outcome:?}");
     assert_eq!(text(&user), THEIRS);
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn what_cannot_be_taken_out_now_can_be_later() {
     let user = User::new();
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /logout", Answer::json(200, &login())),
         (
@@ -434,20 +429,20 @@ fn what_cannot_be_taken_out_now_can_be_later() {
         ),
     ]);
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     let lock = user.home().join(".kube/config.lock");
     fs::write(&lock, "").unwrap();
-    let outcome = user.run_with(&double, &["logout", "--timeout", "0.1"]);
+    let outcome = user.run_with(&fake, &["logout", "--timeout", "0.1"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
     assert!(
         outcome.stderr.contains("run this again when this is solved"),
         "{outcome:?}"
     );
-    assert!(!user.kubeconfig(&double).exists(), "ours is gone");
+    assert!(!user.kubeconfig(&fake).exists(), "ours is gone");
     fs::remove_file(&lock).unwrap();
-    assert_eq!(user.run_with(&double, &["logout"]).status, 3);
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 3);
     assert_eq!(text(&user), THEIRS);
-    assert!(!user.kubeconfig(&double).with_extension("json").exists());
+    assert!(!user.kubeconfig(&fake).with_extension("json").exists());
 }
 
 #[test]
@@ -458,13 +453,13 @@ fn a_kubeconfig_that_is_none_of_ours_is_not_touched() {
         script.push(("GET /sessions", Answer::html(404)));
         script.push(("GET /login", Answer::json(200, &login())));
         script.push(("POST /logout", Answer::json(200, &login())));
-        let (user, double) = (User::new(), Double::new(&script));
+        let (user, fake) = (User::new(), FakeServer::new(&script));
         has_config(&user, text);
         if lock {
             fs::write(user.home().join(".kube/config.lock"), "").unwrap();
         }
         for command in ["login", "kubeconfig", "logout"] {
-            let outcome = well(user.run_with(&double, &[command, "--timeout", "5"]));
+            let outcome = well(user.run_with(&fake, &[command, "--timeout", "5"]));
             assert!(!outcome.stderr.contains(".kube/config"), "{outcome:?}");
         }
         assert_eq!(fs::read_to_string(config(&user)).unwrap(), text);
@@ -473,8 +468,8 @@ fn a_kubeconfig_that_is_none_of_ours_is_not_touched() {
 
 #[test]
 fn what_is_no_file_is_refused() {
-    let (user, double) = (User::new(), Double::new(&[]));
-    let mut command = user.command_with(&double, &["login", "--merge"]);
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
+    let mut command = user.command_with(&fake, &["login", "--merge"]);
     let outcome = Outcome::from(command.env("KUBECONFIG", "/dev/null").output().unwrap());
     assert_eq!(outcome.status, 1, "{outcome:?}");
     assert!(
@@ -491,9 +486,9 @@ fn many_at_once_lose_nothing() {
     let user = User::new();
     has_config(&user, THEIRS);
     let sessions: Vec<_> = (0..8).map(|at| format!("tka-alice-{at}")).collect();
-    let doubles: Vec<_> = sessions.iter().map(|session| signing_in(session)).collect();
-    let start = |double| user.command_with(double, &["login", "--merge", "-q"]).spawn().unwrap();
-    let started: Vec<_> = doubles.iter().map(start).collect();
+    let fakes: Vec<_> = sessions.iter().map(|session| signing_in(session)).collect();
+    let start = |fake| user.command_with(fake, &["login", "--merge", "-q"]).spawn().unwrap();
+    let started: Vec<_> = fakes.iter().map(start).collect();
     for mut child in started {
         assert!(child.wait().unwrap().success());
     }
@@ -502,22 +497,20 @@ fn many_at_once_lose_nothing() {
     for session in &sessions {
         assert!(left.contains(session), "{left}");
     }
-    for double in &doubles {
-        well(user.run_with(double, &["logout"]));
+    for fake in &fakes {
+        well(user.run_with(fake, &["logout"]));
     }
     assert_eq!(text(&user), THEIRS);
 }
 
 #[test]
 fn a_link_that_leads_nowhere_is_not_replaced() {
-    let (user, double) = (User::new(), Double::new(&[]));
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     let target = user.home().join("unmounted/config");
     fs::create_dir_all(user.home().join(".kube")).unwrap();
     std::os::unix::fs::symlink(&target, config(&user)).unwrap();
-    let outcome = user.run_with(&double, &["login", "--merge"]);
-    let shown = outcome
-        .shown(&double)
-        .replace(&user.home().display().to_string(), "HOME");
+    let outcome = user.run_with(&fake, &["login", "--merge"]);
+    let shown = outcome.shown(&fake).replace(&user.home().display().to_string(), "HOME");
     insta::assert_snapshot!(shown, @"
     status 1
     --- stdout
@@ -529,13 +522,13 @@ fn a_link_that_leads_nowhere_is_not_replaced() {
     ");
     assert_eq!(fs::read_link(config(&user)).unwrap(), target);
     assert_eq!(user.files(), [".kube", ".kube/config"]);
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
 }
 
 #[test]
-fn what_is_behind_a_link_that_leads_nowhere_for_now_is_taken_out_later() {
+fn entries_behind_a_dangling_link_are_removed_later() {
     let user = User::new();
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /logout", Answer::json(200, &login())),
         ("POST /logout", Answer::json(200, &login())),
@@ -544,14 +537,14 @@ fn what_is_behind_a_link_that_leads_nowhere_for_now_is_taken_out_later() {
     fs::create_dir_all(user.home().join(".kube")).unwrap();
     fs::write(&real, THEIRS).unwrap();
     std::os::unix::fs::symlink(&real, config(&user)).unwrap();
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     fs::rename(&real, &away).unwrap();
-    let outcome = user.run_with(&double, &["logout"]);
+    let outcome = user.run_with(&fake, &["logout"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
     assert!(outcome.stderr.contains("its context is still there"), "{outcome:?}");
     assert_eq!(fs::read_link(config(&user)).unwrap(), real);
     fs::rename(&away, &real).unwrap();
-    well(user.run_with(&double, &["logout"]));
+    well(user.run_with(&fake, &["logout"]));
     assert_eq!(text(&user), THEIRS);
 }
 
@@ -583,9 +576,9 @@ fn interrupted(user: &User, mut command: Command, signals: &[Signal]) -> ExitSta
 #[test]
 fn no_signal_leaves_the_lock_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let (user, double) = (User::new(), Double::new(&[]));
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
         has_config(&user, &(THEIRS.to_owned() + &long()));
-        let status = interrupted(&user, user.command_with(&double, &["login", "--merge"]), &[signal]);
+        let status = interrupted(&user, user.command_with(&fake, &["login", "--merge"]), &[signal]);
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
         assert!(!text(&user).contains("alice"));
     }
@@ -604,8 +597,8 @@ fn what_is_killed_in_the_middle_leaves_a_copy() {
             break;
         }
         has_config(&user, &before);
-        let double = signing_in(SESSION);
-        let mut child = user.command_with(&double, &["login", "--merge", "-q"]).spawn().unwrap();
+        let fake = signing_in(SESSION);
+        let mut child = user.command_with(&fake, &["login", "--merge", "-q"]).spawn().unwrap();
         while !has_copy() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
@@ -613,18 +606,18 @@ fn what_is_killed_in_the_middle_leaves_a_copy() {
         child.wait().unwrap();
     }
     assert_eq!((fs::read_to_string(&lock).unwrap(), mode(&lock)), (before, 0o600));
-    let double = Double::new(&[]);
-    let outcome = user.run_with(&double, &["login", "--merge", "--timeout", "0.1"]);
+    let fake = FakeServer::new(&[]);
+    let outcome = user.run_with(&fake, &["login", "--merge", "--timeout", "0.1"]);
     assert!(outcome.stderr.contains("holds what it said before"), "{outcome:?}");
-    assert!(double.requests().is_empty());
+    assert!(fake.requests().is_empty());
 }
 
 /// As `nohup` sets it.
 #[test]
 fn a_signal_that_is_ignored_stays_so() {
-    let (user, double) = (User::new(), signing_in(SESSION));
+    let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, &(THEIRS.to_owned() + &long()));
-    let tka = user.command_with(&double, &["login", "--merge", "-q"]);
+    let tka = user.command_with(&fake, &["login", "--merge", "-q"]);
     let mut command = Command::new("sh");
     command
         .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
@@ -636,11 +629,11 @@ fn a_signal_that_is_ignored_stays_so() {
     assert!(text(&user).contains("alice"));
 }
 
-/// Where `tka exec` signs out of all there is, as at the original's server, who is impatient sends a second signal.
+/// At the original's server `tka exec` ends all sessions. An impatient user sends a second signal.
 #[test]
 fn no_second_signal_leaves_the_lock_behind() {
     let user = User::new();
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(202, &login())),
         ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
         ("POST /login", Answer::json(202, &login())),
@@ -649,11 +642,11 @@ fn no_second_signal_leaves_the_lock_behind() {
         ("POST /logout", Answer::json(200, &login())),
     ]);
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     has_config(&user, &(text(&user) + &long()));
     let status = interrupted(
         &user,
-        user.command_with(&double, &["exec", "--", "true"]),
+        user.command_with(&fake, &["exec", "--", "true"]),
         &[Signal::TERM, Signal::INT],
     );
     let by = [Signal::TERM, Signal::INT].map(|signal| Some(128 + signal.as_raw()));
@@ -661,18 +654,18 @@ fn no_second_signal_leaves_the_lock_behind() {
 }
 
 /// What `tka kubeconfig` makes of the user's own kubeconfig when it has these users. The server says nothing that matters.
-fn mended(users: &str, arguments: &[&str]) -> (User, Outcome) {
+fn repaired(users: &str, arguments: &[&str]) -> (User, Outcome) {
     let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
-    let (user, double) = (User::new(), Double::new(&[("GET /kubeconfig", refused)]));
+    let (user, fake) = (User::new(), FakeServer::new(&[("GET /kubeconfig", refused)]));
     let theirs = THEIRS.replace("users:\n", users);
     has_config(&user, &theirs);
     fs::create_dir_all(user.folder()).unwrap();
-    let outcome = user.run_with(&double, arguments);
+    let outcome = user.run_with(&fake, arguments);
     (user, outcome)
 }
 
 #[test]
-fn mending_changes_the_command_alone() {
+fn repairing_changes_only_the_command() {
     let users = "\
 users:
 - name: ours # as an administrator
@@ -687,7 +680,7 @@ users:
       provideClusterInfo: no
     unheard-of: yes
 ";
-    let (user, outcome) = mended(users, &["kubeconfig"]);
+    let (user, outcome) = repaired(users, &["kubeconfig"]);
     assert!(outcome.stderr.contains("one user of your kubeconfigs"), "{outcome:?}");
     let new = format!("\"{}\"", env!("CARGO_BIN_EXE_tka"));
     let expected = THEIRS.replace("users:\n", &users.replace("/gone/tka", &new));
@@ -695,12 +688,12 @@ users:
 }
 
 #[test]
-fn mending_leaves_alone_what_works_and_what_is_not_ours() {
+fn repairing_changes_neither_intact_nor_foreign_entries() {
     for command in ["/gone/vendor-auth", "tka", "./tka", "/bin/sh", "/gone/tka-wrapper"] {
         let users = format!(
             "users:\n- name: o\n  user: {{exec: {{command: {command}, args: [credential, --server, x, --session, s]}}}}\n"
         );
-        let (user, outcome) = mended(&users, &["kubeconfig"]);
+        let (user, outcome) = repaired(&users, &["kubeconfig"]);
         assert_eq!(text(&user), THEIRS.replace("users:\n", &users), "{outcome:?}");
         assert!(!outcome.stderr.contains("of your kubeconfigs"), "{outcome:?}");
     }
@@ -709,42 +702,42 @@ fn mending_leaves_alone_what_works_and_what_is_not_ours() {
 #[test]
 fn what_is_merged_is_known_by_any_name() {
     let refused = Answer::json(400, &json!({"message": "two rules are tied"}));
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
         ("GET /kubeconfig", refused),
     ]);
     let user = User::new();
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     let merged = text(&user);
     fs::write(config(&user), merged.replace(env!("CARGO_BIN_EXE_tka"), "/gone/other")).unwrap();
-    let outcome = user.run_with(&double, &["kubeconfig"]);
+    let outcome = user.run_with(&fake, &["kubeconfig"]);
     assert!(outcome.stderr.contains("one user of your kubeconfigs"), "{outcome:?}");
     let quoted = |quote: char| format!("{quote}{}{quote}", env!("CARGO_BIN_EXE_tka"));
     assert_eq!(text(&user), merged.replace(&quoted('\''), &quoted('"')));
 }
 
 #[test]
-fn a_lock_that_keeps_from_mending_is_told_without_talk_of_merging() {
+fn locked_file_is_reported_when_repairing() {
     let users =
         "users:\n- name: o\n  user: {exec: {command: /gone/tka, args: [credential, --server, x, --session, s]}}\n";
-    let (user, double) = (User::new(), Double::new(&[]));
+    let (user, fake) = (User::new(), FakeServer::new(&[]));
     has_config(&user, &THEIRS.replace("users:\n", users));
     fs::create_dir_all(user.folder()).unwrap();
     fs::write(user.home().join(".kube/config.lock"), "").unwrap();
-    let outcome = user.run_with(&double, &["kubeconfig", "--timeout", "0.1"]);
+    let outcome = user.run_with(&fake, &["kubeconfig", "--timeout", "0.1"]);
     assert!(outcome.stderr.contains("is locked"), "{outcome:?}");
     assert!(outcome.stderr.contains("run `tka kubeconfig` again"), "{outcome:?}");
     assert!(!outcome.stderr.contains("--merge"), "{outcome:?}");
 }
 
 #[test]
-fn a_kubeconfig_is_merged_and_mended_too() {
+fn kubeconfig_is_merged_and_repaired() {
     let mut sent = kubeconfig();
     let args = ["credential", "--server", "x", "--session", SESSION];
     sent["users"]["tka-user-alice"] = json!({"exec": {"apiVersion": "v1", "command": "tka", "args": args,
         "interactiveMode": "IfAvailable", "installHint": ""}});
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
         (
             "GET /kubeconfig",
@@ -754,20 +747,20 @@ fn a_kubeconfig_is_merged_and_mended_too() {
     ]);
     let user = User::new();
     has_config(&user, THEIRS);
-    well(user.run_with(&double, &["login", "--merge"]));
+    well(user.run_with(&fake, &["login", "--merge"]));
     let moved = |path: &PathBuf| {
         let text = fs::read_to_string(path).unwrap();
         fs::write(path, text.replace(env!("CARGO_BIN_EXE_tka"), "/gone/tka")).unwrap();
     };
-    let files = [config(&user), user.kubeconfig(&double)];
+    let files = [config(&user), user.kubeconfig(&fake)];
     files.iter().for_each(moved);
     // The server cannot say which, and that does not matter to what is there.
-    let outcome = user.run_with(&double, &["kubeconfig"]);
+    let outcome = user.run_with(&fake, &["kubeconfig"]);
     assert_eq!(outcome.status, 7, "{outcome:?}");
     assert!(
         outcome
             .stderr
-            .contains("2 users of your kubeconfigs call tka where it is now"),
+            .contains("updated the path of tka for 2 users of your kubeconfigs"),
         "{outcome:?}"
     );
     for file in &files {
@@ -777,7 +770,7 @@ fn a_kubeconfig_is_merged_and_mended_too() {
             "{text}"
         );
     }
-    let outcome = well(user.run_with(&double, &["kubeconfig", "--merge"]));
+    let outcome = well(user.run_with(&fake, &["kubeconfig", "--merge"]));
     assert_eq!(outcome.stdout, "");
     assert_eq!(contexts(&user).0, "tka-context-alice");
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tailscaled::Tailscaled;
 use crate::tka::{Outcome, User, login, signing_in};
 
@@ -43,10 +43,10 @@ fn a_name_that_is_not_known() {
 
 #[test]
 fn a_server_that_hangs() {
-    let double = Double::new(&[("POST /login", Answer::Silence)]);
-    let outcome = User::new().run_with(&double, &["login", "--timeout", "0.1"]);
+    let fake = FakeServer::new(&[("POST /login", Answer::Silence)]);
+    let outcome = User::new().run_with(&fake, &["login", "--timeout", "0.1"]);
     assert_eq!(outcome.status, 5);
-    insta::assert_snapshot!(outcome.shown(&double), @"
+    insta::assert_snapshot!(outcome.shown(&fake), @"
     status 5
     --- stdout
     false
@@ -61,8 +61,8 @@ fn a_server_that_hangs() {
 
 #[test]
 fn tls_where_there_is_none() {
-    let double = Double::new(&[]);
-    let url = format!("https://127.0.0.1:{}", double.address.port());
+    let fake = FakeServer::new(&[]);
+    let url = format!("https://127.0.0.1:{}", fake.address.port());
     let outcome = User::new().run(&["login", "-s", &url, "--timeout", "5"]);
     assert!(matches!(outcome.status, 1 | 5), "{outcome:?}");
     assert!(!outcome.stderr.is_empty());
@@ -72,16 +72,16 @@ fn tls_where_there_is_none() {
 fn an_http_proxy_is_used() {
     let mut script = signing_in();
     script.truncate(2);
-    let double = Double::new(&script);
+    let fake = FakeServer::new(&script);
     let user = User::new();
     let output = user
         .command(&["login", "-s", "tka.example.ts.net", "-p", "8080"])
-        .env("HTTP_PROXY", format!("http://{}", double.address))
+        .env("HTTP_PROXY", format!("http://{}", fake.address))
         .output()
         .unwrap();
     let outcome = Outcome::from(output);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let requests = double.requests();
+    let requests = fake.requests();
     assert_eq!(requests[0].line, "CONNECT tka.example.ts.net:8080");
     assert!(requests[1].has("Host: tka.example.ts.net:8080"), "{requests:?}");
     assert!(user.folder().join("tka.example.ts.net_8080.yaml").is_file());
@@ -89,9 +89,9 @@ fn an_http_proxy_is_used() {
 
 #[test]
 fn no_proxy_goes_past_the_proxy() {
-    let double = Double::new(&[("GET /login", Answer::json(200, &login()))]);
+    let fake = FakeServer::new(&[("GET /login", Answer::json(200, &login()))]);
     let output = User::new()
-        .command_with(&double, &["get", "login"])
+        .command_with(&fake, &["get", "login"])
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("NO_PROXY", "127.0.0.1")
         .output()
@@ -124,10 +124,10 @@ fn a_proxy_that_does_not_reach_the_server_is_not_blamed_alone() {
         headers: vec![],
         body: "connect: connection refused".into(),
     };
-    let double = Double::new(&[("CONNECT tka.example.ts.net:8080", refused)]);
+    let fake = FakeServer::new(&[("CONNECT tka.example.ts.net:8080", refused)]);
     let output = User::new()
         .command(&["login", "-s", "tka.example.ts.net", "-p", "8080"])
-        .env("HTTP_PROXY", format!("http://{}", double.address))
+        .env("HTTP_PROXY", format!("http://{}", fake.address))
         .output()
         .unwrap();
     let outcome = Outcome::from(output);
@@ -191,9 +191,9 @@ fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
         crate::test_requirements::report_missing("a network");
         return;
     };
-    let double = Double::at(address, &[]);
+    let fake = FakeServer::at(address, &[]);
     let user = User::new();
-    let server = double.address.to_string();
+    let server = fake.address.to_string();
     for arguments in [
         &["login", "-s", &server][..],
         &["get", "login", "-s", &server],
@@ -218,7 +218,7 @@ fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
            or let the server speak HTTPS (port 443, or a URL that begins with https://)
     ");
     // A proxy of this machine does not make it better.
-    let proxy = Double::new(&[]);
+    let proxy = FakeServer::new(&[]);
     let mut command = user.command(&["login", "-s", &server]);
     let outcome = Outcome::from(
         command
@@ -236,7 +236,7 @@ fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
         ),
         (5, said)
     );
-    assert!(proxy.requests().is_empty() && double.requests().is_empty());
+    assert!(proxy.requests().is_empty() && fake.requests().is_empty());
 }
 
 #[test]
@@ -245,9 +245,9 @@ fn address_that_tailscaled_knows_is_on_the_tailnet() {
         crate::test_requirements::report_missing("a network");
         return;
     };
-    let double = Double::at(address, &[("GET /login", Answer::json(200, &login()))]);
+    let fake = FakeServer::at(address, &[("GET /login", Answer::json(200, &login()))]);
     let user = User::new();
-    let server = double.address.to_string();
+    let server = fake.address.to_string();
     let status = |state: &str| {
         json!({"BackendState": state, "Self": {"DNSName": "laptop.example.ts.net.", "TailscaleIPs": ["100.64.0.1"]},
             "Peer": {"1": {"DNSName": "tka.example.ts.net.", "TailscaleIPs": [address]}}})
@@ -259,7 +259,7 @@ fn address_that_tailscaled_knows_is_on_the_tailnet() {
         let outcome = Outcome::from(command.output().unwrap());
         assert_eq!(outcome.status, exit, "{outcome:?}");
     }
-    double.requests();
+    fake.requests();
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
         body: String::new(),
     };
     let script = [asked.clone(), asked, ("CONNECT tka.example.ts.net:443", refusal)];
-    let proxy = Double::at(address, &script);
+    let proxy = FakeServer::at(address, &script);
     let user = User::new();
     let through = format!("http://{}", proxy.address);
     let run = |server: &str, variable: &str| {
@@ -298,7 +298,7 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
         0
     );
     user.has_settings("");
-    // HTTPS proves who answers.
+    // HTTPS proves the identity of the server.
     assert!(
         run("https://tka.example.ts.net", "HTTPS_PROXY")
             .stderr
@@ -310,17 +310,17 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
 /// An answer does not send the request on to another machine.
 #[test]
 fn redirects_are_not_followed() {
-    let elsewhere = Double::new(&[]);
+    let elsewhere = FakeServer::new(&[]);
     for status in [301, 302, 303, 307, 308] {
         let to = Answer::Http {
             status,
             headers: vec![format!("Location: http://{}/api/v1alpha1/login", elsewhere.address)],
             body: String::new(),
         };
-        let double = Double::new(&[("POST /login", to)]);
-        let outcome = User::new().run_with(&double, &["login"]);
+        let fake = FakeServer::new(&[("POST /login", to)]);
+        let outcome = User::new().run_with(&fake, &["login"]);
         assert_ne!(outcome.status, 0, "{outcome:?}");
-        double.requests();
+        fake.requests();
     }
     assert!(elsewhere.requests().is_empty());
 }

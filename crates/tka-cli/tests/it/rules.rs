@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::User;
 
 pub(crate) fn rules() -> Value {
@@ -15,10 +15,10 @@ pub(crate) fn rules() -> Value {
 }
 
 fn shown(arguments: &[&str]) -> String {
-    let double = Double::new(&[("GET /rules", Answer::json(200, &rules()))]);
-    let outcome = User::new().run_with(&double, &[&["rules"], arguments].concat());
-    double.requests();
-    outcome.shown(&double)
+    let fake = FakeServer::new(&[("GET /rules", Answer::json(200, &rules()))]);
+    let outcome = User::new().run_with(&fake, &[&["rules"], arguments].concat());
+    fake.requests();
+    outcome.shown(&fake)
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn in_every_form() {
 #[test]
 fn a_refusal_says_why() {
     let account = json!({"message": "no rule of the tailnet policy reaches you", "advice": ["ask for a grant"]});
-    let double = Double::new(&[("GET /rules", Answer::json(403, &account))]);
-    insta::assert_snapshot!(User::new().run_with(&double, &["rules"]).shown(&double), @"
+    let fake = FakeServer::new(&[("GET /rules", Answer::json(403, &account))]);
+    insta::assert_snapshot!(User::new().run_with(&fake, &["rules"]).shown(&fake), @"
     status 4
     --- stdout
     --- stderr
@@ -52,8 +52,8 @@ fn the_originals_server_has_none() {
         headers: vec!["Content-Type: text/plain".into()],
         body: "404 page not found".into(),
     };
-    let double = Double::new(&[("GET /rules", answer)]);
-    insta::assert_snapshot!(User::new().run_with(&double, &["rules"]).shown(&double), @"
+    let fake = FakeServer::new(&[("GET /rules", answer)]);
+    insta::assert_snapshot!(User::new().run_with(&fake, &["rules"]).shown(&fake), @"
     status 8
     --- stdout
     --- stderr

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{User, login};
 
 #[test]
 fn shows_who_what_and_until_when() {
     for (spelling, status, provisioned) in [("login", 200, "yes"), ("signin", 202, "not yet")] {
-        let double = Double::new(&[("GET /login", Answer::json(status, &login()))]);
-        let outcome = User::new().run_with(&double, &["get", spelling]);
+        let fake = FakeServer::new(&[("GET /login", Answer::json(status, &login()))]);
+        let outcome = User::new().run_with(&fake, &["get", spelling]);
         assert!(
             outcome
                 .stdout
@@ -26,39 +26,39 @@ fn shows_who_what_and_until_when() {
 
 #[test]
 fn long_adds_where() {
-    let double = Double::new(&[("GET /login", Answer::json(200, &login()))]);
+    let fake = FakeServer::new(&[("GET /login", Answer::json(200, &login()))]);
     let user = User::new();
-    user.has_kubeconfig(&double);
-    let outcome = user.run_with(&double, &["get", "login", "-l"]);
+    user.has_kubeconfig(&fake);
+    let outcome = user.run_with(&fake, &["get", "login", "-l"]);
     assert!(outcome.stdout.contains("server       http://127.0.0.1:"), "{outcome:?}");
     assert!(
-        outcome.stdout.contains(&user.kubeconfig(&double).display().to_string()),
+        outcome.stdout.contains(&user.kubeconfig(&fake).display().to_string()),
         "{outcome:?}"
     );
 }
 
 #[test]
 fn quiet_leaves_the_status() {
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("GET /login", Answer::json(200, &login())),
         ("GET /login", Answer::json(401, &json!({"message": "not signed in"}))),
     ]);
     let user = User::new();
-    let outcome = user.run_with(&double, &["get", "login", "-q"]);
+    let outcome = user.run_with(&fake, &["get", "login", "-q"]);
     assert_eq!(
         (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
         ("", "", 0)
     );
-    let outcome = user.run_with(&double, &["get", "login", "-q"]);
+    let outcome = user.run_with(&fake, &["get", "login", "-q"]);
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 3));
 }
 
 #[test]
 fn forms_for_programs() {
-    let double = Double::new(&vec![("GET /login", Answer::json(202, &login())); 3]);
+    let fake = FakeServer::new(&vec![("GET /login", Answer::json(202, &login())); 3]);
     let user = User::new();
-    let said = |form: &str| user.run_with(&double, &["get", "login", "-o", form]).stdout;
-    let server = format!("http://127.0.0.1:{}", double.address.port());
+    let said = |form: &str| user.run_with(&fake, &["get", "login", "-o", form]).stdout;
+    let server = format!("http://127.0.0.1:{}", fake.address.port());
     let mut expected = login();
     (expected["provisioned"], expected["server"]) = (json!(false), json!(server));
     expected["kubeconfig"] = json!(null);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::User;
 
 fn session(name: &str, this_device: bool) -> Value {
@@ -21,10 +21,10 @@ fn list() -> Answer {
 }
 
 fn shown(script: &[(&str, Answer)], arguments: &[&str]) -> String {
-    let double = Double::new(script);
-    let outcome = User::new().run_with(&double, &[&["sessions"], arguments].concat());
-    double.requests();
-    outcome.shown(&double)
+    let fake = FakeServer::new(script);
+    let outcome = User::new().run_with(&fake, &[&["sessions"], arguments].concat());
+    fake.requests();
+    outcome.shown(&fake)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rexpect::process::WaitStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double, Request};
+use crate::fake_server::{Answer, FakeServer, Request};
 use crate::tka::{Outcome, TOKEN, User, credential, kubeconfig, login, signing_in};
 
 pub(crate) fn session() -> Value {
@@ -31,8 +31,8 @@ pub(crate) fn usable() -> Answer {
 }
 
 /// What happens around a program.
-pub(crate) fn whole_session() -> Double {
-    Double::new(&[
+pub(crate) fn whole_session() -> FakeServer {
+    FakeServer::new(&[
         ("POST /login", usable()),
         ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
     ])
@@ -47,25 +47,25 @@ fn shell(user: &User, script: &str) -> PathBuf {
 }
 
 /// The command, with a folder in memory that is seen to be empty afterwards.
-fn command(user: &User, double: &Double, arguments: &[&str]) -> Command {
+fn command(user: &User, fake: &FakeServer, arguments: &[&str]) -> Command {
     let memory = user.home().join("run");
     std::fs::create_dir_all(&memory).unwrap();
-    let mut command = user.command_with(double, arguments);
+    let mut command = user.command_with(fake, arguments);
     command.env("XDG_RUNTIME_DIR", memory);
     command
 }
 
-fn run(user: &User, double: &Double, arguments: &[&str], script: &str) -> Outcome {
+fn run(user: &User, fake: &FakeServer, arguments: &[&str], script: &str) -> Outcome {
     let shell = shell(user, script);
-    let outcome = command(user, double, arguments).env("SHELL", shell).output().unwrap();
+    let outcome = command(user, fake, arguments).env("SHELL", shell).output().unwrap();
     assert_eq!(user.files(), ["run", "shell"], "nothing stays behind");
     outcome.into()
 }
 
-fn exec(double: &Double, words: &[&str]) -> Outcome {
+fn exec(fake: &FakeServer, words: &[&str]) -> Outcome {
     let user = User::new();
     let arguments = [&["exec", "--"], words].concat();
-    let outcome = command(&user, double, &arguments).output().unwrap();
+    let outcome = command(&user, fake, &arguments).output().unwrap();
     assert_eq!(user.files(), ["run"], "nothing stays behind");
     outcome.into()
 }
@@ -73,9 +73,9 @@ fn exec(double: &Double, words: &[&str]) -> Outcome {
 #[test]
 fn the_shell_has_access_while_it_runs() {
     for arguments in [&["shell"][..], &["login", "--shell"]] {
-        let (user, double) = (User::new(), whole_session());
+        let (user, fake) = (User::new(), whole_session());
         let script = "cat \"$KUBECONFIG\"; stat -c %a \"$KUBECONFIG\" \"${KUBECONFIG%/*}\"; exit 42";
-        let outcome = run(&user, &double, arguments, script);
+        let outcome = run(&user, &fake, arguments, script);
         assert!(!outcome.stdout.contains(TOKEN), "{outcome:?}");
         assert!(
             outcome.stdout.contains("- '--session'\n      - 'tka-alice-own'\n"),
@@ -87,70 +87,70 @@ fn the_shell_has_access_while_it_runs() {
             "{outcome:?}"
         );
         assert_eq!(outcome.status, 42, "{outcome:?}");
-        let label = &serde_json::from_str::<Value>(&double.requests()[0].body).unwrap()["session"];
+        let label = &serde_json::from_str::<Value>(&fake.requests()[0].body).unwrap()["session"];
         assert!(label.as_str().unwrap().starts_with("shell-"), "{label}");
     }
 }
 
 #[test]
 fn kubectl_in_it_asks_nobody_until_it_is_over() {
-    let (user, double) = (User::new(), whole_session());
+    let (user, fake) = (User::new(), whole_session());
     let plugin = format!(
         "\"{}\" credential --server http://127.0.0.1:{} --session tka-alice-own",
         env!("CARGO_BIN_EXE_tka"),
-        double.address.port()
+        fake.address.port()
     );
     let shell = shell(&user, &plugin);
-    let mut command = user.command_with(&double, &["shell", "-c", "x"]);
+    let mut command = user.command_with(&fake, &["shell", "-c", "x"]);
     let outcome = Outcome::from(command.env("SHELL", shell).output().unwrap());
     assert!(outcome.stdout.contains(TOKEN), "{outcome:?}");
-    double.requests();
+    fake.requests();
     let left: Vec<_> = std::fs::read_dir(user.cache()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
 fn programs_that_cannot_run_a_plugin_get_a_token() {
-    let double = whole_session();
+    let fake = whole_session();
     let user = User::new();
     let arguments = ["exec", "--token", "--", "sh", "-c", "cat $KUBECONFIG"];
-    let outcome = Outcome::from(command(&user, &double, &arguments).output().unwrap());
+    let outcome = Outcome::from(command(&user, &fake, &arguments).output().unwrap());
     assert!(outcome.stdout.contains(TOKEN), "{outcome:?}");
 }
 
 #[test]
 fn each_has_a_session_of_its_own() {
     let label = || {
-        let double = whole_session();
-        assert_eq!(exec(&double, &["true"]).status, 0);
-        double.requests()[0].body.clone()
+        let fake = whole_session();
+        assert_eq!(exec(&fake, &["true"]).status, 0);
+        fake.requests()[0].body.clone()
     };
     assert_ne!(label(), label());
 }
 
 #[test]
 fn what_prompts_show_is_in_the_environment() {
-    let double = whole_session();
+    let fake = whole_session();
     let outcome = exec(
-        &double,
+        &fake,
         &["sh", "-c", "echo $TKA_SESSION $TKA_ROLE $TKA_UNTIL $TKA_SERVER"],
     );
     let expected = format!(
         "tka-alice-own view 2999-01-02T15:04:05Z http://127.0.0.1:{}\n",
-        double.address.port()
+        fake.address.port()
     );
     assert_eq!((outcome.stdout, outcome.stderr.as_str()), (expected, ""));
 }
 
 #[test]
-fn a_prompt_in_it_shows_its_session_and_one_that_leads_elsewhere_does_not() {
+fn prompt_shows_the_session_only_in_its_own_shell() {
     let tka = env!("CARGO_BIN_EXE_tka");
     for token in [&[][..], &["--token"]] {
-        let double = whole_session();
+        let fake = whole_session();
         let script = format!("{tka} status --prompt; KUBECONFIG=/nowhere {tka} status --prompt; echo end");
         let user = User::new();
         let words = ["--", "sh", "-c", script.as_str()];
-        let outcome = command(&user, &double, &[&["exec"], token, &words].concat()).output();
+        let outcome = command(&user, &fake, &[&["exec"], token, &words].concat()).output();
         let shown = Outcome::from(outcome.unwrap()).stdout;
         assert!(
             shown.starts_with("view@127.0.0.1 ") && shown.ends_with("\nend\n"),
@@ -161,10 +161,10 @@ fn a_prompt_in_it_shows_its_session_and_one_that_leads_elsewhere_does_not() {
 }
 
 #[test]
-fn the_command_gets_its_words_as_they_are_and_gives_its_status() {
-    let double = whole_session();
+fn command_gets_its_arguments_and_returns_its_status() {
+    let fake = whole_session();
     let outcome = exec(
-        &double,
+        &fake,
         &[
             "sh",
             "-c",
@@ -177,7 +177,7 @@ fn the_command_gets_its_words_as_they_are_and_gives_its_status() {
         ],
     );
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("<a b><-c><--><$x>", 3));
-    double.requests();
+    fake.requests();
 }
 
 #[test]
@@ -188,22 +188,22 @@ fn a_line_is_run_by_the_shell() {
         &["shell", "-qc"],
         &["-qt", "ascii", "shell", "-c"],
     ] {
-        let (user, double) = (User::new(), whole_session());
-        let outcome = run(&user, &double, &[spelling, &["exit 9"]].concat(), "echo \"$@\"; exit 4");
+        let (user, fake) = (User::new(), whole_session());
+        let outcome = run(&user, &fake, &[spelling, &["exit 9"]].concat(), "echo \"$@\"; exit 4");
         assert_eq!(
             (outcome.stdout.as_str(), outcome.status),
             ("-c exit 9\n", 4),
             "{outcome:?}"
         );
         assert_eq!(outcome.stderr, "");
-        double.requests();
+        fake.requests();
     }
 }
 
 #[test]
 fn what_is_asked_for_is_sent_with_the_label() {
     let rules = json!({"items": []});
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("GET /rules", Answer::json(200, &rules)),
         ("POST /login", usable()),
         ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
@@ -211,9 +211,9 @@ fn what_is_asked_for_is_sent_with_the_label() {
     let arguments = [
         "exec", "--role", "view", "--for", "5m", "--reason", "x", "-n", "web", "--", "cat",
     ];
-    let outcome = Outcome::from(User::new().command_with(&double, &arguments).output().unwrap());
+    let outcome = Outcome::from(User::new().command_with(&fake, &arguments).output().unwrap());
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let body: Value = serde_json::from_str(&double.requests()[1].body).unwrap();
+    let body: Value = serde_json::from_str(&fake.requests()[1].body).unwrap();
     assert_eq!(
         (&body["role"], &body["period"], &body["reason"]),
         (&json!("view"), &json!("5m0s"), &json!("x"))
@@ -223,26 +223,26 @@ fn what_is_asked_for_is_sent_with_the_label() {
 
 #[test]
 fn the_namespace_is_the_one_that_is_asked_for() {
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("GET /rules", Answer::json(200, &json!({"items": []}))),
         ("POST /login", usable()),
         ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
     ]);
     let arguments = ["exec", "-n", "web", "--", "sh", "-c", "cat $KUBECONFIG"];
-    let outcome = Outcome::from(User::new().command_with(&double, &arguments).output().unwrap());
+    let outcome = Outcome::from(User::new().command_with(&fake, &arguments).output().unwrap());
     assert!(outcome.stdout.contains("namespace: 'web'"), "{outcome:?}");
 }
 
 #[test]
 fn a_session_that_is_slow_to_come_is_asked_for_again() {
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(202, &login())),
         ("GET /rules", Answer::json(200, &json!({"items": []}))),
         ("POST /login", usable()),
         ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
     ]);
-    assert_eq!(exec(&double, &["true"]).status, 0);
-    let requests = double.requests();
+    assert_eq!(exec(&fake, &["true"]).status, 0);
+    let requests = fake.requests();
     assert_eq!(requests[0].body, requests[2].body, "the same session");
 }
 
@@ -255,7 +255,7 @@ fn with_the_one_asked_for(requests: &[Request]) -> Value {
 }
 
 #[test]
-fn what_may_have_begun_is_ended_when_the_answer_is_no_use_or_does_not_come() {
+fn session_ends_after_an_invalid_or_missing_response() {
     let mut broken = login();
     broken["session"] = session();
     broken["kubeconfig"] = kubeconfig();
@@ -266,33 +266,33 @@ fn what_may_have_begun_is_ended_when_the_answer_is_no_use_or_does_not_come() {
         (Answer::Truncated, 1),
         (Answer::html(502), 5),
     ] {
-        let double = Double::new(&[
+        let fake = FakeServer::new(&[
             ("POST /login", answer.clone()),
             ("GET /sessions", Answer::From(with_the_one_asked_for)),
             ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
         ]);
         let user = User::new();
-        let mut command = command(&user, &double, &["exec", "--timeout", "1", "--", "echo", "run"]);
+        let mut command = command(&user, &fake, &["exec", "--timeout", "1", "--", "echo", "run"]);
         let outcome = Outcome::from(command.output().unwrap());
         assert_eq!((outcome.status, outcome.stdout.as_str()), (status, ""), "{answer:?}");
-        double.requests();
+        fake.requests();
     }
 }
 
 #[test]
 fn a_signal_ends_the_program_and_the_session() {
     for (signal, status) in [("TERM", 128 + 15), ("HUP", 128 + 1)] {
-        let double = whole_session();
-        let outcome = exec(&double, &["sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
+        let fake = whole_session();
+        let outcome = exec(&fake, &["sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
         assert_eq!(outcome.status, status, "{outcome:?}");
-        double.requests();
+        fake.requests();
     }
 }
 
-/// A signal while `double` is asked makes tka leave when what it is asked for has come about, and run nothing.
-fn ends_first(barrier: &Barrier, double: &Double) {
+/// A signal during a request makes tka exit after the response, without running the command.
+fn ends_first(barrier: &Barrier, fake: &FakeServer) {
     let user = User::new();
-    let mut command = command(&user, double, &["exec", "--", "echo", "run"]);
+    let mut command = command(&user, fake, &["exec", "--", "echo", "run"]);
     let mut tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     barrier.wait();
     kill_process(Pid::from_child(&tka), Signal::TERM).unwrap();
@@ -300,7 +300,10 @@ fn ends_first(barrier: &Barrier, double: &Double) {
     BufReader::new(tka.stderr.as_mut().unwrap())
         .read_line(&mut line)
         .unwrap();
-    assert_eq!(line, "leaving when the session has ended; once more to leave at once\n");
+    assert_eq!(
+        line,
+        "exiting when the session has ended; send the signal again to exit now\n"
+    );
     barrier.wait();
     let output = tka.wait_with_output().unwrap();
     assert_eq!(
@@ -308,51 +311,51 @@ fn ends_first(barrier: &Barrier, double: &Double) {
         (Some(128 + 15), &b""[..])
     );
     assert_eq!(user.files(), ["run"], "nothing stays behind");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
-fn a_signal_before_the_session_is_there_runs_nothing_and_leaves_none() {
+fn signal_before_the_session_runs_nothing_and_leaves_none() {
     let barrier = Arc::new(Barrier::new(2));
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
         ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
     ]);
-    ends_first(&barrier, &double);
+    ends_first(&barrier, &fake);
 }
 
 #[test]
-fn a_signal_while_what_may_have_begun_is_ended_waits_for_that() {
+fn signal_waits_for_the_end_of_a_possible_session() {
     let barrier = Arc::new(Barrier::new(2));
     let found = Answer::From(with_the_one_asked_for);
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::Truncated),
         ("GET /sessions", Answer::Meeting(Arc::clone(&barrier), Box::new(found))),
         ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
     ]);
-    ends_first(&barrier, &double);
+    ends_first(&barrier, &fake);
 }
 
 #[test]
 fn signals_for_the_program_reach_it_and_end_nothing() {
     for signal in ["USR1", "USR2", "ALRM", "WINCH"] {
-        let double = whole_session();
+        let fake = whole_session();
         let script = format!("trap 'echo heard; exit 7' {signal}; kill -{signal} $PPID; while :; do sleep 0.1; done");
-        let outcome = exec(&double, &["sh", "-c", &script]);
+        let outcome = exec(&fake, &["sh", "-c", &script]);
         assert_eq!((outcome.stdout.as_str(), outcome.status), ("heard\n", 7), "{signal}");
-        double.requests();
+        fake.requests();
     }
 }
 
 #[test]
 fn signals_for_a_program_that_does_not_run_yet_reach_nobody() {
     let barrier = Arc::new(Barrier::new(2));
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
         ("DELETE /sessions/tka-alice-own", Answer::json(200, &session())),
     ]);
     let user = User::new();
-    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut command = command(&user, &fake, &["exec", "--", "echo", "run"]);
     let tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     barrier.wait();
     for signal in [Signal::USR1, Signal::USR2, Signal::WINCH] {
@@ -364,16 +367,16 @@ fn signals_for_a_program_that_does_not_run_yet_reach_nobody() {
         (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
         ("run\n", "", 0)
     );
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn a_second_signal_does_not_wait() {
     let barrier = Arc::new(Barrier::new(2));
     let silence = Answer::Meeting(Arc::clone(&barrier), Box::new(Answer::Silence));
-    let double = Double::new(&[("POST /login", silence)]);
+    let fake = FakeServer::new(&[("POST /login", silence)]);
     let user = User::new();
-    let mut command = command(&user, &double, &["exec", "--", "echo", "run"]);
+    let mut command = command(&user, &fake, &["exec", "--", "echo", "run"]);
     let mut tka = command.stderr(Stdio::piped()).spawn().unwrap();
     barrier.wait();
     barrier.wait();
@@ -390,11 +393,11 @@ fn a_second_signal_does_not_wait() {
 #[test]
 fn a_shell_is_hung_up_whatever_the_signal() {
     for signal in ["TERM", "HUP"] {
-        let (user, double) = (User::new(), whole_session());
+        let (user, fake) = (User::new(), whole_session());
         let script =
             format!("sleep 60 >&- 2>&- & child=$!; trap 'kill $child; exit 7' HUP; kill -{signal} $PPID; wait");
-        assert_eq!(run(&user, &double, &["shell"], &script).status, 7);
-        double.requests();
+        assert_eq!(run(&user, &fake, &["shell"], &script).status, 7);
+        fake.requests();
     }
 }
 
@@ -402,21 +405,21 @@ fn a_shell_is_hung_up_whatever_the_signal() {
 #[test]
 fn an_interrupt_for_this_process_alone_is_passed_on() {
     for (signal, number) in [("INT", 2), ("QUIT", 3)] {
-        let double = whole_session();
-        let outcome = exec(&double, &["sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
+        let fake = whole_session();
+        let outcome = exec(&fake, &["sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
         assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 128 + number));
-        double.requests();
+        fake.requests();
     }
 }
 
 /// The terminal sends them to all in its foreground: from us they would come a second time.
 #[test]
 fn ctrl_c_reaches_the_program_once() {
-    let (user, double) = (User::new(), whole_session());
+    let (user, fake) = (User::new(), whole_session());
     // Without a child: one that is signalled between fork and exec dies by what its shell would trap, or does not hear of it.
     let script =
         "trap 'echo one' INT; trap 'echo end; exit 5' QUIT; echo ready; while :; do echo waiting; read -r line; done";
-    let command = command(&user, &double, &["exec", "--", "sh", "-c", script]);
+    let command = command(&user, &fake, &["exec", "--", "sh", "-c", script]);
     let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     terminal.exp_string("ready").unwrap();
     terminal.send_control('c').unwrap();
@@ -428,13 +431,13 @@ fn ctrl_c_reaches_the_program_once() {
     assert!(!until_end.contains("one"), "{until_end:?}");
     let status = terminal.process().wait().unwrap();
     assert!(matches!(status, WaitStatus::Exited(_, 5)), "{status:?}");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn what_is_ignored_stays_so() {
-    let (user, double) = (User::new(), whole_session());
-    let tka = command(&user, &double, &[]);
+    let (user, fake) = (User::new(), whole_session());
+    let tka = command(&user, &fake, &[]);
     let mut nohup = Command::new("sh");
     let script = format!(
         "trap '' HUP; exec {} exec -- sh -c 'kill -HUP $PPID; kill -HUP $$; exit 6'",
@@ -444,20 +447,20 @@ fn what_is_ignored_stays_so() {
     nohup.args(["-c", &script]).env_clear().envs(variables);
     let outcome = Outcome::from(nohup.output().unwrap());
     assert_eq!(outcome.status, 6, "{outcome:?}");
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn a_program_that_a_signal_ended_has_the_status_of_it() {
-    let double = whole_session();
-    assert_eq!(exec(&double, &["sh", "-c", "kill -KILL $$"]).status, 128 + 9);
-    double.requests();
+    let fake = whole_session();
+    assert_eq!(exec(&fake, &["sh", "-c", "kill -KILL $$"]).status, 128 + 9);
+    fake.requests();
 }
 
 #[test]
 fn a_program_that_stops_itself_goes_on_with_us() {
-    let (user, double) = (User::new(), whole_session());
-    let tka = command(&user, &double, &[]);
+    let (user, fake) = (User::new(), whole_session());
+    let tka = command(&user, &fake, &[]);
     // A shell without job control sees that its child stopped only by asking the system.
     let script = format!(
         "{} exec -- sh -c 'kill -STOP $$; exit 8' & tka=$!
@@ -473,22 +476,22 @@ fn a_program_that_stops_itself_goes_on_with_us() {
         .output()
         .unwrap();
     assert_eq!(Outcome::from(outcome).status, 8);
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn a_program_that_does_not_start_leaves_no_session() {
-    let double = whole_session();
-    let outcome = exec(&double, &["/nonexistent/program"]);
-    insta::assert_snapshot!("exec_no_such_command", outcome.shown(&double));
-    double.requests();
+    let fake = whole_session();
+    let outcome = exec(&fake, &["/nonexistent/program"]);
+    insta::assert_snapshot!("exec_no_such_command", outcome.shown(&fake));
+    fake.requests();
 
-    let double = whole_session();
-    assert_eq!(exec(&double, &["/etc/passwd"]).status, 126);
-    double.requests();
+    let fake = whole_session();
+    assert_eq!(exec(&fake, &["/etc/passwd"]).status, 126);
+    fake.requests();
 
-    let (user, double) = (User::new(), whole_session());
-    let outcome = command(&user, &double, &["shell"])
+    let (user, fake) = (User::new(), whole_session());
+    let outcome = command(&user, &fake, &["shell"])
         .env("SHELL", "/nonexistent/shell")
         .output()
         .unwrap();
@@ -498,7 +501,7 @@ fn a_program_that_does_not_start_leaves_no_session() {
         "{outcome:?}"
     );
     assert_eq!(outcome.status, 127);
-    double.requests();
+    fake.requests();
 }
 
 /// What ends the session is lost, or comes to a server that wants to be left alone.
@@ -517,16 +520,16 @@ fn the_end_is_asked_for_until_it_is_heard() {
                 .into_iter()
                 .map(|answer| ("DELETE /sessions/tka-alice-own", answer)),
         );
-        let double = Double::new(&script);
-        let outcome = exec(&double, &["sh", "-c", "exit 3"]);
+        let fake = FakeServer::new(&script);
+        let outcome = exec(&fake, &["sh", "-c", "exit 3"]);
         assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 3));
-        double.requests();
+        fake.requests();
     }
 }
 
 #[test]
-fn what_may_have_begun_is_ended_although_the_server_is_busy_and_connections_break() {
-    let double = Double::new(&[
+fn session_ends_despite_busy_server_and_broken_connections() {
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::Truncated),
         ("GET /sessions", Answer::Truncated),
         ("GET /sessions", Answer::busy(429, 1)),
@@ -534,55 +537,55 @@ fn what_may_have_begun_is_ended_although_the_server_is_busy_and_connections_brea
         ("DELETE /sessions/tka-alice-begun", Answer::busy(503, 1)),
         ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
     ]);
-    assert_eq!(exec(&double, &["echo", "run"]).status, 1);
-    double.requests();
+    assert_eq!(exec(&fake, &["echo", "run"]).status, 1);
+    fake.requests();
 }
 
 #[test]
-fn a_server_that_is_busy_for_long_is_not_asked_before_it_says() {
+fn busy_server_is_not_asked_before_its_retry_time() {
     let busy = Answer::busy(503, 600);
-    let double = Double::new(&[("POST /login", usable()), ("DELETE /sessions/tka-alice-own", busy)]);
-    let outcome = exec(&double, &["true"]);
+    let fake = FakeServer::new(&[("POST /login", usable()), ("DELETE /sessions/tka-alice-own", busy)]);
+    let outcome = exec(&fake, &["true"]);
     assert!(outcome.stderr.contains("ends by itself"), "{outcome:?}");
-    assert_eq!(double.requests().len(), 2);
+    assert_eq!(fake.requests().len(), 2);
 }
 
 #[test]
 fn a_session_that_cannot_be_ended_ends_by_itself() {
     let mut script = vec![("POST /login", usable())];
     script.extend(vec![("DELETE /sessions/tka-alice-own", Answer::Truncated); 5]);
-    let double = Double::new(&script);
-    let outcome = exec(&double, &["sh", "-c", "exit 3"]);
+    let fake = FakeServer::new(&script);
+    let outcome = exec(&fake, &["sh", "-c", "exit 3"]);
     insta::with_settings!({filters => [(r"in \d+ d", "in AGES")]}, {
-        insta::assert_snapshot!("exec_not_ended", outcome.shown(&double));
+        insta::assert_snapshot!("exec_not_ended", outcome.shown(&fake));
     });
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn a_session_that_was_over_needs_no_word() {
     let gone = json!({"message": "you have no session of that name"});
-    let double = Double::new(&[
+    let fake = FakeServer::new(&[
         ("POST /login", usable()),
         ("DELETE /sessions/tka-alice-own", Answer::json(404, &gone)),
     ]);
-    let outcome = exec(&double, &["true"]);
+    let outcome = exec(&fake, &["true"]);
     assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
 }
 
 #[test]
 fn a_refusal_runs_nothing() {
     let refusal = json!({"message": "no rule of the tailnet policy reaches you"});
-    let double = Double::new(&[("POST /login", Answer::json(403, &refusal))]);
-    let outcome = exec(&double, &["echo", "run"]);
+    let fake = FakeServer::new(&[("POST /login", Answer::json(403, &refusal))]);
+    let outcome = exec(&fake, &["echo", "run"]);
     assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 4));
 }
 
 #[test]
 fn a_shell_inside_a_shell_says_so() {
-    let (user, double) = (User::new(), whole_session());
+    let (user, fake) = (User::new(), whole_session());
     let shell = shell(&user, "true");
-    let mut command = command(&user, &double, &["shell"]);
+    let mut command = command(&user, &fake, &["shell"]);
     let outcome = Outcome::from(
         command
             .env("SHELL", shell)
@@ -590,7 +593,7 @@ fn a_shell_inside_a_shell_says_so() {
             .output()
             .unwrap(),
     );
-    let expected = "→ this shell is inside that of the session tka-alice-outer, and leaving it leads back there\n";
+    let expected = "→ this shell runs inside the shell of the session tka-alice-outer, and returns to it\n";
     assert!(outcome.stderr.starts_with(expected), "{outcome:?}");
 }
 
@@ -600,10 +603,10 @@ fn on_the_originals_server_leaving_signs_out_everywhere() {
     let mut script = signing_in();
     script.insert(1, ("GET /rules", Answer::html(404)));
     script.push(("POST /logout", Answer::json(200, &login())));
-    let double = Double::new(&script);
-    let outcome = exec(&double, &["sh", "-c", "cat $KUBECONFIG >/dev/null && echo run; exit 3"]);
-    insta::assert_snapshot!("exec_original", outcome.shown(&double));
-    double.requests();
+    let fake = FakeServer::new(&script);
+    let outcome = exec(&fake, &["sh", "-c", "cat $KUBECONFIG >/dev/null && echo run; exit 3"]);
+    insta::assert_snapshot!("exec_original", outcome.shown(&fake));
+    fake.requests();
 }
 
 #[test]
@@ -613,8 +616,8 @@ fn a_hostile_name_does_not_steer_the_terminal_at_the_end() {
     let mut answer = login();
     answer["username"] = json!("al\u{1b}[2J\u{202e}\u{200b}ice");
     script.push(("POST /logout", Answer::json(200, &answer)));
-    let double = Double::new(&script);
-    let outcome = exec(&double, &["true"]);
+    let fake = FakeServer::new(&script);
+    let outcome = exec(&fake, &["true"]);
     assert!(outcome.stderr.ends_with("✓ signed out al[2Jice\n"), "{outcome:?}");
 }
 

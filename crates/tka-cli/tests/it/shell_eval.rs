@@ -7,28 +7,28 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::shells;
 use crate::tka::{Outcome, User, login, signed_in};
 
-fn refusing(requests: &[&'static str]) -> Double {
+fn refusing(requests: &[&'static str]) -> FakeServer {
     let account = json!({"message": "no rule of the tailnet policy reaches you"});
     let answers: Vec<_> = requests
         .iter()
         .map(|&line| (line, Answer::json(403, &account)))
         .collect();
-    Double::new(&answers)
+    FakeServer::new(&answers)
 }
 
 /// `script` in `shell`, where `tka` is the program.
-fn evaluated(shell: &Path, user: &User, double: &Double, script: &str) -> Outcome {
+fn evaluated(shell: &Path, user: &User, fake: &FakeServer, script: &str) -> Outcome {
     let bin = user.home().join("bin");
     fs::create_dir_all(&bin).unwrap();
     let link = bin.join("tka");
     if !link.exists() {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tka"), &link).unwrap();
     }
-    let like = user.command_with(double, &[]);
+    let like = user.command_with(fake, &[]);
     let mut command = shells::running(shell, script);
     command.env_clear().current_dir(user.home());
     command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -52,9 +52,9 @@ fn script_that_evaluates_a_failure_stops() {
             ("-q refresh --unheard-of", &[]),
             ("login --server https://a:b:c", &[]),
         ] {
-            let (user, double) = (User::new(), refusing(requests));
+            let (user, fake) = (User::new(), refusing(requests));
             let script = format!("set -e; eval \"$(tka {arguments})\"; echo went on");
-            let outcome = evaluated(&shell, &user, &double, &script);
+            let outcome = evaluated(&shell, &user, &fake, &script);
             assert_eq!(
                 (outcome.status, outcome.stdout.as_str()),
                 (1, ""),
@@ -70,21 +70,21 @@ fn original_shell_function_fails_where_signing_in_does() {
     let Some(bash) = shells::find("bash") else { return };
     // As that of the original does.
     let script = "f() { eval \"$(command tka \"$@\" --quiet)\"; }; f login && echo in || echo out";
-    let (user, double) = (User::new(), refusing(&["POST /login"]));
-    let outcome = evaluated(&bash, &user, &double, script);
+    let (user, fake) = (User::new(), refusing(&["POST /login"]));
+    let outcome = evaluated(&bash, &user, &fake, script);
     assert_eq!(outcome.stdout, "out\n", "{outcome:?}");
-    let (user, double) = (
+    let (user, fake) = (
         User::new(),
-        Double::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+        FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
     );
-    assert_eq!(evaluated(&bash, &user, &double, script).stdout, "in\n");
+    assert_eq!(evaluated(&bash, &user, &fake, script).stdout, "in\n");
 }
 
 #[test]
 fn what_no_shell_evaluates_says_nothing_more() {
     let run = |arguments: &[&str], requests: &[&'static str]| {
-        let double = refusing(requests);
-        let outcome = User::new().run_with(&double, arguments);
+        let fake = refusing(requests);
+        let outcome = User::new().run_with(&fake, arguments);
         assert_ne!(outcome.status, 0, "{arguments:?}");
         outcome.stdout
     };
@@ -104,8 +104,8 @@ fn what_no_shell_evaluates_says_nothing_more() {
 #[test]
 fn other_shells_are_stopped_in_their_language() {
     for (shell, line) in [("/usr/bin/pwsh", "throw 'tka failed'\n"), ("/usr/bin/fish", "false\n")] {
-        let double = refusing(&["POST /login"]);
-        let mut command = User::new().command_with(&double, &["login"]);
+        let fake = refusing(&["POST /login"]);
+        let mut command = User::new().command_with(&fake, &["login"]);
         let outcome = Outcome::from(command.current_dir("/").env("SHELL", shell).output().unwrap());
         assert_eq!(outcome.stdout, line);
     }
@@ -116,13 +116,13 @@ fn with_home(name: OsString, arguments: &[&str], list: Option<&str>) -> (Outcome
     let user = User::new();
     let home = user.home().join(name);
     fs::create_dir(&home).unwrap();
-    let double = Double::new(&[("POST /login", Answer::json(200, &signed_in()))]);
-    let mut command = user.command_with(&double, arguments);
+    let fake = FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]);
+    let mut command = user.command_with(&fake, arguments);
     command.env("HOME", &home);
     list.map(|list| command.env("KUBECONFIG", list));
     let outcome = Outcome::from(command.output().unwrap());
     if outcome.status == 0 {
-        double.requests();
+        fake.requests();
     } else {
         assert_eq!(
             fs::read_dir(&home).unwrap().count(),
@@ -181,10 +181,10 @@ fn odd_characters_in_home_arrive_in_the_shell() {
             let user = User::new();
             let home = user.home().join(name);
             fs::create_dir(&home).unwrap();
-            let double = Double::new(&[("POST /login", Answer::json(200, &signed_in()))]);
+            let fake = FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]);
             let script = "export HOME; eval \"$(tka login)\"; test -f \"$KUBECONFIG\" && printf %s \"$KUBECONFIG\"";
             let script = format!("HOME={}; {script}", quoted(&home.to_string_lossy()));
-            let outcome = evaluated(&shell, &user, &double, &script);
+            let outcome = evaluated(&shell, &user, &fake, &script);
             assert_eq!(outcome.status, 0, "{outcome:?}");
             assert!(
                 outcome.stdout.starts_with(&format!("{}/.kube/tka/", home.display())),
@@ -225,18 +225,18 @@ fn logout_says_where_kubectl_leads_again() {
         for renamed in [false, true] {
             let user = User::new();
             let config = user.home().join(".kube/config");
-            let double = Double::new(&[
+            let fake = FakeServer::new(&[
                 ("POST /login", Answer::json(200, &signed_in())),
                 ("POST /logout", Answer::json(200, &login())),
             ]);
             fs::create_dir(user.home().join(".kube")).unwrap();
             fs::write(&config, before).unwrap();
-            assert_eq!(user.run_with(&double, &["login", "--merge"]).status, 0);
+            assert_eq!(user.run_with(&fake, &["login", "--merge"]).status, 0);
             if renamed {
                 let text = fs::read_to_string(&config).unwrap();
                 fs::write(&config, text.replace("tka-context-alice", "mine")).unwrap();
             }
-            let outcome = user.run_with(&double, &["logout"]);
+            let outcome = user.run_with(&fake, &["logout"]);
             assert_eq!(outcome.status, 0, "{outcome:?}");
             let said = said.replace("CONFIG", &config.display().to_string());
             assert!(outcome.stderr.contains(&said), "{renamed}: {outcome:?}");

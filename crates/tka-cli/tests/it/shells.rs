@@ -18,14 +18,14 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// That shell, without anybody's start-up files, running `script`.
+/// That shell, without start-up files, running `script`.
 pub(crate) fn running(shell: &Path, script: &str) -> Command {
     let mut command = plain(shell);
     command.arg("-c").arg(script);
     command
 }
 
-/// The same for whoever sits before a terminal.
+/// The same shell on a terminal.
 pub(crate) fn interactive(shell: &Path) -> Command {
     let mut command = plain(shell);
     command.arg("-i");

@@ -2,22 +2,22 @@
 
 use serde_json::json;
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, SESSION, User, kubeconfig, login, signed_in};
 
 /// Signs in and out, with a kubeconfig in between that `change` changes. Answers for what is left of it.
 fn left(script: &[(&str, Answer)], commands: &[&[&str]], change: impl Fn(&str) -> String) -> (User, Option<String>) {
-    let (user, double) = (User::new(), Double::new(script));
+    let (user, fake) = (User::new(), FakeServer::new(script));
     for (at, arguments) in commands.iter().enumerate() {
-        let outcome = user.run_with(&double, arguments);
+        let outcome = user.run_with(&fake, arguments);
         assert_eq!(outcome.status, 0, "{outcome:?}");
         if at == 0 {
-            let path = user.kubeconfig(&double);
+            let path = user.kubeconfig(&fake);
             let before = std::fs::read_to_string(&path).unwrap();
             std::fs::write(&path, change(&before)).unwrap();
         }
     }
-    let left = std::fs::read_to_string(user.kubeconfig(&double)).ok();
+    let left = std::fs::read_to_string(user.kubeconfig(&fake)).ok();
     (user, left)
 }
 
@@ -39,7 +39,10 @@ fn with_theirs(text: &str) -> String {
 fn is_theirs_alone(left: Option<&str>) {
     let left = left.unwrap();
     assert!(THEIRS.iter().all(|(_, theirs)| left.contains(theirs)), "{left}");
-    assert!(left.contains("current-context: \"\""), "nobody chose theirs: {left}");
+    assert!(
+        left.contains("current-context: \"\""),
+        "no other context was selected: {left}"
+    );
     assert!(!left.contains("alice"), "{left}");
     assert!(left.contains("name: 'tka-cluster'"), "theirs needs it: {left}");
 }
@@ -87,7 +90,7 @@ fn only_a_user_of_somebody_else_keeps_the_kubeconfig_too() {
 }
 
 #[test]
-fn reauthenticating_at_the_originals_server_keeps_what_others_put_there() {
+fn reauthenticating_at_the_original_keeps_foreign_entries() {
     let script = [
         ("POST /login", Answer::json(202, &login())),
         ("GET /kubeconfig", Answer::json(200, &kubeconfig())),
@@ -104,16 +107,16 @@ fn reauthenticating_at_the_originals_server_keeps_what_others_put_there() {
 
 #[test]
 fn what_cannot_be_read_is_put_aside_and_told() {
-    let double = Double::new(&vec![("POST /logout", Answer::json(200, &login())); 2]);
+    let fake = FakeServer::new(&vec![("POST /logout", Answer::json(200, &login())); 2]);
     let user = User::new();
-    let aside = user.kubeconfig(&double).with_extension("yaml.damaged");
+    let aside = user.kubeconfig(&fake).with_extension("yaml.damaged");
     for (name, text) in [("", "from before"), ("-2", "once more")] {
-        user.has_kubeconfig(&double);
-        std::fs::write(user.kubeconfig(&double), text).unwrap();
-        let outcome = user.run_with(&double, &["logout"]);
+        user.has_kubeconfig(&fake);
+        std::fs::write(user.kubeconfig(&fake), text).unwrap();
+        let outcome = user.run_with(&fake, &["logout"]);
         let aside = format!("{}{name}", aside.display());
         assert!(outcome.stderr.contains(&format!("it is now {aside}")), "{outcome:?}");
-        assert!(!user.kubeconfig(&double).exists());
+        assert!(!user.kubeconfig(&fake).exists());
         assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
     }
 }
@@ -121,19 +124,19 @@ fn what_cannot_be_read_is_put_aside_and_told() {
 #[test]
 fn removes_the_kubeconfig() {
     for spelling in ["signout", "logout"] {
-        let double = Double::new(&[("POST /logout", Answer::json(200, &login()))]);
+        let fake = FakeServer::new(&[("POST /logout", Answer::json(200, &login()))]);
         let user = User::new();
-        user.has_kubeconfig(&double);
-        let outcome = user.run_with(&double, &[spelling]);
+        user.has_kubeconfig(&fake);
+        let outcome = user.run_with(&fake, &[spelling]);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(outcome.shown(&double), @"
+            insta::assert_snapshot!(outcome.shown(&fake), @"
             status 0
             --- stdout
             --- stderr
             ✓ signed out alice@example.com
             ");
         }
-        assert!(!user.kubeconfig(&double).exists());
+        assert!(!user.kubeconfig(&fake).exists());
     }
 }
 
@@ -141,15 +144,15 @@ fn removes_the_kubeconfig() {
 fn a_hostile_name_does_not_steer_the_terminal() {
     let mut answer = login();
     answer["username"] = json!("al\u{1b}[2J\u{202e}\u{200b}ice\n✓ more");
-    let double = Double::new(&[("POST /logout", Answer::json(200, &answer))]);
-    let outcome = User::new().run_with(&double, &["logout"]);
+    let fake = FakeServer::new(&[("POST /logout", Answer::json(200, &answer))]);
+    let outcome = User::new().run_with(&fake, &["logout"]);
     assert_eq!(outcome.stderr, "✓ signed out al[2Jice ✓ more\n");
 }
 
 #[test]
 fn quiet_says_nothing() {
-    let double = Double::new(&[("POST /logout", Answer::json(200, &login()))]);
-    let outcome = User::new().run_with(&double, &["logout", "--quiet"]);
+    let fake = FakeServer::new(&[("POST /logout", Answer::json(200, &login()))]);
+    let outcome = User::new().run_with(&fake, &["logout", "--quiet"]);
     assert_eq!(
         (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
         ("", "", 0)
@@ -159,17 +162,17 @@ fn quiet_says_nothing() {
 #[test]
 fn without_a_session_the_kubeconfig_goes_too() {
     let answer = json!({"message": "you are not signed in"});
-    let double = Double::new(&[("POST /logout", Answer::json(404, &answer))]);
+    let fake = FakeServer::new(&[("POST /logout", Answer::json(404, &answer))]);
     let user = User::new();
-    user.has_kubeconfig(&double);
-    let outcome = user.run_with(&double, &["logout"]);
-    insta::assert_snapshot!(outcome.shown(&double), @"
+    user.has_kubeconfig(&fake);
+    let outcome = user.run_with(&fake, &["logout"]);
+    insta::assert_snapshot!(outcome.shown(&fake), @"
     status 3
     --- stdout
     --- stderr
     ✗ you are not signed in at http://127.0.0.1:PORT
     ");
-    assert!(!user.kubeconfig(&double).exists());
+    assert!(!user.kubeconfig(&fake).exists());
 }
 
 #[test]
@@ -182,24 +185,24 @@ fn the_kubeconfig_stays_where_the_session_may_have() {
         (Answer::json(500, &json!({"message": "broken"})), 1),
         (Answer::Truncated, 1),
     ] {
-        let double = Double::new(&[("POST /logout", answer.clone())]);
+        let fake = FakeServer::new(&[("POST /logout", answer.clone())]);
         let user = User::new();
-        user.has_kubeconfig(&double);
-        let outcome = user.run_with(&double, &["logout"]);
+        user.has_kubeconfig(&fake);
+        let outcome = user.run_with(&fake, &["logout"]);
         assert_eq!(outcome.status, status, "{answer:?} {outcome:?}");
         assert!(outcome.stderr.contains("was kept"), "{outcome:?}");
-        assert!(user.kubeconfig(&double).exists(), "{answer:?}");
+        assert!(user.kubeconfig(&fake).exists(), "{answer:?}");
     }
 }
 
 #[test]
 fn a_shell_that_uses_the_removed_file_is_told() {
-    let double = Double::new(&[("POST /logout", Answer::json(200, &login()))]);
+    let fake = FakeServer::new(&[("POST /logout", Answer::json(200, &login()))]);
     let user = User::new();
-    user.has_kubeconfig(&double);
-    let list = format!("/elsewhere:{}", user.kubeconfig(&double).display());
+    user.has_kubeconfig(&fake);
+    let list = format!("/elsewhere:{}", user.kubeconfig(&fake).display());
     let output = user
-        .command_with(&double, &["logout"])
+        .command_with(&fake, &["logout"])
         .env("KUBECONFIG", list)
         .output()
         .unwrap();

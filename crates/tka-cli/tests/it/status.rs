@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, SESSION, User, login, signed_in, signing_in};
 
 /// Since `login` says until when, a time that no test will see.
@@ -22,18 +22,18 @@ fn sessions(items: &[Value]) -> (&'static str, Answer) {
     ("GET /sessions", Answer::json(200, &json!({"items": items})))
 }
 
-/// A user who signed in at a double that goes on as scripted.
-fn after_login(script: &[(&'static str, Answer)]) -> (User, Double) {
+/// A user with a session at a fake server, which goes on as scripted.
+fn after_login(script: &[(&'static str, Answer)]) -> (User, FakeServer) {
     let sign_in = ("POST /login", Answer::json(200, &signed_in()));
-    let (user, double) = (User::new(), Double::new(&[&[sign_in], script].concat()));
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
-    (user, double)
+    let (user, fake) = (User::new(), FakeServer::new(&[&[sign_in], script].concat()));
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    (user, fake)
 }
 
 /// With the kubeconfig of the sign-in in use.
-fn run(user: &User, double: &Double, arguments: &[&str]) -> Outcome {
-    let mut command = user.command_with(double, &[&["status"], arguments].concat());
-    command.env("KUBECONFIG", user.kubeconfig(double));
+fn run(user: &User, fake: &FakeServer, arguments: &[&str]) -> Outcome {
+    let mut command = user.command_with(fake, &[&["status"], arguments].concat());
+    command.env("KUBECONFIG", user.kubeconfig(fake));
     command.output().unwrap().into()
 }
 
@@ -41,41 +41,38 @@ fn run(user: &User, double: &Double, arguments: &[&str]) -> Outcome {
 fn in_every_form() {
     let mut elsewhere = session();
     (elsewhere["name"], elsewhere["this_device"]) = (json!("tka-alice-phone"), json!(false));
-    let (user, double) = after_login(&vec![sessions(&[session(), elsewhere]); 5]);
+    let (user, fake) = after_login(&vec![sessions(&[session(), elsewhere]); 5]);
     insta::with_settings!({filters => [AGES]}, {
-        insta::assert_snapshot!("status_human", run(&user, &double, &[]).shown(&double));
+        insta::assert_snapshot!("status_human", run(&user, &fake, &[]).shown(&fake));
     });
     for form in ["json", "yaml", "name"] {
-        insta::assert_snapshot!(
-            format!("status_{form}"),
-            run(&user, &double, &["-o", form]).shown(&double)
-        );
+        insta::assert_snapshot!(format!("status_{form}"), run(&user, &fake, &["-o", form]).shown(&fake));
     }
-    let elsewhere = user.run_with(&double, &["status", "-q"]);
+    let elsewhere = user.run_with(&fake, &["status", "-q"]);
     assert_eq!((elsewhere.status, elsewhere.stdout), (0, format!("{SESSION}\n")));
-    double.requests();
+    fake.requests();
 }
 
 #[test]
 fn what_was_known_stands_in_for_a_server_that_does_not_answer() {
-    let (user, double) = after_login(&[("GET /sessions", Answer::Silence)]);
-    let outcome = run(&user, &double, &["--timeout", "0.1"]);
+    let (user, fake) = after_login(&[("GET /sessions", Answer::Silence)]);
+    let outcome = run(&user, &fake, &["--timeout", "0.1"]);
     // As wide as the ages are: they have hours at some hours only.
     insta::with_settings!({filters => [AGES, (" +NOTES", "  NOTES")]}, {
-        insta::assert_snapshot!("status_unconfirmed", outcome.shown(&double));
+        insta::assert_snapshot!("status_unconfirmed", outcome.shown(&fake));
     });
-    let (user, double) = (User::new(), Double::new(&[("GET /sessions", Answer::html(502))]));
+    let (user, fake) = (User::new(), FakeServer::new(&[("GET /sessions", Answer::html(502))]));
     assert_eq!(
-        run(&user, &double, &[]).status,
+        run(&user, &fake, &[]).status,
         5,
-        "nothing is known, and nobody answers"
+        "the cache is empty, and no server responds"
     );
 }
 
 #[test]
 fn none_is_said_and_told_by_the_status() {
-    let (user, double) = (User::new(), Double::new(&[sessions(&[])]));
-    insta::assert_snapshot!(run(&user, &double, &[]).shown(&double), @"
+    let (user, fake) = (User::new(), FakeServer::new(&[sessions(&[])]));
+    insta::assert_snapshot!(run(&user, &fake, &[]).shown(&fake), @"
     status 3
     --- stdout
     --- stderr
@@ -86,13 +83,13 @@ fn none_is_said_and_told_by_the_status() {
 
 #[test]
 fn session_that_was_ended_elsewhere_is_forgotten() {
-    let (user, double) = after_login(&[sessions(&[])]);
+    let (user, fake) = after_login(&[sessions(&[])]);
     assert_eq!(
-        run(&user, &double, &["--prompt"]).stdout,
+        run(&user, &fake, &["--prompt"]).stdout,
         "view@127.0.0.1 AGES\n".replace("AGES", &left())
     );
-    assert_eq!(run(&user, &double, &[]).status, 3);
-    assert_eq!(run(&user, &double, &["--prompt"]).stdout, "");
+    assert_eq!(run(&user, &fake, &[]).status, 3);
+    assert_eq!(run(&user, &fake, &["--prompt"]).stdout, "");
 }
 
 /// What is left, as prompts say it.
@@ -104,12 +101,12 @@ fn left() -> String {
 
 #[test]
 fn prompt_asks_nobody_and_says_nothing_where_there_is_nothing() {
-    let (user, double) = after_login(&[("POST /logout", Answer::json(200, &login()))]);
+    let (user, fake) = after_login(&[("POST /logout", Answer::json(200, &login()))]);
     let prompt = |kubeconfig: &str| {
         let mut command = user.command(&["status", "--prompt", "--config", "/nowhere"]);
         Outcome::from(command.env("KUBECONFIG", kubeconfig).output().unwrap())
     };
-    let own = user.kubeconfig(&double).display().to_string();
+    let own = user.kubeconfig(&fake).display().to_string();
     for list in [own.clone(), format!("/nowhere:{own}")] {
         let shown = prompt(&list);
         assert_eq!(
@@ -129,14 +126,14 @@ fn prompt_asks_nobody_and_says_nothing_where_there_is_nothing() {
         nothing(prompt(&other.display().to_string()));
     }
     nothing(prompt(""));
-    let known = user.kubeconfig(&double).with_extension("json");
+    let known = user.kubeconfig(&fake).with_extension("json");
     let text = fs::read_to_string(&known).unwrap();
     assert!(!text.contains(crate::tka::TOKEN), "{text}");
     fs::write(&known, &text[..text.len() / 2]).unwrap();
     nothing(prompt(&own));
     fs::write(&known, text.replace("2999", "1999")).unwrap();
     nothing(prompt(&own));
-    assert_eq!(user.run_with(&double, &["logout"]).status, 0);
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 0);
     assert!(!known.exists());
     nothing(prompt(&own));
 }
@@ -148,10 +145,10 @@ fn original_server_has_one_session() {
         ("GET /sessions", Answer::html(404)),
         ("GET /login", Answer::json(200, &login())),
     ]);
-    let (user, double) = (User::new(), Double::new(&script));
-    assert_eq!(user.run_with(&double, &["login"]).status, 0);
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
     insta::with_settings!({filters => [AGES]}, {
-        insta::assert_snapshot!("status_original", run(&user, &double, &[]).shown(&double));
+        insta::assert_snapshot!("status_original", run(&user, &fake, &[]).shown(&fake));
     });
-    assert_eq!(run(&user, &double, &["--prompt"]).status, 0);
+    assert_eq!(run(&user, &fake, &["--prompt"]).status, 0);
 }

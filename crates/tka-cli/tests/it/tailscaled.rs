@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
-/// The double. Its thread ends when it is dropped.
+/// The fake. Its thread ends when it is dropped.
 pub(crate) struct Tailscaled {
     folder: tempfile::TempDir,
     thread: Option<JoinHandle<()>>,

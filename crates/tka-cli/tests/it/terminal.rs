@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::fake_server::Double;
+use crate::fake_server::FakeServer;
 use crate::tka::{User, signing_in};
 
 /// Runs the command with a terminal for both outputs and answers what it shows.
@@ -48,20 +48,20 @@ fn on_terminal_of(mut command: Command, columns: u16) -> String {
 
 #[test]
 fn colours_and_a_hint_are_for_terminals() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let mut command = user.command_with(&double, &["login"]);
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let mut command = user.command_with(&fake, &["login"]);
     command.env("TERM", "xterm-256color");
     let shown = on_terminal(command);
     assert!(shown.contains("\u{1b}[1m\u{1b}[38;2;158;206;106m✓"), "{shown:?}");
     assert!(shown.contains("eval \"$(tka login)\""), "{shown:?}");
-    let line = format!("\r\nexport KUBECONFIG={}\r\n", user.kubeconfig(&double).display());
+    let line = format!("\r\nexport KUBECONFIG={}\r\n", user.kubeconfig(&fake).display());
     assert!(shown.ends_with(&line), "{shown:?}");
 }
 
 #[test]
 fn no_color_is_honoured() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let mut command = user.command_with(&double, &["login", "--debug"]);
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let mut command = user.command_with(&fake, &["login", "--debug"]);
     command.env("TERM", "xterm-256color").env("NO_COLOR", "1");
     let shown = on_terminal(command);
     assert!(shown.contains("✓ signed in") && !shown.contains('\u{1b}'), "{shown:?}");
@@ -69,19 +69,19 @@ fn no_color_is_honoured() {
 
 #[test]
 fn a_shell_that_uses_the_file_needs_no_hint() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let mut command = user.command_with(&double, &["login"]);
-    command.env("KUBECONFIG", user.kubeconfig(&double));
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let mut command = user.command_with(&fake, &["login"]);
+    command.env("KUBECONFIG", user.kubeconfig(&fake));
     assert!(on_terminal(command).contains("kubectl in this shell uses it already"));
 }
 
 #[test]
 fn quiet_is_quiet_on_a_terminal_too() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let shown = on_terminal(user.command_with(&double, &["login", "-q"]));
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let shown = on_terminal(user.command_with(&fake, &["login", "-q"]));
     assert_eq!(
         shown,
-        format!("export KUBECONFIG={}\r\n", user.kubeconfig(&double).display())
+        format!("export KUBECONFIG={}\r\n", user.kubeconfig(&fake).display())
     );
 }
 
@@ -92,8 +92,8 @@ fn widest(shown: &str) -> usize {
 
 #[test]
 fn notes_fit_a_narrow_terminal() {
-    let (user, double) = (User::new(), Double::new(&signing_in()));
-    let command = user.command_with(&double, &["login", "-t", "notty"]);
+    let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
+    let command = user.command_with(&fake, &["login", "-t", "notty"]);
     let shown = on_terminal_of(command, 40);
     let (told, line) = shown.split_once("export ").unwrap();
     assert!(

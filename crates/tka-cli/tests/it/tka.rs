@@ -9,7 +9,7 @@ use std::sync::{Arc, Once};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::fake_server::{Answer, Double};
+use crate::fake_server::{Answer, FakeServer};
 
 /// A user with an empty home.
 pub(crate) struct User {
@@ -85,15 +85,15 @@ impl User {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// Runs the command with `double` as its server.
-    pub(crate) fn run_with(&self, double: &Double, arguments: &[&str]) -> Outcome {
-        self.command_with(double, arguments).output().unwrap().into()
+    /// Runs the command with the fake server.
+    pub(crate) fn run_with(&self, fake: &FakeServer, arguments: &[&str]) -> Outcome {
+        self.command_with(fake, arguments).output().unwrap().into()
     }
 
-    pub(crate) fn command_with(&self, double: &Double, arguments: &[&str]) -> Command {
+    pub(crate) fn command_with(&self, fake: &FakeServer, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command.env("TKA_TAILSCALE_HOSTNAME", "127.0.0.1");
-        command.env("TKA_TAILSCALE_PORT", double.address.port().to_string());
+        command.env("TKA_TAILSCALE_PORT", fake.address.port().to_string());
         command
     }
 
@@ -108,9 +108,9 @@ impl User {
         self.home().join(".kube/tka")
     }
 
-    /// Where the kubeconfig for `double` is.
-    pub(crate) fn kubeconfig(&self, double: &Double) -> PathBuf {
-        self.folder().join(format!("127.0.0.1_{}.yaml", double.address.port()))
+    /// Where the kubeconfig for the fake server is.
+    pub(crate) fn kubeconfig(&self, fake: &FakeServer) -> PathBuf {
+        self.folder().join(format!("127.0.0.1_{}.yaml", fake.address.port()))
     }
 
     /// All that is below the home folder.
@@ -131,20 +131,20 @@ impl User {
     }
 
     /// Puts a kubeconfig there, as from an earlier sign-in.
-    pub(crate) fn has_kubeconfig(&self, double: &Double) {
+    pub(crate) fn has_kubeconfig(&self, fake: &FakeServer) {
         std::fs::create_dir_all(self.folder()).unwrap();
-        std::fs::write(self.kubeconfig(double), BEFORE).unwrap();
+        std::fs::write(self.kubeconfig(fake), BEFORE).unwrap();
     }
 }
 
 impl Outcome {
     /// Both streams and the status, without what differs from run to run.
-    pub(crate) fn shown(&self, double: &Double) -> String {
+    pub(crate) fn shown(&self, fake: &FakeServer) -> String {
         let text = format!(
             "status {}\n--- stdout\n{}--- stderr\n{}",
             self.status, self.stdout, self.stderr
         );
-        text.replace(&double.address.port().to_string(), "PORT")
+        text.replace(&fake.address.port().to_string(), "PORT")
     }
 }
 

@@ -138,7 +138,7 @@ impl ClientError {
     pub(crate) fn what(&self) -> String {
         let (server, verb) = (&self.server, self.operation.verb());
         match (&*self.kind, self.exit()) {
-            (ClientErrorKind::NotTka { .. }, Exit::Failure) => format!("what answers at {server} is not a TKA server"),
+            (ClientErrorKind::NotTka { .. }, Exit::Failure) => format!("the service at {server} is not a TKA server"),
             (ClientErrorKind::OutsideTailnet(_) | ClientErrorKind::ProxyNotLocal { .. }, _) => {
                 format!("the server at {server} is not asked over plain HTTP")
             }
@@ -276,12 +276,12 @@ impl ClientError {
             ClientErrorKind::UnusableKubeconfig(flaw) if flaw.is_suspicious() => {
                 let server = &self.server;
                 vec![format!(
-                    "see that {server} is the server that you mean, and tell whoever runs it: a TKA server sends no such thing"
+                    "see that {server} is the server that you mean, and tell its administrator: a TKA server sends no such thing"
                 )]
             }
             ClientErrorKind::UnusableKubeconfig(_) => {
                 vec![
-                    "ask whoever runs the server to look at its cluster settings (`tka cluster-info` shows them)"
+                    "ask the server's administrator to look at its cluster settings (`tka cluster-info` shows them)"
                         .into(),
                 ]
             }
@@ -301,8 +301,8 @@ impl ClientError {
     fn status_advice(&self) -> &'static str {
         match self.exit() {
             Exit::NotSignedIn => "sign in with `tka login`",
-            Exit::Refused => "ask whoever keeps the tailnet policy for a grant that reaches you",
-            Exit::Policy => "ask whoever keeps the tailnet policy to look at the grants that reach you",
+            Exit::Refused => "ask an administrator of the tailnet for a grant that reaches you",
+            Exit::Policy => "ask an administrator of the tailnet to look at the grants that reach you",
             _ => "try again; if it stays, look at the server's log",
         }
     }
@@ -366,7 +366,7 @@ fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
-// === impl Trouble ===
+// === impl ClientErrorKind ===
 
 impl ClientErrorKind {
     /// Classifies a transport error by what the user can do about it.

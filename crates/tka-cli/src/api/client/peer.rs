@@ -141,7 +141,7 @@ fn is_tailnet_node(address: IpAddr, socket: Option<&PathBuf>) -> bool {
     status.is_ok_and(|status| status.is_running() && status.has_address(address.to_canonical()))
 }
 
-// === impl Peers ===
+// === impl ConnectionPolicy ===
 
 impl ConnectionPolicy {
     /// The endpoints that `authority` is. Both if the server is its own proxy.

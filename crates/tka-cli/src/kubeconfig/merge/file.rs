@@ -16,7 +16,7 @@ pub(crate) struct UserKubeconfig {
     document: Document,
 }
 
-// === impl UserFile ===
+// === impl UserKubeconfig ===
 
 impl UserKubeconfig {
     /// Reads the file without a lock. A missing file is empty.

@@ -14,7 +14,7 @@ pub(crate) struct MergeTarget {
     pub(crate) list: Option<Vec<PathBuf>>,
 }
 
-// === impl Target ===
+// === impl MergeTarget ===
 
 impl MergeTarget {
     /// Selects the file as kubectl does: the first existing file in `KUBECONFIG`, or its last one, or `~/.kube/config`

@@ -26,7 +26,7 @@ pub(crate) struct PluginRequest<'a> {
     pub(crate) flags: &'a Global,
 }
 
-// === impl Asked ===
+// === impl PluginRequest ===
 
 impl PluginRequest<'_> {
     /// Fetches a credential. It needs no settings of the folder and no home folder, since kubectl runs anywhere.
@@ -49,7 +49,8 @@ impl PluginRequest<'_> {
     /// How to get the session back.
     pub(super) fn advice(&self) -> String {
         if self.is_own_ephemeral_session() {
-            return "it was for what runs here: begin anew with `tka shell` or `tka exec`".to_owned();
+            return "it was the session of this command or shell: start another with `tka shell` or `tka exec`"
+                .to_owned();
         }
         // Without settings the default server is not known.
         let usual = context::settings(&Global::default()).and_then(|settings| settings.server());

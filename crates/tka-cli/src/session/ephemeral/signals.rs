@@ -52,7 +52,7 @@ enum Phase {
     Running { child: Pid, hangup_ends_it: bool },
 }
 
-// === impl Guard ===
+// === impl SignalGuard ===
 
 impl SignalGuard {
     pub(super) fn new() -> io::Result<Self> {
@@ -148,7 +148,7 @@ impl State {
             Phase::Busy | Phase::Free if INFORMATIONAL.contains(&signal) => {}
             Phase::Busy if self.interruption.is_none() => {
                 self.interruption = Some(signal);
-                ui::write_stderr("leaving when the session has ended; once more to leave at once\n");
+                ui::write_stderr("exiting when the session has ended; send the signal again to exit now\n");
             }
             Phase::Busy | Phase::Free => self.exit_now(signal),
         }

@@ -15,7 +15,7 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {path}`"),
         ErrorKind::StorageFull => format!("the disk is full: `df -h {path}`"),
         ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            format!("your quota or limit of file sizes is used up: `quota`, `ulimit -f`, and {path} is where")
+            format!("your quota or file size limit for {path} is used up: `quota`, `ulimit -f`")
         }
         ErrorKind::NotADirectory => format!("put a folder in the place of {path}"),
         ErrorKind::ExecutableFileBusy | ErrorKind::ResourceBusy => format!("another program holds {path}: try again"),

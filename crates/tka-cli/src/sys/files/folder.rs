@@ -1,4 +1,4 @@
-//! Folders: how they are created, and who owns them.
+//! Folders: how they are created, and their owners.
 
 use std::fs;
 use std::io;

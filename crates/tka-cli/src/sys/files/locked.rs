@@ -72,7 +72,7 @@ pub(crate) enum FileError {
     },
 }
 
-// === impl Locked ===
+// === impl LockedFile ===
 
 impl LockedFile {
     /// Reads the file without a lock. A missing file is empty.

@@ -95,7 +95,7 @@ fn lock_is_kubectls_and_is_waited_for() {
 }
 
 #[test]
-fn lock_of_a_change_that_did_not_end_has_a_copy() {
+fn lock_of_an_interrupted_change_has_a_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (path, lock) = (folder.path().join("config"), folder.path().join("config.lock"));
     fs::write(&path, "x: hal").unwrap();
@@ -121,7 +121,7 @@ fn change_by_a_program_that_does_not_lock_stays() {
 }
 
 #[test]
-fn what_may_not_be_changed_is_not() {
+fn file_without_write_permission_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config");
     fs::write(&path, "x: one\n").unwrap();
