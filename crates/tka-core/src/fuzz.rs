@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use bolero::check;
 
 use crate::names::is_dns_label;
-use crate::{Caller, Choice, Device, Grant, Identity, Period, Rule, Scope, SessionLabel, SessionName, UserId};
+use crate::{
+    ApplicableRules, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName, UserId,
+};
 
 /// Lines are values of the capability.
 #[test]
@@ -13,10 +15,10 @@ fn grant() {
     check!().for_each(|bytes: &[u8]| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let values: Vec<&str> = text.lines().collect();
-        let Ok(grant) = Grant::parse(values.iter().copied()) else {
+        let Ok(grant) = ApplicableRules::parse(values.iter().copied()) else {
             return;
         };
-        let reversed = Grant::parse(values.into_iter().rev());
+        let reversed = ApplicableRules::parse(values.into_iter().rev());
         assert_eq!(reversed.as_ref(), Ok(&grant), "the order decides something");
         if let Ok(chosen) = grant.choose(&Choice::default()) {
             assert!(grant.carries(&chosen.key()));

@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod api_server_url;
+pub mod applicable_rules;
 pub mod ca_bundle;
 pub mod caller;
 pub mod choice;
 mod digest;
 pub mod fields;
-pub mod grant;
 pub mod names;
 pub mod period;
 pub mod refusal;
@@ -21,15 +21,15 @@ pub mod text;
 mod fuzz;
 
 pub use api_server_url::{ApiServerUrl, ApiServerUrlError};
+pub use applicable_rules::ApplicableRules;
 pub use ca_bundle::{CaBundle, CaBundleError};
 pub use caller::{Caller, CallerKey, Device, Identity, UserId};
 pub use choice::Choice;
-pub use grant::Grant;
 pub use names::{Namespace, RoleName, RuleName};
 pub use period::Period;
 pub use refusal::Refusal;
 pub use request::{Limits, Reason, Request, SessionLabel};
-pub use revocation::{Present, Revocation, Verdict};
+pub use revocation::{DeviceState, Revocation, Verdict};
 pub use rule::{Rule, RuleKey};
 pub use scope::{MAX_NAMESPACES, Namespaces, Scope};
 pub use session::{Session, SessionName};

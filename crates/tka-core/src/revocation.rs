@@ -11,7 +11,7 @@ use crate::{Identity, Period, Rule, Session};
 
 /// What the tailnet says now of the device of a session.
 #[derive(Clone, Debug)]
-pub struct Present {
+pub struct DeviceState {
     identity: Identity,
     expired: bool,
     rules: Vec<Rule>,
@@ -71,9 +71,9 @@ pub enum Revocation {
     },
 }
 
-// === impl Present ===
+// === impl DeviceState ===
 
-impl Present {
+impl DeviceState {
     /// What a device is and may do at this moment: whose it is, whether its key has ended, and the values of the capability.
     pub fn new<'a>(identity: Identity, expired: bool, values: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut rules, mut malformed) = (Vec::new(), None);
@@ -95,7 +95,7 @@ impl Present {
 /// What is to become of `session` at `now`. `present` is what the tailnet says of its device; it knows of none when absent.
 /// `machines` is whether machines may have sessions.
 #[must_use]
-pub fn verdict(session: &Session, present: Option<&Present>, machines: bool, now: Timestamp) -> Verdict {
+pub fn verdict(session: &Session, present: Option<&DeviceState>, machines: bool, now: Timestamp) -> Verdict {
     let Some(present) = present else {
         return Verdict::Revoked(Revocation::DeviceGone);
     };
@@ -226,12 +226,12 @@ mod tests {
         .unwrap()
     }
 
-    fn of_alice(present: &Present) -> Verdict {
+    fn of_alice(present: &DeviceState) -> Verdict {
         verdict(&session(alice()), Some(present), false, LATER.parse().unwrap())
     }
 
     fn with(values: &[&str]) -> Verdict {
-        of_alice(&Present::new(alice(), false, values.iter().copied()))
+        of_alice(&DeviceState::new(alice(), false, values.iter().copied()))
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn session_that_comes_to_its_end_while_it_is_judged_is_not_revoked() {
-        let (session, present) = (session(alice()), Present::new(alice(), false, [VIEW]));
+        let (session, present) = (session(alice()), DeviceState::new(alice(), false, [VIEW]));
         for late in [Duration::ZERO, Duration::from_mins(1)] {
             assert_eq!(
                 verdict(&session, Some(&present), false, session.until() + late),
@@ -289,24 +289,24 @@ mod tests {
             verdict(&session(alice()), None, false, now),
             Verdict::Revoked(Revocation::DeviceGone)
         );
-        let expired = Present::new(alice(), true, [VIEW]);
+        let expired = DeviceState::new(alice(), true, [VIEW]);
         assert_eq!(of_alice(&expired), Verdict::Revoked(Revocation::DeviceExpired));
     }
 
     #[test]
     fn device_must_be_the_same_callers() {
         for other in [user(2, "alice@example.com"), user(1, "bob@example.com")] {
-            let verdict = of_alice(&Present::new(other, false, [VIEW]));
+            let verdict = of_alice(&DeviceState::new(other, false, [VIEW]));
             assert!(matches!(verdict, Verdict::Revoked(Revocation::UserChanged { .. })));
         }
-        let tagged = Present::new(machine("tag:ci"), false, [VIEW]);
+        let tagged = DeviceState::new(machine("tag:ci"), false, [VIEW]);
         assert!(matches!(of_alice(&tagged), Verdict::Revoked(Revocation::Tagged { .. })));
     }
 
     #[test]
     fn machine_is_its_device_whatever_its_tags() {
         let of = |present, machines| {
-            let present = Present::new(present, false, [VIEW]);
+            let present = DeviceState::new(present, false, [VIEW]);
             verdict(
                 &session(machine("tag:ci")),
                 Some(&present),
@@ -340,7 +340,7 @@ mod tests {
             values in prop::collection::vec(prop_oneof![Just(VIEW.to_owned()), Just(EDIT.to_owned()), ".*"], 0..6),
             id in 0..3_i64, expired: bool,
         ) {
-            let present = Present::new(user(id, "alice@example.com"), expired, values.iter().map(String::as_str));
+            let present = DeviceState::new(user(id, "alice@example.com"), expired, values.iter().map(String::as_str));
             let carried = values.iter().any(|value| value == VIEW);
             let stands = of_alice(&present) == Verdict::Stands;
             prop_assert_eq!(stands, carried && id == 1 && !expired);

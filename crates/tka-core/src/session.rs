@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::digest::Digest;
 use crate::request::{Limits, Reason, Request, SessionLabel};
-use crate::{Caller, Choice, Grant, Period, Refusal, Rule, RuleKey};
+use crate::{ApplicableRules, Caller, Choice, Period, Refusal, Rule, RuleKey};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -85,7 +85,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 ///
 /// Only sessions count that have not ended, that are not kept apart by a label, and whose rule the grant still carries.
 /// Among them it is the one of the rule that signing in would take now, else the one signed in to last.
-pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], grant: &Grant, now: Timestamp) -> Option<&'a S> {
+pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], grant: &ApplicableRules, now: Timestamp) -> Option<&'a S> {
     let chosen = grant.choose(&Choice::default()).ok().map(Rule::key);
     let counts = |session: &Session| session.until() > now && session.label.is_none() && grant.carries(&session.rule);
     sessions
@@ -169,12 +169,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn grant(rules: &[(&str, i64)]) -> Grant {
+    fn grant(rules: &[(&str, i64)]) -> ApplicableRules {
         let values: Vec<String> = rules
             .iter()
             .map(|(role, priority)| format!(r#"{{"role": "{role}", "period": "1h", "priority": {priority}}}"#))
             .collect();
-        Grant::parse(values.iter().map(String::as_str)).unwrap()
+        ApplicableRules::parse(values.iter().map(String::as_str)).unwrap()
     }
 
     #[test]

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::double::{self, failure, list};
     use crate::examples;
-    use crate::shown::Shown;
+    use crate::session_cache::SessionCache;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::runtime::{reflector, watcher};
@@ -153,7 +153,7 @@ mod tests {
             writer.apply_watcher_event(&watcher::Event::Apply(one.clone()));
         }
         let (_sender, changes) = watch::channel(());
-        assert!(sessions.shown.set(Shown::new(store, changes)).is_ok());
+        assert!(sessions.shown.set(SessionCache::new(store, changes)).is_ok());
         assert!(sessions.admit(&written, &session, NonZeroU32::new(2)).await.is_ok());
         assert_eq!(lists.load(Ordering::SeqCst), 0);
         let refused = sessions.admit(&written, &session, NonZeroU32::new(1)).await;

@@ -15,12 +15,12 @@ use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::end::Intent;
+use crate::end_reason::Intent;
 use crate::error::with_causes;
-use crate::lasted::Lasted;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
-use crate::shown::Shown;
+use crate::session_ages::SessionAges;
+use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
@@ -39,7 +39,7 @@ struct Context {
     /// How the reconcile of each failed.
     failures: Mutex<HashMap<String, Failure>>,
     /// How long each has lasted.
-    lasted: Lasted,
+    lasted: SessionAges,
 }
 
 /// How the reconcile of one failed.
@@ -79,7 +79,7 @@ impl Loop {
         let (sender, synced) = watch::channel(false);
         let (change, changes) = watch::channel(());
         // Another loop over the same sessions would show the same.
-        let _ = sessions.shown.set(Shown::new(store.clone(), changes));
+        let _ = sessions.shown.set(SessionCache::new(store.clone(), changes));
         let ours = watches::config().labels(SELECTOR);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
@@ -130,7 +130,7 @@ impl Loop {
             metrics,
             store: self.store,
             failures: Mutex::default(),
-            lasted: Lasted::default(),
+            lasted: SessionAges::default(),
         });
         self.controller
             .reconcile_all_on(gains)
@@ -334,7 +334,7 @@ mod tests {
             clock,
             metrics: Metrics::register(&mut Registry::default()),
             failures: Mutex::default(),
-            lasted: Lasted::default(),
+            lasted: SessionAges::default(),
         })
     }
 
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn period_begins_when_a_session_is_first_seen_and_anew_when_it_is_extended() {
-        let (lasted, start, seconds) = (Lasted::default(), Instant::now(), Duration::from_secs);
+        let (lasted, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
         let mut session = session();
         assert_eq!(lasted.so_far(&session, start), Duration::ZERO);
         assert_eq!(lasted.so_far(&session, start + seconds(3)), seconds(3));

@@ -17,7 +17,7 @@ use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
 use crate::error::with_causes;
-use crate::{End, Error};
+use crate::{EndReason, Error};
 
 /// What reports them.
 const CONTROLLER: &str = "tka.specht-labs.de/tka-server";
@@ -89,14 +89,14 @@ impl Events {
         self.tell(signin, event(EventType::Warning, "Refused", "SignIn", note));
     }
 
-    pub(crate) fn ended(&self, signin: &TkaSignin, how: &End) {
+    pub(crate) fn ended(&self, signin: &TkaSignin, how: &EndReason) {
         let (type_, reason) = match how {
-            End::SignedOut => (EventType::Normal, "SignedOut"),
-            End::Expired => (EventType::Normal, "Expired"),
-            End::Revoked(_) => (EventType::Warning, "Revoked"),
-            End::Refused(_) => (EventType::Warning, "Refused"),
-            End::TakenDown => (EventType::Warning, "TakenDown"),
-            End::Broken => (EventType::Warning, "Broken"),
+            EndReason::SignedOut => (EventType::Normal, "SignedOut"),
+            EndReason::Expired => (EventType::Normal, "Expired"),
+            EndReason::Revoked(_) => (EventType::Warning, "Revoked"),
+            EndReason::Refused(_) => (EventType::Warning, "Refused"),
+            EndReason::TakenDown => (EventType::Warning, "TakenDown"),
+            EndReason::Broken => (EventType::Warning, "Broken"),
         };
         self.tell(signin, event(type_, reason, "End", how.to_string()));
     }

@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session, SessionLabel, UserId};
 
-use crate::{Clients, DeviceQuotas, End, NotRecorded, Records, Sessions};
+use crate::{Clients, DeviceQuotas, EndReason, NotRecorded, Records, Sessions};
 
 /// The session of a user by the role `view`, begun at `signed_in`.
 pub(crate) fn session(period: &str, signed_in: Timestamp) -> Session {
@@ -59,7 +59,7 @@ impl Records for Unrecorded {
         ready(Ok(())).boxed()
     }
 
-    fn ended<'a>(&'a self, _: &'a Session, _: &'a End) -> BoxFuture<'a, ()> {
+    fn ended<'a>(&'a self, _: &'a Session, _: &'a EndReason) -> BoxFuture<'a, ()> {
         ready(()).boxed()
     }
 }

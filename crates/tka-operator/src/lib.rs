@@ -9,14 +9,12 @@ pub mod credential;
 #[cfg(test)]
 mod double;
 pub mod election;
-mod end;
-mod ending;
+mod end_reason;
 pub mod error;
 mod events;
 #[cfg(test)]
 mod examples;
 mod issue;
-mod lasted;
 mod lock;
 pub mod metrics;
 pub mod objects;
@@ -25,26 +23,28 @@ pub mod provision;
 mod quota;
 mod records;
 mod retry;
+mod session_ages;
+mod session_cache;
 pub mod sessions;
-mod shown;
 mod status;
 mod step;
 mod stored;
 pub mod sweep;
+mod termination;
 mod watches;
 
 pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership};
-pub use end::End;
+pub use end_reason::EndReason;
 pub use error::Error;
 pub use lock::SessionLock;
 pub use quota::DeviceQuotas;
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
 pub use sessions::Sessions;
-pub use stored::{StoredSession, Those};
+pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;
 
 use std::sync::Arc;

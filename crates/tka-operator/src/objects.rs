@@ -20,7 +20,7 @@ use tka_core::{
 };
 
 use crate::Error;
-use crate::end::Intent;
+use crate::end_reason::Intent;
 
 /// Whatever is a rule fits into a `TkaSignin`.
 const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);

@@ -13,11 +13,11 @@ use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
 use crate::attempts::{Attempt, Outcome, Part, SIGN_IN, SignIn, SignedIn};
-use crate::ending::Unchanged;
 use crate::error::{found, status, with_causes};
 use crate::lock::SessionLock;
 use crate::records::Records;
-use crate::{Credential, End, Error, Sessions, StoredSession, objects, watches};
+use crate::termination::Precondition;
+use crate::{Credential, EndReason, Error, Sessions, StoredSession, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -91,28 +91,32 @@ impl Sessions {
             self.check_amount(asked)?;
         }
         if let Some(existing) = &existing {
-            self.make_way(existing, asked, max_sessions).await?;
+            self.prepare_extension(existing, asked, max_sessions).await?;
         }
         // From here on it is clear until when it lasts.
         let session = &attempt.write();
         let stands = |existing: &TkaSignin| objects::stands(existing, session, max_sessions);
         if existing.as_ref().is_some_and(stands) {
-            return self.give_again(attempt, session, max_sessions, records).await;
+            return self.reuse_session(attempt, session, max_sessions, records).await;
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
         if let Some(existing) = &existing {
             objects::forget_end(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
-        if let Err(error) = self.let_in(&signin, session, max_sessions).await {
-            return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
+        if let Err(error) = self.ensure_admitted(&signin, session, max_sessions).await {
+            return Err(self
+                .abort_sign_in(&signin, error, Precondition::SameObject, records)
+                .await);
         }
         let close = || attempt.close();
         let (provisioned, credential) = match self.provision(&signin, session, &close, records).await {
             Ok(credential) => (true, credential),
             Err(error @ Error::EndedMeanwhile(_)) => return Err(error),
             Err(error) if is_final(&signin, &error) => {
-                return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
+                return Err(self
+                    .abort_sign_in(&signin, error, Precondition::SameObject, records)
+                    .await);
             }
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
@@ -121,7 +125,9 @@ impl Sessions {
                     if objects::is_established(&signin) {
                         return Err(error);
                     }
-                    return Err(self.give_up(&signin, error, Unchanged::Same, records).await);
+                    return Err(self
+                        .abort_sign_in(&signin, error, Precondition::SameObject, records)
+                        .await);
                 }
                 self.say_pending(&signin, &error).await;
                 (false, None)
@@ -142,7 +148,7 @@ impl Sessions {
 
     /// Gives a session that stands just as it would be written, because another sign-in of the same second wrote it. That it stands is read once more when
     /// none joins any longer.
-    async fn give_again(
+    async fn reuse_session(
         &self,
         attempt: &Attempt,
         session: &Session,
@@ -173,7 +179,7 @@ impl Sessions {
     }
 
     /// Sees `existing` to its end before the session that follows it is written onto it, or says that it may not be extended.
-    async fn make_way(
+    async fn prepare_extension(
         &self,
         existing: &TkaSignin,
         session: &Session,
@@ -187,13 +193,19 @@ impl Sessions {
     }
 
     /// Ends what `error` keeps from being given, and returns why it is not given in the end.
-    async fn give_up(&self, signin: &TkaSignin, error: Error, unchanged: Unchanged, records: &dyn Records) -> Error {
+    async fn abort_sign_in(
+        &self,
+        signin: &TkaSignin,
+        error: Error,
+        unchanged: Precondition,
+        records: &dyn Records,
+    ) -> Error {
         let why = with_causes(&error);
         // Whoever had it already loses it.
         let how = if objects::is_in(signin, (self.clock)()) {
-            End::Revoked(why)
+            EndReason::Revoked(why)
         } else {
-            End::Refused(why)
+            EndReason::Refused(why)
         };
         match self.conclude(signin, how, unchanged, records).await {
             Ok(()) => error,
@@ -272,7 +284,7 @@ impl Sessions {
     }
 
     /// Lets the session in that `signin` holds, unless it is: a session that is over is not in, be it that it has just been written anew.
-    async fn let_in(
+    async fn ensure_admitted(
         &self,
         signin: &TkaSignin,
         session: &Session,
@@ -286,7 +298,8 @@ impl Sessions {
 
     /// A sign-in that was cut off may not have come to counting.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
-        self.let_in(signin, session, objects::max_sessions(signin)?).await?;
+        self.ensure_admitted(signin, session, objects::max_sessions(signin)?)
+            .await?;
         self.provision(signin, session, &|| false, &*self.records)
             .await
             .map(drop)
@@ -306,7 +319,10 @@ impl Sessions {
         match self.complete_one(&signin, &session).await {
             Err(error) if is_final(&signin, &error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "session cannot be provisioned");
-                match self.give_up(&signin, error, Unchanged::Since, &*self.records).await {
+                match self
+                    .abort_sign_in(&signin, error, Precondition::SameVersion, &*self.records)
+                    .await
+                {
                     error if error.is_transient() => Err(error),
                     _ => Ok(()),
                 }
@@ -370,7 +386,7 @@ fn is_about_role(status: &Status) -> bool {
 mod tests {
     use super::*;
     use crate::double::{self, Answer, Asked, Kept};
-    use crate::end::Intent;
+    use crate::end_reason::Intent;
     use crate::{Part, Waiter, examples, progress};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -463,7 +479,7 @@ mod tests {
     #[tokio::test]
     async fn what_another_replica_is_to_end_is_not_given() {
         let session = examples::session("1h", at(100));
-        let intent = Intent::new(&session, End::Refused("too many".into()), at(102)).to_annotation();
+        let intent = Intent::new(&session, EndReason::Refused("too many".into()), at(102)).to_annotation();
         let account = format!("/serviceaccounts/{}", session.name());
         let (server, removals) = (Kept::new(&begun(&session)), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&removals);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tka_core::Session;
 use tokio::sync::watch;
 
-use crate::End;
+use crate::EndReason;
 
 /// Keeps the record of what is decided about sessions.
 ///
@@ -22,7 +22,7 @@ pub trait Records: Send + Sync {
 
     /// Records that `session` ended. Its access is gone by then. Returns when the record is written, or told where else it may be found; until then its
     /// `TkaSignin` is kept.
-    fn ended<'a>(&'a self, session: &'a Session, how: &'a End) -> BoxFuture<'a, ()>;
+    fn ended<'a>(&'a self, session: &'a Session, how: &'a EndReason) -> BoxFuture<'a, ()>;
 }
 
 /// Why something was not recorded.

@@ -19,8 +19,8 @@ use crate::lock::{SessionLock, SessionLocks};
 use crate::objects::SELECTOR;
 use crate::quota::DeviceQuotas;
 use crate::records::{Recorded, Records};
-use crate::shown::Shown;
-use crate::stored::{StoredSession, Those};
+use crate::session_cache::SessionCache;
+use crate::stored::{SessionFilter, StoredSession};
 use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
@@ -40,7 +40,7 @@ pub struct Sessions {
     pub(crate) max_credential: Duration,
     pub(crate) quotas: DeviceQuotas,
     /// What the reconcile loop watches, once there is one.
-    pub(crate) shown: OnceLock<Shown>,
+    pub(crate) shown: OnceLock<SessionCache>,
     pub(crate) locks: SessionLocks,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
@@ -122,7 +122,7 @@ impl Sessions {
     pub async fn find(
         &self,
         names: impl IntoIterator<Item = SessionName>,
-        those: Those,
+        filter: SessionFilter,
     ) -> Result<Vec<StoredSession>, Error> {
         let reads = names
             .into_iter()
@@ -131,7 +131,7 @@ impl Sessions {
         Ok(signins
             .iter()
             .flatten()
-            .filter_map(|signin| those.stored(signin))
+            .filter_map(|signin| filter.stored(signin))
             .collect())
     }
 
@@ -140,7 +140,7 @@ impl Sessions {
         &self,
         caller: &Caller,
         name: &str,
-        those: Those,
+        filter: SessionFilter,
     ) -> Result<Option<StoredSession>, Error> {
         let is_own = |stored: &StoredSession| stored.session.caller.user_key() == caller.user_key();
         // A name that Kubernetes would not take leads to no object, and not into another path of the API.
@@ -152,20 +152,20 @@ impl Sessions {
             return Ok(None);
         }
         let signin = self.signins.get_opt(name).await?;
-        Ok(signin.and_then(|signin| those.stored(&signin)).filter(is_own))
+        Ok(signin.and_then(|signin| filter.stored(&signin)).filter(is_own))
     }
 
     /// All sessions of one caller, on this device, read from the API server at this moment: signing out must find the one that began a
     /// moment ago, at another replica and by a rule that is gone, too.
-    pub async fn of_caller(&self, caller: &Caller, those: Those) -> Result<Vec<StoredSession>, Error> {
+    pub async fn of_caller(&self, caller: &Caller, filter: SessionFilter) -> Result<Vec<StoredSession>, Error> {
         let signins = self.signins_of_caller(caller).await?;
-        Ok(signins.iter().filter_map(|signin| those.stored(signin)).collect())
+        Ok(signins.iter().filter_map(|signin| filter.stored(signin)).collect())
     }
 
     /// All sessions of one user, on whatever device, read from the API server at this moment.
-    pub async fn of_user(&self, caller: &Caller, those: Those) -> Result<Vec<StoredSession>, Error> {
+    pub async fn of_user(&self, caller: &Caller, filter: SessionFilter) -> Result<Vec<StoredSession>, Error> {
         let signins = self.signins_of_user(caller).await?;
-        Ok(signins.iter().filter_map(|signin| those.stored(signin)).collect())
+        Ok(signins.iter().filter_map(|signin| filter.stored(signin)).collect())
     }
 
     /// All that there is of one caller's sessions, on this device.

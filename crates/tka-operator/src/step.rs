@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
 
-use crate::end::Intent;
+use crate::end_reason::Intent;
 use crate::objects;
 
 /// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
@@ -69,7 +69,7 @@ pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{End, examples, progress};
+    use crate::{EndReason, examples, progress};
 
     fn session() -> Session {
         examples::session("5s", "2026-01-01T00:00:00Z".parse().unwrap())
@@ -94,14 +94,15 @@ mod tests {
 
     #[test]
     fn end_that_a_request_asked_for_is_left_to_it_for_a_moment() {
-        let left = |end: End, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
+        let left =
+            |end: EndReason, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
         assert_eq!(
-            left(End::SignedOut, "2026-01-01T00:00:01.5Z"),
+            left(EndReason::SignedOut, "2026-01-01T00:00:01.5Z"),
             Some(Duration::from_millis(1500))
         );
-        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:03Z"), None);
-        assert_eq!(left(End::SignedOut, "2026-01-01T00:00:00Z"), None);
-        assert_eq!(left(End::Revoked("gone".into()), "2026-01-01T00:00:01Z"), None);
+        assert_eq!(left(EndReason::SignedOut, "2026-01-01T00:00:03Z"), None);
+        assert_eq!(left(EndReason::SignedOut, "2026-01-01T00:00:00Z"), None);
+        assert_eq!(left(EndReason::Revoked("gone".into()), "2026-01-01T00:00:01Z"), None);
     }
 
     #[test]

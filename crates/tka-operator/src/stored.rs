@@ -9,11 +9,11 @@ use crate::objects;
 
 /// Which sessions are looked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Those {
+pub enum SessionFilter {
     /// Those that go on.
     Live,
     /// Also those that are being ended: whatever is left of them may still give access.
-    AndEnding,
+    WithEnding,
 }
 
 /// A session, as the cluster has it.
@@ -33,9 +33,9 @@ impl Borrow<Session> for StoredSession {
     }
 }
 
-// === impl Those ===
+// === impl SessionFilter ===
 
-impl Those {
+impl SessionFilter {
     /// The session that `signin` holds, if it is one of these. What is no session of ours is none.
     pub(crate) fn stored(self, signin: &TkaSignin) -> Option<StoredSession> {
         if self == Self::Live && signin.metadata.deletion_timestamp.is_some() {

@@ -189,11 +189,11 @@ impl IntoResponse for Failure {
 mod tests {
     use super::*;
     use kube::core::Status;
-    use tka_core::{Grant, RoleName};
+    use tka_core::{ApplicableRules, RoleName};
 
     #[test]
     fn statuses_are_those_of_the_contract() {
-        let malformed = Refusal::from(Grant::parse(["{}"]).unwrap_err());
+        let malformed = Refusal::from(ApplicableRules::parse(["{}"]).unwrap_err());
         let ambiguous = Refusal::Ambiguous {
             priority: 1,
             rules: vec![],
@@ -230,7 +230,9 @@ mod tests {
 
     #[test]
     fn cause_of_a_malformed_rule_is_told() {
-        let failure = Failure::from(Refusal::from(Grant::parse([r#"{"role": "view"}"#]).unwrap_err()));
+        let failure = Failure::from(Refusal::from(
+            ApplicableRules::parse([r#"{"role": "view"}"#]).unwrap_err(),
+        ));
         assert_eq!(
             failure.body.cause.unwrap().message,
             r#"{"role": "view"} is not a rule: missing field `period`"#

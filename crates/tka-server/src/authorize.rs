@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tka_core::{Caller, Choice, Grant, Identity, Refusal, Session, SessionName};
-use tka_operator::{StoredSession, Those};
+use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, Session, SessionName};
+use tka_operator::{SessionFilter, StoredSession};
 use tokio::time::Instant;
 
 use crate::App;
@@ -25,7 +25,7 @@ pub struct Granted {
     /// Who.
     pub caller: Caller,
     /// All rules that reach them.
-    pub grant: Grant,
+    pub grant: ApplicableRules,
     /// When tailscaled was asked for that.
     asked: Instant,
 }
@@ -45,7 +45,11 @@ impl Granted {
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
         let sessions = match name {
             Some(name) => return self.named(app, name).await,
-            None => app.sessions.find(names(&self.caller, &self.grant), Those::Live).await?,
+            None => {
+                app.sessions
+                    .find(names(&self.caller, &self.grant), SessionFilter::Live)
+                    .await?
+            }
         };
         if sessions.is_empty() {
             return Ok(None);
@@ -59,7 +63,10 @@ impl Granted {
             let session = &stored.session;
             session.caller.key() == self.caller.key() && session.until() > now && self.grant.carries(&session.rule)
         };
-        let named = app.sessions.of_user_named(&self.caller, name, Those::Live).await?;
+        let named = app
+            .sessions
+            .of_user_named(&self.caller, name, SessionFilter::Live)
+            .await?;
         Ok(named.filter(usable))
     }
 
@@ -100,7 +107,7 @@ impl Granted {
 }
 
 /// The names that the sessions of `caller`'s device have through `grant`, but for those that are kept apart.
-pub fn names(caller: &Caller, grant: &Grant) -> impl Iterator<Item = SessionName> {
+pub fn names(caller: &Caller, grant: &ApplicableRules) -> impl Iterator<Item = SessionName> {
     grant.keys().map(|key| SessionName::new(caller, &key, None))
 }
 
@@ -178,11 +185,11 @@ fn not_asked() -> Failure {
 }
 
 /// All rules that reach `identified`; none at all is a refusal.
-pub fn grant(app: &App, identified: &Identified) -> Result<Grant, Refusal> {
+pub fn grant(app: &App, identified: &Identified) -> Result<ApplicableRules, Refusal> {
     read(identified, app.machines)
 }
 
-fn read(identified: &Identified, machines: bool) -> Result<Grant, Refusal> {
+fn read(identified: &Identified, machines: bool) -> Result<ApplicableRules, Refusal> {
     let caller = &identified.caller;
     if let (Identity::Machine { tags }, false) = (&caller.identity, machines) {
         return Err(Refusal::Machine {
@@ -190,7 +197,7 @@ fn read(identified: &Identified, machines: bool) -> Result<Grant, Refusal> {
             tags: tags.clone(),
         });
     }
-    let grant = Grant::parse(identified.values.iter().map(String::as_str))?;
+    let grant = ApplicableRules::parse(identified.values.iter().map(String::as_str))?;
     if grant.rules().is_empty() {
         return Err(Refusal::NoRule);
     }
@@ -202,7 +209,7 @@ mod tests {
     use super::*;
     use tka_core::{Device, UserId};
 
-    fn with(identity: Identity, values: &[&str], machines: bool) -> Result<Grant, Refusal> {
+    fn with(identity: Identity, values: &[&str], machines: bool) -> Result<ApplicableRules, Refusal> {
         let device = Device {
             stable_id: "n1".into(),
             name: "laptop".into(),

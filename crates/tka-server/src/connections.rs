@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::add_extension::AddExtension;
 
-use crate::unread::Unread;
+use crate::write_timeout::WriteTimeout;
 
 /// Accepts connections while there are not too many; one more is closed without a word.
 #[derive(Clone, Debug)]
@@ -44,14 +44,17 @@ impl Limited {
 }
 
 impl<S> Accept<TcpStream, S> for Limited {
-    type Stream = Unread<TcpStream>;
+    type Stream = WriteTimeout<TcpStream>;
     type Service = AddExtension<S, Place>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = self.place().and_then(|place| {
             stream.set_nodelay(true)?;
-            Ok((Unread::new(stream, self.unread), AddExtension::new(service, place)))
+            Ok((
+                WriteTimeout::new(stream, self.unread),
+                AddExtension::new(service, place),
+            ))
         });
         ready(accepted)
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::AuditContext;
 use crate::browser::guard;
 use crate::rates::By;
 
@@ -54,7 +54,7 @@ pub async fn identify(
             let guarded = guard(&app.node.borrow().hosts, &request);
             // What a foreign page sends must not use up what the caller may send.
             let by = *guarded.as_ref().unwrap_or(&By::Page);
-            if let Some(asked) = request.extensions().get::<Arc<Asked>>() {
+            if let Some(asked) = request.extensions().get::<Arc<AuditContext>>() {
                 asked.by(&identified, by);
             }
             if let Err(too_many) = app.rates.count(&identified.caller, by) {

@@ -9,6 +9,7 @@ pub mod browser;
 pub mod cluster;
 pub mod config;
 mod connections;
+pub mod detached_tasks;
 #[cfg(test)]
 mod examples;
 pub mod health;
@@ -23,8 +24,7 @@ pub mod run;
 pub mod serving;
 pub mod sign_in;
 pub mod telemetry;
-mod unread;
-pub mod work;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,11 +36,11 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::cluster::ClusterSource;
+use crate::detached_tasks::DetachedTasks;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
 use crate::reauthorize::Contact;
-use crate::work::Work;
 
 /// What handling a request needs.
 pub struct App {
@@ -73,7 +73,7 @@ pub struct App {
     /// What is counted.
     pub metrics: Metrics,
     /// What goes on when its caller hangs up.
-    pub work: Work,
+    pub work: DetachedTasks,
     /// What callers have sent.
     pub rates: Rates,
 }

@@ -4,8 +4,8 @@
 //! ([`LocalApi::watch`]). What to do about a session is decided in [`tka_core::revocation`].
 
 mod contact;
-mod doubts;
-mod put_off;
+mod last_verified;
+mod retry_backoff;
 mod schedule;
 
 use std::collections::hash_map::Entry;
@@ -18,7 +18,7 @@ use futures::StreamExt;
 use futures::stream;
 use kube::runtime::reflector::Store;
 use tka_api::resource::TkaSignin;
-use tka_core::{Present, Revocation, Session, Verdict, revocation};
+use tka_core::{DeviceState, Revocation, Session, Verdict, revocation};
 use tka_operator::error::with_causes;
 use tka_operator::{Clock, Leadership, Sessions, objects};
 use tka_tailnet::{BackendState, Error, LocalApi, Notifications, Status, WhoIs};
@@ -28,8 +28,8 @@ use tokio::time::{Instant, sleep};
 pub use contact::{Contact, NoContact};
 
 use crate::identify::Identified;
-use doubts::Doubts;
-use put_off::PutOff;
+use last_verified::LastVerified;
+use retry_backoff::RetryBackoff;
 use schedule::{Round, rounds};
 
 /// How long a changed policy may go unnoticed of which tailscaled tells nothing.
@@ -68,8 +68,8 @@ pub struct Reauthorization {
 /// What is carried from round to round.
 struct Checks {
     with: Reauthorization,
-    doubts: Doubts,
-    put_off: PutOff,
+    doubts: LastVerified,
+    put_off: RetryBackoff,
     /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
     /// answer as large as the tailnet, when one is not.
     addresses: HashMap<String, IpAddr>,
@@ -77,7 +77,7 @@ struct Checks {
 
 /// What tailscaled says of a device.
 enum Answer {
-    Present(Box<Present>),
+    DeviceState(Box<DeviceState>),
     Gone,
     Unknown(String),
 }
@@ -93,8 +93,8 @@ impl Reauthorization {
         let (tailnet, contact) = (self.tailnet.clone(), self.contact.clone());
         let gains = self.leadership.gains();
         let checks = Checks {
-            doubts: Doubts::new(self.max_unverified),
-            put_off: PutOff::default(),
+            doubts: LastVerified::new(self.max_unverified),
+            put_off: RetryBackoff::default(),
             addresses: HashMap::new(),
             with: self,
         };
@@ -212,7 +212,7 @@ impl Checks {
 
     fn judge(&mut self, session: &Session, answers: &Answers, started: Instant) -> Option<Revocation> {
         let present = match answers.get(device(session)) {
-            Some(Answer::Present(present)) => Some(&**present),
+            Some(Answer::DeviceState(present)) => Some(&**present),
             Some(Answer::Gone) => None,
             Some(Answer::Unknown(why)) => return self.doubts.doubted(session, why, Instant::now()),
             None => return self.doubts.doubted(session, "it was not asked for", Instant::now()),
@@ -329,7 +329,7 @@ impl Checks {
 
     fn present(&self, whois: WhoIs) -> Answer {
         match Identified::new(whois, &self.with.cap_name, (self.with.clock)(), Instant::now()) {
-            Ok(who) => Answer::Present(Box::new(Present::new(
+            Ok(who) => Answer::DeviceState(Box::new(DeviceState::new(
                 who.caller.identity,
                 who.expired,
                 who.values.iter().map(String::as_str),

@@ -21,6 +21,7 @@ use crate::audit::{Audit, AuditError};
 use crate::background::{Background, sweep};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
+use crate::detached_tasks::DetachedTasks;
 use crate::health::Health;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::metrics::{Metrics, register_sessions};
@@ -29,7 +30,6 @@ use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::serving::{Serving, TailnetServer};
 use crate::telemetry::{self, TelemetryError};
-use crate::work::Work;
 use crate::{App, KubeconfigNames, health, http};
 
 /// How long the parts may take to come to their end.
@@ -94,7 +94,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         audit,
         clock,
         metrics,
-        work: Work::default(),
+        work: DetachedTasks::default(),
     };
     let work = parts.work.clone();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
@@ -223,7 +223,7 @@ struct Parts {
     audit: Audit,
     clock: Clock,
     metrics: Metrics,
-    work: Work,
+    work: DetachedTasks,
 }
 
 // === impl Parts ===

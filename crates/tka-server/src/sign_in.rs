@@ -8,13 +8,13 @@ use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{Asked, ByRequest};
+use crate::audit::{AuditContext, ByRequest};
 use crate::authorize::{Granted, changed_meanwhile};
 
 /// A request to sign in.
 pub struct SigningIn<'a> {
     app: &'a App,
-    asked: &'a Arc<Asked>,
+    asked: &'a Arc<AuditContext>,
     who: Granted,
     request: Request,
     sign_in: SignIn,
@@ -41,7 +41,7 @@ impl<'a> SigningIn<'a> {
     /// Decides what `who` gets who asks for `request`, and for a `credential` or not. Tells `role` which one it is about.
     pub fn new(
         app: &'a App,
-        asked: &'a Arc<Asked>,
+        asked: &'a Arc<AuditContext>,
         who: Granted,
         request: Request,
         credential: bool,

@@ -23,7 +23,7 @@ use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_api::http::PREFIX;
 use tka_core::{Caller, Identity, Session, shorten, shorten_to};
-use tka_operator::{Clock, Credential, End};
+use tka_operator::{Clock, Credential, EndReason};
 
 use crate::App;
 use crate::answer::Failure;
@@ -51,7 +51,7 @@ pub struct Audit {
 
 /// One request, and what is found out about it on the way, for its records.
 #[derive(Debug)]
-pub struct Asked {
+pub struct AuditContext {
     method: Method,
     path: String,
     peer: Option<SocketAddr>,
@@ -70,9 +70,9 @@ pub struct Why(pub String);
 /// How much of each reason is recorded. What callers send is in some of them.
 const WHY_CHARACTERS: usize = 500;
 
-/// Gives every request its [`Asked`], and records those that do not get what they ask for, as far as their budget goes.
+/// Gives every request its [`AuditContext`], and records those that do not get what they ask for, as far as their budget goes.
 pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let asked = Arc::new(Asked::new(&request));
+    let asked = Arc::new(AuditContext::new(&request));
     request.extensions_mut().insert(Arc::clone(&asked));
     let response = next.run(request).await;
     let status = response.status();
@@ -115,7 +115,7 @@ impl Audit {
     }
 
     /// Records that `session` began, or that it was `extended`. Unless this returns well nothing may be given.
-    async fn signed_in(&self, asked: &Asked, session: &Session, extended: bool) -> Result<(), AuditError> {
+    async fn signed_in(&self, asked: &AuditContext, session: &Session, extended: bool) -> Result<(), AuditError> {
         let record = Record {
             session: Some(self.session(session)),
             ..self.asked(asked, given(extended), Outcome::Granted)
@@ -126,7 +126,7 @@ impl Audit {
     /// Records that `credential` is issued. Unless this returns well it must not be handed out.
     pub async fn credential_issued(
         &self,
-        asked: &Asked,
+        asked: &AuditContext,
         session: &Session,
         credential: &Credential,
     ) -> Result<(), AuditError> {
@@ -142,8 +142,8 @@ impl Audit {
     }
 
     /// Records that `session` was ended by its owner.
-    async fn signed_out(&self, asked: &Asked, session: &Session) {
-        log_end(session, &End::SignedOut);
+    async fn signed_out(&self, asked: &AuditContext, session: &Session) {
+        log_end(session, &EndReason::SignedOut);
         let record = Record {
             session: Some(self.session(session)),
             ..self.asked(asked, Decision::SignedOut, Outcome::Ended)
@@ -158,15 +158,15 @@ impl Audit {
     }
 
     /// Records that `session` ended, without its owner asking.
-    async fn ended(&self, session: &Session, how: &End) {
+    async fn ended(&self, session: &Session, how: &EndReason) {
         log_end(session, how);
         let (decision, outcome, why) = match how {
-            End::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
-            End::Expired => (Decision::Expired, Outcome::Ended, None),
-            End::Revoked(why) => (Decision::Revoked, Outcome::Ended, Some(why.clone())),
-            End::Refused(why) => (Decision::Refused, Outcome::Refused, Some(why.clone())),
-            End::TakenDown => (Decision::TakenDown, Outcome::Ended, None),
-            End::Broken => (Decision::TakenDown, Outcome::Ended, Some(how.to_string())),
+            EndReason::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
+            EndReason::Expired => (Decision::Expired, Outcome::Ended, None),
+            EndReason::Revoked(why) => (Decision::Revoked, Outcome::Ended, Some(why.clone())),
+            EndReason::Refused(why) => (Decision::Refused, Outcome::Refused, Some(why.clone())),
+            EndReason::TakenDown => (Decision::TakenDown, Outcome::Ended, None),
+            EndReason::Broken => (Decision::TakenDown, Outcome::Ended, Some(how.to_string())),
         };
         let record = Record {
             why,
@@ -190,7 +190,7 @@ impl Audit {
     }
 
     /// Records that `asked` did not get what it asked for and says so in the log, or counts that it did not.
-    fn refused(&self, asked: &Asked, status: StatusCode, why: Option<&Why>) {
+    fn refused(&self, asked: &AuditContext, status: StatusCode, why: Option<&Why>) {
         if !self.budget.spend(asked.payer()) {
             return;
         }
@@ -222,7 +222,7 @@ impl Audit {
         self.queue.leave(line(record));
     }
 
-    fn asked(&self, asked: &Asked, decision: Decision, outcome: Outcome) -> Record {
+    fn asked(&self, asked: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
         let who = asked.who.get().map(|who| caller(&who.caller, &who.addresses));
         let (who, device) = who.unzip();
         Record {
@@ -282,9 +282,9 @@ impl Audit {
     }
 }
 
-// === impl Asked ===
+// === impl AuditContext ===
 
-impl Asked {
+impl AuditContext {
     fn new(request: &Request) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         Self {
@@ -393,7 +393,7 @@ fn given(extended: bool) -> Decision {
 }
 
 /// For people who read the log: the record says more.
-fn log_end(session: &Session, how: &End) {
+fn log_end(session: &Session, how: &EndReason) {
     let (session, username) = (session.name(), session.caller.username());
     tracing::info!(%session, username, %how, "session ended");
 }
@@ -471,13 +471,13 @@ mod tests {
         Token::from(format!("e30.{payload}.c2lnbmF0dXJl"))
     }
 
-    fn asked() -> Asked {
+    fn asked() -> AuditContext {
         let mut request = Request::new(axum::body::Body::empty());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = "/api/v1alpha1/login?x=secret".parse().unwrap();
         let peer: SocketAddr = "100.64.0.2:5".parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(peer));
-        Asked::new(&request)
+        AuditContext::new(&request)
     }
 
     /// Every line must be a record as the documented schema has it.
@@ -499,7 +499,7 @@ mod tests {
     fn what_callers_send_is_recorded_in_short() {
         let mut request = Request::new(axum::body::Body::empty());
         *request.uri_mut() = format!("/{}", "x".repeat(60_000)).parse().unwrap();
-        assert!(Asked::new(&request).path.len() < 200);
+        assert!(AuditContext::new(&request).path.len() < 200);
         let failure = Failure::new(StatusCode::BAD_REQUEST, "x".repeat(60_000), &[]);
         assert!(Why::from(&failure).0.len() < 600);
     }
@@ -523,16 +523,16 @@ mod tests {
         audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no\nrule".into())));
         audit.refused(&unknown, StatusCode::INTERNAL_SERVER_ERROR, None);
         let (nobody, by_request) = (audit.clone(), ByRequest::new(&audit, &Arc::new(known)));
-        by_request.ended(&session(), &End::SignedOut).await;
+        by_request.ended(&session(), &EndReason::SignedOut).await;
         // The answer to the request has a record that says so.
-        by_request.ended(&session(), &End::Refused("no".into())).await;
-        Records::ended(&nobody, &session(), &End::Expired).await;
-        let gone = End::Revoked(Revocation::RuleGone.to_string());
+        by_request.ended(&session(), &EndReason::Refused("no".into())).await;
+        Records::ended(&nobody, &session(), &EndReason::Expired).await;
+        let gone = EndReason::Revoked(Revocation::RuleGone.to_string());
         Records::ended(&nobody, &session(), &gone).await;
-        Records::ended(&nobody, &session(), &End::TakenDown).await;
+        Records::ended(&nobody, &session(), &EndReason::TakenDown).await;
         nobody.began(&session(), false).await.unwrap();
-        Records::ended(&nobody, &session(), &End::Refused("no".into())).await;
-        Records::ended(&nobody, &session(), &End::SignedOut).await;
+        Records::ended(&nobody, &session(), &EndReason::Refused("no".into())).await;
+        Records::ended(&nobody, &session(), &EndReason::SignedOut).await;
         writer.finish().await;
 
         let text = fs::read_to_string(&path).unwrap();

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tka_core::Session;
-use tka_operator::{End, NotRecorded, Records};
+use tka_operator::{EndReason, NotRecorded, Records};
 
-use super::{Asked, Audit};
+use super::{Audit, AuditContext};
 
 /// Records what one request asks for.
 #[derive(Debug)]
 pub struct ByRequest {
     audit: Audit,
-    asked: Arc<Asked>,
+    asked: Arc<AuditContext>,
 }
 
 // === impl ByRequest ===
@@ -21,7 +21,7 @@ pub struct ByRequest {
 impl ByRequest {
     /// Records with `audit` what `asked` asks for.
     #[must_use]
-    pub fn new(audit: &Audit, asked: &Arc<Asked>) -> Self {
+    pub fn new(audit: &Audit, asked: &Arc<AuditContext>) -> Self {
         Self {
             audit: audit.clone(),
             asked: Arc::clone(asked),
@@ -35,11 +35,11 @@ impl Records for ByRequest {
         recorded.map(|result| result.map_err(Into::into)).boxed()
     }
 
-    fn ended<'a>(&'a self, session: &'a Session, how: &'a End) -> BoxFuture<'a, ()> {
+    fn ended<'a>(&'a self, session: &'a Session, how: &'a EndReason) -> BoxFuture<'a, ()> {
         match how {
-            End::SignedOut => self.audit.signed_out(&self.asked, session).boxed(),
+            EndReason::SignedOut => self.audit.signed_out(&self.asked, session).boxed(),
             // The answer says so, and leaves a record.
-            End::Refused(_) => std::future::ready(()).boxed(),
+            EndReason::Refused(_) => std::future::ready(()).boxed(),
             how => self.audit.ended(session, how).boxed(),
         }
     }
@@ -53,7 +53,7 @@ impl Records for Audit {
         recorded.map(|result| result.map_err(Into::into)).boxed()
     }
 
-    fn ended<'a>(&'a self, session: &'a Session, how: &'a End) -> BoxFuture<'a, ()> {
+    fn ended<'a>(&'a self, session: &'a Session, how: &'a EndReason) -> BoxFuture<'a, ()> {
         Audit::ended(self, session, how).boxed()
     }
 }

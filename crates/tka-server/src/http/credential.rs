@@ -15,7 +15,7 @@ use tka_operator::Credential;
 use super::body::Body;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::AuditContext;
 use crate::authorize::Granted;
 
 /// Credential
@@ -43,7 +43,7 @@ use crate::authorize::Granted;
 )]
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<Asked>>,
+    Extension(asked): Extension<Arc<AuditContext>>,
     mut who: Granted,
     Body(request): Body<CredentialRequest>,
 ) -> Result<Response, Failure> {
@@ -70,7 +70,7 @@ pub(super) async fn issue(
 /// nobody's before it is handed out.
 pub(super) async fn issued(
     app: &App,
-    asked: &Asked,
+    asked: &AuditContext,
     who: &mut Granted,
     session: &Session,
     on_the_way: Option<Credential>,

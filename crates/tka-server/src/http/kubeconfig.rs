@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::AuditContext;
 use crate::authorize::Authorized;
 
 /// What kind of kubeconfig.
@@ -64,7 +64,7 @@ enum Form {
 )]
 pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<Asked>>,
+    Extension(asked): Extension<Arc<AuditContext>>,
     mut who: Authorized,
     method: Method,
     kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,

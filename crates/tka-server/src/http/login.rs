@@ -18,7 +18,7 @@ use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::AuditContext;
 use crate::authorize::{Authorized, Granted};
 use crate::sign_in::SigningIn;
 
@@ -49,7 +49,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<Asked>>,
+    Extension(asked): Extension<Arc<AuditContext>>,
     who: Result<Granted, Failure>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
@@ -75,7 +75,7 @@ pub(super) async fn sign_in(
 
 async fn start(
     app: &App,
-    asked: &Arc<Asked>,
+    asked: &Arc<AuditContext>,
     who: Result<Granted, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
@@ -112,7 +112,7 @@ fn accepted(session: &Session) -> Response {
 /// Answers when the session is usable, or says that it is not yet when `wait` is over.
 async fn usable(
     app: &App,
-    asked: &Asked,
+    asked: &AuditContext,
     who: &mut Granted,
     signed_in: &SignedIn,
     wait: Duration,

@@ -10,13 +10,13 @@ use futures::future::{try_join, try_join_all};
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
 use tka_core::{Session, SessionName};
-use tka_operator::{StoredSession, Those};
+use tka_operator::{SessionFilter, StoredSession};
 use utoipa::IntoParams;
 
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{Asked, ByRequest};
+use crate::audit::{AuditContext, ByRequest};
 use crate::authorize::{grant, names};
 use crate::identify::Identified;
 
@@ -49,7 +49,7 @@ pub(super) struct Which {
 )]
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<Asked>>,
+    Extension(asked): Extension<Arc<AuditContext>>,
     Extension(who): Extension<Arc<Identified>>,
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LoginResponse>, Failure> {
@@ -74,7 +74,7 @@ pub(super) async fn sign_out(
 }
 
 /// Ends `session` for its owner, and records it.
-pub(super) async fn end(app: &Arc<App>, asked: &Arc<Asked>, session: Session) -> Result<(), Failure> {
+pub(super) async fn end(app: &Arc<App>, asked: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
     let (work, app, asked) = (app.work.clone(), Arc::clone(app), Arc::clone(asked));
     work.to_the_end(async move {
         app.sessions
@@ -89,14 +89,14 @@ pub(super) async fn end(app: &Arc<App>, asked: &Arc<Asked>, session: Session) ->
 /// caller.
 async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
     if all {
-        let sessions = app.sessions.of_user(&who.caller, Those::AndEnding).await?;
+        let sessions = app.sessions.of_user(&who.caller, SessionFilter::WithEnding).await?;
         return Ok(by_name(sessions));
     }
     let granted: Vec<SessionName> = grant(app, who)
         .map(|grant| names(&who.caller, &grant).collect())
         .unwrap_or_default();
-    let current = app.sessions.find(granted, Those::AndEnding);
-    let (current, known) = try_join(current, app.sessions.of_caller(&who.caller, Those::AndEnding)).await?;
+    let current = app.sessions.find(granted, SessionFilter::WithEnding);
+    let (current, known) = try_join(current, app.sessions.of_caller(&who.caller, SessionFilter::WithEnding)).await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());
     Ok(by_name(current.into_iter().chain(not_apart)))
 }

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use futures::future::join_all;
 use tka_api::http::{ErrorResponse, RuleList};
-use tka_core::{Grant, RoleName, Rule};
+use tka_core::{ApplicableRules, RoleName, Rule};
 
 use super::view;
 use crate::App;
@@ -44,7 +44,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, who: Granted) -> Result<Js
 }
 
 /// The roles that nobody can be given, or that cannot be asked for, and why. The cluster is asked for each role once.
-async fn failures<'a>(app: &App, grant: &'a Grant) -> Vec<(&'a RoleName, tka_operator::Error)> {
+async fn failures<'a>(app: &App, grant: &'a ApplicableRules) -> Vec<(&'a RoleName, tka_operator::Error)> {
     let roles: BTreeSet<&RoleName> = grant.rules().iter().map(|Rule { role, .. }| role).collect();
     let checks = roles
         .into_iter()

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use tka_api::http::{ErrorResponse, SessionInfo, SessionList};
-use tka_operator::Those;
+use tka_operator::SessionFilter;
 
 use super::{logout, view};
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::AuditContext;
 use crate::authorize::grant;
 use crate::identify::Identified;
 
@@ -33,7 +33,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Extension(who): Extension<Arc<Identified>>,
 ) -> Result<Json<SessionList>, Failure> {
-    let sessions = app.sessions.of_user(&who.caller, Those::Live).await?;
+    let sessions = app.sessions.of_user(&who.caller, SessionFilter::Live).await?;
     if sessions.is_empty() {
         grant(&app, &who)?;
     }
@@ -64,11 +64,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn end(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<Asked>>,
+    Extension(asked): Extension<Arc<AuditContext>>,
     Extension(who): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
-    let named = app.sessions.of_user_named(&who.caller, &name, Those::AndEnding);
+    let named = app
+        .sessions
+        .of_user_named(&who.caller, &name, SessionFilter::WithEnding);
     let Some(stored) = named.await? else {
         grant(&app, &who)?;
         return Err(view::no_such_session());

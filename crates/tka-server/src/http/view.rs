@@ -4,12 +4,12 @@ use axum::http::StatusCode;
 use futures::future::try_join;
 use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
 use tka_api::kubeconfig::{EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Caller, Choice, Grant, Rule, Session};
+use tka_core::{ApplicableRules, Caller, Choice, Rule, Session};
 use tka_operator::StoredSession;
 
 use super::credential::issued;
 use crate::answer::Failure;
-use crate::audit::Asked;
+use crate::audit::AuditContext;
 use crate::authorize::Granted;
 use crate::{App, cluster};
 
@@ -43,7 +43,7 @@ pub(super) fn session(stored: &StoredSession, caller: &Caller) -> SessionInfo {
     }
 }
 
-pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
+pub(super) fn rules(grant: &ApplicableRules) -> Vec<RuleInfo> {
     let default = grant.choose(&Choice::default()).ok();
     let info = |rule: &Rule| RuleInfo {
         name: rule.name.as_ref().map(ToString::to_string),
@@ -63,7 +63,7 @@ pub(super) fn rules(grant: &Grant) -> Vec<RuleInfo> {
 /// A kubeconfig with a fresh credential in it.
 pub(super) async fn kubeconfig(
     app: &App,
-    asked: &Asked,
+    asked: &AuditContext,
     who: &mut Granted,
     session: &Session,
 ) -> Result<KeyedKubeconfig, Failure> {

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 /// What a watch has told so far.
 #[derive(Clone)]
-pub(crate) struct Shown {
+pub(crate) struct SessionCache {
     store: Store<TkaSignin>,
     /// Notified whenever it has told more.
     changes: watch::Receiver<()>,
 }
 
-// === impl Shown ===
+// === impl SessionCache ===
 
-impl Shown {
+impl SessionCache {
     pub(crate) fn new(store: Store<TkaSignin>, changes: watch::Receiver<()>) -> Self {
         Self { store, changes }
     }
@@ -65,7 +65,7 @@ mod tests {
     async fn what_is_written_is_waited_for_and_comes_with_its_label() {
         let (store, mut writer) = reflector::store();
         let (sender, changes) = watch::channel(());
-        let shown = Shown::new(store, changes);
+        let shown = SessionCache::new(store, changes);
         let now = Timestamp::from_second(100).unwrap();
         let (before, written) = (examples::session("1h", now), examples::labelled("1h", now, "b"));
         let mut of_another = examples::session("1h", now);

@@ -11,16 +11,16 @@ use tokio::time::{Sleep, sleep};
 /// A connection that breaks when what is to be sent has not been taken within a time. Some of it is not enough: whoever reads a byte
 /// now and then would keep a place for as long as they like.
 #[derive(Debug)]
-pub(crate) struct Unread<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// The end of the time, while something is to be sent.
     end: Option<Pin<Box<Sleep>>>,
 }
 
-// === impl Unread ===
+// === impl WriteTimeout ===
 
-impl<S> Unread<S> {
+impl<S> WriteTimeout<S> {
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         let end = None;
         Self { stream, limit, end }
@@ -38,13 +38,13 @@ impl<S> Unread<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Unread<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.in_time(sent, cx)
@@ -86,12 +86,12 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(20);
 
-    fn connection() -> (Unread<DuplexStream>, DuplexStream) {
+    fn connection() -> (WriteTimeout<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(16);
-        (Unread::new(ours, LIMIT), theirs)
+        (WriteTimeout::new(ours, LIMIT), theirs)
     }
 
-    async fn send(connection: &mut Unread<DuplexStream>, length: usize) -> io::Result<()> {
+    async fn send(connection: &mut WriteTimeout<DuplexStream>, length: usize) -> io::Result<()> {
         connection.write_all(&vec![0; length]).await?;
         connection.flush().await
     }

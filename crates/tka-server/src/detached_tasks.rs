@@ -9,11 +9,11 @@ use tracing::Instrument;
 
 /// All work of one server.
 #[derive(Clone, Debug, Default)]
-pub struct Work(TaskTracker);
+pub struct DetachedTasks(TaskTracker);
 
-// === impl Work ===
+// === impl DetachedTasks ===
 
-impl Work {
+impl DetachedTasks {
     /// Does `work` to its end.
     pub async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         match self.0.spawn(work.in_current_span()).await {
@@ -41,7 +41,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_outlives_its_caller_and_is_waited_for() {
-        let work = Work::default();
+        let work = DetachedTasks::default();
         let (finish, finished) = oneshot::channel::<()>();
         let caller = work.to_the_end(finished);
         assert!(caller.now_or_never().is_none());

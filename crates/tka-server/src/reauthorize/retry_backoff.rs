@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Ends that were tried in vain.
 #[derive(Debug, Default)]
-pub(super) struct PutOff(HashMap<SessionName, Tried>);
+pub(super) struct RetryBackoff(HashMap<SessionName, Tried>);
 
 #[derive(Debug)]
 struct Tried {
@@ -23,9 +23,9 @@ struct Tried {
     not_before: Instant,
 }
 
-// === impl PutOff ===
+// === impl RetryBackoff ===
 
-impl PutOff {
+impl RetryBackoff {
     /// Whether the end of `session` is to wait at `now`.
     pub(super) fn is_put_off(&self, session: &Session, now: Instant) -> bool {
         let tried = self.0.get(&session.name());
@@ -75,16 +75,16 @@ mod tests {
 
     #[test]
     fn end_that_fails_is_tried_again_soon_then_ever_later_and_as_late_as_is_asked() {
-        let (mut put_off, now, one) = (PutOff::default(), Instant::now(), session("a", 1));
+        let (mut put_off, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
         let waits: Vec<_> = (0..7).map(|_| put_off.failed(&one, None, now).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        let asked = |seconds: u64| PutOff::default().failed(&one, Some(Duration::from_secs(seconds)), now);
+        let asked = |seconds: u64| RetryBackoff::default().failed(&one, Some(Duration::from_secs(seconds)), now);
         assert_eq!([7, 600].map(asked), [7 * SECOND, LONGEST]);
     }
 
     #[test]
     fn what_failed_waits_and_nothing_else_does() {
-        let (mut put_off, now, one) = (PutOff::default(), Instant::now(), session("a", 1));
+        let (mut put_off, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
         put_off.failed(&one, Some(7 * SECOND), now);
         assert!(put_off.is_put_off(&one, now + 6 * SECOND) && !put_off.is_put_off(&one, now + 7 * SECOND));
         assert!(!put_off.is_put_off(&session("b", 1), now) && !put_off.is_put_off(&session("a", 2), now));

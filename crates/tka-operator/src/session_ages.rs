@@ -12,7 +12,7 @@ use tka_core::{Session, SessionName};
 
 /// When sessions were first seen.
 #[derive(Debug, Default)]
-pub(crate) struct Lasted(Mutex<HashMap<SessionName, Seen>>);
+pub(crate) struct SessionAges(Mutex<HashMap<SessionName, Seen>>);
 
 #[derive(Debug)]
 struct Seen {
@@ -21,9 +21,9 @@ struct Seen {
     since: Instant,
 }
 
-// === impl Lasted ===
+// === impl SessionAges ===
 
-impl Lasted {
+impl SessionAges {
     /// How long `session` has lasted since it was first seen, or extended; it is seen at `now`.
     pub(crate) fn so_far(&self, session: &Session, now: Instant) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,13 +7,13 @@ use crate::{Choice, Refusal, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Grant {
+pub struct ApplicableRules {
     rules: Vec<Rule>,
 }
 
-// === impl Grant ===
+// === impl ApplicableRules ===
 
-impl Grant {
+impl ApplicableRules {
     /// Reads the values of the capability. One that is no rule refuses the whole grant: guessing what it was meant to
     /// restrict could widen access. The same rule from two grants is one.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, RuleError> {
@@ -147,8 +147,8 @@ mod tests {
         format!(r#"{{"role": "{role}", "period": "{period}", "priority": {priority}}}"#)
     }
 
-    fn grant(rules: &[String]) -> Grant {
-        Grant::parse(rules.iter().map(String::as_str)).unwrap()
+    fn grant(rules: &[String]) -> ApplicableRules {
+        ApplicableRules::parse(rules.iter().map(String::as_str)).unwrap()
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         let named = r#"{"role": "edit", "period": "1h", "name": "web"}"#;
         let view = r#"{"role": "view", "period": "1h"}"#;
         let advice = |rules: &[&str]| {
-            let refusal = Grant::parse(rules.iter().copied())
+            let refusal = ApplicableRules::parse(rules.iter().copied())
                 .unwrap()
                 .choose(&Choice::default())
                 .unwrap_err();
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn one_bad_value_refuses_the_grant() {
-        assert!(Grant::parse([rule("view", "1h", 1).as_str(), "{}"]).is_err());
+        assert!(ApplicableRules::parse([rule("view", "1h", 1).as_str(), "{}"]).is_err());
     }
 
     proptest! {

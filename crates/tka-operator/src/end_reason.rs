@@ -16,7 +16,7 @@ const WHY_BYTES: usize = 1024;
 /// How a session came to its end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "how", content = "why", rename_all = "snake_case")]
-pub enum End {
+pub enum EndReason {
     /// Its owner ended it.
     SignedOut,
     /// Its time was over.
@@ -40,19 +40,19 @@ pub(crate) struct Intent {
     pub(crate) at: Timestamp,
     /// How.
     #[serde(flatten)]
-    pub(crate) end: End,
+    pub(crate) end: EndReason,
 }
 
-// === impl End ===
+// === impl EndReason ===
 
-impl End {
+impl EndReason {
     /// Whether a request is what it ends by, and takes it down itself.
     pub(crate) fn is_asked_for(&self) -> bool {
         matches!(self, Self::SignedOut | Self::Refused(_))
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SignedOut => f.write_str("its owner signed out"),
@@ -68,8 +68,8 @@ impl fmt::Display for End {
 // === impl Intent ===
 
 impl Intent {
-    pub(crate) fn new(session: &Session, mut end: End, at: Timestamp) -> Self {
-        if let End::Revoked(why) | End::Refused(why) = &mut end {
+    pub(crate) fn new(session: &Session, mut end: EndReason, at: Timestamp) -> Self {
+        if let EndReason::Revoked(why) | EndReason::Refused(why) = &mut end {
             why.truncate(why.floor_char_boundary(WHY_BYTES));
         }
         let of = session.signed_in;
@@ -100,11 +100,11 @@ impl Intent {
 
 /// How the session ends that `signin` holds and that is being taken down at `now`. What nobody wrote down was not this server's decision, unless
 /// its time was over anyway.
-pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> End {
+pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> EndReason {
     match Intent::of(signin, session) {
         Some(intent) => intent.end,
-        None if session.until() <= now => End::Expired,
-        None => End::TakenDown,
+        None if session.until() <= now => EndReason::Expired,
+        None => EndReason::TakenDown,
     }
 }
 
@@ -134,23 +134,23 @@ mod tests {
     #[test]
     fn what_is_written_down_is_read_back() {
         for end in [
-            End::SignedOut,
-            End::Expired,
-            End::Revoked("the rule\n\"is\" gone".into()),
-            End::Refused("no".into()),
-            End::Broken,
+            EndReason::SignedOut,
+            EndReason::Expired,
+            EndReason::Revoked("the rule\n\"is\" gone".into()),
+            EndReason::Refused("no".into()),
+            EndReason::Broken,
         ] {
             let text = Intent::new(&session(1), end.clone(), at(5)).to_annotation();
             let intent = Intent::of(&signin(1, Some(&text), false), &session(1)).unwrap();
             assert_eq!((intent.end, intent.at), (end, at(5)));
         }
-        let long = Intent::new(&session(1), End::Revoked("ü".repeat(WHY_BYTES)), at(5));
+        let long = Intent::new(&session(1), EndReason::Revoked("ü".repeat(WHY_BYTES)), at(5));
         assert!(long.to_annotation().len() < WHY_BYTES + 200);
     }
 
     #[test]
     fn decision_ends_the_sign_in_that_it_was_about_and_no_later_one() {
-        let text = Intent::new(&session(1), End::Revoked("gone".into()), at(5)).to_annotation();
+        let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
         assert_eq!(Intent::of(&signin(2, Some(&text), false), &session(2)), None);
         // One that is being deleted ends, whoever wrote a sign-in onto it meanwhile.
         assert!(Intent::of(&signin(2, Some(&text), true), &session(2)).is_some());
@@ -161,10 +161,10 @@ mod tests {
 
     #[test]
     fn end_that_nobody_wrote_down_was_decided_elsewhere_unless_the_time_was_over() {
-        let text = Intent::new(&session(1), End::Revoked("gone".into()), at(5)).to_annotation();
+        let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
         let how = |end: Option<&str>, now: i64| how(&signin(1, end, true), &session(1), at(now));
-        assert_eq!(how(None, 9), End::TakenDown);
-        assert_eq!(how(None, 3601), End::Expired);
-        assert_eq!(how(Some(&text), 3601), End::Revoked("gone".into()));
+        assert_eq!(how(None, 9), EndReason::TakenDown);
+        assert_eq!(how(None, 3601), EndReason::Expired);
+        assert_eq!(how(Some(&text), 3601), EndReason::Revoked("gone".into()));
     }
 }

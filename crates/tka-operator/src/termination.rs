@@ -15,21 +15,21 @@ use tka_core::{Revocation, Session, SessionName};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::end::{self, Intent};
+use crate::end_reason::{self, Intent};
 use crate::error::{found, status};
 use crate::records::Records;
-use crate::{End, Error, Sessions, objects};
+use crate::{EndReason, Error, Sessions, objects};
 
 /// How long the record of an end is waited for at a time. The access is gone by then, and what cannot be written goes to the log.
 const RECORD: Duration = Duration::from_secs(1);
 
 /// What a `TkaSignin` must be for it to be ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Unchanged {
+pub(crate) enum Precondition {
     /// This object, and not another of its name.
-    Same,
+    SameObject,
     /// This object as it is: whoever signed in since has another.
-    Since,
+    SameVersion,
 }
 
 /// What is asked of the API server for one `TkaSignin`, and may be asked twice.
@@ -39,7 +39,7 @@ enum Ask {
     WriteDown(Intent),
     Delete,
     /// That it no longer waits for its account and bindings to go.
-    LetGo,
+    RemoveFinalizer,
 }
 
 // === impl Ask ===
@@ -51,7 +51,7 @@ impl Ask {
         match self {
             Self::WriteDown(intent) => is_ending || intent.is_about_what_ends(signin),
             Self::Delete => is_ending,
-            Self::LetGo => !holds(signin),
+            Self::RemoveFinalizer => !holds(signin),
         }
     }
 }
@@ -65,7 +65,8 @@ impl Sessions {
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
-        self.conclude(&signin, End::SignedOut, Unchanged::Same, records).await
+        self.conclude(&signin, EndReason::SignedOut, Precondition::SameObject, records)
+            .await
     }
 
     /// Ends `session` because of `reason`, unless its caller signed in again since it was read: then it was given anew, by a later answer of the
@@ -79,8 +80,9 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() || objects::session(&signin)?.signed_in != session.signed_in {
             return Ok(false);
         }
-        let how = End::Revoked(reason.to_string());
-        self.conclude(&signin, how, Unchanged::Since, &*self.records).await?;
+        let how = EndReason::Revoked(reason.to_string());
+        self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
+            .await?;
         Ok(true)
     }
 
@@ -97,7 +99,7 @@ impl Sessions {
         if self.end_of(&signin, &live) > (self.clock)() && !has_lasted {
             return Ok(false);
         }
-        self.conclude(&signin, End::Expired, Unchanged::Since, &*self.records)
+        self.conclude(&signin, EndReason::Expired, Precondition::SameVersion, &*self.records)
             .await?;
         Ok(true)
     }
@@ -115,7 +117,7 @@ impl Sessions {
         if objects::session(&signin).as_ref().is_ok_and(goes_on) {
             return Ok(());
         }
-        let Some(ending) = self.delete(&signin, Unchanged::Since).await? else {
+        let Some(ending) = self.delete(&signin, Precondition::SameVersion).await? else {
             return Ok(());
         };
         let finished = self.finish(&ending, &*self.records).await;
@@ -137,7 +139,8 @@ impl Sessions {
         }
         tracing::warn!(session = %name, "its account or binding was deleted, so it ends");
         // Whoever signs in at this moment makes what is missing.
-        self.begin_end(&signin, End::Broken, Unchanged::Since).await?;
+        self.begin_end(&signin, EndReason::Broken, Precondition::SameVersion)
+            .await?;
         Ok(true)
     }
 
@@ -147,8 +150,8 @@ impl Sessions {
     pub(crate) async fn conclude(
         &self,
         signin: &TkaSignin,
-        how: End,
-        unchanged: Unchanged,
+        how: EndReason,
+        unchanged: Precondition,
         records: &dyn Records,
     ) -> Result<(), Error> {
         let Some(ending) = self.begin_end(signin, how, unchanged).await? else {
@@ -163,7 +166,12 @@ impl Sessions {
 
     /// Writes down how it ends, and deletes the `TkaSignin`, which its finalizer keeps. Returns it, unless it is gone. How an end goes that has
     /// begun already is not changed.
-    async fn begin_end(&self, signin: &TkaSignin, how: End, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+    async fn begin_end(
+        &self,
+        signin: &TkaSignin,
+        how: EndReason,
+        unchanged: Precondition,
+    ) -> Result<Option<TkaSignin>, Error> {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
@@ -173,17 +181,17 @@ impl Sessions {
             return self.delete(signin, unchanged).await;
         }
         let write_down = Ask::WriteDown(Intent::new(&session, how, (self.clock)()));
-        match self.insist(signin, &write_down, unchanged).await? {
+        match self.apply_with_retry(signin, &write_down, unchanged).await? {
             Some(signin) => self.delete(&signin, unchanged).await,
             None => Ok(None),
         }
     }
 
-    async fn delete(&self, signin: &TkaSignin, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+    async fn delete(&self, signin: &TkaSignin, unchanged: Precondition) -> Result<Option<TkaSignin>, Error> {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
-        self.insist(signin, &Ask::Delete, unchanged).await
+        self.apply_with_retry(signin, &Ask::Delete, unchanged).await
     }
 
     /// Removes account and bindings, records the end, then lets the `TkaSignin` go. What is not recorded yet keeps it, so that nothing is lost when
@@ -200,18 +208,28 @@ impl Sessions {
         }
         let uid = signin.uid().unwrap_or_default();
         let Ok(session) = session else {
-            return self.insist(signin, &Ask::LetGo, Unchanged::Same).await.map(drop);
+            return self
+                .apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
+                .await
+                .map(drop);
         };
-        let how = end::how(signin, &session, (self.clock)());
+        let how = end_reason::how(signin, &session, (self.clock)());
         self.record_end(&uid, &session, &how, records).await?;
-        self.insist(signin, &Ask::LetGo, Unchanged::Same).await?;
+        self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
+            .await?;
         self.recorded.forget(&uid);
         self.events.ended(signin, &how);
         Ok(())
     }
 
     /// Has an end recorded, and waits for a while that it is written. What is tried again is not recorded again.
-    async fn record_end(&self, uid: &str, session: &Session, how: &End, records: &dyn Records) -> Result<(), Error> {
+    async fn record_end(
+        &self,
+        uid: &str,
+        session: &Session,
+        how: &EndReason,
+        records: &dyn Records,
+    ) -> Result<(), Error> {
         let not_yet = || Error::NotRecorded("the record of its end is not written yet".into());
         if let Some(mut written) = self.recorded.end(uid) {
             let written = timeout(RECORD, written.wait_for(|written| *written)).await;
@@ -239,7 +257,12 @@ impl Sessions {
 
     /// Asks the API server for something. A conflict is looked into: it may be done by an earlier try whose answer was lost, and if it is not and
     /// `signin` is `unchanged`, it is asked for once more. Returns the object as it is then, unless it is gone.
-    async fn insist(&self, signin: &TkaSignin, ask: &Ask, unchanged: Unchanged) -> Result<Option<TkaSignin>, Error> {
+    async fn apply_with_retry(
+        &self,
+        signin: &TkaSignin,
+        ask: &Ask,
+        unchanged: Precondition,
+    ) -> Result<Option<TkaSignin>, Error> {
         match self.ask(signin, ask, unchanged).await {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
             answer => return Ok(answer?),
@@ -249,7 +272,7 @@ impl Sessions {
             done_or_gone => return Ok(done_or_gone),
         };
         let contended = || Error::Contended(signin.name_any());
-        if unchanged == Unchanged::Since && live.resource_version() != signin.resource_version() {
+        if unchanged == Precondition::SameVersion && live.resource_version() != signin.resource_version() {
             return Err(contended());
         }
         match self.ask(&live, ask, unchanged).await {
@@ -258,16 +281,18 @@ impl Sessions {
         }
     }
 
-    async fn ask(&self, signin: &TkaSignin, ask: &Ask, unchanged: Unchanged) -> kube::Result<Option<TkaSignin>> {
+    async fn ask(&self, signin: &TkaSignin, ask: &Ask, unchanged: Precondition) -> kube::Result<Option<TkaSignin>> {
         let name = signin.name_any();
-        let resource_version = signin.resource_version().filter(|_| unchanged == Unchanged::Since);
+        let resource_version = signin
+            .resource_version()
+            .filter(|_| unchanged == Precondition::SameVersion);
         let mut metadata = json!({"uid": signin.uid()});
         if let Some(version) = &resource_version {
             metadata["resourceVersion"] = json!(version);
         }
         match ask {
             Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()}),
-            Ask::LetGo => {
+            Ask::RemoveFinalizer => {
                 let others = signin.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER);
                 metadata["finalizers"] = others.cloned().collect();
             }
@@ -343,7 +368,7 @@ mod tests {
             ready(Ok(())).boxed()
         }
 
-        fn ended<'a>(&'a self, _: &'a Session, _: &'a End) -> BoxFuture<'a, ()> {
+        fn ended<'a>(&'a self, _: &'a Session, _: &'a EndReason) -> BoxFuture<'a, ()> {
             self.1.fetch_add(1, Ordering::SeqCst);
             let mut goes_on = self.0.clone();
             async move { drop(goes_on.wait_for(|goes_on| *goes_on).await) }.boxed()

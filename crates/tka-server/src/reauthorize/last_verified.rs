@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// It begins anew with the process. A session that this process has not verified yet counts from when it was first seen: otherwise
 /// a server that starts a moment before its tailscaled would end every session that is older than the limit.
 #[derive(Debug)]
-pub(super) struct Doubts {
+pub(super) struct LastVerified {
     limit: Duration,
     sessions: HashMap<SessionName, Record>,
 }
@@ -27,9 +27,9 @@ struct Record {
     doubt: Option<String>,
 }
 
-// === impl Doubts ===
+// === impl LastVerified ===
 
-impl Doubts {
+impl LastVerified {
     /// No doubt may last for `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         Self {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn doubt_may_last_until_the_limit_since_it_was_last_verified() {
-        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
         doubts.meet(std::slice::from_ref(&session), start);
         assert_eq!(doubts.deadline(), None);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn verified_again_is_no_doubt() {
-        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
         doubts.meet(std::slice::from_ref(&session), start);
         assert_eq!(doubts.doubted(&session, "silence", start + 9 * SECOND), None);
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn signing_in_again_verifies() {
-        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
         doubts.meet(&[session("2026-01-01T00:00:00Z")], start);
         let again = session("2026-01-01T00:00:09Z");
         doubts.meet(std::slice::from_ref(&again), start + 9 * SECOND);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let (mut doubts, start) = (Doubts::new(10 * SECOND), Instant::now());
+        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
         doubts.meet(std::slice::from_ref(&session), start);
         let _ = doubts.doubted(&session, "silence", start);
