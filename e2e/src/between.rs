@@ -1,5 +1,5 @@
-//! Something between a server and its tailscaled, for what no real one can be brought to do when a test wants it: to tell nobody of a
-//! change, and to say that a device is somebody else's.
+//! Something between a server and its tailscaled, for what no real one can be brought to do when a test wants it: to be silent about a
+//! change, and to say that a device belongs to another user.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -44,7 +44,7 @@ impl Between {
         let (upstream, faults) = (upstream.to_owned(), Arc::clone(&between.faults));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // If nobody is there the client sees its connection end.
+                // Without a server the client sees its connection end.
                 let _ = relay(client, &upstream, &faults);
             }
         });

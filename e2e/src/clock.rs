@@ -24,7 +24,7 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Sets it so many seconds ahead of the machine's, or behind. At once: nobody reads a half of it.
+    /// Sets it so many seconds ahead of the machine's, or behind. At once: no reader sees half of it.
     pub fn set(&self, seconds: i64) -> io::Result<()> {
         let new = self.file.with_extension("new");
         fs::write(&new, seconds.to_string())?;

@@ -31,7 +31,7 @@ pub enum Kind {
     Binding,
 }
 
-/// Whether that is what the API server answers to a credential that is worth nothing, or not that: nobody's, or of who may not.
+/// Whether that is what the API server answers to a credential that is worth nothing: of no account, or of one without the right.
 #[must_use]
 pub fn is_refused(status: u16) -> bool {
     matches!(status, 401 | 403)
@@ -65,7 +65,7 @@ impl Cluster {
         let request = self
             .request(method, path)?
             .header(header::AUTHORIZATION, format!("Bearer {token}"));
-        // Whoever may create gets as far as having to say what.
+        // With the right to create, the request fails later: its body is empty.
         Ok(self.anybody.run(request.body(())?)?.status().as_u16())
     }
 
@@ -167,7 +167,7 @@ impl Kind {
         }
     }
 
-    /// An object of this kind, as somebody may make it by hand.
+    /// An object of this kind, as made by hand.
     #[must_use]
     pub fn object(self, name: &str, labels: &Value) -> Value {
         let mut object = match self {

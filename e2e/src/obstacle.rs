@@ -11,7 +11,7 @@ use crate::{Outcome, Site, wait};
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 /// Nothing listens there (tcpmux).
-const NOBODY: &str = "127.0.0.1:1";
+const CLOSED: &str = "127.0.0.1:1";
 /// How long the API server waits for a webhook that hangs. It counts in whole seconds.
 pub const HANG: Duration = Duration::from_secs(3);
 
@@ -27,7 +27,7 @@ pub struct Obstacle<'s> {
 impl<'s> Obstacle<'s> {
     /// Every attempt fails at once, with 500.
     pub fn failing(site: &'s Site<'s>, kind: Kind) -> Outcome<Self> {
-        let obstacle = Self::put_up(site, kind, NOBODY, "Fail")?;
+        let obstacle = Self::put_up(site, kind, CLOSED, "Fail")?;
         wait::until_true("the obstacle is in the way", || Ok(obstacle.probe()? == 500))?;
         Ok(obstacle)
     }

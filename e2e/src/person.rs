@@ -40,7 +40,7 @@ pub struct Said {
 // === impl Person ===
 
 impl Person {
-    /// Whoever sits at `node` and uses the server at `url`, with an empty home.
+    /// The person at `node` who uses the server at `url`, with an empty home.
     pub fn at(world: &World, node: &Node, url: &str) -> Outcome<Self> {
         Ok(Self {
             home: world.new_folder(node.hostname())?,

@@ -52,7 +52,7 @@ impl Records {
 /// The JSON objects of a log, one a line.
 pub fn lines(path: &Path) -> Outcome<Vec<Value>> {
     let text = fs::read_to_string(path)?;
-    // Somebody may be writing the last line.
+    // The last line may still be written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     Ok(whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }

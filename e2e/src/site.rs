@@ -119,7 +119,7 @@ impl<'w> Site<'w> {
         Ok(Caller::beside(address, &self.world.tokens))
     }
 
-    /// Whoever sits at the node of that name, with a terminal.
+    /// The person at the node of that name, with a terminal.
     pub fn person(&self, node: &str) -> Outcome<Person> {
         Person::at(self.world, &self.world.testbed.node(node)?, &self.server.url())
     }

@@ -103,7 +103,7 @@ impl Drop for Grounds {
 impl World {
     /// Builds what is to be tested, and brings a testbed up on `grounds`.
     pub fn bring_up(grounds: &Grounds) -> Outcome<Self> {
-        // First, so that whoever has no Go hears it at once.
+        // First: a missing Go is reported at once.
         testbed::prepare()?;
         let programs = testbed::build_own_programs()?;
         let mut options = Options::new(grounds.dir(), programs.server);

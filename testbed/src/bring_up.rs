@@ -96,7 +96,7 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
 /// there was anything to end or remove.
 pub fn down(dir: &Path) -> Result<bool> {
     let layout = Layout::of(dir)?;
-    // Without a folder there is nothing to hold a lock on, and nobody to hold it against.
+    // Without a folder there is nothing to lock, and no other process to lock out.
     let _lock = layout
         .dir()
         .exists()
@@ -116,7 +116,7 @@ pub fn down(dir: &Path) -> Result<bool> {
 fn end_all(layout: &Layout) -> Result<bool> {
     let processes = Processes::find(layout)?;
     let parts: Vec<_> = processes.parts().collect();
-    // Whoever still has something to say to the cluster goes first.
+    // Servers still have something to say to the cluster, so they go first.
     let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
     processes.stop(&servers, SERVER_STOP_LIMIT)?;
     let others: Vec<_> = others
@@ -197,7 +197,7 @@ fn main_server(testbed: &Testbed) -> ServerOptions {
 }
 
 /// Sees that every node of every testbed reaches the server, which also spares the first real request the search for a way.
-/// What state a node is in that somebody added is theirs to know: it may well be off.
+/// A node that a test added may be off.
 fn reach(testbed: &Testbed, server: &Server) -> Result<()> {
     let own = nodes().map(|(name, _)| name);
     let nodes = testbed.nodes()?;

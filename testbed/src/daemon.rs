@@ -1,4 +1,4 @@
-//! Daemons that outlive whoever starts them and can be found again after a crash.
+//! Daemons that outlive the process that starts them, and that can be found again after a crash.
 //!
 //! Every daemon carries two variables in its environment, which folder's testbed it belongs to and which part of it it
 //! is. They are what finds it again: a PID file would be wrong after a crash.

@@ -138,7 +138,7 @@ impl Layout {
         Ok(elsewhere)
     }
 
-    /// Removes what a testbed leaves when it has ended; the logs stay, for whoever wants to know what happened.
+    /// Removes what a testbed leaves when it has ended; the logs stay, to be read.
     pub(crate) fn clear(&self) -> Result<()> {
         for part in [
             "env",

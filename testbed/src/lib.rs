@@ -190,7 +190,7 @@ impl Testbed {
         tailnet::set_grants(&self.layout, &self.facts, capability, grants)
     }
 
-    /// Forgets the grants of one capability, which nobody needs any more. The next policy that is put into force is without them.
+    /// Forgets the grants of one capability, which no server needs any more. The next policy that is put into force is without them.
     pub fn forget_grants(&self, capability: &str) -> Result<()> {
         tailnet::forget_grants(&self.layout, capability)
     }

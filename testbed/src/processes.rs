@@ -1,4 +1,4 @@
-//! Finding, signalling and ending the testbed's processes, whoever started them.
+//! Finding, signalling and ending the testbed's processes, whichever process started them.
 
 use std::{
     collections::BTreeMap,
@@ -72,7 +72,7 @@ impl Processes {
             .any(|sent| sent)
     }
 
-    /// Asks parts to end and sees them gone; whoever does not go in time is killed.
+    /// Asks parts to end and sees them gone; a part that does not end in time is killed.
     pub(crate) fn stop(&self, parts: &[&str], limit: Duration) -> Result<()> {
         for part in parts {
             self.signal(part, Signal::Term);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_part_that_does_not_want_to_end_is_killed() {
         let (dir, layout) = testbed(&[("sh", "/bin/sh")]);
-        // It waits as what it is: while it became another program, nobody would find it.
+        // It waits as what it is: while it became another program, it could not be found.
         let hold = dir.path().join("hold");
         let script = format!(
             "trap '' TERM; mkfifo '{0}'; exec 3<>'{0}'; echo trapped; read -r line <&3",

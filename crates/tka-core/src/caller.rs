@@ -60,7 +60,7 @@ impl Caller {
         }
     }
 
-    /// A short form of [`Caller::username`] for names that people read: lower-case letters, digits and dashes. It identifies nobody.
+    /// A short form of [`Caller::username`] for names that people read: lower-case letters, digits and dashes. It identifies no caller.
     ///
     /// That of every machine is the same: a machine that is renamed is still the same caller, and keeps its sessions.
     #[must_use]
@@ -88,7 +88,7 @@ impl Caller {
         CallerKey(digest.finish())
     }
 
-    /// The login name is part of it beside the ID: whoever renames an account starts anew rather than inherit.
+    /// The login name is part of it beside the ID: a renamed account starts anew instead of inheriting.
     pub(crate) fn write_to(&self, digest: &mut Digest) {
         self.write_identity(digest);
         digest.field(&self.device.stable_id);

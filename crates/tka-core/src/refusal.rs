@@ -1,4 +1,4 @@
-//! Why somebody gets nothing, and what they can do about it.
+//! Why a caller gets nothing, and what they can do about it.
 
 use std::num::NonZeroU32;
 
@@ -13,7 +13,7 @@ pub enum Refusal {
     /// The request came from the public internet, through Tailscale Funnel.
     #[error("requests through Tailscale Funnel are refused")]
     Funnel,
-    /// The key of the caller's device has ended: nobody has proven since whose it is.
+    /// The key of the caller's device has expired: its owner is not proven any more.
     #[error("the key of the device {device} has expired")]
     DeviceExpired {
         /// The device's name.

@@ -23,8 +23,8 @@ pub struct DeviceState {
 pub enum Verdict {
     /// The policy still gives it.
     Stands,
-    /// Its own rule is not there, and a value beside it cannot be read: that may be the rule. Nobody loses their access over a
-    /// slip of the pen in somebody else's rule, and nobody keeps it for good over one.
+    /// Its own rule is not there, and a value beside it cannot be read: that may be the rule. A session does not end over a
+    /// slip of the pen in another rule, and does not last for good over one.
     Unclear(RuleError),
     /// It ends now.
     Revoked(Revocation),
@@ -43,9 +43,9 @@ pub enum Revocation {
     },
     /// The device left the tailnet, or this server's node may not see it any more.
     DeviceGone,
-    /// The device's key has ended: nobody has proven since whose it is.
+    /// The device's key has expired: its owner is not proven any more.
     DeviceExpired,
-    /// The device is somebody else's, or the account has another name.
+    /// The device belongs to another user, or the account has another name.
     UserChanged {
         /// Whose it is now.
         login_name: String,
@@ -62,7 +62,7 @@ pub enum Revocation {
     },
     /// Machines may not sign in here any more.
     MachinesRefused,
-    /// For too long nobody could say whether the rule still stands.
+    /// For too long the rule could not be verified.
     Unverified {
         /// For how long.
         since: Duration,

@@ -103,7 +103,7 @@ impl SessionName {
     /// The name of the session that `caller` has through the rule `key`, kept apart by `label`.
     ///
     /// It is `tka-READABLE-DIGEST`. The digest alone tells sessions apart: 160 bits of SHA-256 over everything that makes
-    /// a session this session, so that nobody can choose a login name, a device or a label that leads to another's name.
+    /// a session this session, so that no login name, device or label can be chosen that leads to another's name.
     #[must_use]
     pub fn new(caller: &Caller, key: &RuleKey, label: Option<&SessionLabel>) -> Self {
         let mut digest = Digest::new("session");

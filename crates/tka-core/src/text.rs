@@ -3,7 +3,7 @@
 /// How much of a bad value an error shows.
 pub(crate) const SHOWN_CHARACTERS: usize = 120;
 
-/// The beginning of a text from outside, for people to recognise it by: somebody may send a very long one.
+/// The beginning of a text from outside, for people to recognise it by: a caller may send a very long one.
 #[must_use]
 pub fn shorten(value: &str) -> String {
     shorten_to(value, SHOWN_CHARACTERS)

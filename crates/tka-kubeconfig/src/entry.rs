@@ -7,7 +7,7 @@ use tka_api::kubeconfig::{Context, EntryNames, KubeconfigFile, NamedCluster, Nam
 pub struct Entry {
     /// How to reach the API server.
     pub cluster: NamedCluster,
-    /// As whom.
+    /// The user entry.
     pub user: NamedUser,
     /// What brings both together.
     pub context: NamedContext,

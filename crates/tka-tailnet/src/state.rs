@@ -15,7 +15,7 @@ pub enum BackendState {
     NoState,
     /// Another user of this machine uses tailscaled (Windows).
     InUseOtherUser,
-    /// Somebody has to sign the node in.
+    /// The node waits for a user to sign it in.
     NeedsLogin,
     /// An administrator of the tailnet has to approve the node.
     NeedsMachineAuth,

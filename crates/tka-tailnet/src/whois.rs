@@ -83,7 +83,7 @@ impl LocalApi {
     /// loopback, the loopback address that the connection comes from.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if tailscaled knows of nobody there, and as every call.
+    /// [`Error::NotFound`] if tailscaled knows no node there, and as every call.
     pub async fn whois(&self, addr: SocketAddr) -> Result<WhoIs, Error> {
         // A listener on [::] sees IPv4 callers as ::ffff:a.b.c.d, which tailscaled used not to know.
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());

@@ -1,7 +1,7 @@
 //! Sets the time of day of one program, as an administrator or NTP would set that of the machine, for tests only.
 //!
 //! Loaded with `LD_PRELOAD`, it stands before the C library's `clock_gettime`, from which Rust's `SystemTime` has the time. How many seconds to add
-//! is in the file that `CLOCK_OFFSET_FILE` names, and may change while the program runs. Clocks that nobody can set, by which timers run, are left
+//! is in the file that `CLOCK_OFFSET_FILE` names, and may change while the program runs. Clocks that cannot be set, by which timers run, are left
 //! alone.
 
 use std::env;
@@ -24,7 +24,7 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::
     if result == 0 { 0 } else { -1 }
 }
 
-/// How many seconds to add; none if nobody says so.
+/// How many seconds to add; none if no file says so.
 fn offset() -> libc::time_t {
     let file = env::var_os("CLOCK_OFFSET_FILE");
     let text = file.and_then(|file| fs::read_to_string(file).ok());

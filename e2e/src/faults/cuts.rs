@@ -38,7 +38,7 @@ pub struct Cuts<'w> {
     pub(super) bystander: Bystander,
 }
 
-/// Whose session nobody touches.
+/// The user whose session is not touched.
 #[derive(Debug)]
 pub(super) struct Bystander {
     pub(super) uid: String,
@@ -318,7 +318,7 @@ impl<'w> Cuts<'w> {
             Operation::SignIn | Operation::SignInNamespaces | Operation::Extension => self.alice.sign_in_waiting(),
             Operation::SignOut => self.alice.post("/logout"),
             // It is the tailnet that asks.
-            Operation::Revocation => grant(&self.site, None).and_then(|()| Err("nobody answers".into())),
+            Operation::Revocation => grant(&self.site, None).and_then(|()| Err("it has no answer".into())),
             Operation::Expiry | Operation::Completion => return None,
         };
         answer.ok().map(|answer| answer.status)
@@ -374,7 +374,7 @@ pub fn enough_reached(findings: &[Finding]) -> Outcome {
     Ok(())
 }
 
-/// Says who may have a session: the bystander, and whoever `operation` is about.
+/// Grants a session to the bystander, and to the user that `operation` is about.
 fn grant(site: &Site<'_>, operation: Option<Operation>) -> Outcome {
     match operation {
         Some(operation) => site.grant(&[(ALICE, operation.rule()), bystander()]),

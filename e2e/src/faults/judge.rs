@@ -29,7 +29,7 @@ impl Cuts<'_> {
         });
         match (settled, last) {
             (Ok(state), _) => Ok(state),
-            // What is not right in the end is told by whoever judges.
+            // The judgement tells what is not right in the end.
             (Err(_), Some(state)) => {
                 if let Found::Half(why) = state.of_user(ALICE) {
                     finding.leaked.push(format!("half a session: {why}"));
@@ -78,7 +78,7 @@ impl Cuts<'_> {
         }
         match state.of_user(BOB) {
             Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
-            other => finding.lost.push(format!("the session of somebody else: {other:?}")),
+            other => finding.lost.push(format!("the bystander's session: {other:?}")),
         }
         Ok(())
     }

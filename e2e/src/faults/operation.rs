@@ -37,7 +37,7 @@ pub enum Expected {
     Extended,
     /// Nothing.
     Absent,
-    /// Either: whoever asked was told that it failed.
+    /// Either: the caller was told that it failed.
     Either,
 }
 

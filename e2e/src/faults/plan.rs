@@ -31,7 +31,7 @@ pub enum Fault {
     Say(u16, &'static str),
     /// From it on, the network stands still until [`Proxy::let_go`](super::Proxy::let_go). Then it is forwarded as if nothing had happened.
     Still,
-    /// It is never answered, and nobody is told.
+    /// It is never answered, and no side is told.
     Silence,
     /// It is answered 429 and not in JSON, as by what is before an API server; after how many seconds to try again is in the header alone.
     Busy(u32),

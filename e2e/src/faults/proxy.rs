@@ -1,7 +1,7 @@
 //! A proxy between one server and the API server: it sees every request, and lets go wrong what it is told to.
 //!
 //! It ends TLS with the API server's own certificate and speaks TLS to it, so that the server notices nothing. What it forwards comes to its
-//! end also when whoever asked is gone.
+//! end also when its sender is gone.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -52,7 +52,7 @@ pub(super) enum Gate {
     Hanging,
     /// Whatever is under way stands still and goes on in the end, as with a network that is away for a while.
     Still,
-    /// Nobody is there: connections are cut, and so are new ones.
+    /// The API server is away: connections are cut, and so are new ones.
     Away,
 }
 
@@ -154,12 +154,12 @@ impl Proxy {
         self.shared.wait("the answer to what is under way", wait::LIMIT, idle)
     }
 
-    /// The API server is away: nobody answers a connection.
+    /// The API server is away: no connection is answered.
     pub fn go_away(&self) {
         self.shared.gate.send_replace(Gate::Away);
     }
 
-    /// The network to the API server stands still: nothing gets through, and nobody is told.
+    /// The network to the API server stands still: nothing gets through, and no side is told.
     pub fn stand_still(&self) {
         self.shared.gate.send_replace(Gate::Still);
     }
@@ -174,7 +174,7 @@ impl Proxy {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// All connections that there are lead nowhere any more, and nobody is told, as when something in between has forgotten them.
+    /// All connections that there are lead nowhere any more, and no side is told, as when something in between has forgotten them.
     pub fn strand(&self) {
         self.shared.strandings.send_modify(|strandings| *strandings += 1);
     }

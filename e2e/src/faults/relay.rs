@@ -166,7 +166,7 @@ impl Relay {
         if was == Gate::Hanging { Err(Cut.into()) } else { Ok(()) }
     }
 
-    /// Sends a request to the API server and returns its answer. It is sent to its end, also when nobody waits any more.
+    /// Sends a request to the API server and returns its answer. It is sent to its end, also when its sender is gone.
     async fn forward(&self, request: http::Request<Full<Bytes>>) -> Result<Response<Incoming>, Broken> {
         let in_flight = self.shared.forward();
         let (upstream, connector) = (self.upstream, self.connector.clone());

@@ -1,4 +1,4 @@
-//! Troubles that last longer than a request: somebody has a session that ends meanwhile, somebody else one that goes on.
+//! Troubles that last longer than a request: one user's session ends meanwhile, another's goes on.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ pub fn api_server_away(world: &World, name: &str, how: Away, lasting: Duration) 
     proxy.let_go();
     let mut trouble = stage.judge(format!("{what} for {lasting:?}"), LATE)?;
     if answer.status != 503 {
-        let answered = format!("whoever asked meanwhile was answered {}", answer.status);
+        let answered = format!("a caller was answered {} meanwhile", answer.status);
         trouble.lost.push(answered);
     }
     Ok(trouble)

@@ -26,7 +26,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 /// Between two looks at whether the compiler has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Sees that there is a Go that builds all these modules, so that nobody waits for the first to hear about the second.
+/// Sees that there is a Go that builds all these modules, before the first of them is built.
 pub(crate) fn check_go(modules: &[&Module]) -> Result<()> {
     let Some(needed) = modules.iter().map(|module| module.go()).max() else {
         return Ok(());
@@ -158,7 +158,7 @@ fn watch(module: &Module, mut command: Command) -> Result<ExitStatus> {
     run().attempt(|| format!("cannot run `go build` for {}", module.name))
 }
 
-/// Moves what was built into its place in one step, so that nobody ever runs half a program.
+/// Moves what was built into its place in one step, so that half a program is never run.
 fn keep(module: &Module, programs: &[&Program], cache: &Path, output: &Path) -> Result<()> {
     for program in programs {
         let place = cached(cache, module, program);

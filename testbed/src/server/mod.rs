@@ -164,7 +164,7 @@ impl Server {
         };
         let look = || http::look(self.health_address(), "/readyz");
         let running = Processes::find(layout)?;
-        // Those of tests are many, and whoever runs tests wants to read about these.
+        // Servers of tests are many: their messages would hide those of the tests.
         if self.ends_with_handle {
             daemon::ensure(layout, &running, &self.part(), daemon, look)
         } else {

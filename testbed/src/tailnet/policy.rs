@@ -2,7 +2,7 @@
 //!
 //! headscale reads a third file that is made from the other two, so that a test never writes into what a person edits.
 //! It holds one more capability, a number that counts up: when the server's tailscaled reports it, the policy before it
-//! is out of force, and nobody has to wait for a time and hope.
+//! is out of force, without waiting for a time and hoping.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

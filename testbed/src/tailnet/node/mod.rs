@@ -33,7 +33,7 @@ pub(crate) const SERVER: &str = "tka";
 pub enum Owner {
     /// A user's, by login name.
     User(String),
-    /// Nobody's: a machine with tags.
+    /// A machine with tags, which has no user.
     Tags(Vec<String>),
 }
 
