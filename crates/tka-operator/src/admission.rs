@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(lists.load(Ordering::SeqCst), 1, "what is refused is looked at");
     }
 
-    /// Somebody stands behind who may have counted already. Before it can be heard that they are gone, whatever asks fails.
+    /// A session behind may have counted already. Before it can be heard that it is gone, every request fails.
     #[tokio::test(start_paused = true)]
     async fn wait_for_who_is_undecided_goes_on_whatever_the_api_server_fails_at() {
         for code in [None, Some(429), Some(500)] {

@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(count.load(Ordering::SeqCst), 4);
     }
 
-    /// Whoever connects to it is not answered, as where a network drops what is sent: its backlog is full.
+    /// A connection to it is not answered, as where a network drops what is sent: its backlog is full.
     async fn deaf() -> (TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

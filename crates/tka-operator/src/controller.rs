@@ -24,7 +24,7 @@ use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
-/// How long one reconcile may take. Its requests have limits of their own; this one is for what nobody thought of.
+/// How long one reconcile may take. Its requests have limits of their own; this one is for what was not thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
 /// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
@@ -320,7 +320,7 @@ mod tests {
     /// What looks after `signin` and nothing else.
     fn context(signin: &TkaSignin) -> Arc<Context> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // Nobody is there, and nobody is asked.
+        // The port is closed, and no request is sent.
         let clients = Clients::new(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
         let clock: Clock = Arc::new(|| at("2026-01-01T00:00:00Z"));
         let (_election, leadership) = Election::new(&clients, "tka", "a".into(), Arc::clone(&clock));

@@ -71,7 +71,7 @@ impl Kept {
         object.map(|object| serde_json::from_value(object).unwrap())
     }
 
-    /// Somebody annotates it.
+    /// Annotates it, as another client does.
     pub(crate) fn annotate(&self, name: &str, value: &str) {
         if let Some(object) = self.0.lock().unwrap().as_mut() {
             object["metadata"]["annotations"][name] = json!(value);

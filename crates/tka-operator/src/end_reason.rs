@@ -1,6 +1,6 @@
 //! How a session comes to its end, and how that is written down on its `TkaSignin` before anything is taken away. By value.
 //!
-//! Whoever finds a session half taken down, another replica or the next start, then knows how it ended and why.
+//! A replica that finds a session half taken down, or the next start, then knows how it ended and why.
 
 use std::fmt;
 
@@ -25,9 +25,9 @@ pub enum EndReason {
     Revoked(String),
     /// It never was: what was begun could not be given, and why.
     Refused(String),
-    /// Somebody else deleted its `TkaSignin`: an administrator, or whoever may.
+    /// Another account deleted its `TkaSignin`: an administrator, or another with the right to.
     TakenDown,
-    /// Somebody else deleted its account or a binding.
+    /// Another account deleted its ServiceAccount or a binding.
     Broken,
 }
 
@@ -83,7 +83,7 @@ impl Intent {
         is_meant.then_some(intent)
     }
 
-    /// Whether `signin` says already, by whoever's decision, that the sign-in ends that this ends.
+    /// Whether `signin` says already that the sign-in ends that this ends, whichever replica decided that.
     pub(crate) fn is_about_what_ends(&self, signin: &TkaSignin) -> bool {
         Self::read(signin).is_some_and(|live| live.of == self.of)
     }
@@ -98,7 +98,7 @@ impl Intent {
     }
 }
 
-/// How the session ends that `signin` holds and that is being taken down at `now`. What nobody wrote down was not this server's decision, unless
+/// How the session ends that `signin` holds and that is being taken down at `now`. An end that is not written down was not this server's decision, unless
 /// its time was over anyway.
 pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> EndReason {
     match Intent::of(signin, session) {
@@ -152,7 +152,7 @@ mod tests {
     fn decision_ends_the_sign_in_that_it_was_about_and_no_later_one() {
         let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
         assert_eq!(Intent::of(&signin(2, Some(&text), false), &session(2)), None);
-        // One that is being deleted ends, whoever wrote a sign-in onto it meanwhile.
+        // One that is being deleted ends, also when a sign-in was written onto it meanwhile.
         assert!(Intent::of(&signin(2, Some(&text), true), &session(2)).is_some());
         for odd in ["", "{}", "[]", "signed_out", r#"{"how": "vanished"}"#] {
             assert_eq!(Intent::of(&signin(1, Some(odd), true), &session(1)), None, "{odd}");

@@ -33,7 +33,7 @@ pub enum Error {
     /// The session has no account to issue a credential for: it is not provisioned yet, or no longer.
     #[error("the session {0} has no ServiceAccount")]
     NoAccount(SessionName),
-    /// Somebody else changed or ended the session at the same moment.
+    /// Another request or replica changed or ended the session at the same moment.
     #[error("the session {0} was changed by another request at the same moment")]
     Contended(String),
     /// Another replica, a request or an administrator ended the session before its sign-in was complete.

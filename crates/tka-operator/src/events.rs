@@ -122,7 +122,7 @@ impl Events {
     }
 }
 
-/// Whom an event is about beside its object, in the words of RBAC. Events that differ by this alone are not counted as one.
+/// The subject that an event is about beside its object, in the words of RBAC. Events that differ by this alone are not counted as one.
 fn person(caller: &Caller) -> ObjectReference {
     ObjectReference {
         api_version: Some("rbac.authorization.k8s.io/v1".into()),

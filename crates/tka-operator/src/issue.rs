@@ -12,7 +12,7 @@ use crate::{Credential, Error, Sessions};
 
 impl Sessions {
     /// Issues a credential of `session`. When it turns out to have no account, or none any more, it is seen to its end if it was
-    /// usable before: whoever deletes the account of a session means to end it.
+    /// usable before: deleting the account of a session ends it.
     pub async fn credential(&self, session: &Session) -> Result<Credential, Error> {
         let issued = self.issue(session).await;
         if let Err(Error::NoAccount(name)) = &issued {

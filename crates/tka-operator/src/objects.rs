@@ -521,7 +521,7 @@ mod tests {
 mod fuzz {
     use super::*;
 
-    /// Whatever somebody puts into the cluster is no session, or one of just this name.
+    /// Any object that is put into the cluster is no session, or one of just this name.
     #[test]
     fn signin() {
         bolero::check!().for_each(|bytes: &[u8]| {

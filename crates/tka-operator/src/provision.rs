@@ -201,7 +201,7 @@ impl Sessions {
         records: &dyn Records,
     ) -> Error {
         let why = with_causes(&error);
-        // Whoever had it already loses it.
+        // A caller that had it already loses it.
         let how = if objects::is_in(signin, (self.clock)()) {
             EndReason::Revoked(why)
         } else {
@@ -255,7 +255,7 @@ impl Sessions {
     /// Makes account and bindings of the session that `signin` holds, records that it is given, then says so in its status, and issues a
     /// credential beside that if `close`, which is asked last of all, says that one is asked for.
     ///
-    /// Whoever calls this holds the session's lock.
+    /// The caller of this holds the session's lock.
     async fn provision(
         &self,
         signin: &TkaSignin,
@@ -264,7 +264,7 @@ impl Sessions {
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
         self.make_children(signin, session).await?;
-        // Nobody gets a credential of a session whose status does not say that it is provisioned.
+        // No credential is given of a session whose status does not say that it is provisioned.
         self.record(signin, session, records).await?;
         let credential = close();
         let written = async {
@@ -305,7 +305,7 @@ impl Sessions {
             .map(drop)
     }
 
-    /// Completes a session that is not provisioned. The object is read anew: whoever held the lock before may have done it. One that
+    /// Completes a session that is not provisioned. The object is read anew: the task that held the lock before may have done it. One that
     /// cannot be provisioned at all is taken down.
     pub(crate) async fn complete(&self, name: &SessionName) -> Result<(), Error> {
         let _lock = self.locks.take(name.as_str()).await?;

@@ -59,10 +59,10 @@ impl Recorded {
         all.entry(uid.to_owned()).or_insert(Known::new(now)).begun = Some(signed_in);
     }
 
-    /// Says whether the end is written, if somebody has it recorded.
+    /// Says whether the end is written, if it is being recorded.
     pub(crate) fn end(&self, uid: &str) -> Option<watch::Receiver<bool>> {
         let end = self.all().get(uid)?.end.clone()?;
-        // Whoever had may have been cut off.
+        // The task that recorded it may have been cut off.
         let goes_on = *end.borrow() || end.has_changed().is_ok();
         goes_on.then_some(end)
     }

@@ -1,7 +1,7 @@
 //! Trying a request to the API server again, and a reconcile.
 //!
 //! Every request that is made here may be sent twice: what is written says what is to be, what is deleted may be gone, and a second
-//! credential is no harm. So a request is tried again also when nobody knows whether the first try was carried out.
+//! credential is no harm. So a request is tried again also when it is not known whether the first try was carried out.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tower::retry::Policy;
 const TRIES: u32 = 4;
 /// How long to wait before the second try, and before each further one twice as long.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest that a request waits because the API server says so. Whoever asked hears of a longer time.
+/// The longest that a request waits because the API server says so. The caller is told of a longer time.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a reconcile waits at the most before it is tried again, unless the API server asks for more.
 const RECONCILE: Duration = Duration::from_secs(5);
@@ -186,7 +186,7 @@ pub(crate) struct Watches {
 impl Watches {
     /// How long to wait before a watch that failed at `now` is begun anew, where the API server `asked` for a time.
     ///
-    /// As long as a reconcile waits at the most, whatever is asked for: meanwhile nobody hears of a session. kube's own waits for up to half a minute.
+    /// As long as a reconcile waits at the most, whatever is asked for: meanwhile no session is heard of. kube's own waits for up to half a minute.
     pub(crate) fn failed(&mut self, asked: Option<Duration>, now: Instant) -> Duration {
         if self.last.is_some_and(|last| now - last > STEADY) {
             self.failures = 0;

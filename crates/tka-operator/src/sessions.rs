@@ -101,7 +101,7 @@ impl Sessions {
         self.locks.take(name.as_str()).await
     }
 
-    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server: whoever calls this sees to it that a
+    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server: the caller of this sees to it that a
     /// storm of refusals is not one of events.
     pub fn tell_refused(&self, caller: &Caller, why: &str) {
         self.events.refused_session(caller, why);

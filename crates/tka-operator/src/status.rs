@@ -24,7 +24,7 @@ impl Sessions {
             written => written,
         };
         match written {
-            // Ended while it was being provisioned: nothing of it may stay, and whoever ended it may have looked before.
+            // Ended while it was being provisioned: nothing of it may stay, and the replica that ended it may have looked before.
             Ok(written) if is_ending(&written, session) => {
                 self.delete_children(signin).await?;
                 Err(Error::EndedMeanwhile(name))

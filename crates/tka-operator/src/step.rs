@@ -9,7 +9,7 @@ use tka_core::Session;
 use crate::end_reason::Intent;
 use crate::objects;
 
-/// How long a sign-in or a sign-out is left to whoever handles it, another replica perhaps, before it counts as cut off. The time of a sign-in is
+/// How long a sign-in or a sign-out is left to its handler, at another replica perhaps, before it counts as cut off. The time of a sign-in is
 /// in whole seconds.
 const HANDLED: Duration = Duration::from_secs(2);
 
@@ -54,7 +54,7 @@ pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, lasted: Du
 }
 
 /// When the session ends that `signin` holds. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
-/// before. Whoever extends it has a moment to record that.
+/// before. The request that extends it has a moment to record that.
 pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
     if is_recorded || !objects::is_established(signin) || objects::is_provisioned(signin, session) {
         return session.until();

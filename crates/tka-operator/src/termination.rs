@@ -1,7 +1,7 @@
 //! Ending a session: one way, for sign-out, expiry, revocation, refusal, and what an administrator deletes.
 //!
 //! How it ends is written down first, then the `TkaSignin` is deleted, account and bindings go, the end is recorded, and only then the
-//! `TkaSignin` may go. Wherever that is cut off, whoever goes on knows what happened, and no end goes unrecorded.
+//! `TkaSignin` may go. Wherever that is cut off, the replica that goes on knows what happened, and no end goes unrecorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const RECORD: Duration = Duration::from_secs(1);
 pub(crate) enum Precondition {
     /// This object, and not another of its name.
     SameObject,
-    /// This object as it is: whoever signed in since has another.
+    /// This object as it is: a later sign-in makes another version.
     SameVersion,
 }
 
@@ -86,7 +86,7 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Ends a session if it is over now, or if it `has_lasted` its period by a clock that nobody can set, and not if it was extended in the
+    /// Ends a session if it is over now, or if it `has_lasted` its period by a clock that cannot be set, and not if it was extended in the
     /// meantime. Says whether it ended.
     pub(crate) async fn expire(&self, session: &Session, has_lasted: bool) -> Result<bool, Error> {
         let name = session.name();
@@ -104,12 +104,12 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Takes down what is left of a session that ends, or of an object that carries our labels and is no session: nobody could tell when that
+    /// Takes down what is left of a session that ends, or of an object that carries our labels and is no session: it could not be told when that
     /// would be over.
     pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<(), Error> {
         let name = signin.name_any();
         let _lock = self.locks.take(&name).await?;
-        // Whoever held the lock before may have done it, and a caller may have signed in since.
+        // The task that held the lock before may have done it, and a caller may have signed in since.
         let Some(signin) = self.same(signin).await? else {
             return Ok(());
         };
@@ -138,7 +138,7 @@ impl Sessions {
             return Ok(false);
         }
         tracing::warn!(session = %name, "its account or binding was deleted, so it ends");
-        // Whoever signs in at this moment makes what is missing.
+        // A sign-in at this moment makes what is missing.
         self.begin_end(&signin, EndReason::Broken, Precondition::SameVersion)
             .await?;
         Ok(true)
@@ -146,7 +146,7 @@ impl Sessions {
 
     /// Ends the session that `signin` holds, from the decision to the last trace of it.
     ///
-    /// Whoever calls this holds the session's lock.
+    /// The caller of this holds the session's lock.
     pub(crate) async fn conclude(
         &self,
         signin: &TkaSignin,
@@ -246,7 +246,7 @@ impl Sessions {
             return Ok(());
         }
         tracing::warn!(session = %session.name(), %how, "the record of an end is not written yet");
-        // Nobody hears what comes of that one any more. This one is waited for as long as it takes.
+        // What comes of that one is not heard any more. This one is waited for as long as it takes.
         let (records, session, how) = (Arc::clone(&self.records), session.clone(), how.clone());
         tokio::spawn(async move {
             records.ended(&session, &how).await;
@@ -399,7 +399,7 @@ mod tests {
         assert_eq!(
             log.1.load(Ordering::SeqCst),
             2,
-            "once by whoever asked, once for as long as it takes"
+            "once by the request, once for as long as it takes"
         );
     }
 }

@@ -109,7 +109,7 @@ mod tests {
     const EMPTY: &str =
         r#"{"kind": "LeaseList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}"#;
 
-    /// Lists, and says no word to whoever watches. Notes what is asked for, and when.
+    /// Lists, and says no word to a watch. Notes what is asked for, and when.
     async fn silent(mut stream: TcpStream, notes: Arc<Mutex<Vec<(String, Instant)>>>) {
         let mut read = Vec::new();
         while let Ok(1..) = stream.read_buf(&mut read).await {

@@ -49,7 +49,7 @@ impl Failure {
         self
     }
 
-    /// Nobody is signed in on the caller's device through a rule that still reaches them.
+    /// There is no session on the caller's device through a rule that still reaches them.
     #[must_use]
     pub fn not_signed_in(status: StatusCode) -> Self {
         Self::new(status, "you are not signed in", &["sign in with `tka login`"])

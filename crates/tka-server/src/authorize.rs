@@ -19,7 +19,7 @@ use crate::answer::Failure;
 use crate::identify::{self, Identified};
 use crate::reauthorize::NoContact;
 
-/// A caller whom rules reach. As an argument of a handler it lets nobody else in.
+/// A caller whom rules reach. As an argument of a handler it lets no other caller in.
 #[derive(Clone, Debug)]
 pub struct Granted {
     /// Who.
@@ -76,7 +76,7 @@ impl Granted {
         self.asked.elapsed() > FRESH
     }
 
-    /// Makes sure that the rule of `session` reaches the caller at this moment: whoever gets a credential may have waited for it.
+    /// Makes sure that the rule of `session` reaches the caller at this moment: a caller may have waited for its credential.
     pub async fn still(&mut self, app: &App, peer: Option<SocketAddr>, session: &Session) -> Result<(), Failure> {
         if !self.is_old() {
             return Ok(());
@@ -88,7 +88,7 @@ impl Granted {
         Err(changed_meanwhile())
     }
 
-    /// The same caller, and what reaches them now: for who waited since they were let in. Whoever hung up meanwhile is nobody.
+    /// The same caller, and what reaches them now: after a wait. A caller that hung up meanwhile is not identified any more.
     pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {
             return Err(not_asked());
@@ -172,7 +172,7 @@ fn no_contact(error: &NoContact) -> Failure {
 
 /// Who is calling, as found out before.
 fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
-    // Absent only if a route was mounted outside of the layer that identifies. Then nobody gets in.
+    // Absent only if a route was mounted outside of the layer that identifies. Then no caller gets in.
     parts.extensions.get::<Arc<Identified>>().cloned().ok_or_else(not_asked)
 }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// How often leftovers are looked for. They are rare, and harm only whoever lists accounts.
+/// How often leftovers are looked for. They are rare, and harm only readers of the list of accounts.
 const SWEEP: Duration = Duration::from_mins(1);
 
 /// Parts that run until the server stops.

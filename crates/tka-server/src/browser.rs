@@ -80,7 +80,7 @@ impl Hosts {
             return false;
         };
         let host = authority.host();
-        // User information is no part of a Host header; whoever sends it means to confuse.
+        // User information is no part of a Host header; a request that has it means to confuse.
         if authority.as_str().contains('@') {
             return false;
         }

@@ -1,6 +1,6 @@
 //! Work that goes on when its caller hangs up, or when the answer takes too long: what was done must be recorded.
 //!
-//! Whatever is done here has a time limit of its own, because nobody waits for it.
+//! Each task has a time limit of its own, because no caller waits for it.
 
 use std::time::Duration;
 

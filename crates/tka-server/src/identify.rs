@@ -35,7 +35,7 @@ pub struct Identified {
     pub values: Vec<String>,
     /// The addresses of their device on the tailnet.
     pub addresses: Vec<IpAddr>,
-    /// Whether the key of their device has ended. Nobody whom that is so of gets any further.
+    /// Whether the key of their device has expired. Such a caller gets no further.
     pub expired: bool,
     /// When tailscaled was asked.
     pub asked: Instant,
@@ -103,7 +103,7 @@ impl Identified {
         })
     }
 
-    /// tailscaled answers also for a device whose key has ended: that is nobody any more.
+    /// tailscaled answers also for a device whose key has ended: that is not identified any more.
     fn unless_expired(self) -> Result<Self, Refusal> {
         if self.expired {
             let device = self.caller.device.name;

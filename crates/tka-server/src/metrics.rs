@@ -1,5 +1,5 @@
 //! What the server counts, under the names of the original TKA. A user name is no label: it would make as many series as there
-//! are people, and tell whoever reads metrics who they are.
+//! are people, and metrics would tell who they are.
 
 use std::collections::BTreeMap;
 use std::fmt;

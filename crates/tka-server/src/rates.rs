@@ -92,7 +92,7 @@ impl<C: Clock + Clone> Rates<C> {
         })
     }
 
-    /// Whether an Event may be told of `caller`'s being refused a session: it is one of few, whoever calls how often.
+    /// Whether an Event may be told of `caller`'s being refused a session: it is one of few, however often the caller asks.
     pub fn may_tell(&self, caller: &Caller) -> bool {
         self.events.check_key(&caller.key().as_str().to_owned()).is_ok() && self.all_events.check().is_ok()
     }

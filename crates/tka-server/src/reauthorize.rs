@@ -49,7 +49,7 @@ pub struct Reauthorization {
     pub cap_name: String,
     /// Whether tagged nodes may have sessions.
     pub machines: bool,
-    /// How long a session may go on of which nobody can say whether it stands.
+    /// How long a session may go on that cannot be verified.
     pub max_unverified: Duration,
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
@@ -116,7 +116,7 @@ impl Reauthorization {
     }
 }
 
-/// Asks for a round when tailscaled tells of a change. What it told while nobody listened is asked for then.
+/// Asks for a round when tailscaled tells of a change. What it told while the server did not listen is asked for then.
 async fn listen(tailnet: &LocalApi, contact: &Contact, asked: &Notify) {
     loop {
         let error = match tailnet.watch().await {

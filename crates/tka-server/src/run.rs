@@ -304,7 +304,7 @@ fn stop_on_signal() -> Result<CancellationToken, RunError> {
         }
         tracing::info!("stopping");
         token.cancel();
-        // Whoever asks again does not want to wait.
+        // A second signal means not to wait.
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -70,7 +70,7 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
 }
 
 /// Whether what `metadata` is of can hold no token. At "warn" and below the Kubernetes client logs answers whole, say one that it cannot
-/// read, and a token travels in some. This is no directive of the filter, because whoever sets `RUST_LOG` could undo that without
+/// read, and a token travels in some. This is no directive of the filter, because setting `RUST_LOG` could undo that without
 /// knowing.
 fn holds_no_token(metadata: &Metadata<'_>) -> bool {
     let of_client = metadata.target().starts_with("kube_client::client");

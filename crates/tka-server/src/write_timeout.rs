@@ -1,4 +1,4 @@
-//! Answers that nobody reads.
+//! Answers that are not read.
 
 use std::io;
 use std::pin::Pin;
@@ -63,7 +63,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Whoever writes flushes when nothing is left to be sent.
+    /// The writer flushes when nothing is left to be sent.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(sent, Poll::Ready(Ok(()))) {

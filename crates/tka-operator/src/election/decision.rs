@@ -14,7 +14,7 @@ pub(super) const RENEW: Duration = Duration::from_secs(3);
 /// What a Lease says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Record {
-    /// Who holds it; nobody, when it was released.
+    /// The replica that holds it; none when it was released.
     pub(super) holder: Option<String>,
     /// Whether its holder would rather not: it cannot check sessions against the tailnet.
     pub(super) yields: bool,
@@ -28,7 +28,7 @@ pub(super) struct Seen {
     pub(super) record: Record,
     /// What the API server calls this state of it.
     pub(super) version: String,
-    /// Since when it has been so, by this process' own clock: nobody else's tells when a Lease is over.
+    /// Since when it has been so, by this process' own clock: another's does not tell when a Lease is over.
     pub(super) since: Instant,
 }
 

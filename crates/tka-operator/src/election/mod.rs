@@ -91,7 +91,7 @@ impl Leadership {
                 .ok();
             match gains {
                 Some(gains) => Some(((), (held, gains))),
-                // It will never be gained again, and that is no reason for whoever waits to end.
+                // It will never be gained again, and that is no reason for a waiting task to end.
                 None => pending().await,
             }
         })
@@ -186,7 +186,7 @@ impl Election {
         let lease = self.lease(record);
         let post = PostParams::default();
         let written = match self.seen {
-            // The resource version makes the API server refuse it when somebody else was faster.
+            // The resource version makes the API server refuse it when another replica was faster.
             Some(_) => self.leases.replace(LEASE, &post, &lease).await,
             None => self.leases.create(&post, &lease).await,
         };

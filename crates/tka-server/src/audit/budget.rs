@@ -39,7 +39,7 @@ pub(super) enum Payer<'a> {
     Caller(&'a Caller),
     /// That of the pages in that caller's browser, which must not use up the caller's own.
     Page(&'a Caller),
-    /// The one that all share of whom it is not known who they are.
+    /// The one that all unidentified callers share.
     Unidentified,
 }
 

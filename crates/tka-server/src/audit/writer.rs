@@ -12,7 +12,7 @@ use thiserror::Error;
 use tka_operator::error::with_causes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How many records may wait to be written. Whoever needs one written hears at once when there is no room.
+/// How many records may wait to be written. A task that needs one written is told at once when there is no room.
 const QUEUE: usize = 1024;
 /// How long what is left may take to be written when the server stops.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Message {
-    /// A line to write, and whom to tell what came of it.
+    /// A line to write, and where to tell what came of it.
     Line(Vec<u8>, Option<oneshot::Sender<io::Result<()>>>),
     /// Find out whether a line could be written, and tell when that is known.
     Check(oneshot::Sender<()>),
@@ -101,7 +101,7 @@ pub(super) fn start(path: Option<&Path>, lost: Counter) -> Result<(Queue, Writer
     let of_writer = state.clone();
     let write = move || {
         write_all(sink, messages, &of_writer);
-        // Nobody waits for it unless the server stops.
+        // It is waited for only when the server stops.
         let _ = end.send(());
     };
     thread::Builder::new()
@@ -200,7 +200,7 @@ impl Queue {
     pub(super) async fn keep(&self, line: Vec<u8>) {
         let (ask, answer) = oneshot::channel();
         self.send(line, Some(ask));
-        // Whether it was written is told by whoever wrote.
+        // The writer tells whether it was written.
         let _ = answer.await;
     }
 
@@ -221,7 +221,7 @@ impl Queue {
         }
         let (ask, answer) = oneshot::channel();
         if self.messages.try_send(Message::Check(ask)).is_ok() {
-            // Where nobody answers, what is known stands.
+            // Without an answer, what is known stands.
             let _ = tokio::time::timeout(CHECK, answer).await;
         }
         self.state.last.borrow().clone()

@@ -92,7 +92,7 @@ pub(super) async fn kubeconfig(
     let session = &stored.session;
     let yaml = yaml_type(&headers);
     if method == Method::HEAD {
-        // What GET would answer, without a credential that nobody gets.
+        // What GET would answer, without a credential that would be dropped.
         let media_type = yaml.unwrap_or("application/json");
         return Ok(([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media_type)], ()).into_response());
     }

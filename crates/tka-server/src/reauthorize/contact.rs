@@ -67,7 +67,7 @@ impl Contact {
         match after {
             _ if before == after => {}
             Ok(()) => tracing::info!("tailscaled says what the tailnet says at present"),
-            Err(error) => tracing::warn!(%error, "nobody gets a session or a credential until it is"),
+            Err(error) => tracing::warn!(%error, "tailscaled disconnected; sign-ins suspended"),
         }
     }
 

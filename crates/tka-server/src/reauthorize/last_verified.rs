@@ -1,4 +1,4 @@
-//! Since when nobody could say of a session whether it still stands.
+//! When each session was last known to stand.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl LastVerified {
         self.sessions.insert(session.name(), record);
     }
 
-    /// At `now` nobody can say whether `session` stands. If that is so for too long it is revoked.
+    /// At `now` it cannot be verified that `session` stands. If that is so for too long it is revoked.
     pub(super) fn doubted(&mut self, session: &Session, why: &str, now: Instant) -> Option<Revocation> {
         let record = self.sessions.get_mut(&session.name())?;
         if record.doubt.as_deref() != Some(why) {
