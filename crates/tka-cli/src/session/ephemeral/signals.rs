@@ -4,13 +4,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::{Handle, SignalsInfo};
+use signal_hook::low_level::raise;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
 use crate::sys::signals;
@@ -21,17 +23,31 @@ const TERMINATING: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
 /// Signals that inform the running program.
 const INFORMATIONAL: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
 
+/// This process sends it to itself, to learn that all signals before it have been received. No program means anything by it that has no sockets.
+const MARKER: i32 = SIGURG;
+/// How long a marker may take at the most.
+const MARKER_LIMIT: Duration = Duration::from_secs(5);
+
 /// Receives signals for the program or this process, until it is dropped.
 #[derive(Debug)]
 pub(super) struct SignalGuard {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Notified when a marker was received.
+    marked: Condvar,
+}
+
+#[derive(Debug, Default)]
 struct State {
     phase: Phase,
+    /// How many markers were received.
+    markers: u32,
     /// The first signal while there may be a session.
     interruption: Option<i32>,
     /// The folder to remove.
@@ -58,20 +74,23 @@ impl SignalGuard {
     pub(super) fn new() -> io::Result<Self> {
         signals::disable_holds();
         // Ignored signals stay ignored for the program too.
-        let mut signals =
-            SignalsInfo::<WithOrigin>::new(signals::not_ignored(TERMINATING.into_iter().chain(INFORMATIONAL)))?;
-        let state = Arc::new(Mutex::new(State::default()));
+        let received = signals::not_ignored(TERMINATING.into_iter().chain(INFORMATIONAL));
+        let mut signals = SignalsInfo::<WithOrigin>::new(received.chain([MARKER]))?;
+        let shared = Arc::new(Shared::default());
         let handle = signals.handle();
         let thread = thread::spawn({
-            let state = Arc::clone(&state);
+            let shared = Arc::clone(&shared);
             move || {
                 for origin in signals.forever() {
-                    lock(&state).receive(&origin);
+                    shared.lock().receive(&origin);
+                    if origin.signal == MARKER {
+                        shared.marked.notify_all();
+                    }
                 }
             }
         });
         Ok(Self {
-            state,
+            shared,
             handle,
             thread: Some(thread),
         })
@@ -79,34 +98,51 @@ impl SignalGuard {
 
     /// Removes `folder` if a signal ends this process.
     pub(super) fn remove_on_exit(&self, folder: &Path) {
-        lock(&self.state).folder = Some(folder.to_owned());
+        self.shared.lock().folder = Some(folder.to_owned());
     }
 
     /// Begins a session, which a first signal must not interrupt. A second one does, since the user must not wait for ever. If `begin`
     /// fails, nothing is left, and a pending signal ends this process.
     pub(super) fn begin<T, E>(&self, begin: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        lock(&self.state).phase = Phase::Busy;
-        begin().inspect_err(|_| lock(&self.state).release())
+        self.shared.lock().phase = Phase::Busy;
+        begin().inspect_err(|_| self.shared.lock().release())
     }
 
     /// A program is about to run.
     pub(super) fn starting(&self) {
-        lock(&self.state).phase = Phase::Starting(None);
+        self.shared.lock().phase = Phase::Starting(None);
     }
 
-    /// No program runs any more.
+    /// No program runs any more. What the terminal sent to the program and to this process is received before that counts: on a busy machine it would
+    /// be taken for a signal that interrupts the end of the session.
     pub(super) fn stopped(&self) {
-        lock(&self.state).phase = Phase::Busy;
+        // Signals are received in the order of their numbers. One that came before the first marker is received before the second.
+        for _ in 0..2 {
+            self.receive_pending();
+        }
+        self.shared.lock().phase = Phase::Busy;
+    }
+
+    fn receive_pending(&self) {
+        let state = self.shared.lock();
+        let before = state.markers;
+        // Its handler only notes it.
+        if raise(MARKER).is_err() {
+            return;
+        }
+        let is_pending = |state: &mut State| state.markers == before;
+        let waited = self.shared.marked.wait_timeout_while(state, MARKER_LIMIT, is_pending);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Forwards signals to `child` from now on. The terminal sends Ctrl-C, Ctrl-\ and changes of its size to the child itself.
     pub(super) fn running(&self, child: Pid, hangup_ends_it: bool) {
-        lock(&self.state).run(child, hangup_ends_it);
+        self.shared.lock().run(child, hangup_ends_it);
     }
 
     /// The signal that came before a program ran.
     pub(super) fn interruption(&self) -> Option<i32> {
-        lock(&self.state).interruption
+        self.shared.lock().interruption
     }
 }
 
@@ -116,6 +152,14 @@ impl Drop for SignalGuard {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,6 +182,10 @@ impl State {
 
     fn receive(&mut self, origin: &Origin) {
         let signal = origin.signal;
+        if signal == MARKER {
+            self.markers = self.markers.wrapping_add(1);
+            return;
+        }
         match &mut self.phase {
             Phase::Starting(pending) if is_forwarded(origin) => *pending = Some(signal),
             Phase::Running { child, hangup_ends_it } if is_forwarded(origin) => {
@@ -179,8 +227,4 @@ fn forward(signal: i32, child: Pid, hangup_ends_it: bool) {
 /// Whether the signal was sent to this process alone. A terminal sends signals to its whole foreground group.
 fn is_forwarded(origin: &Origin) -> bool {
     !matches!(origin.signal, SIGINT | SIGQUIT | SIGWINCH) || matches!(origin.cause, Cause::Sent(_))
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
