@@ -416,22 +416,47 @@ fn an_interrupt_for_this_process_alone_is_passed_on() {
 #[test]
 fn ctrl_c_reaches_the_program_once() {
     let (user, fake) = (User::new(), whole_session());
-    // Without a child: one that is signalled between fork and exec dies by what its shell would trap, or does not hear of it.
-    let script =
-        "trap 'echo one' INT; trap 'echo end; exit 5' QUIT; echo ready; while :; do echo waiting; read -r line; done";
-    let command = command(&user, &fake, &["exec", "--", "sh", "-c", script]);
+    let command = command(&user, &fake, &["exec", "--", "sh", "-c", &trapping("echo ready")]);
     let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     terminal.exp_string("ready").unwrap();
+    let until_end = interrupt_and_quit(&mut terminal);
+    assert!(!until_end.contains("one"), "{until_end:?}");
+    let status = terminal.process().wait().unwrap();
+    assert!(matches!(status, WaitStatus::Exited(_, 5)), "{status:?}");
+    fake.requests();
+}
+
+/// On a busy machine tka may run again only when the program has ended. It stands still here meanwhile.
+#[test]
+fn late_signals_do_not_interrupt_the_end_of_a_session() {
+    let (user, fake) = (User::new(), whole_session());
+    let script = trapping("kill -STOP $PPID; echo \"parent $PPID.\"");
+    let command = command(&user, &fake, &["exec", "--", "sh", "-c", &script]);
+    let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+    let (_, parent) = terminal.exp_regex(r"parent \d+\.").unwrap();
+    let parent: i32 = parent.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+    interrupt_and_quit(&mut terminal);
+    kill_process(Pid::from_raw(parent).unwrap(), Signal::CONT).unwrap();
+    let status = terminal.process().wait().unwrap();
+    assert!(matches!(status, WaitStatus::Exited(_, 5)), "{status:?}");
+    // The session has ended.
+    fake.requests();
+}
+
+/// A script that runs `first`, says `one` at an interrupt and ends with 5 at a quit. It has no child: a child that is signalled between fork and exec dies by
+/// what its shell would trap, or does not hear of it.
+fn trapping(first: &str) -> String {
+    format!("trap 'echo one' INT; trap 'echo end; exit 5' QUIT; {first}; while :; do echo waiting; read -r line; done")
+}
+
+/// Types Ctrl-C and Ctrl-\, each when the script has dealt with what was before. Returns what is shown between them and the end.
+fn interrupt_and_quit(terminal: &mut rexpect::session::PtySession) -> String {
     terminal.send_control('c').unwrap();
     terminal.exp_string("one").unwrap();
     // The first trap is over.
     terminal.exp_string("waiting").unwrap();
     terminal.send_control('\\').unwrap();
-    let until_end = terminal.exp_string("end").unwrap();
-    assert!(!until_end.contains("one"), "{until_end:?}");
-    let status = terminal.process().wait().unwrap();
-    assert!(matches!(status, WaitStatus::Exited(_, 5)), "{status:?}");
-    fake.requests();
+    terminal.exp_string("end").unwrap()
 }
 
 #[test]
