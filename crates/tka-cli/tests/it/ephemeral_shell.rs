@@ -30,6 +30,7 @@ fn person() -> User {
     fs::write(home.join(".bashrc"), bash).unwrap();
     fs::write(home.join(".zshenv"), elsewhere).unwrap();
     fs::write(home.join(".zshrc"), zsh).unwrap();
+    user.spare_fish_its_manual();
     fs::create_dir_all(home.join(".config/fish")).unwrap();
     fs::write(home.join(".config/fish/config.fish"), fish).unwrap();
     user

@@ -15,6 +15,7 @@ const LIMIT: Option<u64> = Some(30_000);
 
 /// That shell on a terminal, with the function.
 fn shell(user: &User, fake: &FakeServer, path: &Path) -> Command {
+    user.spare_fish_its_manual();
     let mut command = shells::interactive(path);
     let like = user.command_with(fake, &[]);
     command

@@ -57,6 +57,11 @@ impl User {
         self.home.path()
     }
 
+    /// fish reads all manual pages in the background where it starts for the first time, which keeps a core busy for a minute.
+    pub(crate) fn spare_fish_its_manual(&self) {
+        fs::create_dir_all(self.home().join(".local/share/fish/generated_completions")).unwrap();
+    }
+
     /// Where their login session keeps what must not reach a disk.
     pub(crate) fn runtime(&self) -> &Path {
         self.runtime.path()
