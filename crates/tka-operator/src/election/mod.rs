@@ -105,8 +105,10 @@ impl Held {
         self.until.is_some_and(|until| now < until)
     }
 
+    /// The Lease was renewed by a request that began at `asked`. If it lapsed before the answer, it is gained anew: what was not reconciled meanwhile is to
+    /// be looked at again.
     fn renew(&mut self, asked: Instant) {
-        if !self.is(asked) {
+        if !self.is(Instant::now()) {
             self.gains += 1;
         }
         self.until = Some(asked + COUNTED_ON);
@@ -346,6 +348,22 @@ mod tests {
             assert!(!leadership.is_held());
         }
         assert!(leadership.gains().boxed().next().now_or_never().is_some());
+    }
+
+    /// Whatever had to be reconciled meanwhile was left alone, and is looked at again only by a gain.
+    #[tokio::test(start_paused = true)]
+    async fn renewal_answered_after_the_lease_lapsed_is_a_gain() {
+        let (sender, receiver) = watch::channel(Held::default());
+        let leadership = Leadership(receiver);
+        let mut gains = Box::pin(leadership.gains());
+        sender.send_modify(|held| held.renew(Instant::now()));
+        assert!(gains.next().now_or_never().is_some());
+        tokio::time::advance(COUNTED_ON - RETRY).await;
+        let asked = Instant::now();
+        tokio::time::advance(2 * RETRY).await;
+        assert!(!leadership.is_held());
+        sender.send_modify(|held| held.renew(asked));
+        assert!(leadership.is_held() && gains.next().now_or_never().is_some());
     }
 
     /// cases.md 11.8: whether another looks after the sessions.
