@@ -358,9 +358,9 @@ mod tests {
         let mut gains = Box::pin(leadership.gains());
         sender.send_modify(|held| held.renew(Instant::now()));
         assert!(gains.next().now_or_never().is_some());
-        tokio::time::advance(COUNTED_ON - RETRY).await;
+        tokio::time::advance(COUNTED_ON / 2).await;
         let asked = Instant::now();
-        tokio::time::advance(2 * RETRY).await;
+        tokio::time::advance(COUNTED_ON / 2 + RETRY).await;
         assert!(!leadership.is_held());
         sender.send_modify(|held| held.renew(asked));
         assert!(leadership.is_held() && gains.next().now_or_never().is_some());
