@@ -424,6 +424,15 @@ mod tests {
         kept.answer(asked)
     }
 
+    /// Asks for the session and a credential of it.
+    fn with_credential(session: Session) -> SignIn {
+        SignIn {
+            session,
+            max_sessions: None,
+            credential: true,
+        }
+    }
+
     /// Signs in as the first of so many that ask for the same, and returns what they all get.
     async fn sign_in(sessions: &Sessions, sign_in: &SignIn, others: usize) -> Vec<Outcome> {
         let Part::Leader(attempt) = sessions.join(sign_in) else {
@@ -456,11 +465,7 @@ mod tests {
             Some(answer(&server, &[], asked))
         });
         let sessions = examples::sessions(clients, at(100));
-        let asked = SignIn {
-            session,
-            max_sessions: None,
-            credential: true,
-        };
+        let asked = with_credential(session);
         let outcomes = sign_in(&sessions, &asked, 19).await;
         assert_eq!(outcomes.len(), 20);
         for outcome in outcomes {
@@ -491,11 +496,7 @@ mod tests {
             Some(answer(&server, &[], asked))
         });
         let sessions = examples::sessions(clients, at(100));
-        let asked = SignIn {
-            session,
-            max_sessions: None,
-            credential: true,
-        };
+        let asked = with_credential(session);
         let outcome = sign_in(&sessions, &asked, 0).await.remove(0);
         let error = outcome.unwrap_err();
         assert!(matches!(*error, Error::EndedMeanwhile(_)), "{error:?}");

@@ -19,7 +19,7 @@ use crate::answer::Failure;
 use crate::identify::{self, Identified};
 use crate::reauthorize::NoContact;
 
-/// A caller whom rules reach. As an argument of a handler it lets no other caller in.
+/// A caller that rules reach. As an argument of a handler it lets no other caller in.
 #[derive(Clone, Debug)]
 pub struct Granted {
     /// Who.

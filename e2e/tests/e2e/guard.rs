@@ -9,8 +9,8 @@ use std::process::Command;
 
 use attempts::Who::{Administrator, AsSession, Editor, Elsewhere, Impersonator, Server};
 use attempts::{
-    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, NOBODY, OTHER_ACCOUNTS, OTHER_BINDINGS,
-    POD_ACCESS, PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, costly_binding, cron_job, deployment,
+    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, OTHER_ACCOUNTS, OTHER_BINDINGS, POD_ACCESS,
+    PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, UNUSED, costly_binding, cron_job, deployment,
     labels, pod, secret,
 };
 use e2e::user::ALICE;
@@ -154,7 +154,7 @@ fn tkasignins_are_written_by_the_server_alone(world: &World) -> Outcome {
     let mut forged = world.cluster.get(&path)?.ok_or("no session")?;
     let metadata = &forged["metadata"];
     forged["metadata"] =
-        json!({ "name": NOBODY, "labels": metadata["labels"], "annotations": metadata["annotations"] });
+        json!({ "name": UNUSED, "labels": metadata["labels"], "annotations": metadata["annotations"] });
     guarded.refuses_both(SIGNINS, guarded.creating(&forged)?)?;
     guarded.refuses_both(SIGNINS, guarded.creating(&Kind::Signin.object("bare", &json!({})))?)?;
 
@@ -182,14 +182,14 @@ fn accounts_of_sessions_are_written_by_the_server_alone(world: &World) -> Outcom
     let guarded = Guarded::new(world, "guard-accounts")?;
     let session = &guarded.session;
     for labels in [
-        json!({ SESSION_LABEL: NOBODY }),
+        json!({ SESSION_LABEL: UNUSED }),
         json!({ NAMESPACE_LABEL: "guard-accounts" }),
     ] {
         let account = Kind::Account.object("account", &labels);
         guarded.refuses_both(ACCOUNTS, guarded.creating(&account)?)?;
     }
     // An account made before its session could have a credential already.
-    guarded.refuses_both(ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
+    guarded.refuses_both(ACCOUNTS, format!("create serviceaccount {UNUSED}"))?;
     for change in [
         format!("default {SESSION_LABEL}={session}"),
         format!("default {NAMESPACE_LABEL}=guard-accounts"),
@@ -230,7 +230,7 @@ fn sessions_are_bound_by_the_server_alone(world: &World) -> Outcome {
         json!({ "kind": "ServiceAccount", "name": session }),
         json!({ "kind": "ServiceAccount", "name": session, "namespace": "" }),
         json!({ "kind": "ServiceAccount", "name": session, "namespace": null, "apiGroup": "" }),
-        json!({ "kind": "ServiceAccount", "name": NOBODY }),
+        json!({ "kind": "ServiceAccount", "name": UNUSED }),
     ];
     for subject in &without {
         guarded.refuses_both(BINDINGS, guarded.creating(&binding_to(&json!([subject])))?)?;
@@ -266,7 +266,7 @@ fn sessions_are_bound_by_the_server_alone(world: &World) -> Outcome {
         format!("label clusterrolebinding cluster-admin {labels}"),
         format!("label clusterrolebinding {binding} {SESSION_LABEL}-"),
         format!("patch clusterrolebinding {binding} --type=json --patch {stranger}"),
-        format!("create clusterrolebinding guard-bindings:{NOBODY} --clusterrole=view --user=mallory"),
+        format!("create clusterrolebinding guard-bindings:{UNUSED} --clusterrole=view --user=mallory"),
     ] {
         guarded.refuses(Administrator, BINDINGS, line)?;
     }
@@ -467,7 +467,7 @@ fn editor_who_impersonates_the_server_gains_nothing(world: &World) -> Outcome {
         1
     );
     guarded.refuses(Impersonator, SIGNINS, format!("annotate signin {session} a=b"))?;
-    guarded.refuses(Impersonator, ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
+    guarded.refuses(Impersonator, ACCOUNTS, format!("create serviceaccount {UNUSED}"))?;
     guarded.refuses(Impersonator, CREDENTIALS, format!("create token {session}"))?;
     guarded.refuses(Impersonator, SERVER_TOKEN, "create token tka")?;
     guarded.refuses(
@@ -514,7 +514,7 @@ fn impersonating_a_session_gives_its_role_and_no_more(world: &World) -> Outcome 
         SIGNINS,
         format!("patch signin {session} --subresource=status --type=merge --patch {{}}"),
     )?;
-    guarded.refuses(AsSession, ACCOUNTS, format!("create serviceaccount {NOBODY}"))?;
+    guarded.refuses(AsSession, ACCOUNTS, format!("create serviceaccount {UNUSED}"))?;
     guarded.refuses(AsSession, CREDENTIALS, format!("create token {session}"))?;
     guarded.refuses(AsSession, BINDINGS, guarded.creating(&guarded.binding("view"))?)?;
     guarded.refuses(AsSession, SECRETS, guarded.creating(&secret(session))?)?;
@@ -568,7 +568,7 @@ fn server_is_held_to_the_sessions_of_its_namespace(world: &World) -> Outcome {
     guarded.refuses(Server, OTHER_BINDINGS, guarded.creating(&of_another)?)?;
 
     guarded.would_allow(Server, guarded.creating(&guarded.binding("view"))?)?;
-    guarded.would_allow(Server, format!("create serviceaccount {NOBODY}"))
+    guarded.would_allow(Server, format!("create serviceaccount {UNUSED}"))
 }
 
 /// What RBAC sees to, guard or no guard.
@@ -589,7 +589,7 @@ fn server_cannot_bind_unlisted_roles_nor_gain_rights(world: &World) -> Outcome {
         "create role more --verb=get --resource=secrets",
         "get secrets",
         "create token default --namespace=kube-system",
-        &format!("create serviceaccount {NOBODY} --namespace=default"),
+        &format!("create serviceaccount {UNUSED} --namespace=default"),
         "delete signin any --namespace=default",
         "get namespaces --as=mallory",
         "get namespaces --as=mallory --as-group=system:masters",
@@ -644,14 +644,14 @@ fn what_has_nothing_to_do_with_sessions_is_left_alone(world: &World) -> Outcome 
     let elsewhere = "--namespace=kube-public";
     for line in [
         guarded
-            .creating(&Kind::Account.object(NOBODY, &labels("elsewhere")))?
+            .creating(&Kind::Account.object(UNUSED, &labels("elsewhere")))?
             .and(elsewhere),
         guarded
-            .creating(&Kind::Signin.object(NOBODY, &labels("elsewhere")))?
+            .creating(&Kind::Signin.object(UNUSED, &labels("elsewhere")))?
             .and(elsewhere),
-        guarded.creating(&secret(NOBODY))?.and(elsewhere),
+        guarded.creating(&secret(UNUSED))?.and(elsewhere),
         guarded.creating(&Kind::Binding.object("guard-others-not-ours", &labels("elsewhere")))?,
-        format!("create clusterrolebinding more --clusterrole=view --serviceaccount=kube-public:{NOBODY}").into(),
+        format!("create clusterrolebinding more --clusterrole=view --serviceaccount=kube-public:{UNUSED}").into(),
         guarded.creating(&costly_binding())?,
     ] {
         guarded.would_allow(Administrator, line)?;

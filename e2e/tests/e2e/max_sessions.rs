@@ -24,7 +24,7 @@ fn limited(max_sessions: usize) -> Value {
     json!({"role": "view", "period": "1h", "max_sessions": max_sessions})
 }
 
-pub(crate) fn is_in(signin: &Value) -> bool {
+fn is_in(signin: &Value) -> bool {
     signin["metadata"]["deletionTimestamp"].is_null() && signin["status"]["provisioned"] == true
 }
 
@@ -36,15 +36,7 @@ fn concurrent_sign_ins_never_exceed_a_rules_quota(world: &World) -> Outcome {
         a.grant(&[(ALICE, limited(max))])?;
         let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
         for _ in 0..4 {
-            let answers = all_at_once(a, &callers, max)?;
-            wait::until_true("of each it is known whether it is in", || {
-                Ok(a.objects(Kind::Signin)?.iter().all(is_in))
-            })?;
-            let count = a.objects(Kind::Signin)?.len();
-            assert!(
-                (1..=max).contains(&count),
-                "{count} are in where {max} may: {answers:?}"
-            );
+            let (answers, count) = sign_in_at_once(a, &callers, max)?;
             assert!(
                 answers.iter().filter(|status| **status == 200).count() <= count,
                 "{answers:?}"
@@ -54,6 +46,20 @@ fn concurrent_sign_ins_never_exceed_a_rules_quota(world: &World) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// [`all_at_once`], and then at least one session and at most `max`. Returns the answers, and how many sessions there are.
+pub(crate) fn sign_in_at_once(site: &Site<'_>, callers: &[Caller; 2], max: usize) -> Outcome<(Vec<u16>, usize)> {
+    let answers = all_at_once(site, callers, max)?;
+    wait::until_true("of each it is known whether it is in", || {
+        Ok(site.objects(Kind::Signin)?.iter().all(is_in))
+    })?;
+    let count = site.objects(Kind::Signin)?.len();
+    assert!(
+        (1..=max).contains(&count),
+        "{count} are in where {max} may: {answers:?}"
+    );
+    Ok((answers, count))
 }
 
 /// Signs in often at once, at both replicas, and sees that never more than `max` are in meanwhile. One of the sessions has no label.

@@ -22,7 +22,7 @@ const CALLER_PERIOD: Duration = Duration::from_secs(10);
 /// How many refusals of all callers have a record: at once, and then one a second.
 const TOTAL_BURST: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
-/// The same for requests of which nobody knows who sent them. They have a budget of their own, so that they use up nobody else's.
+/// The same for requests of unidentified callers. They have a budget of their own, so that they use up no caller's.
 const UNIDENTIFIED_BURST: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 /// How many budgets callers have between them, and their pages as many. It bounds the memory, however many callers there are. Two callers

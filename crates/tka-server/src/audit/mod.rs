@@ -522,17 +522,17 @@ mod tests {
         audit.credential_issued(&known, &session(), &credential).await.unwrap();
         audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no\nrule".into())));
         audit.refused(&unknown, StatusCode::INTERNAL_SERVER_ERROR, None);
-        let (nobody, by_request) = (audit.clone(), ByRequest::new(&audit, &Arc::new(known)));
+        let (by_loop, by_request) = (audit.clone(), ByRequest::new(&audit, &Arc::new(known)));
         by_request.ended(&session(), &EndReason::SignedOut).await;
         // The answer to the request has a record that says so.
         by_request.ended(&session(), &EndReason::Refused("no".into())).await;
-        Records::ended(&nobody, &session(), &EndReason::Expired).await;
+        Records::ended(&by_loop, &session(), &EndReason::Expired).await;
         let gone = EndReason::Revoked(Revocation::RuleGone.to_string());
-        Records::ended(&nobody, &session(), &gone).await;
-        Records::ended(&nobody, &session(), &EndReason::TakenDown).await;
-        nobody.began(&session(), false).await.unwrap();
-        Records::ended(&nobody, &session(), &EndReason::Refused("no".into())).await;
-        Records::ended(&nobody, &session(), &EndReason::SignedOut).await;
+        Records::ended(&by_loop, &session(), &gone).await;
+        Records::ended(&by_loop, &session(), &EndReason::TakenDown).await;
+        by_loop.began(&session(), false).await.unwrap();
+        Records::ended(&by_loop, &session(), &EndReason::Refused("no".into())).await;
+        Records::ended(&by_loop, &session(), &EndReason::SignedOut).await;
         writer.finish().await;
 
         let text = fs::read_to_string(&path).unwrap();

@@ -27,7 +27,7 @@ pub(super) const OTHER_BINDINGS: &str = "TKA's server has nothing to do with bin
 pub(super) const SESSION_LABEL: &str = "tka.specht-labs.de/session";
 pub(super) const NAMESPACE_LABEL: &str = "tka.specht-labs.de/namespace";
 /// The name of a session that there is not.
-pub(super) const NOBODY: &str = "tka-nobody-abcdefghijklmnopqrstuvwxyz234567";
+pub(super) const UNUSED: &str = "tka-nobody-abcdefghijklmnopqrstuvwxyz234567";
 
 /// Who tries.
 #[derive(Clone, Copy, Debug)]
@@ -255,9 +255,9 @@ impl<'w> Guarded<'w> {
     /// A binding of a session that there is not, as the server would make it.
     pub(super) fn binding(&self, role: &str) -> Value {
         let namespace = self.namespace();
-        let mut binding = Kind::Binding.object(&format!("{namespace}:{NOBODY}"), &labels(namespace));
+        let mut binding = Kind::Binding.object(&format!("{namespace}:{UNUSED}"), &labels(namespace));
         binding["roleRef"]["name"] = role.into();
-        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": NOBODY, "namespace": namespace }]);
+        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": UNUSED, "namespace": namespace }]);
         binding
     }
 }
@@ -274,7 +274,7 @@ pub(super) fn costly_binding() -> Value {
 
 /// The labels of a session that there is not.
 pub(super) fn labels(namespace: &str) -> Value {
-    json!({ "app.kubernetes.io/managed-by": "tka", SESSION_LABEL: NOBODY, NAMESPACE_LABEL: namespace })
+    json!({ "app.kubernetes.io/managed-by": "tka", SESSION_LABEL: UNUSED, NAMESPACE_LABEL: namespace })
 }
 
 pub(super) fn secret(account: &str) -> Value {
