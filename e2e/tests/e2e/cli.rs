@@ -92,14 +92,14 @@ fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Ou
     };
     let (before, began) = (issued()?, Instant::now());
     // What came with the sign-in does for all of them.
-    for output in fifty_with(&alice, &kubeconfig, &[])? {
+    for output in kubectl_at_once(50, &alice, &kubeconfig, &[])? {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
     few(before, 0, began)?;
     // Nothing is kept, as after a night: one of them asks.
     let (before, began) = (issued()?, Instant::now());
     std::fs::remove_dir_all(alice.runtime().join("tka"))?;
-    for output in fifty_with(&alice, &kubeconfig, &[])? {
+    for output in kubectl_at_once(50, &alice, &kubeconfig, &[])? {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
     few(before, 1, began)?;
@@ -127,7 +127,7 @@ fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Ou
         Ok(log.lines().filter(refused).count())
     };
     let asked_before = asked()?;
-    for output in fifty_with(&alice, &kubeconfig, &[])? {
+    for output in kubectl_at_once(50, &alice, &kubeconfig, &[])? {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.matches("sign in with `tka login").count(), 1, "{said}");
@@ -143,24 +143,28 @@ fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Ou
 
 fn kubectl_without_a_cache_takes_turns_and_obeys_rate_limits(world: &World) -> Outcome {
     let mut options = ServerOptions::new("cli-turns");
-    // Fewer than fifty kubectl come to on the slowest machine.
-    options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 3, "burst": 3}}});
+    options.config = json!({"server": {"rateLimit": {"requestsPerSecond": 1, "burst": 1}}});
     let site = world.site_with(options)?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.person("ALICE")?;
     let kubeconfig = alice.login()?;
-    for output in fifty_with(&alice, &kubeconfig, &[("TKA_CREDENTIAL_CACHE", "none")])? {
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-    }
-    let log = std::fs::read_to_string(site.server.log())?;
-    let refused = log
-        .lines()
-        .filter(|line| line.contains("audit.tka") && line.contains("429"));
-    assert_ne!(refused.count(), 0, "they were too many for the server");
-    Ok(())
+    // How many kubectl come to the server in a second depends on the machine.
+    wait::until_true("they are too many for the server", || {
+        for output in kubectl_at_once(10, &alice, &kubeconfig, &[("TKA_CREDENTIAL_CACHE", "none")])? {
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+        let log = std::fs::read_to_string(site.server.log())?;
+        let mut records = log.lines().filter(|line| line.contains("audit.tka"));
+        Ok(records.any(|line| line.contains("429") && line.contains("/credential")))
+    })
 }
 
-fn fifty_with(person: &Person, kubeconfig: &Path, environment: &[(&str, &str)]) -> Outcome<Vec<Output>> {
+fn kubectl_at_once(
+    count: usize,
+    person: &Person,
+    kubeconfig: &Path,
+    environment: &[(&str, &str)],
+) -> Outcome<Vec<Output>> {
     let start = || {
         let mut command = person.kubectl_command(kubeconfig, &["get", "pods"]);
         command.envs(environment.iter().copied());
@@ -170,7 +174,7 @@ fn fifty_with(person: &Person, kubeconfig: &Path, environment: &[(&str, &str)]) 
             .stdin(Stdio::null())
             .spawn()
     };
-    let started = (0..50).map(|_| start()).collect::<Result<Vec<_>, _>>()?;
+    let started = (0..count).map(|_| start()).collect::<Result<Vec<_>, _>>()?;
     let ended = started.into_iter().map(|child| Ok(child.wait_with_output()?));
     ended.collect()
 }

@@ -12,7 +12,7 @@ use e2e::between::Between;
 use e2e::paused::Paused;
 use e2e::user::ALICE;
 use e2e::{Clock, Outcome, Person, Site, World, rule, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{Node, Owner, ServerOptions};
 
 crate::tests![
@@ -34,20 +34,34 @@ struct Desk<'w> {
 
 impl Desk<'_> {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.person.typed(&[&["doctor", "-o", "name"], arguments].concat());
+        let mut command = self.person.typed(&[&["doctor", "-o", "json"], arguments].concat());
         command.env("TKA_TAILSCALE_SOCKET", self.node.socket());
         command
     }
 
-    fn wrong(&self, arguments: &[&str]) -> Outcome<Wrong> {
-        run(self.command(arguments))
+    /// Runs it until it finds what is expected. It sends each request once, and a tailnet that changes may lose one: what it found
+    /// instead is printed.
+    fn finds(&self, arguments: &[&str], expected: &Wrong) -> Outcome {
+        finds(|| self.command(arguments), expected)
     }
 }
 
+/// Runs it, and prints what it found wrong: a test that fails then says more than a name.
 fn run(mut command: Command) -> Outcome<Wrong> {
     let output = command.stdin(Stdio::null()).output()?;
-    let names = String::from_utf8(output.stdout)?;
-    Ok((output.status.code(), names.lines().map(ToOwned::to_owned).collect()))
+    let diagnosis: Value = serde_json::from_slice(&output.stdout)?;
+    let checks = diagnosis["checks"].as_array().ok_or("it lists no checks")?;
+    let mut names = vec![];
+    for check in checks.iter().filter(|check| check["result"] == "failed") {
+        eprintln!("doctor: {}: {}", check["name"], check["found"]);
+        names.push(check["name"].as_str().ok_or("a check has no name")?.to_owned());
+    }
+    Ok((output.status.code(), names))
+}
+
+fn finds(command: impl Fn() -> Command, expected: &Wrong) -> Outcome {
+    wait::until_true("doctor finds this and no more", || Ok(run(command())? == *expected))
+        .map_err(|error| format!("{error}: {expected:?}").into())
 }
 
 fn only(status: i32, name: &str) -> Wrong {
@@ -68,27 +82,24 @@ fn each_broken_part_is_named_by_doctor(world: &World) -> Outcome {
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let node = world.testbed.node("ALICE")?;
     let desk = desk(&site, &node)?;
-    assert_eq!(desk.wrong(&[])?, nothing());
+    desk.finds(&[], &nothing())?;
     let kubeconfig = desk.person.login()?;
-    assert_eq!(desk.wrong(&[])?, nothing());
+    desk.finds(&[], &nothing())?;
 
     on_this_machine(world, &desk, &kubeconfig)?;
-    assert_eq!(
-        desk.wrong(&["--server", "http://nobody.tailnet.test:8080"])?,
-        only(5, "name")
-    );
+    desk.finds(&["--server", "http://nobody.tailnet.test:8080"], &only(5, "name"))?;
     let paused = Paused::server(&site.server)?;
-    assert_eq!(desk.wrong(&["--timeout", "3"])?, only(5, "server"));
+    desk.finds(&["--timeout", "3"], &only(5, "server"))?;
     drop(paused);
-    assert_eq!(desk.wrong(&[])?, nothing());
+    desk.finds(&[], &nothing())?;
 
     site.grant(&[])?;
-    assert_eq!(desk.wrong(&[])?, only(4, "rule"));
+    desk.finds(&[], &only(4, "rule"))?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     site.server.kill()?;
-    wait::until_true("the port is closed", || Ok(desk.wrong(&[])? == only(5, "server")))?;
+    desk.finds(&[], &only(5, "server"))?;
     site.server.start()?;
-    assert_eq!(desk.wrong(&[])?, nothing());
+    desk.finds(&[], &nothing())?;
     Ok(())
 }
 
@@ -96,22 +107,28 @@ fn each_broken_part_is_named_by_doctor(world: &World) -> Outcome {
 fn on_this_machine(world: &World, desk: &Desk<'_>, kubeconfig: &Path) -> Outcome {
     let clock = Clock::new(world)?;
     clock.set(60 * 60)?;
-    let mut command = desk.command(&[]);
-    command.envs(clock.environment());
-    assert_eq!(run(command)?, only(1, "clock"));
+    let later = || {
+        let mut command = desk.command(&[]);
+        command.envs(clock.environment());
+        command
+    };
+    finds(later, &only(1, "clock"))?;
 
     for (there, missing) in [("tka", "kubectl"), ("kubectl", "plugin")] {
         let folder = world.new_folder("path")?;
         symlink(world.testbed.bin().join(there), folder.join(there))?;
-        let mut command = desk.command(&[]);
-        command.env("PATH", folder);
-        assert_eq!(run(command)?, only(1, missing));
+        let without = || {
+            let mut command = desk.command(&[]);
+            command.env("PATH", &folder);
+            command
+        };
+        finds(without, &only(1, missing))?;
     }
 
     fs::set_permissions(kubeconfig, fs::Permissions::from_mode(0o644))?;
-    assert_eq!(desk.wrong(&[])?, only(1, "kubeconfig"));
+    desk.finds(&[], &only(1, "kubeconfig"))?;
     fs::set_permissions(kubeconfig, fs::Permissions::from_mode(0o600))?;
-    assert_eq!(desk.wrong(&[])?, nothing());
+    desk.finds(&[], &nothing())?;
     Ok(())
 }
 
@@ -120,18 +137,16 @@ fn tailscaled_that_is_stopped_hangs_or_is_gone_is_named(world: &World) -> Outcom
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let node = world.guest("doctor-desk", &Owner::user(ALICE))?;
     let desk = desk(&site, &node)?;
-    wait::until_true("the new node is known and everything is well", || {
-        Ok(desk.wrong(&[])? == nothing())
-    })?;
+    desk.finds(&[], &nothing())?;
     let part = "node-doctor-desk";
     world.testbed.pause(part)?;
-    let hanging = desk.wrong(&["--timeout", "3"]);
+    let hanging = run(desk.command(&["--timeout", "3"]));
     world.testbed.resume(part)?;
     assert_eq!(hanging?, only(5, "tailscale"));
     world.testbed.tailscale(&node, &["down"])?.success()?;
-    assert_eq!(desk.wrong(&[])?, only(5, "tailscale"));
+    desk.finds(&[], &only(5, "tailscale"))?;
     world.testbed.kill(part)?;
-    assert_eq!(desk.wrong(&[])?, only(5, "tailscale"));
+    desk.finds(&[], &only(5, "tailscale"))?;
     Ok(())
 }
 
@@ -143,9 +158,9 @@ fn tailscaled_that_does_not_say_who_calls_is_named(world: &World) -> Outcome {
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let node = world.testbed.node("ALICE")?;
     let desk = desk(&site, &node)?;
-    assert_eq!(desk.wrong(&[])?, nothing());
+    desk.finds(&[], &nothing())?;
     between.replace("\"UserProfile\"", "\"UserProfilx\"")?;
-    assert_eq!(desk.wrong(&[])?, only(1, "identity"));
+    desk.finds(&[], &only(1, "identity"))?;
     Ok(())
 }
 
@@ -160,7 +175,7 @@ fn something_else_that_answers_there_is_named(world: &World) -> Outcome {
         ("tka-server/99.0.0", only(8, "version")),
     ] {
         let there = format!("http://tka.tailnet.test:{}", answering(name)?);
-        assert_eq!(desk.wrong(&["--server", &there])?, wrong, "{name}");
+        desk.finds(&["--server", &there], &wrong)?;
     }
     Ok(())
 }
@@ -188,7 +203,7 @@ fn cluster_without_the_role_or_out_of_reach_is_named(world: &World) -> Outcome {
     // One that the cluster has not, and one that the server may not give.
     for role in ["absent", "system:basic-user"] {
         site.grant(&[(ALICE, rule(role, "1h"))])?;
-        assert_eq!(desk(&site, &node)?.wrong(&[])?, only(7, "role"), "{role}");
+        desk(&site, &node)?.finds(&[], &only(7, "role"))?;
     }
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     // Nothing listens there (tcpmux), and what does is not the API server.
@@ -197,7 +212,7 @@ fn cluster_without_the_role_or_out_of_reach_is_named(world: &World) -> Outcome {
         site.server.configure(json!({"clusterInfo": {"apiEndpoint": wrong}}))?;
         site.server.stop()?;
         site.server.start()?;
-        assert_eq!(desk(&site, &node)?.wrong(&[])?, only(5, "api-server"), "{wrong}");
+        desk(&site, &node)?.finds(&[], &only(5, "api-server"))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use crate::sys::files::replace as write;
+pub(crate) use crate::sys::files::{replace as write, replace_unsynced as write_unsynced};
 
 /// How long unused files are kept. Credentials last a day at most, by any sensible setting.
 const STALE_AFTER: Duration = Duration::from_hours(24);

@@ -116,10 +116,12 @@ impl SharedState {
     }
 
     /// Records that a credential is handed out. Returns whether one was within `limit`, or whether that cannot be recorded.
+    ///
+    /// The file is replaced, since a call that reads it half written would hand out a refused credential again.
     pub(crate) fn mark_handed_out(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
         let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        let is_noted = fs::write(path, now.to_string()).is_ok();
+        let is_noted = files::write_unsynced(&path, now.to_string().as_bytes()).is_ok();
         !is_noted || last.is_some_and(|last| is_within(limit, last, now))
     }
 
@@ -197,6 +199,19 @@ mod tests {
         assert!(!SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK));
         assert!(SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK));
         assert!(SharedState::new(&folder.path().join("gone"), "a").mark_handed_out(now, RECHECK));
+    }
+
+    #[test]
+    fn concurrent_calls_see_that_it_was_handed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(10).unwrap();
+        let mark = || SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK);
+        assert!(!mark());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert!((0..500).all(|_| mark())));
+            }
+        });
     }
 
     #[test]

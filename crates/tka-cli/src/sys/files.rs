@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 pub(crate) use advice::advice;
-pub(crate) use atomic::{RESERVE, create, probe, replace};
+pub(crate) use atomic::{RESERVE, create, probe, replace, replace_unsynced};
 pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
 pub(crate) use locked::{FileError, LockedFile, check_folder, with_appended};
 

@@ -18,6 +18,14 @@ const PREFIX: &str = ".tka-new-";
 ///
 /// A concurrent reader sees the old file or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_synced(path, content)?
+        .persist(path)
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Replaces the file at `path` as [`replace`] does, but does not wait for the disk: after a power failure it may be empty.
+pub(crate) fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
     write_temporary(path, content)?
         .persist(path)
         .map_err(|error| error.error)?;
@@ -26,19 +34,25 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Creates the file at `path`. Fails if it exists.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    write_temporary(path, content)?
+    write_synced(path, content)?
         .persist_noclobber(path)
         .map_err(|error| error.error)?;
     Ok(())
 }
 
 /// Writes a temporary file beside `path`, and syncs it to the disk.
+fn write_synced(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let file = write_temporary(path, content)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Writes a temporary file beside `path`.
 fn write_temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
     file.write_all(content)?;
     inherit_owner(file.as_file(), folder)?;
-    file.as_file().sync_all()?;
     Ok(file)
 }
 
