@@ -9,8 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::operation::{Expected, Operation};
+use super::plan::{Fault, Moment, Which};
+use super::proxy::{Proxy, Seen};
+use super::request::Request;
 use super::state::{Found, State};
-use super::{Fault, Moment, Proxy, Request, Seen, Which};
 use crate::user::{ALICE, BOB};
 use crate::{Caller, Outcome, Records, Site, World, brief, rule, wait};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Seen;
+use super::proxy::Seen;
 use crate::rule;
 
 /// Something that a server does with a session.
@@ -152,7 +152,7 @@ impl fmt::Display for Operation {
 mod tests {
     use std::time::Instant;
 
-    use super::super::Request;
+    use super::super::request::Request;
     use super::*;
 
     fn seen(verb: &'static str, resource: &str, forwarded: bool) -> Seen {

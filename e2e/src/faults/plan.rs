@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Request;
+use super::request::Request;
 
 /// On which side of being carried out a request is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::plan::{Fault, Plan, Which};
+use super::plan::{Fault, Moment, Plan, Which};
 use super::relay::{self, Relay};
-use super::{Moment, Request};
+use super::request::Request;
 use crate::{Outcome, Site, World, wait};
 
 /// A proxy. It ends with this.

@@ -21,9 +21,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::Request;
 use super::plan::{Fault, Moment};
 use super::proxy::{Gate, Shared};
+use super::request::Request;
 use crate::Outcome;
 
 type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Finding, Trouble};
+use super::cuts::Finding;
+use super::trouble::Trouble;
 
 /// What was found after all cuts.
 #[derive(Debug, Serialize)]

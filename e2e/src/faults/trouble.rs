@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Found, Proxy, State};
+use super::proxy::Proxy;
+use super::state::{Found, State};
 use crate::user::{ALICE, BOB};
 use crate::{Caller, Outcome, Site, World, brief, rule, wait};
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::admin;
+use super::client::admin;
 use crate::{
     command::Run,
     error::{Attempt, Result},

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{admin, api_server_url};
+use super::client::{admin, api_server_url};
 use crate::{error::Result, facts::Facts, files, layout::Layout};
 
 /// Longer than any testbed is kept; a server that is started again gets a new one.

@@ -1,16 +1,17 @@
 //! The Kubernetes control plane: etcd, API server, controller-manager. There is no kubelet and so no pod ever runs.
 
 mod chart;
+mod client;
 mod kubeconfig;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
-pub(crate) use self::{chart::Chart, kubeconfig::write_server as write_server_kubeconfig};
+pub(crate) use self::{
+    chart::Chart,
+    client::{admin, api_server_url, kubectl},
+    kubeconfig::write_server as write_server_kubeconfig,
+};
 use crate::{
-    command::{Output, Run},
     daemon::{self, Daemon},
     error::Result,
     facts::Facts,
@@ -59,25 +60,6 @@ pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Res
     daemon::ensure_aloud(layout, running, CONTROLLER_MANAGER, controller_manager, || {
         controllers_work(layout)
     })
-}
-
-/// The API server's URL.
-pub(crate) fn api_server_url(facts: &Facts) -> String {
-    format!("https://127.0.0.1:{}", facts.ports.api_server)
-}
-
-/// Runs kubectl to its end.
-pub(crate) fn kubectl(layout: &Layout, kubeconfig: &Path, args: &[&str], input: &str) -> Result<Output> {
-    Run::new(&layout.program("kubectl"))
-        .env("KUBECONFIG", kubeconfig)
-        .env("KUBECACHEDIR", layout.data("kubectl-cache"))
-        .args(args)
-        .output_with(input)
-}
-
-/// [`kubectl`] as the administrator; an error unless it succeeds.
-pub(crate) fn admin(layout: &Layout, args: &[&str]) -> Result<String> {
-    kubectl(layout, &layout.kubeconfig(), args, "")?.success()
 }
 
 fn etcd(layout: &Layout, facts: &Facts) -> Result<Daemon> {

@@ -1,17 +1,18 @@
 //! The tailnet: headscale, an open control server for it, and one userspace tailscaled a node.
 
+mod headscale;
 mod hujson;
 mod local_api;
 mod node;
 mod policy;
 
-use std::path::PathBuf;
-
-use serde::Deserialize;
 use serde_json::json;
+
+use self::headscale::{config, headscale};
 
 pub use self::node::{Node, Owner};
 pub(crate) use self::{
+    headscale::{DOMAIN, HEADSCALE},
     node::{
         SERVER, all as all_nodes, change as change_node, ensure as ensure_node, ensure_all as ensure_nodes,
         find as find_node, panicked, remove as remove_node, wait_acquainted,
@@ -19,20 +20,14 @@ pub(crate) use self::{
     policy::{apply as apply_policy, forget_grants, set_grants, write_default as write_default_policy},
 };
 use crate::{
-    command::Run,
     daemon::{self, Daemon},
-    error::{Error, Result},
+    error::Result,
     facts::Facts,
-    files::{self, Lock},
+    files,
     layout::Layout,
     processes::Processes,
     wait::Look,
 };
-
-/// Names on the tailnet end in it.
-pub(crate) const DOMAIN: &str = "tailnet.test";
-
-pub(crate) const HEADSCALE: &str = "headscale";
 
 /// Starts headscale unless it runs, and returns when it answers.
 pub(crate) fn ensure_control_server(layout: &Layout, facts: &Facts, running: &Processes) -> Result<()> {
@@ -52,28 +47,6 @@ pub(crate) fn ensure_control_server(layout: &Layout, facts: &Facts, running: &Pr
             Err(error) => Look::NotYet(error.to_string()),
         }
     })
-}
-
-/// Runs headscale's own client, which reports errors as `{"error": "…"}`.
-fn headscale(layout: &Layout, args: &[&str]) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: String,
-    }
-    let program = Run::new(&layout.program(HEADSCALE));
-    let mut output = program
-        .args(["--output", "json", "--config"])
-        .args([config(layout)])
-        .args(args)
-        .output()?;
-    if let Ok(refusal) = serde_json::from_str::<Refusal>(&output.stderr) {
-        output.stderr = refusal.error;
-    }
-    output.success()
-}
-
-fn config(layout: &Layout) -> PathBuf {
-    layout.data(HEADSCALE).join("config.yaml")
 }
 
 /// JSON, which is YAML too.
@@ -124,60 +97,5 @@ fn configuration(layout: &Layout, facts: &Facts) -> serde_json::Value {
         "cli": { "timeout": "60s" },
         "disable_check_updates": true,
         "logtail": { "enabled": false },
-    })
-}
-
-#[derive(Deserialize)]
-struct User {
-    id: u64,
-    name: String,
-}
-
-/// The ID of a user, who is created if there is none of that name.
-fn ensure_user(layout: &Layout, name: &str) -> Result<u64> {
-    let _lock = Lock::acquire(&layout.data("users.lock"))?;
-    let users: Option<Vec<User>> = decode(&headscale(layout, &["users", "list"])?)?;
-    if let Some(user) = users.into_iter().flatten().find(|user| user.name == name) {
-        return Ok(user.id);
-    }
-    decode::<User>(&headscale(layout, &["users", "create", name])?).map(|user| user.id)
-}
-
-/// A key that joins a node to the tailnet.
-fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Key {
-        key: String,
-    }
-    let mut args = vec![
-        "preauthkeys".to_owned(),
-        "create".to_owned(),
-        "--expiration=1h".to_owned(),
-    ];
-    match owner {
-        Owner::User(name) => args.push(format!("--user={}", ensure_user(layout, name)?)),
-        Owner::Tags(tags) => args.push(format!("--tags={}", tags.join(","))),
-    }
-    let args: Vec<_> = args.iter().map(String::as_str).collect();
-    decode::<Key>(&headscale(layout, &args)?).map(|key| key.key)
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    id: u64,
-    #[serde(default)]
-    ip_addresses: Vec<String>,
-}
-
-fn listed(layout: &Layout) -> Result<Vec<Listed>> {
-    let nodes: Option<_> = decode(&headscale(layout, &["nodes", "list"])?)?;
-    Ok(nodes.unwrap_or_default())
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::Answer {
-        from: HEADSCALE.to_owned(),
-        why: error.to_string(),
-        answer: text.chars().take(200).collect(),
     })
 }

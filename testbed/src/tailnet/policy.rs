@@ -9,7 +9,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde_json::{Value, json};
 use sysinfo::Signal;
 
-use super::{DOMAIN, HEADSCALE, headscale, hujson, local_api, node};
+use super::{
+    headscale::{DOMAIN, HEADSCALE, headscale},
+    hujson, local_api,
+    node::record as node,
+};
 use crate::{
     error::{Attempt, Error, Result},
     facts::Facts,

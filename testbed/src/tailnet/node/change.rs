@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Node, SERVER, find, part};
+use super::record::{Node, SERVER, find, part};
 use crate::{
     error::{Error, Result},
     facts::Facts,
@@ -12,7 +12,10 @@ use crate::{
     layout::Layout,
     ports,
     processes::Processes,
-    tailnet::{Listed, headscale, listed, local_api},
+    tailnet::{
+        headscale::{Listed, headscale, listed},
+        local_api,
+    },
     wait::{self, Look},
 };
 

@@ -4,7 +4,7 @@ use std::{path::Path, thread, time::Duration};
 
 use serde_json::Value;
 
-use super::{Node, Owner, Record, SERVER, find, part, record_file};
+use super::record::{Node, Owner, Record, SERVER, find, part, record_file};
 use crate::{
     command::Run,
     daemon::{self, Daemon},
@@ -15,7 +15,10 @@ use crate::{
     ports,
     processes::Processes,
     progress::step,
-    tailnet::{DOMAIN, auth_key, local_api, policy},
+    tailnet::{
+        headscale::{DOMAIN, auth_key},
+        local_api, policy,
+    },
     wait::{self, Look},
 };
 
