@@ -1,5 +1,8 @@
 //! Malformed and hostile requests: the answer blames the sender, and none ends the process.
 
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
 use e2e::user::ALICE;
 use e2e::{Caller, Outcome, World, rule};
 use serde_json::json;
@@ -10,6 +13,7 @@ crate::tests![
     bytes_that_are_no_request_are_refused_and_survived,
     oversized_requests_are_refused_or_served_and_survived,
     requests_that_never_end_are_given_up,
+    body_that_is_not_read_leaves_the_connection_whole,
 ];
 
 fn unknown_paths_are_404_and_unknown_methods_405(world: &World) -> Outcome {
@@ -130,6 +134,32 @@ fn requests_that_never_end_are_given_up(world: &World) -> Outcome {
     }
     still_serves(&alice)?;
     assert_eq!(site.counts()?, [0, 0, 0]);
+    Ok(())
+}
+
+/// A body that arrives after the server has refused the request: to close the connection then would be 502 from a proxy.
+fn body_that_is_not_read_leaves_the_connection_whole(world: &World) -> Outcome {
+    let site = world.site("late-body")?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let mut stream = alice.tunnel()?;
+    let line = |method: &str| {
+        format!(
+            "{method} /api/v1alpha1/login HTTP/1.1\r\nHost: {}\r\n",
+            alice.authority()
+        )
+    };
+    write!(stream, "{}Content-Length: 2\r\n\r\n", line("DELETE"))?;
+    stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+    let early = stream.read(&mut [0; 1]);
+    let is_still_waiting = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    assert!(early.is_err_and(is_still_waiting), "it waits for the body");
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    write!(stream, "{{}}{}Connection: close\r\n\r\n", line("GET"))?;
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers)?;
+    let statuses = answers.split("HTTP/1.1 ").filter_map(|answer| answer.get(..3));
+    assert_eq!(statuses.collect::<Vec<_>>(), ["405", "401"], "{answers}");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::App;
 use crate::answer::Failure;
 
 /// The largest body: what may be asked for fits many times.
-const BODY_BYTES: usize = 16 * 1024;
+pub(super) const BODY_BYTES: usize = 16 * 1024;
 
 /// The body of a request; what it is without a body, when there is none.
 pub(super) struct Body<T>(pub(super) T);

@@ -9,6 +9,7 @@ mod login;
 mod logout;
 mod rules;
 mod sessions;
+mod unread;
 mod view;
 
 use std::any::Any;
@@ -34,6 +35,8 @@ use crate::answer::Failure;
 use crate::audit::audited;
 use crate::browser::secured;
 use crate::identify::identify;
+
+use self::unread::receive_rest;
 
 /// What the document says of the API as a whole.
 #[derive(OpenApi)]
@@ -92,6 +95,7 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), audited))
         .layer(from_fn(traced))
         .layer(from_fn(secured))
+        .layer(from_fn_with_state(app.read_timeout, receive_rest))
         .with_state(Arc::clone(app))
 }
 
