@@ -93,7 +93,14 @@ impl<'w> Site<'w> {
     pub fn grant(&self, grants: &[(&str, Value)]) -> Outcome {
         let grants = grants.iter().map(|(who, rule)| json!({"src": [who], "rules": [rule]}));
         let capability = self.server.capability();
-        Ok(self.world.testbed.set_grants(capability, grants.collect())?)
+        self.world.testbed.set_grants(capability, grants.collect())?;
+        self.wait_policy()
+    }
+
+    /// Returns when the node of this server has the policy that was said last.
+    pub fn wait_policy(&self) -> Outcome {
+        let node = self.node.as_ref();
+        Ok(node.map_or(Ok(()), |node| self.world.testbed.wait_policy_at(node))?)
     }
 
     /// A program on the node of that name.

@@ -190,6 +190,11 @@ impl Testbed {
         tailnet::set_grants(&self.layout, &self.facts, capability, grants)
     }
 
+    /// Returns when `node` has the grants that were set last, or later ones. Nodes hear of a policy one after the other.
+    pub fn wait_policy_at(&self, node: &Node) -> Result<()> {
+        tailnet::wait_policy_at(&self.layout, &self.facts, node)
+    }
+
     /// Forgets the grants of one capability, which no server needs any more. The next policy that is put into force is without them.
     pub fn forget_grants(&self, capability: &str) -> Result<()> {
         tailnet::forget_grants(&self.layout, capability)

@@ -107,7 +107,7 @@ fn device_has_no_more_sessions_than_the_server_lets_one_have(world: &World) -> O
     });
     let pair = Pair::new(world, "many-shells", &config)?;
     let (a, b) = pair.by_part()?;
-    a.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
+    pair.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
     let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
     for _ in 0..3 {
         let (answers, _) = sign_in_at_once(a, &callers, MAX)?;

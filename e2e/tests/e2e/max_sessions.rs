@@ -33,7 +33,7 @@ fn concurrent_sign_ins_never_exceed_a_rules_quota(world: &World) -> Outcome {
     let pair = Pair::new(world, "only-so-many", &many)?;
     let (a, b) = pair.by_part()?;
     for max in [1, 2] {
-        a.grant(&[(ALICE, limited(max))])?;
+        pair.grant(&[(ALICE, limited(max))])?;
         let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
         for _ in 0..4 {
             let (answers, count) = sign_in_at_once(a, &callers, max)?;

@@ -154,7 +154,7 @@ fn body_that_is_not_read_leaves_the_connection_whole(world: &World) -> Outcome {
     let early = stream.read(&mut [0; 1]);
     let is_still_waiting = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
     assert!(early.is_err_and(is_still_waiting), "it waits for the body");
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     write!(stream, "{{}}{}Connection: close\r\n\r\n", line("GET"))?;
     let mut answers = String::new();
     stream.read_to_string(&mut answers)?;

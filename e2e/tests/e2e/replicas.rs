@@ -64,6 +64,13 @@ impl<'w> Pair<'w> {
         Ok(Self([replica(0, "a")?, replica(1, "b")?]))
     }
 
+    /// Says who has which rule, and returns when that is in force at both.
+    pub(crate) fn grant(&self, grants: &[(&str, Value)]) -> Outcome {
+        let Self([a, b]) = self;
+        a.grant(grants)?;
+        b.wait_policy()
+    }
+
     /// The one that reconciles, and the other, as soon as that is decided.
     pub(crate) fn by_part(&self) -> Outcome<(&Site<'w>, &Site<'w>)> {
         let Self([a, b]) = self;
@@ -108,7 +115,7 @@ pub(crate) fn caller(site: &Site<'_>, node: &str) -> Outcome<Caller> {
 fn all_serve_and_one_reconciles(world: &World) -> Outcome {
     let pair = Pair::new(world, "both", &json!({}))?;
     let (holder, other) = pair.by_part()?;
-    let grant = |period: &str| holder.grant(&[(ALICE, rule("view", period))]);
+    let grant = |period: &str| pair.grant(&[(ALICE, rule("view", period))]);
     grant("1h")?;
     let (at_holder, at_other) = (caller(holder, "ALICE")?, caller(other, "ALICE")?);
     let (until, found, status) = brief::in_time(grant, || {
@@ -132,7 +139,7 @@ fn killed_holder_is_followed_by_another_and_sign_ins_go_on(world: &World) -> Out
     let pair = Pair::new(world, "killed", &many)?;
     let (holder, other) = pair.by_part()?;
     // Long enough to be used, on a busy machine too.
-    holder.grant(&[(ALICE, rule("view", "15s"))])?;
+    pair.grant(&[(ALICE, rule("view", "15s"))])?;
     let alice = caller(other, "ALICE")?;
     let (is_over, sign_ins) = (AtomicBool::new(false), AtomicUsize::new(0));
     let took = thread::scope(|scope| {
@@ -192,7 +199,7 @@ fn holder_that_is_restarted_goes_on_at_once(world: &World) -> Outcome {
 fn holder_without_the_tailnet_leaves_it_to_one_with(world: &World) -> Outcome {
     let pair = Pair::new(world, "yields", &json!({"tailscale": {"maxUnverified": "30s"}}))?;
     let (holder, other) = pair.by_part()?;
-    holder.grant(&[(ALICE, rule("view", "1h"))])?;
+    pair.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = caller(other, "ALICE")?;
     alice.sign_in()?;
     let name = |site: &Site<'_>| {
@@ -223,7 +230,7 @@ fn session_of_another_replica_ends_despite_a_dead_watch(world: &World) -> Outcom
     let proxies = [Proxy::before(&world.testbed)?, Proxy::before(&world.testbed)?];
     let pair = Pair::behind(&proxies, world, "unheard-of")?;
     let (holder, other) = pair.by_part()?;
-    holder.grant(&[(ALICE, rule("view", "2s"))])?;
+    pair.grant(&[(ALICE, rule("view", "2s"))])?;
     let alice = caller(other, "ALICE")?;
     let of_holder = &proxies[usize::from(holder.server.url() == pair.0[1].server.url())];
     let watches = |request: &Request| request.is("watch", "tkasignins");
@@ -243,7 +250,7 @@ fn session_of_another_replica_ends_despite_a_dead_watch(world: &World) -> Outcom
 fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
     let pair = Pair::new(world, "race", &json!({}))?;
     let (a, b) = pair.by_part()?;
-    a.grant(&[(ALICE, rule("view", "1h"))])?;
+    pair.grant(&[(ALICE, rule("view", "1h"))])?;
     let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
     for _ in 0..5 {
         thread::scope(|scope| {
@@ -282,7 +289,7 @@ fn sign_in_that_another_replica_ends_half_way_begins_anew(world: &World) -> Outc
     let pair = Pair::behind(&proxies, world, "half-way")?;
     let Pair([a, b]) = &pair;
     pair.by_part()?;
-    a.grant(&[(ALICE, rule("view", "1h"))])?;
+    pair.grant(&[(ALICE, rule("view", "1h"))])?;
     let (at_a, at_b) = (caller(a, "ALICE")?, caller(b, "ALICE")?);
     let makes_account = |request: &Request| request.is("create", "serviceaccounts");
     let provisioning = proxies[0].arm(Which::first(makes_account), Fault::Still);

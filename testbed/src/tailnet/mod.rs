@@ -17,7 +17,10 @@ pub(crate) use self::{
         SERVER, all as all_nodes, change as change_node, ensure as ensure_node, ensure_all as ensure_nodes,
         find as find_node, panicked, remove as remove_node, wait_acquainted,
     },
-    policy::{apply as apply_policy, forget_grants, set_grants, write_default as write_default_policy},
+    policy::{
+        apply as apply_policy, forget_grants, set_grants, wait_at as wait_policy_at,
+        write_default as write_default_policy,
+    },
 };
 use crate::{
     daemon::{self, Daemon},

@@ -12,7 +12,7 @@ use sysinfo::Signal;
 use super::{
     headscale::{DOMAIN, HEADSCALE, headscale},
     hujson, local_api,
-    node::record as node,
+    node::record::{self as node, Node},
 };
 use crate::{
     error::{Attempt, Error, Result},
@@ -70,7 +70,13 @@ pub(crate) fn apply(layout: &Layout, facts: &Facts) -> Result<()> {
         let _lock = lock(layout)?;
         put_into_force(layout, &grants(layout)?)?
     };
-    wait_in_force(layout, facts, generation)
+    wait_at_server(layout, facts, generation)
+}
+
+/// Returns when `node` has the policy that was put into force last, or a later one.
+pub(crate) fn wait_at(layout: &Layout, facts: &Facts, node: &Node) -> Result<()> {
+    let generation = files::read_json(&generation_file(layout))?.unwrap_or_default();
+    wait_in_force(layout, facts, node, generation)
 }
 
 /// Replaces the grants of one capability, beside what the policy file says, and returns when the server's node has
@@ -84,7 +90,7 @@ pub(crate) fn set_grants(layout: &Layout, facts: &Facts, capability: &str, grant
         files::write_json(&grants_file(layout), &grants)?;
         generation
     };
-    wait_in_force(layout, facts, generation)
+    wait_at_server(layout, facts, generation)
 }
 
 /// Leaves the grants of one capability out of the next policy that is put into force.
@@ -141,18 +147,21 @@ fn render(mut policy: Value, grants: &Grants, generation: u64) -> Result<Value, 
     Ok(policy)
 }
 
-/// Waits until the server's node has a policy of this number, or a later one. Towards which other node is all the same,
-/// and not all of them need be there any more.
-fn wait_in_force(layout: &Layout, facts: &Facts, generation: u64) -> Result<()> {
-    let server = node::find(layout, facts, node::SERVER)?;
+fn wait_at_server(layout: &Layout, facts: &Facts, generation: u64) -> Result<()> {
+    wait_in_force(layout, facts, &node::find(layout, facts, node::SERVER)?, generation)
+}
+
+/// Waits until `node` has a policy of this number, or a later one. Towards which other node is all the same, and not all
+/// of them need be there any more.
+fn wait_in_force(layout: &Layout, facts: &Facts, node: &Node, generation: u64) -> Result<()> {
     let others = node::all(layout, facts)?
         .into_iter()
-        .filter(|node| node.hostname() != node::SERVER);
+        .filter(|other| other.hostname() != node.hostname());
     let addresses: Vec<_> = others.filter_map(|node| node.addresses().first().cloned()).collect();
     let seen = || {
         addresses
             .iter()
-            .filter_map(|address| local_api::whois(server.socket(), address).ok())
+            .filter_map(|address| local_api::whois(node.socket(), address).ok())
     };
     let look = || match seen().filter_map(|whois| generation_of(&whois)).max() {
         Some(seen) if seen >= generation => Look::Done(()),
@@ -162,7 +171,7 @@ fn wait_in_force(layout: &Layout, facts: &Facts, generation: u64) -> Result<()> 
         )),
     };
     wait::until(LIMIT, look).map_err(|why| Error::Timeout {
-        what: format!("tailnet policy {generation} to reach the server's node"),
+        what: format!("tailnet policy {generation} to reach the node {}", node.hostname()),
         limit: LIMIT,
         why,
     })
@@ -182,10 +191,14 @@ fn generation_capability() -> String {
 }
 
 fn next_generation(layout: &Layout) -> Result<u64> {
-    let file = layout.data("policy-generation.json");
+    let file = generation_file(layout);
     let generation = files::read_json::<u64>(&file)?.unwrap_or(0) + 1;
     files::write_json(&file, &generation)?;
     Ok(generation)
+}
+
+fn generation_file(layout: &Layout) -> PathBuf {
+    layout.data("policy-generation.json")
 }
 
 fn grants(layout: &Layout) -> Result<Grants> {
