@@ -17,7 +17,7 @@ use crate::{Outcome, wait};
 pub struct Cluster {
     url: String,
     administrator: Agent,
-    anybody: Agent,
+    anonymous: Agent,
 }
 
 /// A kind of object that sessions are made of.
@@ -56,7 +56,7 @@ impl Cluster {
         Ok(Self {
             url: testbed.api_server(),
             administrator: agent(tls().client_cert(Some(client)).build()),
-            anybody: agent(tls().build()),
+            anonymous: agent(tls().build()),
         })
     }
 
@@ -66,7 +66,7 @@ impl Cluster {
             .request(method, path)?
             .header(header::AUTHORIZATION, format!("Bearer {token}"));
         // With the right to create, the request fails later: its body is empty.
-        Ok(self.anybody.run(request.body(())?)?.status().as_u16())
+        Ok(self.anonymous.run(request.body(())?)?.status().as_u16())
     }
 
     /// Reads an object or a list; none if it is not there.

@@ -6,8 +6,8 @@ use testbed::{Node, Owner};
 
 use crate::{Outcome, World};
 
-/// A node that leaves the tailnet with this. The control server tells every node of every other, so that those which nobody
-/// needs any more make all that comes later slow.
+/// A node that leaves the tailnet with this. The control server tells every node of every other, so nodes that are
+/// no longer used make later tests slow.
 #[derive(Debug)]
 pub struct Guest<'w> {
     world: &'w World,

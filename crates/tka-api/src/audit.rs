@@ -1,7 +1,7 @@
 //! Audit records: who was given what, by which rule, when and why it ended. One JSON object a line.
 //!
 //! What a record may hold is documented by `docs/audit.schema.json`, which is generated from these types. A record never holds a
-//! token; [`Credential::id`] names one without being of use to anybody.
+//! token; [`Credential::id`] names one, and gives no access.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ pub struct Record {
     pub decision: Decision,
     /// What that means for the caller's access.
     pub outcome: Outcome,
-    /// Whom it is about. Absent when who is calling could not be found out.
+    /// The caller. Absent when the caller could not be identified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<Who>,
     /// The device they came from.
@@ -33,8 +33,7 @@ pub struct Record {
     /// The credential that was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
-    /// The request that asked for it. Absent when nobody asked (expiry, revocation), and when the server that was asked was cut off and another, or
-    /// its next start, did it.
+    /// The request. Absent without one (expiry, revocation), and when another replica or a restarted server finished the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
     /// Why it was refused, failed, or was revoked.
@@ -73,8 +72,8 @@ pub enum Decision {
     Expired,
     /// The server ended a session, because what it was given through is gone: the rule, the device, the user; or the role or namespace in the cluster.
     Revoked,
-    /// Somebody else deleted the session's `TkaSignin`, its account or a binding, and the server took down what was left. That is an administrator, or
-    /// whoever may; the API server's audit log says who.
+    /// The session's `TkaSignin`, its account or a binding was deleted in the cluster, and the server removed the rest. The API server's audit
+    /// log says who deleted it.
     TakenDown,
 }
 
@@ -92,7 +91,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// Whom a record is about.
+/// The caller that a record is about.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Who {
@@ -118,7 +117,7 @@ pub struct Device {
     pub stable_id: String,
     /// The node's name at that time.
     pub name: String,
-    /// The node's addresses on the tailnet at that time. Empty when nobody asked: expiry, revocation.
+    /// The node's addresses on the tailnet at that time. Empty without a request: expiry, revocation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
 }

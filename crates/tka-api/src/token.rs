@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Token(SecretString);
 
 impl Token {
-    /// The token's text. Whoever calls this answers for where it goes.
+    /// The token's text. The caller is responsible for where it goes.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

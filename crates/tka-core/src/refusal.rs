@@ -150,10 +150,10 @@ impl Refusal {
                 "or ask an administrator whether this server may serve tagged nodes".into(),
             ],
             Self::MalformedRule(_) => {
-                vec!["ask whoever keeps the tailnet policy to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
+                vec!["ask the owner of the tailnet policy to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
             }
             Self::NoRule => vec![
-                "ask whoever keeps the tailnet policy for a grant with this server's capability that reaches you"
+                "ask the owner of the tailnet policy for a grant with this server's capability that reaches you"
                     .into(),
                 "check with `tailscale status` that you are signed in to the tailnet as the account you mean".into(),
             ],
@@ -180,7 +180,7 @@ impl Refusal {
             ],
             Self::PeriodTooShort { min_period, .. } => vec![
                 format!(
-                    "ask for at least {min_period}, or whoever keeps the tailnet policy for a rule that gives as much"
+                    "ask for at least {min_period}, or the owner of the tailnet policy for a rule that gives as much"
                 ),
                 "or ask an administrator to lower the server's operator.minPeriod".into(),
             ],

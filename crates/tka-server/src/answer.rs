@@ -120,7 +120,7 @@ impl From<&tka_operator::Error> for Failure {
                 StatusCode::FORBIDDEN,
                 error.to_string(),
                 &[
-                    "ask whoever keeps the tailnet policy to correct the rule, or an administrator of the cluster to create it",
+                    "ask the owner of the tailnet policy to correct the rule, or an administrator of the cluster to create it",
                 ],
             ),
             Error::Refused(refusal) => refusal.clone().into(),

@@ -59,7 +59,7 @@ pub enum Error {
     /// tailscaled knows of no node behind the address. It says the same of every address while the node is not on a
     /// tailnet: [`Status::require_running`](crate::Status::require_running) tells the two apart.
     #[error(
-        "{addr} is nobody on this tailnet: the connection did not come through this tailscaled, or it is over; \
+        "{addr} is not known on this tailnet: the connection did not come through this tailscaled, or it is over; \
          connect to this node over the tailnet"
     )]
     NotFound {

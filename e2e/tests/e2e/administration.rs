@@ -1,4 +1,4 @@
-//! What an administrator of the cluster does, and what anybody does who may write the server's objects.
+//! What an administrator of the cluster does, and what others do that may write the server's objects.
 
 use e2e::user::{ALICE, BOB, CAROL};
 use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
@@ -14,7 +14,7 @@ crate::tests![
     orphans_are_swept_and_foreign_objects_stay,
     session_whose_account_or_binding_is_deleted_ends,
     what_lies_in_wait_under_the_names_of_a_session_is_replaced,
-    tkasignin_made_by_hand_gives_nobody_anything,
+    tkasignin_made_by_hand_gives_nothing,
     role_of_a_session_never_changes,
 ];
 
@@ -174,7 +174,7 @@ fn orphans_are_swept_and_foreign_objects_stay(world: &World) -> Outcome {
     let labels = |namespace: &str| {
         json!({
             "app.kubernetes.io/managed-by": "tka",
-            "tka.specht-labs.de/session": "tka-nobody",
+            "tka.specht-labs.de/session": "tka-unknown",
             "tka.specht-labs.de/namespace": namespace,
         })
     };
@@ -259,7 +259,7 @@ fn what_lies_in_wait_under_the_names_of_a_session_is_replaced(world: &World) -> 
     site.wait_empty()
 }
 
-fn tkasignin_made_by_hand_gives_nobody_anything(world: &World) -> Outcome {
+fn tkasignin_made_by_hand_gives_nothing(world: &World) -> Outcome {
     let site = world.unguarded_site("by-hand")?;
     site.grant(&[(BOB, rule("view", "1h")), (CAROL, rule("view", "1h"))])?;
     let namespace = site.server.namespace();

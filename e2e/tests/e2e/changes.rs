@@ -14,7 +14,7 @@ use crate::audit::{audited, audited_with, lines};
 
 crate::tests![
     session_goes_with_the_key_of_its_device,
-    device_whose_key_has_ended_is_nobody,
+    device_with_an_expired_key_is_refused,
     session_goes_when_its_device_becomes_a_machine,
     session_goes_when_its_user_becomes_another,
     session_goes_when_its_rule_gives_less_time_and_that_is_over,
@@ -82,7 +82,7 @@ fn session_goes_with_the_key_of_its_device(world: &World) -> Outcome {
     signed_in.is_revoked("the device's key has expired")
 }
 
-fn device_whose_key_has_ended_is_nobody(world: &World) -> Outcome {
+fn device_with_an_expired_key_is_refused(world: &World) -> Outcome {
     let between = Between::before(world.testbed.node("TKA")?.socket())?;
     let mut options = ServerOptions::new("key-ended");
     options.config = json!({"tailscale": {"socket": between.socket()}});

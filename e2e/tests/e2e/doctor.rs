@@ -87,7 +87,7 @@ fn each_broken_part_is_named_by_doctor(world: &World) -> Outcome {
     desk.finds(&[], &nothing())?;
 
     on_this_machine(world, &desk, &kubeconfig)?;
-    desk.finds(&["--server", "http://nobody.tailnet.test:8080"], &only(5, "name"))?;
+    desk.finds(&["--server", "http://absent.tailnet.test:8080"], &only(5, "name"))?;
     let paused = Paused::server(&site.server)?;
     desk.finds(&["--timeout", "3"], &only(5, "server"))?;
     drop(paused);

@@ -20,7 +20,7 @@ crate::tests![
 const ALWAYS: usize = 1000;
 /// How soon what cannot be removed is tried again: ever later, but not as late as the next sweep that goes well.
 const SOON: Duration = Duration::from_secs(20).saturating_add(wait::BUSY);
-/// In seconds: longer than anybody waits for it within a request.
+/// In seconds: longer than any request waits.
 const LATER: u32 = 20;
 
 /// A server whose requests go through a proxy, and its audit log.
@@ -163,7 +163,7 @@ fn sweep_passes_what_it_cannot_remove_and_retries_soon(world: &World) -> Outcome
     site.server.stop()?;
     let labels = json!({
         "app.kubernetes.io/managed-by": "tka",
-        "tka.specht-labs.de/session": "tka-nobody",
+        "tka.specht-labs.de/session": "tka-unknown",
         "tka.specht-labs.de/namespace": namespace,
     });
     for (kind, name) in [(Kind::Binding, "leftovers:orphan"), (Kind::Account, "orphan")] {

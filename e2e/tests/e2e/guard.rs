@@ -313,7 +313,7 @@ fn credentials_of_sessions_are_issued_to_the_server_alone(world: &World) -> Outc
 
 fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
     let guarded = Guarded::new(world, "guard-lease")?;
-    let seized = r#"patch lease tka-server --type=merge --patch {"spec":{"holderIdentity":"nobody"}}"#;
+    let seized = r#"patch lease tka-server --type=merge --patch {"spec":{"holderIdentity":"intruder"}}"#;
     guarded.refuses_both(LEASE, seized)?;
     // RBAC lets only the server make a Lease; an administrator may do everything.
     let lease = |name: &str| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {"holderIdentity": "x"}});

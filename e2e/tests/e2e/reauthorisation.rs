@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testbed::{Owner, ServerOptions};
 
 crate::tests![
-    session_goes_with_its_rule_and_nobody_calls,
+    session_ends_with_its_rule_without_a_request,
     session_of_a_rule_that_gives_another_role_is_revoked,
     session_stays_when_the_policy_changes_beside_it,
     session_whose_rule_cannot_be_read_stays_and_none_is_given,
@@ -60,7 +60,7 @@ fn wait_refused(world: &World, token: &str) -> Outcome {
     wait::within(REMEMBERED, "a token is refused", start.elapsed())
 }
 
-fn session_goes_with_its_rule_and_nobody_calls(world: &World) -> Outcome {
+fn session_ends_with_its_rule_without_a_request(world: &World) -> Outcome {
     let site = world.site("rule-gone")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let token = sign_in(&site.caller("ALICE")?)?;

@@ -94,7 +94,7 @@ fn caller_that_whois_does_not_know_is_500_everywhere(world: &World) -> Outcome {
     let site = world.site("stranger")?;
     site.grant(&[("*", rule("view", "1h"))])?;
     let stranger = site.stranger();
-    refused(&site, &stranger, 500, "is nobody on this tailnet")?;
+    refused(&site, &stranger, 500, "is not known on this tailnet")?;
     for path in ["/swagger/", "/openapi.json", "/", "/nothing", "/api/v1alpha1/nothing"] {
         let refusal = stranger.send_body("GET", path, &[], &[])?.expect(500)?.refusal()?;
         assert!(

@@ -12,14 +12,14 @@ use testbed::ServerOptions;
 
 crate::tests![
     every_answer_is_one_that_the_document_describes,
-    so_is_every_answer_to_requests_that_nobody_has_made_before,
+    answers_to_random_requests_are_as_documented,
 ];
 
 fn every_answer_is_one_that_the_document_describes(world: &World) -> Outcome {
     run(world, "schema", 20_261_124)
 }
 
-fn so_is_every_answer_to_requests_that_nobody_has_made_before(world: &World) -> Outcome {
+fn answers_to_random_requests_are_as_documented(world: &World) -> Outcome {
     let seed = Timestamp::now().subsec_nanosecond().unsigned_abs();
     eprintln!("schemathesis: the seed of this run is {seed}");
     run(world, "schema-random", seed).map_err(|error| format!("with --seed {seed}: {error}").into())

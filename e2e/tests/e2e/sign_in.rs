@@ -11,7 +11,7 @@ crate::tests![
     post_login_answers_202_with_who_what_and_until_and_no_more,
     get_login_answers_the_body_of_post_login,
     post_logout_answers_the_body_of_login_and_then_404,
-    nobody_is_signed_in_before_signing_in,
+    device_is_not_signed_in_before_signing_in,
 ];
 
 fn post_login_answers_202_with_who_what_and_until_and_no_more(world: &World) -> Outcome {
@@ -52,7 +52,7 @@ fn post_logout_answers_the_body_of_login_and_then_404(world: &World) -> Outcome 
     Ok(())
 }
 
-fn nobody_is_signed_in_before_signing_in(world: &World) -> Outcome {
+fn device_is_not_signed_in_before_signing_in(world: &World) -> Outcome {
     let site = world.site("signed-out")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 /// The name of the session.
 pub(super) const SESSION: &str = "tka-bench-mfrggzdfmztwq2lknnwg23tpobyxe43u";
-/// When it ends: long after anybody measures.
+/// When it ends: long after any measurement.
 const END: &str = "2999-01-02T15:04:05Z";
 
 /// A certificate authority, in base64.
