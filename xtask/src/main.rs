@@ -7,6 +7,7 @@ mod down;
 mod faults;
 mod fuzz;
 mod generate;
+mod image;
 mod imports;
 mod policy;
 mod restart_server;
@@ -44,6 +45,8 @@ enum Command {
     Faults(faults::Faults),
     /// Let a fuzzer make up what comes from outside.
     Fuzz(fuzz::Fuzz),
+    /// Make OCI images of `tka-server` and `tka`, without an engine.
+    Image(image::Images),
     /// Measure what is promised of size and speed.
     Bench(bench::Bench),
     /// Check formatting, lints, documentation, licences and generated files.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Fuzz(command) => command.run(),
+        Command::Image(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),

@@ -1,0 +1,152 @@
+//! `cargo xtask image`: OCI images of `tka-server` and of `tka`, without an engine.
+//!
+//! An image has one program, the files that the C library reads to resolve names, and nothing else: no shell, no package manager, no library. It runs as
+//! user 65532 unless it is told otherwise.
+
+mod archive;
+mod program;
+mod rootfs;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+
+use self::{
+    archive::Image,
+    program::{Program, Target},
+    rootfs::Rootfs,
+};
+use crate::{Outcome, root};
+
+/// Arguments of `image`.
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// The registry and the path before the names of the images
+    #[arg(long, value_name = "PREFIX", default_value = "localhost")]
+    repository: String,
+    /// Where the archives go [default: target/images]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// The server's program, as its pod runs it.
+const SERVER: Program = Program {
+    package: "tka-server",
+    name: "tka-server",
+    profile: "release",
+};
+/// The command line, for jobs in pods.
+const CLI: Program = Program {
+    package: "tka-cli",
+    name: "tka",
+    profile: "cli",
+};
+/// No user of a node, and the one that images without root commonly have.
+const USER: &str = "65532:65532";
+const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
+/// Names are looked up in `/etc/hosts`, then by DNS (`nsswitch.conf(5)`).
+const NSSWITCH: &str = "hosts: files dns\n";
+
+/// What is known of the commit.
+#[derive(Clone, Debug)]
+struct Source {
+    /// Its time, in seconds since 1970.
+    time: i64,
+    /// Its name; none outside of a repository.
+    revision: Option<String>,
+}
+
+impl Images {
+    pub(crate) fn run(self) -> Outcome {
+        let target = Target::of_toolchain()?;
+        let source = Source::find()?;
+        let out = self.out.unwrap_or_else(|| root().join("target/images"));
+        fs::create_dir_all(&out)?;
+        for (program, command) in [(SERVER, ["serve"].as_slice()), (CLI, &["help"])] {
+            eprintln!("xtask: building {} for an image", program.name);
+            let rootfs = rootfs(program, program.build(&target)?)?;
+            let name = format!("{}/{}:{}", self.repository, program.name, env!("CARGO_PKG_VERSION"));
+            let image = Image {
+                name: name.clone(),
+                architecture: target.architecture,
+                entrypoint: vec![format!("/usr/bin/{}", program.name)],
+                command: command.iter().map(ToString::to_string).collect(),
+                user: USER.to_owned(),
+                labels: source.labels(program.name),
+                created: source.time,
+            };
+            let archive = image.pack(&rootfs)?;
+            let file = out.join(format!("{}.tar", program.name));
+            fs::write(&file, &archive.bytes)?;
+            println!("{name} {} {}", archive.digest, file.display());
+        }
+        Ok(())
+    }
+}
+
+fn rootfs(program: Program, content: Vec<u8>) -> Outcome<Rootfs> {
+    let mut rootfs = Rootfs::default();
+    rootfs
+        .file(&format!("usr/bin/{}", program.name), 0o755, content)
+        .file("etc/passwd", 0o644, PASSWD)
+        .file("etc/group", 0o644, GROUP)
+        .file("etc/nsswitch.conf", 0o644, NSSWITCH)
+        .file("usr/share/doc/tka/LICENSE", 0o644, fs::read(root().join("LICENSE"))?)
+        .folder("tmp", 0o1777);
+    Ok(rootfs)
+}
+
+// === impl Source ===
+
+impl Source {
+    /// The commit that is checked out. `SOURCE_DATE_EPOCH` wins over its time
+    /// (<https://reproducible-builds.org/docs/source-date-epoch/>).
+    fn find() -> Outcome<Self> {
+        let time = match env::var("SOURCE_DATE_EPOCH") {
+            Ok(time) => time.parse()?,
+            Err(_) => git(&["log", "-1", "--format=%ct"]).map_or(Ok(0), |time| time.parse())?,
+        };
+        let is_changed = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+        let revision = git(&["rev-parse", "HEAD"]).map(|commit| if is_changed { commit + "-dirty" } else { commit });
+        Ok(Self { time, revision })
+    }
+
+    fn labels(&self, title: &str) -> BTreeMap<String, String> {
+        let known = [
+            ("title", Some(title)),
+            (
+                "description",
+                Some("Short-lived Kubernetes access for people on a tailnet"),
+            ),
+            ("licenses", Some(env!("CARGO_PKG_LICENSE"))),
+            (
+                "source",
+                Some(env!("CARGO_PKG_REPOSITORY")).filter(|url| !url.is_empty()),
+            ),
+            ("version", Some(env!("CARGO_PKG_VERSION"))),
+            ("revision", self.revision.as_deref()),
+        ];
+        let labels = known.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        labels
+            .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
+            .collect()
+    }
+}
+
+/// What git says of this repository; none where it says nothing.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .args(arguments)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    output.status.success().then_some(text)
+}
