@@ -7,10 +7,8 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tka_api::http::ErrorResponse;
-use tka_core::Refusal;
+use tka_core::{Refusal, shorten_to};
 use tka_operator::error::{messages, with_causes};
-
-use crate::audit::{AuditError, Why};
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -22,6 +20,13 @@ pub struct Failure {
     /// When to try again, in seconds, where that may help.
     pub retry_after: Option<u32>,
 }
+
+/// Why a request was refused, left in its answer for the record.
+#[derive(Clone, Debug)]
+pub struct Why(pub String);
+
+/// How much of each reason is recorded. What callers send is in some of them.
+const WHY_CHARACTERS: usize = 500;
 
 // === impl Failure ===
 
@@ -157,13 +162,8 @@ impl From<&tka_operator::Error> for Failure {
     }
 }
 
-impl From<AuditError> for Failure {
-    fn from(error: AuditError) -> Self {
-        not_recorded(&error)
-    }
-}
-
-fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
+/// Nothing is given, because of an `error` that kept its audit record from being written.
+pub(crate) fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
     let advice = &["ask an administrator to look at the server's log"];
     let message = "nothing is given without an audit record, and that could not be written";
     let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
@@ -182,6 +182,21 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+// === impl Why ===
+
+impl From<&Failure> for Why {
+    fn from(failure: &Failure) -> Self {
+        let causes = failure.body.causes().map(|cause| cause.message.as_str());
+        let messages = std::iter::once(failure.body.message.as_str()).chain(causes);
+        Self(
+            messages
+                .map(|message| shorten_to(message, WHY_CHARACTERS))
+                .collect::<Vec<_>>()
+                .join(": "),
+        )
     }
 }
 
@@ -237,5 +252,11 @@ mod tests {
             failure.body.cause.unwrap().message,
             r#"{"role": "view"} is not a rule: missing field `period`"#
         );
+    }
+
+    #[test]
+    fn why_is_recorded_in_short() {
+        let failure = Failure::new(StatusCode::BAD_REQUEST, "x".repeat(60_000), &[]);
+        assert!(Why::from(&failure).0.len() < 600);
     }
 }

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::identify::{self, Identified};
+use crate::identified::Identified;
+use crate::identify;
 use crate::reauthorize::NoContact;
 
 /// A caller that rules reach. As an argument of a handler it lets no other caller in.

@@ -1,21 +1,20 @@
 //! Who is calling: answered once a request, before anything else, by the tailscaled that the connection came through.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
-use tka_core::{Caller, Device, Identity, Refusal, UserId};
-use tka_tailnet::WhoIs;
+use tka_core::Refusal;
 use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::AuditContext;
+use crate::audit_context::AuditContext;
 use crate::browser::guard;
+use crate::identified::Identified;
 use crate::rates::By;
 
 /// Headers that tailscaled sets on what came from the public internet
@@ -25,21 +24,6 @@ const FUNNEL_HEADERS: [&str; 3] = [
     "tailscale-ingress-src",
     "tailscale-ingress-target",
 ];
-
-/// Who is calling, and what the tailnet policy says of them, unread.
-#[derive(Clone, Debug)]
-pub struct Identified {
-    /// Who.
-    pub caller: Caller,
-    /// The values of the capability, as JSON.
-    pub values: Vec<String>,
-    /// The addresses of their device on the tailnet.
-    pub addresses: Vec<IpAddr>,
-    /// Whether the key of their device has expired. Such a caller gets no further.
-    pub expired: bool,
-    /// When tailscaled was asked.
-    pub asked: Instant,
-}
 
 /// Lets a request through once it is known who is calling, and that it is they and no page in their browser.
 pub async fn identify(
@@ -85,34 +69,6 @@ pub(crate) async fn ask(app: &App, peer: SocketAddr) -> Result<Identified, Failu
     Ok(identified.unless_expired()?)
 }
 
-// === impl Identified ===
-
-impl Identified {
-    /// Who `whois`, which was `asked` for then, is about at `now`, and the values that the capability `cap_name` has for them.
-    pub(crate) fn new(whois: WhoIs, cap_name: &str, now: Timestamp, asked: Instant) -> Result<Self, Failure> {
-        let values = whois.capability(cap_name).iter();
-        let values = values.map(|value| value.get().to_owned()).collect();
-        let addresses = whois.node.addresses.clone();
-        let expired = whois.node.is_expired(now);
-        Ok(Self {
-            caller: caller(whois)?,
-            values,
-            addresses,
-            expired,
-            asked,
-        })
-    }
-
-    /// tailscaled answers also for a device whose key has ended: that is not identified any more.
-    fn unless_expired(self) -> Result<Self, Refusal> {
-        if self.expired {
-            let device = self.caller.device.name;
-            return Err(Refusal::DeviceExpired { device });
-        }
-        Ok(self)
-    }
-}
-
 /// Not knowing who calls is a refusal, whatever the reason. The status is that of the original.
 fn unresolved(error: &tka_tailnet::Error) -> Failure {
     let advice = match error {
@@ -125,97 +81,4 @@ fn unresolved(error: &tka_tailnet::Error) -> Failure {
         &[advice],
     )
     .because(error)
-}
-
-fn caller(whois: WhoIs) -> Result<Caller, Failure> {
-    let tagged = whois.node.is_tagged();
-    let (node, user) = (whois.node, whois.user_profile);
-    if !tagged && user.login_name.is_empty() {
-        let advice = &["ask an administrator to look at the tailscaled beside the server"];
-        return Err(Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "tailscaled knows the connection and not whose it is",
-            advice,
-        ));
-    }
-    let identity = if tagged {
-        Identity::Machine { tags: node.tags }
-    } else {
-        Identity::User {
-            id: UserId(user.id.0),
-            login_name: user.login_name,
-        }
-    };
-    let name = node.name.trim_end_matches('.').to_owned();
-    Ok(Caller {
-        identity,
-        device: Device {
-            stable_id: node.stable_id.as_str().into(),
-            name,
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn whois(stable_id: &str, login_name: &str, tags: &[&str]) -> WhoIs {
-        serde_json::from_value(json!({
-            "Node": {"ID": 1, "StableID": stable_id, "Name": "laptop.tailnet.test.", "Addresses": ["100.64.0.1/32"],
-                     "Key": "nodekey:1", "Tags": tags, "User": 7},
-            "UserProfile": {"ID": 7, "LoginName": login_name, "DisplayName": ""},
-            "CapMap": {}
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn user_is_known_by_id_login_name_and_device() {
-        let caller = caller(whois("n1", "alice@example.com", &[])).unwrap();
-        assert_eq!(
-            caller.identity,
-            Identity::User {
-                id: UserId(7),
-                login_name: "alice@example.com".into()
-            }
-        );
-        assert_eq!(
-            caller.device,
-            Device {
-                stable_id: "n1".into(),
-                name: "laptop.tailnet.test".into()
-            }
-        );
-    }
-
-    #[test]
-    fn tagged_node_has_no_user() {
-        let caller = caller(whois("n1", "tagged-devices", &["tag:ci"])).unwrap();
-        assert_eq!(
-            caller.identity,
-            Identity::Machine {
-                tags: vec!["tag:ci".into()]
-            }
-        );
-    }
-
-    #[test]
-    fn device_whose_key_has_ended_is_refused() {
-        let at = |now: &str| {
-            let mut whois = whois("n1", "alice@example.com", &[]);
-            whois.node.key_expiry = Some("2026-01-01T00:00:00Z".parse().unwrap());
-            let identified = Identified::new(whois, "cap", now.parse().unwrap(), Instant::now()).unwrap();
-            identified.unless_expired().map(drop)
-        };
-        assert_eq!(at("2025-12-31T23:59:59Z"), Ok(()));
-        let device = "laptop.tailnet.test".into();
-        assert_eq!(at("2026-01-01T00:00:00Z"), Err(Refusal::DeviceExpired { device }));
-    }
-
-    #[test]
-    fn nobody_is_refused() {
-        assert_eq!(caller(whois("n1", "", &[])).unwrap_err().status, 500);
-    }
 }

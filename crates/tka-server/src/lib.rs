@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod args;
 pub mod audit;
+pub mod audit_context;
 pub mod authorize;
 mod background;
 pub mod browser;
@@ -14,6 +15,7 @@ pub mod detached_tasks;
 mod examples;
 pub mod health;
 pub mod http;
+pub mod identified;
 pub mod identify;
 pub mod listen;
 pub mod metrics;

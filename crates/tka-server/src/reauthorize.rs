@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 
 pub use contact::{Contact, NoContact};
 
-use crate::identify::Identified;
+use crate::identified::Identified;
 use last_verified::LastVerified;
 use retry_backoff::RetryBackoff;
 use schedule::{Round, rounds};

@@ -8,7 +8,8 @@ use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{AuditContext, ByRequest};
+use crate::audit::ByRequest;
+use crate::audit_context::AuditContext;
 use crate::authorize::{Granted, changed_meanwhile};
 
 /// A request to sign in.

@@ -8,12 +8,12 @@ mod budget;
 mod records;
 mod writer;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, Method, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
@@ -21,14 +21,12 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
-use tka_api::http::PREFIX;
-use tka_core::{Caller, Identity, Session, shorten, shorten_to};
+use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, EndReason};
 
 use crate::App;
-use crate::answer::Failure;
-use crate::browser::{made_by, refuse_issuing};
-use crate::identify::Identified;
+use crate::answer::{Failure, Why, not_recorded};
+use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
 use crate::rates::By;
 
@@ -49,27 +47,6 @@ pub struct Audit {
     clock: Clock,
 }
 
-/// One request, and what is found out about it on the way, for its records.
-#[derive(Debug)]
-pub struct AuditContext {
-    method: Method,
-    path: String,
-    peer: Option<SocketAddr>,
-    /// The header by which it shows that a browser sent it.
-    browser: Option<HeaderName>,
-    who: OnceLock<Arc<Identified>>,
-    by: OnceLock<By>,
-    session: OnceLock<Session>,
-    begun: OnceLock<()>,
-}
-
-/// Why a request was refused, left in its answer for the record.
-#[derive(Clone, Debug)]
-pub struct Why(pub String);
-
-/// How much of each reason is recorded. What callers send is in some of them.
-const WHY_CHARACTERS: usize = 500;
-
 /// Gives every request its [`AuditContext`], and records those that do not get what they ask for, as far as their budget goes.
 pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let asked = Arc::new(AuditContext::new(&request));
@@ -89,6 +66,14 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
         }
     }
     response
+}
+
+// === impl AuditError ===
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        not_recorded(&error)
+    }
 }
 
 // === impl Audit ===
@@ -191,7 +176,7 @@ impl Audit {
 
     /// Records that `asked` did not get what it asked for and says so in the log, or counts that it did not.
     fn refused(&self, asked: &AuditContext, status: StatusCode, why: Option<&Why>) {
-        if !self.budget.spend(asked.payer()) {
+        if !self.budget.spend(payer(asked)) {
             return;
         }
         let outcome = if status.is_server_error() {
@@ -282,89 +267,12 @@ impl Audit {
     }
 }
 
-// === impl AuditContext ===
-
-impl AuditContext {
-    fn new(request: &Request) -> Self {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Self {
-            method: request.method().clone(),
-            path: shorten(request.uri().path()),
-            peer: peer.map(|ConnectInfo(peer)| *peer),
-            browser: made_by(request.headers()),
-            who: OnceLock::new(),
-            by: OnceLock::new(),
-            session: OnceLock::new(),
-            begun: OnceLock::new(),
-        }
-    }
-
-    /// The other end of the connection.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// Refuses to issue a credential for it where any page can have had a browser send it.
-    pub fn refuse_browser(&self) -> Result<(), Failure> {
-        match &self.browser {
-            Some(sign) if self.method.is_safe() => Err(refuse_issuing(sign.as_str())),
-            _ => Ok(()),
-        }
-    }
-
-    /// What is asked for is begun, and counted by whoever sees its end.
-    pub fn begins(&self) {
-        let _ = self.begun.set(());
-    }
-
-    /// Whether it is an attempt to sign in that came to its end before anything was begun.
-    fn is_lost_sign_in(&self) -> bool {
-        self.is_sign_in() && self.begun.get().is_none()
-    }
-
-    fn is_sign_in(&self) -> bool {
-        self.method == Method::POST && self.path.strip_prefix(PREFIX) == Some("/login")
-    }
-
-    /// Who was refused a session and why, if that is what was asked for and it was refused. Too many requests are none of that.
-    fn refused_a_session<'a>(&'a self, status: StatusCode, why: Option<&'a Why>) -> Option<(&'a Caller, &'a str)> {
-        let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
-        (refused && self.is_sign_in()).then_some((&self.who.get()?.caller, why?.0.as_str()))
-    }
-
-    /// It is known who asks, and whether it is they or a page. The first to say so is believed.
-    pub fn by(&self, who: &Arc<Identified>, by: By) {
-        let _ = self.who.set(Arc::clone(who));
-        let _ = self.by.set(by);
-    }
-
-    /// Whose budget pays for a record of its refusal.
-    fn payer(&self) -> Payer<'_> {
-        match (self.who.get(), self.by.get()) {
-            (None, _) => Payer::Unidentified,
-            (Some(who), Some(By::Page)) => Payer::Page(&who.caller),
-            (Some(who), _) => Payer::Caller(&who.caller),
-        }
-    }
-
-    /// It is known which session it is about.
-    pub fn about(&self, session: &Session) {
-        let _ = self.session.set(session.clone());
-    }
-}
-
-// === impl Why ===
-
-impl From<&Failure> for Why {
-    fn from(failure: &Failure) -> Self {
-        let causes = failure.body.causes().map(|cause| cause.message.as_str());
-        let messages = std::iter::once(failure.body.message.as_str()).chain(causes);
-        Self(
-            messages
-                .map(|message| shorten_to(message, WHY_CHARACTERS))
-                .collect::<Vec<_>>()
-                .join(": "),
-        )
+/// Whose budget pays for a record of the refusal of `asked`.
+fn payer(asked: &AuditContext) -> Payer<'_> {
+    match (asked.who.get(), asked.by.get()) {
+        (None, _) => Payer::Unidentified,
+        (Some(who), Some(By::Page)) => Payer::Page(&who.caller),
+        (Some(who), _) => Payer::Caller(&who.caller),
     }
 }
 
@@ -421,8 +329,12 @@ fn credential_id(token: &Token) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identified::Identified;
+    use axum::extract::ConnectInfo;
+    use axum::http::Method;
     use proptest::prelude::*;
     use std::fs;
+    use std::net::SocketAddr;
     use tka_core::{Device, Limits, Request as Wanted, Revocation, Rule, UserId};
     use tka_operator::Records;
 
@@ -493,15 +405,6 @@ mod tests {
             serde_json::from_value(line).unwrap()
         };
         fs::read_to_string(path).unwrap().lines().map(read).collect()
-    }
-
-    #[test]
-    fn what_callers_send_is_recorded_in_short() {
-        let mut request = Request::new(axum::body::Body::empty());
-        *request.uri_mut() = format!("/{}", "x".repeat(60_000)).parse().unwrap();
-        assert!(AuditContext::new(&request).path.len() < 200);
-        let failure = Failure::new(StatusCode::BAD_REQUEST, "x".repeat(60_000), &[]);
-        assert!(Why::from(&failure).0.len() < 600);
     }
 
     #[tokio::test]

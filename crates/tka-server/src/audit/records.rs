@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use tka_core::Session;
 use tka_operator::{EndReason, NotRecorded, Records};
 
-use super::{Audit, AuditContext};
+use super::Audit;
+use crate::audit_context::AuditContext;
 
 /// Records what one request asks for.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use tka_operator::Credential;
 use super::body::Body;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::AuditContext;
+use crate::audit_context::AuditContext;
 use crate::authorize::Granted;
 
 /// Credential

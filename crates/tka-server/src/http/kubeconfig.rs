@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::AuditContext;
+use crate::audit_context::AuditContext;
 use crate::authorize::Authorized;
 
 /// What kind of kubeconfig.

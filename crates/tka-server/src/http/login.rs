@@ -18,7 +18,7 @@ use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::AuditContext;
+use crate::audit_context::AuditContext;
 use crate::authorize::{Authorized, Granted};
 use crate::sign_in::SigningIn;
 

@@ -16,9 +16,10 @@ use utoipa::IntoParams;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{AuditContext, ByRequest};
+use crate::audit::ByRequest;
+use crate::audit_context::AuditContext;
 use crate::authorize::{grant, names};
-use crate::identify::Identified;
+use crate::identified::Identified;
 
 /// Which sessions.
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -10,9 +10,9 @@ use tka_operator::SessionFilter;
 use super::{logout, view};
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::AuditContext;
+use crate::audit_context::AuditContext;
 use crate::authorize::grant;
-use crate::identify::Identified;
+use crate::identified::Identified;
 
 /// Sessions
 ///

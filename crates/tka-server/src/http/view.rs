@@ -9,7 +9,7 @@ use tka_operator::StoredSession;
 
 use super::credential::issued;
 use crate::answer::Failure;
-use crate::audit::AuditContext;
+use crate::audit_context::AuditContext;
 use crate::authorize::Granted;
 use crate::{App, cluster};
 
