@@ -62,6 +62,9 @@ impl SessionLock {
 mod tests {
     use super::*;
     use futures::FutureExt;
+    use futures::future::join_all;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::task::yield_now;
 
     #[tokio::test]
     async fn second_waits_for_the_first_and_others_do_not() {
@@ -88,5 +91,47 @@ mod tests {
             assert!(locks.take(name).now_or_never().is_some());
         }
         assert!(locks.0.lock().unwrap().len() <= 1);
+    }
+
+    /// Takes the lock of `name` over and over, and looks whether another holds it too.
+    async fn contend(locks: Arc<SessionLocks>, name: &'static str, holders: Arc<AtomicUsize>) {
+        for _ in 0..100 {
+            let lock = locks.take(name).await.unwrap();
+            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock of {name}");
+            yield_now().await;
+            assert_eq!(holders.fetch_sub(1, Ordering::SeqCst), 1, "two hold the lock of {name}");
+            drop(lock);
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn contended_lock_has_one_holder_at_a_time() {
+        let locks = Arc::new(SessionLocks::default());
+        let holders = ["a", "b", "c"].map(|name| (name, Arc::new(AtomicUsize::new(0))));
+        let tasks = holders.iter().cycle().take(24);
+        let tasks = tasks.map(|(name, holders)| tokio::spawn(contend(Arc::clone(&locks), name, Arc::clone(holders))));
+        for done in join_all(tasks).await {
+            done.unwrap();
+        }
+        let _last = locks.take("d").await.unwrap();
+        assert_eq!(locks.0.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn lock_that_is_waited_for_is_not_pruned() {
+        let locks = SessionLocks::default();
+        let first = locks.take("a").await.unwrap();
+        let mut second = Box::pin(locks.take("a"));
+        assert!((&mut second).now_or_never().is_none());
+        // Each take prunes: while it is held, and once it was given back and the waiter has not run yet.
+        assert!(locks.take("b").now_or_never().is_some());
+        drop(first);
+        assert!(locks.take("b").now_or_never().is_some());
+        assert!(locks.take("a").now_or_never().is_none(), "the second is next");
+        let second = second.await.unwrap();
+        assert!(locks.take("a").now_or_never().is_none());
+        drop(second);
+        assert!(locks.take("a").now_or_never().is_some());
     }
 }
