@@ -1,6 +1,6 @@
 //! The reconcile loop: makes certain what a request began, and ends what is over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
@@ -19,6 +19,7 @@ use crate::end_reason::Intent;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::SELECTOR;
+use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
@@ -36,8 +37,8 @@ struct Context {
     clock: Clock,
     metrics: Metrics,
     store: Store<TkaSignin>,
-    /// How the reconcile of each failed.
-    failures: Mutex<HashMap<String, Failure>>,
+    /// How the reconcile of each failed, by the object's UID.
+    failures: Mutex<PerSession<Option<String>, Failure>>,
     /// How long each has lasted.
     lasted: SessionAges,
 }
@@ -45,8 +46,6 @@ struct Context {
 /// How the reconcile of one failed.
 #[derive(Clone, Debug)]
 struct Failure {
-    /// Which it is: another may follow under its name.
-    uid: Option<String>,
     /// How often in a row.
     count: u32,
     /// It is not tried again before. What was written on the way makes the loop look again, and must not make it try.
@@ -60,6 +59,8 @@ pub struct Loop {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
     synced: watch::Receiver<bool>,
+    /// Notified when the watch has told that sessions are gone.
+    gone: watch::Receiver<()>,
 }
 
 // === impl Loop ===
@@ -78,6 +79,7 @@ impl Loop {
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
         let (change, changes) = watch::channel(());
+        let (forget, gone) = watch::channel(());
         // Another loop over the same sessions would show the same.
         let _ = sessions.shown.set(SessionCache::new(store.clone(), changes));
         let ours = watches::config().labels(SELECTOR);
@@ -85,7 +87,11 @@ impl Loop {
             .reflect(writer)
             .inspect(move |event| {
                 match event {
-                    Ok(watcher::Event::InitDone) => drop(sender.send_replace(true)),
+                    Ok(watcher::Event::InitDone) => {
+                        sender.send_replace(true);
+                        forget.send_replace(());
+                    }
+                    Ok(watcher::Event::Delete(_)) => forget.send_replace(()),
                     Ok(_) => {}
                     Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
                 }
@@ -98,6 +104,7 @@ impl Loop {
             controller: Controller::for_stream(signins, store.clone()),
             store,
             synced,
+            gone,
         }
     }
 
@@ -132,23 +139,35 @@ impl Loop {
             failures: Mutex::default(),
             lasted: SessionAges::default(),
         });
-        self.controller
+        let reconciles = self
+            .controller
             .reconcile_all_on(gains)
             .graceful_shutdown_on(stop)
-            .run(reconcile, failed, context)
+            .run(reconcile, failed, Arc::clone(&context))
             .for_each(|result| async {
                 if let Err(error) = result {
                     tracing::debug!(%error, "reconciling will be tried again");
                 }
-            })
-            .await;
+            });
+        let mut gone = self.gone;
+        let forgets = async {
+            while gone.changed().await.is_ok() {
+                context.forget_gone(Instant::now());
+            }
+            // The watch has ended. What is being reconciled goes on.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = reconciles => {}
+            () = forgets => {}
+        }
     }
 }
 
 async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
     // Also by who only looks on, and may be the next to reconcile: the clock may have been set by then.
     if let Ok(session) = objects::session(&signin) {
-        context.lasted(&signin, &session);
+        context.lasted.see(&session, Instant::now());
     }
     // All are looked at anew when it is gained.
     if !context.leadership.is_held() {
@@ -162,7 +181,7 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
     if result.is_ok() {
-        context.failures().remove(&signin.name_any());
+        context.failures().remove(&signin.name_any(), &signin.uid());
     }
     result
 }
@@ -192,7 +211,7 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
             Ok(Action::requeue(context.rest(signin, &session).min(LOOK)))
         }
         Step::Expire => {
-            let has_lasted = context.lasted(signin, &session) >= session.period.duration();
+            let has_lasted = context.lasted(&session) >= session.period.duration();
             if !context.sessions.expire(&session, has_lasted).await? {
                 // It was extended, or the clock was set meanwhile.
                 return Ok(Action::requeue(LOOK));
@@ -230,26 +249,29 @@ fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Actio
 // === impl Context ===
 
 impl Context {
-    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
+    fn failures(&self) -> MutexGuard<'_, PerSession<Option<String>, Failure>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a session has lasted, as far as this process knows.
-    fn lasted(&self, signin: &TkaSignin, session: &Session) -> Duration {
-        let lasted = self.lasted.so_far(session, Instant::now());
-        if lasted.is_zero() {
-            // One more: what is gone need not be remembered.
-            self.lasted.retain(|name| self.is_there(signin, name.as_str()));
-            let there: HashSet<String> = self.store.state().iter().filter_map(|one| one.uid()).collect();
-            self.sessions.recorded.retain(Instant::now(), |uid| there.contains(uid));
-        }
-        lasted
+    fn lasted(&self, session: &Session) -> Duration {
+        self.lasted.so_far(session, Instant::now())
+    }
+
+    /// Forgets at `now` what is known of the sessions that are gone: those that are watched no more.
+    fn forget_gone(&self, now: Instant) {
+        let there = self.store.state();
+        let names: HashSet<String> = there.iter().map(|signin| signin.name_any()).collect();
+        let uids: HashSet<String> = there.iter().filter_map(|signin| signin.uid()).collect();
+        self.lasted.retain(|name| names.contains(name));
+        self.failures().retain(|name, _, _| names.contains(name));
+        self.sessions.recorded.retain(now, |uid| uids.contains(uid));
     }
 
     /// How long the session goes on that `signin` holds.
     fn rest(&self, signin: &TkaSignin, session: &Session) -> Duration {
         let end = self.sessions.end_of(signin, session);
-        rest(session, end, (self.clock)(), self.lasted(signin, session))
+        rest(session, end, (self.clock)(), self.lasted(session))
     }
 
     /// How long until there is something of `signin` to take away.
@@ -260,40 +282,29 @@ impl Context {
         }
     }
 
-    /// Whether there is a session of that name beside `signin`.
-    fn is_there(&self, signin: &TkaSignin, name: &str) -> bool {
-        let mut reference = ObjectRef::from_obj(signin);
-        name.clone_into(&mut reference.name);
-        self.store.get(&reference).is_some()
-    }
-
     /// Counts a failure, and says how many in a row that makes, and how long to wait where the API server `asked` for a time.
     fn failed(&self, signin: &TkaSignin, asked: Option<Duration>, now: Instant) -> (u32, Duration) {
         let mut failures = self.failures();
-        // What went by another hand is never reconciled again.
-        failures.retain(|name, _| self.is_there(signin, name));
         let (name, uid) = (signin.name_any(), signin.uid());
-        let before = failures.get(&name).filter(|failure| failure.uid == uid);
+        let before = failures.get(&name, &uid);
         let count = before.map_or(0, |failure| failure.count).saturating_add(1);
         let was_due = self.due(signin).is_zero();
         let wait = retry::reconcile(count, asked, was_due);
         let not_before = now + wait;
         let failure = Failure {
-            uid,
             count,
             not_before,
             was_due,
         };
-        failures.insert(name, failure);
+        failures.insert(&name, uid, failure);
         (count, wait)
     }
 
     /// How long the next try is to wait at `now`, because the last failed: not longer than until the session ends.
     fn puts_off(&self, signin: &TkaSignin, now: Instant) -> Option<Duration> {
         let failures = self.failures();
-        let failure = failures.get(&signin.name_any())?;
-        let not_before = (failure.uid == signin.uid()).then_some(failure.not_before)?;
-        let left = not_before.checked_duration_since(now)?;
+        let failure = failures.get(&signin.name_any(), &signin.uid())?;
+        let left = failure.not_before.checked_duration_since(now)?;
         let longest = if failure.was_due { left } else { self.due(signin) };
         Some(left.min(longest).min(LOOK)).filter(|left| !left.is_zero())
     }
@@ -386,31 +397,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_of_sessions_that_are_gone_is_forgotten() {
-        let mut signin = objects::signin(&session(), None, "tka");
-        signin.metadata.uid = Some("there".into());
-        let (context, first) = (context(&signin), session().signed_in);
-        let Some(long_ago) = Instant::now().checked_sub(Duration::from_mins(2)) else {
-            return;
-        };
-        for uid in ["gone", "there"] {
-            context.sessions.recorded.begun(uid, first, long_ago);
+    async fn what_is_known_of_sessions_that_are_gone_is_forgotten() {
+        let mut there = objects::signin(&session(), None, "tka");
+        there.metadata.uid = Some("there".into());
+        let mut gone = there.clone();
+        gone.metadata.name = Some("gone".into());
+        gone.metadata.uid = Some("gone".into());
+        let (context, first) = (context(&there), session().signed_in);
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_mins(2));
+        for signin in [&gone, &there] {
+            context.sessions.recorded.begun(signin, first, now);
+            context.failed(signin, Some(Duration::from_secs(300)), later);
         }
-        context.lasted(&signin, &session());
-        let has = |uid| context.sessions.recorded.has_begun(uid, first);
-        assert!(has("there") && !has("gone"));
+        context.lasted.see(&session(), now);
+        context.forget_gone(later);
+        let has_begun = |signin| context.sessions.recorded.has_begun(signin, first);
+        assert!(has_begun(&there) && !has_begun(&gone));
+        let failures = |signin: &TkaSignin| context.failures().get(&signin.name_any(), &signin.uid()).is_some();
+        assert!(failures(&there) && !failures(&gone));
+        assert!(context.lasted.so_far(&session(), later) >= Duration::from_mins(2));
     }
 
     #[test]
     fn period_begins_when_a_session_is_first_seen_and_anew_when_it_is_extended() {
         let (lasted, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
         let mut session = session();
-        assert_eq!(lasted.so_far(&session, start), Duration::ZERO);
-        assert_eq!(lasted.so_far(&session, start + seconds(3)), seconds(3));
+        let so_far = |session: &Session, now| {
+            lasted.see(session, now);
+            lasted.so_far(session, now)
+        };
+        assert_eq!(so_far(&session, start), Duration::ZERO);
+        assert_eq!(so_far(&session, start + seconds(3)), seconds(3));
         session.signed_in = at("2026-01-01T00:00:03Z");
-        assert_eq!(lasted.so_far(&session, start + seconds(3)), Duration::ZERO);
-        assert_eq!(lasted.so_far(&session, start + seconds(4)), seconds(1));
+        assert_eq!(so_far(&session, start + seconds(3)), Duration::ZERO);
+        assert_eq!(so_far(&session, start + seconds(4)), seconds(1));
         lasted.retain(|_| false);
-        assert_eq!(lasted.so_far(&session, start + seconds(9)), Duration::ZERO);
+        assert_eq!(so_far(&session, start + seconds(9)), Duration::ZERO);
     }
 }

@@ -160,7 +160,7 @@ impl Sessions {
         let live = live.filter(|live| objects::stands(live, session, max_sessions));
         let signin = live.ok_or_else(|| Error::Contended(name.to_string()))?;
         self.record(&signin, session, records).await?;
-        self.recorded.forget(&signin.uid().unwrap_or_default());
+        self.recorded.forget(&signin);
         self.events.signed_in(&signin, session, true);
         let credential = if wants_credential {
             Some(self.credential(session).await?)
@@ -215,13 +215,12 @@ impl Sessions {
 
     /// Records a sign-in, and with it what it gives.
     async fn record(&self, signin: &TkaSignin, session: &Session, records: &dyn Records) -> Result<(), Error> {
-        let uid = signin.uid().unwrap_or_default();
-        if self.recorded.has_begun(&uid, session.signed_in) {
+        if self.recorded.has_begun(signin, session.signed_in) {
             return Ok(());
         }
         let extended = objects::is_established(signin);
         records.began(session, extended).await.map_err(Error::NotRecorded)?;
-        self.recorded.begun(&uid, session.signed_in, Instant::now());
+        self.recorded.begun(signin, session.signed_in, Instant::now());
         Ok(())
     }
 
@@ -269,7 +268,7 @@ impl Sessions {
         let credential = close();
         let written = async {
             self.write_status(signin, session).await?;
-            self.recorded.forget(&signin.uid().unwrap_or_default());
+            self.recorded.forget(signin);
             Ok(())
         };
         if !credential {

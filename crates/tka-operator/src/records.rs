@@ -1,16 +1,18 @@
 //! Where every decision about a session is recorded.
 
-use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use kube::ResourceExt;
+use tka_api::resource::TkaSignin;
 use tka_core::Session;
 use tokio::sync::watch;
 
 use crate::EndReason;
+use crate::per_session::PerSession;
 
 /// Keeps the record of what is decided about sessions.
 ///
@@ -31,9 +33,9 @@ pub type NotRecorded = Box<dyn StdError + Send + Sync>;
 /// How long something is remembered that no `TkaSignin` is seen of: longer than a request may try again, and than anybody hears late of what began.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
-/// What this process has recorded of what it has not brought to its end yet, and tries again, by UID.
+/// What this process has recorded of what it has not brought to its end yet, and tries again, by the object's UID.
 #[derive(Debug, Default)]
-pub(crate) struct Recorded(Mutex<HashMap<String, Known>>);
+pub(crate) struct Recorded(Mutex<PerSession<String, Known>>);
 
 #[derive(Debug)]
 struct Known {
@@ -47,46 +49,54 @@ struct Known {
 // === impl Recorded ===
 
 impl Recorded {
-    /// Whether the beginning is recorded.
-    pub(crate) fn has_begun(&self, uid: &str, signed_in: Timestamp) -> bool {
+    /// Whether the beginning is recorded of the session that `signin` holds.
+    pub(crate) fn has_begun(&self, signin: &TkaSignin, signed_in: Timestamp) -> bool {
         let all = self.all();
-        all.get(uid).is_some_and(|known| known.begun == Some(signed_in))
+        let known = all.get(&signin.name_any(), &uid(signin));
+        known.is_some_and(|known| known.begun == Some(signed_in))
     }
 
     /// The beginning is recorded, at `now`.
-    pub(crate) fn begun(&self, uid: &str, signed_in: Timestamp, now: Instant) {
-        let mut all = self.all();
-        all.entry(uid.to_owned()).or_insert(Known::new(now)).begun = Some(signed_in);
+    pub(crate) fn begun(&self, signin: &TkaSignin, signed_in: Timestamp, now: Instant) {
+        self.change(signin, now, |known| known.begun = Some(signed_in));
     }
 
     /// Says whether the end is written, if it is being recorded.
-    pub(crate) fn end(&self, uid: &str) -> Option<watch::Receiver<bool>> {
-        let end = self.all().get(uid)?.end.clone()?;
+    pub(crate) fn end(&self, signin: &TkaSignin) -> Option<watch::Receiver<bool>> {
+        let end = self.all().get(&signin.name_any(), &uid(signin))?.end.clone()?;
         // The task that recorded it may have been cut off.
         let goes_on = *end.borrow() || end.has_changed().is_ok();
         goes_on.then_some(end)
     }
 
     /// The end is being recorded, since `now`, and is when `written` says so.
-    pub(crate) fn ending(&self, uid: &str, written: watch::Receiver<bool>, now: Instant) {
-        let mut all = self.all();
-        all.entry(uid.to_owned()).or_insert(Known::new(now)).end = Some(written);
+    pub(crate) fn ending(&self, signin: &TkaSignin, written: watch::Receiver<bool>, now: Instant) {
+        self.change(signin, now, |known| known.end = Some(written));
     }
 
     /// There is nothing left to try again.
-    pub(crate) fn forget(&self, uid: &str) {
-        self.all().remove(uid);
+    pub(crate) fn forget(&self, signin: &TkaSignin) {
+        self.all().remove(&signin.name_any(), &uid(signin));
     }
 
     /// Forgets at `now` what another brought to its end: all but those of which `is_there` holds, by UID.
     pub(crate) fn retain(&self, now: Instant, is_there: impl Fn(&str) -> bool) {
         let is_young = |known: &Known| now.saturating_duration_since(known.since) < REMEMBERED;
-        self.all().retain(|uid, known| is_young(known) || is_there(uid));
+        self.all().retain(|_, uid, known| is_young(known) || is_there(uid));
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn change(&self, signin: &TkaSignin, now: Instant, change: impl FnOnce(&mut Known)) {
+        let mut all = self.all();
+        change(all.get_or_insert_with(&signin.name_any(), uid(signin), || Known::new(now)));
+    }
+
+    fn all(&self) -> MutexGuard<'_, PerSession<String, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn uid(signin: &TkaSignin) -> String {
+    signin.uid().unwrap_or_default()
 }
 
 impl Known {
@@ -102,19 +112,28 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{examples, objects};
+
+    /// An object of that UID, under a name of its own.
+    fn signin(uid: &str) -> TkaSignin {
+        let mut signin = objects::signin(&examples::session("1h", Timestamp::UNIX_EPOCH), None, "tka");
+        signin.metadata.name = Some(format!("tka-{uid}"));
+        signin.metadata.uid = Some(uid.to_owned());
+        signin
+    }
 
     #[test]
     fn what_is_tried_again_is_recorded_once_and_what_comes_later_anew() {
         let (recorded, first, now) = (Recorded::default(), Timestamp::UNIX_EPOCH, Instant::now());
-        assert!(!recorded.has_begun("a", first));
-        recorded.begun("a", first, now);
-        assert!(recorded.has_begun("a", first) && !recorded.has_begun("b", first));
-        assert!(!recorded.has_begun("a", Timestamp::MAX));
+        assert!(!recorded.has_begun(&signin("a"), first));
+        recorded.begun(&signin("a"), first, now);
+        assert!(recorded.has_begun(&signin("a"), first) && !recorded.has_begun(&signin("b"), first));
+        assert!(!recorded.has_begun(&signin("a"), Timestamp::MAX));
         let (tell, written) = watch::channel(false);
-        recorded.ending("a", written, now);
-        assert!(recorded.end("a").is_some() && recorded.end("b").is_none());
-        recorded.forget("a");
-        assert!(!recorded.has_begun("a", first) && recorded.end("a").is_none());
+        recorded.ending(&signin("a"), written, now);
+        assert!(recorded.end(&signin("a")).is_some() && recorded.end(&signin("b")).is_none());
+        recorded.forget(&signin("a"));
+        assert!(!recorded.has_begun(&signin("a"), first) && recorded.end(&signin("a")).is_none());
         drop(tell);
     }
 
@@ -122,23 +141,23 @@ mod tests {
     fn end_is_recorded_anew_when_whoever_did_was_cut_off() {
         let (recorded, now) = (Recorded::default(), Instant::now());
         let (tell, written) = watch::channel(false);
-        recorded.ending("a", written, now);
+        recorded.ending(&signin("a"), written, now);
         drop(tell);
-        assert!(recorded.end("a").is_none());
+        assert!(recorded.end(&signin("a")).is_none());
         let (tell, written) = watch::channel(false);
-        recorded.ending("a", written, now);
+        recorded.ending(&signin("a"), written, now);
         tell.send_replace(true);
         drop(tell);
-        assert!(recorded.end("a").is_some_and(|written| *written.borrow()));
+        assert!(recorded.end(&signin("a")).is_some_and(|written| *written.borrow()));
     }
 
     #[test]
     fn what_another_brought_to_its_end_is_forgotten() {
         let (recorded, first, now) = (Recorded::default(), Timestamp::UNIX_EPOCH, Instant::now());
         for uid in ["gone", "there"] {
-            recorded.begun(uid, first, now);
+            recorded.begun(&signin(uid), first, now);
         }
-        let there = || ["gone", "there"].map(|uid| recorded.has_begun(uid, first));
+        let there = || ["gone", "there"].map(|uid| recorded.has_begun(&signin(uid), first));
         recorded.retain(now + REMEMBERED / 2, |uid| uid == "there");
         assert_eq!(there(), [true, true], "it may not have been seen yet");
         recorded.retain(now + REMEMBERED, |uid| uid == "there");

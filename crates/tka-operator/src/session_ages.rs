@@ -3,41 +3,40 @@
 //! A session ends at a time of day. When the time of day is set back, be it that it was wrong when the session began, that is later than it
 //! should be, by as much as it was set back. No session lasts longer than its period from when this process first saw it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tka_core::{Session, SessionName};
+use tka_core::Session;
 
-/// When sessions were first seen.
+use crate::per_session::PerSession;
+
+/// When sessions were first seen, by their sign-in: another sign-in begins another period.
 #[derive(Debug, Default)]
-pub(crate) struct SessionAges(Mutex<HashMap<SessionName, Seen>>);
-
-#[derive(Debug)]
-struct Seen {
-    /// The sign-in: another begins another period.
-    signed_in: Timestamp,
-    since: Instant,
-}
+pub(crate) struct SessionAges(Mutex<PerSession<Timestamp, Instant>>);
 
 // === impl SessionAges ===
 
 impl SessionAges {
-    /// How long `session` has lasted since it was first seen, or extended; it is seen at `now`.
-    pub(crate) fn so_far(&self, session: &Session, now: Instant) -> Duration {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (name, signed_in) = (session.name(), session.signed_in);
-        let seen = all.entry(name).or_insert(Seen { signed_in, since: now });
-        if seen.signed_in != signed_in {
-            *seen = Seen { signed_in, since: now };
-        }
-        now.saturating_duration_since(seen.since)
+    /// `session` is seen at `now`.
+    pub(crate) fn see(&self, session: &Session, now: Instant) {
+        self.all()
+            .get_or_insert_with(session.name().as_str(), session.signed_in, || now);
     }
 
-    /// Forgets all but those of which `is_there` holds.
-    pub(crate) fn retain(&self, is_there: impl Fn(&SessionName) -> bool) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|name, _| is_there(name));
+    /// How long `session` has lasted at `now` since it was first seen, or extended.
+    pub(crate) fn so_far(&self, session: &Session, now: Instant) -> Duration {
+        let all = self.all();
+        let since = all.get(session.name().as_str(), &session.signed_in);
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(*since))
+    }
+
+    /// Forgets all but those of which `is_there` holds, by name.
+    pub(crate) fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.all().retain(|name, _, _| is_there(name));
+    }
+
+    fn all(&self) -> MutexGuard<'_, PerSession<Timestamp, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -109,8 +109,7 @@ impl Sessions {
 
     /// When the session ends that `signin` holds, as far as is recorded.
     pub(crate) fn end_of(&self, signin: &TkaSignin, session: &Session) -> Timestamp {
-        let uid = signin.metadata.uid.as_deref().unwrap_or_default();
-        step::end(signin, session, self.recorded.has_begun(uid, session.signed_in))
+        step::end(signin, session, self.recorded.has_begun(signin, session.signed_in))
     }
 
     /// The role bindings of one namespace.

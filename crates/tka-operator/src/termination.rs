@@ -206,7 +206,6 @@ impl Sessions {
         if !holds(signin) {
             return Ok(());
         }
-        let uid = signin.uid().unwrap_or_default();
         let Ok(session) = session else {
             return self
                 .apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
@@ -214,10 +213,10 @@ impl Sessions {
                 .map(drop);
         };
         let how = end_reason::how(signin, &session, (self.clock)());
-        self.record_end(&uid, &session, &how, records).await?;
+        self.record_end(signin, &session, &how, records).await?;
         self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
             .await?;
-        self.recorded.forget(&uid);
+        self.recorded.forget(signin);
         self.events.ended(signin, &how);
         Ok(())
     }
@@ -225,13 +224,13 @@ impl Sessions {
     /// Has an end recorded, and waits for a while that it is written. What is tried again is not recorded again.
     async fn record_end(
         &self,
-        uid: &str,
+        signin: &TkaSignin,
         session: &Session,
         how: &EndReason,
         records: &dyn Records,
     ) -> Result<(), Error> {
         let not_yet = || Error::NotRecorded("the record of its end is not written yet".into());
-        if let Some(mut written) = self.recorded.end(uid) {
+        if let Some(mut written) = self.recorded.end(signin) {
             let written = timeout(RECORD, written.wait_for(|written| *written)).await;
             return if matches!(written, Ok(Ok(_))) {
                 Ok(())
@@ -240,7 +239,7 @@ impl Sessions {
             };
         }
         let (tell, written) = watch::channel(false);
-        self.recorded.ending(uid, written, Instant::now());
+        self.recorded.ending(signin, written, Instant::now());
         if timeout(RECORD, records.ended(session, how)).await.is_ok() {
             tell.send_replace(true);
             return Ok(());

@@ -9,7 +9,7 @@ mod retry_backoff;
 mod schedule;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,11 +163,11 @@ impl Round for Checks {
         let started = Instant::now();
         // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
         let sessions = self.active();
-        self.doubts.meet(&sessions, started);
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
+        self.forget_gone(&sessions, &devices);
+        self.doubts.meet(&sessions, started);
         let answers = self.ask(devices).await;
         let revoked = self.judge_all(&sessions, &answers, started);
-        self.put_off.retain(&sessions);
         // What does not hold is for the holder of the Lease to end.
         let ours = self.with.leadership.is_held();
         let ended = !ours || self.end_all(revoked).await;
@@ -189,6 +189,15 @@ impl Checks {
             .filter(|(signin, session)| session.until() > now && !objects::is_to_end(signin, session))
             .map(|(_, session)| session)
             .collect()
+    }
+
+    /// Forgets what is known of all but `sessions`, and of all but their `devices`.
+    fn forget_gone(&mut self, sessions: &[Session], devices: &BTreeSet<String>) {
+        let names: HashSet<String> = sessions.iter().map(|session| session.name().to_string()).collect();
+        let is_there = |name: &str| names.contains(name);
+        self.doubts.retain(is_there);
+        self.put_off.retain(is_there);
+        self.addresses.retain(|device, _| devices.contains(device));
     }
 
     /// What is revoked. A replica that has lost the tailnet cannot judge. It takes the word of one that has not and holds the Lease: that one ends
@@ -275,7 +284,6 @@ impl Checks {
         if let Err(why) = state {
             return unknown(devices, &why);
         }
-        self.addresses.retain(|device, _| devices.contains(device));
         let mut answers = Answers::new();
         let known = self.addresses.clone();
         if let Err(error) = self.whois(known, &mut answers).await {

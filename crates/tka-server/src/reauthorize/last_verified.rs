@@ -1,10 +1,10 @@
 //! When each session was last known to stand.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tka_core::{Revocation, Session, SessionName};
+use tka_core::{Revocation, Session};
+use tka_operator::PerSession;
 use tokio::time::Instant;
 
 /// The sessions, each with when it was last known to stand.
@@ -17,12 +17,12 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct LastVerified {
     limit: Duration,
-    sessions: HashMap<SessionName, Record>,
+    /// By the sign-in: another one verifies anew.
+    sessions: PerSession<Timestamp, Record>,
 }
 
 #[derive(Debug)]
 struct Record {
-    signed_in: Timestamp,
     verified: Instant,
     doubt: Option<String>,
 }
@@ -34,35 +34,33 @@ impl LastVerified {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
             limit,
-            sessions: HashMap::new(),
+            sessions: PerSession::default(),
         }
     }
 
     /// These are the sessions now. One that is new, or was signed in to again, was verified by that.
     pub(super) fn meet(&mut self, sessions: &[Session], now: Instant) {
-        let names: HashSet<SessionName> = sessions.iter().map(Session::name).collect();
-        self.sessions.retain(|name, _| names.contains(name));
         for session in sessions {
-            let known = self.sessions.get(&session.name());
-            if known.is_none_or(|record| record.signed_in != session.signed_in) {
-                self.verified(session, now);
-            }
+            let first = || Record::verified(now);
+            self.sessions
+                .get_or_insert_with(session.name().as_str(), session.signed_in, first);
         }
+    }
+
+    /// Forgets all but those of which `is_there` holds, by name.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.sessions.retain(|name, _, _| is_there(name));
     }
 
     /// `session` stood at `now`.
     pub(super) fn verified(&mut self, session: &Session, now: Instant) {
-        let record = Record {
-            signed_in: session.signed_in,
-            verified: now,
-            doubt: None,
-        };
-        self.sessions.insert(session.name(), record);
+        let record = Record::verified(now);
+        self.sessions.insert(session.name().as_str(), session.signed_in, record);
     }
 
     /// At `now` it cannot be verified that `session` stands. If that is so for too long it is revoked.
     pub(super) fn doubted(&mut self, session: &Session, why: &str, now: Instant) -> Option<Revocation> {
-        let record = self.sessions.get_mut(&session.name())?;
+        let record = self.sessions.get_mut(session.name().as_str(), &session.signed_in)?;
         if record.doubt.as_deref() != Some(why) {
             let (name, limit) = (session.name(), self.limit);
             tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session could not be verified, and goes on until the limit");
@@ -81,6 +79,17 @@ impl LastVerified {
         doubted
             .filter_map(|record| record.verified.checked_add(self.limit))
             .min()
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    fn verified(now: Instant) -> Self {
+        Self {
+            verified: now,
+            doubt: None,
+        }
     }
 }
 
@@ -138,8 +147,8 @@ mod tests {
         let session = session("2026-01-01T00:00:00Z");
         doubts.meet(std::slice::from_ref(&session), start);
         let _ = doubts.doubted(&session, "silence", start);
-        doubts.meet(&[], start);
+        doubts.retain(|_| false);
         assert_eq!(doubts.deadline(), None);
-        assert!(doubts.sessions.is_empty());
+        assert_eq!(doubts.sessions.values().count(), 0);
     }
 }

@@ -1,24 +1,21 @@
 //! Ends that could not be carried out, and when each is tried again. By value.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tka_core::{Session, SessionName};
-use tka_operator::backoff;
+use tka_core::Session;
+use tka_operator::{PerSession, backoff};
 use tokio::time::Instant;
 
 /// The longest that an end is put off, whatever the API server asks for.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Ends that were tried in vain.
+/// Ends that were tried in vain, by the sign-in that was to end: another is judged anew.
 #[derive(Debug, Default)]
-pub(super) struct RetryBackoff(HashMap<SessionName, Tried>);
+pub(super) struct RetryBackoff(PerSession<Timestamp, Tried>);
 
 #[derive(Debug)]
 struct Tried {
-    /// Which sign-in was to end: another is judged anew.
-    signed_in: Timestamp,
     failures: u32,
     not_before: Instant,
 }
@@ -28,31 +25,27 @@ struct Tried {
 impl RetryBackoff {
     /// Whether the end of `session` is to wait at `now`.
     pub(super) fn is_put_off(&self, session: &Session, now: Instant) -> bool {
-        let tried = self.0.get(&session.name());
-        tried.is_some_and(|tried| tried.signed_in == session.signed_in && now < tried.not_before)
+        let tried = self.0.get(session.name().as_str(), &session.signed_in);
+        tried.is_some_and(|tried| now < tried.not_before)
     }
 
     /// Ending `session` failed at `now`, where the API server `asked` for a time. Says how long that puts it off.
     pub(super) fn failed(&mut self, session: &Session, asked: Option<Duration>, now: Instant) -> Duration {
         let (name, signed_in) = (session.name(), session.signed_in);
-        let before = self.0.get(&name).filter(|tried| tried.signed_in == signed_in);
+        let before = self.0.get(name.as_str(), &signed_in);
         let failures = before.map_or(0, |tried| tried.failures).saturating_add(1);
         let wait = backoff(failures, asked, LONGEST);
         let tried = Tried {
-            signed_in,
             failures,
             not_before: now + wait,
         };
-        self.0.insert(name, tried);
+        self.0.insert(name.as_str(), signed_in, tried);
         wait
     }
 
-    /// Forgets all but `sessions`.
-    pub(super) fn retain(&mut self, sessions: &[Session]) {
-        if !self.0.is_empty() {
-            let names: Vec<_> = sessions.iter().map(Session::name).collect();
-            self.0.retain(|name, _| names.contains(name));
-        }
+    /// Forgets all but those of which `is_there` holds, by name.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _, _| is_there(name));
     }
 
     /// When the first is to be tried again, of those that were not due at `now`.
@@ -90,7 +83,7 @@ mod tests {
         assert!(!put_off.is_put_off(&session("b", 1), now) && !put_off.is_put_off(&session("a", 2), now));
         assert_eq!(put_off.next(now), Some(now + 7 * SECOND));
         assert_eq!(put_off.next(now + 7 * SECOND), None);
-        put_off.retain(&[session("b", 1)]);
+        put_off.retain(|name| name == session("b", 1).name().as_str());
         assert_eq!(put_off.next(now), None);
     }
 }
