@@ -23,6 +23,7 @@ use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
+use crate::watched::WatchedSessions;
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what was not thought of.
@@ -110,8 +111,8 @@ impl Loop {
 
     /// The sessions as the loop sees them.
     #[must_use]
-    pub fn store(&self) -> Store<TkaSignin> {
-        self.store.clone()
+    pub fn watched(&self) -> WatchedSessions {
+        WatchedSessions::new(self.store.clone())
     }
 
     /// Whether the loop has seen all sessions there were when it began.

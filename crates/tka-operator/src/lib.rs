@@ -17,7 +17,7 @@ mod examples;
 mod issue;
 mod lock;
 pub mod metrics;
-pub mod objects;
+mod objects;
 mod per_session;
 mod progress;
 pub mod provision;
@@ -32,6 +32,7 @@ mod step;
 mod stored;
 pub mod sweep;
 mod termination;
+mod watched;
 mod watches;
 
 pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
@@ -48,6 +49,7 @@ pub use retry::backoff;
 pub use sessions::Sessions;
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;
+pub use watched::WatchedSessions;
 
 use std::sync::Arc;
 

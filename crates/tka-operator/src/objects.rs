@@ -26,11 +26,11 @@ use crate::end_reason::Intent;
 const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 
 /// What every object of every session can be selected by.
-pub const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
+pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
 
 /// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
 #[must_use]
-pub fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
+pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
     let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
     signin.metadata.namespace = Some(namespace.into());
     signin.metadata.finalizers = Some(vec![FINALIZER.into()]);
@@ -89,7 +89,7 @@ fn spec(session: &Session) -> TkaSigninSpec {
 }
 
 /// The ServiceAccount of the session that `signin` holds. It belongs to the `TkaSignin`, so that Kubernetes collects it with it.
-pub fn service_account(signin: &TkaSignin) -> Result<ServiceAccount, Error> {
+pub(crate) fn service_account(signin: &TkaSignin) -> Result<ServiceAccount, Error> {
     let owner = OwnerReference {
         api_version: TkaSignin::api_version(&()).into(),
         kind: TkaSignin::kind(&()).into(),
@@ -116,7 +116,7 @@ pub fn service_account(signin: &TkaSignin) -> Result<ServiceAccount, Error> {
 /// None can be owned by the `TkaSignin`: an owner is in the same namespace, and that of a cluster-scoped object is cluster-scoped
 /// (<https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents>).
 #[derive(Clone, Debug, PartialEq)]
-pub enum Bindings {
+pub(crate) enum Bindings {
     /// The role holds everywhere.
     Cluster(Box<ClusterRoleBinding>),
     /// The role holds in these namespaces.
@@ -134,7 +134,7 @@ fn labels_of_children(signin: &TkaSignin) -> Result<BTreeMap<String, String>, Er
 }
 
 /// The bindings of the session that `signin` holds.
-pub fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
+pub(crate) fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
     let namespace = signin.namespace().unwrap_or_default();
     let metadata = ObjectMeta {
         name: Some(binding_name(&namespace, &signin.name_any())),
@@ -184,7 +184,7 @@ pub(crate) fn count_bindings(signin: &TkaSignin) -> usize {
 /// The name of a session's binding. Names of RBAC objects may hold a colon, and namespaces may not: no two sessions of two
 /// servers in one cluster meet.
 #[must_use]
-pub fn binding_name(namespace: &str, session: &str) -> String {
+pub(crate) fn binding_name(namespace: &str, session: &str) -> String {
     format!("{namespace}:{session}")
 }
 
@@ -202,7 +202,7 @@ fn labels(session: &Session, namespace: &str) -> BTreeMap<String, String> {
 ///
 /// The name must be the one that this caller, device and role lead to: an object made by hand, or one of the original TKA,
 /// is no session of ours.
-pub fn session(signin: &TkaSignin) -> Result<Session, Error> {
+pub(crate) fn session(signin: &TkaSignin) -> Result<Session, Error> {
     let session = read(signin).map_err(|why| Error::NotASession {
         name: signin.name_any(),
         why,
@@ -269,7 +269,7 @@ fn last_sign_in(signin: &TkaSignin) -> Result<Timestamp, String> {
 
 /// Whether account and binding exist, and the status speaks of this sign-in and not of an earlier one.
 #[must_use]
-pub fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
+pub(crate) fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
     signin
         .status
         .as_ref()
@@ -278,13 +278,13 @@ pub fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
 
 /// Whether account and binding exist, be it that the status speaks of an earlier sign-in.
 #[must_use]
-pub fn is_established(signin: &TkaSignin) -> bool {
+pub(crate) fn is_established(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
 }
 
 /// Whether it is written down that it ends, be it that nothing of it is taken away yet.
 #[must_use]
-pub fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
+pub(crate) fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
     Intent::of(signin, session).is_some()
 }
 

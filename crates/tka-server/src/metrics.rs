@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::http::StatusCode;
-use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -13,8 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use tka_api::resource::TkaSignin;
-use tka_operator::Leadership;
+use tka_operator::{Leadership, WatchedSessions};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Attempt {
@@ -49,7 +47,7 @@ pub struct Metrics {
 /// The sessions that are active, counted when somebody asks, so that the number cannot drift. One replica counts them, or a sum over
 /// replicas would be a multiple.
 struct ActiveSessions {
-    store: Store<TkaSignin>,
+    watched: WatchedSessions,
     leadership: Leadership,
 }
 
@@ -102,9 +100,9 @@ impl Metrics {
     }
 }
 
-/// Serves the number of active sessions in `store` from `registry`, and whether counting them is this replica's.
-pub fn register_sessions(registry: &mut Registry, store: Store<TkaSignin>, leadership: Leadership) {
-    registry.register_collector(Box::new(ActiveSessions { store, leadership }));
+/// Serves the number of active sessions in `watched` from `registry`, and whether counting them is this replica's.
+pub fn register_sessions(registry: &mut Registry, watched: WatchedSessions, leadership: Leadership) {
+    registry.register_collector(Box::new(ActiveSessions { watched, leadership }));
 }
 
 // === impl ActiveSessions ===
@@ -121,10 +119,14 @@ impl Collector for ActiveSessions {
         let help = "Whether this replica reconciles: 1 for one of all replicas";
         let lease = encoder.encode_descriptor("tka_lease_held", help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::from(is_held)).encode(lease)?;
-        let signins = if is_held { self.store.state() } else { Vec::new() };
+        let roles = if is_held {
+            self.watched.provisioned_roles()
+        } else {
+            Vec::new()
+        };
         let mut by_role: BTreeMap<String, i64> = BTreeMap::new();
-        for signin in signins.iter().filter(|signin| is_active(signin)) {
-            *by_role.entry(signin.spec.role.clone()).or_default() += 1;
+        for role in roles {
+            *by_role.entry(role).or_default() += 1;
         }
         let help = "Active sessions, by ClusterRole, at the replica that reconciles";
         let mut family = encoder.encode_descriptor("tka_active_user_sessions", help, None, MetricType::Gauge)?;
@@ -134,11 +136,6 @@ impl Collector for ActiveSessions {
         }
         Ok(())
     }
-}
-
-fn is_active(signin: &TkaSignin) -> bool {
-    let provisioned = signin.status.as_ref().is_some_and(|status| status.provisioned);
-    provisioned && signin.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]

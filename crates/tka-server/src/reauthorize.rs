@@ -16,11 +16,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use kube::runtime::reflector::Store;
-use tka_api::resource::TkaSignin;
 use tka_core::{DeviceState, Revocation, Session, Verdict, revocation};
 use tka_operator::error::with_causes;
-use tka_operator::{Clock, Leadership, Sessions, objects};
+use tka_operator::{Clock, Leadership, Sessions, WatchedSessions};
 use tka_tailnet::{BackendState, Error, LocalApi, Notifications, Status, WhoIs};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
@@ -54,7 +52,7 @@ pub struct Reauthorization {
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
     /// The sessions, as the reconcile loop sees them.
-    pub store: Store<TkaSignin>,
+    pub watched: WatchedSessions,
     /// Whether checking them is this replica's.
     pub leadership: Leadership,
     /// Tells the time.
@@ -179,16 +177,7 @@ impl Round for Checks {
 impl Checks {
     /// What is to be checked.
     fn active(&self) -> Vec<Session> {
-        let now = (self.with.clock)();
-        let signins = self.with.store.state();
-        let live = signins
-            .iter()
-            .filter(|signin| signin.metadata.deletion_timestamp.is_none());
-        live.filter_map(|signin| Some((signin, objects::session(signin).ok()?)))
-            // What is written down to end is ended by the reconcile loop.
-            .filter(|(signin, session)| session.until() > now && !objects::is_to_end(signin, session))
-            .map(|(_, session)| session)
-            .collect()
+        self.with.watched.live((self.with.clock)())
     }
 
     /// Forgets what is known of all but `sessions`, and of all but their `devices`.

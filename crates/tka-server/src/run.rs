@@ -147,7 +147,7 @@ fn background(
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
     let reconcile = Loop::new(sessions);
-    register_sessions(&mut registries.operator, reconcile.store(), leadership.clone());
+    register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
@@ -155,7 +155,7 @@ fn background(
         machines: config.operator.machines,
         max_unverified: config.tailscale.max_unverified.duration(),
         sessions: Arc::clone(sessions),
-        store: reconcile.store(),
+        watched: reconcile.watched(),
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),

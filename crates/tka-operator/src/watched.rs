@@ -1,0 +1,101 @@
+//! The sessions as this process watches them, by value: for what needs no object of the API server.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::Store;
+use tka_api::resource::TkaSignin;
+use tka_core::Session;
+
+use crate::objects;
+
+/// The sessions as the reconcile loop watches them.
+#[derive(Clone)]
+pub struct WatchedSessions(Store<TkaSignin>);
+
+// === impl WatchedSessions ===
+
+impl fmt::Debug for WatchedSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedSessions").finish_non_exhaustive()
+    }
+}
+
+impl WatchedSessions {
+    pub(crate) fn new(store: Store<TkaSignin>) -> Self {
+        Self(store)
+    }
+
+    /// The sessions that go on at `now`. What is written down to end is ended by the reconcile loop, and is none of these.
+    #[must_use]
+    pub fn live(&self, now: Timestamp) -> Vec<Session> {
+        let signins = self.0.state();
+        let live = signins
+            .iter()
+            .filter(|signin| signin.metadata.deletion_timestamp.is_none());
+        live.filter_map(|signin| Some((signin, objects::session(signin).ok()?)))
+            .filter(|(signin, session)| session.until() > now && !objects::is_to_end(signin, session))
+            .map(|(_, session)| session)
+            .collect()
+    }
+
+    /// The ClusterRole of each session that is provisioned and not being deleted.
+    #[must_use]
+    pub fn provisioned_roles(&self) -> Vec<String> {
+        let signins = self.0.state();
+        let provisioned = signins.iter().filter(|signin| is_provisioned(signin));
+        provisioned.map(|signin| signin.spec.role.clone()).collect()
+    }
+}
+
+fn is_provisioned(signin: &TkaSignin) -> bool {
+    let provisioned = signin.status.as_ref().is_some_and(|status| status.provisioned);
+    provisioned && signin.metadata.deletion_timestamp.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::end_reason::Intent;
+    use crate::{EndReason, examples, progress};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::runtime::{reflector, watcher::Event};
+    use tka_api::resource::ANNOTATION_END;
+
+    fn watched(signins: &[&TkaSignin]) -> WatchedSessions {
+        let (store, mut writer) = reflector::store();
+        for signin in signins {
+            writer.apply_watcher_event(&Event::Apply((*signin).clone()));
+        }
+        WatchedSessions::new(store)
+    }
+
+    #[test]
+    fn sessions_that_end_are_not_live() {
+        let start = Timestamp::from_second(100).unwrap();
+        let [one, deleted, ended] = ["a", "b", "c"].map(|label| examples::labelled("1h", start, label));
+        let one_signin = objects::signin(&one, None, "tka");
+        let mut deleted = objects::signin(&deleted, None, "tka");
+        deleted.metadata.deletion_timestamp = Some(Time(start));
+        let intent = Intent::new(&ended, EndReason::SignedOut, start).to_annotation();
+        let mut ended = objects::signin(&ended, None, "tka");
+        let annotations = ended.metadata.annotations.get_or_insert_default();
+        annotations.insert(ANNOTATION_END.to_owned(), intent);
+        let watched = watched(&[&one_signin, &deleted, &ended]);
+        assert_eq!(watched.live(start), [one.clone()]);
+        assert_eq!(watched.live(one.until()), []);
+    }
+
+    #[test]
+    fn roles_are_those_of_provisioned_sessions() {
+        let start = Timestamp::from_second(100).unwrap();
+        let [one, pending] = ["a", "b"].map(|label| examples::labelled("1h", start, label));
+        let mut provisioned = objects::signin(&one, None, "tka");
+        provisioned.status = Some(progress::active(&provisioned, &one, start));
+        let pending = objects::signin(&pending, None, "tka");
+        let roles = watched(&[&provisioned, &pending]).provisioned_roles();
+        assert_eq!(roles, [one.rule.role.to_string()]);
+        provisioned.metadata.deletion_timestamp = Some(Time(start));
+        assert!(watched(&[&provisioned]).provisioned_roles().is_empty());
+    }
+}
