@@ -91,7 +91,7 @@ impl ApiServerUrl {
 
     /// A text that was meant to be a URL, to recognise it by: shortened, and without what may be secret in it.
     #[must_use]
-    pub fn shown(text: &str) -> String {
+    pub fn redacted(text: &str) -> String {
         let end = text.find(['?', '#']).unwrap_or(text.len());
         match (text[..end].rsplit_once('@'), text.rsplit_once('@')) {
             (Some((_, public)), _) => shorten(&format!("…@{public}")),
@@ -258,24 +258,24 @@ mod tests {
             ("https://k/ä", E::Path('ä')),
         ] {
             assert_eq!(ApiServerUrl::parse(url), Err(expected), "{url}");
-            assert!(!ApiServerUrl::shown(url).contains("hun"), "{url}");
+            assert!(!ApiServerUrl::redacted(url).contains("hun"), "{url}");
         }
     }
 
     #[test]
     fn text_is_shown_without_its_secrets() {
-        let shown = ApiServerUrl::shown;
-        assert_eq!(shown("https://k:6443"), "https://k:6443");
-        assert_eq!(shown("https://a:pw@k:6443/x"), "…@k:6443/x");
-        assert_eq!(shown("https://a:p@w@k"), "…@k");
-        assert_eq!(shown("https://a:p?w@k"), "…");
-        assert_eq!(shown("https://k?token=x"), "https://k?…");
+        let redacted = ApiServerUrl::redacted;
+        assert_eq!(redacted("https://k:6443"), "https://k:6443");
+        assert_eq!(redacted("https://a:pw@k:6443/x"), "…@k:6443/x");
+        assert_eq!(redacted("https://a:p@w@k"), "…@k");
+        assert_eq!(redacted("https://a:p?w@k"), "…");
+        assert_eq!(redacted("https://k?token=x"), "https://k?…");
     }
 
     proptest! {
         #[test]
         fn whatever_is_read_is_a_plain_address(text in "(https://)?[a-z@:/?# .\\[\\]0-9]{0,20}|.*") {
-            let _ = ApiServerUrl::shown(&text);
+            let _ = ApiServerUrl::redacted(&text);
             if let Ok(url) = ApiServerUrl::parse(&text) {
                 prop_assert!(url.as_str().starts_with("https://") && !url.as_str().contains(['@', '?', '#', ' ', '\n']));
                 prop_assert_eq!(ApiServerUrl::parse(url.as_str()), Ok(url));

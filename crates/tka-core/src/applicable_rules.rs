@@ -147,24 +147,24 @@ mod tests {
         format!(r#"{{"role": "{role}", "period": "{period}", "priority": {priority}}}"#)
     }
 
-    fn grant(rules: &[String]) -> ApplicableRules {
+    fn applicable(rules: &[String]) -> ApplicableRules {
         ApplicableRules::parse(rules.iter().map(String::as_str)).unwrap()
     }
 
     #[test]
     fn highest_priority_wins() {
-        let grant = grant(&[
+        let rules = applicable(&[
             rule("view", "8h", 1),
             rule("cluster-admin", "1h", 100),
             rule("edit", "2h", 50),
         ]);
-        assert_eq!(grant.choose(&Choice::default()).unwrap().role.as_str(), "cluster-admin");
+        assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "cluster-admin");
     }
 
     #[test]
     fn equal_priorities_are_ambiguous() {
-        let grant = grant(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 1)]);
-        let Err(Refusal::Ambiguous { priority, rules, .. }) = grant.choose(&Choice::default()) else {
+        let rules = applicable(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 1)]);
+        let Err(Refusal::Ambiguous { priority, rules, .. }) = rules.choose(&Choice::default()) else {
             panic!("not ambiguous")
         };
         assert_eq!(priority, 5);
@@ -214,21 +214,21 @@ mod tests {
 
     #[test]
     fn equal_priorities_below_the_highest_do_not_matter() {
-        let grant = grant(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 9)]);
-        assert_eq!(grant.choose(&Choice::default()).unwrap().role.as_str(), "admin");
+        let rules = applicable(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 9)]);
+        assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "admin");
     }
 
     #[test]
     fn same_rule_from_two_grants_is_one() {
-        let grant = grant(&[rule("view", "60m", 5), rule("view", "1h", 5)]);
-        assert_eq!(grant.choose(&Choice::default()).unwrap().role.as_str(), "view");
+        let rules = applicable(&[rule("view", "60m", 5), rule("view", "1h", 5)]);
+        assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "view");
     }
 
     #[test]
     fn same_role_for_two_periods_is_ambiguous() {
-        let grant = grant(&[rule("view", "2h", 5), rule("view", "1h", 5)]);
+        let rules = applicable(&[rule("view", "2h", 5), rule("view", "1h", 5)]);
         assert!(matches!(
-            grant.choose(&Choice::default()),
+            rules.choose(&Choice::default()),
             Err(Refusal::Ambiguous { .. })
         ));
     }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn caller_may_name_a_rule() {
         let oncall = r#"{"role": "edit", "period": "1h", "priority": 5, "name": "oncall"}"#.to_owned();
-        let grant = grant(&[
+        let rules = applicable(&[
             rule("view", "8h", 5),
             rule("edit", "1h", 5),
             rule("cluster-admin", "1h", 9),
@@ -245,7 +245,7 @@ mod tests {
         let choose = |name: Option<&str>, role: Option<&str>| {
             let name = name.map(|name| name.to_owned().try_into().unwrap());
             let role = role.map(|role| role.to_owned().try_into().unwrap());
-            grant.choose(&Choice { name, role })
+            rules.choose(&Choice { name, role })
         };
         assert_eq!(choose(Some("oncall"), None).unwrap().role.as_str(), "edit");
         assert_eq!(choose(None, Some("view")).unwrap().role.as_str(), "view");
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn no_rule_is_refused() {
-        assert_eq!(grant(&[]).choose(&Choice::default()), Err(Refusal::NoRule));
+        assert_eq!(applicable(&[]).choose(&Choice::default()), Err(Refusal::NoRule));
     }
 
     #[test]
@@ -278,8 +278,8 @@ mod tests {
                 .prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
         ) {
             let (listed, shuffled) = rules;
-            prop_assert_eq!(grant(&listed), grant(&shuffled));
-            prop_assert_eq!(grant(&listed).choose(&Choice::default()).cloned(), grant(&shuffled).choose(&Choice::default()).cloned());
+            prop_assert_eq!(applicable(&listed), applicable(&shuffled));
+            prop_assert_eq!(applicable(&listed).choose(&Choice::default()).cloned(), applicable(&shuffled).choose(&Choice::default()).cloned());
         }
 
         #[test]
@@ -287,9 +287,9 @@ mod tests {
             rules in prop::collection::vec(("(view|edit|admin)", "[1-3]h", 0..4_i64), 0..8),
         ) {
             let texts: Vec<String> = rules.iter().map(|(role, period, priority)| rule(role, period, *priority)).collect();
-            let grant = grant(&texts);
-            if let Ok(chosen) = grant.choose(&Choice::default()) {
-                let rivals = grant.rules.iter().filter(|rule| rule.priority >= chosen.priority).count();
+            let rules = applicable(&texts);
+            if let Ok(chosen) = rules.choose(&Choice::default()) {
+                let rivals = rules.rules.iter().filter(|rule| rule.priority >= chosen.priority).count();
                 prop_assert_eq!(rivals, 1);
             }
         }

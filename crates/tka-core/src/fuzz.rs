@@ -15,14 +15,14 @@ fn grant() {
     check!().for_each(|bytes: &[u8]| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let values: Vec<&str> = text.lines().collect();
-        let Ok(grant) = ApplicableRules::parse(values.iter().copied()) else {
+        let Ok(rules) = ApplicableRules::parse(values.iter().copied()) else {
             return;
         };
         let reversed = ApplicableRules::parse(values.into_iter().rev());
-        assert_eq!(reversed.as_ref(), Ok(&grant), "the order decides something");
-        if let Ok(chosen) = grant.choose(&Choice::default()) {
-            assert!(grant.carries(&chosen.key()));
-            assert!(grant.rules().iter().all(|rule| rule.priority <= chosen.priority));
+        assert_eq!(reversed.as_ref(), Ok(&rules), "the order decides something");
+        if let Ok(chosen) = rules.choose(&Choice::default()) {
+            assert!(rules.carries(&chosen.key()));
+            assert!(rules.rules().iter().all(|rule| rule.priority <= chosen.priority));
         }
     });
 }

@@ -61,12 +61,12 @@ pub enum Refusal {
         role: RoleName,
     },
     /// The caller asked for more time than the rule gives.
-    #[error("you asked for {asked}, more than the {period} that the rule for the role {role} gives")]
+    #[error("you asked for {requested}, more than the {period} that the rule for the role {role} gives")]
     PeriodTooLong {
         /// The rule's role.
         role: RoleName,
         /// What the caller asked for.
-        asked: Period,
+        requested: Period,
         /// What the rule gives.
         period: Period,
     },

@@ -105,13 +105,13 @@ impl Limits {
         }
     }
 
-    /// How long a session through `rule` lasts when the caller asks for `asked`: never longer than the rule says.
-    pub fn period(self, rule: &Rule, asked: Option<Period>) -> Result<Period, Refusal> {
-        let period = asked.unwrap_or(rule.period);
+    /// How long a session through `rule` lasts when the caller asks for `requested`: never longer than the rule says.
+    pub fn period(self, rule: &Rule, requested: Option<Period>) -> Result<Period, Refusal> {
+        let period = requested.unwrap_or(rule.period);
         if period > rule.period {
             return Err(Refusal::PeriodTooLong {
                 role: rule.role.clone(),
-                asked: period,
+                requested: period,
                 period: rule.period,
             });
         }
@@ -134,9 +134,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn given(asked: Option<&str>) -> Result<Period, Refusal> {
+    fn given(requested: Option<&str>) -> Result<Period, Refusal> {
         let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        Limits::at_least(period("1m")).period(&rule, asked.map(period))
+        Limits::at_least(period("1m")).period(&rule, requested.map(period))
     }
 
     #[test]

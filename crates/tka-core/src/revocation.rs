@@ -92,26 +92,26 @@ impl DeviceState {
     }
 }
 
-/// What is to become of `session` at `now`. `present` is what the tailnet says of its device; it knows of none when absent.
+/// What is to become of `session` at `now`. `device` is what the tailnet says of its device; it knows of none when absent.
 /// `machines` is whether machines may have sessions.
 #[must_use]
-pub fn verdict(session: &Session, present: Option<&DeviceState>, machines: bool, now: Timestamp) -> Verdict {
-    let Some(present) = present else {
+pub fn verdict(session: &Session, device: Option<&DeviceState>, machines: bool, now: Timestamp) -> Verdict {
+    let Some(device) = device else {
         return Verdict::Revoked(Revocation::DeviceGone);
     };
-    if present.expired {
+    if device.expired {
         return Verdict::Revoked(Revocation::DeviceExpired);
     }
-    if let Some(revocation) = other_caller(&session.caller.identity, &present.identity, machines) {
+    if let Some(revocation) = other_caller(&session.caller.identity, &device.identity, machines) {
         return Verdict::Revoked(revocation);
     }
-    let same = present.rules.iter().filter(|rule| rule.key() == session.rule);
+    let same = device.rules.iter().filter(|rule| rule.key() == session.rule);
     // An end that is not before its own is its own, and that is no revocation: a session may come to it while it is judged.
     let is_in_time = |period| {
         let end = end(session.signed_in, period);
         end > now || end >= session.until()
     };
-    match (same.map(|rule| rule.period).max(), &present.malformed) {
+    match (same.map(|rule| rule.period).max(), &device.malformed) {
         // Rules only add to each other: what cannot be read beside it takes nothing from it.
         (Some(period), _) if is_in_time(period) => Verdict::Stands,
         (_, Some(error)) => Verdict::Unclear(error.clone()),
@@ -226,8 +226,8 @@ mod tests {
         .unwrap()
     }
 
-    fn of_alice(present: &DeviceState) -> Verdict {
-        verdict(&session(alice()), Some(present), false, LATER.parse().unwrap())
+    fn of_alice(device: &DeviceState) -> Verdict {
+        verdict(&session(alice()), Some(device), false, LATER.parse().unwrap())
     }
 
     fn with(values: &[&str]) -> Verdict {
@@ -266,10 +266,10 @@ mod tests {
 
     #[test]
     fn session_that_comes_to_its_end_while_it_is_judged_is_not_revoked() {
-        let (session, present) = (session(alice()), DeviceState::new(alice(), false, [VIEW]));
+        let (session, device) = (session(alice()), DeviceState::new(alice(), false, [VIEW]));
         for late in [Duration::ZERO, Duration::from_mins(1)] {
             assert_eq!(
-                verdict(&session, Some(&present), false, session.until() + late),
+                verdict(&session, Some(&device), false, session.until() + late),
                 Verdict::Stands
             );
         }
@@ -305,11 +305,11 @@ mod tests {
 
     #[test]
     fn machine_is_its_device_whatever_its_tags() {
-        let of = |present, machines| {
-            let present = DeviceState::new(present, false, [VIEW]);
+        let of = |device, machines| {
+            let device = DeviceState::new(device, false, [VIEW]);
             verdict(
                 &session(machine("tag:ci")),
-                Some(&present),
+                Some(&device),
                 machines,
                 LATER.parse().unwrap(),
             )
@@ -340,9 +340,9 @@ mod tests {
             values in prop::collection::vec(prop_oneof![Just(VIEW.to_owned()), Just(EDIT.to_owned()), ".*"], 0..6),
             id in 0..3_i64, expired: bool,
         ) {
-            let present = DeviceState::new(user(id, "alice@example.com"), expired, values.iter().map(String::as_str));
+            let device = DeviceState::new(user(id, "alice@example.com"), expired, values.iter().map(String::as_str));
             let carried = values.iter().any(|value| value == VIEW);
-            let stands = of_alice(&present) == Verdict::Stands;
+            let stands = of_alice(&device) == Verdict::Stands;
             prop_assert_eq!(stands, carried && id == 1 && !expired);
         }
 

@@ -85,9 +85,9 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 ///
 /// Only sessions count that have not ended, that are not kept apart by a label, and whose rule the grant still carries.
 /// Among them it is the one of the rule that signing in would take now, else the one signed in to last.
-pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], grant: &ApplicableRules, now: Timestamp) -> Option<&'a S> {
-    let chosen = grant.choose(&Choice::default()).ok().map(Rule::key);
-    let counts = |session: &Session| session.until() > now && session.label.is_none() && grant.carries(&session.rule);
+pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], rules: &ApplicableRules, now: Timestamp) -> Option<&'a S> {
+    let chosen = rules.choose(&Choice::default()).ok().map(Rule::key);
+    let counts = |session: &Session| session.until() > now && session.label.is_none() && rules.carries(&session.rule);
     sessions
         .iter()
         .filter(|session| counts((*session).borrow()))
@@ -169,7 +169,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn grant(rules: &[(&str, i64)]) -> ApplicableRules {
+    fn applicable(rules: &[(&str, i64)]) -> ApplicableRules {
         let values: Vec<String> = rules
             .iter()
             .map(|(role, priority)| format!(r#"{{"role": "{role}", "period": "1h", "priority": {priority}}}"#))
@@ -291,8 +291,9 @@ mod tests {
             session("edit", "2026-01-01T00:00:01Z"),
             session("over", "2025-12-31T23:30:00Z"),
         ];
-        let pick =
-            |rules: &[(&str, i64)]| current(&sessions, &grant(rules), now).map(|session| session.rule.role.as_str());
+        let pick = |rules: &[(&str, i64)]| {
+            current(&sessions, &applicable(rules), now).map(|session| session.rule.role.as_str())
+        };
         assert_eq!(pick(&[("view", 1), ("edit", 2)]), Some("edit"));
         assert_eq!(pick(&[("view", 1), ("edit", 2), ("admin", 3)]), Some("view"));
         assert_eq!(pick(&[("edit", 2), ("admin", 3)]), Some("edit"));

@@ -15,7 +15,7 @@ use crate::{Error, Sessions, objects, watches};
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// How long the watch may take to tell of a session that was written. Then the API server is asked.
-const SHOWN: Duration = Duration::from_millis(500);
+const CACHE_WAIT: Duration = Duration::from_millis(500);
 
 impl Sessions {
     /// Refuses a session that takes more by itself than a quota of its device holds. It is asked before anything is written.
@@ -65,7 +65,7 @@ impl Sessions {
         session: &Session,
         quotas: impl Iterator<Item = Quota> + Clone,
     ) -> bool {
-        let Some(shown) = self.shown.get().cloned() else {
+        let Some(cache) = self.cache.get().cloned() else {
             return false;
         };
         let label = if quotas.clone().any(Quota::is_of_user) {
@@ -73,7 +73,7 @@ impl Sessions {
         } else {
             LABEL_CALLER
         };
-        let Ok(Some(others)) = timeout(SHOWN, shown.since(signin, label)).await else {
+        let Ok(Some(others)) = timeout(CACHE_WAIT, cache.since(signin, label)).await else {
             return false;
         };
         let verdict = quota::verdict(quotas, session, signin, &others, (self.clock)());
@@ -153,7 +153,7 @@ mod tests {
             writer.apply_watcher_event(&watcher::Event::Apply(one.clone()));
         }
         let (_sender, changes) = watch::channel(());
-        assert!(sessions.shown.set(SessionCache::new(store, changes)).is_ok());
+        assert!(sessions.cache.set(SessionCache::new(store, changes)).is_ok());
         assert!(sessions.admit(&written, &session, NonZeroU32::new(2)).await.is_ok());
         assert_eq!(lists.load(Ordering::SeqCst), 0);
         let refused = sessions.admit(&written, &session, NonZeroU32::new(1)).await;
@@ -169,8 +169,8 @@ mod tests {
             let (first, second) = (examples::session("1h", start), examples::labelled("1h", start, "b"));
             let behind = signin(&second, 101);
             let failures = AtomicUsize::new(0);
-            let clients = double::clients(move |asked| {
-                let watches = asked.query.contains("fieldSelector");
+            let clients = double::clients(move |request| {
+                let watches = request.query.contains("fieldSelector");
                 let failed = failures.fetch_add(usize::from(watches), Ordering::SeqCst);
                 match (watches, failed) {
                     (true, 0 | 1) => code.map(|code| failure(code, 0)),

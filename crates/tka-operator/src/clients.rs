@@ -148,11 +148,11 @@ mod tests {
     async fn longer_time_than_a_request_waits_is_told_to_whoever_asked() {
         let (client, count) = api_server(&[BUSY, DONE]).await;
         let error = Error::from(ask(&client).await.unwrap_err());
-        assert_eq!(error.asked(), Some(Duration::from_secs(6)));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(6)));
         assert!(error.is_transient());
         assert!(with_causes(&error).ends_with("slow down"));
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        assert_eq!(retry::reconcile(1, error.asked(), true), Duration::from_secs(6));
+        assert_eq!(retry::reconcile(1, error.retry_after(), true), Duration::from_secs(6));
     }
 
     #[tokio::test]

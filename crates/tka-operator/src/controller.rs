@@ -41,7 +41,7 @@ struct Context {
     /// How the reconcile of each failed, by the object's UID.
     failures: Mutex<PerSession<Option<String>, Failure>>,
     /// How long each has lasted.
-    lasted: SessionAges,
+    ages: SessionAges,
 }
 
 /// How the reconcile of one failed.
@@ -82,7 +82,7 @@ impl Loop {
         let (change, changes) = watch::channel(());
         let (forget, gone) = watch::channel(());
         // Another loop over the same sessions would show the same.
-        let _ = sessions.shown.set(SessionCache::new(store.clone(), changes));
+        let _ = sessions.cache.set(SessionCache::new(store.clone(), changes));
         let ours = watches::config().labels(SELECTOR);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
@@ -138,7 +138,7 @@ impl Loop {
             metrics,
             store: self.store,
             failures: Mutex::default(),
-            lasted: SessionAges::default(),
+            ages: SessionAges::default(),
         });
         let reconciles = self
             .controller
@@ -168,14 +168,14 @@ impl Loop {
 async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
     // Also by who only looks on, and may be the next to reconcile: the clock may have been set by then.
     if let Ok(session) = objects::session(&signin) {
-        context.lasted.see(&session, Instant::now());
+        context.ages.see(&session, Instant::now());
     }
     // All are looked at anew when it is gained.
     if !context.leadership.is_held() {
         return Ok(Action::await_change());
     }
     let started = Instant::now();
-    if let Some(left) = context.puts_off(&signin, started) {
+    if let Some(left) = context.backoff_left(&signin, started) {
         return Ok(Action::requeue(left));
     }
     let result = timeout(RECONCILE, reconcile_one(&signin, &context)).await;
@@ -212,8 +212,8 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
             Ok(Action::requeue(context.rest(signin, &session).min(LOOK)))
         }
         Step::Expire => {
-            let has_lasted = context.lasted(&session) >= session.period.duration();
-            if !context.sessions.expire(&session, has_lasted).await? {
+            let is_past_period = context.age(&session) >= session.period.duration();
+            if !context.sessions.expire(&session, is_past_period).await? {
                 // It was extended, or the clock was set meanwhile.
                 return Ok(Action::requeue(LOOK));
             }
@@ -242,9 +242,9 @@ async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Erro
 fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Action {
     let session = signin.name_any();
     let now = Instant::now();
-    let (failures, wait) = context.failed(&signin, error.asked(), now);
+    let (failures, wait) = context.failed(&signin, error.retry_after(), now);
     tracing::warn!(session, failures, ?wait, error = with_causes(error), "reconcile failed");
-    Action::requeue(context.puts_off(&signin, now).unwrap_or_default())
+    Action::requeue(context.backoff_left(&signin, now).unwrap_or_default())
 }
 
 // === impl Context ===
@@ -255,8 +255,8 @@ impl Context {
     }
 
     /// How long a session has lasted, as far as this process knows.
-    fn lasted(&self, session: &Session) -> Duration {
-        self.lasted.so_far(session, Instant::now())
+    fn age(&self, session: &Session) -> Duration {
+        self.ages.so_far(session, Instant::now())
     }
 
     /// Forgets at `now` what is known of the sessions that are gone: those that are watched no more.
@@ -264,7 +264,7 @@ impl Context {
         let there = self.store.state();
         let names: HashSet<String> = there.iter().map(|signin| signin.name_any()).collect();
         let uids: HashSet<String> = there.iter().filter_map(|signin| signin.uid()).collect();
-        self.lasted.retain(|name| names.contains(name));
+        self.ages.retain(|name| names.contains(name));
         self.failures().retain(|name, _, _| names.contains(name));
         self.sessions.recorded.retain(now, |uid| uids.contains(uid));
     }
@@ -272,7 +272,7 @@ impl Context {
     /// How long the session goes on that `signin` holds.
     fn rest(&self, signin: &TkaSignin, session: &Session) -> Duration {
         let end = self.sessions.end_of(signin, session);
-        rest(session, end, (self.clock)(), self.lasted(session))
+        rest(session, end, (self.clock)(), self.age(session))
     }
 
     /// How long until there is something of `signin` to take away.
@@ -283,14 +283,14 @@ impl Context {
         }
     }
 
-    /// Counts a failure, and says how many in a row that makes, and how long to wait where the API server `asked` for a time.
-    fn failed(&self, signin: &TkaSignin, asked: Option<Duration>, now: Instant) -> (u32, Duration) {
+    /// Counts a failure, and says how many in a row that makes, and how long to wait where the API server says `retry_after`.
+    fn failed(&self, signin: &TkaSignin, retry_after: Option<Duration>, now: Instant) -> (u32, Duration) {
         let mut failures = self.failures();
         let (name, uid) = (signin.name_any(), signin.uid());
         let before = failures.get(&name, &uid);
         let count = before.map_or(0, |failure| failure.count).saturating_add(1);
         let was_due = self.due(signin).is_zero();
-        let wait = retry::reconcile(count, asked, was_due);
+        let wait = retry::reconcile(count, retry_after, was_due);
         let not_before = now + wait;
         let failure = Failure {
             count,
@@ -302,7 +302,7 @@ impl Context {
     }
 
     /// How long the next try is to wait at `now`, because the last failed: not longer than until the session ends.
-    fn puts_off(&self, signin: &TkaSignin, now: Instant) -> Option<Duration> {
+    fn backoff_left(&self, signin: &TkaSignin, now: Instant) -> Option<Duration> {
         let failures = self.failures();
         let failure = failures.get(&signin.name_any(), &signin.uid())?;
         let left = failure.not_before.checked_duration_since(now)?;
@@ -346,7 +346,7 @@ mod tests {
             clock,
             metrics: Metrics::register(&mut Registry::default()),
             failures: Mutex::default(),
-            lasted: SessionAges::default(),
+            ages: SessionAges::default(),
         })
     }
 
@@ -355,13 +355,13 @@ mod tests {
         let long = examples::session("1h", at("2026-01-01T00:00:00Z"));
         let signin = objects::signin(&long, None, "tka");
         let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
-        assert_eq!(context.puts_off(&signin, now), None);
+        assert_eq!(context.backoff_left(&signin, now), None);
         assert_eq!(context.failed(&signin, Some(seconds(6)), now), (1, seconds(6)));
-        assert_eq!(context.puts_off(&signin, now + seconds(2)), Some(seconds(4)));
-        assert_eq!(context.puts_off(&signin, now + seconds(6)), None);
+        assert_eq!(context.backoff_left(&signin, now + seconds(2)), Some(seconds(4)));
+        assert_eq!(context.backoff_left(&signin, now + seconds(6)), None);
         let mut follower = signin.clone();
         follower.metadata.uid = Some("another".into());
-        assert_eq!(context.puts_off(&follower, now + seconds(2)), None);
+        assert_eq!(context.backoff_left(&follower, now + seconds(2)), None);
         assert_eq!(context.failed(&signin, None, now), (2, seconds(2)));
     }
 
@@ -370,13 +370,17 @@ mod tests {
         let signin = objects::signin(&session(), None, "tka");
         let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
         assert_eq!(context.failed(&signin, Some(seconds(30)), now), (1, seconds(30)));
-        assert!(context.puts_off(&signin, now).is_some_and(|left| left <= seconds(5)));
+        assert!(
+            context
+                .backoff_left(&signin, now)
+                .is_some_and(|left| left <= seconds(5))
+        );
         let mut ending = signin.clone();
         ending.metadata.deletion_timestamp = Some(Time(at("2026-01-01T00:00:01Z")));
-        assert_eq!(context.puts_off(&ending, now), None);
+        assert_eq!(context.backoff_left(&ending, now), None);
         // What failed now is the end itself.
         assert_eq!(context.failed(&ending, Some(seconds(30)), now), (2, seconds(6)));
-        assert_eq!(context.puts_off(&ending, now + seconds(1)), Some(seconds(5)));
+        assert_eq!(context.backoff_left(&ending, now + seconds(1)), Some(seconds(5)));
     }
 
     #[tokio::test]
@@ -384,7 +388,7 @@ mod tests {
         let signin = objects::signin(&examples::session("1h", at("2026-01-01T00:00:00Z")), None, "tka");
         let (context, now) = (context(&signin), Instant::now());
         context.failed(&signin, Some(Duration::from_secs(30)), now);
-        assert_eq!(context.puts_off(&signin, now), Some(LOOK));
+        assert_eq!(context.backoff_left(&signin, now), Some(LOOK));
     }
 
     #[tokio::test]
@@ -394,7 +398,7 @@ mod tests {
         let action = reconcile(Arc::new(signin), Arc::clone(&context)).await.unwrap();
         assert_eq!(action, Action::await_change());
         let later = Instant::now() + Duration::from_secs(3);
-        assert!(context.lasted.so_far(&session(), later) >= Duration::from_secs(3));
+        assert!(context.ages.so_far(&session(), later) >= Duration::from_secs(3));
     }
 
     #[tokio::test]
@@ -410,29 +414,29 @@ mod tests {
             context.sessions.recorded.begun(signin, first, now);
             context.failed(signin, Some(Duration::from_secs(300)), later);
         }
-        context.lasted.see(&session(), now);
+        context.ages.see(&session(), now);
         context.forget_gone(later);
         let has_begun = |signin| context.sessions.recorded.has_begun(signin, first);
         assert!(has_begun(&there) && !has_begun(&gone));
         let failures = |signin: &TkaSignin| context.failures().get(&signin.name_any(), &signin.uid()).is_some();
         assert!(failures(&there) && !failures(&gone));
-        assert!(context.lasted.so_far(&session(), later) >= Duration::from_mins(2));
+        assert!(context.ages.so_far(&session(), later) >= Duration::from_mins(2));
     }
 
     #[test]
     fn period_begins_when_a_session_is_first_seen_and_anew_when_it_is_extended() {
-        let (lasted, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
+        let (ages, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
         let mut session = session();
         let so_far = |session: &Session, now| {
-            lasted.see(session, now);
-            lasted.so_far(session, now)
+            ages.see(session, now);
+            ages.so_far(session, now)
         };
         assert_eq!(so_far(&session, start), Duration::ZERO);
         assert_eq!(so_far(&session, start + seconds(3)), seconds(3));
         session.signed_in = at("2026-01-01T00:00:03Z");
         assert_eq!(so_far(&session, start + seconds(3)), Duration::ZERO);
         assert_eq!(so_far(&session, start + seconds(4)), seconds(1));
-        lasted.retain(|_| false);
+        ages.retain(|_| false);
         assert_eq!(so_far(&session, start + seconds(9)), Duration::ZERO);
     }
 }

@@ -15,7 +15,7 @@ use crate::Clients;
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ApiRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: String,
@@ -26,20 +26,20 @@ pub(crate) struct Asked {
 pub(crate) type Answer = (u16, Value);
 
 /// Clients of an API server that gives these answers, and cuts the connection where there is none. They do not try again.
-pub(crate) fn clients(answer: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Clients {
+pub(crate) fn clients(answer: impl Fn(&ApiRequest) -> Option<Answer> + Send + Sync + 'static) -> Clients {
     let answer = Arc::new(answer);
     let service = service_fn(move |request: Request<Body>| {
         let answer = Arc::clone(&answer);
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(BoxError::from)?.to_bytes();
-            let asked = Asked {
+            let request = ApiRequest {
                 method: head.method.to_string(),
                 path: head.uri.path().into(),
                 query: head.uri.query().unwrap_or_default().into(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),
             };
-            let (status, body) = answer(&asked).ok_or("the connection is cut")?;
+            let (status, body) = answer(&request).ok_or("the connection is cut")?;
             let response = Response::builder().status(StatusCode::from_u16(status)?);
             Ok::<_, BoxError>(response.body(Body::from(body.to_string().into_bytes()))?)
         }
@@ -79,11 +79,11 @@ impl Kept {
     }
 
     /// Answers as an API server does that has this and nothing else, and makes whatever it is told to.
-    pub(crate) fn answer(&self, asked: &Asked) -> Answer {
-        if !asked.path.contains("/tkasignins/") {
-            let is_made = asked.method == "POST" || asked.path.contains("/clusterroles/");
+    pub(crate) fn answer(&self, request: &ApiRequest) -> Answer {
+        if !request.path.contains("/tkasignins/") {
+            let is_made = request.method == "POST" || request.path.contains("/clusterroles/");
             return if is_made {
-                (201, asked.body.clone())
+                (201, request.body.clone())
             } else {
                 failure(404, 0)
             };
@@ -92,8 +92,8 @@ impl Kept {
         let Some(object) = kept.as_mut() else {
             return failure(404, 0);
         };
-        match &*asked.method {
-            "PATCH" => merge(object, &asked.body),
+        match &*request.method {
+            "PATCH" => merge(object, &request.body),
             "DELETE" => object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
             _ => {}
         }

@@ -102,9 +102,9 @@ impl Error {
 impl Error {
     /// How long the API server asks to wait before it is asked again.
     #[must_use]
-    pub fn asked(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         let Self::Api(error) = self else { return None };
-        asked(status(error)?)
+        retry_after(status(error)?)
     }
 }
 
@@ -155,9 +155,9 @@ pub(crate) fn status(error: &kube::Error) -> Option<&Status> {
 }
 
 /// How long an answer asks to wait before the API server is asked again.
-pub(crate) fn asked(status: &Status) -> Option<Duration> {
+pub(crate) fn retry_after(status: &Status) -> Option<Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
-    Some(Duration::from_secs(seconds.into())).filter(|asked| !asked.is_zero())
+    Some(Duration::from_secs(seconds.into())).filter(|retry_after| !retry_after.is_zero())
 }
 
 /// Takes "it is not there" for an answer.

@@ -76,22 +76,26 @@ impl Sessions {
 
     async fn begin(&self, attempt: &Attempt, records: &dyn Records) -> Result<SignedIn, Error> {
         let SignIn {
-            session: asked,
+            session: requested,
             max_sessions,
             ..
         } = attempt.begun_for();
         let (name, max_sessions) = (attempt.name(), *max_sessions);
-        let (role, existing) = join(self.check_role(&asked.rule.role), self.signins.get_opt(name.as_str())).await;
+        let (role, existing) = join(
+            self.check_role(&requested.rule.role),
+            self.signins.get_opt(name.as_str()),
+        )
+        .await;
         role?;
         let existing = existing?;
         if !existing
             .as_ref()
             .is_some_and(|existing| objects::is_in(existing, (self.clock)()))
         {
-            self.check_amount(asked)?;
+            self.check_amount(requested)?;
         }
         if let Some(existing) = &existing {
-            self.prepare_extension(existing, asked, max_sessions).await?;
+            self.prepare_extension(existing, requested, max_sessions).await?;
         }
         // From here on it is clear until when it lasts.
         let session = &attempt.write();
@@ -384,7 +388,7 @@ fn is_about_role(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, Answer, Asked, Kept};
+    use crate::double::{self, Answer, ApiRequest, Kept};
     use crate::end_reason::Intent;
     use crate::{Part, Waiter, examples, progress};
     use jiff::Timestamp;
@@ -406,21 +410,21 @@ mod tests {
     }
 
     /// Answers as an API server with `kept` and, in lists, `others`.
-    fn answer(kept: &Kept, others: &[TkaSignin], asked: &Asked) -> Answer {
-        if asked.path.ends_with("/tkasignins") {
+    fn answer(kept: &Kept, others: &[TkaSignin], request: &ApiRequest) -> Answer {
+        if request.path.ends_with("/tkasignins") {
             return double::list(others);
         }
-        if asked.path.contains("/clusterroles/") {
+        if request.path.contains("/clusterroles/") {
             let role =
                 json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "view"}});
             return (200, role);
         }
-        if asked.path.ends_with("/token") {
+        if request.path.ends_with("/token") {
             let status = json!({"token": "t", "expirationTimestamp": "1970-01-01T00:30:00Z"});
             let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []}, "status": status});
             return (201, token);
         }
-        kept.answer(asked)
+        kept.answer(request)
     }
 
     /// Asks for the session and a credential of it.
@@ -457,15 +461,18 @@ mod tests {
         let session = examples::session("1h", at(100));
         let (kept, writes) = (Kept::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
         let (server, noted) = (kept.clone(), Arc::clone(&writes));
-        let clients = double::clients(move |asked| {
-            if asked.method != "GET" && !asked.path.ends_with("/events") {
-                noted.lock().unwrap().push(format!("{} {}", asked.method, asked.path));
+        let clients = double::clients(move |request| {
+            if request.method != "GET" && !request.path.ends_with("/events") {
+                noted
+                    .lock()
+                    .unwrap()
+                    .push(format!("{} {}", request.method, request.path));
             }
-            Some(answer(&server, &[], asked))
+            Some(answer(&server, &[], request))
         });
         let sessions = examples::sessions(clients, at(100));
-        let asked = with_credential(session);
-        let outcomes = sign_in(&sessions, &asked, 19).await;
+        let wanted = with_credential(session);
+        let outcomes = sign_in(&sessions, &wanted, 19).await;
         assert_eq!(outcomes.len(), 20);
         for outcome in outcomes {
             let signed_in = outcome.unwrap();
@@ -474,7 +481,7 @@ mod tests {
         let count = std::mem::take(&mut *writes.lock().unwrap()).len();
         assert_eq!(count, 5, "TkaSignin, account, binding, status and credential");
         // Who comes later in the same second gets what stands already.
-        let again = sign_in(&sessions, &asked, 0).await.remove(0).unwrap();
+        let again = sign_in(&sessions, &wanted, 0).await.remove(0).unwrap();
         assert!(again.extended && again.credential.is_some());
         assert_eq!(writes.lock().unwrap().len(), 1, "a credential");
     }
@@ -487,16 +494,16 @@ mod tests {
         let account = format!("/serviceaccounts/{}", session.name());
         let (server, removals) = (Kept::new(&begun(&session)), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&removals);
-        let clients = double::clients(move |asked| {
-            counted.fetch_add(usize::from(asked.path.ends_with(&account)), Ordering::SeqCst);
-            if asked.method == "POST" && asked.path.ends_with("/serviceaccounts") {
+        let clients = double::clients(move |request| {
+            counted.fetch_add(usize::from(request.path.ends_with(&account)), Ordering::SeqCst);
+            if request.method == "POST" && request.path.ends_with("/serviceaccounts") {
                 server.annotate(ANNOTATION_END, &intent);
             }
-            Some(answer(&server, &[], asked))
+            Some(answer(&server, &[], request))
         });
         let sessions = examples::sessions(clients, at(100));
-        let asked = with_credential(session);
-        let outcome = sign_in(&sessions, &asked, 0).await.remove(0);
+        let wanted = with_credential(session);
+        let outcome = sign_in(&sessions, &wanted, 0).await.remove(0);
         let error = outcome.unwrap_err();
         assert!(matches!(*error, Error::EndedMeanwhile(_)), "{error:?}");
         assert_eq!(
@@ -514,7 +521,7 @@ mod tests {
         there.status = Some(progress::active(&there, &first, at(100)));
         let kept = Kept::new(&begun(&second));
         let server = kept.clone();
-        let clients = double::clients(move |asked| Some(answer(&server, std::slice::from_ref(&there), asked)));
+        let clients = double::clients(move |request| Some(answer(&server, std::slice::from_ref(&there), request)));
         let one = NonZeroU32::MIN;
         let sessions = examples::sessions_within(one, clients, at(102), Arc::new(examples::Unrecorded));
         sessions.complete(&second.name()).await.unwrap();

@@ -64,7 +64,7 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
 
     fn retry(&mut self, request: &mut Request<Body>, result: &mut Result<Response<B>, BoxError>) -> Option<Sleep> {
         let wait = match result {
-            Ok(response) => again(self.tries, Some((response.status(), asked(response.headers())))),
+            Ok(response) => again(self.tries, Some((response.status(), retry_after(response.headers())))),
             // Who has waited for an answer in vain waits no longer.
             Err(_) if self.began.is_some_and(|began| began.elapsed() > PATIENCE) => None,
             Err(_) => again(self.tries, None),
@@ -95,8 +95,8 @@ fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<D
     let backoff = doubled(FIRST, tries);
     match answer {
         None => Some(backoff),
-        Some((status, asked)) if is_passing(status) => {
-            Some(asked.unwrap_or_default().max(backoff)).filter(|wait| *wait <= PATIENCE)
+        Some((status, retry_after)) if is_passing(status) => {
+            Some(retry_after.unwrap_or_default().max(backoff)).filter(|wait| *wait <= PATIENCE)
         }
         Some(_) => None,
     }
@@ -113,25 +113,25 @@ where
     B: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let code = response.status();
-    let asked = asked(response.headers()).filter(|_| is_passing(code));
-    let Some(asked) = asked else {
+    let retry_after = retry_after(response.headers()).filter(|_| is_passing(code));
+    let Some(retry_after) = retry_after else {
         return Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()));
     };
     let (mut head, body) = response.into_parts();
     let body = body.collect().await.map_err(Into::into)?.to_bytes();
     head.headers.remove(CONTENT_LENGTH);
-    let body = Full::from(told(&body, code, asked)).map_err(|never| match never {});
+    let body = Full::from(told(&body, code, retry_after)).map_err(|never| match never {});
     Ok(Response::from_parts(head, body.boxed_unsync()))
 }
 
-/// The answer `body`, with the time that was `asked` for. What is no [`Status`] is made one.
-fn told(body: &[u8], code: StatusCode, asked: Duration) -> Vec<u8> {
+/// The answer `body`, with `retry_after` as the time to wait. What is no [`Status`] is made one.
+fn told(body: &[u8], code: StatusCode, retry_after: Duration) -> Vec<u8> {
     let made = || {
         let text = String::from_utf8_lossy(body);
         Status::failure(text.trim(), code.canonical_reason().unwrap_or_default()).with_code(code.as_u16())
     };
     let mut status: Status = serde_json::from_slice(body).unwrap_or_else(|_| made());
-    let seconds = u32::try_from(asked.as_secs()).unwrap_or(u32::MAX);
+    let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
     if status.code == 0 {
         status.code = code.as_u16();
     }
@@ -149,23 +149,23 @@ fn told(body: &[u8], code: StatusCode, asked: Duration) -> Vec<u8> {
 }
 
 /// In seconds; the API server writes no dates (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>).
-fn asked(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server `asked` for a time. Whether it `is_end`:
+/// How long to wait before a reconcile that failed `failures` times in a row is tried again, where the API server says `retry_after`. Whether it `is_end`:
 /// what is over must not live on.
-pub(crate) fn reconcile(failures: u32, asked: Option<Duration>, is_end: bool) -> Duration {
+pub(crate) fn reconcile(failures: u32, retry_after: Option<Duration>, is_end: bool) -> Duration {
     let patience = if is_end { ENDING_PATIENCE } else { RECONCILE_PATIENCE };
-    backoff(failures, None, RECONCILE).max(asked.unwrap_or_default().min(patience))
+    backoff(failures, None, RECONCILE).max(retry_after.unwrap_or_default().min(patience))
 }
 
-/// How long to wait after `failures` in a row, where the API server `asked` for a time: a second, then ever longer, but never longer than `most`.
+/// How long to wait after `failures` in a row, where the API server says `retry_after`: a second, then ever longer, but never longer than `most`.
 #[must_use]
-pub fn backoff(failures: u32, asked: Option<Duration>, most: Duration) -> Duration {
+pub fn backoff(failures: u32, retry_after: Option<Duration>, most: Duration) -> Duration {
     doubled(Duration::from_secs(1), failures)
-        .max(asked.unwrap_or_default())
+        .max(retry_after.unwrap_or_default())
         .min(most)
 }
 
@@ -184,16 +184,16 @@ pub(crate) struct Watches {
 // === impl Watches ===
 
 impl Watches {
-    /// How long to wait before a watch that failed at `now` is begun anew, where the API server `asked` for a time.
+    /// How long to wait before a watch that failed at `now` is begun anew, where the API server says `retry_after`.
     ///
     /// As long as a reconcile waits at the most, whatever is asked for: meanwhile no session is heard of. kube's own waits for up to half a minute.
-    pub(crate) fn failed(&mut self, asked: Option<Duration>, now: Instant) -> Duration {
+    pub(crate) fn failed(&mut self, retry_after: Option<Duration>, now: Instant) -> Duration {
         if self.last.is_some_and(|last| now - last > STEADY) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
         self.last = Some(now);
-        backoff(self.failures, asked, RECONCILE)
+        backoff(self.failures, retry_after, RECONCILE)
     }
 }
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_waited_for_and_a_long_one_is_passed_on() {
-        let throttled = |asked| again(1, Some((StatusCode::TOO_MANY_REQUESTS, asked)));
+        let throttled = |retry_after| again(1, Some((StatusCode::TOO_MANY_REQUESTS, retry_after)));
         assert_eq!(throttled(None), Some(FIRST));
         assert_eq!(throttled(Some(2 * SECOND)), Some(2 * SECOND));
         assert_eq!(throttled(Some(Duration::ZERO)), Some(FIRST));
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn retry_after_is_read_in_seconds() {
         let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-        assert_eq!(asked(&headers("2")), Some(2 * SECOND));
+        assert_eq!(retry_after(&headers("2")), Some(2 * SECOND));
         for value in [
             "",
             "-1",
@@ -266,9 +266,9 @@ mod tests {
             "99999999999999999999",
             "Wed, 21 Oct 2015 07:28:00 GMT",
         ] {
-            assert_eq!(asked(&headers(value)), None, "{value}");
+            assert_eq!(retry_after(&headers(value)), None, "{value}");
         }
-        assert_eq!(asked(&HeaderMap::new()), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn watch_waits_as_long_as_it_is_asked_to_but_not_so_long_that_sessions_are_not_heard_of() {
-        let failed = |asked| Watches::default().failed(Some(asked), Instant::now());
+        let failed = |retry_after| Watches::default().failed(Some(retry_after), Instant::now());
         assert_eq!(failed(3 * SECOND), 3 * SECOND);
         assert_eq!(failed(30 * SECOND), RECONCILE);
     }

@@ -29,8 +29,8 @@ impl SessionCache {
         let reference = ObjectRef::from_obj(signin);
         loop {
             self.changes.borrow_and_update();
-            let shown = self.store.get(&reference);
-            if shown.is_some_and(|shown| is_same_sign_in(&shown, signin)) {
+            let cached = self.store.get(&reference);
+            if cached.is_some_and(|cached| is_same_sign_in(&cached, signin)) {
                 let value = signin.labels().get(label);
                 let all = self.store.state().into_iter();
                 return Some(all.filter(|other| other.labels().get(label) == value).collect());
@@ -65,7 +65,7 @@ mod tests {
     async fn what_is_written_is_waited_for_and_comes_with_its_label() {
         let (store, mut writer) = reflector::store();
         let (sender, changes) = watch::channel(());
-        let shown = SessionCache::new(store, changes);
+        let cache = SessionCache::new(store, changes);
         let now = Timestamp::from_second(100).unwrap();
         let (before, written) = (examples::session("1h", now), examples::labelled("1h", now, "b"));
         let mut of_another = examples::session("1h", now);
@@ -74,15 +74,15 @@ mod tests {
             writer.apply_watcher_event(&Event::Apply(signin(there)));
         }
         let written = signin(&written);
-        let mut waits = Box::pin(shown.clone().since(&written, LABEL_CALLER));
+        let mut waits = Box::pin(cache.clone().since(&written, LABEL_CALLER));
         assert!((&mut waits).now_or_never().is_none());
         writer.apply_watcher_event(&Event::Apply(written.clone()));
         sender.send_replace(());
         assert_eq!(waits.await.unwrap().len(), 2);
         // What is signed in to again is another write.
         let again = signin(&examples::labelled("1h", Timestamp::from_second(101).unwrap(), "b"));
-        assert!(shown.clone().since(&again, LABEL_CALLER).now_or_never().is_none());
+        assert!(cache.clone().since(&again, LABEL_CALLER).now_or_never().is_none());
         drop(sender);
-        assert!(shown.since(&again, LABEL_CALLER).await.is_none());
+        assert!(cache.since(&again, LABEL_CALLER).await.is_none());
     }
 }

@@ -40,7 +40,7 @@ pub struct Sessions {
     pub(crate) max_credential: Duration,
     pub(crate) quotas: DeviceQuotas,
     /// What the reconcile loop watches, once there is one.
-    pub(crate) shown: OnceLock<SessionCache>,
+    pub(crate) cache: OnceLock<SessionCache>,
     pub(crate) locks: SessionLocks,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
@@ -88,7 +88,7 @@ impl Sessions {
             clock,
             max_credential,
             quotas,
-            shown: OnceLock::new(),
+            cache: OnceLock::new(),
             locks: SessionLocks::default(),
             attempts: Attempts::default(),
             records,

@@ -47,10 +47,10 @@ pub(crate) fn step(session: &Session, provisioned: bool, now: Timestamp, rest: D
     }
 }
 
-/// How long a session goes on at `now` that ends at `end` and has `lasted` so long.
-pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, lasted: Duration) -> Duration {
+/// How long a session goes on at `now` that ends at `end` and is of that `age`.
+pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, age: Duration) -> Duration {
     let until = Duration::try_from(end.duration_since(now)).unwrap_or_default();
-    until.min(session.period.duration().saturating_sub(lasted))
+    until.min(session.period.duration().saturating_sub(age))
 }
 
 /// When the session ends that `signin` holds. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
@@ -79,9 +79,9 @@ mod tests {
         time.parse().unwrap()
     }
 
-    fn look(provisioned: bool, time: &str, lasted: Duration) -> Step {
+    fn look(provisioned: bool, time: &str, age: Duration) -> Step {
         let (session, now) = (session(), at(time));
-        step(&session, provisioned, now, rest(&session, session.until(), now, lasted))
+        step(&session, provisioned, now, rest(&session, session.until(), now, age))
     }
 
     #[test]

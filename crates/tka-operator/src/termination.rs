@@ -86,17 +86,17 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Ends a session if it is over now, or if it `has_lasted` its period by a clock that cannot be set, and not if it was extended in the
+    /// Ends a session if it is over now, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
     /// meantime. Says whether it ended.
-    pub(crate) async fn expire(&self, session: &Session, has_lasted: bool) -> Result<bool, Error> {
+    pub(crate) async fn expire(&self, session: &Session, is_past_period: bool) -> Result<bool, Error> {
         let name = session.name();
         let _lock = self.locks.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
         let live = objects::session(&signin)?;
-        let has_lasted = has_lasted && live.signed_in == session.signed_in;
-        if self.end_of(&signin, &live) > (self.clock)() && !has_lasted {
+        let is_past_period = is_past_period && live.signed_in == session.signed_in;
+        if self.end_of(&signin, &live) > (self.clock)() && !is_past_period {
             return Ok(false);
         }
         self.conclude(&signin, EndReason::Expired, Precondition::SameVersion, &*self.records)
@@ -341,19 +341,19 @@ mod tests {
         let kept = Kept::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&written);
-        let clients = double::clients(move |asked| {
-            count.fetch_add(usize::from(asked.method == "PATCH"), Ordering::SeqCst);
-            let fails = asked.method == "DELETE";
+        let clients = double::clients(move |request| {
+            count.fetch_add(usize::from(request.method == "PATCH"), Ordering::SeqCst);
+            let fails = request.method == "DELETE";
             Some(if fails {
                 double::failure(503, 7)
             } else {
-                server.answer(asked)
+                server.answer(request)
             })
         });
         let sessions = examples::sessions(clients, start);
         for _ in 0..2 {
             let error = sessions.revoke(&session, &Revocation::DeviceGone).await.unwrap_err();
-            assert_eq!(error.asked(), Some(Duration::from_secs(7)));
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
         }
         assert_eq!(written.load(Ordering::SeqCst), 1);
         assert!(objects::is_to_end(&kept.now().unwrap(), &session));
@@ -380,7 +380,7 @@ mod tests {
         let session = examples::session("1h", start);
         let kept = Kept::new(&objects::signin(&session, None, "tka"));
         let server = kept.clone();
-        let clients = double::clients(move |asked| Some(server.answer(asked)));
+        let clients = double::clients(move |request| Some(server.answer(request)));
         let (go_on, goes_on) = watch::channel(false);
         let log = Arc::new(Stalled(goes_on, AtomicUsize::new(0)));
         let sessions = examples::sessions_with(clients, start, Arc::clone(&log) as Arc<dyn Records>);

@@ -79,13 +79,13 @@ pub(crate) fn patient<T: Send>(
         }
         let item = stream.next().await?;
         let failed = item.as_ref().err();
-        let wait = failed.map(|error| retries.failed(asked(error), Instant::now()));
+        let wait = failed.map(|error| retries.failed(retry_after(error), Instant::now()));
         Some((item, (stream, retries, wait)))
     })
 }
 
 /// How long the API server asks to wait.
-fn asked(error: &watcher::Error) -> Option<Duration> {
+fn retry_after(error: &watcher::Error) -> Option<Duration> {
     let status: &Status = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
@@ -93,7 +93,7 @@ fn asked(error: &watcher::Error) -> Option<Duration> {
         watcher::Error::WatchError(status) => status,
         watcher::Error::NoResourceVersion => return None,
     };
-    crate::error::asked(status)
+    crate::error::retry_after(status)
 }
 
 #[cfg(test)]

@@ -142,9 +142,11 @@ impl From<&tka_operator::Error> for Failure {
                     "the cluster could not be asked just now",
                     advice,
                 );
-                let asked = error.asked().and_then(|asked| u32::try_from(asked.as_secs()).ok());
+                let retry_after = error
+                    .retry_after()
+                    .and_then(|after| u32::try_from(after.as_secs()).ok());
                 Self {
-                    retry_after: asked.or(Some(1)),
+                    retry_after: retry_after.or(Some(1)),
                     ..failure.because(error)
                 }
             }

@@ -26,9 +26,9 @@ pub struct Granted {
     /// Who.
     pub caller: Caller,
     /// All rules that reach them.
-    pub grant: ApplicableRules,
+    pub rules: ApplicableRules,
     /// When tailscaled was asked for that.
-    asked: Instant,
+    asked_at: Instant,
 }
 
 /// How old the tailnet's word may be by which something is given.
@@ -48,21 +48,21 @@ impl Granted {
             Some(name) => return self.named(app, name).await,
             None => {
                 app.sessions
-                    .find(names(&self.caller, &self.grant), SessionFilter::Live)
+                    .find(names(&self.caller, &self.rules), SessionFilter::Live)
                     .await?
             }
         };
         if sessions.is_empty() {
             return Ok(None);
         }
-        Ok(tka_core::session::current(&sessions, &self.grant, (app.clock)()).cloned())
+        Ok(tka_core::session::current(&sessions, &self.rules, (app.clock)()).cloned())
     }
 
     async fn named(&self, app: &App, name: &str) -> Result<Option<StoredSession>, Failure> {
         let now = (app.clock)();
         let usable = |stored: &StoredSession| {
             let session = &stored.session;
-            session.caller.key() == self.caller.key() && session.until() > now && self.grant.carries(&session.rule)
+            session.caller.key() == self.caller.key() && session.until() > now && self.rules.carries(&session.rule)
         };
         let named = app
             .sessions
@@ -74,7 +74,7 @@ impl Granted {
     /// Whether it is so long ago that they were let in that what reaches them may have changed.
     #[must_use]
     pub fn is_old(&self) -> bool {
-        self.asked.elapsed() > FRESH
+        self.asked_at.elapsed() > FRESH
     }
 
     /// Makes sure that the rule of `session` reaches the caller at this moment: a caller may have waited for its credential.
@@ -83,7 +83,7 @@ impl Granted {
             return Ok(());
         }
         *self = self.again(app, peer).await?;
-        if self.grant.carries(&session.rule) {
+        if self.rules.carries(&session.rule) {
             return Ok(());
         }
         Err(changed_meanwhile())
@@ -100,16 +100,16 @@ impl Granted {
             return Err(not_asked());
         }
         Ok(Self {
-            grant: grant(app, &identified)?,
-            asked: identified.asked,
+            rules: applicable_rules(app, &identified)?,
+            asked_at: identified.asked_at,
             caller: identified.caller,
         })
     }
 }
 
-/// The names that the sessions of `caller`'s device have through `grant`, but for those that are kept apart.
-pub fn names(caller: &Caller, grant: &ApplicableRules) -> impl Iterator<Item = SessionName> {
-    grant.keys().map(|key| SessionName::new(caller, &key, None))
+/// The names that the sessions of `caller`'s device have through `rules`, but for those that are kept apart.
+pub fn names(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
+    rules.keys().map(|key| SessionName::new(caller, &key, None))
 }
 
 /// For whom the policy changed while they waited.
@@ -129,11 +129,11 @@ impl FromRequestParts<Arc<App>> for Granted {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let identified = identified(parts)?;
         app.contact.check().map_err(|error| no_contact(&error))?;
-        let grant = grant(app, &identified)?;
+        let rules = applicable_rules(app, &identified)?;
         Ok(Self {
             caller: identified.caller.clone(),
-            grant,
-            asked: identified.asked,
+            rules,
+            asked_at: identified.asked_at,
         })
     }
 }
@@ -152,7 +152,7 @@ impl FromRequestParts<Arc<App>> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let granted = Granted::from_request_parts(parts, app).await?;
-        granted.grant.choose(&Choice::default())?;
+        granted.rules.choose(&Choice::default())?;
         Ok(Self(granted))
     }
 }
@@ -186,7 +186,7 @@ fn not_asked() -> Failure {
 }
 
 /// All rules that reach `identified`; none at all is a refusal.
-pub fn grant(app: &App, identified: &Identified) -> Result<ApplicableRules, Refusal> {
+pub fn applicable_rules(app: &App, identified: &Identified) -> Result<ApplicableRules, Refusal> {
     read(identified, app.machines)
 }
 
@@ -198,11 +198,11 @@ fn read(identified: &Identified, machines: bool) -> Result<ApplicableRules, Refu
             tags: tags.clone(),
         });
     }
-    let grant = ApplicableRules::parse(identified.values.iter().map(String::as_str))?;
-    if grant.rules().is_empty() {
+    let rules = ApplicableRules::parse(identified.values.iter().map(String::as_str))?;
+    if rules.rules().is_empty() {
         return Err(Refusal::NoRule);
     }
-    Ok(grant)
+    Ok(rules)
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
                 values,
                 addresses: Vec::new(),
                 expired: false,
-                asked: Instant::now(),
+                asked_at: Instant::now(),
             },
             machines,
         )

@@ -68,7 +68,7 @@ pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop:
             }
             Err(error) => {
                 failures += 1;
-                let wait = backoff(failures, error.asked(), SWEEP);
+                let wait = backoff(failures, error.retry_after(), SWEEP);
                 tracing::warn!(failures, ?wait, error = with_causes(&error), "sweep failed");
                 wait
             }

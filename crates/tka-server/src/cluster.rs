@@ -43,10 +43,10 @@ pub enum ClusterError {
     #[error("clusterInfo.apiEndpoint and clusterInfo.configMapRef.enabled are both set: choose one")]
     Both,
     /// The URL is none that clients can use.
-    #[error("the API server's URL {shown:?} (apiEndpoint) is wrong")]
+    #[error("the API server's URL {redacted:?} (apiEndpoint) is wrong")]
     BadUrl {
         /// The URL, without what may be secret in it.
-        shown: String,
+        redacted: String,
         /// What is wrong with it.
         #[source]
         why: ApiServerUrlError,
@@ -196,7 +196,7 @@ fn url(text: &str) -> Result<String, ClusterError> {
     match ApiServerUrl::parse(text) {
         Ok(url) => Ok(url.to_string()),
         Err(why) => Err(ClusterError::BadUrl {
-            shown: ApiServerUrl::shown(text),
+            redacted: ApiServerUrl::redacted(text),
             why,
         }),
     }

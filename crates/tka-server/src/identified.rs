@@ -22,14 +22,14 @@ pub struct Identified {
     /// Whether the key of their device has expired. Such a caller gets no further.
     pub expired: bool,
     /// When tailscaled was asked.
-    pub asked: Instant,
+    pub asked_at: Instant,
 }
 
 // === impl Identified ===
 
 impl Identified {
-    /// Who `whois`, which was `asked` for then, is about at `now`, and the values that the capability `cap_name` has for them.
-    pub(crate) fn new(whois: WhoIs, cap_name: &str, now: Timestamp, asked: Instant) -> Result<Self, Failure> {
+    /// Who `whois`, which was asked for at `asked_at`, is about at `now`, and the values that the capability `cap_name` has for them.
+    pub(crate) fn new(whois: WhoIs, cap_name: &str, now: Timestamp, asked_at: Instant) -> Result<Self, Failure> {
         let values = whois.capability(cap_name).iter();
         let values = values.map(|value| value.get().to_owned()).collect();
         let addresses = whois.node.addresses.clone();
@@ -39,7 +39,7 @@ impl Identified {
             values,
             addresses,
             expired,
-            asked,
+            asked_at,
         })
     }
 

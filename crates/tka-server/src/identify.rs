@@ -38,8 +38,8 @@ pub async fn identify(
             let guarded = guard(&app.node.borrow().hosts, &request);
             // What a foreign page sends must not use up what the caller may send.
             let by = *guarded.as_ref().unwrap_or(&By::Page);
-            if let Some(asked) = request.extensions().get::<Arc<AuditContext>>() {
-                asked.by(&identified, by);
+            if let Some(context) = request.extensions().get::<Arc<AuditContext>>() {
+                context.by(&identified, by);
             }
             if let Err(too_many) = app.rates.count(&identified.caller, by) {
                 return Failure::from(too_many).into_response();
@@ -63,9 +63,9 @@ async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Ident
 
 /// Asks tailscaled who is at the other end of the connection from `peer`.
 pub(crate) async fn ask(app: &App, peer: SocketAddr) -> Result<Identified, Failure> {
-    let asked = Instant::now();
+    let asked_at = Instant::now();
     let whois = app.tailnet.whois(peer).await.map_err(|error| unresolved(&error))?;
-    let identified = Identified::new(whois, &app.cap_name, (app.clock)(), asked)?;
+    let identified = Identified::new(whois, &app.cap_name, (app.clock)(), asked_at)?;
     Ok(identified.unless_expired()?)
 }
 

@@ -66,8 +66,8 @@ pub struct Reauthorization {
 /// What is carried from round to round.
 struct Checks {
     with: Reauthorization,
-    doubts: LastVerified,
-    put_off: RetryBackoff,
+    last_verified: LastVerified,
+    retry_backoff: RetryBackoff,
     /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
     /// answer as large as the tailnet, when one is not.
     addresses: HashMap<String, IpAddr>,
@@ -87,27 +87,27 @@ type Answers = HashMap<String, Answer>;
 impl Reauthorization {
     /// Checks sessions for as long as it is polled. `synced` says when those that there were before are known.
     pub async fn run(self, mut synced: watch::Receiver<bool>) {
-        let asked = Notify::new();
+        let wake = Notify::new();
         let (tailnet, contact) = (self.tailnet.clone(), self.contact.clone());
         let gains = self.leadership.gains();
         let checks = Checks {
-            doubts: LastVerified::new(self.max_unverified),
-            put_off: RetryBackoff::default(),
+            last_verified: LastVerified::new(self.max_unverified),
+            retry_backoff: RetryBackoff::default(),
             addresses: HashMap::new(),
             with: self,
         };
         let once_synced = async {
             if synced.wait_for(|synced| *synced).await.is_ok() {
-                asked.notify_one();
+                wake.notify_one();
             }
         };
         let when_gained = gains.for_each(|()| {
-            asked.notify_one();
+            wake.notify_one();
             std::future::ready(())
         });
         tokio::join!(
-            listen(&tailnet, &contact, &asked),
-            rounds(&asked, checks),
+            listen(&tailnet, &contact, &wake),
+            rounds(&wake, checks),
             once_synced,
             when_gained
         );
@@ -115,21 +115,21 @@ impl Reauthorization {
 }
 
 /// Asks for a round when tailscaled tells of a change. What it told while the server did not listen is asked for then.
-async fn listen(tailnet: &LocalApi, contact: &Contact, asked: &Notify) {
+async fn listen(tailnet: &LocalApi, contact: &Contact, wake: &Notify) {
     loop {
         let error = match tailnet.watch().await {
-            Ok(notifications) => heed(notifications, contact, asked).await,
+            Ok(notifications) => heed(notifications, contact, wake).await,
             Err(error) => error,
         };
         contact.heard(Err(error.to_string()));
         // From here on the sessions are in doubt, and the limit of that runs.
-        asked.notify_one();
+        wake.notify_one();
         sleep(RETRY).await;
     }
 }
 
 /// Returns why the stream ended.
-async fn heed(mut notifications: Notifications, contact: &Contact, asked: &Notify) -> Error {
+async fn heed(mut notifications: Notifications, contact: &Contact, wake: &Notify) -> Error {
     loop {
         let notification = match notifications.next().await {
             Some(Ok(notification)) => notification,
@@ -149,7 +149,7 @@ async fn heed(mut notifications: Notifications, contact: &Contact, asked: &Notif
             });
         }
         if changed {
-            asked.notify_one();
+            wake.notify_one();
         }
     }
 }
@@ -163,7 +163,7 @@ impl Round for Checks {
         let sessions = self.active();
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
         self.forget_gone(&sessions, &devices);
-        self.doubts.meet(&sessions, started);
+        self.last_verified.meet(&sessions, started);
         let answers = self.ask(devices).await;
         let revoked = self.judge_all(&sessions, &answers, started);
         // What does not hold is for the holder of the Lease to end.
@@ -184,8 +184,8 @@ impl Checks {
     fn forget_gone(&mut self, sessions: &[Session], devices: &BTreeSet<String>) {
         let names: HashSet<String> = sessions.iter().map(|session| session.name().to_string()).collect();
         let is_there = |name: &str| names.contains(name);
-        self.doubts.retain(is_there);
-        self.put_off.retain(is_there);
+        self.last_verified.retain(is_there);
+        self.retry_backoff.retain(is_there);
         self.addresses.retain(|device, _| devices.contains(device));
     }
 
@@ -199,7 +199,7 @@ impl Checks {
     ) -> Vec<(&'s Session, Revocation)> {
         if self.with.contact.check().is_err() && self.with.leadership.is_with_a_fit_other() {
             for session in sessions {
-                self.doubts.verified(session, started);
+                self.last_verified.verified(session, started);
             }
             return Vec::new();
         }
@@ -209,18 +209,24 @@ impl Checks {
     }
 
     fn judge(&mut self, session: &Session, answers: &Answers, started: Instant) -> Option<Revocation> {
-        let present = match answers.get(device(session)) {
-            Some(Answer::DeviceState(present)) => Some(&**present),
+        let state = match answers.get(device(session)) {
+            Some(Answer::DeviceState(state)) => Some(&**state),
             Some(Answer::Gone) => None,
-            Some(Answer::Unknown(why)) => return self.doubts.doubted(session, why, Instant::now()),
-            None => return self.doubts.doubted(session, "it was not asked for", Instant::now()),
+            Some(Answer::Unknown(why)) => return self.last_verified.unverified(session, why, Instant::now()),
+            None => {
+                return self
+                    .last_verified
+                    .unverified(session, "it was not asked for", Instant::now());
+            }
         };
-        match revocation::verdict(session, present, self.with.machines, (self.with.clock)()) {
+        match revocation::verdict(session, state, self.with.machines, (self.with.clock)()) {
             Verdict::Stands => {
-                self.doubts.verified(session, started);
+                self.last_verified.verified(session, started);
                 None
             }
-            Verdict::Unclear(error) => self.doubts.doubted(session, &error.to_string(), Instant::now()),
+            Verdict::Unclear(error) => self
+                .last_verified
+                .unverified(session, &error.to_string(), Instant::now()),
             Verdict::Revoked(revocation) => Some(revocation),
         }
     }
@@ -229,7 +235,7 @@ impl Checks {
     async fn end_all(&mut self, revoked: Vec<(&Session, Revocation)>) -> bool {
         let mut endings = Vec::new();
         for (session, revocation) in revoked {
-            if !self.put_off.is_put_off(session, Instant::now()) {
+            if !self.retry_backoff.is_waiting(session, Instant::now()) {
                 endings.push(end(&self.with, session, revocation));
             }
         }
@@ -240,7 +246,7 @@ impl Checks {
                 // Where not, another ended it, or it was signed in to again by a later answer of the tailnet, which the next round checks.
                 Ok(by_this) => all &= by_this,
                 Err(error) => {
-                    let wait = self.put_off.failed(session, error.asked(), Instant::now());
+                    let wait = self.retry_backoff.failed(session, error.retry_after(), Instant::now());
                     let (session, error) = (session.name(), with_causes(&error));
                     tracing::error!(%session, ?wait, error, "a revoked session could not be ended yet");
                 }
@@ -254,8 +260,11 @@ impl Checks {
     fn next(&self, ours: bool, started: Instant, all_well: bool) -> Instant {
         let soon = Instant::now() + RETRY;
         let regular = if all_well { started + PERIOD } else { soon };
-        let put_off = self.put_off.next(started);
-        let due = [self.doubts.deadline(), put_off].into_iter().flatten().filter(|_| ours);
+        let retry_backoff = self.retry_backoff.next(started);
+        let due = [self.last_verified.deadline(), retry_backoff]
+            .into_iter()
+            .flatten()
+            .filter(|_| ours);
         due.fold(regular, Instant::min).max(soon)
     }
 
@@ -306,13 +315,13 @@ impl Checks {
     /// Asks who is at each of `addresses`, and adds an answer where that is the device that is looked for there. An error
     /// means that tailscaled answers nothing more.
     async fn whois(&self, addresses: HashMap<String, IpAddr>, answers: &mut Answers) -> Result<(), Error> {
-        let mut asked = stream::iter(addresses)
+        let mut found = stream::iter(addresses)
             .map(|(device, ip)| async move { (device, self.with.tailnet.whois(SocketAddr::new(ip, ANY_PORT)).await) })
             .buffer_unordered(AT_ONCE);
-        while let Some((device, answer)) = asked.next().await {
+        while let Some((device, answer)) = found.next().await {
             match answer {
                 Ok(whois) if whois.node.stable_id.as_str() == device => {
-                    answers.insert(device, self.present(whois));
+                    answers.insert(device, self.device_state(whois));
                 }
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(error @ (Error::Malformed { .. } | Error::TooLarge { .. })) => {
@@ -324,7 +333,7 @@ impl Checks {
         Ok(())
     }
 
-    fn present(&self, whois: WhoIs) -> Answer {
+    fn device_state(&self, whois: WhoIs) -> Answer {
         match Identified::new(whois, &self.with.cap_name, (self.with.clock)(), Instant::now()) {
             Ok(who) => Answer::DeviceState(Box::new(DeviceState::new(
                 who.caller.identity,

@@ -15,7 +15,7 @@ use crate::authorize::{Granted, changed_meanwhile};
 /// A request to sign in.
 pub struct SigningIn<'a> {
     app: &'a App,
-    asked: &'a Arc<AuditContext>,
+    context: &'a Arc<AuditContext>,
     who: Granted,
     request: Request,
     sign_in: SignIn,
@@ -42,19 +42,19 @@ impl<'a> SigningIn<'a> {
     /// Decides what `who` gets who asks for `request`, and for a `credential` or not. Tells `role` which one it is about.
     pub fn new(
         app: &'a App,
-        asked: &'a Arc<AuditContext>,
+        context: &'a Arc<AuditContext>,
         who: Granted,
         request: Request,
         credential: bool,
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
-        let chosen = who.grant.choose(&request.choice)?;
+        let chosen = who.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
         let sign_in = decide(app, &who, &request, credential)?;
-        asked.about(&sign_in.session);
+        context.about(&sign_in.session);
         Ok(Self {
             app,
-            asked,
+            context,
             who,
             request,
             sign_in,
@@ -96,7 +96,7 @@ impl<'a> SigningIn<'a> {
         if self.renew_if_old().await? && !attempt.renew(&self.sign_in) {
             return Ok(None);
         }
-        let records = ByRequest::new(&self.app.audit, self.asked);
+        let records = ByRequest::new(&self.app.audit, self.context);
         match self.app.sessions.sign_in(attempt, &lock, &records).await {
             Ok(signed_in) => Ok(Some(signed_in)),
             Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::MayTryAgain(error)),
@@ -119,7 +119,7 @@ impl<'a> SigningIn<'a> {
         if self.renew_if_old().await? && !self.sign_in.is_identical(&before) {
             return Ok(None);
         }
-        let records = ByRequest::new(&self.app.audit, self.asked);
+        let records = ByRequest::new(&self.app.audit, self.context);
         // It began for the one that did the work, and for this one it was there.
         let recorded = records.began(&signed_in.stored.session, true).await;
         recorded.map_err(|error| Failure::from(&Error::NotRecorded(error)))?;
@@ -137,7 +137,7 @@ impl<'a> SigningIn<'a> {
 
     /// Authorises and decides anew.
     async fn renew(&mut self) -> Result<(), Failure> {
-        self.who = self.who.again(self.app, self.asked.peer()).await?;
+        self.who = self.who.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
         self.sign_in = decide(self.app, &self.who, &self.request, self.sign_in.credential)?;
         if self.sign_in.session.name() != name {
@@ -162,7 +162,7 @@ fn log(signed_in: &SignedIn) {
 
 /// The session that `who` gets, and how many of its kind they may have.
 fn decide(app: &App, who: &Granted, request: &Request, credential: bool) -> Result<SignIn, Failure> {
-    let rule = who.grant.choose(&request.choice)?;
+    let rule = who.rules.choose(&request.choice)?;
     let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,

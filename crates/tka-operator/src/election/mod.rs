@@ -105,13 +105,13 @@ impl Held {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// The Lease was renewed by a request that began at `asked`. If it lapsed before the answer, it is gained anew: what was not reconciled meanwhile is to
+    /// The Lease was renewed by a request that began at `asked_at`. If it lapsed before the answer, it is gained anew: what was not reconciled meanwhile is to
     /// be looked at again.
-    fn renew(&mut self, asked: Instant) {
+    fn renew(&mut self, asked_at: Instant) {
         if !self.is(Instant::now()) {
             self.gains += 1;
         }
-        self.until = Some(asked + COUNTED_ON);
+        self.until = Some(asked_at + COUNTED_ON);
     }
 }
 
@@ -184,7 +184,7 @@ impl Election {
     }
 
     async fn write(&mut self, record: Record) {
-        let asked = Instant::now();
+        let asked_at = Instant::now();
         let lease = self.lease(record);
         let post = PostParams::default();
         let written = match self.seen {
@@ -194,9 +194,9 @@ impl Election {
         };
         match written {
             Ok(lease) => {
-                self.candidate.renewed = Some(asked);
+                self.candidate.renewed = Some(asked_at);
                 self.see(Some(lease));
-                self.held.send_modify(|held| held.renew(asked));
+                self.held.send_modify(|held| held.renew(asked_at));
             }
             Err(error) => {
                 self.not_before = Instant::now() + again(&error);
@@ -310,8 +310,8 @@ impl Election {
 
 /// How soon it is tried again what failed with `error`.
 fn again(error: &kube::Error) -> Duration {
-    let asked = status(error).and_then(error::asked);
-    asked.unwrap_or_default().clamp(RETRY, PATIENCE)
+    let retry_after = status(error).and_then(error::retry_after);
+    retry_after.unwrap_or_default().clamp(RETRY, PATIENCE)
 }
 
 fn record(lease: &Lease) -> Record {
@@ -359,10 +359,10 @@ mod tests {
         sender.send_modify(|held| held.renew(Instant::now()));
         assert!(gains.next().now_or_never().is_some());
         tokio::time::advance(COUNTED_ON / 2).await;
-        let asked = Instant::now();
+        let asked_at = Instant::now();
         tokio::time::advance(COUNTED_ON / 2 + RETRY).await;
         assert!(!leadership.is_held());
-        sender.send_modify(|held| held.renew(asked));
+        sender.send_modify(|held| held.renew(asked_at));
         assert!(leadership.is_held() && gains.next().now_or_never().is_some());
     }
 
@@ -422,10 +422,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn lease_is_watched_so_that_a_connection_which_died_is_noticed() {
-        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
-        let clients = double::clients(move |asked| {
-            sender.send(asked.query.clone()).unwrap();
-            let lists = asked.query.contains("limit=");
+        let (sender, mut queries) = tokio::sync::mpsc::unbounded_channel();
+        let clients = double::clients(move |request| {
+            sender.send(request.query.clone()).unwrap();
+            let lists = request.query.contains("limit=");
             Some(if lists {
                 double::list(&[])
             } else {
@@ -437,7 +437,7 @@ mod tests {
         let (_fit, is_fit) = watch::channel(true);
         tokio::spawn(election.run(is_fit, pending()));
         loop {
-            let query = tokio::time::timeout(RETRY, asked.recv()).await.unwrap().unwrap();
+            let query = tokio::time::timeout(RETRY, queries.recv()).await.unwrap().unwrap();
             if query.contains("watch=true") {
                 let of_it = query.contains("timeoutSeconds=3") && query.contains("metadata.name%3Dtka-server");
                 assert!(of_it, "{query}");

@@ -49,19 +49,19 @@ pub struct Audit {
 
 /// Gives every request its [`AuditContext`], and records those that do not get what they ask for, as far as their budget goes.
 pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let asked = Arc::new(AuditContext::new(&request));
-    request.extensions_mut().insert(Arc::clone(&asked));
+    let context = Arc::new(AuditContext::new(&request));
+    request.extensions_mut().insert(Arc::clone(&context));
     let response = next.run(request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let why = response.extensions().get::<Why>();
-        app.audit.refused(&asked, status, why);
-        if let Some((caller, why)) = asked.refused_a_session(status, why)
+        app.audit.refused(&context, status, why);
+        if let Some((caller, why)) = context.refused_a_session(status, why)
             && app.rates.may_tell(caller)
         {
             app.sessions.tell_refused(caller, why);
         }
-        if asked.is_lost_sign_in() {
+        if context.is_lost_sign_in() {
             app.metrics.signed_in(None, Some(status));
         }
     }
@@ -100,10 +100,10 @@ impl Audit {
     }
 
     /// Records that `session` began, or that it was `extended`. Unless this returns well nothing may be given.
-    async fn signed_in(&self, asked: &AuditContext, session: &Session, extended: bool) -> Result<(), AuditError> {
+    async fn signed_in(&self, context: &AuditContext, session: &Session, extended: bool) -> Result<(), AuditError> {
         let record = Record {
             session: Some(self.session(session)),
-            ..self.asked(asked, given(extended), Outcome::Granted)
+            ..self.of_request(context, given(extended), Outcome::Granted)
         };
         self.queue.write(line(&record)).await
     }
@@ -111,7 +111,7 @@ impl Audit {
     /// Records that `credential` is issued. Unless this returns well it must not be handed out.
     pub async fn credential_issued(
         &self,
-        asked: &AuditContext,
+        context: &AuditContext,
         session: &Session,
         credential: &Credential,
     ) -> Result<(), AuditError> {
@@ -121,17 +121,17 @@ impl Audit {
                 id: credential_id(&credential.token),
                 expires: credential.expires,
             }),
-            ..self.asked(asked, Decision::CredentialIssued, Outcome::Granted)
+            ..self.of_request(context, Decision::CredentialIssued, Outcome::Granted)
         };
         self.queue.write(line(&record)).await
     }
 
     /// Records that `session` was ended by its owner.
-    async fn signed_out(&self, asked: &AuditContext, session: &Session) {
+    async fn signed_out(&self, context: &AuditContext, session: &Session) {
         log_end(session, &EndReason::SignedOut);
         let record = Record {
             session: Some(self.session(session)),
-            ..self.asked(asked, Decision::SignedOut, Outcome::Ended)
+            ..self.of_request(context, Decision::SignedOut, Outcome::Ended)
         };
         self.queue.keep(line(&record)).await;
     }
@@ -174,9 +174,9 @@ impl Audit {
         }
     }
 
-    /// Records that `asked` did not get what it asked for and says so in the log, or counts that it did not.
-    fn refused(&self, asked: &AuditContext, status: StatusCode, why: Option<&Why>) {
-        if !self.budget.spend(payer(asked)) {
+    /// Records that the request of `context` was refused and says so in the log, or counts that it did not.
+    fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&Why>) {
+        if !self.budget.spend(payer(context)) {
             return;
         }
         let outcome = if status.is_server_error() {
@@ -186,16 +186,16 @@ impl Audit {
         };
         let why = why.map(|why| why.0.clone());
         let mut record = Record {
-            session: asked.session.get().map(|session| self.session(session)),
+            session: context.session.get().map(|session| self.session(session)),
             why: why.or_else(|| status.canonical_reason().map(Into::into)),
-            ..self.asked(asked, Decision::Refused, outcome)
+            ..self.of_request(context, Decision::Refused, outcome)
         };
         if let Some(request) = &mut record.request {
             request.status = Some(status.as_u16());
         }
         tracing::warn!(
-            username = asked.who.get().map(|who| who.caller.username()),
-            path = asked.path,
+            username = context.who.get().map(|who| who.caller.username()),
+            path = context.path,
             status = status.as_u16(),
             reason = record.why,
             "refused"
@@ -207,16 +207,16 @@ impl Audit {
         self.queue.leave(line(record));
     }
 
-    fn asked(&self, asked: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
-        let who = asked.who.get().map(|who| caller(&who.caller, &who.addresses));
+    fn of_request(&self, context: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
+        let who = context.who.get().map(|who| caller(&who.caller, &who.addresses));
         let (who, device) = who.unzip();
         Record {
             who,
             device,
             request: Some(audit::Request {
-                method: asked.method.to_string(),
-                path: asked.path.clone(),
-                peer: asked.peer.map(|peer| peer.to_string()),
+                method: context.method.to_string(),
+                path: context.path.clone(),
+                peer: context.peer.map(|peer| peer.to_string()),
                 status: None,
             }),
             ..self.record(decision, outcome)
@@ -267,9 +267,9 @@ impl Audit {
     }
 }
 
-/// Whose budget pays for a record of the refusal of `asked`.
-fn payer(asked: &AuditContext) -> Payer<'_> {
-    match (asked.who.get(), asked.by.get()) {
+/// Whose budget pays for a record that the request of `context` is refused.
+fn payer(context: &AuditContext) -> Payer<'_> {
+    match (context.who.get(), context.by.get()) {
         (None, _) => Payer::Unidentified,
         (Some(who), Some(By::Page)) => Payer::Page(&who.caller),
         (Some(who), _) => Payer::Caller(&who.caller),
@@ -357,7 +357,7 @@ mod tests {
             values: Vec::new(),
             addresses: vec!["100.64.0.2".parse().unwrap()],
             expired: false,
-            asked: tokio::time::Instant::now(),
+            asked_at: tokio::time::Instant::now(),
         }
     }
 
@@ -383,7 +383,7 @@ mod tests {
         Token::from(format!("e30.{payload}.c2lnbmF0dXJl"))
     }
 
-    fn asked() -> AuditContext {
+    fn context() -> AuditContext {
         let mut request = Request::new(axum::body::Body::empty());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = "/api/v1alpha1/login?x=secret".parse().unwrap();
@@ -413,7 +413,7 @@ mod tests {
         let path = folder.path().join("audit.log");
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
         let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default()).unwrap();
-        let (known, unknown) = (asked(), asked());
+        let (known, unknown) = (context(), context());
         known.by(&Arc::new(identified()), By::Caller);
         known.about(&session());
         let credential = Credential {
@@ -496,7 +496,7 @@ mod tests {
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05Z"));
         let metrics = Metrics::default();
         let (audit, writer) = Audit::start(&path, "tka", clock, &metrics).unwrap();
-        let known = asked();
+        let known = context();
         known.by(&Arc::new(identified()), By::Caller);
         for _ in 0..400 {
             audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no rule".into())));
@@ -506,7 +506,7 @@ mod tests {
             audit.signed_in(&known, &session(), true).await.unwrap();
         }
         for _ in 0..100 {
-            audit.refused(&asked(), StatusCode::INTERNAL_SERVER_ERROR, None);
+            audit.refused(&context(), StatusCode::INTERNAL_SERVER_ERROR, None);
         }
         audit.tell_left_out();
         audit.tell_left_out();

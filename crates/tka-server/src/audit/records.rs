@@ -14,31 +14,31 @@ use crate::audit_context::AuditContext;
 #[derive(Debug)]
 pub struct ByRequest {
     audit: Audit,
-    asked: Arc<AuditContext>,
+    context: Arc<AuditContext>,
 }
 
 // === impl ByRequest ===
 
 impl ByRequest {
-    /// Records with `audit` what `asked` asks for.
+    /// Records with `audit` what the request of `context` asks for.
     #[must_use]
-    pub fn new(audit: &Audit, asked: &Arc<AuditContext>) -> Self {
+    pub fn new(audit: &Audit, context: &Arc<AuditContext>) -> Self {
         Self {
             audit: audit.clone(),
-            asked: Arc::clone(asked),
+            context: Arc::clone(context),
         }
     }
 }
 
 impl Records for ByRequest {
     fn began<'a>(&'a self, session: &'a Session, extended: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
-        let recorded = self.audit.signed_in(&self.asked, session, extended);
+        let recorded = self.audit.signed_in(&self.context, session, extended);
         recorded.map(|result| result.map_err(Into::into)).boxed()
     }
 
     fn ended<'a>(&'a self, session: &'a Session, how: &'a EndReason) -> BoxFuture<'a, ()> {
         match how {
-            EndReason::SignedOut => self.audit.signed_out(&self.asked, session).boxed(),
+            EndReason::SignedOut => self.audit.signed_out(&self.context, session).boxed(),
             // The answer says so, and leaves a record.
             EndReason::Refused(_) => std::future::ready(()).boxed(),
             how => self.audit.ended(session, how).boxed(),

@@ -115,21 +115,21 @@ pub(super) fn start(path: Option<&Path>, lost: Counter) -> Result<(Queue, Writer
 fn write_all(mut sink: Sink, mut messages: mpsc::Receiver<Message>, state: &State) {
     while let Some(message) = messages.blocking_recv() {
         match message {
-            Message::Line(line, asked) => {
+            Message::Line(line, waiter) => {
                 let written = sink.write(&line);
                 state.after(&line, &written);
-                if let Some(asked) = asked {
+                if let Some(waiter) = waiter {
                     // The one who asked may have hung up.
-                    let _ = asked.send(written);
+                    let _ = waiter.send(written);
                 }
             }
-            Message::Check(asked) => {
+            Message::Check(waiter) => {
                 drop(
                     state
                         .last
                         .send_replace(sink.end_line().map_err(|error| not_written(&error))),
                 );
-                let _ = asked.send(());
+                let _ = waiter.send(());
             }
             Message::Stop => return,
         }
@@ -204,8 +204,8 @@ impl Queue {
         let _ = answer.await;
     }
 
-    fn send(&self, line: Vec<u8>, asked: Option<oneshot::Sender<io::Result<()>>>) {
-        match self.messages.try_send(Message::Line(line, asked)) {
+    fn send(&self, line: Vec<u8>, waiter: Option<oneshot::Sender<io::Result<()>>>) {
+        match self.messages.try_send(Message::Line(line, waiter)) {
             Err(mpsc::error::TrySendError::Full(Message::Line(line, _))) => self.state.lost(&line, &AuditError::Full),
             Err(mpsc::error::TrySendError::Closed(Message::Line(line, _))) => {
                 self.state.lost(&line, &AuditError::Ended);

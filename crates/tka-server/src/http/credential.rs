@@ -43,7 +43,7 @@ use crate::authorize::Granted;
 )]
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<AuditContext>>,
+    Extension(context): Extension<Arc<AuditContext>>,
     mut who: Granted,
     Body(request): Body<CredentialRequest>,
 ) -> Result<Response, Failure> {
@@ -56,7 +56,7 @@ pub(super) async fn issue(
         )
             .into_response());
     }
-    let credential = issued(&app, &asked, &mut who, &stored.session, None).await?;
+    let credential = issued(&app, &context, &mut who, &stored.session, None).await?;
     Ok((
         [(CACHE_CONTROL, "no-store")],
         Json(ExecCredential::new(credential.token, credential.expires)),
@@ -70,19 +70,19 @@ pub(super) async fn issue(
 /// nobody's before it is handed out.
 pub(super) async fn issued(
     app: &App,
-    asked: &AuditContext,
+    context: &AuditContext,
     who: &mut Granted,
     session: &Session,
     on_the_way: Option<Credential>,
 ) -> Result<Credential, Failure> {
-    asked.refuse_browser()?;
+    context.refuse_browser()?;
     let credential = if let Some(credential) = on_the_way {
         credential
     } else {
-        who.still(app, asked.peer(), session).await?;
+        who.still(app, context.peer(), session).await?;
         app.sessions.credential(session).await?
     };
-    who.still(app, asked.peer(), session).await?;
-    app.audit.credential_issued(asked, session, &credential).await?;
+    who.still(app, context.peer(), session).await?;
+    app.audit.credential_issued(context, session, &credential).await?;
     Ok(credential)
 }

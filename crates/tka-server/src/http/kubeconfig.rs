@@ -64,7 +64,7 @@ enum Form {
 )]
 pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<AuditContext>>,
+    Extension(context): Extension<Arc<AuditContext>>,
     mut who: Authorized,
     method: Method,
     kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
@@ -76,7 +76,7 @@ pub(super) async fn kubeconfig(
     })?;
     if matches!(kind.credential, Form::Token) {
         // Before anything is read, and for HEAD too.
-        asked.refuse_browser()?;
+        context.refuse_browser()?;
     }
     let stored = who
         .session(&app)
@@ -97,7 +97,7 @@ pub(super) async fn kubeconfig(
         return Ok(([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media_type)], ()).into_response());
     }
     let kubeconfig = match kind.credential {
-        Form::Token => view::kubeconfig(&app, &asked, &mut who.0, session).await?,
+        Form::Token => view::kubeconfig(&app, &context, &mut who.0, session).await?,
         Form::Exec => view::with_user(
             &app,
             app.cluster.info().await?,

@@ -49,18 +49,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<AuditContext>>,
+    Extension(context): Extension<Arc<AuditContext>>,
     who: Result<Granted, Failure>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
-    asked.begins();
+    context.begins();
     let wait = prefer_wait(&headers);
     let start = {
-        let (app, asked) = (Arc::clone(&app), Arc::clone(&asked));
+        let (app, context) = (Arc::clone(&app), Arc::clone(&context));
         async move {
             let mut role = None;
-            let result = start(&app, &asked, who, body, wait.is_some(), &mut role).await;
+            let result = start(&app, &context, who, body, wait.is_some(), &mut role).await;
             app.metrics
                 .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
             result
@@ -70,19 +70,21 @@ pub(super) async fn sign_in(
     let Some(wait) = wait else {
         return Ok(accepted(&signed_in.stored.session));
     };
-    usable(&app, &asked, &mut who, &signed_in, wait).await
+    usable(&app, &context, &mut who, &signed_in, wait).await
 }
 
 async fn start(
     app: &App,
-    asked: &Arc<AuditContext>,
+    context: &Arc<AuditContext>,
     who: Result<Granted, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
     role: &mut Option<String>,
 ) -> Result<(Granted, Arc<SignedIn>), Failure> {
     let (who, request) = (who?, read(body?.0)?);
-    SigningIn::new(app, asked, who, request, credential, role)?.run().await
+    SigningIn::new(app, context, who, request, credential, role)?
+        .run()
+        .await
 }
 
 /// What a caller asks for, in the words of the decision.
@@ -112,7 +114,7 @@ fn accepted(session: &Session) -> Response {
 /// Answers when the session is usable, or says that it is not yet when `wait` is over.
 async fn usable(
     app: &App,
-    asked: &AuditContext,
+    context: &AuditContext,
     who: &mut Granted,
     signed_in: &SignedIn,
     wait: Duration,
@@ -127,7 +129,7 @@ async fn usable(
         }
         stored.provisioned = true;
     }
-    let Credential { token, expires } = issued(app, asked, who, session, signed_in.credential.clone()).await?;
+    let Credential { token, expires } = issued(app, context, who, session, signed_in.credential.clone()).await?;
     let kubeconfig = view::with_user(app, app.cluster.info().await?, session, token.clone().into());
     let answer = SignInResponse {
         login: view::login(session),
@@ -218,11 +220,11 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_checked() {
-        let asked = |body: LoginRequest| read(body).map_err(|failure| failure.body.message);
+        let check = |body: LoginRequest| read(body).map_err(|failure| failure.body.message);
         let bad = |text: &str| Some(text.to_owned());
-        assert!(asked(LoginRequest::default()).is_ok());
+        assert!(check(LoginRequest::default()).is_ok());
         assert!(
-            asked(LoginRequest {
+            check(LoginRequest {
                 period: bad("soon"),
                 ..LoginRequest::default()
             })
@@ -230,7 +232,7 @@ mod tests {
             .contains("\"soon\"")
         );
         assert!(
-            asked(LoginRequest {
+            check(LoginRequest {
                 rule: bad("On Call"),
                 ..LoginRequest::default()
             })
@@ -238,7 +240,7 @@ mod tests {
             .contains("\"On Call\"")
         );
         assert!(
-            asked(LoginRequest {
+            check(LoginRequest {
                 reason: bad(" "),
                 ..LoginRequest::default()
             })
@@ -246,7 +248,7 @@ mod tests {
             .contains("one line")
         );
         assert!(
-            asked(LoginRequest {
+            check(LoginRequest {
                 session: bad("../x"),
                 ..LoginRequest::default()
             })

@@ -18,7 +18,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit::ByRequest;
 use crate::audit_context::AuditContext;
-use crate::authorize::{grant, names};
+use crate::authorize::{applicable_rules, names};
 use crate::identified::Identified;
 
 /// Which sessions.
@@ -50,7 +50,7 @@ pub(super) struct Which {
 )]
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<AuditContext>>,
+    Extension(context): Extension<Arc<AuditContext>>,
     Extension(who): Extension<Arc<Identified>>,
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LoginResponse>, Failure> {
@@ -65,21 +65,21 @@ pub(super) async fn sign_out(
     let sessions = sessions(&app, &who, which.all).await?;
     let Some(last) = sessions.values().max_by_key(|stored| stored.session.signed_in) else {
         // A caller whom the policy no longer gives anything may still leave; only who has nothing to leave hears why not.
-        grant(&app, &who)?.choose(&tka_core::Choice::default())?;
+        applicable_rules(&app, &who)?.choose(&tka_core::Choice::default())?;
         return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
     };
     let answer = Json(view::login(&last.session));
-    let ends = sessions.into_values().map(|stored| end(&app, &asked, stored.session));
+    let ends = sessions.into_values().map(|stored| end(&app, &context, stored.session));
     try_join_all(ends).await?;
     Ok(answer)
 }
 
 /// Ends `session` for its owner, and records it.
-pub(super) async fn end(app: &Arc<App>, asked: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
-    let (work, app, asked) = (app.work.clone(), Arc::clone(app), Arc::clone(asked));
+pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
+    let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
     work.to_the_end(async move {
         app.sessions
-            .end(&session.name(), &ByRequest::new(&app.audit, &asked))
+            .end(&session.name(), &ByRequest::new(&app.audit, &context))
             .await?;
         Ok(())
     })
@@ -93,10 +93,10 @@ async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<Ses
         let sessions = app.sessions.of_user(&who.caller, SessionFilter::WithEnding).await?;
         return Ok(by_name(sessions));
     }
-    let granted: Vec<SessionName> = grant(app, who)
-        .map(|grant| names(&who.caller, &grant).collect())
+    let by_rule: Vec<SessionName> = applicable_rules(app, who)
+        .map(|rules| names(&who.caller, &rules).collect())
         .unwrap_or_default();
-    let current = app.sessions.find(granted, SessionFilter::WithEnding);
+    let current = app.sessions.find(by_rule, SessionFilter::WithEnding);
     let (current, known) = try_join(current, app.sessions.of_caller(&who.caller, SessionFilter::WithEnding)).await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());
     Ok(by_name(current.into_iter().chain(not_apart)))

@@ -30,8 +30,8 @@ use crate::authorize::Granted;
     )
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, who: Granted) -> Result<Json<RuleList>, Failure> {
-    let mut items = view::rules(&who.grant);
-    for (role, error) in failures(&app, &who.grant).await {
+    let mut items = view::rules(&who.rules);
+    for (role, error) in failures(&app, &who.rules).await {
         for rule in items.iter_mut().filter(|rule| rule.role == role.as_str()) {
             if error.is_transient() {
                 rule.unchecked = true;
@@ -43,9 +43,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, who: Granted) -> Result<Js
     Ok(Json(RuleList { items }))
 }
 
-/// The roles that nobody can be given, or that cannot be asked for, and why. The cluster is asked for each role once.
-async fn failures<'a>(app: &App, grant: &'a ApplicableRules) -> Vec<(&'a RoleName, tka_operator::Error)> {
-    let roles: BTreeSet<&RoleName> = grant.rules().iter().map(|Rule { role, .. }| role).collect();
+/// The roles that cannot be given, or that cannot be asked for, and why. The cluster is asked for each role once.
+async fn failures<'a>(app: &App, applicable: &'a ApplicableRules) -> Vec<(&'a RoleName, tka_operator::Error)> {
+    let roles: BTreeSet<&RoleName> = applicable.rules().iter().map(|Rule { role, .. }| role).collect();
     let checks = roles
         .into_iter()
         .map(|role| async move { Some((role, app.sessions.check_role(role).await.err()?)) });

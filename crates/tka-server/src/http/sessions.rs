@@ -11,7 +11,7 @@ use super::{logout, view};
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::grant;
+use crate::authorize::applicable_rules;
 use crate::identified::Identified;
 
 /// Sessions
@@ -35,7 +35,7 @@ pub(super) async fn list(
 ) -> Result<Json<SessionList>, Failure> {
     let sessions = app.sessions.of_user(&who.caller, SessionFilter::Live).await?;
     if sessions.is_empty() {
-        grant(&app, &who)?;
+        applicable_rules(&app, &who)?;
     }
     Ok(Json(SessionList {
         items: sessions
@@ -64,7 +64,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn end(
     State(app): State<Arc<App>>,
-    Extension(asked): Extension<Arc<AuditContext>>,
+    Extension(context): Extension<Arc<AuditContext>>,
     Extension(who): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
@@ -72,9 +72,9 @@ pub(super) async fn end(
         .sessions
         .of_user_named(&who.caller, &name, SessionFilter::WithEnding);
     let Some(stored) = named.await? else {
-        grant(&app, &who)?;
+        applicable_rules(&app, &who)?;
         return Err(view::no_such_session());
     };
-    logout::end(&app, &asked, stored.session.clone()).await?;
+    logout::end(&app, &context, stored.session.clone()).await?;
     Ok(Json(view::session(&stored, &who.caller)))
 }

@@ -43,8 +43,8 @@ pub(super) fn session(stored: &StoredSession, caller: &Caller) -> SessionInfo {
     }
 }
 
-pub(super) fn rules(grant: &ApplicableRules) -> Vec<RuleInfo> {
-    let default = grant.choose(&Choice::default()).ok();
+pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
+    let default = rules.choose(&Choice::default()).ok();
     let info = |rule: &Rule| RuleInfo {
         name: rule.name.as_ref().map(ToString::to_string),
         role: rule.role.to_string(),
@@ -57,17 +57,17 @@ pub(super) fn rules(grant: &ApplicableRules) -> Vec<RuleInfo> {
         problem: None,
         unchecked: false,
     };
-    grant.rules().iter().map(info).collect()
+    rules.rules().iter().map(info).collect()
 }
 
 /// A kubeconfig with a fresh credential in it.
 pub(super) async fn kubeconfig(
     app: &App,
-    asked: &AuditContext,
+    context: &AuditContext,
     who: &mut Granted,
     session: &Session,
 ) -> Result<KeyedKubeconfig, Failure> {
-    let (info, credential) = try_join(app.cluster.info(), issued(app, asked, who, session, None)).await?;
+    let (info, credential) = try_join(app.cluster.info(), issued(app, context, who, session, None)).await?;
     Ok(with_user(app, info, session, credential.token.into()))
 }
 

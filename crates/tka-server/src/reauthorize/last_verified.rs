@@ -24,7 +24,7 @@ pub(super) struct LastVerified {
 #[derive(Debug)]
 struct Record {
     verified: Instant,
-    doubt: Option<String>,
+    reason: Option<String>,
 }
 
 // === impl LastVerified ===
@@ -59,12 +59,12 @@ impl LastVerified {
     }
 
     /// At `now` it cannot be verified that `session` stands. If that is so for too long it is revoked.
-    pub(super) fn doubted(&mut self, session: &Session, why: &str, now: Instant) -> Option<Revocation> {
+    pub(super) fn unverified(&mut self, session: &Session, why: &str, now: Instant) -> Option<Revocation> {
         let record = self.sessions.get_mut(session.name().as_str(), &session.signed_in)?;
-        if record.doubt.as_deref() != Some(why) {
+        if record.reason.as_deref() != Some(why) {
             let (name, limit) = (session.name(), self.limit);
             tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session could not be verified, and goes on until the limit");
-            record.doubt = Some(why.to_owned());
+            record.reason = Some(why.to_owned());
         }
         let since = now.saturating_duration_since(record.verified);
         (since >= self.limit).then(|| Revocation::Unverified {
@@ -75,8 +75,8 @@ impl LastVerified {
 
     /// When the first of the doubts will have lasted too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let doubted = self.sessions.values().filter(|record| record.doubt.is_some());
-        doubted
+        let unverified = self.sessions.values().filter(|record| record.reason.is_some());
+        unverified
             .filter_map(|record| record.verified.checked_add(self.limit))
             .min()
     }
@@ -88,7 +88,7 @@ impl Record {
     fn verified(now: Instant) -> Self {
         Self {
             verified: now,
-            doubt: None,
+            reason: None,
         }
     }
 }
@@ -106,15 +106,16 @@ mod tests {
 
     #[test]
     fn doubt_may_last_until_the_limit_since_it_was_last_verified() {
-        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
+        let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        doubts.meet(std::slice::from_ref(&session), start);
-        assert_eq!(doubts.deadline(), None);
-        doubts.verified(&session, start + 5 * SECOND);
-        assert_eq!(doubts.doubted(&session, "silence", start + 14 * SECOND), None);
-        assert_eq!(doubts.deadline(), Some(start + 15 * SECOND));
-        doubts.meet(std::slice::from_ref(&session), start + 15 * SECOND);
-        let Some(Revocation::Unverified { since, why }) = doubts.doubted(&session, "silence", start + 15 * SECOND)
+        last_verified.meet(std::slice::from_ref(&session), start);
+        assert_eq!(last_verified.deadline(), None);
+        last_verified.verified(&session, start + 5 * SECOND);
+        assert_eq!(last_verified.unverified(&session, "silence", start + 14 * SECOND), None);
+        assert_eq!(last_verified.deadline(), Some(start + 15 * SECOND));
+        last_verified.meet(std::slice::from_ref(&session), start + 15 * SECOND);
+        let Some(Revocation::Unverified { since, why }) =
+            last_verified.unverified(&session, "silence", start + 15 * SECOND)
         else {
             panic!("not revoked")
         };
@@ -123,32 +124,32 @@ mod tests {
 
     #[test]
     fn verified_again_is_no_doubt() {
-        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
+        let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        doubts.meet(std::slice::from_ref(&session), start);
-        assert_eq!(doubts.doubted(&session, "silence", start + 9 * SECOND), None);
-        doubts.verified(&session, start + 9 * SECOND);
-        assert_eq!(doubts.deadline(), None);
-        assert_eq!(doubts.doubted(&session, "silence", start + 18 * SECOND), None);
+        last_verified.meet(std::slice::from_ref(&session), start);
+        assert_eq!(last_verified.unverified(&session, "silence", start + 9 * SECOND), None);
+        last_verified.verified(&session, start + 9 * SECOND);
+        assert_eq!(last_verified.deadline(), None);
+        assert_eq!(last_verified.unverified(&session, "silence", start + 18 * SECOND), None);
     }
 
     #[test]
     fn signing_in_again_verifies() {
-        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
-        doubts.meet(&[session("2026-01-01T00:00:00Z")], start);
+        let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
+        last_verified.meet(&[session("2026-01-01T00:00:00Z")], start);
         let again = session("2026-01-01T00:00:09Z");
-        doubts.meet(std::slice::from_ref(&again), start + 9 * SECOND);
-        assert_eq!(doubts.doubted(&again, "silence", start + 18 * SECOND), None);
+        last_verified.meet(std::slice::from_ref(&again), start + 9 * SECOND);
+        assert_eq!(last_verified.unverified(&again, "silence", start + 18 * SECOND), None);
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let (mut doubts, start) = (LastVerified::new(10 * SECOND), Instant::now());
+        let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        doubts.meet(std::slice::from_ref(&session), start);
-        let _ = doubts.doubted(&session, "silence", start);
-        doubts.retain(|_| false);
-        assert_eq!(doubts.deadline(), None);
-        assert_eq!(doubts.sessions.values().count(), 0);
+        last_verified.meet(std::slice::from_ref(&session), start);
+        let _ = last_verified.unverified(&session, "silence", start);
+        last_verified.retain(|_| false);
+        assert_eq!(last_verified.deadline(), None);
+        assert_eq!(last_verified.sessions.values().count(), 0);
     }
 }

@@ -24,17 +24,17 @@ struct Tried {
 
 impl RetryBackoff {
     /// Whether the end of `session` is to wait at `now`.
-    pub(super) fn is_put_off(&self, session: &Session, now: Instant) -> bool {
+    pub(super) fn is_waiting(&self, session: &Session, now: Instant) -> bool {
         let tried = self.0.get(session.name().as_str(), &session.signed_in);
         tried.is_some_and(|tried| now < tried.not_before)
     }
 
-    /// Ending `session` failed at `now`, where the API server `asked` for a time. Says how long that puts it off.
-    pub(super) fn failed(&mut self, session: &Session, asked: Option<Duration>, now: Instant) -> Duration {
+    /// Ending `session` failed at `now`, where the API server says `retry_after`. Says how long the next try waits.
+    pub(super) fn failed(&mut self, session: &Session, retry_after: Option<Duration>, now: Instant) -> Duration {
         let (name, signed_in) = (session.name(), session.signed_in);
         let before = self.0.get(name.as_str(), &signed_in);
         let failures = before.map_or(0, |tried| tried.failures).saturating_add(1);
-        let wait = backoff(failures, asked, LONGEST);
+        let wait = backoff(failures, retry_after, LONGEST);
         let tried = Tried {
             failures,
             not_before: now + wait,
@@ -68,22 +68,22 @@ mod tests {
 
     #[test]
     fn end_that_fails_is_tried_again_soon_then_ever_later_and_as_late_as_is_asked() {
-        let (mut put_off, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
-        let waits: Vec<_> = (0..7).map(|_| put_off.failed(&one, None, now).as_secs()).collect();
+        let (mut retries, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
+        let waits: Vec<_> = (0..7).map(|_| retries.failed(&one, None, now).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        let asked = |seconds: u64| RetryBackoff::default().failed(&one, Some(Duration::from_secs(seconds)), now);
-        assert_eq!([7, 600].map(asked), [7 * SECOND, LONGEST]);
+        let waits_for = |seconds: u64| RetryBackoff::default().failed(&one, Some(Duration::from_secs(seconds)), now);
+        assert_eq!([7, 600].map(waits_for), [7 * SECOND, LONGEST]);
     }
 
     #[test]
     fn what_failed_waits_and_nothing_else_does() {
-        let (mut put_off, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
-        put_off.failed(&one, Some(7 * SECOND), now);
-        assert!(put_off.is_put_off(&one, now + 6 * SECOND) && !put_off.is_put_off(&one, now + 7 * SECOND));
-        assert!(!put_off.is_put_off(&session("b", 1), now) && !put_off.is_put_off(&session("a", 2), now));
-        assert_eq!(put_off.next(now), Some(now + 7 * SECOND));
-        assert_eq!(put_off.next(now + 7 * SECOND), None);
-        put_off.retain(|name| name == session("b", 1).name().as_str());
-        assert_eq!(put_off.next(now), None);
+        let (mut retries, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
+        retries.failed(&one, Some(7 * SECOND), now);
+        assert!(retries.is_waiting(&one, now + 6 * SECOND) && !retries.is_waiting(&one, now + 7 * SECOND));
+        assert!(!retries.is_waiting(&session("b", 1), now) && !retries.is_waiting(&session("a", 2), now));
+        assert_eq!(retries.next(now), Some(now + 7 * SECOND));
+        assert_eq!(retries.next(now + 7 * SECOND), None);
+        retries.retain(|name| name == session("b", 1).name().as_str());
+        assert_eq!(retries.next(now), None);
     }
 }

@@ -10,11 +10,11 @@ pub(super) trait Round {
 }
 
 /// Runs rounds, one at a time, at once and then whenever asked. However often it is asked during a round, one follows.
-pub(super) async fn rounds(asked: &Notify, mut round: impl Round) {
+pub(super) async fn rounds(wake: &Notify, mut round: impl Round) {
     loop {
         let next = round.round().await;
         tokio::select! {
-            () = asked.notified() => {}
+            () = wake.notified() => {}
             () = sleep_until(next) => {}
         }
     }
@@ -43,18 +43,18 @@ mod tests {
     }
 
     fn start() -> (Arc<Notify>, impl Fn() -> usize) {
-        let (asked, begun) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
-        let (ask, count) = (Arc::clone(&asked), Arc::clone(&begun));
+        let (wake, begun) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let (ask, count) = (Arc::clone(&wake), Arc::clone(&begun));
         tokio::spawn(async move { rounds(&ask, Slow(count)).await });
-        (asked, move || begun.load(Ordering::SeqCst))
+        (wake, move || begun.load(Ordering::SeqCst))
     }
 
     #[tokio::test(start_paused = true)]
     async fn storm_of_changes_is_one_round_at_a_time_and_one_after() {
-        let (asked, begun) = start();
+        let (wake, begun) = start();
         sleep(SECOND / 2).await;
         for _ in 0..1_000 {
-            asked.notify_one();
+            wake.notify_one();
         }
         assert_eq!(begun(), 1);
         sleep(SECOND).await;
@@ -65,9 +65,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn change_is_checked_at_once() {
-        let (asked, begun) = start();
+        let (wake, begun) = start();
         sleep(5 * SECOND).await;
-        asked.notify_one();
+        wake.notify_one();
         advance(Duration::ZERO).await;
         tokio::task::yield_now().await;
         assert_eq!(begun(), 2);
