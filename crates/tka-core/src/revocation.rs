@@ -175,7 +175,7 @@ impl fmt::Display for Revocation {
             Self::Unverified { since, why } => {
                 write!(
                     f,
-                    "for {} s nobody could say whether its rule still stands: {why}",
+                    "for {} s it was not known whether its rule still stands: {why}",
                     since.as_secs()
                 )
             }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn session_that_comes_to_its_end_while_it_is_judged_is_not_revoked() {
+    fn session_that_expires_meanwhile_is_not_revoked() {
         let (session, device) = (session(alice()), DeviceState::new(alice(), false, [VIEW]));
         for late in [Duration::ZERO, Duration::from_mins(1)] {
             assert_eq!(
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn slip_of_the_pen_beside_a_rule_changes_nothing_and_in_it_leaves_it_open() {
+    fn malformed_value_is_unclear_only_for_its_own_session() {
         assert_eq!(with(&["{}", VIEW]), Verdict::Stands);
         assert!(matches!(with(&[r#"{"role": "view"}"#, EDIT]), Verdict::Unclear(_)));
         assert!(matches!(with(&["{}"]), Verdict::Unclear(_)));

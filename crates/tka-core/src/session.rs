@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn machine_keeps_its_sessions_when_it_is_renamed_or_has_other_tags() {
+    fn renamed_or_retagged_machine_keeps_its_sessions() {
         let machine = |name: &str, tag: &str| Caller {
             identity: Identity::Machine { tags: vec![tag.into()] },
             device: Device {

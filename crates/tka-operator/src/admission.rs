@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_there_is_plenty_of_room_no_list_is_asked_for() {
+    async fn quota_far_from_full_needs_no_list() {
         let now = Timestamp::from_second(100).unwrap();
         let session = examples::session("1h", now);
         let (written, another) = (signin(&session, 100), signin(&examples::labelled("1h", now, "b"), 99));
@@ -163,7 +163,7 @@ mod tests {
 
     /// A session behind may have counted already. Before it can be heard that it is gone, every request fails.
     #[tokio::test(start_paused = true)]
-    async fn wait_for_who_is_undecided_goes_on_whatever_the_api_server_fails_at() {
+    async fn wait_for_the_undecided_survives_api_server_failures() {
         for code in [None, Some(429), Some(500)] {
             let start = Timestamp::from_second(100).unwrap();
             let (first, second) = (examples::session("1h", start), examples::labelled("1h", start, "b"));

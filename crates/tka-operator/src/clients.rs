@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn longer_time_than_a_request_waits_is_told_to_whoever_asked() {
+    async fn retry_after_beyond_patience_is_told_to_the_caller() {
         let (client, count) = api_server(&[BUSY, DONE]).await;
         let error = Error::from(ask(&client).await.unwrap_err());
         assert_eq!(error.retry_after(), Some(Duration::from_secs(6)));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connection_that_does_not_come_about_is_given_up_within_seconds() {
+    async fn connecting_is_given_up_within_seconds() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (listener, _waiting) = deaf().await;
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_failed_is_put_off_as_long_as_the_api_server_asks_whatever_happens_meanwhile() {
+    async fn failed_reconcile_honours_retry_after_whatever_happens() {
         let long = examples::session("1h", at("2026-01-01T00:00:00Z"));
         let signin = objects::signin(&long, None, "tka");
         let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn period_begins_when_a_session_is_first_seen_and_anew_when_it_is_extended() {
+    fn age_begins_when_first_seen_and_anew_when_extended() {
         let (ages, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
         let mut session = session();
         let so_far = |session: &Session, now| {

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn decision_ends_the_sign_in_that_it_was_about_and_no_later_one() {
+    fn end_reason_is_about_one_sign_in_and_no_later_one() {
         let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
         assert_eq!(Intent::of(&signin(2, Some(&text), false), &session(2)), None);
         // One that is being deleted ends, also when a sign-in was written onto it meanwhile.
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn end_that_nobody_wrote_down_was_decided_elsewhere_unless_the_time_was_over() {
+    fn end_without_a_reason_is_expiry_or_a_deletion() {
         let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
         let how = |end: Option<&str>, now: i64| how(&signin(1, end, true), &session(1), at(now));
         assert_eq!(how(None, 9), EndReason::TakenDown);

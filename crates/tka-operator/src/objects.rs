@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn machine_of_more_tags_than_a_tkasignin_holds_is_written_and_has_the_same_sessions() {
+    fn machine_with_too_many_tags_keeps_its_sessions() {
         let mut session = alice();
         let tags = |count: usize| (0..count).map(|n| format!("tag:t{n}")).collect();
         session.caller.identity = Identity::Machine {

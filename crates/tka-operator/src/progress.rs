@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn time_of_a_transition_is_that_of_a_change_and_not_of_a_repetition() {
+    fn transition_time_changes_only_with_the_status() {
         let since = |status: &TkaSigninStatus| status.conditions[0].last_transition_time.0;
         let first = active(&signin(None), &session(), at(1));
         let again = active(&signin(Some(first.clone())), &session(), at(2));

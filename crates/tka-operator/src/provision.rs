@@ -350,8 +350,8 @@ impl Sessions {
 }
 
 /// Whether `error` ends the session that `signin` holds. One that never was usable ends by whatever trying again does not mend. One that is usable
-/// ends only where what it was given through is gone: an API server that says no for another reason, a webhook of somebody
-/// else's perhaps, keeps it from being extended and nothing more.
+/// ends only where what it was given through is gone: an API server that says no for another reason, perhaps by another's
+/// webhook, keeps it from being extended and nothing more.
 fn is_final(signin: &TkaSignin, error: &Error) -> bool {
     if objects::is_established(signin) {
         return error.is_about_rule();

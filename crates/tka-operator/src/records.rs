@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_again_is_recorded_once_and_what_comes_later_anew() {
+    fn retry_is_recorded_once_and_a_later_sign_in_anew() {
         let (recorded, first, now) = (Recorded::default(), Timestamp::UNIX_EPOCH, Instant::now());
         assert!(!recorded.has_begun(&signin("a"), first));
         recorded.begun(&signin("a"), first, now);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn end_is_recorded_anew_when_whoever_did_was_cut_off() {
+    fn end_is_recorded_anew_when_its_task_was_cut_off() {
         let (recorded, now) = (Recorded::default(), Instant::now());
         let (tell, written) = watch::channel(false);
         recorded.ending(&signin("a"), written, now);

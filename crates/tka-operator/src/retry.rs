@@ -205,7 +205,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_was_not_answered_is_tried_again_ever_later_and_given_up() {
+    fn unanswered_request_is_retried_and_given_up() {
         let waits: Vec<_> = (1..=TRIES).map(|tries| again(tries, None)).collect();
         let expected = [100, 200, 400].map(|wait| Some(wait * MILLISECOND));
         assert_eq!(waits, [&expected[..], &[None]].concat());
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn reconcile_backs_off_to_a_few_seconds_and_heeds_the_api_server() {
+    fn reconcile_backs_off_and_honours_retry_after() {
         let waits = [0, 1, 2, 3, 4, 40, u32::MAX].map(|failures| reconcile(failures, None, false).as_secs());
         assert_eq!(waits, [1, 1, 2, 4, 5, 5, 5]);
         assert_eq!(reconcile(1, Some(7 * SECOND), false), 7 * SECOND);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn watch_waits_as_long_as_it_is_asked_to_but_not_so_long_that_sessions_are_not_heard_of() {
+    fn watch_honours_retry_after_within_limits() {
         let failed = |retry_after| Watches::default().failed(Some(retry_after), Instant::now());
         assert_eq!(failed(3 * SECOND), 3 * SECOND);
         assert_eq!(failed(30 * SECOND), RECONCILE);

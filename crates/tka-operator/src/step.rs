@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn unprovisioned_is_completed_when_nobody_handles_it_any_more() {
+    fn unprovisioned_is_completed_when_no_request_handles_it() {
         let step = |time| look(false, time, Duration::ZERO);
         assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
         assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn session_lasts_no_longer_than_its_period_wherever_the_clock_is_set_to() {
+    fn session_age_is_bounded_whatever_the_clock_says() {
         for time in ["2025-12-31T23:00:00Z", "2026-01-01T00:00:01Z"] {
             let seconds = Duration::from_secs;
             assert_eq!(look(true, time, seconds(3)), Step::Wait(seconds(2)));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_extends_a_session_at_its_very_end_has_a_moment_to_record_it() {
+    fn extension_at_the_very_end_has_a_moment_to_be_recorded() {
         let (before, extended) = (session(), examples::session("1h", at("2026-01-01T00:00:04Z")));
         let mut signin = objects::signin(&extended, None, "tka");
         signin.status = Some(progress::active(&signin, &before, before.signed_in));

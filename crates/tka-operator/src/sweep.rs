@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_for_a_session_that_is_gone_or_for_none_is_an_orphan() {
+    fn object_without_a_living_session_is_an_orphan() {
         let living = HashSet::from(["a".to_owned()]);
         assert!(is_orphan(&account(Some("b")), &living));
         assert!(is_orphan(&account(None), &living));

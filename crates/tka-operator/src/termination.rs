@@ -137,7 +137,7 @@ impl Sessions {
         if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
             return Ok(false);
         }
-        tracing::warn!(session = %name, "its account or binding was deleted, so it ends");
+        tracing::warn!(session = %name, "session ends: its account or binding was deleted");
         // A sign-in at this moment makes what is missing.
         self.begin_end(&signin, EndReason::Broken, Precondition::SameVersion)
             .await?;

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn watch_whose_connection_died_without_a_word_is_begun_anew_within_seconds() {
+    async fn silent_watch_is_begun_anew_within_seconds() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

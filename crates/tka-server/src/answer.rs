@@ -132,7 +132,7 @@ impl From<&tka_operator::Error> for Failure {
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
-                tracing::error!(error = with_causes(error), "the cluster did not do its part");
+                tracing::error!(error = with_causes(error), "request to the cluster failed");
                 let advice = &[
                     "try again in a moment",
                     "if it persists, ask an administrator to look at the server's log",

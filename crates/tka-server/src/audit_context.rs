@@ -57,7 +57,7 @@ impl AuditContext {
         }
     }
 
-    /// What is asked for is begun, and counted by whoever sees its end.
+    /// What is asked for is begun. What sees its end counts it.
     pub fn begins(&self) {
         let _ = self.begun.set(());
     }

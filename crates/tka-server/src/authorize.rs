@@ -34,7 +34,7 @@ pub struct Granted {
 /// How old the tailnet's word may be by which something is given.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// A caller for whom it is clear which rule is theirs when they do not choose one, as the original asks of every request.
+/// A caller whose rule is clear when they do not choose one, as the original asks of every request.
 #[derive(Clone, Debug)]
 pub struct Authorized(pub Granted);
 
@@ -112,7 +112,7 @@ pub fn names(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = S
     rules.keys().map(|key| SessionName::new(caller, &key, None))
 }
 
-/// For whom the policy changed while they waited.
+/// The answer to a caller whose policy changed while they waited.
 #[must_use]
 pub fn changed_meanwhile() -> Failure {
     let message = "what the tailnet policy gives you changed while you waited";

@@ -35,7 +35,7 @@ impl Background {
         while let Some(ended) = self.0.join_next().await {
             if !stop.is_cancelled() {
                 let what = ended.unwrap_or("a part that panicked");
-                tracing::error!(what, "ended by itself");
+                tracing::error!(what, "background task ended");
                 result = Err(what);
                 stop.cancel();
             }

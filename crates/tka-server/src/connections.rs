@@ -1,4 +1,4 @@
-//! How many connections are open at a time. Each costs memory and a file descriptor before anybody knows whose it is.
+//! How many connections are open at a time. Each costs memory and a file descriptor before it is known whose it is.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -37,7 +37,7 @@ impl Limited {
     fn place(&self) -> io::Result<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
         permit.map(|permit| Place(Arc::new(permit))).map_err(|_| {
-            tracing::warn!("a connection is closed: as many as server.maxConnections are open");
+            tracing::warn!("connection refused: server.maxConnections are open");
             io::ErrorKind::ConnectionRefused.into()
         })
     }

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_refused() {
+    fn connection_without_a_login_name_is_refused() {
         assert_eq!(caller(whois("n1", "", &[])).unwrap_err().status, 500);
     }
 }

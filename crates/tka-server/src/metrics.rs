@@ -44,7 +44,7 @@ pub struct Metrics {
     pub audit_lost: Counter,
 }
 
-/// The sessions that are active, counted when somebody asks, so that the number cannot drift. One replica counts them, or a sum over
+/// The sessions that are active, counted at each scrape, so that the number cannot drift. One replica counts them, or a sum over
 /// replicas would be a multiple.
 struct ActiveSessions {
     watched: WatchedSessions,

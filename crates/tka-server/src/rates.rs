@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn storm_of_refusals_is_told_once_a_minute_and_many_callers_storm_once_a_second() {
+    fn refusals_are_told_once_a_minute_and_once_a_second_in_all() {
         let (rates, clock) = rates();
         let told = |device: &str| (0..100).filter(|_| rates.may_tell(&caller(device))).count();
         assert_eq!((told("n1"), told("n2")), (1, 1));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_not_called_for_long_is_forgotten() {
+    fn callers_are_forgotten_after_a_while() {
         let (rates, clock) = rates();
         for device in 0..5000 {
             rates.count(&caller(&device.to_string()), By::Caller).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A connection that breaks when what is to be sent has not been taken within a time. Some of it is not enough: whoever reads a byte
+/// A connection that breaks when what is to be sent has not been taken within a time. Some of it is not enough: a client that reads a byte
 /// now and then would keep a place for as long as they like.
 #[derive(Debug)]
 pub(crate) struct WriteTimeout<S> {

@@ -54,7 +54,7 @@ pub struct Node {
     /// When that key ends. `None`: never, or it is not known.
     #[serde(default, deserialize_with = "json::time")]
     pub key_expiry: Option<Timestamp>,
-    /// Whether that was before now, by the control server's clock. An expired node is nobody's any more, and tailscaled
+    /// Whether that was before now, by the control server's clock. An expired node has no proven owner any more, and tailscaled
     /// still answers for it.
     #[serde(default)]
     pub expired: bool,
@@ -126,7 +126,7 @@ impl Node {
         !self.tags.is_empty()
     }
 
-    /// Whether its key has ended by `now`: then nobody has proven since whose it is, and who answers for it is nobody
+    /// Whether its key has ended by `now`: then its owner is not proven any more, and what answers for it has none
     /// (`tailcfg.Node.Expired`, and the expiry that the control server may not have acted on yet).
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {

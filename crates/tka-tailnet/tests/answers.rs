@@ -97,7 +97,7 @@ async fn null_is_empty() {
 }
 
 #[tokio::test]
-async fn nobody_is_no_caller() {
+async fn unknown_address_is_no_caller() {
     for part in ["Node", "UserProfile"] {
         let mut answer: Value = serde_json::from_slice(&recorded("whois_user.json")).unwrap();
         answer[part] = Value::Null;
@@ -192,7 +192,7 @@ async fn status_off_the_tailnet_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_node_that_never_signed_in_is_nobody_yet() {
+async fn node_that_never_signed_in_has_no_user() {
     let status = status(recorded("status_needs_login.json")).await.unwrap();
     let node = status.self_node.unwrap();
     assert_eq!(node.id, None);

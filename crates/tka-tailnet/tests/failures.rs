@@ -290,7 +290,7 @@ async fn a_restart_between_two_calls_is_not_noticed() {
 
 /// The worst moment: connections look alive, take the request, and then are closed without an answer, each of them.
 #[tokio::test]
-async fn kept_connections_that_close_on_the_next_request_are_not_noticed() {
+async fn closed_idle_connections_are_not_noticed() {
     let double = Double::start(|_| {
         vec![
             Step::CloseUnlessNew,

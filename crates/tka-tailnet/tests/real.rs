@@ -22,14 +22,14 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 const CAPABILITY: &str = "specht-labs.de/cap/tka";
-const NOBODY: &str = "127.0.0.1:9";
+const UNKNOWN: &str = "127.0.0.1:9";
 
 fn required(name: &str) -> PathBuf {
     env::var_os(name).unwrap_or_else(|| panic!("{name} is not set")).into()
 }
 
-fn nobody() -> SocketAddr {
-    NOBODY.parse().unwrap()
+fn unknown() -> SocketAddr {
+    UNKNOWN.parse().unwrap()
 }
 
 async fn start_tailscaled(folder: &Path, socket: &Path) -> Child {
@@ -71,7 +71,7 @@ async fn a_tailscaled_on_no_tailnet_that_restarts() {
             state: BackendState::NeedsLogin
         })
     ));
-    let whois = tailscaled.whois(nobody()).await;
+    let whois = tailscaled.whois(unknown()).await;
     assert!(matches!(whois, Err(Error::NotFound { .. })), "{whois:?}");
     let certificate = tailscaled.certificate("a.ts.net").await;
     assert!(matches!(certificate, Err(Error::Refused { .. })), "{certificate:?}");
@@ -143,7 +143,7 @@ async fn nodes_of_a_tailnet() {
         assert_eq!(ci.node.tags, ["tag:ci"]);
         assert_eq!(ci.capability(CAPABILITY).len(), 1);
     }
-    assert!(matches!(server.whois(nobody()).await, Err(Error::NotFound { .. })));
+    assert!(matches!(server.whois(unknown()).await, Err(Error::NotFound { .. })));
 
     let first = server.watch().await.unwrap().next().await.unwrap().unwrap();
     assert_eq!(first.state, Some(BackendState::Running));

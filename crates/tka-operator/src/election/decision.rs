@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn lease_of_another_is_taken_when_nothing_new_was_seen_of_it_for_its_duration() {
+    fn lease_of_another_is_taken_after_its_duration() {
         let now = Instant::now();
         let seen = held_by("b", now);
         let just_before = now + DURATION - Duration::from_nanos(1);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn lease_whose_holder_yields_goes_to_one_that_is_fit_and_to_no_other() {
+    fn yielded_lease_goes_to_a_fit_replica_only() {
         let now = Instant::now();
         let mut seen = held_by("b", now);
         seen.record.yields = true;

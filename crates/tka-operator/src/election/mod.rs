@@ -247,8 +247,13 @@ impl Election {
             held.by_fit_other = by_fit_other;
         });
         if before != now {
-            let holder = now.as_deref().unwrap_or("nobody");
-            tracing::info!(holder, is_own, "who reconciles");
+            let holder = now.as_deref().unwrap_or("none");
+            let event = if is_own {
+                "lease acquired"
+            } else {
+                "lease holder changed"
+            };
+            tracing::info!(holder, is_own, "{event}");
         }
     }
 
@@ -398,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn api_server_says_when_the_lease_is_asked_for_again_but_not_that_it_is_lost() {
+    fn api_server_decides_when_the_lease_is_retried() {
         let failed = |seconds| {
             let mut status = Status::failure("busy", "TooManyRequests").with_code(429);
             status.details = serde_json::from_value(serde_json::json!({"retryAfterSeconds": seconds})).unwrap();
@@ -408,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn lease_that_says_nothing_is_nobodys() {
+    fn empty_lease_has_no_holder() {
         let lease = Lease {
             spec: Some(LeaseSpec {
                 holder_identity: Some(String::new()),

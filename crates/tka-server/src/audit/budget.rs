@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn page_and_unidentified_use_up_nobody_elses() {
+    fn page_and_unidentified_use_up_their_own_budget() {
         let (budget, clock) = budget();
         let alice = caller("n1");
         assert_eq!((0..100).filter(|_| budget.spend(Payer::Unidentified)).count(), 60);

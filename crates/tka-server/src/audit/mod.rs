@@ -136,7 +136,7 @@ impl Audit {
         self.queue.keep(line(&record)).await;
     }
 
-    /// Records that `session` began, or that it was `extended`, and that whoever was asked for it was cut off before it could say so.
+    /// Records that `session` began, or that it was `extended`, by a sign-in that was cut off before it could record that.
     async fn completed(&self, session: &Session, extended: bool) -> Result<(), AuditError> {
         let record = self.about(session, given(extended), Outcome::Granted);
         self.queue.write(line(&record)).await

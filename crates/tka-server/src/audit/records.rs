@@ -1,4 +1,4 @@
-//! What the operator has recorded: of what one request asks for, and of what nobody is there to hear of.
+//! What the operator has recorded: of what one request asks for, and of what no request asks for.
 
 use std::sync::Arc;
 

@@ -167,7 +167,7 @@ impl State {
     fn lost(&self, line: &[u8], error: &(dyn std::error::Error + 'static)) {
         self.failed(error);
         let record = String::from_utf8_lossy(line);
-        tracing::error!(record = record.trim_end(), error, "an audit record was not written");
+        tracing::error!(record = record.trim_end(), error, "audit record not written");
     }
 
     fn failed(&self, error: &(dyn std::error::Error + 'static)) {

@@ -64,7 +64,7 @@ pub(super) async fn sign_out(
     })?;
     let sessions = sessions(&app, &who, which.all).await?;
     let Some(last) = sessions.values().max_by_key(|stored| stored.session.signed_in) else {
-        // A caller whom the policy no longer gives anything may still leave; only who has nothing to leave hears why not.
+        // A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
         applicable_rules(&app, &who)?.choose(&tka_core::Choice::default())?;
         return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
     };

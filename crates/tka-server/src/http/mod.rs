@@ -135,7 +135,7 @@ async fn traced(request: Request, next: Next) -> Response {
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| {
-        tracing::error!(?limit, "an answer took too long");
+        tracing::error!(?limit, "request timed out");
         let advice = &[
             "try again in a moment",
             "if it persists, ask an administrator to look at the server's log",

@@ -66,7 +66,7 @@ impl Contact {
         };
         match after {
             _ if before == after => {}
-            Ok(()) => tracing::info!("tailscaled says what the tailnet says at present"),
+            Ok(()) => tracing::info!("tailscaled connected; sign-ins allowed"),
             Err(error) => tracing::warn!(%error, "tailscaled disconnected; sign-ins suspended"),
         }
     }

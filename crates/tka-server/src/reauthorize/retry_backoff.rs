@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn end_that_fails_is_tried_again_soon_then_ever_later_and_as_late_as_is_asked() {
+    fn failed_termination_is_retried_with_backoff() {
         let (mut retries, now, one) = (RetryBackoff::default(), Instant::now(), session("a", 1));
         let waits: Vec<_> = (0..7).map(|_| retries.failed(&one, None, now).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
