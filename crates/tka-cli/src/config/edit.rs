@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::error::ConfigError;
 use super::files::{self, Files};
-use super::{ConfigError, Layer, yaml_edit};
+use super::layer::Layer;
+use super::yaml_edit;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::sys::files::{self as disk, FileError, LockedFile};

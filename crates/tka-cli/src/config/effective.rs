@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::error::ConfigError;
 use super::files::CWD_FILE;
-use super::{ConfigError, HOSTNAME, HTTPS_PORT, KEYS, Layer, Layers, TAG, variable_name};
+use super::layer::{Layer, Layers, defaults, variable_name};
+use super::table::KEYS;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
-use crate::terminal::theme::Theme;
 
 /// The settings in effect. Programs read them in the shape of a configuration file.
 #[derive(Debug)]
@@ -79,23 +80,6 @@ fn setting(key: &'static str, layers: &[(Layer, String)]) -> Setting {
     Setting { key, value, from }
 }
 
-pub(super) fn defaults() -> Layer {
-    Layer {
-        hostname: Some(HOSTNAME.to_owned()),
-        port: Some(HTTPS_PORT),
-        tailnet: None,
-        socket: None,
-        proxy: None,
-        tag: Some(TAG.to_owned()),
-        merge: Some(false),
-        login: Some(false),
-        theme: Some(Theme::default()),
-        long: Some(false),
-        quiet: Some(false),
-        debug: Some(false),
-    }
-}
-
 impl Report for Settings {
     fn human(&self, options: &RenderOptions<'_>) -> String {
         let row = |setting: &Setting| [setting.key.to_owned(), setting.text(), setting.from.clone()];
@@ -146,30 +130,6 @@ impl Report for Setting {
 
     fn names(&self) -> Vec<String> {
         vec![self.key.to_owned()]
-    }
-}
-
-// === impl Layer ===
-
-impl Layer {
-    /// The value of `key` in this layer.
-    pub(super) fn get(&self, key: &str) -> Option<Value> {
-        let text = |text: &Option<String>| text.clone().map(Value::String);
-        match key {
-            "tailscale.hostname" => text(&self.hostname),
-            "tailscale.port" => self.port.map(Value::from),
-            "tailscale.tailnet" => text(&self.tailnet),
-            "tailscale.socket" => text(&self.socket),
-            "tailscale.proxy" => text(&self.proxy),
-            "tailscale.tag" => text(&self.tag),
-            "kubeconfig.merge" => self.merge.map(Value::Bool),
-            "credential.login" => self.login.map(Value::Bool),
-            "output.theme" => self.theme.map(|theme| Value::String(theme.name())),
-            "output.long" => self.long.map(Value::Bool),
-            "output.quiet" => self.quiet.map(Value::Bool),
-            "debug" => self.debug.map(Value::Bool),
-            _ => None,
-        }
     }
 }
 

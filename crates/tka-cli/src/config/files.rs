@@ -1,4 +1,4 @@
-//! Selects the configuration files. [`super::TABLE`] says which keys count.
+//! Selects the configuration files. [`super::table`] says which keys count.
 //!
 //! A file that a person names counts for every key, and so does the first one in the person's own folder or in the machine's. The
 //! `config.yaml` of the working directory may come from others: a checkout brings it along, and kubectl runs the plugin in any folder.
@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::ConfigError;
+use super::error::ConfigError;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 

@@ -1,6 +1,6 @@
 //! Dependencies of checks. A check whose dependency failed is skipped; independent failures are all reported.
 
-use super::{Check, Finding, Verdict};
+use super::check::{Check, Finding, Verdict};
 
 /// Findings by the name of the check. Checks that could not run are missing.
 pub(super) type Findings = Vec<(&'static str, Finding)>;

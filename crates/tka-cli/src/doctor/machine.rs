@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Check, Finding, LIMIT};
+use super::check::{Check, Finding, LIMIT};
 use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::kubeconfig::exec_plugin;
@@ -152,7 +152,7 @@ fn exposure_fix(_: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::check::Verdict;
     use super::*;
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 
+use super::check::{Check, Finding, LIMIT};
 use super::dependencies::{Findings, resolve};
-use super::{Check, Finding, LIMIT};
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError, ClientErrorKind, Operation, api_server};
 use crate::api::clock::Skew;
@@ -312,7 +312,7 @@ fn clock(clock_ahead: Option<SignedDuration>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::check::Verdict;
     use super::*;
 
     #[test]

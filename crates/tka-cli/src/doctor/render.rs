@@ -5,7 +5,8 @@ use std::iter;
 use anstyle::Style;
 use console::{Alignment, measure_text_width, pad_str};
 
-use crate::doctor::{Check, Diagnosis, Verdict};
+use crate::doctor::Diagnosis;
+use crate::doctor::check::{Check, Verdict};
 use crate::terminal::messages::{clean, hanging};
 use crate::terminal::output::{self, RenderOptions, Report};
 use crate::terminal::theme::paint;

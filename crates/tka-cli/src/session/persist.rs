@@ -1,15 +1,19 @@
 //! What a sign-in writes on this machine: a context in a kubeconfig of `tka`, with `--merge` also in the user's own, and the session cache.
 //! Sign-out removes it.
 
+mod errors;
 mod free_names;
 mod own_kubeconfig;
 mod repair;
 mod user_kubeconfig;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
+
+use errors::{refused, unusable};
+use own_kubeconfig::lock;
 
 use crate::context::CommandContext;
 use crate::error::Error;
@@ -17,7 +21,6 @@ use crate::kubeconfig::entry_names;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
-use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use repair::repair;
@@ -216,21 +219,4 @@ pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document
     let merged = ctx.session_cache().merged.into_iter().map(|record| record.file);
     let merged = merged.map(|file| (file.clone(), UserKubeconfig::read_unlocked(&file)));
     own.into_iter().chain(merged).collect()
-}
-
-/// Locks the folder. None if it does not exist.
-fn lock(ctx: &CommandContext) -> Option<FolderLock> {
-    FolderLock::if_exists(ctx.store().ok()?.folder())
-}
-
-fn refused(path: &Path, source: Refused) -> MergeError {
-    MergeError::Refused {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn unusable(ctx: &CommandContext, source: Refused) -> Error {
-    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
-    refused(path, source).into()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tka_api::kubeconfig::EntryNames;
 
-use super::{refused, unusable};
+use super::errors::{refused, unusable};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
@@ -13,6 +13,11 @@ use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+
+/// Locks the folder. None if it does not exist.
+pub(super) fn lock(ctx: &CommandContext) -> Option<FolderLock> {
+    FolderLock::if_exists(ctx.store().ok()?.folder())
+}
 
 /// Reads the kubeconfig. A file that cannot be read is moved aside with a warning.
 pub(super) fn read(ctx: &CommandContext, lock: &FolderLock) -> Result<Document, Error> {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use tka_api::exec::API_VERSION;
 
-use super::{lock, refused, user_kubeconfig};
+use super::errors::refused;
+use super::own_kubeconfig::lock;
+use super::user_kubeconfig;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;

@@ -6,7 +6,7 @@ use std::{env, fs, io};
 use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
 use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 
-use super::refused;
+use super::errors::refused;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{folder_of, inherit_owner};
+use super::folder::folder_of;
+use super::owner::inherit_owner;
 
 /// How many bytes a file may grow by: a certificate authority and names.
 pub(crate) const RESERVE: usize = 64 * 1024;

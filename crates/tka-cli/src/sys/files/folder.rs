@@ -7,6 +7,14 @@ use std::path::Path;
 /// The mode of a folder for its owner only.
 pub(crate) const PRIVATE: u32 = 0o700;
 
+/// The folder of a file. A path without a folder is in the working directory.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Creates `folder` and missing parents, with `mode` as far as the umask allows.
 ///
 /// What root creates in another user's folder belongs to that user.
@@ -47,7 +55,8 @@ mod system {
 
     use rustix::fs::{Mode, OFlags};
 
-    use super::super::{folder_of, inherit_owner, inherits_owner};
+    use super::super::owner::{inherit_owner, inherits_owner};
+    use super::folder_of;
 
     pub(super) fn make_one(folder: &Path, mode: u32) -> io::Result<()> {
         match DirBuilder::new().mode(mode).create(folder) {

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{RESERVE, advice, atomic, folder_of, inherit_owner};
+use super::advice::advice;
+use super::atomic::{self, RESERVE};
+use super::folder::folder_of;
+use super::owner::inherit_owner;
 use crate::sys::signals::SignalHold;
 
 /// How long to wait for the lock. kubectl holds it for milliseconds.

@@ -1,0 +1,121 @@
+//! Why settings cannot be used.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::table::KEYS;
+use crate::net::server::InvalidServer;
+use crate::sys::files::FileError;
+
+/// The value of `tailscale.proxy`.
+pub(super) const PROXY_URL: &str = "the URL of a proxy, such as http://127.0.0.1:1055";
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration file {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("the configuration file {} is not UTF-8", path.display())]
+    NotText { path: PathBuf },
+    #[error("the configuration file {} has several YAML documents, and settings are read from one", path.display())]
+    Documents { path: PathBuf },
+    #[error("the environment variable {name} holds a relative path: {}", path.display())]
+    Relative { name: &'static str, path: PathBuf },
+    #[error("the configuration file {} is not YAML: {problem}", path.display())]
+    Malformed { path: PathBuf, problem: String },
+    #[error("{origin}: expected {expected}, found {found}")]
+    WrongType {
+        origin: Origin,
+        expected: String,
+        found: String,
+    },
+    #[error("{origin}: expected {PROXY_URL}")]
+    Proxy { origin: Origin },
+    #[error("there is no setting `{0}`")]
+    UnknownKey(String),
+    #[error("there is no configuration file to write to")]
+    NoFile,
+    /// A configuration file that cannot be changed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("`{key}` cannot be set in {} without changing what else it says", path.display())]
+    Shape { path: PathBuf, key: &'static str },
+    #[error("the server's address cannot be used")]
+    Server(#[from] InvalidServer),
+}
+
+/// Where a setting was found.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    File { path: PathBuf, key: &'static str },
+    Variable(String),
+    Argument { key: &'static str },
+}
+
+// === impl Origin ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
+            Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::Argument { key } => write!(f, "`{key}`"),
+        }
+    }
+}
+
+// === impl ConfigError ===
+
+impl ConfigError {
+    /// Whether the command line is wrong, and not a setting.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey(_)
+                | Self::WrongType {
+                    origin: Origin::Argument { .. },
+                    ..
+                }
+                | Self::Proxy {
+                    origin: Origin::Argument { .. }
+                }
+        )
+    }
+
+    pub(crate) fn advice(&self) -> Vec<String> {
+        let advice = match self {
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                "name another file with --config"
+            }
+            Self::Unreadable { .. } => "check that the file is there and that you may read it",
+            Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
+            Self::Documents { .. } => "keep the settings in a file of one document, or name another file with --config",
+            Self::Relative { .. } => "give the whole path, which means the same file in every folder",
+            Self::WrongType {
+                origin: Origin::Variable(_),
+                ..
+            }
+            | Self::Proxy {
+                origin: Origin::Variable(_),
+            } => "correct the variable, or unset it",
+            Self::WrongType {
+                origin: Origin::Argument { .. },
+                ..
+            }
+            | Self::Proxy {
+                origin: Origin::Argument { .. },
+            } => "nothing was changed; give another value",
+            Self::UnknownKey(_) => return vec![format!("settings are {}", KEYS.join(", "))],
+            Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
+            Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
+            Self::Shape { .. } => "change it there by hand; nothing was changed",
+            Self::Malformed { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
+                "correct the file, or name another one with --config"
+            }
+            Self::Server(_) => {
+                "give --server a name in your tailnet, a full name, an address or a URL, and --port a port"
+            }
+        };
+        vec![advice.to_owned()]
+    }
+}
