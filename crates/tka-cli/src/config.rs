@@ -9,6 +9,7 @@ mod files;
 pub(crate) mod flags;
 mod layer;
 mod table;
+mod value;
 mod yaml_edit;
 
 use std::path::{Path, PathBuf};
@@ -16,13 +17,14 @@ use std::time::Duration;
 
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
-use crate::net::server::{HTTPS_PORT, Server};
+use crate::net::server::Server;
 use crate::terminal::output::OutputMode;
 use crate::terminal::theme::Theme;
 pub(crate) use error::ConfigError;
 use files::CWD_FILE;
-use layer::{HOSTNAME, Layer, Layers, TAG};
+use layer::Layers;
 pub(crate) use table::KEYS;
+use table::Layer;
 
 /// The settings of one run.
 #[derive(Debug)]
@@ -74,15 +76,16 @@ impl Config {
         let layers = Layers::load(flags, home, variables)?;
         let ignored_keys = layers.ignored_keys();
         let file = layers.file.clone();
+        // Its lowest layer has the defaults, so no other default is used below.
         let settings = layers.merged();
         Ok(Self {
             ignored_keys,
-            hostname: settings.hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
-            port: settings.port.unwrap_or(HTTPS_PORT),
+            hostname: settings.hostname.unwrap_or_default(),
+            port: settings.port.unwrap_or_default(),
             tailnet: settings.tailnet,
             socket: settings.socket.map(PathBuf::from),
             proxy: settings.proxy,
-            tag: settings.tag.unwrap_or_else(|| TAG.to_owned()),
+            tag: settings.tag.unwrap_or_default(),
             merge: settings.merge.unwrap_or_default(),
             login: settings.login.unwrap_or_default(),
             theme: settings.theme.unwrap_or_default(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::error::ConfigError;
 use super::files::{self, Files};
-use super::layer::Layer;
+use super::table::Layer;
 use super::yaml_edit;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;

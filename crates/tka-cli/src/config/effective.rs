@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::error::ConfigError;
 use super::files::CWD_FILE;
-use super::layer::{Layer, Layers, defaults, variable_name};
-use super::table::KEYS;
+use super::layer::{Layers, variable_name};
+use super::table::{KEYS, Layer};
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::terminal::output::{RenderOptions, Report};
@@ -37,7 +37,10 @@ pub(crate) fn key(name: &str) -> Result<&'static str, ConfigError> {
     let mut keys = KEYS.iter();
     keys.find(|key| key.eq_ignore_ascii_case(name))
         .copied()
-        .ok_or_else(|| ConfigError::UnknownKey(name.to_owned()))
+        .ok_or_else(|| ConfigError::UnknownKey {
+            key: name.to_owned(),
+            keys: &KEYS,
+        })
 }
 
 // === impl Settings ===
@@ -58,7 +61,7 @@ impl Settings {
             (variables, String::new()),
             (cwd, CWD_FILE.to_owned()),
             (trusted, named),
-            (defaults(), "default".to_owned()),
+            (Layer::defaults(), "default".to_owned()),
         ];
         let items = KEYS.map(|key| setting(key, &layers)).into();
         Ok(Self { items, file })
@@ -143,7 +146,7 @@ mod tests {
             tailnet: Some("example.ts.net".into()),
             socket: Some("/run/tailscaled.sock".into()),
             proxy: Some("http://127.0.0.1:1055".into()),
-            ..defaults()
+            ..Layer::defaults()
         };
         for key in KEYS {
             let value = everything.get(key);
@@ -192,6 +195,6 @@ mod tests {
     #[test]
     fn keys_are_found_in_any_case() {
         assert_eq!(key("Output.Theme").unwrap(), "output.theme");
-        assert!(matches!(key("output.colour"), Err(ConfigError::UnknownKey(_))));
+        assert!(matches!(key("output.colour"), Err(ConfigError::UnknownKey { .. })));
     }
 }

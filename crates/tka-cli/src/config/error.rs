@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::table::KEYS;
 use crate::net::server::InvalidServer;
 use crate::sys::files::FileError;
 
@@ -31,8 +30,8 @@ pub(crate) enum ConfigError {
     },
     #[error("{origin}: expected {PROXY_URL}")]
     Proxy { origin: Origin },
-    #[error("there is no setting `{0}`")]
-    UnknownKey(String),
+    #[error("there is no setting `{key}`")]
+    UnknownKey { key: String, keys: &'static [&'static str] },
     #[error("there is no configuration file to write to")]
     NoFile,
     /// A configuration file that cannot be changed.
@@ -71,7 +70,7 @@ impl ConfigError {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownKey(_)
+            Self::UnknownKey { .. }
                 | Self::WrongType {
                     origin: Origin::Argument { .. },
                     ..
@@ -105,7 +104,7 @@ impl ConfigError {
             | Self::Proxy {
                 origin: Origin::Argument { .. },
             } => "nothing was changed; give another value",
-            Self::UnknownKey(_) => return vec![format!("settings are {}", KEYS.join(", "))],
+            Self::UnknownKey { keys, .. } => return vec![format!("settings are {}", keys.join(", "))],
             Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
             Self::Shape { .. } => "change it there by hand; nothing was changed",
