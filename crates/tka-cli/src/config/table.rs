@@ -13,7 +13,7 @@ use crate::terminal::theme::Theme;
 
 /// Whether the `config.yaml` of the working directory may set a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum CwdPolicy {
+pub(crate) enum CwdPolicy {
     /// It may: the key only changes how results look.
     Allowed,
     /// It may not: the key selects a server, or what is written, run or printed.
@@ -26,31 +26,31 @@ macro_rules! settings {
         pub(crate) const KEYS: [&str; [$($key),*].len()] = [$($key),*];
 
         /// Every key, and whether the working directory's file may set it.
-        pub(super) const TABLE: [(&str, CwdPolicy); KEYS.len()] = [$(($key, CwdPolicy::$cwd)),*];
+        pub(crate) const TABLE: [(&str, CwdPolicy); KEYS.len()] = [$(($key, CwdPolicy::$cwd)),*];
 
         /// The settings of one layer. Earlier layers override later ones.
         #[derive(Clone, Debug, Default)]
-        pub(super) struct Layer {
-            $($(#[$meaning])* pub(super) $field: Option<$type>,)*
+        pub(crate) struct Layer {
+            $($(#[$meaning])* pub(crate) $field: Option<$type>,)*
         }
 
         // === impl Layer ===
 
         impl Layer {
             /// Reads every key from `find`, which returns [`Value::Null`] for an unset key.
-            pub(super) fn from_source(
+            pub(crate) fn from_source(
                 find: impl Fn(&'static str) -> Result<RawValue, ConfigError>,
             ) -> Result<Self, ConfigError> {
                 Ok(Self { $($field: find($key)?.$reader()?,)* })
             }
 
             /// The lowest layer.
-            pub(super) fn defaults() -> Self {
+            pub(crate) fn defaults() -> Self {
                 Self { $($field: $default,)* }
             }
 
             /// The value of `key` in this layer.
-            pub(super) fn get(&self, key: &str) -> Option<Value> {
+            pub(crate) fn get(&self, key: &str) -> Option<Value> {
                 match key {
                     $($key => Option::clone(&self.$field).map(Value::from),)*
                     _ => None,
@@ -58,7 +58,7 @@ macro_rules! settings {
             }
 
             /// This layer above `lower`.
-            pub(super) fn or(self, lower: Self) -> Self {
+            pub(crate) fn or(self, lower: Self) -> Self {
                 Self { $($field: self.$field.or(lower.$field),)* }
             }
         }

@@ -8,15 +8,15 @@ use super::error::{ConfigError, Origin, PROXY_URL};
 use crate::terminal::theme::Theme;
 
 /// A value and its origin.
-pub(super) struct RawValue {
-    pub(super) value: Value,
-    pub(super) origin: Origin,
+pub(crate) struct RawValue {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
 }
 
 // === impl RawValue ===
 
 impl RawValue {
-    pub(super) fn text(self) -> Result<Option<String>, ConfigError> {
+    pub(crate) fn text(self) -> Result<Option<String>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
@@ -25,7 +25,7 @@ impl RawValue {
     }
 
     /// A relative path would mean another file in each folder.
-    pub(super) fn absolute_path(self) -> Result<Option<String>, ConfigError> {
+    pub(crate) fn absolute_path(self) -> Result<Option<String>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
             Value::String(path) if path.is_empty() => Ok(None),
@@ -34,7 +34,7 @@ impl RawValue {
         }
     }
 
-    pub(super) fn proxy(self) -> Result<Option<String>, ConfigError> {
+    pub(crate) fn proxy(self) -> Result<Option<String>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
             Value::String(url) if url.is_empty() => Ok(None),
@@ -45,7 +45,7 @@ impl RawValue {
         }
     }
 
-    pub(super) fn port(self) -> Result<Option<u16>, ConfigError> {
+    pub(crate) fn port(self) -> Result<Option<u16>, ConfigError> {
         let port = match &self.value {
             Value::Null => return Ok(None),
             Value::Number(number) => number.as_u64().and_then(|number| u16::try_from(number).ok()),
@@ -58,7 +58,7 @@ impl RawValue {
         }
     }
 
-    pub(super) fn theme(self) -> Result<Option<Theme>, ConfigError> {
+    pub(crate) fn theme(self) -> Result<Option<Theme>, ConfigError> {
         match self.value.as_str().map(Theme::named) {
             Some(Some(theme)) => Ok(Some(theme)),
             None if self.value.is_null() => Ok(None),
@@ -67,7 +67,7 @@ impl RawValue {
     }
 
     /// Reads the spellings that the original reads.
-    pub(super) fn boolean(self) -> Result<Option<bool>, ConfigError> {
+    pub(crate) fn boolean(self) -> Result<Option<bool>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
             Value::Bool(switch) => Ok(Some(*switch)),
@@ -77,7 +77,7 @@ impl RawValue {
         }
     }
 
-    pub(super) fn type_error(self, expected: &str) -> ConfigError {
+    pub(crate) fn type_error(self, expected: &str) -> ConfigError {
         let found = match self.value {
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "a section of keys".to_owned(),
