@@ -3,7 +3,6 @@
 //! The user's start-up files may set KUBECONFIG, and commands would reach another cluster with another role. So it is set again after them.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,6 +11,7 @@ use crate::error::Error;
 use crate::kubeconfig::env_variable::{self, ShellSyntax};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::variable;
+use crate::sys::files;
 
 /// Replaces the user's own file, and reads it. `ZDOTDIR` is where zsh looks for start-up files, and the user's file may change it.
 const ZSHENV: &str = r#"tka_zdotdir=$ZDOTDIR
@@ -70,7 +70,7 @@ fn prepare(command: &mut Command, kind: &str, kubeconfig: &Path, folder: &Path) 
     let export = ShellSyntax::Posix.export(&env_variable::join([kubeconfig])?);
     let write = |name: &str, text: String| {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|source| StoreError::Write { path, source })
+        files::replace_unsynced(&path, text.as_bytes()).map_err(|source| StoreError::Write { path, source })
     };
     match kind {
         "bash" => {
