@@ -18,6 +18,7 @@ fn commands() -> Vec<Vec<String>> {
     all
 }
 
+/// `docs/cli.md` has the texts, and is checked against the command.
 #[test]
 fn help_of_every_command() {
     for words in commands() {
@@ -25,7 +26,8 @@ fn help_of_every_command() {
         arguments.push("--help");
         let outcome = User::new().run(&arguments);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{words:?}");
-        insta::assert_snapshot!([vec!["help".to_owned()], words].concat().join("_"), outcome.stdout);
+        let usage = [vec!["Usage: tka".to_owned()], words].concat().join(" ");
+        assert!(outcome.stdout.contains(&usage), "{usage}: {}", outcome.stdout);
     }
 }
 
