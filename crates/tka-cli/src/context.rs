@@ -129,10 +129,10 @@ impl CommandContext {
 
     /// Asks the user. The time limit does not run while they answer.
     pub(crate) fn prompt(&self, question: &str) -> Option<String> {
-        let asked = Instant::now();
+        let started = Instant::now();
         let answer = self.ui.prompt(question);
         let mut deadline = self.lock_deadline();
-        *deadline = deadline.map(|deadline| deadline.extended_by(asked.elapsed()));
+        *deadline = deadline.map(|deadline| deadline.extended_by(started.elapsed()));
         answer
     }
 

@@ -54,9 +54,9 @@ impl Search {
             Ok(_) => (None, Some(TailnetUnavailable::Offline)),
             Err(error) => (None, Some(TailnetUnavailable::StatusFailed(error))),
         };
-        let known = folder.map(session_cache::load_all).unwrap_or_default();
+        let caches = folder.map(session_cache::load_all).unwrap_or_default();
         Self {
-            candidates: candidates::find(default, known, status.as_ref(), &config.tag),
+            candidates: candidates::find(default, caches, status.as_ref(), &config.tag),
             tailnet_unavailable,
         }
     }

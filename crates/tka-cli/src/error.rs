@@ -143,12 +143,12 @@ impl Error {
                 vec![error.advice(), apart.into()]
             }
             Self::NotRepaired(error) => {
-                let again = "it still calls tka at an outdated path: run `tka kubeconfig` again when this is solved";
-                vec![error.advice(), again.into()]
+                let advice = "it still calls tka at an outdated path: run `tka kubeconfig` again when this is solved";
+                vec![error.advice(), advice.into()]
             }
             Self::CleanupFailed(error) => {
-                let again = "the session is over, and its context is still there: run this again when this is solved";
-                vec![error.advice(), again.into()]
+                let advice = "the session is over, and its context is still there: run this again when this is solved";
+                vec![error.advice(), advice.into()]
             }
             Self::NotPersisted(error) => {
                 let signed_in = "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session";

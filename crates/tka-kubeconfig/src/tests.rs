@@ -178,7 +178,7 @@ fn nothing_becomes_a_kubeconfig() {
 }
 
 #[test]
-fn what_is_said_again_changes_nothing_and_what_is_new_replaces_the_old() {
+fn equal_value_changes_nothing_and_new_value_replaces_the_old() {
     let first = merged(document(EVERYDAY), &entry("ours")).unwrap();
     let again = merged(first.clone(), &entry("ours")).unwrap();
     assert_eq!(again.text(), first.text());

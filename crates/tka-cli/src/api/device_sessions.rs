@@ -8,8 +8,8 @@ use crate::kubeconfig::session_cache::CachedSession;
 pub(crate) fn fetch(client: &Client) -> Result<Vec<CachedSession>, ClientError> {
     match client.sessions() {
         Ok(list) => {
-            let here = list.items.into_iter().filter(|session| session.this_device);
-            Ok(here.map(CachedSession::from).collect())
+            let of_this_device = list.items.into_iter().filter(|session| session.this_device);
+            Ok(of_this_device.map(CachedSession::from).collect())
         }
         Err(error) if error.is_unsupported() => from_original_server(client),
         Err(error) => none_if_refused(error),

@@ -33,13 +33,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 impl RetryAfter {
     /// Reads the header: seconds, or a date relative to `now`.
     pub(crate) fn from_header(value: Option<&str>, now: Timestamp) -> Self {
-        let asked = value.map(str::trim);
-        Self(asked.and_then(|text| seconds(text).or_else(|| until_date(text, now))))
+        let text = value.map(str::trim);
+        Self(text.and_then(|text| seconds(text).or_else(|| until_date(text, now))))
     }
 
     /// The pause before a busy server is asked again, if it names one. It is a second at least.
     pub(crate) fn while_busy(self) -> Option<Duration> {
-        self.0.map(|asked| asked.max(SHORTEST))
+        self.0.map(|pause| pause.max(SHORTEST))
     }
 
     /// The pause while the server provisions a session, within bounds.

@@ -75,8 +75,8 @@ impl Layers {
             let above = [&self.command_line, &self.variables];
             let below = [&self.trusted, &defaults];
             let in_force = || below.iter().find_map(|layer| layer.get(key));
-            let said = self.cwd_refused.get(key);
-            said.is_some() && above.iter().all(|layer| layer.get(key).is_none()) && said != in_force()
+            let refused = self.cwd_refused.get(key);
+            refused.is_some() && above.iter().all(|layer| layer.get(key).is_none()) && refused != in_force()
         };
         KEYS.into_iter().filter(is_changed).collect()
     }
@@ -121,8 +121,8 @@ impl Layer {
         let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_tka_keys) else {
             return Self::default();
         };
-        let said = TABLE.iter().filter(|(_, cwd)| *cwd == what);
-        said.fold(Self::default(), |layer, (key, _)| {
+        let rows = TABLE.iter().filter(|(_, cwd)| *cwd == what);
+        rows.fold(Self::default(), |layer, (key, _)| {
             layer.or(Self::single_key(&file.path, key, &sections))
         })
     }

@@ -99,7 +99,7 @@ fn row(cluster: &Cluster, options: &RenderOptions<'_>) -> [String; 7] {
         cluster.api_server.as_deref().map(clean).unwrap_or_default(),
         cluster.labels.iter().map(label).collect::<Vec<_>>().join(" "),
         access(cluster, options),
-        notes(cluster, options),
+        remarks(cluster, options),
     ]
 }
 
@@ -127,7 +127,7 @@ fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
     }
 }
 
-fn notes(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
+fn remarks(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
     let state = match cluster.state {
         State::Answers => None,
         State::Silent => Some("does not answer"),

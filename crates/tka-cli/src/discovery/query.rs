@@ -29,7 +29,7 @@ pub(super) fn select_shown(candidates: &[&Candidate], answers: Vec<Cluster>, lon
         pairs.any(|(candidate, answer)| candidate.node == node && is_shown(answer))
     };
     let mut represented: Vec<&str> = vec![];
-    let keep: Vec<bool> = candidates
+    let is_listed: Vec<bool> = candidates
         .iter()
         .zip(&answers)
         .map(|(candidate, answer)| {
@@ -44,8 +44,8 @@ pub(super) fn select_shown(candidates: &[&Candidate], answers: Vec<Cluster>, lon
         .collect();
     answers
         .into_iter()
-        .zip(keep)
-        .filter(|(_, keep)| *keep)
+        .zip(is_listed)
+        .filter(|(_, is_listed)| *is_listed)
         .map(|(answer, _)| answer)
         .collect()
 }

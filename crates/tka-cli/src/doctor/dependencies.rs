@@ -26,9 +26,9 @@ pub(super) fn resolve(mut found: Findings) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, needs) in CHECKS {
         let at = found.iter().position(|(found, _)| *found == name);
-        let own = at.map(|at| found.swap_remove(at).1);
+        let reported = at.map(|at| found.swap_remove(at).1);
         let cause = causes.iter().find(|(name, _)| needs.contains(name));
-        let finding = match (own, cause) {
+        let finding = match (reported, cause) {
             (Some(finding), None) => finding,
             (Some(finding), Some(_)) if finding.result == Verdict::Ok => finding,
             (_, Some((_, cause))) => Finding::skipped(format!("needs `{cause}`")),

@@ -169,17 +169,17 @@ fn summary(error: &ClientError) -> String {
 }
 
 fn version(probe: &Probe) -> Finding {
-    let own = env!("CARGO_PKG_VERSION");
+    let this_version = env!("CARGO_PKG_VERSION");
     let fits = match (&probe.rules, &probe.version) {
         (Err(error), _) => matches!(&*error.kind, ClientErrorKind::Rejected { .. }),
         (Ok(rules), Some(_)) => rules.is_some(),
         (Ok(_), None) => true,
     };
     match &probe.version {
-        Some(version) if fits => Finding::ok(format!("the server is of version {version}, this is {own}")),
+        Some(version) if fits => Finding::ok(format!("the server is of version {version}, this is {this_version}")),
         Some(version) => Finding::failed(
             Exit::Unsupported,
-            format!("the server is of version {version} and does not understand this one, {own}"),
+            format!("the server is of version {version} and does not understand this one, {this_version}"),
             vec!["install the version of tka that the server has".to_owned()],
         ),
         None if matches!(probe.rules, Ok(None)) => {

@@ -76,8 +76,8 @@ fn is_unchanged(document: &Document, record: &MergedEntry) -> bool {
 
 /// Whether `call` and `user` are those of `record`.
 pub(crate) fn matches_record(call: &Call, user: &str, record: &MergedEntry) -> bool {
-    let asked = exec_plugin::requested_session(call).map(|(_, session)| session);
-    user == record.user && asked.is_some() && asked == record.session.as_deref()
+    let requested = exec_plugin::requested_session(call).map(|(_, session)| session);
+    user == record.user && requested.is_some() && requested == record.session.as_deref()
 }
 
 /// The entries in `document` that call the plugin for the server's sessions.
@@ -158,12 +158,12 @@ impl MergedEntry {
 
     /// Whether the entry has that name in `list`.
     pub(crate) fn has(&self, list: List, name: &str) -> bool {
-        let own = match list {
+        let own_name = match list {
             List::Clusters => &self.cluster,
             List::Users => &self.user,
             List::Contexts => &self.context,
         };
-        own == name
+        own_name == name
     }
 }
 

@@ -10,9 +10,10 @@ pub(crate) const PREFIX: &str = "tka-";
 
 /// Folders in memory: the user's own (XDG Base Directory Specification), and the shared one.
 pub(crate) fn memory_folders() -> Vec<PathBuf> {
-    let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let own = own.filter(|path| path.is_absolute() && files::is_ours(path, None).unwrap_or(false));
-    own.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
+    let runtime_folder = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime_folder =
+        runtime_folder.filter(|path| path.is_absolute() && files::is_ours(path, None).unwrap_or(false));
+    runtime_folder.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
 }
 
 /// Whether `kubeconfig` is in a private folder.

@@ -142,8 +142,9 @@ fn forbidden_field(sent: &Value) -> Option<String> {
     let lists = [("clusters", &CLUSTER_FIELDS[..]), ("users", &USER_FIELDS)];
     lists.into_iter().find_map(|(list, accepted)| {
         let bodies = sent[list].as_object()?.values().filter_map(Value::as_object);
-        let mut said = bodies.flatten().filter(|(_, value)| !is_empty(value));
-        said.find(|(field, _)| !accepted.contains(&field.as_str()))
+        let mut fields = bodies.flatten().filter(|(_, value)| !is_empty(value));
+        fields
+            .find(|(field, _)| !accepted.contains(&field.as_str()))
             .map(|(field, _)| field.clone())
     })
 }

@@ -36,11 +36,11 @@ fn row(rule: &RuleInfo) -> [String; 6] {
         scope(&rule.namespaces),
         time_format::period(&clean(&rule.period)),
         rule.priority.to_string(),
-        notes(rule).join("; "),
+        remarks(rule).join("; "),
     ]
 }
 
-fn notes(rule: &RuleInfo) -> Vec<String> {
+fn remarks(rule: &RuleInfo) -> Vec<String> {
     let problem = rule
         .problem
         .as_ref()

@@ -42,12 +42,12 @@ fn row(session: &SessionInfo, options: &RenderOptions<'_>) -> [String; 9] {
     let clock = &options.clock;
     let of = |text: &Option<String>| text.as_deref().filter(|_| options.long).map(clean).unwrap_or_default();
     let until = time_format::until(session.until, clock.now, &clock.zone);
-    let here = if session.this_device { " (this device)" } else { "" };
+    let device_suffix = if session.this_device { " (this device)" } else { "" };
     [
         clean(&session.name),
         clean(&session.role),
         scope(&session.namespaces),
-        clean(&session.device) + here,
+        clean(&session.device) + device_suffix,
         if session.provisioned {
             until
         } else {

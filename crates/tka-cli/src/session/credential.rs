@@ -114,10 +114,10 @@ fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool)
 
 /// The error on one line, between kubectl's own lines.
 fn one_line(error: &Error) -> String {
-    let said = error.to_string();
-    let why = error.why().into_iter().find(|why| !said.contains(why.as_str()));
+    let text = error.to_string();
+    let why = error.why().into_iter().find(|why| !text.contains(why.as_str()));
     let advice = error.advice().into_iter().next();
-    let parts: Vec<_> = [Some(said), why, advice].into_iter().flatten().collect();
+    let parts: Vec<_> = [Some(text), why, advice].into_iter().flatten().collect();
     format!("tka: {}\n", messages::clean(&parts.join(": ")))
 }
 

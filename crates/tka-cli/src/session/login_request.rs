@@ -149,12 +149,12 @@ pub(crate) fn cached_session(client: &Client, session: Option<&str>) -> Option<C
         Err(error) if error.is_unsupported() => return Some(client.session().ok()?.login.into()),
         Err(_) => return None,
     };
-    let mut here = sessions.into_iter().filter(|session| session.this_device);
+    let mut of_this_device = sessions.into_iter().filter(|session| session.this_device);
     let found = if let Some(name) = session {
-        here.find(|session| session.name == name)
+        of_this_device.find(|session| session.name == name)
     } else {
         let login = client.session().ok()?.login;
-        here.find(|session| (&session.role, session.until) == (&login.role, login.until))
+        of_this_device.find(|session| (&session.role, session.until) == (&login.role, login.until))
     };
     found.map(CachedSession::from)
 }

@@ -118,8 +118,8 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
     };
     let target = user_kubeconfig::target()?;
     let mut cache = ctx.session_cache();
-    let here = cache.merged.iter().rfind(|record| record.file == target.path);
-    let Some(mut record) = here.cloned() else {
+    let recorded = cache.merged.iter().rfind(|record| record.file == target.path);
+    let Some(mut record) = recorded.cloned() else {
         return Ok(None);
     };
     let file = user_kubeconfig::open(ctx, &target.path)?;

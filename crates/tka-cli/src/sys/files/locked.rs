@@ -142,7 +142,7 @@ impl LockedFile {
             }
             Err(source) => return Err(unreadable(&self.path, source)),
         }
-        let copied = self.lock.keep(self.text.as_bytes());
+        let copied = self.lock.write_copy(self.text.as_bytes());
         copied.map_err(|source| self.not_written(source))?;
         let written = reserve(&file, text.len()).and_then(|()| write(&mut file, text.as_bytes()));
         written.map_err(|source| self.restore(&mut file, source))
@@ -329,7 +329,7 @@ impl Lock {
     }
 
     /// Writes the content of the locked file into the lock file.
-    fn keep(&mut self, text: &[u8]) -> io::Result<()> {
+    fn write_copy(&mut self, text: &[u8]) -> io::Result<()> {
         self.file.write_all(text)?;
         self.file.sync_all()
     }
