@@ -179,12 +179,6 @@ impl Node {
         matches!(self.resolved().kind, Kind::Mapping { .. })
     }
 
-    /// Whether it is a list.
-    #[must_use]
-    pub fn is_sequence(&self) -> bool {
-        matches!(self.resolved().kind, Kind::Sequence { .. })
-    }
-
     /// Whether it is written elsewhere.
     #[must_use]
     pub fn is_alias(&self) -> bool {
