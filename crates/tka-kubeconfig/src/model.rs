@@ -2,6 +2,10 @@
 //!
 //! The fields are those of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>, and they are read as Go reads JSON into
 //! them: unknown keys are read over, nothing is the zero value, and nothing becomes a text that is not one.
+//!
+//! `tka_api::kubeconfig` has types of these names for what crosses the wire. Those are not merged with these. Serde reads and writes them,
+//! the `OpenAPI` document describes them, and they hold the fields that a server sends. These are read from any user's file by Go's rules,
+//! which serde's are not. They are never written, and they hold no token.
 
 mod decode;
 mod merge;

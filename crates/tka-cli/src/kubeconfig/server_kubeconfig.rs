@@ -33,7 +33,7 @@ impl CredentialForm {
     }
 }
 
-/// A kubeconfig as received.
+/// A kubeconfig as received: the wire type, and what the wire type would drop. It becomes a [`ServerKubeconfig`] or is refused.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub(crate) struct ReceivedKubeconfig {
@@ -42,7 +42,7 @@ pub(crate) struct ReceivedKubeconfig {
     forbidden_field: Option<String>,
 }
 
-/// A valid kubeconfig.
+/// A valid kubeconfig. It is a type of its own, so that nothing unchecked is written to a file.
 #[derive(Debug)]
 pub(crate) struct ServerKubeconfig {
     /// The file without any plugin.
