@@ -1,10 +1,7 @@
 //! Whether imports inside of each crate run downward, as the layers in ARCHITECTURE.md say.
 //!
-//! A module may import the modules of lower layers, and nothing of its own layer or of higher ones. What does so today is in
-//! `known.txt`, which only shrinks: an import that is not listed is refused, and so is a line that no import needs any more.
-//!
-//! Beside that, the files of a crate import each other in no circle of more than two. The files of those that exist are in
-//! `circles.txt`, which only shrinks as well.
+//! A module may import the modules of lower layers, and nothing of its own layer or of higher ones. Beside that, the files of a crate
+//! import each other in no circle of more than two.
 
 mod circles;
 mod error;
@@ -12,7 +9,7 @@ mod layers;
 mod problem;
 mod source;
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 pub(crate) use self::error::Error;
 use self::{
@@ -22,23 +19,16 @@ use self::{
     source::Import,
 };
 
-/// The imports that run upward today: a line each, as the key of a [`Problem`].
-const KNOWN: &str = include_str!("known.txt");
-/// The files that import each other in a circle today: a line each, `FOLDER: FILE`.
-const CIRCLES: &str = include_str!("circles.txt");
-
 /// What is wrong with the imports below `root`; nothing where all run downward.
 pub(crate) fn problems(root: &Path) -> Result<Vec<String>, Error> {
     let text = read(&root.join(ARCHITECTURE))?;
-    let (mut upward, mut circles) = (Vec::new(), Vec::new());
+    let mut problems = Vec::new();
     for (folder, layers) in Layers::of_document(&text).map_err(Error::Layers)? {
         let imports = source::imports(&root.join(&folder))?;
-        upward.extend(judge(&folder, &layers, &imports));
-        circles.extend(circles::problems(&folder, &imports.between_files));
+        problems.extend(judge(&folder, &layers, &imports));
+        problems.extend(circles::problems(&folder, &imports.between_files));
     }
-    let mut found = beside_known(upward, KNOWN, "known.txt");
-    found.extend(beside_known(circles, CIRCLES, "circles.txt"));
-    Ok(found)
+    Ok(problems.into_iter().map(|problem| problem.advice).collect())
 }
 
 /// What is wrong with the imports of one crate: where, and what to do.
@@ -59,17 +49,6 @@ fn judge(folder: &str, layers: &Layers, imports: &source::Imports) -> Vec<Proble
         advice: format!("{place}: `{from}` imports `{to}`, which is in no lower layer (see {ARCHITECTURE})"),
     }));
     problems
-}
-
-/// The problems that `known`, the text of `list`, does not have, and its lines that are problems no more.
-fn beside_known(problems: Vec<Problem>, known: &str, list: &str) -> Vec<String> {
-    let known: BTreeSet<_> = known.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let keys: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
-    let new = problems.into_iter().filter(|problem| !known.contains(&*problem.key));
-    let mut told: Vec<_> = new.map(|problem| problem.advice).collect();
-    let over = known.into_iter().filter(|line| !keys.contains(*line));
-    told.extend(over.map(|line| format!("xtask/src/imports/{list}: `{line}` holds no more: remove the line")));
-    told
 }
 
 #[cfg(test)]
@@ -187,24 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn list_of_what_is_known_only_shrinks() {
-        let problem = |key: &str| Problem {
-            key: key.to_owned(),
-            advice: format!("advice for {key}"),
-        };
-        assert_eq!(
-            beside_known(vec![problem("a: x -> y")], "a: x -> y\n", "known.txt"),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            beside_known(vec![problem("a: x -> y")], "\n", "known.txt"),
-            ["advice for a: x -> y"]
-        );
-        assert!(beside_known(vec![], "a: x -> y\n", "known.txt")[0].contains("remove the line"));
-    }
-
-    #[test]
-    fn every_import_of_this_project_runs_downward_or_is_known() {
+    fn imports_of_this_project_run_downward() {
         assert_eq!(problems(&crate::root()).unwrap(), Vec::<String>::new());
     }
 }

@@ -3,7 +3,7 @@
 /// Something that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Problem {
-    /// What a line of the list of those that are known says.
+    /// What is wrong, without where: `FOLDER: FILE` or `FOLDER: FROM -> TO`.
     pub(super) key: String,
     /// What a person reads.
     pub(super) advice: String,
