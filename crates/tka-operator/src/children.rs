@@ -1,7 +1,8 @@
 //! The account and the bindings of a session: making and removing them, each for one `TkaSignin` and no other of its name.
 //!
 //! A session that is signed in to again after its end has the names of the one before, and another process may still be taking
-//! that one down. So each object carries the UID of its `TkaSignin`, and only what carries the right one is kept or removed.
+//! that one down. So each object carries the UID of its `TkaSignin`. Only what carries the right one is kept or taken down, and only what a
+//! session before left is made room of.
 
 use std::fmt::Debug;
 
@@ -27,6 +28,25 @@ pub(crate) trait Object: Resource<DynamicType = ()> + Clone + Debug + Deserializ
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize> Object for K {}
 
+/// What came of making an object.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Made {
+    /// It is there.
+    Done,
+    /// The `TkaSignin` that it was for is gone, or a later one has its name. Nothing was removed.
+    Outdated,
+}
+
+/// What is in the place of an object.
+enum Place {
+    /// The object itself.
+    Taken,
+    /// Nothing, or nothing any more.
+    Free,
+    /// An object that may be a later session's.
+    Foreign,
+}
+
 // === impl Sessions ===
 
 impl Sessions {
@@ -37,28 +57,33 @@ impl Sessions {
         let account = objects::service_account(signin)?;
         // Neither is cut off when the other fails: a request that was sent is waited for, so that taking down finds its effect.
         let (account, bindings) = join(
-            make(&self.accounts, &account, established),
+            self.make(&self.accounts, signin, &account, established),
             self.bind(signin, session, established),
         )
         .await;
-        bindings?;
-        account?;
-        Ok(())
+        match (bindings?, account?) {
+            (Made::Done, Made::Done) => Ok(()),
+            _ => Err(Error::EndedMeanwhile(session.name())),
+        }
     }
 
-    async fn bind(&self, signin: &TkaSignin, session: &Session, established: bool) -> Result<(), Error> {
+    async fn bind(&self, signin: &TkaSignin, session: &Session, established: bool) -> Result<Made, Error> {
         let refused = |error| refused_role(error, &session.rule.role);
         match objects::bindings(signin)? {
-            Bindings::Cluster(binding) => make(&self.cluster_bindings, &*binding, established)
+            Bindings::Cluster(binding) => self
+                .make(&self.cluster_bindings, signin, &*binding, established)
                 .await
                 .map_err(refused),
             Bindings::Namespaces(bindings) => {
                 let makes = bindings.iter().map(|binding| async move {
                     let namespace = binding.namespace().unwrap_or_default();
-                    let made = found(make(&self.bindings_in(&namespace), binding, established).await);
+                    let bindings = self.bindings_in(&namespace);
+                    let made = found(self.make(&bindings, signin, binding, established).await);
                     made.map_err(refused)?.ok_or(Error::NoSuchNamespace(namespace))
                 });
-                join_all(makes).await.into_iter().collect()
+                let made = join_all(makes).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                let is_outdated = made.contains(&Made::Outdated);
+                Ok(if is_outdated { Made::Outdated } else { Made::Done })
             }
         }
     }
@@ -105,42 +130,50 @@ impl Sessions {
         let (account, bound) = join(exists(&self.accounts, &account), bound).await;
         Ok(account? && bound?)
     }
-}
 
-/// Makes `desired`, in the place of what belongs to another. One that is `likely` there is looked for first.
-async fn make<K: Object>(api: &Api<K>, desired: &K, likely: bool) -> kube::Result<()> {
-    if likely && exists(api, desired).await? {
-        return Ok(());
-    }
-    let mut attempt = 1;
-    loop {
-        match api.create(&PostParams::default(), desired).await {
-            Err(error) if attempt < ATTEMPTS && status(&error).is_some_and(is_in_place) => {
-                if make_room(api, desired).await? {
-                    return Ok(());
-                }
-            }
-            made => return made.map(drop),
+    /// Makes `desired` for `signin`, in the place of what belongs to a session before it. One that is `likely` there is looked for first.
+    async fn make<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K, likely: bool) -> kube::Result<Made> {
+        if likely && exists(api, desired).await? {
+            return Ok(Made::Done);
         }
-        attempt += 1;
+        let mut attempt = 1;
+        loop {
+            match api.create(&PostParams::default(), desired).await {
+                Err(error) if attempt < ATTEMPTS && status(&error).is_some_and(is_in_place) => {
+                    match self.make_room(api, signin, desired).await? {
+                        Place::Taken => return Ok(Made::Done),
+                        Place::Foreign => return Ok(Made::Outdated),
+                        Place::Free => {}
+                    }
+                }
+                made => return made.map(|_| Made::Done),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Removes what is in the place of `desired`, if it belongs to a session before `signin`.
+    ///
+    /// The order of the reads decides: if `signin` is there after the other object was read, no later session can have made that object.
+    async fn make_room<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K) -> kube::Result<Place> {
+        let Some(other) = found(api.get_metadata(&desired.name_any()).await)? else {
+            return Ok(Place::Free);
+        };
+        if uid_label(&other) == uid_label(desired) {
+            return Ok(Place::Taken);
+        }
+        let current = found(self.signins.get_metadata(&signin.name_any()).await)?;
+        if current.is_none_or(|current| current.uid() != signin.uid()) {
+            return Ok(Place::Foreign);
+        }
+        delete(api, &other).await?;
+        Ok(Place::Free)
     }
 }
 
 /// Whether something is in the place, or the API server could not make up its mind.
 fn is_in_place(status: &Status) -> bool {
     status.is_already_exists() || status.is_conflict()
-}
-
-/// Removes what is in the place of `desired`, unless that is `desired` itself.
-async fn make_room<K: Object>(api: &Api<K>, desired: &K) -> kube::Result<bool> {
-    let Some(other) = found(api.get_metadata(&desired.name_any()).await)? else {
-        return Ok(false);
-    };
-    if uid_label(&other) == uid_label(desired) {
-        return Ok(true);
-    }
-    delete(api, &other).await?;
-    Ok(false)
 }
 
 async fn exists<K: Object>(api: &Api<K>, desired: &K) -> kube::Result<bool> {
@@ -180,4 +213,63 @@ pub(crate) async fn delete<K: Object>(api: &Api<K>, object: &impl ResourceExt) -
 /// The UID of the `TkaSignin` that an object was made for.
 pub(crate) fn uid_label(object: &impl ResourceExt) -> Option<&str> {
     object.labels().get(LABEL_UID).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{double, examples};
+
+    /// Makes the children of a session in whose place another has an account, while the `TkaSignin` of its name has the UID `current`.
+    /// Returns the outcome, and how the other account was deleted.
+    async fn make_in_place_of_another(current: &'static str) -> (Result<(), Error>, Vec<String>) {
+        let session = examples::session("1h", Timestamp::UNIX_EPOCH);
+        let mut signin = objects::signin(&session, None, "tka");
+        signin.metadata.uid = Some("u1".into());
+        let deletions = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&deletions);
+        let clients = double::clients(move |request| {
+            let mut deletions = noted.lock().unwrap();
+            let is_account = request.path.contains("/serviceaccounts");
+            let object = |uid: &str, label: &str| {
+                let metadata = json!({"name": "x", "uid": uid, "labels": {LABEL_UID: label}});
+                json!({"apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": metadata})
+            };
+            Some(match &*request.method {
+                "POST" if is_account && deletions.is_empty() => double::failure(409, 0),
+                "POST" => (201, request.body.clone()),
+                "DELETE" => {
+                    deletions.push(request.body["preconditions"]["uid"].to_string());
+                    (200, json!({"kind": "Status", "status": "Success"}))
+                }
+                _ if is_account => (200, object("other", "u2")),
+                _ => (200, object(current, "")),
+            })
+        });
+        let made = examples::sessions(clients, Timestamp::UNIX_EPOCH)
+            .make_children(&signin, &session)
+            .await;
+        let deletions = deletions.lock().unwrap().clone();
+        (made, deletions)
+    }
+
+    #[tokio::test]
+    async fn account_of_an_earlier_session_makes_room() {
+        let (made, deletions) = make_in_place_of_another("u1").await;
+        made.unwrap();
+        assert_eq!(deletions, [r#""other""#]);
+    }
+
+    /// A replica may be late: the session that it provisions was ended, and began anew under its name.
+    #[tokio::test]
+    async fn account_of_a_later_session_is_left_alone() {
+        let (made, deletions) = make_in_place_of_another("u2").await;
+        assert!(matches!(made, Err(Error::EndedMeanwhile(_))), "{made:?}");
+        assert!(deletions.is_empty(), "{deletions:?}");
+    }
 }

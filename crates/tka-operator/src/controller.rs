@@ -412,7 +412,7 @@ mod tests {
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_mins(2));
         for signin in [&gone, &there] {
             context.sessions.recorded.begun(signin, first, now);
-            context.failed(signin, Some(Duration::from_secs(300)), later);
+            context.failed(signin, Some(Duration::from_mins(5)), later);
         }
         context.ages.see(&session(), now);
         context.forget_gone(later);

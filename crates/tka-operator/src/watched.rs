@@ -82,7 +82,7 @@ mod tests {
         let annotations = ended.metadata.annotations.get_or_insert_default();
         annotations.insert(ANNOTATION_END.to_owned(), intent);
         let watched = watched(&[&one_signin, &deleted, &ended]);
-        assert_eq!(watched.live(start), [one.clone()]);
+        assert_eq!(watched.live(start), std::slice::from_ref(&one));
         assert_eq!(watched.live(one.until()), []);
     }
 
