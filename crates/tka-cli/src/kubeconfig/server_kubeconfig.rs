@@ -121,7 +121,7 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
 /// Checks the API server's URL, and keeps only the certificates of the authority.
 fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
     let wrong = |why| InvalidKubeconfig::BadServerUrl {
-        shown: ApiServerUrl::shown(&cluster.server),
+        shown: ApiServerUrl::redacted(&cluster.server),
         why,
     };
     ApiServerUrl::parse(&cluster.server).map_err(wrong)?;
