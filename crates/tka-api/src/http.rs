@@ -179,7 +179,7 @@ pub struct RuleInfo {
     /// bind it. Absent when nothing is known against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Whether the cluster could not be asked just now whether it has the role, so that no `problem` means nothing.
+    /// Whether the request could not be completed just now whether it has the role, so that no `problem` means nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchecked: bool,
 }

@@ -49,13 +49,13 @@ pub enum Refusal {
         alike: Vec<String>,
     },
     /// The caller named a rule that does not reach them.
-    #[error("no rule of the tailnet policy that reaches you is the one you asked for")]
+    #[error("no rule that applies to you has that name or role")]
     NoSuchRule {
         /// Those that reach them: names, or roles where they have none.
         rules: Vec<String>,
     },
     /// The rule asks for a reason, and the caller gave none.
-    #[error("the rule for the role {role} asks what the access is for")]
+    #[error("the rule for the role {role} requires a reason")]
     ReasonRequired {
         /// The rule's role.
         role: RoleName,
@@ -71,7 +71,7 @@ pub enum Refusal {
         period: Period,
     },
     /// The caller has as many sessions through the rule as it allows.
-    #[error("you have {max_sessions} sessions through the rule for the role {role}, and it allows no more at a time")]
+    #[error("you have reached the limit of {max_sessions} sessions of the rule for the role {role}")]
     TooManySessions {
         /// The rule's role.
         role: RoleName,
@@ -79,23 +79,19 @@ pub enum Refusal {
         max_sessions: NonZeroU32,
     },
     /// The device has as many sessions as this server lets one have, whatever its rules say.
-    #[error("this device has {max} sessions, and this server lets one have no more at a time")]
+    #[error("this device has reached the limit of {max} sessions of this server")]
     TooManyOnDevice {
         /// How many it lets one have.
         max: NonZeroU32,
     },
     /// With the session the device would have more bindings than this server lets one have, whatever its rules say.
-    #[error(
-        "with this session this device would have more than {max} role bindings, and this server lets one have no more at a time"
-    )]
+    #[error("with this session this device would exceed the limit of {max} role bindings of this server")]
     TooManyBindings {
         /// How many it lets one have.
         max: NonZeroU32,
     },
     /// The rule's period is below what this server is configured to give.
-    #[error(
-        "a session of {period} with the role {role} is shorter than the {min_period} that this server gives at least"
-    )]
+    #[error("a session of {period} with the role {role} is shorter than the minimum of this server, {min_period}")]
     PeriodTooShort {
         /// The rule's role.
         role: RoleName,
@@ -117,10 +113,10 @@ fn to_choose(options: &[Choice], alike: &[String]) -> Vec<String> {
     let commands: Vec<_> = options.iter().map(command).collect();
     let choose = (!options.is_empty()).then(|| format!("say which one you mean: {}", commands.join(", ")));
     let keeper = if alike.is_empty() {
-        "or ask the keeper of the tailnet policy to give these rules different priorities".into()
+        "or ask the owner of the tailnet policy to give these rules different priorities".into()
     } else {
         format!(
-            "ask the keeper of the tailnet policy to give each of these a `name`, or a priority of its own, because nothing that you \
+            "ask the owner of the tailnet policy to give each of these a `name`, or a priority of its own, because nothing that you \
              could ask for tells them apart by `role` or `name`: {}",
             alike.join("; ")
         )

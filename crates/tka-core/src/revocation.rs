@@ -21,10 +21,10 @@ pub struct DeviceState {
 /// What is to become of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// The policy still gives it.
-    Stands,
-    /// Its own rule is not there, and a value beside it cannot be read: that may be the rule. A session does not end over a
-    /// slip of the pen in another rule, and does not last for good over one.
+    /// The policy still has its rule.
+    Valid,
+    /// Its rule is missing or too short now, and another value cannot be read, which may be that rule. The session goes on, until it was not verified for
+    /// too long.
     Unclear(RuleError),
     /// It ends now.
     Revoked(Revocation),
@@ -65,7 +65,7 @@ pub enum Revocation {
     /// For too long the rule could not be verified.
     Unverified {
         /// For how long.
-        since: Duration,
+        unverified_for: Duration,
         /// Why.
         why: String,
     },
@@ -74,7 +74,7 @@ pub enum Revocation {
 // === impl DeviceState ===
 
 impl DeviceState {
-    /// What a device is and may do at this moment: whose it is, whether its key has ended, and the values of the capability.
+    /// What a device is and may do at this moment: whose it is, whether its key has expired, and the values of the capability.
     pub fn new<'a>(identity: Identity, expired: bool, values: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut rules, mut malformed) = (Vec::new(), None);
         for value in values {
@@ -92,36 +92,36 @@ impl DeviceState {
     }
 }
 
-/// What is to become of `session` at `now`. `device` is what the tailnet says of its device; it knows of none when absent.
-/// `machines` is whether machines may have sessions.
+/// What is to become of `session` at `now`. `device` is its device's state; none if the tailnet has no such device.
+/// `machines_allowed` is whether machines may have sessions.
 #[must_use]
-pub fn verdict(session: &Session, device: Option<&DeviceState>, machines: bool, now: Timestamp) -> Verdict {
+pub fn verdict(session: &Session, device: Option<&DeviceState>, machines_allowed: bool, now: Timestamp) -> Verdict {
     let Some(device) = device else {
         return Verdict::Revoked(Revocation::DeviceGone);
     };
     if device.expired {
         return Verdict::Revoked(Revocation::DeviceExpired);
     }
-    if let Some(revocation) = other_caller(&session.caller.identity, &device.identity, machines) {
+    if let Some(revocation) = other_caller(&session.caller.identity, &device.identity, machines_allowed) {
         return Verdict::Revoked(revocation);
     }
     let same = device.rules.iter().filter(|rule| rule.key() == session.rule);
-    // An end that is not before its own is its own, and that is no revocation: a session may come to it while it is judged.
+    // If the rule ends it no earlier than it ends anyway, that is expiry and no revocation. A session may expire while it is judged.
     let is_in_time = |period| {
         let end = end(session.signed_in, period);
         end > now || end >= session.until()
     };
     match (same.map(|rule| rule.period).max(), &device.malformed) {
-        // Rules only add to each other: what cannot be read beside it takes nothing from it.
-        (Some(period), _) if is_in_time(period) => Verdict::Stands,
+        // Rules are additive, so a value that cannot be read does not restrict this one.
+        (Some(period), _) if is_in_time(period) => Verdict::Valid,
         (_, Some(error)) => Verdict::Unclear(error.clone()),
         (Some(period), None) => Verdict::Revoked(Revocation::RuleShortened { period }),
         (None, None) => Verdict::Revoked(Revocation::RuleGone),
     }
 }
 
-/// Why the device is not the caller's any more. Other tags are the same machine: it is the device that is known.
-fn other_caller(was: &Identity, is: &Identity, machines: bool) -> Option<Revocation> {
+/// Why the device's identity is another one now. A machine with other tags is the same caller.
+fn other_caller(was: &Identity, is: &Identity, machines_allowed: bool) -> Option<Revocation> {
     match (was, is) {
         (Identity::User { .. }, Identity::User { login_name, .. }) => (was != is).then(|| Revocation::UserChanged {
             login_name: login_name.clone(),
@@ -130,14 +130,16 @@ fn other_caller(was: &Identity, is: &Identity, machines: bool) -> Option<Revocat
         (Identity::Machine { .. }, Identity::User { login_name, .. }) => Some(Revocation::Untagged {
             login_name: login_name.clone(),
         }),
-        (Identity::Machine { .. }, Identity::Machine { .. }) => (!machines).then_some(Revocation::MachinesRefused),
+        (Identity::Machine { .. }, Identity::Machine { .. }) => {
+            (!machines_allowed).then_some(Revocation::MachinesRefused)
+        }
     }
 }
 
 // === impl Revocation ===
 
 impl Revocation {
-    /// One word for the kind, for those who count or search.
+    /// Stable name of the kind, for metrics and log searches.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -159,10 +161,7 @@ impl fmt::Display for Revocation {
         match self {
             Self::RuleGone => f.write_str("the tailnet policy does not give this access any more"),
             Self::RuleShortened { period } => {
-                write!(
-                    f,
-                    "the tailnet policy gives no more than {period} any more, and that is over"
-                )
+                write!(f, "the rule's period is {period} now, and that has passed")
             }
             Self::DeviceGone => f.write_str("the device is not on the tailnet any more"),
             Self::DeviceExpired => f.write_str("the device's key has expired"),
@@ -172,11 +171,11 @@ impl fmt::Display for Revocation {
                 write!(f, "the device is not tagged any more, and that of {login_name:?} now")
             }
             Self::MachinesRefused => f.write_str("tagged nodes may not sign in here any more"),
-            Self::Unverified { since, why } => {
+            Self::Unverified { unverified_for, why } => {
                 write!(
                     f,
-                    "for {} s it was not known whether its rule still stands: {why}",
-                    since.as_secs()
+                    "its rule could not be verified for {} s: {why}",
+                    unverified_for.as_secs()
                 )
             }
         }
@@ -236,10 +235,10 @@ mod tests {
 
     #[test]
     fn session_stands_while_its_rule_does() {
-        assert_eq!(with(&[VIEW]), Verdict::Stands);
-        assert_eq!(with(&[EDIT, VIEW]), Verdict::Stands);
+        assert_eq!(with(&[VIEW]), Verdict::Valid);
+        assert_eq!(with(&[EDIT, VIEW]), Verdict::Valid);
         let other_conditions = r#"{"role": "view", "period": "2h", "priority": 9, "require_reason": true}"#;
-        assert_eq!(with(&[other_conditions]), Verdict::Stands);
+        assert_eq!(with(&[other_conditions]), Verdict::Valid);
     }
 
     #[test]
@@ -256,12 +255,12 @@ mod tests {
 
     #[test]
     fn session_ends_when_its_shortened_rule_would_have_ended_it() {
-        assert_eq!(with(&[r#"{"role": "view", "period": "31m"}"#]), Verdict::Stands);
+        assert_eq!(with(&[r#"{"role": "view", "period": "31m"}"#]), Verdict::Valid);
         let shortened = Verdict::Revoked(Revocation::RuleShortened {
             period: "30m".parse().unwrap(),
         });
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#]), shortened);
-        assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#, VIEW]), Verdict::Stands);
+        assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#, VIEW]), Verdict::Valid);
     }
 
     #[test]
@@ -270,14 +269,14 @@ mod tests {
         for late in [Duration::ZERO, Duration::from_mins(1)] {
             assert_eq!(
                 verdict(&session, Some(&device), false, session.until() + late),
-                Verdict::Stands
+                Verdict::Valid
             );
         }
     }
 
     #[test]
     fn malformed_value_is_unclear_only_for_its_own_session() {
-        assert_eq!(with(&["{}", VIEW]), Verdict::Stands);
+        assert_eq!(with(&["{}", VIEW]), Verdict::Valid);
         assert!(matches!(with(&[r#"{"role": "view"}"#, EDIT]), Verdict::Unclear(_)));
         assert!(matches!(with(&["{}"]), Verdict::Unclear(_)));
     }
@@ -314,8 +313,8 @@ mod tests {
                 LATER.parse().unwrap(),
             )
         };
-        assert_eq!(of(machine("tag:ci"), true), Verdict::Stands);
-        assert_eq!(of(machine("tag:prod"), true), Verdict::Stands);
+        assert_eq!(of(machine("tag:ci"), true), Verdict::Valid);
+        assert_eq!(of(machine("tag:prod"), true), Verdict::Valid);
         assert_eq!(
             of(machine("tag:ci"), false),
             Verdict::Revoked(Revocation::MachinesRefused)
@@ -342,7 +341,7 @@ mod tests {
         ) {
             let device = DeviceState::new(user(id, "alice@example.com"), expired, values.iter().map(String::as_str));
             let carried = values.iter().any(|value| value == VIEW);
-            let stands = of_alice(&device) == Verdict::Stands;
+            let stands = of_alice(&device) == Verdict::Valid;
             prop_assert_eq!(stands, carried && id == 1 && !expired);
         }
 

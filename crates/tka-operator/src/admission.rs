@@ -19,7 +19,7 @@ const CACHE_WAIT: Duration = Duration::from_millis(500);
 
 impl Sessions {
     /// Refuses a session that takes more by itself than a quota of its device holds. It is asked before anything is written.
-    pub(crate) fn check_amount(&self, session: &Session) -> Result<(), Error> {
+    pub(crate) fn check_device_quotas(&self, session: &Session) -> Result<(), Error> {
         let signin = objects::signin(session, None, &self.namespace);
         let exceeded = self.quotas.with(None).find(|quota| quota.cannot_hold(&signin));
         exceeded.map_or(Ok(()), |quota| Err(Error::Refused(quota.refusal(session))))
@@ -33,7 +33,7 @@ impl Sessions {
         session: &Session,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
-        let is_live = existing.metadata.deletion_timestamp.is_none() && objects::is_in(existing, (self.clock)());
+        let is_live = existing.metadata.deletion_timestamp.is_none() && objects::is_admitted(existing, (self.clock)());
         let Some(quota) = max_sessions.map(Quota::RuleSessions).filter(|_| is_live) else {
             return Ok(());
         };

@@ -26,9 +26,11 @@ use crate::lock::LOCK;
 use crate::{Credential, Error, StoredSession};
 
 /// How long signing in may take. Its requests have limits of their own; this one is for all of them together.
-pub(crate) const SIGN_IN: Duration = Duration::from_secs(30);
+pub(crate) const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an outcome is waited for. An attempt has limits of its own, which are over before.
-const OUTCOME: Duration = LOCK.saturating_add(SIGN_IN).saturating_add(Duration::from_secs(5));
+const OUTCOME: Duration = LOCK
+    .saturating_add(SIGN_IN_TIMEOUT)
+    .saturating_add(Duration::from_secs(5));
 
 /// A sign-in that was decided.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -189,7 +191,7 @@ impl Attempt {
     }
 
     /// The session to write now, for all that have joined.
-    pub(crate) fn write(&self) -> Session {
+    pub(crate) fn freeze_session(&self) -> Session {
         let session = self.with(|attempt| {
             attempt.is_written = true;
             attempt.sign_in.session.clone()
@@ -294,7 +296,7 @@ mod tests {
             ..at(2)
         };
         let waiters = [waits(&attempts, &asking), waits(&attempts, &at(1))];
-        let session = attempt.write();
+        let session = attempt.freeze_session();
         assert_eq!(session, at(2).session);
         assert!(attempt.close(), "one of them asks for a credential");
         attempt.finish(&Ok(done(session)));
@@ -309,13 +311,13 @@ mod tests {
     fn what_is_written_is_joined_by_those_it_gives_enough() {
         let attempts = Attempts::default();
         let attempt = leads(&attempts, &at(5));
-        attempt.write();
+        attempt.freeze_session();
         let _same = waits(&attempts, &at(5));
         let _earlier = waits(&attempts, &at(4));
         let later = leads(&attempts, &at(6));
         let _its = waits(&attempts, &at(7));
-        assert_eq!(attempt.write(), at(5).session);
-        assert_eq!(later.write(), at(7).session);
+        assert_eq!(attempt.freeze_session(), at(5).session);
+        assert_eq!(later.freeze_session(), at(7).session);
     }
 
     #[test]
@@ -359,7 +361,7 @@ mod tests {
         let mut other = at(8);
         other.session.period = "30m".parse().unwrap();
         assert!(!attempt.renew(&other));
-        assert_eq!(attempt.write(), at(8).session);
+        assert_eq!(attempt.freeze_session(), at(8).session);
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use tka_core::Session;
 
 use crate::error::{found, status};
 use crate::objects::{self, Bindings};
-use crate::provision::refused_role;
+use crate::provision::role_error;
 use crate::{Error, Sessions};
 
 /// How often making an object starts anew because something else is in its place.
@@ -68,7 +68,7 @@ impl Sessions {
     }
 
     async fn bind(&self, signin: &TkaSignin, session: &Session, established: bool) -> Result<Made, Error> {
-        let refused = |error| refused_role(error, &session.rule.role);
+        let refused = |error| role_error(error, &session.rule.role);
         match objects::bindings(signin)? {
             Bindings::Cluster(binding) => self
                 .make(&self.cluster_bindings, signin, &*binding, established)

@@ -193,7 +193,7 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
         Ok(session) => session,
         Err(error) => {
             if signin.metadata.deletion_timestamp.is_none() {
-                tracing::warn!(session = name, %error, "removed: carries this server's labels and is no session");
+                tracing::warn!(session = name, %error, "removing invalid TkaSignin: it has this server's labels and is no session");
             }
             return take_down(signin, context).await;
         }

@@ -40,13 +40,13 @@ pub enum Error {
     #[error("the session {0} was ended by another request before its sign-in was complete")]
     EndedMeanwhile(SessionName),
     /// Others of its user began at the same moment, and which of them the rule allows is not clear yet.
-    #[error("whether the rule allows the session {0} beside those that began at the same moment is not settled yet")]
+    #[error("the quota check of the session {0} did not finish: others began at the same moment")]
     Unsettled(SessionName),
     /// It could not be recorded, and nothing is given without a record.
-    #[error("it could not be recorded")]
+    #[error("the audit record was not written")]
     NotRecorded(#[source] NotRecorded),
     /// It took too long.
-    #[error("it took longer than {0:?}")]
+    #[error("the request took longer than {0:?}")]
     TimedOut(Duration),
     /// A `TkaSignin` holds no session of this server.
     #[error("the TkaSignin {name} is not a session: {why}")]
@@ -60,7 +60,7 @@ pub enum Error {
     #[error("the Kubernetes API server left out {0} from its answer")]
     Incomplete(&'static str),
     /// The API server refused, failed or could not be reached.
-    #[error("the Kubernetes API server did not do what was asked")]
+    #[error("the request to the Kubernetes API server failed")]
     Api(#[source] Box<kube::Error>),
 }
 
@@ -179,7 +179,7 @@ mod tests {
         let error = Error::from(kube::Error::Api(status.boxed()));
         assert_eq!(
             with_causes(&error),
-            "the Kubernetes API server did not do what was asked: pods is forbidden: no"
+            "the request to the Kubernetes API server failed: pods is forbidden: no"
         );
     }
 }

@@ -298,7 +298,7 @@ pub(crate) fn stands(signin: &TkaSignin, session: &Session, max: Option<NonZeroU
 
 /// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.
 #[must_use]
-pub(crate) fn is_in(signin: &TkaSignin, now: Timestamp) -> bool {
+pub(crate) fn is_admitted(signin: &TkaSignin, now: Timestamp) -> bool {
     let status = signin.status.as_ref();
     status.is_some_and(|status| status.provisioned && status.valid_until.is_some_and(|until| until > now))
 }

@@ -12,7 +12,7 @@ use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName};
 use tokio::time::timeout;
 
-use crate::attempts::{Attempt, Outcome, Part, SIGN_IN, SignIn, SignedIn};
+use crate::attempts::{Attempt, Outcome, Part, SIGN_IN_TIMEOUT, SignIn, SignedIn};
 use crate::error::{found, status, with_causes};
 use crate::lock::SessionLock;
 use crate::records::Records;
@@ -22,8 +22,8 @@ use crate::{Credential, EndReason, Error, Sessions, StoredSession, objects, watc
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
 const FIELD_MANAGER: &str = "tka";
-/// How often signing in starts anew because the session it would extend is being taken down.
-const SIGN_IN_ATTEMPTS: usize = 3;
+/// How often the `TkaSignin` is written after a conflict or a deletion.
+const WRITE_TRIES: usize = 3;
 
 impl Sessions {
     /// Joins an attempt at the same sign-in, or begins one. Each sign-in must be authorised and recorded by itself.
@@ -52,29 +52,34 @@ impl Sessions {
     ///
     /// Where one of them asks for a credential, one is issued on the way, for all.
     ///
-    /// `lock` is the session's. It takes half a minute at the most.
+    /// `lock` is the session's lock. A sign-in takes half a minute at the most.
     ///
-    /// It is taken down again when it is not admitted, for a transient error too, when it cannot be recorded, and when it cannot be provisioned at all. When
-    /// only provisioning fails, with a transient error, it exists without being provisioned, and the reconcile loop completes it.
+    /// The session is ended again if the quotas do not admit it (also after a transient error), if its record cannot be written, or if provisioning fails
+    /// for good. After a transient error of provisioning alone it stays without being provisioned, and the reconcile loop completes it.
     pub async fn sign_in(&self, attempt: Attempt, lock: &SessionLock, records: &dyn Records) -> Outcome {
-        let outcome = self.signed_in(&attempt, lock, records).await;
+        let outcome = self.sign_in_with_timeout(&attempt, lock, records).await;
         let outcome = outcome.map(Arc::new).map_err(Arc::new);
         attempt.finish(&outcome);
         outcome
     }
 
-    async fn signed_in(&self, attempt: &Attempt, lock: &SessionLock, records: &dyn Records) -> Result<SignedIn, Error> {
+    async fn sign_in_with_timeout(
+        &self,
+        attempt: &Attempt,
+        lock: &SessionLock,
+        records: &dyn Records,
+    ) -> Result<SignedIn, Error> {
         let name = attempt.name();
         if !lock.is_for(&name) {
             return Err(Error::Contended(name.to_string()));
         }
         // What was cut off is completed or ended by the reconcile loop.
-        let begin = Box::pin(self.begin(attempt, records));
-        let signed_in = timeout(SIGN_IN, begin).await;
-        signed_in.unwrap_or(Err(Error::TimedOut(SIGN_IN)))
+        let work = Box::pin(self.write_and_provision(attempt, records));
+        let signed_in = timeout(SIGN_IN_TIMEOUT, work).await;
+        signed_in.unwrap_or(Err(Error::TimedOut(SIGN_IN_TIMEOUT)))
     }
 
-    async fn begin(&self, attempt: &Attempt, records: &dyn Records) -> Result<SignedIn, Error> {
+    async fn write_and_provision(&self, attempt: &Attempt, records: &dyn Records) -> Result<SignedIn, Error> {
         let SignIn {
             session: requested,
             max_sessions,
@@ -90,15 +95,15 @@ impl Sessions {
         let existing = existing?;
         if !existing
             .as_ref()
-            .is_some_and(|existing| objects::is_in(existing, (self.clock)()))
+            .is_some_and(|existing| objects::is_admitted(existing, (self.clock)()))
         {
-            self.check_amount(requested)?;
+            self.check_device_quotas(requested)?;
         }
         if let Some(existing) = &existing {
             self.prepare_extension(existing, requested, max_sessions).await?;
         }
-        // From here on it is clear until when it lasts.
-        let session = &attempt.write();
+        // This fixes when it was signed in to, and so its end.
+        let session = &attempt.freeze_session();
         let stands = |existing: &TkaSignin| objects::stands(existing, session, max_sessions);
         if existing.as_ref().is_some_and(stands) {
             return self.reuse_session(attempt, session, max_sessions, records).await;
@@ -123,9 +128,9 @@ impl Sessions {
                     .await);
             }
             Err(error) => {
-                tracing::warn!(session = %name, error = with_causes(&error), "session not provisioned yet");
+                tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed; the reconcile loop tries again");
                 if let Err(error) = self.record(&signin, session, records).await {
-                    // One that was usable goes on, and ends when it was to: it is extended once the reconcile loop can record that.
+                    // A usable session keeps its old end. The reconcile loop extends it once the record is written.
                     if objects::is_established(&signin) {
                         return Err(error);
                     }
@@ -133,7 +138,7 @@ impl Sessions {
                         .abort_sign_in(&signin, error, Precondition::SameObject, records)
                         .await);
                 }
-                self.say_pending(&signin, &error).await;
+                self.write_pending_status(&signin, &error).await;
                 (false, None)
             }
         };
@@ -150,8 +155,8 @@ impl Sessions {
         })
     }
 
-    /// Gives a session that stands just as it would be written, because another sign-in of the same second wrote it. That it stands is read once more when
-    /// none joins any longer.
+    /// Returns a session that exists exactly as requested, because another sign-in of the same second wrote it. It is read once more after the attempt is
+    /// closed to others.
     async fn reuse_session(
         &self,
         attempt: &Attempt,
@@ -196,7 +201,7 @@ impl Sessions {
         checked.inspect_err(|error| self.events.refused(existing, error))
     }
 
-    /// Ends what `error` keeps from being given, and returns why it is not given in the end.
+    /// Ends the session because of `error`. Returns `error`, or the error of ending it.
     async fn abort_sign_in(
         &self,
         signin: &TkaSignin,
@@ -206,7 +211,7 @@ impl Sessions {
     ) -> Error {
         let why = with_causes(&error);
         // A caller that had it already loses it.
-        let how = if objects::is_in(signin, (self.clock)()) {
+        let how = if objects::is_admitted(signin, (self.clock)()) {
             EndReason::Revoked(why)
         } else {
             EndReason::Refused(why)
@@ -233,17 +238,17 @@ impl Sessions {
         match found(self.roles.get_metadata(role.as_str()).await) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::NoSuchRole(role.clone())),
-            Err(error) => Err(refused_role(error, role)),
+            Err(error) => Err(role_error(error, role)),
         }
     }
 
     /// Writes the `TkaSignin`. One that is being deleted cannot be extended: it is seen to its end first.
     async fn write_signin(&self, desired: &TkaSignin) -> Result<TkaSignin, Error> {
         let name = desired.name_any();
-        for _ in 0..SIGN_IN_ATTEMPTS {
+        for _ in 0..WRITE_TRIES {
             let written = self.signins.patch(&name, &patch_params(), &Patch::Apply(desired)).await;
             let written = match written {
-                // It says what is to be, whatever was, and may be said again.
+                // Server-side apply sends the whole desired object, so trying again after a conflict is safe.
                 Err(error) if status(&error).is_some_and(Status::is_conflict) => continue,
                 written => written?,
             };
@@ -255,8 +260,8 @@ impl Sessions {
         Err(Error::Contended(name))
     }
 
-    /// Makes account and bindings of the session that `signin` holds, records that it is given, then says so in its status, and issues a
-    /// credential beside that if `close`, which is asked last of all, says that one is asked for.
+    /// Makes account and bindings of the session that `signin` holds, and writes the record. Then it writes the status, and issues a credential
+    /// beside that if one is requested: `close` stops others from joining, and returns whether one is.
     ///
     /// The caller of this holds the session's lock.
     async fn provision(
@@ -286,20 +291,21 @@ impl Sessions {
         }
     }
 
-    /// Lets the session in that `signin` holds, unless it is: a session that is over is not in, be it that it has just been written anew.
+    /// Admits the session that `signin` holds under the quotas, unless its status says that it is admitted. An ended session is not admitted, even if a
+    /// sign-in has just written it anew.
     async fn ensure_admitted(
         &self,
         signin: &TkaSignin,
         session: &Session,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
-        if objects::is_in(signin, (self.clock)()) {
+        if objects::is_admitted(signin, (self.clock)()) {
             return Ok(());
         }
         self.admit(signin, session, max_sessions).await
     }
 
-    /// A sign-in that was cut off may not have come to counting.
+    /// Admits and provisions. A sign-in that was cut off may have stopped before the quotas were checked.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         self.ensure_admitted(signin, session, objects::max_sessions(signin)?)
             .await?;
@@ -321,7 +327,7 @@ impl Sessions {
         }
         match self.complete_one(&signin, &session).await {
             Err(error) if is_final(&signin, &error) => {
-                tracing::warn!(session = %name, error = with_causes(&error), "session cannot be provisioned");
+                tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed permanently; ending the session");
                 match self
                     .abort_sign_in(&signin, error, Precondition::SameVersion, &*self.records)
                     .await
@@ -332,13 +338,13 @@ impl Sessions {
             }
             Ok(()) | Err(Error::EndedMeanwhile(_)) => Ok(()),
             Err(error) => {
-                self.say_pending(&signin, &error).await;
+                self.write_pending_status(&signin, &error).await;
                 Err(error)
             }
         }
     }
 
-    /// Waits until the session of that name is provisioned, or gone. How long is for who asks to say.
+    /// Waits until the session of that name is provisioned, or gone. The caller sets a time limit.
     pub async fn provisioned(&self, name: &SessionName) {
         let settled = |signin: Option<&TkaSignin>| {
             signin.is_none_or(|signin| {
@@ -349,9 +355,8 @@ impl Sessions {
     }
 }
 
-/// Whether `error` ends the session that `signin` holds. One that never was usable ends by whatever trying again does not mend. One that is usable
-/// ends only where what it was given through is gone: an API server that says no for another reason, perhaps by another's
-/// webhook, keeps it from being extended and nothing more.
+/// Whether `error` ends the session that `signin` holds. A session that was never usable ends by any permanent error. A usable one ends only if its
+/// role, a namespace or its place in a quota is gone: any other refusal, such as one by a webhook, only keeps it from being extended.
 fn is_final(signin: &TkaSignin, error: &Error) -> bool {
     if objects::is_established(signin) {
         return error.is_about_rule();
@@ -359,13 +364,13 @@ fn is_final(signin: &TkaSignin, error: &Error) -> bool {
     !error.is_transient()
 }
 
-/// Those of server-side apply.
+/// Parameters of server-side apply.
 pub(crate) fn patch_params() -> PatchParams {
     PatchParams::apply(FIELD_MANAGER).force()
 }
 
-/// What a binding's being refused means, when that is about the role.
-pub(crate) fn refused_role(error: kube::Error, role: &RoleName) -> Error {
+/// The error of a request about the role or its binding: RBAC's refusals are about the role.
+pub(crate) fn role_error(error: kube::Error, role: &RoleName) -> Error {
     match error {
         kube::Error::Api(status) if is_about_role(&status) => Error::RoleNotAllowed {
             role: role.clone(),

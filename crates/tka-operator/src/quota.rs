@@ -142,7 +142,7 @@ impl Quota {
         Ok(Usage {
             place: Place { since, name },
             amount: self.amount(signin),
-            is_admitted: objects::is_in(signin, now),
+            is_admitted: objects::is_admitted(signin, now),
         })
     }
 
@@ -212,7 +212,7 @@ fn is_over(signin: &TkaSignin, session: &Session, now: Timestamp) -> bool {
 
 /// Whether `signin` is undecided no longer: it is admitted at `now`, or over.
 pub(crate) fn is_decided(signin: &TkaSignin, now: Timestamp) -> bool {
-    objects::is_in(signin, now) || objects::session(signin).map_or(true, |session| is_over(signin, &session, now))
+    objects::is_admitted(signin, now) || objects::session(signin).map_or(true, |session| is_over(signin, &session, now))
 }
 
 // === impl Usage ===

@@ -42,7 +42,7 @@ impl Sessions {
     }
 
     /// Says why the session is not provisioned yet. A courtesy: what cannot be said delays nothing.
-    pub(crate) async fn say_pending(&self, signin: &TkaSignin, error: &Error) {
+    pub(crate) async fn write_pending_status(&self, signin: &TkaSignin, error: &Error) {
         self.say(signin, progress::pending(signin, error, (self.clock)())).await;
     }
 

@@ -71,7 +71,7 @@ impl Sessions {
             tracing::warn!(
                 orphans,
                 broken,
-                "removed leftovers of sessions that are over, ended those that lost theirs"
+                "sweep removed orphaned objects and ended broken sessions"
             );
         }
         failed.0.map_or(Ok(swept), Err)

@@ -137,7 +137,7 @@ impl Sessions {
         if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
             return Ok(false);
         }
-        tracing::warn!(session = %name, "session ends: its account or binding was deleted");
+        tracing::warn!(session = %name, "ServiceAccount or binding missing; ending the session");
         // A sign-in at this moment makes what is missing.
         self.begin_end(&signin, EndReason::Broken, Precondition::SameVersion)
             .await?;
@@ -244,7 +244,7 @@ impl Sessions {
             tell.send_replace(true);
             return Ok(());
         }
-        tracing::warn!(session = %session.name(), %how, "the record of an end is not written yet");
+        tracing::warn!(session = %session.name(), %how, "audit record of the end not written yet; keeping the finalizer");
         // What comes of that one is not heard any more. This one is waited for as long as it takes.
         let (records, session, how) = (Arc::clone(&self.records), session.clone(), how.clone());
         tokio::spawn(async move {

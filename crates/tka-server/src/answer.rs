@@ -132,14 +132,17 @@ impl From<&tka_operator::Error> for Failure {
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
-                tracing::error!(error = with_causes(error), "request to the cluster failed");
+                tracing::error!(
+                    error = with_causes(error),
+                    "request to the API server failed; answered 503"
+                );
                 let advice = &[
                     "try again in a moment",
                     "if it persists, ask an administrator to look at the server's log",
                 ];
                 let failure = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "the cluster could not be asked just now",
+                    "the request could not be completed just now",
                     advice,
                 );
                 let retry_after = error
@@ -151,11 +154,11 @@ impl From<&tka_operator::Error> for Failure {
                 }
             }
             _ => {
-                tracing::error!(error = with_causes(error), "the cluster refused");
+                tracing::error!(error = with_causes(error), "the API server refused; answered 500");
                 let advice = &["ask an administrator to look at the server's log"];
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the cluster refused what was asked",
+                    "the API server refused a request of the server",
                     advice,
                 )
                 .because(error)
@@ -167,7 +170,7 @@ impl From<&tka_operator::Error> for Failure {
 /// Nothing is given, because of an `error` that kept its audit record from being written.
 pub(crate) fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
     let advice = &["ask an administrator to look at the server's log"];
-    let message = "nothing is given without an audit record, and that could not be written";
+    let message = "the audit record could not be written, so no access was given";
     let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
     Failure {
         retry_after: Some(1),
@@ -239,10 +242,7 @@ mod tests {
         let status = Status::failure("no room", "InternalError").with_code(500);
         let failure = Failure::from(tka_operator::Error::from(kube::Error::Api(status.boxed())));
         let causes: Vec<_> = failure.body.causes().map(|cause| cause.message.as_str()).collect();
-        assert_eq!(
-            causes,
-            ["the Kubernetes API server did not do what was asked", "no room"]
-        );
+        assert_eq!(causes, ["the request to the Kubernetes API server failed", "no room"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::reauthorize::NoContact;
 
 /// A caller that rules reach. As an argument of a handler it lets no other caller in.
 #[derive(Clone, Debug)]
-pub struct Granted {
+pub struct Authorization {
     /// Who.
     pub caller: Caller,
     /// All rules that reach them.
@@ -36,11 +36,11 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// A caller whose rule is clear when they do not choose one, as the original asks of every request.
 #[derive(Clone, Debug)]
-pub struct Authorized(pub Granted);
+pub struct Authorized(pub Authorization);
 
-// === impl Granted ===
+// === impl Authorization ===
 
-impl Granted {
+impl Authorization {
     /// The session that the caller's device has, through a rule that still reaches them: the one of that name, or the one that
     /// is meant by who names none.
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
@@ -73,13 +73,13 @@ impl Granted {
 
     /// Whether it is so long ago that they were let in that what reaches them may have changed.
     #[must_use]
-    pub fn is_old(&self) -> bool {
+    pub fn is_stale(&self) -> bool {
         self.asked_at.elapsed() > FRESH
     }
 
-    /// Makes sure that the rule of `session` reaches the caller at this moment: a caller may have waited for its credential.
+    /// Checks that the rule of `session` still applies to the caller, who may have waited for its credential.
     pub async fn still(&mut self, app: &App, peer: Option<SocketAddr>, session: &Session) -> Result<(), Failure> {
-        if !self.is_old() {
+        if !self.is_stale() {
             return Ok(());
         }
         *self = self.again(app, peer).await?;
@@ -89,7 +89,7 @@ impl Granted {
         Err(changed_meanwhile())
     }
 
-    /// The same caller, and what reaches them now: after a wait. A caller that hung up meanwhile is not identified any more.
+    /// Asks the tailnet again after a wait. It fails for a caller that hung up meanwhile, and for another caller.
     pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {
             return Err(not_asked());
@@ -97,7 +97,7 @@ impl Granted {
         let identified = identify::ask(app, peer).await?;
         app.contact.check().map_err(|error| no_contact(&error))?;
         if identified.caller.key() != self.caller.key() {
-            return Err(not_asked());
+            return Err(other_caller());
         }
         Ok(Self {
             rules: applicable_rules(app, &identified)?,
@@ -123,7 +123,7 @@ pub fn changed_meanwhile() -> Failure {
     }
 }
 
-impl FromRequestParts<Arc<App>> for Granted {
+impl FromRequestParts<Arc<App>> for Authorization {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
@@ -141,7 +141,7 @@ impl FromRequestParts<Arc<App>> for Granted {
 // === impl Authorized ===
 
 impl Authorized {
-    /// The session that the caller's device has, as [`Granted::session`] finds it.
+    /// The session that the caller's device has, as [`Authorization::session`] finds it.
     pub async fn session(&self, app: &App) -> Result<Option<StoredSession>, Failure> {
         self.0.session(app, None).await
     }
@@ -151,19 +151,19 @@ impl FromRequestParts<Arc<App>> for Authorized {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
-        let granted = Granted::from_request_parts(parts, app).await?;
+        let granted = Authorization::from_request_parts(parts, app).await?;
         granted.rules.choose(&Choice::default())?;
         Ok(Self(granted))
     }
 }
 
-/// tailscaled still answers WhoIs, from what it was told before: that is no rule that reaches anybody at this moment.
+/// tailscaled still answers WhoIs, from what it was told before. So the rules may be outdated.
 fn no_contact(error: &NoContact) -> Failure {
     let advice = &[
         "try again in a moment",
         "if it persists, ask an administrator to look at the tailscaled beside the server",
     ];
-    let message = "the tailnet could not be asked just now what you may have";
+    let message = "tailscaled is out of touch with the tailnet, so your rules cannot be checked";
     let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
     Failure {
         retry_after: Some(1),
@@ -171,16 +171,24 @@ fn no_contact(error: &NoContact) -> Failure {
     }
 }
 
-/// Who is calling, as found out before.
+/// The caller, as identified before.
 fn identified(parts: &Parts) -> Result<Arc<Identified>, Failure> {
     // Absent only if a route was mounted outside of the layer that identifies. Then no caller gets in.
     parts.extensions.get::<Arc<Identified>>().cloned().ok_or_else(not_asked)
 }
 
+fn other_caller() -> Failure {
+    Failure::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "this connection belongs to another caller now",
+        &["try again"],
+    )
+}
+
 fn not_asked() -> Failure {
     Failure::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "who is calling was not asked",
+        "the server did not identify the caller of this request",
         &["report this as a bug of TKA"],
     )
 }

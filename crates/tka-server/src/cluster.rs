@@ -116,9 +116,9 @@ impl ClusterSource {
         match self {
             Self::Fixed(info) => Ok(info.clone()),
             Self::ConfigMap { api, reference, labels } => read(api, reference, labels).await.map_err(|error| {
-                tracing::error!(error = with_causes(&error), "no cluster information");
+                tracing::error!(error = with_causes(&error), "cannot read the clusterInfo ConfigMap");
                 let advice = &["ask an administrator to look at clusterInfo.configMapRef and the ConfigMap"];
-                let what = "how to reach the Kubernetes API server could not be found out";
+                let what = "the address of the Kubernetes API server is not known";
                 Failure::new(StatusCode::INTERNAL_SERVER_ERROR, what, advice).because(&error)
             }),
         }

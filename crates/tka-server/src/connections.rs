@@ -37,7 +37,7 @@ impl Limited {
     fn place(&self) -> io::Result<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
         permit.map(|permit| Place(Arc::new(permit))).map_err(|_| {
-            tracing::warn!("connection refused: server.maxConnections are open");
+            tracing::warn!("connection rejected: server.maxConnections reached");
             io::ErrorKind::ConnectionRefused.into()
         })
     }

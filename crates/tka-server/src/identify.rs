@@ -77,7 +77,7 @@ fn unresolved(error: &tka_tailnet::Error) -> Failure {
     };
     Failure::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "who is calling could not be found out",
+        "the server could not identify the caller",
         &[advice],
     )
     .because(error)

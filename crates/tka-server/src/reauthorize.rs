@@ -197,7 +197,7 @@ impl Checks {
         answers: &Answers,
         started: Instant,
     ) -> Vec<(&'s Session, Revocation)> {
-        if self.with.contact.check().is_err() && self.with.leadership.is_with_a_fit_other() {
+        if self.with.contact.check().is_err() && self.with.leadership.other_holder_can_verify() {
             for session in sessions {
                 self.last_verified.verified(session, started);
             }
@@ -220,7 +220,7 @@ impl Checks {
             }
         };
         match revocation::verdict(session, state, self.with.machines, (self.with.clock)()) {
-            Verdict::Stands => {
+            Verdict::Valid => {
                 self.last_verified.verified(session, started);
                 None
             }

@@ -107,13 +107,13 @@ async fn run(config: Config) -> Result<(), RunError> {
     let ended = ended.unwrap_or(Ok(Ok(())));
     if !done {
         tracing::error!(
-            "what some callers asked for was not done to its end; it will be looked after at the next start"
+            "shutdown timed out with requests running; the reconcile loop completes or ends their sessions"
         );
     }
     last_word.tell_left_out();
     records.finish().await;
     tracing::info!("stopped");
-    ended.unwrap_or(Err(RunError::Background("what watches the background")))
+    ended.unwrap_or(Err(RunError::Background("the task supervisor")))
 }
 
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {
@@ -258,7 +258,11 @@ impl Parts {
 /// Serves the tailnet until `stop`, from when the node is on it.
 async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
     let port = config.tailscale.port;
-    tracing::info!(port, capability = config.tailscale.cap_name, "waiting for the tailnet");
+    tracing::info!(
+        port,
+        capability = config.tailscale.cap_name,
+        "waiting for tailscaled before listening"
+    );
     let (node, known) = watch::channel(Node::default());
     let (tailnet, said) = (parts.tailnet.clone(), parts.status.subscribe());
     let app = Arc::new(parts.app(config, known));

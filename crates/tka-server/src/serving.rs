@@ -227,7 +227,7 @@ impl Running {
         self.listeners.retain(|address, listener| {
             let stays = addresses.contains(address);
             if !stays {
-                tracing::info!(%address, "not listening any more: the node does not have this address");
+                tracing::info!(%address, "stopped listening: the node lost this address");
                 listener.end.cancel();
             }
             stays
@@ -270,7 +270,10 @@ impl Running {
             .await
         {
             Some(Ok(renewed)) => kept.config.reload_from_config(renewed),
-            Some(Err(error)) => tracing::error!(error = with_causes(&error), "certificate not renewed"),
+            Some(Err(error)) => tracing::error!(
+                error = with_causes(&error),
+                "certificate renewal failed; the current one stays in use"
+            ),
             None => {}
         }
     }
@@ -289,7 +292,7 @@ impl Running {
                 Err(error) => error,
             };
             let is_elsewhere = error.is_address_not_available();
-            tracing::warn!(%address, error = with_causes(&error), "not listening");
+            tracing::warn!(%address, error = with_causes(&error), "cannot listen on address");
             is_missing |= !is_elsewhere || self.had[usize::from(address.is_ipv6())];
             missing = Err(error);
         }
@@ -321,7 +324,7 @@ impl Running {
             }
             Err((error, wait)) => {
                 let why = with_causes(&error);
-                tracing::error!(error = why, ?wait, "the tailnet cannot be served yet");
+                tracing::error!(error = why, ?wait, "cannot serve the tailnet; retrying");
                 drop(self.with.serving.send_replace(Err(why)));
             }
         }

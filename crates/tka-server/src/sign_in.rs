@@ -10,21 +10,21 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit::ByRequest;
 use crate::audit_context::AuditContext;
-use crate::authorize::{Granted, changed_meanwhile};
+use crate::authorize::{Authorization, changed_meanwhile};
 
 /// A request to sign in.
-pub struct SigningIn<'a> {
+pub struct SignInRequest<'a> {
     app: &'a App,
     context: &'a Arc<AuditContext>,
-    who: Granted,
+    who: Authorization,
     request: Request,
     sign_in: SignIn,
 }
 
 /// Why an attempt gave nothing.
 enum Stopped {
-    /// The attempt failed in a way that one more may not.
-    MayTryAgain(Arc<Error>),
+    /// Trying again may succeed.
+    Retryable(Arc<Error>),
     Failed(Failure),
 }
 
@@ -36,14 +36,14 @@ impl From<Failure> for Stopped {
     }
 }
 
-// === impl SigningIn ===
+// === impl SignInRequest ===
 
-impl<'a> SigningIn<'a> {
-    /// Decides what `who` gets who asks for `request`, and for a `credential` or not. Tells `role` which one it is about.
+impl<'a> SignInRequest<'a> {
+    /// Chooses the rule and makes the session for `who`. Stores the role in `role`, for metrics.
     pub fn new(
         app: &'a App,
         context: &'a Arc<AuditContext>,
-        who: Granted,
+        who: Authorization,
         request: Request,
         credential: bool,
         role: &mut Option<String>,
@@ -61,14 +61,14 @@ impl<'a> SigningIn<'a> {
         })
     }
 
-    /// Signs in, or shares what an identical request does at this moment. Returns what the caller has, and by which word of the tailnet.
+    /// Signs in, or shares what an identical request does at this moment. Returns the session, and the authorization that it rests on.
     ///
-    /// Two failures are tried again once, after asking the tailnet anew: one of a shared attempt, and an end that another decided before the sign-in was
-    /// complete. The other may have ended it because of the tailnet policy.
-    pub async fn run(mut self) -> Result<(Granted, Arc<SignedIn>), Failure> {
+    /// Tries again once, after a new WhoIs, if a shared attempt failed, or if another request ended the session before the sign-in was complete. That may
+    /// have been because of the tailnet policy.
+    pub async fn run(mut self) -> Result<(Authorization, Arc<SignedIn>), Failure> {
         let mut has_failed = false;
         loop {
-            self.renew_if_old().await?;
+            self.reauthorize_if_stale().await?;
             let outcome = match self.app.sessions.join(&self.sign_in) {
                 Part::Leader(attempt) => self.lead(*attempt).await,
                 Part::Waiter(waiter) => self.wait(waiter).await,
@@ -79,27 +79,27 @@ impl<'a> SigningIn<'a> {
                     return Ok((self.who, signed_in));
                 }
                 Ok(None) => {}
-                Err(Stopped::MayTryAgain(_)) if !has_failed => {
+                Err(Stopped::Retryable(_)) if !has_failed => {
                     has_failed = true;
-                    self.renew().await?;
+                    self.reauthorize().await?;
                 }
-                Err(Stopped::MayTryAgain(error)) => return Err(Failure::from(&*error)),
+                Err(Stopped::Retryable(error)) => return Err(Failure::from(&*error)),
                 Err(Stopped::Failed(failure)) => return Err(failure),
             }
         }
     }
 
-    /// Does the work, unless something else is decided by the time that it can begin.
+    /// Does the work. None if a new authorization gives another session by the time that it can begin.
     async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Stopped> {
         let locked = self.app.sessions.lock_for(attempt).await;
         let (mut attempt, lock) = locked.map_err(|error| Failure::from(&*error))?;
-        if self.renew_if_old().await? && !attempt.renew(&self.sign_in) {
+        if self.reauthorize_if_stale().await? && !attempt.renew(&self.sign_in) {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.context);
         match self.app.sessions.sign_in(attempt, &lock, &records).await {
             Ok(signed_in) => Ok(Some(signed_in)),
-            Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::MayTryAgain(error)),
+            Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::Retryable(error)),
             Err(error) => Err(Failure::from(&*error).into()),
         }
     }
@@ -108,35 +108,35 @@ impl<'a> SigningIn<'a> {
     async fn wait(&mut self, waiter: Waiter) -> Result<Option<Arc<SignedIn>>, Stopped> {
         match waiter.outcome().await {
             Some(Ok(signed_in)) => Ok(self.share(signed_in).await?),
-            Some(Err(error)) => Err(Stopped::MayTryAgain(error)),
+            Some(Err(error)) => Err(Stopped::Retryable(error)),
             None => Ok(None),
         }
     }
 
-    /// Takes what another request came to, unless something else is decided by now. It is recorded for this caller, too.
+    /// Takes the outcome of another request, and records it for this caller too. None if a new authorization gives another session.
     async fn share(&mut self, signed_in: Arc<SignedIn>) -> Result<Option<Arc<SignedIn>>, Failure> {
         let before = self.sign_in.clone();
-        if self.renew_if_old().await? && !self.sign_in.is_identical(&before) {
+        if self.reauthorize_if_stale().await? && !self.sign_in.is_identical(&before) {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.context);
-        // It began for the one that did the work, and for this one it was there.
+        // The leader's record says that it signed in. This caller's record says that it extended.
         let recorded = records.began(&signed_in.stored.session, true).await;
         recorded.map_err(|error| Failure::from(&Error::NotRecorded(error)))?;
         Ok(Some(signed_in))
     }
 
-    /// Authorises and decides anew for who waited. Says whether that was needed.
-    async fn renew_if_old(&mut self) -> Result<bool, Failure> {
-        if !self.who.is_old() {
+    /// Authorises and decides anew if the authorization is stale. Returns whether it was.
+    async fn reauthorize_if_stale(&mut self) -> Result<bool, Failure> {
+        if !self.who.is_stale() {
             return Ok(false);
         }
-        self.renew().await?;
+        self.reauthorize().await?;
         Ok(true)
     }
 
     /// Authorises and decides anew.
-    async fn renew(&mut self) -> Result<(), Failure> {
+    async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.who = self.who.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
         self.sign_in = decide(self.app, &self.who, &self.request, self.sign_in.credential)?;
@@ -156,12 +156,12 @@ fn log(signed_in: &SignedIn) {
         role = %session.rule.role,
         until = %session.until(),
         provisioned = signed_in.stored.provisioned,
-        "signed in"
+        "signed in or extended"
     );
 }
 
-/// The session that `who` gets, and how many of its kind they may have.
-fn decide(app: &App, who: &Granted, request: &Request, credential: bool) -> Result<SignIn, Failure> {
+/// The session for `who`, and how many sessions its rule allows.
+fn decide(app: &App, who: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
     let rule = who.rules.choose(&request.choice)?;
     let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {

@@ -120,7 +120,7 @@ fn device_has_no_more_sessions_than_the_server_lets_one_have(world: &World) -> O
         alice.sign_in_apart(label)?.expect(200)?;
     }
     let refusal = alice.sign_in_apart("c")?.expect(403)?.refusal()?;
-    assert!(refusal.message.contains("this device has 2 sessions"), "{refusal:?}");
+    assert!(refusal.message.contains("the limit of 2 sessions"), "{refusal:?}");
     alice.post("/login")?.expect(403)?;
     assert_eq!(a.counts()?, [2, 2, 2], "a refusal leaves nothing behind");
     caller(a, "BOB")?.sign_in_apart("c")?.expect(200)?;

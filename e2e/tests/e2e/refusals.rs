@@ -60,7 +60,7 @@ fn period_below_the_servers_least_is_400(world: &World) -> Outcome {
     site.grant(&[(ALICE, rule("view", "9m59s")), (BOB, rule("view", "10m"))])?;
     let refusal = site.caller("ALICE")?.post("/login")?.expect(400)?.refusal()?;
     assert!(
-        refusal.message.contains("the 10m0s that this server gives at least"),
+        refusal.message.contains("the minimum of this server, 10m0s"),
         "{refusal:?}"
     );
     assert_eq!(site.counts()?, [0, 0, 0]);
@@ -98,7 +98,7 @@ fn caller_that_whois_does_not_know_is_500_everywhere(world: &World) -> Outcome {
     for path in ["/swagger/", "/openapi.json", "/", "/nothing", "/api/v1alpha1/nothing"] {
         let refusal = stranger.send_body("GET", path, &[], &[])?.expect(500)?.refusal()?;
         assert!(
-            refusal.message.contains("who is calling could not be found out"),
+            refusal.message.contains("the server could not identify the caller"),
             "{refusal:?}"
         );
     }

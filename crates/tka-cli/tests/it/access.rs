@@ -38,7 +38,7 @@ fn session(since: &str, named: Option<&str>, role: &str, this_device: bool, labe
 /// The refusal of a server whose rule asks for a reason.
 pub(crate) fn reason_required() -> Answer {
     let refusal = json!({
-        "message": "the rule for the role cluster-admin asks what the access is for",
+        "message": "the rule for the role cluster-admin requires a reason",
         "advice": ["give a reason: `tka login --reason \"…\"`"]
     });
     Answer::json(400, &refusal)
@@ -419,6 +419,6 @@ fn hostile_role_cannot_control_the_terminal() {
 fn a_reason_is_asked_for_once() {
     let script = [("POST /login", reason_required()), ("GET /rules", rules())];
     let (shown, fake) = asked(&script, "");
-    assert!(shown.contains("asks what the access is for"), "{shown}");
+    assert!(shown.contains("requires a reason"), "{shown}");
     fake.requests();
 }

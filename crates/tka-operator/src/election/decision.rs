@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a Lease stands of which nothing new is seen. Then its holder counts as gone.
-pub(super) const DURATION: Duration = Duration::from_secs(10);
+pub(super) const LEASE_DURATION: Duration = Duration::from_secs(10);
 /// How long its holder counts on it, from before it asked: shorter, so that it stops before another begins.
-pub(super) const COUNTED_ON: Duration = Duration::from_secs(8);
+pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(8);
 /// How often its holder renews it. A renewal may fail once and be late.
-pub(super) const RENEW: Duration = Duration::from_secs(3);
+pub(super) const RETRY_PERIOD: Duration = Duration::from_secs(3);
 
 /// What a Lease says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -38,7 +38,7 @@ pub(super) struct Candidate {
     /// What it is called in the Lease.
     pub(super) identity: String,
     /// Whether it can check sessions against the tailnet.
-    pub(super) fit: bool,
+    pub(super) can_verify: bool,
     /// When it last wrote the Lease, from before it asked.
     pub(super) renewed: Option<Instant>,
 }
@@ -64,9 +64,9 @@ impl Record {
 
 impl Seen {
     /// Until when its holder counts as one that holds it and can check sessions, if nothing new is seen of it.
-    pub(super) fn fit_until(&self) -> Option<Instant> {
-        let is_fit = self.record.holder.is_some() && !self.record.yields;
-        is_fit.then(|| self.since + DURATION)
+    pub(super) fn can_verify_until(&self) -> Option<Instant> {
+        let can_verify = self.record.holder.is_some() && !self.record.yields;
+        can_verify.then(|| self.since + LEASE_DURATION)
     }
 }
 
@@ -81,8 +81,8 @@ impl Candidate {
         if record.is_held_by(&self.identity) {
             return self.renewal(record, now);
         }
-        let over = seen.since + DURATION;
-        let is_free = record.holder.is_none() || over <= now || record.yields && self.fit;
+        let over = seen.since + LEASE_DURATION;
+        let is_free = record.holder.is_none() || over <= now || record.yields && self.can_verify;
         if is_free {
             Step::Write(self.record(transitions.saturating_add(1)))
         } else {
@@ -93,7 +93,7 @@ impl Candidate {
     /// A replica that finds itself named was restarted, and goes on at once.
     fn renewal(&self, record: &Record, now: Instant) -> Step {
         let desired = self.record(record.transitions);
-        match self.renewed.map(|renewed| renewed + RENEW) {
+        match self.renewed.map(|renewed| renewed + RETRY_PERIOD) {
             Some(due) if now < due && desired == *record => Step::Wait(due),
             _ => Step::Write(desired),
         }
@@ -102,7 +102,7 @@ impl Candidate {
     fn record(&self, transitions: i32) -> Record {
         Record {
             holder: Some(self.identity.clone()),
-            yields: !self.fit,
+            yields: !self.can_verify,
             transitions,
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     fn candidate(identity: &str) -> Candidate {
         Candidate {
             identity: identity.into(),
-            fit: true,
+            can_verify: true,
             renewed: None,
         }
     }
@@ -152,20 +152,20 @@ mod tests {
     fn lease_of_another_is_taken_after_its_duration() {
         let now = Instant::now();
         let seen = held_by("b", now);
-        let just_before = now + DURATION - Duration::from_nanos(1);
+        let just_before = now + LEASE_DURATION - Duration::from_nanos(1);
         assert_eq!(
             candidate("a").step(Some(&seen), just_before),
-            Step::Wait(now + DURATION)
+            Step::Wait(now + LEASE_DURATION)
         );
         assert_eq!(
-            written(&candidate("a").step(Some(&seen), now + DURATION)),
+            written(&candidate("a").step(Some(&seen), now + LEASE_DURATION)),
             Some(("a", 5))
         );
     }
 
     #[test]
     fn holder_stops_before_another_begins() {
-        assert!(COUNTED_ON < DURATION && RENEW * 2 < COUNTED_ON);
+        assert!(RENEW_DEADLINE < LEASE_DURATION && RETRY_PERIOD * 2 < RENEW_DEADLINE);
     }
 
     #[test]
@@ -175,34 +175,37 @@ mod tests {
         let mut candidate = candidate("a");
         assert_eq!(written(&candidate.step(Some(&seen), now)), Some(("a", 4)));
         candidate.renewed = Some(now);
-        assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + RENEW));
-        assert_eq!(written(&candidate.step(Some(&seen), now + RENEW)), Some(("a", 4)));
+        assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + RETRY_PERIOD));
+        assert_eq!(
+            written(&candidate.step(Some(&seen), now + RETRY_PERIOD)),
+            Some(("a", 4))
+        );
     }
 
     #[test]
-    fn holder_that_is_not_fit_says_so_at_once_and_again_when_it_is() {
+    fn holder_without_the_tailnet_yields_until_it_has_it() {
         let now = Instant::now();
         let mut seen = held_by("a", now);
         let mut candidate = candidate("a");
-        (candidate.renewed, candidate.fit) = (Some(now), false);
+        (candidate.renewed, candidate.can_verify) = (Some(now), false);
         let Step::Write(record) = candidate.step(Some(&seen), now) else {
             panic!("it said nothing")
         };
         assert!(record.yields && record.is_held_by("a"));
         seen.record = record;
-        assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + RENEW));
-        candidate.fit = true;
+        assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + RETRY_PERIOD));
+        candidate.can_verify = true;
         assert!(matches!(candidate.step(Some(&seen), now), Step::Write(record) if !record.yields));
     }
 
     #[test]
-    fn yielded_lease_goes_to_a_fit_replica_only() {
+    fn yielded_lease_goes_only_to_one_that_can_verify() {
         let now = Instant::now();
         let mut seen = held_by("b", now);
         seen.record.yields = true;
         let mut candidate = candidate("a");
         assert_eq!(written(&candidate.step(Some(&seen), now)), Some(("a", 5)));
-        candidate.fit = false;
-        assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + DURATION));
+        candidate.can_verify = false;
+        assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + LEASE_DURATION));
     }
 }

@@ -1,8 +1,8 @@
 //! Which of several replicas reconciles: the holder of a Lease (<https://kubernetes.io/docs/concepts/architecture/leases/>).
 //!
 //! All replicas serve callers; the holder alone completes, ends and checks sessions, so that it is done once. Two that
-//! reconcile for a moment do no harm, because what they do is decided by the API server, object by object. So the
-//! Lease need only be right nearly always, and found again soon.
+//! reconcile for a moment do no harm, because the API server decides object by object. So best-effort mutual exclusion
+//! suffices, if failover is fast.
 
 mod decision;
 
@@ -24,16 +24,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::{self, found, status, with_causes};
 use crate::{Clients, Clock, watches};
-use decision::{COUNTED_ON, Candidate, DURATION, RENEW, Record, Seen, Step};
+use decision::{Candidate, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Record, Seen, Step};
 
 /// What the Lease is called, in the namespace of the sessions.
 pub const LEASE: &str = "tka-server";
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// The longest that this waits because the API server asks for it: its holder tries once more before the Lease is lost.
-const PATIENCE: Duration = Duration::from_secs(2);
-const _: () = assert!(RENEW.as_secs() + 2 * PATIENCE.as_secs() < COUNTED_ON.as_secs());
+/// The longest `Retry-After` that is obeyed: the holder must be able to try once more before its Lease is lost.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
+const _: () = assert!(RETRY_PERIOD.as_secs() + 2 * MAX_RETRY_AFTER.as_secs() < RENEW_DEADLINE.as_secs());
 
 /// Takes part in the election for one replica.
 pub struct Election {
@@ -53,12 +53,12 @@ pub struct Leadership(watch::Receiver<Held>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
-    /// Counted on till then.
+    /// This replica may reconcile until then.
     until: Option<Instant>,
     /// How often it was gained.
     gains: u64,
-    /// Held by another till then that is in touch with the tailnet, as far as is known.
-    by_fit_other: Option<Instant>,
+    /// Another replica, which is in touch with the tailnet, holds the Lease until then, as far as is known.
+    other_can_verify_until: Option<Instant>,
 }
 
 /// What the API server tells of the Lease: it as it is now, or that there is none.
@@ -76,8 +76,8 @@ impl Leadership {
     /// Whether another replica holds the Lease at this moment that can check sessions against the tailnet. A Lease that is gone, was released,
     /// is over, or whose holder yields says no.
     #[must_use]
-    pub fn is_with_a_fit_other(&self) -> bool {
-        let until = self.0.borrow().by_fit_other;
+    pub fn other_holder_can_verify(&self) -> bool {
+        let until = self.0.borrow().other_can_verify_until;
         until.is_some_and(|until| Instant::now() < until)
     }
 
@@ -91,7 +91,7 @@ impl Leadership {
                 .ok();
             match gains {
                 Some(gains) => Some(((), (held, gains))),
-                // It will never be gained again, and that is no reason for a waiting task to end.
+                // The election has stopped. Waiting tasks go on.
                 None => pending().await,
             }
         })
@@ -105,13 +105,18 @@ impl Held {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// The Lease was renewed by a request that began at `asked_at`. If it lapsed before the answer, it is gained anew: what was not reconciled meanwhile is to
-    /// be looked at again.
+    /// Whether it was held until a time that is over.
+    fn has_lapsed(self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// The Lease was renewed by a request that began at `asked_at`. If it lapsed before the answer, this counts as a new gain, so that all
+    /// sessions are reconciled again.
     fn renew(&mut self, asked_at: Instant) {
         if !self.is(Instant::now()) {
             self.gains += 1;
         }
-        self.until = Some(asked_at + COUNTED_ON);
+        self.until = Some(asked_at + RENEW_DEADLINE);
     }
 }
 
@@ -126,8 +131,8 @@ impl fmt::Debug for Election {
 }
 
 impl Election {
-    /// The election among the servers of `namespace`. No two replicas may have the same `identity`; one that is restarted with
-    /// the one that it had goes on where it was.
+    /// The election among the servers of `namespace`. No two replicas may have the same `identity`; a replica that is
+    /// restarted with its identity resumes its Lease.
     #[must_use]
     pub fn new(clients: &Clients, namespace: &str, identity: String, clock: Clock) -> (Self, Leadership) {
         let (held, leadership) = watch::channel(Held::default());
@@ -136,7 +141,7 @@ impl Election {
             watched: Api::namespaced(clients.watches.clone(), namespace),
             candidate: Candidate {
                 identity,
-                fit: false,
+                can_verify: false,
                 renewed: None,
             },
             clock,
@@ -147,28 +152,28 @@ impl Election {
         (election, Leadership(leadership))
     }
 
-    /// Takes part until `stop`, then lets go of the Lease. `fit` says whether this replica can check sessions against the
+    /// Takes part until `stop`, then lets go of the Lease. `can_verify` says whether this replica can check sessions against the
     /// tailnet: one that cannot leaves it to one that can.
-    pub async fn run(mut self, mut fit: watch::Receiver<bool>, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, mut can_verify: watch::Receiver<bool>, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        // A release, and that the holder yields, are heard of within seconds also when the connection died without a word.
+        // The watch reports a release or a yield within seconds, even after a dead connection.
         let mut changes: Changes = watches::object(self.watched.clone(), LEASE).boxed();
         self.read().await;
         loop {
-            self.candidate.fit = *fit.borrow_and_update();
-            let wake = self.act().await;
+            self.candidate.can_verify = *can_verify.borrow_and_update();
+            let wake = self.step().await;
             tokio::select! {
                 () = &mut stop => break,
                 () = sleep_until(wake) => {}
-                Some(change) = changes.next() => self.told(change),
-                Ok(()) = fit.changed() => {}
+                Some(change) = changes.next() => self.on_watch_event(change),
+                Ok(()) = can_verify.changed() => {}
             }
         }
         self.release().await;
     }
 
     /// Does what is to be done now, and says when to look again.
-    async fn act(&mut self) -> Instant {
+    async fn step(&mut self) -> Instant {
         let now = Instant::now();
         match self.candidate.step(self.seen.as_ref(), now) {
             Step::Wait(until) => until,
@@ -195,7 +200,10 @@ impl Election {
         match written {
             Ok(lease) => {
                 self.candidate.renewed = Some(asked_at);
-                self.see(Some(lease));
+                if self.held.borrow().has_lapsed(Instant::now()) {
+                    tracing::warn!("this replica's Lease lapsed; it is renewed and all sessions are reconciled again");
+                }
+                self.observe(Some(lease));
                 self.held.send_modify(|held| held.renew(asked_at));
             }
             Err(error) => {
@@ -205,7 +213,7 @@ impl Election {
                 if status(&error).is_some_and(by_another) {
                     self.read().await;
                 } else {
-                    tracing::warn!(error = with_causes(&error), "the Lease could not be written");
+                    tracing::warn!(error = with_causes(&error), "cannot write the Lease");
                 }
             }
         }
@@ -213,19 +221,19 @@ impl Election {
 
     async fn read(&mut self) {
         match found(self.leases.get(LEASE).await) {
-            Ok(lease) => self.see(lease),
+            Ok(lease) => self.observe(lease),
             Err(error) => {
                 self.not_before = Instant::now() + again(&error);
-                tracing::warn!(error = with_causes(&error), "the Lease could not be read");
+                tracing::warn!(error = with_causes(&error), "cannot read the Lease");
             }
         }
     }
 
-    /// A watch may be behind what this replica wrote itself.
-    fn told(&mut self, change: watcher::Result<Option<Lease>>) {
+    /// Skips events from before an earlier change of the holder. An older renewal passes, and shows as a conflict at the next write.
+    fn on_watch_event(&mut self, change: watcher::Result<Option<Lease>>) {
         match change {
             Ok(Some(lease)) if self.is_behind(&lease) => {}
-            Ok(lease) => self.see(lease),
+            Ok(lease) => self.observe(lease),
             Err(error) => tracing::debug!(error = with_causes(&error), "watching the Lease failed"),
         }
     }
@@ -235,16 +243,16 @@ impl Election {
         record(lease).transitions < known
     }
 
-    fn see(&mut self, lease: Option<Lease>) {
+    fn observe(&mut self, lease: Option<Lease>) {
         let holder = |seen: Option<&Seen>| seen.and_then(|seen| seen.record.holder.clone());
         let before = holder(self.seen.as_ref());
         self.seen = lease.and_then(|lease| self.as_seen(&lease));
         let now = holder(self.seen.as_ref());
         let is_own = now.as_deref() == Some(&self.candidate.identity);
-        let by_fit_other = self.seen.as_ref().filter(|_| !is_own).and_then(Seen::fit_until);
+        let other_can_verify_until = self.seen.as_ref().filter(|_| !is_own).and_then(Seen::can_verify_until);
         self.held.send_modify(|held| {
             held.until = held.until.filter(|_| is_own);
-            held.by_fit_other = by_fit_other;
+            held.other_can_verify_until = other_can_verify_until;
         });
         if before != now {
             let holder = now.as_deref().unwrap_or("none");
@@ -257,7 +265,7 @@ impl Election {
         }
     }
 
-    /// One that was seen before has been so since then.
+    /// An unchanged resource version keeps the time at which it was first seen.
     fn as_seen(&self, lease: &Lease) -> Option<Seen> {
         let version = lease.resource_version()?;
         if let Some(seen) = self.seen.as_ref().filter(|seen| seen.version == version) {
@@ -283,7 +291,7 @@ impl Election {
             },
             spec: Some(LeaseSpec {
                 holder_identity: record.holder,
-                lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+                lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
                 lease_transitions: Some(record.transitions),
                 renew_time: Some(now),
                 ..LeaseSpec::default()
@@ -291,7 +299,7 @@ impl Election {
         }
     }
 
-    /// Lets another begin at once.
+    /// Clears the holder, so that another replica need not wait until the Lease is over.
     async fn release(&mut self) {
         self.held.send_modify(|held| held.until = None);
         let Some(seen) = self.seen.clone() else { return };
@@ -313,10 +321,10 @@ impl Election {
     }
 }
 
-/// How soon it is tried again what failed with `error`.
+/// How soon a request that failed with `error` is tried again.
 fn again(error: &kube::Error) -> Duration {
     let retry_after = status(error).and_then(error::retry_after);
-    retry_after.unwrap_or_default().clamp(RETRY, PATIENCE)
+    retry_after.unwrap_or_default().clamp(RETRY, MAX_RETRY_AFTER)
 }
 
 fn record(lease: &Lease) -> Record {
@@ -346,10 +354,10 @@ mod tests {
         for _ in 1..3 {
             sender.send_modify(|held| held.renew(Instant::now()));
             assert!(leadership.is_held() && gains.next().now_or_never().is_some());
-            tokio::time::advance(COUNTED_ON / 2).await;
+            tokio::time::advance(RENEW_DEADLINE / 2).await;
             sender.send_modify(|held| held.renew(Instant::now()));
             assert!(gains.next().now_or_never().is_none(), "a renewal is no gain");
-            tokio::time::advance(COUNTED_ON).await;
+            tokio::time::advance(RENEW_DEADLINE).await;
             assert!(!leadership.is_held());
         }
         assert!(leadership.gains().boxed().next().now_or_never().is_some());
@@ -363,9 +371,9 @@ mod tests {
         let mut gains = Box::pin(leadership.gains());
         sender.send_modify(|held| held.renew(Instant::now()));
         assert!(gains.next().now_or_never().is_some());
-        tokio::time::advance(COUNTED_ON / 2).await;
+        tokio::time::advance(RENEW_DEADLINE / 2).await;
         let asked_at = Instant::now();
-        tokio::time::advance(COUNTED_ON / 2 + RETRY).await;
+        tokio::time::advance(RENEW_DEADLINE / 2 + RETRY).await;
         assert!(!leadership.is_held());
         sender.send_modify(|held| held.renew(asked_at));
         assert!(leadership.is_held() && gains.next().now_or_never().is_some());
@@ -373,7 +381,7 @@ mod tests {
 
     /// cases.md 11.8: whether another looks after the sessions.
     #[tokio::test(start_paused = true)]
-    async fn fit_other_is_one_that_holds_and_does_not_yield() {
+    async fn other_that_holds_and_does_not_yield_can_verify() {
         let clients = double::clients(|_| None);
         let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
         let (mut election, leadership) = Election::new(&clients, "tka", "a".into(), clock);
@@ -387,19 +395,19 @@ mod tests {
             let mut lease = election.lease(record);
             version += 1;
             lease.metadata.resource_version = Some(version.to_string());
-            election.see(Some(lease));
-            leadership.is_with_a_fit_other()
+            election.observe(Some(lease));
+            leadership.other_holder_can_verify()
         };
-        assert!(!leadership.is_with_a_fit_other());
+        assert!(!leadership.other_holder_can_verify());
         assert!(sees(Some("b"), false));
         assert!(!sees(Some("b"), true));
         assert!(!sees(None, false));
         assert!(!sees(Some("a"), false));
         assert!(sees(Some("b"), false));
-        tokio::time::advance(DURATION).await;
-        assert!(!leadership.is_with_a_fit_other(), "nothing new was seen of it");
-        election.see(None);
-        assert!(!leadership.is_with_a_fit_other());
+        tokio::time::advance(LEASE_DURATION).await;
+        assert!(!leadership.other_holder_can_verify(), "nothing new was seen of it");
+        election.observe(None);
+        assert!(!leadership.other_holder_can_verify());
     }
 
     #[test]
@@ -409,7 +417,7 @@ mod tests {
             status.details = serde_json::from_value(serde_json::json!({"retryAfterSeconds": seconds})).unwrap();
             again(&kube::Error::Api(status.boxed()))
         };
-        assert_eq!([0, 2, 30].map(failed), [RETRY, PATIENCE, PATIENCE]);
+        assert_eq!([0, 2, 30].map(failed), [RETRY, MAX_RETRY_AFTER, MAX_RETRY_AFTER]);
     }
 
     #[test]
@@ -439,8 +447,8 @@ mod tests {
         });
         let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
         let (election, _leadership) = Election::new(&clients, "tka", "a".into(), clock);
-        let (_fit, is_fit) = watch::channel(true);
-        tokio::spawn(election.run(is_fit, pending()));
+        let (_sender, can_verify) = watch::channel(true);
+        tokio::spawn(election.run(can_verify, pending()));
         loop {
             let query = tokio::time::timeout(RETRY, queries.recv()).await.unwrap().unwrap();
             if query.contains("watch=true") {

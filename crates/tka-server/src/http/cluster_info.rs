@@ -21,7 +21,7 @@ use crate::authorize::Authorized;
         (status = 200, description = "How to reach it", body = ClusterInfo),
         (status = 400, description = "Tagged node, or malformed or ambiguous rules", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
-        (status = 500, description = "Who is calling, or how to reach it, could not be found out", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller, or does not know the API server's address", body = ErrorResponse),
         (status = 503, description = "The answer took too long", body = ErrorResponse),
     )
 )]

@@ -16,7 +16,7 @@ use super::body::Body;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::Granted;
+use crate::authorize::Authorization;
 
 /// Credential
 ///
@@ -37,14 +37,14 @@ use crate::authorize::Granted;
         (status = 408, description = "The request did not arrive in time", body = ErrorResponse),
         (status = 413, description = "The body is too large", body = ErrorResponse),
         (status = 415, description = "The body is not JSON", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    mut who: Granted,
+    mut who: Authorization,
     Body(request): Body<CredentialRequest>,
 ) -> Result<Response, Failure> {
     let stored = who.session(&app, request.session.as_deref()).await?;
@@ -71,7 +71,7 @@ pub(super) async fn issue(
 pub(super) async fn issued(
     app: &App,
     context: &AuditContext,
-    who: &mut Granted,
+    who: &mut Authorization,
     session: &Session,
     on_the_way: Option<Credential>,
 ) -> Result<Credential, Failure> {

@@ -58,8 +58,8 @@ enum Form {
         (status = 400, description = "Tagged node, malformed or ambiguous rules, or no such kind", body = ErrorResponse),
         (status = 401, description = "Not signed in", body = ErrorResponse),
         (status = 403, description = "No rule, through Funnel, or a token asked for by a browser", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn kubeconfig(

@@ -19,8 +19,8 @@ use super::view;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::{Authorized, Granted};
-use crate::sign_in::SigningIn;
+use crate::authorize::{Authorization, Authorized};
+use crate::sign_in::SignInRequest;
 
 /// The longest wait. It must be over before the time limit of the answer is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -43,14 +43,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
         (status = 408, description = "The request did not arrive in time", body = ErrorResponse),
         (status = 413, description = "The body is too large", body = ErrorResponse),
         (status = 415, description = "The body is not JSON", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    who: Result<Granted, Failure>,
+    who: Result<Authorization, Failure>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
@@ -76,13 +76,13 @@ pub(super) async fn sign_in(
 async fn start(
     app: &App,
     context: &Arc<AuditContext>,
-    who: Result<Granted, Failure>,
+    who: Result<Authorization, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
     role: &mut Option<String>,
-) -> Result<(Granted, Arc<SignedIn>), Failure> {
+) -> Result<(Authorization, Arc<SignedIn>), Failure> {
     let (who, request) = (who?, read(body?.0)?);
-    SigningIn::new(app, context, who, request, credential, role)?
+    SignInRequest::new(app, context, who, request, credential, role)?
         .run()
         .await
 }
@@ -115,7 +115,7 @@ fn accepted(session: &Session) -> Response {
 async fn usable(
     app: &App,
     context: &AuditContext,
-    who: &mut Granted,
+    who: &mut Authorization,
     signed_in: &SignedIn,
     wait: Duration,
 ) -> Result<Response, Failure> {
@@ -173,8 +173,8 @@ fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
         (status = 400, description = "Tagged node, or malformed or ambiguous rules", body = ErrorResponse),
         (status = 401, description = "Not signed in", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn who(State(app): State<Arc<App>>, who: Authorized) -> Result<Response, Failure> {

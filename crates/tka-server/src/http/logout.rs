@@ -44,8 +44,8 @@ pub(super) struct Which {
         (status = 400, description = "Tagged node, malformed or ambiguous rules, or not such a question", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
         (status = 404, description = "Not signed in", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn sign_out(

@@ -102,7 +102,7 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
 async fn no_such_path() -> Failure {
     Failure::new(
         StatusCode::NOT_FOUND,
-        "there is nothing here",
+        "no such path",
         &["see /swagger for what there is"],
     )
 }
@@ -110,8 +110,8 @@ async fn no_such_path() -> Failure {
 async fn no_such_method() -> Failure {
     Failure::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this path does not take that method",
-        &["see /swagger for what it takes"],
+        "this path does not allow that method",
+        &["see /swagger for those that it allows"],
     )
 }
 
@@ -135,12 +135,12 @@ async fn traced(request: Request, next: Next) -> Response {
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| {
-        tracing::error!(?limit, "request timed out");
+        tracing::error!(?limit, "request timed out; answered 503");
         let advice = &[
             "try again in a moment",
             "if it persists, ask an administrator to look at the server's log",
         ];
-        let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", advice);
+        let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long", advice);
         Failure {
             retry_after: Some(1),
             ..failure

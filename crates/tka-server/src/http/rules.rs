@@ -12,7 +12,7 @@ use tka_core::{ApplicableRules, RoleName, Rule};
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::authorize::Granted;
+use crate::authorize::Authorization;
 
 /// Rules
 ///
@@ -25,11 +25,11 @@ use crate::authorize::Granted;
         (status = 200, description = "The rules", body = RuleList),
         (status = 400, description = "Tagged node, or malformed rules", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
         (status = 503, description = "The answer took too long", body = ErrorResponse),
     )
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, who: Granted) -> Result<Json<RuleList>, Failure> {
+pub(super) async fn list(State(app): State<Arc<App>>, who: Authorization) -> Result<Json<RuleList>, Failure> {
     let mut items = view::rules(&who.rules);
     for (role, error) in failures(&app, &who.rules).await {
         for rule in items.iter_mut().filter(|rule| rule.role == role.as_str()) {

@@ -25,8 +25,8 @@ use crate::identified::Identified;
         (status = 200, description = "The sessions", body = SessionList),
         (status = 400, description = "Tagged node, or malformed rules", body = ErrorResponse),
         (status = 403, description = "No rule and no session, or through Funnel", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn list(
@@ -58,8 +58,8 @@ pub(super) async fn list(
         (status = 400, description = "Tagged node, or malformed rules", body = ErrorResponse),
         (status = 403, description = "No rule and no session, or through Funnel", body = ErrorResponse),
         (status = 404, description = "No session of that name is the caller's", body = ErrorResponse),
-        (status = 500, description = "Who is calling could not be found out", body = ErrorResponse),
-        (status = 503, description = "The cluster could not be asked just now", body = ErrorResponse),
+        (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn end(

@@ -10,7 +10,7 @@ use tka_operator::StoredSession;
 use super::credential::issued;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::Granted;
+use crate::authorize::Authorization;
 use crate::{App, cluster};
 
 /// Where `tka` is to be had, for whose kubectl finds no such program.
@@ -64,7 +64,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
 pub(super) async fn kubeconfig(
     app: &App,
     context: &AuditContext,
-    who: &mut Granted,
+    who: &mut Authorization,
     session: &Session,
 ) -> Result<KeyedKubeconfig, Failure> {
     let (info, credential) = try_join(app.cluster.info(), issued(app, context, who, session, None)).await?;

@@ -66,8 +66,8 @@ impl Contact {
         };
         match after {
             _ if before == after => {}
-            Ok(()) => tracing::info!("tailscaled connected; sign-ins allowed"),
-            Err(error) => tracing::warn!(%error, "tailscaled disconnected; sign-ins suspended"),
+            Ok(()) => tracing::info!("tailscaled connected; sign-ins and credentials resumed"),
+            Err(error) => tracing::warn!(%error, "tailscaled disconnected; sign-ins and credentials suspended"),
         }
     }
 

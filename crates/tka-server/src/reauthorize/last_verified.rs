@@ -63,12 +63,12 @@ impl LastVerified {
         let record = self.sessions.get_mut(session.name().as_str(), &session.signed_in)?;
         if record.reason.as_deref() != Some(why) {
             let (name, limit) = (session.name(), self.limit);
-            tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session could not be verified, and goes on until the limit");
+            tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session not verified; it is revoked when it was not verified for maxUnverified");
             record.reason = Some(why.to_owned());
         }
         let since = now.saturating_duration_since(record.verified);
         (since >= self.limit).then(|| Revocation::Unverified {
-            since,
+            unverified_for: since,
             why: why.to_owned(),
         })
     }
@@ -114,8 +114,10 @@ mod tests {
         assert_eq!(last_verified.unverified(&session, "silence", start + 14 * SECOND), None);
         assert_eq!(last_verified.deadline(), Some(start + 15 * SECOND));
         last_verified.meet(std::slice::from_ref(&session), start + 15 * SECOND);
-        let Some(Revocation::Unverified { since, why }) =
-            last_verified.unverified(&session, "silence", start + 15 * SECOND)
+        let Some(Revocation::Unverified {
+            unverified_for: since,
+            why,
+        }) = last_verified.unverified(&session, "silence", start + 15 * SECOND)
         else {
             panic!("not revoked")
         };
