@@ -10,6 +10,8 @@ use crate::Outcome;
 const SHORTEST: Duration = Duration::from_secs(4);
 /// Long enough on any machine.
 const LONGEST: Duration = Duration::from_secs(108);
+/// The end of a session is a whole second, rounded down: it may come that much before its period is over.
+const ROUNDING: Duration = Duration::from_secs(1);
 /// How much longer each try is than the one before.
 const FACTOR: u32 = 3;
 
@@ -17,7 +19,7 @@ const FACTOR: u32 = 3;
 /// too busy for that. So what a test finds does not depend on how fast it came to look.
 ///
 /// `grant` puts a rule with the given period into force. `act` signs in through it, does what there is to do, and returns before what time
-/// that had to be done. It may be called several times; an error counts if the period was not over by then.
+/// that had to be done. It may be called several times; an error counts if the session cannot have been over by then.
 pub fn in_time<T>(grant: impl Fn(&str) -> Outcome, mut act: impl FnMut() -> Outcome<(T, Timestamp)>) -> Outcome<T> {
     let mut period = SHORTEST;
     loop {
@@ -26,7 +28,7 @@ pub fn in_time<T>(grant: impl Fn(&str) -> Outcome, mut act: impl FnMut() -> Outc
         let acted = act();
         let is_late = match &acted {
             Ok((_, deadline)) => Timestamp::now() >= *deadline,
-            Err(_) => started.elapsed() >= period,
+            Err(_) => started.elapsed() + ROUNDING >= period,
         };
         if !is_late {
             return acted.map(|(done, _)| done);

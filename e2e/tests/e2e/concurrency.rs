@@ -50,11 +50,17 @@ fn twenty_that_wait(site: &Site<'_>, proxy: &Proxy, alice: &Caller) -> Outcome<V
     })
 }
 
-/// How many requests the API server was sent because of what was asked.
-fn cost(proxy: &Proxy) -> usize {
+/// How many requests the API server was sent because of a sign-in, and how many of these are lists. A list replaces a watch that is slow to
+/// show the sign-in's own write, which depends on the machine.
+fn cost(proxy: &Proxy) -> (usize, usize) {
     let seen = proxy.seen();
-    let asked = |request: &Request| !request.is_background() && request.resource != "events";
-    seen.iter().filter(|seen| asked(&seen.request)).count()
+    let asked = |request: &&Request| !request.is_background() && request.resource != "events";
+    let (lists, others): (Vec<_>, Vec<_>) = seen
+        .iter()
+        .map(|seen| &seen.request)
+        .filter(asked)
+        .partition(|request| request.verb == "list");
+    (others.len(), lists.len())
 }
 
 // cases.md 12
@@ -67,7 +73,7 @@ fn twenty_sign_ins_at_once_are_one_session(world: &World) -> Outcome {
     proxy.forget();
     alice.sign_in_waiting()?.expect(200)?;
     proxy.wait_idle()?;
-    let of_one = cost(&proxy);
+    let (of_one, _) = cost(&proxy);
     alice.sign_out()?;
     site.wait_empty()?;
     proxy.wait_idle()?;
@@ -79,10 +85,10 @@ fn twenty_sign_ins_at_once_are_one_session(world: &World) -> Outcome {
         tokens.insert(answer.expect(200)?.credential()?);
     }
     proxy.wait_idle()?;
-    let of_twenty = cost(&proxy);
+    let (of_twenty, lists) = cost(&proxy);
     assert!(
-        of_twenty <= of_one,
-        "{of_twenty} requests where one sign-in takes {of_one}"
+        of_twenty <= of_one && lists <= 1,
+        "{of_twenty} requests and {lists} lists where one sign-in takes {of_one}"
     );
     assert_eq!(site.counts()?, [1, 1, 1]);
     let tokens = Vec::from_iter(tokens);

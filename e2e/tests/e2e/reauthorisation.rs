@@ -144,8 +144,8 @@ fn silence_of_tailscaled_ends_no_session_and_gives_none(world: &World) -> Outcom
     world.testbed.kill("node-silence-n")?;
     wait::until_true("the server is not ready", || Ok(ready()? == 503))?;
     assert_eq!(site.counts()?, [1, 1, 1]);
-    // What changed meanwhile is found when it is back.
-    site.grant(&[])?;
+    // What changed meanwhile is found when it is back: this node does not hear of it now.
+    world.testbed.set_grants(site.server.capability(), json!([]))?;
     assert_eq!(site.counts()?, [1, 1, 1]);
     node.bring_back()?;
     wait::until_true("the server is ready", || Ok(ready()? == 200))?;
