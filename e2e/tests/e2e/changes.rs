@@ -146,7 +146,7 @@ fn session_goes_when_its_rule_gives_less_time_and_that_is_over(world: &World) ->
     site.grant(&[(ALICE, rule("view", "1s"))])?;
     wait_empty_soon(&site)?;
     assert!(is_refused(world.cluster.status(&token, "GET", "/api/v1/pods")?));
-    is_recorded(&log, "gives no more than 1s any more, and that is over")
+    is_recorded(&log, "period is 1s now, and that has passed")
 }
 
 fn unannounced_policy_change_is_found_in_half_a_minute(world: &World) -> Outcome {
