@@ -145,7 +145,7 @@ fn device_has_no_more_bindings_than_the_server_lets_one_have(world: &World) -> O
         alice.sign_in_apart(label)?.expect(200)?;
     }
     let refusal = alice.sign_in_apart("c")?.expect(403)?.refusal()?;
-    assert!(refusal.message.contains("more than 4 role bindings"), "{refusal:?}");
+    assert!(refusal.message.contains("the limit of 4 role bindings"), "{refusal:?}");
     assert_eq!(site.objects(Kind::Signin)?.len(), 2);
     // By itself it is more than a device may have. Nothing is written for that.
     let all = [
