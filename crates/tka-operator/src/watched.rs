@@ -43,14 +43,10 @@ impl WatchedSessions {
     #[must_use]
     pub fn provisioned_roles(&self) -> Vec<String> {
         let signins = self.0.state();
-        let provisioned = signins.iter().filter(|signin| is_provisioned(signin));
-        provisioned.map(|signin| signin.spec.role.clone()).collect()
+        let provisioned = signins.iter().filter(|signin| objects::is_established(signin));
+        let live = provisioned.filter(|signin| signin.metadata.deletion_timestamp.is_none());
+        live.map(|signin| signin.spec.role.clone()).collect()
     }
-}
-
-fn is_provisioned(signin: &TkaSignin) -> bool {
-    let provisioned = signin.status.as_ref().is_some_and(|status| status.provisioned);
-    provisioned && signin.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl From<&tka_operator::Error> for Failure {
             _ if error.is_transient() => {
                 tracing::error!(
                     error = with_causes(error),
-                    "request to the API server failed; answered 503"
+                    "request could not be completed; answered 503"
                 );
                 let advice = &[
                     "try again in a moment",

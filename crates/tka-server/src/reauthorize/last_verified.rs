@@ -66,9 +66,9 @@ impl LastVerified {
             tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session not verified; it is revoked when it was not verified for maxUnverified");
             record.reason = Some(why.to_owned());
         }
-        let since = now.saturating_duration_since(record.verified);
-        (since >= self.limit).then(|| Revocation::Unverified {
-            unverified_for: since,
+        let unverified_for = now.saturating_duration_since(record.verified);
+        (unverified_for >= self.limit).then(|| Revocation::Unverified {
+            unverified_for,
             why: why.to_owned(),
         })
     }
@@ -114,14 +114,12 @@ mod tests {
         assert_eq!(last_verified.unverified(&session, "silence", start + 14 * SECOND), None);
         assert_eq!(last_verified.deadline(), Some(start + 15 * SECOND));
         last_verified.meet(std::slice::from_ref(&session), start + 15 * SECOND);
-        let Some(Revocation::Unverified {
-            unverified_for: since,
-            why,
-        }) = last_verified.unverified(&session, "silence", start + 15 * SECOND)
+        let Some(Revocation::Unverified { unverified_for, why }) =
+            last_verified.unverified(&session, "silence", start + 15 * SECOND)
         else {
             panic!("not revoked")
         };
-        assert_eq!((since, why.as_str()), (10 * SECOND, "silence"));
+        assert_eq!((unverified_for, why.as_str()), (10 * SECOND, "silence"));
     }
 
     #[test]

@@ -19,18 +19,12 @@ const PREFIX: &str = ".tka-new-";
 ///
 /// A concurrent reader sees the old file or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    write_synced(path, content)?
-        .persist(path)
-        .map_err(|error| error.error)?;
-    Ok(())
+    persist(write_synced(path, content)?, path)
 }
 
 /// Replaces the file at `path` as [`replace`] does, but does not wait for the disk: after a power failure it may be empty.
 pub(crate) fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
-    write_temporary(path, content)?
-        .persist(path)
-        .map_err(|error| error.error)?;
-    Ok(())
+    persist(write_temporary(path, content)?, path)
 }
 
 /// Creates the file at `path`. Fails if it exists.
@@ -38,6 +32,11 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     write_synced(path, content)?
         .persist_noclobber(path)
         .map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
