@@ -1,7 +1,7 @@
 //! Requests, as a program on a node of the tailnet sends them.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,10 @@ use crate::{Outcome, wait};
 const PREFIX: &str = "/api/v1alpha1";
 /// How long a server may take over what it does not understand.
 const RAW_LIMIT: Duration = Duration::from_secs(20);
+/// How often the tailnet may refuse a connection that the server would take.
+const TUNNELS: u32 = 3;
+/// What tailscaled's proxy says then.
+const REFUSED: &str = "connection was refused";
 /// What of an answer holds its status: `HTTP/1.1 200`.
 const STATUS_BYTES: u64 = 12;
 
@@ -190,12 +194,29 @@ impl Caller {
         self.url.trim_start_matches("http://")
     }
 
-    /// A connection to the server, through the node's proxy.
+    /// A connection to the server, through the node's proxy. Where the server listens and the tailnet refuses all the same, as it
+    /// does about once in ten thousand connections on a busy machine, it is asked again.
     pub fn tunnel(&self) -> Outcome<TcpStream> {
         let authority = self.authority();
         let Some(proxy) = self.proxy else {
             return connect(authority.parse()?);
         };
+        let mut refused = 0;
+        loop {
+            match self.tunnel_through(proxy) {
+                Err(error) if refused < TUNNELS && error.to_string().contains(REFUSED) => {
+                    let port = authority.rsplit_once(':').map_or(authority, |(_, port)| port);
+                    TcpStream::connect((Ipv4Addr::LOCALHOST, port.parse::<u16>()?))?;
+                    eprintln!("{authority} listens, and the tailnet said: {error}");
+                    refused += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn tunnel_through(&self, proxy: SocketAddr) -> Outcome<TcpStream> {
+        let authority = self.authority();
         let mut stream = connect(proxy)?;
         write!(stream, "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n")?;
         let mut head = Vec::new();

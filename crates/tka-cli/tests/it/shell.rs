@@ -1,7 +1,7 @@
 //! `tka shell`, `tka exec`, and `tka login --shell`, which is the former
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
@@ -46,10 +46,11 @@ fn shell(user: &User, script: &str) -> PathBuf {
     path
 }
 
-/// The command, with a folder in memory that is seen to be empty afterwards.
+/// The command, with a folder that may be in memory. The folder in it is used where it is, and is seen to be empty afterwards.
 fn command(user: &User, fake: &FakeServer, arguments: &[&str]) -> Command {
     let memory = user.home().join("run");
-    std::fs::create_dir_all(&memory).unwrap();
+    let mut private = std::fs::DirBuilder::new();
+    private.recursive(true).mode(0o700).create(memory.join("tka")).unwrap();
     let mut command = user.command_with(fake, arguments);
     command.env("XDG_RUNTIME_DIR", memory);
     command
@@ -58,7 +59,7 @@ fn command(user: &User, fake: &FakeServer, arguments: &[&str]) -> Command {
 fn run(user: &User, fake: &FakeServer, arguments: &[&str], script: &str) -> Outcome {
     let shell = shell(user, script);
     let outcome = command(user, fake, arguments).env("SHELL", shell).output().unwrap();
-    assert_eq!(user.files(), ["run", "shell"], "nothing stays behind");
+    assert_eq!(user.files(), ["run", "run/tka", "shell"], "nothing stays behind");
     outcome.into()
 }
 
@@ -66,7 +67,7 @@ fn exec(fake: &FakeServer, words: &[&str]) -> Outcome {
     let user = User::new();
     let arguments = [&["exec", "--"], words].concat();
     let outcome = command(&user, fake, &arguments).output().unwrap();
-    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    assert_eq!(user.files(), ["run", "run/tka"], "nothing stays behind");
     outcome.into()
 }
 
@@ -310,7 +311,7 @@ fn ends_first(barrier: &Barrier, fake: &FakeServer) {
         (output.status.code(), output.stdout.as_slice()),
         (Some(128 + 15), &b""[..])
     );
-    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    assert_eq!(user.files(), ["run", "run/tka"], "nothing stays behind");
     fake.requests();
 }
 
@@ -387,7 +388,7 @@ fn a_second_signal_does_not_wait() {
         .unwrap();
     kill_process(Pid::from_child(&tka), Signal::INT).unwrap();
     assert_eq!(tka.wait().unwrap().code(), Some(128 + 2));
-    assert_eq!(user.files(), ["run"], "nothing stays behind");
+    assert_eq!(user.files(), ["run", "run/tka"], "nothing stays behind");
 }
 
 #[test]
