@@ -104,7 +104,7 @@ impl World {
     /// Builds what is to be tested, and brings a testbed up on `grounds`.
     pub fn bring_up(grounds: &Grounds) -> Outcome<Self> {
         // First: a missing Go is reported at once.
-        testbed::prepare()?;
+        testbed::prepare(testbed::Part::Core)?;
         let programs = testbed::build_own_programs()?;
         let mut options = Options::new(grounds.dir(), programs.server);
         options.cli_program = Some(programs.cli);

@@ -7,7 +7,9 @@ use std::{
 };
 
 use crate::{
-    CAPABILITY, Testbed, cluster, env_file,
+    CAPABILITY, Testbed,
+    cluster::{self, node},
+    env_file,
     error::{Error, Result},
     facts::Facts,
     files::{self, Lock},
@@ -15,7 +17,7 @@ use crate::{
     layout::Layout,
     pki, ports,
     processes::Processes,
-    programs::{self, Programs},
+    programs::{self, Part, Programs},
     progress::{say, seconds, step},
     server::{self, Server, ServerOptions},
     tailnet::{self, Node, Owner},
@@ -40,6 +42,17 @@ pub struct Options {
     pub server_program: PathBuf,
     /// The `tka` to put beside kubectl.
     pub cli_program: Option<PathBuf>,
+    /// The Kubernetes node, if there is to be one.
+    pub node: Option<NodeOptions>,
+}
+
+/// A node on which pods run, the server's among them.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The program `testbed-sandbox` of this package.
+    pub sandbox_program: PathBuf,
+    /// Archives of the images that pods run, as `cargo xtask image` writes them.
+    pub images: Vec<PathBuf>,
 }
 
 impl Options {
@@ -52,13 +65,14 @@ impl Options {
             namespace: "tka-dev".to_owned(),
             server_program,
             cli_program: None,
+            node: None,
         }
     }
 }
 
 /// Builds every program that is not there yet: minutes the first time on a machine, nothing after that.
-pub fn prepare() -> Result<()> {
-    Programs::resolve().map(|_| ())
+pub fn prepare(part: Part) -> Result<()> {
+    Programs::resolve(part).map(|_| ())
 }
 
 /// [`Testbed::up`].
@@ -66,18 +80,27 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
     let start = Instant::now();
     let layout = Layout::create(&options.dir)?;
     let _lock = Lock::acquire(&layout.lock())?;
+    if options.node.is_some() && !node::is_root() {
+        return Err(Error::NotRoot);
+    }
     link_programs(&layout, options)?;
     if !layout.facts().exists() {
         // Of a testbed whose folder was removed while it was up.
         end_all(&layout)?;
     }
-    let facts = Facts::ensure(&layout, &options.namespace, &options.server_program)?;
+    let facts = Facts::ensure(
+        &layout,
+        &options.namespace,
+        &options.server_program,
+        options.node.is_some(),
+    )?;
     for dir in [layout.logs(), layout.data(""), layout.nodes()] {
         files::create_private_dir(&dir)?;
     }
     pki::ensure(&layout)?;
     let testbed = Testbed { layout, facts };
-    start_both_halves(&testbed)?;
+    let images = options.node.as_ref().map(|node| node.images.as_slice());
+    start_both_halves(&testbed, images.unwrap_or_default())?;
     let server = step("the chart is installed", || {
         Server::create(&testbed, main_server(&testbed))
     })?;
@@ -117,6 +140,10 @@ fn end_all(layout: &Layout) -> Result<bool> {
     let processes = Processes::find(layout)?;
     let parts: Vec<_> = processes.parts().collect();
     // Servers still have something to say to the cluster, so they go first.
+    // Pods end with the namespaces that they are in.
+    let node: Vec<_> = node::PARTS.into_iter().filter(|part| processes.has(part)).collect();
+    processes.kill(&node)?;
+    node::remove_groups(layout)?;
     let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
     processes.stop(&servers, SERVER_STOP_LIMIT)?;
     let others: Vec<_> = others
@@ -147,19 +174,23 @@ fn link_programs(layout: &Layout, options: &Options) -> Result<()> {
             });
         }
     }
-    Programs::resolve()?.link(layout)?;
+    let part = options.node.as_ref().map_or(Part::Core, |_| Part::KubernetesNode);
+    Programs::resolve(part)?.link(layout)?;
     for (name, path) in own.iter().filter_map(|(name, path)| Some((name, (*path)?))) {
-        programs::link(layout, name, path)?;
+        programs::link(&layout.program(name), path)?;
     }
-    Ok(())
+    match &options.node {
+        Some(node) => programs::link(&layout.node_bin().join("testbed-sandbox"), &node.sandbox_program),
+        None => Ok(()),
+    }
 }
 
 /// The cluster and the tailnet know nothing of each other, so they start side by side.
-fn start_both_halves(testbed: &Testbed) -> Result<()> {
+fn start_both_halves(testbed: &Testbed, images: &[PathBuf]) -> Result<()> {
     let Testbed { layout, facts } = testbed;
     let running = Processes::find(layout)?;
     thread::scope(|scope| {
-        let cluster = scope.spawn(|| cluster::ensure(layout, facts, &running));
+        let cluster = scope.spawn(|| cluster::ensure(layout, facts, images));
         let tailnet = start_tailnet(layout, facts, &running);
         let cluster = cluster.join().unwrap_or_else(|_| Err(tailnet::panicked()));
         cluster.and(tailnet)

@@ -7,7 +7,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::{Arc, OnceLock},
     thread,
@@ -35,7 +35,12 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// A part that runs the program of that name in the testbed's `bin`.
     pub(crate) fn new(layout: &Layout, part: &str, program: &str) -> Self {
-        let mut command = Command::new(layout.program(program));
+        Self::of(layout, part, &layout.program(program))
+    }
+
+    /// A part that runs any program.
+    pub(crate) fn of(layout: &Layout, part: &str, program: &Path) -> Self {
+        let mut command = Command::new(program);
         clean_environment(&mut command);
         command
             .env(DIR_MARK, layout.dir())
@@ -45,6 +50,11 @@ impl Daemon {
             part: part.to_owned(),
             command,
         }
+    }
+
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

@@ -66,6 +66,21 @@ pub enum Error {
         package: String,
     },
 
+    /// A program of the system that the Kubernetes node needs is not installed.
+    #[error(
+        "the Kubernetes node needs {program}, which is not installed: install the package {package} (Debian's name)"
+    )]
+    Tool {
+        /// What is missing.
+        program: String,
+        /// What brings it.
+        package: String,
+    },
+
+    /// The Kubernetes node needs namespaces and mounts.
+    #[error("a Kubernetes node needs root and Linux: run this as root, or without --node")]
+    NotRoot,
+
     /// A daemon ended before it was ready.
     #[error("{part} ended before it was ready ({status}); the end of {}:\n{tail}", log.display())]
     Ended {

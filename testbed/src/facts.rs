@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) namespace: String,
     /// The server program.
     pub(crate) server_program: PathBuf,
+    /// Whether it has a Kubernetes node.
+    pub(crate) kubernetes_node: bool,
     pub(crate) ports: Ports,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct Ports {
     pub(crate) etcd_peer: u16,
     pub(crate) api_server: u16,
     pub(crate) controller_manager: u16,
+    pub(crate) scheduler: u16,
     pub(crate) headscale: u16,
     pub(crate) headscale_metrics: u16,
     pub(crate) headscale_grpc: u16,
@@ -46,13 +49,24 @@ impl Facts {
     }
 
     /// Those of a testbed that may be there. The server program is always the one that was asked for last.
-    pub(crate) fn ensure(layout: &Layout, namespace: &str, server_program: &Path) -> Result<Self> {
+    pub(crate) fn ensure(
+        layout: &Layout,
+        namespace: &str,
+        server_program: &Path,
+        kubernetes_node: bool,
+    ) -> Result<Self> {
         let facts = match files::read_json::<Self>(&layout.facts())? {
+            Some(facts) if kubernetes_node && !facts.kubernetes_node => {
+                return Err(Error::Name(format!(
+                    "the testbed in {} has no Kubernetes node, and cannot be given one: end it with `cargo xtask down` first",
+                    layout.dir().display()
+                )));
+            }
             Some(facts) => Self {
                 server_program: server_program.to_owned(),
                 ..facts
             },
-            None => Self::decide(layout, namespace, server_program)?,
+            None => Self::decide(layout, namespace, server_program, kubernetes_node)?,
         };
         // Sockets may be where the system cleans up by itself.
         files::create_private_dir(&facts.sockets)?;
@@ -60,7 +74,7 @@ impl Facts {
         Ok(facts)
     }
 
-    fn decide(layout: &Layout, namespace: &str, server_program: &Path) -> Result<Self> {
+    fn decide(layout: &Layout, namespace: &str, server_program: &Path, kubernetes_node: bool) -> Result<Self> {
         // Of an earlier testbed.
         files::remove(&layout.logs())?;
         ports::claim(layout)?;
@@ -69,6 +83,7 @@ impl Facts {
             etcd_peer,
             api_server,
             controller_manager,
+            scheduler,
             headscale,
             headscale_metrics,
             headscale_grpc,
@@ -78,11 +93,13 @@ impl Facts {
             sockets: layout.create_socket_dir()?,
             namespace: namespace.to_owned(),
             server_program: server_program.to_owned(),
+            kubernetes_node,
             ports: Ports {
                 etcd,
                 etcd_peer,
                 api_server,
                 controller_manager,
+                scheduler,
                 headscale,
                 headscale_metrics,
                 headscale_grpc,

@@ -36,6 +36,11 @@ pub(crate) fn write_private(path: &Path, contents: impl AsRef<[u8]>) -> Result<(
     replace(path, contents.as_ref(), 0o600)
 }
 
+/// [`write()`], for a program.
+pub(crate) fn write_executable(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
+    replace(path, contents.as_ref(), 0o755)
+}
+
 fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let unique = format!("tmp-{}-{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));

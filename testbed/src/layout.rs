@@ -70,6 +70,11 @@ impl Layout {
         self.bin().join(name)
     }
 
+    /// Links to the programs of the Kubernetes node. Some have the names of other programs, so they stand on no PATH outside of it.
+    pub(crate) fn node_bin(&self) -> PathBuf {
+        self.data("kubernetes-node/bin")
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
     }

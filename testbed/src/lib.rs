@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bring_up;
+mod cgroups;
 mod cluster;
 mod command;
 mod daemon;
@@ -10,12 +11,14 @@ mod facts;
 mod files;
 mod http;
 mod layout;
+pub mod oci;
 mod own_programs;
 mod pki;
 mod ports;
 mod processes;
 mod programs;
 mod progress;
+pub mod sandbox;
 mod server;
 mod shell;
 mod tailnet;
@@ -27,11 +30,11 @@ use serde_json::Value;
 use sysinfo::Signal;
 
 pub use self::{
-    bring_up::{Options, down, prepare},
+    bring_up::{NodeOptions, Options, down, prepare},
     command::Output,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, cargo},
-    programs::cache_dir,
+    programs::{Part, cache_dir},
     server::{Server, ServerOptions},
     shell::quote_path,
     tailnet::{Node, Owner},

@@ -8,14 +8,28 @@ use rcgen::{
 use crate::{error::Result, files, layout::Layout};
 
 /// The names by which programs on this machine and in the cluster call the API server.
-const API_SERVER_NAMES: [&str; 6] = [
+const API_SERVER_NAMES: [&str; 7] = [
     "127.0.0.1",
     "localhost",
     "kubernetes",
     "kubernetes.default",
     "kubernetes.default.svc",
     "10.0.0.1",
+    NODE_ADDRESS,
 ];
+/// The address of the Kubernetes node, where there is one.
+const NODE_ADDRESS: &str = "10.99.0.1";
+/// Clients of the API server, each by its file, its user and its group.
+const CLIENTS: [(&str, &str, Option<&str>); 6] = [
+    ("admin", "testbed-administrator", Some("system:masters")),
+    ("controller-manager", "system:kube-controller-manager", None),
+    ("scheduler", "system:kube-scheduler", None),
+    ("kubelet", "system:node:testbed", Some("system:nodes")),
+    ("kube-proxy", "system:kube-proxy", None),
+    ("kube-router", "testbed-kube-router", None),
+];
+/// How the API server calls itself towards the kubelet. It is no administrator of the cluster by that name.
+pub(crate) const KUBELET_CLIENT: &str = "testbed-kubelet-client";
 
 /// Makes what is not there yet. The last file written is the mark that all are there.
 pub(crate) fn ensure(layout: &Layout) -> Result<()> {
@@ -26,13 +40,11 @@ pub(crate) fn ensure(layout: &Layout) -> Result<()> {
     files::create_private_dir(&layout.pki(""))?;
     let cluster = Authority::create(layout, "cluster-ca")?;
     cluster.issue(layout, "apiserver", &API_SERVER_NAMES, ("kube-apiserver", None))?;
-    cluster.issue(layout, "admin", &[], ("testbed-administrator", Some("system:masters")))?;
-    cluster.issue(
-        layout,
-        "controller-manager",
-        &[],
-        ("system:kube-controller-manager", None),
-    )?;
+    for (file, user, group) in CLIENTS {
+        cluster.issue(layout, file, &[], (user, group))?;
+    }
+    cluster.issue(layout, "kubelet-client", &[], (KUBELET_CLIENT, None))?;
+    cluster.issue(layout, "kubelet-server", &[NODE_ADDRESS], ("kubelet", None))?;
     let tailnet = Authority::create(layout, "tailnet-ca")?;
     tailnet.issue(layout, "headscale", &["127.0.0.1", "localhost"], ("headscale", None))?;
     let accounts = KeyPair::generate()?;

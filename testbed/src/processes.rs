@@ -62,7 +62,12 @@ impl Processes {
 
     /// A part's process: the eldest, as what it starts inherits its marks.
     pub(crate) fn pid(&self, part: &str) -> Option<u32> {
-        Some(self.parts.get(part)?.first()?.as_u32())
+        self.pids(part).next()
+    }
+
+    /// A part's processes, the eldest first.
+    pub(crate) fn pids(&self, part: &str) -> impl Iterator<Item = u32> {
+        self.parts.get(part).into_iter().flatten().map(|pid| pid.as_u32())
     }
 
     /// Sends a signal to a part, and says whether there is such a part.

@@ -28,7 +28,7 @@ enum Error {
 impl Faults {
     pub(crate) fn run(self) -> Outcome {
         // First: a missing Go is reported at once.
-        testbed::prepare()?;
+        testbed::prepare(testbed::Part::Core)?;
         let mut cargo = testbed::cargo();
         // It is a program of the tests': it needs an HTTP client and a TLS server, and what else is typed does not.
         cargo.args(["run", "--quiet", "--package", "e2e", "--bin", "faults", "--"]);

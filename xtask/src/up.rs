@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use testbed::{Options, Testbed, quote_path};
+use testbed::{NodeOptions, Options, Part, Testbed, quote_path};
 
 use crate::{Dir, Outcome};
 
@@ -15,12 +15,15 @@ pub(crate) struct Up {
     /// Run this server instead of building one.
     #[arg(long, value_name = "PROGRAM")]
     server: Option<PathBuf>,
+    /// With a real Kubernetes node, on which the server runs as the Helm chart installs it. Needs root.
+    #[arg(long)]
+    node: bool,
 }
 
 impl Up {
     pub(crate) fn run(self) -> Outcome {
         // First: a missing Go is reported at once.
-        testbed::prepare()?;
+        testbed::prepare(if self.node { Part::KubernetesNode } else { Part::Core })?;
         let dir = self.dir.path();
         let mut options;
         if let Some(server) = self.server {
@@ -29,6 +32,12 @@ impl Up {
             let own = testbed::build_own_programs()?;
             options = Options::new(dir, own.server);
             options.cli_program = Some(own.cli);
+        }
+        if self.node {
+            options.node = Some(NodeOptions {
+                sandbox_program: testbed::build(&["testbed"])?.join("testbed-sandbox"),
+                images: Vec::new(),
+            });
         }
         let testbed = Testbed::up(&options)?;
         println!("source {}", quote_path(testbed.env_file()));

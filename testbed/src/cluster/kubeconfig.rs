@@ -19,14 +19,10 @@ pub(super) fn write_administrator(layout: &Layout, facts: &Facts) -> Result<()> 
     )
 }
 
-pub(super) fn write_controller_manager(layout: &Layout, facts: &Facts) -> Result<PathBuf> {
-    let path = layout.data("controller-manager.kubeconfig");
-    write(
-        layout,
-        &api_server_url(facts),
-        &path,
-        &certificate(layout, "controller-manager"),
-    )?;
+/// Writes the kubeconfig of a component that has a certificate of that name, and returns its place.
+pub(super) fn write_component(layout: &Layout, facts: &Facts, name: &str) -> Result<PathBuf> {
+    let path = layout.data(&format!("{name}.kubeconfig"));
+    write(layout, &api_server_url(facts), &path, &certificate(layout, name))?;
     Ok(path)
 }
 

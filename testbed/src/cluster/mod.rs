@@ -1,10 +1,16 @@
-//! The Kubernetes control plane: etcd, API server, controller-manager. There is no kubelet and so no pod ever runs.
+//! The Kubernetes control plane: etcd, API server, controller-manager. Pods run where there is a [node](node).
 
 mod chart;
 mod client;
 mod kubeconfig;
+pub(crate) mod node;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use self::node::{Entering, Sandbox};
 
 pub(crate) use self::{
     chart::Chart,
@@ -17,6 +23,7 @@ use crate::{
     facts::Facts,
     files, http,
     layout::Layout,
+    pki,
     processes::Processes,
     wait::Look,
 };
@@ -24,6 +31,7 @@ use crate::{
 const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
 
 /// In the order in which they must go: an API server without its etcd waits for it.
 pub(crate) const STOP_ORDER: [&str; 3] = [CONTROLLER_MANAGER, API_SERVER, ETCD];
@@ -37,9 +45,37 @@ rules:
 - level: Metadata
 ";
 
-/// Starts whatever of the control plane is not running, and returns when it works.
-pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Result<()> {
+/// Starts whatever of the cluster is not running, and returns when it works. `images` are archives of what its pods will run.
+pub(crate) fn ensure(layout: &Layout, facts: &Facts, images: &[PathBuf]) -> Result<()> {
     kubeconfig::write_administrator(layout, facts)?;
+    let sandbox = facts.kubernetes_node.then(|| sandbox(layout, facts)).transpose()?;
+    let running = Processes::find(layout)?;
+    control_plane(layout, facts, &running, sandbox.as_ref())?;
+    let Some(sandbox) = sandbox else { return Ok(()) };
+    bind_components(layout)?;
+    daemon::ensure_aloud(
+        layout,
+        &running,
+        SCHEDULER,
+        || scheduler(layout, facts),
+        || api_server_works(layout),
+    )?;
+    node::ensure(layout, facts, &running, &sandbox, images)
+}
+
+/// The sandbox and the ways to it. What belonged to one that has ended is ended first.
+fn sandbox(layout: &Layout, facts: &Facts) -> Result<Sandbox> {
+    let mut running = Processes::find(layout)?;
+    if !running.has(node::PARTS[0]) {
+        running.kill(&node::PARTS)?;
+        running = Processes::find(layout)?;
+    }
+    let sandbox = Sandbox::ensure(layout, facts, &running)?;
+    node::ensure_network(layout, &running, &sandbox, &facts.ports)?;
+    Ok(sandbox)
+}
+
+fn control_plane(layout: &Layout, facts: &Facts, running: &Processes, sandbox: Option<&Sandbox>) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, facts.ports.etcd));
     daemon::ensure_aloud(
         layout,
@@ -52,7 +88,7 @@ pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Res
         layout,
         running,
         API_SERVER,
-        || api_server(layout, facts),
+        || api_server(layout, facts, sandbox),
         || api_server_works(layout),
     )?;
     // Last, because it ends at once if it finds no API server.
@@ -60,6 +96,41 @@ pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Res
     daemon::ensure_aloud(layout, running, CONTROLLER_MANAGER, controller_manager, || {
         controllers_work(layout)
     })
+}
+
+/// What those who set clusters up bind: the API server may use the kubelet's API, and the node's programs may read what they need.
+fn bind_components(layout: &Layout) -> Result<()> {
+    for (name, role, user) in [
+        ("testbed-kubelet-api", "system:kubelet-api-admin", pki::KUBELET_CLIENT),
+        ("testbed-kube-proxy", "system:node-proxier", "system:kube-proxy"),
+        ("testbed-kube-router", "testbed-kube-router", "testbed-kube-router"),
+    ] {
+        let binding = serde_json::json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+        });
+        apply(layout, &binding.to_string())?;
+    }
+    apply(layout, KUBE_ROUTER_ROLE)
+}
+
+/// What kube-router reads for network policies
+/// (<https://github.com/cloudnativelabs/kube-router/blob/master/daemonset/kubeadm-kuberouter.yaml>).
+const KUBE_ROUTER_ROLE: &str = r#"
+{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "testbed-kube-router"}, "rules": [
+  {"apiGroups": [""], "resources": ["namespaces", "pods", "services", "nodes", "endpoints"], "verbs": ["list", "get", "watch"]},
+  {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "get", "watch"]},
+  {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "get", "watch"]}
+]}"#;
+
+fn apply(layout: &Layout, manifest: &str) -> Result<()> {
+    let arguments = ["apply", "--server-side", "--filename=-"];
+    kubectl(layout, &layout.kubeconfig(), &arguments, manifest)?
+        .success()
+        .map(|_| ())
 }
 
 fn etcd(layout: &Layout, facts: &Facts) -> Result<Daemon> {
@@ -78,35 +149,74 @@ fn etcd(layout: &Layout, facts: &Facts) -> Result<Daemon> {
     ]))
 }
 
-fn api_server(layout: &Layout, facts: &Facts) -> Result<Daemon> {
+fn api_server(layout: &Layout, facts: &Facts, sandbox: Option<&Sandbox>) -> Result<Daemon> {
     let audit_policy = layout.data("audit-policy.yaml");
     files::write(&audit_policy, AUDIT_POLICY)?;
-    Ok(Daemon::new(layout, API_SERVER, API_SERVER).flags([
+    let program = layout.program(API_SERVER);
+    let daemon = match sandbox {
+        None => alone(Daemon::of(layout, API_SERVER, &program)),
+        Some(sandbox) => beside_node(layout, sandbox.daemon(layout, API_SERVER, &program, Entering::Network)),
+    };
+    Ok(daemon.flags([
         ("etcd-servers", plain_url(facts.ports.etcd).into()),
-        ("bind-address", "127.0.0.1".into()),
         ("secure-port", facts.ports.api_server.to_string().into()),
         ("tls-cert-file", layout.pki("apiserver.pem").into()),
         ("tls-private-key-file", layout.pki("apiserver.key").into()),
         ("client-ca-file", layout.cluster_ca().into()),
-        ("authorization-mode", "RBAC".into()),
         ("service-account-issuer", "https://kubernetes.default.svc".into()),
         ("service-account-key-file", layout.pki("service-accounts.pub").into()),
         (
             "service-account-signing-key-file",
             layout.pki("service-accounts.key").into(),
         ),
-        ("service-cluster-ip-range", "10.0.0.0/24".into()),
-        // No pod will ever reach it, so it need not say where it is, nor look for a network to find out.
-        ("advertise-address", "127.0.0.1".into()),
-        ("endpoint-reconciler-type", "none".into()),
+        ("service-cluster-ip-range", node::SERVICES.into()),
         ("audit-policy-file", audit_policy.into()),
         ("audit-log-path", layout.audit_log().into()),
         ("profiling", "false".into()),
     ]))
 }
 
+/// Of a cluster without a node.
+fn alone(daemon: Daemon) -> Daemon {
+    daemon.flags([
+        ("bind-address", "127.0.0.1".into()),
+        ("authorization-mode", "RBAC".into()),
+        // No pod will ever reach it, so it need not say where it is, nor look for a network to find out.
+        ("advertise-address", "127.0.0.1".into()),
+        ("endpoint-reconciler-type", "none".into()),
+    ])
+}
+
+/// In the network of the node: pods find it by the Service `kubernetes`, and it finds kubelet and pods.
+fn beside_node(layout: &Layout, daemon: Daemon) -> Daemon {
+    daemon.flags([
+        ("bind-address", "0.0.0.0".into()),
+        ("authorization-mode", "Node,RBAC".into()),
+        ("enable-admission-plugins", "NodeRestriction".into()),
+        ("advertise-address", node::ADDRESS.to_string().into()),
+        ("kubelet-client-certificate", layout.pki("kubelet-client.pem").into()),
+        ("kubelet-client-key", layout.pki("kubelet-client.key").into()),
+        ("kubelet-certificate-authority", layout.cluster_ca().into()),
+        ("kubelet-preferred-address-types", "InternalIP".into()),
+    ])
+}
+
+fn scheduler(layout: &Layout, facts: &Facts) -> Result<Daemon> {
+    let kubeconfig = kubeconfig::write_component(layout, facts, "scheduler")?;
+    let program: &Path = &layout.node_bin().join(SCHEDULER);
+    Ok(Daemon::of(layout, SCHEDULER, program).flags([
+        ("kubeconfig", (&kubeconfig).into()),
+        ("authorization-kubeconfig", kubeconfig.into()),
+        ("authentication-skip-lookup", "true".into()),
+        ("bind-address", "127.0.0.1".into()),
+        ("secure-port", facts.ports.scheduler.to_string().into()),
+        ("leader-elect", "false".into()),
+        ("profiling", "false".into()),
+    ]))
+}
+
 fn controller_manager(layout: &Layout, facts: &Facts) -> Result<Daemon> {
-    let kubeconfig = kubeconfig::write_controller_manager(layout, facts)?;
+    let kubeconfig = kubeconfig::write_component(layout, facts, "controller-manager")?;
     Ok(Daemon::new(layout, CONTROLLER_MANAGER, CONTROLLER_MANAGER).flags([
         ("kubeconfig", (&kubeconfig).into()),
         ("authorization-kubeconfig", kubeconfig.into()),

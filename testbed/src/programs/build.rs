@@ -31,11 +31,7 @@ pub(crate) fn check_go(modules: &[&Module]) -> Result<()> {
     let Some(needed) = modules.iter().map(|module| module.go()).max() else {
         return Ok(());
     };
-    let programs = modules
-        .iter()
-        .map(|module| names(module))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let programs = modules.iter().map(|module| module.name).collect::<Vec<_>>().join(", ");
     let needed_text = needed.to_string();
     match go_version() {
         Ok(found) if Version::find(&found).is_some_and(|version| version >= needed) => Ok(()),
@@ -70,13 +66,13 @@ fn go_version() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Builds a module's programs into the cache, unless another process has done so in the meantime.
-pub(crate) fn build(module: &Module, cache: &Path) -> Result<()> {
+/// Builds programs of a module into the cache, unless another process has done so in the meantime.
+pub(crate) fn build(module: &Module, programs: &[&Program], cache: &Path) -> Result<()> {
     let lock = cache.join(format!("{}.lock", module.name));
     let _lock = Lock::acquire(&lock)?;
-    let missing: Vec<_> = module
-        .programs
+    let missing: Vec<_> = programs
         .iter()
+        .copied()
         .filter(|program| !cached(cache, module, program).exists())
         .collect();
     if missing.is_empty() {
@@ -84,7 +80,7 @@ pub(crate) fn build(module: &Module, cache: &Path) -> Result<()> {
     }
     say(&format!(
         "building {} {}; once on this machine, takes minutes",
-        names(module),
+        names(&missing),
         module.version()
     ));
     let start = Instant::now();
@@ -94,7 +90,7 @@ pub(crate) fn build(module: &Module, cache: &Path) -> Result<()> {
     let result = compile(module, &missing, cache, &output).and_then(|()| keep(module, &missing, cache, &output));
     files::remove(&output)?;
     result?;
-    say(&format!("built {} in {}", names(module), seconds(start.elapsed())));
+    say(&format!("built {} in {}", names(&missing), seconds(start.elapsed())));
     Ok(())
 }
 
@@ -108,6 +104,8 @@ fn compile(module: &Module, programs: &[&Program], cache: &Path, output: &Path) 
             "-mod=readonly",
             "-buildvcs=false",
             "-trimpath",
+            "-tags",
+            module.tags,
             "-ldflags",
             &module.link_flags(),
             "-o",
@@ -115,7 +113,7 @@ fn compile(module: &Module, programs: &[&Program], cache: &Path, output: &Path) 
         .arg(output.join("")) // ends in a slash: a folder
         .args(programs.iter().map(|program| program.package))
         .current_dir(go_dir(module.name))
-        .env("CGO_ENABLED", "0")
+        .env("CGO_ENABLED", if module.has_c { "1" } else { "0" })
         .env("GOWORK", "off")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -126,7 +124,7 @@ fn compile(module: &Module, programs: &[&Program], cache: &Path, output: &Path) 
     }
     let tail = files::tail(&log, 0);
     Err(Error::Build {
-        programs: names(module),
+        programs: names(programs),
         status,
         log,
         tail,
@@ -168,13 +166,9 @@ fn keep(module: &Module, programs: &[&Program], cache: &Path, output: &Path) -> 
     Ok(())
 }
 
-fn names(module: &Module) -> String {
-    module
-        .programs
-        .iter()
-        .map(|program| program.name)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn names(programs: &[&Program]) -> String {
+    let names: Vec<_> = programs.iter().map(|program| program.name).collect();
+    names.join(", ")
 }
 
 fn go_dir(module: &str) -> PathBuf {

@@ -12,6 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+pub use self::pins::Part;
 use self::{
     pins::{MODULES, Module, Program},
     version::Version,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Where each program is.
-pub(crate) struct Programs(BTreeMap<&'static str, PathBuf>);
+pub(crate) struct Programs(BTreeMap<&'static str, (Part, PathBuf)>);
 
 /// The folder of what is built once on a machine: `TKA_TESTBED_CACHE`, or `tka/testbed` in the user's cache.
 pub fn cache_dir() -> Result<PathBuf> {
@@ -44,50 +45,54 @@ fn cached(cache: &Path, module: &Module, program: &Program) -> PathBuf {
 // === impl Programs ===
 
 impl Programs {
-    /// Finds every program, and builds those that are nowhere.
-    pub(crate) fn resolve() -> Result<Self> {
+    /// Finds every program that a part needs, and builds those that are nowhere. What every testbed needs is among them.
+    pub(crate) fn resolve(part: Part) -> Result<Self> {
         let cache = cache_dir()?;
         files::create_private_dir(&cache)?;
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
         for module in &MODULES {
-            let programs = module
-                .programs
-                .iter()
-                .map(|program| (program.name, find(&cache, module, program)));
-            let (here, gone): (Vec<_>, Vec<_>) = programs.partition(|(_, path)| path.is_some());
-            found.extend(here.into_iter().filter_map(|(name, path)| Some((name, path?))));
+            let programs = module.programs_of(part);
+            let (here, gone): (Vec<_>, Vec<_>) = programs
+                .map(|program| (program, find(&cache, module, program)))
+                .partition(|(_, path)| path.is_some());
+            found.extend(
+                here.into_iter()
+                    .filter_map(|(program, path)| Some((program.name, (program.part, path?)))),
+            );
             if !gone.is_empty() {
-                missing.push(module);
+                missing.push((module, gone.into_iter().map(|(program, _)| program).collect::<Vec<_>>()));
             }
         }
-        build::check_go(&missing)?;
-        for module in missing {
-            build::build(module, &cache)?;
-            for program in module.programs {
-                found
-                    .entry(program.name)
-                    .or_insert_with(|| cached(&cache, module, program));
+        build::check_go(&missing.iter().map(|(module, _)| *module).collect::<Vec<_>>())?;
+        for (module, programs) in missing {
+            build::build(module, &programs, &cache)?;
+            for program in programs {
+                found.insert(program.name, (program.part, cached(&cache, module, program)));
             }
         }
         Ok(Self(found))
     }
 
-    /// Links every program into the testbed's `bin`.
+    /// Links every program into the testbed's `bin`, or into the folder of the node's.
     pub(crate) fn link(&self, layout: &Layout) -> Result<()> {
-        files::create_private_dir(&layout.bin())?;
-        self.0.iter().try_for_each(|(name, path)| link(layout, name, path))
+        for folder in [layout.bin(), layout.node_bin()] {
+            files::create_private_dir(&folder)?;
+        }
+        self.0.iter().try_for_each(|(name, (part, path))| match part {
+            Part::Core => link(&layout.program(name), path),
+            Part::KubernetesNode => link(&layout.node_bin().join(name), path),
+        })
     }
 }
 
-/// Links a program into the testbed's `bin`.
-pub(crate) fn link(layout: &Layout, name: &str, program: &Path) -> Result<()> {
-    let place = layout.program(name);
+/// Links a program to its place in the testbed.
+pub(crate) fn link(place: &Path, program: &Path) -> Result<()> {
     if place.read_link().is_ok_and(|target| target == program) {
         return Ok(());
     }
-    files::remove(&place)?;
-    symlink(program, &place).attempt(|| format!("cannot link {}", place.display()))
+    files::remove(place)?;
+    symlink(program, place).attempt(|| format!("cannot link {}", place.display()))
 }
 
 /// What `KUBEBUILDER_ASSETS` names comes first, since someone has set it; then what was built; then the PATH.
@@ -127,6 +132,9 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 /// A program's version, by its own word.
 fn version(path: &Path, program: &Program) -> Option<Version> {
+    if program.version_args.is_empty() {
+        return None;
+    }
     let output = Command::new(path)
         .args(program.version_args)
         .stdin(Stdio::null())

@@ -11,6 +11,10 @@ pub(crate) struct Module {
     path: &'static str,
     /// Variables that must be set to the version at link time: `{v}`, `{major}` and `{minor}` stand for it.
     stamps: &'static [(&'static str, &'static str)],
+    /// Build tags, separated by spaces.
+    pub(crate) tags: &'static str,
+    /// Whether it has C in it, which is linked statically.
+    pub(crate) has_c: bool,
     pub(crate) programs: &'static [Program],
 }
 
@@ -18,8 +22,19 @@ pub(crate) struct Module {
 pub(crate) struct Program {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
-    /// What makes it print its version.
+    /// What makes it print its version. None where it does not say: then it is built.
     pub(crate) version_args: &'static [&'static str],
+    /// What it is for.
+    pub(crate) part: Part,
+}
+
+/// Which part of a testbed needs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub enum Part {
+    /// Every testbed.
+    Core,
+    /// One with a Kubernetes node.
+    KubernetesNode,
 }
 
 /// Kubernetes reports `v0.0.0-master` where it is not told, which its clients cannot parse.
@@ -32,41 +47,44 @@ const KUBERNETES_STAMPS: [(&str, &str); 6] = [
     ("k8s.io/client-go/pkg/version.gitMinor", "{minor}"),
 ];
 
+/// What most modules leave as it is.
+const PLAIN: Module = Module {
+    name: "",
+    go_mod: "",
+    path: "",
+    stamps: &[],
+    tags: "",
+    has_c: false,
+    programs: &[],
+};
+
 /// Everything that is needed.
-pub(crate) const MODULES: [Module; 5] = [
+pub(crate) const MODULES: [Module; 9] = [
     Module {
         name: "kubernetes",
         go_mod: include_str!("../../go/kubernetes/go.mod"),
         path: "k8s.io/kubernetes",
         stamps: &KUBERNETES_STAMPS,
         programs: &[
-            Program {
-                name: "kube-apiserver",
-                package: "k8s.io/kubernetes/cmd/kube-apiserver",
-                version_args: &["--version"],
-            },
-            Program {
-                name: "kube-controller-manager",
-                package: "k8s.io/kubernetes/cmd/kube-controller-manager",
-                version_args: &["--version"],
-            },
-            Program {
-                name: "kubectl",
-                package: "k8s.io/kubernetes/cmd/kubectl",
-                version_args: &["version", "--client"],
-            },
+            core("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", &["--version"]),
+            core(
+                "kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+                &["--version"],
+            ),
+            core("kubectl", "k8s.io/kubernetes/cmd/kubectl", &["version", "--client"]),
+            node("kubelet", "k8s.io/kubernetes/cmd/kubelet", &["--version"]),
+            node("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", &["--version"]),
+            node("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", &["--version"]),
         ],
+        ..PLAIN
     },
     Module {
         name: "etcd",
         go_mod: include_str!("../../go/etcd/go.mod"),
         path: "go.etcd.io/etcd/server/v3",
-        stamps: &[],
-        programs: &[Program {
-            name: "etcd",
-            package: "go.etcd.io/etcd/server/v3",
-            version_args: &["--version"],
-        }],
+        programs: &[core("etcd", "go.etcd.io/etcd/server/v3", &["--version"])],
+        ..PLAIN
     },
     Module {
         name: "tailscale",
@@ -77,45 +95,126 @@ pub(crate) const MODULES: [Module; 5] = [
             ("tailscale.com/version.longStamp", "{v}"),
         ],
         programs: &[
-            Program {
-                name: "tailscale",
-                package: "tailscale.com/cmd/tailscale",
-                version_args: &["version"],
-            },
-            Program {
-                name: "tailscaled",
-                package: "tailscale.com/cmd/tailscaled",
-                version_args: &["--version"],
-            },
+            core("tailscale", "tailscale.com/cmd/tailscale", &["version"]),
+            core("tailscaled", "tailscale.com/cmd/tailscaled", &["--version"]),
+            node("containerboot", "tailscale.com/cmd/containerboot", &[]),
         ],
+        ..PLAIN
     },
     Module {
         name: "headscale",
         go_mod: include_str!("../../go/headscale/go.mod"),
         path: "github.com/juanfont/headscale",
-        stamps: &[],
-        programs: &[Program {
-            name: "headscale",
-            package: "github.com/juanfont/headscale/cmd/headscale",
-            version_args: &["version"],
-        }],
+        programs: &[core(
+            "headscale",
+            "github.com/juanfont/headscale/cmd/headscale",
+            &["version"],
+        )],
+        ..PLAIN
     },
     Module {
         name: "helm",
         go_mod: include_str!("../../go/helm/go.mod"),
         path: "helm.sh/helm/v4",
         stamps: &[("helm.sh/helm/v4/internal/version.version", "v{v}")],
-        programs: &[Program {
-            name: "helm",
-            package: "helm.sh/helm/v4/cmd/helm",
-            version_args: &["version", "--short"],
-        }],
+        programs: &[core("helm", "helm.sh/helm/v4/cmd/helm", &["version", "--short"])],
+        ..PLAIN
+    },
+    Module {
+        name: "containerd",
+        go_mod: include_str!("../../go/containerd/go.mod"),
+        path: "github.com/containerd/containerd/v2",
+        stamps: &[("github.com/containerd/containerd/v2/version.Version", "v{v}")],
+        // Snapshotters that nothing here uses, two of which need C.
+        tags: "no_aufs no_btrfs no_devmapper no_zfs",
+        programs: &[
+            node(
+                "containerd",
+                "github.com/containerd/containerd/v2/cmd/containerd",
+                &["--version"],
+            ),
+            node(
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+                &[],
+            ),
+            node("ctr", "github.com/containerd/containerd/v2/cmd/ctr", &["--version"]),
+        ],
+        ..PLAIN
+    },
+    Module {
+        name: "runc",
+        go_mod: include_str!("../../go/runc/go.mod"),
+        path: "github.com/opencontainers/runc",
+        stamps: &[("main.version", "{v}")],
+        // Without the first, containers could not ask for the runtime's own filter of system calls.
+        tags: "seccomp netgo osusergo",
+        has_c: true,
+        programs: &[node("runc", "github.com/opencontainers/runc", &["--version"])],
+        ..PLAIN
+    },
+    Module {
+        name: "cni",
+        go_mod: include_str!("../../go/cni/go.mod"),
+        path: "github.com/containernetworking/plugins",
+        programs: &[
+            node(
+                "bridge",
+                "github.com/containernetworking/plugins/plugins/main/bridge",
+                &[],
+            ),
+            node(
+                "loopback",
+                "github.com/containernetworking/plugins/plugins/main/loopback",
+                &[],
+            ),
+            node(
+                "host-local",
+                "github.com/containernetworking/plugins/plugins/ipam/host-local",
+                &[],
+            ),
+        ],
+        ..PLAIN
+    },
+    Module {
+        name: "kube-router",
+        go_mod: include_str!("../../go/kube-router/go.mod"),
+        path: "github.com/cloudnativelabs/kube-router/v2",
+        programs: &[node(
+            "kube-router",
+            "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+            &[],
+        )],
+        ..PLAIN
     },
 ];
+
+const fn core(name: &'static str, package: &'static str, version_args: &'static [&'static str]) -> Program {
+    Program {
+        name,
+        package,
+        version_args,
+        part: Part::Core,
+    }
+}
+
+const fn node(name: &'static str, package: &'static str, version_args: &'static [&'static str]) -> Program {
+    Program {
+        name,
+        package,
+        version_args,
+        part: Part::KubernetesNode,
+    }
+}
 
 // === impl Module ===
 
 impl Module {
+    /// Its programs that a part needs, those of every testbed among them.
+    pub(crate) fn programs_of(&self, part: Part) -> impl Iterator<Item = &'static Program> {
+        self.programs.iter().filter(move |program| program.part <= part)
+    }
+
     /// The pinned version.
     pub(crate) fn version(&self) -> Version {
         // A test sees that every pin can be read; zero fits nothing, and so builds.
@@ -148,7 +247,11 @@ impl Module {
             .stamps
             .iter()
             .map(|(variable, template)| format!(" -X {variable}={}", fill(template)));
-        std::iter::once("-s -w".to_owned()).chain(stamps).collect()
+        let linker = self.has_c.then(|| " -extldflags -static".to_owned());
+        std::iter::once("-s -w".to_owned())
+            .chain(linker)
+            .chain(stamps)
+            .collect()
     }
 }
 
@@ -193,21 +296,11 @@ mod tests {
 
     #[test]
     fn go_leaves_a_major_version_out_of_the_name() {
-        let names: Vec<_> = MODULES
-            .iter()
-            .flat_map(|module| module.programs)
-            .map(Program::built_name)
+        let programs = || MODULES.iter().flat_map(|module| module.programs);
+        let renamed: Vec<_> = programs()
+            .filter(|program| program.built_name() != program.name)
+            .map(|program| (program.name, program.built_name()))
             .collect();
-        let expected = [
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kubectl",
-            "server",
-            "tailscale",
-            "tailscaled",
-            "headscale",
-            "helm",
-        ];
-        assert_eq!(names, expected);
+        assert_eq!(renamed, [("etcd", "server")]);
     }
 }

@@ -35,7 +35,7 @@ struct NotAsTold {
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
         // First: a missing Go is reported at once.
-        testbed::prepare()?;
+        testbed::prepare(testbed::Part::Core)?;
         let own = testbed::build_own_programs()?;
         let dir = self.dir.unwrap_or_else(|| crate::root().join("target/demo"));
         // A testbed left by a story that was cut off would have its sessions still.

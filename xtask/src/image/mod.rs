@@ -3,9 +3,7 @@
 //! An image has one program, the files that the C library reads to resolve names, and nothing else: no shell, no package manager, no library. It runs as
 //! user 65532 unless it is told otherwise.
 
-mod archive;
 mod program;
-mod rootfs;
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +13,9 @@ use std::{
 };
 
 use clap::Args;
+use testbed::oci::{Compression, Image, Rootfs};
 
-use self::{
-    archive::Image,
-    program::{Program, Target},
-    rootfs::Rootfs,
-};
+use self::program::{Program, Target};
 use crate::{Outcome, root};
 
 /// Arguments of `image`.
@@ -80,6 +75,7 @@ impl Images {
                 user: USER.to_owned(),
                 labels: source.labels(program.name),
                 created: source.time,
+                compression: Compression::Best,
             };
             let archive = image.pack(&rootfs)?;
             let file = out.join(format!("{}.tar", program.name));

@@ -46,7 +46,7 @@ enum Error {
 impl Test {
     pub(crate) fn run(self) -> Outcome {
         // The first tier needs no Go; a missing one is told before it runs and not after.
-        testbed::prepare()?;
+        testbed::prepare(testbed::Part::Core)?;
         match (self.name, self.repeat) {
             (Some(name), _) => named::run(&name),
             (None, Some(count)) => Plan::new(count, self.table)?.carry_out(),

@@ -9,27 +9,36 @@ use tar::{Builder, EntryType, Header};
 enum Entry {
     Folder { mode: u32 },
     File { mode: u32, content: Vec<u8> },
+    Link { target: String },
 }
 
 /// The files of an image. All belong to root.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Rootfs(BTreeMap<String, Entry>);
+pub struct Rootfs(BTreeMap<String, Entry>);
 
 // === impl Rootfs ===
 
 impl Rootfs {
     /// Adds a folder and those above it. `path` is relative to the root, without a slash at its end.
-    pub(super) fn folder(&mut self, path: &str, mode: u32) -> &mut Self {
+    pub fn folder(&mut self, path: &str, mode: u32) -> &mut Self {
         self.parents(path);
         self.0.insert(path.to_owned(), Entry::Folder { mode });
         self
     }
 
     /// Adds a file and the folders above it.
-    pub(super) fn file(&mut self, path: &str, mode: u32, content: impl Into<Vec<u8>>) -> &mut Self {
+    pub fn file(&mut self, path: &str, mode: u32, content: impl Into<Vec<u8>>) -> &mut Self {
         self.parents(path);
         let content = content.into();
         self.0.insert(path.to_owned(), Entry::File { mode, content });
+        self
+    }
+
+    /// Adds a symbolic link and the folders above it.
+    pub fn link(&mut self, path: &str, target: &str) -> &mut Self {
+        self.parents(path);
+        let target = target.to_owned();
+        self.0.insert(path.to_owned(), Entry::Link { target });
         self
     }
 
@@ -41,7 +50,7 @@ impl Rootfs {
     }
 
     /// The layer: a tar archive in the order of paths, in which all times are `time`, in seconds since 1970.
-    pub(super) fn layer(&self, time: u64) -> io::Result<Vec<u8>> {
+    pub fn layer(&self, time: u64) -> io::Result<Vec<u8>> {
         let mut archive = Builder::new(Vec::new());
         for (path, entry) in &self.0 {
             let mut header = Header::new_ustar();
@@ -54,6 +63,12 @@ impl Rootfs {
                     header.set_mode(*mode);
                     header.set_size(0);
                     archive.append_data(&mut header, format!("{path}/"), io::empty())?;
+                }
+                Entry::Link { target } => {
+                    header.set_entry_type(EntryType::Symlink);
+                    header.set_mode(0o777);
+                    header.set_size(0);
+                    archive.append_link(&mut header, path, target)?;
                 }
                 Entry::File { mode, content } => {
                     header.set_entry_type(EntryType::Regular);

@@ -9,37 +9,52 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use flate2::{Compression, GzBuilder};
+use flate2::{Compression as Level, GzBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::rootfs::Rootfs;
 
+/// How much time goes into the size of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// For images that are sent.
+    Best,
+    /// For images that stay on this machine.
+    Fast,
+}
+
 /// How an image is run, and what it says of itself.
 #[derive(Clone, Debug)]
-pub(super) struct Image {
+pub struct Image {
     /// The repository and the tag that it is loaded as.
-    pub(super) name: String,
+    pub name: String,
     /// The architecture as Go names it: `amd64`.
-    pub(super) architecture: &'static str,
+    pub architecture: &'static str,
     /// The program and its first arguments.
-    pub(super) entrypoint: Vec<String>,
+    pub entrypoint: Vec<String>,
     /// The arguments where none are given.
-    pub(super) command: Vec<String>,
+    pub command: Vec<String>,
     /// User ID and group ID.
-    pub(super) user: String,
+    pub user: String,
     /// Keys are those of <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>.
-    pub(super) labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// The time of the commit, in seconds since 1970.
-    pub(super) created: i64,
+    pub created: i64,
+    /// How its files are packed.
+    pub compression: Compression,
 }
+
+/// Where an image's programs are looked for.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// An image that is packed.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub struct Archive {
     /// The digest of its manifest, by which registries know it.
-    pub(super) digest: String,
-    pub(super) bytes: Vec<u8>,
+    pub digest: String,
+    /// The archive itself.
+    pub bytes: Vec<u8>,
 }
 
 /// A blob and its name.
@@ -52,11 +67,11 @@ struct Blob {
 
 impl Image {
     /// Packs the image with the files in `rootfs`.
-    pub(super) fn pack(&self, rootfs: &Rootfs) -> io::Result<Archive> {
+    pub fn pack(&self, rootfs: &Rootfs) -> io::Result<Archive> {
         let time = u64::try_from(self.created).unwrap_or_default();
         let layer = rootfs.layer(time)?;
         let diff_id = digest(&layer);
-        let layer = Blob::new(compressed(&layer)?);
+        let layer = Blob::new(compressed(&layer, self.compression)?);
         let config = Blob::json(&self.config(&diff_id)?)?;
         let manifest = Blob::json(&json!({
             "schemaVersion": 2,
@@ -88,7 +103,7 @@ impl Image {
             "os": "linux",
             "config": {
                 "User": self.user,
-                "Env": ["PATH=/usr/bin"],
+                "Env": [format!("PATH={PATH}")],
                 "Entrypoint": self.entrypoint,
                 "Cmd": self.command,
                 "WorkingDir": "/",
@@ -146,8 +161,12 @@ fn digest(content: &[u8]) -> String {
 }
 
 /// Compressed without a time and a name, which would differ.
-fn compressed(layer: &[u8]) -> io::Result<Vec<u8>> {
-    let mut writer = GzBuilder::new().write(Vec::new(), Compression::best());
+fn compressed(layer: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+    let level = match compression {
+        Compression::Best => Level::best(),
+        Compression::Fast => Level::fast(),
+    };
+    let mut writer = GzBuilder::new().write(Vec::new(), level);
     writer.write_all(layer)?;
     writer.finish()
 }
@@ -166,6 +185,7 @@ mod tests {
             user: "65532:65532".into(),
             labels: BTreeMap::from([("org.opencontainers.image.version".into(), "1.2.3".into())]),
             created: 1_700_000_000,
+            compression: Compression::Fast,
         }
     }
 

@@ -1,0 +1,82 @@
+//! The ways between the host's loopback and the sandbox's network.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{
+    ADDRESS,
+    sandbox::{PROGRAM, Sandbox},
+};
+use crate::{
+    daemon::{self, Daemon},
+    error::{Attempt, Result},
+    layout::Layout,
+    processes::Processes,
+    sandbox::{Endpoint, Forward},
+    wait::Look,
+};
+
+/// Leads `127.0.0.1:port` of the host to the same in the sandbox.
+pub(crate) fn forward_to_sandbox(
+    layout: &Layout,
+    running: &Processes,
+    sandbox: &Sandbox,
+    part: &str,
+    port: u16,
+) -> Result<()> {
+    let host = endpoint(None, Ipv4Addr::LOCALHOST, port);
+    let inside = endpoint(Some(sandbox), Ipv4Addr::LOCALHOST, port);
+    start(layout, running, part, host, inside)
+}
+
+/// Leads the node's address, at `port`, to `127.0.0.1:port` of the host; and loopback of the sandbox with it.
+pub(crate) fn forward_to_host(
+    layout: &Layout,
+    running: &Processes,
+    sandbox: &Sandbox,
+    part: &str,
+    port: u16,
+    from: Ipv4Addr,
+) -> Result<()> {
+    let host = endpoint(None, Ipv4Addr::LOCALHOST, port);
+    start(layout, running, part, endpoint(Some(sandbox), from, port), host)
+}
+
+/// The API server as the host finds it, and etcd as the API server finds it.
+pub(crate) fn ensure(
+    layout: &Layout,
+    running: &Processes,
+    sandbox: &Sandbox,
+    ports: &crate::facts::Ports,
+) -> Result<()> {
+    forward_to_sandbox(layout, running, sandbox, "forward-api-server", ports.api_server)?;
+    forward_to_host(
+        layout,
+        running,
+        sandbox,
+        "forward-etcd",
+        ports.etcd,
+        Ipv4Addr::LOCALHOST,
+    )?;
+    forward_to_host(layout, running, sandbox, "forward-headscale", ports.headscale, ADDRESS)
+}
+
+fn endpoint(sandbox: Option<&Sandbox>, address: Ipv4Addr, port: u16) -> Endpoint {
+    Endpoint {
+        namespace: sandbox.map(Sandbox::network),
+        address: SocketAddr::new(IpAddr::V4(address), port),
+    }
+}
+
+fn start(layout: &Layout, running: &Processes, part: &str, listen: Endpoint, connect: Endpoint) -> Result<()> {
+    let told = serde_json::to_string(&Forward { listen, connect });
+    let told = told
+        .map_err(std::io::Error::other)
+        .attempt(|| format!("cannot describe {part}"))?;
+    let daemon = || {
+        Ok(Daemon::of(layout, part, &layout.node_bin().join(PROGRAM))
+            .arg("forward")
+            .arg(told))
+    };
+    // It listens before anything is asked of it, or ends: whoever is behind it is waited for elsewhere.
+    daemon::ensure(layout, running, part, daemon, || Look::Done(()))
+}
