@@ -8,6 +8,7 @@ mod audit;
 mod browser;
 mod changes;
 mod chart;
+mod chart_server;
 mod cli;
 mod cli_again;
 mod cli_clusters;
@@ -25,6 +26,7 @@ mod expiry;
 mod faults;
 mod guard;
 mod health;
+mod helm;
 mod identity;
 mod kubeconfig;
 mod kubeconfigs;
@@ -102,6 +104,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("concurrency", concurrency::TESTS),
     ("administration", administration::TESTS),
     ("chart", chart::TESTS),
+    ("chart_server", chart_server::TESTS),
     ("rules", rules::TESTS),
     ("sign_in", sign_in::TESTS),
     ("sign_out", sign_out::TESTS),
