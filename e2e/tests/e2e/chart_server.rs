@@ -31,6 +31,7 @@ crate::tests![
     what_is_optional_is_left_out,
     metrics_that_are_watched_exist,
     image_of_tailscale_is_what_is_tested,
+    plain_manifests_are_the_charts,
 ];
 
 /// The objects of a release `tka` in `default`.
@@ -759,5 +760,53 @@ fn image_of_tailscale_is_what_is_tested(world: &World) -> Outcome {
         server["image"],
         format!("ghcr.io/spechtlabs/tka-server:{}", env!("CARGO_PKG_VERSION"))
     );
+    Ok(())
+}
+
+fn plain_manifests_are_the_charts(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-plain")?;
+    let folder = Path::new(&chart()).join("../../deploy/kustomize");
+    let path = |name: &str| folder.join(name).display().to_string();
+    let words = [
+        "template",
+        "tka",
+        &chart(),
+        "--namespace=tka",
+        "--values",
+        &path("values.yaml"),
+    ];
+    let rendered = helm.done(&words)?;
+    let committed = fs::read_to_string(path("base/tka.yaml"))?;
+    assert!(
+        committed == rendered,
+        "deploy/kustomize/base/tka.yaml is not what the chart renders: deploy/kustomize/README.md has the command that writes it"
+    );
+
+    let built = objects(&world.testbed.kubectl(&["kustomize", &path("base")])?)?;
+    let of_the_chart = objects(&rendered)?;
+    assert_eq!(built.len(), of_the_chart.len() + 1, "and the namespace");
+    for object in &of_the_chart {
+        assert!(
+            built.contains(object),
+            "kustomize changes {}",
+            object["metadata"]["name"]
+        );
+    }
+    let example = objects(&world.testbed.kubectl(&["kustomize", &path("example")])?)?;
+    let (_, role) = of_kind(&example, "ClusterRole")[0];
+    for (rule, verb) in [(2, "bind"), (3, "get")] {
+        assert_eq!(role["rules"][rule]["verbs"], json!([verb]));
+        assert_eq!(role["rules"][rule]["resourceNames"], json!(["view", "edit"]));
+    }
+    let pod = pod(&example)?;
+    assert_eq!(
+        variables(containers(&pod)[0])["TKA_CLUSTERINFO_APIENDPOINT"],
+        "https://127.0.0.1:6443"
+    );
+    let written = of_kind(&example, "Secret")
+        .iter()
+        .filter(|(name, _)| *name == "tailscale")
+        .count();
+    assert_eq!(written, 1);
     Ok(())
 }
