@@ -63,16 +63,17 @@ fn variables(container: &Value) -> BTreeMap<String, String> {
 
 fn install(helm: &Helm<'_>, namespace: &str, more: &Value) -> Outcome {
     let values = helm.file("installed.yaml", &with_server(more).to_string())?;
-    let in_namespace = format!("--namespace={namespace}");
+    let (chart, in_namespace) = (chart(), format!("--namespace={namespace}"));
     let words = [
         "upgrade",
         "tka",
-        &chart(),
+        &chart,
         "--install",
-        &in_namespace,
         "--create-namespace",
+        "--values",
+        &values,
     ];
-    helm.done(&[&words[..], &["--values", &values]].concat())?;
+    helm.done(&[&words[..], &[&in_namespace]].concat())?;
     Ok(())
 }
 
@@ -241,23 +242,20 @@ fn release_without_a_server_gets_one_and_a_release_before_it_too(world: &World) 
     } else {
         eprintln!("NOT RUN: the upgrade from the chart of {BEFORE}, which this clone does not have");
     }
-    for (chart_before, set) in charts {
-        let namespace = "chart-upgrade";
+    for (number, (chart_before, set)) in charts.into_iter().enumerate() {
+        let namespace = format!("chart-upgrade-{number}");
         let to = [
-            "--namespace=chart-upgrade",
+            "--namespace",
+            &namespace,
             "--create-namespace",
             "--set=crds.install=false",
             set,
         ];
-        world
-            .testbed
-            .kubectl(&["wait", "--for=delete", "namespace/chart-upgrade", "--timeout=60s"])?;
         helm.done(&[&["install", "tka", &chart_before], &to[..]].concat())?;
-        install(&helm, namespace, &json!({}))?;
-        world
-            .testbed
-            .kubectl(&["get", "statefulset/tka", "secret/tka-0", "--namespace", namespace])?;
-        uninstall(&helm, world, namespace)?;
+        install(&helm, &namespace, &json!({}))?;
+        let made = ["statefulset/tka", "secret/tka-0", "--namespace", &namespace];
+        world.testbed.kubectl(&[&["get"], &made[..]].concat())?;
+        uninstall(&helm, world, &namespace)?;
     }
     Ok(())
 }
@@ -716,7 +714,7 @@ fn metrics_that_are_watched_exist(world: &World) -> Outcome {
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     site.caller("ALICE")?.sign_in()?;
     let health = site.health()?;
-    let scraped = || Ok(health.send_body("GET", "/metrics", &[], &[])?.expect(200)?.body);
+    let scraped = || -> Outcome<String> { Ok(health.send_body("GET", "/metrics", &[], &[])?.expect(200)?.body) };
     wait::until_true("sessions are counted", || {
         Ok(scraped()?.contains("tka_active_user_sessions{"))
     })?;
@@ -767,15 +765,8 @@ fn plain_manifests_are_the_charts(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-plain")?;
     let folder = Path::new(&chart()).join("../../deploy/kustomize");
     let path = |name: &str| folder.join(name).display().to_string();
-    let words = [
-        "template",
-        "tka",
-        &chart(),
-        "--namespace=tka",
-        "--values",
-        &path("values.yaml"),
-    ];
-    let rendered = helm.done(&words)?;
+    let (chart, values) = (chart(), path("values.yaml"));
+    let rendered = helm.done(&["template", "tka", &chart, "--namespace=tka", "--values", &values])?;
     let committed = fs::read_to_string(path("base/tka.yaml"))?;
     assert!(
         committed == rendered,
