@@ -1,5 +1,6 @@
 //! A real helm, and what it is run on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -160,5 +161,32 @@ pub(crate) fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<(&'o str, &'o
     let of_kind = objects.iter().filter(|object| object["kind"] == kind);
     of_kind
         .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default(), object))
+        .collect()
+}
+
+/// The objects of a release `tka` in `default`.
+pub(crate) fn rendered(helm: &Helm<'_>, more: &Value) -> Outcome<Vec<Value>> {
+    objects(&helm.render_server("tka", "default", more)?)
+}
+
+/// The pods of its StatefulSet.
+pub(crate) fn pod(objects: &[Value]) -> Outcome<Value> {
+    let sets = of_kind(objects, "StatefulSet");
+    let (_, set) = sets.first().ok_or("no StatefulSet")?;
+    Ok(set["spec"]["template"].clone())
+}
+
+/// The containers of a pod: the server's and tailscale's.
+pub(crate) fn containers(pod: &Value) -> [&Value; 2] {
+    [&pod["spec"]["containers"][0], &pod["spec"]["initContainers"][0]]
+}
+
+/// The variables of a container that have a value.
+pub(crate) fn variables(container: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let variables = container["env"].as_array().into_iter().flatten();
+    let valued = variables.filter(|variable| variable["value"].is_string());
+    valued
+        .map(|variable| (text(&variable["name"]), text(&variable["value"])))
         .collect()
 }

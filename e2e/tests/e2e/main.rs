@@ -9,6 +9,7 @@ mod browser;
 mod changes;
 mod chart;
 mod chart_server;
+mod chart_values;
 mod cli;
 mod cli_again;
 mod cli_clusters;
@@ -105,6 +106,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("administration", administration::TESTS),
     ("chart", chart::TESTS),
     ("chart_server", chart_server::TESTS),
+    ("chart_values", chart_values::TESTS),
     ("rules", rules::TESTS),
     ("sign_in", sign_in::TESTS),
     ("sign_out", sign_out::TESTS),
