@@ -1,6 +1,5 @@
 //! Flags, those of the original TKA among them.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -130,7 +129,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn load(path: Option<&Path>, flags: &[Setting]) -> Result<Config, Box<dyn Error>> {
+fn load(path: Option<&Path>, flags: &[Setting]) -> Result<Config, Box<dyn std::error::Error>> {
     let home = std::env::home_dir();
     Ok(config::load(
         path,
@@ -140,7 +139,7 @@ fn load(path: Option<&Path>, flags: &[Setting]) -> Result<Config, Box<dyn Error>
     )?)
 }
 
-fn failed(error: &dyn Error) -> ExitCode {
+fn failed(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("tka-server: {error}");
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.for_each(|cause| eprintln!("  because: {cause}"));
