@@ -21,7 +21,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the tailnet, and look after the sessions.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Ask the server that runs with the same configuration whether it is ready, and say what is not.
     Ready(Ready),
 }

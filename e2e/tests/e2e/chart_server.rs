@@ -299,7 +299,7 @@ fn releases_in_two_namespaces_share_nothing(world: &World) -> Outcome {
     Ok(())
 }
 
-/// A StatefulSet's name is part of host names and labels of its pods, which the API server looks at only when pods are made.
+/// A `StatefulSet`'s name is part of host names and labels of its pods, which the API server looks at only when pods are made.
 fn names_of_any_length_make_pods(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-long")?;
     let (long, other) = ("a".repeat(63), format!("{}b", "a".repeat(62)));

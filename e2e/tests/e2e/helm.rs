@@ -169,7 +169,7 @@ pub(crate) fn rendered(helm: &Helm<'_>, more: &Value) -> Outcome<Vec<Value>> {
     objects(&helm.render_server("tka", "default", more)?)
 }
 
-/// The pods of its StatefulSet.
+/// The pods of its `StatefulSet`.
 pub(crate) fn pod(objects: &[Value]) -> Outcome<Value> {
     let sets = of_kind(objects, "StatefulSet");
     let (_, set) = sets.first().ok_or("no StatefulSet")?;
