@@ -80,3 +80,69 @@ and must not switch off what protects.
 {{- end -}}
 {{- toJson $roles -}}
 {{- end -}}
+
+{{/* Which pods are the server's. */}}
+{{- define "tka.selector" -}}
+app.kubernetes.io/name: {{ include "tka.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: server
+{{- end -}}
+
+{{/*
+The name of the StatefulSet and of what belongs to it. It is part of the pods' host names, so it has no dot, and part of a label of theirs that
+also has a hash, so it has at most 52 characters. What is changed gets a digest, so that two names stay two.
+*/}}
+{{- define "tka.workload" -}}
+{{- $whole := include "tka.fullname" . -}}
+{{- if or (contains "." $whole) (gt (len $whole) 52) -}}
+{{- printf "%s-%s" (regexReplaceAll "[^a-z0-9]+$" ($whole | replace "." "-" | trunc 43) "") (sha256sum $whole | trunc 8) -}}
+{{- else -}}
+{{- $whole -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of the Service, which must begin with a letter (RFC 1035). */}}
+{{- define "tka.service" -}}
+{{- $workload := include "tka.workload" . -}}
+{{- if regexMatch "^[0-9]" $workload }}tka-{{ end }}{{ $workload -}}
+{{- end -}}
+
+{{/* The pods, and so the Secrets with the state of their nodes, as a JSON list. */}}
+{{- define "tka.pods" -}}
+{{- $pods := list -}}
+{{- range $ordinal := until (int .Values.replicas) -}}
+{{- $pods = append $pods (printf "%s-%d" (include "tka.workload" $) $ordinal) -}}
+{{- end -}}
+{{- toJson $pods -}}
+{{- end -}}
+
+{{/* An image, by its digest if there is one: (list IMAGE DEFAULT-TAG). */}}
+{{- define "tka.image" -}}
+{{- $image := index . 0 -}}
+{{- $tag := include "tka.text" $image.tag | default (index . 1) -}}
+{{- if $image.digest }}{{ printf "%s@%s" $image.repository $image.digest }}{{ else }}{{ printf "%s:%s" $image.repository $tag }}{{ end -}}
+{{- end -}}
+
+{{/* The server's configuration: what the values say, and what the chart knows. No secret is part of it. */}}
+{{- define "tka.config" -}}
+{{- $known := dict
+  "tailscale" (dict "socket" "/var/run/tailscale/tailscaled.sock" "port" (int .Values.port))
+  "operator" (dict "namespace" .Release.Namespace)
+  "health" (dict "port" (int .Values.health.port)) -}}
+{{- with .Values.clusterInfo -}}
+{{- if (.configMap).enabled -}}
+{{- $_ := set $known "clusterInfo" (dict "configMapRef" (dict "enabled" true "name" .configMap.name "namespace" .configMap.namespace)) -}}
+{{- else -}}
+{{- $_ := set $known "clusterInfo" (dict "apiEndpoint" .apiEndpoint) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (mustMergeOverwrite (deepCopy .Values.config) $known) -}}
+{{- end -}}
+
+{{/* What the pod security standard "restricted" asks of each container (https://kubernetes.io/docs/concepts/security/pod-security-standards/), and more. */}}
+{{- define "tka.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

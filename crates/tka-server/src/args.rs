@@ -1,12 +1,12 @@
 //! Flags, those of the original TKA among them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Setting};
-use crate::run;
+use crate::config::{self, Config, Setting};
+use crate::{ready, run};
 
 /// Short-lived Kubernetes access for people on a tailnet.
 #[derive(Debug, Parser)]
@@ -21,7 +21,17 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the tailnet, and look after the sessions.
-    Serve(Serve),
+    Serve(Box<Serve>),
+    /// Ask the server that runs with the same configuration whether it is ready, and say what is not.
+    Ready(Ready),
+}
+
+/// Which server to ask.
+#[derive(Args, Debug)]
+pub struct Ready {
+    /// Configuration file [default: the first config.yaml in ., ~/.config/tka and /etc/tka].
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Settings given as flags. They are over the environment, which is over the file.
@@ -105,17 +115,28 @@ impl Serve {
 /// Reads the flags and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Command::Serve(serve) = Arguments::parse().command;
-    let home = std::env::home_dir();
-    let environment = |name: &str| std::env::var(name).ok();
-    let config = match config::load(serve.config.as_deref(), home.as_deref(), environment, &serve.settings()) {
-        Ok(config) => config,
-        Err(error) => return failed(&error),
+    let done = match Arguments::parse().command {
+        Command::Serve(serve) => {
+            load(serve.config.as_deref(), &serve.settings()).and_then(|config| run::main(config).map_err(Into::into))
+        }
+        Command::Ready(asked) => load(asked.config.as_deref(), &[])
+            .and_then(|config| ready::ask(&config.health).map_err(Into::into))
+            .map(|said| print!("{said}")),
     };
-    match run::main(config) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => failed(&*error),
     }
+}
+
+fn load(path: Option<&Path>, flags: &[Setting]) -> Result<Config, Box<dyn std::error::Error>> {
+    let home = std::env::home_dir();
+    Ok(config::load(
+        path,
+        home.as_deref(),
+        |name| std::env::var(name).ok(),
+        flags,
+    )?)
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
@@ -139,7 +160,9 @@ mod tests {
     fn flags_of_the_original_are_settings() {
         let line = "tka-server serve -s tka -p 8080 -d /s -n c/d --health-port 9 --api-endpoint https://k --ca-data x \
                     --insecure-skip-tls-verify --labels env=dev --debug";
-        let Command::Serve(serve) = Arguments::parse_from(line.split_whitespace()).command;
+        let Command::Serve(serve) = Arguments::parse_from(line.split_whitespace()).command else {
+            panic!("not to serve")
+        };
         let settings = serve.settings();
         assert_eq!(settings.len(), 10);
         assert!(settings.contains(&Setting {
@@ -154,7 +177,9 @@ mod tests {
 
     #[test]
     fn without_flags_there_are_no_settings() {
-        let Command::Serve(serve) = Arguments::parse_from(["tka-server", "serve"]).command;
+        let Command::Serve(serve) = Arguments::parse_from(["tka-server", "serve"]).command else {
+            panic!("not to serve")
+        };
         assert_eq!(serve.settings(), []);
     }
 }

@@ -21,6 +21,7 @@ pub mod listen;
 pub mod metrics;
 pub mod node;
 pub mod rates;
+pub mod ready;
 pub mod reauthorize;
 pub mod run;
 pub mod serving;

@@ -1,5 +1,7 @@
 //! The health listener.
 
+use std::process::Command;
+
 use e2e::user::{ALICE, CAROL};
 use e2e::{Answer, Caller, Outcome, World, rule, wait};
 use testbed::{Owner, ServerOptions};
@@ -102,9 +104,20 @@ fn server_is_not_ready_until_its_tailscaled_is_back(world: &World) -> Outcome {
         Ok(ready.body.contains("[-]tailnet failed: no tailscaled listens"))
     })?;
     get(&health, "/livez")?.expect(200)?;
+    let ask = || {
+        let program = world.testbed.bin().join("tka-server");
+        let file = site.server.config_file();
+        Command::new(program).arg("ready").arg("--config").arg(file).output()
+    };
+    let asked = ask()?;
+    let said = String::from_utf8(asked.stderr)?;
+    assert_eq!(asked.status.code(), Some(1), "{said}");
+    assert!(said.contains("[-]tailnet failed") && !said.contains("[+]"), "{said}");
 
     node.bring_back()?;
     wait_ready()?;
+    let asked = ask()?;
+    assert!(asked.status.success() && asked.stdout.starts_with(b"[+]"), "{asked:?}");
     world.testbed.tailscale(node, &["down"])?.success()?;
     let ready = get(&health, "/readyz")?.expect(503)?;
     assert!(ready.body.contains("tailscaled is in state Stopped"), "{}", ready.body);

@@ -8,6 +8,8 @@ mod audit;
 mod browser;
 mod changes;
 mod chart;
+mod chart_server;
+mod chart_values;
 mod cli;
 mod cli_again;
 mod cli_clusters;
@@ -25,6 +27,7 @@ mod expiry;
 mod faults;
 mod guard;
 mod health;
+mod helm;
 mod identity;
 mod kubeconfig;
 mod kubeconfigs;
@@ -102,6 +105,8 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
     ("concurrency", concurrency::TESTS),
     ("administration", administration::TESTS),
     ("chart", chart::TESTS),
+    ("chart_server", chart_server::TESTS),
+    ("chart_values", chart_values::TESTS),
     ("rules", rules::TESTS),
     ("sign_in", sign_in::TESTS),
     ("sign_out", sign_out::TESTS),

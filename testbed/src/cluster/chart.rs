@@ -45,6 +45,8 @@ impl Chart<'_> {
     /// Installs it, or brings what is installed up to date; does nothing if neither chart nor values have changed.
     pub(crate) fn install(&self, layout: &Layout) -> Result<()> {
         let values = json!({
+            // It runs beside the cluster, which has no node to run it on.
+            "server": { "enabled": false },
             "roles": self.roles,
             "namespacedRoles": self.namespaced_roles,
             "guard": { "enabled": self.guard },

@@ -341,6 +341,48 @@ mod tests {
         from(text, environment, &[]).unwrap_err().to_string()
     }
 
+    /// Keys that the chart's values do not have under `config`: it knows them, or they have no effect in a pod.
+    const OF_THE_CHART: &[&str] = &[
+        "audit.path",
+        "tailscale.hostname",
+        "tailscale.port",
+        "tailscale.tailnet",
+        "tailscale.socket",
+        "tailscale.stateDir",
+        "operator.namespace",
+        "health.address",
+        "health.port",
+        "clusterInfo.apiEndpoint",
+        "clusterInfo.caData",
+        "clusterInfo.configMapRef.enabled",
+        "clusterInfo.configMapRef.name",
+        "clusterInfo.configMapRef.namespace",
+    ];
+
+    fn leaves(schema: &serde_json::Value, prefix: &str, found: &mut Vec<String>) {
+        let Some(properties) = schema["properties"].as_object() else {
+            found.push(prefix.to_owned());
+            return;
+        };
+        assert_eq!(schema["additionalProperties"], false, "{prefix}");
+        let join = |name: &str| [prefix, name].join(".").trim_start_matches('.').to_owned();
+        properties
+            .iter()
+            .for_each(|(name, schema)| leaves(schema, &join(name), found));
+    }
+
+    #[test]
+    fn chart_has_every_key_that_it_does_not_know_itself() {
+        let schema = include_str!("../../../../charts/tka/values.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let mut found = OF_THE_CHART.iter().map(ToString::to_string).collect();
+        leaves(&schema["properties"]["config"], "", &mut found);
+        found.sort();
+        let mut keys = KEYS.to_vec();
+        keys.sort_unstable();
+        assert_eq!(found, keys);
+    }
+
     #[test]
     fn nothing_given_is_the_defaults() {
         let config = from("", &[], &[]).unwrap();

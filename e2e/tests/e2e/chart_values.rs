@@ -1,0 +1,360 @@
+//! The values of the Helm chart that are about its server: what each does, and which are refused.
+
+use std::collections::BTreeMap;
+
+use e2e::{Outcome, World};
+use serde_json::{Value, json};
+
+use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables};
+
+crate::tests![
+    installation_without_what_it_needs_is_refused_with_what_to_do,
+    node_authenticates_in_one_way,
+    values_that_are_not_known_are_refused_at_each_level,
+    null_takes_no_default_of_the_server_away,
+    what_is_optional_is_left_out,
+    control_server_of_ones_own_and_its_authority_are_passed_on,
+    all_values_together_are_valid,
+];
+
+fn installation_without_what_it_needs_is_refused_with_what_to_do(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-refusals")?;
+    let config_map = json!({ "clusterInfo": { "configMap": { "enabled": true } } });
+    let from_config_map = json!({ "clusterInfo": { "apiEndpoint": "", "configMap": { "enabled": true } } });
+    let one_namespace = json!({ "roles": [], "namespacedRoles": [{ "role": "edit", "namespaces": ["default"] }] });
+    for (values, said) in [
+        (
+            json!({ "clusterInfo": { "apiEndpoint": "" } }),
+            "kubectl config view --minify --output=jsonpath='{.clusters[0].cluster.server}'",
+        ),
+        (json!({ "clusterInfo": null }), "clusterInfo.apiEndpoint is empty"),
+        (config_map, "are two answers to one question"),
+        (json!({ "roles": [] }), "--set 'roles={view}'"),
+        (json!({ "roles": null }), "every sign-in would be refused"),
+        (
+            json!({ "tailscale": { "authKey": { "value": "" } } }),
+            "no way to authenticate",
+        ),
+        (
+            json!({ "tailscale": { "caCert": { "configMap": { "name": "a" }, "secret": { "name": "b" } } } }),
+            "tailscale.caCert.secret are two answers",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "TKA_HEALTH_ADDRESS", "value": "0.0.0.0" }] }),
+            "extraEnv has TKA_HEALTH_ADDRESS",
+        ),
+        (
+            json!({ "tailscale": { "extraEnv": [{ "name": "TS_KUBE_SECRET", "value": "" }] } }),
+            "tailscale.extraEnv has TS_KUBE_SECRET",
+        ),
+    ] {
+        let refusal = helm.refusal(&values)?;
+        assert!(refusal.contains(said), "{values}: {refusal}");
+        assert!(refusal.contains("server.enabled=false"), "{refusal}");
+    }
+    rendered(&helm, &from_config_map)?;
+    rendered(&helm, &one_namespace)?;
+    // All at once.
+    let refusal = helm
+        .done(&["template", "tka", &chart()])
+        .err()
+        .ok_or("taken")?
+        .to_string();
+    for said in ["- roles and", "- clusterInfo.apiEndpoint", "- the server's node"] {
+        assert!(refusal.contains(said), "{refusal}");
+    }
+    Ok(())
+}
+
+fn node_authenticates_in_one_way(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-ways")?;
+    let none = json!({ "value": "" });
+    let oauth = |oauth: Value| json!({ "tailscale": { "authKey": none, "tags": ["tag:tka"], "oauth": oauth } });
+    let file = "file:/var/run/secrets/tailscale";
+    for (values, variable, value) in [
+        (json!({}), "TS_AUTHKEY", format!("{file}/tka-auth/authkey")),
+        (
+            json!({ "tailscale": { "authKey": { "value": "", "existingSecret": { "name": "mine", "key": "k" } } } }),
+            "TS_AUTHKEY",
+            format!("{file}/mine/k"),
+        ),
+        (
+            oauth(json!({ "clientSecret": "tskey-client-x" })),
+            "TS_CLIENT_SECRET",
+            format!("{file}/tka-auth/client-secret"),
+        ),
+        (
+            oauth(json!({ "existingSecret": { "name": "mine" } })),
+            "TS_CLIENT_SECRET",
+            format!("{file}/mine/client-secret"),
+        ),
+        (
+            json!({ "tailscale": { "authKey": none, "tags": ["tag:tka"], "workloadIdentity": { "clientId": "id" } } }),
+            "TS_CLIENT_ID",
+            "id?ephemeral=false&preauthorized=true".to_owned(),
+        ),
+    ] {
+        let rendered = helm.render_server("tka", "default", &values)?;
+        helm.would_install(&rendered)?;
+        let pod = pod(&objects(&rendered)?)?;
+        let variables = variables(containers(&pod)[1]);
+        let ways: Vec<_> = ["TS_AUTHKEY", "TS_CLIENT_SECRET", "TS_CLIENT_ID"]
+            .into_iter()
+            .filter(|name| variables.contains_key(*name))
+            .collect();
+        assert_eq!(ways, [variable]);
+        assert_eq!(variables[variable], value);
+        let identity = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let token = identity.filter_map(|volume| volume["projected"]["sources"][0]["serviceAccountToken"].as_object());
+        let audiences: Vec<_> = token.map(|token| token["audience"].clone()).collect();
+        let is_identity = variable == "TS_CLIENT_ID";
+        assert_eq!(
+            audiences,
+            if is_identity {
+                vec![json!("api.tailscale.com/id")]
+            } else {
+                Vec::new()
+            }
+        );
+        assert_eq!(variables.contains_key("TS_ID_TOKEN"), is_identity);
+    }
+    let two = json!({ "tailscale": { "tags": ["tag:a"], "oauth": { "clientSecret": "x" } } });
+    assert!(
+        helm.refusal(&two)?
+            .contains("here are 2: tailscale.authKey.value, tailscale.oauth.clientSecret")
+    );
+    let untagged = json!({ "tailscale": { "authKey": none, "workloadIdentity": { "clientId": "x" } } });
+    assert!(
+        helm.refusal(&untagged)?
+            .contains("tailscale.workloadIdentity needs tailscale.tags")
+    );
+    Ok(())
+}
+
+fn values_that_are_not_known_are_refused_at_each_level(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-unknown")?;
+    for (values, named) in [
+        (json!({ "replica": 2 }), "replica"),
+        (json!({ "server": { "enable": true } }), "enable"),
+        (json!({ "image": { "name": "x" } }), "name"),
+        (json!({ "image": { "pullPolicy": "Sometimes" } }), "pullPolicy"),
+        (json!({ "image": { "digest": "sha256:1" } }), "digest"),
+        (json!({ "tailscale": { "authkey": "x" } }), "authkey"),
+        (json!({ "tailscale": { "authKey": "x" } }), "authKey"),
+        (json!({ "tailscale": { "oauth": { "secret": "x" } } }), "secret"),
+        (json!({ "tailscale": { "tags": ["tka"] } }), "tags"),
+        (json!({ "tailscale": { "hostname": "Tka" } }), "hostname"),
+        (json!({ "tailscale": { "hostname": "a.b" } }), "hostname"),
+        (json!({ "tailscale": { "controlUrl": "headscale" } }), "controlUrl"),
+        (json!({ "tailscale": { "extraArgs": ["--a b"] } }), "extraArgs"),
+        (json!({ "config": { "operator": { "machine": true } } }), "machine"),
+        (json!({ "config": { "operator": { "namespace": "x" } } }), "namespace"),
+        (json!({ "config": { "tailscale": { "port": 80 } } }), "port"),
+        (json!({ "config": { "health": { "address": "0.0.0.0" } } }), "health"),
+        (json!({ "config": { "server": { "readTimeout": 5 } } }), "readTimeout"),
+        (json!({ "config": { "operator": { "machines": "yes" } } }), "machines"),
+        (json!({ "config": { "operator": { "machines": null } } }), "machines"),
+        (json!({ "clusterInfo": { "apiEndpoint": "http://k" } }), "apiEndpoint"),
+        (
+            json!({ "clusterInfo": { "apiEndpoint": "https://user:pw@k" } }),
+            "apiEndpoint",
+        ),
+        (json!({ "clusterInfo": { "caData": "x" } }), "caData"),
+        (json!({ "port": 0 }), "port"),
+        (json!({ "port": "443" }), "port"),
+        (json!({ "replicas": 0 }), "replicas"),
+        (json!({ "replicas": 1.5 }), "replicas"),
+        (json!({ "health": { "port": 9002 } }), "port"),
+        (json!({ "health": { "port": 80 } }), "port"),
+        (json!({ "extraEnv": { "A": "b" } }), "extraEnv"),
+        (json!({ "extraEnv": [{ "value": "b" }] }), "extraEnv"),
+        (json!({ "resources": { "request": {} } }), "request"),
+        (json!({ "podLabels": { "a": 1 } }), "podLabels"),
+        (json!({ "tolerations": [{ "effects": "x" }] }), "effects"),
+        (
+            json!({ "topologySpreadConstraints": [{ "maxSkew": 1 }] }),
+            "topologySpreadConstraints",
+        ),
+        (json!({ "podDisruptionBudget": { "minAvailable": 1 } }), "minAvailable"),
+        (json!({ "networkPolicy": { "enabled": "true" } }), "networkPolicy"),
+        (json!({ "networkPolicy": { "metricsFrom": [{ "cidr": "x" }] } }), "cidr"),
+        (
+            json!({ "metrics": { "serviceMonitor": { "interval": "often" } } }),
+            "interval",
+        ),
+        (json!({ "metrics": { "enabled": true } }), "enabled"),
+        (
+            json!({ "terminationGracePeriodSeconds": 0 }),
+            "terminationGracePeriodSeconds",
+        ),
+    ] {
+        let refusal = helm.refusal(&values)?;
+        assert!(
+            refusal.contains(named) && refusal.contains("schema"),
+            "{values}: {refusal}"
+        );
+    }
+    Ok(())
+}
+
+/// A null takes a default away, and what is left might be every Secret, or no user.
+fn null_takes_no_default_of_the_server_away(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-server-null")?;
+    for values in [
+        json!({ "replicas": null }),
+        json!({ "server": null }),
+        json!({ "server": { "enabled": null } }),
+        json!({ "port": null }),
+        json!({ "image": { "repository": null } }),
+        json!({ "tailscale": { "image": null } }),
+        json!({ "health": null }),
+        json!({ "clusterInfo": { "caConfigMap": null } }),
+        json!({ "config": null }),
+        json!({ "terminationGracePeriodSeconds": null }),
+    ] {
+        let refusal = helm.refusal(&values)?;
+        assert!(refusal.contains("missing propert"), "{values}: {refusal}");
+    }
+    Ok(())
+}
+
+fn what_is_optional_is_left_out(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-optional")?;
+    let kinds = |more: &Value| -> Outcome<BTreeMap<String, usize>> {
+        let mut kinds = BTreeMap::new();
+        for object in rendered(&helm, more)? {
+            *kinds
+                .entry(object["kind"].as_str().unwrap_or_default().to_owned())
+                .or_default() += 1;
+        }
+        Ok(kinds)
+    };
+    let usual = kinds(&json!({}))?;
+    let optional = [
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "ServiceMonitor",
+        "PrometheusRule",
+    ];
+    assert!(optional.iter().all(|kind| !usual.contains_key(*kind)), "{usual:?}");
+    let all = kinds(&json!({
+        "replicas": 2,
+        "networkPolicy": { "enabled": true },
+        "metrics": { "serviceMonitor": { "enabled": true }, "prometheusRule": { "enabled": true } },
+    }))?;
+    assert!(optional.iter().all(|kind| all.get(*kind) == Some(&1)), "{all:?}");
+    assert!(!kinds(&json!({ "replicas": 2, "podDisruptionBudget": { "enabled": false } }))?.contains_key(optional[0]));
+    // Without sources there is no rule, which would be for all.
+    let closed = rendered(&helm, &json!({ "networkPolicy": { "enabled": true } }))?;
+    assert!(of_kind(&closed, "NetworkPolicy")[0].1["spec"]["ingress"].is_null());
+    let without = helm.render("tka", "default", &["--set=roles={view}"])?;
+    let without = objects(&without)?;
+    for kind in ["StatefulSet", "Secret", "ConfigMap", "Service"] {
+        assert!(of_kind(&without, kind).is_empty(), "{kind}");
+    }
+    Ok(())
+}
+
+fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-control")?;
+    for (kind, source) in [("configMap", "name"), ("secret", "secretName")] {
+        let values = json!({
+            "tailscale": {
+                "controlUrl": "https://127.0.0.1:8443",
+                "tags": ["tag:a", "tag:b"],
+                "extraArgs": ["--accept-routes=false"],
+                "daemonExtraArgs": ["--no-logs-no-support"],
+                "caCert": { kind: { "name": "authority", "key": "root.pem" } },
+            },
+            "networkPolicy": { "enabled": true },
+        });
+        let objects = rendered(&helm, &values)?;
+        let pod = pod(&objects)?;
+        let variables = variables(containers(&pod)[1]);
+        assert_eq!(
+            variables["TS_EXTRA_ARGS"],
+            "--login-server=https://127.0.0.1:8443 --advertise-tags=tag:a,tag:b --accept-routes=false"
+        );
+        assert_eq!(variables["TS_TAILSCALED_EXTRA_ARGS"], "--no-logs-no-support");
+        assert_eq!(variables["SSL_CERT_FILE"], "/etc/tailscale/authority/root.pem");
+        let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let mut authorities = volumes.filter(|volume| volume["name"] == "authority");
+        assert_eq!(authorities.next().ok_or("no volume")?[kind][source], "authority");
+        let ports = of_kind(&objects, "NetworkPolicy")[0].1["spec"]["egress"][1]["ports"].clone();
+        let ports: Vec<_> = ports
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|port| port["port"].clone())
+            .collect();
+        assert_eq!(ports, [53, 443, 6443, 8443].map(Value::from));
+    }
+    Ok(())
+}
+
+fn all_values_together_are_valid(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-everything")?;
+    let rendered = helm.render_server("tka", "default", &everything())?;
+    helm.would_install(&rendered)?;
+    let objects = objects(&rendered)?;
+    let pod = pod(&objects)?;
+    let image = &containers(&pod)[0]["image"];
+    assert!(
+        image
+            .as_str()
+            .is_some_and(|image| image.starts_with("localhost:5000/tka-server@sha256:aa"))
+    );
+    assert_eq!(
+        pod["metadata"]["labels"]["app.kubernetes.io/name"], "tka",
+        "what selects pods stays"
+    );
+    let config = of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let config: Value = serde_saphyr::from_str(&config)?;
+    assert_eq!(config["operator"]["maxSessionsPerDevice"], 1_000_000);
+    assert_eq!(config["operator"]["namespace"], "default");
+    assert_eq!(config["clusterInfo"]["labels"]["env"], "1");
+    assert_eq!(
+        config["clusterInfo"]["apiEndpoint"],
+        "https://kubernetes.example.com:6443"
+    );
+    Ok(())
+}
+
+/// Every value that the pods and what is beside them have.
+pub(crate) fn everything() -> Value {
+    json!({
+        "replicas": 3,
+        "port": 80,
+        "image": { "repository": "localhost:5000/tka-server", "digest": format!("sha256:{}", "a".repeat(64)) },
+        "imagePullSecrets": [{ "name": "registry" }],
+        "config": {
+            "debug": true,
+            "log": { "format": "text" },
+            "operator": { "machines": true, "maxSessionsPerDevice": 1_000_000, "minPeriod": "1h30m" },
+            "server": { "allowedHosts": ["tka.example.com"], "rateLimit": { "burst": 5 } },
+            "clusterInfo": { "labels": { "env": "1" } },
+        },
+        "tailscale": { "tags": ["tag:tka"], "extraEnv": [{ "name": "TS_DISABLE_PORTMAPPER", "value": "1" }] },
+        "extraEnv": [{ "name": "NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }],
+        "podAnnotations": { "a": "b" },
+        "podLabels": { "c": "d", "app.kubernetes.io/name": "another" },
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": { "kubernetes.io/os": "linux" },
+        "tolerations": [{ "key": "a", "operator": "Exists", "effect": "NoSchedule" }],
+        "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
+            { "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "a": "b" } } }
+        ] } },
+        "topologySpreadConstraints": [
+            { "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule" }
+        ],
+        "networkPolicy": {
+            "enabled": true,
+            "metricsFrom": [{ "namespaceSelector": {} }],
+            "extraEgress": [{ "ports": [{ "port": 4317, "protocol": "TCP" }] }],
+        },
+        "metrics": { "grafanaDashboard": { "enabled": true } },
+    })
+}
