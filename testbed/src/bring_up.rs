@@ -19,7 +19,7 @@ use crate::{
     processes::Processes,
     programs::{self, Part, Programs},
     progress::{say, seconds, step},
-    server::{self, Server, ServerOptions},
+    server::{self, PodOptions, Pods, Server, ServerOptions},
     tailnet::{self, Node, Owner},
     wait::{self, Look},
 };
@@ -53,6 +53,8 @@ pub struct NodeOptions {
     pub sandbox_program: PathBuf,
     /// Archives of the images that pods run, as `cargo xtask image` writes them.
     pub images: Vec<PathBuf>,
+    /// The repository and the tag of the server's image, which is among them.
+    pub server_image: (String, String),
 }
 
 impl Options {
@@ -101,18 +103,43 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
     let testbed = Testbed { layout, facts };
     let images = options.node.as_ref().map(|node| node.images.as_slice());
     start_both_halves(&testbed, images.unwrap_or_default())?;
-    let server = step("the chart is installed", || {
-        Server::create(&testbed, main_server(&testbed))
-    })?;
-    server.start()?;
-    env_file::write(&testbed, &server)?;
-    reach(&testbed, &server)?;
+    match &options.node {
+        None => start_beside(&testbed)?,
+        Some(node) => start_in_pods(&testbed, node)?,
+    }
     say(&format!(
         "all of it is up in {} ({})",
         testbed.dir().display(),
         seconds(start.elapsed())
     ));
     Ok(testbed)
+}
+
+/// The server as a process of this machine.
+fn start_beside(testbed: &Testbed) -> Result<()> {
+    let server = step("the chart is installed", || {
+        Server::create(testbed, main_server(testbed))
+    })?;
+    server.start()?;
+    env_file::write(testbed, &server.url(), Some(&server))?;
+    reach(testbed, &server.url())
+}
+
+/// The server as the chart runs it.
+fn start_in_pods(testbed: &Testbed, node: &NodeOptions) -> Result<()> {
+    let (repository, tag) = &node.server_image;
+    let ServerOptions { roles, .. } = main_server(testbed);
+    let options = PodOptions {
+        namespace: &testbed.facts.namespace,
+        capability: CAPABILITY,
+        roles: &roles,
+        image: (repository, tag),
+    };
+    let pods = step("the chart's pods are ready", || Pods::ensure(testbed, &options))?;
+    let urls = pods.urls();
+    let url = urls.first().map_or("", String::as_str);
+    env_file::write(testbed, url, None)?;
+    reach(testbed, url)
 }
 
 /// Ends every process of the testbed in a folder, also after a crash, and removes everything but the logs. Says whether
@@ -140,12 +167,13 @@ fn end_all(layout: &Layout) -> Result<bool> {
     let processes = Processes::find(layout)?;
     let parts: Vec<_> = processes.parts().collect();
     // Servers still have something to say to the cluster, so they go first.
-    // Pods end with the namespaces that they are in.
-    let node: Vec<_> = node::PARTS.into_iter().filter(|part| processes.has(part)).collect();
-    processes.kill(&node)?;
-    node::remove_groups(layout)?;
     let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
     processes.stop(&servers, SERVER_STOP_LIMIT)?;
+    if processes.has(node::PARTS[0]) {
+        // Pods end with the namespaces that they are in.
+        processes.kill(&node::PARTS)?;
+    }
+    node::remove_groups(layout)?;
     let others: Vec<_> = others
         .into_iter()
         .filter(|part| !cluster::STOP_ORDER.contains(part))
@@ -229,23 +257,23 @@ fn main_server(testbed: &Testbed) -> ServerOptions {
 
 /// Sees that every node of every testbed reaches the server, which also spares the first real request the search for a way.
 /// A node that a test added may be off.
-fn reach(testbed: &Testbed, server: &Server) -> Result<()> {
+fn reach(testbed: &Testbed, url: &str) -> Result<()> {
     let own = nodes().map(|(name, _)| name);
     let nodes = testbed.nodes()?;
     thread::scope(|scope| {
         let others = nodes
             .iter()
             .filter(|node| own.contains(&node.hostname()) && node.hostname() != tailnet::SERVER);
-        let threads: Vec<_> = others.map(|node| scope.spawn(|| reach_from(node, server))).collect();
+        let threads: Vec<_> = others.map(|node| scope.spawn(|| reach_from(node, url))).collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(tailnet::panicked())))
     })
 }
 
-fn reach_from(node: &Node, server: &Server) -> Result<()> {
-    let url = server.url();
-    let look = || match http::get(node.proxy_address(), &server.host(), &format!("{url}/")) {
+fn reach_from(node: &Node, url: &str) -> Result<()> {
+    let authority = url.trim_start_matches("http://");
+    let look = || match http::get(node.proxy_address(), authority, &format!("{url}/")) {
         // The proxy's own answer when it does not get through.
         Ok(Answer { status: 502, body }) => Look::NotYet(body),
         Ok(_) => Look::Done(()),

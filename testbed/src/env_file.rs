@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::{Testbed, cluster, error::Result, files, server::Server, shell::quote};
 
-/// Writes it.
-pub(crate) fn write(testbed: &Testbed, server: &Server) -> Result<()> {
-    files::write(&testbed.layout.env_file(), render(&variables(testbed, server)?))
+/// Writes it. `url` is the server's on the tailnet; `server` is the process, where it is one of this machine.
+pub(crate) fn write(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<()> {
+    files::write(&testbed.layout.env_file(), render(&variables(testbed, url, server)?))
 }
 
-fn variables(testbed: &Testbed, server: &Server) -> Result<Vec<(String, String)>> {
+fn variables(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<Vec<(String, String)>> {
     let Testbed { layout, facts } = testbed;
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut variables: Vec<_> = [
@@ -19,17 +19,22 @@ fn variables(testbed: &Testbed, server: &Server) -> Result<Vec<(String, String)>
         ("APISERVER", cluster::api_server_url(facts)),
         ("CA", path(&layout.cluster_ca())),
         ("AUDIT", path(&layout.audit_log())),
-        ("URL", server.url()),
-        ("HEALTH_URL", server.health_url()),
-        (
-            "SERVER_PID",
-            server.pid()?.map(|pid| pid.to_string()).unwrap_or_default(),
-        ),
+        ("URL", url.to_owned()),
         ("POLICY", path(&layout.policy())),
         ("LOGS", path(&layout.logs())),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    if let Some(server) = server {
+        let pid = server.pid()?.map(|pid| pid.to_string()).unwrap_or_default();
+        variables.push(("HEALTH_URL".to_owned(), server.health_url()));
+        variables.push(("SERVER_PID".to_owned(), pid));
+    }
+    if facts.kubernetes_node {
+        variables.push(("RELEASE".to_owned(), cluster::Chart::RELEASE.to_owned()));
+        variables.push(("NODE_EXEC".to_owned(), path(&layout.node_exec())));
+        variables.push(("IMAGE_SHELL".to_owned(), cluster::node::SHELL.to_owned()));
+    }
     for node in testbed.nodes()? {
         let name = node.hostname().to_ascii_uppercase().replace('-', "_");
         variables.push((format!("PROXY_{name}"), node.proxy()));

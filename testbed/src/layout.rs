@@ -75,6 +75,11 @@ impl Layout {
         self.data("kubernetes-node/bin")
     }
 
+    /// The program that runs its arguments in the sandbox of the Kubernetes node.
+    pub(crate) fn node_exec(&self) -> PathBuf {
+        self.program("node-exec")
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
     }

@@ -35,7 +35,7 @@ pub use self::{
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, cargo},
     programs::{Part, cache_dir},
-    server::{Server, ServerOptions},
+    server::{Pods, Server, ServerOptions},
     shell::quote_path,
     tailnet::{Node, Owner},
 };
@@ -226,7 +226,8 @@ impl Testbed {
 
     /// Writes the `env` file anew, as after the server's process has changed.
     pub fn write_env(&self) -> Result<()> {
-        env_file::write(self, &self.main_server()?)
+        let server = self.main_server()?;
+        env_file::write(self, &server.url(), Some(&server))
     }
 
     /// Kills a part, such as `kube-apiserver` or `node-tka`. [`up`](Self::up) starts it again.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use testbed::{NodeOptions, Options, Part, Testbed, quote_path};
 
-use crate::{Dir, Outcome};
+use crate::{Dir, Outcome, image::Images};
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -34,13 +34,21 @@ impl Up {
             options.cli_program = Some(own.cli);
         }
         if self.node {
-            options.node = Some(NodeOptions {
-                sandbox_program: testbed::build(&["testbed"])?.join("testbed-sandbox"),
-                images: Vec::new(),
-            });
+            options.node = Some(node()?);
         }
         let testbed = Testbed::up(&options)?;
         println!("source {}", quote_path(testbed.env_file()));
         Ok(())
     }
+}
+
+/// What a node runs: this package's own program, and the images of this project.
+fn node() -> Outcome<NodeOptions> {
+    let images = Images::of_testbed().build()?;
+    let server = images.first().ok_or("no image was built")?;
+    Ok(NodeOptions {
+        sandbox_program: testbed::build(&["testbed"])?.join("testbed-sandbox"),
+        server_image: (server.repository.clone(), server.tag.clone()),
+        images: images.into_iter().map(|image| image.file).collect(),
+    })
 }

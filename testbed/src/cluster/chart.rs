@@ -16,9 +16,6 @@ use crate::{
     layout::Layout,
 };
 
-/// The release, in whichever namespace; what it makes is named after both.
-const RELEASE: &str = "tka";
-
 /// What it brings with it: a server can only start once the API server serves it.
 const CUSTOM_RESOURCE: &str = "crd/tkasignins.tka.specht-labs.de";
 
@@ -34,25 +31,27 @@ pub(crate) struct Chart<'a> {
     pub(crate) guard: bool,
     /// Whether it brings the custom resource with it: one installation in a cluster does.
     pub(crate) crds: bool,
+    /// Values of a server that it runs in pods. None: the server runs beside the cluster.
+    pub(crate) server: Option<Value>,
 }
 
 // === impl Chart ===
 
 impl Chart<'_> {
+    /// The release, in any namespace; what it makes is named after both.
+    pub(crate) const RELEASE: &'static str = "tka";
     /// The `ServiceAccount` that it makes for the server.
-    pub(crate) const SERVICE_ACCOUNT: &'static str = RELEASE;
+    pub(crate) const SERVICE_ACCOUNT: &'static str = Self::RELEASE;
 
     /// Installs it, or brings what is installed up to date; does nothing if neither chart nor values have changed.
     pub(crate) fn install(&self, layout: &Layout) -> Result<()> {
-        let values = json!({
-            // It runs beside the cluster, which has no node to run it on.
-            "server": { "enabled": false },
-            "roles": self.roles,
-            "namespacedRoles": self.namespaced_roles,
-            "guard": { "enabled": self.guard },
-            "crds": { "install": self.crds },
-        })
-        .to_string();
+        let mut values = self.server.clone().unwrap_or_else(|| json!({}));
+        values["server"] = json!({ "enabled": self.server.is_some() });
+        values["roles"] = json!(self.roles);
+        values["namespacedRoles"] = json!(self.namespaced_roles);
+        values["guard"] = json!({ "enabled": self.guard });
+        values["crds"] = json!({ "install": self.crds });
+        let values = values.to_string();
         let fingerprint = fingerprint(&values)?;
         let mark = layout.data(&format!("chart-{}", self.namespace));
         if mark.exists() && files::read_to_string(&mark)? == fingerprint {
@@ -73,8 +72,14 @@ impl Chart<'_> {
         let values_file = layout.data(&format!("chart-{}-values.json", self.namespace));
         files::write(&values_file, values)?;
         let namespace = format!("--namespace={}", self.namespace);
+        let wait: &[&str] = if self.server.is_some() {
+            &["--wait", "--timeout=120s"]
+        } else {
+            &[]
+        };
         let helm = helm(layout)
-            .args(["upgrade", RELEASE, "--install", "--create-namespace", &namespace])
+            .args(["upgrade", Self::RELEASE, "--install", "--create-namespace", &namespace])
+            .args(wait)
             .args([Path::new("--values"), &values_file, &chart_dir()]);
         helm.output()?.success().map(|_| ())
     }
@@ -105,7 +110,7 @@ impl Chart<'_> {
         let in_namespace = format!("--namespace={namespace}");
         discard_sessions(layout, namespace)?;
         helm(layout)
-            .args(["uninstall", RELEASE, "--ignore-not-found", &in_namespace])
+            .args(["uninstall", Self::RELEASE, "--ignore-not-found", &in_namespace])
             .output()?
             .success()?;
         admin(

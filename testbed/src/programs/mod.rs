@@ -74,6 +74,12 @@ impl Programs {
         Ok(Self(found))
     }
 
+    /// Where a program is.
+    pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
+        let found = self.0.get(name).map(|(_, path)| path.clone());
+        found.ok_or_else(|| Error::Name(format!("the testbed has no program {name}")))
+    }
+
     /// Links every program into the testbed's `bin`, or into the folder of the node's.
     pub(crate) fn link(&self, layout: &Layout) -> Result<()> {
         for folder in [layout.bin(), layout.node_bin()] {

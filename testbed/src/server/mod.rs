@@ -1,6 +1,7 @@
 //! TKA servers: the one that `up` starts, and further ones that tests start beside it.
 
 mod config;
+mod pods;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,6 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use self::pods::PodOptions;
+pub use self::pods::Pods;
 use crate::{
     Testbed, cluster,
     cluster::Chart,
@@ -220,7 +223,8 @@ impl Server {
             roles: &options.roles,
             namespaced_roles: &options.namespaced_roles,
             guard: options.guard,
-            crds: options.name == MAIN,
+            crds: options.name == MAIN && !testbed.facts.kubernetes_node,
+            server: None,
         };
         chart.install(layout)?;
         Ok(server)

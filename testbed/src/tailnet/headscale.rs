@@ -56,7 +56,7 @@ fn ensure_user(layout: &Layout, name: &str) -> Result<u64> {
 }
 
 /// A key that joins a node to the tailnet.
-pub(super) fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
+pub(crate) fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
     #[derive(Deserialize)]
     struct Key {
         key: String,

@@ -12,7 +12,8 @@ use self::headscale::{config, headscale};
 
 pub use self::node::{Node, Owner};
 pub(crate) use self::{
-    headscale::{DOMAIN, HEADSCALE},
+    headscale::{DOMAIN, HEADSCALE, auth_key},
+    local_api::status,
     node::{
         SERVER, all as all_nodes, change as change_node, ensure as ensure_node, ensure_all as ensure_nodes,
         find as find_node, panicked, remove as remove_node, wait_acquainted,

@@ -48,6 +48,17 @@ const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
 /// Names are looked up in `/etc/hosts`, then by DNS (`nsswitch.conf(5)`).
 const NSSWITCH: &str = "hosts: files dns\n";
 
+/// An image that was built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    /// The digest of its manifest.
+    digest: String,
+    /// Its archive.
+    pub(crate) file: PathBuf,
+}
+
 /// What is known of the commit.
 #[derive(Clone, Debug)]
 struct Source {
@@ -58,17 +69,43 @@ struct Source {
 }
 
 impl Images {
+    /// Those that a testbed runs.
+    pub(crate) fn of_testbed() -> Self {
+        Self {
+            repository: "localhost".to_owned(),
+            out: None,
+        }
+    }
+
     pub(crate) fn run(self) -> Outcome {
+        for built in self.build()? {
+            println!(
+                "{}:{} {} {}",
+                built.repository,
+                built.tag,
+                built.digest,
+                built.file.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Builds all of them, the server's first.
+    pub(crate) fn build(self) -> Outcome<Vec<Built>> {
         let target = Target::of_toolchain()?;
         let source = Source::find()?;
         let out = self.out.unwrap_or_else(|| root().join("target/images"));
         fs::create_dir_all(&out)?;
+        let mut all = Vec::new();
         for (program, command) in [(SERVER, ["serve"].as_slice()), (CLI, &["help"])] {
             eprintln!("xtask: building {} for an image", program.name);
             let rootfs = rootfs(program, program.build(&target)?)?;
-            let name = format!("{}/{}:{}", self.repository, program.name, env!("CARGO_PKG_VERSION"));
+            let (repository, tag) = (
+                format!("{}/{}", self.repository, program.name),
+                env!("CARGO_PKG_VERSION"),
+            );
             let image = Image {
-                name: name.clone(),
+                name: format!("{repository}:{tag}"),
                 architecture: target.architecture,
                 entrypoint: vec![format!("/usr/bin/{}", program.name)],
                 command: command.iter().map(ToString::to_string).collect(),
@@ -80,9 +117,14 @@ impl Images {
             let archive = image.pack(&rootfs)?;
             let file = out.join(format!("{}.tar", program.name));
             fs::write(&file, &archive.bytes)?;
-            println!("{name} {} {}", archive.digest, file.display());
+            all.push(Built {
+                repository,
+                tag: tag.to_owned(),
+                digest: archive.digest,
+                file,
+            });
         }
-        Ok(())
+        Ok(all)
     }
 }
 

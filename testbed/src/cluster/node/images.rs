@@ -3,23 +3,25 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
 
 use super::{data, sandbox::Sandbox};
 use crate::{
     error::{Attempt, Error, Result},
-    files,
+    files::{self, Lock},
     layout::Layout,
     oci::{Compression, Image, Rootfs},
+    programs::{Part, Programs, cache_dir},
 };
 
 /// What holds the namespaces of a pod.
 pub(super) const PAUSE: &str = "localhost/pause:testbed";
 /// An image with a shell and the usual small programs, for pods of tests.
 pub(crate) const SHELL: &str = "localhost/shell:testbed";
-/// `containerboot`, `tailscaled` and `tailscale`, as in the official image.
-pub(crate) const TAILSCALE: &str = "localhost/tailscale:testbed";
+/// `containerboot`, `tailscaled` and `tailscale`, as in the official image: repository and tag.
+pub(crate) const TAILSCALE: (&str, &str) = ("localhost/tailscale", "testbed");
 
 /// Small programs that the images have, each by its name.
 const APPLETS: [&str; 40] = [
@@ -30,7 +32,8 @@ const APPLETS: [&str; 40] = [
 
 /// Takes the testbed's own images and those of `archives` into the node. An image that is there already costs a look.
 pub(super) fn import(layout: &Layout, sandbox: &Sandbox, archives: &[PathBuf]) -> Result<()> {
-    let own = write_own(layout)?;
+    let own = write_own()?;
+    files::create_private_dir(&data(layout).join("images"))?;
     for archive in own.iter().chain(archives) {
         let fingerprint = fingerprint(archive)?;
         let mark = data(layout).join("images").join(mark_name(archive));
@@ -57,25 +60,66 @@ fn fingerprint(archive: &Path) -> Result<String> {
     Ok(format!("{:?} {}", metadata.modified().attempt(what)?, metadata.len()))
 }
 
-/// Writes the testbed's own images, unless they are there.
-fn write_own(layout: &Layout) -> Result<Vec<PathBuf>> {
-    let folder = data(layout).join("images");
-    files::create_private_dir(&folder)?;
-    let images: [(&str, &str, &[&str], fn(&Layout) -> Result<Rootfs>); 3] = [
-        ("pause", PAUSE, &["/bin/sleep", "infinity"], pause),
-        ("shell", SHELL, &["/bin/sh"], shell),
-        ("tailscale", TAILSCALE, &["/usr/local/bin/containerboot"], tailscale),
+/// The testbed's own images. They are packed once on a machine: they hold large programs.
+fn write_own() -> Result<Vec<PathBuf>> {
+    let cache = cache_dir()?;
+    let _lock = Lock::acquire(&cache.join("images.lock"))?;
+    let programs = Programs::resolve(Part::KubernetesNode)?;
+    let (repository, tag) = TAILSCALE;
+    let images: [(&str, String, &[&str], fn(&Programs) -> Result<Files>); 3] = [
+        ("pause", PAUSE.to_owned(), &["/bin/sleep", "infinity"], pause),
+        ("shell", SHELL.to_owned(), &["/bin/sh"], shell),
+        (
+            "tailscale",
+            format!("{repository}:{tag}"),
+            &["/usr/local/bin/containerboot"],
+            tailscale,
+        ),
     ];
     images
         .into_iter()
-        .map(|(file, name, entrypoint, rootfs)| {
-            let file = folder.join(file).with_extension("tar");
-            if !file.exists() {
-                write_image(&file, name, entrypoint, rootfs(layout)?)?;
+        .map(|(file, name, entrypoint, files)| {
+            let files = files(&programs)?;
+            let archive = cache.join(format!("image-{file}-{:016x}.tar", files.fingerprint()?));
+            if !archive.exists() {
+                write_image(&archive, &name, entrypoint, files.rootfs()?)?;
             }
-            Ok(file)
+            Ok(archive)
         })
         .collect()
+}
+
+/// The files of an image: where each is in it, and where it is on this machine; then links, each with its target.
+#[derive(Debug, Default)]
+struct Files {
+    files: Vec<(&'static str, PathBuf)>,
+    links: Vec<(String, &'static str)>,
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Changes with the files: programs are called after their versions.
+    fn fingerprint(&self) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        for (place, path) in &self.files {
+            (place, path, fingerprint(path)?).hash(&mut hasher);
+        }
+        self.links.hash(&mut hasher);
+        Ok(hasher.finish())
+    }
+
+    fn rootfs(&self) -> Result<Rootfs> {
+        let mut rootfs = Rootfs::default();
+        for (place, path) in &self.files {
+            let content = fs::read(path).attempt(|| format!("cannot read {}", path.display()))?;
+            rootfs.file(place, 0o755, content);
+        }
+        for (place, target) in &self.links {
+            rootfs.link(place, target);
+        }
+        Ok(rootfs)
+    }
 }
 
 fn write_image(file: &Path, name: &str, entrypoint: &[&str], mut rootfs: Rootfs) -> Result<()> {
@@ -102,36 +146,32 @@ fn write_image(file: &Path, name: &str, entrypoint: &[&str], mut rootfs: Rootfs)
     files::write(file, &archive.bytes)
 }
 
-fn pause(_layout: &Layout) -> Result<Rootfs> {
-    let mut rootfs = Rootfs::default();
-    rootfs.file("bin/sleep", 0o755, read(&busybox()?)?);
-    Ok(rootfs)
+fn pause(_programs: &Programs) -> Result<Files> {
+    Ok(Files {
+        files: vec![("bin/sleep", busybox()?)],
+        links: Vec::new(),
+    })
 }
 
-fn shell(layout: &Layout) -> Result<Rootfs> {
-    let mut rootfs = Rootfs::default();
-    rootfs.file("bin/busybox", 0o755, read(&busybox()?)?);
-    for applet in APPLETS {
-        rootfs.link(&format!("bin/{applet}"), "busybox");
-    }
-    rootfs.file("usr/bin/kubectl", 0o755, read(&layout.program("kubectl"))?);
-    Ok(rootfs)
+fn shell(programs: &Programs) -> Result<Files> {
+    Ok(Files {
+        files: vec![
+            ("bin/busybox", busybox()?),
+            ("usr/bin/kubectl", programs.path("kubectl")?),
+        ],
+        links: APPLETS.map(|applet| (format!("bin/{applet}"), "busybox")).into(),
+    })
 }
 
-fn tailscale(layout: &Layout) -> Result<Rootfs> {
-    let mut rootfs = Rootfs::default();
-    for (program, path) in [
-        ("containerboot", layout.node_bin().join("containerboot")),
-        ("tailscaled", layout.program("tailscaled")),
-        ("tailscale", layout.program("tailscale")),
-    ] {
-        rootfs.file(&format!("usr/local/bin/{program}"), 0o755, read(&path)?);
-    }
-    Ok(rootfs)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).attempt(|| format!("cannot read {}", path.display()))
+fn tailscale(programs: &Programs) -> Result<Files> {
+    Ok(Files {
+        files: vec![
+            ("usr/local/bin/containerboot", programs.path("containerboot")?),
+            ("usr/local/bin/tailscaled", programs.path("tailscaled")?),
+            ("usr/local/bin/tailscale", programs.path("tailscale")?),
+        ],
+        links: Vec::new(),
+    })
 }
 
 /// A busybox that needs no library.

@@ -13,6 +13,7 @@ mod workers;
 use std::{net::Ipv4Addr, path::PathBuf};
 
 pub(crate) use self::{
+    images::{SHELL, TAILSCALE},
     network::ensure as ensure_network,
     sandbox::{Entering, Sandbox, is_root, remove_groups},
 };
@@ -50,6 +51,7 @@ pub(crate) fn ensure(
     sandbox: &Sandbox,
     images: &[PathBuf],
 ) -> Result<()> {
+    sandbox.write_exec(layout)?;
     runtime::ensure(layout, facts, running, sandbox)?;
     images::import(layout, sandbox, images)?;
     workers::ensure(layout, facts, running, sandbox)

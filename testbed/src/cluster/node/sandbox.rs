@@ -120,16 +120,14 @@ impl Sandbox {
     }
 
     /// Writes a program that runs its arguments in the sandbox.
-    pub(crate) fn write_exec(&self, layout: &Layout) -> Result<PathBuf> {
-        let path = layout.program("node-exec");
+    pub(super) fn write_exec(&self, layout: &Layout) -> Result<()> {
         let script = format!(
             "#!/bin/sh\n# Runs its arguments in the sandbox of the testbed's Kubernetes node.\nexec env PATH={} CONTAINERD_ADDRESS={} CONTAINERD_NAMESPACE=k8s.io nsenter {} \"$@\"\n",
             crate::shell::quote(&self.path.to_string_lossy()),
             super::runtime::SOCKET,
             self.entering(Entering::Everything).join(" "),
         );
-        files::write_executable(&path, &script)?;
-        Ok(path)
+        files::write_executable(&layout.node_exec(), &script)
     }
 }
 

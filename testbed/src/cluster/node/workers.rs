@@ -44,7 +44,9 @@ fn kubelet(layout: &Layout, facts: &Facts, running: &Processes, sandbox: &Sandbo
     };
     daemon::ensure_aloud(layout, running, "kubelet", daemon, || {
         let jsonpath = r#"--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
-        match admin(layout, &["get", "node", NAME, jsonpath]) {
+        // The condition may be that of a kubelet that has ended.
+        let health = format!("/api/v1/nodes/{NAME}/proxy/healthz");
+        match admin(layout, &["get", "--raw", &health]).and_then(|_| admin(layout, &["get", "node", NAME, jsonpath])) {
             Ok(ready) if ready == "True" => Look::Done(()),
             Ok(ready) => Look::NotYet(format!("the node's condition Ready is {ready:?}")),
             Err(error) => Look::NotYet(error.to_string()),

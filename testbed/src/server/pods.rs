@@ -1,0 +1,162 @@
+//! The server as the chart runs it: pods on the testbed's Kubernetes node, each with a node of the tailnet of its own.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    Testbed,
+    cluster::{self, Chart, node},
+    error::{Error, Result},
+    facts::Facts,
+    files,
+    layout::Layout,
+    tailnet::{self, Owner},
+    wait::{self, Look},
+};
+
+/// What its nodes ask to be called on the tailnet. The testbed's own node of a server beside the cluster has the short name.
+const HOSTNAME: &str = "tka-pod";
+/// Below 1024, as a server in earnest has it: its user must be let listen there.
+const PORT: u16 = 80;
+/// How long a pod may take to be on the tailnet after it is ready.
+const LIMIT: Duration = Duration::from_mins(1);
+/// The Secret with the key that joins pods to the tailnet.
+const AUTH_KEY: &str = "tka-tailnet-auth";
+/// The `ConfigMap` with the authority of the tailnet's control server.
+const AUTHORITY: &str = "tka-tailnet-ca";
+
+/// A server in pods.
+#[derive(Debug, Clone)]
+pub struct Pods {
+    /// Their nodes' names on the tailnet.
+    hosts: Vec<String>,
+}
+
+/// What pods are made of.
+#[derive(Debug)]
+pub(crate) struct PodOptions<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) capability: &'a str,
+    /// The `ClusterRole`s that the server may bind.
+    pub(crate) roles: &'a [String],
+    /// The server's image, by repository and tag.
+    pub(crate) image: (&'a str, &'a str),
+}
+
+impl Pods {
+    /// Installs the chart, or brings what is installed up to date, and returns when a pod is ready and on the tailnet.
+    pub(crate) fn ensure(testbed: &Testbed, options: &PodOptions<'_>) -> Result<Self> {
+        let Testbed { layout, facts } = testbed;
+        prepare_namespace(layout, options.namespace)?;
+        let chart = Chart {
+            namespace: options.namespace,
+            roles: options.roles,
+            namespaced_roles: &[],
+            guard: true,
+            crds: true,
+            server: Some(values(facts, options)),
+        };
+        chart.install(layout)?;
+        let mut hosts = Vec::new();
+        let look = || match hosts_of(testbed) {
+            Ok(found) if found.is_empty() => Look::NotYet("no pod's node is known yet".to_owned()),
+            Ok(found) => {
+                hosts = found;
+                Look::Done(())
+            }
+            Err(error) => Look::NotYet(error.to_string()),
+        };
+        wait::until(LIMIT, look).map_err(|why| Error::Timeout {
+            what: "the server's pods to be on the tailnet".to_owned(),
+            limit: LIMIT,
+            why,
+        })?;
+        Ok(Self { hosts })
+    }
+
+    /// Base URLs, one for each pod.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.hosts.iter().map(|host| format!("http://{host}:{PORT}")).collect()
+    }
+}
+
+/// The names of nodes that are pods, in their order.
+fn hosts_of(testbed: &Testbed) -> Result<Vec<String>> {
+    let server = testbed.node(tailnet::SERVER)?;
+    let status = tailnet::status(server.socket())?;
+    let peers = status["Peer"].as_object().into_iter().flat_map(|peers| peers.values());
+    let mut hosts: Vec<_> = peers
+        .filter(|peer| peer["HostName"] == HOSTNAME && peer["Online"] == true)
+        .filter_map(|peer| Some(peer["DNSName"].as_str()?.trim_end_matches('.').to_owned()))
+        .collect();
+    hosts.sort();
+    Ok(hosts)
+}
+
+/// What the chart's values must be there for: the namespace, the key and the authority.
+fn prepare_namespace(layout: &Layout, namespace: &str) -> Result<()> {
+    let apply = |manifest: &Value| {
+        let arguments = ["apply", "--server-side", "--filename=-"];
+        let output = cluster::kubectl(layout, &layout.kubeconfig(), &arguments, &manifest.to_string())?;
+        output.success().map(|_| ())
+    };
+    apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": namespace, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
+    }))?;
+    let authority = files::read_to_string(&layout.pki("tailnet-ca.pem"))?;
+    apply(&json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": AUTHORITY, "namespace": namespace },
+        "data": { "ca.crt": authority },
+    }))?;
+    let in_namespace = format!("--namespace={namespace}");
+    let get = [
+        "get",
+        "secret",
+        AUTH_KEY,
+        &in_namespace,
+        "--ignore-not-found",
+        "--output=name",
+    ];
+    if cluster::admin(layout, &get)?.is_empty() {
+        apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": AUTH_KEY, "namespace": namespace },
+            "stringData": { "authkey": tailnet::auth_key(layout, &Owner::tag("tag:tka"))? },
+        }))?;
+    }
+    Ok(())
+}
+
+fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
+    let (repository, tag) = options.image;
+    let (tailscale, tailscale_tag) = node::TAILSCALE;
+    json!({
+        "image": { "repository": repository, "tag": tag, "pullPolicy": "Never" },
+        "port": PORT,
+        "clusterInfo": { "apiEndpoint": cluster::api_server_url(facts) },
+        "config": {
+            "tailscale": { "capName": options.capability },
+            "operator": { "minPeriod": "1s" },
+            "clusterInfo": { "labels": { "environment": "testbed" } },
+        },
+        "tailscale": {
+            "image": { "repository": tailscale, "tag": tailscale_tag, "pullPolicy": "Never" },
+            "hostname": HOSTNAME,
+            "authKey": { "existingSecret": { "name": AUTH_KEY } },
+            "tags": ["tag:tka"],
+            "controlUrl": format!("https://127.0.0.1:{}", facts.ports.headscale),
+            "caCert": { "configMap": { "name": AUTHORITY } },
+            "extraEnv": [
+                { "name": "TS_DISABLE_PORTMAPPER", "value": "1" },
+                { "name": "TS_ASSUME_NETWORK_UP_FOR_TEST", "value": "1" },
+            ],
+        },
+    })
+}
