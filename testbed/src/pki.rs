@@ -20,13 +20,14 @@ const API_SERVER_NAMES: [&str; 7] = [
 /// The address of the Kubernetes node, where there is one.
 const NODE_ADDRESS: &str = "10.99.0.1";
 /// Clients of the API server, each by its file, its user and its group.
-const CLIENTS: [(&str, &str, Option<&str>); 6] = [
+const CLIENTS: [(&str, &str, Option<&str>); 7] = [
     ("admin", "testbed-administrator", Some("system:masters")),
     ("controller-manager", "system:kube-controller-manager", None),
     ("scheduler", "system:kube-scheduler", None),
     ("kubelet", "system:node:testbed", Some("system:nodes")),
     ("kube-proxy", "system:kube-proxy", None),
     ("kube-router", "testbed-kube-router", None),
+    ("coredns", "testbed-coredns", None),
 ];
 /// How the API server calls itself towards the kubelet. It is no administrator of the cluster by that name.
 pub(crate) const KUBELET_CLIENT: &str = "testbed-kubelet-client";

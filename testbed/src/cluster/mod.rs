@@ -104,6 +104,7 @@ fn bind_components(layout: &Layout) -> Result<()> {
         ("testbed-kubelet-api", "system:kubelet-api-admin", pki::KUBELET_CLIENT),
         ("testbed-kube-proxy", "system:node-proxier", "system:kube-proxy"),
         ("testbed-kube-router", "testbed-kube-router", "testbed-kube-router"),
+        ("testbed-coredns", "testbed-kube-router", "testbed-coredns"),
     ] {
         let binding = serde_json::json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -117,7 +118,7 @@ fn bind_components(layout: &Layout) -> Result<()> {
     apply(layout, KUBE_ROUTER_ROLE)
 }
 
-/// What kube-router reads for network policies
+/// What kube-router reads for network policies, and CoreDNS some of it for names
 /// (<https://github.com/cloudnativelabs/kube-router/blob/master/daemonset/kubeadm-kuberouter.yaml>).
 const KUBE_ROUTER_ROLE: &str = r#"
 {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "testbed-kube-router"}, "rules": [

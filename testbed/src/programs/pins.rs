@@ -59,7 +59,7 @@ const PLAIN: Module = Module {
 };
 
 /// Everything that is needed.
-pub(crate) const MODULES: [Module; 9] = [
+pub(crate) const MODULES: [Module; 10] = [
     Module {
         name: "kubernetes",
         go_mod: include_str!("../../go/kubernetes/go.mod"),
@@ -174,6 +174,13 @@ pub(crate) const MODULES: [Module; 9] = [
                 &[],
             ),
         ],
+        ..PLAIN
+    },
+    Module {
+        name: "coredns",
+        go_mod: include_str!("../../go/coredns/go.mod"),
+        path: "github.com/coredns/coredns",
+        programs: &[node("coredns", "tka.specht-labs.de/testbed/coredns", &["-version"])],
         ..PLAIN
     },
     Module {

@@ -150,7 +150,8 @@ fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
             "image": { "repository": tailscale, "tag": tailscale_tag, "pullPolicy": "Never" },
             "hostname": HOSTNAME,
             "authKey": { "existingSecret": { "name": AUTH_KEY } },
-            "tags": ["tag:tka"],
+            // The key has the tag. headscale refuses a node that asks for one.
+            "daemonExtraArgs": ["--no-logs-no-support"],
             "controlUrl": format!("https://127.0.0.1:{}", facts.ports.headscale),
             "caCert": { "configMap": { "name": AUTHORITY } },
             "extraEnv": [

@@ -175,7 +175,7 @@ fn tailscale(programs: &Programs) -> Result<Files> {
 }
 
 /// A busybox that needs no library.
-fn busybox() -> Result<PathBuf> {
+pub(super) fn busybox() -> Result<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let candidates = env::split_paths(&folders).chain(["/bin", "/usr/bin"].map(PathBuf::from));
     candidates

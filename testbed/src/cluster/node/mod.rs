@@ -29,7 +29,7 @@ const PODS: &str = "10.244.0.0/24";
 pub(super) const SERVICES: &str = "10.0.0.0/24";
 
 /// Everything that ends with the sandbox or is of no use without it.
-pub(crate) const PARTS: [&str; 10] = [
+pub(crate) const PARTS: [&str; 11] = [
     "kubernetes-node",
     "forward-api-server",
     "forward-etcd",
@@ -40,6 +40,7 @@ pub(crate) const PARTS: [&str; 10] = [
     "kubelet",
     "kube-proxy",
     "kube-router",
+    "coredns",
 ];
 
 /// Starts whatever of the node's own does not run, and returns when the node takes pods. The API server works.

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    ADDRESS, NAME, PODS, SERVICES,
+    ADDRESS, NAME, PODS, SERVICES, data,
+    images::busybox,
     runtime::SOCKET,
     sandbox::{Entering, Sandbox, group},
     write,
@@ -15,15 +16,20 @@ use crate::{
     daemon,
     error::Result,
     facts::Facts,
+    files,
     layout::Layout,
     processes::Processes,
     wait::Look,
 };
 
+/// Names of Services end in it.
+const DOMAIN: &str = "cluster.local";
+
 /// Starts whatever does not run, and returns when the node takes pods.
 pub(super) fn ensure(layout: &Layout, facts: &Facts, running: &Processes, sandbox: &Sandbox) -> Result<()> {
     kubelet(layout, facts, running, sandbox)?;
     kube_proxy(layout, facts, running, sandbox)?;
+    coredns(layout, facts, running, sandbox)?;
     kube_router(layout, facts, running, sandbox)
 }
 
@@ -74,7 +80,8 @@ fn kubelet_configuration(layout: &Layout, facts: &Facts) -> Value {
         // Version 1 is still what some machines have.
         "failCgroupV1": false,
         "failSwapOn": false,
-        "clusterDomain": "cluster.local",
+        "clusterDomain": DOMAIN,
+        "clusterDNS": [ADDRESS],
         // Others need CAP_SYS_RESOURCE.
         "oomScoreAdj": 0,
         "maxOpenFiles": 20_000,
@@ -112,6 +119,32 @@ fn kube_proxy(layout: &Layout, facts: &Facts, running: &Processes, sandbox: &San
     // Its table stands when it has learnt of the first Service.
     daemon::ensure_aloud(layout, running, "kube-proxy", daemon, || {
         nft(sandbox, &["list", "map", "ip", "kube-proxy", "service-ips"], "10.0.0.1")
+    })
+}
+
+fn coredns(layout: &Layout, facts: &Facts, running: &Processes, sandbox: &Sandbox) -> Result<()> {
+    let daemon = || {
+        let config = data(layout).join("Corefile");
+        let kubeconfig = write_component(layout, facts, "coredns")?;
+        let text = format!(
+            ".:53 {{\n  bind {ADDRESS}\n  errors\n  kubernetes {DOMAIN} in-addr.arpa {{\n    kubeconfig {}\n  }}\n}}\n",
+            kubeconfig.display()
+        );
+        files::write(&config, text)?;
+        let program = layout.node_bin().join("coredns");
+        Ok(sandbox
+            .daemon(layout, "coredns", &program, Entering::Everything)
+            .arg("-conf")
+            .arg(config))
+    };
+    let busybox = busybox()?;
+    let (name, address) = (format!("kubernetes.default.svc.{DOMAIN}"), ADDRESS.to_string());
+    daemon::ensure_aloud(layout, running, "coredns", daemon, || {
+        match sandbox.run(&busybox).args(["nslookup", &name, &address]).output() {
+            Ok(output) if output.status.success() => Look::Done(()),
+            Ok(output) => Look::NotYet(output.stdout),
+            Err(error) => Look::NotYet(error.to_string()),
+        }
     })
 }
 
