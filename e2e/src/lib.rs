@@ -9,6 +9,7 @@ pub mod documented;
 pub mod faults;
 pub mod files;
 pub mod guest;
+mod images;
 pub mod obstacle;
 pub mod paused;
 pub mod person;

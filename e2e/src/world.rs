@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use testbed::{Options, Testbed};
+use testbed::{NodeOptions, Options, Part, Testbed};
 
 use crate::secrets::Tokens;
-use crate::{Cluster, Outcome};
+use crate::{Cluster, Outcome, images};
 
 /// The variable that names the folder of a testbed that stays up, for tests that are run again and again.
 pub const KEPT: &str = "TKA_E2E_DIR";
@@ -47,9 +47,14 @@ pub struct World {
 impl Grounds {
     /// The folder that [`KEPT`] names, or a new one. The path of a new one is short, because sockets are in it.
     pub fn new() -> Outcome<Self> {
-        if let Some(dir) = env::var_os(KEPT) {
-            return Ok(Self::Kept(dir.into()));
+        match env::var_os(KEPT) {
+            Some(dir) => Ok(Self::Kept(dir.into())),
+            None => Self::temporary(),
         }
+    }
+
+    /// A new folder, for this run only.
+    pub fn temporary() -> Outcome<Self> {
         let dir = tempfile::Builder::new().prefix("tka-e2e-").tempdir()?;
         Ok(Self::Temporary(Some(dir)))
     }
@@ -104,10 +109,21 @@ impl World {
     /// Builds what is to be tested, and brings a testbed up on `grounds`.
     pub fn bring_up(grounds: &Grounds) -> Outcome<Self> {
         // First: a missing Go is reported at once.
-        testbed::prepare(testbed::Part::Core)?;
+        testbed::prepare(Part::Core)?;
+        Self::up(grounds, None)
+    }
+
+    /// The same, with a Kubernetes node, on which the server runs as the chart installs it.
+    pub fn bring_up_with_node(grounds: &Grounds) -> Outcome<Self> {
+        testbed::prepare(Part::KubernetesNode)?;
+        Self::up(grounds, Some(images::node_options()?))
+    }
+
+    fn up(grounds: &Grounds, node: Option<NodeOptions>) -> Outcome<Self> {
         let programs = testbed::build_own_programs()?;
         let mut options = Options::new(grounds.dir(), programs.server);
         options.cli_program = Some(programs.cli);
+        options.node = node;
         let testbed = Testbed::up(&options)?;
         if grounds.is_kept() {
             remove_folder(&homes(&testbed))?;

@@ -153,6 +153,11 @@ impl Testbed {
         Ok(node)
     }
 
+    /// A key that joins one node to the tailnet, with a tag such as `tag:tka`.
+    pub fn auth_key(&self, tag: &str) -> Result<String> {
+        tailnet::auth_key(&self.layout, &Owner::tag(tag))
+    }
+
     /// Takes a node off the tailnet, as an administrator of it would, and ends its tailscaled. Returns when the server's node has
     /// heard of it.
     pub fn remove_node(&self, node: &Node) -> Result<()> {
@@ -206,6 +211,17 @@ impl Testbed {
     /// The server that [`up`](Self::up) starts.
     pub fn main_server(&self) -> Result<Server> {
         Server::open(self, server::MAIN)
+    }
+
+    /// The server's pods that are on the tailnet at the moment, where there is a Kubernetes node.
+    pub fn pods(&self) -> Result<Pods> {
+        Pods::find(self)
+    }
+
+    /// Whether this process may bring up a Kubernetes node: it is root.
+    #[must_use]
+    pub fn may_have_node() -> bool {
+        cluster::node::is_root()
     }
 
     /// Starts another server, which ends with its handle. One of that name that still runs is ended before.

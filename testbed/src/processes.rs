@@ -73,8 +73,9 @@ impl Processes {
     /// Sends a signal to a part, and says whether there is such a part.
     pub(crate) fn signal(&self, part: &str, signal: Signal) -> bool {
         let pids = self.parts.get(part).into_iter().flatten();
+        // To each of them: the first may be a shell that waits for the second.
         pids.filter_map(|pid| self.system.process(*pid)?.kill_with(signal))
-            .any(|sent| sent)
+            .fold(false, |any, sent| any | sent)
     }
 
     /// Asks parts to end and sees them gone; a part that does not end in time is killed.
@@ -210,6 +211,26 @@ mod tests {
         let found = Processes::find(&layout).unwrap();
         found.stop(&["stubborn"], Duration::from_millis(100)).unwrap();
         assert!(!Processes::find(&layout).unwrap().has("stubborn"));
+    }
+
+    #[test]
+    fn every_process_of_a_part_is_signalled() {
+        let (dir, layout) = testbed(&[("sh", "/bin/sh")]);
+        let child = dir.path().join("child");
+        // The second outlives the first unless it is signalled itself.
+        let script = format!("sleep 100 & echo $! > '{}'; wait", child.display());
+        let running = Daemon::new(&layout, "two", "sh")
+            .arg("-c")
+            .arg(script)
+            .start(&layout)
+            .unwrap();
+        let both = || match Processes::find(&layout).unwrap().pids("two").count() {
+            2 if child.exists() => Look::Done(()),
+            count => Look::NotYet(format!("{count} processes")),
+        };
+        running.wait_ready(Duration::from_secs(10), both).unwrap();
+        Processes::find(&layout).unwrap().kill(&["two"]).unwrap();
+        assert!(!Processes::find(&layout).unwrap().has("two"));
     }
 
     #[test]

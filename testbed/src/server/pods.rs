@@ -75,6 +75,11 @@ impl Pods {
         Ok(Self { hosts })
     }
 
+    /// Those that are on the tailnet now.
+    pub(crate) fn find(testbed: &Testbed) -> Result<Self> {
+        hosts_of(testbed).map(|hosts| Self { hosts })
+    }
+
     /// Base URLs, one for each pod.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
