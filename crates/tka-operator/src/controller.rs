@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_only_looks_on_knows_how_long_a_session_has_lasted() {
+    async fn replica_without_the_lease_measures_session_ages() {
         let signin = objects::signin(&session(), None, "tka");
         let context = context(&signin);
         let action = reconcile(Arc::new(signin), Arc::clone(&context)).await.unwrap();

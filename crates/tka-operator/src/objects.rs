@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_session_is_read_back() {
         assert_eq!(session(&stored()).unwrap(), alice());
     }
 

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn watch_is_begun_anew_within_seconds_however_long_it_failed() {
+    fn watch_restarts_within_seconds_after_any_number_of_failures() {
         let (mut watches, start) = (Watches::default(), Instant::now());
         let waits: Vec<_> = (0..100).map(|_| watches.failed(None, start)).collect();
         assert_eq!(waits[..4], [1, 2, 4, 5].map(|seconds| seconds * SECOND));

@@ -159,7 +159,7 @@ fn original_server_gets_no_option_that_it_ignores() {
 }
 
 #[test]
-fn a_missing_reason_is_told_where_nobody_can_be_asked() {
+fn missing_reason_is_an_error_without_a_terminal() {
     insta::assert_snapshot!(
         "missing_reason",
         shown(&[("POST /login", reason_required())], &["login"])

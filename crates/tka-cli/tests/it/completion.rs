@@ -113,7 +113,7 @@ fn what_was_typed_before_counts() {
 }
 
 #[test]
-fn commands_and_settings_are_offered_without_asking_anybody() {
+fn commands_and_settings_are_completed_without_a_request() {
     let fake = FakeServer::new(&[]);
     assert_eq!(in_bash(&fake, "tka", &["tka", "cluster-"]), ["cluster-info"]);
     assert_eq!(

@@ -244,7 +244,7 @@ fn cached_credential_is_used_while_the_server_is_down() {
 }
 
 #[test]
-fn whoever_asks_again_later_reads_again_why_there_is_none() {
+fn later_call_prints_the_failure_again() {
     let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, over())]));
     let said = || {
         let outcome = Outcome::from(command(&user, &fake).output().unwrap());
@@ -333,7 +333,7 @@ fn no_sessions() -> (&'static str, Answer) {
 }
 
 #[test]
-fn whoever_has_chosen_so_is_signed_in_again_by_kubectl() {
+fn kubectl_signs_in_again_with_the_setting() {
     let script = [
         (ASKED, over()),
         no_sessions(),

@@ -670,7 +670,7 @@ fn repairing_changes_only_the_command() {
 users:
 - name: ours # as an administrator
   user:
-    as: somebody
+    as: root
     exec:
       apiVersion: client.authentication.k8s.io/v1
       args: [credential, --server, 'https://x', --session, s]

@@ -93,7 +93,7 @@ fn the_shell_has_access_while_it_runs() {
 }
 
 #[test]
-fn kubectl_in_it_asks_nobody_until_it_is_over() {
+fn kubectl_in_the_shell_sends_no_request_until_expiry() {
     let (user, fake) = (User::new(), whole_session());
     let plugin = format!(
         "\"{}\" credential --server http://127.0.0.1:{} --session tka-alice-own",
@@ -348,7 +348,7 @@ fn signals_for_the_program_reach_it_and_end_nothing() {
 }
 
 #[test]
-fn signals_for_a_program_that_does_not_run_yet_reach_nobody() {
+fn signals_before_the_program_runs_are_dropped() {
     let barrier = Arc::new(Barrier::new(2));
     let fake = FakeServer::new(&[
         ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
