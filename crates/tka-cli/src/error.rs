@@ -139,8 +139,8 @@ impl Error {
             }
             Self::Store(error) => error.advice(),
             Self::Merge(error) => {
-                let apart = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
-                vec![error.advice(), apart.into()]
+                let without_merge = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
+                vec![error.advice(), without_merge.into()]
             }
             Self::NotRepaired(error) => {
                 let advice = "it still calls tka at an outdated path: run `tka kubeconfig` again when this is solved";
@@ -157,11 +157,11 @@ impl Error {
             Self::Client(error) => error.advice(),
             Self::SessionOver { advice, .. } | Self::OtherSession { advice, .. } => vec![advice.clone()],
             Self::SignOutFailed { error, path } => {
-                let kept = format!(
+                let kubeconfig_stays = format!(
                     "you may still be signed in, so {} was kept: run `tka logout` again when this is solved",
                     path.display()
                 );
-                error.advice().into_iter().chain([kept]).collect()
+                error.advice().into_iter().chain([kubeconfig_stays]).collect()
             }
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]

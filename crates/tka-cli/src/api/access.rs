@@ -95,9 +95,9 @@ impl Access {
 
     /// The rule that the server will take, or none if it will refuse. `rules` are ordered by priority.
     pub(crate) fn select_rule<'a>(&self, rules: &'a RuleList) -> Option<&'a RuleInfo> {
-        let mut meant = rules.items.iter().filter(|rule| self.matches_rule(rule));
-        let first = meant.next()?;
-        let is_tied = meant.next().is_some_and(|next| next.priority == first.priority);
+        let mut matching = rules.items.iter().filter(|rule| self.matches_rule(rule));
+        let first = matching.next()?;
+        let is_tied = matching.next().is_some_and(|next| next.priority == first.priority);
         (!is_tied).then_some(first)
     }
 

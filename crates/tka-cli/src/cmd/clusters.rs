@@ -75,7 +75,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
     let spinner = ctx.ui.spinner("asking");
     let search = search(ctx);
-    let clusters = search.ask(&|server| ctx.discovery_client(server), ctx.config.long);
+    let clusters = search.query(&|server| ctx.discovery_client(server), ctx.config.long);
     drop(spinner);
     if output.print(ctx.config.output_mode(), &clusters)? {
         note_tailnet_unavailable(ctx, search.tailnet_unavailable.as_ref());
@@ -138,7 +138,7 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
     let text = format!("commands talk to {} now, by {file}", cluster.server);
     ctx.ui.notify(&messages::done(&text, &ctx.ui.palette));
     for change in &changes {
-        note_overridden(&written(flags, &path), change.key(), &file, &ctx.ui)?;
+        note_overridden(&with_config_file(flags, &path), change.key(), &file, &ctx.ui)?;
     }
     export_kubeconfig(&target)
 }
@@ -174,7 +174,7 @@ fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
     Ok(changes)
 }
 
-fn written(flags: &Global, path: &Path) -> Global {
+fn with_config_file(flags: &Global, path: &Path) -> Global {
     Global {
         config: Some(path.to_owned()),
         ..flags.clone()

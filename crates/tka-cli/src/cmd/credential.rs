@@ -52,7 +52,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         interactive,
         flags,
     };
-    credential::provide(&request)
+    credential::print_credential(&request)
 }
 
 /// Whether kubectl says that a user can answer prompts. Refuses another version.

@@ -13,9 +13,9 @@ pub(crate) enum SelectError {
     NoServer { places: Vec<String>, problem: String },
 }
 
-/// Selects the only server among `asked`. One with a known port counts even without a response.
-pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> {
-    let (mut servers, others): (Vec<_>, Vec<_>) = asked
+/// Selects the only server among `answers`. One with a known port counts even without a response.
+pub(super) fn only(name: &str, answers: Clusters) -> Result<Cluster, SelectError> {
+    let (mut servers, others): (Vec<_>, Vec<_>) = answers
         .items
         .into_iter()
         .partition(|one| !one.is_guessed_port || one.state == State::Answers);

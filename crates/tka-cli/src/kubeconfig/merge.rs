@@ -25,7 +25,7 @@ pub(crate) enum MergeError {
     #[error("{} was left as it is", path.display())]
     Refused { path: PathBuf, source: Refused },
     #[error("{} has entries of its own by the name of {name}", path.display())]
-    Taken { path: PathBuf, name: String },
+    NameConflict { path: PathBuf, name: String },
 }
 
 /// Inserts `entry` into `document` and makes it current.
@@ -197,7 +197,7 @@ impl MergeError {
                     path.display()
                 )
             }
-            Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
+            Self::NameConflict { .. } => "rename them: `kubectl config rename-context`".to_owned(),
         }
     }
 }

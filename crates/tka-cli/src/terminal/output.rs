@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn quiet_means_names_unless_a_form_is_asked_for() {
-        let asked = |format| Output { format };
-        assert_eq!(asked(None).format(false), None);
-        assert_eq!(asked(None).format(true), Some(Format::Name));
-        assert_eq!(asked(Some(Format::Json)).format(true), Some(Format::Json));
+        let output = |format| Output { format };
+        assert_eq!(output(None).format(false), None);
+        assert_eq!(output(None).format(true), Some(Format::Name));
+        assert_eq!(output(Some(Format::Json)).format(true), Some(Format::Json));
     }
 }

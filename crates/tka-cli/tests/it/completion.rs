@@ -81,25 +81,25 @@ fn in_bash(fake: &FakeServer, name: &str, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn what_there_is_is_offered() {
-    let asked = |request: &str, answer: Answer, words: &[&str]| {
+    let completed = |request: &str, answer: Answer, words: &[&str]| {
         let fake = FakeServer::new(&[(request, answer)]);
         let offered = in_bash(&fake, "tka", words);
         fake.requests();
         offered
     };
     assert_eq!(
-        asked("GET /rules", rules(), &["tka", "login", "--rule", ""]),
+        completed("GET /rules", rules(), &["tka", "login", "--rule", ""]),
         ["oncall", "daily"]
     );
     assert_eq!(
-        asked("GET /rules", rules(), &["tka", "exec", "--rule", "o"]),
+        completed("GET /rules", rules(), &["tka", "exec", "--rule", "o"]),
         ["oncall"]
     );
     assert_eq!(
-        asked("GET /rules", rules(), &["tka", "-l", "login", "--role", "v"]),
+        completed("GET /rules", rules(), &["tka", "-l", "login", "--role", "v"]),
         ["view"]
     );
-    let sessions = asked("GET /sessions", sessions(), &["tka", "sessions", "end", ""]);
+    let sessions = completed("GET /sessions", sessions(), &["tka", "sessions", "end", ""]);
     assert_eq!(sessions[..2], ["tka-alice-one", "tka-alice-two"]);
 }
 

@@ -268,13 +268,13 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
         crate::test_requirements::report_missing("a network");
         return;
     };
-    let asked = ("GET /login", Answer::json(200, &login()));
+    let session = ("GET /login", Answer::json(200, &login()));
     let refusal = Answer::Http {
         status: 502,
         headers: vec![],
         body: String::new(),
     };
-    let script = [asked.clone(), asked, ("CONNECT tka.example.ts.net:443", refusal)];
+    let script = [session.clone(), session, ("CONNECT tka.example.ts.net:443", refusal)];
     let proxy = FakeServer::at(address, &script);
     let user = User::new();
     let through = format!("http://{}", proxy.address);
