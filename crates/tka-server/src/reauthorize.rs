@@ -335,10 +335,10 @@ impl Checks {
 
     fn device_state(&self, whois: WhoIs) -> Answer {
         match Identified::new(whois, &self.with.cap_name, (self.with.clock)(), Instant::now()) {
-            Ok(who) => Answer::DeviceState(Box::new(DeviceState::new(
-                who.caller.identity,
-                who.expired,
-                who.values.iter().map(String::as_str),
+            Ok(identified) => Answer::DeviceState(Box::new(DeviceState::new(
+                identified.caller.identity,
+                identified.expired,
+                identified.values.iter().map(String::as_str),
             ))),
             Err(failure) => Answer::Unknown(failure.body.message),
         }

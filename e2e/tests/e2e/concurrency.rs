@@ -148,7 +148,7 @@ fn storm_of_sign_ins_and_outs_ends_whole_or_empty(world: &World) -> Outcome {
     let alice = site.caller("ALICE")?;
     for _ in 0..3 {
         for answer in at_once(&alice, &["/login", "/logout"].repeat(10))? {
-            let right = match &*answer.asked {
+            let right = match &*answer.request {
                 "POST /api/v1alpha1/login" => answer.status == 202,
                 _ => [200, 404].contains(&answer.status),
             };

@@ -64,10 +64,10 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
 pub(super) async fn kubeconfig(
     app: &App,
     context: &AuditContext,
-    who: &mut Authorization,
+    authorization: &mut Authorization,
     session: &Session,
 ) -> Result<KeyedKubeconfig, Failure> {
-    let (info, credential) = try_join(app.cluster.info(), issued(app, context, who, session, None)).await?;
+    let (info, credential) = try_join(app.cluster.info(), issued(app, context, authorization, session, None)).await?;
     Ok(with_user(app, info, session, credential.token.into()))
 }
 
