@@ -133,7 +133,7 @@ impl Sessions {
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
-        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::is_established(&signin);
+        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::was_provisioned(&signin);
         if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
             return Ok(false);
         }
