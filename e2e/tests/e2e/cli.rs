@@ -205,7 +205,7 @@ fn caller_without_a_rule_hears_why_and_what_to_do(world: &World) -> Outcome {
         said.err.contains("no rule of the tailnet policy reaches you"),
         "{said:?}"
     );
-    assert!(said.err.contains("ask the owner of the tailnet policy"), "{said:?}");
+    assert!(said.err.contains("ask an administrator of the tailnet"), "{said:?}");
     nothing_in_home(&carol)
 }
 

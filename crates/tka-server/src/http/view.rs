@@ -103,6 +103,6 @@ fn entry_names(app: &App, caller: &Caller) -> EntryNames {
 }
 
 pub(super) fn no_such_session() -> Failure {
-    let advice = &["see what you have with `tka sessions`"];
+    let advice = &["list your sessions with `tka sessions`"];
     Failure::new(StatusCode::NOT_FOUND, "you have no session of that name", advice)
 }
