@@ -147,7 +147,7 @@ impl Loop {
             .run(reconcile, failed, Arc::clone(&context))
             .for_each(|result| async {
                 if let Err(error) = result {
-                    tracing::debug!(%error, "reconciling will be tried again");
+                    tracing::debug!(%error, "reconcile retried");
                 }
             });
         let mut gone = self.gone;

@@ -73,9 +73,9 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
         let (method, path) = (request.method(), request.uri().path());
         match result {
             Ok(response) => {
-                tracing::debug!(%method, path, status = %response.status(), ?wait, "a request is tried again");
+                tracing::debug!(%method, path, status = %response.status(), ?wait, "request retried");
             }
-            Err(error) => tracing::debug!(%method, path, %error, ?wait, "a request is tried again"),
+            Err(error) => tracing::debug!(%method, path, %error, ?wait, "request retried"),
         }
         Some(sleep(wait))
     }

@@ -59,7 +59,7 @@ impl Sessions {
             tracing::debug!(
                 session = signin.name_any(),
                 error = with_causes(&error),
-                "the status was not told"
+                "status not written"
             );
         }
     }

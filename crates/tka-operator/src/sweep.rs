@@ -97,7 +97,7 @@ impl Failed {
     }
 
     fn add(&mut self, error: Error) {
-        tracing::debug!(error = with_causes(&error), "a leftover is not removed yet");
+        tracing::debug!(error = with_causes(&error), "orphaned object not removed yet");
         self.0.get_or_insert(error);
     }
 }

@@ -244,7 +244,7 @@ impl Sessions {
             tell.send_replace(true);
             return Ok(());
         }
-        tracing::warn!(session = %session.name(), %how, "audit record of the end not written yet; keeping the finalizer");
+        tracing::warn!(session = %session.name(), reason = %how, "audit record of the end not written yet; keeping the finalizer");
         // What comes of that one is not heard any more. This one is waited for as long as it takes.
         let (records, session, how) = (Arc::clone(&self.records), session.clone(), how.clone());
         tokio::spawn(async move {

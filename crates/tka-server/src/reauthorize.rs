@@ -248,7 +248,7 @@ impl Checks {
                 Err(error) => {
                     let wait = self.retry_backoff.failed(session, error.retry_after(), Instant::now());
                     let (session, error) = (session.name(), with_causes(&error));
-                    tracing::error!(%session, ?wait, error, "a revoked session could not be ended yet");
+                    tracing::error!(%session, ?wait, error, "revoked session not ended yet; retrying");
                 }
             }
         }

@@ -304,7 +304,7 @@ fn given(extended: bool) -> Decision {
 /// For people who read the log: the record says more.
 fn log_end(session: &Session, how: &EndReason) {
     let (session, username) = (session.name(), session.caller.username());
-    tracing::info!(%session, username, %how, "session ended");
+    tracing::info!(%session, username, reason = %how, "session ended");
 }
 
 /// JSON escapes line breaks, so that whatever a caller says stays on its line.
