@@ -201,7 +201,7 @@ impl Sessions {
         checked.inspect_err(|error| self.events.refused(existing, error))
     }
 
-    /// Ends the session because of `error`. Returns `error`, or the error of ending it.
+    /// Ends the session because of `error`. Returns `error`, or the error of the termination.
     async fn abort_sign_in(
         &self,
         signin: &TkaSignin,
@@ -327,7 +327,7 @@ impl Sessions {
         }
         match self.complete_one(&signin, &session).await {
             Err(error) if is_final(&signin, &error) => {
-                tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed permanently; ending the session");
+                tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed permanently; terminating the session");
                 match self
                     .abort_sign_in(&signin, error, Precondition::SameVersion, &*self.records)
                     .await

@@ -233,13 +233,13 @@ impl Checks {
 
     /// Ends those that are not put off. Says whether there is nothing more to do about them now.
     async fn end_all(&mut self, revoked: Vec<(&Session, Revocation)>) -> bool {
-        let mut endings = Vec::new();
+        let mut terminations = Vec::new();
         for (session, revocation) in revoked {
             if !self.retry_backoff.is_waiting(session, Instant::now()) {
-                endings.push(end(&self.with, session, revocation));
+                terminations.push(end(&self.with, session, revocation));
             }
         }
-        let ended: Vec<_> = stream::iter(endings).buffer_unordered(AT_ONCE).collect().await;
+        let ended: Vec<_> = stream::iter(terminations).buffer_unordered(AT_ONCE).collect().await;
         let mut all = true;
         for (session, ended) in ended {
             match ended {

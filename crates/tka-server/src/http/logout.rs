@@ -96,17 +96,18 @@ async fn sessions(
     if all {
         let sessions = app
             .sessions
-            .of_user(&identified.caller, SessionFilter::WithEnding)
+            .of_user(&identified.caller, SessionFilter::WithTerminating)
             .await?;
         return Ok(by_name(sessions));
     }
     let by_rule: Vec<SessionName> = applicable_rules(app, identified)
         .map(|rules| names(&identified.caller, &rules).collect())
         .unwrap_or_default();
-    let current = app.sessions.find(by_rule, SessionFilter::WithEnding);
+    let current = app.sessions.find(by_rule, SessionFilter::WithTerminating);
     let (current, known) = try_join(
         current,
-        app.sessions.of_caller(&identified.caller, SessionFilter::WithEnding),
+        app.sessions
+            .of_caller(&identified.caller, SessionFilter::WithTerminating),
     )
     .await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());

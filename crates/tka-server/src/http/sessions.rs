@@ -70,7 +70,7 @@ pub(super) async fn end(
 ) -> Result<Json<SessionInfo>, Failure> {
     let named = app
         .sessions
-        .of_user_named(&identified.caller, &name, SessionFilter::WithEnding);
+        .of_user_named(&identified.caller, &name, SessionFilter::WithTerminating);
     let Some(stored) = named.await? else {
         applicable_rules(&app, &identified)?;
         return Err(view::no_such_session());
