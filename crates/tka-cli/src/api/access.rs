@@ -20,7 +20,7 @@ pub(crate) struct Access {
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_value::<Period>)]
     pub(crate) period: Option<Period>,
 
-    /// What the access is for, in one line; some rules ask for it
+    /// What the access is for, in one line; some rules require it
     #[arg(long, value_name = "TEXT", value_parser = parse_value::<Reason>)]
     pub(crate) reason: Option<Reason>,
 
@@ -35,7 +35,7 @@ pub(crate) fn parse_value<T: TryFrom<String>>(text: &str) -> Result<T, T::Error>
 
 /// A namespace that the rule does not cover.
 #[derive(Debug, thiserror::Error)]
-#[error("the rule for the role {role} does not reach the namespace {namespace}")]
+#[error("the rule for the role {role} does not cover the namespace {namespace}")]
 pub(crate) struct OutsideRule {
     pub(crate) namespace: String,
     pub(crate) role: String,

@@ -37,7 +37,7 @@ impl RetryAfter {
         Self(text.and_then(|text| seconds(text).or_else(|| until_date(text, now))))
     }
 
-    /// The pause before a busy server is retry_after again, if it names one. It is a second at least.
+    /// The pause before a busy server is asked again, if it names one. It is a second at least.
     pub(crate) fn while_busy(self) -> Option<Duration> {
         self.0.map(|pause| pause.max(SHORTEST))
     }

@@ -51,7 +51,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     if !all.iter().any(|cache| cache.server().as_ref() == Some(ctx.server())) {
         all.push(SessionCache::at(ctx.server()));
     }
-    let spinner = ctx.ui.spinner("asking");
+    let spinner = ctx.ui.spinner("querying servers");
     let answers = query_all(&ctx, &all);
     drop(spinner);
     let current = environment::home().and_then(|home| current_context::find(&home));

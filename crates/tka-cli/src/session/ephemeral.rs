@@ -191,7 +191,7 @@ impl EphemeralSession {
             ));
         }
         if matches!(self.scope, SessionScope::UserWide) {
-            let text = "this server keeps one session a user, so that leaving signs you out everywhere";
+            let text = "this server keeps one session per user: the end of this one signs you out everywhere";
             ctx.ui.notify(&messages::warning(text, palette));
         }
     }
@@ -230,7 +230,7 @@ impl EphemeralSession {
         }
         match ended {
             Ok(()) => {}
-            // The session is over already: it expired, or it was ended elsewhere.
+            // The session has ended already: it expired, or another command ended it.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
                 ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette)));

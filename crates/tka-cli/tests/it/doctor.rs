@@ -265,7 +265,7 @@ fn unchecked_role_is_skipped_and_not_ok() {
     });
     let shown = well.shown(&[]);
     assert!(
-        shown.contains("– role        the server could not ask the cluster just now"),
+        shown.contains("– role        the server could not check the roles in the cluster just now"),
         "{shown}"
     );
 }

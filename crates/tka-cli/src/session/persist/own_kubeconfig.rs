@@ -32,7 +32,7 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
     let aside = store.move_aside(lock)?;
     let path = store.path().display();
     let text = format!(
-        "{path} is written anew, because {why}; what was there is now {}",
+        "{path} is written anew, because {why}; the old file is now {}",
         aside.display()
     );
     ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
@@ -113,7 +113,7 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
     let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path).display();
     let text = match now.current() {
         Some(name) => format!("{name} is the current context of {path} now"),
-        None => format!("no context is current in {path} now"),
+        None => format!("{path} has no current context now"),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }

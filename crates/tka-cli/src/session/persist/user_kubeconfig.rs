@@ -42,8 +42,7 @@ pub(super) fn records(ctx: &CommandContext, file: &Path) -> Vec<MergedEntry> {
     records.filter(|one| one.file == file).collect()
 }
 
-/// Removes the entries that `is_selected` selects from the user's kubeconfigs, and their records. A file that cannot be changed does not stop
-/// the others.
+/// Removes the selected entries from the user's kubeconfigs, and their records. A file that cannot be changed does not stop the others.
 pub(super) fn remove_entries(
     ctx: &CommandContext,
     cache: &mut SessionCache,
@@ -119,7 +118,7 @@ fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) 
     let text = match document.current() {
         Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
         Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
-        None => format!("no context is current in {path} now"),
+        None => format!("{path} has no current context now"),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
