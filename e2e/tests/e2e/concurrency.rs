@@ -45,7 +45,7 @@ fn twenty_that_wait(site: &Site<'_>, proxy: &Proxy, alice: &Caller) -> Outcome<V
         proxy.let_go();
         let answers = asking
             .into_iter()
-            .map(|asked| asked.join().map_err(|_| "a caller panicked")?);
+            .map(|request| request.join().map_err(|_| "a caller panicked")?);
         answers.collect()
     })
 }
@@ -54,11 +54,11 @@ fn twenty_that_wait(site: &Site<'_>, proxy: &Proxy, alice: &Caller) -> Outcome<V
 /// show the sign-in's own write, which depends on the machine.
 fn cost(proxy: &Proxy) -> (usize, usize) {
     let seen = proxy.seen();
-    let asked = |request: &&Request| !request.is_background() && request.resource != "events";
+    let is_counted = |request: &&Request| !request.is_background() && request.resource != "events";
     let (lists, others): (Vec<_>, Vec<_>) = seen
         .iter()
         .map(|seen| &seen.request)
-        .filter(asked)
+        .filter(is_counted)
         .partition(|request| request.verb == "list");
     (others.len(), lists.len())
 }
