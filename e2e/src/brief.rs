@@ -65,17 +65,17 @@ mod tests {
     #[test]
     fn what_comes_too_late_is_tried_with_a_longer_session() {
         let (now, hour) = (Timestamp::now(), Duration::from_hours(1));
-        let (asked, done) = periods(|tries| Ok(((), if tries < 3 { now } else { now + hour })));
-        assert_eq!(asked, ["4s", "12s", "36s"]);
+        let (requested, done) = periods(|tries| Ok(((), if tries < 3 { now } else { now + hour })));
+        assert_eq!(requested, ["4s", "12s", "36s"]);
         assert!(done.is_ok());
-        let (asked, done) = periods(|_| Ok(((), now)));
-        assert_eq!(asked, ["4s", "12s", "36s", "108s"]);
+        let (requested, done) = periods(|_| Ok(((), now)));
+        assert_eq!(requested, ["4s", "12s", "36s", "108s"]);
         assert!(done.is_err());
     }
 
     #[test]
     fn error_in_time_counts() {
-        let (asked, done) = periods(|_| Err("no".into()));
-        assert_eq!((asked.len(), done.unwrap_err().to_string()), (1, "no".to_owned()));
+        let (requested, done) = periods(|_| Err("no".into()));
+        assert_eq!((requested.len(), done.unwrap_err().to_string()), (1, "no".to_owned()));
     }
 }

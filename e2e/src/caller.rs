@@ -38,8 +38,8 @@ pub struct Caller {
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// What was asked.
-    pub asked: String,
+    /// The request line: method and path.
+    pub request: String,
     /// Its status.
     pub status: u16,
     /// Its headers.
@@ -81,7 +81,7 @@ impl Caller {
 
     /// Sends a request to any path of the server.
     pub fn send_body(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Outcome<Answer> {
-        let asked = format!("{method} {path}");
+        let request_line = format!("{method} {path}");
         let ask = || -> Outcome<_> {
             let mut request = Request::builder()
                 .method(Method::from_bytes(method.as_bytes())?)
@@ -101,9 +101,9 @@ impl Caller {
             Err(ureq::Error::ConnectProxyFailed(_)) => ask()?,
             answer => answer,
         };
-        let mut answer = answer.map_err(|error| format!("{asked}: {error}"))?;
+        let mut answer = answer.map_err(|error| format!("{request_line}: {error}"))?;
         Ok(Answer {
-            asked,
+            request: request_line,
             status: answer.status().as_u16(),
             headers: std::mem::take(answer.headers_mut()),
             body: answer.body_mut().read_to_string()?,
@@ -266,7 +266,7 @@ impl Answer {
         }
         Err(format!(
             "{} answered {} and not {status}: {}",
-            self.asked, self.status, self.body
+            self.request, self.status, self.body
         )
         .into())
     }
@@ -278,7 +278,7 @@ impl Answer {
 
     /// Its body, as the original's CLI decodes it.
     pub fn decode<T: DeserializeOwned>(&self) -> Outcome<T> {
-        serde_json::from_str(&self.body).map_err(|error| format!("{}: {error} in {:?}", self.asked, self.body).into())
+        serde_json::from_str(&self.body).map_err(|error| format!("{}: {error} in {:?}", self.request, self.body).into())
     }
 
     /// The token in the credential that it holds.
@@ -292,7 +292,7 @@ impl Answer {
     pub fn refusal(&self) -> Outcome<Refusal> {
         let refusal: Refusal = self.decode()?;
         if refusal.message.is_empty() || refusal.advice.is_empty() {
-            return Err(format!("{} was refused without a word of help: {}", self.asked, self.body).into());
+            return Err(format!("{} was refused without a word of help: {}", self.request, self.body).into());
         }
         Ok(refusal)
     }

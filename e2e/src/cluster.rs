@@ -144,9 +144,9 @@ fn read(mut answer: http::Response<ureq::Body>) -> Outcome<(u16, Value)> {
 }
 
 /// What the API server answered, unless that is a failure.
-fn done(asked: &str, value: Value) -> Outcome<Value> {
+fn done(request: &str, value: Value) -> Outcome<Value> {
     if value["kind"] == "Status" && value["status"] == "Failure" {
-        return Err(format!("{asked}: {}", value["message"]).into());
+        return Err(format!("{request}: {}", value["message"]).into());
     }
     Ok(value)
 }

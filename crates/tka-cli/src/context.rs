@@ -120,9 +120,9 @@ impl CommandContext {
     pub(crate) fn warn_clock_skew(&self, skew: Skew, until: Option<Timestamp>) {
         let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > TOLERATED_SKEW);
         let unknown =
-            || is_over.then(|| "by this machine's clock it is over, and by the server's it is not".to_owned());
+            || is_over.then(|| "the session has ended by this machine's clock, but not by the server's".to_owned());
         if let Some(found) = skew.describe().or_else(unknown) {
-            let text = format!("{found}: set the clock, and let it be kept (timedatectl set-ntp true)");
+            let text = format!("{found}: set the clock, and turn on time synchronisation (timedatectl set-ntp true)");
             self.ui.notify(&messages::warning(&text, &self.ui.palette));
         }
     }
@@ -361,7 +361,7 @@ fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error>
         }
     }
     if certificates.is_empty() {
-        Err(failed("it has no certificate".into()))
+        Err(failed("it contains no certificate".into()))
     } else {
         Ok(Some(certificates))
     }

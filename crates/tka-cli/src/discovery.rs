@@ -19,7 +19,7 @@ use crate::sys::parallel;
 use candidates::Candidate;
 pub(crate) use select::SelectError;
 
-/// How long tailscaled, and then each server, may take. All servers are asked in parallel.
+/// How long tailscaled, and then each server, may take. All servers are queried in parallel.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
 
 /// Connects to a server. The error is a reason on one line.
@@ -44,7 +44,7 @@ pub(crate) enum TailnetUnavailable {
 // === impl Search ===
 
 impl Search {
-    /// Collects the addresses of possible servers, and asks none of them.
+    /// Collects the addresses of possible servers, and queries none of them.
     ///
     /// `folder` has the session caches of earlier sign-ins, if there is one. `limit` is for tailscaled.
     pub(crate) fn new(config: &Config, default: &Server, folder: Option<&Path>, limit: Duration) -> Self {
@@ -61,22 +61,22 @@ impl Search {
         }
     }
 
-    /// Asks all servers. At a tagged node with a guessed port, other services are left out unless `long`.
-    pub(crate) fn ask(&self, connect: &Connect<'_>, long: bool) -> Clusters {
+    /// Queries all servers. At a tagged node with a guessed port, other services are left out unless `long`.
+    pub(crate) fn query(&self, connect: &Connect<'_>, long: bool) -> Clusters {
         let all: Vec<_> = self.candidates.iter().collect();
-        ask(connect, &all, long)
+        query_all(connect, &all, long)
     }
 
-    /// Selects the server `name`, in full or in short. Only servers that match are asked.
+    /// Selects the server `name`, in full or in short. Only servers that match are queried.
     pub(crate) fn choose(&self, connect: &Connect<'_>, name: &str) -> Result<Cluster, SelectError> {
-        let meant: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
-        if meant.is_empty() {
-            return Err(SelectError::unknown(name, &self.ask(connect, false)));
+        let matching: Vec<_> = self.candidates.iter().filter(|one| one.is_called(name)).collect();
+        if matching.is_empty() {
+            return Err(SelectError::unknown(name, &self.query(connect, false)));
         }
-        select::only(name, ask(connect, &meant, true))
+        select::only(name, query_all(connect, &matching, true))
     }
 
-    /// The names for [`Self::choose`] as far as known without asking a server: the first address of each node.
+    /// The names for [`Self::choose`] as far as known without querying a server: the first address of each node.
     pub(crate) fn names(self) -> Vec<(String, Candidate)> {
         let mut places: Vec<Candidate> = vec![];
         for one in self.candidates {
@@ -89,7 +89,7 @@ impl Search {
     }
 }
 
-fn ask(connect: &Connect<'_>, candidates: &[&Candidate], long: bool) -> Clusters {
+fn query_all(connect: &Connect<'_>, candidates: &[&Candidate], long: bool) -> Clusters {
     let answers = parallel::map(candidates, |candidate| query::query(connect, candidate));
     Clusters::new(query::select_shown(
         candidates,

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn narrow_terminals_get_wrapped_lines() {
-        let fix = "start tailscaled, or say with `tka config tailscale.socket PATH` where its socket is";
+        let fix = "start tailscaled, or set the path of its socket with `tka config tailscale.socket PATH`";
         let checks = vec![
             Finding::failed(
                 Exit::Unreachable,
@@ -71,10 +71,10 @@ mod tests {
         insta::assert_snapshot!(diagnosis.human(&narrow), @"
         ✗ tailscale  no tailscaled listens at
                      /nowhere/sock
-                     → start tailscaled, or say
+                     → start tailscaled, or set
+                       the path of its socket
                        with `tka config
                        tailscale.socket PATH`
-                       where its socket is
         – name       needs `tailscale`
         ");
     }

@@ -35,7 +35,7 @@ pub(crate) enum Error {
     /// A kubeconfig that calls this program at an outdated path, and cannot be repaired.
     #[error(transparent)]
     NotRepaired(MergeError),
-    /// A session is over, but its entries could not be removed.
+    /// A session has ended, but its entries could not be removed.
     #[error(transparent)]
     CleanupFailed(MergeError),
     /// A session began, but its kubeconfig cannot be written.
@@ -43,11 +43,11 @@ pub(crate) enum Error {
     NotPersisted(Box<Self>),
     #[error("{}", .0.what())]
     Client(ClientError),
-    /// kubectl asks for a credential of a session that is over.
+    /// kubectl requests a credential of a session that has ended.
     #[error("{}", error.what())]
     SessionOver { error: ClientError, advice: String },
     /// Signing in for kubectl gave another session.
-    #[error("signing in at {server} gives another session than the one that this kubeconfig is for")]
+    #[error("the sign-in at {server} gives another session than this kubeconfig names")]
     OtherSession { server: String, advice: String },
     /// A sign-out failed, so the kubeconfig stays.
     #[error("{}", error.what())]
@@ -56,16 +56,16 @@ pub(crate) enum Error {
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
     SelectError(#[from] SelectError),
-    /// kubectl asks for another version than the kubeconfigs of this program name.
-    #[error("kubectl asks for a credential of version {0}, and this program gives {version}", version = tka_api::exec::API_VERSION)]
+    /// kubectl requests another version than the kubeconfigs of this program name.
+    #[error("kubectl requests a credential of version {0}, but tka supports only {version}", version = tka_api::exec::API_VERSION)]
     ExecVersion(String),
     #[error("cannot write the manual to {}", dir.display())]
     ManualPages { dir: PathBuf, source: io::Error },
-    #[error("the environment variable TKA_CREDENTIAL_CACHE: expected memory, keyring or none, found {0:?}")]
+    #[error("the environment variable TKA_CREDENTIAL_CACHE must be memory, keyring or none, not {0:?}")]
     CredentialCache(String),
     #[error(transparent)]
     Print(#[from] PrintError),
-    #[error("KUBECONFIG cannot lead to the kubeconfig")]
+    #[error("KUBECONFIG cannot contain this path")]
     KubeconfigVariable(#[from] UnexportablePath),
     /// A worker thread panicked.
     #[error("a request to the server failed")]
@@ -77,7 +77,7 @@ pub(crate) enum Error {
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
     #[cfg(unix)]
-    #[error("this machine gives no random number")]
+    #[error("the system provides no random numbers")]
     Random(#[source] getrandom::Error),
 }
 
@@ -135,57 +135,59 @@ impl Error {
                 error.variable
             )],
             Self::Authorities { .. } => {
-                vec!["let SSL_CERT_FILE name a file with PEM certificates by its full path, or unset it".into()]
+                vec!["set SSL_CERT_FILE to the full path of a file with PEM certificates, or unset it".into()]
             }
             Self::Store(error) => error.advice(),
             Self::Merge(error) => {
-                let apart = "or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
-                vec![error.advice(), apart.into()]
+                let without_merge = "or do not merge: leave --merge out, or set TKA_KUBECONFIG_MERGE=false";
+                vec![error.advice(), without_merge.into()]
             }
             Self::NotRepaired(error) => {
-                let advice = "it still calls tka at an outdated path: run `tka kubeconfig` again when this is solved";
+                let advice = "this kubeconfig still calls tka at an outdated path: run `tka kubeconfig` again when this is solved";
                 vec![error.advice(), advice.into()]
             }
             Self::CleanupFailed(error) => {
-                let advice = "the session is over, and its context is still there: run this again when this is solved";
+                let advice =
+                    "the session has ended, but its context is still there: run this again when this is solved";
                 vec![error.advice(), advice.into()]
             }
             Self::NotPersisted(error) => {
-                let signed_in = "you are signed in: then run `tka kubeconfig`, or `tka logout` to end the session";
+                let signed_in =
+                    "you are signed in: solve this and run `tka kubeconfig`, or end the session with `tka logout`";
                 error.advice().into_iter().chain([signed_in.to_owned()]).collect()
             }
             Self::Client(error) => error.advice(),
             Self::SessionOver { advice, .. } | Self::OtherSession { advice, .. } => vec![advice.clone()],
             Self::SignOutFailed { error, path } => {
-                let kept = format!(
+                let kubeconfig_stays = format!(
                     "you may still be signed in, so {} was kept: run `tka logout` again when this is solved",
                     path.display()
                 );
-                error.advice().into_iter().chain([kept]).collect()
+                error.advice().into_iter().chain([kubeconfig_stays]).collect()
             }
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
-            Self::ExecVersion(_) => vec!["write the kubeconfig anew with `tka kubeconfig`".into()],
+            Self::ExecVersion(_) => vec!["write the kubeconfig again with `tka kubeconfig`".into()],
             Self::ManualPages { .. } => vec!["name a folder that you may write to with --dir".into()],
             Self::CredentialCache(_) => vec!["correct the variable, or unset it".into()],
-            Self::Print(PrintError::Form(_)) => vec!["leave --output out, or name another form".into()],
+            Self::Print(PrintError::Form(_)) => vec!["leave --output out, or choose another format".into()],
             Self::KubeconfigVariable(UnexportablePath::Separator { .. }) => vec![
-                "let HOME, or the path in KUBECONFIG, have none".into(),
+                "use a HOME, or a path in KUBECONFIG, without this character".into(),
                 "or print the path alone with --no-eval, for `kubectl --kubeconfig PATH`".into(),
             ],
             Self::KubeconfigVariable(UnexportablePath::NotUnicode { .. }) => {
-                vec!["let HOME, or the path in KUBECONFIG, be one of Unicode characters".into()]
+                vec!["use a HOME, or a path in KUBECONFIG, of Unicode characters only".into()]
             }
             Self::WorkerPanicked => vec!["try again".into()],
             Self::Print(PrintError::Write(_)) => vec!["check where the output goes: is the disk full?".into()],
             #[cfg(unix)]
             Self::Program { .. } => {
-                vec!["give the path of a program, or its name if PATH leads to it; SHELL names the shell".into()]
+                vec!["give the path of a program, or the name of one on PATH; SHELL names the shell".into()]
             }
             #[cfg(unix)]
             Self::Signals(_) | Self::Random(_) => {
-                vec!["this machine lacks a basic function: try again on another".into()]
+                vec!["this machine lacks a basic system function: use another machine".into()]
             }
         }
     }

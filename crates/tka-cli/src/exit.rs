@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Why the command ended. Scripts rely on the numbers: add numbers, never change them.
+/// The exit status of the command. Scripts rely on the numbers: add numbers, never change them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Exit {
@@ -41,12 +41,12 @@ Exit status:
   5    server not reachable
   6    wrong configuration
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
-  8    the server cannot do that: it is the original's, or older
+  8    the server does not support this: it is the original TKA server, or an older one
   126  the command for `tka exec` or the shell cannot be run
   127  there is no such command
   130  interrupted
 
-`tka exec` and `tka shell` end with the status of what they ran, which is 128 and the signal's number when a signal ended it.";
+`tka exec` and `tka shell` return the status of the program that they ran. If a signal ended it, that is 128 plus the signal's number.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -112,16 +112,16 @@ fn command(choice: &Choice) -> String {
 fn to_choose(options: &[Choice], alike: &[String]) -> Vec<String> {
     let commands: Vec<_> = options.iter().map(command).collect();
     let choose = (!options.is_empty()).then(|| format!("say which one you mean: {}", commands.join(", ")));
-    let keeper = if alike.is_empty() {
-        "or ask the owner of the tailnet policy to give these rules different priorities".into()
+    let administrator = if alike.is_empty() {
+        "or ask an administrator of the tailnet to give these rules different priorities".into()
     } else {
         format!(
-            "ask the owner of the tailnet policy to give each of these a `name`, or a priority of its own, because nothing that you \
-             could ask for tells them apart by `role` or `name`: {}",
+            "ask an administrator of the tailnet to give each of these a `name` or a priority of its own, because `role` and `name` do \
+             not tell them apart: {}",
             alike.join("; ")
         )
     };
-    choose.into_iter().chain([keeper]).collect()
+    choose.into_iter().chain([administrator]).collect()
 }
 
 // === impl Refusal ===
@@ -146,10 +146,10 @@ impl Refusal {
                 "or ask an administrator whether this server may serve tagged nodes".into(),
             ],
             Self::MalformedRule(_) => {
-                vec!["ask the owner of the tailnet policy to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
+                vec!["ask an administrator of the tailnet to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
             }
             Self::NoRule => vec![
-                "ask the owner of the tailnet policy for a grant with this server's capability that reaches you"
+                "ask an administrator of the tailnet for a grant with this server's capability that reaches you"
                     .into(),
                 "check with `tailscale status` that you are signed in to the tailnet as the account you mean".into(),
             ],
@@ -176,7 +176,7 @@ impl Refusal {
             ],
             Self::PeriodTooShort { min_period, .. } => vec![
                 format!(
-                    "ask for at least {min_period}, or the owner of the tailnet policy for a rule that gives as much"
+                    "ask for at least {min_period}, or ask an administrator of the tailnet for a rule that gives as much"
                 ),
                 "or ask an administrator to lower the server's operator.minPeriod".into(),
             ],

@@ -8,7 +8,7 @@
 //!
 //! - Until the `TkaSignin` is written, all may. The time that is written is that of the latest.
 //! - From then on, those that would write no later time. Times are whole seconds, so that these would write just what is there.
-//! - Once the status is being written, none may. That this write succeeds shows that the session stands, whichever replica may be ending it, and
+//! - Once the status is being written, none may. That this write succeeds shows that the session stands, whichever replica may be terminating it, and
 //!   shows it only to those that asked before. Who asks later leads the next attempt.
 
 use std::collections::HashMap;

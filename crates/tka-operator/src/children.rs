@@ -50,15 +50,15 @@ enum Place {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Makes the account and the bindings of the session that `signin` holds. When it was `established` before they are looked for
+    /// Makes the account and the bindings of the session that `signin` holds. Those of a session that was provisioned before are read
     /// first.
     pub(crate) async fn make_children(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
-        let established = objects::is_established(signin);
+        let was_provisioned = objects::was_provisioned(signin);
         let account = objects::service_account(signin)?;
         // Neither is cut off when the other fails: a request that was sent is waited for, so that taking down finds its effect.
         let (account, bindings) = join(
-            self.make(&self.accounts, signin, &account, established),
-            self.bind(signin, session, established),
+            self.make(&self.accounts, signin, &account, was_provisioned),
+            self.bind(signin, session, was_provisioned),
         )
         .await;
         match (bindings?, account?) {
@@ -67,18 +67,18 @@ impl Sessions {
         }
     }
 
-    async fn bind(&self, signin: &TkaSignin, session: &Session, established: bool) -> Result<Made, Error> {
+    async fn bind(&self, signin: &TkaSignin, session: &Session, was_provisioned: bool) -> Result<Made, Error> {
         let refused = |error| role_error(error, &session.rule.role);
         match objects::bindings(signin)? {
             Bindings::Cluster(binding) => self
-                .make(&self.cluster_bindings, signin, &*binding, established)
+                .make(&self.cluster_bindings, signin, &*binding, was_provisioned)
                 .await
                 .map_err(refused),
             Bindings::Namespaces(bindings) => {
                 let makes = bindings.iter().map(|binding| async move {
                     let namespace = binding.namespace().unwrap_or_default();
                     let bindings = self.bindings_in(&namespace);
-                    let made = found(self.make(&bindings, signin, binding, established).await);
+                    let made = found(self.make(&bindings, signin, binding, was_provisioned).await);
                     made.map_err(refused)?.ok_or(Error::NoSuchNamespace(namespace))
                 });
                 let made = join_all(makes).await.into_iter().collect::<Result<Vec<_>, _>>()?;

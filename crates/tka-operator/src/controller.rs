@@ -147,7 +147,7 @@ impl Loop {
             .run(reconcile, failed, Arc::clone(&context))
             .for_each(|result| async {
                 if let Err(error) = result {
-                    tracing::debug!(%error, "reconciling will be tried again");
+                    tracing::debug!(%error, "reconcile retried");
                 }
             });
         let mut gone = self.gone;
@@ -375,12 +375,12 @@ mod tests {
                 .backoff_left(&signin, now)
                 .is_some_and(|left| left <= seconds(5))
         );
-        let mut ending = signin.clone();
-        ending.metadata.deletion_timestamp = Some(Time(at("2026-01-01T00:00:01Z")));
-        assert_eq!(context.backoff_left(&ending, now), None);
+        let mut terminating = signin.clone();
+        terminating.metadata.deletion_timestamp = Some(Time(at("2026-01-01T00:00:01Z")));
+        assert_eq!(context.backoff_left(&terminating, now), None);
         // What failed now is the end itself.
-        assert_eq!(context.failed(&ending, Some(seconds(30)), now), (2, seconds(6)));
-        assert_eq!(context.backoff_left(&ending, now + seconds(1)), Some(seconds(5)));
+        assert_eq!(context.failed(&terminating, Some(seconds(30)), now), (2, seconds(6)));
+        assert_eq!(context.backoff_left(&terminating, now + seconds(1)), Some(seconds(5)));
     }
 
     #[tokio::test]
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_only_looks_on_knows_how_long_a_session_has_lasted() {
+    async fn replica_without_the_lease_measures_session_ages() {
         let signin = objects::signin(&session(), None, "tka");
         let context = context(&signin);
         let action = reconcile(Arc::new(signin), Arc::clone(&context)).await.unwrap();

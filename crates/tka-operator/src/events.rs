@@ -63,8 +63,8 @@ impl Events {
                 };
                 match tokio::time::timeout(LIMIT, publish).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(reason = event.reason, %error, "an event was not told"),
-                    Err(_) => tracing::debug!(reason = event.reason, "an event was not told in time"),
+                    Ok(Err(error)) => tracing::debug!(event = event.reason, %error, "event not published"),
+                    Err(_) => tracing::debug!(event = event.reason, reason = "timeout", "event not published"),
                 }
             }
         });
@@ -117,7 +117,7 @@ impl Events {
 
     fn send(&self, event: Event, about: About) {
         if self.0.try_send((event, about)).is_err() {
-            tracing::debug!("an event was not told: too many wait");
+            tracing::debug!(reason = "queue full", "event not published");
         }
     }
 }

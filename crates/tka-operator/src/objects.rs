@@ -267,7 +267,7 @@ fn last_sign_in(signin: &TkaSignin) -> Result<Timestamp, String> {
         .map_err(|_| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is no RFC 3339 time: {text:?}"))
 }
 
-/// Whether account and binding exist, and the status speaks of this sign-in and not of an earlier one.
+/// Whether the session is provisioned, by its status: account and bindings exist, and the status has the end of this sign-in.
 #[must_use]
 pub(crate) fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
     signin
@@ -276,13 +276,13 @@ pub(crate) fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
         .is_some_and(|status| status.provisioned && status.valid_until == Some(session.until()))
 }
 
-/// Whether account and binding exist, be it that the status speaks of an earlier sign-in.
+/// Whether the session was provisioned, by its status: account and bindings exist. The status may be that of an earlier sign-in.
 #[must_use]
-pub(crate) fn is_established(signin: &TkaSignin) -> bool {
+pub(crate) fn was_provisioned(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
 }
 
-/// Whether it is written down that it ends, be it that nothing of it is taken away yet.
+/// Whether its end reason is written. Its account and bindings may still exist.
 #[must_use]
 pub(crate) fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
     Intent::of(signin, session).is_some()
@@ -296,7 +296,7 @@ pub(crate) fn stands(signin: &TkaSignin, session: &Session, max: Option<NonZeroU
     goes_on && is_same && has_limit && is_provisioned(signin, session)
 }
 
-/// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.
+/// Whether the quotas have admitted it, and its status says that it is usable at `now`.
 #[must_use]
 pub(crate) fn is_admitted(signin: &TkaSignin, now: Timestamp) -> bool {
     let status = signin.status.as_ref();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_session_is_read_back() {
         assert_eq!(session(&stored()).unwrap(), alice());
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn pending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaS
 }
 
 /// They could not be removed yet, because of `error`.
-pub(crate) fn ending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaSigninStatus {
+pub(crate) fn terminating(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaSigninStatus {
     TkaSigninStatus {
         // Neither is there for good; one of them may be gone.
         provisioned: false,
@@ -126,7 +126,7 @@ mod tests {
         let first = active(&signin(None), &session(), at(1));
         let again = active(&signin(Some(first.clone())), &session(), at(2));
         assert_eq!((since(&first), since(&again)), (at(1), at(1)));
-        let failing = ending(&signin(Some(again)), &failed(), at(3));
+        let failing = terminating(&signin(Some(again)), &failed(), at(3));
         assert_eq!((since(&failing), failing.phase), (at(3), Some(Phase::Ending)));
         assert!(!failing.provisioned);
     }

@@ -131,7 +131,7 @@ impl Sessions {
                 tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed; the reconcile loop tries again");
                 if let Err(error) = self.record(&signin, session, records).await {
                     // A usable session keeps its old end. The reconcile loop extends it once the record is written.
-                    if objects::is_established(&signin) {
+                    if objects::was_provisioned(&signin) {
                         return Err(error);
                     }
                     return Err(self
@@ -142,7 +142,7 @@ impl Sessions {
                 (false, None)
             }
         };
-        let extended = objects::is_established(&signin);
+        let extended = objects::was_provisioned(&signin);
         self.events.signed_in(&signin, session, extended);
         let stored = StoredSession {
             session: session.clone(),
@@ -201,7 +201,7 @@ impl Sessions {
         checked.inspect_err(|error| self.events.refused(existing, error))
     }
 
-    /// Ends the session because of `error`. Returns `error`, or the error of ending it.
+    /// Ends the session because of `error`. Returns `error`, or the error of the termination.
     async fn abort_sign_in(
         &self,
         signin: &TkaSignin,
@@ -227,7 +227,7 @@ impl Sessions {
         if self.recorded.has_begun(signin, session.signed_in) {
             return Ok(());
         }
-        let extended = objects::is_established(signin);
+        let extended = objects::was_provisioned(signin);
         records.began(session, extended).await.map_err(Error::NotRecorded)?;
         self.recorded.begun(signin, session.signed_in, Instant::now());
         Ok(())
@@ -327,7 +327,7 @@ impl Sessions {
         }
         match self.complete_one(&signin, &session).await {
             Err(error) if is_final(&signin, &error) => {
-                tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed permanently; ending the session");
+                tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed permanently; terminating the session");
                 match self
                     .abort_sign_in(&signin, error, Precondition::SameVersion, &*self.records)
                     .await
@@ -358,7 +358,7 @@ impl Sessions {
 /// Whether `error` ends the session that `signin` holds. A session that was never usable ends by any permanent error. A usable one ends only if its
 /// role, a namespace or its place in a quota is gone: any other refusal, such as one by a webhook, only keeps it from being extended.
 fn is_final(signin: &TkaSignin, error: &Error) -> bool {
-    if objects::is_established(signin) {
+    if objects::was_provisioned(signin) {
         return error.is_about_rule();
     }
     !error.is_transient()

@@ -395,9 +395,9 @@ mod tests {
         let undecided = signin(&session, false);
         assert!(!is_decided(&undecided, at(2)) && is_decided(&undecided, at(3601)));
         assert!(is_decided(&signin(&session, true), at(2)));
-        let mut ending = undecided;
-        ending.metadata.deletion_timestamp = Some(Time(at(2)));
-        assert!(is_decided(&ending, at(2)));
+        let mut terminating = undecided;
+        terminating.metadata.deletion_timestamp = Some(Time(at(2)));
+        assert!(is_decided(&terminating, at(2)));
     }
 
     /// One session's way: it writes, counts as often as it must, and is admitted or gone.

@@ -70,7 +70,7 @@ impl Recorded {
     }
 
     /// The end is being recorded, since `now`, and is when `written` says so.
-    pub(crate) fn ending(&self, signin: &TkaSignin, written: watch::Receiver<bool>, now: Instant) {
+    pub(crate) fn recording_end(&self, signin: &TkaSignin, written: watch::Receiver<bool>, now: Instant) {
         self.change(signin, now, |known| known.end = Some(written));
     }
 
@@ -130,7 +130,7 @@ mod tests {
         assert!(recorded.has_begun(&signin("a"), first) && !recorded.has_begun(&signin("b"), first));
         assert!(!recorded.has_begun(&signin("a"), Timestamp::MAX));
         let (tell, written) = watch::channel(false);
-        recorded.ending(&signin("a"), written, now);
+        recorded.recording_end(&signin("a"), written, now);
         assert!(recorded.end(&signin("a")).is_some() && recorded.end(&signin("b")).is_none());
         recorded.forget(&signin("a"));
         assert!(!recorded.has_begun(&signin("a"), first) && recorded.end(&signin("a")).is_none());
@@ -141,11 +141,11 @@ mod tests {
     fn end_is_recorded_anew_when_its_task_was_cut_off() {
         let (recorded, now) = (Recorded::default(), Instant::now());
         let (tell, written) = watch::channel(false);
-        recorded.ending(&signin("a"), written, now);
+        recorded.recording_end(&signin("a"), written, now);
         drop(tell);
         assert!(recorded.end(&signin("a")).is_none());
         let (tell, written) = watch::channel(false);
-        recorded.ending(&signin("a"), written, now);
+        recorded.recording_end(&signin("a"), written, now);
         tell.send_replace(true);
         drop(tell);
         assert!(recorded.end(&signin("a")).is_some_and(|written| *written.borrow()));

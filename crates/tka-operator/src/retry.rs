@@ -73,9 +73,9 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
         let (method, path) = (request.method(), request.uri().path());
         match result {
             Ok(response) => {
-                tracing::debug!(%method, path, status = %response.status(), ?wait, "a request is tried again");
+                tracing::debug!(%method, path, status = %response.status(), ?wait, "request retried");
             }
-            Err(error) => tracing::debug!(%method, path, %error, ?wait, "a request is tried again"),
+            Err(error) => tracing::debug!(%method, path, %error, ?wait, "request retried"),
         }
         Some(sleep(wait))
     }
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn watch_is_begun_anew_within_seconds_however_long_it_failed() {
+    fn watch_restarts_within_seconds_after_any_number_of_failures() {
         let (mut watches, start) = (Watches::default(), Instant::now());
         let waits: Vec<_> = (0..100).map(|_| watches.failed(None, start)).collect();
         assert_eq!(waits[..4], [1, 2, 4, 5].map(|seconds| seconds * SECOND));

@@ -25,7 +25,7 @@ impl Sessions {
         };
         match written {
             // Ended while it was being provisioned: nothing of it may stay, and the replica that ended it may have looked before.
-            Ok(written) if is_ending(&written, session) => {
+            Ok(written) if is_terminating(&written, session) => {
                 self.delete_children(signin).await?;
                 Err(Error::EndedMeanwhile(name))
             }
@@ -47,8 +47,9 @@ impl Sessions {
     }
 
     /// Says why what is left of the session is still there. A courtesy, too.
-    pub(crate) async fn say_ending(&self, signin: &TkaSignin, error: &Error) {
-        self.say(signin, progress::ending(signin, error, (self.clock)())).await;
+    pub(crate) async fn write_terminating_status(&self, signin: &TkaSignin, error: &Error) {
+        self.say(signin, progress::terminating(signin, error, (self.clock)()))
+            .await;
     }
 
     async fn say(&self, signin: &TkaSignin, status: TkaSigninStatus) {
@@ -59,7 +60,7 @@ impl Sessions {
             tracing::debug!(
                 session = signin.name_any(),
                 error = with_causes(&error),
-                "the status was not told"
+                "status not written"
             );
         }
     }
@@ -80,6 +81,6 @@ impl Sessions {
 
 /// Whether the session that `signin` holds is being deleted, or it was decided that it will be. A decision made after its status
 /// says that it is provisioned is made about another version of the object, and the API server refuses that.
-fn is_ending(signin: &TkaSignin, session: &Session) -> bool {
+fn is_terminating(signin: &TkaSignin, session: &Session) -> bool {
     signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, session)
 }

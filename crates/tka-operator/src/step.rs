@@ -56,7 +56,7 @@ pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, age: Durat
 /// When the session ends that `signin` holds. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
 /// before. The request that extends it has a moment to record that.
 pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
-    if is_recorded || !objects::is_established(signin) || objects::is_provisioned(signin, session) {
+    if is_recorded || !objects::was_provisioned(signin) || objects::is_provisioned(signin, session) {
         return session.until();
     }
     let before = signin.status.as_ref().and_then(|status| status.valid_until);

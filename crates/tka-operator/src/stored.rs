@@ -13,7 +13,7 @@ pub enum SessionFilter {
     /// Those that go on.
     Live,
     /// Also those that are being ended: whatever is left of them may still give access.
-    WithEnding,
+    WithTerminating,
 }
 
 /// A session, as the cluster has it.

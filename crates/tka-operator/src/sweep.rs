@@ -97,7 +97,7 @@ impl Failed {
     }
 
     fn add(&mut self, error: Error) {
-        tracing::debug!(error = with_causes(&error), "a leftover is not removed yet");
+        tracing::debug!(error = with_causes(&error), "orphaned object not removed yet");
         self.0.get_or_insert(error);
     }
 }
@@ -114,7 +114,7 @@ fn is_orphan(object: &impl ResourceExt, living: &HashSet<String>) -> bool {
 
 /// The usable sessions with fewer objects than an account and a binding for each place.
 fn suspects(signins: &[TkaSignin], children: &HashMap<&str, usize>) -> Vec<SessionName> {
-    let usable = signins.iter().filter(|signin| objects::is_established(signin));
+    let usable = signins.iter().filter(|signin| objects::was_provisioned(signin));
     let fewer = usable.filter(|signin| {
         let uid = signin.metadata.uid.as_deref().unwrap_or_default();
         let expected = 1 + signin.spec.namespaces.len().max(1);

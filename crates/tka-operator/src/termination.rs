@@ -1,4 +1,4 @@
-//! Ending a session: one way, for sign-out, expiry, revocation, refusal, and what an administrator deletes.
+//! Terminates sessions: one way, for sign-out, expiry, revocation, refusal, and what an administrator deletes.
 //!
 //! How it ends is written down first, then the `TkaSignin` is deleted, account and bindings go, the end is recorded, and only then the
 //! `TkaSignin` may go. Wherever that is cut off, the replica that goes on knows what happened, and no end goes unrecorded.
@@ -47,10 +47,10 @@ enum Ask {
 impl Ask {
     /// Whether `signin` is as it was asked for, by an earlier try of which no answer arrived.
     fn is_done(&self, signin: &TkaSignin) -> bool {
-        let is_ending = signin.metadata.deletion_timestamp.is_some();
+        let is_terminating = signin.metadata.deletion_timestamp.is_some();
         match self {
-            Self::WriteDown(intent) => is_ending || intent.is_about_what_ends(signin),
-            Self::Delete => is_ending,
+            Self::WriteDown(intent) => is_terminating || intent.is_about_what_ends(signin),
+            Self::Delete => is_terminating,
             Self::RemoveFinalizer => !holds(signin),
         }
     }
@@ -117,12 +117,12 @@ impl Sessions {
         if objects::session(&signin).as_ref().is_ok_and(goes_on) {
             return Ok(());
         }
-        let Some(ending) = self.delete(&signin, Precondition::SameVersion).await? else {
+        let Some(terminating) = self.delete(&signin, Precondition::SameVersion).await? else {
             return Ok(());
         };
-        let finished = self.finish(&ending, &*self.records).await;
+        let finished = self.finish(&terminating, &*self.records).await;
         if let Err(error) = &finished {
-            self.say_ending(&ending, error).await;
+            self.write_terminating_status(&terminating, error).await;
         }
         finished
     }
@@ -133,11 +133,11 @@ impl Sessions {
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
-        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::is_established(&signin);
+        let goes_on = signin.metadata.deletion_timestamp.is_none() && objects::was_provisioned(&signin);
         if !goes_on || objects::session(&signin).is_err() || self.has_children(&signin).await? {
             return Ok(false);
         }
-        tracing::warn!(session = %name, "ServiceAccount or binding missing; ending the session");
+        tracing::warn!(session = %name, "ServiceAccount or binding missing; terminating the session");
         // A sign-in at this moment makes what is missing.
         self.begin_end(&signin, EndReason::Broken, Precondition::SameVersion)
             .await?;
@@ -154,10 +154,10 @@ impl Sessions {
         unchanged: Precondition,
         records: &dyn Records,
     ) -> Result<(), Error> {
-        let Some(ending) = self.begin_end(signin, how, unchanged).await? else {
+        let Some(terminating) = self.begin_end(signin, how, unchanged).await? else {
             return Ok(());
         };
-        match self.finish(&ending, records).await {
+        match self.finish(&terminating, records).await {
             // The access is gone, which waits for no record. The reconcile loop lets it go when that is written.
             Err(Error::NotRecorded(_)) => Ok(()),
             finished => finished,
@@ -239,12 +239,12 @@ impl Sessions {
             };
         }
         let (tell, written) = watch::channel(false);
-        self.recorded.ending(signin, written, Instant::now());
+        self.recorded.recording_end(signin, written, Instant::now());
         if timeout(RECORD, records.ended(session, how)).await.is_ok() {
             tell.send_replace(true);
             return Ok(());
         }
-        tracing::warn!(session = %session.name(), %how, "audit record of the end not written yet; keeping the finalizer");
+        tracing::warn!(session = %session.name(), reason = %how, "audit record of the end not written yet; keeping the finalizer");
         // What comes of that one is not heard any more. This one is waited for as long as it takes.
         let (records, session, how) = (Arc::clone(&self.records), session.clone(), how.clone());
         tokio::spawn(async move {
@@ -385,15 +385,15 @@ mod tests {
         let log = Arc::new(Stalled(goes_on, AtomicUsize::new(0)));
         let sessions = examples::sessions_with(clients, start, Arc::clone(&log) as Arc<dyn Records>);
         sessions.end(&session.name(), &*log).await.unwrap();
-        let ending = kept.now().unwrap();
-        assert!(holds(&ending) && ending.metadata.deletion_timestamp.is_some());
+        let terminating = kept.now().unwrap();
+        assert!(holds(&terminating) && terminating.metadata.deletion_timestamp.is_some());
         for _ in 0..5 {
-            let waits = sessions.take_down(&ending).await;
+            let waits = sessions.take_down(&terminating).await;
             assert!(matches!(waits, Err(Error::NotRecorded(_))), "{waits:?}");
         }
         assert!(kept.now().is_some_and(|signin| holds(&signin)));
         go_on.send_replace(true);
-        sessions.take_down(&ending).await.unwrap();
+        sessions.take_down(&terminating).await.unwrap();
         assert!(kept.now().is_none());
         assert_eq!(
             log.1.load(Ordering::SeqCst),

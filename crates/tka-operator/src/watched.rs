@@ -43,7 +43,7 @@ impl WatchedSessions {
     #[must_use]
     pub fn provisioned_roles(&self) -> Vec<String> {
         let signins = self.0.state();
-        let provisioned = signins.iter().filter(|signin| objects::is_established(signin));
+        let provisioned = signins.iter().filter(|signin| objects::was_provisioned(signin));
         let live = provisioned.filter(|signin| signin.metadata.deletion_timestamp.is_none());
         live.map(|signin| signin.spec.role.clone()).collect()
     }

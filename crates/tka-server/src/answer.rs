@@ -125,7 +125,7 @@ impl From<&tka_operator::Error> for Failure {
                 StatusCode::FORBIDDEN,
                 error.to_string(),
                 &[
-                    "ask the owner of the tailnet policy to correct the rule, or an administrator of the cluster to create it",
+                    "ask an administrator of the tailnet to correct the rule, or an administrator of the cluster to create it",
                 ],
             ),
             Error::Refused(refusal) => refusal.clone().into(),

@@ -21,7 +21,7 @@ pub struct AuditContext {
     pub(crate) peer: Option<SocketAddr>,
     /// The header by which it shows that a browser sent it.
     browser: Option<HeaderName>,
-    pub(crate) who: OnceLock<Arc<Identified>>,
+    pub(crate) identified: OnceLock<Arc<Identified>>,
     pub(crate) by: OnceLock<By>,
     pub(crate) session: OnceLock<Session>,
     begun: OnceLock<()>,
@@ -37,7 +37,7 @@ impl AuditContext {
             path: shorten(request.uri().path()),
             peer: peer.map(|ConnectInfo(peer)| *peer),
             browser: made_by(request.headers()),
-            who: OnceLock::new(),
+            identified: OnceLock::new(),
             by: OnceLock::new(),
             session: OnceLock::new(),
             begun: OnceLock::new(),
@@ -78,12 +78,12 @@ impl AuditContext {
         why: Option<&'a Why>,
     ) -> Option<(&'a Caller, &'a str)> {
         let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
-        (refused && self.is_sign_in()).then_some((&self.who.get()?.caller, why?.0.as_str()))
+        (refused && self.is_sign_in()).then_some((&self.identified.get()?.caller, why?.0.as_str()))
     }
 
     /// It is known who asks, and whether it is they or a page. The first to say so is believed.
-    pub fn by(&self, who: &Arc<Identified>, by: By) {
-        let _ = self.who.set(Arc::clone(who));
+    pub fn by(&self, identified: &Arc<Identified>, by: By) {
+        let _ = self.identified.set(Arc::clone(identified));
         let _ = self.by.set(by);
     }
 

@@ -35,7 +35,7 @@ impl Background {
         while let Some(ended) = self.0.join_next().await {
             if !stop.is_cancelled() {
                 let what = ended.unwrap_or("a part that panicked");
-                tracing::error!(what, "background task exited unexpectedly; stopping the server");
+                tracing::error!(task = what, "background task exited unexpectedly; stopping the server");
                 result = Err(what);
                 stop.cancel();
             }

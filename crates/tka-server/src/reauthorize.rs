@@ -233,13 +233,13 @@ impl Checks {
 
     /// Ends those that are not put off. Says whether there is nothing more to do about them now.
     async fn end_all(&mut self, revoked: Vec<(&Session, Revocation)>) -> bool {
-        let mut endings = Vec::new();
+        let mut terminations = Vec::new();
         for (session, revocation) in revoked {
             if !self.retry_backoff.is_waiting(session, Instant::now()) {
-                endings.push(end(&self.with, session, revocation));
+                terminations.push(end(&self.with, session, revocation));
             }
         }
-        let ended: Vec<_> = stream::iter(endings).buffer_unordered(AT_ONCE).collect().await;
+        let ended: Vec<_> = stream::iter(terminations).buffer_unordered(AT_ONCE).collect().await;
         let mut all = true;
         for (session, ended) in ended {
             match ended {
@@ -248,7 +248,7 @@ impl Checks {
                 Err(error) => {
                     let wait = self.retry_backoff.failed(session, error.retry_after(), Instant::now());
                     let (session, error) = (session.name(), with_causes(&error));
-                    tracing::error!(%session, ?wait, error, "a revoked session could not be ended yet");
+                    tracing::error!(%session, ?wait, error, "revoked session not ended yet; retrying");
                 }
             }
         }
@@ -335,10 +335,10 @@ impl Checks {
 
     fn device_state(&self, whois: WhoIs) -> Answer {
         match Identified::new(whois, &self.with.cap_name, (self.with.clock)(), Instant::now()) {
-            Ok(who) => Answer::DeviceState(Box::new(DeviceState::new(
-                who.caller.identity,
-                who.expired,
-                who.values.iter().map(String::as_str),
+            Ok(identified) => Answer::DeviceState(Box::new(DeviceState::new(
+                identified.caller.identity,
+                identified.expired,
+                identified.values.iter().map(String::as_str),
             ))),
             Err(failure) => Answer::Unknown(failure.body.message),
         }

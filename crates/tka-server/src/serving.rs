@@ -323,9 +323,9 @@ impl Running {
                 drop(self.with.serving.send_replace(Ok(())));
             }
             Err((error, wait)) => {
-                let why = with_causes(&error);
-                tracing::error!(error = why, ?wait, "cannot serve the tailnet; retrying");
-                drop(self.with.serving.send_replace(Err(why)));
+                let error = with_causes(&error);
+                tracing::error!(error, ?wait, "cannot serve the tailnet; retrying");
+                drop(self.with.serving.send_replace(Err(error)));
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::authorize::{Authorization, changed_meanwhile};
 pub struct SignInRequest<'a> {
     app: &'a App,
     context: &'a Arc<AuditContext>,
-    who: Authorization,
+    authorization: Authorization,
     request: Request,
     sign_in: SignIn,
 }
@@ -43,19 +43,19 @@ impl<'a> SignInRequest<'a> {
     pub fn new(
         app: &'a App,
         context: &'a Arc<AuditContext>,
-        who: Authorization,
+        authorization: Authorization,
         request: Request,
         credential: bool,
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
-        let chosen = who.rules.choose(&request.choice)?;
+        let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
-        let sign_in = decide(app, &who, &request, credential)?;
+        let sign_in = decide(app, &authorization, &request, credential)?;
         context.about(&sign_in.session);
         Ok(Self {
             app,
             context,
-            who,
+            authorization,
             request,
             sign_in,
         })
@@ -76,7 +76,7 @@ impl<'a> SignInRequest<'a> {
             match outcome {
                 Ok(Some(signed_in)) => {
                     log(&signed_in);
-                    return Ok((self.who, signed_in));
+                    return Ok((self.authorization, signed_in));
                 }
                 Ok(None) => {}
                 Err(Stopped::Retryable(_)) if !has_failed => {
@@ -128,7 +128,7 @@ impl<'a> SignInRequest<'a> {
 
     /// Authorises and decides anew if the authorization is stale. Returns whether it was.
     async fn reauthorize_if_stale(&mut self) -> Result<bool, Failure> {
-        if !self.who.is_stale() {
+        if !self.authorization.is_stale() {
             return Ok(false);
         }
         self.reauthorize().await?;
@@ -137,9 +137,9 @@ impl<'a> SignInRequest<'a> {
 
     /// Authorises and decides anew.
     async fn reauthorize(&mut self) -> Result<(), Failure> {
-        self.who = self.who.again(self.app, self.context.peer()).await?;
+        self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
-        self.sign_in = decide(self.app, &self.who, &self.request, self.sign_in.credential)?;
+        self.sign_in = decide(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -161,9 +161,9 @@ fn log(signed_in: &SignedIn) {
 }
 
 /// The session for `who`, and how many sessions its rule allows.
-fn decide(app: &App, who: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
-    let rule = who.rules.choose(&request.choice)?;
-    let session = Session::new(who.caller.clone(), rule, request, app.limits, (app.clock)())?;
+fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
+    let rule = authorization.rules.choose(&request.choice)?;
+    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,

@@ -136,7 +136,7 @@ async fn status_on_the_tailnet() {
 async fn peers_are_told_by_their_ids() {
     let double = Double::start(move |_| ok(recorded("status_peers.json")));
     let mut status = LocalApi::new(double.socket()).status_with_peers().await.unwrap();
-    assert!(double.asked()[0].starts_with("GET /localapi/v0/status?peers=true "));
+    assert!(double.requests()[0].starts_with("GET /localapi/v0/status?peers=true "));
     status.require_running().unwrap();
     status.peers.sort_by(|a, b| a.dns_name.cmp(&b.dns_name));
     let [alice, ci] = &status.peers[..] else {
@@ -240,7 +240,7 @@ async fn certificates_keep_their_key() {
 async fn questions_are_what_tailscaled_expects() {
     let double = Double::start(|_| vec![Step::Write(answer("404 Not Found", "", "no match for IP:port"))]);
     let tailscaled = LocalApi::new(double.socket());
-    for (caller, asked) in [
+    for (caller, address) in [
         ("100.64.0.2:443", "100.64.0.2%3A443"),
         ("[fd7a:115c:a1e0::2]:443", "%5Bfd7a%3A115c%3Aa1e0%3A%3A2%5D%3A443"),
         ("[::ffff:100.64.0.2]:443", "100.64.0.2%3A443"),
@@ -251,8 +251,8 @@ async fn questions_are_what_tailscaled_expects() {
             tailscaled.whois(caller).await,
             Err(Error::NotFound { addr }) if addr.port() == 443
         ));
-        let head = double.asked().pop().unwrap();
-        let line = format!("GET /localapi/v0/whois?addr={asked}&proto=tcp HTTP/1.1\r\n");
+        let head = double.requests().pop().unwrap();
+        let line = format!("GET /localapi/v0/whois?addr={address}&proto=tcp HTTP/1.1\r\n");
         assert!(head.starts_with(&line), "{head}");
         assert!(
             head.to_lowercase().contains("\r\nhost: local-tailscaled.sock\r\n"),
@@ -262,7 +262,7 @@ async fn questions_are_what_tailscaled_expects() {
     let _ = tailscaled.status().await;
     assert!(
         double
-            .asked()
+            .requests()
             .pop()
             .unwrap()
             .starts_with("GET /localapi/v0/status?peers=false ")
@@ -270,7 +270,7 @@ async fn questions_are_what_tailscaled_expects() {
     let _ = tailscaled.certificate("../status?").await;
     assert!(
         double
-            .asked()
+            .requests()
             .pop()
             .unwrap()
             .starts_with("GET /localapi/v0/cert/..%2Fstatus%3F?type=pair ")

@@ -233,5 +233,5 @@ async fn watching_keeps_no_other_call_waiting() {
         tailscaled.status().await.unwrap();
     }
     assert_eq!(double.connections(), 2);
-    assert!(double.asked()[0].starts_with("GET /localapi/v0/watch-ipn-bus?mask=32770 "));
+    assert!(double.requests()[0].starts_with("GET /localapi/v0/watch-ipn-bus?mask=32770 "));
 }

@@ -79,7 +79,7 @@ async fn refusals_are_told_apart() {
             }
             _ => panic!("{status} became {error:?}"),
         }
-        assert_eq!(double.asked().len(), 1, "an answer is an answer: {status}");
+        assert_eq!(double.requests().len(), 1, "an answer is an answer: {status}");
     }
 }
 
@@ -234,7 +234,7 @@ async fn cut_off_in_the_answer() {
     for double in [in_the_body, in_a_chunk] {
         let error = LocalApi::new(double.socket()).whois(caller()).await.unwrap_err();
         assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
-        assert_eq!(double.asked().len(), 1);
+        assert_eq!(double.requests().len(), 1);
     }
 }
 
@@ -245,7 +245,7 @@ async fn cut_off_before_the_answer() {
     for double in [in_the_head, at_once] {
         let error = LocalApi::new(double.socket()).whois(caller()).await.unwrap_err();
         assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
-        assert_eq!(double.asked().len(), 2, "asked once more, and no more than once");
+        assert_eq!(double.requests().len(), 2, "asked once more, and no more than once");
     }
 }
 
@@ -262,7 +262,7 @@ async fn something_else_listens() {
     for double in [not_http, bad_chunk, page] {
         let error = LocalApi::new(double.socket()).whois(caller()).await.unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
-        assert_eq!(double.asked().len(), 1);
+        assert_eq!(double.requests().len(), 1);
     }
 }
 
@@ -273,7 +273,7 @@ async fn connections_are_kept() {
     for _ in 0..20 {
         tailscaled.clone().status().await.unwrap();
     }
-    assert_eq!((double.asked().len(), double.connections()), (20, 1));
+    assert_eq!((double.requests().len(), double.connections()), (20, 1));
 }
 
 #[tokio::test]
@@ -304,11 +304,11 @@ async fn closed_idle_connections_are_not_noticed() {
     assert_eq!(double.connections(), 5);
 
     tailscaled.status().await.unwrap();
-    assert_eq!((double.asked().len(), double.connections()), (7, 6));
+    assert_eq!((double.requests().len(), double.connections()), (7, 6));
 
     // Watching opens a connection of its own, so that it meets none of them.
     drop(tailscaled.watch().await.unwrap());
-    assert_eq!((double.asked().len(), double.connections()), (8, 7));
+    assert_eq!((double.requests().len(), double.connections()), (8, 7));
 }
 
 #[tokio::test]
@@ -319,5 +319,5 @@ async fn a_question_too_long_to_ask() {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::InvalidQuestion { .. }), "{error:?}");
-    assert!(double.asked().is_empty());
+    assert!(double.requests().is_empty());
 }

@@ -102,9 +102,9 @@ impl Relay {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         self.pass().await?;
-        let asked = Request::of(&head, &body);
+        let summary = Request::of(&head, &body);
         let request = http::Request::from_parts(head, Full::new(body));
-        let Some((plan, fault)) = self.shared.strike(&asked) else {
+        let Some((plan, fault)) = self.shared.strike(&summary) else {
             return self.answer(request).await;
         };
         if let Fault::Cut(Moment::After) | Fault::Hang(Moment::After) = fault {

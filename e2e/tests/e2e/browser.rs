@@ -251,7 +251,7 @@ fn every_answer_carries_the_security_headers(world: &World) -> Outcome {
     let has_all = |answer: Answer| {
         for (header, value) in HEADERS {
             let found = answer.header(header);
-            assert_eq!(found, Some(value), "{} answered {}", answer.asked, answer.status);
+            assert_eq!(found, Some(value), "{} answered {}", answer.request, answer.status);
         }
         let policy = answer.header("content-security-policy").unwrap_or_default();
         for part in [

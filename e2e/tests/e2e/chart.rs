@@ -26,7 +26,8 @@ fn names_that_yaml_takes_for_something_else_install(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-names")?;
     let (longest_release, longest_namespace) = ("1".repeat(53), "2".repeat(63));
     for namespace in ["1234", "1e3", &longest_namespace] {
-        world.testbed.kubectl(&["create", "namespace", namespace])?;
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        world.testbed.apply(&object.to_string())?;
         let guest = format!(r#"--set-json=namespacedRoles=[{{"role":"edit","namespaces":["{namespace}"]}}]"#);
         for release in ["123", &longest_release] {
             helm.would_install(&helm.render(release, namespace, &[&guest])?)?;

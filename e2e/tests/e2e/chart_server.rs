@@ -45,10 +45,19 @@ fn install(helm: &Helm<'_>, namespace: &str, more: &Value) -> Outcome {
 }
 
 fn uninstall(helm: &Helm<'_>, world: &World, namespace: &str) -> Outcome {
-    helm.done(&["uninstall", "tka", &format!("--namespace={namespace}")])?;
-    world
-        .testbed
-        .kubectl(&["delete", "namespace", namespace, "--wait=false"])?;
+    remove(helm, world, namespace, "--wait=false")
+}
+
+/// Removes what an earlier run may have left in a testbed that stays up.
+fn clear(helm: &Helm<'_>, world: &World, namespace: &str) -> Outcome {
+    remove(helm, world, namespace, "--wait=true")
+}
+
+fn remove(helm: &Helm<'_>, world: &World, namespace: &str, wait: &str) -> Outcome {
+    let in_namespace = format!("--namespace={namespace}");
+    helm.done(&["uninstall", "tka", "--ignore-not-found", &in_namespace])?;
+    let words = ["delete", "namespace", namespace, "--ignore-not-found", wait];
+    world.testbed.kubectl(&words)?;
     Ok(())
 }
 
@@ -56,6 +65,7 @@ fn pods_are_admitted_where_pod_security_is_restricted(world: &World) -> Outcome 
     let helm = Helm::new(world, "chart-restricted")?;
     let namespace = "chart-restricted";
     let kubectl = |words: &[&str]| world.testbed.kubectl(&[words, &["--namespace", namespace]].concat());
+    clear(&helm, world, namespace)?;
     kubectl(&["create", "namespace", namespace])?;
     let labels = ["enforce", "warn"].map(|mode| format!("pod-security.kubernetes.io/{mode}=restricted"));
     kubectl(&["label", "namespace", namespace, &labels[0], &labels[1]])?;
@@ -180,6 +190,7 @@ fn state_is_named_after_pods_and_changed_by_no_upgrade(world: &World) -> Outcome
 
     let namespace = "chart-state";
     let kubectl = |words: &[&str]| world.testbed.kubectl(&[words, &["--namespace", namespace]].concat());
+    clear(&helm, world, namespace)?;
     let state = || kubectl(&["get", "secret", "tka-0", "--output=jsonpath={.data}"]);
     install(&helm, namespace, &json!({}))?;
     kubectl(&[
@@ -211,6 +222,7 @@ fn release_without_a_server_gets_one_and_a_release_before_it_too(world: &World) 
     }
     for (number, (chart_before, set)) in charts.into_iter().enumerate() {
         let namespace = format!("chart-upgrade-{number}");
+        clear(&helm, world, &namespace)?;
         let to = [
             "--namespace",
             &namespace,
@@ -291,6 +303,7 @@ fn releases_in_two_namespaces_share_nothing(world: &World) -> Outcome {
     };
     assert!(names("one")?.is_disjoint(&names("two")?));
     for namespace in ["chart-two-a", "chart-two-b"] {
+        clear(&helm, world, namespace)?;
         install(&helm, namespace, &json!({}))?;
     }
     for namespace in ["chart-two-a", "chart-two-b"] {

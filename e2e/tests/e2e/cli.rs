@@ -80,11 +80,11 @@ fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Ou
         Ok(log.matches(r#""decision":"credential_issued""#).count())
     };
     // One credential does for all of them, and of 20 s for no longer, which fifty kubectl may take.
-    let few = |before: usize, asked: usize, began: Instant| -> Outcome {
+    let few = |before: usize, expected: usize, began: Instant| -> Outcome {
         let issued = issued()? - before;
-        let most = asked + usize::try_from(began.elapsed().as_secs() / RECHECK)?;
+        let most = expected + usize::try_from(began.elapsed().as_secs() / RECHECK)?;
         assert!(
-            (asked..=most).contains(&issued),
+            (expected..=most).contains(&issued),
             "{issued} credentials in {:?}",
             began.elapsed()
         );
@@ -121,20 +121,20 @@ fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Ou
     wait::until_true("the API server knows the credential no more", || {
         Ok(world.cluster.status(token, "GET", "/api/v1/pods")? == 401)
     })?;
-    let asked = || -> Outcome<usize> {
+    let refusals = || -> Outcome<usize> {
         let log = std::fs::read_to_string(site.server.log())?;
         let refused = |line: &&str| line.contains(r#""decision":"refused""#) && line.contains("/credential");
         Ok(log.lines().filter(refused).count())
     };
-    let asked_before = asked()?;
+    let refusals_before = refusals()?;
     for output in kubectl_at_once(50, &alice, &kubeconfig, &[])? {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.matches("sign in with `tka login").count(), 1, "{said}");
     }
     // What the first one hears holds for five seconds, and fifty kubectl may take a while.
-    let asked = asked()? - asked_before;
-    assert!((1..=10).contains(&asked), "{asked} requests");
+    let refused = refusals()? - refusals_before;
+    assert!((1..=10).contains(&refused), "{refused} requests");
     assert_eq!(issued()?, before);
     alice.login()?;
     alice.kubectl(&kubeconfig, &["get", "pods"])?.expect(0)?;
@@ -205,7 +205,7 @@ fn caller_without_a_rule_hears_why_and_what_to_do(world: &World) -> Outcome {
         said.err.contains("no rule of the tailnet policy reaches you"),
         "{said:?}"
     );
-    assert!(said.err.contains("ask the owner of the tailnet policy"), "{said:?}");
+    assert!(said.err.contains("ask an administrator of the tailnet"), "{said:?}");
     nothing_in_home(&carol)
 }
 
@@ -302,7 +302,7 @@ fn login_gets_what_is_asked_for_and_reauthenticating_keeps_it(world: &World) -> 
     nothing_in_home(&alice)?;
     assert_eq!(site.counts()?, [0, 0, 0]);
 
-    let asked = [
+    let options = [
         "login",
         "-q",
         "--rule",
@@ -312,7 +312,7 @@ fn login_gets_what_is_asked_for_and_reauthenticating_keeps_it(world: &World) -> 
         "--reason",
         "pager 4711",
     ];
-    for words in [&asked[..], &["reauthenticate", "-q"]] {
+    for words in [&options[..], &["reauthenticate", "-q"]] {
         let said = alice.tka(words)?.expect(0)?;
         let kubeconfig = PathBuf::from(said.out.trim().trim_start_matches("export KUBECONFIG="));
         alice.remember(&kubeconfig)?;

@@ -127,8 +127,8 @@ fn clusters_and_rules_are_side_by_side(world: &World) -> Outcome {
     let all = ["tka-context-bob", "tka-context-bob-oncall", "tka-context-bob@tka"];
     assert_eq!(names(&view(&bob, &file)?, "contexts"), all);
     let may = |context: &str, verb: &str| -> Outcome<bool> {
-        let asked = ["--context", context, "auth", "can-i", verb, "configmaps"];
-        Ok(bob.kubectl(&file, &asked)?.status == Some(0))
+        let arguments = ["--context", context, "auth", "can-i", verb, "configmaps"];
+        Ok(bob.kubectl(&file, &arguments)?.status == Some(0))
     };
     for context in all {
         assert!(may(context, "list")?, "{context}");
@@ -321,8 +321,8 @@ fn kubectl_and_tka_may_write_the_same_files(world: &World) -> Outcome {
         }
         let identity = || fs::metadata(&file).map(|found| (found.ino(), found.mode(), found.nlink()));
         let before = identity()?;
-        let asked = ["config", "set", "contexts.kind.namespace", "on"];
-        let by_kubectl = alice.kubectl(&file, &asked)?.status == Some(0);
+        let arguments = ["config", "set", "contexts.kind.namespace", "on"];
+        let by_kubectl = alice.kubectl(&file, &arguments)?.status == Some(0);
         let mut command = alice.typed(&["login", "--merge", "-q"]);
         let by_tka = command.env("KUBECONFIG", &file).status()?.success();
         assert_eq!(by_tka, by_kubectl, "{shape}");
@@ -356,8 +356,8 @@ fn several_kubeconfigs_of_tka_in_one_list_all_work(world: &World) -> Outcome {
     let contexts = names(&view(&bob, Path::new(&list))?, "contexts");
     assert_eq!(contexts, ["tka-context-bob", "tka-context-bob@tka"]);
     for (context, status) in contexts.iter().zip([1, 0]) {
-        let asked = ["--context", context, "auth", "can-i", "create", "configmaps"];
-        bob.kubectl(Path::new(&list), &asked)?.expect(status)?;
+        let arguments = ["--context", context, "auth", "can-i", "create", "configmaps"];
+        bob.kubectl(Path::new(&list), &arguments)?.expect(status)?;
     }
     bob.tka(&["logout"])?.expect(0)?;
     bob.tka(&["logout", "--server", &url])?.expect(0).map(drop)

@@ -27,9 +27,9 @@ fn ends_though_the_clock_is_set(world: &World, name: &str, before: i64, after: i
     let grant = |period: &str| site.grant(&[(ALICE, rule("view", period))]);
     let (token, end) = brief::in_time(grant, || {
         clock.set(before)?;
-        let asked = alice.sign_in_waiting()?.expect(200)?;
-        let token = asked.credential()?;
-        let end = asked.decode::<Login>()?.until - SignedDuration::from_secs(before);
+        let answer = alice.sign_in_waiting()?.expect(200)?;
+        let token = answer.credential()?;
+        let end = answer.decode::<Login>()?.until - SignedDuration::from_secs(before);
         clock.set(after)?;
         assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
         Ok(((token, end), end))

@@ -45,7 +45,7 @@ fn twenty_that_wait(site: &Site<'_>, proxy: &Proxy, alice: &Caller) -> Outcome<V
         proxy.let_go();
         let answers = asking
             .into_iter()
-            .map(|asked| asked.join().map_err(|_| "a caller panicked")?);
+            .map(|request| request.join().map_err(|_| "a caller panicked")?);
         answers.collect()
     })
 }
@@ -54,11 +54,11 @@ fn twenty_that_wait(site: &Site<'_>, proxy: &Proxy, alice: &Caller) -> Outcome<V
 /// show the sign-in's own write, which depends on the machine.
 fn cost(proxy: &Proxy) -> (usize, usize) {
     let seen = proxy.seen();
-    let asked = |request: &&Request| !request.is_background() && request.resource != "events";
+    let is_counted = |request: &&Request| !request.is_background() && request.resource != "events";
     let (lists, others): (Vec<_>, Vec<_>) = seen
         .iter()
         .map(|seen| &seen.request)
-        .filter(asked)
+        .filter(is_counted)
         .partition(|request| request.verb == "list");
     (others.len(), lists.len())
 }
@@ -148,7 +148,7 @@ fn storm_of_sign_ins_and_outs_ends_whole_or_empty(world: &World) -> Outcome {
     let alice = site.caller("ALICE")?;
     for _ in 0..3 {
         for answer in at_once(&alice, &["/login", "/logout"].repeat(10))? {
-            let right = match &*answer.asked {
+            let right = match &*answer.request {
                 "POST /api/v1alpha1/login" => answer.status == 202,
                 _ => [200, 404].contains(&answer.status),
             };

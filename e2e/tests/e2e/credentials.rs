@@ -64,7 +64,7 @@ fn kubeconfig_that_asks_for_credentials_holds_none(world: &World) -> Outcome {
 
 /// For how many seconds a credential is valid, by what the API server wrote into it and by what is said of it.
 fn lifetimes(alice: &Caller) -> Outcome<[i64; 2]> {
-    let asked = Timestamp::now().as_second();
+    let requested_at = Timestamp::now().as_second();
     let credential = alice.post("/credential")?.expect(200)?.json()?;
     let status = &credential["status"];
     let token = status["token"].as_str().ok_or("there is no token")?;
@@ -73,7 +73,7 @@ fn lifetimes(alice: &Caller) -> Outcome<[i64; 2]> {
     let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims)?)?;
     let said: Timestamp = status["expirationTimestamp"].as_str().unwrap_or_default().parse()?;
     let in_token = claims["exp"].as_i64().ok_or("it does not expire")?;
-    Ok([in_token - asked, said.as_second() - asked])
+    Ok([in_token - requested_at, said.as_second() - requested_at])
 }
 
 /// A moment passes between two readings of the clock.

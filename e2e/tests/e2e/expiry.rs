@@ -51,9 +51,9 @@ fn extended_session_ends_at_its_new_end(world: &World) -> Outcome {
     let status = |token: &str| world.cluster.status(token, "GET", "/api/v1/pods");
     let grant = |period: &str| site.grant(&[(ALICE, rule("view", period))]);
     let (token, second) = brief::in_time(grant, || {
-        let (asked, first) = (Timestamp::now(), alice.sign_in()?.until);
+        let (requested_at, first) = (Timestamp::now(), alice.sign_in()?.until);
         let token = alice.token()?;
-        wait::until_time(asked + first.duration_since(asked) / 2)?;
+        wait::until_time(requested_at + first.duration_since(requested_at) / 2)?;
         let second = alice.sign_in()?.until;
         let extended = Timestamp::now();
         wait::until_time(first + Duration::from_secs(1))?;

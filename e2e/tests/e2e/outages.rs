@@ -116,8 +116,8 @@ fn sign_in_survives_a_moment_without_any_one_request(world: &World) -> Outcome {
         let faults = [(503, None), (500, None), (500, Some(1)), (429, Some(1)), (409, None)];
         // A write delays no read.
         let is_told = |fault: &&(u16, Option<u32>)| fault.0 != 409 || request.verb != "get";
-        for (status, asked) in faults.iter().filter(is_told) {
-            let fault = Fault::Answer(*status, *asked);
+        for (status, retry_after) in faults.iter().filter(is_told) {
+            let fault = Fault::Answer(*status, *retry_after);
             let armed = proxy.arm(Which::nth(&request, 1), fault);
             let answer = alice.sign_in_waiting()?;
             assert_eq!(answer.status, 200, "{request}, {fault:?}: {}", answer.body);

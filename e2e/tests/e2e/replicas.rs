@@ -254,7 +254,7 @@ fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
     let callers = [caller(a, "ALICE")?, caller(b, "ALICE")?];
     for _ in 0..5 {
         thread::scope(|scope| {
-            let asked: Vec<_> = (0..8)
+            let requests: Vec<_> = (0..8)
                 .map(|n| {
                     scope.spawn({
                         let caller = &callers[n % 2];
@@ -263,7 +263,7 @@ fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
                     })
                 })
                 .collect();
-            for answer in asked {
+            for answer in requests {
                 let answer = answer.join().map_err(|_| "a caller panicked")??;
                 assert!([200, 202, 404, 409, 503].contains(&answer.status), "{answer:?}");
             }

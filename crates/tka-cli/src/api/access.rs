@@ -20,7 +20,7 @@ pub(crate) struct Access {
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_value::<Period>)]
     pub(crate) period: Option<Period>,
 
-    /// What the access is for, in one line; some rules ask for it
+    /// What the access is for, in one line; some rules require it
     #[arg(long, value_name = "TEXT", value_parser = parse_value::<Reason>)]
     pub(crate) reason: Option<Reason>,
 
@@ -35,7 +35,7 @@ pub(crate) fn parse_value<T: TryFrom<String>>(text: &str) -> Result<T, T::Error>
 
 /// A namespace that the rule does not cover.
 #[derive(Debug, thiserror::Error)]
-#[error("the rule for the role {role} does not reach the namespace {namespace}")]
+#[error("the rule for the role {role} does not cover the namespace {namespace}")]
 pub(crate) struct OutsideRule {
     pub(crate) namespace: String,
     pub(crate) role: String,
@@ -95,9 +95,9 @@ impl Access {
 
     /// The rule that the server will take, or none if it will refuse. `rules` are ordered by priority.
     pub(crate) fn select_rule<'a>(&self, rules: &'a RuleList) -> Option<&'a RuleInfo> {
-        let mut meant = rules.items.iter().filter(|rule| self.matches_rule(rule));
-        let first = meant.next()?;
-        let is_tied = meant.next().is_some_and(|next| next.priority == first.priority);
+        let mut matching = rules.items.iter().filter(|rule| self.matches_rule(rule));
+        let first = matching.next()?;
+        let is_tied = matching.next().is_some_and(|next| next.priority == first.priority);
         (!is_tied).then_some(first)
     }
 

@@ -131,7 +131,7 @@ struct SessionRef {
 #[derive(Debug)]
 pub(crate) enum KubeconfigResponse {
     Ready(Box<ServerKubeconfig>),
-    /// The session is being provisioned: ask again.
+    /// The session is being provisioned: request again.
     Pending(RetryAfter),
 }
 
@@ -139,7 +139,7 @@ pub(crate) enum KubeconfigResponse {
 #[derive(Debug)]
 pub(crate) enum CredentialResponse {
     Ready(ExecCredential),
-    /// The session is being provisioned: ask again.
+    /// The session is being provisioned: request again.
     Pending(RetryAfter),
 }
 
@@ -190,7 +190,7 @@ impl Operation {
             Self::ListSessions => "show your sessions",
             Self::EndSession => "end that session",
             Self::ListRules => "show your rules",
-            Self::SelectRule => "sign you in as you ask for",
+            Self::SelectRule => "sign you in with these options",
         }
     }
 
@@ -246,8 +246,8 @@ impl Client {
         }
     }
 
-    /// Retries when a connection fails or breaks, or the response is an error. Only for requests that may be sent twice, such as ending a
-    /// session.
+    /// Retries when a connection fails or breaks, or the response is an error. Only for requests that may be sent twice, such as the end of
+    /// a session.
     #[cfg(unix)]
     pub(crate) fn with_retries(self) -> Self {
         Self { retries: true, ..self }

@@ -91,8 +91,8 @@ impl PollBackoff {
     }
 
     /// The pause before the next attempt.
-    pub(crate) fn next(&mut self, asked: RetryAfter) -> Duration {
-        let pause = self.next.min(asked.while_pending());
+    pub(crate) fn next(&mut self, retry_after: RetryAfter) -> Duration {
+        let pause = self.next.min(retry_after.while_pending());
         self.next = pause * 2;
         pause
     }
@@ -148,8 +148,8 @@ mod tests {
     #[test]
     fn pauses_double_up_to_what_the_server_asks_for() {
         let mut backoff = PollBackoff::new();
-        let asked = RetryAfter(Some(Duration::from_secs(1)));
-        let taken: Vec<_> = (0..8).map(|_| backoff.next(asked).as_millis()).collect();
+        let retry_after = RetryAfter(Some(Duration::from_secs(1)));
+        let taken: Vec<_> = (0..8).map(|_| backoff.next(retry_after).as_millis()).collect();
         assert_eq!(taken, [25, 50, 100, 200, 400, 800, 1000, 1000]);
     }
 }

@@ -27,7 +27,7 @@ use crate::terminal::ui::Ui;
 /// Show the clusters that you could reach, or select one
 ///
 /// Looks for TKA servers: the default one, those of earlier sign-ins, and the nodes with the tag (the setting `tailscale.tag`). Asks them
-/// in parallel, for three seconds at most, which cluster they have and what you could get there. The default is marked with `*`.
+/// in parallel, for three seconds at most, for their cluster and the rules that reach you. The default is marked with `*`.
 ///
 /// Nodes do not report their ports, so the configured port and 443 are tried. A tagged node with another service is shown with --long. The
 /// exit status is 5 if no server responds.
@@ -73,9 +73,9 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 }
 
 fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
-    let spinner = ctx.ui.spinner("asking");
+    let spinner = ctx.ui.spinner("querying servers");
     let search = search(ctx);
-    let clusters = search.ask(&|server| ctx.discovery_client(server), ctx.config.long);
+    let clusters = search.query(&|server| ctx.discovery_client(server), ctx.config.long);
     drop(spinner);
     if output.print(ctx.config.output_mode(), &clusters)? {
         note_tailnet_unavailable(ctx, search.tailnet_unavailable.as_ref());
@@ -112,7 +112,7 @@ fn note_tailnet_unavailable(ctx: &CommandContext, why: Option<&TailnetUnavailabl
 }
 
 fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, Error> {
-    let spinner = ctx.ui.spinner("asking");
+    let spinner = ctx.ui.spinner("querying servers");
     let search = search(ctx);
     let chosen = search.choose(&|server| ctx.discovery_client(server), name);
     drop(spinner);
@@ -135,10 +135,10 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
     let changes = changes(&path, &cluster.address)?;
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
-    let text = format!("commands talk to {} now, by {file}", cluster.server);
+    let text = format!("commands use {} now, set in {file}", cluster.server);
     ctx.ui.notify(&messages::done(&text, &ctx.ui.palette));
     for change in &changes {
-        note_overridden(&written(flags, &path), change.key(), &file, &ctx.ui)?;
+        note_overridden(&with_config_file(flags, &path), change.key(), &file, &ctx.ui)?;
     }
     export_kubeconfig(&target)
 }
@@ -174,7 +174,7 @@ fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
     Ok(changes)
 }
 
-fn written(flags: &Global, path: &Path) -> Global {
+fn with_config_file(flags: &Global, path: &Path) -> Global {
     Global {
         config: Some(path.to_owned()),
         ..flags.clone()

@@ -10,7 +10,7 @@ use crate::kubeconfig::exec_plugin;
 
 /// Print a script that completes this command in your shell
 ///
-/// It asks this command while you type, and so knows the names of rules, sessions and clusters.
+/// The script runs this command while you type, so it also completes names of rules, sessions and clusters.
 ///
 ///   bash        source <(tka completion bash)                                  in ~/.bashrc
 ///   zsh         source <(tka completion zsh)                                   in ~/.zshrc, after compinit

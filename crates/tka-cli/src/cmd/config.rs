@@ -126,7 +126,7 @@ fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Resul
 pub(super) fn note_overridden(flags: &Global, key: &str, file: &str, ui: &Ui) -> Result<ExitCode, Error> {
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     if let Some(setting) = settings.get(key).filter(|setting| setting.from != file) {
-        let text = format!("{} wins over the file: there it is {}", setting.from, setting.text());
+        let text = format!("{} overrides the file: it sets {}", setting.from, setting.text());
         ui.notify(&messages::note(&text, &ui.palette));
     }
     Ok(ExitCode::SUCCESS)

@@ -16,9 +16,9 @@ use crate::sys::environment;
 /// The request of client-go (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats>).
 const EXEC_INFO: &str = "KUBERNETES_EXEC_INFO";
 
-/// Print a credential of a session, for kubectl to ask for
+/// Print a credential of a session, as an exec plugin of kubectl
 ///
-/// An exec plugin for kubectl and other programs that read kubeconfigs (client.authentication.k8s.io/v1). The kubeconfigs of `tka login`
+/// Works with kubectl and other programs that read kubeconfigs (client.authentication.k8s.io/v1). The kubeconfigs of `tka login`
 /// call it. Caches credentials in memory, in a private folder, or in the system's keyring, and renews them shortly before their end. If the
 /// session is over, it says how to sign in again. With the setting `credential.login` it signs in again itself, if a user is at the
 /// terminal.
@@ -52,7 +52,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         interactive,
         flags,
     };
-    credential::provide(&request)
+    credential::print_credential(&request)
 }
 
 /// Whether kubectl says that a user can answer prompts. Refuses another version.

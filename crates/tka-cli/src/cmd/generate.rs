@@ -17,7 +17,7 @@ use crate::terminal::ui;
 /// The mode of a folder of manual pages, which others may read.
 const PAGES: u32 = 0o777;
 
-/// Print what makes this command part of a shell or a system
+/// Print a shell function or manual pages
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::report::session::SessionReport;
 use crate::terminal::output::Output;
 
-/// Show something that the server or this machine knows
+/// Show your session, a kubeconfig, the cluster or settings
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

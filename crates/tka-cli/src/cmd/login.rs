@@ -18,8 +18,8 @@ use crate::session::sign_in;
 ///
 ///   eval "$(tka login)"
 ///
-/// Of several rules that reach you it takes the one of the highest priority, unless you choose. A rule that asks for a reason
-/// is answered with --reason, or on a terminal when asked.
+/// Of several rules that reach you it takes the one of the highest priority, unless you choose. If the rule requires a
+/// reason, give it with --reason, or enter it on a terminal when asked.
 #[derive(clap::Args, Debug)]
 #[command(visible_aliases = ["signin", "auth"], verbatim_doc_comment)]
 pub(crate) struct Arguments {

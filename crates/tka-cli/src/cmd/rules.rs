@@ -8,9 +8,9 @@ use crate::report;
 use crate::terminal::messages;
 use crate::terminal::output::Output;
 
-/// Show what you could get here, and why not more
+/// Show the rules that reach you, and what more access needs
 ///
-/// The rules of the tailnet policy that reach you, highest priority first. Needs no session and changes nothing.
+/// Lists rules of the tailnet policy, highest priority first. Needs no session and changes nothing.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -42,7 +42,7 @@ struct End {
     #[arg(add = ArgValueCandidates::new(complete::sessions))]
     names: Vec<String>,
 
-    /// All of yours
+    /// All your sessions
     #[arg(long)]
     all: bool,
 }
@@ -59,7 +59,7 @@ fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
     let sessions = client.sessions()?;
     ctx.warn_clock_skew(client.skew(), None);
     if output.print(ctx.config.output_mode(), &sessions)? && sessions.items.is_empty() {
-        let text = "you have no session here: sign in with `tka login`";
+        let text = "you have no session at this server: sign in with `tka login`";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
     Ok(ExitCode::SUCCESS)
@@ -74,7 +74,7 @@ fn end_all(ctx: &CommandContext, end: &End) -> Result<ExitCode, Error> {
     };
     if names.is_empty() {
         ctx.ui
-            .notify(&messages::note("you have no session here", &ctx.ui.palette));
+            .notify(&messages::note("you have no session at this server", &ctx.ui.palette));
     }
     let mut failed = None;
     for name in names {

@@ -6,7 +6,7 @@ use super::config;
 use crate::config::flags::Global;
 use crate::error::Error;
 
-/// Change something on this machine
+/// Change a setting on this machine
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

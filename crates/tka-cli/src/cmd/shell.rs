@@ -21,7 +21,7 @@ use crate::session::ephemeral::{self, Program};
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// Run this line instead of asking for lines; `-c` means the same here, and --config has no short form
+    /// Run this command line instead of an interactive shell; `-c` means the same here, so --config has no short form
     #[arg(long, value_name = "LINE")]
     command: Option<OsString>,
 

@@ -51,13 +51,13 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     if !all.iter().any(|cache| cache.server().as_ref() == Some(ctx.server())) {
         all.push(SessionCache::at(ctx.server()));
     }
-    let spinner = ctx.ui.spinner("asking");
-    let asked = ask_all(&ctx, &all);
+    let spinner = ctx.ui.spinner("querying servers");
+    let answers = query_all(&ctx, &all);
     drop(spinner);
     let current = environment::home().and_then(|home| current_context::find(&home));
     let mut items = Vec::new();
     let mut failed = None;
-    for (mut cache, answer) in all.into_iter().zip(asked) {
+    for (mut cache, answer) in all.into_iter().zip(answers) {
         let confirmed = answer.is_ok();
         match answer {
             Ok((sessions, skew)) => {
@@ -86,16 +86,16 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     Ok(exit.into())
 }
 
-/// Asks every server, within the limit.
-fn ask_all(ctx: &CommandContext, all: &[SessionCache]) -> Vec<Result<(Vec<CachedSession>, Skew), Error>> {
-    let answers = parallel::map(all, |cache| ask(ctx, cache));
+/// Queries every server, within the limit.
+fn query_all(ctx: &CommandContext, all: &[SessionCache]) -> Vec<Result<(Vec<CachedSession>, Skew), Error>> {
+    let answers = parallel::map(all, |cache| query(ctx, cache));
     answers
         .into_iter()
         .map(|answer| answer.unwrap_or(Err(Error::WorkerPanicked)))
         .collect()
 }
 
-fn ask(ctx: &CommandContext, cache: &SessionCache) -> Result<(Vec<CachedSession>, Skew), Error> {
+fn query(ctx: &CommandContext, cache: &SessionCache) -> Result<(Vec<CachedSession>, Skew), Error> {
     let server = cache.server().unwrap_or_else(|| ctx.server().clone());
     let client = ctx.client_for(&server, LIMIT)?;
     let sessions = device_sessions::fetch(&client)?;

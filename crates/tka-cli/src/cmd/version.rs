@@ -10,7 +10,7 @@ use crate::terminal::output::{Output, RenderOptions, Report};
 
 /// Show the version of this command
 ///
-/// Asks no server.
+/// Sends no request.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -231,7 +231,7 @@ debug: false
         );
         assert_eq!(
             set("output: &o {theme: dark}\nmine: *o\n", "output.theme", "light"),
-            "error: `output.theme` cannot be set in config.yaml without changing what else it says"
+            "error: `output.theme` cannot be set in config.yaml without changing other content"
         );
         assert!(set("{", "debug", "true").starts_with("error: the configuration file config.yaml is not YAML"));
     }

@@ -16,7 +16,7 @@ pub(crate) enum ConfigError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the configuration file {} is not UTF-8", path.display())]
     NotText { path: PathBuf },
-    #[error("the configuration file {} has several YAML documents, and settings are read from one", path.display())]
+    #[error("the configuration file {} has several YAML documents, but settings must be in one", path.display())]
     Documents { path: PathBuf },
     #[error("the environment variable {name} holds a relative path: {}", path.display())]
     Relative { name: &'static str, path: PathBuf },
@@ -37,7 +37,7 @@ pub(crate) enum ConfigError {
     /// A configuration file that cannot be changed.
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("`{key}` cannot be set in {} without changing what else it says", path.display())]
+    #[error("`{key}` cannot be set in {} without changing other content", path.display())]
     Shape { path: PathBuf, key: &'static str },
     #[error("the server's address cannot be used")]
     Server(#[from] InvalidServer),
@@ -86,10 +86,10 @@ impl ConfigError {
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 "name another file with --config"
             }
-            Self::Unreadable { .. } => "check that the file is there and that you may read it",
+            Self::Unreadable { .. } => "check that the file exists and that you may read it",
             Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
-            Self::Documents { .. } => "keep the settings in a file of one document, or name another file with --config",
-            Self::Relative { .. } => "give the whole path, which means the same file in every folder",
+            Self::Documents { .. } => "keep only one document in the file, or name another file with --config",
+            Self::Relative { .. } => "give the absolute path, which names the same file in every folder",
             Self::WrongType {
                 origin: Origin::Variable(_),
                 ..
@@ -105,9 +105,9 @@ impl ConfigError {
                 origin: Origin::Argument { .. },
             } => "nothing was changed; give another value",
             Self::UnknownKey { keys, .. } => return vec![format!("settings are {}", keys.join(", "))],
-            Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
+            Self::NoFile => "create ~/.config/tka/config.yaml with --force, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
-            Self::Shape { .. } => "change it there by hand; nothing was changed",
+            Self::Shape { .. } => "nothing was changed; edit the file by hand",
             Self::Malformed { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
                 "correct the file, or name another one with --config"
             }

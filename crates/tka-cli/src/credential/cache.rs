@@ -166,8 +166,8 @@ impl CredentialCache {
     /// handed out recently: the API server may have refused it.
     pub(crate) fn hand_out(&self, now: Timestamp) -> Option<CachedCredential> {
         let cached = self.credential(now)?;
-        let is_again = self.mark_handed_out(now);
-        (cached.is_fresh(now, now) || !is_again).then_some(cached)
+        let was_handed_out = self.mark_handed_out(now);
+        (cached.is_fresh(now, now) || !was_handed_out).then_some(cached)
     }
 
     /// Marks the credential as handed out. Returns whether it was handed out recently, or whether that is unknown.
@@ -253,7 +253,7 @@ mod tests {
     }
 
     /// The seconds at which the server is asked, by a program that runs the plugin at `seconds`.
-    fn asked_at(cache: &CredentialCache, seconds: impl Iterator<Item = i64>) -> Vec<i64> {
+    fn requests_at(cache: &CredentialCache, seconds: impl Iterator<Item = i64>) -> Vec<i64> {
         let is_asked = |second: &i64| {
             let is_asked = cache.hand_out(at(*second)).is_none();
             if is_asked {
@@ -269,30 +269,30 @@ mod tests {
     #[test]
     fn server_is_asked_once_in_twenty_seconds_at_the_most() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(asked_at(&cache(folder.path()), 1000..1060), [1000, 1020, 1040]);
+        assert_eq!(requests_at(&cache(folder.path()), 1000..1060), [1000, 1020, 1040]);
     }
 
     #[test]
     fn rarely_used_credential_is_not_fetched_again() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(asked_at(&cache(folder.path()), (1000..3000).step_by(20)), [1000]);
+        assert_eq!(requests_at(&cache(folder.path()), (1000..3000).step_by(20)), [1000]);
     }
 
     /// client-go asks again when the API server refuses what it got.
     #[test]
     fn refused_credential_is_replaced_in_time() {
         let folder = tempfile::tempdir().unwrap();
-        let asked = |first| asked_at(&cache(folder.path()), [first, first + 1, first + 2].into_iter());
-        assert_eq!(asked(1000), [1000], "it is new");
-        assert_eq!(asked(1019), [1020], "as soon as it is not new any more");
-        assert_eq!(asked(2000), [2001], "at once");
+        let requests = |first| requests_at(&cache(folder.path()), [first, first + 1, first + 2].into_iter());
+        assert_eq!(requests(1000), [1000], "it is new");
+        assert_eq!(requests(1019), [1020], "as soon as it is not new any more");
+        assert_eq!(requests(2000), [2001], "at once");
     }
 
     #[test]
     fn clock_that_is_set_keeps_nothing_alive() {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
-        assert_eq!(asked_at(&cache, [1000, 1100, 900, 901].into_iter()), [1000, 900]);
+        assert_eq!(requests_at(&cache, [1000, 1100, 900, 901].into_iter()), [1000, 900]);
     }
 
     #[test]

@@ -117,8 +117,8 @@ impl SecretStore for KeyringStore {
     fn write(&self, name: &str, secret: &[u8]) -> io::Result<()> {
         // The index comes first: an entry without one could not be removed.
         files::write(&self.index_entry(name), b"")?;
-        let kept = self.entry(name)?.set_secret(secret);
-        kept.map_err(|error| {
+        let stored = self.entry(name)?.set_secret(secret);
+        stored.map_err(|error| {
             let _ = self.remove(name);
             io::Error::other(error)
         })

@@ -60,10 +60,10 @@ impl FetchFailure {
         }
     }
 
-    /// Whether the failure is valid for a call that began at `began`. With `kept` there is a credential to hand out, so it is valid for
+    /// Whether the failure is valid for a call that began at `began`. With `has_cached` there is a credential to hand out, so it is valid for
     /// longer.
-    pub(crate) fn applies(&self, kept: bool, began: Timestamp, now: Timestamp) -> bool {
-        let ttl = if kept { RECHECK } else { FAILURE_TTL };
+    pub(crate) fn applies(&self, has_cached: bool, began: Timestamp, now: Timestamp) -> bool {
+        let ttl = if has_cached { RECHECK } else { FAILURE_TTL };
         // A call that waited for the failed one shares its result.
         is_within(ttl, self.at, now) || began <= self.at && self.at <= now
     }
@@ -121,8 +121,8 @@ impl SharedState {
     pub(crate) fn mark_handed_out(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
         let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        let is_noted = files::write_unsynced(&path, now.to_string().as_bytes()).is_ok();
-        !is_noted || last.is_some_and(|last| is_within(limit, last, now))
+        let is_recorded = files::write_unsynced(&path, now.to_string().as_bytes()).is_ok();
+        !is_recorded || last.is_some_and(|last| is_within(limit, last, now))
     }
 
     /// The last failure.

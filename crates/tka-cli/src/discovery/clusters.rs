@@ -38,7 +38,7 @@ pub(crate) struct Cluster {
     pub(crate) rules: Option<Vec<RuleInfo>>,
     /// The sessions of this device.
     pub(crate) sessions: Vec<CachedSession>,
-    /// Why no more is known.
+    /// Why the data is incomplete.
     pub(crate) problem: Option<String>,
     #[serde(skip)]
     pub(crate) address: Server,
@@ -47,11 +47,11 @@ pub(crate) struct Cluster {
     pub(crate) is_guessed_port: bool,
 }
 
-/// Whether it is a TKA server.
+/// What responds at the server's address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// It is one.
+    /// A TKA server responds.
     Answers,
     /// Nothing responds.
     Silent,
@@ -72,7 +72,7 @@ impl Clusters {
         Self { items }
     }
 
-    /// Whether any of them is certainly a TKA server.
+    /// Whether a TKA server responds at any of the addresses.
     pub(crate) fn any_answers(&self) -> bool {
         self.items.iter().any(|item| item.state == State::Answers)
     }
@@ -152,7 +152,7 @@ fn remarks(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
 // === impl Cluster ===
 
 impl Cluster {
-    /// A cluster of which only the address is known.
+    /// A cluster before its server is queried: only the address is known.
     pub(crate) fn new(candidate: &Candidate) -> Self {
         Self {
             name: String::new(),

@@ -1,4 +1,4 @@
-//! Asks one server, and selects the responses to show.
+//! Queries one server, and selects the responses to show.
 
 use tka_api::http::{ClusterInfo, RuleList};
 
@@ -10,7 +10,7 @@ use crate::api::device_sessions;
 use crate::discovery::clusters::{Cluster, State};
 use crate::exit::Exit;
 
-/// Asks the server, within the limit.
+/// Queries the server, within the limit.
 pub(super) fn query(connect: &Connect<'_>, candidate: &Candidate) -> Cluster {
     let mut cluster = Cluster::new(candidate);
     match connect(&candidate.server) {

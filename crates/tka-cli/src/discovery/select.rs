@@ -5,17 +5,17 @@ use crate::discovery::clusters::{Cluster, Clusters, State};
 /// Why a name selects no server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SelectError {
-    #[error("there is no TKA server `{name}` that you can see")]
+    #[error("no TKA server named `{name}` was found")]
     Unknown { name: String, found: Vec<String> },
-    #[error("`{name}` may be any of several TKA servers")]
+    #[error("`{name}` matches several TKA servers")]
     Ambiguous { name: String, found: Vec<String> },
     #[error("no TKA server answers at {}", places.join(" or "))]
     NoServer { places: Vec<String>, problem: String },
 }
 
-/// Selects the only server among `asked`. One with a known port counts even without a response.
-pub(super) fn only(name: &str, asked: Clusters) -> Result<Cluster, SelectError> {
-    let (mut servers, others): (Vec<_>, Vec<_>) = asked
+/// Selects the only server among `answers`. One with a known port counts even without a response.
+pub(super) fn only(name: &str, answers: Clusters) -> Result<Cluster, SelectError> {
+    let (mut servers, others): (Vec<_>, Vec<_>) = answers
         .items
         .into_iter()
         .partition(|one| !one.is_guessed_port || one.state == State::Answers);
@@ -55,11 +55,11 @@ impl SelectError {
             "set its address with `tka config tailscale.hostname HOST` and `tka config tailscale.port PORT`";
         match self {
             Self::Unknown { found, .. } if found.is_empty() => vec![
-                "no server was found: see with `tka doctor` why".to_owned(),
+                "no server was found: `tka doctor` shows why".to_owned(),
                 ELSEWHERE.to_owned(),
             ],
-            Self::Unknown { found, .. } => vec![format!("take one of {}", found.join(", ")), ELSEWHERE.to_owned()],
-            Self::Ambiguous { found, .. } => vec![format!("say which: {}", found.join(", "))],
+            Self::Unknown { found, .. } => vec![format!("use one of {}", found.join(", ")), ELSEWHERE.to_owned()],
+            Self::Ambiguous { found, .. } => vec![format!("use one of these names: {}", found.join(", "))],
             Self::NoServer { .. } => vec![ELSEWHERE.to_owned()],
         }
     }

@@ -46,7 +46,7 @@ fn kubectl(version: io::Result<String>) -> Finding {
             return Finding::failed(Exit::Failure, "kubectl is not on PATH", vec![INSTALL.to_owned()]);
         }
         Err(error) => {
-            let fix = "see what `kubectl version --client` does, and install another".to_owned();
+            let fix = "run `kubectl version --client` to see why, or install another kubectl".to_owned();
             return Finding::failed(Exit::Failure, format!("kubectl cannot be run: {error}"), vec![fix]);
         }
     };
@@ -61,15 +61,15 @@ fn kubectl(version: io::Result<String>) -> Finding {
     }
 }
 
-/// Checks the plugin path in kubeconfigs, and that PATH leads to this program.
+/// Checks the plugin path in kubeconfigs, and that this program is on PATH.
 fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBuf>) -> Finding {
     if let Some(command) = kubeconfigs.iter().find_map(|one| unresolvable_command(own, one)) {
         let fix = if Path::new(&command).is_absolute() {
             "repair it with `tka kubeconfig`".to_owned()
         } else {
-            format!("let PATH lead to {command}, or write there where it is")
+            format!("add the folder of {command} to PATH, or put its absolute path into the kubeconfig")
         };
-        let found = format!("the kubeconfig calls {command}, and that cannot be run");
+        let found = format!("the kubeconfig calls {command}, which cannot be run");
         return Finding::failed(Exit::Failure, found, vec![fix]);
     }
     if let Some(path) = on_path {
@@ -79,9 +79,9 @@ fn plugin(own: Option<&Path>, kubeconfigs: &[Kubeconfig], on_path: Option<PathBu
     let folder = program.parent().unwrap_or(Path::new("")).display();
     Finding::failed(
         Exit::Failure,
-        format!("PATH does not lead to {}", program.display()),
+        format!("{} is not on PATH", program.display()),
         vec![format!(
-            "add {folder} to PATH, or link the program into a folder that is there"
+            "add {folder} to PATH, or link the program into a folder of PATH"
         )],
     )
 }
@@ -100,7 +100,7 @@ fn unresolvable_command(own: Option<&Path>, (path, document): &Kubeconfig) -> Op
 
 fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
     let Ok(store) = ctx.store() else {
-        return Finding::ok("there is no home folder to keep one in, which `tka exec` does not need");
+        return Finding::ok("there is no home folder for a kubeconfig; `tka exec` needs none");
     };
     let path = store.path();
     if let Err(error) = store.check_writable() {
@@ -111,7 +111,7 @@ fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
         .filter_map(|(file, document)| Some((file, document.as_ref().err()?)));
     if let Some((file, error)) = unusable.next() {
         let fix = if file == path {
-            "write it anew with `tka kubeconfig`".to_owned()
+            "write it again with `tka kubeconfig`".to_owned()
         } else {
             error.advice()
         };
@@ -119,10 +119,10 @@ fn kubeconfig(ctx: &CommandContext, kubeconfigs: &[Kubeconfig]) -> Finding {
         return Finding::failed(Exit::Failure, found, vec![fix]);
     }
     if !path.exists() {
-        return Finding::ok("there is none yet, and `tka login` can write it");
+        return Finding::ok("there is no kubeconfig yet, and `tka login` can write one");
     }
     match exposure_fix(path) {
-        None => Finding::ok(format!("{} is yours alone", path.display())),
+        None => Finding::ok(format!("only you can access {}", path.display())),
         Some(fix) => Finding::failed(
             Exit::Failure,
             format!("others may read or change {}", path.display()),

@@ -46,7 +46,7 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
             "sign in with `tailscale up`",
         ),
         "NeedsMachineAuth" => off(
-            "this device waits to be let into its tailnet",
+            "this device waits for approval to join its tailnet",
             "ask an administrator of the tailnet to approve it",
         ),
         "Stopped" => off("tailscale is stopped", "start it with `tailscale up`"),
@@ -67,13 +67,13 @@ fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration)
         Ok(client) => client,
         Err(error) => {
             return vec![
-                ("name", Finding::ok("not needed yet")),
+                ("name", Finding::ok("not checked: the settings are wrong")),
                 ("server", settings_failure(&error)),
             ];
         }
     };
     let probe = client.probe();
-    // Without tailscaled, no response needs no other explanation.
+    // A missing tailscaled explains a missing response.
     if status.is_none() && probe.rules.as_ref().is_err_and(ClientError::has_no_response) {
         return vec![];
     }
@@ -107,22 +107,22 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
     match (kind, address) {
         (Some(ClientErrorKind::UnknownHost), Some(address)) => Finding::failed(
             Exit::Unreachable,
-            format!("{host} is {address} on the tailnet, and this machine does not resolve it"),
+            format!("{host} is {address} on the tailnet, but this machine does not resolve the name"),
             vec![
-                "let tailscale resolve names: `tailscale set --accept-dns`".to_owned(),
+                "turn on MagicDNS on this device: `tailscale set --accept-dns`".to_owned(),
                 format!("or use its address: `--server {address}`"),
             ],
         ),
         (Some(ClientErrorKind::UnknownHost | ClientErrorKind::ProxyRefused { .. }), None) => Finding::failed(
             Exit::Unreachable,
-            format!("there is no {host} that you can see on the tailnet"),
+            format!("this device sees no node named {host} on the tailnet"),
             vec![
                 suggest_server(status, tag),
                 "or ask an administrator of the tailnet to let you reach it".to_owned(),
             ],
         ),
         (_, Some(address)) => Finding::ok(format!("{host} is {address} on the tailnet")),
-        (_, None) => Finding::ok(format!("{host} is known")),
+        (_, None) => Finding::ok(format!("{host} resolves")),
     }
 }
 
@@ -134,8 +134,11 @@ fn suggest_server(status: Option<&Status>, tag: &str) -> String {
         .map(tailscale::Node::name)
         .collect();
     match names.as_slice() {
-        [] => "name another with --server".to_owned(),
-        _ => format!("name another with --server: those with {tag} are {}", names.join(", ")),
+        [] => "choose another with --server".to_owned(),
+        _ => format!(
+            "choose another with --server: nodes with {tag} are {}",
+            names.join(", ")
+        ),
     }
 }
 
@@ -176,16 +179,16 @@ fn version(probe: &Probe) -> Finding {
         (Ok(_), None) => true,
     };
     match &probe.version {
-        Some(version) if fits => Finding::ok(format!("the server is of version {version}, this is {this_version}")),
+        Some(version) if fits => Finding::ok(format!("the server has version {version}, and tka has {this_version}")),
         Some(version) => Finding::failed(
             Exit::Unsupported,
-            format!("the server is of version {version} and does not understand this one, {this_version}"),
-            vec!["install the version of tka that the server has".to_owned()],
+            format!("the server has version {version} and does not support tka {this_version}"),
+            vec![format!("install tka {version}")],
         ),
         None if matches!(probe.rules, Ok(None)) => {
-            Finding::ok("the original's server: one session a person, and no choice of rules")
+            Finding::ok("this is the original TKA server: it has one session per user, and no choice of rules")
         }
-        None => Finding::ok("the server does not say which it is, and understands this one"),
+        None => Finding::ok("the server reports no version, but supports this version of tka"),
     }
 }
 
@@ -244,14 +247,14 @@ fn list_rules(rules: &RuleList) -> String {
 fn role(probe: &Probe) -> Finding {
     let rules = probe.rules.as_ref().ok().and_then(Option::as_ref);
     let Some(rules) = rules else {
-        return Finding::skipped("this server tells it only at a sign-in");
+        return Finding::skipped("this server checks roles only at sign-in");
     };
     let problems: Vec<_> = rules.items.iter().filter_map(|rule| rule.problem.as_deref()).collect();
     let Some(first) = problems.first() else {
         if rules.items.iter().any(|rule| rule.unchecked) {
-            return Finding::skipped("the server could not ask the cluster just now");
+            return Finding::skipped("the server could not check the roles in the cluster just now");
         }
-        return Finding::ok("the cluster has what the rules give");
+        return Finding::ok("the cluster has the roles that the rules give");
     };
     let fix = vec![
         "ask an administrator of the cluster to create the ClusterRole, and to list it for TKA (`roles` of its Helm chart)"
@@ -278,7 +281,7 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
             Exit::Unreachable,
             format!("the cluster's API server does not answer at {}: {why}", info.server_url),
             vec![
-                "connect to the network that it is in (VPN, subnet router), or check the proxy that leads there".into(),
+                "connect to its network (VPN, subnet router), or check the proxy that leads there".into(),
                 "if the address is wrong, ask the server's administrator to correct its `clusterInfo`".into(),
             ],
         ),
@@ -301,12 +304,12 @@ fn connect(info: &ClusterInfo, limit: Duration) -> Result<(), String> {
 
 fn clock(clock_ahead: Option<SignedDuration>) -> Finding {
     let Some(clock_ahead) = clock_ahead else {
-        return Finding::skipped("the server does not say what time it is");
+        return Finding::skipped("the server reports no time");
     };
     let Some(found) = Skew::new(Some(clock_ahead)).describe() else {
         return Finding::ok("this machine's clock agrees with the server's");
     };
-    let fix = "set the clock, and let it be kept (timedatectl set-ntp true)".to_owned();
+    let fix = "set the clock, and turn on time synchronisation (timedatectl set-ntp true)".to_owned();
     Finding::failed(Exit::Failure, found, vec![fix])
 }
 

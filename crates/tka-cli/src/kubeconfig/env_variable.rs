@@ -21,7 +21,7 @@ pub(crate) enum ShellSyntax {
 /// Existing paths that `KUBECONFIG` cannot hold.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnexportablePath {
-    #[error("{} has a character in it that separates paths in KUBECONFIG", path.display())]
+    #[error("{} contains the character that separates paths in KUBECONFIG", path.display())]
     Separator { path: PathBuf },
     #[error("{} is not Unicode", path.display())]
     NotUnicode { path: PathBuf },

@@ -22,10 +22,10 @@ pub(crate) use target::MergeTarget;
 pub(crate) enum MergeError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{} was left as it is", path.display())]
+    #[error("{} was not changed", path.display())]
     Refused { path: PathBuf, source: Refused },
-    #[error("{} has entries of its own by the name of {name}", path.display())]
-    Taken { path: PathBuf, name: String },
+    #[error("{} already has other entries named {name}", path.display())]
+    NameConflict { path: PathBuf, name: String },
 }
 
 /// Inserts `entry` into `document` and makes it current.
@@ -182,7 +182,10 @@ impl MergeError {
             Self::Refused {
                 source: Refused::Documents { .. },
                 path,
-            } => format!("keep one document in {}: kubectl reads the first", path.display()),
+            } => format!(
+                "keep only one document in {}: kubectl reads only the first",
+                path.display()
+            ),
             Self::Refused {
                 source: Refused::Unsure,
                 ..
@@ -190,14 +193,14 @@ impl MergeError {
             Self::Refused {
                 source: Refused::Characters { .. },
                 path,
-            } => format!("end the lines of {} as other files do", path.display()),
+            } => format!("replace these characters in {} by line feeds", path.display()),
             Self::Refused { path, .. } => {
                 format!(
                     "correct {}: kubectl cannot read it either (`kubectl config view --kubeconfig {0}`)",
                     path.display()
                 )
             }
-            Self::Taken { .. } => "rename them: `kubectl config rename-context`".to_owned(),
+            Self::NameConflict { .. } => "rename them: `kubectl config rename-context`".to_owned(),
         }
     }
 }

@@ -91,8 +91,8 @@ impl SessionCache {
 
     /// Loads the cache of the server.
     pub(crate) fn load(store: Option<&KubeconfigStore>, server: &Server) -> Self {
-        let kept = store.and_then(|store| read(&path(store.path())));
-        let cache = kept.unwrap_or_else(|| Self::at(server));
+        let saved = store.and_then(|store| read(&path(store.path())));
+        let cache = saved.unwrap_or_else(|| Self::at(server));
         Self {
             server: server.to_string(),
             ..cache
@@ -110,14 +110,14 @@ impl SessionCache {
     }
 
     /// Adds a session, or replaces it.
-    pub(crate) fn remember(&mut self, session: CachedSession) {
+    pub(crate) fn put(&mut self, session: CachedSession) {
         self.sessions
             .retain(|one| one.name != session.name && one.context != session.context);
         self.sessions.push(session);
     }
 
     /// Adds the record of an entry, or replaces it.
-    pub(crate) fn remember_merged(&mut self, merged: MergedEntry) {
+    pub(crate) fn record_merged(&mut self, merged: MergedEntry) {
         let is_other = |one: &MergedEntry| (&one.file, &one.context) != (&merged.file, &merged.context);
         self.merged.retain(is_other);
         self.merged.push(merged);
@@ -140,8 +140,8 @@ impl SessionCache {
         }
         let before = newest.as_ref().map_or(&self.sessions, |newest| &newest.sessions);
         let with_context = |mut session: CachedSession| {
-            let cache = before.iter().find(|before| before.name == session.name);
-            session.context = cache.and_then(|cache| cache.context.clone());
+            let cached = before.iter().find(|before| before.name == session.name);
+            session.context = cached.and_then(|cached| cached.context.clone());
             session
         };
         self.sessions = sessions.into_iter().map(with_context).collect();

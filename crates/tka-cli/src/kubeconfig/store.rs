@@ -27,7 +27,7 @@ pub(crate) struct FolderLock {
 /// Why a kubeconfig file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("there is no home folder to keep the kubeconfig in")]
+    #[error("there is no home folder for the kubeconfig")]
     NoHome,
     #[error("cannot write to {}", path.display())]
     NotWritable { path: PathBuf, source: io::Error },
@@ -218,10 +218,10 @@ impl StoreError {
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
             Self::NoHome => {
-                vec!["set HOME to the absolute path of your home folder, or run what you need by `tka exec`".into()]
+                vec!["set HOME to the absolute path of your home folder, or use `tka exec`".into()]
             }
             Self::Foreign { .. } => {
-                vec!["set HOME to your own home folder, or have the folder given to you (chown)".into()]
+                vec!["set HOME to your own home folder, or become the owner of the folder (chown)".into()]
             }
             Self::Yaml(_) => vec!["please report it".into()],
             Self::NotWritable { path, source } | Self::Remove { path, source } | Self::Write { path, source } => {

@@ -32,7 +32,7 @@ pub(crate) enum InvalidServer {
     Host(String),
     #[error("`{0}` is not a port from 1 to 65535")]
     Port(String),
-    #[error("a user, password, query or fragment has no place in a server's address")]
+    #[error("a server's address must not have a user, password, query or fragment")]
     Extras,
 }
 

@@ -48,9 +48,9 @@ pub(crate) struct Node {
 pub(crate) enum TailscaleError {
     #[error("no tailscaled listens at {}", .0.display())]
     NotListening(PathBuf),
-    #[error("tailscaled at {} does not let you ask it", .0.display())]
+    #[error("tailscaled at {} refuses your requests", .0.display())]
     Forbidden(PathBuf),
-    #[error("tailscaled cannot be asked: {0}")]
+    #[error("cannot read the status of tailscaled: {0}")]
     NoAnswer(String),
 }
 
@@ -181,9 +181,11 @@ impl TailscaleError {
     pub(crate) fn advice(&self) -> String {
         match self {
             Self::NotListening(_) => {
-                "start tailscaled, or say with `tka config tailscale.socket PATH` where its socket is".to_owned()
+                "start tailscaled, or set the path of its socket with `tka config tailscale.socket PATH`".to_owned()
             }
-            Self::Forbidden(_) => "let an administrator make you its operator: `tailscale set --operator=$USER`".into(),
+            Self::Forbidden(_) => {
+                "ask an administrator of this machine to make you its operator: `tailscale set --operator=$USER`".into()
+            }
             Self::NoAnswer(_) => "look at `tailscale status` and at tailscaled's log".to_owned(),
         }
     }

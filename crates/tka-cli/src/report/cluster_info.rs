@@ -14,7 +14,7 @@ impl Report for ClusterInfo {
         let plain = Style::new();
         let (verified, style) = match (self.insecure_skip_tls_verify, self.ca_data.is_empty()) {
             (true, _) => (
-                "not verified: others on the way can read along",
+                "not verified: others on the network path can read the traffic",
                 options.palette.warning,
             ),
             (false, true) => ("verified with the system's authorities", plain),
@@ -81,7 +81,7 @@ mod tests {
         info.ca_data.clear();
         insta::assert_snapshot!(info.human(&RenderOptions { long: true, ..options(&palette) }), @"
         server  https://k8s.example.com:6443
-        TLS     not verified: others on the way can read along
+        TLS     not verified: others on the network path can read the traffic
         label   env=prod
                 region=eu
         ");

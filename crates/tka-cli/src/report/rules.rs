@@ -47,9 +47,9 @@ fn remarks(rule: &RuleInfo) -> Vec<String> {
         .map(|problem| format!("cannot be used: {}", clean(problem)));
     let unchecked = rule
         .unchecked
-        .then(|| "the cluster could not be asked for its role just now".to_owned());
+        .then(|| "the server could not check its role in the cluster just now".to_owned());
     let default = rule.default.then(|| "default".to_owned());
-    let reason = rule.require_reason.then(|| "asks for a reason (--reason)".to_owned());
+    let reason = rule.require_reason.then(|| "requires a reason (--reason)".to_owned());
     let limit = rule.max_sessions.map(|count| match count {
         1 => "one session at a time".to_owned(),
         _ => format!("{count} sessions at a time"),
@@ -68,20 +68,20 @@ pub(crate) fn hints(rules: &RuleList, server: &Server) -> Vec<String> {
     let is_shared = default.is_none() && !rules.items.is_empty();
     let choice = match other {
         Some(other) if is_shared => Some(format!(
-            "the highest priority is shared by several rules, so choose one, as with `tka login {other}`"
+            "several rules share the highest priority: choose one, as with `tka login {other}`"
         )),
         Some(other) => Some(format!(
             "`tka login` takes the default, which has the highest priority; take another with `tka login {other}`"
         )),
         None if is_shared => Some(
-            "the highest priority is shared by rules that no option tells apart: ask an administrator of the tailnet to give each \
+            "several rules share the highest priority, and no option tells them apart: ask an administrator of the tailnet to give each \
              a `name`, or a priority of its own"
                 .to_owned(),
         ),
         None => None,
     };
     let more = format!(
-        "more needs another grant in the tailnet policy: from you or a group of yours, to {}, with its capability",
+        "more access needs another grant in the tailnet policy: from you or your group, to {}, with its capability",
         server.host()
     );
     choice.into_iter().chain([more]).collect()
@@ -131,7 +131,7 @@ mod tests {
         };
         insta::assert_snapshot!(rules().human(&options), @"
         RULE    ROLE           WHERE  AT MOST     PRIORITY  NOTES
-        oncall  cluster-admin         8 h         100       asks for a reason (--reason); one session at a time
+        oncall  cluster-admin         8 h         100       requires a reason (--reason); one session at a time
                 edit           shop   1 h 30 min  50        default
                 gone                  30 min      10        cannot be used: this cluster has no ClusterRole gone; 3 sessions at a time
         ");
@@ -144,8 +144,7 @@ mod tests {
         insta::assert_snapshot!(hints(&rules(), &server)[0], @"`tka login` takes the default, which has the highest priority; take another with `tka login --rule oncall`");
         let mut ambiguous = rules();
         ambiguous.items[1].default = false;
-        let choose =
-            "the highest priority is shared by several rules, so choose one, as with `tka login --rule oncall`";
+        let choose = "several rules share the highest priority: choose one, as with `tka login --rule oncall`";
         assert_eq!(hints(&ambiguous, &server)[0], choose);
         // cases.md 9: no option selects one of them.
         for rule in &mut ambiguous.items {

@@ -54,7 +54,7 @@ fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
     let note = if item.confirmed {
         ""
     } else {
-        "as last known: the server did not answer"
+        "from the cache: the server did not answer"
     };
     [
         if item.current { "*" } else { "" }.to_owned(),

@@ -29,11 +29,11 @@ const TIMEOUT_WITH_CACHED: Duration = Duration::from_secs(5);
 /// Of concurrent calls one asks the server, and all use its response, also a refusal. Without a cache they ask one after the other. A
 /// second call soon after may mean a refused credential, or a client that asks for each request. So a fresh credential is handed out again.
 /// An older one that was just handed out is fetched again.
-pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
+pub(crate) fn print_credential(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
     let began = Timestamp::now();
     let cache = credential::cache(request.server, request.session)?;
     if let Some(cached) = cache.hand_out(began) {
-        return print(&cached.credential);
+        return write_to_stdout(&cached.credential);
     }
     // Without a lock or cache there are more requests, and nothing else changes.
     let _lock = cache.lock();
@@ -41,7 +41,7 @@ pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
     let cached = cache.credential(now);
     if let Some(cached) = cached.as_ref().filter(|cached| cached.is_fresh(began, now)) {
         cache.mark_handed_out(now);
-        return print(&cached.credential);
+        return write_to_stdout(&cached.credential);
     }
     let has_cached = cached.is_some();
     if let Some(failure) = cache
@@ -59,7 +59,7 @@ pub(crate) fn provide(request: &PluginRequest<'_>) -> Result<ExitCode, Error> {
             let cached = CachedCredential::new(credential, now);
             let _ = cache.store(&cached);
             cache.mark_handed_out(now);
-            print(&cached.credential)
+            write_to_stdout(&cached.credential)
         }
         Err(error) => {
             let notified = cache.failure().map(|before| before.notified).unwrap_or_default();
@@ -79,7 +79,7 @@ fn fall_back(
     if let Some(cached) = cache.credential(now).filter(|_| !failure.is_refusal()) {
         let _ = cache.record_failure(&failure);
         cache.mark_handed_out(now);
-        return print(&cached.credential);
+        return write_to_stdout(&cached.credential);
     }
     let is_new = failure.mark_notified(ParentProcess::find(), now);
     let _ = cache.record_failure(&failure);
@@ -101,14 +101,14 @@ fn fetch(request: &PluginRequest<'_>, cache: &CredentialCache, has_cached: bool)
         deadline.limit()
     };
     match request.fetch(deadline.capped_at(limit)) {
-        Err(over) if over.exit() == Exit::NotSignedIn => {
+        Err(not_signed_in) if not_signed_in.exit() == Exit::NotSignedIn => {
             cache.remove_credential();
             match reauthenticate::context_if_enabled(request) {
                 Some(ctx) => reauthenticate::sign_in(&ctx.with_deadline(deadline), request),
-                None => Err(over),
+                None => Err(not_signed_in),
             }
         }
-        answer => answer,
+        result => result,
     }
 }
 
@@ -121,7 +121,7 @@ fn one_line(error: &Error) -> String {
     format!("tka: {}\n", messages::clean(&parts.join(": ")))
 }
 
-fn print(credential: &ExecCredential) -> Result<ExitCode, Error> {
+fn write_to_stdout(credential: &ExecCredential) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
     let written = serde_json::to_writer(&mut out, credential).map_err(io::Error::from);
     let written = written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());

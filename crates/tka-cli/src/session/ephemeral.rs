@@ -120,8 +120,8 @@ impl EphemeralSession {
             guard.begin(|| login_request::attempt(ctx, access, Some(&label)).inspect_err(abandoned))
         });
         let (client, signed_in) = signed_in?;
-        let kept = Self::persist(ctx, access, form, &client, signed_in, folder);
-        let session = kept.inspect_err(|error| abandon(ctx, error, &label))?;
+        let persisted = Self::persist(ctx, access, form, &client, signed_in, folder);
+        let session = persisted.inspect_err(|error| abandon(ctx, error, &label))?;
         session.present(ctx, program);
         Ok(session)
     }
@@ -148,15 +148,15 @@ impl EphemeralSession {
                 SessionScope::UserWide,
                 sent.map_or_else(
                     || provisioning::fetch_when_ready(client, CredentialForm::Token),
-                    |it| Ok(*it),
+                    |sent| Ok(*sent),
                 )?,
             ),
         };
-        let own = match &scope {
+        let session = match &scope {
             SessionScope::Labelled(session) => Some(session.as_str()),
             SessionScope::UserWide => None,
         };
-        let (mut kubeconfig, _) = sign_in::with_credential(sent, client, own, access, form)?;
+        let (mut kubeconfig, _) = sign_in::with_credential(sent, client, session, access, form)?;
         if let Some(namespace) = &access.namespace {
             server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
         }
@@ -191,7 +191,7 @@ impl EphemeralSession {
             ));
         }
         if matches!(self.scope, SessionScope::UserWide) {
-            let text = "this server keeps one session a user, so that leaving signs you out everywhere";
+            let text = "this server keeps one session per user: the end of this one signs you out everywhere";
             ctx.ui.notify(&messages::warning(text, palette));
         }
     }
@@ -230,7 +230,7 @@ impl EphemeralSession {
         }
         match ended {
             Ok(()) => {}
-            // The session is over already: it expired, or it was ended elsewhere.
+            // The session has ended already: it expired, or another command ended it.
             Err(error) if error.exit() == Exit::NotSignedIn => {}
             Err(error) => {
                 ui::write_stderr(&error.render(&RenderOptions::for_stderr(palette)));

@@ -11,7 +11,7 @@ pub(crate) struct KubeconfigOptions {
     #[arg(long)]
     token: bool,
 
-    /// Put the context into your own kubeconfig too, for kubectl to use without more; `tka logout` takes it out
+    /// Also put the context into your own kubeconfig; `tka logout` removes it
     #[arg(long)]
     merge: bool,
 }

@@ -44,7 +44,7 @@ pub(crate) fn with_required_reason<T>(
                 None => Err(refusal.into()),
             }
         }
-        answer => answer,
+        result => result,
     }
 }
 
@@ -130,16 +130,23 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
         return Ok((access, replaced));
     }
     let rules = ctx.client()?.rules()?;
-    let is_given = rules.items.iter().any(|rule| is_rule_of(rule, &last));
-    let replaced = replaced(is_given);
-    Ok((if is_given { access.with_rule_of(last) } else { access }, replaced))
+    let still_applies = rules.items.iter().any(|rule| is_rule_of(rule, &last));
+    let replaced = replaced(still_applies);
+    Ok((
+        if still_applies {
+            access.with_rule_of(last)
+        } else {
+            access
+        },
+        replaced,
+    ))
 }
 
 /// The last session of this device through the selected rule, else the last one.
 fn session_to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
-    let is_meant = |session: &SessionInfo| session.this_device && session.label.is_none();
-    let meant = sessions.into_iter().filter(is_meant);
-    meant.max_by_key(|session| (access.matches_session(session), session.signed_in))
+    let is_candidate = |session: &SessionInfo| session.this_device && session.label.is_none();
+    let candidates = sessions.into_iter().filter(is_candidate);
+    candidates.max_by_key(|session| (access.matches_session(session), session.signed_in))
 }
 
 /// The session for the cache. Without a name it is the one of the kubeconfig. None if it cannot be determined.

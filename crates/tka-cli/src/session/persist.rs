@@ -89,14 +89,14 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let context = entry.context.name.clone();
     own_kubeconfig::write(ctx, &lock, own, &entry)?;
     if let Some(session) = new.cached {
-        cache.remember(CachedSession {
+        cache.put(CachedSession {
             context: Some(context.clone()),
             ..session
         });
     }
     if let Some(file) = file {
         // Saved before the entry is written. After a power cut the entry could not be found otherwise.
-        cache.remember_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
+        cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         ctx.save_session_cache(&lock, &cache);
         let merged = merge::insert_entry(file.document().clone(), &entry);
         let merged = merged.map_err(|source| refused(file.path(), source))?;
@@ -127,17 +127,17 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
         return Ok(None);
     }
     record.previous = user_kubeconfig::previous_context(ctx, &file);
-    let kept = PersistedContext {
+    let persisted = PersistedContext {
         session: record.session.clone(),
         context: record.context.clone(),
         merged: Some(target),
     };
-    cache.remember_merged(record);
+    cache.record_merged(record);
     ctx.save_session_cache(&lock, &cache);
-    let switched = file.document().clone().with_current(&quoted(&kept.context));
+    let switched = file.document().clone().with_current(&quoted(&persisted.context));
     let switched = switched.map_err(|source| refused(file.path(), source))?;
     file.save(&switched)?;
-    Ok(Some(kept))
+    Ok(Some(persisted))
 }
 
 /// The entry names of a session on this machine, if it has a context.
@@ -145,8 +145,8 @@ pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<Entr
     let own = ctx.store().ok()?.read().ok()?;
     let cache = ctx.session_cache();
     let mut sessions = cache.sessions.iter();
-    let cache = sessions.find(|one| one.name.as_deref() == Some(session));
-    if let Some(names) = cache.and_then(|cache| own.context(cache.context.as_ref()?)) {
+    let cached = sessions.find(|one| one.name.as_deref() == Some(session));
+    if let Some(names) = cached.and_then(|cached| own.context(cached.context.as_ref()?)) {
         return Some(names);
     }
     let contexts = own.names(List::Contexts).into_iter();
@@ -173,7 +173,7 @@ pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginR
         return;
     };
     let mut cache = ctx.session_cache();
-    cache.remember(CachedSession {
+    cache.put(CachedSession {
         name: Some(session.to_owned()),
         context: Some(names.context),
         ..CachedSession::from(login.clone())
@@ -185,28 +185,29 @@ pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginR
 pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), Error> {
     let Some(lock) = lock(ctx) else { return Ok(()) };
     let mut cache = ctx.session_cache();
-    let removed = user_kubeconfig::remove_entries(ctx, &mut cache, |record| record.session.as_deref() == Some(session));
-    let ended = own_kubeconfig::remove_session(ctx, &lock, session, &cache);
-    if ended.is_ok() {
+    let removed_merged =
+        user_kubeconfig::remove_entries(ctx, &mut cache, |record| record.session.as_deref() == Some(session));
+    let removed_own = own_kubeconfig::remove_session(ctx, &lock, session, &cache);
+    if removed_own.is_ok() {
         cache.sessions.retain(|one| one.name.as_deref() != Some(session));
     }
     ctx.save_session_cache(&lock, &cache);
-    ended?;
-    removed.map_err(Error::CleanupFailed)
+    removed_own?;
+    removed_merged.map_err(Error::CleanupFailed)
 }
 
 /// Removes the entries of all sessions at the server.
 pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     let Some(lock) = lock(ctx) else { return Ok(()) };
     let mut cache = ctx.session_cache();
-    let removed = user_kubeconfig::remove_entries(ctx, &mut cache, |_| true);
-    let forgotten = own_kubeconfig::remove_all(ctx, &lock, &cache);
-    if forgotten.is_ok() {
+    let removed_merged = user_kubeconfig::remove_entries(ctx, &mut cache, |_| true);
+    let removed_own = own_kubeconfig::remove_all(ctx, &lock, &cache);
+    if removed_own.is_ok() {
         cache.sessions.clear();
     }
     ctx.save_session_cache(&lock, &cache);
-    forgotten?;
-    removed.map_err(Error::CleanupFailed)
+    removed_own?;
+    removed_merged.map_err(Error::CleanupFailed)
 }
 
 /// The kubeconfigs with entries of `tka`, and their content.

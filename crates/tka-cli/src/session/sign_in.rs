@@ -246,7 +246,7 @@ pub(crate) fn with_credential(
 
 fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, has_plugin: bool) {
     if form == CredentialForm::Plugin && !has_plugin {
-        let text = "this server gives credentials in kubeconfigs only: the file holds the token, and `tka kubeconfig` a fresh one";
+        let text = "this server gives credentials in kubeconfigs only: the file contains a token, and `tka kubeconfig` fetches a fresh one";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }
 }

@@ -1,4 +1,4 @@
-//! Ending the user's session, and removing what a session left on this machine.
+//! Signs out: ends the user's session, and removes what a session left on this machine.
 
 use crate::api::client::{Client, ClientError};
 use crate::context::CommandContext;

@@ -12,18 +12,18 @@ use crate::terminal::theme::{Palette, Theme};
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Format {
-    /// As the server names its fields
+    /// JSON, with the fields of the HTTP API
     Json,
-    /// The same as YAML
+    /// The same fields as YAML
     Yaml,
-    /// Names only, one a line
+    /// Names only, one per line
     Name,
 }
 
 /// The flag for the format of a result.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Output {
-    /// Print for programs: whole, and in fields that stay; --quiet alone means `name`
+    /// Output format for programs: complete, with stable fields; --quiet alone means `name`
     #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum)]
     format: Option<Format>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct OutputMode {
 pub(crate) enum PrintError {
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
-    #[error("the result cannot be printed in that form")]
+    #[error("the result cannot be printed in that format")]
     Form(#[source] io::Error),
 }
 
@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn quiet_means_names_unless_a_form_is_asked_for() {
-        let asked = |format| Output { format };
-        assert_eq!(asked(None).format(false), None);
-        assert_eq!(asked(None).format(true), Some(Format::Name));
-        assert_eq!(asked(Some(Format::Json)).format(true), Some(Format::Json));
+        let output = |format| Output { format };
+        assert_eq!(output(None).format(false), None);
+        assert_eq!(output(None).format(true), Some(Format::Name));
+        assert_eq!(output(Some(Format::Json)).format(true), Some(Format::Json));
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn until(until: Timestamp, now: Timestamp, zone: &TimeZone) -> String
     let relative = if left > 0 {
         format!("in {}", distance(left))
     } else {
-        format!("over since {}", distance(-left))
+        format!("ended {} ago", distance(-left))
     };
     format!("{relative} ({})", clock_time(until, zone))
 }
@@ -133,7 +133,7 @@ mod tests {
         let berlin = until("2026-01-02T14:19:05Z".parse().unwrap(), now, &zone);
         assert!(berlin.starts_with("in 14 min (2026-01-02 1"), "{berlin}");
         let utc = until("2026-01-02T14:00:00Z".parse().unwrap(), now, &TimeZone::UTC);
-        assert_eq!(utc, "over since 4 min (2026-01-02 14:00:00 UTC)");
+        assert_eq!(utc, "ended 4 min ago (2026-01-02 14:00:00 UTC)");
     }
 
     #[test]

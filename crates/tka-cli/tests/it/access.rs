@@ -52,9 +52,9 @@ fn shown(script: &[(&str, Answer)], arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_is_asked_for_is_sent() {
+fn requested_options_are_sent() {
     let fake = FakeServer::new(&[("GET /rules", rules()), ("POST /login", usable())]);
-    let asked = [
+    let options = [
         "--rule",
         "oncall",
         "--role",
@@ -64,7 +64,7 @@ fn what_is_asked_for_is_sent() {
         "--reason",
         "pager 4711",
     ];
-    let outcome = User::new().run_with(&fake, &[&["login"], &asked[..]].concat());
+    let outcome = User::new().run_with(&fake, &[&["login"], &options[..]].concat());
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let sent = &fake.requests()[1];
     assert!(sent.has("Content-Type: application/json; charset=utf-8"), "{sent:?}");
@@ -75,14 +75,14 @@ fn what_is_asked_for_is_sent() {
 }
 
 #[test]
-fn nothing_is_sent_where_nothing_is_asked_for() {
+fn request_without_options_has_no_body() {
     let fake = FakeServer::new(&[("POST /login", usable())]);
     assert_eq!(User::new().run_with(&fake, &["login"]).status, 0);
     assert_eq!(fake.requests()[0].body, "");
 }
 
 #[test]
-fn a_session_that_is_not_usable_yet_is_asked_for_again() {
+fn session_that_is_not_usable_yet_is_requested_again() {
     // A kubeconfig without a name may be of another session than the one that was chosen.
     let script = [
         ("GET /rules", rules()),
@@ -159,7 +159,7 @@ fn original_server_gets_no_option_that_it_ignores() {
 }
 
 #[test]
-fn a_missing_reason_is_told_where_nobody_can_be_asked() {
+fn missing_reason_is_an_error_without_a_terminal() {
     insta::assert_snapshot!(
         "missing_reason",
         shown(&[("POST /login", reason_required())], &["login"])
@@ -197,7 +197,7 @@ fn what_cannot_be_meant_is_a_mistake_on_the_command_line() {
     }
 }
 
-fn reauthenticated(sessions: &[Value], asked: &[&str]) -> Value {
+fn reauthenticated(sessions: &[Value], options: &[&str]) -> Value {
     let script = [
         ("GET /sessions", Answer::json(200, &json!({"items": sessions}))),
         ("GET /rules", rules()),
@@ -208,7 +208,7 @@ fn reauthenticated(sessions: &[Value], asked: &[&str]) -> Value {
         ("POST /login", usable()),
     ];
     let fake = FakeServer::new(&script);
-    let outcome = User::new().run_with(&fake, &[&["reauthenticate"], asked].concat());
+    let outcome = User::new().run_with(&fake, &[&["reauthenticate"], options].concat());
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let body = fake.requests().pop().unwrap().body;
     serde_json::from_str(if body.is_empty() { "{}" } else { &body }).unwrap()
@@ -357,12 +357,12 @@ fn all_requests_of_a_command_have_one_time_limit() {
 }
 
 /// A user at a terminal signs in, is asked for a reason and answers with `line`.
-fn asked(script: &[(&str, Answer)], line: &str) -> (String, FakeServer) {
-    asked_within(30, Duration::ZERO, script, line)
+fn prompted(script: &[(&str, Answer)], line: &str) -> (String, FakeServer) {
+    prompted_within(30, Duration::ZERO, script, line)
 }
 
 /// The same with an answer `after` a while, and a time limit for all requests.
-fn asked_within(limit: u32, after: Duration, script: &[(&str, Answer)], line: &str) -> (String, FakeServer) {
+fn prompted_within(limit: u32, after: Duration, script: &[(&str, Answer)], line: &str) -> (String, FakeServer) {
     let (user, fake) = (User::new(), FakeServer::new(script));
     let command = user.command_with(&fake, &["login", "-q", "--timeout", &limit.to_string()]);
     let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
@@ -373,13 +373,13 @@ fn asked_within(limit: u32, after: Duration, script: &[(&str, Answer)], line: &s
 }
 
 #[test]
-fn a_missing_reason_is_asked_for() {
+fn missing_reason_is_prompted_for() {
     let script = [
         ("POST /login", reason_required()),
         ("GET /rules", rules()),
         ("POST /login", usable()),
     ];
-    let (shown, fake) = asked(&script, "pager 4711");
+    let (shown, fake) = prompted(&script, "pager 4711");
     assert!(shown.contains("export KUBECONFIG="), "{shown}");
     let sent = &fake.requests()[2].body;
     assert_eq!(
@@ -389,14 +389,14 @@ fn a_missing_reason_is_asked_for() {
 }
 
 #[test]
-fn who_is_asked_may_take_longer_than_requests() {
+fn prompt_does_not_count_against_the_time_limit() {
     let script = [
         ("POST /login", reason_required()),
         ("GET /rules", rules()),
         ("POST /login", Answer::busy(429, 1)),
         ("POST /login", usable()),
     ];
-    let (shown, fake) = asked_within(3, Duration::from_secs(3), &script, "pager 4711");
+    let (shown, fake) = prompted_within(3, Duration::from_secs(3), &script, "pager 4711");
     assert!(shown.contains("export KUBECONFIG="), "{shown}");
     fake.requests();
 }
@@ -416,9 +416,9 @@ fn hostile_role_cannot_control_the_terminal() {
 }
 
 #[test]
-fn a_reason_is_asked_for_once() {
+fn reason_is_prompted_for_once() {
     let script = [("POST /login", reason_required()), ("GET /rules", rules())];
-    let (shown, fake) = asked(&script, "");
+    let (shown, fake) = prompted(&script, "");
     assert!(shown.contains("requires a reason"), "{shown}");
     fake.requests();
 }

@@ -90,7 +90,7 @@ fn session_is_shown_where_no_time_is_told() {
         let outcome = user.run_with(&fake, &arguments);
         assert_eq!(outcome.status, 0, "{outcome:?}");
         assert!(
-            outcome.stderr.contains("by this machine's clock it is over"),
+            outcome.stderr.contains("the session has ended by this machine's clock"),
             "{outcome:?}"
         );
     }

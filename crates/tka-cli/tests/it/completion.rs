@@ -81,25 +81,25 @@ fn in_bash(fake: &FakeServer, name: &str, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn what_there_is_is_offered() {
-    let asked = |request: &str, answer: Answer, words: &[&str]| {
+    let completed = |request: &str, answer: Answer, words: &[&str]| {
         let fake = FakeServer::new(&[(request, answer)]);
         let offered = in_bash(&fake, "tka", words);
         fake.requests();
         offered
     };
     assert_eq!(
-        asked("GET /rules", rules(), &["tka", "login", "--rule", ""]),
+        completed("GET /rules", rules(), &["tka", "login", "--rule", ""]),
         ["oncall", "daily"]
     );
     assert_eq!(
-        asked("GET /rules", rules(), &["tka", "exec", "--rule", "o"]),
+        completed("GET /rules", rules(), &["tka", "exec", "--rule", "o"]),
         ["oncall"]
     );
     assert_eq!(
-        asked("GET /rules", rules(), &["tka", "-l", "login", "--role", "v"]),
+        completed("GET /rules", rules(), &["tka", "-l", "login", "--role", "v"]),
         ["view"]
     );
-    let sessions = asked("GET /sessions", sessions(), &["tka", "sessions", "end", ""]);
+    let sessions = completed("GET /sessions", sessions(), &["tka", "sessions", "end", ""]);
     assert_eq!(sessions[..2], ["tka-alice-one", "tka-alice-two"]);
 }
 
@@ -113,7 +113,7 @@ fn what_was_typed_before_counts() {
 }
 
 #[test]
-fn commands_and_settings_are_offered_without_asking_anybody() {
+fn commands_and_settings_are_completed_without_a_request() {
     let fake = FakeServer::new(&[]);
     assert_eq!(in_bash(&fake, "tka", &["tka", "cluster-"]), ["cluster-info"]);
     assert_eq!(

@@ -93,7 +93,7 @@ fn ignored_keys_are_reported_despite_quiet() {
     assert_eq!(outcome.status, 6);
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ the environment variable TKA_CONFIG holds a relative path: config.yaml
-      do  give the whole path, which means the same file in every folder
+      do  give the absolute path, which names the same file in every folder
     ");
 }
 
@@ -181,8 +181,8 @@ fn file_of_two_documents_is_refused_in_words_of_settings() {
     status 6
     --- stdout
     --- stderr
-    ✗ the configuration file HOME/.config/tka/config.yaml has several YAML documents, and settings are read from one
-      do  keep the settings in a file of one document, or name another file with --config
+    ✗ the configuration file HOME/.config/tka/config.yaml has several YAML documents, but settings must be in one
+      do  keep only one document in the file, or name another file with --config
     ");
     assert_eq!(said(&user, &["config", "output.theme", "light"]), read);
     assert_eq!(
@@ -272,7 +272,7 @@ fn a_named_file_must_be_there() {
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ cannot read the configuration file missing.yaml
       why  No such file or directory (os error 2)
-      do   check that the file is there and that you may read it
+      do   check that the file exists and that you may read it
     ");
 }
 
@@ -377,7 +377,7 @@ fn a_setting_is_changed_where_it_is_read_from() {
     --- stdout
     --- stderr
     ✗ there is no configuration file to write to
-      do  let --force create ~/.config/tka/config.yaml, or name a file with --config
+      do  create ~/.config/tka/config.yaml with --force, or name a file with --config
     ");
     assert!(user.files().is_empty());
     insta::assert_snapshot!(said(&user, &["config", "output.theme", "ascii", "--force"]), @"
@@ -418,9 +418,7 @@ fn what_wins_over_the_file_is_said() {
         .unwrap();
     let outcome = Outcome::from(output);
     assert!(
-        outcome
-            .stderr
-            .contains("TKA_DEBUG wins over the file: there it is false"),
+        outcome.stderr.contains("TKA_DEBUG overrides the file: it sets false"),
         "{outcome:?}"
     );
 }

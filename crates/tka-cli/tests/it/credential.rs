@@ -26,12 +26,12 @@ fn ask(user: &User, fake: &FakeServer) -> Outcome {
     by_another(&command(user, fake)).output().unwrap().into()
 }
 
-fn by_another(asked: &Command) -> Command {
+fn by_another(command: &Command) -> Command {
     let mut shell = Command::new("/bin/sh");
     // The colon keeps the shell from becoming the command.
     shell.args(["-c", "\"$@\"; status=$?; :; exit $status", "sh"]);
-    shell.arg(asked.get_program()).args(asked.get_args()).env_clear();
-    for (name, value) in asked.get_envs() {
+    shell.arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
         shell.env(name, value.unwrap_or_default());
     }
     shell.stdin(Stdio::null());
@@ -54,7 +54,7 @@ fn over() -> Answer {
 }
 
 #[test]
-fn it_is_asked_for_once_and_then_kept() {
+fn credential_is_fetched_once_and_cached() {
     let (user, fake) = (
         User::new(),
         FakeServer::new(&[(ASKED, Answer::json(200, &credential()))]),
@@ -85,7 +85,7 @@ fn neither_settings_nor_a_home_are_needed() {
 }
 
 #[test]
-fn one_that_came_with_the_sign_in_is_not_asked_for() {
+fn credential_of_the_sign_in_is_not_fetched() {
     let (user, fake) = (
         User::new(),
         FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
@@ -244,7 +244,7 @@ fn cached_credential_is_used_while_the_server_is_down() {
 }
 
 #[test]
-fn whoever_asks_again_later_reads_again_why_there_is_none() {
+fn later_call_prints_the_failure_again() {
     let (user, fake) = (User::new(), FakeServer::new(&[(ASKED, over())]));
     let said = || {
         let outcome = Outcome::from(command(&user, &fake).output().unwrap());
@@ -333,7 +333,7 @@ fn no_sessions() -> (&'static str, Answer) {
 }
 
 #[test]
-fn whoever_has_chosen_so_is_signed_in_again_by_kubectl() {
+fn kubectl_signs_in_again_with_the_setting() {
     let script = [
         (ASKED, over()),
         no_sessions(),
@@ -426,7 +426,7 @@ fn signing_out_forgets_it() {
 }
 
 #[test]
-fn one_that_is_damaged_or_over_is_asked_for_anew() {
+fn damaged_or_expired_credential_is_fetched_again() {
     let mut old = credential();
     old["status"]["expirationTimestamp"] = json!("2001-01-01T00:00:00Z");
     for damage in [
@@ -461,8 +461,8 @@ fn without_a_cache_each_call_asks_and_one_prints_the_refusal() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     for _ in 0..2 {
-        let asked = start(&mut command(&user, &fake)).wait_with_output().unwrap();
-        assert_eq!(token(&asked.into()), TOKEN);
+        let output = start(&mut command(&user, &fake)).wait_with_output().unwrap();
+        assert_eq!(token(&output.into()), TOKEN);
         assert!(!text_below(user.runtime()).contains(TOKEN));
     }
     let started: Vec<_> = (0..50).map(|_| start(&mut command(&user, &fake))).collect();
@@ -558,7 +558,7 @@ fn other_versions_are_refused() {
 }
 
 #[test]
-fn busy_server_is_asked_again_when_it_says_and_not_before() {
+fn busy_server_is_asked_again_at_its_retry_time() {
     let script = [
         (ASKED, Answer::busy(429, 1)),
         (ASKED, Answer::busy(503, 1)),

@@ -256,7 +256,7 @@ fn faults_that_are_not_each_others_are_all_named() {
 }
 
 #[test]
-fn what_nobody_could_ask_is_not_said_to_be_well() {
+fn unchecked_role_is_skipped_and_not_ok() {
     let well = Well::with(&on_tailnet(), |cluster| {
         vec![
             ("GET /rules", ours(200, &with_role("unchecked", &json!(true)))),
@@ -265,7 +265,7 @@ fn what_nobody_could_ask_is_not_said_to_be_well() {
     });
     let shown = well.shown(&[]);
     assert!(
-        shown.contains("– role        the server could not ask the cluster just now"),
+        shown.contains("– role        the server could not check the roles in the cluster just now"),
         "{shown}"
     );
 }

@@ -222,11 +222,11 @@ fn what_i_may_not_write_is_refused_before_signing_in() {
         is_refused(&fake, &outcome, &config, words);
     };
     refused((0, 0o644), (ME, 0o755), &["cannot write", "write permission: `ls -ld"]);
-    refused((ME, 0o444), (ME, 0o755), &["may not be changed", "`chmod u+w"]);
+    refused((ME, 0o444), (ME, 0o755), &["is read-only", "`chmod u+w"]);
     refused(
         (ME, 0o644),
         (0, 0o755),
-        &["cannot be locked", "as kubectl makes one", "`ls -ld"],
+        &["cannot be locked", "as kubectl does", "`ls -ld"],
     );
 }
 
@@ -446,7 +446,7 @@ fn commands_that_need_no_home_do_without() {
 
     let outcome = without_home(&FakeServer::new(&[]), &["doctor", "-o", "json", "--timeout", "1"]);
     assert!(
-        outcome.stdout.contains("there is no home folder to keep one in"),
+        outcome.stdout.contains("there is no home folder for a kubeconfig"),
         "{outcome:?}"
     );
     assert_eq!(without_home(&FakeServer::new(&[]), &["config"]).status, 0);

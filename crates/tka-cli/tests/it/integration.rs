@@ -177,7 +177,7 @@ fn programs_in_a_session_do_not_see_it() {
 }
 
 #[test]
-fn file_of_somebody_else_is_not_written_to() {
+fn existing_export_file_is_not_written_to() {
     let (user, fake) = (User::new(), FakeServer::new(&signing_in()));
     let file: PathBuf = user.home().join("there.sh");
     std::fs::write(&file, "before").unwrap();
@@ -188,7 +188,7 @@ fn file_of_somebody_else_is_not_written_to() {
 }
 
 #[test]
-fn folder_of_somebody_else_is_not_trusted() {
+fn export_folder_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
         return; // only root can give a folder away
     }

@@ -352,7 +352,7 @@ fn a_session_that_never_becomes_ready_is_given_up() {
     ✗ your session at http://127.0.0.1:PORT was not ready within 2.5 s
       why  the cluster is still creating your access
       do   run `tka kubeconfig` in a moment
-           if it stays, look at the server's log
+           if it persists, look at the server's log
     ");
     assert!(user.files().is_empty());
 }
@@ -371,7 +371,7 @@ fn unwritable_home_is_found_before_signing_in() {
     --- stderr
     ✗ cannot write to HOME/.kube
       why  Not a directory (os error 20)
-      do   put a folder in the place of HOME/.kube
+      do   replace HOME/.kube by a folder
            or set HOME to a folder that you may write to
     ");
 }

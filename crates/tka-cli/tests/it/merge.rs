@@ -374,7 +374,7 @@ fn a_lock_that_was_left_behind_is_said_to_be_one() {
     --- stderr
     ✗ HOME/.kube/config is locked, by kubectl or another tka
       do  try again; if neither is running, remove HOME/.kube/config.lock
-          or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
+          or do not merge: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
     ");
     assert_eq!(text(&user), THEIRS);
     assert!(fake.requests().is_empty());
@@ -516,9 +516,9 @@ fn a_link_that_leads_nowhere_is_not_replaced() {
     --- stdout
     false
     --- stderr
-    ✗ HOME/.kube/config is a link to HOME/unmounted/config, and that is not there
-      do  bring back what HOME/.kube/config leads to, or remove the link
-          or go without: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
+    ✗ HOME/.kube/config is a link to HOME/unmounted/config, which does not exist
+      do  restore the target of HOME/.kube/config, or remove the link
+          or do not merge: leave --merge out, or set TKA_KUBECONFIG_MERGE=false
     ");
     assert_eq!(fs::read_link(config(&user)).unwrap(), target);
     assert_eq!(user.files(), [".kube", ".kube/config"]);
@@ -608,7 +608,7 @@ fn what_is_killed_in_the_middle_leaves_a_copy() {
     assert_eq!((fs::read_to_string(&lock).unwrap(), mode(&lock)), (before, 0o600));
     let fake = FakeServer::new(&[]);
     let outcome = user.run_with(&fake, &["login", "--merge", "--timeout", "0.1"]);
-    assert!(outcome.stderr.contains("holds what it said before"), "{outcome:?}");
+    assert!(outcome.stderr.contains("holds the old content"), "{outcome:?}");
     assert!(fake.requests().is_empty());
 }
 
@@ -670,7 +670,7 @@ fn repairing_changes_only_the_command() {
 users:
 - name: ours # as an administrator
   user:
-    as: somebody
+    as: root
     exec:
       apiVersion: client.authentication.k8s.io/v1
       args: [credential, --server, 'https://x', --session, s]

@@ -22,7 +22,7 @@ fn a_server_that_is_down() {
     insta::assert_snapshot!(outcome.stderr.replace(&port, "PORT"), @"
     ✗ cannot reach the server at http://127.0.0.1:PORT
       why  Connection refused (os error 111)
-      do   see with `tailscale status` that this device is connected
+      do   check with `tailscale status` that this device is connected
            check the server's name (--server)
            check that the server runs and listens on port PORT (--port)
     ");
@@ -35,8 +35,8 @@ fn a_name_that_is_not_known() {
     assert_eq!(outcome.status, 5);
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ cannot reach the server at https://tka.invalid
-      why  the name tka.invalid is not known
-      do   see with `tailscale status` that this device is connected and that the server is in your tailnet
+      why  the name tka.invalid does not resolve
+      do   check with `tailscale status` that this device is connected and that the server is in your tailnet
            check the server's name (--server)
     ");
 }
@@ -53,7 +53,7 @@ fn a_server_that_hangs() {
     --- stderr
     ✗ cannot reach the server at http://127.0.0.1:PORT
       why  no answer within 0.1 s
-      do   see with `tailscale status` that this device is connected
+      do   check with `tailscale status` that this device is connected
            check the server's name (--server)
            check that the server runs and listens on port PORT (--port)
     ");
@@ -171,7 +171,7 @@ fn authorities_that_cannot_be_read() {
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ the certificates in SSL_CERT_FILE cannot be read: /nonexistent/ca.pem
       why  No such file or directory (os error 2)
-      do   let SSL_CERT_FILE name a file with PEM certificates by its full path, or unset it
+      do   set SSL_CERT_FILE to the full path of a file with PEM certificates, or unset it
     ");
 }
 
@@ -202,7 +202,7 @@ fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
     ] {
         let outcome = user.run(arguments);
         assert_eq!(outcome.status, 5, "{outcome:?}");
-        assert!(outcome.stderr.contains("is not asked over plain HTTP"), "{outcome:?}");
+        assert!(outcome.stderr.contains("does not send plain HTTP to"), "{outcome:?}");
     }
     let outcome = user.run(&["login", "-s", &server]);
     let said = outcome
@@ -210,12 +210,12 @@ fn plain_http_leaves_neither_the_tailnet_nor_this_machine() {
         .replace(&server, "HERE")
         .replace(&address.to_string(), "ADDRESS");
     insta::assert_snapshot!(said, @"
-    ✗ the server at http://HERE is not asked over plain HTTP
-      why  it is at ADDRESS, which is not on the tailnet
-           others could read along, or answer in the server's place
-      do   see with `tailscale status` that this device is connected, so that the name leads into the tailnet
+    ✗ tka does not send plain HTTP to http://HERE
+      why  its address ADDRESS is not on the tailnet
+           others could read the traffic, or answer in the server's place
+      do   check with `tailscale status` that this device is connected, so that the name resolves to a tailnet address
            check the server's name (--server)
-           or let the server speak HTTPS (port 443, or a URL that begins with https://)
+           or use HTTPS (port 443, or a URL that begins with https://)
     ");
     // A proxy of this machine does not make it better.
     let proxy = FakeServer::new(&[]);
@@ -268,13 +268,13 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
         crate::test_requirements::report_missing("a network");
         return;
     };
-    let asked = ("GET /login", Answer::json(200, &login()));
+    let session = ("GET /login", Answer::json(200, &login()));
     let refusal = Answer::Http {
         status: 502,
         headers: vec![],
         body: String::new(),
     };
-    let script = [asked.clone(), asked, ("CONNECT tka.example.ts.net:443", refusal)];
+    let script = [session.clone(), session, ("CONNECT tka.example.ts.net:443", refusal)];
     let proxy = FakeServer::at(address, &script);
     let user = User::new();
     let through = format!("http://{}", proxy.address);
@@ -285,10 +285,10 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
     let outcome = run("http://tka.example.ts.net:8080", "HTTP_PROXY");
     assert_eq!(outcome.status, 6, "{outcome:?}");
     insta::assert_snapshot!(outcome.stderr.replace(&address.to_string(), "ADDRESS"), @"
-    ✗ the server at http://tka.example.ts.net:8080 is not asked over plain HTTP
-      why  the proxy in HTTP_PROXY is at ADDRESS, and could read along
-      do   let NO_PROXY name tka.example.ts.net, or unset HTTP_PROXY
-           if requests are to go through it all the same: `tka config tailscale.proxy URL`
+    ✗ tka does not send plain HTTP to http://tka.example.ts.net:8080
+      why  the proxy in HTTP_PROXY is at ADDRESS, and could read the traffic
+      do   add tka.example.ts.net to NO_PROXY, or unset HTTP_PROXY
+           to use this proxy anyway, set it with `tka config tailscale.proxy URL`
     ");
     assert_eq!(run("http://tka.example.ts.net:8080", "TKA_TAILSCALE_PROXY").status, 0);
     user.has_settings(&format!("tailscale: {{proxy: \"{through}\"}}"));

@@ -58,8 +58,8 @@ fn the_originals_server_has_none() {
     --- stdout
     --- stderr
     ✗ the server at http://127.0.0.1:PORT cannot show your rules
-      why  it is the original TKA's server, an older one, or none
-      do   what it can do: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`
-           see with `tka doctor` what answers there
+      why  it has no such endpoint: it may be the original TKA server, an older version, or another service
+      do   these commands work with it: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`
+           run `tka doctor` to see which service answers there
     ");
 }

@@ -46,7 +46,7 @@ fn none_is_said_to_people_only() {
     status 0
     --- stdout
     --- stderr
-    → you have no session here: sign in with `tka login`
+    → you have no session at this server: sign in with `tka login`
     ");
     insta::assert_snapshot!(shown(&none(), &["-o", "json"]), @r#"
     status 0
@@ -82,7 +82,7 @@ fn ends_those_that_are_named() {
     ✓ ended tka-alice-one (view, from laptop.example.ts.net)
     ✗ http://127.0.0.1:PORT could not end that session
       why  you have no session of that name
-      do   see what you have with `tka sessions`
+      do   list your sessions with `tka sessions`
     ");
 }
 

@@ -94,7 +94,7 @@ fn the_shell_has_access_while_it_runs() {
 }
 
 #[test]
-fn kubectl_in_it_asks_nobody_until_it_is_over() {
+fn kubectl_in_the_shell_sends_no_request_until_expiry() {
     let (user, fake) = (User::new(), whole_session());
     let plugin = format!(
         "\"{}\" credential --server http://127.0.0.1:{} --session tka-alice-own",
@@ -202,7 +202,7 @@ fn a_line_is_run_by_the_shell() {
 }
 
 #[test]
-fn what_is_asked_for_is_sent_with_the_label() {
+fn requested_options_are_sent_with_the_label() {
     let rules = json!({"items": []});
     let fake = FakeServer::new(&[
         ("GET /rules", Answer::json(200, &rules)),
@@ -223,7 +223,7 @@ fn what_is_asked_for_is_sent_with_the_label() {
 }
 
 #[test]
-fn the_namespace_is_the_one_that_is_asked_for() {
+fn context_has_the_requested_namespace() {
     let fake = FakeServer::new(&[
         ("GET /rules", Answer::json(200, &json!({"items": []}))),
         ("POST /login", usable()),
@@ -235,7 +235,7 @@ fn the_namespace_is_the_one_that_is_asked_for() {
 }
 
 #[test]
-fn a_session_that_is_slow_to_come_is_asked_for_again() {
+fn slow_session_is_requested_again() {
     let fake = FakeServer::new(&[
         ("POST /login", Answer::json(202, &login())),
         ("GET /rules", Answer::json(200, &json!({"items": []}))),
@@ -248,10 +248,10 @@ fn a_session_that_is_slow_to_come_is_asked_for_again() {
 }
 
 /// Another shell's session, and the one that the first request asked for.
-fn with_the_one_asked_for(requests: &[Request]) -> Value {
-    let asked: Value = serde_json::from_str(&requests[0].body).unwrap();
+fn with_requested_session(requests: &[Request]) -> Value {
+    let request: Value = serde_json::from_str(&requests[0].body).unwrap();
     let mut begun = session();
-    (begun["name"], begun["label"]) = (json!("tka-alice-begun"), asked["session"].clone());
+    (begun["name"], begun["label"]) = (json!("tka-alice-begun"), request["session"].clone());
     json!({"items": [session(), begun]})
 }
 
@@ -269,7 +269,7 @@ fn session_ends_after_an_invalid_or_missing_response() {
     ] {
         let fake = FakeServer::new(&[
             ("POST /login", answer.clone()),
-            ("GET /sessions", Answer::From(with_the_one_asked_for)),
+            ("GET /sessions", Answer::From(with_requested_session)),
             ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
         ]);
         let user = User::new();
@@ -328,7 +328,7 @@ fn signal_before_the_session_runs_nothing_and_leaves_none() {
 #[test]
 fn signal_waits_for_the_end_of_a_possible_session() {
     let barrier = Arc::new(Barrier::new(2));
-    let found = Answer::From(with_the_one_asked_for);
+    let found = Answer::From(with_requested_session);
     let fake = FakeServer::new(&[
         ("POST /login", Answer::Truncated),
         ("GET /sessions", Answer::Meeting(Arc::clone(&barrier), Box::new(found))),
@@ -349,7 +349,7 @@ fn signals_for_the_program_reach_it_and_end_nothing() {
 }
 
 #[test]
-fn signals_for_a_program_that_does_not_run_yet_reach_nobody() {
+fn signals_before_the_program_runs_are_dropped() {
     let barrier = Arc::new(Barrier::new(2));
     let fake = FakeServer::new(&[
         ("POST /login", Answer::Meeting(Arc::clone(&barrier), Box::new(usable()))),
@@ -532,7 +532,7 @@ fn a_program_that_does_not_start_leaves_no_session() {
 
 /// What ends the session is lost, or comes to a server that wants to be left alone.
 #[test]
-fn the_end_is_asked_for_until_it_is_heard() {
+fn end_of_the_session_is_retried() {
     let gone = json!({"message": "you have no session of that name"});
     for answers in [
         vec![Answer::busy(429, 1), Answer::json(200, &session())],
@@ -559,7 +559,7 @@ fn session_ends_despite_busy_server_and_broken_connections() {
         ("POST /login", Answer::Truncated),
         ("GET /sessions", Answer::Truncated),
         ("GET /sessions", Answer::busy(429, 1)),
-        ("GET /sessions", Answer::From(with_the_one_asked_for)),
+        ("GET /sessions", Answer::From(with_requested_session)),
         ("DELETE /sessions/tka-alice-begun", Answer::busy(503, 1)),
         ("DELETE /sessions/tka-alice-begun", Answer::json(200, &session())),
     ]);

@@ -216,7 +216,7 @@ fn logout_says_where_kubectl_leads_again() {
     const THEIRS: &str = "contexts: [{name: kind, context: {cluster: k, user: k}}]\ncurrent-context: kind\n";
     for (before, said) in [
         (THEIRS, "kind is the current context of CONFIG again"),
-        ("x: y\n", "no context is current in CONFIG now"),
+        ("x: y\n", "CONFIG has no current context now"),
         (
             "current-context: gone\n",
             "gone is the current context of CONFIG again, and is not defined there",

@@ -66,7 +66,7 @@ fn what_others_put_into_the_kubeconfig_stays() {
 }
 
 #[test]
-fn only_a_user_of_somebody_else_keeps_the_kubeconfig_too() {
+fn foreign_user_entry_alone_keeps_the_kubeconfig() {
     let script = [
         ("POST /login", Answer::json(200, &signed_in())),
         ("POST /logout", Answer::json(200, &login())),

@@ -100,7 +100,7 @@ fn left() -> String {
 }
 
 #[test]
-fn prompt_asks_nobody_and_says_nothing_where_there_is_nothing() {
+fn prompt_sends_no_request_and_is_empty_without_a_session() {
     let (user, fake) = after_login(&[("POST /logout", Answer::json(200, &login()))]);
     let prompt = |kubeconfig: &str| {
         let mut command = user.command(&["status", "--prompt", "--config", "/nowhere"]);

@@ -16,7 +16,7 @@ pub(super) const RETRY_PERIOD: Duration = Duration::from_secs(3);
 pub(super) struct Record {
     /// The replica that holds it; none when it was released.
     pub(super) holder: Option<String>,
-    /// Whether its holder would rather not: it cannot check sessions against the tailnet.
+    /// Whether its holder yields: it cannot check sessions against the tailnet, and leaves the Lease to a replica that can.
     pub(super) yields: bool,
     /// How often it changed hands.
     pub(super) transitions: i32,

@@ -194,7 +194,7 @@ impl Audit {
             request.status = Some(status.as_u16());
         }
         tracing::warn!(
-            username = context.who.get().map(|who| who.caller.username()),
+            username = context.identified.get().map(|identified| identified.caller.username()),
             path = context.path,
             status = status.as_u16(),
             reason = record.why,
@@ -208,8 +208,9 @@ impl Audit {
     }
 
     fn of_request(&self, context: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
-        let who = context.who.get().map(|who| caller(&who.caller, &who.addresses));
-        let (who, device) = who.unzip();
+        let subject = context.identified.get();
+        let subject = subject.map(|identified| caller(&identified.caller, &identified.addresses));
+        let (who, device) = subject.unzip();
         Record {
             who,
             device,
@@ -269,10 +270,10 @@ impl Audit {
 
 /// Whose budget pays for a record that the request of `context` is refused.
 fn payer(context: &AuditContext) -> Payer<'_> {
-    match (context.who.get(), context.by.get()) {
+    match (context.identified.get(), context.by.get()) {
         (None, _) => Payer::Unidentified,
-        (Some(who), Some(By::Page)) => Payer::Page(&who.caller),
-        (Some(who), _) => Payer::Caller(&who.caller),
+        (Some(identified), Some(By::Page)) => Payer::Page(&identified.caller),
+        (Some(identified), _) => Payer::Caller(&identified.caller),
     }
 }
 
@@ -303,7 +304,7 @@ fn given(extended: bool) -> Decision {
 /// For people who read the log: the record says more.
 fn log_end(session: &Session, how: &EndReason) {
     let (session, username) = (session.name(), session.caller.username());
-    tracing::info!(%session, username, %how, "session ended");
+    tracing::info!(%session, username, reason = %how, "session ended");
 }
 
 /// JSON escapes line breaks, so that whatever a caller says stays on its line.

@@ -12,7 +12,7 @@ use crate::authorize::Authorized;
 
 /// Cluster information
 ///
-/// How to reach the Kubernetes API server. For callers whom a rule reaches.
+/// How to reach the Kubernetes API server. For callers with a rule that applies.
 #[utoipa::path(
     get,
     path = "/cluster-info",

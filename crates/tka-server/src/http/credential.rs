@@ -44,10 +44,10 @@ use crate::authorize::Authorization;
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    mut who: Authorization,
+    mut authorization: Authorization,
     Body(request): Body<CredentialRequest>,
 ) -> Result<Response, Failure> {
-    let stored = who.session(&app, request.session.as_deref()).await?;
+    let stored = authorization.session(&app, request.session.as_deref()).await?;
     let stored = stored.ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
     if !stored.provisioned {
         return Ok((
@@ -56,7 +56,7 @@ pub(super) async fn issue(
         )
             .into_response());
     }
-    let credential = issued(&app, &context, &mut who, &stored.session, None).await?;
+    let credential = issued(&app, &context, &mut authorization, &stored.session, None).await?;
     Ok((
         [(CACHE_CONTROL, "no-store")],
         Json(ExecCredential::new(credential.token, credential.expires)),
@@ -71,7 +71,7 @@ pub(super) async fn issue(
 pub(super) async fn issued(
     app: &App,
     context: &AuditContext,
-    who: &mut Authorization,
+    authorization: &mut Authorization,
     session: &Session,
     on_the_way: Option<Credential>,
 ) -> Result<Credential, Failure> {
@@ -79,10 +79,10 @@ pub(super) async fn issued(
     let credential = if let Some(credential) = on_the_way {
         credential
     } else {
-        who.still(app, context.peer(), session).await?;
+        authorization.still(app, context.peer(), session).await?;
         app.sessions.credential(session).await?
     };
-    who.still(app, context.peer(), session).await?;
+    authorization.still(app, context.peer(), session).await?;
     app.audit.credential_issued(context, session, &credential).await?;
     Ok(credential)
 }

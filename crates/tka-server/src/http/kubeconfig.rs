@@ -65,7 +65,7 @@ enum Form {
 pub(super) async fn kubeconfig(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    mut who: Authorized,
+    mut authorized: Authorized,
     method: Method,
     kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
@@ -78,7 +78,7 @@ pub(super) async fn kubeconfig(
         // Before anything is read, and for HEAD too.
         context.refuse_browser()?;
     }
-    let stored = who
+    let stored = authorized
         .session(&app)
         .await?
         .ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
@@ -97,7 +97,7 @@ pub(super) async fn kubeconfig(
         return Ok(([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media_type)], ()).into_response());
     }
     let kubeconfig = match kind.credential {
-        Form::Token => view::kubeconfig(&app, &context, &mut who.0, session).await?,
+        Form::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
         Form::Exec => view::with_user(
             &app,
             app.cluster.info().await?,

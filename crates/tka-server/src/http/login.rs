@@ -50,7 +50,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    who: Result<Authorization, Failure>,
+    authorization: Result<Authorization, Failure>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
@@ -60,29 +60,29 @@ pub(super) async fn sign_in(
         let (app, context) = (Arc::clone(&app), Arc::clone(&context));
         async move {
             let mut role = None;
-            let result = start(&app, &context, who, body, wait.is_some(), &mut role).await;
+            let result = start(&app, &context, authorization, body, wait.is_some(), &mut role).await;
             app.metrics
                 .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
             result
         }
     };
-    let (mut who, signed_in) = app.work.to_the_end(start).await?;
+    let (mut authorization, signed_in) = app.work.to_the_end(start).await?;
     let Some(wait) = wait else {
         return Ok(accepted(&signed_in.stored.session));
     };
-    usable(&app, &context, &mut who, &signed_in, wait).await
+    usable(&app, &context, &mut authorization, &signed_in, wait).await
 }
 
 async fn start(
     app: &App,
     context: &Arc<AuditContext>,
-    who: Result<Authorization, Failure>,
+    authorization: Result<Authorization, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
     role: &mut Option<String>,
 ) -> Result<(Authorization, Arc<SignedIn>), Failure> {
-    let (who, request) = (who?, read(body?.0)?);
-    SignInRequest::new(app, context, who, request, credential, role)?
+    let (authorization, request) = (authorization?, read(body?.0)?);
+    SignInRequest::new(app, context, authorization, request, credential, role)?
         .run()
         .await
 }
@@ -115,7 +115,7 @@ fn accepted(session: &Session) -> Response {
 async fn usable(
     app: &App,
     context: &AuditContext,
-    who: &mut Authorization,
+    authorization: &mut Authorization,
     signed_in: &SignedIn,
     wait: Duration,
 ) -> Result<Response, Failure> {
@@ -129,7 +129,8 @@ async fn usable(
         }
         stored.provisioned = true;
     }
-    let Credential { token, expires } = issued(app, context, who, session, signed_in.credential.clone()).await?;
+    let Credential { token, expires } =
+        issued(app, context, authorization, session, signed_in.credential.clone()).await?;
     let kubeconfig = view::with_user(app, app.cluster.info().await?, session, token.clone().into());
     let answer = SignInResponse {
         login: view::login(session),
@@ -177,8 +178,8 @@ fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
         (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
-pub(super) async fn who(State(app): State<Arc<App>>, who: Authorized) -> Result<Response, Failure> {
-    let stored = who
+pub(super) async fn who(State(app): State<Arc<App>>, authorized: Authorized) -> Result<Response, Failure> {
+    let stored = authorized
         .session(&app)
         .await?
         .ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;

@@ -51,7 +51,7 @@ pub(super) struct Which {
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    Extension(who): Extension<Arc<Identified>>,
+    Extension(identified): Extension<Arc<Identified>>,
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LoginResponse>, Failure> {
     let Query(which) = which.map_err(|error| {
@@ -62,10 +62,10 @@ pub(super) async fn sign_out(
         )
         .because(&error)
     })?;
-    let sessions = sessions(&app, &who, which.all).await?;
+    let sessions = sessions(&app, &identified, which.all).await?;
     let Some(last) = sessions.values().max_by_key(|stored| stored.session.signed_in) else {
         // A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
-        applicable_rules(&app, &who)?.choose(&tka_core::Choice::default())?;
+        applicable_rules(&app, &identified)?.choose(&tka_core::Choice::default())?;
         return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
     };
     let answer = Json(view::login(&last.session));
@@ -88,16 +88,28 @@ pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Se
 
 /// The sessions that are meant, those too of which an earlier attempt has left something: of those of this device the ones that are not kept apart, be it that their rule no longer reaches the
 /// caller.
-async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
+async fn sessions(
+    app: &App,
+    identified: &Identified,
+    all: bool,
+) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
     if all {
-        let sessions = app.sessions.of_user(&who.caller, SessionFilter::WithEnding).await?;
+        let sessions = app
+            .sessions
+            .of_user(&identified.caller, SessionFilter::WithTerminating)
+            .await?;
         return Ok(by_name(sessions));
     }
-    let by_rule: Vec<SessionName> = applicable_rules(app, who)
-        .map(|rules| names(&who.caller, &rules).collect())
+    let by_rule: Vec<SessionName> = applicable_rules(app, identified)
+        .map(|rules| names(&identified.caller, &rules).collect())
         .unwrap_or_default();
-    let current = app.sessions.find(by_rule, SessionFilter::WithEnding);
-    let (current, known) = try_join(current, app.sessions.of_caller(&who.caller, SessionFilter::WithEnding)).await?;
+    let current = app.sessions.find(by_rule, SessionFilter::WithTerminating);
+    let (current, known) = try_join(
+        current,
+        app.sessions
+            .of_caller(&identified.caller, SessionFilter::WithTerminating),
+    )
+    .await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());
     Ok(by_name(current.into_iter().chain(not_apart)))
 }

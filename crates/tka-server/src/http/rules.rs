@@ -29,9 +29,9 @@ use crate::authorize::Authorization;
         (status = 503, description = "The answer took too long", body = ErrorResponse),
     )
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, who: Authorization) -> Result<Json<RuleList>, Failure> {
-    let mut items = view::rules(&who.rules);
-    for (role, error) in failures(&app, &who.rules).await {
+pub(super) async fn list(State(app): State<Arc<App>>, authorization: Authorization) -> Result<Json<RuleList>, Failure> {
+    let mut items = view::rules(&authorization.rules);
+    for (role, error) in failures(&app, &authorization.rules).await {
         for rule in items.iter_mut().filter(|rule| rule.role == role.as_str()) {
             if error.is_transient() {
                 rule.unchecked = true;

@@ -31,16 +31,16 @@ use crate::identified::Identified;
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Extension(who): Extension<Arc<Identified>>,
+    Extension(identified): Extension<Arc<Identified>>,
 ) -> Result<Json<SessionList>, Failure> {
-    let sessions = app.sessions.of_user(&who.caller, SessionFilter::Live).await?;
+    let sessions = app.sessions.of_user(&identified.caller, SessionFilter::Live).await?;
     if sessions.is_empty() {
-        applicable_rules(&app, &who)?;
+        applicable_rules(&app, &identified)?;
     }
     Ok(Json(SessionList {
         items: sessions
             .iter()
-            .map(|stored| view::session(stored, &who.caller))
+            .map(|stored| view::session(stored, &identified.caller))
             .collect(),
     }))
 }
@@ -65,16 +65,16 @@ pub(super) async fn list(
 pub(super) async fn end(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
-    Extension(who): Extension<Arc<Identified>>,
+    Extension(identified): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
     let named = app
         .sessions
-        .of_user_named(&who.caller, &name, SessionFilter::WithEnding);
+        .of_user_named(&identified.caller, &name, SessionFilter::WithTerminating);
     let Some(stored) = named.await? else {
-        applicable_rules(&app, &who)?;
+        applicable_rules(&app, &identified)?;
         return Err(view::no_such_session());
     };
     logout::end(&app, &context, stored.session.clone()).await?;
-    Ok(Json(view::session(&stored, &who.caller)))
+    Ok(Json(view::session(&stored, &identified.caller)))
 }

@@ -64,10 +64,10 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
 pub(super) async fn kubeconfig(
     app: &App,
     context: &AuditContext,
-    who: &mut Authorization,
+    authorization: &mut Authorization,
     session: &Session,
 ) -> Result<KeyedKubeconfig, Failure> {
-    let (info, credential) = try_join(app.cluster.info(), issued(app, context, who, session, None)).await?;
+    let (info, credential) = try_join(app.cluster.info(), issued(app, context, authorization, session, None)).await?;
     Ok(with_user(app, info, session, credential.token.into()))
 }
 
@@ -103,6 +103,6 @@ fn entry_names(app: &App, caller: &Caller) -> EntryNames {
 }
 
 pub(super) fn no_such_session() -> Failure {
-    let advice = &["see what you have with `tka sessions`"];
+    let advice = &["list your sessions with `tka sessions`"];
     Failure::new(StatusCode::NOT_FOUND, "you have no session of that name", advice)
 }

@@ -63,7 +63,7 @@ impl LastVerified {
         let record = self.sessions.get_mut(session.name().as_str(), &session.signed_in)?;
         if record.reason.as_deref() != Some(why) {
             let (name, limit) = (session.name(), self.limit);
-            tracing::warn!(session = %name, username = session.caller.username(), why, ?limit, "session not verified; it is revoked when it was not verified for maxUnverified");
+            tracing::warn!(session = %name, username = session.caller.username(), reason = why, ?limit, "session not verified; it is revoked when it was not verified for maxUnverified");
             record.reason = Some(why.to_owned());
         }
         let unverified_for = now.saturating_duration_since(record.verified);

@@ -29,7 +29,7 @@ impl RetryBackoff {
         tried.is_some_and(|tried| now < tried.not_before)
     }
 
-    /// Ending `session` failed at `now`, where the API server says `retry_after`. Says how long the next try waits.
+    /// The termination of `session` failed at `now`, where the API server says `retry_after`. Says how long the next try waits.
     pub(super) fn failed(&mut self, session: &Session, retry_after: Option<Duration>, now: Instant) -> Duration {
         let (name, signed_in) = (session.name(), session.signed_in);
         let before = self.0.get(name.as_str(), &signed_in);

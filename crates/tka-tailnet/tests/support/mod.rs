@@ -23,7 +23,7 @@ pub(crate) enum Step {
 /// Ends with the value.
 pub(crate) struct Double {
     folder: Arc<TempDir>,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     listening: AbortHandle,
 }
@@ -53,20 +53,20 @@ impl Double {
 
     /// Answers on a `listener` in `folder` that a test made itself.
     pub(crate) fn serve(folder: Arc<TempDir>, listener: UnixListener, answer: impl Answer) -> Self {
-        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
         let connections = Arc::<Mutex<Vec<AbortHandle>>>::default();
         let answer = Arc::new(answer);
-        let (all_asked, all_connections) = (Arc::clone(&asked), Arc::clone(&connections));
+        let (all_requests, all_connections) = (Arc::clone(&requests), Arc::clone(&connections));
         let listening = tokio::spawn(async move {
             loop {
                 let (connection, _) = listener.accept().await.unwrap();
-                let serving = tokio::spawn(converse(connection, Arc::clone(&all_asked), Arc::clone(&answer)));
+                let serving = tokio::spawn(converse(connection, Arc::clone(&all_requests), Arc::clone(&answer)));
                 all_connections.lock().unwrap().push(serving.abort_handle());
             }
         });
         Self {
             folder,
-            asked,
+            requests,
             connections,
             listening: listening.abort_handle(),
         }
@@ -77,8 +77,8 @@ impl Double {
     }
 
     /// The heads of all requests.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -99,14 +99,14 @@ pub(crate) fn socket_in(folder: &Path) -> PathBuf {
     folder.join("tailscaled.sock")
 }
 
-async fn converse(mut connection: UnixStream, asked: Arc<Mutex<Vec<String>>>, answer: Arc<impl Answer>) {
+async fn converse(mut connection: UnixStream, requests: Arc<Mutex<Vec<String>>>, answer: Arc<impl Answer>) {
     let mut received = Vec::new();
     let mut is_new = true;
     while let Some(head) = read_head(&mut connection, &mut received).await {
         let number = {
-            let mut asked = asked.lock().unwrap();
-            asked.push(head);
-            asked.len() - 1
+            let mut requests = requests.lock().unwrap();
+            requests.push(head);
+            requests.len() - 1
         };
         for step in answer(number) {
             match step {

@@ -27,7 +27,7 @@ pub(super) const OTHER_BINDINGS: &str = "TKA's server has nothing to do with bin
 pub(super) const SESSION_LABEL: &str = "tka.specht-labs.de/session";
 pub(super) const NAMESPACE_LABEL: &str = "tka.specht-labs.de/namespace";
 /// The name of a session that there is not.
-pub(super) const UNUSED: &str = "tka-nobody-abcdefghijklmnopqrstuvwxyz234567";
+pub(super) const UNUSED: &str = "tka-unused-abcdefghijklmnopqrstuvwxyz234567";
 
 /// Who tries.
 #[derive(Clone, Copy, Debug)]

@@ -44,7 +44,7 @@ pub(crate) enum ClientErrorKind {
     Rejected { status: u16, error: ErrorResponse },
     /// The response is not from a TKA server.
     NotTka { status: u16, content_type: String },
-    /// The server has no such endpoint. The original's has not, and other servers have not.
+    /// The server has no such endpoint, as the original's server and other services.
     Unsupported,
     /// The kubeconfig would not work.
     UnusableKubeconfig(InvalidKubeconfig),
@@ -140,7 +140,7 @@ impl ClientError {
         match (&*self.kind, self.exit()) {
             (ClientErrorKind::NotTka { .. }, Exit::Failure) => format!("the service at {server} is not a TKA server"),
             (ClientErrorKind::OutsideTailnet(_) | ClientErrorKind::ProxyNotLocal { .. }, _) => {
-                format!("the server at {server} is not asked over plain HTTP")
+                format!("tka does not send plain HTTP to {server}")
             }
             (ClientErrorKind::UnusableKubeconfig(_), _) => format!("the kubeconfig from {server} cannot be used"),
             (ClientErrorKind::NotProvisioned(limit), _) => {
@@ -159,7 +159,7 @@ impl ClientError {
     /// Why, outermost cause first.
     pub(crate) fn why(&self) -> Vec<String> {
         match &*self.kind {
-            ClientErrorKind::UnknownHost => vec![format!("the name {} is not known", self.server.host())],
+            ClientErrorKind::UnknownHost => vec![format!("the name {} does not resolve", self.server.host())],
             ClientErrorKind::NoConnection(error) => vec![error.to_string()],
             ClientErrorKind::TimedOut(limit) => vec![format!("no answer within {}", seconds(*limit))],
             ClientErrorKind::ProxyUnreachable { variable, reason } => {
@@ -170,12 +170,12 @@ impl ClientError {
                 reason.clone(),
             ],
             ClientErrorKind::OutsideTailnet(addresses) => vec![
-                format!("it is at {addresses}, which is not on the tailnet"),
-                "others could read along, or answer in the server's place".to_owned(),
+                format!("its address {addresses} is not on the tailnet"),
+                "others could read the traffic, or answer in the server's place".to_owned(),
             ],
             ClientErrorKind::ProxyNotLocal { variable, addresses } => {
                 vec![format!(
-                    "the proxy in {variable} is at {addresses}, and could read along"
+                    "the proxy in {variable} is at {addresses}, and could read the traffic"
                 )]
             }
             ClientErrorKind::Tls(reason) | ClientErrorKind::InvalidResponse(reason) => vec![reason.clone()],
@@ -185,7 +185,7 @@ impl ClientError {
                 ..
             } => {
                 vec![format!(
-                    "something on the way to it answered, with HTTP status {status}"
+                    "a gateway in front of the server answered with HTTP status {status}"
                 )]
             }
             ClientErrorKind::NotTka { status, content_type } if content_type.is_empty() => {
@@ -196,7 +196,10 @@ impl ClientError {
                     "HTTP status {status} with a body of type {content_type} that is not TKA's"
                 )]
             }
-            ClientErrorKind::Unsupported => vec!["it is the original TKA's server, an older one, or none".to_owned()],
+            ClientErrorKind::Unsupported => vec![
+                "it has no such endpoint: it may be the original TKA server, an older version, or another service"
+                    .to_owned(),
+            ],
             ClientErrorKind::UnusableKubeconfig(flaw) => vec![flaw.to_string()],
             ClientErrorKind::NotProvisioned(_) => vec!["the cluster is still creating your access".to_owned()],
         }
@@ -218,14 +221,14 @@ impl ClientError {
     fn own_advice(&self) -> Vec<String> {
         match &*self.kind {
             ClientErrorKind::UnknownHost => vec![
-                "see with `tailscale status` that this device is connected and that the server is in your tailnet"
+                "check with `tailscale status` that this device is connected and that the server is in your tailnet"
                     .into(),
                 self.name_advice(),
             ],
             ClientErrorKind::NoConnection(_)
             | ClientErrorKind::TimedOut(_)
             | ClientErrorKind::NotTka { status: 502..=504, .. } => vec![
-                "see with `tailscale status` that this device is connected".into(),
+                "check with `tailscale status` that this device is connected".into(),
                 self.name_advice(),
                 format!(
                     "check that the server runs and listens on port {} (--port)",
@@ -244,39 +247,39 @@ impl ClientError {
                 format!("check that the proxy in {variable} is in your tailnet, or unset {variable}"),
             ],
             ClientErrorKind::OutsideTailnet(_) => vec![
-                "see with `tailscale status` that this device is connected, so that the name leads into the tailnet"
+                "check with `tailscale status` that this device is connected, so that the name resolves to a tailnet address"
                     .into(),
                 self.name_advice(),
-                "or let the server speak HTTPS (port 443, or a URL that begins with https://)".into(),
+                "or use HTTPS (port 443, or a URL that begins with https://)".into(),
             ],
             ClientErrorKind::ProxyNotLocal { variable, .. } => vec![
-                format!("let NO_PROXY name {}, or unset {variable}", self.server.host()),
-                "if requests are to go through it all the same: `tka config tailscale.proxy URL`".into(),
+                format!("add {} to NO_PROXY, or unset {variable}", self.server.host()),
+                "to use this proxy anyway, set it with `tka config tailscale.proxy URL`".into(),
             ],
             ClientErrorKind::Tls(_) => vec![self.tls_advice()],
             ClientErrorKind::InvalidResponse(_) => vec![
-                "try again; if it stays, look at the server's log".into(),
-                "check --port: 443 speaks HTTPS, any other port HTTP".into(),
+                "try again; if it persists, look at the server's log".into(),
+                "check --port: 443 is for HTTPS, any other port for HTTP".into(),
             ],
             ClientErrorKind::NotTka { .. } => vec![
                 self.name_advice(),
-                "check --port: 443 speaks HTTPS, any other port HTTP".into(),
+                "check --port: 443 is for HTTPS, any other port for HTTP".into(),
                 "check that no proxy answers in the server's place (HTTP_PROXY, HTTPS_PROXY)".into(),
             ],
             ClientErrorKind::Unsupported if self.operation == Operation::SelectRule => vec![
                 "leave out --rule, --role, --for and --reason: that server takes the rule of the highest priority"
                     .into(),
-                "see with `tka doctor` what answers there".into(),
+                "run `tka doctor` to see which service answers there".into(),
             ],
             ClientErrorKind::Unsupported => vec![
-                "what it can do: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`"
+                "these commands work with it: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`"
                     .into(),
-                "see with `tka doctor` what answers there".into(),
+                "run `tka doctor` to see which service answers there".into(),
             ],
             ClientErrorKind::UnusableKubeconfig(flaw) if flaw.is_suspicious() => {
                 let server = &self.server;
                 vec![format!(
-                    "see that {server} is the server that you mean, and tell its administrator: a TKA server sends no such thing"
+                    "check that {server} is the server that you mean, and tell its administrator: a TKA server does not send this"
                 )]
             }
             ClientErrorKind::UnusableKubeconfig(_) => {
@@ -288,11 +291,11 @@ impl ClientError {
             ClientErrorKind::NotProvisioned(_) => {
                 vec![
                     "run `tka kubeconfig` in a moment".into(),
-                    "if it stays, look at the server's log".into(),
+                    "if it persists, look at the server's log".into(),
                 ]
             }
             ClientErrorKind::Rejected { .. } if self.operation == Operation::EndSession && self.is_not_signed_in() => {
-                vec!["see what you have with `tka sessions`".into()]
+                vec!["list your sessions with `tka sessions`".into()]
             }
             ClientErrorKind::Rejected { .. } => vec![self.status_advice().to_owned()],
         }
@@ -303,7 +306,7 @@ impl ClientError {
             Exit::NotSignedIn => "sign in with `tka login`",
             Exit::Refused => "ask an administrator of the tailnet for a grant that reaches you",
             Exit::Policy => "ask an administrator of the tailnet to look at the grants that reach you",
-            _ => "try again; if it stays, look at the server's log",
+            _ => "try again; if it persists, look at the server's log",
         }
     }
 
@@ -321,11 +324,11 @@ impl ClientError {
     fn tls_advice(&self) -> String {
         if self.server.scheme() == Scheme::Https && self.server.has_short_name() {
             format!(
-                "certificates name the server in full: set tailscale.tailnet, or use `--server {}.YOUR-TAILNET.ts.net`",
+                "the certificate has the full name of the server: set tailscale.tailnet, or use `--server {}.YOUR-TAILNET.ts.net`",
                 self.server.host()
             )
         } else {
-            "check that the port speaks HTTPS; for a certificate authority of your own, name its file in SSL_CERT_FILE"
+            "check that the port serves HTTPS; for a private certificate authority, set SSL_CERT_FILE to its file"
                 .to_owned()
         }
     }
@@ -389,7 +392,7 @@ impl ClientErrorKind {
 
     /// The error for a name that does not resolve: the proxy's name if there is a proxy, else the server's.
     fn unknown_name(proxy_variable: Option<&'static str>) -> Self {
-        let reason = "the proxy's own name is not known".to_owned();
+        let reason = "the proxy's name does not resolve".to_owned();
         proxy_variable.map_or(Self::UnknownHost, |variable| Self::ProxyUnreachable {
             variable,
             reason,

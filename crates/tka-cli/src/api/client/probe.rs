@@ -30,8 +30,8 @@ impl Probe {
 
     /// Whether the response can be read.
     pub(crate) fn is_compatible(&self) -> bool {
-        let said_no = |error: &ClientError| matches!(&*error.kind, ClientErrorKind::Rejected { .. });
-        self.rules.as_ref().err().is_none_or(said_no)
+        let is_rejected = |error: &ClientError| matches!(&*error.kind, ClientErrorKind::Rejected { .. });
+        self.rules.as_ref().err().is_none_or(is_rejected)
     }
 }
 

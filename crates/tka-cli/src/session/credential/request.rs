@@ -37,7 +37,7 @@ impl PluginRequest<'_> {
                 error,
                 advice: self.advice(),
             }),
-            answer => Ok(answer?),
+            result => Ok(result?),
         }
     }
 
@@ -53,9 +53,9 @@ impl PluginRequest<'_> {
                 .to_owned();
         }
         // Without settings the default server is not known.
-        let usual = context::settings(&Global::default()).and_then(|settings| settings.server());
-        let is_usual = usual.is_ok_and(|usual| usual == *self.server);
-        let server = (!is_usual).then(|| ["--server".to_owned(), self.server.to_string()]);
+        let default = context::settings(&Global::default()).and_then(|settings| settings.server());
+        let is_default = default.is_ok_and(|default| default == *self.server);
+        let server = (!is_default).then(|| ["--server".to_owned(), self.server.to_string()]);
         let words = ["tka".to_owned(), "login".to_owned()].into_iter();
         let words = words
             .chain(server.into_iter().flatten())

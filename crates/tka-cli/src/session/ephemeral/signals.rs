@@ -23,7 +23,7 @@ const TERMINATING: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM];
 /// Signals that inform the running program.
 const INFORMATIONAL: [i32; 3] = [SIGUSR1, SIGUSR2, SIGWINCH];
 
-/// This process sends it to itself, to learn that all signals before it have been received. No program means anything by it that has no sockets.
+/// This process sends it to itself, to learn that it has received all earlier signals. Only programs with sockets use it otherwise.
 const MARKER: i32 = SIGURG;
 /// How long a marker may take at the most.
 const MARKER_LIMIT: Duration = Duration::from_secs(5);
@@ -113,8 +113,8 @@ impl SignalGuard {
         self.shared.lock().phase = Phase::Starting(None);
     }
 
-    /// No program runs any more. What the terminal sent to the program and to this process is received before that counts: on a busy machine it would
-    /// be taken for a signal that interrupts the end of the session.
+    /// No program runs any more. Signals that the terminal sent to the program and to this process are received first. On a busy machine they
+    /// would otherwise interrupt the end of the session.
     pub(super) fn stopped(&self) {
         // Signals are received in the order of their numbers. One that came before the first marker is received before the second.
         for _ in 0..2 {
@@ -126,7 +126,7 @@ impl SignalGuard {
     fn receive_pending(&self) {
         let state = self.shared.lock();
         let before = state.markers;
-        // Its handler only notes it.
+        // Its handler only counts it.
         if raise(MARKER).is_err() {
             return;
         }

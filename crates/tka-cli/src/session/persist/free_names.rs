@@ -17,20 +17,20 @@ pub(super) fn choose(
     own: &Document,
     file: Option<&UserKubeconfig>,
     cache: &SessionCache,
-    sent: &Entry,
+    new: &Entry,
     names: EntryNames,
 ) -> Result<EntryNames, Error> {
     let store = ctx.store()?;
     let others = store.other_documents();
-    let is_elsewhere = |names: &EntryNames| {
+    let is_in_other_file = |names: &EntryNames| {
         let has = |other: &Document| has_any(names, |list, name| other.has(list, name));
         others
             .iter()
-            .any(|other| has(other) && !is_same_entry(other, names, sent))
+            .any(|other| has(other) && !is_same_entry(other, names, new))
     };
     let ours = file.map(|file| merge::own_entries(file.path(), file.document(), ctx.server(), &cache.merged));
     let is_ours = |list, name: &str| ours.iter().flatten().any(|one| one.has(list, name));
-    let is_theirs = |names: &EntryNames| {
+    let is_foreign = |names: &EntryNames| {
         file.is_some_and(|file| {
             has_any(names, |list, name| {
                 file.document().has(list, name) && !is_ours(list, name)
@@ -38,10 +38,10 @@ pub(super) fn choose(
         })
     };
     let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
-    let is_free = |names: &EntryNames| !is_elsewhere(names) && !is_theirs(names);
+    let is_free = |names: &EntryNames| !is_in_other_file(names) && !is_foreign(names);
     entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
         let path = file.map_or(store.folder(), UserKubeconfig::path).to_owned();
-        MergeError::Taken {
+        MergeError::NameConflict {
             path,
             name: names.context,
         }
@@ -50,11 +50,11 @@ pub(super) fn choose(
 }
 
 /// Whether another server's file has the same entry. Users may write one server's address in several ways.
-fn is_same_entry(other: &Document, names: &EntryNames, sent: &Entry) -> bool {
-    let exec = sent.user.user.exec.as_ref();
+fn is_same_entry(other: &Document, names: &EntryNames, new: &Entry) -> bool {
+    let exec = new.user.user.exec.as_ref();
     let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
     other.context(&names.context).as_ref() == Some(names)
-        && other.server(&names.cluster) == Some(&sent.cluster.cluster.server)
+        && other.server(&names.cluster) == Some(&new.cluster.cluster.server)
         && session.is_some_and(|session| own_kubeconfig::requests_session(other, names, session))
 }
 

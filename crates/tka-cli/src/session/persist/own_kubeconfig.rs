@@ -32,7 +32,7 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
     let aside = store.move_aside(lock)?;
     let path = store.path().display();
     let text = format!(
-        "{path} is written anew, because {why}; what was there is now {}",
+        "{path} is written anew, because {why}; the old file is now {}",
         aside.display()
     );
     ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
@@ -61,7 +61,7 @@ pub(super) fn remove_session(
 ) -> Result<(), Error> {
     let is_it = |one: &CachedSession| one.name.as_deref() == Some(session);
     match ctx.store()?.read() {
-        Ok(own) => remove_sessions(ctx, lock, own, cache, |_, asked| asked == session, is_it),
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |_, requested| requested == session, is_it),
         // The next sign-in or sign-out moves it aside.
         Err(_) => Ok(()),
     }
@@ -89,13 +89,13 @@ fn remove_sessions(
     lock: &FolderLock,
     own: Document,
     cache: &SessionCache,
-    is_asked: impl Fn(&str, &str) -> bool,
+    is_selected: impl Fn(&str, &str) -> bool,
     is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<(), Error> {
     let store = ctx.store()?;
     let before = own.clone();
-    let left = |source| Error::CleanupFailed(refused(store.path(), source));
-    let rest = without(own, cache, is_asked, is_known).map_err(left)?;
+    let failed = |source| Error::CleanupFailed(refused(store.path(), source));
+    let rest = without(own, cache, is_selected, is_known).map_err(failed)?;
     if rest.is_blank() {
         store.remove()?;
     } else if rest.text() != before.text() {
@@ -113,7 +113,7 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
     let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path).display();
     let text = match now.current() {
         Some(name) => format!("{name} is the current context of {path} now"),
-        None => format!("no context is current in {path} now"),
+        None => format!("{path} has no current context now"),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
@@ -121,35 +121,35 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
 fn without(
     own: Document,
     cache: &SessionCache,
-    is_asked: impl Fn(&str, &str) -> bool,
+    is_selected: impl Fn(&str, &str) -> bool,
     is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<Document, Refused> {
-    let asks = |user: &str| {
+    let is_plugin_user = |user: &str| {
         let call = own.call(user);
         call.is_some_and(|call| {
-            exec_plugin::requested_session(&call).is_some_and(|(server, session)| is_asked(server, session))
+            exec_plugin::requested_session(&call).is_some_and(|(server, session)| is_selected(server, session))
         })
     };
-    let is_token = |names: &EntryNames| {
+    let is_token_user = |names: &EntryNames| {
         let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
         let mut sessions = cache.sessions.iter();
         own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
     };
-    let over: Vec<_> = contexts(&own)
-        .filter(|names| asks(&names.user) || is_token(names))
+    let ended: Vec<_> = contexts(&own)
+        .filter(|names| is_plugin_user(&names.user) || is_token_user(names))
         .collect();
-    let is_current = over.iter().any(|names| own.current() == Some(&names.context));
+    let is_current = ended.iter().any(|names| own.current() == Some(&names.context));
     // Also users whose context was removed.
-    let users = own.names(List::Users).into_iter().filter(|user| asks(user));
+    let users = own.names(List::Users).into_iter().filter(|user| is_plugin_user(user));
     let users: Vec<_> = users
         .map(ToOwned::to_owned)
-        .chain(over.iter().map(|names| names.user.clone()))
+        .chain(ended.iter().map(|names| names.user.clone()))
         .collect();
     let mut rest = own;
-    for names in &over {
+    for names in &ended {
         rest = rest.without(List::Contexts, &names.context)?;
     }
-    let clusters = over.iter().map(|names| (List::Clusters, &names.cluster));
+    let clusters = ended.iter().map(|names| (List::Clusters, &names.cluster));
     for (list, name) in users.iter().map(|user| (List::Users, user)).chain(clusters) {
         if !rest.is_used(list, name) {
             rest = rest.without(list, name)?;
@@ -165,12 +165,12 @@ fn without(
 /// The last context of a session. A context of other tools must not become current silently.
 fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
     let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
-    let asks = |user: &str| {
+    let is_plugin_user = |user: &str| {
         own.call(user)
             .is_some_and(|call| exec_plugin::requested_session(&call).is_some())
     };
-    let ours = contexts(own).filter(|names| asks(&names.user) || is_known(&names.context));
-    ours.last().map(|names| names.context)
+    let session_contexts = contexts(own).filter(|names| is_plugin_user(&names.user) || is_known(&names.context));
+    session_contexts.last().map(|names| names.context)
 }
 
 fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
@@ -181,5 +181,5 @@ fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
 /// Whether the user under `names` requests credentials of that session.
 pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
     let call = document.call(&names.user);
-    call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, asked)| asked == session))
+    call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, requested)| requested == session))
 }

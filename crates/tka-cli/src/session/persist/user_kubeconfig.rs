@@ -42,23 +42,22 @@ pub(super) fn records(ctx: &CommandContext, file: &Path) -> Vec<MergedEntry> {
     records.filter(|one| one.file == file).collect()
 }
 
-/// Removes the entries that `is_meant` selects from the user's kubeconfigs, and their records. A file that cannot be changed does not stop
-/// the others.
+/// Removes the selected entries from the user's kubeconfigs, and their records. A file that cannot be changed does not stop the others.
 pub(super) fn remove_entries(
     ctx: &CommandContext,
     cache: &mut SessionCache,
-    is_meant: impl Fn(&MergedEntry) -> bool,
+    is_selected: impl Fn(&MergedEntry) -> bool,
 ) -> Result<(), MergeError> {
     let mut result = Ok(());
-    for path in files(cache, &is_meant) {
+    for path in files(cache, &is_selected) {
         // A dangling link counts: its target may come back with the entries.
         let removed = if fs::symlink_metadata(&path).is_ok() {
-            remove_from_file(ctx, &path, cache, &is_meant)
+            remove_from_file(ctx, &path, cache, &is_selected)
         } else {
             Ok(())
         };
         match removed {
-            Ok(()) => cache.merged.retain(|one| one.file != path || !is_meant(one)),
+            Ok(()) => cache.merged.retain(|one| one.file != path || !is_selected(one)),
             Err(error) => result = Err(error),
         }
     }
@@ -69,23 +68,23 @@ fn remove_from_file(
     ctx: &CommandContext,
     path: &Path,
     cache: &SessionCache,
-    is_meant: impl Fn(&MergedEntry) -> bool,
+    is_selected: impl Fn(&MergedEntry) -> bool,
 ) -> Result<(), MergeError> {
     let recorded: Vec<_> = cache
         .merged
         .iter()
-        .filter(|one| one.file == path && is_meant(one))
+        .filter(|one| one.file == path && is_selected(one))
         .cloned()
         .collect();
     // A file without entries of `tka` is not locked.
-    let looked_at =
+    let unlocked =
         UserKubeconfig::read_unlocked(path).map(|document| merge::find_entries(path, &document, ctx.server()));
-    if recorded.is_empty() && !looked_at.is_ok_and(|found| found.iter().any(&is_meant)) {
+    if recorded.is_empty() && !unlocked.is_ok_and(|found| found.iter().any(&is_selected)) {
         return Ok(());
     }
     let file = open(ctx, path)?;
     let found = merge::find_entries(path, file.document(), ctx.server());
-    let is_new = |one: &MergedEntry| is_meant(one) && !recorded.iter().any(|cache| cache.context == one.context);
+    let is_new = |one: &MergedEntry| is_selected(one) && !recorded.iter().any(|record| record.context == one.context);
     let found = found
         .into_iter()
         .filter(is_new)
@@ -119,17 +118,17 @@ fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) 
     let text = match document.current() {
         Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
         Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
-        None => format!("no context is current in {path} now"),
+        None => format!("{path} has no current context now"),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
 /// The user's kubeconfigs that may have entries of `tka`.
-pub(super) fn files(cache: &SessionCache, is_meant: impl Fn(&MergedEntry) -> bool) -> Vec<PathBuf> {
+pub(super) fn files(cache: &SessionCache, is_selected: impl Fn(&MergedEntry) -> bool) -> Vec<PathBuf> {
     let recorded = cache
         .merged
         .iter()
-        .filter(|one| is_meant(one))
+        .filter(|one| is_selected(one))
         .map(|one| one.file.clone());
     let mut files: Vec<_> = recorded.chain(target().ok().map(|target| target.path)).collect();
     files.sort();

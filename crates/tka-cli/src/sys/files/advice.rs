@@ -9,15 +9,15 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         // EPERM means an attribute (chattr(1)); EACCES would mean permissions.
         ErrorKind::PermissionDenied if is_not_permitted(error) => {
-            format!("see whether it may be changed at all: `lsattr -d {path}` shows i for immutable, a for append-only")
+            format!("check its attributes: `lsattr -d {path}` shows i for immutable, a for append-only")
         }
-        ErrorKind::PermissionDenied => format!("have its owner give you write permission: `ls -ld {path}`"),
+        ErrorKind::PermissionDenied => format!("ask its owner for write permission: `ls -ld {path}`"),
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {path}`"),
         ErrorKind::StorageFull => format!("the disk is full: `df -h {path}`"),
         ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             format!("your quota or file size limit for {path} is used up: `quota`, `ulimit -f`")
         }
-        ErrorKind::NotADirectory => format!("put a folder in the place of {path}"),
+        ErrorKind::NotADirectory => format!("replace {path} by a folder"),
         ErrorKind::ExecutableFileBusy | ErrorKind::ResourceBusy => format!("another program holds {path}: try again"),
         _ => format!("check {path}, its permissions and the disk's free space"),
     }

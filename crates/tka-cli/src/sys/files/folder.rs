@@ -64,12 +64,12 @@ mod system {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
             created => created?,
         }
-        let given = open(folder).and_then(|made| inherit_owner(&made, folder_of(folder)));
-        if given.is_err() {
+        let inherited = open(folder).and_then(|made| inherit_owner(&made, folder_of(folder)));
+        if inherited.is_err() {
             // A folder of root would lock the home folder's owner out.
             let _ = fs::remove_dir(folder);
         }
-        given
+        inherited
     }
 
     /// Opens the folder that was just created, and follows no link.

@@ -50,9 +50,9 @@ struct Lock {
 pub(crate) enum FileError {
     #[error("cannot read {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{} may not be changed", path.display())]
+    #[error("{} is read-only", path.display())]
     ReadOnly { path: PathBuf },
-    #[error("{} is a link to {}, and that is not there", path.display(), target.display())]
+    #[error("{} is a link to {}, which does not exist", path.display(), target.display())]
     Dangling { path: PathBuf, target: PathBuf },
     #[error("{} is locked, by kubectl or another tka", path.display())]
     Locked {
@@ -67,7 +67,7 @@ pub(crate) enum FileError {
     Write { path: PathBuf, source: io::Error },
     #[error("another program has just changed {}", path.display())]
     Changed { path: PathBuf },
-    #[error("{} was written in part only", path.display())]
+    #[error("{} was only partly written", path.display())]
     Damaged {
         path: PathBuf,
         copy: PathBuf,
@@ -355,30 +355,30 @@ impl FileError {
                     path.display()
                 )
             }
-            Self::Unreadable { path, .. } => format!("see that {} is a file that you may read", path.display()),
+            Self::Unreadable { path, .. } => format!("check that {} is a file that you may read", path.display()),
             Self::ReadOnly { path } => format!("make it writable: `chmod u+w {}`", path.display()),
             Self::Dangling { path, .. } => {
-                format!("bring back what {} leads to, or remove the link", path.display())
+                format!("restore the target of {}, or remove the link", path.display())
             }
             Self::Locked {
                 path,
                 lock,
                 has_copy: true,
             } => format!(
-                "try again; if neither is running, one was stopped in the middle: see whether {} is whole, or replace it by {lock}, \
-                 which holds what it said before, and remove {lock}",
+                "try again; if neither is running, one was killed: check {}, or restore it from {lock}, which holds the old \
+                 content; then remove {lock}",
                 path.display(),
                 lock = lock.display()
             ),
             Self::Locked { lock, .. } => format!("try again; if neither is running, remove {}", lock.display()),
             Self::NoLock { path, source } => {
                 let how = advice(folder_of(path), source);
-                format!("a lock is made beside it, as kubectl makes one: {how}")
+                format!("tka creates a lock file beside it, as kubectl does: {how}")
             }
             Self::Write { path, source } => advice(path, source),
             Self::Changed { .. } => "try again".to_owned(),
             Self::Damaged { path, copy, source } => format!(
-                "{}; then `cp {copy} {}` brings back what it said: remove {copy} afterwards",
+                "{}; then restore it with `cp {copy} {}`, and remove {copy}",
                 advice(path, source),
                 path.display(),
                 copy = copy.display()

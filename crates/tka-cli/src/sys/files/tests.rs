@@ -103,11 +103,7 @@ fn lock_of_an_interrupted_change_has_a_copy() {
     fs::write(&path, "x: hal").unwrap();
     fs::write(&lock, "x: one\n").unwrap();
     let error = LockedFile::open(&path, NOW).unwrap_err();
-    assert!(
-        error.advice().contains("holds what it said before"),
-        "{}",
-        error.advice()
-    );
+    assert!(error.advice().contains("holds the old content"), "{}", error.advice());
     assert_eq!(fs::read_to_string(&lock).unwrap(), "x: one\n");
 }
 
