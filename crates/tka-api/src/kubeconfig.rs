@@ -159,6 +159,19 @@ pub struct EntryNames {
     pub context: String,
 }
 
+// === impl EntryNames ===
+
+impl EntryNames {
+    /// These names.
+    pub fn new(cluster: impl Into<String>, user: impl Into<String>, context: impl Into<String>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            user: user.into(),
+            context: context.into(),
+        }
+    }
+}
+
 // === impl KeyedKubeconfig ===
 
 impl KeyedKubeconfig {
@@ -244,11 +257,7 @@ mod tests {
 
     fn alice() -> KeyedKubeconfig {
         KeyedKubeconfig::new(
-            EntryNames {
-                cluster: "tka-cluster".into(),
-                user: "tka-user-alice".into(),
-                context: "tka-context-alice".into(),
-            },
+            EntryNames::new("tka-cluster", "tka-user-alice", "tka-context-alice"),
             Cluster {
                 server: "https://k:6443".into(),
                 certificate_authority_data: Some("UEVN".into()),

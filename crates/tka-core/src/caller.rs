@@ -48,6 +48,34 @@ pub struct Caller {
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CallerKey(String);
 
+// === impl Device ===
+
+impl Device {
+    /// The device of that stable ID and name.
+    #[must_use]
+    pub fn new(stable_id: impl Into<String>, name: impl Into<String>) -> Self {
+        let (stable_id, name) = (stable_id.into(), name.into());
+        Self { stable_id, name }
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The user of that ID and login name.
+    #[must_use]
+    pub fn user(id: i64, login_name: impl Into<String>) -> Self {
+        let (id, login_name) = (UserId(id), login_name.into());
+        Self::User { id, login_name }
+    }
+
+    /// A machine with these tags.
+    pub fn machine(tags: impl IntoIterator<Item: Into<String>>) -> Self {
+        let tags = tags.into_iter().map(Into::into).collect();
+        Self::Machine { tags }
+    }
+}
+
 // === impl Caller ===
 
 impl Caller {

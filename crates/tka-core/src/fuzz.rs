@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use bolero::check;
 
 use crate::names::is_dns_label;
-use crate::{
-    ApplicableRules, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName, UserId,
-};
+use crate::{ApplicableRules, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName};
 
 /// Lines are values of the capability.
 #[test]
@@ -144,14 +142,8 @@ fn names() {
 
 fn name(login_name: String, stable_id: String, label: Option<&SessionLabel>) -> SessionName {
     let caller = Caller {
-        identity: Identity::User {
-            id: UserId(1),
-            login_name,
-        },
-        device: Device {
-            stable_id,
-            name: String::new(),
-        },
+        identity: Identity::user(1, login_name),
+        device: Device::new(stable_id, ""),
     };
     let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
     SessionName::new(&caller, &rule.key(), label)

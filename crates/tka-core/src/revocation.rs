@@ -185,7 +185,7 @@ impl fmt::Display for Revocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caller, Device, Limits, Request, UserId};
+    use crate::{Caller, Device, Limits, Request};
     use proptest::prelude::*;
 
     const VIEW: &str = r#"{"role": "view", "period": "1h"}"#;
@@ -198,10 +198,7 @@ mod tests {
     }
 
     fn user(id: i64, login_name: &str) -> Identity {
-        Identity::User {
-            id: UserId(id),
-            login_name: login_name.into(),
-        }
+        Identity::user(id, login_name)
     }
 
     fn machine(tag: &str) -> Identity {
@@ -209,10 +206,7 @@ mod tests {
     }
 
     fn session(identity: Identity) -> Session {
-        let device = Device {
-            stable_id: "n1".into(),
-            name: "laptop".into(),
-        };
+        let device = Device::new("n1", "laptop");
         let caller = Caller { identity, device };
         let rule = Rule::parse(VIEW).unwrap();
         Session::new(

@@ -129,20 +129,14 @@ impl fmt::Display for SessionName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Identity, RoleName, Scope, UserId};
+    use crate::{Device, Identity, RoleName, Scope};
     use proptest::prelude::*;
     use std::collections::HashSet;
 
     fn caller(id: i64, login_name: &str, stable_id: &str) -> Caller {
         Caller {
-            identity: Identity::User {
-                id: UserId(id),
-                login_name: login_name.into(),
-            },
-            device: Device {
-                stable_id: stable_id.into(),
-                name: "laptop".into(),
-            },
+            identity: Identity::user(id, login_name),
+            device: Device::new(stable_id, "laptop"),
         }
     }
 
@@ -203,10 +197,7 @@ mod tests {
     fn renamed_or_retagged_machine_keeps_its_sessions() {
         let machine = |name: &str, tag: &str| Caller {
             identity: Identity::Machine { tags: vec![tag.into()] },
-            device: Device {
-                stable_id: "n1".into(),
-                name: name.into(),
-            },
+            device: Device::new("n1", name),
         };
         let name = |caller: &Caller| SessionName::new(caller, &role_key("view"), None);
         let (before, after) = (
@@ -222,9 +213,7 @@ mod tests {
     fn machine_is_not_a_user_on_the_same_device() {
         let user = caller(1, "laptop", "n1");
         let machine = Caller {
-            identity: Identity::Machine {
-                tags: vec!["tag:ci".into()],
-            },
+            identity: Identity::machine(["tag:ci"]),
             device: user.device.clone(),
         };
         assert_ne!(user.key(), machine.key());
