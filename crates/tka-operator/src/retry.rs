@@ -238,13 +238,8 @@ mod tests {
             serde_json::from_slice(&told).unwrap()
         };
         let seconds = |status: &Status| status.details.as_ref().unwrap().retry_after_seconds;
-        for text in [
-            "Too many requests, please try again later.\n",
-            "",
-            "{}",
-            "[]",
-            "\u{fffd}",
-        ] {
+        let plain = "Too many requests, please try again later.\n";
+        for text in [plain, "", "{}", "[]", "\u{fffd}"] {
             let status = told(text);
             assert_eq!((seconds(&status), status.code), (6, 429), "{text:?}");
         }
@@ -259,13 +254,8 @@ mod tests {
     fn retry_after_is_read_in_seconds() {
         let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
         assert_eq!(retry_after(&headers("2")), Some(2 * SECOND));
-        for value in [
-            "",
-            "-1",
-            "soon",
-            "99999999999999999999",
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-        ] {
+        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+        for value in ["", "-1", "soon", "99999999999999999999", date] {
             assert_eq!(retry_after(&headers(value)), None, "{value}");
         }
         assert_eq!(retry_after(&HeaderMap::new()), None);

@@ -331,23 +331,20 @@ mod tests {
     use crate::examples;
     use futures::FutureExt;
     use futures::future::{BoxFuture, ready};
-    use jiff::Timestamp;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
     async fn end_that_cannot_be_carried_out_is_decided_once() {
-        let start = Timestamp::from_second(100).unwrap();
+        let start = examples::at(100);
         let session = examples::session("1h", start);
         let kept = Kept::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&written);
         let clients = double::clients(move |request| {
             count.fetch_add(usize::from(request.method == "PATCH"), Ordering::SeqCst);
-            let fails = request.method == "DELETE";
-            Some(if fails {
-                double::failure(503, 7)
-            } else {
-                server.answer(request)
+            Some(match &*request.method {
+                "DELETE" => double::failure(503, 7),
+                _ => server.answer(request),
             })
         });
         let sessions = examples::sessions(clients, start);
@@ -376,7 +373,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_ended_is_kept_until_its_record_is_written() {
-        let start = Timestamp::from_second(100).unwrap();
+        let start = examples::at(100);
         let session = examples::session("1h", start);
         let kept = Kept::new(&objects::signin(&session, None, "tka"));
         let server = kept.clone();
@@ -395,10 +392,7 @@ mod tests {
         go_on.send_replace(true);
         sessions.take_down(&ending).await.unwrap();
         assert!(kept.now().is_none());
-        assert_eq!(
-            log.1.load(Ordering::SeqCst),
-            2,
-            "once by the request, once for as long as it takes"
-        );
+        let count = log.1.load(Ordering::SeqCst);
+        assert_eq!(count, 2, "once by the request, once for as long as it takes");
     }
 }
