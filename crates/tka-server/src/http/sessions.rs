@@ -37,12 +37,8 @@ pub(super) async fn list(
     if sessions.is_empty() {
         applicable_rules(&app, &who)?;
     }
-    Ok(Json(SessionList {
-        items: sessions
-            .iter()
-            .map(|stored| view::session(stored, &who.caller))
-            .collect(),
-    }))
+    let items = sessions.iter().map(|stored| view::session(stored, &who.caller));
+    Ok(Json(SessionList { items: items.collect() }))
 }
 
 /// End a session
@@ -68,9 +64,8 @@ pub(super) async fn end(
     Extension(who): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
-    let named = app
-        .sessions
-        .of_user_named(&who.caller, &name, SessionFilter::WithEnding);
+    let sessions = &app.sessions;
+    let named = sessions.of_user_named(&who.caller, &name, SessionFilter::WithEnding);
     let Some(stored) = named.await? else {
         applicable_rules(&app, &who)?;
         return Err(view::no_such_session());
