@@ -68,21 +68,21 @@ impl fmt::Display for Origin {
 impl ConfigError {
     /// Whether the command line is wrong, and not a setting.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::UnknownKey { .. }
-                | Self::WrongType {
-                    origin: Origin::Argument { .. },
-                    ..
-                }
-                | Self::Proxy {
-                    origin: Origin::Argument { .. }
-                }
-        )
+        matches!(self, Self::UnknownKey { .. }) || matches!(self.origin(), Some(Origin::Argument { .. }))
+    }
+
+    /// Where the value is that cannot be used.
+    fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::WrongType { origin, .. } | Self::Proxy { origin } => Some(origin),
+            _ => None,
+        }
     }
 
     pub(crate) fn advice(&self) -> Vec<String> {
         let advice = match self {
+            _ if matches!(self.origin(), Some(Origin::Variable(_))) => "correct the variable, or unset it",
+            _ if matches!(self.origin(), Some(Origin::Argument { .. })) => "nothing was changed; give another value",
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 "name another file with --config"
             }
@@ -90,20 +90,6 @@ impl ConfigError {
             Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
             Self::Documents { .. } => "keep the settings in a file of one document, or name another file with --config",
             Self::Relative { .. } => "give the whole path, which means the same file in every folder",
-            Self::WrongType {
-                origin: Origin::Variable(_),
-                ..
-            }
-            | Self::Proxy {
-                origin: Origin::Variable(_),
-            } => "correct the variable, or unset it",
-            Self::WrongType {
-                origin: Origin::Argument { .. },
-                ..
-            }
-            | Self::Proxy {
-                origin: Origin::Argument { .. },
-            } => "nothing was changed; give another value",
             Self::UnknownKey { keys, .. } => return vec![format!("settings are {}", keys.join(", "))],
             Self::NoFile => "let --force create ~/.config/tka/config.yaml, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],

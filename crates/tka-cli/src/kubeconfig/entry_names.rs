@@ -36,11 +36,7 @@ pub(crate) fn first_free(
 
 fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {
     let at = |name: &str| format!("{name}@{qualifier}");
-    EntryNames {
-        cluster: at(&names.cluster),
-        user: at(&names.user),
-        context: at(&names.context),
-    }
+    EntryNames::new(at(&names.cluster), at(&names.user), at(&names.context))
 }
 
 /// The server's name: short, and in full.
@@ -62,11 +58,7 @@ mod tests {
     use super::*;
 
     fn names() -> EntryNames {
-        EntryNames {
-            cluster: "c".into(),
-            user: "u".into(),
-            context: "x".into(),
-        }
+        EntryNames::new("c", "u", "x")
     }
 
     fn chosen(server: &str, preferred: &str, taken: &[&str]) -> Option<String> {
@@ -83,11 +75,7 @@ mod tests {
     fn rules_share_the_cluster() {
         assert_eq!(
             for_rule(names(), "-oncall"),
-            EntryNames {
-                cluster: "c".into(),
-                user: "u-oncall".into(),
-                context: "x-oncall".into()
-            }
+            EntryNames::new("c", "u-oncall", "x-oncall")
         );
     }
 

@@ -136,11 +136,7 @@ mod tests {
     use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
 
     fn file() -> KubeconfigFile {
-        let names = EntryNames {
-            cluster: "c".into(),
-            user: "u".into(),
-            context: "x".into(),
-        };
+        let names = EntryNames::new("c", "u", "x");
         KeyedKubeconfig::new(names, Cluster::default(), Token::from("secret".to_owned()).into()).into()
     }
 

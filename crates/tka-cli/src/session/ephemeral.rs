@@ -25,8 +25,7 @@ use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::server_kubeconfig;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::kubeconfig::server_kubeconfig::{self, CredentialForm};
 use crate::kubeconfig::shell_integration;
 use crate::kubeconfig::store::StoreError;
 use crate::session::login_request;
@@ -135,22 +134,14 @@ impl EphemeralSession {
         signed_in: SignInResponse,
         folder: TempDir,
     ) -> Result<Self, Error> {
-        let SignInResponse {
-            login,
-            kubeconfig,
-            session,
-            credential,
-            ..
-        } = signed_in;
-        let (scope, sent) = match (session, kubeconfig) {
+        let (login, credential) = (signed_in.login, signed_in.credential);
+        let (scope, sent) = match (signed_in.session, signed_in.kubeconfig) {
             (Some(session), Some(sent)) => (SessionScope::Labelled(session), *sent),
-            (_, sent) => (
-                SessionScope::UserWide,
-                sent.map_or_else(
-                    || provisioning::fetch_when_ready(client, CredentialForm::Token),
-                    |it| Ok(*it),
-                )?,
-            ),
+            (None, Some(sent)) => (SessionScope::UserWide, *sent),
+            (_, None) => {
+                let sent = provisioning::fetch_when_ready(client, CredentialForm::Token)?;
+                (SessionScope::UserWide, sent)
+            }
         };
         let own = match &scope {
             SessionScope::Labelled(session) => Some(session.as_str()),
@@ -184,11 +175,8 @@ impl EphemeralSession {
     fn present(&self, ctx: &CommandContext, program: &Program) {
         let palette = &ctx.ui.palette;
         if matches!(program, Program::Shell) {
-            ctx.ui.notify(&messages::signed_in(
-                &self.login,
-                vec![],
-                &RenderOptions::for_stderr(palette),
-            ));
+            let options = RenderOptions::for_stderr(palette);
+            ctx.ui.notify(&messages::signed_in(&self.login, vec![], &options));
         }
         if matches!(self.scope, SessionScope::UserWide) {
             let text = "this server keeps one session a user, so that leaving signs you out everywhere";
@@ -221,9 +209,8 @@ impl EphemeralSession {
     fn end(&self, ctx: &CommandContext) {
         let palette = &ctx.ui.palette;
         let spinner = ctx.ui.spinner("ending the session");
-        let ended = ctx
-            .retrying_client(END_LIMIT)
-            .and_then(|client| self.end_with(ctx, &client));
+        let client = ctx.retrying_client(END_LIMIT);
+        let ended = client.and_then(|client| self.end_with(ctx, &client));
         drop(spinner);
         if let SessionScope::Labelled(session) = &self.scope {
             credential::remove(ctx, session);

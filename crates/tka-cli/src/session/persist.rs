@@ -1,7 +1,6 @@
 //! What a sign-in writes on this machine: a context in a kubeconfig of `tka`, with `--merge` also in the user's own, and the session cache.
 //! Sign-out removes it.
 
-mod errors;
 mod free_names;
 mod own_kubeconfig;
 mod repair;
@@ -12,8 +11,7 @@ use std::path::PathBuf;
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
-use errors::{refused, unusable};
-use own_kubeconfig::lock;
+use own_kubeconfig::{lock, unusable};
 
 use crate::context::CommandContext;
 use crate::error::Error;
@@ -99,7 +97,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         cache.remember_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         ctx.save_session_cache(&lock, &cache);
         let merged = merge::insert_entry(file.document().clone(), &entry);
-        let merged = merged.map_err(|source| refused(file.path(), source))?;
+        let merged = merged.map_err(|source| MergeError::refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
         ctx.save_session_cache(&lock, &cache);
@@ -135,7 +133,7 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
     cache.remember_merged(record);
     ctx.save_session_cache(&lock, &cache);
     let switched = file.document().clone().with_current(&quoted(&kept.context));
-    let switched = switched.map_err(|source| refused(file.path(), source))?;
+    let switched = switched.map_err(|source| MergeError::refused(file.path(), source))?;
     file.save(&switched)?;
     Ok(Some(kept))
 }
@@ -213,7 +211,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
 pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document, MergeError>)> {
     let own = ctx.store().ok().filter(|store| store.path().exists());
     let own = own.map(|store| {
-        let read = store.read().map_err(|source| refused(store.path(), source));
+        let read = store.read().map_err(|source| MergeError::refused(store.path(), source));
         (store.path().to_owned(), read)
     });
     let merged = ctx.session_cache().merged.into_iter().map(|record| record.file);

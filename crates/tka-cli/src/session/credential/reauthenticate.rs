@@ -3,7 +3,6 @@
 use tka_api::exec::ExecCredential;
 
 use super::PluginRequest;
-use crate::api::client::SignInResponse;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::login_request;
@@ -28,12 +27,7 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
     let before = ctx.client()?.sessions()?;
     let attempt = |access: &_| login_request::attempt(ctx, access, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, request.access, attempt)?;
-    let SignInResponse {
-        login,
-        session,
-        credential,
-        ..
-    } = signed_in;
+    let (login, session) = (signed_in.login, signed_in.session);
     // Another rule gives a session of another name. This kubeconfig is not for that one.
     if session.as_deref() != Some(request.session) {
         let is_new = |name: &String| before.items.iter().all(|one| one.name != *name);
@@ -46,15 +40,12 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
             advice: request.advice(),
         });
     }
-    let credential = match credential {
+    let credential = match signed_in.credential {
         Some(credential) => credential,
         None => provisioning::fetch_credential(&client, request.session)?,
     };
     persist::update_session(ctx, request.session, &login);
-    ctx.ui.notify(&messages::signed_in(
-        &login,
-        vec![],
-        &RenderOptions::for_stderr(&ctx.ui.palette),
-    ));
+    let options = RenderOptions::for_stderr(&ctx.ui.palette);
+    ctx.ui.notify(&messages::signed_in(&login, vec![], &options));
     Ok(credential)
 }

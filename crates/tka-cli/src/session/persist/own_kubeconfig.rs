@@ -4,15 +4,20 @@ use std::path::Path;
 
 use tka_api::kubeconfig::EntryNames;
 
-use super::errors::{refused, unusable};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::merge;
+use crate::kubeconfig::merge::{self, MergeError};
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+
+/// The refusal of a change to the kubeconfig of `tka` for the server.
+pub(super) fn unusable(ctx: &CommandContext, source: Refused) -> Error {
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
+    MergeError::refused(path, source).into()
+}
 
 /// Locks the folder. None if it does not exist.
 pub(super) fn lock(ctx: &CommandContext) -> Option<FolderLock> {
@@ -94,7 +99,7 @@ fn remove_sessions(
 ) -> Result<(), Error> {
     let store = ctx.store()?;
     let before = own.clone();
-    let left = |source| Error::CleanupFailed(refused(store.path(), source));
+    let left = |source| Error::CleanupFailed(MergeError::refused(store.path(), source));
     let rest = without(own, cache, is_asked, is_known).map_err(left)?;
     if rest.is_blank() {
         store.remove()?;
@@ -124,20 +129,14 @@ fn without(
     is_asked: impl Fn(&str, &str) -> bool,
     is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<Document, Refused> {
-    let asks = |user: &str| {
-        let call = own.call(user);
-        call.is_some_and(|call| {
-            exec_plugin::requested_session(&call).is_some_and(|(server, session)| is_asked(server, session))
-        })
-    };
+    let asks = |user: &str| asks(&own, user, &is_asked);
     let is_token = |names: &EntryNames| {
         let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
         let mut sessions = cache.sessions.iter();
         own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
     };
-    let over: Vec<_> = contexts(&own)
-        .filter(|names| asks(&names.user) || is_token(names))
-        .collect();
+    let is_over = |names: &EntryNames| asks(&names.user) || is_token(names);
+    let over: Vec<_> = contexts(&own).filter(is_over).collect();
     let is_current = over.iter().any(|names| own.current() == Some(&names.context));
     // Also users whose context was removed.
     let users = own.names(List::Users).into_iter().filter(|user| asks(user));
@@ -165,11 +164,8 @@ fn without(
 /// The last context of a session. A context of other tools must not become current silently.
 fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
     let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
-    let asks = |user: &str| {
-        own.call(user)
-            .is_some_and(|call| exec_plugin::requested_session(&call).is_some())
-    };
-    let ours = contexts(own).filter(|names| asks(&names.user) || is_known(&names.context));
+    let is_ours = |names: &EntryNames| asks(own, &names.user, |_, _| true) || is_known(&names.context);
+    let ours = contexts(own).filter(is_ours);
     ours.last().map(|names| names.context)
 }
 
@@ -180,6 +176,12 @@ fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
 
 /// Whether the user under `names` requests credentials of that session.
 pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
-    let call = document.call(&names.user);
-    call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, asked)| asked == session))
+    asks(document, &names.user, |_, asked| asked == session)
+}
+
+/// Whether the user calls the plugin, for a server and session that `is_asked` accepts.
+fn asks(document: &Document, user: &str, is_asked: impl Fn(&str, &str) -> bool) -> bool {
+    let call = document.call(user);
+    let requested = call.as_ref().and_then(exec_plugin::requested_session);
+    requested.is_some_and(|(server, session)| is_asked(server, session))
 }
