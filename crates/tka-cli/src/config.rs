@@ -10,7 +10,6 @@ pub(crate) mod flags;
 mod layer;
 mod table;
 mod value;
-mod yaml_edit;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -137,11 +137,11 @@ impl Document {
     #[must_use]
     pub fn context(&self, name: &str) -> Option<EntryNames> {
         let context = find(&self.says.contexts, name)?;
-        Some(EntryNames {
-            cluster: context.cluster.clone(),
-            user: context.user.clone(),
-            context: name.to_owned(),
-        })
+        Some(EntryNames::new(
+            context.cluster.clone(),
+            context.user.clone(),
+            name.to_owned(),
+        ))
     }
 
     /// The API server of a cluster.

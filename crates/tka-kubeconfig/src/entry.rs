@@ -31,11 +31,11 @@ impl Entry {
     /// Its names.
     #[must_use]
     pub fn names(&self) -> EntryNames {
-        EntryNames {
-            cluster: self.cluster.name.clone(),
-            user: self.user.name.clone(),
-            context: self.context.name.clone(),
-        }
+        EntryNames::new(
+            self.cluster.name.clone(),
+            self.user.name.clone(),
+            self.context.name.clone(),
+        )
     }
 
     /// The same under other names.

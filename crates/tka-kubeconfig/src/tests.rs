@@ -30,11 +30,7 @@ users:
 ";
 
 fn entry(name: &str) -> Entry {
-    let names = EntryNames {
-        cluster: format!("{name}-cluster"),
-        user: format!("{name}-user"),
-        context: name.to_owned(),
-    };
+    let names = EntryNames::new(format!("{name}-cluster"), format!("{name}-user"), name.to_owned());
     let cluster = Cluster {
         server: "https://k:6443".into(),
         insecure_skip_tls_verify: true,
