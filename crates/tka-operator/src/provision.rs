@@ -312,8 +312,9 @@ impl Sessions {
 
     /// Waits until the session of that name is provisioned, or gone. The caller sets a time limit.
     pub async fn provisioned(&self, name: &SessionName) {
-        let is_provisioned =
-            |signin| objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session));
+        let is_provisioned = |signin: &TkaSignin| {
+            objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
+        };
         let settled = |signin: Option<&TkaSignin>| signin.is_none_or(is_provisioned);
         watches::until(self.watched.clone(), name.as_str(), settled).await;
     }
