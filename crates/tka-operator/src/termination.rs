@@ -326,9 +326,8 @@ fn holds(signin: &TkaSignin) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NotRecorded;
     use crate::double::{self, Kept};
-    use crate::examples;
+    use crate::{NotRecorded, examples};
     use futures::FutureExt;
     use futures::future::{BoxFuture, ready};
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -14,11 +14,10 @@ use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, Session, Sess
 use tka_operator::{SessionFilter, StoredSession};
 use tokio::time::Instant;
 
-use crate::App;
 use crate::answer::Failure;
 use crate::identified::Identified;
-use crate::identify;
 use crate::reauthorize::NoContact;
+use crate::{App, identify};
 
 /// A caller that rules reach. As an argument of a handler it lets no other caller in.
 #[derive(Clone, Debug)]

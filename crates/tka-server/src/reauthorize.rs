@@ -14,8 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tka_core::{DeviceState, Revocation, Session, Verdict, revocation};
 use tka_operator::error::with_causes;
 use tka_operator::{Clock, Leadership, Sessions, WatchedSessions};

@@ -6,11 +6,10 @@ mod lists;
 mod peer;
 pub(crate) mod probe;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -28,8 +27,7 @@ use crate::api::retry::{self, RetryAfter, RetryBackoff};
 use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
-use crate::terminal::messages;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 
 /// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,9 +1,8 @@
 //! Changes a configuration file. Comments, order and other keys stay.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use serde_json::Value;
 

@@ -1,8 +1,7 @@
 //! Why settings cannot be used.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use crate::net::server::InvalidServer;
 use crate::sys::files::FileError;

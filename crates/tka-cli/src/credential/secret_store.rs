@@ -1,11 +1,9 @@
 //! Stores for credentials between calls of kubectl: memory, the system's keyring, or none.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, fs, io};
 
 use keyring_core::{CredentialStore, Entry};
 

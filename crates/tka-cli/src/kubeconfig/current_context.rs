@@ -1,9 +1,7 @@
 //! The current context of kubectl, and the session that it uses.
 
-use std::env;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, merge, sources};

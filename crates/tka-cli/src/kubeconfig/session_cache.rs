@@ -2,9 +2,8 @@
 //!
 //! Prompts show it, and `tka status` starts with it. It may be outdated, since a session may end elsewhere. A damaged file counts as none.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -16,9 +16,8 @@ use crate::credential::parent_process::ParentProcess;
 use crate::credential::shared_state::FetchFailure;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::terminal::messages;
 use crate::terminal::output::PrintError;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 pub(crate) use request::PluginRequest;
 
 /// How long the server may take if a credential is cached. The cached one may be refused, but rarely is.

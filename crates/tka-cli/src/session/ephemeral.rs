@@ -28,15 +28,11 @@ use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig::{self, CredentialForm};
 use crate::kubeconfig::shell_integration;
 use crate::kubeconfig::store::StoreError;
-use crate::session::login_request;
-use crate::session::provisioning;
-use crate::session::sign_in;
 use crate::session::sign_out::{self, SignedOut};
+use crate::session::{login_request, provisioning, sign_in};
 use crate::sys::environment::variable;
-use crate::terminal::messages;
 use crate::terminal::output::RenderOptions;
-use crate::terminal::time_format;
-use crate::terminal::ui;
+use crate::terminal::{messages, time_format, ui};
 
 use signals::SignalGuard;
 

@@ -15,10 +15,9 @@ use own_kubeconfig::{lock, unusable};
 
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::entry_names;
-use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
+use crate::kubeconfig::{entry_names, exec_plugin};
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use repair::repair;

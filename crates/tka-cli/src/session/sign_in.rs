@@ -77,11 +77,11 @@ fn sign_in_as(
         credential::store(ctx, &session, credential);
     }
     drop(spinner);
-    let (options, details) = (
+    let (rendering, details) = (
         RenderOptions::for_stderr(&ctx.ui.palette),
         details(ctx, &client, &kubeconfig, &persisted),
     );
-    ctx.ui.notify(&messages::signed_in(&login, details, &options));
+    ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
     note_embedded_token(ctx, options.form, has_plugin);
     note_merge(ctx, &persisted);
     warn_unverified(ctx, &kubeconfig);

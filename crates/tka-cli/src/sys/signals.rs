@@ -7,10 +7,9 @@ pub(crate) use unix::{SignalHold, disable_holds, not_ignored, wait_for_holds};
 
 #[cfg(unix)]
 mod unix {
-    use std::fs;
-    use std::io;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    use std::{fs, io};
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::{flag, low_level};

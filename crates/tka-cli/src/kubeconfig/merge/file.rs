@@ -1,9 +1,8 @@
 //! The user's kubeconfig: locked, and with a backup of the file before the first change.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use super::MergeError;
 use crate::sys::files::{self, FileError, LockedFile};

@@ -5,12 +5,9 @@ use tka_api::exec::ExecCredential;
 use super::PluginRequest;
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::login_request;
-use crate::session::persist;
-use crate::session::provisioning;
-use crate::terminal::messages;
+use crate::session::{login_request, persist, provisioning};
 use crate::terminal::output::RenderOptions;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 
 /// The context for signing in, if that is enabled. Needs a user at the terminal and readable settings.
 pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandContext> {

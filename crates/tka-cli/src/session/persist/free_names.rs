@@ -5,10 +5,9 @@ use tka_api::kubeconfig::EntryNames;
 use super::own_kubeconfig;
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::entry_names;
-use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::SessionCache;
+use crate::kubeconfig::{entry_names, exec_plugin};
 use tka_kubeconfig::{Document, Entry, List};
 
 /// Chooses `names`, or `names` with the server's name, so that no other entry has them.

@@ -2,11 +2,10 @@
 
 use super::*;
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 const NOW: Duration = Duration::ZERO;
 
