@@ -240,11 +240,10 @@ mod tests {
         let gone = Verdict::Revoked(Revocation::RuleGone);
         assert_eq!(with(&[]), gone);
         assert_eq!(with(&[EDIT]), gone);
-        assert_eq!(
-            with(&[r#"{"role": "view", "period": "1h", "namespaces": ["dev"]}"#]),
-            gone
-        );
-        assert_eq!(with(&[r#"{"role": "view", "period": "1h", "name": "oncall"}"#]), gone);
+        for more in [r#""namespaces": ["dev"]"#, r#""name": "oncall""#] {
+            let rule = format!(r#"{{"role": "view", "period": "1h", {more}}}"#);
+            assert_eq!(with(&[&rule]), gone, "{rule}");
+        }
     }
 
     #[test]
@@ -261,10 +260,8 @@ mod tests {
     fn session_that_expires_meanwhile_is_not_revoked() {
         let (session, device) = (session(alice()), DeviceState::new(alice(), false, [VIEW]));
         for late in [Duration::ZERO, Duration::from_mins(1)] {
-            assert_eq!(
-                verdict(&session, Some(&device), false, session.until() + late),
-                Verdict::Valid
-            );
+            let verdict = verdict(&session, Some(&device), false, session.until() + late);
+            assert_eq!(verdict, Verdict::Valid);
         }
     }
 
@@ -278,10 +275,8 @@ mod tests {
     #[test]
     fn device_must_be_there_and_its_key_valid() {
         let now = LATER.parse().unwrap();
-        assert_eq!(
-            verdict(&session(alice()), None, false, now),
-            Verdict::Revoked(Revocation::DeviceGone)
-        );
+        let of_none = verdict(&session(alice()), None, false, now);
+        assert_eq!(of_none, Verdict::Revoked(Revocation::DeviceGone));
         let expired = DeviceState::new(alice(), true, [VIEW]);
         assert_eq!(of_alice(&expired), Verdict::Revoked(Revocation::DeviceExpired));
     }
@@ -309,10 +304,8 @@ mod tests {
         };
         assert_eq!(of(machine("tag:ci"), true), Verdict::Valid);
         assert_eq!(of(machine("tag:prod"), true), Verdict::Valid);
-        assert_eq!(
-            of(machine("tag:ci"), false),
-            Verdict::Revoked(Revocation::MachinesRefused)
-        );
+        let refused = Verdict::Revoked(Revocation::MachinesRefused);
+        assert_eq!(of(machine("tag:ci"), false), refused);
         assert!(matches!(
             of(alice(), true),
             Verdict::Revoked(Revocation::Untagged { .. })

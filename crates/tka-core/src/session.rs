@@ -1,12 +1,12 @@
 //! What a session is called, when it ends, and which of a device's sessions a request means.
 
 use std::borrow::Borrow;
-use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::digest::Digest;
 use crate::request::{Limits, Reason, Request, SessionLabel};
+use crate::text::text_type;
 use crate::{ApplicableRules, Caller, Choice, Period, Refusal, Rule, RuleKey};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
@@ -112,19 +112,9 @@ impl SessionName {
         digest.field(label.map_or("", SessionLabel::as_str));
         Self(format!("tka-{}-{}", caller.short_name(), digest.finish()))
     }
-
-    /// The name's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for SessionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_type!(SessionName);
 
 #[cfg(test)]
 mod tests {
@@ -222,11 +212,10 @@ mod tests {
     #[test]
     fn ends_on_a_whole_second_and_never_late() {
         let period: Period = "1500ms".parse().unwrap();
-        assert_eq!(
-            end(time("2026-01-01T00:00:00.7Z"), period),
-            time("2026-01-01T00:00:02Z")
-        );
-        assert_eq!(end(time("2026-01-01T00:00:00Z"), period), time("2026-01-01T00:00:01Z"));
+        for (start, expected) in [("00:00:00.7Z", "00:00:02Z"), ("00:00:00Z", "00:00:01Z")] {
+            let [start, expected] = [start, expected].map(|at| time(&format!("2026-01-01T{at}")));
+            assert_eq!(end(start, period), expected, "{start}");
+        }
     }
 
     #[test]
@@ -260,10 +249,8 @@ mod tests {
     fn label_keeps_sessions_apart() {
         let label = SessionLabel::try_from("shell-1".to_owned()).unwrap();
         let (caller, key) = (caller(1, "a@b", "n1"), role_key("view"));
-        assert_ne!(
-            SessionName::new(&caller, &key, None),
-            SessionName::new(&caller, &key, Some(&label))
-        );
+        let named = SessionName::new(&caller, &key, Some(&label));
+        assert_ne!(SessionName::new(&caller, &key, None), named);
         assert!(SessionLabel::try_from("Shell 1".to_owned()).is_err());
     }
 
