@@ -360,10 +360,8 @@ mod tests {
             CacheLocation::find(&variables)
         };
         let location = found("none").unwrap();
-        assert_eq!(
-            (format!("{:?}", location.secrets), location.state),
-            ("NoStore".into(), Some(folder.path().join("tka")))
-        );
+        assert_eq!(format!("{:?}", location.secrets), "NoStore");
+        assert_eq!(location.state, Some(folder.path().join("tka")));
         assert!(matches!(found("disk"), Err(Error::CredentialCache(found)) if found == "disk"));
     }
 }

@@ -160,16 +160,9 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
         );
         let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
         assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
-        assert_eq!(
-            current(&[earlier, &token]).unwrap().token_file,
-            Some("0".into()),
-            "which we did not write"
-        );
-        assert_eq!(
-            current(&["users: [{name: u, user: {token: t}}]", &token])
-                .unwrap()
-                .token_file,
-            None
-        );
+        let found = current(&[earlier, &token]).unwrap();
+        assert_eq!(found.token_file, Some("0".into()), "which we did not write");
+        let found = current(&["users: [{name: u, user: {token: t}}]", &token]).unwrap();
+        assert_eq!(found.token_file, None);
     }
 }

@@ -73,33 +73,27 @@ mod tests {
 
     #[test]
     fn rules_share_the_cluster() {
-        assert_eq!(
-            for_rule(names(), "-oncall"),
-            EntryNames::new("c", "u-oncall", "x-oncall")
-        );
+        let expected = EntryNames::new("c", "u-oncall", "x-oncall");
+        assert_eq!(for_rule(names(), "-oncall"), expected);
     }
 
     #[test]
     fn servers_are_told_apart_by_as_little_as_does() {
-        let chosen =
-            |server: &str, preferred: &str, taken: &[&str]| chosen(server, preferred, taken).unwrap_or_default();
-        assert_eq!(chosen("prod.example.ts.net", "", &[]), "c u x");
-        for taken in ["c", "u", "x"] {
-            assert_eq!(chosen("prod.example.ts.net", "", &[taken]), "c@prod u@prod x@prod");
+        let chosen = |server: &str, taken: &[&str]| chosen(server, "", taken).unwrap_or_default();
+        assert_eq!(chosen("prod.example.ts.net", &[]), "c u x");
+        let second = ["c", "u@prod"];
+        for (server, taken, name) in [
+            ("prod.example.ts.net", &["c"][..], "prod"),
+            ("prod.example.ts.net", &["u"], "prod"),
+            ("prod.example.ts.net", &["x"], "prod"),
+            ("prod.example.ts.net", &second, "prod.example.ts.net"),
+            ("prod:8080", &second, "prod:8080"),
+            ("100.64.0.1", &["c"], "100.64.0.1"),
+        ] {
+            let expected = format!("c@{name} u@{name} x@{name}");
+            assert_eq!(chosen(server, taken), expected, "{server} {taken:?}");
         }
-        assert_eq!(
-            chosen("prod.example.ts.net", "", &["c", "u@prod"]),
-            "c@prod.example.ts.net u@prod.example.ts.net x@prod.example.ts.net"
-        );
-        assert_eq!(
-            chosen("prod:8080", "", &["c", "u@prod"]),
-            "c@prod:8080 u@prod:8080 x@prod:8080"
-        );
-        assert_eq!(
-            chosen("100.64.0.1", "", &["c"]),
-            "c@100.64.0.1 u@100.64.0.1 x@100.64.0.1"
-        );
-        assert_eq!(chosen("prod", "", &["c", "u@prod:443", "x@prod"]), "");
+        assert_eq!(chosen("prod", &["c", "u@prod:443", "x@prod"]), "");
     }
 
     #[test]

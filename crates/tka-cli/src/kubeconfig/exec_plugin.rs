@@ -186,10 +186,8 @@ mod tests {
         set_plugin(&mut file, &server, "tka-alice-abc", &rule_options);
         assert!(file.users[0].user.token.is_none());
         let exec = file.users[0].user.exec.as_ref().unwrap();
-        assert_eq!(
-            exec.args[..3],
-            ["credential", "--server", "http://tka.example.ts.net:8080"]
-        );
+        let call = ["credential", "--server", "http://tka.example.ts.net:8080"];
+        assert_eq!(exec.args[..3], call);
         assert_eq!(session_argument(&exec.args), Some("tka-alice-abc"));
         assert_eq!(exec.args[5..], ["--rule", "oncall"]);
         assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");

@@ -252,18 +252,12 @@ mod tests {
             changed.unwrap_err()
         };
         let (server, user) = ("/clusters/tka-cluster/server", "/users/tka-user-alice");
+        let no_context = InvalidKubeconfig::NoContext(String::new());
+        let no_cluster = InvalidKubeconfig::NoCluster("tka-cluster".into());
         for (field, value, expected) in [
             ("/kind", json!("Secret"), InvalidKubeconfig::Kind("Secret".into())),
-            (
-                "/current-context",
-                json!(""),
-                InvalidKubeconfig::NoContext(String::new()),
-            ),
-            (
-                "/clusters",
-                json!({}),
-                InvalidKubeconfig::NoCluster("tka-cluster".into()),
-            ),
+            ("/current-context", json!(""), no_context),
+            ("/clusters", json!({}), no_cluster),
             ("/users", json!({}), InvalidKubeconfig::NoUser("tka-user-alice".into())),
             (user, json!({}), InvalidKubeconfig::NoToken),
             (user, json!({"token": ""}), InvalidKubeconfig::NoToken),

@@ -195,10 +195,8 @@ mod tests {
             items: vec!["cat", "on"],
         };
         let render = |format: Format| format.render(&pets).unwrap();
-        assert_eq!(
-            render(Format::Json),
-            "{\n  \"items\": [\n    \"cat\",\n    \"on\"\n  ]\n}\n"
-        );
+        let json = "{\n  \"items\": [\n    \"cat\",\n    \"on\"\n  ]\n}\n";
+        assert_eq!(render(Format::Json), json);
         assert_eq!(render(Format::Yaml), "items:\n- cat\n- \"on\"\n");
         assert_eq!(render(Format::Name), "cat\non\n");
     }

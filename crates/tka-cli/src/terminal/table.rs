@@ -142,9 +142,7 @@ mod tests {
     fn the_heading_has_the_themes_colour() {
         let palette = Theme::Dark.palette();
         let rows = [["a".to_owned()]];
-        assert_eq!(
-            table(["NAME"], &rows, &options(&palette, None)),
-            "\u{1b}[96mNAME\u{1b}[0m\na\n"
-        );
+        let table = table(["NAME"], &rows, &options(&palette, None));
+        assert_eq!(table, "\u{1b}[96mNAME\u{1b}[0m\na\n");
     }
 }

@@ -399,10 +399,8 @@ mod tests {
         let mut unwritable = File::open(&path).unwrap();
         let error = locked.restore(&mut unwritable, io::ErrorKind::StorageFull.into());
         drop(locked);
-        assert!(
-            matches!(&error, FileError::Damaged { copy: kept, .. } if *kept == copy),
-            "{error:?}"
-        );
+        let is_damaged = matches!(&error, FileError::Damaged { copy: kept, .. } if *kept == copy);
+        assert!(is_damaged, "{error:?}");
         assert_eq!(fs::read_to_string(&copy).unwrap(), "x: one\n");
         let way_back = format!("cp {} {}", copy.display(), path.display());
         assert!(error.advice().contains(&way_back), "{}", error.advice());

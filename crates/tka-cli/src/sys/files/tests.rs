@@ -101,12 +101,8 @@ fn lock_of_an_interrupted_change_has_a_copy() {
     let (path, lock) = (folder.path().join("config"), folder.path().join("config.lock"));
     fs::write(&path, "x: hal").unwrap();
     fs::write(&lock, "x: one\n").unwrap();
-    let error = LockedFile::open(&path, NOW).unwrap_err();
-    assert!(
-        error.advice().contains("holds what it said before"),
-        "{}",
-        error.advice()
-    );
+    let advice = LockedFile::open(&path, NOW).unwrap_err().advice();
+    assert!(advice.contains("holds what it said before"), "{advice}");
     assert_eq!(fs::read_to_string(&lock).unwrap(), "x: one\n");
 }
 
