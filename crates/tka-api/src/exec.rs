@@ -59,9 +59,7 @@ mod tests {
     #[test]
     fn is_what_kubectl_reads() {
         let credential = ExecCredential::new(Token::from("t".to_owned()), "2026-01-02T15:04:05Z".parse().unwrap());
-        assert_eq!(
-            serde_json::to_string(&credential).unwrap(),
-            r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t","expirationTimestamp":"2026-01-02T15:04:05Z"}}"#
-        );
+        let expected = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t","expirationTimestamp":"2026-01-02T15:04:05Z"}}"#;
+        assert_eq!(serde_json::to_string(&credential).unwrap(), expected);
     }
 }

@@ -285,20 +285,16 @@ mod tests {
     #[test]
     fn file_lists_named_entries() {
         let file = serde_json::to_value(KubeconfigFile::from(alice())).unwrap();
-        assert_eq!(
-            file["users"],
-            json!([{"name": "tka-user-alice", "user": {"token": "secret"}}])
-        );
+        let users = json!([{"name": "tka-user-alice", "user": {"token": "secret"}}]);
+        assert_eq!(file["users"], users);
         assert_eq!(file["contexts"][0]["context"]["user"], "tka-user-alice");
     }
 
     #[test]
     fn namespace_is_that_of_the_context() {
         let context = |kubeconfig: KeyedKubeconfig| kubeconfig.contexts["tka-context-alice"].namespace.clone();
-        assert_eq!(
-            context(alice().in_namespace(Some("shop".into()))).as_deref(),
-            Some("shop")
-        );
+        let in_shop = context(alice().in_namespace(Some("shop".into())));
+        assert_eq!(in_shop.as_deref(), Some("shop"));
         assert_eq!(context(alice().in_namespace(None)), None);
     }
 

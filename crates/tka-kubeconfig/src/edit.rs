@@ -340,10 +340,8 @@ mod tests {
         };
         assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));
-        assert_eq!(
-            changed(&[&[right.clone(), wrong.clone()].concat()]),
-            Err(Refused::Unsure)
-        );
+        let both = [right.clone(), wrong.clone()].concat();
+        assert_eq!(changed(&[&both]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "{")]), Err(Refused::Unsure));
         assert_eq!(changed(&[&wrong, &right]).unwrap(), "users: [{name: a}]\nother: yes\n");
     }

@@ -101,14 +101,10 @@ mod tests {
     #[test]
     fn ends_of_lines_stay() {
         let text = "debug: false\r\ntailscale:\r\n  port: 1 # one\r\n";
-        assert_eq!(
-            set(text, "tailscale.port", "80"),
-            "debug: false\r\ntailscale:\r\n  port: 80 # one\r\n"
-        );
-        assert_eq!(
-            set(text, "output.theme", "dark"),
-            format!("{text}output:\r\n  theme: dark\r\n")
-        );
+        let other_port = "debug: false\r\ntailscale:\r\n  port: 80 # one\r\n";
+        assert_eq!(set(text, "tailscale.port", "80"), other_port);
+        let themed = format!("{text}output:\r\n  theme: dark\r\n");
+        assert_eq!(set(text, "output.theme", "dark"), themed);
         assert_eq!(set("debug: true", "debug", "false"), "debug: false");
     }
 

@@ -248,10 +248,8 @@ mod tests {
     fn cause_of_a_malformed_rule_is_told() {
         let malformed = ApplicableRules::parse([r#"{"role": "view"}"#]).unwrap_err();
         let cause = Failure::from(Refusal::from(malformed)).body.cause.unwrap();
-        assert_eq!(
-            cause.message,
-            r#"{"role": "view"} is not a rule: missing field `period`"#
-        );
+        let expected = r#"{"role": "view"} is not a rule: missing field `period`"#;
+        assert_eq!(cause.message, expected);
     }
 
     #[test]

@@ -190,14 +190,9 @@ mod tests {
     #[test]
     fn listens_where_only_the_tailnet_arrives() {
         assert_eq!(addresses(&status(false), 8080), ["127.0.0.1:8080".parse().unwrap()]);
-        let on_interface = addresses(&status(true), 443);
-        assert_eq!(
-            on_interface,
-            [
-                "100.64.0.1:443".parse().unwrap(),
-                "[fd7a:115c:a1e0::1]:443".parse().unwrap()
-            ]
-        );
+        let on_interface =
+            ["100.64.0.1:443", "[fd7a:115c:a1e0::1]:443"].map(|address| address.parse::<SocketAddr>().unwrap());
+        assert_eq!(addresses(&status(true), 443), on_interface);
     }
 
     #[test]
@@ -210,16 +205,9 @@ mod tests {
     #[test]
     fn address_that_the_system_does_not_have_is_told_apart() {
         let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        assert!(
-            bind("192.0.2.1:0".parse().unwrap())
-                .unwrap_err()
-                .is_address_not_available()
-        );
-        assert!(
-            !bind(taken.local_addr().unwrap())
-                .unwrap_err()
-                .is_address_not_available()
-        );
+        let is_missing = |address| bind(address).unwrap_err().is_address_not_available();
+        assert!(is_missing("192.0.2.1:0".parse().unwrap()));
+        assert!(!is_missing(taken.local_addr().unwrap()));
     }
 
     #[test]

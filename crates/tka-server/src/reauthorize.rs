@@ -408,11 +408,8 @@ mod tests {
     #[test]
     fn word_of_a_node_that_is_cut_off_is_old() {
         assert_eq!(current(&status("Running", true)), Ok(()));
-        assert!(
-            current(&status("Running", false))
-                .unwrap_err()
-                .contains("control server")
-        );
+        let cut_off = current(&status("Running", false)).unwrap_err();
+        assert!(cut_off.contains("control server"));
         assert!(current(&status("Stopped", true)).unwrap_err().contains("Stopped"));
     }
 

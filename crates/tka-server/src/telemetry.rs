@@ -157,11 +157,7 @@ mod tests {
     async fn traces_are_sent_only_where_asked_for() {
         assert!(with("").unwrap().is_none());
         assert!(with("127.0.0.1:4317").unwrap().is_some());
-        assert!(
-            with("not an address")
-                .unwrap_err()
-                .to_string()
-                .contains("\"not an address\"")
-        );
+        let error = with("not an address").unwrap_err().to_string();
+        assert!(error.contains("\"not an address\""), "{error}");
     }
 }

@@ -138,15 +138,11 @@ clusterInfo:
   labels: {1: one}
 debug: false
 ";
+        let tailnet = "tailnet\n    tailnet: example.ts.net\n";
         for (key, value, old, new) in [
             ("tailscale.hostname", "prod", "hostname: cluster", "hostname: prod"),
             ("tailscale.port", "443", "port: 8080", "port: 443"),
-            (
-                "tailscale.tailnet",
-                "example",
-                "tailnet\n",
-                "tailnet\n    tailnet: example\n",
-            ),
+            ("tailscale.tailnet", "example.ts.net", "tailnet\n", tailnet),
             ("output.quiet", "TRUE", "false\n", "false\noutput:\n  quiet: true\n"),
             ("debug", "1", "debug: false", "debug: true"),
         ] {

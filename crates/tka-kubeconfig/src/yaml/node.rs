@@ -241,11 +241,8 @@ impl Kind {
             ) => (text, is_plain) == (other, plain),
             (Self::Sequence { items, .. }, Self::Sequence { items: others, .. }) => same(items, others),
             (Self::Mapping { entries, .. }, Self::Mapping { entries: others, .. }) => {
-                let pairs = entries.iter().zip(others);
-                entries.len() == others.len()
-                    && pairs
-                        .into_iter()
-                        .all(|((key, value), (k, v))| key.means(k) && value.means(v))
+                let mut pairs = entries.iter().zip(others);
+                entries.len() == others.len() && pairs.all(|((key, value), (k, v))| key.means(k) && value.means(v))
             }
             // Whatever it refers to is compared where it stands.
             (Self::Alias { id, .. }, Self::Alias { id: other, .. }) => id == other,

@@ -113,10 +113,8 @@ mod tests {
 
     #[test]
     fn all_is_true_or_false() {
-        assert_eq!(
-            ["", "all=false", "all=true"].map(all),
-            [Some(false), Some(false), Some(true)]
-        );
+        let read = ["", "all=false", "all=true"].map(all);
+        assert_eq!(read, [Some(false), Some(false), Some(true)]);
         for odd in ["all", "all=", "all=1", "all=TRUE", "all=true&all=true"] {
             assert_eq!(all(odd), None, "{odd}");
         }
