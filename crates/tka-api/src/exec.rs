@@ -59,7 +59,9 @@ mod tests {
     #[test]
     fn is_what_kubectl_reads() {
         let credential = ExecCredential::new(Token::from("t".to_owned()), "2026-01-02T15:04:05Z".parse().unwrap());
-        let expected = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t","expirationTimestamp":"2026-01-02T15:04:05Z"}}"#;
-        assert_eq!(serde_json::to_string(&credential).unwrap(), expected);
+        assert_eq!(
+            serde_json::to_string(&credential).unwrap(),
+            r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t","expirationTimestamp":"2026-01-02T15:04:05Z"}}"#
+        );
     }
 }

@@ -227,24 +227,15 @@ impl From<Exec> for User {
 
 impl From<KeyedKubeconfig> for KubeconfigFile {
     fn from(keyed: KeyedKubeconfig) -> Self {
+        let cluster = |(name, cluster)| NamedCluster { name, cluster };
+        let user = |(name, user)| NamedUser { name, user };
+        let context = |(name, context)| NamedContext { name, context };
         Self {
             api_version: keyed.api_version,
             kind: keyed.kind,
-            clusters: keyed
-                .clusters
-                .into_iter()
-                .map(|(name, cluster)| NamedCluster { name, cluster })
-                .collect(),
-            users: keyed
-                .users
-                .into_iter()
-                .map(|(name, user)| NamedUser { name, user })
-                .collect(),
-            contexts: keyed
-                .contexts
-                .into_iter()
-                .map(|(name, context)| NamedContext { name, context })
-                .collect(),
+            clusters: keyed.clusters.into_iter().map(cluster).collect(),
+            users: keyed.users.into_iter().map(user).collect(),
+            contexts: keyed.contexts.into_iter().map(context).collect(),
             current_context: keyed.current_context,
         }
     }

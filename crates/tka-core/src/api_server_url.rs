@@ -152,10 +152,8 @@ fn is_host(text: &str) -> bool {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let ends_in_number = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let last = name.rsplit('.').next();
+    let ends_in_number = last.is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     if ends_in_number {
         return text.parse::<Ipv4Addr>().is_ok();
     }

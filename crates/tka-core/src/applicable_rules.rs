@@ -107,9 +107,8 @@ impl ApplicableRules {
     /// What a caller could name: a rule's name where it has one, else its role.
     fn names(&self) -> Vec<String> {
         let name = |rule: &Rule| {
-            rule.name
-                .as_ref()
-                .map_or_else(|| rule.role.to_string(), ToString::to_string)
+            let name = rule.name.as_ref();
+            name.map_or_else(|| rule.role.to_string(), ToString::to_string)
         };
         self.rules.iter().map(name).collect()
     }

@@ -158,10 +158,8 @@ fn without_private_key(pem: String) -> Result<String, CaBundleError> {
     let letters = letters.chars().filter(|c| !c.is_whitespace());
     let letters: String = letters.map(|c| c.to_ascii_uppercase()).collect();
     let is_marker = |part: &str| part.starts_with("BEGIN") || part.starts_with("END");
-    if letters
-        .split('-')
-        .any(|part| is_marker(part) && part.ends_with("PRIVATEKEY"))
-    {
+    let mut parts = letters.split('-');
+    if parts.any(|part| is_marker(part) && part.ends_with("PRIVATEKEY")) {
         return Err(CaBundleError::PrivateKey);
     }
     Ok(pem)

@@ -41,11 +41,8 @@ fn instead(text: &str) -> String {
             .unwrap_or(said.len()),
     );
     let hours = |of: u64| {
-        number
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(of)
-            .map(|hours| format!("{hours}h"))
+        let hours = number.parse::<u64>().ok()?.checked_mul(of)?;
+        Some(format!("{hours}h"))
     };
     let better = match unit {
         "d" | "day" | "days" => hours(24),
@@ -186,9 +183,8 @@ impl<'a> Term<'a> {
         if whole.is_empty() && fraction.is_empty() {
             return None;
         }
-        let unit_end = rest
-            .find(|c: char| c == '.' || c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let unit_end = rest.find(|c: char| c == '.' || c.is_ascii_digit());
+        let unit_end = unit_end.unwrap_or(rest.len());
         let (unit, rest) = rest.split_at(unit_end);
         let unit_nanos = match unit {
             "ns" => 1,

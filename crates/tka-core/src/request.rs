@@ -74,9 +74,8 @@ impl Limits {
     /// No session shorter than `min_period`.
     #[must_use]
     pub const fn at_least(min_period: Period) -> Self {
-        Self {
-            min_period: Some(min_period),
-        }
+        let min_period = Some(min_period);
+        Self { min_period }
     }
 
     /// How long a session through `rule` lasts when the caller asks for `requested`: never longer than the rule says.

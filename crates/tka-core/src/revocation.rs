@@ -249,9 +249,8 @@ mod tests {
     #[test]
     fn session_ends_when_its_shortened_rule_would_have_ended_it() {
         assert_eq!(with(&[r#"{"role": "view", "period": "31m"}"#]), Verdict::Valid);
-        let shortened = Verdict::Revoked(Revocation::RuleShortened {
-            period: "30m".parse().unwrap(),
-        });
+        let period = "30m".parse().unwrap();
+        let shortened = Verdict::Revoked(Revocation::RuleShortened { period });
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#]), shortened);
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#, VIEW]), Verdict::Valid);
     }
@@ -314,9 +313,8 @@ mod tests {
 
     #[test]
     fn reason_of_a_hostile_name_is_one_line() {
-        let revocation = Revocation::UserChanged {
-            login_name: "a\nb".into(),
-        };
+        let login_name = "a\nb".into();
+        let revocation = Revocation::UserChanged { login_name };
         assert_eq!(revocation.to_string(), r#"the device is that of "a\nb" now"#);
     }
 

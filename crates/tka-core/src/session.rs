@@ -42,9 +42,8 @@ impl Session {
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         if rule.require_reason && request.reason.is_none() {
-            return Err(Refusal::ReasonRequired {
-                role: rule.role.clone(),
-            });
+            let role = rule.role.clone();
+            return Err(Refusal::ReasonRequired { role });
         }
         Ok(Self {
             caller,

@@ -239,9 +239,8 @@ impl Document {
         says: &[Kubeconfig],
         is_wanted: impl Fn(&Self) -> bool,
     ) -> Result<Self, Refused> {
-        let after = edits
-            .into_iter()
-            .filter_map(|edit| Self::parse(self.editor().edited(edit)?).ok());
+        let edited = |edit| Self::parse(self.editor().edited(edit)?).ok();
+        let after = edits.into_iter().filter_map(edited);
         let mut after = after
             .filter(|after| says.contains(&after.says))
             .filter(|after| is_wanted(after) && self.differs_only_in(key, after));
@@ -334,9 +333,8 @@ mod tests {
         let has_one = |document: &Document| document.items(List::Users).len() == 1;
         let changed = |edits: &[&Edit]| {
             let edits = edits.iter().map(|edit| (*edit).clone()).collect();
-            document
-                .changed(edits, "users", &wanted, has_one)
-                .map(|document| document.text)
+            let changed = document.changed(edits, "users", &wanted, has_one);
+            changed.map(|document| document.text)
         };
         assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));

@@ -278,10 +278,8 @@ fn what_kubectl_reads_is_merged_into() {
 /// cases.md 9
 #[test]
 fn other_encodings_are_named() {
-    let utf16: Vec<u8> = "\u{feff}current-context: a\n"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16 = "\u{feff}current-context: a\n".encode_utf16();
+    let utf16: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
     let read = Kubeconfig::read(&utf16).unwrap();
     assert_eq!(read.current_context, "a", "kubectl reads it");
     let latin1 = Kubeconfig::read(b"a: b\nx: \xe4\n").unwrap_err();
@@ -486,16 +484,11 @@ fn kubeconfigs() -> impl Strategy<Value = String> {
         prop::collection::vec(any::<bool>(), 3),
     );
     let parts = (lists, current, others).prop_map(|((clusters, users, contexts, there), current, others)| {
-        let lists = [clusters, users, contexts]
-            .into_iter()
-            .zip(there)
-            .filter_map(|(list, there)| there.then_some(list));
+        let lists = [clusters, users, contexts].into_iter().zip(there);
+        let lists = lists.filter_map(|(list, there)| there.then_some(list));
         let fixed = ["apiVersion: v1\n", "kind: \"Config\"\n", current].map(ToOwned::to_owned);
-        lists
-            .chain(fixed)
-            .chain(others)
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
+        let parts = lists.chain(fixed).chain(others);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>()
     });
     (parts.prop_shuffle(), head, tail, any::<bool>(), any::<bool>()).prop_map(|(parts, head, tail, windows, ends)| {
         let text = format!("{head}{}{tail}", parts.concat());
@@ -512,11 +505,8 @@ fn kept(text: &str) -> Vec<String> {
             .any(|key| line.trim_matches(['\'', '"']).starts_with(key));
         !is_new && !line.is_empty() && *line != "  kind"
     };
-    text.trim_start_matches('\u{feff}')
-        .lines()
-        .filter(is_kept)
-        .map(ToOwned::to_owned)
-        .collect()
+    let kept = text.trim_start_matches('\u{feff}').lines().filter(is_kept);
+    kept.map(ToOwned::to_owned).collect()
 }
 
 fn holds_in_order(text: &str, lines: &[String]) -> bool {

@@ -12,7 +12,6 @@ use tower::{BoxError, service_fn};
 
 use crate::Clients;
 
-/// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiRequest {
     pub(crate) method: String,

@@ -138,9 +138,8 @@ async fn known(server: &mut Option<ObjectReference>, client: &Client) -> kube::R
         return Ok(server.clone());
     }
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = reviews
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await?;
+    let review = SelfSubjectReview::default();
+    let review = reviews.create(&PostParams::default(), &review).await?;
     let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
     let itself = account(user.username.as_deref().unwrap_or_default(), user.uid);
     Ok(server.insert(itself).clone())

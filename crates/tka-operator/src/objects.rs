@@ -29,7 +29,6 @@ const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
 
 /// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
-#[must_use]
 pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
     let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
     signin.metadata.namespace = Some(namespace.into());
@@ -175,14 +174,12 @@ pub(crate) fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
 }
 
 /// How many bindings the session has that `signin` holds.
-#[must_use]
 pub(crate) fn count_bindings(signin: &TkaSignin) -> usize {
     signin.spec.namespaces.len().max(1)
 }
 
 /// The name of a session's binding. Names of RBAC objects may hold a colon, and namespaces may not: no two sessions of two
 /// servers in one cluster meet.
-#[must_use]
 pub(crate) fn binding_name(namespace: &str, session: &str) -> String {
     format!("{namespace}:{session}")
 }
@@ -244,31 +241,24 @@ fn typed<T: TryFrom<String, Error: ToString>>(text: &str) -> Result<T, String> {
 }
 
 fn last_sign_in(signin: &TkaSignin) -> Result<Timestamp, String> {
-    let text = signin
-        .annotations()
-        .get(ANNOTATION_LAST_SIGN_IN)
-        .ok_or_else(|| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is missing"))?;
+    let text = signin.annotations().get(ANNOTATION_LAST_SIGN_IN);
+    let text = text.ok_or_else(|| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is missing"))?;
     text.parse()
         .map_err(|_| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is no RFC 3339 time: {text:?}"))
 }
 
 /// Whether account and binding exist, and the status speaks of this sign-in and not of an earlier one.
-#[must_use]
 pub(crate) fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
-    signin
-        .status
-        .as_ref()
-        .is_some_and(|status| status.provisioned && status.valid_until == Some(session.until()))
+    let status = signin.status.as_ref();
+    status.is_some_and(|status| status.provisioned && status.valid_until == Some(session.until()))
 }
 
 /// Whether account and binding exist, be it that the status speaks of an earlier sign-in.
-#[must_use]
 pub(crate) fn is_established(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
 }
 
 /// Whether it is written down that it ends, be it that nothing of it is taken away yet.
-#[must_use]
 pub(crate) fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
     Intent::of(signin, session).is_some()
 }
@@ -282,7 +272,6 @@ pub(crate) fn stands(signin: &TkaSignin, session: &Session, max: Option<NonZeroU
 }
 
 /// Whether it is usable at `now`: it was let in before, and what its status says of that is not over.
-#[must_use]
 pub(crate) fn is_admitted(signin: &TkaSignin, now: Timestamp) -> bool {
     let status = signin.status.as_ref();
     status.is_some_and(|status| status.provisioned && status.valid_until.is_some_and(|until| until > now))

@@ -42,7 +42,6 @@ pub struct DeviceQuotas {
     pub bindings: NonZeroU32,
 }
 
-/// A quota.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Quota {
     /// So many sessions of one user through one rule.
@@ -236,11 +235,8 @@ impl Usage {
         if !fits(used) {
             return Decision::Exceeded;
         }
-        let next = undecided
-            .iter()
-            .min_by_key(|other| &other.place)
-            .map(|next| next.place.name.clone());
-        match next {
+        let next = undecided.iter().min_by_key(|other| &other.place);
+        match next.map(|next| next.place.name.clone()) {
             Some(next) if !fits(used.saturating_add(sum(undecided))) => Decision::Undecided(next),
             _ => Decision::Admitted,
         }
@@ -248,9 +244,8 @@ impl Usage {
 }
 
 fn sum<'a>(usages: impl IntoIterator<Item = &'a Usage>) -> u64 {
-    usages
-        .into_iter()
-        .fold(0, |sum, usage| sum.saturating_add(usage.amount))
+    let usages = usages.into_iter();
+    usages.fold(0, |sum, usage| sum.saturating_add(usage.amount))
 }
 
 #[cfg(test)]

@@ -164,9 +164,8 @@ pub(crate) fn reconcile(failures: u32, retry_after: Option<Duration>, is_end: bo
 /// How long to wait after `failures` in a row, where the API server says `retry_after`: a second, then ever longer, but never longer than `most`.
 #[must_use]
 pub fn backoff(failures: u32, retry_after: Option<Duration>, most: Duration) -> Duration {
-    doubled(Duration::from_secs(1), failures)
-        .max(retry_after.unwrap_or_default())
-        .min(most)
+    let wait = doubled(Duration::from_secs(1), failures);
+    wait.max(retry_after.unwrap_or_default()).min(most)
 }
 
 /// `first`, and for each further time twice as long.

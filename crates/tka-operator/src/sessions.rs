@@ -123,9 +123,8 @@ impl Sessions {
         names: impl IntoIterator<Item = SessionName>,
         filter: SessionFilter,
     ) -> Result<Vec<StoredSession>, Error> {
-        let reads = names
-            .into_iter()
-            .map(|name| async move { self.signins.get_opt(name.as_str()).await });
+        let names = names.into_iter();
+        let reads = names.map(|name| async move { self.signins.get_opt(name.as_str()).await });
         let signins = try_join_all(reads).await?;
         Ok(filter.all_stored(signins.iter().flatten()))
     }

@@ -61,9 +61,8 @@ pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> T
     }
     let before = signin.status.as_ref().and_then(|status| status.valid_until);
     let handled = session.signed_in + HANDLED;
-    before
-        .map_or(handled, |before| before.max(handled))
-        .min(session.until())
+    let end = before.map_or(handled, |before| before.max(handled));
+    end.min(session.until())
 }
 
 #[cfg(test)]

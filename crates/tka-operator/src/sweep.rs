@@ -52,10 +52,8 @@ impl Sessions {
             swept.orphans += failed.count(delete(&self.accounts, account).await);
         }
         let mut children: HashMap<&str, usize> = HashMap::new();
-        let bindings = cluster_bindings
-            .iter()
-            .map(uid_label)
-            .chain(bindings.iter().map(uid_label));
+        let namespaced = bindings.iter().map(uid_label);
+        let bindings = cluster_bindings.iter().map(uid_label).chain(namespaced);
         for uid in bindings.chain(accounts.iter().map(uid_label)).flatten() {
             *children.entry(uid).or_default() += 1;
         }
@@ -120,10 +118,8 @@ fn suspects(signins: &[TkaSignin], children: &HashMap<&str, usize>) -> Vec<Sessi
         let expected = 1 + objects::count_bindings(signin);
         children.get(uid).is_none_or(|count| *count < expected)
     });
-    fewer
-        .filter_map(|signin| objects::session(signin).ok())
-        .map(|session| session.name())
-        .collect()
+    let sessions = fewer.filter_map(|signin| objects::session(signin).ok());
+    sessions.map(|session| session.name()).collect()
 }
 
 #[cfg(test)]

@@ -207,10 +207,8 @@ impl Sessions {
             return Ok(());
         }
         let Ok(session) = session else {
-            return self
-                .apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
-                .await
-                .map(drop);
+            let removed = self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject);
+            return removed.await.map(drop);
         };
         let how = end_reason::how(signin, &session, (self.clock)());
         self.record_end(signin, &session, &how, records).await?;
@@ -282,9 +280,8 @@ impl Sessions {
 
     async fn ask(&self, signin: &TkaSignin, ask: &Ask, unchanged: Precondition) -> kube::Result<Option<TkaSignin>> {
         let name = signin.name_any();
-        let resource_version = signin
-            .resource_version()
-            .filter(|_| unchanged == Precondition::SameVersion);
+        let resource_version = signin.resource_version();
+        let resource_version = resource_version.filter(|_| unchanged == Precondition::SameVersion);
         let mut metadata = json!({"uid": signin.uid()});
         if let Some(version) = &resource_version {
             metadata["resourceVersion"] = json!(version);

@@ -150,9 +150,8 @@ impl From<&tka_operator::Error> for Failure {
                     "if it persists, ask an administrator to look at the server's log",
                 ];
                 let failure = Self::passing("the request could not be completed just now", advice).because(error);
-                let asked = error
-                    .retry_after()
-                    .and_then(|after| u32::try_from(after.as_secs()).ok());
+                let asked = error.retry_after();
+                let asked = asked.and_then(|after| u32::try_from(after.as_secs()).ok());
                 Self {
                     retry_after: asked.or(failure.retry_after),
                     ..failure

@@ -187,10 +187,8 @@ pub fn applicable_rules(app: &App, identified: &Identified) -> Result<Applicable
 fn read(identified: &Identified, machines: bool) -> Result<ApplicableRules, Refusal> {
     let caller = &identified.caller;
     if let (Identity::Machine { tags }, false) = (&caller.identity, machines) {
-        return Err(Refusal::Machine {
-            device: caller.device.name.clone(),
-            tags: tags.clone(),
-        });
+        let (device, tags) = (caller.device.name.clone(), tags.clone());
+        return Err(Refusal::Machine { device, tags });
     }
     let rules = ApplicableRules::parse(identified.values.iter().map(String::as_str))?;
     if rules.rules().is_empty() {

@@ -64,12 +64,9 @@ impl Hosts {
         let full_name = own.map(|node| node.dns_name.to_ascii_lowercase()).unwrap_or_default();
         let short_name = full_name.split('.').next().unwrap_or_default().to_owned();
         let more = more.iter().map(|name| name.to_ascii_lowercase());
+        let names = [full_name, short_name].into_iter().chain(more);
         Self {
-            names: [full_name, short_name]
-                .into_iter()
-                .chain(more)
-                .filter(|name| !name.is_empty())
-                .collect(),
+            names: names.filter(|name| !name.is_empty()).collect(),
             addresses: own.iter().flat_map(|node| node.tailscale_ips.iter().copied()).collect(),
         }
     }
@@ -93,9 +90,8 @@ impl Hosts {
     /// Whether the origin `scheme://host[:port]` is the server that the request is sent to, as `host` names it. Another port of
     /// the same node is another origin.
     fn has_origin(&self, origin: &str, host: &str) -> bool {
-        let authority = ["https://", "http://"]
-            .iter()
-            .find_map(|scheme| origin.strip_prefix(scheme));
+        let mut schemes = ["https://", "http://"].into_iter();
+        let authority = schemes.find_map(|scheme| origin.strip_prefix(scheme));
         authority.is_some_and(|authority| self.has(authority) && authority.eq_ignore_ascii_case(host))
     }
 }

@@ -231,9 +231,8 @@ mod tests {
     }
 
     fn data(pairs: &[(&str, &str)]) -> Result<ClusterInfo, ClusterError> {
-        let data = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let data = pairs.iter().map(owned);
         from_data(&data.collect(), &config::ConfigMapKeys::default(), &BTreeMap::new())
     }
 

@@ -149,10 +149,8 @@ pub async fn serve(
     });
     let limited = Limited::new(limits.max_connections, grace);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = axum_server::from_tcp(listener)?
-        .acceptor(limited.clone())
-        .handle(handle)
-        .http1_only();
+    let server = axum_server::from_tcp(listener)?.acceptor(limited.clone());
+    let mut server = server.handle(handle).http1_only();
     // hyper counts the time an idle connection waits for its next request as time to read that request's head.
     let head = limits.read_header_timeout.min(limits.idle_timeout).duration();
     server
@@ -165,10 +163,8 @@ pub async fn serve(
     match certificate {
         None => server.serve(service).await,
         Some(config) => {
-            server
-                .acceptor(RustlsAcceptor::new(config).acceptor(limited))
-                .serve(service)
-                .await
+            let server = server.acceptor(RustlsAcceptor::new(config).acceptor(limited));
+            server.serve(service).await
         }
     }
 }

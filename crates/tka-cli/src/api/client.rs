@@ -90,7 +90,6 @@ pub(crate) struct Session {
     pub(crate) provisioned: bool,
 }
 
-/// The response to a sign-in.
 #[derive(Debug)]
 pub(crate) struct SignInResponse {
     pub(crate) login: LoginResponse,
@@ -146,7 +145,6 @@ struct HttpResponse {
     retry_after: RetryAfter,
     /// By how much the server's clock is ahead of this machine's, in whole seconds.
     clock_ahead: Option<SignedDuration>,
-    /// The `Server` header.
     server_header: Option<String>,
     body: String,
 }
@@ -300,12 +298,10 @@ impl Client {
         }
     }
 
-    /// A credential of a session.
     pub(crate) fn credential(&self, session: &str) -> Result<Provisioned<ExecCredential>, ClientError> {
         let operation = Operation::FetchCredential;
-        let request = CredentialRequest {
-            session: Some(session.to_owned()),
-        };
+        let session = Some(session.to_owned());
+        let request = CredentialRequest { session };
         let response = self.request_with(operation, "", Some(&serde_json::json!(request)))?;
         match response.status {
             200 => Ok(Provisioned::Ready(self.decode_with_times(operation, &response)?)),

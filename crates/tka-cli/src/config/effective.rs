@@ -22,7 +22,6 @@ pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// One setting.
 #[derive(Debug, Serialize)]
 pub(crate) struct Setting {
     pub(crate) key: &'static str,

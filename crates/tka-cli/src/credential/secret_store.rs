@@ -23,7 +23,6 @@ pub(crate) trait SecretStore: fmt::Debug {
     /// Removes the secret `name`, if there is one.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// The names of all secrets.
     fn names(&self) -> Vec<String>;
 
     /// Removes secrets that are older than any credential.

@@ -12,7 +12,6 @@ pub(crate) struct Candidate {
     pub(crate) node: String,
     /// Whether commands use it by default.
     pub(crate) is_default: bool,
-    /// Whether its port is guessed.
     pub(crate) is_guessed_port: bool,
     /// Whether its node is offline, so that it can hardly be reached.
     pub(crate) is_offline: bool,

@@ -51,9 +51,8 @@ mod tests {
 
     /// The texts when `failed` fail and `fine` succeed.
     fn said(failed: &[&'static str], fine: &[&'static str]) -> Vec<String> {
-        let failed = failed
-            .iter()
-            .map(|name| (*name, Finding::failed(Exit::Failure, "no", vec![])));
+        let finding = || Finding::failed(Exit::Failure, "no", vec![]);
+        let failed = failed.iter().map(|name| (*name, finding()));
         let fine = fine.iter().map(|name| (*name, Finding::ok("x")));
         let checks = resolve(failed.chain(fine).collect());
         let told = |check: Check| format!("{} {}", check.name, check.finding.found);

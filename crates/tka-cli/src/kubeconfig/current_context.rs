@@ -48,12 +48,10 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let exec = user.and_then(|user| user.exec.as_ref());
     let has_token = user.is_some_and(|user| user.is_token);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
+    let home = merged.home_of_current().filter(|_| has_token);
     Some(CurrentContext {
         file,
-        token_file: merged
-            .home_of_current()
-            .filter(|_| has_token)
-            .and_then(|at| paths.get(at).cloned()),
+        token_file: home.and_then(|at| paths.get(at).cloned()),
         session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
         context: merged.kubeconfig.current_context,
     })

@@ -24,14 +24,12 @@ pub(crate) fn first_free(
     is_preferred: impl Fn(&EntryNames) -> bool,
     is_free: impl Fn(&EntryNames) -> bool,
 ) -> Option<EntryNames> {
-    let qualified = qualifiers(server)
-        .into_iter()
-        .map(|qualifier| qualified(names, &qualifier));
+    let qualifiers = qualifiers(server).into_iter();
+    let qualified = qualifiers.map(|qualifier| qualified(names, &qualifier));
     let candidates: Vec<_> = [names.clone()].into_iter().chain(qualified).collect();
     let preferred = candidates.iter().find(|names| is_preferred(names) && is_free(names));
-    preferred
-        .or_else(|| candidates.iter().find(|names| is_free(names)))
-        .cloned()
+    let chosen = preferred.or_else(|| candidates.iter().find(|names| is_free(names)));
+    chosen.cloned()
 }
 
 fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {

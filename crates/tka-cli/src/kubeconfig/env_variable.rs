@@ -54,12 +54,8 @@ impl ShellSyntax {
     pub(crate) fn detect(variables: Variables<'_>, on_windows: bool) -> Self {
         let is_set = |name: &str| variables(name).is_some_and(|value| !value.is_empty());
         let shell = variables("SHELL").unwrap_or_default().to_ascii_lowercase();
-        let name = shell
-            .rsplit(['/', '\\'])
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(".exe");
-        match name {
+        let name = shell.rsplit(['/', '\\']).next().unwrap_or_default();
+        match name.trim_end_matches(".exe") {
             "pwsh" | "powershell" => Self::Powershell,
             "nu" => Self::Nushell,
             "" if on_windows || is_set("POWERSHELL_DISTRIBUTION_CHANNEL") => Self::Powershell,

@@ -67,7 +67,6 @@ pub(crate) fn requested_session(call: &Call) -> Option<(&str, &str)> {
     is_ours.then(|| Some((option_value(&call.args, "--server")?, session_argument(&call.args)?)))?
 }
 
-/// The session in the arguments.
 pub(crate) fn session_argument(args: &[String]) -> Option<&str> {
     option_value(args, "--session")
 }

@@ -87,10 +87,8 @@ fn is_local(host: &str) -> bool {
 
 fn excluded(server: &Server, lists: &[Option<String>]) -> bool {
     let list = lists.iter().flatten().next().map_or("", String::as_str);
-    list.split([',', ' '])
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .any(|entry| matches(entry, server))
+    let mut entries = list.split([',', ' ']).map(str::trim);
+    entries.any(|entry| !entry.is_empty() && matches(entry, server))
 }
 
 fn matches(entry: &str, server: &Server) -> bool {

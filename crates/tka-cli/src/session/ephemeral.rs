@@ -56,7 +56,6 @@ pub(crate) enum Program {
     Line(OsString),
 }
 
-/// The scope of the session.
 #[derive(Debug)]
 enum SessionScope {
     /// A session with a label of its own. Holds its name.

@@ -70,10 +70,8 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let lock = ctx.store()?.lock()?;
     let own = own_kubeconfig::read(ctx, &lock)?;
     let target = new.merge.then(user_kubeconfig::target).transpose()?;
-    let file = target
-        .as_ref()
-        .map(|target| user_kubeconfig::open(ctx, &target.path))
-        .transpose()?;
+    let open = |target: &MergeTarget| user_kubeconfig::open(ctx, &target.path);
+    let file = target.as_ref().map(open).transpose()?;
     let mut cache = ctx.session_cache();
     let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
     let names = match new.naming {
@@ -147,9 +145,8 @@ pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<Entr
         return Some(names);
     }
     let contexts = own.names(List::Contexts).into_iter();
-    contexts
-        .filter_map(|context| own.context(context))
-        .find(|names| own_kubeconfig::requests_session(&own, names, session))
+    let mut all = contexts.filter_map(|context| own.context(context));
+    all.find(|names| own_kubeconfig::requests_session(&own, names, session))
 }
 
 /// Whether the context of a session was merged into the user's kubeconfig.

@@ -21,10 +21,8 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], op
     };
     let columns: Vec<(usize, usize)> = (0..N).filter_map(column).collect();
     let needed: usize = columns.iter().map(|(_, width)| width + GAP).sum();
-    if options
-        .width
-        .is_some_and(|width| needed.saturating_sub(GAP) > width.into())
-    {
+    let is_too_narrow = |width: u16| needed.saturating_sub(GAP) > width.into();
+    if options.width.is_some_and(is_too_narrow) {
         return paragraphs(heading, rows, options);
     }
     let line = |cells: &[&str; N]| aligned(&columns, cells);

@@ -64,27 +64,20 @@ const ASCII: Signs = Signs {
 // === impl Theme ===
 
 impl Theme {
-    /// The theme `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::value_variants()
-            .iter()
-            .copied()
-            .find(|theme| theme.name() == name)
+        let mut themes = Self::value_variants().iter().copied();
+        themes.find(|theme| theme.name() == name)
     }
 
     /// All names, for messages.
     pub(crate) fn names() -> String {
-        Self::value_variants()
-            .iter()
-            .map(|theme| theme.name())
-            .collect::<Vec<_>>()
-            .join(", ")
+        let names: Vec<_> = Self::value_variants().iter().map(|theme| theme.name()).collect();
+        names.join(", ")
     }
 
     pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default()
+        let value = self.to_possible_value();
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     pub(crate) fn has_colours(self) -> bool {

@@ -51,11 +51,8 @@ impl Editor<'_> {
         let in_place = (value.span.start..end, raw.to_owned());
         let colon = self.colon(mapping, key);
         let anew = colon.map(|colon| (colon..end, format!(" {raw}")));
-        [Some(in_place), anew]
-            .into_iter()
-            .flatten()
-            .map(|part| vec![part])
-            .collect()
+        let parts = [Some(in_place), anew].into_iter().flatten();
+        parts.map(|part| vec![part]).collect()
     }
 
     /// Behind the colon of a key.

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 /// One part of a document.
 pub(crate) struct Node {
-    /// What it is.
     pub(crate) kind: Kind,
     pub(super) tag: Option<String>,
     /// Whether other parts may refer to it.
@@ -166,7 +165,6 @@ impl Node {
         }
     }
 
-    /// Whether it is a mapping.
     pub(crate) fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping { .. })
     }
@@ -179,9 +177,8 @@ impl Node {
     /// The value of a key. Of two that are equal the last counts.
     pub(crate) fn get(&self, key: &str) -> Option<&Rc<Self>> {
         let mut entries = self.entries().iter();
-        entries
-            .rfind(|(name, _)| name.text() == Some(key))
-            .map(|(_, value)| value)
+        let found = entries.rfind(|(name, _)| name.text() == Some(key));
+        found.map(|(_, value)| value)
     }
 
     /// Whether it is this text, with the tag of what stood there.

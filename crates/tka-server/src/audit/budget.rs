@@ -60,7 +60,6 @@ pub(super) struct Budget<C: Clock = MonotonicClock> {
 
 impl Budget {
     /// A whole budget. What it leaves out is counted in `suppressed` too.
-    #[must_use]
     pub(super) fn new(suppressed: Counter) -> Self {
         Self::with_clock(suppressed, MonotonicClock)
     }

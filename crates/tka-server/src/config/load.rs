@@ -160,9 +160,8 @@ pub fn load(
 /// figment knows which layer a value is from; `serde_path_to_error` knows which value is wrong.
 fn typed(figment: &Figment) -> Result<Config, ConfigError> {
     let wrong = |key: String, why: String| {
-        let layer = figment
-            .find_metadata(&key)
-            .map_or_else(|| "the configuration".into(), |layer| layer.name.to_string());
+        let layer = figment.find_metadata(&key);
+        let layer = layer.map_or_else(|| "the configuration".into(), |layer| layer.name.to_string());
         ConfigError::Wrong { key, layer, why }
     };
     let merged: serde_json::Value = figment
@@ -173,9 +172,8 @@ fn typed(figment: &Figment) -> Result<Config, ConfigError> {
 
 fn first_file(home: Option<&Path>) -> Option<PathBuf> {
     let own = home.map(|home| home.join(".config/tka"));
-    let folders = [Some(PathBuf::from(".")), own, Some("/etc/tka".into())]
-        .into_iter()
-        .flatten();
+    let folders = [Some(PathBuf::from(".")), own, Some("/etc/tka".into())];
+    let folders = folders.into_iter().flatten();
     let mut files = folders.map(|folder| folder.join("config.yaml"));
     files.find(|path| path.is_file())
 }

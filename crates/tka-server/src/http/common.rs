@@ -34,14 +34,12 @@ fn add(operation: &mut Operation, status: &str, description: &str) {
 fn answer(status: &str, description: &str) -> Response {
     let schema = Ref::from_schema_name("ErrorResponse");
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    let answer = ResponseBuilder::new()
-        .description(description)
-        .content("application/json", content);
+    let answer = ResponseBuilder::new().description(description);
+    let answer = answer.content("application/json", content);
     if status != "429" {
         return answer.build();
     }
-    let retry_after = HeaderBuilder::new()
-        .description(Some("When to ask again, in seconds"))
-        .build();
+    let description = Some("When to ask again, in seconds");
+    let retry_after = HeaderBuilder::new().description(description).build();
     answer.header("Retry-After", retry_after).build()
 }

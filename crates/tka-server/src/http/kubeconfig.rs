@@ -18,7 +18,6 @@ use crate::answer::{Failure, pending};
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorized;
 
-/// What kind of kubeconfig.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Kind {
@@ -113,11 +112,8 @@ fn rendered(kubeconfig: KeyedKubeconfig, yaml: Option<&'static str>) -> Result<R
 
 /// The YAML media type that the caller wants more than JSON. Without a preference it is JSON, which the original's CLI expects.
 fn yaml_type(headers: &HeaderMap) -> Option<&'static str> {
-    let accepted = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = accepted.flat_map(|value| value.split(','));
     accepted
         .map(|part| part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         .find_map(|media_type| match media_type.as_str() {

@@ -87,9 +87,8 @@ async fn sessions(app: &App, who: &Identified, all: bool) -> Result<BTreeMap<Ses
         let sessions = app.sessions.of_user(&who.caller, SessionFilter::WithEnding).await?;
         return Ok(by_name(sessions));
     }
-    let by_rule: Vec<SessionName> = applicable_rules(app, who)
-        .map(|rules| names(&who.caller, &rules).collect())
-        .unwrap_or_default();
+    let rules = applicable_rules(app, who);
+    let by_rule: Vec<_> = rules.map_or_else(|_| Vec::new(), |rules| names(&who.caller, &rules).collect());
     let current = app.sessions.find(by_rule, SessionFilter::WithEnding);
     let (current, known) = try_join(current, app.sessions.of_caller(&who.caller, SessionFilter::WithEnding)).await?;
     let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());

@@ -61,9 +61,8 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(rules::list))
         .routes(routes!(credential::issue))
         .routes(routes!(cluster_info::cluster_info));
-    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .nest(PREFIX, api)
-        .split_for_parts();
+    let router = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api);
+    let (router, mut document) = router.split_for_parts();
     common::describe(&mut document);
     (router, document)
 }

@@ -14,9 +14,8 @@ pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandC
     if !request.interactive || !ui::is_interactive_terminal() || request.is_own_ephemeral_session() {
         return None;
     }
-    CommandContext::without_notice(request.flags)
-        .ok()
-        .filter(|ctx| ctx.config.login)
+    let ctx = CommandContext::without_notice(request.flags).ok();
+    ctx.filter(|ctx| ctx.config.login)
 }
 
 /// Signs in through the rule of the session.
@@ -32,10 +31,8 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
             // If this fails, the session expires.
             let _ = client.end_session(&name);
         }
-        return Err(Error::OtherSession {
-            server: request.server.to_string(),
-            advice: request.advice(),
-        });
+        let (server, advice) = (request.server.to_string(), request.advice());
+        return Err(Error::OtherSession { server, advice });
     }
     let credential = match signed_in.credential {
         Some(credential) => credential,

@@ -140,10 +140,8 @@ fn without(
     let is_current = over.iter().any(|names| own.current() == Some(&names.context));
     // Also users whose context was removed.
     let users = own.names(List::Users).into_iter().filter(|user| asks(user));
-    let users: Vec<_> = users
-        .map(ToOwned::to_owned)
-        .chain(over.iter().map(|names| names.user.clone()))
-        .collect();
+    let users = users.map(ToOwned::to_owned);
+    let users: Vec<_> = users.chain(over.iter().map(|names| names.user.clone())).collect();
     let mut rest = own;
     for names in &over {
         rest = rest.without(List::Contexts, &names.context)?;

@@ -18,10 +18,8 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn names(folder: &Path) -> Vec<OsString> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names
 }
