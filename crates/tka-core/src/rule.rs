@@ -123,8 +123,9 @@ mod tests {
     #[test]
     fn reads_the_contracts_rule() {
         let rule = Rule::parse(r#"{"role": "cluster-admin", "period": "8h", "priority": 100}"#).unwrap();
-        let (role, period) = (rule.role.to_string(), rule.period.to_string());
-        assert_eq!((&*role, &*period, rule.priority), ("cluster-admin", "8h0m0s", 100));
+        let texts = [rule.role.to_string(), rule.period.to_string()];
+        assert_eq!(texts, ["cluster-admin", "8h0m0s"]);
+        assert_eq!(rule.priority, 100);
     }
 
     #[test]

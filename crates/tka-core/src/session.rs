@@ -42,8 +42,9 @@ impl Session {
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         if rule.require_reason && request.reason.is_none() {
-            let role = rule.role.clone();
-            return Err(Refusal::ReasonRequired { role });
+            return Err(Refusal::ReasonRequired {
+                role: rule.role.clone(),
+            });
         }
         Ok(Self {
             caller,

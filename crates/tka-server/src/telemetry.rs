@@ -57,8 +57,8 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
         LogFormat::Text => format.boxed(),
     };
     let provider = provider(&config.otel)?;
-    let tracer = provider.as_ref().map(|provider| provider.tracer("tka-server"));
-    let traces = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    let traces = provider.as_ref().map(|provider| provider.tracer("tka-server"));
+    let traces = traces.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
     tracing_subscriber::registry()
         .with(filter)
         .with(filter_fn(holds_no_token))

@@ -167,8 +167,8 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
     let access = Access::default();
     let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, options.form)?;
-    let named = session.as_deref();
-    let names = named.and_then(|session| persist::entry_names_of(ctx, session));
+    let names_of = |session| persist::entry_names_of(ctx, session);
+    let names = session.as_deref().and_then(names_of);
     if let (Some(names), true) = (&names, has_plugin) {
         keep_plugin_arguments(ctx, &mut kubeconfig, names);
     }
