@@ -220,12 +220,8 @@ mod tests {
 
     #[test]
     fn machine_has_tags_and_no_user() {
-        let who = Who::Machine {
-            tags: vec!["tag:ci".into()],
-        };
-        assert_eq!(
-            serde_json::to_value(who).unwrap(),
-            json!({"machine": {"tags": ["tag:ci"]}})
-        );
+        let tags = vec!["tag:ci".into()];
+        let who = serde_json::to_value(Who::Machine { tags }).unwrap();
+        assert_eq!(who, json!({"machine": {"tags": ["tag:ci"]}}));
     }
 }

@@ -263,10 +263,8 @@ mod tests {
             role: "view".into(),
             until: "2026-01-02T15:04:05Z".parse().unwrap(),
         };
-        assert_eq!(
-            serde_json::to_string(&response).unwrap(),
-            r#"{"username":"alice@example.com","role":"view","until":"2026-01-02T15:04:05Z"}"#
-        );
+        let expected = r#"{"username":"alice@example.com","role":"view","until":"2026-01-02T15:04:05Z"}"#;
+        assert_eq!(serde_json::to_string(&response).unwrap(), expected);
     }
 
     #[test]

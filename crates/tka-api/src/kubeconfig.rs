@@ -159,6 +159,19 @@ pub struct EntryNames {
     pub context: String,
 }
 
+// === impl EntryNames ===
+
+impl EntryNames {
+    /// These names.
+    pub fn new(cluster: impl Into<String>, user: impl Into<String>, context: impl Into<String>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            user: user.into(),
+            context: context.into(),
+        }
+    }
+}
+
 // === impl KeyedKubeconfig ===
 
 impl KeyedKubeconfig {
@@ -214,24 +227,15 @@ impl From<Exec> for User {
 
 impl From<KeyedKubeconfig> for KubeconfigFile {
     fn from(keyed: KeyedKubeconfig) -> Self {
+        let cluster = |(name, cluster)| NamedCluster { name, cluster };
+        let user = |(name, user)| NamedUser { name, user };
+        let context = |(name, context)| NamedContext { name, context };
         Self {
             api_version: keyed.api_version,
             kind: keyed.kind,
-            clusters: keyed
-                .clusters
-                .into_iter()
-                .map(|(name, cluster)| NamedCluster { name, cluster })
-                .collect(),
-            users: keyed
-                .users
-                .into_iter()
-                .map(|(name, user)| NamedUser { name, user })
-                .collect(),
-            contexts: keyed
-                .contexts
-                .into_iter()
-                .map(|(name, context)| NamedContext { name, context })
-                .collect(),
+            clusters: keyed.clusters.into_iter().map(cluster).collect(),
+            users: keyed.users.into_iter().map(user).collect(),
+            contexts: keyed.contexts.into_iter().map(context).collect(),
             current_context: keyed.current_context,
         }
     }
@@ -244,11 +248,7 @@ mod tests {
 
     fn alice() -> KeyedKubeconfig {
         KeyedKubeconfig::new(
-            EntryNames {
-                cluster: "tka-cluster".into(),
-                user: "tka-user-alice".into(),
-                context: "tka-context-alice".into(),
-            },
+            EntryNames::new("tka-cluster", "tka-user-alice", "tka-context-alice"),
             Cluster {
                 server: "https://k:6443".into(),
                 certificate_authority_data: Some("UEVN".into()),
@@ -276,20 +276,16 @@ mod tests {
     #[test]
     fn file_lists_named_entries() {
         let file = serde_json::to_value(KubeconfigFile::from(alice())).unwrap();
-        assert_eq!(
-            file["users"],
-            json!([{"name": "tka-user-alice", "user": {"token": "secret"}}])
-        );
+        let users = json!([{"name": "tka-user-alice", "user": {"token": "secret"}}]);
+        assert_eq!(file["users"], users);
         assert_eq!(file["contexts"][0]["context"]["user"], "tka-user-alice");
     }
 
     #[test]
     fn namespace_is_that_of_the_context() {
         let context = |kubeconfig: KeyedKubeconfig| kubeconfig.contexts["tka-context-alice"].namespace.clone();
-        assert_eq!(
-            context(alice().in_namespace(Some("shop".into()))).as_deref(),
-            Some("shop")
-        );
+        let in_shop = context(alice().in_namespace(Some("shop".into())));
+        assert_eq!(in_shop.as_deref(), Some("shop"));
         assert_eq!(context(alice().in_namespace(None)), None);
     }
 

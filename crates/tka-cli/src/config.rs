@@ -10,7 +10,6 @@ pub(crate) mod flags;
 mod layer;
 mod table;
 mod value;
-mod yaml_edit;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -149,6 +148,7 @@ mod tests {
     use super::files::FoundFile;
     use super::table::CwdPolicy;
     use super::*;
+    use crate::net::proxy;
 
     const SERVERS_FILE: &str = "
 otel: {endpoint: \"\", insecure: true}
@@ -166,13 +166,7 @@ api: {retryAfterSeconds: 1}
             config: Some(path),
             ..flags.clone()
         };
-        let lookup = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        Config::load(&flags, None, &lookup)
+        Config::load(&flags, None, &proxy::tests::variables(variables))
     }
 
     fn problem(file: &str, variables: &[(&str, &str)]) -> String {
@@ -189,21 +183,16 @@ api: {retryAfterSeconds: 1}
     fn nothing_configured_is_the_contracts_defaults() {
         let config = load("", &[], &Global::default()).unwrap();
         assert_eq!(config.server().unwrap().to_string(), "https://tka");
-        assert_eq!(
-            (config.theme, config.long, config.quiet),
-            (Theme::TokyoNight, false, false)
-        );
+        assert_eq!(config.theme, Theme::TokyoNight);
+        assert!(!config.long && !config.quiet);
         assert_eq!(config.timeout, Duration::from_secs(30));
     }
 
     #[test]
     fn each_layer_wins_over_the_one_below() {
         let server = |variables: &[_], flags: &Global| {
-            load(SERVERS_FILE, variables, flags)
-                .unwrap()
-                .server()
-                .unwrap()
-                .to_string()
+            let config = load(SERVERS_FILE, variables, flags).unwrap();
+            config.server().unwrap().to_string()
         };
         let none = Global::default();
         assert_eq!(server(&[], &none), "http://cluster.example.ts.net:8080");
@@ -219,81 +208,42 @@ api: {retryAfterSeconds: 1}
 
     #[test]
     fn switches_are_read_as_the_original_reads_them() {
-        let config = load(
-            "output: {quiet: true, long: \"1\"}\ndebug: false",
-            &[("TKA_DEBUG", "T")],
-            &Global::default(),
-        );
-        let config = config.unwrap();
+        let load = |file: &str, variable| load(file, &[variable], &Global::default()).unwrap();
+        let config = load("output: {quiet: true, long: \"1\"}\ndebug: false", ("TKA_DEBUG", "T"));
         assert!(config.quiet && config.long && config.debug);
-        let config = load(
-            "output: {quiet: true}",
-            &[("TKA_OUTPUT_QUIET", "0")],
-            &Global::default(),
-        )
-        .unwrap();
+        let config = load("output: {quiet: true}", ("TKA_OUTPUT_QUIET", "0"));
         assert!(!config.quiet);
     }
 
     #[test]
     fn an_empty_variable_or_key_is_not_set() {
-        let config = load(
-            "tailscale: {hostname: \"\", tailnet: }",
-            &[("TKA_TAILSCALE_PORT", "")],
-            &Global::default(),
-        );
-        assert_eq!(config.unwrap().server().unwrap().to_string(), "https://tka");
-        assert!(load("# nothing\n", &[], &Global::default()).is_ok());
-        assert!(load("output:\n", &[], &Global::default()).is_ok());
+        let load = |file: &str, set: &[_]| load(file, set, &Global::default()).unwrap();
+        let config = load("tailscale: {hostname: \"\", tailnet: }", &[("TKA_TAILSCALE_PORT", "")]);
+        assert_eq!(config.server().unwrap().to_string(), "https://tka");
+        load("# nothing\n", &[]);
+        load("output:\n", &[]);
     }
 
     #[test]
     fn a_wrong_type_names_place_and_expectation() {
-        for (file, expected) in [
-            (
-                "tailscale: {port: many}",
-                "`tailscale.port` in config.yaml: expected a port from 1 to 65535, found \"many\"",
-            ),
-            (
-                "tailscale: {port: 70000}",
-                "`tailscale.port` in config.yaml: expected a port from 1 to 65535, found 70000",
-            ),
-            (
-                "tailscale: {port: 0}",
-                "`tailscale.port` in config.yaml: expected a port from 1 to 65535, found 0",
-            ),
-            (
-                "tailscale: {hostname: [a]}",
-                "`tailscale.hostname` in config.yaml: expected a text, found a list",
-            ),
-            (
-                "tailscale: {tailnet: 5}",
-                "`tailscale.tailnet` in config.yaml: expected a text, found 5",
-            ),
-            (
-                "tailscale: tka",
-                "`tailscale` in config.yaml: expected a section of keys, found \"tka\"",
-            ),
-            (
-                "output: {quiet: maybe}",
-                "`output.quiet` in config.yaml: expected true or false, found \"maybe\"",
-            ),
-            (
-                "debug: {}",
-                "`debug` in config.yaml: expected true or false, found a section of keys",
-            ),
-            (
-                "output: {theme: pink}",
-                "`output.theme` in config.yaml: expected one of tokyo-night, ascii, dark, dracula, light, markdown, notty, \
-                 found \"pink\"",
-            ),
+        let (port, switch) = ("a port from 1 to 65535", "true or false");
+        let theme = "one of tokyo-night, ascii, dark, dracula, light, markdown, notty";
+        for (file, key, expected, found) in [
+            ("tailscale: {port: many}", "tailscale.port", port, "\"many\""),
+            ("tailscale: {port: 70000}", "tailscale.port", port, "70000"),
+            ("tailscale: {port: 0}", "tailscale.port", port, "0"),
+            ("tailscale: {hostname: [a]}", "tailscale.hostname", "a text", "a list"),
+            ("tailscale: {tailnet: 5}", "tailscale.tailnet", "a text", "5"),
+            ("tailscale: tka", "tailscale", "a section of keys", "\"tka\""),
+            ("output: {quiet: maybe}", "output.quiet", switch, "\"maybe\""),
+            ("debug: {}", "debug", switch, "a section of keys"),
+            ("output: {theme: pink}", "output.theme", theme, "\"pink\""),
         ] {
-            assert_eq!(problem(file, &[]), expected);
+            let message = format!("`{key}` in config.yaml: expected {expected}, found {found}");
+            assert_eq!(problem(file, &[]), message);
         }
-        assert_eq!(
-            problem("", &[("TKA_TAILSCALE_PORT", "x")]),
-            "the environment variable TKA_TAILSCALE_PORT: expected a port from 1 to 65535, found \"x\""
-        );
+        let message = format!("the environment variable TKA_TAILSCALE_PORT: expected {port}, found \"x\"");
+        assert_eq!(problem("", &[("TKA_TAILSCALE_PORT", "x")]), message);
     }
 
     #[test]
@@ -311,10 +261,8 @@ api: {retryAfterSeconds: 1}
             config: Some("/nonexistent/tka.yaml".into()),
             ..Global::default()
         };
-        assert!(matches!(
-            Config::load(&flags, None, &|_| None),
-            Err(ConfigError::Unreadable { .. })
-        ));
+        let loaded = Config::load(&flags, None, &|_| None);
+        assert!(matches!(loaded, Err(ConfigError::Unreadable { .. })));
     }
 
     /// What the working directory's file sets, and what it would set.
@@ -369,13 +317,9 @@ debug: true
                 path: CWD_FILE.into(),
                 text: text.to_owned(),
             };
-            let lookup = |name: &str| {
-                let mut found = variables.iter().filter(|(key, _)| *key == name);
-                found.next().map(|(_, value)| (*value).to_owned())
-            };
             let layers = Layers {
                 command_line: Layer::from(flags),
-                variables: Layer::from_variables(&lookup).unwrap(),
+                variables: Layer::from_variables(&proxy::tests::variables(variables)).unwrap(),
                 cwd: Layer::from_untrusted_file(&file(cwd), CwdPolicy::Allowed),
                 cwd_refused: Layer::from_untrusted_file(&file(cwd), CwdPolicy::Refused),
                 trusted: Layer::from_file(Path::new("x"), trusted).unwrap(),
@@ -387,10 +331,8 @@ debug: true
         let evil = "tailscale: {hostname: evil}";
         assert_eq!(ignored_keys(evil, "", &[], &none), ["tailscale.hostname"]);
         assert_eq!(ignored_keys(evil, "tailscale: {hostname: good}", &[], &none).len(), 1);
-        assert!(
-            ignored_keys(evil, evil, &[], &none).is_empty(),
-            "it says what is in force"
-        );
+        let twice = ignored_keys(evil, evil, &[], &none);
+        assert!(twice.is_empty(), "it says what is in force");
         assert!(ignored_keys("tailscale: {hostname: tka, port: 443}", "", &[], &none).is_empty());
         assert!(ignored_keys("output: {theme: ascii, quiet: false}", "", &[], &none).is_empty());
         assert!(ignored_keys(evil, "", &[("TKA_TAILSCALE_HOSTNAME", "x")], &none).is_empty());
@@ -410,21 +352,16 @@ debug: true
         let named = |name: &str| (name == "TKA_CONFIG").then(|| path.display().to_string());
         let config = Config::load(&Global::default(), None, &named).unwrap();
         assert!(config.login && config.merge);
-        let config = load(
-            "credential: {login: true}",
-            &[("TKA_CREDENTIAL_LOGIN", "0")],
-            &Global::default(),
-        );
+        let variables = [("TKA_CREDENTIAL_LOGIN", "0")];
+        let config = load("credential: {login: true}", &variables, &Global::default());
         assert!(!config.unwrap().login);
     }
 
     #[test]
     fn relative_paths_and_proxies_that_are_none_are_refused() {
         let said = problem("tailscale: {socket: tailscaled.sock}", &[]);
-        assert!(
-            said.ends_with("expected an absolute path, found \"tailscaled.sock\""),
-            "{said}"
-        );
+        let expected = "expected an absolute path, found \"tailscaled.sock\"";
+        assert!(said.ends_with(expected), "{said}");
         let said = problem("tailscale: {proxy: \"gopher://user:hunter2@host\"}", &[]);
         assert!(said.contains("tailscale.proxy") && !said.contains("hunter2"), "{said}");
     }

@@ -86,10 +86,8 @@ impl CommandContext {
 
     /// The kubeconfig of the server, if it is there.
     pub(crate) fn kubeconfig(&self) -> Option<&Path> {
-        self.store
-            .as_ref()
-            .map(KubeconfigStore::path)
-            .filter(|path| path.exists())
+        let path = self.store.as_ref().map(KubeconfigStore::path);
+        path.filter(|path| path.exists())
     }
 
     /// The cached sessions of this device at the server.

@@ -35,11 +35,12 @@ pub(crate) fn diagnose(ctx: &CommandContext) -> Diagnosis {
 impl Diagnosis {
     /// The exit status of the first failed check.
     pub(crate) fn exit(&self) -> Exit {
-        let mut failed = self
-            .checks
-            .iter()
-            .filter(|check| check.finding.result == Verdict::Failed);
-        failed.next().map_or(Exit::Ok, |check| check.finding.exit)
+        self.failed().next().map_or(Exit::Ok, |check| check.finding.exit)
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &Check> {
+        let checks = self.checks.iter();
+        checks.filter(|check| check.finding.result == Verdict::Failed)
     }
 }
 

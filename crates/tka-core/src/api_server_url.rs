@@ -1,11 +1,11 @@
 //! The URL by which clients reach the Kubernetes API server.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
 use crate::shorten;
+use crate::text::text_type;
 
 /// The URL of a Kubernetes API server: `https`, a host, perhaps a port and a path, and nothing else.
 ///
@@ -83,12 +83,6 @@ impl ApiServerUrl {
         Ok(Self(format!("https://{rest}")))
     }
 
-    /// The URL's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// A text that was meant to be a URL, to recognise it by: shortened, and without what may be secret in it.
     #[must_use]
     pub fn redacted(text: &str) -> String {
@@ -103,11 +97,7 @@ impl ApiServerUrl {
     }
 }
 
-impl fmt::Display for ApiServerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_type!(ApiServerUrl);
 
 /// Zero-width characters and byte order marks come along when a text is copied, and are not to be seen.
 fn is_blank(c: char) -> bool {
@@ -162,10 +152,8 @@ fn is_host(text: &str) -> bool {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let ends_in_number = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let last = name.rsplit('.').next();
+    let ends_in_number = last.is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     if ends_in_number {
         return text.parse::<Ipv4Addr>().is_ok();
     }

@@ -107,9 +107,8 @@ impl ApplicableRules {
     /// What a caller could name: a rule's name where it has one, else its role.
     fn names(&self) -> Vec<String> {
         let name = |rule: &Rule| {
-            rule.name
-                .as_ref()
-                .map_or_else(|| rule.role.to_string(), ToString::to_string)
+            let name = rule.name.as_ref();
+            name.map_or_else(|| rule.role.to_string(), ToString::to_string)
         };
         self.rules.iter().map(name).collect()
     }
@@ -153,11 +152,12 @@ mod tests {
 
     #[test]
     fn highest_priority_wins() {
-        let rules = applicable(&[
+        let rules = [
             rule("view", "8h", 1),
             rule("cluster-admin", "1h", 100),
             rule("edit", "2h", 50),
-        ]);
+        ];
+        let rules = applicable(&rules);
         assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "cluster-admin");
     }
 
@@ -186,30 +186,28 @@ mod tests {
             (refusal.to_string(), refusal.advice().join("; "))
         };
         let (what, to_do) = advice(&[shop, web]);
-        assert!(
-            what.ends_with("priority 0: edit in shop for 2h0m0s, edit in web for 1h0m0s"),
-            "{what}"
-        );
-        assert!(
-            to_do.contains("to give each of these a `name`") && !to_do.contains("--role"),
-            "{to_do}"
-        );
+        let both = "priority 0: edit in shop for 2h0m0s, edit in web for 1h0m0s";
+        assert!(what.ends_with(both), "{what}");
+        assert!(to_do.contains("to give each of these a `name`"), "{to_do}");
+        assert!(!to_do.contains("--role"), "{to_do}");
         let (_, to_do) = advice(&[shop, web, view]);
+        let both = ": edit in shop for 2h0m0s; edit in web for 1h0m0s";
         assert!(
-            to_do.contains("`tka login --role view`")
-                && to_do.ends_with(": edit in shop for 2h0m0s; edit in web for 1h0m0s"),
+            to_do.contains("`tka login --role view`") && to_do.ends_with(both),
             "{to_do}"
         );
         let (_, to_do) = advice(&[shop, named]);
+        let other = ": edit in shop for 2h0m0s";
         assert!(
-            to_do.contains("`tka login --rule web`") && to_do.ends_with(": edit in shop for 2h0m0s"),
+            to_do.contains("`tka login --rule web`") && to_do.ends_with(other),
             "{to_do}"
         );
         let (_, to_do) = advice(&[named, view]);
         assert!(
-            to_do.contains("`tka login --rule web`, `tka login --role view`") && !to_do.contains("`name`"),
+            to_do.contains("`tka login --rule web`, `tka login --role view`"),
             "{to_do}"
         );
+        assert!(!to_do.contains("`name`"), "{to_do}");
     }
 
     #[test]
@@ -227,10 +225,8 @@ mod tests {
     #[test]
     fn same_role_for_two_periods_is_ambiguous() {
         let rules = applicable(&[rule("view", "2h", 5), rule("view", "1h", 5)]);
-        assert!(matches!(
-            rules.choose(&Choice::default()),
-            Err(Refusal::Ambiguous { .. })
-        ));
+        let chosen = rules.choose(&Choice::default());
+        assert!(matches!(chosen, Err(Refusal::Ambiguous { .. })));
     }
 
     #[test]
@@ -254,10 +250,8 @@ mod tests {
             panic!("there is no such rule")
         };
         assert_eq!(rules, ["cluster-admin", "edit", "oncall", "view"]);
-        assert!(matches!(
-            choose(Some("oncall"), Some("view")),
-            Err(Refusal::NoSuchRule { .. })
-        ));
+        let by_both = choose(Some("oncall"), Some("view"));
+        assert!(matches!(by_both, Err(Refusal::NoSuchRule { .. })));
     }
 
     #[test]

@@ -158,10 +158,8 @@ fn without_private_key(pem: String) -> Result<String, CaBundleError> {
     let letters = letters.chars().filter(|c| !c.is_whitespace());
     let letters: String = letters.map(|c| c.to_ascii_uppercase()).collect();
     let is_marker = |part: &str| part.starts_with("BEGIN") || part.starts_with("END");
-    if letters
-        .split('-')
-        .any(|part| is_marker(part) && part.ends_with("PRIVATEKEY"))
-    {
+    let mut parts = letters.split('-');
+    if parts.any(|part| is_marker(part) && part.ends_with("PRIVATEKEY")) {
         return Err(CaBundleError::PrivateKey);
     }
     Ok(pem)
@@ -313,58 +311,37 @@ mod tests {
     #[test]
     fn damaged_pem_is_refused_and_the_error_says_how() {
         let body = CA.lines().nth(1).unwrap();
-        let cut = CaBundleError::CutOff { line: 1 };
+        let cut_off = |line| CaBundleError::CutOff { line };
+        let indented = |line| CaBundleError::Indented { line };
+        let not_a_certificate = |number| CaBundleError::NotACertificate { number };
+        let label = "TRUSTED CERTIFICATE";
+        let blank_lines = CA.trim_end().replace('\n', "\n\n");
+        let short_end = CA.replace("-----END CERTIFICATE-----", "-----END CERTIFICATE---");
+        let encrypted = CA.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n\n", 1);
+        let public_key = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----";
+        let no_x509 = public_key.replace("PUBLIC KEY", "CERTIFICATE");
+        let other_form = CaBundleError::OtherForm { line: 1, label };
         for (text, expected) in [
             (CA.replace('\n', " "), CaBundleError::Folded),
-            (
-                CA.trim_end().replace('\n', "\n\n").replace("\n\n", " "),
-                CaBundleError::Folded,
-            ),
+            (blank_lines.replace("\n\n", " "), CaBundleError::Folded),
             (CA.replace('\n', "\\n"), CaBundleError::EscapedLineBreaks),
-            (CA.replace('\n', "\n  "), CaBundleError::Indented { line: 10 }),
-            (format!("  {CA}"), CaBundleError::Indented { line: 1 }),
+            (CA.replace('\n', "\n  "), indented(10)),
+            (format!("  {CA}"), indented(1)),
             (format!("\u{feff}{CA}"), CaBundleError::ByteOrderMark),
-            (CA[..CA.len() / 2].to_owned(), cut.clone()),
-            (CA.replace("-----END CERTIFICATE-----\n", ""), cut.clone()),
-            (
-                CA.replace("-----END CERTIFICATE-----", "-----END CERTIFICATE---"),
-                CaBundleError::Marker { line: 11 },
-            ),
-            (
-                CA.replace("-----BEGIN CERTIFICATE-----\n", ""),
-                CaBundleError::CutOff { line: 10 },
-            ),
-            (
-                CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
-                CaBundleError::OtherForm {
-                    line: 1,
-                    label: "TRUSTED CERTIFICATE",
-                },
-            ),
-            (CA.replace(body, "!!!!"), CaBundleError::NotACertificate { number: 1 }),
-            (CA.replace(body, ""), CaBundleError::NotACertificate { number: 1 }),
-            (
-                format!("{CA}{}", CA.replace(body, "")),
-                CaBundleError::NotACertificate { number: 2 },
-            ),
-            (
-                CA.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n\n", 1),
-                CaBundleError::NotACertificate { number: 1 },
-            ),
-            (
-                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".into(),
-                CaBundleError::NotACertificate { number: 1 },
-            ),
-            (
-                "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----".into(),
-                CaBundleError::NoCertificate,
-            ),
+            (CA[..CA.len() / 2].to_owned(), cut_off(1)),
+            (CA.replace("-----END CERTIFICATE-----\n", ""), cut_off(1)),
+            (short_end, CaBundleError::Marker { line: 11 }),
+            (CA.replace("-----BEGIN CERTIFICATE-----\n", ""), cut_off(10)),
+            (CA.replace("CERTIFICATE", label), other_form),
+            (CA.replace(body, "!!!!"), not_a_certificate(1)),
+            (CA.replace(body, ""), not_a_certificate(1)),
+            (format!("{CA}{}", CA.replace(body, "")), not_a_certificate(2)),
+            (encrypted, not_a_certificate(1)),
+            (no_x509, not_a_certificate(1)),
+            (public_key.into(), CaBundleError::NoCertificate),
             ("# -----".into(), CaBundleError::NoCertificate),
         ] {
-            let line_ten = matches!(
-                expected,
-                CaBundleError::Indented { line: 10 } | CaBundleError::CutOff { line: 10 }
-            );
+            let line_ten = expected == indented(10) || expected == cut_off(10);
             let found = outcome(&text);
             match (&found, line_ten) {
                 (Err(CaBundleError::Indented { .. } | CaBundleError::CutOff { .. }), true) => {}

@@ -1,8 +1,7 @@
 //! Who is at the other end of a connection.
 
-use std::fmt;
-
 use crate::digest::Digest;
+use crate::text::text_type;
 
 /// A user's ID on the tailnet. Never given to another user, unlike a login name
 /// (`tailcfg.UserID`, <https://pkg.go.dev/tailscale.com/tailcfg#UserID>).
@@ -44,9 +43,38 @@ pub struct Caller {
     pub device: Device,
 }
 
-/// A short text that stands for one caller, or one user, and no other, fit for a Kubernetes label value.
+/// A short text that stands for one caller, or one user, and no other, fit for a Kubernetes label value: lower-case letters and
+/// digits.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CallerKey(String);
+
+// === impl Device ===
+
+impl Device {
+    /// The device of that stable ID and name.
+    #[must_use]
+    pub fn new(stable_id: impl Into<String>, name: impl Into<String>) -> Self {
+        let (stable_id, name) = (stable_id.into(), name.into());
+        Self { stable_id, name }
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The user of that ID and login name.
+    #[must_use]
+    pub fn user(id: i64, login_name: impl Into<String>) -> Self {
+        let (id, login_name) = (UserId(id), login_name.into());
+        Self::User { id, login_name }
+    }
+
+    /// A machine with these tags.
+    pub fn machine(tags: impl IntoIterator<Item: Into<String>>) -> Self {
+        let tags = tags.into_iter().map(Into::into).collect();
+        Self::Machine { tags }
+    }
+}
 
 // === impl Caller ===
 
@@ -111,19 +139,7 @@ impl Caller {
 
 // === impl CallerKey ===
 
-impl CallerKey {
-    /// The key's text: lower-case letters and digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for CallerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_type!(CallerKey);
 
 /// What can be read of the local part of `text` as lower-case letters, digits and single dashes: at most 20 characters, perhaps
 /// none.

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use bolero::check;
 
 use crate::names::is_dns_label;
-use crate::{
-    ApplicableRules, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName, UserId,
-};
+use crate::{ApplicableRules, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName};
 
 /// Lines are values of the capability.
 #[test]
@@ -91,9 +89,8 @@ fn restricts(text: &str) {
     let Ok(rule) = Rule::parse(text) else { return };
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
     assert!(fields.values().all(|value| !value.is_null()), "{text}");
-    let named = fields
-        .keys()
-        .any(|key| key.trim().to_lowercase().starts_with("namespace"));
+    let mut keys = fields.keys();
+    let named = keys.any(|key| key.trim().to_lowercase().starts_with("namespace"));
     assert_eq!(named, rule.scope != Scope::Cluster, "{text}");
     for field in fields.keys() {
         let mut fewer = fields.clone();
@@ -144,14 +141,8 @@ fn names() {
 
 fn name(login_name: String, stable_id: String, label: Option<&SessionLabel>) -> SessionName {
     let caller = Caller {
-        identity: Identity::User {
-            id: UserId(1),
-            login_name,
-        },
-        device: Device {
-            stable_id,
-            name: String::new(),
-        },
+        identity: Identity::user(1, login_name),
+        device: Device::new(stable_id, ""),
     };
     let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
     SessionName::new(&caller, &rule.key(), label)

@@ -1,11 +1,10 @@
 //! Names of Kubernetes objects and of rules.
 
-use std::fmt;
-
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::shorten;
+use crate::text::text_type;
 
 /// The name of a ClusterRole.
 ///
@@ -41,13 +40,7 @@ const ROLE_NAME_BYTES: usize = 253;
 
 // === impl RoleName ===
 
-impl RoleName {
-    /// The name's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+text_type!(RoleName);
 
 impl TryFrom<String> for RoleName {
     type Error = NameError;
@@ -69,24 +62,12 @@ impl TryFrom<String> for RoleName {
     }
 }
 
-impl fmt::Display for RoleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 // === impl Namespace, RuleName ===
 
 /// A type whose values are DNS labels.
 macro_rules! dns_label {
     ($type:ident, $kind:literal) => {
-        impl $type {
-            /// The name's text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
+        text_type!($type);
 
         impl TryFrom<String> for $type {
             type Error = NameError;
@@ -101,14 +82,10 @@ macro_rules! dns_label {
                 })
             }
         }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
     };
 }
+
+pub(crate) use dns_label;
 
 dns_label!(Namespace, "namespace");
 dns_label!(RuleName, "rule");

@@ -41,11 +41,8 @@ fn instead(text: &str) -> String {
             .unwrap_or(said.len()),
     );
     let hours = |of: u64| {
-        number
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(of)
-            .map(|hours| format!("{hours}h"))
+        let hours = number.parse::<u64>().ok()?.checked_mul(of)?;
+        Some(format!("{hours}h"))
     };
     let better = match unit {
         "d" | "day" | "days" => hours(24),
@@ -186,9 +183,8 @@ impl<'a> Term<'a> {
         if whole.is_empty() && fraction.is_empty() {
             return None;
         }
-        let unit_end = rest
-            .find(|c: char| c == '.' || c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let unit_end = rest.find(|c: char| c == '.' || c.is_ascii_digit());
+        let unit_end = unit_end.unwrap_or(rest.len());
         let (unit, rest) = rest.split_at(unit_end);
         let unit_nanos = match unit {
             "ns" => 1,
@@ -250,28 +246,17 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_period() {
+        let refused = |text: &str, error: PeriodError| assert_eq!(text.parse::<Period>(), Err(error), "{text:?}");
         for text in [
             "", "8", "h", "-1h", "1 h", "8H", "1h-1m", "1d", "٣h", ".h", "1..5h", "+", "é",
         ] {
-            assert_eq!(
-                text.parse::<Period>(),
-                Err(PeriodError::Syntax(text.into())),
-                "{text:?}"
-            );
+            refused(text, PeriodError::Syntax(text.into()));
         }
         for text in ["0", "0s", "0h0m", "0.1ns"] {
-            assert_eq!(
-                text.parse::<Period>(),
-                Err(PeriodError::Zero(shorten(text))),
-                "{text:?}"
-            );
+            refused(text, PeriodError::Zero(shorten(text)));
         }
         for text in ["2562048h", "99999999999999999999h", "9223372036s855ms"] {
-            assert_eq!(
-                text.parse::<Period>(),
-                Err(PeriodError::TooLong(text.into())),
-                "{text:?}"
-            );
+            refused(text, PeriodError::TooLong(text.into()));
         }
     }
 
@@ -297,10 +282,7 @@ mod tests {
             ("99999999999999999999d", "24 hours for a day"),
         ] {
             let error = text.parse::<Period>().unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("is not a duration: {expected}")) || error.contains(expected),
-                "{error}"
-            );
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -196,10 +196,8 @@ mod tests {
             options: vec![],
             alike: vec![],
         };
-        assert_eq!(
-            refusal.to_string(),
-            "several rules of the tailnet policy reach you with the same priority 5: edit for 1h0m0s, view for 1h0m0s"
-        );
+        let what = "several rules of the tailnet policy reach you with the same priority 5";
+        assert_eq!(refusal.to_string(), format!("{what}: edit for 1h0m0s, view for 1h0m0s"));
         assert!(!refusal.advice().is_empty());
     }
 }

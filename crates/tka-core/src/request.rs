@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::names::{NameError, is_dns_label};
+use crate::names::{NameError, dns_label, is_dns_label};
+use crate::text::text_type;
 use crate::{Choice, Period, Refusal, Rule, shorten};
 
 /// The longest reason.
@@ -37,38 +38,11 @@ pub struct Limits {
 
 // === impl SessionLabel ===
 
-impl SessionLabel {
-    /// The label's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for SessionLabel {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        if is_dns_label(&text) {
-            Ok(Self(text))
-        } else {
-            Err(NameError {
-                kind: "session",
-                text: shorten(&text),
-            })
-        }
-    }
-}
+dns_label!(SessionLabel, "session");
 
 // === impl Reason ===
 
-impl Reason {
-    /// The reason's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+text_type!(Reason);
 
 /// Why a text is no [`Reason`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -100,9 +74,8 @@ impl Limits {
     /// No session shorter than `min_period`.
     #[must_use]
     pub const fn at_least(min_period: Period) -> Self {
-        Self {
-            min_period: Some(min_period),
-        }
+        let min_period = Some(min_period);
+        Self { min_period }
     }
 
     /// How long a session through `rule` lasts when the caller asks for `requested`: never longer than the rule says.

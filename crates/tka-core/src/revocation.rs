@@ -185,7 +185,7 @@ impl fmt::Display for Revocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caller, Device, Limits, Request, UserId};
+    use crate::{Caller, Device, Limits, Request};
     use proptest::prelude::*;
 
     const VIEW: &str = r#"{"role": "view", "period": "1h"}"#;
@@ -198,10 +198,7 @@ mod tests {
     }
 
     fn user(id: i64, login_name: &str) -> Identity {
-        Identity::User {
-            id: UserId(id),
-            login_name: login_name.into(),
-        }
+        Identity::user(id, login_name)
     }
 
     fn machine(tag: &str) -> Identity {
@@ -209,10 +206,7 @@ mod tests {
     }
 
     fn session(identity: Identity) -> Session {
-        let device = Device {
-            stable_id: "n1".into(),
-            name: "laptop".into(),
-        };
+        let device = Device::new("n1", "laptop");
         let caller = Caller { identity, device };
         let rule = Rule::parse(VIEW).unwrap();
         Session::new(
@@ -246,19 +240,17 @@ mod tests {
         let gone = Verdict::Revoked(Revocation::RuleGone);
         assert_eq!(with(&[]), gone);
         assert_eq!(with(&[EDIT]), gone);
-        assert_eq!(
-            with(&[r#"{"role": "view", "period": "1h", "namespaces": ["dev"]}"#]),
-            gone
-        );
-        assert_eq!(with(&[r#"{"role": "view", "period": "1h", "name": "oncall"}"#]), gone);
+        for more in [r#""namespaces": ["dev"]"#, r#""name": "oncall""#] {
+            let rule = format!(r#"{{"role": "view", "period": "1h", {more}}}"#);
+            assert_eq!(with(&[&rule]), gone, "{rule}");
+        }
     }
 
     #[test]
     fn session_ends_when_its_shortened_rule_would_have_ended_it() {
         assert_eq!(with(&[r#"{"role": "view", "period": "31m"}"#]), Verdict::Valid);
-        let shortened = Verdict::Revoked(Revocation::RuleShortened {
-            period: "30m".parse().unwrap(),
-        });
+        let period = "30m".parse().unwrap();
+        let shortened = Verdict::Revoked(Revocation::RuleShortened { period });
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#]), shortened);
         assert_eq!(with(&[r#"{"role": "view", "period": "30m"}"#, VIEW]), Verdict::Valid);
     }
@@ -267,10 +259,8 @@ mod tests {
     fn session_that_expires_meanwhile_is_not_revoked() {
         let (session, device) = (session(alice()), DeviceState::new(alice(), false, [VIEW]));
         for late in [Duration::ZERO, Duration::from_mins(1)] {
-            assert_eq!(
-                verdict(&session, Some(&device), false, session.until() + late),
-                Verdict::Valid
-            );
+            let verdict = verdict(&session, Some(&device), false, session.until() + late);
+            assert_eq!(verdict, Verdict::Valid);
         }
     }
 
@@ -284,10 +274,8 @@ mod tests {
     #[test]
     fn device_must_be_there_and_its_key_valid() {
         let now = LATER.parse().unwrap();
-        assert_eq!(
-            verdict(&session(alice()), None, false, now),
-            Verdict::Revoked(Revocation::DeviceGone)
-        );
+        let of_none = verdict(&session(alice()), None, false, now);
+        assert_eq!(of_none, Verdict::Revoked(Revocation::DeviceGone));
         let expired = DeviceState::new(alice(), true, [VIEW]);
         assert_eq!(of_alice(&expired), Verdict::Revoked(Revocation::DeviceExpired));
     }
@@ -315,10 +303,8 @@ mod tests {
         };
         assert_eq!(of(machine("tag:ci"), true), Verdict::Valid);
         assert_eq!(of(machine("tag:prod"), true), Verdict::Valid);
-        assert_eq!(
-            of(machine("tag:ci"), false),
-            Verdict::Revoked(Revocation::MachinesRefused)
-        );
+        let refused = Verdict::Revoked(Revocation::MachinesRefused);
+        assert_eq!(of(machine("tag:ci"), false), refused);
         assert!(matches!(
             of(alice(), true),
             Verdict::Revoked(Revocation::Untagged { .. })
@@ -327,9 +313,8 @@ mod tests {
 
     #[test]
     fn reason_of_a_hostile_name_is_one_line() {
-        let revocation = Revocation::UserChanged {
-            login_name: "a\nb".into(),
-        };
+        let login_name = "a\nb".into();
+        let revocation = Revocation::UserChanged { login_name };
         assert_eq!(revocation.to_string(), r#"the device is that of "a\nb" now"#);
     }
 

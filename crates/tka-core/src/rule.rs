@@ -123,10 +123,9 @@ mod tests {
     #[test]
     fn reads_the_contracts_rule() {
         let rule = Rule::parse(r#"{"role": "cluster-admin", "period": "8h", "priority": 100}"#).unwrap();
-        assert_eq!(
-            (rule.role.as_str(), rule.period.to_string().as_str(), rule.priority),
-            ("cluster-admin", "8h0m0s", 100)
-        );
+        let texts = [rule.role.to_string(), rule.period.to_string()];
+        assert_eq!(texts, ["cluster-admin", "8h0m0s"]);
+        assert_eq!(rule.priority, 100);
     }
 
     #[test]
@@ -185,10 +184,8 @@ mod tests {
             ] {
                 let mut changed = full.clone();
                 changed[field] = blank;
-                assert!(
-                    why(&changed.to_string()).contains(&format!("`{field}` {expected}")),
-                    "{changed}"
-                );
+                let why = why(&changed.to_string());
+                assert!(why.contains(&format!("`{field}` {expected}")), "{changed}");
             }
             for wrong in [
                 json!(""),
@@ -202,11 +199,8 @@ mod tests {
                 changed[field] = wrong;
                 let is_name = field == "name" && changed[field] == "null";
                 let is_role = field == "role" && changed[field] == "null";
-                assert_eq!(
-                    Rule::parse(&changed.to_string()).is_ok(),
-                    is_name || is_role,
-                    "{changed}"
-                );
+                let is_read = Rule::parse(&changed.to_string()).is_ok();
+                assert_eq!(is_read, is_name || is_role, "{changed}");
             }
             for other in [field.to_uppercase(), format!("{field} "), format!("\u{200b}{field}")] {
                 let mut changed = full.clone();
@@ -219,26 +213,22 @@ mod tests {
 
     #[test]
     fn key_stays_when_period_and_priority_change() {
-        let a = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
-        let b = Rule::parse(r#"{"role": "view", "period": "2h", "priority": 7}"#).unwrap();
-        let c = Rule::parse(r#"{"role": "edit", "period": "1h"}"#).unwrap();
-        assert_eq!(a.key(), b.key());
-        assert_ne!(a.key(), c.key());
+        let key = |rule: &str| Rule::parse(rule).unwrap().key();
+        let first = key(r#"{"role": "view", "period": "1h"}"#);
+        assert_eq!(first, key(r#"{"role": "view", "period": "2h", "priority": 7}"#));
+        assert_ne!(first, key(r#"{"role": "edit", "period": "1h"}"#));
     }
 
     #[test]
     fn name_and_namespaces_make_another_rule() {
         let key = |fields: &str| {
-            Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#))
-                .unwrap()
-                .key()
+            let rule = Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#));
+            rule.unwrap().key()
         };
         assert_ne!(key(""), key(r#", "namespaces": ["dev"]"#));
         assert_ne!(key(""), key(r#", "name": "oncall""#));
-        assert_eq!(
-            key(r#", "namespaces": ["dev", "ops"]"#),
-            key(r#", "namespaces": ["ops", "dev"]"#)
-        );
+        let both = key(r#", "namespaces": ["dev", "ops"]"#);
+        assert_eq!(both, key(r#", "namespaces": ["ops", "dev"]"#));
         assert_eq!(key(""), key(r#", "require_reason": true, "max_sessions": 2"#));
     }
 
@@ -248,15 +238,10 @@ mod tests {
         let policy = document.split("```json").nth(1).unwrap().split("```").next().unwrap();
         let policy: serde_json::Value = serde_json::from_str(policy).unwrap();
         let rules = policy["app"]["specht-labs.de/cap/tka"].as_array().unwrap();
-        let rules: Vec<Rule> = rules
-            .iter()
-            .map(|rule| Rule::parse(&rule.to_string()).unwrap())
-            .collect();
-        assert!(
-            rules
-                .iter()
-                .any(|rule| rule.max_sessions.is_some() && rule.require_reason)
-        );
+        let read = |rule: &serde_json::Value| Rule::parse(&rule.to_string()).unwrap();
+        let rules: Vec<Rule> = rules.iter().map(read).collect();
+        let has_both = |rule: &Rule| rule.max_sessions.is_some() && rule.require_reason;
+        assert!(rules.iter().any(has_both));
         assert!(rules.iter().any(|rule| rule.scope.namespaces().count() == 2));
     }
 

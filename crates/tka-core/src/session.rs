@@ -1,12 +1,12 @@
 //! What a session is called, when it ends, and which of a device's sessions a request means.
 
 use std::borrow::Borrow;
-use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::digest::Digest;
 use crate::request::{Limits, Reason, Request, SessionLabel};
+use crate::text::text_type;
 use crate::{ApplicableRules, Caller, Choice, Period, Refusal, Rule, RuleKey};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
@@ -112,37 +112,21 @@ impl SessionName {
         digest.field(label.map_or("", SessionLabel::as_str));
         Self(format!("tka-{}-{}", caller.short_name(), digest.finish()))
     }
-
-    /// The name's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for SessionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_type!(SessionName);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Identity, RoleName, Scope, UserId};
+    use crate::{Device, Identity, RoleName, Scope};
     use proptest::prelude::*;
     use std::collections::HashSet;
 
     fn caller(id: i64, login_name: &str, stable_id: &str) -> Caller {
         Caller {
-            identity: Identity::User {
-                id: UserId(id),
-                login_name: login_name.into(),
-            },
-            device: Device {
-                stable_id: stable_id.into(),
-                name: "laptop".into(),
-            },
+            identity: Identity::user(id, login_name),
+            device: Device::new(stable_id, "laptop"),
         }
     }
 
@@ -203,10 +187,7 @@ mod tests {
     fn renamed_or_retagged_machine_keeps_its_sessions() {
         let machine = |name: &str, tag: &str| Caller {
             identity: Identity::Machine { tags: vec![tag.into()] },
-            device: Device {
-                stable_id: "n1".into(),
-                name: name.into(),
-            },
+            device: Device::new("n1", name),
         };
         let name = |caller: &Caller| SessionName::new(caller, &role_key("view"), None);
         let (before, after) = (
@@ -222,9 +203,7 @@ mod tests {
     fn machine_is_not_a_user_on_the_same_device() {
         let user = caller(1, "laptop", "n1");
         let machine = Caller {
-            identity: Identity::Machine {
-                tags: vec!["tag:ci".into()],
-            },
+            identity: Identity::machine(["tag:ci"]),
             device: user.device.clone(),
         };
         assert_ne!(user.key(), machine.key());
@@ -233,11 +212,10 @@ mod tests {
     #[test]
     fn ends_on_a_whole_second_and_never_late() {
         let period: Period = "1500ms".parse().unwrap();
-        assert_eq!(
-            end(time("2026-01-01T00:00:00.7Z"), period),
-            time("2026-01-01T00:00:02Z")
-        );
-        assert_eq!(end(time("2026-01-01T00:00:00Z"), period), time("2026-01-01T00:00:01Z"));
+        for (start, expected) in [("00:00:00.7Z", "00:00:02Z"), ("00:00:00Z", "00:00:01Z")] {
+            let [start, expected] = [start, expected].map(|at| time(&format!("2026-01-01T{at}")));
+            assert_eq!(end(start, period), expected, "{start}");
+        }
     }
 
     #[test]
@@ -271,10 +249,8 @@ mod tests {
     fn label_keeps_sessions_apart() {
         let label = SessionLabel::try_from("shell-1".to_owned()).unwrap();
         let (caller, key) = (caller(1, "a@b", "n1"), role_key("view"));
-        assert_ne!(
-            SessionName::new(&caller, &key, None),
-            SessionName::new(&caller, &key, Some(&label))
-        );
+        let named = SessionName::new(&caller, &key, Some(&label));
+        assert_ne!(SessionName::new(&caller, &key, None), named);
         assert!(SessionLabel::try_from("Shell 1".to_owned()).is_err());
     }
 

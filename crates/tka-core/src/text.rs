@@ -17,3 +17,24 @@ pub fn shorten_to(value: &str, characters: usize) -> String {
         None => value.into(),
     }
 }
+
+/// Lets a type that holds a text and nothing else be read and shown as that text.
+macro_rules! text_type {
+    ($type:ident) => {
+        impl $type {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+pub(crate) use text_type;

@@ -100,9 +100,8 @@ impl Document {
     fn says_where_it_looks(&self) -> bool {
         let Some(root) = &self.root else { return true };
         let lists = [List::Clusters, List::Users, List::Contexts];
-        let are_there = lists
-            .iter()
-            .all(|list| self.items(*list).len() == self.says.names(*list).len());
+        let is_there = |list: &List| self.items(*list).len() == self.says.names(*list).len();
+        let are_there = lists.iter().all(is_there);
         let current = root.get(CURRENT).and_then(|current| current.text());
         let is_there = self.says.current_context == current.unwrap_or_default()
             || root.get(CURRENT).is_some_and(|current| current.is_null());
@@ -137,11 +136,11 @@ impl Document {
     #[must_use]
     pub fn context(&self, name: &str) -> Option<EntryNames> {
         let context = find(&self.says.contexts, name)?;
-        Some(EntryNames {
-            cluster: context.cluster.clone(),
-            user: context.user.clone(),
-            context: name.to_owned(),
-        })
+        Some(EntryNames::new(
+            context.cluster.clone(),
+            context.user.clone(),
+            name.to_owned(),
+        ))
     }
 
     /// The API server of a cluster.
@@ -253,8 +252,7 @@ impl List {
     }
 
     fn named(key: &str) -> Option<Self> {
-        [Self::Clusters, Self::Users, Self::Contexts]
-            .into_iter()
-            .find(|list| list.key() == key)
+        let mut lists = [Self::Clusters, Self::Users, Self::Contexts].into_iter();
+        lists.find(|list| list.key() == key)
     }
 }

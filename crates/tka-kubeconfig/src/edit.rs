@@ -1,6 +1,5 @@
 //! Changing the text of a kubeconfig, and seeing that it then says what it said and the change, and nothing else.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -11,10 +10,7 @@ use crate::document::{CURRENT, Document, List, Refused};
 use crate::entry::Entry;
 use crate::model::Kubeconfig;
 use crate::scalar::{Scalar, resolve};
-use crate::yaml::{self, Node, becomes, same};
-
-/// Pieces of text in the place of others, in their order.
-type Edit = Vec<(Range<usize>, String)>;
+use crate::yaml::{self, Edit, Editor, Node, becomes, indented, out_of_brackets, same};
 
 /// An item of a list.
 struct Item {
@@ -62,7 +58,7 @@ impl Document {
         let edits = match root.get(CURRENT) {
             Some(value) if value.has_anchor => return Err(Refused::Unsure),
             Some(value) if value.span.is_empty() || raw.is_empty() => {
-                let colon = self.colon(root, CURRENT)?;
+                let colon = self.editor().colon(root, CURRENT).ok_or(Refused::Unsure)?;
                 let raw = if raw.is_empty() {
                     String::new()
                 } else {
@@ -70,9 +66,9 @@ impl Document {
                 };
                 vec![vec![(colon..value.span.end.max(colon), raw)]]
             }
-            Some(value) => self.in_place_of(root, CURRENT, value, raw)?,
-            None if root.is_flow() => self.new_key(root, &format!("\"{CURRENT}\": {raw}")),
-            None => self.new_key(root, &format!("{CURRENT}: {raw}")),
+            Some(value) => self.editor().in_place_of(root, CURRENT, value, raw),
+            None if root.is_flow() => self.editor().new_key(root, &format!("\"{CURRENT}\": {raw}")),
+            None => self.editor().new_key(root, &format!("{CURRENT}: {raw}")),
         };
         let wanted = yaml::parse(raw)?.root;
         let mut says = self.says.clone();
@@ -97,7 +93,7 @@ impl Document {
         if value.text() == Some(text) {
             return Ok(self);
         }
-        let edits = self.in_place_of(exec, key, value, &quoted(text))?;
+        let edits = self.editor().in_place_of(exec, key, value, &quoted(text));
         let list = self.value(List::Users.key());
         if list.is_some_and(|list| list.has_anchor) {
             return Err(Refused::Unsure);
@@ -146,10 +142,10 @@ impl Document {
         let edits = if value.is_flow() {
             out_of_brackets(value, at)
         } else {
-            let lines = self.lines_of(&value.items()[at]).ok_or(Refused::Unsure)?;
+            let lines = self.editor().lines_of(&value.items()[at]).ok_or(Refused::Unsure)?;
             let mut edit = vec![(lines, String::new())];
             if value.items().len() == 1 {
-                let colon = self.colon(root, list.key())?;
+                let colon = self.editor().colon(root, list.key()).ok_or(Refused::Unsure)?;
                 edit.insert(0, (colon..colon, " []".to_owned()));
             }
             vec![edit]
@@ -204,14 +200,13 @@ impl Document {
 
     /// Where an item can be added to a list, the best place first.
     fn additions(&self, list: List, item: &Item) -> Result<Vec<Edit>, Refused> {
-        let root = self.root()?;
-        let indent = self.column(root.span.start);
+        let (root, editor) = (self.root()?, self.editor());
         let json = || format!("[{}]", item.json);
         let Some(value) = root.get(list.key()) else {
             return Ok(if root.is_flow() {
-                self.new_key(root, &format!("\"{}\": {}", list.key(), json()))
+                editor.new_key(root, &format!("\"{}\": {}", list.key(), json()))
             } else {
-                self.new_key(root, &format!("{}:\n{}", list.key(), item.block))
+                editor.new_key(root, &format!("{}:\n{}", list.key(), item.block))
             });
         };
         if value.has_anchor || value.is_alias() {
@@ -221,48 +216,18 @@ impl Document {
             if value.is_flow() {
                 return Ok(vec![vec![(last.span.end..last.span.end, format!(", {}", item.json))]]);
             }
-            let dash = self.dash(first).ok_or(Refused::Unsure)?;
-            let lines = indented(&item.block, self.column(dash));
-            return Ok(self.behind_or_before(last.span.end, dash, &lines));
+            let dash = editor.dash(first).ok_or(Refused::Unsure)?;
+            let lines = indented(&item.block, editor.column(dash));
+            return Ok(editor.behind_or_before(last.span.end, dash, &lines));
         }
-        let colon = self.colon(root, list.key())?;
-        let nothing = colon..value.span.end.max(colon);
-        if root.is_flow() {
-            return Ok(vec![vec![(nothing, format!(" {}", json()))]]);
-        }
-        let lines = indented(&item.block, indent);
-        let lines = match self.next_line(nothing.end) {
-            Some(line) => (line..line, format!("{lines}\n")),
-            None => (self.text.len()..self.text.len(), format!("\n{lines}")),
+        let edit = if root.is_flow() {
+            let nothing = editor.nothing(root, list.key(), value);
+            nothing.map(|nothing| vec![(nothing, format!(" {}", json()))])
+        } else {
+            let lines = indented(&item.block, editor.column(root.span.start));
+            editor.lines_for_nothing(root, list.key(), value, &lines)
         };
-        Ok(vec![vec![(nothing, String::new()), lines]])
-    }
-
-    /// Where a key can be added, the best place first.
-    fn new_key(&self, root: &Node, text: &str) -> Vec<Edit> {
-        let last = root
-            .entries()
-            .iter()
-            .map(|(key, value)| key.span.end.max(value.span.end))
-            .max();
-        if !root.is_flow() {
-            let lines = indented(text, self.column(root.span.start));
-            let end = last.unwrap_or(root.span.end);
-            return self.behind_or_before(end, root.span.start, &lines);
-        }
-        vec![vec![match last {
-            Some(end) => (end..end, format!(", {text}")),
-            None => (root.span.start + 1..root.span.start + 1, text.to_owned()),
-        }]]
-    }
-
-    /// Ways to write `raw` in the place of the `value` of a key, the best first.
-    fn in_place_of(&self, mapping: &Node, key: &str, value: &Node, raw: &str) -> Result<Vec<Edit>, Refused> {
-        // A text in a block ends with a line, which stays one.
-        let end = value.span.start + self.text[value.span.clone()].trim_end().len();
-        let in_place = (value.span.start..end, raw.to_owned());
-        let anew = (self.colon(mapping, key)?..end, format!(" {raw}"));
-        Ok(vec![vec![in_place], vec![anew]])
+        Ok(vec![edit.ok_or(Refused::Unsure)?])
     }
 
     /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are. Then kubectl must
@@ -274,9 +239,8 @@ impl Document {
         says: &[Kubeconfig],
         is_wanted: impl Fn(&Self) -> bool,
     ) -> Result<Self, Refused> {
-        let after = edits
-            .into_iter()
-            .filter_map(|edit| Self::parse(self.edited(edit)?).ok());
+        let edited = |edit| Self::parse(self.editor().edited(edit)?).ok();
+        let after = edits.into_iter().filter_map(edited);
         let mut after = after
             .filter(|after| says.contains(&after.says))
             .filter(|after| is_wanted(after) && self.differs_only_in(key, after));
@@ -294,89 +258,16 @@ impl Document {
         same(&others(self), &others(other))
     }
 
-    fn edited(&self, edit: Edit) -> Option<String> {
-        let newline = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
-        let (mut text, mut done) = (String::new(), 0);
-        for (range, new) in edit {
-            text += self.text.get(done..range.start)?;
-            text += &new.replace('\n', newline);
-            done = range.end;
-        }
-        Some(text + self.text.get(done..)?)
-    }
-
     fn root(&self) -> Result<&Node, Refused> {
         self.root.as_deref().ok_or(Refused::Unsure)
     }
 
+    fn editor(&self) -> Editor<'_> {
+        Editor(&self.text)
+    }
+
     fn value(&self, key: &str) -> Option<&Rc<Node>> {
         self.root.as_ref()?.get(key)
-    }
-
-    /// Behind the colon of a key.
-    fn colon(&self, root: &Node, key: &str) -> Result<usize, Refused> {
-        let mut keys = root.entries().iter().map(|(key, _)| key);
-        let key = keys.find(|node| node.text() == Some(key)).ok_or(Refused::Unsure)?;
-        let rest = self.text.get(key.span.end..).unwrap_or_default();
-        let trimmed = rest.trim_start_matches([' ', '\t']);
-        let is_colon = trimmed.starts_with(':');
-        let at = key.span.end + rest.len() - trimmed.len() + 1;
-        is_colon.then_some(at).ok_or(Refused::Unsure)
-    }
-
-    /// Where the dash of an item in a list of lines is.
-    fn dash(&self, item: &Node) -> Option<usize> {
-        let before = self.text.get(..item.span.start)?;
-        let trimmed = before.trim_end();
-        if trimmed.ends_with('-') {
-            return Some(trimmed.len() - 1);
-        }
-        // There is an anchor or a tag between them.
-        let line = before.rfind('\n').map_or(0, |end| end + 1);
-        let indent = before.get(line..)?.find(|c| c != ' ')?;
-        before.get(line + indent..)?.starts_with("- ").then_some(line + indent)
-    }
-
-    /// The lines of an item.
-    fn lines_of(&self, item: &Node) -> Option<Range<usize>> {
-        let dash = self.dash(item)?;
-        let start = self.line(dash);
-        let is_alone = self.text.get(start..dash)?.chars().all(|c| c == ' ');
-        let end = self.next_line(item.span.end);
-        is_alone.then(|| start..end.unwrap_or(self.text.len()))
-    }
-
-    /// Adds lines behind the line where something ends, or before the line where something begins.
-    ///
-    /// A last line without an end stays the last one: readers differ in what an end would make of a text that is written in it.
-    fn behind_or_before(&self, end: usize, start: usize, lines: &str) -> Vec<Edit> {
-        let new = format!("{lines}\n");
-        let behind = self.next_line(end).map(|line| vec![(line..line, new.clone())]);
-        let line = self.line(start);
-        behind.into_iter().chain([vec![(line..line, new)]]).collect()
-    }
-
-    /// Where the line of `at` begins.
-    fn line(&self, at: usize) -> usize {
-        let mark = if self.text.starts_with('\u{feff}') {
-            '\u{feff}'.len_utf8()
-        } else {
-            0
-        };
-        self.text[..at].rfind('\n').map_or(mark, |end| end + 1)
-    }
-
-    /// Where the line begins that comes after what ends at `end`; none at the end of the text. What is written over several lines
-    /// may end with one of them.
-    fn next_line(&self, end: usize) -> Option<usize> {
-        if self.text[..end].ends_with('\n') {
-            return Some(end);
-        }
-        self.text[end..].find('\n').map(|newline| end + newline + 1)
-    }
-
-    fn column(&self, at: usize) -> usize {
-        at - self.line(at)
     }
 }
 
@@ -387,23 +278,6 @@ fn text_of(written: Option<&Node>) -> Result<String, Refused> {
         None | Some(Some(Scalar::Null)) => Ok(String::new()),
         Some(Some(Scalar::Text(text))) => Ok(text),
         Some(_) => Err(Refused::Unsure),
-    }
-}
-
-fn indented(lines: &str, by: usize) -> String {
-    let lines: Vec<_> = lines.lines().map(|line| format!("{}{line}", " ".repeat(by))).collect();
-    lines.join("\n")
-}
-
-/// Removes an item, with the comma that it leaves alone.
-fn out_of_brackets(list: &Node, at: usize) -> Vec<Edit> {
-    let items = list.items();
-    let span = &items[at].span;
-    let cut = |range: Range<usize>| vec![(range, String::new())];
-    match (at.checked_sub(1), items.get(at + 1)) {
-        (Some(before), _) => vec![cut(items[before].span.end..span.end)],
-        (None, Some(next)) => vec![cut(span.start..next.span.start)],
-        (None, None) => vec![cut(span.clone()), cut(span.start..list.span.end - 1)],
     }
 }
 
@@ -446,6 +320,7 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Range;
 
     #[test]
     fn what_would_change_more_or_less_than_it_should_is_not_done() {
@@ -458,16 +333,13 @@ mod tests {
         let has_one = |document: &Document| document.items(List::Users).len() == 1;
         let changed = |edits: &[&Edit]| {
             let edits = edits.iter().map(|edit| (*edit).clone()).collect();
-            document
-                .changed(edits, "users", &wanted, has_one)
-                .map(|document| document.text)
+            let changed = document.changed(edits, "users", &wanted, has_one);
+            changed.map(|document| document.text)
         };
         assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));
-        assert_eq!(
-            changed(&[&[right.clone(), wrong.clone()].concat()]),
-            Err(Refused::Unsure)
-        );
+        let both = [right.clone(), wrong.clone()].concat();
+        assert_eq!(changed(&[&both]), Err(Refused::Unsure));
         assert_eq!(changed(&[&edit(at("[]"), "{")]), Err(Refused::Unsure));
         assert_eq!(changed(&[&wrong, &right]).unwrap(), "users: [{name: a}]\nother: yes\n");
     }

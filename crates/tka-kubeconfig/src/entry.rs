@@ -20,10 +20,8 @@ impl Entry {
     #[must_use]
     pub fn current(file: KubeconfigFile) -> Option<Self> {
         let context = file.contexts.into_iter().find(|one| one.name == file.current_context)?;
-        let cluster = file
-            .clusters
-            .into_iter()
-            .find(|one| one.name == context.context.cluster)?;
+        let mut clusters = file.clusters.into_iter();
+        let cluster = clusters.find(|one| one.name == context.context.cluster)?;
         let user = file.users.into_iter().find(|one| one.name == context.context.user)?;
         Some(Self { cluster, user, context })
     }
@@ -31,11 +29,11 @@ impl Entry {
     /// Its names.
     #[must_use]
     pub fn names(&self) -> EntryNames {
-        EntryNames {
-            cluster: self.cluster.name.clone(),
-            user: self.user.name.clone(),
-            context: self.context.name.clone(),
-        }
+        EntryNames::new(
+            self.cluster.name.clone(),
+            self.user.name.clone(),
+            self.context.name.clone(),
+        )
     }
 
     /// The same under other names.

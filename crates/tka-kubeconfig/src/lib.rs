@@ -6,14 +6,16 @@ mod encoding;
 mod entry;
 mod model;
 mod scalar;
+mod set;
 #[cfg(test)]
 mod tests;
 mod unreadable;
 mod value;
-pub mod yaml;
+mod yaml;
 
 pub use document::{Document, List, Refused};
 pub use edit::{quoted, to_yaml};
 pub use entry::Entry;
 pub use model::{Call, Cluster, Context, Kubeconfig, Merged, Named, User, find, merge, sources};
+pub use set::set;
 pub use unreadable::Unreadable;

@@ -37,9 +37,8 @@ pub(crate) fn resolve(text: &str, tag: Option<&str>, is_plain: bool) -> Result<S
         // What has `str` or any other tag is a text to it.
         _ => return Ok(Scalar::Text(text.to_owned())),
     };
-    is_right
-        .then_some(found)
-        .ok_or_else(|| format!("cannot decode it as a !!{kind}"))
+    let found = is_right.then_some(found);
+    found.ok_or_else(|| format!("cannot decode it as a !!{kind}"))
 }
 
 fn plain(text: &str) -> Scalar {

@@ -30,11 +30,7 @@ users:
 ";
 
 fn entry(name: &str) -> Entry {
-    let names = EntryNames {
-        cluster: format!("{name}-cluster"),
-        user: format!("{name}-user"),
-        context: name.to_owned(),
-    };
+    let names = EntryNames::new(format!("{name}-cluster"), format!("{name}-user"), name.to_owned());
     let cluster = Cluster {
         server: "https://k:6443".into(),
         insecure_skip_tls_verify: true,
@@ -160,10 +156,8 @@ fn nothing_becomes_a_kubeconfig() {
         assert!(blank.is_blank(), "{:?}", blank.text());
     }
     for text in ["{}", "{ }", "clusters: []\n", "users:\n", "contexts: null"] {
-        assert_eq!(
-            read(&merged(document(text), &entry("ours")).unwrap()),
-            expected(&read(&document(text)), &entry("ours"))
-        );
+        let merged = merged(document(text), &entry("ours")).unwrap();
+        assert_eq!(read(&merged), expected(&read(&document(text)), &entry("ours")));
         assert!(document(text).is_blank());
     }
     for text in [
@@ -191,69 +185,55 @@ fn equal_value_changes_nothing_and_new_value_replaces_the_old() {
 /// Each with the line, and what is wrong there.
 #[test]
 fn what_kubectl_cannot_read_is_refused_with_its_line() {
-    let long = format!(
-        "users:\n- name: a\n  user: {{certificate: x}}\n- name: {}\n",
-        "b".repeat(10)
-    );
+    let name = "b".repeat(10);
+    let long = format!("users:\n- name: a\n  user: {{certificate: x}}\n- name: {name}\n");
     assert!(Document::parse(long).is_ok());
     // cases.md 1
-    for (text, expected) in [
-        (
-            "contexts:\n- name: 123\n",
-            "line 2: `name` must be a text and is a number to kubectl; write it in quotes",
-        ),
-        (
-            "current-context: on\n",
-            "line 1: `current-context` must be a text and is `true` or `false` to kubectl; write it in quotes",
-        ),
-        (
-            "kind: Config\n\t\nusers: []\n",
-            "line 2: it is not YAML: found a tab character that violates indentation",
-        ),
-        (
-            "{\"current-context\": \"a\\/b\"}",
-            "line 1: it is not YAML: found unknown escape character",
-        ),
-        (
-            "clusters:\n- name: a\n  cluster:\n    certificate-authority-data: aG k=\n",
-            "line 4: `certificate-authority-data` must be base64 without spaces and is another text",
-        ),
-        (
-            "users:\n- name: a\n  user:\n    exec:\n      args: [8000]\n",
-            "line 5: `args` must be a text and is a number to kubectl; write it in quotes",
-        ),
-        (
-            "users: [{name: a}, {name: a}]\n",
-            "line 1: `users` has two items that are named `a`",
-        ),
-        (
-            "contexts: [{}, {name: ~}]\n",
-            "line 1: `contexts` has two items that are named ``",
-        ),
-        ("- a\n", "line 1: `the kubeconfig` must be a map and is a list"),
-        (
-            "from before",
-            "line 1: `the kubeconfig` must be a map and is another text",
-        ),
-        ("kind: Secret\n", "line 1: its `kind` is not `Config`"),
-        ("x: y\nusers: {}\n", "line 2: `users` must be a list and is a map"),
-        ("contexts: [a]\n", "line 1: `context` must be a map and is another text"),
-        ("a: !!int b\n", "line 1: cannot decode it as a !!int"),
-        ("a: b\nx: *b\n", "line 2: it is not YAML: unknown anchor 'b' referenced"),
-        (
-            "x: &a [*a]\n",
-            "line 1: it is not YAML: anchor 'a' value contains itself",
-        ),
-        ("a: .inf\n", "line 1: it has a number that is not finite"),
-        (
-            "a: b\n  c: d\n",
-            "line 2: it is not YAML: mapping values are not allowed in this context",
-        ),
-    ] {
+    let texts = [
+        "contexts:\n- name: 123\n",
+        "current-context: on\n",
+        "kind: Config\n\t\nusers: []\n",
+        "{\"current-context\": \"a\\/b\"}",
+        "clusters:\n- name: a\n  cluster:\n    certificate-authority-data: aG k=\n",
+        "users:\n- name: a\n  user:\n    exec:\n      args: [8000]\n",
+        "users: [{name: a}, {name: a}]\n",
+        "contexts: [{}, {name: ~}]\n",
+        "- a\n",
+        "from before",
+        "kind: Secret\n",
+        "x: y\nusers: {}\n",
+        "contexts: [a]\n",
+        "a: !!int b\n",
+        "a: b\nx: *b\n",
+        "x: &a [*a]\n",
+        "a: .inf\n",
+        "a: b\n  c: d\n",
+    ];
+    let refused = texts.map(|text| {
         let refused = Document::parse(text.to_owned()).unwrap_err();
-        assert_eq!(refused.to_string(), expected, "{text}");
         assert!(matches!(refused, Refused::Unreadable(_)), "{text}");
-    }
+        refused.to_string()
+    });
+    insta::assert_snapshot!(refused.join("\n"), @"
+    line 2: `name` must be a text and is a number to kubectl; write it in quotes
+    line 1: `current-context` must be a text and is `true` or `false` to kubectl; write it in quotes
+    line 2: it is not YAML: found a tab character that violates indentation
+    line 1: it is not YAML: found unknown escape character
+    line 4: `certificate-authority-data` must be base64 without spaces and is another text
+    line 5: `args` must be a text and is a number to kubectl; write it in quotes
+    line 1: `users` has two items that are named `a`
+    line 1: `contexts` has two items that are named ``
+    line 1: `the kubeconfig` must be a map and is a list
+    line 1: `the kubeconfig` must be a map and is another text
+    line 1: its `kind` is not `Config`
+    line 2: `users` must be a list and is a map
+    line 1: `context` must be a map and is another text
+    line 1: cannot decode it as a !!int
+    line 2: it is not YAML: unknown anchor 'b' referenced
+    line 1: it is not YAML: anchor 'a' value contains itself
+    line 1: it has a number that is not finite
+    line 2: it is not YAML: mapping values are not allowed in this context
+    ");
 }
 
 #[test]
@@ -298,17 +278,13 @@ fn what_kubectl_reads_is_merged_into() {
 /// cases.md 9
 #[test]
 fn other_encodings_are_named() {
-    let utf16: Vec<u8> = "\u{feff}current-context: a\n"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16 = "\u{feff}current-context: a\n".encode_utf16();
+    let utf16: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
     let read = Kubeconfig::read(&utf16).unwrap();
     assert_eq!(read.current_context, "a", "kubectl reads it");
     let latin1 = Kubeconfig::read(b"a: b\nx: \xe4\n").unwrap_err();
-    assert_eq!(
-        latin1.to_string(),
-        "line 2: it has bytes that are not UTF-8; save it as UTF-8"
-    );
+    let expected = "line 2: it has bytes that are not UTF-8; save it as UTF-8";
+    assert_eq!(latin1.to_string(), expected);
 }
 
 #[test]
@@ -319,11 +295,8 @@ fn what_others_refer_to_is_not_changed() {
         "current-context: &a b\nx: *a\n",
         "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nx: *c\n",
     ] {
-        assert_eq!(
-            merged(document(text), &entry("ours")).unwrap_err(),
-            Refused::Unsure,
-            "{text}"
-        );
+        let refused = merged(document(text), &entry("ours")).unwrap_err();
+        assert_eq!(refused, Refused::Unsure, "{text}");
     }
     let shared = document("contexts:\n- name: a\n  context: &c {}\n- name: b\n  context: *c\n");
     assert_eq!(shared.without(List::Contexts, "a").unwrap_err(), Refused::Unsure);
@@ -367,10 +340,8 @@ fn nothing_of_a_user_is_changed_that_others_refer_to() {
 
 #[test]
 fn debug_shows_no_token() {
-    assert_eq!(
-        format!("{:?}", document(EVERYDAY)),
-        format!("Document({} bytes)", EVERYDAY.len())
-    );
+    let expected = format!("Document({} bytes)", EVERYDAY.len());
+    assert_eq!(format!("{:?}", document(EVERYDAY)), expected);
 }
 
 /// A value that is none of our business: what comes behind the colon, and lines below.
@@ -513,16 +484,11 @@ fn kubeconfigs() -> impl Strategy<Value = String> {
         prop::collection::vec(any::<bool>(), 3),
     );
     let parts = (lists, current, others).prop_map(|((clusters, users, contexts, there), current, others)| {
-        let lists = [clusters, users, contexts]
-            .into_iter()
-            .zip(there)
-            .filter_map(|(list, there)| there.then_some(list));
+        let lists = [clusters, users, contexts].into_iter().zip(there);
+        let lists = lists.filter_map(|(list, there)| there.then_some(list));
         let fixed = ["apiVersion: v1\n", "kind: \"Config\"\n", current].map(ToOwned::to_owned);
-        lists
-            .chain(fixed)
-            .chain(others)
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
+        let parts = lists.chain(fixed).chain(others);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>()
     });
     (parts.prop_shuffle(), head, tail, any::<bool>(), any::<bool>()).prop_map(|(parts, head, tail, windows, ends)| {
         let text = format!("{head}{}{tail}", parts.concat());
@@ -539,11 +505,8 @@ fn kept(text: &str) -> Vec<String> {
             .any(|key| line.trim_matches(['\'', '"']).starts_with(key));
         !is_new && !line.is_empty() && *line != "  kind"
     };
-    text.trim_start_matches('\u{feff}')
-        .lines()
-        .filter(is_kept)
-        .map(ToOwned::to_owned)
-        .collect()
+    let kept = text.trim_start_matches('\u{feff}').lines().filter(is_kept);
+    kept.map(ToOwned::to_owned).collect()
 }
 
 fn holds_in_order(text: &str, lines: &[String]) -> bool {

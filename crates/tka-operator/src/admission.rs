@@ -121,9 +121,8 @@ impl Sessions {
 mod tests {
     use super::*;
     use crate::double::{self, failure, list};
-    use crate::examples;
+    use crate::examples::{self, at};
     use crate::session_cache::SessionCache;
-    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::runtime::{reflector, watcher};
     use std::sync::Arc;
@@ -132,13 +131,13 @@ mod tests {
 
     fn signin(session: &Session, second: i64) -> TkaSignin {
         let mut signin = objects::signin(session, None, "tka");
-        signin.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
+        signin.metadata.creation_timestamp = Some(Time(at(second)));
         signin
     }
 
     #[tokio::test]
     async fn quota_far_from_full_needs_no_list() {
-        let now = Timestamp::from_second(100).unwrap();
+        let now = at(100);
         let session = examples::session("1h", now);
         let (written, another) = (signin(&session, 100), signin(&examples::labelled("1h", now, "b"), 99));
         let lists = Arc::new(AtomicUsize::new(0));
@@ -165,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wait_for_the_undecided_survives_api_server_failures() {
         for code in [None, Some(429), Some(500)] {
-            let start = Timestamp::from_second(100).unwrap();
+            let start = at(100);
             let (first, second) = (examples::session("1h", start), examples::labelled("1h", start, "b"));
             let behind = signin(&second, 101);
             let failures = AtomicUsize::new(0);

@@ -123,6 +123,20 @@ impl SignIn {
     }
 }
 
+// === impl SignedIn ===
+
+impl SignedIn {
+    pub(crate) fn new(session: &Session, provisioned: bool, extended: bool, credential: Option<Credential>) -> Self {
+        let session = session.clone();
+        let stored = StoredSession { session, provisioned };
+        Self {
+            stored,
+            extended,
+            credential,
+        }
+    }
+}
+
 // === impl Attempts ===
 
 impl Attempts {
@@ -250,7 +264,7 @@ impl Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{StoredSession, examples};
+    use crate::examples;
     use futures::FutureExt;
     use jiff::Timestamp;
 
@@ -276,15 +290,8 @@ mod tests {
         }
     }
 
-    fn done(session: Session) -> Arc<SignedIn> {
-        Arc::new(SignedIn {
-            stored: StoredSession {
-                session,
-                provisioned: true,
-            },
-            extended: false,
-            credential: None,
-        })
+    fn done(session: &Session) -> Arc<SignedIn> {
+        Arc::new(SignedIn::new(session, true, false, None))
     }
 
     #[tokio::test]
@@ -299,7 +306,7 @@ mod tests {
         let session = attempt.freeze_session();
         assert_eq!(session, at(2).session);
         assert!(attempt.close(), "one of them asks for a credential");
-        attempt.finish(&Ok(done(session)));
+        attempt.finish(&Ok(done(&session)));
         for waiter in waiters {
             let outcome = waiter.outcome().await.unwrap().unwrap();
             assert_eq!(outcome.stored.session, at(2).session);

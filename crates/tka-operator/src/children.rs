@@ -251,9 +251,8 @@ mod tests {
                 _ => (200, object(current, "")),
             })
         });
-        let made = examples::sessions(clients, Timestamp::UNIX_EPOCH)
-            .make_children(&signin, &session)
-            .await;
+        let sessions = examples::sessions(clients, Timestamp::UNIX_EPOCH);
+        let made = sessions.make_children(&signin, &session).await;
         let deletions = deletions.lock().unwrap().clone();
         (made, deletions)
     }

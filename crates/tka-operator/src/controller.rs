@@ -130,19 +130,14 @@ impl Loop {
         metrics: Metrics,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
     ) {
-        let gains = leadership.gains();
-        let context = Arc::new(Context {
-            sessions,
-            leadership,
-            clock,
-            metrics,
-            store: self.store,
-            failures: Mutex::default(),
-            ages: SessionAges::default(),
-        });
+        let context = Context::new(sessions, leadership, clock, metrics, self.store.clone());
+        self.run_in(Arc::new(context), stop).await;
+    }
+
+    async fn run_in(self, context: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
         let reconciles = self
             .controller
-            .reconcile_all_on(gains)
+            .reconcile_all_on(context.leadership.gains())
             .graceful_shutdown_on(stop)
             .run(reconcile, failed, Arc::clone(&context))
             .for_each(|result| async {
@@ -250,6 +245,24 @@ fn failed(signin: Arc<TkaSignin>, error: &Error, context: Arc<Context>) -> Actio
 // === impl Context ===
 
 impl Context {
+    fn new(
+        sessions: Arc<Sessions>,
+        leadership: Leadership,
+        clock: Clock,
+        metrics: Metrics,
+        store: Store<TkaSignin>,
+    ) -> Self {
+        Self {
+            sessions,
+            leadership,
+            clock,
+            metrics,
+            store,
+            failures: Mutex::default(),
+            ages: SessionAges::default(),
+        }
+    }
+
     fn failures(&self) -> MutexGuard<'_, PerSession<Option<String>, Failure>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,12 +327,13 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples;
-    use crate::{Clients, Election};
+    use crate::{Clients, Election, double, examples};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use kube::Config;
     use prometheus_client::registry::Registry;
+    use serde_json::json;
+    use std::future::pending;
+    use tokio::time::sleep;
 
     fn session() -> Session {
         examples::session("5s", at("2026-01-01T00:00:00Z"))
@@ -329,25 +343,27 @@ mod tests {
         time.parse().unwrap()
     }
 
-    /// What looks after `signin` and nothing else.
+    /// What looks after `signin` and nothing else, and sends no request.
     fn context(signin: &TkaSignin) -> Arc<Context> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // The port is closed, and no request is sent.
-        let clients = Clients::new(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-        let clock: Clock = Arc::new(|| at("2026-01-01T00:00:00Z"));
-        let (_election, leadership) = Election::new(&clients, "tka", "a".into(), Arc::clone(&clock));
-        let sessions = Arc::new(examples::sessions(clients, clock()));
+        let clients = double::clients(|_| None);
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&watcher::Event::Apply(signin.clone()));
-        Arc::new(Context {
+        context_of(
+            examples::sessions(clients.clone(), session().signed_in),
+            &clients,
             store,
-            sessions,
-            leadership,
-            clock,
-            metrics: Metrics::register(&mut Registry::default()),
-            failures: Mutex::default(),
-            ages: SessionAges::default(),
-        })
+        )
+    }
+
+    fn context_of(sessions: Sessions, clients: &Clients, store: Store<TkaSignin>) -> Arc<Context> {
+        let clock: Clock = Arc::new(|| at("2026-01-01T00:00:00Z"));
+        let (_election, leadership) = Election::new(clients, "tka", "a".into(), Arc::clone(&clock));
+        let metrics = Metrics::register(&mut Registry::default());
+        Arc::new(Context::new(Arc::new(sessions), leadership, clock, metrics, store))
+    }
+
+    fn has_failed(context: &Context, signin: &TkaSignin) -> bool {
+        context.failures().get(&signin.name_any(), &signin.uid()).is_some()
     }
 
     #[tokio::test]
@@ -370,11 +386,8 @@ mod tests {
         let signin = objects::signin(&session(), None, "tka");
         let (context, now, seconds) = (context(&signin), Instant::now(), Duration::from_secs);
         assert_eq!(context.failed(&signin, Some(seconds(30)), now), (1, seconds(30)));
-        assert!(
-            context
-                .backoff_left(&signin, now)
-                .is_some_and(|left| left <= seconds(5))
-        );
+        let left = context.backoff_left(&signin, now);
+        assert!(left.is_some_and(|left| left <= seconds(5)));
         let mut terminating = signin.clone();
         terminating.metadata.deletion_timestamp = Some(Time(at("2026-01-01T00:00:01Z")));
         assert_eq!(context.backoff_left(&terminating, now), None);
@@ -418,9 +431,54 @@ mod tests {
         context.forget_gone(later);
         let has_begun = |signin| context.sessions.recorded.has_begun(signin, first);
         assert!(has_begun(&there) && !has_begun(&gone));
-        let failures = |signin: &TkaSignin| context.failures().get(&signin.name_any(), &signin.uid()).is_some();
-        assert!(failures(&there) && !failures(&gone));
+        assert!(has_failed(&context, &there) && !has_failed(&context, &gone));
         assert!(context.ages.so_far(&session(), later) >= Duration::from_mins(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watch_tells_that_sessions_are_gone() {
+        let [never, deleted, missed, there] = ["never", "deleted", "missed", "there"].map(|name| {
+            let mut signin = objects::signin(&session(), None, "tka");
+            signin.metadata.name = Some(name.into());
+            signin.metadata.uid = Some(name.into());
+            signin.metadata.resource_version = Some("1".into());
+            signin
+        });
+        let listed = Arc::new(Mutex::new(vec![deleted.clone(), missed.clone(), there.clone()]));
+        let told = Arc::new(Mutex::new(None));
+        let (list, event) = (Arc::clone(&listed), Arc::clone(&told));
+        let clients = double::clients(move |request| {
+            if request.query.contains("watch=true") {
+                return event.lock().unwrap().take().map(|event| (200, event));
+            }
+            Some(double::list(&list.lock().unwrap()))
+        });
+        let sessions = examples::sessions(clients.clone(), session().signed_in);
+        let reconciles = Loop::new(&sessions);
+        let context = context_of(sessions, &clients, reconciles.store.clone());
+        for signin in [&never, &deleted, &missed, &there] {
+            context.failed(signin, None, Instant::now());
+        }
+        tokio::spawn(reconciles.run_in(Arc::clone(&context), pending()));
+        let until_forgotten = async |signin: &TkaSignin| {
+            let waits = async {
+                while has_failed(&context, signin) {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            };
+            let is_forgotten = timeout(Duration::from_mins(10), waits).await.is_ok();
+            assert!(is_forgotten, "{}", signin.name_any());
+        };
+        // The first list is looked through by then, so that what follows is the watch's word.
+        until_forgotten(&never).await;
+        assert!(has_failed(&context, &deleted));
+        *told.lock().unwrap() = Some(json!({"type": "DELETED", "object": deleted}));
+        until_forgotten(&deleted).await;
+        assert!(has_failed(&context, &missed));
+        *listed.lock().unwrap() = vec![there.clone()];
+        *told.lock().unwrap() = Some(json!({"type": "ERROR", "object": double::failure(410, 0).1}));
+        until_forgotten(&missed).await;
+        assert!(has_failed(&context, &there));
     }
 
     #[test]

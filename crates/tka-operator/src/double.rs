@@ -8,12 +8,10 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tka_api::resource::TkaSignin;
-use tower::BoxError;
-use tower::service_fn;
+use tower::{BoxError, service_fn};
 
 use crate::Clients;
 
-/// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiRequest {
     pub(crate) method: String,

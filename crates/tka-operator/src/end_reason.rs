@@ -111,13 +111,9 @@ pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> EndR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples;
+    use crate::examples::{self, at};
     use crate::objects;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
 
     fn session(signed_in: i64) -> Session {
         examples::session("1h", at(signed_in))

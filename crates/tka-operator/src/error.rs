@@ -90,21 +90,19 @@ impl Error {
         }
     }
 
+    /// How long the API server asks to wait before it is asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Api(error) = self else { return None };
+        retry_after(status(error)?)
+    }
+
     /// Whether what the rule gives is not, or no longer, to be had in this cluster.
     pub(crate) fn is_about_rule(&self) -> bool {
         matches!(
             self,
             Self::RoleNotAllowed { .. } | Self::NoSuchRole(_) | Self::NoSuchNamespace(_) | Self::Refused(_)
         )
-    }
-}
-
-impl Error {
-    /// How long the API server asks to wait before it is asked again.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        let Self::Api(error) = self else { return None };
-        retry_after(status(error)?)
     }
 }
 
@@ -177,9 +175,7 @@ mod tests {
     fn answers_of_the_api_server_are_told_by_their_message() {
         let status = Status::failure("pods is forbidden: no", "Forbidden").with_code(403);
         let error = Error::from(kube::Error::Api(status.boxed()));
-        assert_eq!(
-            with_causes(&error),
-            "the request to the Kubernetes API server failed: pods is forbidden: no"
-        );
+        let expected = "the request to the Kubernetes API server failed: pods is forbidden: no";
+        assert_eq!(with_causes(&error), expected);
     }
 }

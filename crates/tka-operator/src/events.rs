@@ -138,9 +138,8 @@ async fn known(server: &mut Option<ObjectReference>, client: &Client) -> kube::R
         return Ok(server.clone());
     }
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = reviews
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await?;
+    let review = SelfSubjectReview::default();
+    let review = reviews.create(&PostParams::default(), &review).await?;
     let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
     let itself = account(user.username.as_deref().unwrap_or_default(), user.uid);
     Ok(server.insert(itself).clone())
@@ -189,14 +188,10 @@ mod tests {
 
     #[test]
     fn note_is_never_longer_than_kubernetes_takes() {
-        let told = event(EventType::Normal, "SignedIn", "SignIn", "ü".repeat(NOTE_BYTES));
-        assert_eq!(told.note.unwrap().len(), NOTE_BYTES);
-        let told = event(
-            EventType::Normal,
-            "SignedIn",
-            "SignIn",
-            format!("a{}", "ü".repeat(NOTE_BYTES)),
-        );
-        assert_eq!(told.note.unwrap().len(), NOTE_BYTES - 1);
+        let long = "ü".repeat(NOTE_BYTES);
+        for (note, bytes) in [(format!("a{long}"), NOTE_BYTES - 1), (long, NOTE_BYTES)] {
+            let told = event(EventType::Normal, "SignedIn", "SignIn", note);
+            assert_eq!(told.note.unwrap().len(), bytes);
+        }
     }
 }

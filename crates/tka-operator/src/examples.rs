@@ -7,9 +7,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
-use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session, SessionLabel, UserId};
+use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session, SessionLabel};
 
 use crate::{Clients, DeviceQuotas, EndReason, NotRecorded, Records, Sessions};
+
+/// That many seconds after 1970 began.
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
 
 /// The session of a user by the role `view`, begun at `signed_in`.
 pub(crate) fn session(period: &str, signed_in: Timestamp) -> Session {
@@ -66,14 +71,8 @@ impl Records for Unrecorded {
 
 fn asked_for(period: &str, signed_in: Timestamp, request: &Request) -> Session {
     let caller = Caller {
-        identity: Identity::User {
-            id: UserId(1),
-            login_name: "a@b".into(),
-        },
-        device: Device {
-            stable_id: "n".into(),
-            name: "d".into(),
-        },
+        identity: Identity::user(1, "a@b"),
+        device: Device::new("n", "d"),
     };
     let rule = Rule::parse(&format!(r#"{{"role": "view", "period": "{period}"}}"#)).unwrap();
     Session::new(caller, &rule, request, Limits::none(), signed_in).unwrap()

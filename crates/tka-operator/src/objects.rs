@@ -16,7 +16,7 @@ use tka_api::resource::{
 };
 use tka_core::{
     Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope, Session,
-    SessionLabel, UserId,
+    SessionLabel,
 };
 
 use crate::Error;
@@ -29,7 +29,6 @@ const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
 
 /// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
-#[must_use]
 pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
     let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
     signin.metadata.namespace = Some(namespace.into());
@@ -44,17 +43,19 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
     signin
 }
 
+fn not_a_session(signin: &TkaSignin, why: impl Into<String>) -> Error {
+    let (name, why) = (signin.name_any(), why.into());
+    Error::NotASession { name, why }
+}
+
 /// How many sessions its user may have through its rule, as that stood at sign-in.
 pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Error> {
     let Some(text) = signin.annotations().get(ANNOTATION_MAX_SESSIONS) else {
         return Ok(None);
     };
     // What cannot be read must not pass for no limit.
-    let max = text.parse().map_err(|_| Error::NotASession {
-        name: signin.name_any(),
-        why: format!("the annotation {ANNOTATION_MAX_SESSIONS} is no number: {text:?}"),
-    })?;
-    Ok(Some(max))
+    let why = || format!("the annotation {ANNOTATION_MAX_SESSIONS} is no number: {text:?}");
+    text.parse().map(Some).map_err(|_| not_a_session(signin, why()))
 }
 
 /// Has `desired` take back that `existing` was to end, which was decided about an earlier sign-in and not carried out.
@@ -153,10 +154,7 @@ pub(crate) fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
         ..Subject::default()
     };
     let subjects = Some(vec![account]);
-    let scope = Scope::from_stored(&signin.spec.namespaces).map_err(|why| Error::NotASession {
-        name: signin.name_any(),
-        why: why.to_string(),
-    })?;
+    let scope = Scope::from_stored(&signin.spec.namespaces).map_err(|why| not_a_session(signin, why.to_string()))?;
     if scope == Scope::Cluster {
         return Ok(Bindings::Cluster(Box::new(ClusterRoleBinding {
             metadata,
@@ -176,14 +174,12 @@ pub(crate) fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
 }
 
 /// How many bindings the session has that `signin` holds.
-#[must_use]
 pub(crate) fn count_bindings(signin: &TkaSignin) -> usize {
     signin.spec.namespaces.len().max(1)
 }
 
 /// The name of a session's binding. Names of RBAC objects may hold a colon, and namespaces may not: no two sessions of two
 /// servers in one cluster meet.
-#[must_use]
 pub(crate) fn binding_name(namespace: &str, session: &str) -> String {
     format!("{namespace}:{session}")
 }
@@ -203,16 +199,10 @@ fn labels(session: &Session, namespace: &str) -> BTreeMap<String, String> {
 /// The name must be the one that this caller, device and role lead to: an object made by hand, or one of the original TKA,
 /// is no session of ours.
 pub(crate) fn session(signin: &TkaSignin) -> Result<Session, Error> {
-    let session = read(signin).map_err(|why| Error::NotASession {
-        name: signin.name_any(),
-        why,
-    })?;
+    let session = read(signin).map_err(|why| not_a_session(signin, why))?;
     if session.name().as_str() != signin.name_any() {
-        let why = "its name is not that of this caller, device and rule".into();
-        return Err(Error::NotASession {
-            name: signin.name_any(),
-            why,
-        });
+        let why = "its name is not that of this caller, device and rule";
+        return Err(not_a_session(signin, why));
     }
     Ok(session)
 }
@@ -221,37 +211,29 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
     let spec = &signin.spec;
     let device = spec.device.as_ref().ok_or("spec.device is missing")?;
     let identity = match (spec.user_id, spec.tags.as_slice()) {
-        (Some(id), []) => Identity::User {
-            id: UserId(id),
-            login_name: spec.username.clone(),
-        },
-        (None, [_, ..]) => Identity::Machine {
-            tags: spec.tags.clone(),
-        },
+        (Some(id), []) => Identity::user(id, spec.username.clone()),
+        (None, [_, ..]) => Identity::machine(spec.tags.clone()),
         _ => return Err("it has neither spec.user_id nor spec.tags, or both".into()),
     };
     Ok(Session {
         caller: Caller {
             identity,
-            device: Device {
-                stable_id: device.stable_id.clone(),
-                name: device.name.clone(),
-            },
+            device: Device::new(device.stable_id.clone(), device.name.clone()),
         },
         rule: RuleKey {
             role: typed::<RoleName>(&spec.role)?,
             scope: Scope::from_stored(&spec.namespaces).map_err(|why| why.to_string())?,
-            name: spec.rule.as_ref().map(|name| typed::<RuleName>(name)).transpose()?,
+            name: optional::<RuleName>(spec.rule.as_ref())?,
         },
-        label: spec
-            .label
-            .as_ref()
-            .map(|label| typed::<SessionLabel>(label))
-            .transpose()?,
+        label: optional::<SessionLabel>(spec.label.as_ref())?,
         period: typed::<Period>(&spec.validity_period)?,
         signed_in: last_sign_in(signin)?,
-        reason: spec.reason.as_ref().map(|reason| typed::<Reason>(reason)).transpose()?,
+        reason: optional::<Reason>(spec.reason.as_ref())?,
     })
+}
+
+fn optional<T: TryFrom<String, Error: ToString>>(text: Option<&String>) -> Result<Option<T>, String> {
+    text.map(|text| typed(text)).transpose()
 }
 
 fn typed<T: TryFrom<String, Error: ToString>>(text: &str) -> Result<T, String> {
@@ -259,31 +241,24 @@ fn typed<T: TryFrom<String, Error: ToString>>(text: &str) -> Result<T, String> {
 }
 
 fn last_sign_in(signin: &TkaSignin) -> Result<Timestamp, String> {
-    let text = signin
-        .annotations()
-        .get(ANNOTATION_LAST_SIGN_IN)
-        .ok_or_else(|| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is missing"))?;
+    let text = signin.annotations().get(ANNOTATION_LAST_SIGN_IN);
+    let text = text.ok_or_else(|| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is missing"))?;
     text.parse()
         .map_err(|_| format!("the annotation {ANNOTATION_LAST_SIGN_IN} is no RFC 3339 time: {text:?}"))
 }
 
 /// Whether the session is provisioned, by its status: account and bindings exist, and the status has the end of this sign-in.
-#[must_use]
 pub(crate) fn is_provisioned(signin: &TkaSignin, session: &Session) -> bool {
-    signin
-        .status
-        .as_ref()
-        .is_some_and(|status| status.provisioned && status.valid_until == Some(session.until()))
+    let status = signin.status.as_ref();
+    status.is_some_and(|status| status.provisioned && status.valid_until == Some(session.until()))
 }
 
 /// Whether the session was provisioned, by its status: account and bindings exist. The status may be that of an earlier sign-in.
-#[must_use]
 pub(crate) fn was_provisioned(signin: &TkaSignin) -> bool {
     signin.status.as_ref().is_some_and(|status| status.provisioned)
 }
 
 /// Whether its end reason is written. Its account and bindings may still exist.
-#[must_use]
 pub(crate) fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
     Intent::of(signin, session).is_some()
 }
@@ -297,7 +272,6 @@ pub(crate) fn stands(signin: &TkaSignin, session: &Session, max: Option<NonZeroU
 }
 
 /// Whether the quotas have admitted it, and its status says that it is usable at `now`.
-#[must_use]
 pub(crate) fn is_admitted(signin: &TkaSignin, now: Timestamp) -> bool {
     let status = signin.status.as_ref();
     status.is_some_and(|status| status.provisioned && status.valid_until.is_some_and(|until| until > now))
@@ -312,14 +286,8 @@ mod tests {
 
     fn through(rule: &str) -> Session {
         let caller = Caller {
-            identity: Identity::User {
-                id: UserId(7),
-                login_name: "alice@example.com".into(),
-            },
-            device: Device {
-                stable_id: "n1".into(),
-                name: "laptop".into(),
-            },
+            identity: Identity::user(7, "alice@example.com"),
+            device: Device::new("n1", "laptop"),
         };
         let request = Request {
             reason: Some(Reason::try_from("pager".to_owned()).unwrap()),
@@ -351,10 +319,6 @@ mod tests {
         signed("tka-dev")
     }
 
-    fn why(signin: &TkaSignin) -> String {
-        session(signin).unwrap_err().to_string()
-    }
-
     #[test]
     fn written_session_is_read_back() {
         assert_eq!(session(&stored()).unwrap(), alice());
@@ -363,10 +327,8 @@ mod tests {
     #[test]
     fn machine_with_too_many_tags_keeps_its_sessions() {
         let mut session = alice();
-        let tags = |count: usize| (0..count).map(|n| format!("tag:t{n}")).collect();
-        session.caller.identity = Identity::Machine {
-            tags: tags(MAX_ITEMS + 1),
-        };
+        let tags = (0..=MAX_ITEMS).map(|n| format!("tag:t{n}")).collect();
+        session.caller.identity = Identity::Machine { tags };
         let written = super::signin(&session, None, "tka");
         assert_eq!(written.spec.tags.len(), MAX_ITEMS);
         assert_eq!(super::session(&written).unwrap().name(), session.name());
@@ -374,10 +336,8 @@ mod tests {
 
     #[test]
     fn machine_is_written_and_read_back() {
-        let mut session = alice();
-        session.caller.identity = Identity::Machine {
-            tags: vec!["tag:ci".into()],
-        };
+        let (mut session, tags) = (alice(), vec!["tag:ci".into()]);
+        session.caller.identity = Identity::Machine { tags };
         assert_eq!(super::session(&signin(&session, None, "tka-dev")).unwrap(), session);
     }
 
@@ -411,11 +371,8 @@ mod tests {
         };
         let places: Vec<_> = bindings.iter().filter_map(ResourceExt::namespace).collect();
         assert_eq!(places, ["dev", "ops"]);
-        assert!(
-            bindings
-                .iter()
-                .all(|binding| binding.role_ref.kind == "ClusterRole" && binding.role_ref.name == "edit")
-        );
+        let mut roles = bindings.iter().map(|binding| &binding.role_ref);
+        assert!(roles.all(|role| role.kind == "ClusterRole" && role.name == "edit"));
     }
 
     #[test]
@@ -455,31 +412,24 @@ mod tests {
         assert_eq!(max_sessions(&limit(3)).unwrap(), NonZeroU32::new(3));
         assert_eq!(max_sessions(&limit(0)).unwrap(), None);
         let mut forged = limit(3);
-        forged
-            .annotations_mut()
-            .insert(ANNOTATION_MAX_SESSIONS.into(), "many".into());
+        let annotations = forged.annotations_mut();
+        annotations.insert(ANNOTATION_MAX_SESSIONS.into(), "many".into());
         assert!(max_sessions(&forged).is_err());
     }
 
     #[test]
-    fn object_with_another_role_is_no_session() {
-        let mut forged = stored();
-        forged.spec.role = "cluster-admin".into();
-        assert!(why(&forged).contains("its name is not that of"));
-    }
-
-    #[test]
-    fn object_of_the_original_is_no_session() {
-        let mut original = stored();
-        original.spec.device = None;
-        assert!(why(&original).contains("spec.device is missing"));
-    }
-
-    #[test]
-    fn object_without_a_sign_in_is_no_session() {
-        let mut unsigned = stored();
-        unsigned.metadata.annotations = None;
-        assert!(why(&unsigned).contains("last-attempted-sign-in is missing"));
+    fn object_of_another_role_program_or_without_a_sign_in_is_no_session() {
+        let forged = |forge: fn(&mut TkaSignin)| {
+            let mut signin = stored();
+            forge(&mut signin);
+            session(&signin).unwrap_err().to_string()
+        };
+        let why = forged(|signin| signin.spec.role = "cluster-admin".into());
+        assert!(why.contains("its name is not that of"), "{why}");
+        let why = forged(|signin| signin.spec.device = None);
+        assert!(why.contains("spec.device is missing"), "as the original has it: {why}");
+        let why = forged(|signin| signin.metadata.annotations = None);
+        assert!(why.contains("last-attempted-sign-in is missing"), "{why}");
     }
 
     #[test]

@@ -82,14 +82,10 @@ fn ready(signin: &TkaSignin, status: &str, reason: &str, mut message: String, no
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples;
+    use crate::examples::{self, at};
 
     fn session() -> Session {
         examples::session("1h", at(0))
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
     }
 
     fn signin(status: Option<TkaSigninStatus>) -> TkaSignin {

@@ -17,7 +17,7 @@ use crate::error::{found, status, with_causes};
 use crate::lock::SessionLock;
 use crate::records::Records;
 use crate::termination::Precondition;
-use crate::{Credential, EndReason, Error, Sessions, StoredSession, objects, watches};
+use crate::{Credential, EndReason, Error, Sessions, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -80,23 +80,13 @@ impl Sessions {
     }
 
     async fn write_and_provision(&self, attempt: &Attempt, records: &dyn Records) -> Result<SignedIn, Error> {
-        let SignIn {
-            session: requested,
-            max_sessions,
-            ..
-        } = attempt.begun_for();
-        let (name, max_sessions) = (attempt.name(), *max_sessions);
-        let (role, existing) = join(
-            self.check_role(&requested.rule.role),
-            self.signins.get_opt(name.as_str()),
-        )
-        .await;
+        let (requested, max_sessions) = (&attempt.begun_for().session, attempt.begun_for().max_sessions);
+        let (name, role) = (attempt.name(), &requested.rule.role);
+        let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
         let existing = existing?;
-        if !existing
-            .as_ref()
-            .is_some_and(|existing| objects::is_admitted(existing, (self.clock)()))
-        {
+        let is_admitted = |existing: &TkaSignin| objects::is_admitted(existing, (self.clock)());
+        if !existing.as_ref().is_some_and(is_admitted) {
             self.check_device_quotas(requested)?;
         }
         if let Some(existing) = &existing {
@@ -113,20 +103,15 @@ impl Sessions {
             objects::forget_end(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
+        let abort = |error| self.abort_sign_in(&signin, error, Precondition::SameObject, records);
         if let Err(error) = self.ensure_admitted(&signin, session, max_sessions).await {
-            return Err(self
-                .abort_sign_in(&signin, error, Precondition::SameObject, records)
-                .await);
+            return Err(abort(error).await);
         }
         let close = || attempt.close();
         let (provisioned, credential) = match self.provision(&signin, session, &close, records).await {
             Ok(credential) => (true, credential),
             Err(error @ Error::EndedMeanwhile(_)) => return Err(error),
-            Err(error) if is_final(&signin, &error) => {
-                return Err(self
-                    .abort_sign_in(&signin, error, Precondition::SameObject, records)
-                    .await);
-            }
+            Err(error) if is_final(&signin, &error) => return Err(abort(error).await),
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed; the reconcile loop tries again");
                 if let Err(error) = self.record(&signin, session, records).await {
@@ -134,9 +119,7 @@ impl Sessions {
                     if objects::was_provisioned(&signin) {
                         return Err(error);
                     }
-                    return Err(self
-                        .abort_sign_in(&signin, error, Precondition::SameObject, records)
-                        .await);
+                    return Err(abort(error).await);
                 }
                 self.write_pending_status(&signin, &error).await;
                 (false, None)
@@ -144,15 +127,7 @@ impl Sessions {
         };
         let extended = objects::was_provisioned(&signin);
         self.events.signed_in(&signin, session, extended);
-        let stored = StoredSession {
-            session: session.clone(),
-            provisioned,
-        };
-        Ok(SignedIn {
-            stored,
-            extended,
-            credential,
-        })
+        Ok(SignedIn::new(session, provisioned, extended, credential))
     }
 
     /// Returns a session that exists exactly as requested, because another sign-in of the same second wrote it. It is read once more after the attempt is
@@ -176,15 +151,7 @@ impl Sessions {
         } else {
             None
         };
-        let stored = StoredSession {
-            session: session.clone(),
-            provisioned: true,
-        };
-        Ok(SignedIn {
-            stored,
-            extended: true,
-            credential,
-        })
+        Ok(SignedIn::new(session, true, true, credential))
     }
 
     /// Sees `existing` to its end before the session that follows it is written onto it, or says that it may not be extended.
@@ -307,11 +274,10 @@ impl Sessions {
 
     /// Admits and provisions. A sign-in that was cut off may have stopped before the quotas were checked.
     async fn complete_one(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
-        self.ensure_admitted(signin, session, objects::max_sessions(signin)?)
-            .await?;
-        self.provision(signin, session, &|| false, &*self.records)
-            .await
-            .map(drop)
+        let max_sessions = objects::max_sessions(signin)?;
+        self.ensure_admitted(signin, session, max_sessions).await?;
+        let provisioned = self.provision(signin, session, &|| false, &*self.records);
+        provisioned.await.map(drop)
     }
 
     /// Completes a session that is not provisioned. The object is read anew: the task that held the lock before may have done it. One that
@@ -346,11 +312,10 @@ impl Sessions {
 
     /// Waits until the session of that name is provisioned, or gone. The caller sets a time limit.
     pub async fn provisioned(&self, name: &SessionName) {
-        let settled = |signin: Option<&TkaSignin>| {
-            signin.is_none_or(|signin| {
-                objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
-            })
+        let is_provisioned = |signin: &TkaSignin| {
+            objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
         };
+        let settled = |signin: Option<&TkaSignin>| signin.is_none_or(is_provisioned);
         watches::until(self.watched.clone(), name.as_str(), settled).await;
     }
 }
@@ -395,17 +360,13 @@ mod tests {
     use super::*;
     use crate::double::{self, Answer, ApiRequest, Kept};
     use crate::end_reason::Intent;
-    use crate::{Part, Waiter, examples, progress};
-    use jiff::Timestamp;
+    use crate::examples::{self, at};
+    use crate::{Part, Waiter, progress};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tka_api::resource::ANNOTATION_END;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
 
     /// Begun, and neither counted nor provisioned.
     fn begun(session: &Session) -> TkaSignin {
@@ -468,10 +429,8 @@ mod tests {
         let (server, noted) = (kept.clone(), Arc::clone(&writes));
         let clients = double::clients(move |request| {
             if request.method != "GET" && !request.path.ends_with("/events") {
-                noted
-                    .lock()
-                    .unwrap()
-                    .push(format!("{} {}", request.method, request.path));
+                let write = format!("{} {}", request.method, request.path);
+                noted.lock().unwrap().push(write);
             }
             Some(answer(&server, &[], request))
         });
@@ -511,11 +470,8 @@ mod tests {
         let outcome = sign_in(&sessions, &wanted, 0).await.remove(0);
         let error = outcome.unwrap_err();
         assert!(matches!(*error, Error::EndedMeanwhile(_)), "{error:?}");
-        assert_eq!(
-            removals.load(Ordering::SeqCst),
-            1,
-            "its account is looked for, to be removed"
-        );
+        let count = removals.load(Ordering::SeqCst);
+        assert_eq!(count, 1, "its account is looked for, to be removed");
     }
 
     // cases.md 11.7

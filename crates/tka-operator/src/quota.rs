@@ -42,7 +42,6 @@ pub struct DeviceQuotas {
     pub bindings: NonZeroU32,
 }
 
-/// A quota.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Quota {
     /// So many sessions of one user through one rule.
@@ -236,11 +235,8 @@ impl Usage {
         if !fits(used) {
             return Decision::Exceeded;
         }
-        let next = undecided
-            .iter()
-            .min_by_key(|other| &other.place)
-            .map(|next| next.place.name.clone());
-        match next {
+        let next = undecided.iter().min_by_key(|other| &other.place);
+        match next.map(|next| next.place.name.clone()) {
             Some(next) if !fits(used.saturating_add(sum(undecided))) => Decision::Undecided(next),
             _ => Decision::Admitted,
         }
@@ -248,22 +244,17 @@ impl Usage {
 }
 
 fn sum<'a>(usages: impl IntoIterator<Item = &'a Usage>) -> u64 {
-    usages
-        .into_iter()
-        .fold(0, |sum, usage| sum.saturating_add(usage.amount))
+    let usages = usages.into_iter();
+    usages.fold(0, |sum, usage| sum.saturating_add(usage.amount))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples;
+    use crate::examples::{self, at};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use proptest::prelude::*;
     use tka_api::resource::TkaSigninStatus;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
 
     fn usage(second: i64, name: &str, amount: u64, is_admitted: bool) -> Usage {
         Usage {
@@ -295,50 +286,40 @@ mod tests {
         signin
     }
 
+    /// What a quota of `max` says to `one` beside `other`.
+    fn beside(one: &Usage, other: &Usage, max: u32) -> Decision {
+        one.decide(std::slice::from_ref(other), limit(max))
+    }
+
     #[test]
     fn of_two_at_once_one_is_refused_and_the_other_waits_for_it() {
         let (first, second) = (one(1, "a", false), one(1, "b", false));
-        assert_eq!(
-            second.decide(std::slice::from_ref(&first), limit(1)),
-            Decision::Exceeded
-        );
-        assert_eq!(
-            first.decide(std::slice::from_ref(&second), limit(1)),
-            Decision::Undecided("b".into())
-        );
+        assert_eq!(beside(&second, &first, 1), Decision::Exceeded);
+        assert_eq!(beside(&first, &second, 1), Decision::Undecided("b".into()));
         // The second had counted before the first was there, and is admitted now; or it was refused, and is gone.
-        assert_eq!(first.decide(&[one(1, "b", true)], limit(1)), Decision::Exceeded);
+        assert_eq!(beside(&first, &one(1, "b", true), 1), Decision::Exceeded);
         assert_eq!(first.decide(&[], limit(1)), Decision::Admitted);
     }
 
     #[test]
     fn what_was_made_first_stands_first_whatever_its_name() {
         let (first, second) = (one(1, "z", false), one(2, "a", false));
-        assert_eq!(second.decide(&[first], limit(1)), Decision::Exceeded);
+        assert_eq!(beside(&second, &first, 1), Decision::Exceeded);
     }
 
     #[test]
     fn where_all_fit_none_waits() {
         let (first, second) = (one(1, "a", false), one(1, "b", false));
-        assert_eq!(
-            first.decide(std::slice::from_ref(&second), limit(2)),
-            Decision::Admitted
-        );
-        assert_eq!(second.decide(&[first], limit(2)), Decision::Admitted);
+        assert_eq!(beside(&first, &second, 2), Decision::Admitted);
+        assert_eq!(beside(&second, &first, 2), Decision::Admitted);
     }
 
     #[test]
     fn those_that_began_first_go_on_where_a_rule_allows_fewer() {
         let [first, second] = [one(1, "b", true), one(2, "a", true)];
-        assert_eq!(
-            first.decide(std::slice::from_ref(&second), limit(1)),
-            Decision::Admitted
-        );
-        assert_eq!(
-            second.decide(std::slice::from_ref(&first), limit(1)),
-            Decision::Exceeded
-        );
-        assert_eq!(second.decide(&[first], limit(2)), Decision::Admitted);
+        assert_eq!(beside(&first, &second, 1), Decision::Admitted);
+        assert_eq!(beside(&second, &first, 1), Decision::Exceeded);
+        assert_eq!(beside(&second, &first, 2), Decision::Admitted);
     }
 
     // cases.md 11.7
@@ -363,12 +344,11 @@ mod tests {
     #[test]
     fn unlabelled_sessions_count_as_well() {
         let (unlabelled, labelled) = (examples::session("1h", at(1)), examples::labelled("1h", at(2), "b"));
-        let (quota, there) = (Quota::DeviceSessions(limit(1)), [signin(&unlabelled, true)]);
-        let decided = quota.decide(&labelled, &signin(&labelled, false), &there, at(3));
-        assert_eq!(decided.unwrap(), Decision::Exceeded);
-        let there = [signin(&labelled, true)];
-        let decided = quota.decide(&unlabelled, &signin(&unlabelled, false), &there, at(3));
-        assert_eq!(decided.unwrap(), Decision::Exceeded);
+        for (one, other) in [(&labelled, &unlabelled), (&unlabelled, &labelled)] {
+            let (quota, there) = (Quota::DeviceSessions(limit(1)), [signin(other, true)]);
+            let decided = quota.decide(one, &signin(one, false), &there, at(3));
+            assert_eq!(decided.unwrap(), Decision::Exceeded);
+        }
     }
 
     #[test]

@@ -87,7 +87,12 @@ impl Recorded {
 
     fn change(&self, signin: &TkaSignin, now: Instant, change: impl FnOnce(&mut Known)) {
         let mut all = self.all();
-        change(all.get_or_insert_with(&signin.name_any(), uid(signin), || Known::new(now)));
+        let unknown = || Known {
+            since: now,
+            begun: None,
+            end: None,
+        };
+        change(all.get_or_insert_with(&signin.name_any(), uid(signin), unknown));
     }
 
     fn all(&self) -> MutexGuard<'_, PerSession<String, Known>> {
@@ -97,16 +102,6 @@ impl Recorded {
 
 fn uid(signin: &TkaSignin) -> String {
     signin.uid().unwrap_or_default()
-}
-
-impl Known {
-    fn new(since: Instant) -> Self {
-        Self {
-            since,
-            begun: None,
-            end: None,
-        }
-    }
 }
 
 #[cfg(test)]

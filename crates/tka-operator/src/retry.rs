@@ -164,9 +164,8 @@ pub(crate) fn reconcile(failures: u32, retry_after: Option<Duration>, is_end: bo
 /// How long to wait after `failures` in a row, where the API server says `retry_after`: a second, then ever longer, but never longer than `most`.
 #[must_use]
 pub fn backoff(failures: u32, retry_after: Option<Duration>, most: Duration) -> Duration {
-    doubled(Duration::from_secs(1), failures)
-        .max(retry_after.unwrap_or_default())
-        .min(most)
+    let wait = doubled(Duration::from_secs(1), failures);
+    wait.max(retry_after.unwrap_or_default()).min(most)
 }
 
 /// `first`, and for each further time twice as long.
@@ -238,13 +237,8 @@ mod tests {
             serde_json::from_slice(&told).unwrap()
         };
         let seconds = |status: &Status| status.details.as_ref().unwrap().retry_after_seconds;
-        for text in [
-            "Too many requests, please try again later.\n",
-            "",
-            "{}",
-            "[]",
-            "\u{fffd}",
-        ] {
+        let plain = "Too many requests, please try again later.\n";
+        for text in [plain, "", "{}", "[]", "\u{fffd}"] {
             let status = told(text);
             assert_eq!((seconds(&status), status.code), (6, 429), "{text:?}");
         }
@@ -259,13 +253,8 @@ mod tests {
     fn retry_after_is_read_in_seconds() {
         let headers = |value: &str| HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
         assert_eq!(retry_after(&headers("2")), Some(2 * SECOND));
-        for value in [
-            "",
-            "-1",
-            "soon",
-            "99999999999999999999",
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-        ] {
+        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+        for value in ["", "-1", "soon", "99999999999999999999", date] {
             assert_eq!(retry_after(&headers(value)), None, "{value}");
         }
         assert_eq!(retry_after(&HeaderMap::new()), None);

@@ -50,7 +50,6 @@ mod tests {
     use super::*;
     use crate::{examples, objects};
     use futures::FutureExt;
-    use jiff::Timestamp;
     use kube::runtime::{reflector, watcher::Event};
     use tka_api::resource::LABEL_CALLER;
     use tka_core::Session;
@@ -66,7 +65,7 @@ mod tests {
         let (store, mut writer) = reflector::store();
         let (sender, changes) = watch::channel(());
         let cache = SessionCache::new(store, changes);
-        let now = Timestamp::from_second(100).unwrap();
+        let now = examples::at(100);
         let (before, written) = (examples::session("1h", now), examples::labelled("1h", now, "b"));
         let mut of_another = examples::session("1h", now);
         of_another.caller.device.stable_id = "another".into();
@@ -80,7 +79,7 @@ mod tests {
         sender.send_replace(());
         assert_eq!(waits.await.unwrap().len(), 2);
         // What is signed in to again is another write.
-        let again = signin(&examples::labelled("1h", Timestamp::from_second(101).unwrap(), "b"));
+        let again = signin(&examples::labelled("1h", examples::at(101), "b"));
         assert!(cache.clone().since(&again, LABEL_CALLER).now_or_never().is_none());
         drop(sender);
         assert!(cache.since(&again, LABEL_CALLER).await.is_none());

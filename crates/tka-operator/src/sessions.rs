@@ -123,15 +123,10 @@ impl Sessions {
         names: impl IntoIterator<Item = SessionName>,
         filter: SessionFilter,
     ) -> Result<Vec<StoredSession>, Error> {
-        let reads = names
-            .into_iter()
-            .map(|name| async move { self.signins.get_opt(name.as_str()).await });
+        let names = names.into_iter();
+        let reads = names.map(|name| async move { self.signins.get_opt(name.as_str()).await });
         let signins = try_join_all(reads).await?;
-        Ok(signins
-            .iter()
-            .flatten()
-            .filter_map(|signin| filter.stored(signin))
-            .collect())
+        Ok(filter.all_stored(signins.iter().flatten()))
     }
 
     /// The session of that name, if it is one of `caller`'s, on whatever device.
@@ -143,11 +138,8 @@ impl Sessions {
     ) -> Result<Option<StoredSession>, Error> {
         let is_own = |stored: &StoredSession| stored.session.caller.user_key() == caller.user_key();
         // A name that Kubernetes would not take leads to no object, and not into another path of the API.
-        let is_name = name.len() <= 63
-            && name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if name.is_empty() || !is_name {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=63).contains(&name.len()) || !name.chars().all(is_plain) {
             return Ok(None);
         }
         let signin = self.signins.get_opt(name).await?;
@@ -157,29 +149,27 @@ impl Sessions {
     /// All sessions of one caller, on this device, read from the API server at this moment: signing out must find the one that began a
     /// moment ago, at another replica and by a rule that is gone, too.
     pub async fn of_caller(&self, caller: &Caller, filter: SessionFilter) -> Result<Vec<StoredSession>, Error> {
-        let signins = self.signins_of_caller(caller).await?;
-        Ok(signins.iter().filter_map(|signin| filter.stored(signin)).collect())
+        Ok(filter.all_stored(&self.signins_of_caller(caller).await?))
     }
 
     /// All sessions of one user, on whatever device, read from the API server at this moment.
     pub async fn of_user(&self, caller: &Caller, filter: SessionFilter) -> Result<Vec<StoredSession>, Error> {
-        let signins = self.signins_of_user(caller).await?;
-        Ok(signins.iter().filter_map(|signin| filter.stored(signin)).collect())
+        Ok(filter.all_stored(&self.signins_of_user(caller).await?))
     }
 
     /// All that there is of one caller's sessions, on this device.
     pub(crate) async fn signins_of_caller(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
-        Ok(self
-            .signins
-            .list(&ListParams::default().labels(&of_caller))
-            .await?
-            .items)
+        self.labelled(&of_caller).await
     }
 
     /// All that there is of one user's sessions.
     pub(crate) async fn signins_of_user(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let of_user = format!("{SELECTOR},{LABEL_USER}={}", caller.user_key());
-        Ok(self.signins.list(&ListParams::default().labels(&of_user)).await?.items)
+        self.labelled(&of_user).await
+    }
+
+    async fn labelled(&self, labels: &str) -> Result<Vec<TkaSignin>, Error> {
+        Ok(self.signins.list(&ListParams::default().labels(labels)).await?.items)
     }
 }

@@ -61,9 +61,8 @@ pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> T
     }
     let before = signin.status.as_ref().and_then(|status| status.valid_until);
     let handled = session.signed_in + HANDLED;
-    before
-        .map_or(handled, |before| before.max(handled))
-        .min(session.until())
+    let end = before.map_or(handled, |before| before.max(handled));
+    end.min(session.until())
 }
 
 #[cfg(test)]
@@ -96,22 +95,17 @@ mod tests {
     fn end_that_a_request_asked_for_is_left_to_it_for_a_moment() {
         let left =
             |end: EndReason, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
-        assert_eq!(
-            left(EndReason::SignedOut, "2026-01-01T00:00:01.5Z"),
-            Some(Duration::from_millis(1500))
-        );
-        assert_eq!(left(EndReason::SignedOut, "2026-01-01T00:00:03Z"), None);
-        assert_eq!(left(EndReason::SignedOut, "2026-01-01T00:00:00Z"), None);
+        let signed_out = |now| left(EndReason::SignedOut, now);
+        assert_eq!(signed_out("2026-01-01T00:00:01.5Z"), Some(Duration::from_millis(1500)));
+        assert_eq!(signed_out("2026-01-01T00:00:03Z"), None);
+        assert_eq!(signed_out("2026-01-01T00:00:00Z"), None);
         assert_eq!(left(EndReason::Revoked("gone".into()), "2026-01-01T00:00:01Z"), None);
     }
 
     #[test]
     fn provisioned_waits_for_its_end_to_the_nanosecond() {
-        let rest = Duration::new(3, 999_999_999);
-        assert_eq!(
-            look(true, "2026-01-01T00:00:01.000000001Z", Duration::from_secs(1)),
-            Step::Wait(rest)
-        );
+        let next = look(true, "2026-01-01T00:00:01.000000001Z", Duration::from_secs(1));
+        assert_eq!(next, Step::Wait(Duration::new(3, 999_999_999)));
     }
 
     #[test]
@@ -138,16 +132,13 @@ mod tests {
     fn extension_counts_when_it_is_recorded() {
         let (before, extended) = (session(), examples::session("5s", at("2026-01-01T00:00:02Z")));
         let mut signin = objects::signin(&extended, None, "tka");
-        assert_eq!(
-            end(&signin, &extended, false),
-            extended.until(),
-            "a session that begins"
-        );
+        let end = |signin: &_, is_recorded| end(signin, &extended, is_recorded);
+        assert_eq!(end(&signin, false), extended.until(), "a session that begins");
         signin.status = Some(progress::active(&signin, &before, before.signed_in));
-        assert_eq!(end(&signin, &extended, false), before.until());
-        assert_eq!(end(&signin, &extended, true), extended.until());
+        assert_eq!(end(&signin, false), before.until());
+        assert_eq!(end(&signin, true), extended.until());
         signin.status = Some(progress::active(&signin, &extended, extended.signed_in));
-        assert_eq!(end(&signin, &extended, false), extended.until());
+        assert_eq!(end(&signin, false), extended.until());
     }
 
     #[test]

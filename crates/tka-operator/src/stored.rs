@@ -45,4 +45,8 @@ impl SessionFilter {
         let provisioned = objects::is_provisioned(signin, &session);
         Some(StoredSession { session, provisioned })
     }
+
+    pub(crate) fn all_stored<'a>(self, signins: impl IntoIterator<Item = &'a TkaSignin>) -> Vec<StoredSession> {
+        signins.into_iter().filter_map(|signin| self.stored(signin)).collect()
+    }
 }

@@ -52,11 +52,9 @@ impl Sessions {
             swept.orphans += failed.count(delete(&self.accounts, account).await);
         }
         let mut children: HashMap<&str, usize> = HashMap::new();
-        let uids = cluster_bindings.iter().map(uid_label);
-        let uids = uids
-            .chain(bindings.iter().map(uid_label))
-            .chain(accounts.iter().map(uid_label));
-        for uid in uids.flatten() {
+        let namespaced = bindings.iter().map(uid_label);
+        let bindings = cluster_bindings.iter().map(uid_label).chain(namespaced);
+        for uid in bindings.chain(accounts.iter().map(uid_label)).flatten() {
             *children.entry(uid).or_default() += 1;
         }
         for name in suspects(&signins.items, &children) {
@@ -117,13 +115,11 @@ fn suspects(signins: &[TkaSignin], children: &HashMap<&str, usize>) -> Vec<Sessi
     let usable = signins.iter().filter(|signin| objects::was_provisioned(signin));
     let fewer = usable.filter(|signin| {
         let uid = signin.metadata.uid.as_deref().unwrap_or_default();
-        let expected = 1 + signin.spec.namespaces.len().max(1);
+        let expected = 1 + objects::count_bindings(signin);
         children.get(uid).is_none_or(|count| *count < expected)
     });
-    fewer
-        .filter_map(|signin| objects::session(signin).ok())
-        .map(|session| session.name())
-        .collect()
+    let sessions = fewer.filter_map(|signin| objects::session(signin).ok());
+    sessions.map(|session| session.name()).collect()
 }
 
 #[cfg(test)]

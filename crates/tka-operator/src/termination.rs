@@ -207,10 +207,8 @@ impl Sessions {
             return Ok(());
         }
         let Ok(session) = session else {
-            return self
-                .apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
-                .await
-                .map(drop);
+            let removed = self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject);
+            return removed.await.map(drop);
         };
         let how = end_reason::how(signin, &session, (self.clock)());
         self.record_end(signin, &session, &how, records).await?;
@@ -282,9 +280,8 @@ impl Sessions {
 
     async fn ask(&self, signin: &TkaSignin, ask: &Ask, unchanged: Precondition) -> kube::Result<Option<TkaSignin>> {
         let name = signin.name_any();
-        let resource_version = signin
-            .resource_version()
-            .filter(|_| unchanged == Precondition::SameVersion);
+        let resource_version = signin.resource_version();
+        let resource_version = resource_version.filter(|_| unchanged == Precondition::SameVersion);
         let mut metadata = json!({"uid": signin.uid()});
         if let Some(version) = &resource_version {
             metadata["resourceVersion"] = json!(version);
@@ -326,28 +323,24 @@ fn holds(signin: &TkaSignin) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NotRecorded;
     use crate::double::{self, Kept};
-    use crate::examples;
+    use crate::{NotRecorded, examples};
     use futures::FutureExt;
     use futures::future::{BoxFuture, ready};
-    use jiff::Timestamp;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
     async fn end_that_cannot_be_carried_out_is_decided_once() {
-        let start = Timestamp::from_second(100).unwrap();
+        let start = examples::at(100);
         let session = examples::session("1h", start);
         let kept = Kept::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&written);
         let clients = double::clients(move |request| {
             count.fetch_add(usize::from(request.method == "PATCH"), Ordering::SeqCst);
-            let fails = request.method == "DELETE";
-            Some(if fails {
-                double::failure(503, 7)
-            } else {
-                server.answer(request)
+            Some(match &*request.method {
+                "DELETE" => double::failure(503, 7),
+                _ => server.answer(request),
             })
         });
         let sessions = examples::sessions(clients, start);
@@ -376,7 +369,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_ended_is_kept_until_its_record_is_written() {
-        let start = Timestamp::from_second(100).unwrap();
+        let start = examples::at(100);
         let session = examples::session("1h", start);
         let kept = Kept::new(&objects::signin(&session, None, "tka"));
         let server = kept.clone();
@@ -395,10 +388,7 @@ mod tests {
         go_on.send_replace(true);
         sessions.take_down(&terminating).await.unwrap();
         assert!(kept.now().is_none());
-        assert_eq!(
-            log.1.load(Ordering::SeqCst),
-            2,
-            "once by the request, once for as long as it takes"
-        );
+        let count = log.1.load(Ordering::SeqCst);
+        assert_eq!(count, 2, "once by the request, once for as long as it takes");
     }
 }

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn sessions_that_end_are_not_live() {
-        let start = Timestamp::from_second(100).unwrap();
+        let start = examples::at(100);
         let [one, deleted, ended] = ["a", "b", "c"].map(|label| examples::labelled("1h", start, label));
         let one_signin = objects::signin(&one, None, "tka");
         let mut deleted = objects::signin(&deleted, None, "tka");
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn roles_are_those_of_provisioned_sessions() {
-        let start = Timestamp::from_second(100).unwrap();
+        let start = examples::at(100);
         let [one, pending] = ["a", "b"].map(|label| examples::labelled("1h", start, label));
         let mut provisioned = objects::signin(&one, None, "tka");
         provisioned.status = Some(progress::active(&provisioned, &one, start));

@@ -47,6 +47,15 @@ impl Failure {
         }
     }
 
+    /// A failure that passes: the same request may succeed in a second.
+    #[must_use]
+    pub fn passing(message: impl Into<String>, advice: &[&str]) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message, advice)
+        }
+    }
+
     /// The same failure, caused by `error` and by what that was caused by.
     #[must_use]
     pub fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
@@ -140,42 +149,35 @@ impl From<&tka_operator::Error> for Failure {
                     "try again in a moment",
                     "if it persists, ask an administrator to look at the server's log",
                 ];
-                let failure = Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the request could not be completed just now",
-                    advice,
-                );
-                let retry_after = error
-                    .retry_after()
-                    .and_then(|after| u32::try_from(after.as_secs()).ok());
+                let failure = Self::passing("the request could not be completed just now", advice).because(error);
+                let asked = error.retry_after();
+                let asked = asked.and_then(|after| u32::try_from(after.as_secs()).ok());
                 Self {
-                    retry_after: retry_after.or(Some(1)),
-                    ..failure.because(error)
+                    retry_after: asked.or(failure.retry_after),
+                    ..failure
                 }
             }
             _ => {
                 tracing::error!(error = with_causes(error), "the API server refused; answered 500");
                 let advice = &["ask an administrator to look at the server's log"];
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the API server refused a request of the server",
-                    advice,
-                )
-                .because(error)
+                let message = "the API server refused a request of the server";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message, advice).because(error)
             }
         }
     }
+}
+
+/// The answer while a session is not provisioned yet, and when to ask again.
+pub(crate) fn pending(retry_after_seconds: u32, body: impl IntoResponse) -> Response {
+    let retry_after = [(RETRY_AFTER, retry_after_seconds.to_string())];
+    (StatusCode::ACCEPTED, retry_after, body).into_response()
 }
 
 /// Nothing is given, because of an `error` that kept its audit record from being written.
 pub(crate) fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
     let advice = &["ask an administrator to look at the server's log"];
     let message = "the audit record could not be written, so no access was given";
-    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
-    Failure {
-        retry_after: Some(1),
-        ..failure.because(error)
-    }
+    Failure::passing(message, advice).because(error)
 }
 
 impl IntoResponse for Failure {
@@ -196,12 +198,8 @@ impl From<&Failure> for Why {
     fn from(failure: &Failure) -> Self {
         let causes = failure.body.causes().map(|cause| cause.message.as_str());
         let messages = std::iter::once(failure.body.message.as_str()).chain(causes);
-        Self(
-            messages
-                .map(|message| shorten_to(message, WHY_CHARACTERS))
-                .collect::<Vec<_>>()
-                .join(": "),
-        )
+        let short: Vec<_> = messages.map(|message| shorten_to(message, WHY_CHARACTERS)).collect();
+        Self(short.join(": "))
     }
 }
 
@@ -247,13 +245,10 @@ mod tests {
 
     #[test]
     fn cause_of_a_malformed_rule_is_told() {
-        let failure = Failure::from(Refusal::from(
-            ApplicableRules::parse([r#"{"role": "view"}"#]).unwrap_err(),
-        ));
-        assert_eq!(
-            failure.body.cause.unwrap().message,
-            r#"{"role": "view"} is not a rule: missing field `period`"#
-        );
+        let malformed = ApplicableRules::parse([r#"{"role": "view"}"#]).unwrap_err();
+        let cause = Failure::from(Refusal::from(malformed)).body.cause.unwrap();
+        let expected = r#"{"role": "view"} is not a rule: missing field `period`"#;
+        assert_eq!(cause.message, expected);
     }
 
     #[test]

@@ -96,19 +96,10 @@ impl Serve {
             ("debug", self.debug),
             ("clusterInfo.insecureSkipTLSVerify", self.insecure_skip_tls_verify),
         ];
-        let texts = texts.into_iter().filter_map(|(key, text)| {
-            Some(Setting {
-                key,
-                text: text.clone()?,
-            })
-        });
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?)));
         let switches = switches.into_iter().filter(|(_, on)| *on);
-        texts
-            .chain(switches.map(|(key, _)| Setting {
-                key,
-                text: "true".into(),
-            }))
-            .collect()
+        let settings = texts.chain(switches.map(|(key, _)| (key, "true".into())));
+        settings.map(|(key, text)| Setting { key, text }).collect()
     }
 }
 
@@ -165,14 +156,10 @@ mod tests {
         };
         let settings = serve.settings();
         assert_eq!(settings.len(), 10);
-        assert!(settings.contains(&Setting {
-            key: "tailscale.port",
-            text: "8080".into()
-        }));
-        assert!(settings.contains(&Setting {
-            key: "debug",
-            text: "true".into()
-        }));
+        for (key, text) in [("tailscale.port", "8080"), ("debug", "true")] {
+            let text = text.to_owned();
+            assert!(settings.contains(&Setting { key, text }), "{key}");
+        }
     }
 
     #[test]

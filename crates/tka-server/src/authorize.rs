@@ -14,11 +14,10 @@ use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, Session, Sess
 use tka_operator::{SessionFilter, StoredSession};
 use tokio::time::Instant;
 
-use crate::App;
 use crate::answer::Failure;
 use crate::identified::Identified;
-use crate::identify;
 use crate::reauthorize::NoContact;
+use crate::{App, identify};
 
 /// A caller that rules reach. As an argument of a handler it lets no other caller in.
 #[derive(Clone, Debug)]
@@ -44,14 +43,11 @@ impl Authorization {
     /// The session that the caller's device has, through a rule that still reaches them: the one of that name, or the one that
     /// is meant by who names none.
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
-        let sessions = match name {
-            Some(name) => return self.named(app, name).await,
-            None => {
-                app.sessions
-                    .find(names(&self.caller, &self.rules), SessionFilter::Live)
-                    .await?
-            }
-        };
+        if let Some(name) = name {
+            return self.named(app, name).await;
+        }
+        let names = names(&self.caller, &self.rules);
+        let sessions = app.sessions.find(names, SessionFilter::Live).await?;
         if sessions.is_empty() {
             return Ok(None);
         }
@@ -64,11 +60,8 @@ impl Authorization {
             let session = &stored.session;
             session.caller.key() == self.caller.key() && session.until() > now && self.rules.carries(&session.rule)
         };
-        let named = app
-            .sessions
-            .of_user_named(&self.caller, name, SessionFilter::Live)
-            .await?;
-        Ok(named.filter(usable))
+        let named = app.sessions.of_user_named(&self.caller, name, SessionFilter::Live);
+        Ok(named.await?.filter(usable))
     }
 
     /// Whether it is so long ago that they were let in that what reaches them may have changed.
@@ -116,11 +109,7 @@ pub fn names(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = S
 #[must_use]
 pub fn changed_meanwhile() -> Failure {
     let message = "what the tailnet policy gives you changed while you waited";
-    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &["try again"]);
-    Failure {
-        retry_after: Some(1),
-        ..failure
-    }
+    Failure::passing(message, &["try again"])
 }
 
 impl FromRequestParts<Arc<App>> for Authorization {
@@ -142,8 +131,9 @@ impl FromRequestParts<Arc<App>> for Authorization {
 
 impl Authorized {
     /// The session that the caller's device has, as [`Authorization::session`] finds it.
-    pub async fn session(&self, app: &App) -> Result<Option<StoredSession>, Failure> {
-        self.0.session(app, None).await
+    pub async fn session(&self, app: &App) -> Result<StoredSession, Failure> {
+        let stored = self.0.session(app, None).await?;
+        stored.ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))
     }
 }
 
@@ -164,11 +154,7 @@ fn no_contact(error: &NoContact) -> Failure {
         "if it persists, ask an administrator to look at the tailscaled beside the server",
     ];
     let message = "tailscaled is out of touch with the tailnet, so your rules cannot be checked";
-    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, advice);
-    Failure {
-        retry_after: Some(1),
-        ..failure.because(error)
-    }
+    Failure::passing(message, advice).because(error)
 }
 
 /// The caller, as identified before.
@@ -201,10 +187,8 @@ pub fn applicable_rules(app: &App, identified: &Identified) -> Result<Applicable
 fn read(identified: &Identified, machines: bool) -> Result<ApplicableRules, Refusal> {
     let caller = &identified.caller;
     if let (Identity::Machine { tags }, false) = (&caller.identity, machines) {
-        return Err(Refusal::Machine {
-            device: caller.device.name.clone(),
-            tags: tags.clone(),
-        });
+        let (device, tags) = (caller.device.name.clone(), tags.clone());
+        return Err(Refusal::Machine { device, tags });
     }
     let rules = ApplicableRules::parse(identified.values.iter().map(String::as_str))?;
     if rules.rules().is_empty() {
@@ -216,13 +200,10 @@ fn read(identified: &Identified, machines: bool) -> Result<ApplicableRules, Refu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_core::{Device, UserId};
+    use tka_core::Device;
 
     fn with(identity: Identity, values: &[&str], machines: bool) -> Result<ApplicableRules, Refusal> {
-        let device = Device {
-            stable_id: "n1".into(),
-            name: "laptop".into(),
-        };
+        let device = Device::new("n1", "laptop");
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         read(
             &Identified {
@@ -237,37 +218,31 @@ mod tests {
     }
 
     fn alice() -> Identity {
-        Identity::User {
-            id: UserId(1),
-            login_name: "alice@example.com".into(),
-        }
+        Identity::user(1, "alice@example.com")
+    }
+
+    fn machine() -> Identity {
+        let tags = vec!["tag:ci".into()];
+        Identity::Machine { tags }
     }
 
     const VIEW: &str = r#"{"role": "view", "period": "1h"}"#;
 
     #[test]
     fn machine_is_refused_before_its_rules_are_read() {
-        let machine = Identity::Machine {
-            tags: vec!["tag:ci".into()],
-        };
-        assert!(matches!(with(machine, &["{}"], false), Err(Refusal::Machine { .. })));
+        assert!(matches!(with(machine(), &["{}"], false), Err(Refusal::Machine { .. })));
     }
 
     #[test]
     fn machine_may_have_rules_where_that_is_allowed() {
-        let machine = || Identity::Machine {
-            tags: vec!["tag:ci".into()],
-        };
         assert!(with(machine(), &[VIEW], true).is_ok());
         assert_eq!(with(machine(), &[], true), Err(Refusal::NoRule));
     }
 
     #[test]
     fn malformed_is_refused_before_nothing_is() {
-        assert!(matches!(
-            with(alice(), &[VIEW, "{}"], false),
-            Err(Refusal::MalformedRule(_))
-        ));
+        let malformed = with(alice(), &[VIEW, "{}"], false);
+        assert!(matches!(malformed, Err(Refusal::MalformedRule(_))));
         assert_eq!(with(alice(), &[], false), Err(Refusal::NoRule));
         assert_eq!(with(alice(), &[VIEW], false).unwrap().rules().len(), 1);
     }

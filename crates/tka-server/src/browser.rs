@@ -64,12 +64,9 @@ impl Hosts {
         let full_name = own.map(|node| node.dns_name.to_ascii_lowercase()).unwrap_or_default();
         let short_name = full_name.split('.').next().unwrap_or_default().to_owned();
         let more = more.iter().map(|name| name.to_ascii_lowercase());
+        let names = [full_name, short_name].into_iter().chain(more);
         Self {
-            names: [full_name, short_name]
-                .into_iter()
-                .chain(more)
-                .filter(|name| !name.is_empty())
-                .collect(),
+            names: names.filter(|name| !name.is_empty()).collect(),
             addresses: own.iter().flat_map(|node| node.tailscale_ips.iter().copied()).collect(),
         }
     }
@@ -93,9 +90,8 @@ impl Hosts {
     /// Whether the origin `scheme://host[:port]` is the server that the request is sent to, as `host` names it. Another port of
     /// the same node is another origin.
     fn has_origin(&self, origin: &str, host: &str) -> bool {
-        let authority = origin
-            .strip_prefix("https://")
-            .or_else(|| origin.strip_prefix("http://"));
+        let mut schemes = ["https://", "http://"].into_iter();
+        let authority = schemes.find_map(|scheme| origin.strip_prefix(scheme));
         authority.is_some_and(|authority| self.has(authority) && authority.eq_ignore_ascii_case(host))
     }
 }
@@ -124,9 +120,8 @@ pub fn refuse_issuing(sign: &str) -> Failure {
 pub async fn secured(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        response.headers_mut().insert(name, value);
     }
     response
 }
@@ -134,10 +129,8 @@ pub async fn secured(request: Request, next: Next) -> Response {
 fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<By, Failure> {
     let refuse = |what: &str, advice: &str| Err(Failure::new(StatusCode::FORBIDDEN, what, &[advice]));
     let of = |name: HeaderName| {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap_or_default())
+        let values = headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap_or_default())
     };
     let by_uri = uri.authority().map(Authority::as_str);
     if !by_uri.into_iter().chain(of(HOST)).all(|host| hosts.has(host)) {
@@ -164,16 +157,12 @@ fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
     let is_form = of(CONTENT_TYPE).any(|value| FORM_TYPES.contains(&essence(value).as_str()));
     if !method.is_safe() && is_form {
         let advice = &["send no body, or JSON with the header `Content-Type: application/json`"];
-        return Err(Failure::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "requests of forms are refused",
-            advice,
-        ));
+        let what = "requests of forms are refused";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what, advice));
     }
     // What is there was found to be this server's, or typed by the person.
-    let is_own_page = [ORIGIN, REFERER, SEC_FETCH_SITE]
-        .iter()
-        .any(|name| headers.contains_key(name));
+    let signs = [ORIGIN, REFERER, SEC_FETCH_SITE];
+    let is_own_page = signs.iter().any(|name| headers.contains_key(name));
     match made_by(headers) {
         Some(_) if !is_own_page && !method.is_safe() => refuse(
             "a browser does not say which page this request is from",
@@ -208,12 +197,22 @@ mod tests {
     }
 
     fn status_of(method: &Method, headers: &[(&str, &str)]) -> u16 {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
-        }
         let uri = Uri::from_static("/api/v1alpha1/login");
-        check(&hosts(), method, &uri, &map).map_or_else(|failure| failure.status.as_u16(), |_| 200)
+        check(&hosts(), method, &uri, &map(headers)).map_or_else(|failure| failure.status.as_u16(), |_| 200)
+    }
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let headers = headers.iter();
+        let parsed = headers.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
+        parsed.collect()
+    }
+
+    fn get(headers: &[(&str, &str)]) -> u16 {
+        status_of(&Method::GET, headers)
+    }
+
+    fn post(headers: &[(&str, &str)]) -> u16 {
+        status_of(&Method::POST, headers)
     }
 
     #[test]
@@ -227,7 +226,7 @@ mod tests {
             "[fd7a:115c:a1e0::1]:8080",
             "kube.example.com",
         ] {
-            assert_eq!(status_of(&Method::POST, &[("host", host)]), 200, "{host}");
+            assert_eq!(post(&[("host", host)]), 200, "{host}");
         }
         for host in [
             "evil.example",
@@ -238,17 +237,14 @@ mod tests {
             "evil@tka",
             "tka tka",
         ] {
-            assert_eq!(status_of(&Method::GET, &[("host", host)]), 403, "{host}");
+            assert_eq!(get(&[("host", host)]), 403, "{host}");
         }
-        assert_eq!(
-            status_of(&Method::GET, &[("host", "tka"), ("host", "evil.example")]),
-            403
-        );
+        assert_eq!(get(&[("host", "tka"), ("host", "evil.example")]), 403);
     }
 
     #[test]
     fn foreign_origins_are_refused() {
-        let from = |origin: &str| status_of(&Method::POST, &[("host", "tka:8080"), ("origin", origin)]);
+        let from = |origin: &str| post(&[("host", "tka:8080"), ("origin", origin)]);
         assert_eq!((from("http://tka:8080"), from("https://TKA:8080")), (200, 200));
         for origin in [
             "https://evil.example",
@@ -265,11 +261,8 @@ mod tests {
 
     #[test]
     fn pages_that_say_where_they_are_from_are_refused() {
-        let from = |referer: &str| status_of(&Method::GET, &[("host", "tka:8080"), ("referer", referer)]);
-        assert_eq!(
-            (from("http://tka:8080/swagger/?x#y"), from("http://tka:8080")),
-            (200, 200)
-        );
+        let from = |referer: &str| get(&[("host", "tka:8080"), ("referer", referer)]);
+        assert_eq!(["http://tka:8080/swagger/?x#y", "http://tka:8080"].map(from), [200; 2]);
         for referer in [
             "http://evil.example/",
             "http://tka/",
@@ -290,50 +283,33 @@ mod tests {
             ("user-agent", "Mozilla/5.0"),
             ("accept-language", "en"),
         ];
-        let with = |more: (&'static str, &'static str)| status_of(&Method::POST, &[&browser[..], &[more]].concat());
-        assert_eq!(status_of(&Method::POST, &browser), 403);
+        let with = |more: (&'static str, &'static str)| post(&[&browser[..], &[more]].concat());
+        assert_eq!(post(&browser), 403);
         assert_eq!(with(("origin", "http://tka:8080")), 200);
         assert_eq!(with(("sec-fetch-site", "same-origin")), 200);
-        assert_eq!(
-            (with(("origin", "null")), with(("sec-fetch-site", "cross-site"))),
-            (403, 403)
-        );
-        assert_eq!(
-            status_of(&Method::POST, &[("host", "tka"), ("user-agent", "Go-http-client/1.1")]),
-            200
-        );
+        let other_sites = [("origin", "null"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(other_sites.map(with), [403; 2]);
+        assert_eq!(post(&[("host", "tka"), ("user-agent", "Go-http-client/1.1")]), 200);
     }
 
     // cases.md 11.3
     #[test]
     fn what_a_page_may_have_caused_is_not_counted_as_the_callers() {
-        let by = |headers: &[(&str, &str)]| {
-            let headers = headers
-                .iter()
-                .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
-            check(&hosts(), &Method::GET, &Uri::from_static("/"), &headers.collect()).unwrap()
-        };
+        let uri = Uri::from_static("/");
+        let by = |headers: &[(&str, &str)]| check(&hosts(), &Method::GET, &uri, &map(headers)).unwrap();
         let browser = [("host", "tka"), ("accept-language", "en")];
         assert_eq!(by(&browser), By::Page);
-        assert_eq!(
-            by(&[&browser[..], &[("referer", "http://tka/swagger/")]].concat()),
-            By::Caller
-        );
-        assert_eq!(
-            by(&[&browser[..], &[("sec-fetch-site", "same-origin")]].concat()),
-            By::Caller
-        );
+        for own in [("referer", "http://tka/swagger/"), ("sec-fetch-site", "same-origin")] {
+            assert_eq!(by(&[&browser[..], &[own]].concat()), By::Caller, "{own:?}");
+        }
         assert_eq!(by(&[("host", "tka"), ("user-agent", "curl/8.5.0")]), By::Caller);
     }
 
     #[test]
     fn other_sites_are_refused() {
-        let with = |site: &str| status_of(&Method::GET, &[("host", "tka"), ("sec-fetch-site", site)]);
-        assert_eq!((with("same-origin"), with("none")), (200, 200));
-        assert_eq!(
-            (with("cross-site"), with("same-site"), with("anything")),
-            (403, 403, 403)
-        );
+        let with = |site: &str| get(&[("host", "tka"), ("sec-fetch-site", site)]);
+        assert_eq!(["same-origin", "none"].map(with), [200; 2]);
+        assert_eq!(["cross-site", "same-site", "anything"].map(with), [403; 3]);
     }
 
     #[test]
@@ -343,21 +319,10 @@ mod tests {
             "Text/Plain; charset=utf-8",
             "multipart/form-data; boundary=x",
         ] {
-            assert_eq!(
-                status_of(&Method::POST, &[("host", "tka"), ("content-type", form)]),
-                415,
-                "{form}"
-            );
-            assert_eq!(
-                status_of(&Method::GET, &[("host", "tka"), ("content-type", form)]),
-                200,
-                "{form}"
-            );
+            let headers = [("host", "tka"), ("content-type", form)];
+            assert_eq!((post(&headers), get(&headers)), (415, 200), "{form}");
         }
-        assert_eq!(
-            status_of(&Method::POST, &[("host", "tka"), ("content-type", "application/json")]),
-            200
-        );
+        assert_eq!(post(&[("host", "tka"), ("content-type", "application/json")]), 200);
     }
 
     #[test]

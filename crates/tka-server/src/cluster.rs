@@ -130,16 +130,13 @@ async fn read(
     reference: &config::ConfigMapRef,
     labels: &BTreeMap<String, String>,
 ) -> Result<ClusterInfo, ClusterError> {
-    let config_map = api
-        .get(&reference.name)
-        .await
-        .map_err(|source| ClusterError::Unreadable {
-            namespace: reference.namespace.clone(),
-            name: reference.name.clone(),
-            source: Box::new(source),
-        })?;
-    let data = config_map.data.unwrap_or_default();
-    from_data(&data, &reference.keys, labels)
+    let unreadable = |source| ClusterError::Unreadable {
+        namespace: reference.namespace.clone(),
+        name: reference.name.clone(),
+        source: Box::new(source),
+    };
+    let config_map = api.get(&reference.name).await.map_err(unreadable)?;
+    from_data(&config_map.data.unwrap_or_default(), &reference.keys, labels)
 }
 
 fn from_data(
@@ -234,24 +231,18 @@ mod tests {
     }
 
     fn data(pairs: &[(&str, &str)]) -> Result<ClusterInfo, ClusterError> {
-        let data = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new())
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let data = pairs.iter().map(owned);
+        from_data(&data.collect(), &config::ConfigMapKeys::default(), &BTreeMap::new())
     }
 
     /// `cases.md 3`: PEM with comments, and base64 of it; never a private key.
     #[test]
     fn authority_may_be_pem_or_base64() {
         let encoded = base64(PEM);
-        for text in [
-            PEM.to_owned(),
-            encoded.clone(),
-            format!("# prod\n{PEM}"),
-            base64(&format!("# prod\n{PEM}")),
-        ] {
-            assert_eq!(authority(&text).unwrap(), encoded, "{text}");
+        let commented = format!("# prod\n{PEM}");
+        for text in [PEM, &encoded, &commented, &base64(&commented)] {
+            assert_eq!(authority(text).unwrap(), encoded, "{text}");
         }
         assert_eq!(authority(" ").unwrap(), "");
         let key = format!("{PEM}-----BEGIN PRIVATE KEY-----\nTk9ORQ==\n-----END PRIVATE KEY-----\n");
@@ -265,20 +256,13 @@ mod tests {
     /// `cases.md 3`
     #[test]
     fn wrong_url_is_refused_without_its_password() {
-        for bad in [
-            "https://k 6443",
-            "https://k ",
-            "https://https://k",
-            "https://",
-            "http://k",
-        ] {
+        let (spaced, twice) = ("https://k 6443", "https://https://k");
+        for bad in [spaced, "https://k ", twice, "https://", "http://k"] {
             assert!(matches!(url(bad), Err(ClusterError::BadUrl { .. })), "{bad}");
         }
         let said = with_causes(&url("https://user:hunter2@k").unwrap_err());
-        assert!(
-            said.contains("a user name or a password") && !said.contains("hunter2"),
-            "{said}"
-        );
+        assert!(said.contains("a user name or a password"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
 
     #[test]
@@ -306,16 +290,10 @@ mod tests {
             "{{cluster: {{server: https://a, certificate-authority: /x, certificate-authority-data: {}}}}}",
             authority(PEM).unwrap()
         );
-        assert_eq!(
-            read(&both).unwrap().ca_data,
-            authority(PEM).unwrap(),
-            "kubectl reads no file then"
-        );
-        let unreadable = read("{name: 1, cluster: {server: https://a}}").unwrap_err();
-        assert!(
-            with_causes(&unreadable).contains("line 1: `name` must be a text"),
-            "{unreadable}"
-        );
+        let read_both = read(&both).unwrap();
+        assert_eq!(read_both.ca_data, authority(PEM).unwrap(), "kubectl reads no file then");
+        let unreadable = with_causes(&read("{name: 1, cluster: {server: https://a}}").unwrap_err());
+        assert!(unreadable.contains("line 1: `name` must be a text"), "{unreadable}");
     }
 
     #[test]
@@ -327,23 +305,17 @@ mod tests {
 
     #[test]
     fn bad_config_maps_are_errors() {
-        assert!(matches!(data(&[]), Err(ClusterError::NoEndpoint { .. })));
+        let error = |pairs: &[(&str, &str)]| data(pairs).unwrap_err();
+        assert!(matches!(error(&[]), ClusterError::NoEndpoint { .. }));
+        let url = ("apiEndpoint", "https://k");
         assert!(matches!(
-            data(&[("apiEndpoint", "http://k")]),
-            Err(ClusterError::BadUrl { .. })
+            error(&[("apiEndpoint", "http://k")]),
+            ClusterError::BadUrl { .. }
         ));
-        assert!(matches!(
-            data(&[("apiEndpoint", "https://k"), ("caData", "?")]),
-            Err(ClusterError::BadCa(_))
-        ));
-        assert!(matches!(
-            data(&[("kubeconfig", ": [")]),
-            Err(ClusterError::BadKubeconfig(_))
-        ));
-        assert!(matches!(
-            data(&[("kubeconfig", "clusters: []")]),
-            Err(ClusterError::NoEndpoint { .. })
-        ));
+        assert!(matches!(error(&[url, ("caData", "?")]), ClusterError::BadCa(_)));
+        let of_kubeconfig = |text| error(&[("kubeconfig", text)]);
+        assert!(matches!(of_kubeconfig(": ["), ClusterError::BadKubeconfig(_)));
+        assert!(matches!(of_kubeconfig("clusters: []"), ClusterError::NoEndpoint { .. }));
     }
 
     proptest! {
@@ -371,10 +343,8 @@ mod fuzz {
                 ]);
                 if let Ok(info) = from_data(&data, &config::ConfigMapKeys::default(), &BTreeMap::new()) {
                     assert!(ApiServerUrl::parse(&info.server_url).is_ok(), "{info:?}");
-                    assert!(
-                        info.ca_data.is_empty() || CaBundle::parse(&info.ca_data).is_ok(),
-                        "{info:?}"
-                    );
+                    let is_whole = info.ca_data.is_empty() || CaBundle::parse(&info.ca_data).is_ok();
+                    assert!(is_whole, "{info:?}");
                 }
             }
         });

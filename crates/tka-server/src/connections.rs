@@ -51,10 +51,8 @@ impl<S> Accept<TcpStream, S> for Limited {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = self.place().and_then(|place| {
             stream.set_nodelay(true)?;
-            Ok((
-                WriteTimeout::new(stream, self.unread),
-                AddExtension::new(service, place),
-            ))
+            let stream = WriteTimeout::new(stream, self.unread);
+            Ok((stream, AddExtension::new(service, place)))
         });
         ready(accepted)
     }

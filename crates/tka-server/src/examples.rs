@@ -1,19 +1,13 @@
 //! What tests of several modules need.
 
 use jiff::Timestamp;
-use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session, UserId};
+use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session};
 
 /// A user on the device of that stable ID.
 pub(crate) fn caller(device: &str) -> Caller {
     Caller {
-        identity: Identity::User {
-            id: UserId(1),
-            login_name: "a@b".into(),
-        },
-        device: Device {
-            stable_id: device.into(),
-            name: "d".into(),
-        },
+        identity: Identity::user(1, "a@b"),
+        device: Device::new(device, "d"),
     }
 }
 

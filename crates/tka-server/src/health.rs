@@ -63,12 +63,8 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         Err(error) => Err(error.to_string()),
     };
     let tailnet = tailnet.and_then(|()| health.contact.check().map_err(|error| error.to_string()));
-    let synced = *health.synced.borrow();
-    let sessions = if synced {
-        Ok(())
-    } else {
-        Err("still starting".to_owned())
-    };
+    let is_synced = *health.synced.borrow();
+    let sessions = is_synced.then_some(()).ok_or("still starting".to_owned());
     let serving = health.serving.borrow().clone();
     let checks = [
         ("tailnet", tailnet),
@@ -142,10 +138,8 @@ mod tests {
             metrics,
             operator_metrics,
         }));
-        let response = router
-            .oneshot(Request::get(path).body(Body::empty()).unwrap())
-            .await
-            .unwrap();
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -156,17 +150,15 @@ mod tests {
         assert_eq!(answer(false, "/livez").await.0, 200);
         let (status, body) = answer(true, "/readyz").await;
         assert_eq!(status, 503);
-        assert!(
-            body.contains("[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock"),
-            "{body}"
-        );
-        assert!(body.contains("[+]serving ok") && body.contains("[+]audit ok"), "{body}");
-        assert!(
-            answer(false, "/ready")
-                .await
-                .1
-                .contains("[-]serving failed: still starting")
-        );
+        for line in [
+            "[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock",
+            "[+]serving ok",
+            "[+]audit ok",
+        ] {
+            assert!(body.contains(line), "{body}");
+        }
+        let (_, starting) = answer(false, "/ready").await;
+        assert!(starting.contains("[-]serving failed: still starting"), "{starting}");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use tka_core::{Caller, Device, Identity, Refusal, UserId};
+use tka_core::{Caller, Device, Identity, Refusal};
 use tka_tailnet::WhoIs;
 use tokio::time::Instant;
 
@@ -65,21 +65,12 @@ fn caller(whois: WhoIs) -> Result<Caller, Failure> {
         ));
     }
     let identity = if tagged {
-        Identity::Machine { tags: node.tags }
+        Identity::machine(node.tags)
     } else {
-        Identity::User {
-            id: UserId(user.id.0),
-            login_name: user.login_name,
-        }
+        Identity::user(user.id.0, user.login_name)
     };
-    let name = node.name.trim_end_matches('.').to_owned();
-    Ok(Caller {
-        identity,
-        device: Device {
-            stable_id: node.stable_id.as_str().into(),
-            name,
-        },
-    })
+    let device = Device::new(node.stable_id.as_str(), node.name.trim_end_matches('.'));
+    Ok(Caller { identity, device })
 }
 
 #[cfg(test)]
@@ -100,31 +91,14 @@ mod tests {
     #[test]
     fn user_is_known_by_id_login_name_and_device() {
         let caller = caller(whois("n1", "alice@example.com", &[])).unwrap();
-        assert_eq!(
-            caller.identity,
-            Identity::User {
-                id: UserId(7),
-                login_name: "alice@example.com".into()
-            }
-        );
-        assert_eq!(
-            caller.device,
-            Device {
-                stable_id: "n1".into(),
-                name: "laptop.tailnet.test".into()
-            }
-        );
+        assert_eq!(caller.identity, Identity::user(7, "alice@example.com"));
+        assert_eq!(caller.device, Device::new("n1", "laptop.tailnet.test"));
     }
 
     #[test]
     fn tagged_node_has_no_user() {
         let caller = caller(whois("n1", "tagged-devices", &["tag:ci"])).unwrap();
-        assert_eq!(
-            caller.identity,
-            Identity::Machine {
-                tags: vec!["tag:ci".into()]
-            }
-        );
+        assert_eq!(caller.identity, Identity::machine(["tag:ci"]));
     }
 
     #[test]

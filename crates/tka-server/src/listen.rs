@@ -149,10 +149,8 @@ pub async fn serve(
     });
     let limited = Limited::new(limits.max_connections, grace);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = axum_server::from_tcp(listener)?
-        .acceptor(limited.clone())
-        .handle(handle)
-        .http1_only();
+    let server = axum_server::from_tcp(listener)?.acceptor(limited.clone());
+    let mut server = server.handle(handle).http1_only();
     // hyper counts the time an idle connection waits for its next request as time to read that request's head.
     let head = limits.read_header_timeout.min(limits.idle_timeout).duration();
     server
@@ -165,10 +163,8 @@ pub async fn serve(
     match certificate {
         None => server.serve(service).await,
         Some(config) => {
-            server
-                .acceptor(RustlsAcceptor::new(config).acceptor(limited))
-                .serve(service)
-                .await
+            let server = server.acceptor(RustlsAcceptor::new(config).acceptor(limited));
+            server.serve(service).await
         }
     }
 }
@@ -190,14 +186,9 @@ mod tests {
     #[test]
     fn listens_where_only_the_tailnet_arrives() {
         assert_eq!(addresses(&status(false), 8080), ["127.0.0.1:8080".parse().unwrap()]);
-        let on_interface = addresses(&status(true), 443);
-        assert_eq!(
-            on_interface,
-            [
-                "100.64.0.1:443".parse().unwrap(),
-                "[fd7a:115c:a1e0::1]:443".parse().unwrap()
-            ]
-        );
+        let on_interface =
+            ["100.64.0.1:443", "[fd7a:115c:a1e0::1]:443"].map(|address| address.parse::<SocketAddr>().unwrap());
+        assert_eq!(addresses(&status(true), 443), on_interface);
     }
 
     #[test]
@@ -210,16 +201,9 @@ mod tests {
     #[test]
     fn address_that_the_system_does_not_have_is_told_apart() {
         let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        assert!(
-            bind("192.0.2.1:0".parse().unwrap())
-                .unwrap_err()
-                .is_address_not_available()
-        );
-        assert!(
-            !bind(taken.local_addr().unwrap())
-                .unwrap_err()
-                .is_address_not_available()
-        );
+        let is_missing = |address| bind(address).unwrap_err().is_address_not_available();
+        assert!(is_missing("192.0.2.1:0".parse().unwrap()));
+        assert!(!is_missing(taken.local_addr().unwrap()));
     }
 
     #[test]

@@ -151,11 +151,10 @@ mod tests {
         metrics.signed_in(Some("edit"), Some(StatusCode::SERVICE_UNAVAILABLE));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(
-            text.contains(r#"tka_login_attempts_total{cluster_role="view",outcome="success"} 1"#),
-            "{text}"
-        );
-        assert!(text.contains(r#"tka_login_attempts_total{cluster_role="",outcome="forbidden"} 1"#));
+        for (role, outcome) in [("view", "success"), ("", "forbidden")] {
+            let line = format!(r#"tka_login_attempts_total{{cluster_role="{role}",outcome="{outcome}"}} 1"#);
+            assert!(text.contains(&line), "{line} in {text}");
+        }
         assert!(text.contains(r#"tka_login_attempts_total{cluster_role="edit",outcome="error"} 1"#));
         assert!(text.contains(r#"tka_user_signins_total{cluster_role="view"} 1"#));
     }

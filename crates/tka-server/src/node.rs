@@ -30,10 +30,8 @@ impl Node {
     /// The node that `status` is of.
     #[must_use]
     pub fn new(status: &Status, served: &Served) -> Self {
-        let name = status
-            .self_node
-            .as_ref()
-            .map_or("localhost", |node| node.dns_name.as_str());
+        let own = status.self_node.as_ref();
+        let name = own.map_or("localhost", |node| node.dns_name.as_str());
         let url = if served.https {
             format!("https://{name}")
         } else {

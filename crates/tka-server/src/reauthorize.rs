@@ -14,8 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tka_core::{DeviceState, Revocation, Session, Verdict, revocation};
 use tka_operator::error::with_causes;
 use tka_operator::{Clock, Leadership, Sessions, WatchedSessions};
@@ -261,11 +260,8 @@ impl Checks {
         let soon = Instant::now() + RETRY;
         let regular = if all_well { started + PERIOD } else { soon };
         let retry_backoff = self.retry_backoff.next(started);
-        let due = [self.last_verified.deadline(), retry_backoff]
-            .into_iter()
-            .flatten()
-            .filter(|_| ours);
-        due.fold(regular, Instant::min).max(soon)
+        let due = [self.last_verified.deadline(), retry_backoff].into_iter().flatten();
+        due.filter(|_| ours).fold(regular, Instant::min).max(soon)
     }
 
     /// What tailscaled says of each of `devices`. Where it says nothing, or where its word is old, that is not known.
@@ -371,10 +367,8 @@ fn current(status: &Status) -> Result<(), String> {
 fn nodes(status: &Status) -> HashMap<&str, &[IpAddr]> {
     let own = status.self_node.iter();
     let own = own.filter_map(|node| Some((node.id.as_ref()?.as_str(), &node.tailscale_ips[..])));
-    let peers = status
-        .peers
-        .iter()
-        .map(|peer| (peer.id.as_str(), &peer.tailscale_ips[..]));
+    let peers = status.peers.iter();
+    let peers = peers.map(|peer| (peer.id.as_str(), &peer.tailscale_ips[..]));
     own.chain(peers).collect()
 }
 
@@ -409,11 +403,8 @@ mod tests {
     #[test]
     fn word_of_a_node_that_is_cut_off_is_old() {
         assert_eq!(current(&status("Running", true)), Ok(()));
-        assert!(
-            current(&status("Running", false))
-                .unwrap_err()
-                .contains("control server")
-        );
+        let cut_off = current(&status("Running", false)).unwrap_err();
+        assert!(cut_off.contains("control server"));
         assert!(current(&status("Stopped", true)).unwrap_err().contains("Stopped"));
     }
 

@@ -290,9 +290,8 @@ fn identity(config: &Config) -> String {
 }
 
 async fn clients() -> Result<Clients, RunError> {
-    let config = kube::Config::infer()
-        .await
-        .map_err(|error| RunError::NoCluster(error.into()))?;
+    let config = kube::Config::infer().await;
+    let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
     Clients::new(config).map_err(|error| RunError::NoCluster(error.into()))
 }
 

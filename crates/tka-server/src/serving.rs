@@ -237,11 +237,8 @@ impl Running {
     /// Has a certificate for `domain`, instead of one for another.
     async fn certify(&mut self, domain: Option<&str>) -> Result<(), ListenError> {
         let domain = domain.ok_or(ListenError::NoCertificateDomain)?;
-        if self
-            .certificate
-            .as_ref()
-            .is_some_and(|certificate| certificate.domain == domain)
-        {
+        let kept = self.certificate.as_ref();
+        if kept.is_some_and(|certificate| certificate.domain == domain) {
             return Ok(());
         }
         let tls = certificate(&self.with.tailnet, domain).await?;

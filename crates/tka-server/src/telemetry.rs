@@ -57,9 +57,8 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
         LogFormat::Text => format.boxed(),
     };
     let provider = provider(&config.otel)?;
-    let traces = provider
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("tka-server")));
+    let traces = provider.as_ref().map(|provider| provider.tracer("tka-server"));
+    let traces = traces.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
     tracing_subscriber::registry()
         .with(filter)
         .with(filter_fn(holds_no_token))
@@ -92,12 +91,8 @@ fn provider(otel: &Otel) -> Result<Option<SdkTracerProvider>, TelemetryError> {
             source,
         })?;
     let resource = Resource::builder().with_service_name("tka-server").build();
-    Ok(Some(
-        SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
-            .with_resource(resource)
-            .build(),
-    ))
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
+    Ok(Some(provider.with_resource(resource).build()))
 }
 
 #[cfg(test)]
@@ -130,10 +125,8 @@ mod tests {
             let written = Written::default();
             let writer = written.clone();
             let format = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-            let subscriber = tracing_subscriber::registry()
-                .with(EnvFilter::new(filter))
-                .with(filter_fn(holds_no_token))
-                .with(format);
+            let subscriber = tracing_subscriber::registry().with(EnvFilter::new(filter));
+            let subscriber = subscriber.with(filter_fn(holds_no_token)).with(format);
             tracing::subscriber::with_default(subscriber, || {
                 let _within = tracing::info_span!("request").entered();
                 tracing::warn!(target: "kube_client::client", "{{\"token\":\"secret\"");
@@ -157,11 +150,7 @@ mod tests {
     async fn traces_are_sent_only_where_asked_for() {
         assert!(with("").unwrap().is_none());
         assert!(with("127.0.0.1:4317").unwrap().is_some());
-        assert!(
-            with("not an address")
-                .unwrap_err()
-                .to_string()
-                .contains("\"not an address\"")
-        );
+        let error = with("not an address").unwrap_err().to_string();
+        assert!(error.contains("\"not an address\""), "{error}");
     }
 }

@@ -112,10 +112,8 @@ mod tests {
                 sleep(Duration::from_secs(1)).await;
             }
         });
-        assert_eq!(
-            send(&mut connection, 100).await.unwrap_err().kind(),
-            io::ErrorKind::TimedOut
-        );
+        let error = send(&mut connection, 100).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,9 +50,8 @@ impl CertificatePair {
             why: why.to_owned(),
         };
         let answer = Zeroizing::new(String::from_utf8(answer).map_err(|_| malformed("it is not text"))?);
-        let boundary = answer
-            .find("--\n--")
-            .ok_or_else(|| malformed("it has less than two PEM blocks"))?;
+        let boundary = answer.find("--\n--");
+        let boundary = boundary.ok_or_else(|| malformed("it has less than two PEM blocks"))?;
         let (key, certificates) = answer.split_at(boundary + "--\n".len());
         if !key.trim_end().ends_with(" PRIVATE KEY-----") {
             return Err(malformed("it does not begin with a private key"));

@@ -54,7 +54,6 @@ pub struct LocalApi {
     always_new: Client<UnixSocket, Empty<Bytes>>,
 }
 
-/// One question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
     /// The endpoint's name.

@@ -83,23 +83,16 @@ mod tests {
         assert_eq!(sample(r#"{"at":"0001-01-01T00:00:00Z"}"#).unwrap().at, None);
         assert_eq!(sample(r#"{"at":null}"#).unwrap().at, None);
         assert_eq!(sample("{}").unwrap().at, None);
-        assert_eq!(
-            sample(r#"{"at":"2026-01-02T03:04:05.5+01:00"}"#).unwrap().at,
-            Some("2026-01-02T02:04:05.5Z".parse().unwrap())
-        );
+        let at = sample(r#"{"at":"2026-01-02T03:04:05.5+01:00"}"#).unwrap().at;
+        assert_eq!(at, Some("2026-01-02T02:04:05.5Z".parse().unwrap()));
         assert!(sample(r#"{"at":"soon"}"#).is_err());
     }
 
     #[test]
     fn only_single_addresses_count() {
         let addresses = |json| sample(json).unwrap().addresses;
-        assert_eq!(
-            addresses(r#"{"addresses":["100.64.0.1/32","fd7a::1/128"]}"#),
-            [
-                "100.64.0.1".parse::<IpAddr>().unwrap(),
-                "fd7a::1".parse::<IpAddr>().unwrap()
-            ]
-        );
+        let expected: [IpAddr; 2] = ["100.64.0.1", "fd7a::1"].map(|address| address.parse().unwrap());
+        assert_eq!(addresses(r#"{"addresses":["100.64.0.1/32","fd7a::1/128"]}"#), expected);
         assert!(addresses(r#"{"addresses":["10.0.0.0/8","fd7a::/32"]}"#).is_empty());
         assert!(addresses(r#"{"addresses":null}"#).is_empty());
         for bad in ["", "100.64.0.1", "100.64.0.1/", "/32", "100.64.0.1/999", "x/32"] {

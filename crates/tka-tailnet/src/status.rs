@@ -152,9 +152,8 @@ impl Status {
     /// [`Error::NotRunning`] in every other state.
     pub fn require_running(&self) -> Result<&SelfNode, Error> {
         if self.backend_state != BackendState::Running {
-            return Err(Error::NotRunning {
-                state: self.backend_state.clone(),
-            });
+            let state = self.backend_state.clone();
+            return Err(Error::NotRunning { state });
         }
         self.self_node.as_ref().ok_or_else(|| Error::Malformed {
             endpoint: ENDPOINT,

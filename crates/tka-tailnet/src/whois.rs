@@ -140,8 +140,8 @@ where
     D: serde::Deserializer<'de>,
 {
     let map: BTreeMap<String, Option<Vec<Box<RawValue>>>> = null_is_default(deserializer)?;
-    Ok(map
-        .into_iter()
+    let values = map.into_iter();
+    Ok(values
         .map(|(name, values)| (name, values.unwrap_or_default()))
         .collect())
 }

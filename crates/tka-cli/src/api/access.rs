@@ -184,10 +184,8 @@ mod tests {
             " pager 4711 ",
         ]);
         assert!(all.has_server_options());
-        assert_eq!(
-            serde_json::to_value(all.request(None)).unwrap(),
-            json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"})
-        );
+        let expected = json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"});
+        assert_eq!(serde_json::to_value(all.request(None)).unwrap(), expected);
     }
 
     #[test]
@@ -203,10 +201,8 @@ mod tests {
         for (arguments, expected) in choices {
             assert_eq!(access(arguments).name_suffix().as_deref(), expected);
         }
-        assert!(
-            RuleName::try_from("a.b".to_owned()).is_err(),
-            "else they would not be told apart"
-        );
+        let with_dot = RuleName::try_from("a.b".to_owned());
+        assert!(with_dot.is_err(), "else they would not be told apart");
     }
 
     #[test]
@@ -218,11 +214,8 @@ mod tests {
         ] {
             assert_eq!(access(arguments).rule_options(), arguments);
         }
-        assert!(
-            access(&["--for", "1h", "--namespace", "shop"])
-                .rule_options()
-                .is_empty()
-        );
+        let others = access(&["--for", "1h", "--namespace", "shop"]);
+        assert!(others.rule_options().is_empty());
     }
 
     #[test]
@@ -257,13 +250,9 @@ mod tests {
             let session = serde_json::from_value(session.clone()).unwrap();
             serde_json::to_value(access(arguments).with_rule_of(session).request(None)).unwrap()
         };
-        assert_eq!(
-            again(&["--for", "30m"]),
-            json!({"rule": "shop", "role": "edit", "period": "30m0s", "reason": "pager 4711"})
-        );
-        assert_eq!(
-            again(&["--reason", "x"]),
-            json!({"rule": "shop", "role": "edit", "reason": "x"})
-        );
+        let shorter = json!({"rule": "shop", "role": "edit", "period": "30m0s", "reason": "pager 4711"});
+        assert_eq!(again(&["--for", "30m"]), shorter);
+        let for_x = json!({"rule": "shop", "role": "edit", "reason": "x"});
+        assert_eq!(again(&["--reason", "x"]), for_x);
     }
 }

@@ -6,11 +6,10 @@ mod lists;
 mod peer;
 pub(crate) mod probe;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -28,8 +27,7 @@ use crate::api::retry::{self, RetryAfter, RetryBackoff};
 use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
-use crate::terminal::messages;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 
 /// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,7 +90,6 @@ pub(crate) struct Session {
     pub(crate) provisioned: bool,
 }
 
-/// The response to a sign-in.
 #[derive(Debug)]
 pub(crate) struct SignInResponse {
     pub(crate) login: LoginResponse,
@@ -127,18 +124,10 @@ struct SessionRef {
     name: String,
 }
 
-/// The response to a request for a kubeconfig.
+/// The response to a request for a kubeconfig or a credential.
 #[derive(Debug)]
-pub(crate) enum KubeconfigResponse {
-    Ready(Box<ServerKubeconfig>),
-    /// The session is being provisioned: request again.
-    Pending(RetryAfter),
-}
-
-/// The response to a request for a credential.
-#[derive(Debug)]
-pub(crate) enum CredentialResponse {
-    Ready(ExecCredential),
+pub(crate) enum Provisioned<T> {
+    Ready(T),
     /// The session is being provisioned: request again.
     Pending(RetryAfter),
 }
@@ -156,7 +145,6 @@ struct HttpResponse {
     retry_after: RetryAfter,
     /// By how much the server's clock is ahead of this machine's, in whole seconds.
     clock_ahead: Option<SignedDuration>,
-    /// The `Server` header.
     server_header: Option<String>,
     body: String,
 }
@@ -221,9 +209,7 @@ impl Client {
             debug,
         } = connection;
         let proxy_variable = proxy.as_ref().map(|chosen| chosen.variable);
-        let roots = authorities.map_or(RootCerts::WebPki, |certificates| {
-            RootCerts::from(certificates.into_iter())
-        });
+        let roots = authorities.map_or(RootCerts::WebPki, |own| RootCerts::from(own.into_iter()));
         let config = ureq::Agent::config_builder()
             .user_agent(concat!("tka/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
@@ -272,13 +258,10 @@ impl Client {
             return Err(self.refusal(operation, &response));
         }
         let body: SignInBody = self.decode_with_times(operation, &response)?;
-        let kubeconfig = body
-            .kubeconfig
-            .map(|arrived| self.validate(operation, arrived))
-            .transpose()?;
+        let arrived = body.kubeconfig.map(|arrived| self.validate(operation, arrived));
         Ok(SignInResponse {
             login: body.login,
-            kubeconfig,
+            kubeconfig: arrived.transpose()?,
             session: body.session.map(|session| session.name),
             credential: body.credential,
             retry_after: response.retry_after,
@@ -301,30 +284,28 @@ impl Client {
     /// A kubeconfig with a fresh credential, validated.
     ///
     /// With `tokenless` it has a plugin instead of a token. The original's server ignores this.
-    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<KubeconfigResponse, ClientError> {
+    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<Provisioned<Box<ServerKubeconfig>>, ClientError> {
         let operation = Operation::FetchKubeconfig;
         let query = if tokenless { "?credential=exec" } else { "" };
         let response = self.request_with(operation, query, None)?;
         match response.status {
-            202 => Ok(KubeconfigResponse::Pending(response.retry_after)),
+            202 => Ok(Provisioned::Pending(response.retry_after)),
             200 => {
                 let arrived = self.decode(operation, &response)?;
-                Ok(KubeconfigResponse::Ready(self.validate(operation, arrived)?))
+                Ok(Provisioned::Ready(self.validate(operation, arrived)?))
             }
             _ => Err(self.refusal(operation, &response)),
         }
     }
 
-    /// A credential of a session.
-    pub(crate) fn credential(&self, session: &str) -> Result<CredentialResponse, ClientError> {
+    pub(crate) fn credential(&self, session: &str) -> Result<Provisioned<ExecCredential>, ClientError> {
         let operation = Operation::FetchCredential;
-        let request = CredentialRequest {
-            session: Some(session.to_owned()),
-        };
+        let session = Some(session.to_owned());
+        let request = CredentialRequest { session };
         let response = self.request_with(operation, "", Some(&serde_json::json!(request)))?;
         match response.status {
-            200 => Ok(CredentialResponse::Ready(self.decode_with_times(operation, &response)?)),
-            202 => Ok(CredentialResponse::Pending(response.retry_after)),
+            200 => Ok(Provisioned::Ready(self.decode_with_times(operation, &response)?)),
+            202 => Ok(Provisioned::Pending(response.retry_after)),
             _ => Err(self.refusal(operation, &response)),
         }
     }
@@ -334,10 +315,8 @@ impl Client {
         operation: Operation,
         arrived: ReceivedKubeconfig,
     ) -> Result<Box<ServerKubeconfig>, ClientError> {
-        let checked = server_kubeconfig::validate(arrived);
-        checked
-            .map(Box::new)
-            .map_err(|flaw| self.error(operation, ClientErrorKind::UnusableKubeconfig(flaw)))
+        let unusable = |flaw| self.error(operation, ClientErrorKind::UnusableKubeconfig(flaw));
+        server_kubeconfig::validate(arrived).map(Box::new).map_err(unusable)
     }
 
     /// The error for a kubeconfig of the server that cannot be used.
@@ -347,30 +326,40 @@ impl Client {
 
     /// Ends the session. Returns its user.
     pub(crate) fn sign_out(&self) -> Result<String, ClientError> {
-        let operation = Operation::SignOut;
-        let response = self.request(operation)?;
-        match response.status {
-            200 => Ok(self.decode::<SignOutBody>(operation, &response)?.username),
-            _ => Err(self.refusal(operation, &response)),
-        }
+        Ok(self.fetch::<SignOutBody>(Operation::SignOut, "")?.username)
     }
 
     /// How to reach the cluster.
     pub(crate) fn cluster_info(&self) -> Result<ClusterInfo, ClientError> {
-        let operation = Operation::ShowCluster;
-        let response = self.request(operation)?;
+        self.fetch(Operation::ShowCluster, "")
+    }
+
+    /// The body of a response with the status 200. Any other status is an error.
+    fn fetch<T: DeserializeOwned>(&self, operation: Operation, below: &str) -> Result<T, ClientError> {
+        let response = self.request_with(operation, below, None)?;
         match response.status {
             200 => self.decode(operation, &response),
             _ => Err(self.refusal(operation, &response)),
         }
     }
 
+    /// The same, with times by this machine's clock.
+    fn fetch_with_times<T: DeserializeOwned + ServerTimes>(
+        &self,
+        operation: Operation,
+        below: &str,
+    ) -> Result<T, ClientError> {
+        let response = self.request_with(operation, below, None)?;
+        match response.status {
+            200 => self.decode_with_times(operation, &response),
+            _ => Err(self.refusal(operation, &response)),
+        }
+    }
+
     /// The error for a session that was not provisioned in time.
     pub(crate) fn not_provisioned(&self) -> ClientError {
-        self.error(
-            Operation::FetchKubeconfig,
-            ClientErrorKind::NotProvisioned(self.deadline.limit()),
-        )
+        let kind = ClientErrorKind::NotProvisioned(self.deadline.limit());
+        self.error(Operation::FetchKubeconfig, kind)
     }
 
     fn request(&self, operation: Operation) -> Result<HttpResponse, ClientError> {
@@ -421,10 +410,8 @@ impl Client {
             self.log_request(operation, &url, started.elapsed(), &result);
         }
         result.map_err(|error| {
-            self.error(
-                operation,
-                ClientErrorKind::from_transport(error, self.deadline.limit(), self.proxy_variable),
-            )
+            let kind = ClientErrorKind::from_transport(error, self.deadline.limit(), self.proxy_variable);
+            self.error(operation, kind)
         })
     }
 
@@ -435,10 +422,9 @@ impl Client {
         body: Option<&Value>,
         now: Instant,
     ) -> Result<HttpResponse, ureq::Error> {
-        let outside = self
-            .proxy_variable
-            .and_then(|_| peer::check_proxied_server(&self.server, self.socket.as_ref()));
-        if let Some(outside) = outside {
+        if self.proxy_variable.is_some()
+            && let Some(outside) = peer::check_proxied_server(&self.server, self.socket.as_ref())
+        {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
         }
         // Zero would mean no time limit.
@@ -466,10 +452,8 @@ impl Client {
             Ok(response) => response.status.to_string(),
             Err(error) => error.to_string(),
         };
-        let via = self
-            .proxy_variable
-            .map(|variable| format!(" through {variable}"))
-            .unwrap_or_default();
+        let through = |variable| format!(" through {variable}");
+        let via = self.proxy_variable.map(through).unwrap_or_default();
         let took = took.as_millis();
         let outcome = messages::clean(&outcome);
         ui::write_stderr(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
@@ -554,16 +538,10 @@ impl HttpResponse {
 
     /// The error for a response that is not from a compatible TKA server.
     fn foreign(&self) -> ClientErrorKind {
-        let content_type = self
-            .content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        let content_type = self.content_type.split(';').next().unwrap_or_default();
         ClientErrorKind::NotTka {
             status: self.status,
-            content_type,
+            content_type: content_type.trim().to_owned(),
         }
     }
 }

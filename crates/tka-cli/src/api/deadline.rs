@@ -68,10 +68,8 @@ mod tests {
     fn shorter_limit_counts_and_answers_take_no_time() {
         let deadline = Deadline::new(Duration::from_secs(3));
         assert_eq!(deadline.capped_at(Duration::from_mins(1)), deadline);
-        assert_eq!(
-            deadline.capped_at(Duration::from_secs(1)).limit(),
-            Duration::from_secs(1)
-        );
+        let second = Duration::from_secs(1);
+        assert_eq!(deadline.capped_at(second).limit(), second);
         let later = deadline.extended_by(Duration::from_secs(2));
         let now = deadline.started + Duration::from_secs(4);
         assert_eq!(later.remaining(now), Duration::from_secs(1));

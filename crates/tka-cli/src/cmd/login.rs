@@ -8,8 +8,7 @@ use crate::error::Error;
 #[cfg(unix)]
 use crate::session::ephemeral::{self, Program};
 use crate::session::kubeconfig_options::KubeconfigOptions;
-use crate::session::login_request;
-use crate::session::sign_in;
+use crate::session::{login_request, sign_in};
 
 /// Sign in and get a kubeconfig
 ///

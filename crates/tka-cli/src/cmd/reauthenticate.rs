@@ -6,8 +6,7 @@ use crate::api::access::Access;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::kubeconfig_options::KubeconfigOptions;
-use crate::session::login_request;
-use crate::session::sign_in;
+use crate::session::{login_request, sign_in};
 
 /// Sign out and in again
 ///

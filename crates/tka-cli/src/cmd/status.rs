@@ -16,11 +16,9 @@ use crate::kubeconfig::session_cache::{self, CachedSession, SessionCache};
 use crate::kubeconfig::store::{self, KubeconfigStore};
 use crate::report;
 use crate::report::status::{Status, StatusItem};
-use crate::sys::environment;
-use crate::sys::parallel;
-use crate::terminal::messages;
+use crate::sys::{environment, parallel};
 use crate::terminal::output::Output;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 
 /// How long each server may take. All are asked in parallel, and the cache stands in.
 const LIMIT: Duration = Duration::from_secs(3);

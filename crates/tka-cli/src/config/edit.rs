@@ -1,16 +1,14 @@
 //! Changes a configuration file. Comments, order and other keys stay.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use serde_json::Value;
 
 use super::error::ConfigError;
 use super::files::{self, Files};
 use super::table::Layer;
-use super::yaml_edit;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::sys::files::{self as disk, FileError, LockedFile};
@@ -55,10 +53,7 @@ pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> 
         disk::make_folder(real.parent().unwrap_or(Path::new("")), disk::PRIVATE)?;
         Ok(real)
     });
-    let real = real.map_err(|source| FileError::Write {
-        path: path.to_owned(),
-        source,
-    })?;
+    let real = real.map_err(|source| FileError::not_written(path, source))?;
     let file = LockedFile::open(&real, LOCK_TIMEOUT)?;
     let mut new = file.text().to_owned();
     for change in changes {
@@ -81,13 +76,6 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("its links lead in a circle"))
 }
 
-fn malformed(path: &Path, problem: String) -> ConfigError {
-    ConfigError::Malformed {
-        path: path.to_owned(),
-        problem,
-    }
-}
-
 // === impl Change ===
 
 impl Change {
@@ -106,21 +94,21 @@ impl Change {
 
     /// `text` with this change, and no other.
     fn apply_to(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
-        yaml_edit::with(text, self.key, &self.scalar()).map_err(|refused| match refused {
-            Refused::Unsure => ConfigError::Shape {
-                path: path.to_owned(),
-                key: self.key,
-            },
-            Refused::Documents { .. } => ConfigError::Documents { path: path.to_owned() },
-            refused => malformed(path, refused.to_string()),
+        let keys: Vec<_> = self.key.split('.').collect();
+        tka_kubeconfig::set(text, &keys, &self.scalar()).map_err(|refused| {
+            let (path, key, problem) = (path.to_owned(), self.key, refused.to_string());
+            match refused {
+                Refused::Unsure => ConfigError::Shape { path, key },
+                Refused::Documents { .. } => ConfigError::Documents { path },
+                _ => ConfigError::Malformed { path, problem },
+            }
         })
     }
 
     /// The value as YAML on one line.
     fn scalar(&self) -> String {
-        serde_saphyr::to_string(&self.value)
-            .map(|text| text.trim_end().to_owned())
-            .unwrap_or_default()
+        let text = serde_saphyr::to_string(&self.value).unwrap_or_default();
+        text.trim_end().to_owned()
     }
 }
 
@@ -129,10 +117,10 @@ mod tests {
     use super::*;
 
     fn set(text: &str, key: &'static str, value: &str) -> String {
-        let change = Change::new(key, value).unwrap();
-        change
-            .apply_to(text, Path::new("config.yaml"))
-            .unwrap_or_else(|error| format!("error: {error}"))
+        let changed = Change::new(key, value)
+            .unwrap()
+            .apply_to(text, Path::new("config.yaml"));
+        changed.unwrap_or_else(|error| format!("error: {error}"))
     }
 
     #[test]
@@ -150,74 +138,16 @@ clusterInfo:
   labels: {1: one}
 debug: false
 ";
-        insta::assert_snapshot!(set(text, "tailscale.hostname", "prod"), @r#"
-        # Mine.
-        otel: {endpoint: ""}
-
-        tailscale: # the tailnet
-            port: 8080 # not 443
-            # The name.
-            hostname: prod
-
-        clusterInfo:
-          labels: {1: one}
-        debug: false
-        "#);
-        insta::assert_snapshot!(set(text, "tailscale.port", "443"), @r#"
-        # Mine.
-        otel: {endpoint: ""}
-
-        tailscale: # the tailnet
-            port: 443 # not 443
-            # The name.
-            hostname: cluster
-
-        clusterInfo:
-          labels: {1: one}
-        debug: false
-        "#);
-        insta::assert_snapshot!(set(text, "tailscale.tailnet", "example.ts.net"), @r#"
-        # Mine.
-        otel: {endpoint: ""}
-
-        tailscale: # the tailnet
-            tailnet: example.ts.net
-            port: 8080 # not 443
-            # The name.
-            hostname: cluster
-
-        clusterInfo:
-          labels: {1: one}
-        debug: false
-        "#);
-        insta::assert_snapshot!(set(text, "output.quiet", "TRUE"), @r#"
-        # Mine.
-        otel: {endpoint: ""}
-
-        tailscale: # the tailnet
-            port: 8080 # not 443
-            # The name.
-            hostname: cluster
-
-        clusterInfo:
-          labels: {1: one}
-        debug: false
-        output:
-          quiet: true
-        "#);
-        insta::assert_snapshot!(set(text, "debug", "1"), @r#"
-        # Mine.
-        otel: {endpoint: ""}
-
-        tailscale: # the tailnet
-            port: 8080 # not 443
-            # The name.
-            hostname: cluster
-
-        clusterInfo:
-          labels: {1: one}
-        debug: true
-        "#);
+        let tailnet = "tailnet\n    tailnet: example.ts.net\n";
+        for (key, value, old, new) in [
+            ("tailscale.hostname", "prod", "hostname: cluster", "hostname: prod"),
+            ("tailscale.port", "443", "port: 8080", "port: 443"),
+            ("tailscale.tailnet", "example.ts.net", "tailnet\n", tailnet),
+            ("output.quiet", "TRUE", "false\n", "false\noutput:\n  quiet: true\n"),
+            ("debug", "1", "debug: false", "debug: true"),
+        ] {
+            assert_eq!(set(text, key, value), text.replace(old, new), "{key}");
+        }
     }
 
     #[test]
@@ -225,14 +155,11 @@ debug: false
         assert_eq!(set("", "output.theme", "dark"), "output:\n  theme: dark\n");
         assert_eq!(set("# nothing yet", "debug", "true"), "debug: true\n# nothing yet\n");
         assert_eq!(set("output:\n", "output.theme", "dark"), "output:\n  theme: dark\n");
-        assert_eq!(
-            set("output: {theme: dark} # mine\n", "output.theme", "light"),
-            "output: {theme: light} # mine\n"
-        );
-        assert_eq!(
-            set("output: &o {theme: dark}\nmine: *o\n", "output.theme", "light"),
-            "error: `output.theme` cannot be set in config.yaml without changing other content"
-        );
+        let in_braces = set("output: {theme: dark} # mine\n", "output.theme", "light");
+        assert_eq!(in_braces, "output: {theme: light} # mine\n");
+        let anchored = set("output: &o {theme: dark}\nmine: *o\n", "output.theme", "light");
+        let why = "`output.theme` cannot be set in config.yaml without changing other content";
+        assert_eq!(anchored, format!("error: {why}"));
         assert!(set("{", "debug", "true").starts_with("error: the configuration file config.yaml is not YAML"));
     }
 

@@ -22,7 +22,6 @@ pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// One setting.
 #[derive(Debug, Serialize)]
 pub(crate) struct Setting {
     pub(crate) key: &'static str,
@@ -151,16 +150,10 @@ mod tests {
         for key in KEYS {
             let value = everything.get(key);
             assert!(value.is_some(), "{key}");
-            let text = Setting {
-                key,
-                value: value.unwrap(),
-                from: String::new(),
-            }
-            .text();
-            assert!(
-                Layer::from_argument(key, &text).unwrap().get(key).is_some(),
-                "{key}={text}"
-            );
+            let (value, from) = (value.unwrap(), String::new());
+            let text = Setting { key, value, from }.text();
+            let layer = Layer::from_argument(key, &text).unwrap();
+            assert!(layer.get(key).is_some(), "{key}={text}");
         }
     }
 
@@ -177,15 +170,11 @@ mod tests {
         let variables = |name: &str| (name == "TKA_TAILSCALE_PORT").then(|| "81".to_owned());
         let settings = Settings::load(&flags, None, &variables).unwrap();
         let shown = |key: &str| {
-            settings
-                .get(key)
-                .map(|setting| (setting.text(), setting.from.clone()))
-                .unwrap()
+            let setting = settings.get(key).unwrap();
+            (setting.text(), setting.from.clone())
         };
-        assert_eq!(
-            shown("tailscale.hostname"),
-            ("cluster".into(), path.display().to_string())
-        );
+        let file = path.display().to_string();
+        assert_eq!(shown("tailscale.hostname"), ("cluster".into(), file));
         assert_eq!(shown("tailscale.port"), ("81".into(), "TKA_TAILSCALE_PORT".into()));
         assert_eq!(shown("output.long"), ("true".into(), "the command line".into()));
         assert_eq!(shown("output.theme"), ("tokyo-night".into(), "default".into()));

@@ -1,8 +1,7 @@
 //! Why settings cannot be used.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use crate::net::server::InvalidServer;
 use crate::sys::files::FileError;
@@ -68,21 +67,21 @@ impl fmt::Display for Origin {
 impl ConfigError {
     /// Whether the command line is wrong, and not a setting.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::UnknownKey { .. }
-                | Self::WrongType {
-                    origin: Origin::Argument { .. },
-                    ..
-                }
-                | Self::Proxy {
-                    origin: Origin::Argument { .. }
-                }
-        )
+        matches!(self, Self::UnknownKey { .. }) || matches!(self.origin(), Some(Origin::Argument { .. }))
+    }
+
+    /// Where the value is that cannot be used.
+    fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::WrongType { origin, .. } | Self::Proxy { origin } => Some(origin),
+            _ => None,
+        }
     }
 
     pub(crate) fn advice(&self) -> Vec<String> {
         let advice = match self {
+            _ if matches!(self.origin(), Some(Origin::Variable(_))) => "correct the variable, or unset it",
+            _ if matches!(self.origin(), Some(Origin::Argument { .. })) => "nothing was changed; give another value",
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 "name another file with --config"
             }
@@ -90,20 +89,6 @@ impl ConfigError {
             Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
             Self::Documents { .. } => "keep only one document in the file, or name another file with --config",
             Self::Relative { .. } => "give the absolute path, which names the same file in every folder",
-            Self::WrongType {
-                origin: Origin::Variable(_),
-                ..
-            }
-            | Self::Proxy {
-                origin: Origin::Variable(_),
-            } => "correct the variable, or unset it",
-            Self::WrongType {
-                origin: Origin::Argument { .. },
-                ..
-            }
-            | Self::Proxy {
-                origin: Origin::Argument { .. },
-            } => "nothing was changed; give another value",
             Self::UnknownKey { keys, .. } => return vec![format!("settings are {}", keys.join(", "))],
             Self::NoFile => "create ~/.config/tka/config.yaml with --force, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],

@@ -46,10 +46,8 @@ impl Files {
     pub(super) fn find(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         if let Some(path) = named(flags, variables)? {
             let trusted = read_named(&path).map_err(|source| unreadable(&path, source))?;
-            return Ok(Self {
-                trusted: Some(trusted),
-                cwd: None,
-            });
+            let (trusted, cwd) = (Some(trusted), None);
+            return Ok(Self { trusted, cwd });
         }
         Ok(Self {
             trusted: first_of(&search_path(home))?,
@@ -76,11 +74,9 @@ pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<P
 
 /// The files of settings: the user's and the machine's. A relative home would mean another file in each folder.
 fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
-    let trusted = home.filter(|home| home.is_absolute()).map(user_config_path);
-    trusted
-        .into_iter()
-        .chain([PathBuf::from("/etc/tka/config.yaml")])
-        .collect()
+    let own = home.filter(|home| home.is_absolute()).map(user_config_path);
+    let machine = PathBuf::from("/etc/tka/config.yaml");
+    own.into_iter().chain([machine]).collect()
 }
 
 /// The path of the user's settings.
@@ -143,15 +139,11 @@ fn text_of(path: &Path, file: File) -> io::Result<FoundFile> {
     let mut text = String::new();
     let read = file.take(LONGEST + 1).read_to_string(&mut text)?;
     if u64::try_from(read).is_ok_and(|read| read > LONGEST) {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is longer than a configuration file may be (1 MiB)",
-        ));
+        let why = "it is longer than a configuration file may be (1 MiB)";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
-    Ok(FoundFile {
-        path: path.to_owned(),
-        text,
-    })
+    let path = path.to_owned();
+    Ok(FoundFile { path, text })
 }
 
 #[cfg(all(test, unix))]

@@ -43,9 +43,8 @@ impl Layers {
     pub(super) fn load(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         let Files { trusted, cwd } = Files::find(flags, home, variables)?;
         let layer_of_cwd = |what| {
-            cwd.as_ref()
-                .map(|file| Layer::from_untrusted_file(file, what))
-                .unwrap_or_default()
+            let layer = cwd.as_ref().map(|file| Layer::from_untrusted_file(file, what));
+            layer.unwrap_or_default()
         };
         Ok(Self {
             command_line: Layer::from(flags),
@@ -97,20 +96,14 @@ impl Layer {
             }
         })?;
         Self::from_source(|key| {
-            let origin = |key| Origin::File {
-                path: path.to_owned(),
-                key,
+            let raw = |key, value| {
+                let path = path.to_owned();
+                let origin = Origin::File { path, key };
+                RawValue { value, origin }
             };
             match sections.get(key) {
-                Ok(value) => Ok(RawValue {
-                    value,
-                    origin: origin(key),
-                }),
-                Err((section, value)) => Err(RawValue {
-                    value,
-                    origin: origin(section),
-                }
-                .type_error("a section of keys")),
+                Ok(value) => Ok(raw(key, value)),
+                Err((section, value)) => Err(raw(section, value).type_error("a section of keys")),
             }
         })
     }
@@ -142,24 +135,18 @@ impl Layer {
     pub(super) fn from_variables(variables: Variables<'_>) -> Result<Self, ConfigError> {
         Self::from_source(|key| {
             let name = variable_name(key);
-            let value = variables(&name)
-                .filter(|text| !text.is_empty())
-                .map_or(Value::Null, Value::String);
-            Ok(RawValue {
-                value,
-                origin: Origin::Variable(name),
-            })
+            let set = variables(&name).filter(|text| !text.is_empty());
+            let value = set.map_or(Value::Null, Value::String);
+            let origin = Origin::Variable(name);
+            Ok(RawValue { value, origin })
         })
     }
 
     /// The value of one key on the command line.
     pub(super) fn from_argument(key: &'static str, value: &str) -> Result<Self, ConfigError> {
         Self::from_source(|other| {
-            let value = if other == key {
-                Value::String(value.to_owned())
-            } else {
-                Value::Null
-            };
+            let given = (other == key).then(|| value.to_owned());
+            let value = given.map_or(Value::Null, Value::String);
             let origin = Origin::Argument { key };
             Ok(RawValue { value, origin })
         })

@@ -45,7 +45,6 @@ pub(crate) struct CredentialCache {
     name: String,
 }
 
-/// A credential in the cache.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct CachedCredential {
     /// When it was fetched.
@@ -134,9 +133,8 @@ impl CacheLocation {
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
             self.secrets.remove(name)?;
         }
-        self.state
-            .as_ref()
-            .map_or(Ok(()), |folder| SharedState::remove_all(folder, &prefix))
+        let folder = self.state.as_ref();
+        folder.map_or(Ok(()), |folder| SharedState::remove_all(folder, &prefix))
     }
 }
 
@@ -172,9 +170,8 @@ impl CredentialCache {
 
     /// Marks the credential as handed out. Returns whether it was handed out recently, or whether that is unknown.
     pub(crate) fn mark_handed_out(&self, now: Timestamp) -> bool {
-        self.state
-            .as_ref()
-            .is_none_or(|state| state.mark_handed_out(now, RECHECK))
+        let state = self.state.as_ref();
+        state.is_none_or(|state| state.mark_handed_out(now, RECHECK))
     }
 
     pub(crate) fn failure(&self) -> Option<FetchFailure> {
@@ -199,9 +196,8 @@ impl CredentialCache {
     }
 
     pub(crate) fn record_failure(&self, failure: &FetchFailure) -> io::Result<()> {
-        self.state
-            .as_ref()
-            .map_or(Ok(()), |state| state.record_failure(failure))
+        let state = self.state.as_ref();
+        state.map_or(Ok(()), |state| state.record_failure(failure))
     }
 
     /// Waits until no other call asks the server for this session, if locks are available.
@@ -360,10 +356,8 @@ mod tests {
             CacheLocation::find(&variables)
         };
         let location = found("none").unwrap();
-        assert_eq!(
-            (format!("{:?}", location.secrets), location.state),
-            ("NoStore".into(), Some(folder.path().join("tka")))
-        );
+        assert_eq!(format!("{:?}", location.secrets), "NoStore");
+        assert_eq!(location.state, Some(folder.path().join("tka")));
         assert!(matches!(found("disk"), Err(Error::CredentialCache(found)) if found == "disk"));
     }
 }

@@ -1,9 +1,8 @@
 //! Small private files that come and go.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 pub(crate) use crate::sys::files::{replace as write, replace_unsynced as write_unsynced};
 

@@ -1,11 +1,9 @@
 //! Stores for credentials between calls of kubectl: memory, the system's keyring, or none.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, fs, io};
 
 use keyring_core::{CredentialStore, Entry};
 
@@ -25,7 +23,6 @@ pub(crate) trait SecretStore: fmt::Debug {
     /// Removes the secret `name`, if there is one.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// The names of all secrets.
     fn names(&self) -> Vec<String>;
 
     /// Removes secrets that are older than any credential.

@@ -12,7 +12,6 @@ pub(crate) struct Candidate {
     pub(crate) node: String,
     /// Whether commands use it by default.
     pub(crate) is_default: bool,
-    /// Whether its port is guessed.
     pub(crate) is_guessed_port: bool,
     /// Whether its node is offline, so that it can hardly be reached.
     pub(crate) is_offline: bool,
@@ -127,10 +126,6 @@ mod tests {
         Server::new(host, port, None).unwrap()
     }
 
-    fn cache(host: &str, port: u16) -> SessionCache {
-        SessionCache::at(&server(host, port))
-    }
-
     fn status() -> Status {
         let node = |name: &str, address: &str, online: bool| json!({"DNSName": format!("{name}.example.ts.net."), "TailscaleIPs": [address], "Tags": ["tag:tka"], "Online": online});
         serde_json::from_value(json!({
@@ -154,33 +149,24 @@ mod tests {
 
     #[test]
     fn each_place_is_there_once_however_it_is_spelled() {
-        let all = vec![
-            cache("tka.example.ts.net", 443),
-            cache("100.64.0.2", 8080),
-            cache("old", 81),
-        ];
+        let all = [("tka.example.ts.net", 443), ("100.64.0.2", 8080), ("old", 81)];
+        let all = all.map(|(host, port)| SessionCache::at(&server(host, port))).to_vec();
+        let found = shown(&find(&server("tka", 443), all, Some(&status()), "tag:tka"));
+        let (known, guessed) = found.split_at(3);
+        assert_eq!(known, ["https://tka*", "http://100.64.0.2:8080", "http://old:81"]);
         assert_eq!(
-            shown(&find(&server("tka", 443), all, Some(&status()), "tag:tka")),
-            [
-                "https://tka*",
-                "http://100.64.0.2:8080",
-                "http://old:81",
-                "https://self.example.ts.net?",
-                "https://west.example.ts.net?-"
-            ]
+            guessed,
+            ["https://self.example.ts.net?", "https://west.example.ts.net?-"]
         );
     }
 
     #[test]
     fn nodes_do_not_say_their_ports() {
-        assert_eq!(
-            shown(&find(&server("127.0.0.1", 8080), vec![], Some(&status()), "tag:tka"))[1..3],
-            ["http://self.example.ts.net:8080?", "https://self.example.ts.net?"]
-        );
-        assert_eq!(
-            shown(&find(&server("tka", 443), vec![], None, "tag:tka")),
-            ["https://tka*"]
-        );
+        let found = shown(&find(&server("127.0.0.1", 8080), vec![], Some(&status()), "tag:tka"));
+        let guessed = ["http://self.example.ts.net:8080?", "https://self.example.ts.net?"];
+        assert_eq!(found[1..3], guessed);
+        let found = shown(&find(&server("tka", 443), vec![], None, "tag:tka"));
+        assert_eq!(found, ["https://tka*"]);
         assert_eq!(find(&server("tka", 443), vec![], Some(&status()), "tag:other").len(), 1);
     }
 
@@ -190,18 +176,12 @@ mod tests {
             let servers: Vec<_> = all.iter().map(|(host, port)| server(host, *port)).collect();
             names(&servers.iter().collect::<Vec<_>>())
         };
-        assert_eq!(
-            of(&[("tka.a.ts.net", 443), ("west.a.ts.net", 443), ("100.64.0.1", 443)]),
-            ["tka", "west", "100.64.0.1"]
-        );
-        assert_eq!(
-            of(&[("tka.a.ts.net", 443), ("tka.b.ts.net", 443)]),
-            ["tka.a.ts.net", "tka.b.ts.net"]
-        );
-        assert_eq!(
-            of(&[("tka.a.ts.net", 443), ("tka.a.ts.net", 80)]),
-            ["tka:443", "tka:80"]
-        );
+        let hosts = [("tka.a.ts.net", 443), ("west.a.ts.net", 443), ("100.64.0.1", 443)];
+        assert_eq!(of(&hosts), ["tka", "west", "100.64.0.1"]);
+        let tailnets = [("tka.a.ts.net", 443), ("tka.b.ts.net", 443)];
+        assert_eq!(of(&tailnets), ["tka.a.ts.net", "tka.b.ts.net"]);
+        let ports = [("tka.a.ts.net", 443), ("tka.a.ts.net", 80)];
+        assert_eq!(of(&ports), ["tka:443", "tka:80"]);
         let thrice = [("tka.a.ts.net", 443), ("tka.a.ts.net", 80), ("tka.b.ts.net", 80)];
         assert_eq!(of(&thrice), ["tka:443", "tka.a.ts.net:80", "tka.b.ts.net"]);
     }

@@ -42,7 +42,6 @@ pub(crate) struct Cluster {
     pub(crate) problem: Option<String>,
     #[serde(skip)]
     pub(crate) address: Server,
-    /// Whether its port is guessed.
     #[serde(skip)]
     pub(crate) is_guessed_port: bool,
 }
@@ -134,18 +133,10 @@ fn remarks(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
         State::Foreign => Some("no TKA server"),
     };
     let problem = cluster.problem.as_deref().map(clean);
-    let problem = state
-        .map(ToOwned::to_owned)
-        .into_iter()
-        .chain(problem)
-        .collect::<Vec<_>>()
-        .join(": ");
-    let problem = (!problem.is_empty()).then(|| paint(options.palette.warning, problem));
-    let version = cluster
-        .version
-        .as_deref()
-        .filter(|_| options.long)
-        .map(|version| format!("version {}", clean(version)));
+    let problem: Vec<_> = state.map(ToOwned::to_owned).into_iter().chain(problem).collect();
+    let problem = (!problem.is_empty()).then(|| paint(options.palette.warning, problem.join(": ")));
+    let version = cluster.version.as_deref().filter(|_| options.long);
+    let version = version.map(|version| format!("version {}", clean(version)));
     problem.into_iter().chain(version).collect::<Vec<_>>().join("; ")
 }
 

@@ -42,12 +42,8 @@ pub(super) fn select_shown(candidates: &[&Candidate], answers: Vec<Cluster>, lon
             is_shown(answer) || represents_node
         })
         .collect();
-    answers
-        .into_iter()
-        .zip(is_listed)
-        .filter(|(_, is_listed)| *is_listed)
-        .map(|(answer, _)| answer)
-        .collect()
+    let listed = answers.into_iter().zip(is_listed).filter(|(_, is_listed)| *is_listed);
+    listed.map(|(answer, _)| answer).collect()
 }
 
 // === impl Cluster ===

@@ -15,10 +15,8 @@ pub(crate) enum SelectError {
 
 /// Selects the only server among `answers`. One with a known port counts even without a response.
 pub(super) fn only(name: &str, answers: Clusters) -> Result<Cluster, SelectError> {
-    let (mut servers, others): (Vec<_>, Vec<_>) = answers
-        .items
-        .into_iter()
-        .partition(|one| !one.is_guessed_port || one.state == State::Answers);
+    let is_sure = |one: &Cluster| !one.is_guessed_port || one.state == State::Answers;
+    let (mut servers, others): (Vec<_>, Vec<_>) = answers.items.into_iter().partition(is_sure);
     match (servers.pop(), servers.is_empty()) {
         (Some(only), true) => Ok(only),
         (Some(last), false) => Err(SelectError::Ambiguous {

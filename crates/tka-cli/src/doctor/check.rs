@@ -17,7 +17,6 @@ pub(crate) struct Check {
     pub(crate) finding: Finding,
 }
 
-/// The finding of a check.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) result: Verdict,

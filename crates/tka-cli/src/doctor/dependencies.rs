@@ -51,9 +51,8 @@ mod tests {
 
     /// The texts when `failed` fail and `fine` succeed.
     fn said(failed: &[&'static str], fine: &[&'static str]) -> Vec<String> {
-        let failed = failed
-            .iter()
-            .map(|name| (*name, Finding::failed(Exit::Failure, "no", vec![])));
+        let finding = || Finding::failed(Exit::Failure, "no", vec![]);
+        let failed = failed.iter().map(|name| (*name, finding()));
         let fine = fine.iter().map(|name| (*name, Finding::ok("x")));
         let checks = resolve(failed.chain(fine).collect());
         let told = |check: Check| format!("{} {}", check.name, check.finding.found);
@@ -63,10 +62,8 @@ mod tests {
     #[test]
     fn checks_with_a_failed_dependency_are_skipped() {
         let said = said(&["name", "server"], &["tailscale"]);
-        assert_eq!(
-            said[..4],
-            ["tailscale x", "name no", "server needs `name`", "version needs `name`"]
-        );
+        let first = ["tailscale x", "name no", "server needs `name`", "version needs `name`"];
+        assert_eq!(said[..4], first);
         assert!(said[4..].iter().all(|line| line.ends_with("needs `name`")), "{said:?}");
     }
 
@@ -80,10 +77,8 @@ mod tests {
     #[test]
     fn busy_server_proves_nothing_about_the_caller() {
         let said = said(&["server", "identity", "rule"], &["tailscale", "name", "version"]);
-        assert_eq!(
-            said[3..6],
-            ["version x", "identity needs `server`", "rule needs `server`"]
-        );
+        let rest = ["version x", "identity needs `server`", "rule needs `server`"];
+        assert_eq!(said[3..6], rest);
     }
 
     #[test]

@@ -129,10 +129,8 @@ fn name(client: &Client, probe: &Probe, status: Option<&Status>, tag: &str) -> F
 /// Suggests other servers.
 fn suggest_server(status: Option<&Status>, tag: &str) -> String {
     let peers = status.into_iter().flat_map(Status::peers);
-    let names: Vec<_> = peers
-        .filter(|node| node.has_tag(tag))
-        .map(tailscale::Node::name)
-        .collect();
+    let tagged = peers.filter(|node| node.has_tag(tag));
+    let names: Vec<_> = tagged.map(tailscale::Node::name).collect();
     match names.as_slice() {
         [] => "choose another with --server".to_owned(),
         _ => format!(

@@ -37,11 +37,7 @@ impl Report for Diagnosis {
 
     /// The failed checks.
     fn names(&self) -> Vec<String> {
-        let failed = self
-            .checks
-            .iter()
-            .filter(|check| check.finding.result == Verdict::Failed);
-        failed.map(|check| check.name.to_owned()).collect()
+        self.failed().map(|check| check.name.to_owned()).collect()
     }
 }
 

@@ -1,9 +1,7 @@
 //! The current context of kubectl, and the session that it uses.
 
-use std::env;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, merge, sources};
@@ -50,12 +48,10 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let exec = user.and_then(|user| user.exec.as_ref());
     let has_token = user.is_some_and(|user| user.is_token);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
+    let home = merged.home_of_current().filter(|_| has_token);
     Some(CurrentContext {
         file,
-        token_file: merged
-            .home_of_current()
-            .filter(|_| has_token)
-            .and_then(|at| paths.get(at).cloned()),
+        token_file: home.and_then(|at| paths.get(at).cloned()),
         session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
         context: merged.kubeconfig.current_context,
     })
@@ -162,16 +158,9 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
         );
         let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
         assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
-        assert_eq!(
-            current(&[earlier, &token]).unwrap().token_file,
-            Some("0".into()),
-            "which we did not write"
-        );
-        assert_eq!(
-            current(&["users: [{name: u, user: {token: t}}]", &token])
-                .unwrap()
-                .token_file,
-            None
-        );
+        let found = current(&[earlier, &token]).unwrap();
+        assert_eq!(found.token_file, Some("0".into()), "which we did not write");
+        let found = current(&["users: [{name: u, user: {token: t}}]", &token]).unwrap();
+        assert_eq!(found.token_file, None);
     }
 }

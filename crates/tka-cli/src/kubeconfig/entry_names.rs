@@ -24,23 +24,17 @@ pub(crate) fn first_free(
     is_preferred: impl Fn(&EntryNames) -> bool,
     is_free: impl Fn(&EntryNames) -> bool,
 ) -> Option<EntryNames> {
-    let qualified = qualifiers(server)
-        .into_iter()
-        .map(|qualifier| qualified(names, &qualifier));
+    let qualifiers = qualifiers(server).into_iter();
+    let qualified = qualifiers.map(|qualifier| qualified(names, &qualifier));
     let candidates: Vec<_> = [names.clone()].into_iter().chain(qualified).collect();
     let preferred = candidates.iter().find(|names| is_preferred(names) && is_free(names));
-    preferred
-        .or_else(|| candidates.iter().find(|names| is_free(names)))
-        .cloned()
+    let chosen = preferred.or_else(|| candidates.iter().find(|names| is_free(names)));
+    chosen.cloned()
 }
 
 fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {
     let at = |name: &str| format!("{name}@{qualifier}");
-    EntryNames {
-        cluster: at(&names.cluster),
-        user: at(&names.user),
-        context: at(&names.context),
-    }
+    EntryNames::new(at(&names.cluster), at(&names.user), at(&names.context))
 }
 
 /// The server's name: short, and in full.
@@ -62,11 +56,7 @@ mod tests {
     use super::*;
 
     fn names() -> EntryNames {
-        EntryNames {
-            cluster: "c".into(),
-            user: "u".into(),
-            context: "x".into(),
-        }
+        EntryNames::new("c", "u", "x")
     }
 
     fn chosen(server: &str, preferred: &str, taken: &[&str]) -> Option<String> {
@@ -81,37 +71,27 @@ mod tests {
 
     #[test]
     fn rules_share_the_cluster() {
-        assert_eq!(
-            for_rule(names(), "-oncall"),
-            EntryNames {
-                cluster: "c".into(),
-                user: "u-oncall".into(),
-                context: "x-oncall".into()
-            }
-        );
+        let expected = EntryNames::new("c", "u-oncall", "x-oncall");
+        assert_eq!(for_rule(names(), "-oncall"), expected);
     }
 
     #[test]
     fn servers_are_told_apart_by_as_little_as_does() {
-        let chosen =
-            |server: &str, preferred: &str, taken: &[&str]| chosen(server, preferred, taken).unwrap_or_default();
-        assert_eq!(chosen("prod.example.ts.net", "", &[]), "c u x");
-        for taken in ["c", "u", "x"] {
-            assert_eq!(chosen("prod.example.ts.net", "", &[taken]), "c@prod u@prod x@prod");
+        let chosen = |server: &str, taken: &[&str]| chosen(server, "", taken).unwrap_or_default();
+        assert_eq!(chosen("prod.example.ts.net", &[]), "c u x");
+        let second = ["c", "u@prod"];
+        for (server, taken, name) in [
+            ("prod.example.ts.net", &["c"][..], "prod"),
+            ("prod.example.ts.net", &["u"], "prod"),
+            ("prod.example.ts.net", &["x"], "prod"),
+            ("prod.example.ts.net", &second, "prod.example.ts.net"),
+            ("prod:8080", &second, "prod:8080"),
+            ("100.64.0.1", &["c"], "100.64.0.1"),
+        ] {
+            let expected = format!("c@{name} u@{name} x@{name}");
+            assert_eq!(chosen(server, taken), expected, "{server} {taken:?}");
         }
-        assert_eq!(
-            chosen("prod.example.ts.net", "", &["c", "u@prod"]),
-            "c@prod.example.ts.net u@prod.example.ts.net x@prod.example.ts.net"
-        );
-        assert_eq!(
-            chosen("prod:8080", "", &["c", "u@prod"]),
-            "c@prod:8080 u@prod:8080 x@prod:8080"
-        );
-        assert_eq!(
-            chosen("100.64.0.1", "", &["c"]),
-            "c@100.64.0.1 u@100.64.0.1 x@100.64.0.1"
-        );
-        assert_eq!(chosen("prod", "", &["c", "u@prod:443", "x@prod"]), "");
+        assert_eq!(chosen("prod", &["c", "u@prod:443", "x@prod"]), "");
     }
 
     #[test]

@@ -54,12 +54,8 @@ impl ShellSyntax {
     pub(crate) fn detect(variables: Variables<'_>, on_windows: bool) -> Self {
         let is_set = |name: &str| variables(name).is_some_and(|value| !value.is_empty());
         let shell = variables("SHELL").unwrap_or_default().to_ascii_lowercase();
-        let name = shell
-            .rsplit(['/', '\\'])
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(".exe");
-        match name {
+        let name = shell.rsplit(['/', '\\']).next().unwrap_or_default();
+        match name.trim_end_matches(".exe") {
             "pwsh" | "powershell" => Self::Powershell,
             "nu" => Self::Nushell,
             "" if on_windows || is_set("POWERSHELL_DISTRIBUTION_CHANNEL") => Self::Powershell,
@@ -131,10 +127,12 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::proxy;
 
     #[test]
     fn shells_are_told_by_the_environment() {
         let channel = ("POWERSHELL_DISTRIBUTION_CHANNEL", "PSDocker");
+        let git_bash = ("SHELL", r"C:\Program Files\Git\bin\bash.exe");
         for (variables, on_windows, expected) in [
             (vec![], false, ShellSyntax::Posix),
             (vec![("SHELL", "/bin/zsh")], false, ShellSyntax::Posix),
@@ -144,49 +142,29 @@ mod tests {
             (vec![channel], false, ShellSyntax::Powershell),
             (vec![channel, ("SHELL", "/bin/bash")], false, ShellSyntax::Posix),
             (vec![], true, ShellSyntax::Powershell),
-            (
-                vec![("SHELL", r"C:\Program Files\Git\bin\bash.exe")],
-                true,
-                ShellSyntax::Posix,
-            ),
+            (vec![git_bash], true, ShellSyntax::Posix),
         ] {
-            let lookup = |name: &str| {
-                variables
-                    .iter()
-                    .find(|(key, _)| *key == name)
-                    .map(|(_, v)| (*v).to_owned())
-            };
-            assert_eq!(
-                ShellSyntax::detect(&lookup, on_windows),
-                expected,
-                "{variables:?} {on_windows}"
-            );
+            let found = ShellSyntax::detect(&proxy::tests::variables(&variables), on_windows);
+            assert_eq!(found, expected, "{variables:?} {on_windows}");
         }
     }
 
     #[test]
     fn lines_by_value() {
-        let posix = |path: &str| ShellSyntax::Posix.export(path);
-        assert_eq!(
-            posix("/home/a/.kube/tka/tka_443.yaml"),
-            "export KUBECONFIG=/home/a/.kube/tka/tka_443.yaml"
-        );
-        assert_eq!(posix("/home/a b/x"), "export KUBECONFIG='/home/a b/x'");
-        assert_eq!(posix("/o'n/$(id)`id`\"x"), r#"export KUBECONFIG='/o'\''n/$(id)`id`"x'"#);
-        assert_eq!(posix(r"/a\b"), r"export KUBECONFIG='/a'\\'b'");
-        assert_eq!(
-            ShellSyntax::Powershell.export(r"C:\o'n"),
-            r"$env:KUBECONFIG = 'C:\o''n'"
-        );
-        assert_eq!(
-            ShellSyntax::Fish.export("/o'n"),
-            r"set --global --export KUBECONFIG '/o'\''n'"
-        );
-        assert_eq!(
-            ShellSyntax::Nushell.export(r#"/$a "b\"#),
-            r#"$env.KUBECONFIG = "/$a \"b\\""#
-        );
-        assert_eq!(ShellSyntax::Json.export("/a:/b"), r#"{"KUBECONFIG":"/a:/b"}"#);
+        use ShellSyntax::{Fish, Json, Nushell, Posix, Powershell};
+        let plain = "/home/a/.kube/tka/tka_443.yaml";
+        assert_eq!(Posix.export(plain), format!("export KUBECONFIG={plain}"));
+        for (shell, path, expected) in [
+            (Posix, "/home/a b/x", "export KUBECONFIG='/home/a b/x'"),
+            (Posix, "/o'n/$(id)`id`\"x", r#"export KUBECONFIG='/o'\''n/$(id)`id`"x'"#),
+            (Posix, r"/a\b", r"export KUBECONFIG='/a'\\'b'"),
+            (Powershell, r"C:\o'n", r"$env:KUBECONFIG = 'C:\o''n'"),
+            (Fish, "/o'n", r"set --global --export KUBECONFIG '/o'\''n'"),
+            (Nushell, r#"/$a "b\"#, r#"$env.KUBECONFIG = "/$a \"b\\""#),
+            (Json, "/a:/b", r#"{"KUBECONFIG":"/a:/b"}"#),
+        ] {
+            assert_eq!(shell.export(path), expected, "{path}");
+        }
         assert_eq!(ShellSyntax::Json.unset(), r#"{"KUBECONFIG":null}"#);
         assert_eq!(ShellSyntax::Powershell.fail(), "throw 'tka failed'");
     }

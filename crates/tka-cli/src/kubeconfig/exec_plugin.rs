@@ -67,7 +67,6 @@ pub(crate) fn requested_session(call: &Call) -> Option<(&str, &str)> {
     is_ours.then(|| Some((option_value(&call.args, "--server")?, session_argument(&call.args)?)))?
 }
 
-/// The session in the arguments.
 pub(crate) fn session_argument(args: &[String]) -> Option<&str> {
     option_value(args, "--session")
 }
@@ -136,11 +135,7 @@ mod tests {
     use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
 
     fn file() -> KubeconfigFile {
-        let names = EntryNames {
-            cluster: "c".into(),
-            user: "u".into(),
-            context: "x".into(),
-        };
+        let names = EntryNames::new("c", "u", "x");
         KeyedKubeconfig::new(names, Cluster::default(), Token::from("secret".to_owned()).into()).into()
     }
 
@@ -190,10 +185,8 @@ mod tests {
         set_plugin(&mut file, &server, "tka-alice-abc", &rule_options);
         assert!(file.users[0].user.token.is_none());
         let exec = file.users[0].user.exec.as_ref().unwrap();
-        assert_eq!(
-            exec.args[..3],
-            ["credential", "--server", "http://tka.example.ts.net:8080"]
-        );
+        let call = ["credential", "--server", "http://tka.example.ts.net:8080"];
+        assert_eq!(exec.args[..3], call);
         assert_eq!(session_argument(&exec.args), Some("tka-alice-abc"));
         assert_eq!(exec.args[5..], ["--rule", "oncall"]);
         assert!(Path::new(&exec.command).is_absolute(), "{exec:?}");

@@ -105,10 +105,8 @@ pub(crate) fn own_entries(
         record.file == file && is_unchanged(document, record) && leads.is_none_or(|names| names == record.names())
     };
     let recorded = records.iter().filter(is_still).cloned();
-    find_entries(file, document, server)
-        .into_iter()
-        .chain(recorded)
-        .collect()
+    let found = find_entries(file, document, server).into_iter();
+    found.chain(recorded).collect()
 }
 
 /// The current context before the entries of `tka`, as written. None if it was not set.
@@ -116,10 +114,8 @@ pub(crate) fn previous_context(document: &Document, records: &[MergedEntry]) -> 
     let current = document.current()?;
     let user = document.context(current).map(|names| names.user);
     let call = user.as_ref().and_then(|user| document.call(user));
-    let session = call
-        .as_ref()
-        .and_then(|call| exec_plugin::requested_session(call))
-        .map(|(_, session)| session);
+    let requested = call.as_ref().and_then(exec_plugin::requested_session);
+    let session = requested.map(|(_, session)| session);
     // The user may have renamed the context. Then its session or user identifies it.
     let is_of = |record: &&MergedEntry| {
         record.context == current
@@ -149,27 +145,28 @@ impl MergedEntry {
     }
 
     pub(crate) fn names(&self) -> EntryNames {
-        EntryNames {
-            cluster: self.cluster.clone(),
-            user: self.user.clone(),
-            context: self.context.clone(),
-        }
+        EntryNames::new(self.cluster.clone(), self.user.clone(), self.context.clone())
     }
 
     /// Whether the entry has that name in `list`.
     pub(crate) fn has(&self, list: List, name: &str) -> bool {
-        let own_name = match list {
+        name == match list {
             List::Clusters => &self.cluster,
             List::Users => &self.user,
             List::Contexts => &self.context,
-        };
-        own_name == name
+        }
     }
 }
 
 // === impl MergeError ===
 
 impl MergeError {
+    /// The refusal of a change to the file at `path`.
+    pub(crate) fn refused(path: &Path, source: Refused) -> Self {
+        let path = path.to_owned();
+        Self::Refused { path, source }
+    }
+
     /// The cause, without the path.
     pub(crate) fn why(&self) -> String {
         self.source().map_or_else(|| self.to_string(), ToString::to_string)
@@ -225,11 +222,7 @@ users:
 ";
 
     fn entry(context: &str, session: &str) -> Entry {
-        let names = EntryNames {
-            cluster: "tka-cluster".into(),
-            user: format!("user-{context}"),
-            context: context.into(),
-        };
+        let names = EntryNames::new("tka-cluster", format!("user-{context}"), context);
         let cluster = Cluster {
             server: "https://k".into(),
             ..Default::default()
@@ -250,11 +243,8 @@ users:
     /// Inserts an entry as a sign-in does.
     fn merged(document: Document, records: &mut Vec<MergedEntry>, context: &str, session: &str) -> Document {
         let entry = entry(context, session);
-        let mut record = MergedEntry::new(
-            Path::new("f"),
-            entry.names(),
-            Some(session.to_owned()).filter(|session| !session.is_empty()),
-        );
+        let named = Some(session.to_owned()).filter(|session| !session.is_empty());
+        let mut record = MergedEntry::new(Path::new("f"), entry.names(), named);
         record.previous = previous_context(&document, records);
         records.push(record);
         insert_entry(document, &entry).unwrap()
@@ -330,9 +320,7 @@ users:
         let after = remove_entry(merged, &found[0]).unwrap();
         assert_eq!(after.current(), None);
         assert_eq!(after.names(List::Contexts), ["kind"]);
-        assert_eq!(
-            previous_context(&document("current-context: x\n"), &[]).as_deref(),
-            Some("x")
-        );
+        let previous = previous_context(&document("current-context: x\n"), &[]);
+        assert_eq!(previous.as_deref(), Some("x"));
     }
 }

@@ -16,12 +16,10 @@ pub(crate) fn memory_folders() -> Vec<PathBuf> {
     runtime_folder.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
 }
 
-/// Whether `kubeconfig` is in a private folder.
 pub(crate) fn is_private(kubeconfig: &Path) -> bool {
     let folder = kubeconfig.parent();
-    let is_named = folder
-        .and_then(Path::file_name)
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    let name = folder.and_then(Path::file_name);
+    let is_named = name.is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
     let place = folder.and_then(Path::parent);
     let mut places = memory_folders().into_iter().chain([std::env::temp_dir()]);
     is_named && places.any(|one| Some(one.as_path()) == place)

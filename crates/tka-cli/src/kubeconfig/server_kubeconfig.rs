@@ -85,25 +85,20 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
         return Err(InvalidKubeconfig::ForbiddenField(field));
     }
     let current = &keyed.current_context;
-    let context = keyed
-        .contexts
-        .get(current)
-        .ok_or_else(|| InvalidKubeconfig::NoContext(current.clone()))?;
+    let context = keyed.contexts.get(current);
+    let context = context.ok_or_else(|| InvalidKubeconfig::NoContext(current.clone()))?;
     if !keyed.clusters.contains_key(&context.cluster) {
         return Err(InvalidKubeconfig::NoCluster(context.cluster.clone()));
     }
-    let user = keyed
-        .users
-        .get(&context.user)
-        .ok_or_else(|| InvalidKubeconfig::NoUser(context.user.clone()))?;
+    let user = keyed.users.get(&context.user);
+    let user = user.ok_or_else(|| InvalidKubeconfig::NoUser(context.user.clone()))?;
     let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
     if !has_token && user.exec.is_none() {
         return Err(InvalidKubeconfig::NoToken);
     }
     let exec = user.exec.as_ref();
-    let session = exec
-        .and_then(|exec| exec_plugin::session_argument(&exec.args))
-        .map(ToOwned::to_owned);
+    let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
+    let session = session.map(ToOwned::to_owned);
     let mut file = KubeconfigFile::from(keyed);
     for named in &mut file.clusters {
         check_cluster(&mut named.cluster)?;
@@ -125,14 +120,11 @@ fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
         why,
     };
     ApiServerUrl::parse(&cluster.server).map_err(wrong)?;
-    let authority = cluster
-        .certificate_authority_data
-        .take()
-        .filter(|data| !data.is_empty());
+    let authority = cluster.certificate_authority_data.take();
     let authority = authority
-        .map(|data| CaBundle::parse(&data))
-        .transpose()
-        .map_err(InvalidKubeconfig::BadCa)?;
+        .filter(|data| !data.is_empty())
+        .map(|data| CaBundle::parse(&data));
+    let authority = authority.transpose().map_err(InvalidKubeconfig::BadCa)?;
     cluster.certificate_authority_data = authority.map(|bundle| bundle.to_base64());
     Ok(())
 }
@@ -142,10 +134,11 @@ fn forbidden_field(sent: &Value) -> Option<String> {
     let lists = [("clusters", &CLUSTER_FIELDS[..]), ("users", &USER_FIELDS)];
     lists.into_iter().find_map(|(list, accepted)| {
         let bodies = sent[list].as_object()?.values().filter_map(Value::as_object);
-        let mut fields = bodies.flatten().filter(|(_, value)| !is_empty(value));
-        fields
-            .find(|(field, _)| !accepted.contains(&field.as_str()))
-            .map(|(field, _)| field.clone())
+        let mut fields = bodies
+            .flatten()
+            .filter(|(_, value)| !is_empty(value))
+            .map(|(field, _)| field);
+        fields.find(|field| !accepted.contains(&field.as_str())).cloned()
     })
 }
 
@@ -254,46 +247,33 @@ mod tests {
 
     #[test]
     fn what_would_not_work_is_refused() {
-        let invalid = |change: fn(&mut Value)| check(change).unwrap_err();
-        assert_eq!(
-            invalid(|v| v["kind"] = json!("Secret")),
-            InvalidKubeconfig::Kind("Secret".into())
-        );
-        assert_eq!(
-            invalid(|v| v["current-context"] = json!("")),
-            InvalidKubeconfig::NoContext(String::new())
-        );
-        assert_eq!(
-            invalid(|v| v["clusters"] = json!({})),
-            InvalidKubeconfig::NoCluster("tka-cluster".into())
-        );
-        assert!(matches!(
-            invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("")),
-            InvalidKubeconfig::BadServerUrl { .. }
-        ));
-        assert!(matches!(
-            invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("http://k")),
-            InvalidKubeconfig::BadServerUrl { .. }
-        ));
-        let said = invalid(|v| v["clusters"]["tka-cluster"]["server"] = json!("https://user:hunter2@k")).to_string();
+        let invalid = |field: &str, value: Value| {
+            let changed = check(|sent| *sent.pointer_mut(field).unwrap() = value);
+            changed.unwrap_err()
+        };
+        let (server, user) = ("/clusters/tka-cluster/server", "/users/tka-user-alice");
+        let no_context = InvalidKubeconfig::NoContext(String::new());
+        let no_cluster = InvalidKubeconfig::NoCluster("tka-cluster".into());
+        for (field, value, expected) in [
+            ("/kind", json!("Secret"), InvalidKubeconfig::Kind("Secret".into())),
+            ("/current-context", json!(""), no_context),
+            ("/clusters", json!({}), no_cluster),
+            ("/users", json!({}), InvalidKubeconfig::NoUser("tka-user-alice".into())),
+            (user, json!({}), InvalidKubeconfig::NoToken),
+            (user, json!({"token": ""}), InvalidKubeconfig::NoToken),
+        ] {
+            assert_eq!(invalid(field, value), expected, "{field}");
+        }
+        for url in ["", "http://k"] {
+            let invalid = invalid(server, json!(url));
+            assert!(matches!(invalid, InvalidKubeconfig::BadServerUrl { .. }), "{invalid}");
+        }
+        let said = invalid(server, json!("https://user:hunter2@k")).to_string();
         assert!(!said.contains("hunter2"), "{said}");
         for bad in ["UEVN", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"] {
-            let invalid =
-                sent(|v| v["clusters"]["tka-cluster"]["certificate-authority-data"] = json!(bad)).unwrap_err();
+            let invalid = invalid("/clusters/tka-cluster/certificate-authority-data", json!(bad));
             assert!(matches!(invalid, InvalidKubeconfig::BadCa(_)), "cases.md 3: {invalid}");
         }
-        assert_eq!(
-            invalid(|v| v["users"] = json!({})),
-            InvalidKubeconfig::NoUser("tka-user-alice".into())
-        );
-        assert_eq!(
-            invalid(|v| v["users"]["tka-user-alice"] = json!({})),
-            InvalidKubeconfig::NoToken
-        );
-        assert_eq!(
-            invalid(|v| v["users"]["tka-user-alice"]["token"] = json!("")),
-            InvalidKubeconfig::NoToken
-        );
     }
 
     #[test]
@@ -338,19 +318,13 @@ mod tests {
         let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));
         for (user, session) in [(&named, None), (&named, Some("tka-alice")), (&bare, Some("tka-alice"))] {
             let text = with(user.clone(), session, CredentialForm::Plugin).unwrap();
-            assert!(
-                text.contains("- '--session'\n      - 'tka-alice'") && !text.contains("evil"),
-                "{text}"
-            );
+            assert!(text.contains("- '--session'\n      - 'tka-alice'"), "{text}");
+            assert!(!text.contains("evil"), "{text}");
         }
-        assert_eq!(
-            with(bare.clone(), None, CredentialForm::Plugin),
-            Err(InvalidKubeconfig::NoSession)
-        );
-        assert_eq!(
-            with(named.clone(), None, CredentialForm::Token),
-            Err(InvalidKubeconfig::NoToken)
-        );
+        let of_bare = with(bare.clone(), None, CredentialForm::Plugin);
+        assert_eq!(of_bare, Err(InvalidKubeconfig::NoSession));
+        let of_named = with(named.clone(), None, CredentialForm::Token);
+        assert_eq!(of_named, Err(InvalidKubeconfig::NoToken));
         let mut both = named;
         both["token"] = json!("secret");
         let text = with(both, None, CredentialForm::Token).unwrap();
@@ -398,7 +372,7 @@ mod fuzz {
     #[test]
     fn kubeconfig() {
         bolero::check!().for_each(|bytes: &[u8]| {
-            let Ok(arrived) = serde_json::from_slice::<ReceivedKubeconfig>(bytes) else {
+            let Ok(arrived) = serde_json::from_slice(bytes) else {
                 return;
             };
             let Ok(ServerKubeconfig { file, .. }) = validate(arrived) else {

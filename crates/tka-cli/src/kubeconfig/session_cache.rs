@@ -2,9 +2,8 @@
 //!
 //! Prompts show it, and `tka status` starts with it. It may be outdated, since a session may end elsewhere. A damaged file counts as none.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,10 +55,8 @@ pub(crate) struct MergedEntry {
 /// Loads the caches of all servers in `folder`.
 pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
+    let is_cache = |path: &PathBuf| path.extension() == Some("json".as_ref());
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(is_cache).collect();
     paths.sort();
     paths.iter().filter_map(|path| read(path)).collect()
 }
@@ -84,8 +81,7 @@ impl SessionCache {
     pub(crate) fn at(server: &Server) -> Self {
         Self {
             server: server.to_string(),
-            sessions: vec![],
-            merged: vec![],
+            ..Self::default()
         }
     }
 

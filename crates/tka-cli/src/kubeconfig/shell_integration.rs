@@ -53,12 +53,8 @@ pub(crate) fn file() -> Option<PathBuf> {
 
 /// Checks whether [`set`] can succeed, without leaving a trace.
 pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
-    let not_written = |source| StoreError::Write {
-        path: file.to_owned(),
-        source,
-    };
     if file.symlink_metadata().is_ok() {
-        return Err(not_written(io::ErrorKind::AlreadyExists.into()));
+        return Err(StoreError::not_written(file, io::ErrorKind::AlreadyExists.into()));
     }
     let folder = file.parent().unwrap_or(Path::new("/"));
     let probed = files::probe(folder, files::RESERVE);
@@ -74,10 +70,7 @@ pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
 pub(crate) fn set(file: &Path, list: Option<&str>) -> Result<(), StoreError> {
     let shell = ShellSyntax::of_file(file);
     let line = list.map_or_else(|| shell.unset(), |list| shell.export(list));
-    let failed = |source| StoreError::Write {
-        path: file.to_owned(),
-        source,
-    };
+    let failed = |source| StoreError::not_written(file, source);
     if let Some(folder) = file.parent() {
         files::make_folder(folder, files::PRIVATE).map_err(failed)?;
         // A shell runs the content of the file.

@@ -77,10 +77,8 @@ impl KubeconfigStore {
     /// Checks whether [`Self::write`] can succeed, without leaving a trace. A session whose credential cannot be kept should not begin.
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
-        let size = usize::try_from(size)
-            .unwrap_or(usize::MAX)
-            .saturating_add(files::RESERVE);
-        let probed = files::probe(&self.folder, size);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let probed = files::probe(&self.folder, size.saturating_add(files::RESERVE));
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         if self.folder.exists() {
             self.check_folder_owner()
@@ -110,18 +108,15 @@ impl KubeconfigStore {
 
     /// A new file with its first line only.
     pub(crate) fn blank(&self) -> Result<Document, Refused> {
-        Document::parse(format!(
-            "# Written by tka for {}. `tka logout` removes it.\n",
-            self.server
-        ))
+        let server = &self.server;
+        Document::parse(format!("# Written by tka for {server}. `tka logout` removes it.\n"))
     }
 
     /// The readable files of other servers.
     pub(crate) fn other_documents(&self) -> Vec<Document> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let paths = entries
-            .map(|entry| entry.path())
-            .filter(|path| *path != self.path && path.extension().is_some_and(|extension| extension == "yaml"));
+        let is_other = |path: &PathBuf| *path != self.path && path.extension() == Some("yaml".as_ref());
+        let paths = entries.map(|entry| entry.path()).filter(is_other);
         let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
         texts.filter_map(|text| Document::parse(text).ok()).collect()
     }
@@ -141,7 +136,12 @@ impl KubeconfigStore {
 
     /// Removes the file. Returns whether it existed.
     pub(crate) fn remove(&self) -> Result<bool, StoreError> {
-        remove(&self.path)
+        let path = self.path.clone();
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if is_not_there(&error) => Ok(false),
+            Err(source) => Err(StoreError::Remove { path, source }),
+        }
     }
 
     /// A free name for a file that is moved aside.
@@ -154,10 +154,7 @@ impl KubeconfigStore {
     }
 
     fn not_written(&self, source: io::Error) -> StoreError {
-        StoreError::Write {
-            path: self.path.clone(),
-            source,
-        }
+        StoreError::not_written(&self.path, source)
     }
 
     /// In another user's folder the file could be replaced by one that makes kubectl run other programs.
@@ -168,31 +165,17 @@ impl KubeconfigStore {
 
 /// Refuses a folder of another user: its files could be replaced. Root also uses folders of the owner of `home`.
 pub(crate) fn check_owner(folder: &Path, home: Option<&Path>) -> Result<(), StoreError> {
-    match files::is_ours(folder, home) {
+    let is_ours = files::is_ours(folder, home);
+    let folder = folder.to_owned();
+    match is_ours {
         Ok(true) => Ok(()),
-        Ok(false) => Err(StoreError::Foreign {
-            folder: folder.to_owned(),
-        }),
-        Err(source) => Err(StoreError::NotWritable {
-            path: folder.to_owned(),
-            source,
-        }),
+        Ok(false) => Err(StoreError::Foreign { folder }),
+        Err(source) => Err(StoreError::NotWritable { path: folder, source }),
     }
 }
 
 fn is_not_there(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn remove(path: &Path) -> Result<bool, StoreError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if is_not_there(&error) => Ok(false),
-        Err(source) => Err(StoreError::Remove {
-            path: path.to_owned(),
-            source,
-        }),
-    }
 }
 
 // === impl FolderLock ===
@@ -215,6 +198,11 @@ impl FolderLock {
 // === impl StoreError ===
 
 impl StoreError {
+    pub(crate) fn not_written(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Write { path, source }
+    }
+
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
             Self::NoHome => {
@@ -292,10 +280,8 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        fs::read_dir(folder).unwrap().map(name).collect()
     }
 
     #[test]
@@ -362,15 +348,11 @@ mod tests {
     fn a_home_that_cannot_hold_it_is_found_before() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(".kube"), "a file").unwrap();
-        assert!(matches!(
-            store(home.path()).check_writable(),
-            Err(StoreError::NotWritable { .. })
-        ));
+        let checked = store(home.path()).check_writable();
+        assert!(matches!(checked, Err(StoreError::NotWritable { .. })));
         let server = Server::new("tka", 443, None).unwrap();
-        assert!(matches!(KubeconfigStore::new(None, &server), Err(StoreError::NoHome)));
-        assert!(matches!(
-            KubeconfigStore::new(Some(Path::new("")), &server),
-            Err(StoreError::NoHome)
-        ));
+        for home in [None, Some(Path::new(""))] {
+            assert!(matches!(KubeconfigStore::new(home, &server), Err(StoreError::NoHome)));
+        }
     }
 }

@@ -87,10 +87,8 @@ fn is_local(host: &str) -> bool {
 
 fn excluded(server: &Server, lists: &[Option<String>]) -> bool {
     let list = lists.iter().flatten().next().map_or("", String::as_str);
-    list.split([',', ' '])
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .any(|entry| matches(entry, server))
+    let mut entries = list.split([',', ' ']).map(str::trim);
+    entries.any(|entry| !entry.is_empty() && matches(entry, server))
 }
 
 fn matches(entry: &str, server: &Server) -> bool {
@@ -142,20 +140,21 @@ fn same_start(one: u128, other: u128, width: u32, length: u32) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn chosen(server: &str, variables: &[(&str, &str)]) -> Option<String> {
+    /// Looks variables up in `set`.
+    pub(crate) fn variables(set: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        move |name| {
+            let mut found = set.iter().filter(|(key, _)| *key == name);
+            found.next().map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    fn chosen(server: &str, set: &[(&str, &str)]) -> Option<String> {
         let server = Server::new(server, 8080, None).unwrap();
-        let lookup = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        for_server(&server, None, &lookup)
-            .unwrap()
-            .map(|chosen| format!("{}={}", chosen.variable, chosen.proxy.uri()))
+        let chosen = for_server(&server, None, &variables(set)).unwrap()?;
+        Some(format!("{}={}", chosen.variable, chosen.proxy.uri()))
     }
 
     #[test]
@@ -163,10 +162,8 @@ mod tests {
         let both = [("HTTP_PROXY", "http://p:1"), ("HTTPS_PROXY", "http://p:2")];
         assert_eq!(chosen("http://tka", &both).as_deref(), Some("HTTP_PROXY=http://p:1/"));
         assert_eq!(chosen("https://tka", &both).as_deref(), Some("HTTPS_PROXY=http://p:2/"));
-        assert_eq!(
-            chosen("http://tka", &[("ALL_PROXY", "p:3")]).as_deref(),
-            Some("ALL_PROXY=http://p:3/")
-        );
+        let by_all = chosen("http://tka", &[("ALL_PROXY", "p:3")]);
+        assert_eq!(by_all.as_deref(), Some("ALL_PROXY=http://p:3/"));
         assert_eq!(chosen("http://tka", &[("HTTP_PROXY", "")]), None);
         assert_eq!(chosen("http://tka", &[]), None);
     }
@@ -235,9 +232,7 @@ mod tests {
         let server = Server::new("tka", 8080, None).unwrap();
         let set = |name: &str| (name == "HTTP_PROXY").then(|| "fake://user:hunter2@host".to_owned());
         let message = for_server(&server, None, &set).unwrap_err().to_string();
-        assert!(
-            message.contains("HTTP_PROXY") && !message.contains("hunter2"),
-            "{message}"
-        );
+        assert!(message.contains("HTTP_PROXY"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }

@@ -171,9 +171,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidServer> {
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (host, after) = rest
-                .split_once(']')
-                .ok_or_else(|| InvalidServer::Host(authority.to_owned()))?;
+            let parts = rest.split_once(']');
+            let (host, after) = parts.ok_or_else(|| InvalidServer::Host(authority.to_owned()))?;
             host.parse::<Ipv6Addr>()
                 .map_err(|_| InvalidServer::Host(authority.to_owned()))?;
             match after.strip_prefix(':') {
@@ -191,10 +190,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidServer> {
 }
 
 fn parse_port(text: &str) -> Result<u16, InvalidServer> {
-    text.parse()
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or_else(|| InvalidServer::Port(text.to_owned()))
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| InvalidServer::Port(text.to_owned()))
 }
 
 /// The full host name. A short one is completed with the tailnet.
@@ -204,9 +201,8 @@ fn full_name(host: &str, tailnet: Option<&str>) -> Result<String, InvalidServer>
         return Ok(host);
     }
     let host = host.strip_suffix('.').unwrap_or(&host);
-    let tailnet = tailnet
-        .map(|tailnet| tailnet.trim_matches('.').to_ascii_lowercase())
-        .unwrap_or_default();
+    let tailnet = tailnet.unwrap_or_default();
+    let tailnet = tailnet.trim_matches('.').to_ascii_lowercase();
     let full = if host.contains('.') || host == "localhost" || tailnet.is_empty() {
         host.to_owned()
     } else {

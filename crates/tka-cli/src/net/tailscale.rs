@@ -131,7 +131,6 @@ impl Status {
         tags.is_some_and(|tags| !tags.is_empty())
     }
 
-    /// The peers of this node.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &Node> {
         self.peer.iter().flat_map(BTreeMap::values)
     }

@@ -41,10 +41,8 @@ fn row(rule: &RuleInfo) -> [String; 6] {
 }
 
 fn remarks(rule: &RuleInfo) -> Vec<String> {
-    let problem = rule
-        .problem
-        .as_ref()
-        .map(|problem| format!("cannot be used: {}", clean(problem)));
+    let problem = rule.problem.as_ref();
+    let problem = problem.map(|problem| format!("cannot be used: {}", clean(problem)));
     let unchecked = rule
         .unchecked
         .then(|| "the server could not check its role in the cluster just now".to_owned());
@@ -54,10 +52,8 @@ fn remarks(rule: &RuleInfo) -> Vec<String> {
         1 => "one session at a time".to_owned(),
         _ => format!("{count} sessions at a time"),
     });
-    [problem, unchecked, default, reason, limit]
-        .into_iter()
-        .flatten()
-        .collect()
+    let remarks = [problem, unchecked, default, reason, limit];
+    remarks.into_iter().flatten().collect()
 }
 
 /// Hints after the table: which rule a sign-in takes, and what more access needs.

@@ -16,9 +16,8 @@ use crate::credential::parent_process::ParentProcess;
 use crate::credential::shared_state::FetchFailure;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::terminal::messages;
 use crate::terminal::output::PrintError;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 pub(crate) use request::PluginRequest;
 
 /// How long the server may take if a credential is cached. The cached one may be refused, but rarely is.
@@ -44,10 +43,10 @@ pub(crate) fn print_credential(request: &PluginRequest<'_>) -> Result<ExitCode, 
         return write_to_stdout(&cached.credential);
     }
     let has_cached = cached.is_some();
-    if let Some(failure) = cache
+    let failure = cache
         .failure()
-        .filter(|failure| failure.applies(has_cached, began, now))
-    {
+        .filter(|failure| failure.applies(has_cached, began, now));
+    if let Some(failure) = failure {
         // A failure of a call that could not sign in does not bind a call that can.
         if failure.status != Exit::NotSignedIn as u8 || reauthenticate::context_if_enabled(request).is_none() {
             return fall_back(request, &cache, failure);
@@ -125,7 +124,6 @@ fn write_to_stdout(credential: &ExecCredential) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
     let written = serde_json::to_writer(&mut out, credential).map_err(io::Error::from);
     let written = written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    written
-        .map(|()| ExitCode::SUCCESS)
-        .map_err(|error| PrintError::Write(error).into())
+    written.map_err(PrintError::Write)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -25,19 +25,14 @@ use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::server_kubeconfig;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::kubeconfig::server_kubeconfig::{self, CredentialForm};
 use crate::kubeconfig::shell_integration;
 use crate::kubeconfig::store::StoreError;
-use crate::session::login_request;
-use crate::session::provisioning;
-use crate::session::sign_in;
 use crate::session::sign_out::{self, SignedOut};
+use crate::session::{login_request, provisioning, sign_in};
 use crate::sys::environment::variable;
-use crate::terminal::messages;
 use crate::terminal::output::RenderOptions;
-use crate::terminal::time_format;
-use crate::terminal::ui;
+use crate::terminal::{messages, time_format, ui};
 
 use signals::SignalGuard;
 
@@ -61,7 +56,6 @@ pub(crate) enum Program {
     Line(OsString),
 }
 
-/// The scope of the session.
 #[derive(Debug)]
 enum SessionScope {
     /// A session with a label of its own. Holds its name.
@@ -135,22 +129,14 @@ impl EphemeralSession {
         signed_in: SignInResponse,
         folder: TempDir,
     ) -> Result<Self, Error> {
-        let SignInResponse {
-            login,
-            kubeconfig,
-            session,
-            credential,
-            ..
-        } = signed_in;
-        let (scope, sent) = match (session, kubeconfig) {
+        let (login, credential) = (signed_in.login, signed_in.credential);
+        let (scope, sent) = match (signed_in.session, signed_in.kubeconfig) {
             (Some(session), Some(sent)) => (SessionScope::Labelled(session), *sent),
-            (_, sent) => (
-                SessionScope::UserWide,
-                sent.map_or_else(
-                    || provisioning::fetch_when_ready(client, CredentialForm::Token),
-                    |sent| Ok(*sent),
-                )?,
-            ),
+            (None, Some(sent)) => (SessionScope::UserWide, *sent),
+            (_, None) => {
+                let sent = provisioning::fetch_when_ready(client, CredentialForm::Token)?;
+                (SessionScope::UserWide, sent)
+            }
         };
         let session = match &scope {
             SessionScope::Labelled(session) => Some(session.as_str()),
@@ -184,11 +170,8 @@ impl EphemeralSession {
     fn present(&self, ctx: &CommandContext, program: &Program) {
         let palette = &ctx.ui.palette;
         if matches!(program, Program::Shell) {
-            ctx.ui.notify(&messages::signed_in(
-                &self.login,
-                vec![],
-                &RenderOptions::for_stderr(palette),
-            ));
+            let options = RenderOptions::for_stderr(palette);
+            ctx.ui.notify(&messages::signed_in(&self.login, vec![], &options));
         }
         if matches!(self.scope, SessionScope::UserWide) {
             let text = "this server keeps one session per user: the end of this one signs you out everywhere";
@@ -221,9 +204,8 @@ impl EphemeralSession {
     fn end(&self, ctx: &CommandContext) {
         let palette = &ctx.ui.palette;
         let spinner = ctx.ui.spinner("ending the session");
-        let ended = ctx
-            .retrying_client(END_LIMIT)
-            .and_then(|client| self.end_with(ctx, &client));
+        let client = ctx.retrying_client(END_LIMIT);
+        let ended = client.and_then(|client| self.end_with(ctx, &client));
         drop(spinner);
         if let SessionScope::Labelled(session) = &self.scope {
             credential::remove(ctx, session);

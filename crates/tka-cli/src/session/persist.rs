@@ -1,7 +1,6 @@
 //! What a sign-in writes on this machine: a context in a kubeconfig of `tka`, with `--merge` also in the user's own, and the session cache.
 //! Sign-out removes it.
 
-mod errors;
 mod free_names;
 mod own_kubeconfig;
 mod repair;
@@ -12,15 +11,13 @@ use std::path::PathBuf;
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
-use errors::{refused, unusable};
-use own_kubeconfig::lock;
+use own_kubeconfig::{lock, unusable};
 
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::entry_names;
-use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
+use crate::kubeconfig::{entry_names, exec_plugin};
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
 
 pub(crate) use repair::repair;
@@ -73,10 +70,8 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let lock = ctx.store()?.lock()?;
     let own = own_kubeconfig::read(ctx, &lock)?;
     let target = new.merge.then(user_kubeconfig::target).transpose()?;
-    let file = target
-        .as_ref()
-        .map(|target| user_kubeconfig::open(ctx, &target.path))
-        .transpose()?;
+    let open = |target: &MergeTarget| user_kubeconfig::open(ctx, &target.path);
+    let file = target.as_ref().map(open).transpose()?;
     let mut cache = ctx.session_cache();
     let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
     let names = match new.naming {
@@ -99,7 +94,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         ctx.save_session_cache(&lock, &cache);
         let merged = merge::insert_entry(file.document().clone(), &entry);
-        let merged = merged.map_err(|source| refused(file.path(), source))?;
+        let merged = merged.map_err(|source| MergeError::refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
         ctx.save_session_cache(&lock, &cache);
@@ -135,7 +130,7 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
     cache.record_merged(record);
     ctx.save_session_cache(&lock, &cache);
     let switched = file.document().clone().with_current(&quoted(&persisted.context));
-    let switched = switched.map_err(|source| refused(file.path(), source))?;
+    let switched = switched.map_err(|source| MergeError::refused(file.path(), source))?;
     file.save(&switched)?;
     Ok(Some(persisted))
 }
@@ -150,9 +145,8 @@ pub(crate) fn entry_names_of(ctx: &CommandContext, session: &str) -> Option<Entr
         return Some(names);
     }
     let contexts = own.names(List::Contexts).into_iter();
-    contexts
-        .filter_map(|context| own.context(context))
-        .find(|names| own_kubeconfig::requests_session(&own, names, session))
+    let mut all = contexts.filter_map(|context| own.context(context));
+    all.find(|names| own_kubeconfig::requests_session(&own, names, session))
 }
 
 /// Whether the context of a session was merged into the user's kubeconfig.
@@ -214,7 +208,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
 pub(crate) fn kubeconfigs(ctx: &CommandContext) -> Vec<(PathBuf, Result<Document, MergeError>)> {
     let own = ctx.store().ok().filter(|store| store.path().exists());
     let own = own.map(|store| {
-        let read = store.read().map_err(|source| refused(store.path(), source));
+        let read = store.read().map_err(|source| MergeError::refused(store.path(), source));
         (store.path().to_owned(), read)
     });
     let merged = ctx.session_cache().merged.into_iter().map(|record| record.file);

@@ -5,7 +5,7 @@ use std::path::Path;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
 use crate::api::access::Access;
-use crate::api::client::{Client, ClientError, SignInResponse};
+use crate::api::client::{Client, ClientError};
 use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
@@ -34,9 +34,8 @@ pub(crate) fn sign_in(
     access: &Access,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
-    let naming = access
-        .name_suffix()
-        .map_or(ContextNaming::FromServer, ContextNaming::ForRule);
+    let suffix = access.name_suffix();
+    let naming = suffix.map_or(ContextNaming::FromServer, ContextNaming::ForRule);
     sign_in_as(ctx, access, options, naming)
 }
 
@@ -50,18 +49,12 @@ fn sign_in_as(
     let attempt = |access: &Access| login_request::attempt(ctx, access, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let spinner = ctx.ui.spinner("signing in");
-    let SignInResponse {
-        login,
-        kubeconfig,
-        session,
-        credential,
-        ..
-    } = signed_in;
-    let sent = match kubeconfig {
+    let (login, credential) = (signed_in.login, signed_in.credential);
+    let sent = match signed_in.kubeconfig {
         Some(sent) => *sent,
         None => fetch_when_ready(&client, options.form)?,
     };
-    let session = session.or_else(|| sent.session.clone());
+    let session = signed_in.session.or_else(|| sent.session.clone());
     let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), access, options.form)?;
     if has_plugin && let ContextNaming::Unchanged(names) = &naming {
         keep_plugin_arguments(ctx, &mut kubeconfig, names);
@@ -84,12 +77,11 @@ fn sign_in_as(
         credential::store(ctx, &session, credential);
     }
     drop(spinner);
-    let (palette, details) = (&ctx.ui.palette, details(ctx, &client, &kubeconfig, &persisted));
-    ctx.ui.notify(&messages::signed_in(
-        &login,
-        details,
-        &RenderOptions::for_stderr(palette),
-    ));
+    let (rendering, details) = (
+        RenderOptions::for_stderr(&ctx.ui.palette),
+        details(ctx, &client, &kubeconfig, &persisted),
+    );
+    ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
     note_embedded_token(ctx, options.form, has_plugin);
     note_merge(ctx, &persisted);
     warn_unverified(ctx, &kubeconfig);
@@ -175,22 +167,19 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
     let access = Access::default();
     let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, options.form)?;
-    let names = session
-        .as_deref()
-        .and_then(|session| persist::entry_names_of(ctx, session));
+    let names_of = |session| persist::entry_names_of(ctx, session);
+    let names = session.as_deref().and_then(names_of);
     if let (Some(names), true) = (&names, has_plugin) {
         keep_plugin_arguments(ctx, &mut kubeconfig, names);
     }
-    let persisted = persist::persist(
-        ctx,
-        NewContext {
-            kubeconfig,
-            session,
-            cached,
-            naming: names.map_or(ContextNaming::FromServer, ContextNaming::Unchanged),
-            merge: options.merge,
-        },
-    )?;
+    let new = NewContext {
+        kubeconfig,
+        session,
+        cached,
+        naming: names.map_or(ContextNaming::FromServer, ContextNaming::Unchanged),
+        merge: options.merge,
+    };
+    let persisted = persist::persist(ctx, new)?;
     drop(spinner);
     let text = if has_plugin {
         "kubeconfig written"
@@ -261,11 +250,8 @@ fn details(
     if !ctx.config.long {
         return vec![];
     }
-    let api_server = kubeconfig
-        .clusters
-        .first()
-        .map(|named| named.cluster.server.clone())
-        .unwrap_or_default();
+    let cluster = kubeconfig.clusters.first();
+    let api_server = cluster.map(|named| named.cluster.server.clone()).unwrap_or_default();
     let path = ctx.kubeconfig().unwrap_or(Path::new(""));
     vec![
         ("server", client.server().to_string()),

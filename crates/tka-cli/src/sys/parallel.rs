@@ -44,12 +44,8 @@ mod tests {
             barrier.wait();
             one * 2
         });
-        assert!(
-            answers
-                .into_iter()
-                .map(Option::unwrap)
-                .eq(all.iter().map(|one| one * 2))
-        );
+        let doubled = all.iter().map(|one| one * 2);
+        assert!(answers.into_iter().map(Option::unwrap).eq(doubled));
         assert!(map(&[(); 0], |()| ()).is_empty());
     }
 }

@@ -7,10 +7,9 @@ pub(crate) use unix::{SignalHold, disable_holds, not_ignored, wait_for_holds};
 
 #[cfg(unix)]
 mod unix {
-    use std::fs;
-    use std::io;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    use std::{fs, io};
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::{flag, low_level};
@@ -50,9 +49,8 @@ mod unix {
     /// The `signals` that may be handled. Signals that the parent process ignores (`nohup`) stay ignored.
     pub(crate) fn not_ignored(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
         let ignored = ignored();
-        signals
-            .into_iter()
-            .filter(move |signal| ignored & (1 << (signal - 1)) == 0)
+        let signals = signals.into_iter();
+        signals.filter(move |signal| ignored & (1 << (signal - 1)) == 0)
     }
 
     /// The mask of ignored signals, the first in the lowest bit. Empty if the system does not tell (`proc_pid_status(5)`).

@@ -44,12 +44,10 @@ pub(crate) fn done(text: &str, palette: &Palette) -> String {
     with_sign(palette.ok, palette.signs.ok, &clean(text), output::stderr_width())
 }
 
-/// A note.
 pub(crate) fn note(text: &str, palette: &Palette) -> String {
     with_sign(palette.label, palette.signs.arrow, &clean(text), output::stderr_width())
 }
 
-/// A warning.
 pub(crate) fn warning(text: &str, palette: &Palette) -> String {
     with_sign(
         palette.warning,
@@ -119,10 +117,8 @@ pub(crate) fn hanging(text: &str, indent: &str, width: Option<u16>) -> String {
 
 /// Removes control and invisible characters. A server's text must neither control the terminal nor look like another text.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !c.is_control() && !is_format(*c))
-        .collect()
+    let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+    spaced.filter(|c| !c.is_control() && !is_format(*c)).collect()
 }
 
 /// Whether the character is invisible, such as one that changes the writing direction (Unicode category Cf, variation selectors).

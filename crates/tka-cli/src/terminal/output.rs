@@ -128,9 +128,8 @@ impl Format {
 
 /// Joins `lines`, each with its line end.
 pub(crate) fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
-    lines
-        .into_iter()
-        .fold(String::new(), |text, line| text + line.as_ref() + "\n")
+    let lines = lines.into_iter();
+    lines.fold(String::new(), |text, line| text + line.as_ref() + "\n")
 }
 
 // === impl RenderOptions ===
@@ -191,14 +190,11 @@ mod tests {
 
     #[test]
     fn forms_for_programs() {
-        let pets = Pets {
-            items: vec!["cat", "on"],
-        };
+        let items = vec!["cat", "on"];
+        let pets = Pets { items };
         let render = |format: Format| format.render(&pets).unwrap();
-        assert_eq!(
-            render(Format::Json),
-            "{\n  \"items\": [\n    \"cat\",\n    \"on\"\n  ]\n}\n"
-        );
+        let json = "{\n  \"items\": [\n    \"cat\",\n    \"on\"\n  ]\n}\n";
+        assert_eq!(render(Format::Json), json);
         assert_eq!(render(Format::Yaml), "items:\n- cat\n- \"on\"\n");
         assert_eq!(render(Format::Name), "cat\non\n");
     }

@@ -21,10 +21,8 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], op
     };
     let columns: Vec<(usize, usize)> = (0..N).filter_map(column).collect();
     let needed: usize = columns.iter().map(|(_, width)| width + GAP).sum();
-    if options
-        .width
-        .is_some_and(|width| needed.saturating_sub(GAP) > width.into())
-    {
+    let is_too_narrow = |width: u16| needed.saturating_sub(GAP) > width.into();
+    if options.width.is_some_and(is_too_narrow) {
         return paragraphs(heading, rows, options);
     }
     let line = |cells: &[&str; N]| aligned(&columns, cells);
@@ -142,9 +140,7 @@ mod tests {
     fn the_heading_has_the_themes_colour() {
         let palette = Theme::Dark.palette();
         let rows = [["a".to_owned()]];
-        assert_eq!(
-            table(["NAME"], &rows, &options(&palette, None)),
-            "\u{1b}[96mNAME\u{1b}[0m\na\n"
-        );
+        let table = table(["NAME"], &rows, &options(&palette, None));
+        assert_eq!(table, "\u{1b}[96mNAME\u{1b}[0m\na\n");
     }
 }

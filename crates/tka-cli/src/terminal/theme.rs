@@ -64,27 +64,20 @@ const ASCII: Signs = Signs {
 // === impl Theme ===
 
 impl Theme {
-    /// The theme `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::value_variants()
-            .iter()
-            .copied()
-            .find(|theme| theme.name() == name)
+        let mut themes = Self::value_variants().iter().copied();
+        themes.find(|theme| theme.name() == name)
     }
 
     /// All names, for messages.
     pub(crate) fn names() -> String {
-        Self::value_variants()
-            .iter()
-            .map(|theme| theme.name())
-            .collect::<Vec<_>>()
-            .join(", ")
+        let names: Vec<_> = Self::value_variants().iter().map(|theme| theme.name()).collect();
+        names.join(", ")
     }
 
     pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default()
+        let value = self.to_possible_value();
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     pub(crate) fn has_colours(self) -> bool {
@@ -157,10 +150,8 @@ mod tests {
 
     #[test]
     fn the_contracts_names() {
-        assert_eq!(
-            Theme::names(),
-            "tokyo-night, ascii, dark, dracula, light, markdown, notty"
-        );
+        let names = "tokyo-night, ascii, dark, dracula, light, markdown, notty";
+        assert_eq!(Theme::names(), names);
         assert_eq!(Theme::named("dracula"), Some(Theme::Dracula));
         assert_eq!(Theme::named("solarized"), None);
     }
@@ -171,11 +162,8 @@ mod tests {
             assert_eq!(paint(theme.palette().error, "x"), "x");
         }
         for theme in Theme::value_variants() {
-            assert_eq!(
-                theme.has_colours(),
-                paint(theme.palette().error, "x") != "x",
-                "{theme:?}"
-            );
+            let is_painted = paint(theme.palette().error, "x") != "x";
+            assert_eq!(theme.has_colours(), is_painted, "{theme:?}");
         }
         assert!(theme_signs_are_ascii(Theme::Ascii));
     }
@@ -193,9 +181,7 @@ mod tests {
 
     #[test]
     fn colours_are_those_of_the_theme() {
-        assert_eq!(
-            paint(Theme::TokyoNight.palette().label, "x"),
-            "\u{1b}[38;2;125;207;255mx\u{1b}[0m"
-        );
+        let label = paint(Theme::TokyoNight.palette().label, "x");
+        assert_eq!(label, "\u{1b}[38;2;125;207;255mx\u{1b}[0m");
     }
 }

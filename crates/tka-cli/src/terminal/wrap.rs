@@ -30,10 +30,8 @@ mod tests {
         assert_eq!(wrapped(text, None), [text]);
         assert_eq!(wrapped(text, Some(28)), [text]);
         assert_eq!(wrapped(text, Some(12)), ["ask another", "about the", "policy"]);
-        assert_eq!(
-            wrapped("a ~/.kube/tka/long.yaml b", Some(4)),
-            ["a", "~/.kube/tka/long.yaml", "b"]
-        );
+        let long = wrapped("a ~/.kube/tka/long.yaml b", Some(4));
+        assert_eq!(long, ["a", "~/.kube/tka/long.yaml", "b"]);
         assert_eq!(wrapped("日本 日本", Some(5)), ["日本", "日本"]);
         assert_eq!(wrapped("\u{1b}[1mab\u{1b}[0m cd", Some(5)), ["\u{1b}[1mab\u{1b}[0m cd"]);
         assert_eq!(wrapped("", Some(5)), [""]);

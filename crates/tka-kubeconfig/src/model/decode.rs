@@ -280,9 +280,8 @@ fn items<'v>(field: &str, value: &'v Value) -> Result<&'v [Value], Unreadable> {
 /// Sees that each value of a map could be read.
 fn of_map<T>(field: &str, value: &Value, read: fn(&str, &Value) -> Result<T, Unreadable>) -> Result<(), Unreadable> {
     let values = Fields::of(field, value)?.map.into_iter().flatten();
-    values
-        .into_iter()
-        .try_for_each(|(_, value)| read(field, value).map(drop))
+    let mut values = values.into_iter();
+    values.try_for_each(|(_, value)| read(field, value).map(drop))
 }
 
 // === impl Value ===

@@ -98,11 +98,8 @@ mod tests {
         assert_eq!(both.current_from, Some(1));
         assert_eq!(both.kubeconfig.current().unwrap().user, "one");
         assert_eq!(both.kubeconfig.contexts.len(), 2);
-        assert_eq!(
-            both.home_of_current(),
-            None,
-            "its context and its user are in two files"
-        );
+        let home = both.home_of_current();
+        assert_eq!(home, None, "its context and its user are in two files");
         assert_eq!(merged(&["", two]).home_of_current(), None, "its user is nowhere");
         let whole = "current-context: a\ncontexts: [{name: a, context: {user: u}}]\nusers: [{name: u}]\n";
         assert_eq!(merged(&["", whole, two]).home_of_current(), Some(1));

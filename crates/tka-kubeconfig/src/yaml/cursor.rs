@@ -36,19 +36,14 @@ impl<'t> Cursor<'t> {
 
     /// The byte that stands so many bytes ahead.
     pub(super) fn byte(&self, ahead: usize) -> u8 {
-        self.text
-            .as_bytes()
-            .get(self.mark.at + ahead)
-            .copied()
-            .unwrap_or_default()
+        let byte = self.text.as_bytes().get(self.mark.at + ahead);
+        byte.copied().unwrap_or_default()
     }
 
     /// The character here; NUL at the end.
     pub(super) fn char(&self) -> char {
-        self.text
-            .get(self.mark.at..)
-            .and_then(|rest| rest.chars().next())
-            .unwrap_or_default()
+        let rest = self.text.get(self.mark.at..);
+        rest.and_then(|rest| rest.chars().next()).unwrap_or_default()
     }
 
     pub(super) fn is_end(&self, ahead: usize) -> bool {

@@ -4,11 +4,13 @@
 //! a reader that disagrees in one place takes a kubeconfig for good that kubectl cannot read.
 
 mod cursor;
+mod edit;
 mod node;
 mod parse;
 mod scalars;
 mod scan;
 mod tags;
 
-pub use node::{Kind, Malformed, Node, becomes, same};
-pub use parse::{Parsed, parse};
+pub(crate) use edit::{Edit, Editor, indented, out_of_brackets};
+pub(crate) use node::{Kind, Malformed, Node, becomes, same};
+pub(crate) use parse::parse;

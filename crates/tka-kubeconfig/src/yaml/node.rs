@@ -4,20 +4,19 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// One part of a document.
-pub struct Node {
-    /// What it is.
-    pub kind: Kind,
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
     pub(super) tag: Option<String>,
     /// Whether other parts may refer to it.
-    pub has_anchor: bool,
+    pub(crate) has_anchor: bool,
     /// Where it stands, in bytes: neither its tag nor anchor, nor a comment behind it.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// The line where it begins; the first is 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 /// What a part is.
-pub enum Kind {
+pub(crate) enum Kind {
     /// A text, which may stand for something else.
     Scalar {
         /// Without quotes and escapes.
@@ -51,11 +50,11 @@ pub enum Kind {
 /// Why a text is not YAML to kubectl.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("line {line} is not YAML: {problem}")]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// The first is 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// In the words of kubectl's parser.
-    pub problem: String,
+    pub(crate) problem: String,
 }
 
 /// The first character that YAML 1.1 forbids, and its line.
@@ -95,14 +94,12 @@ impl Node {
     }
 
     /// Whether both say the same to every reader.
-    #[must_use]
-    pub fn means(&self, other: &Self) -> bool {
+    pub(crate) fn means(&self, other: &Self) -> bool {
         self.tag == other.tag && self.kind.means(&other.kind)
     }
 
     /// What an alias refers to, else itself.
-    #[must_use]
-    pub fn resolved(&self) -> &Self {
+    pub(crate) fn resolved(&self) -> &Self {
         match &self.kind {
             Kind::Alias { target, .. } => target.resolved(),
             _ => self,
@@ -129,8 +126,7 @@ impl Node {
     }
 
     /// Its text, if it is one.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.resolved().kind {
             Kind::Scalar { text, .. } => Some(text),
             _ => None,
@@ -138,8 +134,7 @@ impl Node {
     }
 
     /// Whether it says nothing.
-    #[must_use]
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         match &self.resolved().kind {
             Kind::Scalar { text, is_plain } => *is_plain && matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
@@ -147,8 +142,7 @@ impl Node {
     }
 
     /// The items of a list; none of anything else.
-    #[must_use]
-    pub fn items(&self) -> &[Rc<Self>] {
+    pub(crate) fn items(&self) -> &[Rc<Self>] {
         match &self.resolved().kind {
             Kind::Sequence { items, .. } => items,
             _ => &[],
@@ -156,8 +150,7 @@ impl Node {
     }
 
     /// The entries of a mapping; none of anything else.
-    #[must_use]
-    pub fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
+    pub(crate) fn entries(&self) -> &[(Rc<Self>, Rc<Self>)] {
         match &self.resolved().kind {
             Kind::Mapping { entries, .. } => entries,
             _ => &[],
@@ -165,53 +158,44 @@ impl Node {
     }
 
     /// Whether it is in brackets or braces.
-    #[must_use]
-    pub fn is_flow(&self) -> bool {
+    pub(crate) fn is_flow(&self) -> bool {
         match &self.kind {
             Kind::Sequence { is_flow, .. } | Kind::Mapping { is_flow, .. } => *is_flow,
             _ => false,
         }
     }
 
-    /// Whether it is a mapping.
-    #[must_use]
-    pub fn is_mapping(&self) -> bool {
+    pub(crate) fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping { .. })
     }
 
     /// Whether it is written elsewhere.
-    #[must_use]
-    pub fn is_alias(&self) -> bool {
+    pub(crate) fn is_alias(&self) -> bool {
         matches!(self.kind, Kind::Alias { .. })
     }
 
     /// The value of a key. Of two that are equal the last counts.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Rc<Self>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Rc<Self>> {
         let mut entries = self.entries().iter();
-        entries
-            .rfind(|(name, _)| name.text() == Some(key))
-            .map(|(_, value)| value)
+        let found = entries.rfind(|(name, _)| name.text() == Some(key));
+        found.map(|(_, value)| value)
     }
 
     /// Whether it is this text, with the tag of what stood there.
-    #[must_use]
-    pub fn is_text_like(&self, old: Option<&Self>, text: &str) -> bool {
+    pub(crate) fn is_text_like(&self, old: Option<&Self>, text: &str) -> bool {
         let is_text = matches!(&self.kind, Kind::Scalar { text: found, .. } if found == text);
         is_text && old.is_some_and(|old| old.tag == self.tag)
     }
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
-    #[must_use]
-    pub fn takes_in(&self) -> bool {
+    pub(crate) fn takes_in(&self) -> bool {
         self.entries().iter().any(|(key, _)| key.is_merge())
     }
 }
 
 /// Whether `after` says what `before` says, but where `path` leads; what may stand there now says `is_right`, by what stood there. What
 /// is not there yet may be added. What others refer to says it to them too, and so it does not.
-#[must_use]
-pub fn becomes(
+pub(crate) fn becomes(
     before: Option<&Node>,
     after: &Node,
     path: &[&str],
@@ -254,11 +238,8 @@ impl Kind {
             ) => (text, is_plain) == (other, plain),
             (Self::Sequence { items, .. }, Self::Sequence { items: others, .. }) => same(items, others),
             (Self::Mapping { entries, .. }, Self::Mapping { entries: others, .. }) => {
-                let pairs = entries.iter().zip(others);
-                entries.len() == others.len()
-                    && pairs
-                        .into_iter()
-                        .all(|((key, value), (k, v))| key.means(k) && value.means(v))
+                let mut pairs = entries.iter().zip(others);
+                entries.len() == others.len() && pairs.all(|((key, value), (k, v))| key.means(k) && value.means(v))
             }
             // Whatever it refers to is compared where it stands.
             (Self::Alias { id, .. }, Self::Alias { id: other, .. }) => id == other,
@@ -268,7 +249,6 @@ impl Kind {
 }
 
 /// Whether all of these say the same, one by one.
-#[must_use]
-pub fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
+pub(crate) fn same(items: &[Rc<Node>], others: &[Rc<Node>]) -> bool {
     items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.means(other))
 }

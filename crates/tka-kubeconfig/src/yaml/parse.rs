@@ -14,11 +14,11 @@ const DEEPEST: usize = 100;
 const STANDARD_TAGS: [(&str, &str); 2] = [("!", "!"), ("!!", "tag:yaml.org,2002:")];
 
 /// What a text says.
-pub struct Parsed {
+pub(crate) struct Parsed {
     /// The first document; none where there is not any.
-    pub root: Option<Rc<Node>>,
+    pub(crate) root: Option<Rc<Node>>,
     /// The line of what comes behind the first document, and is not just another `---` or `...`.
-    pub more: Option<usize>,
+    pub(crate) more: Option<usize>,
 }
 
 /// What stands before a node.
@@ -56,7 +56,7 @@ struct Parser<'t> {
 /// # Errors
 ///
 /// Where kubectl cannot read it either.
-pub fn parse(text: &str) -> Result<Parsed, Malformed> {
+pub(crate) fn parse(text: &str) -> Result<Parsed, Malformed> {
     if let Some((line, wrong)) = unprintable(text) {
         let problem = format!("U+{:04X} is a control character", u32::from(wrong));
         return Err(Malformed::new(line, &problem));

@@ -88,9 +88,8 @@ impl Scanner<'_> {
         self.cursor.skip();
         loop {
             if self.cursor.is_document_indicator() {
-                return Err(self
-                    .cursor
-                    .fault("found unexpected document indicator in a quoted text"));
+                let why = "found unexpected document indicator in a quoted text";
+                return Err(self.cursor.fault(why));
             }
             if self.cursor.is_end(0) {
                 return Err(self.cursor.fault("found unexpected end of stream in a quoted text"));

@@ -153,14 +153,9 @@ mod tests {
         let now = Instant::now();
         let seen = held_by("b", now);
         let just_before = now + LEASE_DURATION - Duration::from_nanos(1);
-        assert_eq!(
-            candidate("a").step(Some(&seen), just_before),
-            Step::Wait(now + LEASE_DURATION)
-        );
-        assert_eq!(
-            written(&candidate("a").step(Some(&seen), now + LEASE_DURATION)),
-            Some(("a", 5))
-        );
+        let step = |at| candidate("a").step(Some(&seen), at);
+        assert_eq!(step(just_before), Step::Wait(now + LEASE_DURATION));
+        assert_eq!(written(&step(now + LEASE_DURATION)), Some(("a", 5)));
     }
 
     #[test]
@@ -176,10 +171,8 @@ mod tests {
         assert_eq!(written(&candidate.step(Some(&seen), now)), Some(("a", 4)));
         candidate.renewed = Some(now);
         assert_eq!(candidate.step(Some(&seen), now), Step::Wait(now + RETRY_PERIOD));
-        assert_eq!(
-            written(&candidate.step(Some(&seen), now + RETRY_PERIOD)),
-            Some(("a", 4))
-        );
+        let renewal = candidate.step(Some(&seen), now + RETRY_PERIOD);
+        assert_eq!(written(&renewal), Some(("a", 4)));
     }
 
     #[test]

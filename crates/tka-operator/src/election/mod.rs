@@ -84,15 +84,11 @@ impl Leadership {
     /// An item whenever this replica begins to reconcile, and one at once when it does already.
     pub fn gains(&self) -> impl Stream<Item = ()> + Send + 'static {
         stream::unfold((self.0.clone(), 0), |(mut held, known)| async move {
-            let gains = held
-                .wait_for(|held| held.gains > known)
-                .await
-                .map(|held| held.gains)
-                .ok();
+            let gains = held.wait_for(|held| held.gains > known).await.map(|held| held.gains);
             match gains {
-                Some(gains) => Some(((), (held, gains))),
+                Ok(gains) => Some(((), (held, gains))),
                 // The election has stopped. Waiting tasks go on.
-                None => pending().await,
+                Err(_) => pending().await,
             }
         })
     }
@@ -345,6 +341,10 @@ mod tests {
     use jiff::Timestamp;
     use std::sync::Arc;
 
+    fn election(clients: &Clients) -> (Election, Leadership) {
+        Election::new(clients, "tka", "a".into(), Arc::new(|| Timestamp::UNIX_EPOCH))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn leadership_ends_by_itself_and_each_gain_is_told() {
         let (sender, receiver) = watch::channel(Held::default());
@@ -383,8 +383,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn other_that_holds_and_does_not_yield_can_verify() {
         let clients = double::clients(|_| None);
-        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
-        let (mut election, leadership) = Election::new(&clients, "tka", "a".into(), clock);
+        let (mut election, leadership) = election(&clients);
         let mut version = 0;
         let mut sees = |holder: Option<&str>, yields: bool| {
             let record = Record {
@@ -445,8 +444,7 @@ mod tests {
                 double::failure(404, 0)
             })
         });
-        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
-        let (election, _leadership) = Election::new(&clients, "tka", "a".into(), clock);
+        let (election, _leadership) = election(&clients);
         let (_sender, can_verify) = watch::channel(true);
         tokio::spawn(election.run(can_verify, pending()));
         loop {

@@ -60,7 +60,6 @@ pub(super) struct Budget<C: Clock = MonotonicClock> {
 
 impl Budget {
     /// A whole budget. What it leaves out is counted in `suppressed` too.
-    #[must_use]
     pub(super) fn new(suppressed: Counter) -> Self {
         Self::with_clock(suppressed, MonotonicClock)
     }
@@ -84,11 +83,9 @@ impl<C: Clock + Clone> Budget<C> {
     pub(super) fn spend(&self, payer: Payer<'_>) -> bool {
         let is_paid = match payer {
             // In this order: a caller who has none left takes nothing from the others.
-            Payer::Caller(caller) => {
-                self.callers.check_key(&self.slot(caller, false)).is_ok() && self.total.check().is_ok()
-            }
-            Payer::Page(caller) => {
-                self.callers.check_key(&self.slot(caller, true)).is_ok() && self.total.check().is_ok()
+            Payer::Caller(caller) | Payer::Page(caller) => {
+                let slot = self.slot(caller, matches!(payer, Payer::Page(_)));
+                self.callers.check_key(&slot).is_ok() && self.total.check().is_ok()
             }
             Payer::Unidentified => self.unidentified.check().is_ok(),
         };
@@ -152,19 +149,13 @@ mod tests {
     #[test]
     fn ten_thousand_devices_share_a_total() {
         let (budget, clock) = budget();
-        let storm = |budget: &_| {
-            (0..10_000)
-                .map(|device| recorded(budget, &format!("n{device}"), 3))
-                .sum::<usize>()
-        };
-        assert_eq!(storm(&budget), 600);
+        let of = |device| recorded(&budget, &format!("n{device}"), 3);
+        let storm = || (0..10_000).map(of).sum::<usize>();
+        assert_eq!(storm(), 600);
         clock.advance(Duration::from_mins(1));
-        assert_eq!(storm(&budget), 60);
-        assert!(
-            budget.callers.len() <= usize::try_from(2 * SLOTS).unwrap(),
-            "{}",
-            budget.callers.len()
-        );
+        assert_eq!(storm(), 60);
+        let callers = budget.callers.len();
+        assert!(callers <= usize::try_from(2 * SLOTS).unwrap(), "{callers}");
     }
 
     #[test]

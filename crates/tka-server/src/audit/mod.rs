@@ -336,7 +336,7 @@ mod tests {
     use proptest::prelude::*;
     use std::fs;
     use std::net::SocketAddr;
-    use tka_core::{Device, Limits, Request as Wanted, Revocation, Rule, UserId};
+    use tka_core::{Device, Limits, Request as Wanted, Revocation, Rule};
     use tka_operator::Records;
 
     fn time(text: &str) -> jiff::Timestamp {
@@ -346,14 +346,8 @@ mod tests {
     fn identified() -> Identified {
         Identified {
             caller: Caller {
-                identity: Identity::User {
-                    id: UserId(7),
-                    login_name: "alice@example.com\n{\"forged\": 1}".into(),
-                },
-                device: Device {
-                    stable_id: "n1".into(),
-                    name: "laptop".into(),
-                },
+                identity: Identity::user(7, "alice@example.com\n{\"forged\": 1}"),
+                device: Device::new("n1", "laptop"),
             },
             values: Vec::new(),
             addresses: vec!["100.64.0.2".parse().unwrap()],
@@ -369,14 +363,8 @@ mod tests {
             ..Wanted::default()
         };
         let now = time("2026-01-02T15:04:05Z");
-        Session::new(
-            identified().caller,
-            &Rule::parse(rule).unwrap(),
-            &wanted,
-            Limits::none(),
-            now,
-        )
-        .unwrap()
+        let rule = Rule::parse(rule).unwrap();
+        Session::new(identified().caller, &rule, &wanted, Limits::none(), now).unwrap()
     }
 
     fn token(payload: &str) -> Token {
@@ -464,28 +452,18 @@ mod tests {
         assert_eq!(issued.credential.as_ref().unwrap().id.as_deref(), Some("4711-a"));
         assert_eq!(issued.device.as_ref().unwrap().addresses, ["100.64.0.2"]);
         let session = issued.session.as_ref().unwrap();
-        assert_eq!(
-            (session.rule.role.as_str(), session.rule.name.as_deref()),
-            ("view", Some("oncall"))
-        );
+        let rule = (session.rule.role.as_str(), session.rule.name.as_deref());
+        assert_eq!(rule, ("view", Some("oncall")));
         assert_eq!(session.reason.as_deref(), Some("pager 4711"));
-        assert_eq!(records[3].request.as_ref().unwrap().status, Some(403));
-        assert_eq!(records[3].why.as_deref(), Some("no\nrule"));
+        let request = |at: usize| records[at].request.as_ref().unwrap();
+        let why = |at: usize| records[at].why.as_deref();
+        assert_eq!((request(3).status, why(3)), (Some(403), Some("no\nrule")));
         assert_eq!((&records[4].who, &records[4].session), (&None, &None));
-        assert_eq!(
-            records[4].request.as_ref().unwrap().peer.as_deref(),
-            Some("100.64.0.2:5")
-        );
-        assert_eq!(
-            records[7].why.as_deref(),
-            Some(Revocation::RuleGone.to_string().as_str())
-        );
-        assert!(
-            records[9..]
-                .iter()
-                .all(|record| record.request.is_none() && record.session.is_some())
-        );
-        assert_eq!(records[10].why.as_deref(), Some("no"));
+        assert_eq!(request(4).peer.as_deref(), Some("100.64.0.2:5"));
+        assert_eq!(why(7), Some(Revocation::RuleGone.to_string().as_str()));
+        let is_by_loop = |record: &Record| record.request.is_none() && record.session.is_some();
+        assert!(records[9..].iter().all(is_by_loop));
+        assert_eq!(why(10), Some("no"));
         assert!(text.contains(r#""time":"2026-01-02T15:04:05.678901Z""#));
     }
 

@@ -104,10 +104,8 @@ pub(super) fn start(path: Option<&Path>, lost: Counter) -> Result<(Queue, Writer
         // It is waited for only when the server stops.
         let _ = end.send(());
     };
-    thread::Builder::new()
-        .name("audit".into())
-        .spawn(write)
-        .map_err(AuditError::Write)?;
+    let thread = thread::Builder::new().name("audit".into());
+    thread.spawn(write).map_err(AuditError::Write)?;
     let messages = queue.clone();
     Ok((Queue { messages, state }, Writer { queue, ended }))
 }
@@ -124,11 +122,8 @@ fn write_all(mut sink: Sink, mut messages: mpsc::Receiver<Message>, state: &Stat
                 }
             }
             Message::Check(waiter) => {
-                drop(
-                    state
-                        .last
-                        .send_replace(sink.end_line().map_err(|error| not_written(&error))),
-                );
+                let ended = sink.end_line().map_err(|error| not_written(&error));
+                drop(state.last.send_replace(ended));
                 let _ = waiter.send(());
             }
             Message::Stop => return,
@@ -357,22 +352,15 @@ mod tests {
         fs::remove_dir_all(&logs).unwrap();
         assert_eq!(queue.check().await, Ok(()));
         assert!(matches!(queue.write(b"1\n".to_vec()).await, Err(AuditError::Write(_))));
-        assert!(
-            queue
-                .check()
-                .await
-                .unwrap_err()
-                .contains("audit records cannot be written")
-        );
+        let why = queue.check().await.unwrap_err();
+        assert!(why.contains("audit records cannot be written"), "{why}");
         assert_eq!(queue.state.lost.get(), 1);
         fs::create_dir(&logs).unwrap();
         assert_eq!(queue.check().await, Ok(()), "no record need come to find that out");
         queue.write(b"2\n".to_vec()).await.unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "2\n");
-        assert!(matches!(
-            start(Some(folder.path()), Counter::default()),
-            Err(AuditError::Open { .. })
-        ));
+        let no_file = start(Some(folder.path()), Counter::default());
+        assert!(matches!(no_file, Err(AuditError::Open { .. })));
     }
 
     #[tokio::test]
@@ -396,10 +384,8 @@ mod tests {
         let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
         assert!(matches!(queue.write(b"1\n".to_vec()).await, Err(AuditError::Write(_))));
         let why = queue.check().await.unwrap_err();
-        assert!(
-            why.contains("No space left on device") && why.contains("audit.path"),
-            "{why}"
-        );
+        let says = |part| why.contains(part);
+        assert!(says("No space left on device") && says("audit.path"), "{why}");
         fs::remove_file(&path).unwrap();
         assert_eq!(queue.check().await, Ok(()));
     }

@@ -40,10 +40,8 @@ const WEBSOCKET: &str = "sec-websocket-";
 #[must_use]
 pub fn made_by(headers: &HeaderMap) -> Option<HeaderName> {
     let by_name = headers.keys().find(|name| is_sign(name)).cloned();
-    let names_browser = headers
-        .get_all(USER_AGENT)
-        .iter()
-        .any(|agent| is_browser(agent.as_bytes()));
+    let mut agents = headers.get_all(USER_AGENT).iter();
+    let names_browser = agents.any(|agent| is_browser(agent.as_bytes()));
     by_name.or_else(|| names_browser.then_some(USER_AGENT))
 }
 
@@ -56,9 +54,8 @@ fn is_sign(name: &HeaderName) -> bool {
 /// (`Invoke-RestMethod`), which runs no pages.
 fn is_browser(agent: &[u8]) -> bool {
     let starts = |prefix: &[u8]| {
-        agent
-            .get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        let start = agent.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
     let is_powershell = agent.windows(11).any(|part| part.eq_ignore_ascii_case(b"PowerShell/"));
     (starts(b"Mozilla/") || starts(b"Opera/")) && !is_powershell
@@ -101,11 +98,8 @@ mod tests {
             assert!(count >= 50, "{browser}: {count}");
             for (line, headers) in heads(recording) {
                 let headers = without_signs(headers);
-                assert_eq!(
-                    made_by(&headers),
-                    Some(USER_AGENT),
-                    "{browser} by User-Agent alone: {line}"
-                );
+                let sign = made_by(&headers);
+                assert_eq!(sign, Some(USER_AGENT), "{browser} by User-Agent alone: {line}");
             }
         }
     }

@@ -145,31 +145,23 @@ pub fn load(
         })?;
         figment = figment.merge(Layer { name, data });
     }
-    let environment = KEYS
-        .iter()
-        .filter_map(|key| {
-            let text = environment(&variable(key)).filter(|text| !text.is_empty())?;
-            Some(Setting { key, text })
-        })
-        .collect::<Vec<_>>();
-    let figment = figment
-        .merge(Layer {
-            name: "the environment".into(),
-            data: nested(&environment),
-        })
-        .merge(Layer {
-            name: "the flags".into(),
-            data: nested(flags),
-        });
+    let set = KEYS.iter().filter_map(|key| {
+        let text = environment(&variable(key)).filter(|text| !text.is_empty())?;
+        Some(Setting { key, text })
+    });
+    let environment: Vec<_> = set.collect();
+    for (name, settings) in [("the environment", &*environment), ("the flags", flags)] {
+        let (name, data) = (name.to_owned(), nested(settings));
+        figment = figment.merge(Layer { name, data });
+    }
     typed(&figment)
 }
 
 /// figment knows which layer a value is from; `serde_path_to_error` knows which value is wrong.
 fn typed(figment: &Figment) -> Result<Config, ConfigError> {
     let wrong = |key: String, why: String| {
-        let layer = figment
-            .find_metadata(&key)
-            .map_or_else(|| "the configuration".into(), |layer| layer.name.to_string());
+        let layer = figment.find_metadata(&key);
+        let layer = layer.map_or_else(|| "the configuration".into(), |layer| layer.name.to_string());
         ConfigError::Wrong { key, layer, why }
     };
     let merged: serde_json::Value = figment
@@ -179,16 +171,11 @@ fn typed(figment: &Figment) -> Result<Config, ConfigError> {
 }
 
 fn first_file(home: Option<&Path>) -> Option<PathBuf> {
-    let candidates = [
-        Some(PathBuf::from(".")),
-        home.map(|home| home.join(".config/tka")),
-        Some("/etc/tka".into()),
-    ];
-    candidates
-        .into_iter()
-        .flatten()
-        .map(|folder| folder.join("config.yaml"))
-        .find(|path| path.is_file())
+    let own = home.map(|home| home.join(".config/tka"));
+    let folders = [Some(PathBuf::from(".")), own, Some("/etc/tka".into())];
+    let folders = folders.into_iter().flatten();
+    let mut files = folders.map(|folder| folder.join("config.yaml"));
+    files.find(|path| path.is_file())
 }
 
 fn variable(key: &str) -> String {
@@ -238,13 +225,11 @@ fn unquoted(text: &str) -> Value {
 
 /// An empty file is an empty configuration.
 fn parse_file(path: &Path, text: &str) -> Result<Dict, ConfigError> {
-    let parsed: Result<Option<Dict>, _> = Yaml::from_str(text);
-    parsed
-        .map(Option::unwrap_or_default)
-        .map_err(|error| ConfigError::Malformed {
-            path: path.to_owned(),
-            why: error.to_string(),
-        })
+    let parsed: Option<Dict> = Yaml::from_str(text).map_err(|error| ConfigError::Malformed {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })?;
+    Ok(parsed.unwrap_or_default())
 }
 
 fn nested(settings: &[Setting]) -> Dict {
@@ -322,19 +307,10 @@ mod tests {
     fn from(text: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
         let file = file(text);
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
-        let flags: Vec<_> = flags
-            .iter()
-            .map(|(key, text)| Setting {
-                key,
-                text: (*text).to_owned(),
-            })
-            .collect();
-        load(
-            Some(file.path()),
-            None,
-            |name| environment.get(name).map(|text| (*text).to_owned()),
-            &flags,
-        )
+        let flags = flags.iter().map(|(key, text)| (*key, (*text).to_owned()));
+        let flags: Vec<_> = flags.map(|(key, text)| Setting { key, text }).collect();
+        let lookup = |name: &str| environment.get(name).map(|text| (*text).to_owned());
+        load(Some(file.path()), None, lookup, &flags)
     }
 
     fn why(text: &str, environment: &[(&str, &str)]) -> String {
@@ -502,25 +478,19 @@ output: {theme: dark, long: true}
         let text =
             "tailscale: {port: '80'}\ndebug: \"true\"\noperator: {maxSessionsPerDevice: '7', clusterName: '1e3'}";
         let config = from(text, &[("TKA_HEALTH_PORT", "\"81\"")], &[]).unwrap();
-        assert_eq!(
-            (config.tailscale.port, config.health.port, config.debug),
-            (80, 81, true)
-        );
+        let read = (config.tailscale.port, config.health.port, config.debug);
+        assert_eq!(read, (80, 81, true));
         assert_eq!(config.operator.max_sessions_per_device.get(), 7);
         assert_eq!(config.operator.cluster_name, "1e3");
         for port in [
             "''", "' 443'", "'443 '", "'+443'", "'0443'", "'0x1bb'", "'4_43'", "'443.0'", "'true'", "'70000'", "443.5",
         ] {
-            assert!(
-                why(&format!("tailscale: {{port: {port}}}"), &[]).contains("tailscale.port"),
-                "{port}"
-            );
+            let why = why(&format!("tailscale: {{port: {port}}}"), &[]);
+            assert!(why.contains("tailscale.port"), "{port}: {why}");
         }
         for machines in ["'yes'", "'True'", "'1'", "1", "'on'", "''"] {
-            assert!(
-                why(&format!("operator: {{machines: {machines}}}"), &[]).contains("operator.machines"),
-                "{machines}"
-            );
+            let why = why(&format!("operator: {{machines: {machines}}}"), &[]);
+            assert!(why.contains("operator.machines"), "{machines}: {why}");
         }
     }
 
@@ -528,9 +498,8 @@ output: {theme: dark, long: true}
     #[test]
     fn setting_without_a_value_is_refused() {
         for key in KEYS.iter().filter(|key| !is_collection(key)) {
-            let text = key
-                .rsplit('.')
-                .fold("null".to_owned(), |inner, part| format!("{{{part}: {inner}}}"));
+            let nest = |inner, part| format!("{{{part}: {inner}}}");
+            let text = key.rsplit('.').fold("null".to_owned(), nest);
             assert!(why(&text, &[]).contains(&format!("the setting {key} from")), "{text}");
             assert!(why(&text, &[]).contains("it is empty"), "{text}");
         }
@@ -540,11 +509,8 @@ output: {theme: dark, long: true}
     #[test]
     fn file_in_another_encoding_is_refused_with_advice() {
         let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
-        for bytes in [
-            utf16("\u{feff}debug: true"),
-            utf16("debug: true"),
-            b"# M\xe4rz\n".to_vec(),
-        ] {
+        let (marked, latin1) = (utf16("\u{feff}debug: true"), b"# M\xe4rz\n".to_vec());
+        for bytes in [marked, utf16("debug: true"), latin1] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(&bytes).unwrap();
             let error = load(Some(file.path()), None, |_| None, &[]).unwrap_err();

@@ -238,9 +238,8 @@ fn credential_period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Perio
     if period.duration() <= LONGEST_CREDENTIAL {
         return Ok(period);
     }
-    Err(D::Error::custom(format!(
-        "{period} is too long: a credential lives for an hour at the most"
-    )))
+    let why = format!("{period} is too long: a credential lives for an hour at the most");
+    Err(D::Error::custom(why))
 }
 
 /// Labels are a map in a file, and `a=b,c=d` in the environment.
@@ -267,26 +266,22 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     }
     Ok(match List::deserialize(deserializer)? {
         List::Items(items) => items,
-        List::Text(text) => text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(Into::into)
-            .collect(),
+        List::Text(text) => items(&text).map(Into::into).collect(),
     })
+}
+
+/// The items of `a,b`.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// Reads `a=b,c=d`.
 fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| format!("{pair:?} is not key=value"))?;
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
-        })
-        .collect()
+    let label = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        None => Err(format!("{pair:?} is not key=value")),
+    };
+    items(text).map(label).collect()
 }
 
 #[expect(clippy::expect_used, reason = "a literal; the tests build the defaults")]

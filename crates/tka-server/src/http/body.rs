@@ -23,29 +23,21 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for Body<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let bytes = tokio::time::timeout(app.read_timeout, to_bytes(body, BODY_BYTES))
-            .await
-            .map_err(|_| {
-                Failure::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the request did not arrive in time",
-                    &["try again"],
-                )
-            })?
-            .map_err(|_| {
-                let what = format!("the request's body could not be read, or has more than {BODY_BYTES} bytes");
-                Failure::new(StatusCode::PAYLOAD_TOO_LARGE, what, &["send less"])
-            })?;
+        let received = tokio::time::timeout(app.read_timeout, to_bytes(body, BODY_BYTES)).await;
+        let late = |_| {
+            let what = "the request did not arrive in time";
+            Failure::new(StatusCode::REQUEST_TIMEOUT, what, &["try again"])
+        };
+        let bytes = received.map_err(late)?.map_err(|_| {
+            let what = format!("the request's body could not be read, or has more than {BODY_BYTES} bytes");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, what, &["send less"])
+        })?;
         // JSON's nothing is what the document says of a body that is optional.
         if matches!(bytes.trim_ascii(), b"" | b"null") {
             return Ok(Self(T::default()));
         }
-        let media_type = parts
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        parse(media_type, &bytes).map(Self)
+        let media_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        parse(media_type.unwrap_or_default(), &bytes).map(Self)
     }
 }
 
@@ -53,11 +45,8 @@ fn parse<T: DeserializeOwned>(media_type: &str, bytes: &Bytes) -> Result<T, Fail
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         let advice = &["send JSON, with the header `Content-Type: application/json`"];
-        return Err(Failure::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the request's body is not JSON",
-            advice,
-        ));
+        let what = "the request's body is not JSON";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what, advice));
     }
     let refuse = || {
         let advice = &["see /swagger for what may be asked for"];

@@ -3,23 +3,22 @@
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
+/// The answers that come before an endpoint is reached.
+const ANSWERS: [(&str, &str); 4] = [
+    ("403", "No rule, through Funnel, or caused by a page of another origin"),
+    ("415", "A form, as any page may send it"),
+    ("429", "More requests than the server takes from one device"),
+    ("503", "The cluster or the tailnet could not be asked just now"),
+];
+
 /// Adds the answers that come before an endpoint is reached to all of `document`'s.
 pub(super) fn describe(document: &mut OpenApi) {
     for path in document.paths.paths.values_mut() {
         let operations = [&mut path.get, &mut path.post, &mut path.delete];
         for operation in operations.into_iter().flatten() {
-            add(
-                operation,
-                "403",
-                "No rule, through Funnel, or caused by a page of another origin",
-            );
-            add(operation, "415", "A form, as any page may send it");
-            add(operation, "429", "More requests than the server takes from one device");
-            add(
-                operation,
-                "503",
-                "The cluster or the tailnet could not be asked just now",
-            );
+            for (status, description) in ANSWERS {
+                add(operation, status, description);
+            }
         }
     }
 }
@@ -35,14 +34,12 @@ fn add(operation: &mut Operation, status: &str, description: &str) {
 fn answer(status: &str, description: &str) -> Response {
     let schema = Ref::from_schema_name("ErrorResponse");
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    let answer = ResponseBuilder::new()
-        .description(description)
-        .content("application/json", content);
+    let answer = ResponseBuilder::new().description(description);
+    let answer = answer.content("application/json", content);
     if status != "429" {
         return answer.build();
     }
-    let retry_after = HeaderBuilder::new()
-        .description(Some("When to ask again, in seconds"))
-        .build();
+    let description = Some("When to ask again, in seconds");
+    let retry_after = HeaderBuilder::new().description(description).build();
     answer.header("Retry-After", retry_after).build()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use tka_api::exec::ExecCredential;
@@ -14,7 +14,7 @@ use tka_operator::Credential;
 
 use super::body::Body;
 use crate::App;
-use crate::answer::Failure;
+use crate::answer::{Failure, pending};
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 
@@ -50,18 +50,11 @@ pub(super) async fn issue(
     let stored = authorization.session(&app, request.session.as_deref()).await?;
     let stored = stored.ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
     if !stored.provisioned {
-        return Ok((
-            StatusCode::ACCEPTED,
-            [(RETRY_AFTER, app.retry_after_seconds.to_string())],
-        )
-            .into_response());
+        return Ok(pending(app.retry_after_seconds, ()));
     }
     let credential = issued(&app, &context, &mut authorization, &stored.session, None).await?;
-    Ok((
-        [(CACHE_CONTROL, "no-store")],
-        Json(ExecCredential::new(credential.token, credential.expires)),
-    )
-        .into_response())
+    let answer = Json(ExecCredential::new(credential.token, credential.expires));
+    Ok(([(CACHE_CONTROL, "no-store")], answer).into_response())
 }
 
 /// A credential of `session` that is recorded, and may be handed out: one that was issued on the way, or else a fresh one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -14,11 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::view;
 use crate::App;
-use crate::answer::Failure;
+use crate::answer::{Failure, pending};
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorized;
 
-/// What kind of kubeconfig.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Kind {
@@ -78,16 +77,9 @@ pub(super) async fn kubeconfig(
         // Before anything is read, and for HEAD too.
         context.refuse_browser()?;
     }
-    let stored = authorized
-        .session(&app)
-        .await?
-        .ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
+    let stored = authorized.session(&app).await?;
     if !stored.provisioned {
-        return Ok((
-            StatusCode::ACCEPTED,
-            [(RETRY_AFTER, app.retry_after_seconds.to_string())],
-        )
-            .into_response());
+        return Ok(pending(app.retry_after_seconds, ()));
     }
     let session = &stored.session;
     let yaml = yaml_type(&headers);
@@ -98,12 +90,10 @@ pub(super) async fn kubeconfig(
     }
     let kubeconfig = match kind.credential {
         Form::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
-        Form::Exec => view::with_user(
-            &app,
-            app.cluster.info().await?,
-            session,
-            view::exec(&app, session).into(),
-        ),
+        Form::Exec => {
+            let user = view::exec(&app, session).into();
+            view::with_user(&app, app.cluster.info().await?, session, user)
+        }
     };
     rendered(kubeconfig, yaml)
 }
@@ -114,23 +104,16 @@ fn rendered(kubeconfig: KeyedKubeconfig, yaml: Option<&'static str>) -> Result<R
         return Ok((no_store, Json(kubeconfig)).into_response());
     };
     let file = serde_saphyr::to_string(&KubeconfigFile::from(kubeconfig)).map_err(|error| {
-        Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the kubeconfig does not serialize",
-            &[],
-        )
-        .because(&error)
+        let message = "the kubeconfig does not serialize";
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message, &[]).because(&error)
     })?;
     Ok((no_store, [(CONTENT_TYPE, media_type)], file).into_response())
 }
 
 /// The YAML media type that the caller wants more than JSON. Without a preference it is JSON, which the original's CLI expects.
 fn yaml_type(headers: &HeaderMap) -> Option<&'static str> {
-    let accepted = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = accepted.flat_map(|value| value.split(','));
     accepted
         .map(|part| part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         .find_map(|media_type| match media_type.as_str() {
@@ -165,10 +148,8 @@ mod tests {
         for yaml in ["application/yaml", "text/yaml", "application/x-yaml"] {
             assert_eq!(chosen(&[yaml]), Some(yaml));
         }
-        assert_eq!(
-            chosen(&["Application/YAML; charset=utf-8, application/json;q=0.5"]),
-            Some("application/yaml")
-        );
+        let preferred = "Application/YAML; charset=utf-8, application/json;q=0.5";
+        assert_eq!(chosen(&[preferred]), Some("application/yaml"));
         assert_eq!(chosen(&["text/html", "text/yaml"]), Some("text/yaml"));
     }
 
@@ -210,10 +191,8 @@ mod fuzz {
                 let yaml = yaml_type(&HeaderMap::from_iter([(ACCEPT, value)]));
                 assert!(yaml.is_none_or(|yaml| yaml.ends_with("yaml")));
             }
-            let uri = std::str::from_utf8(query)
-                .ok()
-                .map(|query| format!("/kubeconfig?{query}"));
-            if let Some(uri) = uri.and_then(|uri| uri.parse::<Uri>().ok()) {
+            let Ok(query) = std::str::from_utf8(query) else { return };
+            if let Ok(uri) = format!("/kubeconfig?{query}").parse::<Uri>() {
                 let _ = Query::<Kind>::try_from_uri(&uri);
             }
         });

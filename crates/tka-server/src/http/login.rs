@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -17,7 +17,7 @@ use super::body::Body;
 use super::credential::issued;
 use super::view;
 use crate::App;
-use crate::answer::Failure;
+use crate::answer::{Failure, pending};
 use crate::audit_context::AuditContext;
 use crate::authorize::{Authorization, Authorized};
 use crate::sign_in::SignInRequest;
@@ -82,9 +82,8 @@ async fn start(
     role: &mut Option<String>,
 ) -> Result<(Authorization, Arc<SignedIn>), Failure> {
     let (authorization, request) = (authorization?, read(body?.0)?);
-    SignInRequest::new(app, context, authorization, request, credential, role)?
-        .run()
-        .await
+    let sign_in = SignInRequest::new(app, context, authorization, request, credential, role)?;
+    sign_in.run().await
 }
 
 /// What a caller asks for, in the words of the decision.
@@ -149,14 +148,9 @@ async fn usable(
 fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let preferences = values.flat_map(|value| value.split([',', ';']));
-    let seconds = preferences
-        .filter_map(|preference| preference.split_once('='))
-        .find_map(|(name, value)| {
-            let is_wait = name.trim().eq_ignore_ascii_case("wait");
-            is_wait
-                .then(|| value.trim().trim_matches('"').parse::<u32>().ok())
-                .flatten()
-        })?;
+    let pairs = preferences.filter_map(|preference| preference.split_once('='));
+    let mut waits = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
+    let seconds = waits.find_map(|(_, value)| value.trim().trim_matches('"').parse::<u32>().ok())?;
     Some(Duration::from_secs(seconds.into()).min(LONGEST_WAIT))
 }
 
@@ -179,25 +173,18 @@ fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     )
 )]
 pub(super) async fn who(State(app): State<Arc<App>>, authorized: Authorized) -> Result<Response, Failure> {
-    let stored = authorized
-        .session(&app)
-        .await?
-        .ok_or_else(|| Failure::not_signed_in(StatusCode::UNAUTHORIZED))?;
+    let stored = authorized.session(&app).await?;
     let body = Json(view::login(&stored.session));
     if stored.provisioned {
         return Ok(body.into_response());
     }
-    Ok((
-        StatusCode::ACCEPTED,
-        [(RETRY_AFTER, app.retry_after_seconds.to_string())],
-        body,
-    )
-        .into_response())
+    Ok(pending(app.retry_after_seconds, body))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn wait(values: &[&str]) -> Option<u64> {
         let mut headers = HeaderMap::new();
@@ -221,47 +208,22 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_checked() {
-        let check = |body: LoginRequest| read(body).map_err(|failure| failure.body.message);
-        let bad = |text: &str| Some(text.to_owned());
-        assert!(check(LoginRequest::default()).is_ok());
-        assert!(
-            check(LoginRequest {
-                period: bad("soon"),
-                ..LoginRequest::default()
-            })
-            .unwrap_err()
-            .contains("\"soon\"")
-        );
-        assert!(
-            check(LoginRequest {
-                rule: bad("On Call"),
-                ..LoginRequest::default()
-            })
-            .unwrap_err()
-            .contains("\"On Call\"")
-        );
-        assert!(
-            check(LoginRequest {
-                reason: bad(" "),
-                ..LoginRequest::default()
-            })
-            .unwrap_err()
-            .contains("one line")
-        );
-        assert!(
-            check(LoginRequest {
-                session: bad("../x"),
-                ..LoginRequest::default()
-            })
-            .unwrap_err()
-            .contains("\"../x\"")
-        );
+        assert!(read(LoginRequest::default()).is_ok());
+        for (body, why) in [
+            (json!({"period": "soon"}), "\"soon\""),
+            (json!({"rule": "On Call"}), "\"On Call\""),
+            (json!({"reason": " "}), "one line"),
+            (json!({"session": "../x"}), "\"../x\""),
+        ] {
+            let failure = read(serde_json::from_value(body).unwrap()).unwrap_err();
+            assert!(failure.body.message.contains(why), "{why}: {failure:?}");
+        }
     }
 }
 
 #[cfg(test)]
 mod fuzz {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
 
@@ -271,10 +233,7 @@ mod fuzz {
             let Ok(value) = HeaderValue::from_bytes(bytes) else {
                 return;
             };
-            let wait = prefer_wait(&HeaderMap::from_iter([(
-                axum::http::HeaderName::from_static("prefer"),
-                value,
-            )]));
+            let wait = prefer_wait(&HeaderMap::from_iter([(HeaderName::from_static("prefer"), value)]));
             assert!(wait.is_none_or(|wait| wait <= LONGEST_WAIT));
         });
     }

@@ -55,12 +55,8 @@ pub(super) async fn sign_out(
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LoginResponse>, Failure> {
     let Query(which) = which.map_err(|error| {
-        Failure::new(
-            StatusCode::BAD_REQUEST,
-            "`all` is true or false",
-            &["correct the request"],
-        )
-        .because(&error)
+        let advice = &["correct the request"];
+        Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).because(&error)
     })?;
     let sessions = sessions(&app, &identified, which.all).await?;
     let Some(last) = sessions.values().max_by_key(|stored| stored.session.signed_in) else {
@@ -78,10 +74,8 @@ pub(super) async fn sign_out(
 pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
     let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
     work.to_the_end(async move {
-        app.sessions
-            .end(&session.name(), &ByRequest::new(&app.audit, &context))
-            .await?;
-        Ok(())
+        let records = ByRequest::new(&app.audit, &context);
+        Ok(app.sessions.end(&session.name(), &records).await?)
     })
     .await
 }
@@ -100,9 +94,8 @@ async fn sessions(
             .await?;
         return Ok(by_name(sessions));
     }
-    let by_rule: Vec<SessionName> = applicable_rules(app, identified)
-        .map(|rules| names(&identified.caller, &rules).collect())
-        .unwrap_or_default();
+    let rules = applicable_rules(app, identified);
+    let by_rule: Vec<_> = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
     let current = app.sessions.find(by_rule, SessionFilter::WithTerminating);
     let (current, known) = try_join(
         current,
@@ -115,10 +108,8 @@ async fn sessions(
 }
 
 fn by_name(sessions: impl IntoIterator<Item = StoredSession>) -> BTreeMap<SessionName, StoredSession> {
-    sessions
-        .into_iter()
-        .map(|stored| (stored.session.name(), stored))
-        .collect()
+    let named = sessions.into_iter().map(|stored| (stored.session.name(), stored));
+    named.collect()
 }
 
 #[cfg(test)]
@@ -133,10 +124,8 @@ mod tests {
 
     #[test]
     fn all_is_true_or_false() {
-        assert_eq!(
-            (all(""), all("all=false"), all("all=true")),
-            (Some(false), Some(false), Some(true))
-        );
+        let read = ["", "all=false", "all=true"].map(all);
+        assert_eq!(read, [Some(false), Some(false), Some(true)]);
         for odd in ["all", "all=", "all=1", "all=TRUE", "all=true&all=true"] {
             assert_eq!(all(odd), None, "{odd}");
         }

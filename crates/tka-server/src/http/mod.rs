@@ -61,9 +61,8 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(rules::list))
         .routes(routes!(credential::issue))
         .routes(routes!(cluster_info::cluster_info));
-    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .nest(PREFIX, api)
-        .split_for_parts();
+    let router = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api);
+    let (router, mut document) = router.split_for_parts();
     common::describe(&mut document);
     (router, document)
 }
@@ -100,19 +99,16 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
 }
 
 async fn no_such_path() -> Failure {
-    Failure::new(
-        StatusCode::NOT_FOUND,
-        "no such path",
-        &["see /swagger for what there is"],
-    )
+    let advice = &["see /swagger for what there is"];
+    Failure::new(StatusCode::NOT_FOUND, "no such path", advice)
 }
 
 async fn no_such_method() -> Failure {
-    Failure::new(
-        StatusCode::METHOD_NOT_ALLOWED,
+    let (message, advice) = (
         "this path does not allow that method",
-        &["see /swagger for those that it allows"],
-    )
+        "see /swagger for those that it allows",
+    );
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, message, &[advice])
 }
 
 /// One span a request, named as the conventions for HTTP servers have it
@@ -140,24 +136,15 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
             "try again in a moment",
             "if it persists, ask an administrator to look at the server's log",
         ];
-        let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long", advice);
-        Failure {
-            retry_after: Some(1),
-            ..failure
-        }
-        .into_response()
+        Failure::passing("the request took too long", advice).into_response()
     })
 }
 
 /// A bug must neither end the process nor show its insides to the caller.
 fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     let advice = &["report this as a bug of TKA, with the server's log"];
-    Failure::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "the server failed on this request",
-        advice,
-    )
-    .into_response()
+    let message = "the server failed on this request";
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message, advice).into_response()
 }
 
 #[cfg(test)]

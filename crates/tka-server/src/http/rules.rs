@@ -46,8 +46,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, authorization: Authorizati
 /// The roles that cannot be given, or that cannot be asked for, and why. The cluster is asked for each role once.
 async fn failures<'a>(app: &App, applicable: &'a ApplicableRules) -> Vec<(&'a RoleName, tka_operator::Error)> {
     let roles: BTreeSet<&RoleName> = applicable.rules().iter().map(|Rule { role, .. }| role).collect();
-    let checks = roles
-        .into_iter()
-        .map(|role| async move { Some((role, app.sessions.check_role(role).await.err()?)) });
+    let roles = roles.into_iter();
+    let checks = roles.map(|role| async move { Some((role, app.sessions.check_role(role).await.err()?)) });
     join_all(checks).await.into_iter().flatten().collect()
 }

@@ -37,12 +37,8 @@ pub(super) async fn list(
     if sessions.is_empty() {
         applicable_rules(&app, &identified)?;
     }
-    Ok(Json(SessionList {
-        items: sessions
-            .iter()
-            .map(|stored| view::session(stored, &identified.caller))
-            .collect(),
-    }))
+    let items = sessions.iter().map(|stored| view::session(stored, &identified.caller));
+    Ok(Json(SessionList { items: items.collect() }))
 }
 
 /// End a session
@@ -68,9 +64,8 @@ pub(super) async fn end(
     Extension(identified): Extension<Arc<Identified>>,
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
-    let named = app
-        .sessions
-        .of_user_named(&identified.caller, &name, SessionFilter::WithTerminating);
+    let sessions = &app.sessions;
+    let named = sessions.of_user_named(&identified.caller, &name, SessionFilter::WithTerminating);
     let Some(stored) = named.await? else {
         applicable_rules(&app, &identified)?;
         return Err(view::no_such_session());

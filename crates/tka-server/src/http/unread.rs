@@ -31,10 +31,8 @@ impl SharedBody {
     }
 
     fn poll(&self, ctx: &mut Context<'_>) -> Poll<Option<Result<Bytes, axum::Error>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .poll_next_unpin(ctx)
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        body.poll_next_unpin(ctx)
     }
 
     fn chunks(self) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send + 'static {

@@ -95,11 +95,11 @@ pub(super) fn exec(app: &App, session: &Session) -> Exec {
 
 fn entry_names(app: &App, caller: &Caller) -> EntryNames {
     let short_name = caller.short_name();
-    EntryNames {
-        cluster: app.names.cluster.clone(),
-        user: format!("{}{short_name}", app.names.user_prefix),
-        context: format!("{}{short_name}", app.names.context_prefix),
-    }
+    EntryNames::new(
+        app.names.cluster.clone(),
+        format!("{}{short_name}", app.names.user_prefix),
+        format!("{}{short_name}", app.names.context_prefix),
+    )
 }
 
 pub(super) fn no_such_session() -> Failure {

@@ -76,9 +76,8 @@ impl LastVerified {
     /// When the first of the doubts will have lasted too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let unverified = self.sessions.values().filter(|record| record.reason.is_some());
-        unverified
-            .filter_map(|record| record.verified.checked_add(self.limit))
-            .min()
+        let deadlines = unverified.filter_map(|record| record.verified.checked_add(self.limit));
+        deadlines.min()
     }
 }
 

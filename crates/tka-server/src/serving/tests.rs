@@ -92,10 +92,8 @@ impl Double {
 
     /// tailscaled has a certificate for `name` from now on.
     fn certify(&self, name: &str) {
-        self.certificates
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), self.made[name].clone());
+        let mut certificates = self.certificates.lock().unwrap();
+        certificates.insert(name.to_owned(), self.made[name].clone());
     }
 
     async fn until(&mut self, what: impl Fn(&Serving) -> bool) -> Serving {
@@ -103,16 +101,17 @@ impl Double {
         waited.expect("it comes to that in time").unwrap().clone()
     }
 
+    async fn until_failed(&mut self, of: impl Fn(&str) -> bool) -> String {
+        let failed = self.until(|serving| serving.as_ref().is_err_and(|why| of(why)));
+        failed.await.unwrap_err()
+    }
+
     async fn until_served_as(&mut self, name: &str, addresses: &[&str]) {
         let url = format!("http://{name}:{}", self.port);
         let https = format!("https://{name}");
         let known = self.node.wait_for(|node| node.url == url || node.url == https);
-        drop(
-            tokio::time::timeout(LIMIT, known)
-                .await
-                .expect("the node is renamed in time")
-                .unwrap(),
-        );
+        let renamed = tokio::time::timeout(LIMIT, known).await;
+        drop(renamed.expect("the node is renamed in time").unwrap());
         self.until(Result::is_ok).await.unwrap();
         for address in addresses {
             assert!(self.connect(address).is_ok(), "{address}");
@@ -139,14 +138,8 @@ async fn tailscaled(listener: UnixListener, certificates: Certificates) {
             }
         }
         let head = String::from_utf8(head).unwrap();
-        let name = head
-            .split_once("/cert/")
-            .unwrap()
-            .1
-            .split('?')
-            .next()
-            .unwrap()
-            .to_owned();
+        let (_, path) = head.split_once("/cert/").unwrap();
+        let name = path.split('?').next().unwrap().to_owned();
         let found = certificates.lock().unwrap().get(&name).cloned();
         let (status, body) = found.map_or(("500 Internal Server Error", "not yet".into()), |pair| ("200 OK", pair));
         let answer = format!(
@@ -189,9 +182,8 @@ type Tls = StreamOwned<ClientConnection, TcpStream>;
 fn tls(double: &Double, name: &'static str, address: &str) -> io::Result<Tls> {
     let mut roots = RootCertStore::empty();
     roots.add(double.authorities[name].clone()).unwrap();
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = config.with_no_client_auth();
     let client = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
     let mut stream = StreamOwned::new(client, double.connect(address)?);
     stream.sock.set_read_timeout(Some(LIMIT))?;
@@ -215,10 +207,8 @@ async fn node_with_other_addresses_is_followed() {
     double.say(NEW, &["127.0.0.2", "127.0.0.4"]);
     double.until_served_as(NEW, &["127.0.0.2", "127.0.0.4"]).await;
     let answer = blocking(move || ask(&mut kept)).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 200"),
-        "a connection of an address that stays goes on: {answer}"
-    );
+    let goes_on = answer.starts_with("HTTP/1.1 200");
+    assert!(goes_on, "a connection of an address that stays goes on: {answer}");
     let gone = tokio::time::timeout(LIMIT, async {
         while double.connect("127.0.0.3").is_ok() {
             tokio::task::yield_now().await;
@@ -233,26 +223,16 @@ async fn node_with_other_addresses_is_followed() {
 async fn node_of_another_name_has_its_certificate() {
     let mut double = Double::start(true);
     double.say(OLD, &["127.0.0.2"]);
-    assert!(
-        double
-            .until(|serving| serving.as_ref().is_err_and(|why| why.contains(OLD)))
-            .await
-            .is_err()
-    );
-    assert!(
-        double.connect("127.0.0.2").is_err(),
-        "nothing listens without a certificate"
-    );
+    double.until_failed(|why| why.contains(OLD)).await;
+    let connected = double.connect("127.0.0.2");
+    assert!(connected.is_err(), "nothing listens without a certificate");
     double.certify(OLD);
     double.until_served_as(OLD, &["127.0.0.2"]).await;
     let mut kept = tls(&double, OLD, "127.0.0.2").unwrap();
     assert!(tls(&double, NEW, "127.0.0.2").is_err());
 
     double.say(NEW, &["127.0.0.2"]);
-    let why = double
-        .until(|serving| serving.as_ref().is_err_and(|why| why.contains("certificate")))
-        .await
-        .unwrap_err();
+    let why = double.until_failed(|why| why.contains("certificate")).await;
     assert!(why.contains(NEW), "not ready, and says why: {why}");
     double.certify(NEW);
     double.until_served_as(NEW, &["127.0.0.2"]).await;
@@ -267,10 +247,7 @@ async fn address_that_cannot_be_had_yet_is_waited_for() {
     let mut double = Double::start(false);
     let taken = TcpListener::bind(("127.0.0.3", double.port)).unwrap();
     double.say(OLD, &["127.0.0.2", "127.0.0.3"]);
-    let why = double
-        .until(|serving| serving.as_ref().is_err_and(|why| why != "still starting"))
-        .await
-        .unwrap_err();
+    let why = double.until_failed(|why| why != "still starting").await;
     assert!(why.contains("127.0.0.3"), "{why}");
     assert!(double.connect("127.0.0.2").is_ok(), "what can be had is served");
     drop(taken);

@@ -34,9 +34,8 @@ pub(crate) fn check_reachable(
     let agent = peer::agent(config, server, proxy, None);
     let url = format!("{}/version", info.server_url.trim_end_matches('/'));
     let answer = agent.get(url).call();
-    answer
-        .map(drop)
-        .map_err(|error| ClientErrorKind::from_transport(error, limit, proxy_variable))
+    let answered = answer.map(drop);
+    answered.map_err(|error| ClientErrorKind::from_transport(error, limit, proxy_variable))
 }
 
 /// The cluster's own certificate authority. None if there is none, verification is off, or another TLS name is set, which ureq does not

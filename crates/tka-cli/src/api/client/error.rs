@@ -24,26 +24,40 @@ pub(crate) struct ClientError {
 pub(crate) enum ClientErrorKind {
     /// The name does not resolve.
     UnknownHost,
-    /// No connection.
     NoConnection(io::Error),
     /// No complete answer in time.
     TimedOut(Duration),
     /// No connection to the proxy.
-    ProxyUnreachable { variable: &'static str, reason: String },
+    ProxyUnreachable {
+        variable: &'static str,
+        reason: String,
+    },
     /// The proxy did not connect to the server.
-    ProxyRefused { variable: &'static str, reason: String },
+    ProxyRefused {
+        variable: &'static str,
+        reason: String,
+    },
     /// Plain HTTP would leave the tailnet, to these addresses of the server.
     OutsideTailnet(String),
     /// Plain HTTP would go through a proxy at these addresses, which are not on this machine.
-    ProxyNotLocal { variable: &'static str, addresses: String },
+    ProxyNotLocal {
+        variable: &'static str,
+        addresses: String,
+    },
     /// The TLS connection or the server's certificate is not valid.
     Tls(String),
     /// The response is incomplete, or not HTTP.
     InvalidResponse(String),
     /// The server refused. The body says why.
-    Rejected { status: u16, error: ErrorResponse },
+    Rejected {
+        status: u16,
+        error: ErrorResponse,
+    },
     /// The response is not from a TKA server.
-    NotTka { status: u16, content_type: String },
+    NotTka {
+        status: u16,
+        content_type: String,
+    },
     /// The server has no such endpoint, as the original's server and other services.
     Unsupported,
     /// The kubeconfig would not work.
@@ -339,10 +353,8 @@ fn server_messages(status: u16, error: &ErrorResponse) -> Vec<String> {
     let messages = std::iter::once(error)
         .chain(error.causes())
         .map(|error| error.message.trim());
-    let lines: Vec<String> = messages
-        .filter(|message| !message.is_empty())
-        .map(ToOwned::to_owned)
-        .collect();
+    let messages = messages.filter(|message| !message.is_empty());
+    let lines: Vec<String> = messages.map(ToOwned::to_owned).collect();
     if lines.is_empty() {
         vec![format!("HTTP status {status}, without a reason")]
     } else {

@@ -11,40 +11,22 @@ use super::{Client, ClientError, Operation};
 impl Client {
     /// The caller's sessions on all devices.
     pub(crate) fn sessions(&self) -> Result<SessionList, ClientError> {
-        let operation = Operation::ListSessions;
-        let response = self.request(operation)?;
-        match response.status {
-            200 => self.decode_with_times(operation, &response),
-            _ => Err(self.refusal(operation, &response)),
-        }
+        self.fetch_with_times(Operation::ListSessions, "")
     }
 
     /// The rules that apply.
     pub(crate) fn rules(&self) -> Result<RuleList, ClientError> {
-        self.fetch_rules(Operation::ListRules)
+        self.fetch(Operation::ListRules, "")
     }
 
     /// The rules to select from. Fails at the original's server, which would ignore a selection.
     pub(crate) fn selectable_rules(&self) -> Result<RuleList, ClientError> {
-        self.fetch_rules(Operation::SelectRule)
+        self.fetch(Operation::SelectRule, "")
     }
 
     /// Ends one of the caller's sessions, and returns it.
     pub(crate) fn end_session(&self, name: &str) -> Result<SessionInfo, ClientError> {
-        let operation = Operation::EndSession;
-        let response = self.request_with(operation, &format!("/{}", escaped(name)), None)?;
-        match response.status {
-            200 => self.decode_with_times(operation, &response),
-            _ => Err(self.refusal(operation, &response)),
-        }
-    }
-
-    fn fetch_rules(&self, operation: Operation) -> Result<RuleList, ClientError> {
-        let response = self.request(operation)?;
-        match response.status {
-            200 => self.decode(operation, &response),
-            _ => Err(self.refusal(operation, &response)),
-        }
+        self.fetch_with_times(Operation::EndSession, &format!("/{}", escaped(name)))
     }
 }
 

@@ -250,10 +250,8 @@ mod tests {
             |addresses: &[SocketAddr], endpoint, is_tailnet_node| allowed(addresses, endpoint, |_| is_tailnet_node);
         assert_eq!(of(&both, Endpoint::Server, false).unwrap(), [socket("100.64.0.1")]);
         assert_eq!(of(&both, Endpoint::Server, true).unwrap(), both);
-        assert_eq!(
-            of(&both[..1], Endpoint::Server, false).unwrap_err().addresses,
-            [address("192.0.2.1")]
-        );
+        let outside = of(&both[..1], Endpoint::Server, false).unwrap_err();
+        assert_eq!(outside.addresses, [address("192.0.2.1")]);
         // A proxy can read plain HTTP, wherever it is on the tailnet.
         assert!(of(&both, Endpoint::Proxy, true).is_err());
         assert!(of(&[socket("::1")], Endpoint::Proxy, false).is_ok());
@@ -274,10 +272,8 @@ mod tests {
         assert_eq!(endpoints(&through, "proxy:3128"), [Endpoint::Proxy]);
         assert_eq!(endpoints(&through, "tka:8080"), [Endpoint::Server]);
         assert_eq!(endpoints(&through, "elsewhere:1"), [Endpoint::Server], "whatever it is");
-        assert_eq!(
-            endpoints(&policy("tka", Some(("TKA:8080", false))), "tka:8080"),
-            [Endpoint::Proxy, Endpoint::Server]
-        );
+        let both = policy("tka", Some(("TKA:8080", false)));
+        assert_eq!(endpoints(&both, "tka:8080"), [Endpoint::Proxy, Endpoint::Server]);
         assert!(through.requires_tailnet(Endpoint::Proxy) && through.requires_tailnet(Endpoint::Server));
         let chosen = policy("tka", Some(("proxy:3128", true)));
         assert!(!chosen.requires_tailnet(Endpoint::Proxy) && chosen.requires_tailnet(Endpoint::Server));

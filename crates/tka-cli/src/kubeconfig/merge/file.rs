@@ -1,9 +1,8 @@
 //! The user's kubeconfig: locked, and with a backup of the file before the first change.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use super::MergeError;
 use crate::sys::files::{self, FileError, LockedFile};
@@ -28,10 +27,7 @@ impl UserKubeconfig {
     pub(crate) fn open(path: &Path, limit: Duration) -> Result<Self, MergeError> {
         if let Some(folder) = path.parent() {
             let made = files::make_folder(folder, files::PRIVATE);
-            made.map_err(|source| FileError::Write {
-                path: folder.to_owned(),
-                source,
-            })?;
+            made.map_err(|source| FileError::not_written(folder, source))?;
         }
         let file = LockedFile::open(path, limit)?;
         let document = parsed(path, file.text().to_owned())?;
@@ -90,10 +86,7 @@ impl UserKubeconfig {
 }
 
 fn parsed(path: &Path, text: String) -> Result<Document, MergeError> {
-    Document::parse(text).map_err(|source| MergeError::Refused {
-        path: path.to_owned(),
-        source,
-    })
+    Document::parse(text).map_err(|source| MergeError::refused(path, source))
 }
 
 #[cfg(test)]

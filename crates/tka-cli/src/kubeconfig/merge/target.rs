@@ -61,9 +61,8 @@ mod tests {
     fn choose(list: &str, there: &[&str]) -> (String, Option<String>) {
         let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
         let target = MergeTarget::choose(Path::new("/home/a"), true, Some(list.as_ref()), exists);
-        let list = target
-            .list
-            .map(|list| std::env::join_paths(list).unwrap().into_string().unwrap());
+        let joined = |list| std::env::join_paths(list).unwrap().into_string().unwrap();
+        let list = target.list.map(joined);
         (target.path.display().to_string(), list)
     }
 
@@ -78,10 +77,8 @@ mod tests {
         ] {
             assert_eq!(choose(list, there), (expected.to_owned(), None), "{list}");
         }
-        assert_eq!(
-            MergeTarget::choose(Path::new("/home/a"), true, None, |_| false).path,
-            Path::new("/home/a/.kube/config")
-        );
+        let usual = MergeTarget::choose(Path::new("/home/a"), true, None, |_| false);
+        assert_eq!(usual.path, Path::new("/home/a/.kube/config"));
     }
 
     /// cases.md 6: `KUBECONFIG=:`.
@@ -105,11 +102,8 @@ mod tests {
             (format!("/a:{ours}"), "/a", "/a"),
             (own.to_owned(), "/home/a/.kube/config", "/home/a/.kube/config"),
         ] {
-            assert_eq!(
-                choose(&list, &[ours, own, "/a"]),
-                (path.to_owned(), Some(left.to_owned())),
-                "{list}"
-            );
+            let chosen = choose(&list, &[ours, own, "/a"]);
+            assert_eq!(chosen, (path.to_owned(), Some(left.to_owned())), "{list}");
         }
     }
 }

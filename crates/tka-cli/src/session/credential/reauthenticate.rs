@@ -3,24 +3,19 @@
 use tka_api::exec::ExecCredential;
 
 use super::PluginRequest;
-use crate::api::client::SignInResponse;
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::session::login_request;
-use crate::session::persist;
-use crate::session::provisioning;
-use crate::terminal::messages;
+use crate::session::{login_request, persist, provisioning};
 use crate::terminal::output::RenderOptions;
-use crate::terminal::ui;
+use crate::terminal::{messages, ui};
 
 /// The context for signing in, if that is enabled. Needs a user at the terminal and readable settings.
 pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandContext> {
     if !request.interactive || !ui::is_interactive_terminal() || request.is_own_ephemeral_session() {
         return None;
     }
-    CommandContext::without_notice(request.flags)
-        .ok()
-        .filter(|ctx| ctx.config.login)
+    let ctx = CommandContext::without_notice(request.flags).ok();
+    ctx.filter(|ctx| ctx.config.login)
 }
 
 /// Signs in through the rule of the session.
@@ -28,12 +23,7 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
     let before = ctx.client()?.sessions()?;
     let attempt = |access: &_| login_request::attempt(ctx, access, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, request.access, attempt)?;
-    let SignInResponse {
-        login,
-        session,
-        credential,
-        ..
-    } = signed_in;
+    let (login, session) = (signed_in.login, signed_in.session);
     // Another rule gives a session of another name. This kubeconfig is not for that one.
     if session.as_deref() != Some(request.session) {
         let is_new = |name: &String| before.items.iter().all(|one| one.name != *name);
@@ -41,20 +31,15 @@ pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Resu
             // If this fails, the session expires.
             let _ = client.end_session(&name);
         }
-        return Err(Error::OtherSession {
-            server: request.server.to_string(),
-            advice: request.advice(),
-        });
+        let (server, advice) = (request.server.to_string(), request.advice());
+        return Err(Error::OtherSession { server, advice });
     }
-    let credential = match credential {
+    let credential = match signed_in.credential {
         Some(credential) => credential,
         None => provisioning::fetch_credential(&client, request.session)?,
     };
     persist::update_session(ctx, request.session, &login);
-    ctx.ui.notify(&messages::signed_in(
-        &login,
-        vec![],
-        &RenderOptions::for_stderr(&ctx.ui.palette),
-    ));
+    let options = RenderOptions::for_stderr(&ctx.ui.palette);
+    ctx.ui.notify(&messages::signed_in(&login, vec![], &options));
     Ok(credential)
 }

@@ -57,9 +57,8 @@ impl PluginRequest<'_> {
         let is_default = default.is_ok_and(|default| default == *self.server);
         let server = (!is_default).then(|| ["--server".to_owned(), self.server.to_string()]);
         let words = ["tka".to_owned(), "login".to_owned()].into_iter();
-        let words = words
-            .chain(server.into_iter().flatten())
-            .chain(self.access.rule_options());
+        let words = words.chain(server.into_iter().flatten());
+        let words = words.chain(self.access.rule_options());
         format!("sign in with `{}`", words.collect::<Vec<_>>().join(" "))
     }
 

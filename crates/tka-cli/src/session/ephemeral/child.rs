@@ -19,9 +19,8 @@ pub(super) fn run(command: &mut Command, guard: &SignalGuard, hangup_ends_it: bo
     });
     guard.stopped();
     let status = ended?;
-    Ok(status
-        .terminating_signal()
-        .map_or_else(|| exit_code(status.exit_status().unwrap_or(1)), status_of))
+    let signal = status.terminating_signal();
+    Ok(signal.map_or_else(|| exit_code(status.exit_status().unwrap_or(1)), status_of))
 }
 
 /// The status of a program that `signal` ended.

@@ -15,9 +15,8 @@ use crate::sys::files;
 /// A new folder for its owner only, with room for a kubeconfig. It is removed when dropped. It is in memory if possible, so that no disk
 /// holds the credential.
 pub(super) fn private() -> Result<TempDir, Error> {
-    let memory_folders = memory_folders()
-        .into_iter()
-        .filter(|place| env_variable::join([place]).is_ok());
+    let memory_folders = memory_folders().into_iter();
+    let memory_folders = memory_folders.filter(|place| env_variable::join([place]).is_ok());
     if let Some(folder) = memory_folders.map(|place| create(&place)).find_map(Result::ok) {
         return Ok(folder);
     }

@@ -53,9 +53,8 @@ impl Program {
 }
 
 fn plain(words: &[OsString]) -> (String, Command) {
-    let (program, arguments) = words
-        .split_first()
-        .map_or((OsStr::new(""), &[][..]), |(first, rest)| (first, rest));
+    let split = words.split_first();
+    let (program, arguments) = split.map_or((OsStr::new(""), &[][..]), |(first, rest)| (first, rest));
     let mut command = Command::new(program);
     command.args(arguments);
     (program.display().to_string(), command)

@@ -5,10 +5,9 @@ use tka_api::kubeconfig::EntryNames;
 use super::own_kubeconfig;
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::entry_names;
-use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::SessionCache;
+use crate::kubeconfig::{entry_names, exec_plugin};
 use tka_kubeconfig::{Document, Entry, List};
 
 /// Chooses `names`, or `names` with the server's name, so that no other entry has them.
@@ -24,28 +23,21 @@ pub(super) fn choose(
     let others = store.other_documents();
     let is_in_other_file = |names: &EntryNames| {
         let has = |other: &Document| has_any(names, |list, name| other.has(list, name));
-        others
-            .iter()
-            .any(|other| has(other) && !is_same_entry(other, names, new))
+        let mut others = others.iter().filter(|other| has(other));
+        others.any(|other| !is_same_entry(other, names, new))
     };
     let ours = file.map(|file| merge::own_entries(file.path(), file.document(), ctx.server(), &cache.merged));
     let is_ours = |list, name: &str| ours.iter().flatten().any(|one| one.has(list, name));
     let is_foreign = |names: &EntryNames| {
-        file.is_some_and(|file| {
-            has_any(names, |list, name| {
-                file.document().has(list, name) && !is_ours(list, name)
-            })
-        })
+        let has = |document: &Document| has_any(names, |list, name| document.has(list, name) && !is_ours(list, name));
+        file.is_some_and(|file| has(file.document()))
     };
     let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
     let is_free = |names: &EntryNames| !is_in_other_file(names) && !is_foreign(names);
     entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
         let path = file.map_or(store.folder(), UserKubeconfig::path).to_owned();
-        MergeError::NameConflict {
-            path,
-            name: names.context,
-        }
-        .into()
+        let name = names.context;
+        MergeError::NameConflict { path, name }.into()
     })
 }
 

@@ -4,15 +4,20 @@ use std::path::Path;
 
 use tka_api::kubeconfig::EntryNames;
 
-use super::errors::{refused, unusable};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::merge;
+use crate::kubeconfig::merge::{self, MergeError};
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+
+/// The refusal of a change to the kubeconfig of `tka` for the server.
+pub(super) fn unusable(ctx: &CommandContext, source: Refused) -> Error {
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
+    MergeError::refused(path, source).into()
+}
 
 /// Locks the folder. None if it does not exist.
 pub(super) fn lock(ctx: &CommandContext) -> Option<FolderLock> {
@@ -94,7 +99,7 @@ fn remove_sessions(
 ) -> Result<(), Error> {
     let store = ctx.store()?;
     let before = own.clone();
-    let failed = |source| Error::CleanupFailed(refused(store.path(), source));
+    let failed = |source| Error::CleanupFailed(MergeError::refused(store.path(), source));
     let rest = without(own, cache, is_selected, is_known).map_err(failed)?;
     if rest.is_blank() {
         store.remove()?;
@@ -124,27 +129,19 @@ fn without(
     is_selected: impl Fn(&str, &str) -> bool,
     is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<Document, Refused> {
-    let is_plugin_user = |user: &str| {
-        let call = own.call(user);
-        call.is_some_and(|call| {
-            exec_plugin::requested_session(&call).is_some_and(|(server, session)| is_selected(server, session))
-        })
-    };
+    let is_plugin_user = |user: &str| calls_plugin(&own, user, &is_selected);
     let is_token_user = |names: &EntryNames| {
         let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
         let mut sessions = cache.sessions.iter();
         own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
     };
-    let ended: Vec<_> = contexts(&own)
-        .filter(|names| is_plugin_user(&names.user) || is_token_user(names))
-        .collect();
+    let is_ended = |names: &EntryNames| is_plugin_user(&names.user) || is_token_user(names);
+    let ended: Vec<_> = contexts(&own).filter(is_ended).collect();
     let is_current = ended.iter().any(|names| own.current() == Some(&names.context));
     // Also users whose context was removed.
     let users = own.names(List::Users).into_iter().filter(|user| is_plugin_user(user));
-    let users: Vec<_> = users
-        .map(ToOwned::to_owned)
-        .chain(ended.iter().map(|names| names.user.clone()))
-        .collect();
+    let users = users.map(ToOwned::to_owned);
+    let users: Vec<_> = users.chain(ended.iter().map(|names| names.user.clone())).collect();
     let mut rest = own;
     for names in &ended {
         rest = rest.without(List::Contexts, &names.context)?;
@@ -165,12 +162,9 @@ fn without(
 /// The last context of a session. A context of other tools must not become current silently.
 fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
     let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
-    let is_plugin_user = |user: &str| {
-        own.call(user)
-            .is_some_and(|call| exec_plugin::requested_session(&call).is_some())
-    };
-    let session_contexts = contexts(own).filter(|names| is_plugin_user(&names.user) || is_known(&names.context));
-    session_contexts.last().map(|names| names.context)
+    let is_ours = |names: &EntryNames| calls_plugin(own, &names.user, |_, _| true) || is_known(&names.context);
+    let ours = contexts(own).filter(is_ours);
+    ours.last().map(|names| names.context)
 }
 
 fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
@@ -180,6 +174,12 @@ fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
 
 /// Whether the user under `names` requests credentials of that session.
 pub(super) fn requests_session(document: &Document, names: &EntryNames, session: &str) -> bool {
-    let call = document.call(&names.user);
-    call.is_some_and(|call| exec_plugin::requested_session(&call).is_some_and(|(_, requested)| requested == session))
+    calls_plugin(document, &names.user, |_, requested| requested == session)
+}
+
+/// Whether the user calls the plugin, for a server and session that `is_selected` accepts.
+fn calls_plugin(document: &Document, user: &str, is_selected: impl Fn(&str, &str) -> bool) -> bool {
+    let call = document.call(user);
+    let requested = call.as_ref().and_then(exec_plugin::requested_session);
+    requested.is_some_and(|(server, session)| is_selected(server, session))
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use tka_api::exec::API_VERSION;
 
-use super::errors::refused;
 use super::own_kubeconfig::lock;
 use super::user_kubeconfig;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::merge::{self, UserKubeconfig};
+use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use tka_kubeconfig::{Call, Document, List, Refused};
 
 /// Updates the path of this program in all kubeconfigs, for all sessions. Returns the number of changed users.
@@ -20,7 +19,8 @@ pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
     let mut count = 0;
     if let Ok(own) = store.read() {
         let repaired = repaired(own, |_, _| true);
-        let (repaired, users) = repaired.map_err(|source| Error::NotRepaired(refused(store.path(), source)))?;
+        let (repaired, users) =
+            repaired.map_err(|source| Error::NotRepaired(MergeError::refused(store.path(), source)))?;
         if users > 0 {
             store.write(&lock, &repaired)?;
         }
@@ -43,7 +43,7 @@ fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Er
     }
     let file = user_kubeconfig::open(ctx, path).map_err(Error::NotRepaired)?;
     let repaired = repaired(file.document().clone(), is_known);
-    let (repaired, users) = repaired.map_err(|source| Error::NotRepaired(refused(path, source)))?;
+    let (repaired, users) = repaired.map_err(|source| Error::NotRepaired(MergeError::refused(path, source)))?;
     file.save(&repaired).map_err(Error::NotRepaired)?;
     Ok(users)
 }

@@ -6,7 +6,6 @@ use std::{env, fs, io};
 use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
 use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
 
-use super::errors::refused;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
@@ -70,12 +69,8 @@ fn remove_from_file(
     cache: &SessionCache,
     is_selected: impl Fn(&MergedEntry) -> bool,
 ) -> Result<(), MergeError> {
-    let recorded: Vec<_> = cache
-        .merged
-        .iter()
-        .filter(|one| one.file == path && is_selected(one))
-        .cloned()
-        .collect();
+    let is_here = |one: &&MergedEntry| one.file == path && is_selected(one);
+    let recorded: Vec<_> = cache.merged.iter().filter(is_here).cloned().collect();
     // A file without entries of `tka` is not locked.
     let unlocked =
         UserKubeconfig::read_unlocked(path).map(|document| merge::find_entries(path, &document, ctx.server()));
@@ -85,13 +80,11 @@ fn remove_from_file(
     let file = open(ctx, path)?;
     let found = merge::find_entries(path, file.document(), ctx.server());
     let is_new = |one: &MergedEntry| is_selected(one) && !recorded.iter().any(|record| record.context == one.context);
-    let found = found
-        .into_iter()
-        .filter(is_new)
-        .map(|one| with_recorded_previous(one, &recorded));
+    let new = found.into_iter().filter(is_new);
+    let found = new.map(|one| with_recorded_previous(one, &recorded));
     let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
     let rest = all.iter().try_fold(file.document().clone(), merge::remove_entry);
-    let rest = rest.map_err(|source| refused(path, source))?;
+    let rest = rest.map_err(|source| MergeError::refused(path, source))?;
     if rest.is_blank() && all.iter().any(|one| one.created) {
         return file.remove();
     }
@@ -125,11 +118,8 @@ fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) 
 
 /// The user's kubeconfigs that may have entries of `tka`.
 pub(super) fn files(cache: &SessionCache, is_selected: impl Fn(&MergedEntry) -> bool) -> Vec<PathBuf> {
-    let recorded = cache
-        .merged
-        .iter()
-        .filter(|one| is_selected(one))
-        .map(|one| one.file.clone());
+    let selected = cache.merged.iter().filter(|one| is_selected(one));
+    let recorded = selected.map(|one| one.file.clone());
     let mut files: Vec<_> = recorded.chain(target().ok().map(|target| target.path)).collect();
     files.sort();
     files.dedup();
@@ -150,7 +140,7 @@ pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     let target = target()?;
     UserKubeconfig::check(&target.path, ctx.config.timeout)?;
     let trial = merge::insert_entry(UserKubeconfig::read_unlocked(&target.path)?, &trial_entry());
-    trial.map_err(|source| refused(&target.path, source))?;
+    trial.map_err(|source| MergeError::refused(&target.path, source))?;
     let list = env::var_os("KUBECONFIG").unwrap_or_default();
     let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
     let others = sources(list).into_iter().filter(|path| *path != target.path);
@@ -162,13 +152,10 @@ fn check_other(path: &Path) -> Result<(), MergeError> {
     match fs::read(path) {
         Ok(bytes) => match Kubeconfig::read(&bytes) {
             Ok(_) => Ok(()),
-            Err(source) => Err(refused(path, source.into())),
+            Err(source) => Err(MergeError::refused(path, source.into())),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(MergeError::File(FileError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })),
+        Err(source) => Err(FileError::unreadable(path, source).into()),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Folders: how they are created, and their owners.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 /// The mode of a folder for its owner only.
 pub(crate) const PRIVATE: u32 = 0o700;
@@ -95,9 +94,8 @@ mod system {
 /// Windows keeps other users out of a profile folder by itself.
 #[cfg(not(unix))]
 mod system {
-    use std::fs;
-    use std::io;
     use std::path::Path;
+    use std::{fs, io};
 
     pub(super) fn make_one(folder: &Path, _: u32) -> io::Result<()> {
         match fs::create_dir(folder) {

@@ -83,7 +83,7 @@ impl LockedFile {
         match fs::read_to_string(path) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            Err(source) => Err(unreadable(path, source)),
+            Err(source) => Err(FileError::unreadable(path, source)),
         }
     }
 
@@ -95,7 +95,7 @@ impl LockedFile {
         let mut file = open_in_place(path)?;
         let text = file.as_mut().map_or_else(|| Ok(String::new()), read);
         Ok(Self {
-            text: text.map_err(|source| unreadable(path, source))?,
+            text: text.map_err(|source| FileError::unreadable(path, source))?,
             path: path.to_owned(),
             file,
             lock,
@@ -136,11 +136,10 @@ impl LockedFile {
         match read(&mut file) {
             Ok(now) if now == self.text => {}
             Ok(_) => {
-                return Err(FileError::Changed {
-                    path: self.path.clone(),
-                });
+                let path = self.path.clone();
+                return Err(FileError::Changed { path });
             }
-            Err(source) => return Err(unreadable(&self.path, source)),
+            Err(source) => return Err(FileError::unreadable(&self.path, source)),
         }
         let copied = self.lock.write_copy(self.text.as_bytes());
         copied.map_err(|source| self.not_written(source))?;
@@ -175,10 +174,7 @@ impl LockedFile {
     }
 
     fn not_written(&self, source: io::Error) -> FileError {
-        FileError::Write {
-            path: self.path.clone(),
-            source,
-        }
+        FileError::not_written(&self.path, source)
     }
 }
 
@@ -195,13 +191,10 @@ fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
         Ok(found) if found.is_file() && found.permissions().readonly() => Err(refused()),
         Ok(found) if found.is_file() => {
             let file = OpenOptions::new().read(true).write(true).open(path);
-            file.map(Some).map_err(|source| FileError::Write {
-                path: path.to_owned(),
-                source,
-            })
+            file.map(Some).map_err(|source| FileError::not_written(path, source))
         }
         // For example `/dev/fd/63` from a shell.
-        Ok(_) => Err(unreadable(path, io::Error::other("it is not a file"))),
+        Ok(_) => Err(FileError::unreadable(path, io::Error::other("it is not a file"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
             // The target may come back. A file in the link's place would be in its way.
             Ok(target) => Err(FileError::Dangling {
@@ -210,7 +203,7 @@ fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
             }),
             Err(_) => Ok(None),
         },
-        Err(source) => Err(unreadable(path, source)),
+        Err(source) => Err(FileError::unreadable(path, source)),
     }
 }
 
@@ -271,13 +264,6 @@ fn has_one_name(found: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn has_one_name(_: &fs::Metadata) -> bool {
     true
-}
-
-fn unreadable(path: &Path, source: io::Error) -> FileError {
-    FileError::Unreadable {
-        path: path.to_owned(),
-        source,
-    }
 }
 
 /// `path` with `suffix` appended to its name.
@@ -346,6 +332,16 @@ impl Drop for Lock {
 // === impl FileError ===
 
 impl FileError {
+    pub(crate) fn not_written(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Write { path, source }
+    }
+
+    pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Unreadable { path, source }
+    }
+
     /// What to do about the file.
     pub(crate) fn advice(&self) -> String {
         match self {
@@ -384,5 +380,29 @@ impl FileError {
                 copy = copy.display()
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_stays_where_the_old_content_cannot_be_written_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let copy = with_appended(&path, ".lock");
+        fs::write(&path, "x: one\n").unwrap();
+        let mut locked = LockedFile::open(&path, Duration::ZERO).unwrap();
+        locked.lock.write_copy(b"x: one\n").unwrap();
+        fs::write(&path, "x: t").unwrap();
+        let mut unwritable = File::open(&path).unwrap();
+        let error = locked.restore(&mut unwritable, io::ErrorKind::StorageFull.into());
+        drop(locked);
+        let is_damaged = matches!(&error, FileError::Damaged { copy: kept, .. } if *kept == copy);
+        assert!(is_damaged, "{error:?}");
+        assert_eq!(fs::read_to_string(&copy).unwrap(), "x: one\n");
+        let way_back = format!("cp {} {}", copy.display(), path.display());
+        assert!(error.advice().contains(&way_back), "{}", error.advice());
     }
 }

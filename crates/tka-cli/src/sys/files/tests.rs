@@ -2,11 +2,10 @@
 
 use super::*;
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -19,10 +18,8 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn names(folder: &Path) -> Vec<OsString> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names
 }
@@ -102,8 +99,8 @@ fn lock_of_an_interrupted_change_has_a_copy() {
     let (path, lock) = (folder.path().join("config"), folder.path().join("config.lock"));
     fs::write(&path, "x: hal").unwrap();
     fs::write(&lock, "x: one\n").unwrap();
-    let error = LockedFile::open(&path, NOW).unwrap_err();
-    assert!(error.advice().contains("holds the old content"), "{}", error.advice());
+    let advice = LockedFile::open(&path, NOW).unwrap_err().advice();
+    assert!(advice.contains("holds the old content"), "{advice}");
     assert_eq!(fs::read_to_string(&lock).unwrap(), "x: one\n");
 }
 

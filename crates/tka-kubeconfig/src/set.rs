@@ -1,0 +1,149 @@
+//! Sets one value in a YAML text that may be anybody's. Comments, order, line ends and other keys stay as they are written.
+//!
+//! Several edits are tried. The first one counts that changes only the value.
+
+use crate::document::Refused;
+use crate::yaml::{self, Edit, Editor, Node, becomes, indented};
+
+/// `text` with `scalar`, which is YAML on one line, as the value at `path`: a key at the top, or a key of nested mappings.
+///
+/// # Errors
+///
+/// Where `text` is not YAML or has several documents, and where more would change than that value.
+pub fn set(text: &str, path: &[&str], scalar: &str) -> Result<String, Refused> {
+    let parsed = yaml::parse(text)?;
+    if let Some(line) = parsed.more {
+        return Err(Refused::Documents { line });
+    }
+    let (root, editor) = (parsed.root.as_deref(), Editor(text));
+    let wanted = yaml::parse(scalar)?.root.ok_or(Refused::Unsure)?;
+    let edits = match root.filter(|root| !root.is_null()) {
+        Some(root) => below(editor, root, editor.line(0), path, scalar).ok_or(Refused::Unsure)?,
+        None => lines_of_their_own(editor, editor.line(0), 0, path, scalar),
+    };
+    let is_right = |edited: &String| {
+        let after = yaml::parse(edited).ok().and_then(|parsed| parsed.root);
+        after.is_some_and(|after| becomes(root, &after, path, &|_, value| value.means(&wanted)))
+    };
+    let mut edited = edits.into_iter().filter_map(|edit| editor.edited(edit));
+    edited.find(is_right).ok_or(Refused::Unsure)
+}
+
+/// Ways to set the value at `path` below `mapping`, the first line of which begins at `start`. The best come first.
+fn below(editor: Editor<'_>, mapping: &Node, start: usize, path: &[&str], scalar: &str) -> Option<Vec<Edit>> {
+    let (key, rest) = path.split_first()?;
+    let column = editor.column(mapping.span.start);
+    let Some(value) = mapping.get(key) else {
+        if !mapping.is_flow() {
+            return Some(lines_of_their_own(editor, start, column, path, scalar));
+        }
+        let first = mapping.span.start + '{'.len_utf8();
+        let comma = if mapping.entries().is_empty() { "" } else { ", " };
+        return Some(vec![vec![(first..first, braces(path, scalar) + comma)]]);
+    };
+    if rest.is_empty() && !value.span.is_empty() {
+        return Some(editor.in_place_of(mapping, key, value, scalar));
+    }
+    let colon = editor.colon(mapping, key)?;
+    if !rest.is_empty() && value.is_null() {
+        let lines = indented(&lines(rest, scalar), column + 2);
+        return Some(vec![editor.lines_for_nothing(mapping, key, value, &lines)?]);
+    }
+    if !rest.is_empty() {
+        return below(editor, value, editor.next_line(colon).unwrap_or(colon), rest, scalar);
+    }
+    (!mapping.is_flow()).then(|| vec![vec![(colon..colon, format!(" {scalar}"))]])
+}
+
+/// A single value goes before what is there, a section behind all. Where the text does not begin or end with its mapping, the other may do.
+fn lines_of_their_own(editor: Editor<'_>, start: usize, column: usize, path: &[&str], scalar: &str) -> Vec<Edit> {
+    let lines = indented(&lines(path, scalar), column);
+    let [first, last] = [start, editor.0.len()].map(|at| editor.new_lines(at, &lines));
+    if path.len() == 1 {
+        vec![first, last]
+    } else {
+        vec![last, first]
+    }
+}
+
+/// The value with its keys, a line each.
+fn lines(path: &[&str], scalar: &str) -> String {
+    match path {
+        [] => scalar.to_owned(),
+        [key] => format!("{key}: {scalar}"),
+        [key, rest @ ..] => format!("{key}:\n{}", indented(&lines(rest, scalar), 2)),
+    }
+}
+
+/// The value with its keys, as one entry of a mapping in braces.
+fn braces(path: &[&str], scalar: &str) -> String {
+    match path {
+        [] => scalar.to_owned(),
+        [key] => format!("{key}: {scalar}"),
+        [key, rest @ ..] => format!("{key}: {{{}}}", braces(rest, scalar)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    fn set(text: &str, key: &str, scalar: &str) -> String {
+        let path: Vec<_> = key.split('.').collect();
+        super::set(text, &path, scalar).unwrap_or_else(|error| format!("error: {error}"))
+    }
+
+    #[test]
+    fn what_readers_of_yaml_differ_about_stays_as_it_is_written() {
+        let text = "notes: |\n  # one\n  two\nx: yes\ny: 010\nz: 1e3\ntailscale: {hostname: a}\n";
+        let changed = "notes: |\n  # one\n  two\nx: yes\ny: 010\nz: 1e3\ntailscale: {port: 80, hostname: a}\n";
+        assert_eq!(set(text, "tailscale.port", "80"), changed);
+    }
+
+    #[test]
+    fn ends_of_lines_stay() {
+        let text = "debug: false\r\ntailscale:\r\n  port: 1 # one\r\n";
+        let other_port = "debug: false\r\ntailscale:\r\n  port: 80 # one\r\n";
+        assert_eq!(set(text, "tailscale.port", "80"), other_port);
+        let themed = format!("{text}output:\r\n  theme: dark\r\n");
+        assert_eq!(set(text, "output.theme", "dark"), themed);
+        assert_eq!(set("debug: true", "debug", "false"), "debug: false");
+    }
+
+    #[test]
+    fn what_is_quoted_is_no_comment() {
+        let text = "tailscale:\n  hostname: \"a # b\" # c\n";
+        assert_eq!(set(text, "tailscale.hostname", "d"), "tailscale:\n  hostname: d # c\n");
+    }
+
+    #[test]
+    fn values_over_several_lines_are_replaced_whole() {
+        let text = "tailscale:\n  hostname: >-\n    a\n    b\n  port: 1\n";
+        assert_eq!(set(text, "tailscale.port", "2"), text.replace('1', "2"));
+        let flow = "output: {\n  theme: dark, # mine\n  long: true }\n";
+        assert_eq!(set(flow, "output.theme", "light"), flow.replace("dark", "light"));
+        assert_eq!(set("{}", "output.theme", "light"), "{output: {theme: light}}");
+    }
+
+    #[test]
+    fn what_stands_in_two_places_is_left_alone() {
+        for text in [
+            "a: &a {port: 1}\ntailscale: *a\n",
+            "tailscale: &a {port: 1}\nother: *a\n",
+            "tailscale: {port: &a 1}\nother: *a\n",
+        ] {
+            assert!(set(text, "tailscale.port", "2").starts_with("error: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_there_twice() {
+        let text = "tailscale: {hostname: , port: 1}\n";
+        assert!(set(text, "tailscale.hostname", "a").starts_with("error: "));
+    }
+
+    #[test]
+    fn sections_that_are_none_are_left_alone() {
+        assert!(set("tailscale: [a]\n", "tailscale.port", "2").starts_with("error: "));
+        assert!(set("- a\n", "tailscale.port", "2").starts_with("error: "));
+        assert_eq!(set("tailscale:\n", "tailscale.port", "2"), "tailscale:\n  port: 2\n");
+    }
+}
