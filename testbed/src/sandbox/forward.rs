@@ -12,7 +12,10 @@ use tokio::{
     task::spawn,
 };
 
-use super::{Endpoint, Forward, network_namespace::enter};
+use super::{
+    network_namespace::enter,
+    settings::{Endpoint, Forward},
+};
 
 /// Forwards until it is killed.
 pub(super) fn run(forward: &Forward) -> io::Result<()> {

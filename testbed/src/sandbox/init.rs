@@ -14,7 +14,7 @@ use rustix::{
     system::sethostname,
 };
 
-use super::Settings;
+use super::settings::Settings;
 use crate::cgroups::{self, Hierarchy};
 
 /// Kernel flags that the kubelet sets for the whole machine unless it finds them set, and what it wants

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{data, sandbox::Sandbox};
+use super::{
+    place::{PAUSE, data},
+    sandbox::Sandbox,
+};
 use crate::{
     error::{Attempt, Error, Result},
     files::{self, Lock},
@@ -16,8 +19,6 @@ use crate::{
     programs::{Part, Programs, cache_dir},
 };
 
-/// What holds the namespaces of a pod.
-pub(super) const PAUSE: &str = "localhost/pause:testbed";
 /// An image with a shell and the usual small programs, for pods of tests.
 pub(crate) const SHELL: &str = "localhost/shell:testbed";
 /// `containerboot`, `tailscaled` and `tailscale`, as in the official image: repository and tag.

@@ -6,27 +6,20 @@
 
 mod images;
 mod network;
+mod place;
 mod runtime;
 mod sandbox;
 mod workers;
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::path::PathBuf;
 
 pub(crate) use self::{
     images::{SHELL, TAILSCALE},
     network::ensure as ensure_network,
+    place::{ADDRESS, SERVICES},
     sandbox::{Entering, Sandbox, is_root, remove_groups},
 };
-use crate::{error::Result, facts::Facts, files, layout::Layout, processes::Processes};
-
-/// What it is called in the cluster.
-pub(crate) const NAME: &str = "testbed";
-/// Its address, which only the sandbox has.
-pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
-/// The addresses of pods.
-const PODS: &str = "10.244.0.0/24";
-/// The addresses of Services.
-pub(super) const SERVICES: &str = "10.0.0.0/24";
+use crate::{error::Result, facts::Facts, layout::Layout, processes::Processes};
 
 /// Everything that ends with the sandbox or is of no use without it.
 pub(crate) const PARTS: [&str; 11] = [
@@ -56,16 +49,4 @@ pub(crate) fn ensure(
     runtime::ensure(layout, facts, running, sandbox)?;
     images::import(layout, sandbox, images)?;
     workers::ensure(layout, facts, running, sandbox)
-}
-
-/// The folder of all that is kept for it.
-fn data(layout: &Layout) -> PathBuf {
-    layout.data("kubernetes-node")
-}
-
-/// Writes a file of the node's, in JSON, which is YAML too.
-fn write(layout: &Layout, name: &str, content: &serde_json::Value) -> Result<PathBuf> {
-    let path = data(layout).join(name);
-    files::write_json(&path, content)?;
-    Ok(path)
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    ADDRESS,
+    place::ADDRESS,
     sandbox::{PROGRAM, Sandbox},
 };
 use crate::{

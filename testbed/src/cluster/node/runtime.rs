@@ -5,9 +5,8 @@ use std::{os::unix::fs::symlink, path::Path};
 use serde_json::json;
 
 use super::{
-    ADDRESS, PODS, data,
+    place::{ADDRESS, CONTAINERD, PAUSE, PODS, data, write},
     sandbox::{Entering, PROGRAM, Sandbox},
-    write,
 };
 use crate::{
     daemon,
@@ -19,9 +18,6 @@ use crate::{
     sandbox::CNI_TYPE,
     wait::Look,
 };
-
-/// Its socket, in the sandbox.
-pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Starts containerd unless it runs, and returns when it answers.
 pub(super) fn ensure(layout: &Layout, facts: &Facts, running: &Processes, sandbox: &Sandbox) -> Result<()> {
@@ -86,7 +82,7 @@ state = "/run/containerd"
 oom_score = 0
 
 [grpc]
-  address = "{SOCKET}"
+  address = "{CONTAINERD}"
 
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{pause}"
@@ -109,7 +105,7 @@ oom_score = 0
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
 "#,
-        pause = super::images::PAUSE,
+        pause = PAUSE,
         runc = quoted(&bin.join("runc")),
         bin = quoted(&bin),
         cni = quoted(&cni),

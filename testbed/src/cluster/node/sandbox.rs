@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ADDRESS, NAME, data};
+use super::place::{ADDRESS, CONTAINERD, NAME, data};
 use crate::{
     cgroups,
     command::Run,
@@ -100,7 +100,7 @@ impl Sandbox {
             .args(self.entering(Entering::Everything))
             .args([program])
             .env("PATH", &self.path)
-            .env("CONTAINERD_ADDRESS", super::runtime::SOCKET)
+            .env("CONTAINERD_ADDRESS", CONTAINERD)
             .env("CONTAINERD_NAMESPACE", "k8s.io")
     }
 
@@ -124,7 +124,7 @@ impl Sandbox {
         let script = format!(
             "#!/bin/sh\n# Runs its arguments in the sandbox of the testbed's Kubernetes node.\nexec env PATH={} CONTAINERD_ADDRESS={} CONTAINERD_NAMESPACE=k8s.io nsenter {} \"$@\"\n",
             crate::shell::quote(&self.path.to_string_lossy()),
-            super::runtime::SOCKET,
+            CONTAINERD,
             self.entering(Entering::Everything).join(" "),
         );
         files::write_executable(&layout.node_exec(), &script)

@@ -5,11 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    ADDRESS, NAME, PODS, SERVICES, data,
     images::busybox,
-    runtime::SOCKET,
+    place::{ADDRESS, CONTAINERD, NAME, PODS, SERVICES, data, write},
     sandbox::{Entering, Sandbox, group},
-    write,
 };
 use crate::{
     cluster::{client::admin, kubeconfig::write_component},
@@ -74,7 +72,7 @@ fn kubelet_configuration(layout: &Layout, facts: &Facts) -> Value {
         "authorization": { "mode": "Webhook" },
         "tlsCertFile": layout.pki("kubelet-server.pem"),
         "tlsPrivateKeyFile": layout.pki("kubelet-server.key"),
-        "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
+        "containerRuntimeEndpoint": format!("unix://{CONTAINERD}"),
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": format!("/{}", group(facts)),
         // Version 1 is still what some machines have.
