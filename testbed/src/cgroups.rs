@@ -45,9 +45,12 @@ fn parse(text: &str) -> Vec<Hierarchy> {
 /// The group `name` of a sandbox that this process is about to start, in every hierarchy. It is below the group of this process where
 /// the hierarchy is of version 1, since the sandbox sees nothing above that.
 pub(crate) fn folders(name: &str) -> io::Result<Vec<PathBuf>> {
-    let folder = |hierarchy: Hierarchy| match hierarchy.is_unified() {
-        true => Path::new(ROOT).join(name),
-        false => hierarchy.here().join(name),
+    let folder = |hierarchy: Hierarchy| {
+        if hierarchy.is_unified() {
+            Path::new(ROOT).join(name)
+        } else {
+            hierarchy.here().join(name)
+        }
     };
     Ok(hierarchies()?.into_iter().map(folder).collect())
 }

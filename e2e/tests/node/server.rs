@@ -105,7 +105,7 @@ fn pod_is_admitted_under_the_restricted_standard(world: &World) -> Outcome {
     assert!(
         state["data"]["device_id"].is_string(),
         "{:?}",
-        state["data"].as_object().map(|data| data.len())
+        state["data"].as_object().map(serde_json::Map::len)
     );
     Ok(())
 }

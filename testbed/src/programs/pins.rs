@@ -151,7 +151,6 @@ pub(crate) const MODULES: [Module; 10] = [
         tags: "seccomp netgo osusergo",
         has_c: true,
         programs: &[node("runc", "github.com/opencontainers/runc", &["--version"])],
-        ..PLAIN
     },
     Module {
         name: "cni",

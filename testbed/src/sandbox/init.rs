@@ -66,7 +66,7 @@ fn file_systems(settings: &Settings) -> io::Result<()> {
 /// Mounts the hierarchies again, since those of the host show more than this namespace.
 fn control_groups(hierarchies: &[Hierarchy], cgroup: &str) -> io::Result<()> {
     let root = Path::new(cgroups::ROOT);
-    if hierarchies.iter().all(|hierarchy| hierarchy.is_unified()) {
+    if hierarchies.iter().all(Hierarchy::is_unified) {
         mount("cgroup2", root, "cgroup2", MountFlags::empty(), None)?;
         return Ok(());
     }
@@ -128,10 +128,9 @@ fn network(settings: &Settings) -> io::Result<()> {
 fn reap() -> io::Result<()> {
     loop {
         match wait(WaitOptions::empty()) {
-            Ok(_) => {}
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // Nothing tells PID 1 that it was given a child. Until then there is nothing to reap.
             Err(rustix::io::Errno::CHILD) => thread::sleep(Duration::from_secs(1)),
-            Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -67,7 +67,7 @@ fn write_own() -> Result<Vec<PathBuf>> {
     let _lock = Lock::acquire(&cache.join("images.lock"))?;
     let programs = Programs::resolve(Part::KubernetesNode)?;
     let (repository, tag) = TAILSCALE;
-    let images: [(&str, String, &[&str], fn(&Programs) -> Result<Files>); 3] = [
+    let images: [OwnImage<'_>; 3] = [
         ("pause", PAUSE.to_owned(), &["/bin/sleep", "infinity"], pause),
         ("shell", SHELL.to_owned(), &["/bin/sh"], shell),
         (
@@ -89,6 +89,9 @@ fn write_own() -> Result<Vec<PathBuf>> {
         })
         .collect()
 }
+
+/// The name of its archive, its own name, its entry point, and its files.
+type OwnImage<'a> = (&'a str, String, &'a [&'a str], fn(&Programs) -> Result<Files>);
 
 /// The files of an image: where each is in it, and where it is on this machine; then links, each with its target.
 #[derive(Debug, Default)]

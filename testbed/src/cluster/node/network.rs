@@ -20,12 +20,12 @@ pub(crate) fn forward_to_sandbox(
     layout: &Layout,
     running: &Processes,
     sandbox: &Sandbox,
-    part: &str,
+    name: &str,
     port: u16,
 ) -> Result<()> {
     let host = endpoint(None, Ipv4Addr::LOCALHOST, port);
     let inside = endpoint(Some(sandbox), Ipv4Addr::LOCALHOST, port);
-    start(layout, running, part, host, inside)
+    start(layout, running, name, host, inside)
 }
 
 /// Leads the node's address, at `port`, to `127.0.0.1:port` of the host; and loopback of the sandbox with it.
@@ -33,12 +33,12 @@ pub(crate) fn forward_to_host(
     layout: &Layout,
     running: &Processes,
     sandbox: &Sandbox,
-    part: &str,
+    name: &str,
     port: u16,
     from: Ipv4Addr,
 ) -> Result<()> {
     let host = endpoint(None, Ipv4Addr::LOCALHOST, port);
-    start(layout, running, part, endpoint(Some(sandbox), from, port), host)
+    start(layout, running, name, endpoint(Some(sandbox), from, port), host)
 }
 
 /// The API server as the host finds it, and etcd as the API server finds it.

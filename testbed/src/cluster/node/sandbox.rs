@@ -67,9 +67,11 @@ impl Sandbox {
             files::write_json(&groups_file(layout), &folders)?;
             daemon(layout, &group, &ready)
         };
-        daemon::ensure_aloud(layout, running, PART, daemon, || match ready.exists() {
-            true => Look::Done(()),
-            false => Look::NotYet("it is not laid out yet".to_owned()),
+        daemon::ensure_aloud(layout, running, PART, daemon, || {
+            if ready.exists() {
+                return Look::Done(());
+            }
+            Look::NotYet("it is not laid out yet".to_owned())
         })?;
         cgroups::complete(&group).attempt(|| format!("cannot give controllers to the control group {group}"))?;
         let init = Processes::find(layout)?.pids(PART).nth(1);
