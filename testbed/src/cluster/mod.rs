@@ -1,4 +1,4 @@
-//! The Kubernetes control plane: etcd, API server, controller-manager. Pods run where there is a [node](node).
+//! The Kubernetes control plane: etcd, API server, controller-manager. Pods run where there is a [node].
 
 mod chart;
 mod client;
