@@ -82,8 +82,8 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
     let start = Instant::now();
     let layout = Layout::create(&options.dir)?;
     let _lock = Lock::acquire(&layout.lock())?;
-    if options.node.is_some() && !node::is_root() {
-        return Err(Error::NotRoot);
+    if options.node.is_some() {
+        node::check_requirements()?;
     }
     link_programs(&layout, options)?;
     if !layout.facts().exists() {

@@ -67,9 +67,7 @@ pub enum Error {
     },
 
     /// A program of the system that the Kubernetes node needs is not installed.
-    #[error(
-        "the Kubernetes node needs {program}, which is not installed: install the package {package} (Debian's name)"
-    )]
+    #[error("a Kubernetes node needs {program}, which is not installed: install the package {package} (Debian's name)")]
     Tool {
         /// What is missing.
         program: String,

@@ -218,10 +218,9 @@ impl Testbed {
         Pods::find(self)
     }
 
-    /// Whether this process may bring up a Kubernetes node: it is root.
-    #[must_use]
-    pub fn may_have_node() -> bool {
-        cluster::node::is_root()
+    /// Says what this process lacks to bring up a Kubernetes node, if it lacks anything.
+    pub fn check_node() -> Result<()> {
+        cluster::node::check_requirements()
     }
 
     /// Starts another server, which ends with its handle. One of that name that still runs is ended before.

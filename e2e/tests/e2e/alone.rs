@@ -4,14 +4,20 @@
 use e2e::faults::trouble;
 use e2e::{Outcome, World};
 
+use crate::guard;
 use crate::outages::is_good;
 
 crate::tests![
+    costly_binding_of_others_is_left_alone,
     session_that_ends_while_its_server_is_dead_goes_at_its_start,
     session_outlives_etcd_and_another_ends_on_time,
     session_outlives_the_api_server_and_another_ends_on_time,
     session_outlives_tailscaled_and_another_ends_on_time,
 ];
+
+fn costly_binding_of_others_is_left_alone(world: &World) -> Outcome {
+    guard::costly_binding_is_left_alone(world)
+}
 
 fn session_that_ends_while_its_server_is_dead_goes_at_its_start(world: &World) -> Outcome {
     is_good(&trouble::server_dead(world, "dead-server")?);

@@ -652,11 +652,18 @@ fn what_has_nothing_to_do_with_sessions_is_left_alone(world: &World) -> Outcome 
         guarded.creating(&secret(UNUSED))?.and(elsewhere),
         guarded.creating(&Kind::Binding.object("guard-others-not-ours", &labels("elsewhere")))?,
         format!("create clusterrolebinding more --clusterrole=view --serviceaccount=kube-public:{UNUSED}").into(),
-        guarded.creating(&costly_binding())?,
     ] {
         guarded.would_allow(Administrator, line)?;
     }
     Ok(())
+}
+
+/// A binding of many subjects that is none of ours is judged within what the API server lets a policy spend. Each release in the cluster looks
+/// at it, and the tests that run side by side have many.
+pub(crate) fn costly_binding_is_left_alone(world: &World) -> Outcome {
+    let guarded = Guarded::new(world, "guard-costly")?;
+    guarded.wait_in_force()?;
+    guarded.would_allow(Administrator, guarded.creating(&costly_binding())?)
 }
 
 fn policies_are_sound(world: &World) -> Outcome {

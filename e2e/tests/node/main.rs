@@ -1,5 +1,6 @@
 //! The tests with a real Kubernetes node: the server runs in pods, as the chart installs it. They share one testbed and run one after the
-//! other, because they kill and upgrade what all use. They need root; with `CI=true` they must run.
+//! other, because they kill and upgrade what all use. They need root and some programs, and say so where they are not run; with `CI=true` they
+//! must run.
 
 mod broken;
 mod chart;
@@ -44,12 +45,13 @@ fn main() -> ExitCode {
     args.test_threads = Some(1);
     let world = Arc::new(OnceLock::new());
     let must_run = env::var_os("CI").is_some_and(|ci| ci == "true");
-    let may_run = Testbed::may_have_node() || must_run;
+    let lacking = Testbed::check_node();
+    let may_run = must_run || lacking.is_ok();
     let trials: Vec<_> = trials(&world).map(|trial| trial.with_ignored_flag(!may_run)).collect();
     let is_run = |trial: &Trial| !args.is_filtered_out(trial) && !args.is_ignored(trial);
     if args.list || !trials.iter().any(is_run) {
-        if !may_run {
-            eprintln!("node: not run, because a Kubernetes node needs root");
+        if let (false, Err(lacking)) = (may_run, lacking) {
+            eprintln!("node: the tests with a Kubernetes node were not run: {lacking}");
         }
         return libtest_mimic::run(&args, trials).exit_code();
     }

@@ -9,6 +9,7 @@ crate::tests![
     pod_is_reached_by_everything_that_leads_to_one,
     pod_has_the_restrictions_that_it_asks_for,
     network_policy_is_enforced,
+    image_without_a_shell_resolves_names,
 ];
 
 /// A pod that serves its own name on port 8080.
@@ -159,4 +160,32 @@ fn network_policy_is_enforced(world: &World) -> Outcome {
     wait::until_true("no other pod gets through", || Ok(asks().is_err()))?;
     namespace.kubectl(&["delete", "networkpolicy", "none"])?;
     wait::until_true("others get through again", || Ok(asks().is_ok()))
+}
+
+/// The image of `tka` has nothing but the program and what the C library reads to resolve names.
+fn image_without_a_shell_resolves_names(world: &World) -> Outcome {
+    let namespace = Namespace::with_pod(world, "names")?;
+    for (pod, host, expected) in [
+        ("known", "kubernetes.default.svc.cluster.local", "certificate"),
+        ("unknown", "nothing.default.svc.cluster.local", "is not known"),
+    ] {
+        let image = concat!("--image=localhost/tka:", env!("CARGO_PKG_VERSION"));
+        let server = format!("--server=https://{host}");
+        namespace.kubectl(&[
+            "run",
+            pod,
+            image,
+            "--restart=Never",
+            "--image-pull-policy=Never",
+            "--",
+            "get",
+            "login",
+            &server,
+        ])?;
+        let ended = "--for=jsonpath={.status.phase}=Failed";
+        namespace.kubectl(&["wait", ended, &format!("pod/{pod}"), "--timeout=60s"])?;
+        let said = namespace.kubectl(&["logs", pod])?;
+        assert!(said.contains(expected), "{host}: {said}");
+    }
+    Ok(())
 }

@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     place::{PAUSE, data},
+    requirements::busybox,
     sandbox::Sandbox,
 };
 use crate::{
-    error::{Attempt, Error, Result},
+    error::{Attempt, Result},
     files::{self, Lock},
     layout::Layout,
     oci::{Compression, Image, Rootfs},
@@ -176,17 +177,4 @@ fn tailscale(programs: &Programs) -> Result<Files> {
         ],
         links: Vec::new(),
     })
-}
-
-/// A busybox that needs no library.
-pub(super) fn busybox() -> Result<PathBuf> {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    let candidates = env::split_paths(&folders).chain(["/bin", "/usr/bin"].map(PathBuf::from));
-    candidates
-        .map(|folder| folder.join("busybox"))
-        .find(|program| program.is_file())
-        .ok_or_else(|| Error::Tool {
-            program: "busybox".to_owned(),
-            package: "busybox-static".to_owned(),
-        })
 }

@@ -7,6 +7,7 @@
 mod images;
 mod network;
 mod place;
+mod requirements;
 mod runtime;
 mod sandbox;
 mod workers;
@@ -17,7 +18,8 @@ pub(crate) use self::{
     images::{SHELL, TAILSCALE},
     network::ensure as ensure_network,
     place::{ADDRESS, SERVICES},
-    sandbox::{Entering, Sandbox, is_root, remove_groups},
+    requirements::check as check_requirements,
+    sandbox::{Entering, Sandbox, remove_groups},
 };
 use crate::{error::Result, facts::Facts, layout::Layout, processes::Processes};
 

@@ -46,11 +46,6 @@ pub(crate) enum Entering {
     Network,
 }
 
-/// Whether this process is root, which namespaces and mounts need.
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 impl Sandbox {
     /// Starts it unless it runs, and returns when it is laid out.
     pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes) -> Result<Self> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    images::busybox,
     place::{ADDRESS, CONTAINERD, NAME, PODS, SERVICES, data, write},
+    requirements::busybox,
     sandbox::{Entering, Sandbox, group},
 };
 use crate::{

@@ -1,0 +1,57 @@
+//! What the machine must have for a Kubernetes node.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use crate::error::{Error, Result};
+
+/// Programs of the system, each with Debian's package of it.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("iptables", "iptables"),
+    ("ipset", "ipset"),
+    ("busybox", "busybox-static"),
+];
+/// runc is built with it.
+const SECCOMP: (&str, &str) = ("/usr/include/seccomp.h", "libseccomp-dev");
+
+/// Says what this process lacks to bring up a node, if it lacks anything.
+pub(crate) fn check() -> Result<()> {
+    if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    for (program, package) in PROGRAMS {
+        find(program).ok_or_else(|| missing(program, package))?;
+    }
+    if Path::new(SECCOMP.0).exists() {
+        return Ok(());
+    }
+    Err(missing(SECCOMP.0, SECCOMP.1))
+}
+
+/// A program of the system.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(system)
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
+}
+
+/// A busybox that needs no library.
+pub(super) fn busybox() -> Result<PathBuf> {
+    find("busybox").ok_or_else(|| missing("busybox", "busybox-static"))
+}
+
+fn missing(program: &str, package: &str) -> Error {
+    Error::Tool {
+        program: program.to_owned(),
+        package: package.to_owned(),
+    }
+}
