@@ -4,11 +4,12 @@
 use e2e::faults::trouble;
 use e2e::{Outcome, World};
 
-use crate::guard;
 use crate::outages::is_good;
+use crate::{cli, guard};
 
 crate::tests![
     costly_binding_of_others_is_left_alone,
+    fifty_kubectl_at_once_share_one_credential_and_one_error,
     session_that_ends_while_its_server_is_dead_goes_at_its_start,
     session_outlives_etcd_and_another_ends_on_time,
     session_outlives_the_api_server_and_another_ends_on_time,
@@ -17,6 +18,11 @@ crate::tests![
 
 fn costly_binding_of_others_is_left_alone(world: &World) -> Outcome {
     guard::costly_binding_is_left_alone(world)
+}
+
+/// Fifty kubectl fill a machine by themselves. Beside other tests the server takes longer to answer than a call waits that has a credential.
+fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Outcome {
+    cli::fifty_kubectl_share_one_credential(world)
 }
 
 fn session_that_ends_while_its_server_is_dead_goes_at_its_start(world: &World) -> Outcome {

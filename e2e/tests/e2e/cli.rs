@@ -19,7 +19,6 @@ const RECHECK: u64 = 20;
 
 crate::tests![
     kubectl_uses_a_private_kubeconfig_until_logout,
-    fifty_kubectl_at_once_share_one_credential_and_one_error,
     kubectl_without_a_cache_takes_turns_and_obeys_rate_limits,
     get_login_and_cluster_info_say_what_the_server_says,
     caller_without_a_rule_hears_why_and_what_to_do,
@@ -70,7 +69,7 @@ fn kubectl_uses_a_private_kubeconfig_until_logout(world: &World) -> Outcome {
     Ok(())
 }
 
-fn fifty_kubectl_at_once_share_one_credential_and_one_error(world: &World) -> Outcome {
+pub(crate) fn fifty_kubectl_share_one_credential(world: &World) -> Outcome {
     let site = world.site("cli-fifty")?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.person("ALICE")?;
