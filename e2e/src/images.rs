@@ -26,7 +26,7 @@ pub(crate) fn node_options() -> Outcome<NodeOptions> {
         .find(|(repository, ..)| repository.ends_with("/tka-server"));
     let (repository, tag, _) = server.ok_or("there is no image of tka-server")?.clone();
     Ok(NodeOptions {
-        sandbox_program: testbed::build(&["testbed"])?.join("testbed-sandbox"),
+        sandbox_program: testbed::build_sandbox_program()?,
         server_image: (repository, tag),
         images: images.into_iter().map(|(.., file)| file).collect(),
     })

@@ -169,7 +169,7 @@ fn end_all(layout: &Layout) -> Result<bool> {
     // Servers still have something to say to the cluster, so they go first.
     let (servers, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.starts_with("tka-server"));
     processes.stop(&servers, SERVER_STOP_LIMIT)?;
-    if processes.has(node::PARTS[0]) {
+    if processes.has(node::SANDBOX) {
         // Pods end with the namespaces that they are in.
         processes.kill(&node::PARTS)?;
     }
@@ -208,7 +208,7 @@ fn link_programs(layout: &Layout, options: &Options) -> Result<()> {
         programs::link(&layout.program(name), path)?;
     }
     match &options.node {
-        Some(node) => programs::link(&layout.node_bin().join("testbed-sandbox"), &node.sandbox_program),
+        Some(node) => programs::link(&layout.node_bin().join(node::PROGRAM), &node.sandbox_program),
         None => Ok(()),
     }
 }
@@ -218,7 +218,7 @@ fn start_both_halves(testbed: &Testbed, images: &[PathBuf]) -> Result<()> {
     let Testbed { layout, facts } = testbed;
     let running = Processes::find(layout)?;
     thread::scope(|scope| {
-        let cluster = scope.spawn(|| cluster::ensure(layout, facts, images));
+        let cluster = scope.spawn(|| cluster::ensure(layout, facts, &running, images));
         let tailnet = start_tailnet(layout, facts, &running);
         let cluster = cluster.join().unwrap_or_else(|_| Err(tailnet::panicked()));
         cluster.and(tailnet)

@@ -33,7 +33,7 @@ pub use self::{
     bring_up::{NodeOptions, Options, down, prepare},
     command::Output,
     error::{Error, Result},
-    own_programs::{OwnPrograms, build, build_own_programs, cargo},
+    own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
     programs::{Part, cache_dir},
     server::{Pods, Server, ServerOptions},
     shell::quote_path,

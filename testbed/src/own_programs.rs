@@ -31,6 +31,11 @@ pub fn build_own_programs() -> Result<OwnPrograms> {
     })
 }
 
+/// Builds the program that a testbed with a Kubernetes node runs in and around its sandbox.
+pub fn build_sandbox_program() -> Result<PathBuf> {
+    Ok(build(&["testbed"])?.join("testbed-sandbox"))
+}
+
 /// Builds packages of the project beside the running program, and returns the folder where what was built is.
 pub fn build(packages: &[&str]) -> Result<PathBuf> {
     let beside = folder()?;

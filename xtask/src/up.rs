@@ -47,7 +47,7 @@ fn node() -> Outcome<NodeOptions> {
     let images = Images::of_testbed().build()?;
     let server = images.first().ok_or("no image was built")?;
     Ok(NodeOptions {
-        sandbox_program: testbed::build(&["testbed"])?.join("testbed-sandbox"),
+        sandbox_program: testbed::build_sandbox_program()?,
         server_image: (server.repository.clone(), server.tag.clone()),
         images: images.into_iter().map(|image| image.file).collect(),
     })

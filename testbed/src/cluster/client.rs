@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::{
     command::{Output, Run},
     error::Result,
@@ -21,6 +23,14 @@ pub(crate) fn kubectl(layout: &Layout, kubeconfig: &Path, args: &[&str], input: 
         .env("KUBECACHEDIR", layout.data("kubectl-cache"))
         .args(args)
         .output_with(input)
+}
+
+/// Applies a manifest as the administrator, by the API server's own merge: what is in it is kept in no annotation.
+pub(crate) fn apply(layout: &Layout, manifest: &Value) -> Result<()> {
+    let arguments = ["apply", "--server-side", "--filename=-"];
+    kubectl(layout, &layout.kubeconfig(), &arguments, &manifest.to_string())?
+        .success()
+        .map(|_| ())
 }
 
 /// [`kubectl`] as the administrator; an error unless it succeeds.

@@ -10,11 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::node::{Entering, Sandbox};
+use serde_json::{Value, json};
 
+use self::node::{Entering, Sandbox};
 pub(crate) use self::{
     chart::Chart,
-    client::{admin, api_server_url, kubectl},
+    client::{admin, api_server_url, apply, kubectl},
     kubeconfig::write_server as write_server_kubeconfig,
 };
 use crate::{
@@ -46,12 +47,14 @@ rules:
 ";
 
 /// Starts whatever of the cluster is not running, and returns when it works. `images` are archives of what its pods will run.
-pub(crate) fn ensure(layout: &Layout, facts: &Facts, images: &[PathBuf]) -> Result<()> {
+pub(crate) fn ensure(layout: &Layout, facts: &Facts, running: &Processes, images: &[PathBuf]) -> Result<()> {
     kubeconfig::write_administrator(layout, facts)?;
-    let sandbox = facts.kubernetes_node.then(|| sandbox(layout, facts)).transpose()?;
+    if !facts.kubernetes_node {
+        return control_plane(layout, facts, running, None);
+    }
+    let sandbox = sandbox(layout, facts)?;
     let running = Processes::find(layout)?;
-    control_plane(layout, facts, &running, sandbox.as_ref())?;
-    let Some(sandbox) = sandbox else { return Ok(()) };
+    control_plane(layout, facts, &running, Some(&sandbox))?;
     bind_components(layout)?;
     daemon::ensure_aloud(
         layout,
@@ -66,7 +69,7 @@ pub(crate) fn ensure(layout: &Layout, facts: &Facts, images: &[PathBuf]) -> Resu
 /// The sandbox and the ways to it. What belonged to one that has ended is ended first.
 fn sandbox(layout: &Layout, facts: &Facts) -> Result<Sandbox> {
     let mut running = Processes::find(layout)?;
-    if !running.has(node::PARTS[0]) {
+    if !running.has(node::SANDBOX) {
         running.kill(&node::PARTS)?;
         running = Processes::find(layout)?;
     }
@@ -100,38 +103,43 @@ fn control_plane(layout: &Layout, facts: &Facts, running: &Processes, sandbox: O
 
 /// What those who set clusters up bind: the API server may use the kubelet's API, and the node's programs may read what they need.
 fn bind_components(layout: &Layout) -> Result<()> {
-    for (name, role, user) in [
-        ("testbed-kubelet-api", "system:kubelet-api-admin", pki::KUBELET_CLIENT),
-        ("testbed-kube-proxy", "system:node-proxier", "system:kube-proxy"),
-        ("testbed-kube-router", "testbed-kube-router", "testbed-kube-router"),
-        ("testbed-coredns", "testbed-kube-router", "testbed-coredns"),
-    ] {
-        let binding = serde_json::json!({
+    let binding = |(name, role, user): (&str, &str, &str)| {
+        json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
             "metadata": { "name": name },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
             "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
-        });
-        apply(layout, &binding.to_string())?;
-    }
-    apply(layout, KUBE_ROUTER_ROLE)
+        })
+    };
+    let bindings = [
+        ("testbed-kubelet-api", "system:kubelet-api-admin", pki::KUBELET_CLIENT),
+        ("testbed-kube-proxy", "system:node-proxier", "system:kube-proxy"),
+        ("testbed-kube-router", NETWORK_READER, "testbed-kube-router"),
+        ("testbed-coredns", NETWORK_READER, "testbed-coredns"),
+    ];
+    let mut items = vec![network_reader()];
+    items.extend(bindings.map(binding));
+    apply(layout, &json!({ "apiVersion": "v1", "kind": "List", "items": items }))
 }
+
+/// The role of kube-router and CoreDNS.
+const NETWORK_READER: &str = "testbed-network-reader";
 
 /// What kube-router reads for network policies, and CoreDNS some of it for names
 /// (<https://github.com/cloudnativelabs/kube-router/blob/master/daemonset/kubeadm-kuberouter.yaml>).
-const KUBE_ROUTER_ROLE: &str = r#"
-{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "testbed-kube-router"}, "rules": [
-  {"apiGroups": [""], "resources": ["namespaces", "pods", "services", "nodes", "endpoints"], "verbs": ["list", "get", "watch"]},
-  {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "get", "watch"]},
-  {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "get", "watch"]}
-]}"#;
-
-fn apply(layout: &Layout, manifest: &str) -> Result<()> {
-    let arguments = ["apply", "--server-side", "--filename=-"];
-    kubectl(layout, &layout.kubeconfig(), &arguments, manifest)?
-        .success()
-        .map(|_| ())
+fn network_reader() -> Value {
+    let rule = |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"] });
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": NETWORK_READER },
+        "rules": [
+            rule("", &["namespaces", "pods", "services", "nodes", "endpoints"]),
+            rule("networking.k8s.io", &["networkpolicies"]),
+            rule("discovery.k8s.io", &["endpointslices"]),
+        ],
+    })
 }
 
 fn etcd(layout: &Layout, facts: &Facts) -> Result<Daemon> {

@@ -74,12 +74,6 @@ impl Programs {
         Ok(Self(found))
     }
 
-    /// Where a program is.
-    pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
-        let found = self.0.get(name).map(|(_, path)| path.clone());
-        found.ok_or_else(|| Error::Name(format!("the testbed has no program {name}")))
-    }
-
     /// Links every program into the testbed's `bin`, or into the folder of the node's.
     pub(crate) fn link(&self, layout: &Layout) -> Result<()> {
         for folder in [layout.bin(), layout.node_bin()] {
@@ -129,7 +123,8 @@ fn find(cache: &Path, module: &Module, program: &Program) -> Option<PathBuf> {
     None
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// A program on the PATH.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|dir| dir.join(name))

@@ -102,23 +102,24 @@ fn hosts_of(testbed: &Testbed) -> Result<Vec<String>> {
 
 /// What the chart's values must be there for: the namespace, the key and the authority.
 fn prepare_namespace(layout: &Layout, namespace: &str) -> Result<()> {
-    let apply = |manifest: &Value| {
-        let arguments = ["apply", "--server-side", "--filename=-"];
-        let output = cluster::kubectl(layout, &layout.kubeconfig(), &arguments, &manifest.to_string())?;
-        output.success().map(|_| ())
-    };
-    apply(&json!({
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": { "name": namespace, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
-    }))?;
     let authority = files::read_to_string(&layout.pki("tailnet-ca.pem"))?;
-    apply(&json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": { "name": AUTHORITY, "namespace": namespace },
-        "data": { "ca.crt": authority },
-    }))?;
+    let namespace_and_authority = json!([
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": { "name": namespace, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": AUTHORITY, "namespace": namespace },
+            "data": { "ca.crt": authority },
+        },
+    ]);
+    cluster::apply(
+        layout,
+        &json!({ "apiVersion": "v1", "kind": "List", "items": namespace_and_authority }),
+    )?;
     let in_namespace = format!("--namespace={namespace}");
     let get = [
         "get",
@@ -128,15 +129,16 @@ fn prepare_namespace(layout: &Layout, namespace: &str) -> Result<()> {
         "--ignore-not-found",
         "--output=name",
     ];
-    if cluster::admin(layout, &get)?.is_empty() {
-        apply(&json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": { "name": AUTH_KEY, "namespace": namespace },
-            "stringData": { "authkey": tailnet::auth_key(layout, &Owner::tag("tag:tka"))? },
-        }))?;
+    if !cluster::admin(layout, &get)?.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let key = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": AUTH_KEY, "namespace": namespace },
+        "stringData": { "authkey": tailnet::auth_key(layout, &Owner::tag("tag:tka"))? },
+    });
+    cluster::apply(layout, &key)
 }
 
 fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {

@@ -17,7 +17,7 @@ use crate::{
     files::{self, Lock},
     layout::Layout,
     oci::{Compression, Image, Rootfs},
-    programs::{Part, Programs, cache_dir},
+    programs::cache_dir,
 };
 
 /// An image with a shell and the usual small programs, for pods of tests.
@@ -34,7 +34,7 @@ const APPLETS: [&str; 41] = [
 
 /// Takes the testbed's own images and those of `archives` into the node. An image that is there already costs a look.
 pub(super) fn import(layout: &Layout, sandbox: &Sandbox, archives: &[PathBuf]) -> Result<()> {
-    let own = write_own()?;
+    let own = write_own(layout)?;
     files::create_private_dir(&data(layout).join("images"))?;
     for archive in own.iter().chain(archives) {
         let fingerprint = fingerprint(archive)?;
@@ -63,10 +63,9 @@ fn fingerprint(archive: &Path) -> Result<String> {
 }
 
 /// The testbed's own images. They are packed once on a machine: they hold large programs.
-fn write_own() -> Result<Vec<PathBuf>> {
+fn write_own(layout: &Layout) -> Result<Vec<PathBuf>> {
     let cache = cache_dir()?;
     let _lock = Lock::acquire(&cache.join("images.lock"))?;
-    let programs = Programs::resolve(Part::KubernetesNode)?;
     let (repository, tag) = TAILSCALE;
     let images: [OwnImage<'_>; 3] = [
         ("pause", PAUSE.to_owned(), &["/bin/sleep", "infinity"], pause),
@@ -81,7 +80,7 @@ fn write_own() -> Result<Vec<PathBuf>> {
     images
         .into_iter()
         .map(|(file, name, entrypoint, files)| {
-            let files = files(&programs)?;
+            let files = files(layout)?;
             let archive = cache.join(format!("image-{file}-{:016x}.tar", files.fingerprint()?));
             if !archive.exists() {
                 write_image(&archive, &name, entrypoint, files.rootfs()?)?;
@@ -92,7 +91,7 @@ fn write_own() -> Result<Vec<PathBuf>> {
 }
 
 /// The name of its archive, its own name, its entry point, and its files.
-type OwnImage<'a> = (&'a str, String, &'a [&'a str], fn(&Programs) -> Result<Files>);
+type OwnImage<'a> = (&'a str, String, &'a [&'a str], fn(&Layout) -> Result<Files>);
 
 /// The files of an image: where each is in it, and where it is on this machine; then links, each with its target.
 #[derive(Debug, Default)]
@@ -151,29 +150,38 @@ fn write_image(file: &Path, name: &str, entrypoint: &[&str], mut rootfs: Rootfs)
     files::write(file, &archive.bytes)
 }
 
-fn pause(_programs: &Programs) -> Result<Files> {
+/// Where a link of the testbed leads: to a file that is called after its version.
+fn built(link: &Path) -> Result<PathBuf> {
+    link.canonicalize()
+        .attempt(|| format!("cannot find {}", link.display()))
+}
+
+fn pause(_layout: &Layout) -> Result<Files> {
     Ok(Files {
         files: vec![("bin/sleep", busybox()?)],
         links: Vec::new(),
     })
 }
 
-fn shell(programs: &Programs) -> Result<Files> {
+fn shell(layout: &Layout) -> Result<Files> {
     Ok(Files {
         files: vec![
             ("bin/busybox", busybox()?),
-            ("usr/bin/kubectl", programs.path("kubectl")?),
+            ("usr/bin/kubectl", built(&layout.program("kubectl"))?),
         ],
         links: APPLETS.map(|applet| (format!("bin/{applet}"), "busybox")).into(),
     })
 }
 
-fn tailscale(programs: &Programs) -> Result<Files> {
+fn tailscale(layout: &Layout) -> Result<Files> {
     Ok(Files {
         files: vec![
-            ("usr/local/bin/containerboot", programs.path("containerboot")?),
-            ("usr/local/bin/tailscaled", programs.path("tailscaled")?),
-            ("usr/local/bin/tailscale", programs.path("tailscale")?),
+            (
+                "usr/local/bin/containerboot",
+                built(&layout.node_bin().join("containerboot"))?,
+            ),
+            ("usr/local/bin/tailscaled", built(&layout.program("tailscaled"))?),
+            ("usr/local/bin/tailscale", built(&layout.program("tailscale"))?),
         ],
         links: Vec::new(),
     })

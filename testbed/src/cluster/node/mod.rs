@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub(crate) use self::{
     images::{SHELL, TAILSCALE},
     network::ensure as ensure_network,
-    place::{ADDRESS, SERVICES},
+    place::{ADDRESS, PROGRAM, SANDBOX, SERVICES},
     requirements::check as check_requirements,
     sandbox::{Entering, Sandbox, remove_groups},
 };
@@ -25,7 +25,7 @@ use crate::{error::Result, facts::Facts, layout::Layout, processes::Processes};
 
 /// Everything that ends with the sandbox or is of no use without it.
 pub(crate) const PARTS: [&str; 11] = [
-    "kubernetes-node",
+    SANDBOX,
     "forward-api-server",
     "forward-etcd",
     "forward-headscale",

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    place::ADDRESS,
-    sandbox::{PROGRAM, Sandbox},
+    place::{ADDRESS, PROGRAM},
+    sandbox::Sandbox,
 };
 use crate::{
     daemon::{self, Daemon},
     error::{Attempt, Result},
+    facts::Ports,
     layout::Layout,
     processes::Processes,
     sandbox::{Endpoint, Forward},
@@ -16,20 +17,14 @@ use crate::{
 };
 
 /// Leads `127.0.0.1:port` of the host to the same in the sandbox.
-pub(crate) fn forward_to_sandbox(
-    layout: &Layout,
-    running: &Processes,
-    sandbox: &Sandbox,
-    name: &str,
-    port: u16,
-) -> Result<()> {
+fn forward_to_sandbox(layout: &Layout, running: &Processes, sandbox: &Sandbox, name: &str, port: u16) -> Result<()> {
     let host = endpoint(None, Ipv4Addr::LOCALHOST, port);
     let inside = endpoint(Some(sandbox), Ipv4Addr::LOCALHOST, port);
     start(layout, running, name, host, inside)
 }
 
-/// Leads the node's address, at `port`, to `127.0.0.1:port` of the host; and loopback of the sandbox with it.
-pub(crate) fn forward_to_host(
+/// Leads an address of the sandbox, at `port`, to `127.0.0.1:port` of the host.
+fn forward_to_host(
     layout: &Layout,
     running: &Processes,
     sandbox: &Sandbox,
@@ -41,13 +36,8 @@ pub(crate) fn forward_to_host(
     start(layout, running, name, endpoint(Some(sandbox), from, port), host)
 }
 
-/// The API server as the host finds it, and etcd as the API server finds it.
-pub(crate) fn ensure(
-    layout: &Layout,
-    running: &Processes,
-    sandbox: &Sandbox,
-    ports: &crate::facts::Ports,
-) -> Result<()> {
+/// The API server as the host finds it, etcd as the API server finds it, and the control server as pods find it.
+pub(crate) fn ensure(layout: &Layout, running: &Processes, sandbox: &Sandbox, ports: &Ports) -> Result<()> {
     forward_to_sandbox(layout, running, sandbox, "forward-api-server", ports.api_server)?;
     forward_to_host(
         layout,
@@ -77,6 +67,6 @@ fn start(layout: &Layout, running: &Processes, part: &str, listen: Endpoint, con
             .arg("forward")
             .arg(told))
     };
-    // It listens before anything is asked of it, or ends: whoever is behind it is waited for elsewhere.
+    // It listens before anything is asked of it, or ends: what is behind it is waited for elsewhere.
     daemon::ensure(layout, running, part, daemon, || Look::Done(()))
 }

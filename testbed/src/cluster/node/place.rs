@@ -13,6 +13,12 @@ pub(super) const PODS: &str = "10.244.0.0/24";
 /// The addresses of Services.
 pub(crate) const SERVICES: &str = "10.0.0.0/24";
 
+/// The sandbox as a part of the testbed: `unshare`, and the program's `init` as its child.
+pub(crate) const SANDBOX: &str = "kubernetes-node";
+/// The program of this package that runs in and around it.
+pub(crate) const PROGRAM: &str = "testbed-sandbox";
+/// Where a system has programs that may be on no PATH.
+pub(super) const SYSTEM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// containerd's socket, in the sandbox.
 pub(super) const CONTAINERD: &str = "/run/containerd/containerd.sock";
 /// What holds the namespaces of a pod.
@@ -20,7 +26,7 @@ pub(super) const PAUSE: &str = "localhost/pause:testbed";
 
 /// The folder of all that is kept for it.
 pub(super) fn data(layout: &Layout) -> PathBuf {
-    layout.data("kubernetes-node")
+    layout.data(SANDBOX)
 }
 
 /// Writes a file of the node's, in JSON, which is YAML too.

@@ -1,11 +1,12 @@
 //! What the machine must have for a Kubernetes node.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use super::place::SYSTEM_FOLDERS;
+use crate::{
+    error::{Error, Result},
+    programs::on_path,
+};
 
 /// Programs of the system, each with Debian's package of it.
 const PROGRAMS: [(&str, &str); 7] = [
@@ -35,13 +36,9 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// A program of the system.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .map(|folder| folder.join(program))
-        .find(|program| program.is_file())
+fn find(program: &str) -> Option<PathBuf> {
+    let in_system = || SYSTEM_FOLDERS.map(|folder| Path::new(folder).join(program)).into_iter();
+    on_path(program).or_else(|| in_system().find(|program| program.is_file()))
 }
 
 /// A busybox that needs no library.

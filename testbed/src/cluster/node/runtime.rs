@@ -5,8 +5,8 @@ use std::{os::unix::fs::symlink, path::Path};
 use serde_json::json;
 
 use super::{
-    place::{ADDRESS, CONTAINERD, PAUSE, PODS, data, write},
-    sandbox::{Entering, PROGRAM, Sandbox},
+    place::{ADDRESS, CONTAINERD, PAUSE, PODS, PROGRAM, data, write},
+    sandbox::{Entering, Sandbox},
 };
 use crate::{
     daemon,

@@ -3,11 +3,10 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
 };
 
-use super::place::{ADDRESS, CONTAINERD, NAME, data};
+use super::place::{ADDRESS, CONTAINERD, NAME, PROGRAM, SANDBOX, SYSTEM_FOLDERS, data};
 use crate::{
     cgroups,
     command::Run,
@@ -18,13 +17,10 @@ use crate::{
     layout::Layout,
     processes::Processes,
     sandbox::Settings,
-    wait::Look,
+    shell::{quote, quote_path},
+    wait::{self, Look},
 };
 
-/// The sandbox as a part of the testbed: `unshare`, and `testbed-sandbox init` as its child.
-const PART: &str = "kubernetes-node";
-/// The program of this package that runs in and around it.
-pub(super) const PROGRAM: &str = "testbed-sandbox";
 /// Folders that the sandbox has its own of.
 const HIDDEN: [&str; 5] = ["/run", "/var/run", "/var/lib", "/var/log", "/sys"];
 
@@ -62,17 +58,17 @@ impl Sandbox {
             files::write_json(&groups_file(layout), &folders)?;
             daemon(layout, &group, &ready)
         };
-        daemon::ensure_aloud(layout, running, PART, daemon, || {
+        daemon::ensure_aloud(layout, running, SANDBOX, daemon, || {
             if ready.exists() {
                 return Look::Done(());
             }
             Look::NotYet("it is not laid out yet".to_owned())
         })?;
         cgroups::complete(&group).attempt(|| format!("cannot give controllers to the control group {group}"))?;
-        let init = Processes::find(layout)?.pids(PART).nth(1);
+        let init = Processes::find(layout)?.pids(SANDBOX).nth(1);
         let init = init.ok_or_else(|| Error::Name("the node's sandbox ended as soon as it was laid out".to_owned()))?;
         let own = env::var_os("PATH").unwrap_or_default();
-        let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
+        let system = SYSTEM_FOLDERS.map(PathBuf::from);
         let folders = [layout.node_bin(), layout.bin()].into_iter();
         let path = env::join_paths(folders.chain(env::split_paths(&own)).chain(system)).unwrap_or(own);
         Ok(Self { init, path })
@@ -120,7 +116,7 @@ impl Sandbox {
     pub(super) fn write_exec(&self, layout: &Layout) -> Result<()> {
         let script = format!(
             "#!/bin/sh\n# Runs its arguments in the sandbox of the testbed's Kubernetes node.\nexec env PATH={} CONTAINERD_ADDRESS={} CONTAINERD_NAMESPACE=k8s.io nsenter {} \"$@\"\n",
-            crate::shell::quote(&self.path.to_string_lossy()),
+            quote(&self.path.to_string_lossy()),
             CONTAINERD,
             self.entering(Entering::Everything).join(" "),
         );
@@ -139,10 +135,8 @@ fn daemon(layout: &Layout, group: &str, ready: &Path) -> Result<Daemon> {
     let file = data(layout).join("sandbox.json");
     files::write_json(&file, &settings)?;
     let joins = cgroups::prepare(group).attempt(|| format!("cannot make the control group {group}"))?;
-    let join = joins.map_or_else(String::new, |procs| {
-        format!("echo 0 > {} && ", crate::shell::quote_path(procs))
-    });
-    Ok(Daemon::of(layout, PART, Path::new("/bin/sh"))
+    let join = joins.map_or_else(String::new, |procs| format!("echo 0 > {} && ", quote_path(procs)));
+    Ok(Daemon::of(layout, SANDBOX, Path::new("/bin/sh"))
         .arg("-c")
         .arg(format!("{join}exec \"$@\""))
         .args([
@@ -174,10 +168,10 @@ pub(crate) fn remove_groups(layout: &Layout) -> Result<()> {
         Err(error) => Look::NotYet(error.to_string()),
     };
     let limit = daemon::READY_LIMIT;
-    crate::wait::until(limit, look).map_err(|why| Error::Timeout {
+    wait::until(limit, look).map_err(|why| Error::Timeout {
         what: format!("the control groups {folders:?} to be empty"),
         limit,
         why,
     })?;
-    fs::remove_file(groups_file(layout)).attempt(|| "cannot remove the list of control groups".to_owned())
+    files::remove(&groups_file(layout))
 }
