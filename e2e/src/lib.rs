@@ -18,6 +18,7 @@ pub mod records;
 pub mod schemathesis;
 pub mod secrets;
 pub mod site;
+pub mod suite;
 pub mod wait;
 pub mod wire;
 pub mod world;

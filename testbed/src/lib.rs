@@ -31,6 +31,7 @@ use sysinfo::Signal;
 
 pub use self::{
     bring_up::{NodeOptions, Options, down, prepare},
+    cluster::chart_dir,
     command::Output,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
@@ -127,6 +128,11 @@ impl Testbed {
     /// Runs kubectl with another kubeconfig, for better or worse.
     pub fn kubectl_with(&self, kubeconfig: &Path, args: &[&str]) -> Result<Output> {
         cluster::kubectl(&self.layout, kubeconfig, args, "")
+    }
+
+    /// Runs helm as the administrator, for better or worse.
+    pub fn helm(&self, args: &[&str]) -> Result<Output> {
+        cluster::run_helm(&self.layout, args)
     }
 
     /// Applies a manifest as the administrator.

@@ -18,7 +18,7 @@ const API_SERVER_NAMES: [&str; 7] = [
     NODE_ADDRESS,
 ];
 /// The address of the Kubernetes node, where there is one.
-const NODE_ADDRESS: &str = "10.99.0.1";
+pub(crate) const NODE_ADDRESS: &str = "10.99.0.1";
 /// Clients of the API server, each by its file, its user and its group.
 const CLIENTS: [(&str, &str, Option<&str>); 7] = [
     ("admin", "testbed-administrator", Some("system:masters")),

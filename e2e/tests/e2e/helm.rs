@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 
 use e2e::{Outcome, World};
 use serde_json::{Value, json};
 
-/// helm, with folders of its own.
+/// helm, and a folder for its files.
 pub(crate) struct Helm<'w> {
     world: &'w World,
     pub(crate) folder: PathBuf,
@@ -22,21 +21,8 @@ impl<'w> Helm<'w> {
         Ok(Self { world, folder })
     }
 
-    pub(crate) fn run(&self, words: &[&str]) -> Outcome<Output> {
-        let mut helm = Command::new(self.world.testbed.bin().join("helm"));
-        helm.args(words).env("KUBECONFIG", self.world.testbed.kubeconfig());
-        for folder in ["CACHE", "CONFIG", "DATA"] {
-            helm.env(format!("HELM_{folder}_HOME"), self.folder.join(folder));
-        }
-        Ok(helm.output()?)
-    }
-
     pub(crate) fn done(&self, words: &[&str]) -> Outcome<String> {
-        let output = self.run(words)?;
-        if output.status.success() {
-            return Ok(String::from_utf8(output.stdout)?);
-        }
-        Err(format!("helm {words:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+        Ok(self.world.testbed.helm(words)?.success()?)
     }
 
     /// A release without a server as it would be installed, with its custom resource left out.
@@ -106,8 +92,7 @@ impl<'w> Helm<'w> {
 }
 
 pub(crate) fn chart() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tka");
-    path.display().to_string()
+    testbed::chart_dir().display().to_string()
 }
 
 /// The objects that kubectl printed, be it one after the other or as a list.

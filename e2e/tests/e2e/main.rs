@@ -49,7 +49,6 @@ mod tailnet;
 mod tour;
 mod waiting;
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -57,34 +56,21 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use e2e::secrets::Tokens;
+use e2e::suite::{FAILED, Module, told, trials};
+pub(crate) use e2e::tests;
 use e2e::world::Grounds;
 use e2e::{Outcome, World};
 use e2e::{documented, files};
-use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Conclusion, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-
-/// A test.
-type Test = fn(&World) -> Outcome;
 
 /// The tests that run side by side, and those that run after them.
 type Phases = [Vec<Trial>; 2];
 
 /// How many tests run side by side unless it is said: they mostly wait.
 const THREADS: usize = 12;
-/// What a test program ends with when a test has failed.
-const FAILED: u8 = 101;
-
-/// Lists the tests of a module.
-macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
-        /// The tests of this module, by name.
-        pub(crate) const TESTS: &[(&str, crate::Test)] = &[$((stringify!($name), $name)),+];
-    };
-}
-pub(crate) use tests;
-
-const MODULES: &[(&str, &[(&str, Test)])] = &[
+const MODULES: &[Module] = &[
     // Those that take long begin first.
     ("faults", faults::TESTS),
     ("outages", outages::TESTS),
@@ -134,7 +120,7 @@ const MODULES: &[(&str, &[(&str, Test)])] = &[
 ];
 
 /// Those that touch what all share: one at a time, when the others are over.
-const ALONE: &[(&str, &[(&str, Test)])] = &[("alone", alone::TESTS)];
+const ALONE: &[Module] = &[("alone", alone::TESTS)];
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
@@ -233,33 +219,8 @@ fn no_log_holds_a_token(tokens: &Tokens, logs: &Path, homes: &Path) -> Outcome<C
     .into())
 }
 
-fn trials(modules: &[(&str, &[(&str, Test)])], world: &Arc<OnceLock<World>>) -> Vec<Trial> {
-    let tests = modules.iter().flat_map(|(module, tests)| {
-        tests
-            .iter()
-            .map(move |(name, test)| (format!("{module}::{name}"), *test))
-    });
-    tests
-        .map(|(name, test)| {
-            let world = Arc::clone(world);
-            Trial::test(name, move || {
-                let world = world.get().ok_or("there is no testbed")?;
-                test(world).map_err(|error| Failed::from(told(&*error)))
-            })
-        })
-        .collect()
-}
-
 fn is_run(args: &Arguments, trial: &Trial) -> bool {
     !args.is_filtered_out(trial) && !args.is_ignored(trial)
-}
-
-/// An error, and what caused it.
-fn told(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}\n  because: {}", told(cause)),
-        None => error.to_string(),
-    }
 }
 
 /// An interrupted run leaves nothing running.

@@ -12,7 +12,7 @@ crate::tests![
 
 fn wrong_auth_key_is_told_and_the_server_waits(world: &World) -> Outcome {
     let release = Release::new(world, "wrong-key")?;
-    release.set_auth_key(Some("not-a-key"))?;
+    release.set_auth_key("not-a-key")?;
     release.install(&[])?;
     wait::until_true("an Event names what to do", || {
         let events = release.kubectl(&["get", "events", "--field-selector=type=Warning"])?;
@@ -23,7 +23,6 @@ fn wrong_auth_key_is_told_and_the_server_waits(world: &World) -> Outcome {
 
 fn missing_secret_is_told_and_nothing_restarts(world: &World) -> Outcome {
     let release = Release::new(world, "no-secret")?;
-    release.set_auth_key(None)?;
     release.install(&[])?;
     wait::until_true("the log of tailscale names the file", || {
         let log = release.kubectl(&["logs", "tka-0", "--container=tailscale", "--previous=false"]);

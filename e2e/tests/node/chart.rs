@@ -1,7 +1,6 @@
-//! The chart on a real node: a second release, replicas, an upgrade, and removal.
+//! The chart on a real node: a second release, and removal.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use e2e::{Outcome, World, wait};
 use serde_json::{Value, json};
@@ -27,30 +26,23 @@ impl<'w> Release<'w> {
         let label = "pod-security.kubernetes.io/enforce=restricted";
         world.testbed.kubectl(&["label", "namespace", namespace, label])?;
         let authority = kubectl(world, &["get", "configmap", "tka-tailnet-ca", "--output=json"])?;
-        let release = Self {
+        world.testbed.apply(&moved(&authority, namespace)?.to_string())?;
+        Ok(Self {
             world,
             namespace,
             folder,
-        };
-        release.apply(&moved(&authority, namespace)?)?;
-        Ok(release)
+        })
     }
 
-    /// The Secret with the key that joins pods to the tailnet: that of the testbed's own release unless it is given, or none.
-    pub(crate) fn set_auth_key(&self, key: Option<&str>) -> Outcome {
-        let Some(key) = key else { return Ok(()) };
-        self.apply(&json!({
+    /// Makes the Secret with the key that joins pods to the tailnet.
+    pub(crate) fn set_auth_key(&self, key: &str) -> Outcome {
+        let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": { "name": "tka-tailnet-auth", "namespace": self.namespace },
             "stringData": { "authkey": key },
-        }))
-    }
-
-    fn apply(&self, object: &Value) -> Outcome {
-        let file = self.folder.join("object.json");
-        std::fs::write(&file, object.to_string())?;
-        self.kubectl(&["apply", "--filename", &file.display().to_string()])?;
+        });
+        self.world.testbed.apply(&secret.to_string())?;
         Ok(())
     }
 
@@ -63,18 +55,15 @@ impl<'w> Release<'w> {
 
     /// Installs the chart with the values of the testbed's own release, but for the custom resource, and `more` words.
     pub(crate) fn install(&self, more: &[&str]) -> Outcome {
-        let values = helm(
-            self.world,
-            &self.folder,
-            &["get", "values", "tka", "--namespace", NAMESPACE, "--output=json"],
-        )?;
-        let mut values: Value = serde_json::from_str(&values)?;
+        let testbed = &self.world.testbed;
+        let values = testbed.helm(&["get", "values", "tka", "--namespace", NAMESPACE, "--output=json"])?;
+        let mut values: Value = serde_json::from_str(&values.success()?)?;
         values["crds"]["install"] = false.into();
         values["tailscale"]["hostname"] = self.namespace.into();
         values["config"]["tailscale"]["capName"] = format!("tailnet.test/cap/{}", self.namespace).into();
         let file = self.folder.join("values.json");
         std::fs::write(&file, values.to_string())?;
-        let (file, chart) = (file.display().to_string(), chart());
+        let (file, chart) = (file.display().to_string(), testbed::chart_dir().display().to_string());
         let words = [
             "upgrade",
             "tka",
@@ -85,23 +74,26 @@ impl<'w> Release<'w> {
             "--values",
             &file,
         ];
-        helm(self.world, &self.folder, &[&words, more].concat())?;
+        testbed.helm(&[&words, more].concat())?.success()?;
         Ok(())
     }
 }
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {
-        let uninstalled = helm(
-            self.world,
-            &self.folder,
-            &["uninstall", "tka", "--namespace", self.namespace],
-        );
-        let removed = self
-            .world
-            .testbed
-            .kubectl(&["delete", "namespace", self.namespace, "--wait=false"]);
-        if let (Err(error), _) = (uninstalled, removed) {
+        let testbed = &self.world.testbed;
+        let uninstall = ["uninstall", "tka", "--ignore-not-found", "--namespace", self.namespace];
+        let removed = testbed.helm(&uninstall).and_then(testbed::Output::success);
+        let removed = removed.and_then(|_| {
+            testbed.kubectl(&[
+                "delete",
+                "namespace",
+                self.namespace,
+                "--ignore-not-found",
+                "--wait=false",
+            ])
+        });
+        if let Err(error) = removed {
             eprintln!("the release in {} stays: {error}", self.namespace);
         }
     }
@@ -118,27 +110,9 @@ fn moved(object: &str, namespace: &str) -> Outcome<Value> {
     }))
 }
 
-fn chart() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tka");
-    path.display().to_string()
-}
-
-fn helm(world: &World, folder: &Path, words: &[&str]) -> Outcome<String> {
-    let mut helm = Command::new(world.testbed.bin().join("helm"));
-    helm.args(words).env("KUBECONFIG", world.testbed.kubeconfig());
-    for kind in ["CACHE", "CONFIG", "DATA"] {
-        helm.env(format!("HELM_{kind}_HOME"), folder.join(kind));
-    }
-    let output = helm.output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8(output.stdout)?);
-    }
-    Err(format!("helm {words:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
-}
-
 fn second_release_has_a_node_and_a_namespace_of_its_own(world: &World) -> Outcome {
     let release = Release::new(world, "second")?;
-    release.set_auth_key(Some(&world.testbed.auth_key("tag:tka")?))?;
+    release.set_auth_key(&world.testbed.auth_key("tag:tka")?)?;
     release.install(&["--wait", "--timeout=90s"])?;
     let [own, other] = [
         kubectl(world, &["get", "secret", "tka-0", "--output=json"])?,
@@ -148,17 +122,16 @@ fn second_release_has_a_node_and_a_namespace_of_its_own(world: &World) -> Outcom
     assert_ne!(own?, other?, "two nodes");
     // What is the cluster's is named after both releases.
     let roles = world.testbed.kubectl(&["get", "clusterroles", "--output=name"])?;
-    let theirs = |namespace: &str| roles.lines().filter(|role| role.contains(namespace)).count();
-    assert!(theirs("second") >= 1, "{roles}");
+    assert!(roles.lines().any(|role| role.contains("second")), "{roles}");
     Ok(())
 }
 
 fn uninstalled_release_leaves_nothing(world: &World) -> Outcome {
-    let folder = world.new_folder("uninstall")?;
     let release = Release::new(world, "gone")?;
-    release.set_auth_key(Some(&world.testbed.auth_key("tag:tka")?))?;
+    release.set_auth_key(&world.testbed.auth_key("tag:tka")?)?;
     release.install(&["--wait", "--timeout=90s"])?;
-    helm(world, &folder, &["uninstall", "tka", "--namespace", "gone", "--wait"])?;
+    let uninstall = ["uninstall", "tka", "--namespace", "gone", "--wait"];
+    world.testbed.helm(&uninstall)?.success()?;
     world
         .testbed
         .kubectl(&["delete", "namespace", "gone", "--wait=true", "--timeout=60s"])?;

@@ -8,32 +8,18 @@ mod pods;
 mod server;
 
 use std::env;
-use std::error::Error;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+use e2e::suite::{FAILED, Module, told, trials};
+pub(crate) use e2e::tests;
 use e2e::world::Grounds;
 use e2e::{Outcome, World};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use testbed::Testbed;
 
-/// A test.
-type Test = fn(&World) -> Outcome;
-
-/// What a test program ends with when a test has failed.
-const FAILED: u8 = 101;
-
-/// Lists the tests of a module.
-macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
-        /// The tests of this module, by name.
-        pub(crate) const TESTS: &[(&str, crate::Test)] = &[$((stringify!($name), $name)),+];
-    };
-}
-pub(crate) use tests;
-
 /// In the order in which they run: the last removes the server.
-const MODULES: &[(&str, &[(&str, Test)])] = &[
+const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
     ("broken", broken::TESTS),
@@ -47,7 +33,10 @@ fn main() -> ExitCode {
     let must_run = env::var_os("CI").is_some_and(|ci| ci == "true");
     let lacking = Testbed::check_node();
     let may_run = must_run || lacking.is_ok();
-    let trials: Vec<_> = trials(&world).map(|trial| trial.with_ignored_flag(!may_run)).collect();
+    let trials: Vec<_> = trials(MODULES, &world)
+        .into_iter()
+        .map(|trial| trial.with_ignored_flag(!may_run))
+        .collect();
     let is_run = |trial: &Trial| !args.is_filtered_out(trial) && !args.is_ignored(trial);
     if args.list || !trials.iter().any(is_run) {
         if let (false, Err(lacking)) = (may_run, lacking) {
@@ -75,27 +64,4 @@ fn run(args: &Arguments, trials: Vec<Trial>, world: &OnceLock<World>) -> Outcome
         grounds.keep();
     }
     Ok(conclusion.exit_code())
-}
-
-fn trials(world: &Arc<OnceLock<World>>) -> impl Iterator<Item = Trial> {
-    let tests = MODULES.iter().flat_map(|(module, tests)| {
-        tests
-            .iter()
-            .map(move |(name, test)| (format!("{module}::{name}"), *test))
-    });
-    tests.map(|(name, test)| {
-        let world = Arc::clone(world);
-        Trial::test(name, move || {
-            let world = world.get().ok_or("there is no testbed")?;
-            test(world).map_err(|error| Failed::from(told(&*error)))
-        })
-    })
-}
-
-/// An error, and what caused it.
-fn told(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}\n  because: {}", told(cause)),
-        None => error.to_string(),
-    }
 }

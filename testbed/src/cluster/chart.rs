@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::admin;
 use crate::{
-    command::Run,
+    command::{Output, Run},
     error::{Attempt, Result},
     files,
     layout::Layout,
@@ -141,6 +141,11 @@ fn discard_sessions(layout: &Layout, namespace: &str) -> Result<()> {
     admin(layout, &["delete", "clusterrolebindings", &theirs, "--wait=false"]).map(|_| ())
 }
 
+/// Runs helm as the administrator.
+pub(crate) fn run_helm(layout: &Layout, args: &[&str]) -> Result<Output> {
+    helm(layout).args(args).output()
+}
+
 /// helm, with folders of its own, so that a developer's plug-ins and settings have no part in it.
 fn helm(layout: &Layout) -> Run {
     Run::new(&layout.program("helm"))
@@ -150,7 +155,9 @@ fn helm(layout: &Layout) -> Run {
         .env("HELM_DATA_HOME", layout.data("helm/data"))
 }
 
-fn chart_dir() -> PathBuf {
+/// The folder of the project's chart.
+#[must_use]
+pub fn chart_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tka")
 }
 

@@ -12,9 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub use self::chart::chart_dir;
 use self::node::{Entering, Sandbox};
 pub(crate) use self::{
-    chart::Chart,
+    chart::{Chart, run_helm},
     client::{admin, api_server_url, apply, kubectl},
     kubeconfig::write_server as write_server_kubeconfig,
 };

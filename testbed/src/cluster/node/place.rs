@@ -35,3 +35,14 @@ pub(super) fn write(layout: &Layout, name: &str, content: &serde_json::Value) ->
     files::write_json(&path, content)?;
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki;
+
+    #[test]
+    fn certificates_are_for_the_address_that_the_node_has() {
+        assert_eq!(ADDRESS.to_string(), pki::NODE_ADDRESS);
+    }
+}
