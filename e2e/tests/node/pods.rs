@@ -167,7 +167,7 @@ fn image_without_a_shell_resolves_names(world: &World) -> Outcome {
     let namespace = Namespace::with_pod(world, "names")?;
     for (pod, host, expected) in [
         ("known", "kubernetes.default.svc.cluster.local", "certificate"),
-        ("unknown", "nothing.default.svc.cluster.local", "is not known"),
+        ("unknown", "nothing.default.svc.cluster.local", "does not resolve"),
     ] {
         let image = concat!("--image=localhost/tka:", env!("CARGO_PKG_VERSION"));
         let server = format!("--server=https://{host}");
