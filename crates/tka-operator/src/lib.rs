@@ -14,7 +14,9 @@ pub mod error;
 mod events;
 #[cfg(test)]
 mod examples;
+pub mod heard;
 mod issue;
+pub mod live;
 mod lock;
 pub mod metrics;
 mod objects;
@@ -41,6 +43,8 @@ pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership};
 pub use end_reason::EndReason;
 pub use error::Error;
+pub use heard::Heard;
+pub use live::LiveSession;
 pub use lock::SessionLock;
 pub use per_session::PerSession;
 pub use quota::DeviceQuotas;
@@ -50,6 +54,7 @@ pub use sessions::Sessions;
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;
 pub use watched::WatchedSessions;
+pub use watches::Heartbeat;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
-use tka_operator::{Clients, Clock, DeviceQuotas, Election, Sessions};
+use tka_operator::{Clients, Clock, DeviceQuotas, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -146,7 +146,7 @@ fn background(
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
-    let reconcile = Loop::new(sessions);
+    let reconcile = Loop::new(sessions, Heartbeat::default());
     register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
     let reauthorization = Reauthorization {
