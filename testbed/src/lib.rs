@@ -36,7 +36,7 @@ pub use self::{
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
     programs::{Part, cache_dir},
-    server::{Pods, Server, ServerOptions},
+    server::{Pods, Server, ServerOptions, with_gateway},
     shell::quote_path,
     tailnet::{Node, Owner},
 };

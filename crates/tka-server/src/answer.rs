@@ -173,6 +173,12 @@ pub(crate) fn pending(retry_after_seconds: u32, body: impl IntoResponse) -> Resp
     (StatusCode::ACCEPTED, retry_after, body).into_response()
 }
 
+/// Nothing is given, because records cannot be written, and `why`.
+pub(crate) fn unwritable(why: &str) -> Failure {
+    let advice = &["ask an administrator to look at the server's log"];
+    Failure::passing(why, advice)
+}
+
 /// Nothing is given, because of an `error` that kept its audit record from being written.
 pub(crate) fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
     let advice = &["ask an administrator to look at the server's log"];

@@ -148,7 +148,7 @@ impl FromRequestParts<Arc<App>> for Authorized {
 }
 
 /// tailscaled still answers WhoIs, from what it was told before. So the rules may be outdated.
-fn no_contact(error: &NoContact) -> Failure {
+pub(crate) fn no_contact(error: &NoContact) -> Failure {
     let advice = &[
         "try again in a moment",
         "if it persists, ask an administrator to look at the tailscaled beside the server",
@@ -171,7 +171,7 @@ fn other_caller() -> Failure {
     )
 }
 
-fn not_asked() -> Failure {
+pub(crate) fn not_asked() -> Failure {
     Failure::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the server did not identify the caller of this request",

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::add_extension::AddExtension;
 
-use crate::write_timeout::WriteTimeout;
+use crate::write_timeout::{UnreadLimit, WriteTimeout};
 
 /// Accepts connections while there are not too many; one more is closed without a word.
 #[derive(Clone, Debug)]
@@ -23,7 +23,10 @@ pub(crate) struct Limited {
 
 /// A connection's place, given back when it and all that is done for it has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(#[expect(dead_code, reason = "is held")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    unread: UnreadLimit,
+}
 
 // === impl Limited ===
 
@@ -36,10 +39,23 @@ impl Limited {
 
     fn place(&self) -> io::Result<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
-        permit.map(|permit| Place(Arc::new(permit))).map_err(|_| {
+        let place = |permit| Place {
+            _permit: Arc::new(permit),
+            unread: UnreadLimit::new(self.unread),
+        };
+        permit.map(place).map_err(|_| {
             tracing::warn!("connection rejected: server.maxConnections reached");
             io::ErrorKind::ConnectionRefused.into()
         })
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// This connection carries streams from now on: their client may be slow, and must not stand still for `limit`.
+    pub(crate) fn carries_streams(&self, limit: Duration) {
+        self.unread.stream(limit);
     }
 }
 
@@ -51,7 +67,7 @@ impl<S> Accept<TcpStream, S> for Limited {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = self.place().and_then(|place| {
             stream.set_nodelay(true)?;
-            let stream = WriteTimeout::new(stream, self.unread);
+            let stream = WriteTimeout::new(stream, place.unread.clone());
             Ok((stream, AddExtension::new(service, place)))
         });
         ready(accepted)

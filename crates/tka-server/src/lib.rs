@@ -13,6 +13,7 @@ mod connections;
 pub mod detached_tasks;
 #[cfg(test)]
 mod examples;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod identified;

@@ -22,6 +22,7 @@ use crate::background::{Background, sweep};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::detached_tasks::DetachedTasks;
+use crate::gateway::{Gateway, GatewayError, Streams};
 use crate::health::Health;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::metrics::{Metrics, register_sessions};
@@ -55,6 +56,9 @@ pub enum RunError {
     /// A part ended that should run as long as the server.
     #[error("{0} ended by itself; the log says why")]
     Background(&'static str),
+    /// The cluster's API cannot be carried.
+    #[error("the gateway cannot be set up")]
+    Gateway(#[from] GatewayError),
     /// The server cannot listen.
     #[error("the server cannot listen")]
     Listen(#[from] ListenError),
@@ -74,7 +78,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     // Until the end: what is traced last must still be sent.
     let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
-    let clients = clients().await?;
+    let (kube, clients) = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
     let (audit, records) = Audit::start(
@@ -98,9 +102,20 @@ async fn run(config: Config) -> Result<(), RunError> {
     };
     let work = parts.work.clone();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
-    let background = background(&config, &clients, &parts, registries, is_serving, &stop)?;
+    let heartbeat = if config.gateway.enabled {
+        Heartbeat::Brisk
+    } else {
+        Heartbeat::Calm
+    };
+    let reconcile = Loop::new(&parts.sessions, heartbeat);
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock)?;
+    let mut background = background(&config, &clients, &parts, reconcile, registries, is_serving, &stop)?;
+    if let Some(gateway) = &gateway {
+        let streams = gateway.streams().clone();
+        background.spawn("the streams of the gateway", streams.run(stop.clone()));
+    }
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    serve_tailnet(&config, parts, serving, stop.clone()).await;
+    serve_tailnet(&config, parts, gateway, serving, stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -139,6 +154,7 @@ fn background(
     config: &Config,
     clients: &Clients,
     parts: &Parts,
+    reconcile: Loop,
     mut registries: Registries,
     serving: watch::Receiver<Serving>,
     stop: &CancellationToken,
@@ -146,7 +162,6 @@ fn background(
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
-    let reconcile = Loop::new(sessions, Heartbeat::default());
     register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
     let reauthorization = Reauthorization {
@@ -256,7 +271,13 @@ impl Parts {
 }
 
 /// Serves the tailnet until `stop`, from when the node is on it.
-async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
+async fn serve_tailnet(
+    config: &Config,
+    parts: Parts,
+    gateway: Option<Arc<Gateway>>,
+    serving: watch::Sender<Serving>,
+    stop: CancellationToken,
+) {
     let port = config.tailscale.port;
     tracing::info!(
         port,
@@ -273,7 +294,7 @@ async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Ser
             https: port == HTTPS,
             allowed_hosts: config.server.allowed_hosts.clone(),
         },
-        router: http::router(&app, config.server.write_timeout.duration()),
+        router: http::router(&app, config.server.write_timeout.duration(), gateway.as_ref()),
         limits: config.server.clone(),
         node,
         serving,
@@ -289,10 +310,29 @@ fn identity(config: &Config) -> String {
     format!("{host}_{socket}_{}", config.tailscale.port)
 }
 
-async fn clients() -> Result<Clients, RunError> {
+/// How to reach the API server, and clients that do.
+async fn clients() -> Result<(kube::Config, Clients), RunError> {
     let config = kube::Config::infer().await;
     let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
-    Clients::new(config).map_err(|error| RunError::NoCluster(error.into()))
+    let clients = Clients::new(config.clone()).map_err(|error| RunError::NoCluster(error.into()))?;
+    Ok((config, clients))
+}
+
+/// The gateway, if there is to be one, over the sessions that `reconcile` watches.
+fn gateway(
+    config: &Config,
+    kube: &kube::Config,
+    clients: &Clients,
+    reconcile: &Loop,
+    clock: &Clock,
+) -> Result<Option<Arc<Gateway>>, RunError> {
+    let settings = &config.gateway;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
+    let streams = Streams::new(reconcile.watched(), &clients.heard, Arc::clone(clock), limit);
+    Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }
 
 /// Cancelled by SIGTERM, as the kubelet stops a container, or SIGINT.

@@ -25,6 +25,7 @@ mod endings;
 mod events;
 mod expiry;
 mod faults;
+mod gateway;
 mod guard;
 mod health;
 mod helm;
@@ -81,6 +82,7 @@ const MODULES: &[Module] = &[
     ("expiry", expiry::TESTS),
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
+    ("gateway", gateway::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),

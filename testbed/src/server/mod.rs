@@ -75,6 +75,12 @@ struct Record {
     health_port: u16,
 }
 
+/// The settings of a server that carries the cluster's API and records each request.
+#[must_use]
+pub fn with_gateway() -> Value {
+    json!({ "gateway": { "enabled": true, "audit": "all" } })
+}
+
 // === impl ServerOptions ===
 
 impl ServerOptions {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::with_gateway;
 use crate::{
     Testbed,
     cluster::{self, Chart, node},
@@ -152,6 +153,7 @@ fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
             "tailscale": { "capName": options.capability },
             "operator": { "minPeriod": "1s" },
             "clusterInfo": { "labels": { "environment": "testbed" } },
+            "gateway": with_gateway()["gateway"],
         },
         "tailscale": {
             "image": { "repository": tailscale, "tag": tailscale_tag, "pullPolicy": "Never" },
