@@ -28,9 +28,9 @@ pub const RENEWAL: Duration = Duration::from_hours(6);
 
 /// How many headers a request may have; browsers send some twenty.
 const MAX_HEADERS: usize = 64;
-/// How large a request's head may be, in bytes. Go's servers, which people's proxies are made for, take a megabyte; nothing that is asked
-/// for here is longer than a few hundred. It is looked at between two reads, so that somewhat more may get through.
-const MAX_HEAD: usize = 32 * 1024;
+/// How large a request's head may be, in bytes. Go's servers, which people's proxies are made for, take a megabyte. The longest that is asked for here is
+/// the command of an exec through the gateway. It is looked at between two reads, so that somewhat more may get through.
+const MAX_HEAD: usize = 64 * 1024;
 
 /// Why the server cannot listen.
 #[derive(Debug, Error)]
@@ -150,7 +150,10 @@ pub async fn serve(
     let limited = Limited::new(limits.max_connections, grace);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum_server::from_tcp(listener)?.acceptor(limited.clone());
-    let mut server = server.handle(handle).http1_only();
+    let mut server = server.handle(handle);
+    // axum-server's own http1_only gives up upgrades, which the gateway needs.
+    let only_http1 = server.http_builder().clone().http1_only();
+    *server.http_builder() = only_http1;
     // hyper counts the time an idle connection waits for its next request as time to read that request's head.
     let head = limits.read_header_timeout.min(limits.idle_timeout).duration();
     server

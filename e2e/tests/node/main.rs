@@ -4,6 +4,7 @@
 
 mod broken;
 mod chart;
+mod gateway;
 mod pods;
 mod server;
 
@@ -22,6 +23,7 @@ use testbed::Testbed;
 const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
+    ("gateway", gateway::TESTS),
     ("broken", broken::TESTS),
     ("chart", chart::TESTS),
 ];

@@ -50,7 +50,7 @@ struct Tls {
 // === impl Connector ===
 
 impl Connector {
-    pub(super) fn new(url: &Uri, tls: ClientConfig, server_name: Option<&str>) -> Result<Self, UpstreamError> {
+    pub(super) fn new(url: &Uri, tls: &ClientConfig, server_name: Option<&str>) -> Result<Self, UpstreamError> {
         let bad = || UpstreamError::Address(url.clone());
         let authority = url.authority().ok_or_else(bad)?.clone();
         let is_tls = match url.scheme_str() {
@@ -66,8 +66,8 @@ impl Connector {
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let name = ServerName::try_from(server_name.unwrap_or(&bare).to_owned()).map_err(|_| bad())?;
         let tls = is_tls.then(|| Tls {
-            http1: offering(&tls, &[b"http/1.1"]),
-            http2: offering(&tls, &[b"h2", b"http/1.1"]),
+            http1: offering(tls, &[b"http/1.1"]),
+            http2: offering(tls, &[b"h2", b"http/1.1"]),
             name,
         });
         Ok(Self {
@@ -143,7 +143,7 @@ mod tests {
         let tls = ClientConfig::builder()
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
-        Connector::new(&url.parse().unwrap(), tls, server_name)
+        Connector::new(&url.parse().unwrap(), &tls, server_name)
     }
 
     #[test]

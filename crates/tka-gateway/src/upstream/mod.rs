@@ -72,7 +72,7 @@ impl Upstream {
     /// The API server at `url`, whose certificate `tls` verifies as that of `server_name`, or of the host in `url`.
     ///
     /// `tls` must present no client certificate.
-    pub fn new(url: &Uri, tls: rustls::ClientConfig, server_name: Option<&str>) -> Result<Self, UpstreamError> {
+    pub fn new(url: &Uri, tls: &rustls::ClientConfig, server_name: Option<&str>) -> Result<Self, UpstreamError> {
         let connector = Connector::new(url, tls, server_name)?;
         let pool = Pool::default();
         Ok(Self { connector, pool })
@@ -120,7 +120,7 @@ impl Upstream {
         *request.version_mut() = Version::HTTP_2;
         match seat.send(request).await {
             Ok(response) => Ok(Ok(response)),
-            Err(Unanswered::Unsent(request)) => Ok(Err(request)),
+            Err(Unanswered::Unsent(request)) => Ok(Err(*request)),
             Err(Unanswered::Failed(error)) => Err(error.into()),
         }
     }

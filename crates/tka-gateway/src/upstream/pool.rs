@@ -68,7 +68,7 @@ struct Taken(Arc<AtomicUsize>);
 /// Why a request was not answered.
 pub(super) enum Unanswered {
     /// It was not sent. Another connection may take it.
-    Unsent(Request<BoxBody>),
+    Unsent(Box<Request<BoxBody>>),
     /// It may have been carried out.
     Failed(hyper::Error),
 }
@@ -176,7 +176,7 @@ impl Seat {
     pub(super) async fn send(mut self, request: Request<BoxBody>) -> Result<Response<BoxBody>, Unanswered> {
         let sent = self.sender.try_send_request(request).await;
         let response = sent.map_err(|mut error| match error.take_message() {
-            Some(request) => Unanswered::Unsent(request),
+            Some(request) => Unanswered::Unsent(Box::new(request)),
             None => Unanswered::Failed(error.into_error()),
         })?;
         let taken = self.taken;

@@ -50,7 +50,7 @@ async fn api_server(protocols: &'static [&'static [u8]]) -> ApiServer {
     let client = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let upstream = Upstream::new(&url, client, Some("localhost")).unwrap();
+    let upstream = Upstream::new(&url, &client, Some("localhost")).unwrap();
     ApiServer { upstream, connections }
 }
 
@@ -229,7 +229,7 @@ async fn api_server_that_is_not_there_is_told() {
     let client = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let upstream = Upstream::new(&url, client, None).unwrap();
+    let upstream = Upstream::new(&url, &client, None).unwrap();
     let error = upstream.send(get("/")).await.err().unwrap();
     assert_eq!(error.to_string(), "cannot connect to the API server");
 }

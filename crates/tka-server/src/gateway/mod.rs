@@ -61,7 +61,7 @@ impl Gateway {
         bare.auth_info = AuthInfo::default();
         let tls = bare.rustls_client_config().map_err(GatewayError::Tls)?;
         Ok(Self {
-            upstream: Upstream::new(&bare.cluster_url, tls, bare.tls_server_name.as_deref())?,
+            upstream: Upstream::new(&bare.cluster_url, &tls, bare.tls_server_name.as_deref())?,
             streams,
             rates: Rates::new(settings.rate_limit),
             level: settings.audit,

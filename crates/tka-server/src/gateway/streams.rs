@@ -40,6 +40,8 @@ pub struct Streams {
     clock: Clock,
     /// How many requests of one session may be carried at a time.
     limit: usize,
+    /// From when on nothing is carried any more.
+    stopped: CancellationToken,
 }
 
 /// One session whose requests are carried.
@@ -76,6 +78,7 @@ impl Streams {
             heard: heard.subscribe(),
             clock,
             limit,
+            stopped: CancellationToken::new(),
         }
     }
 
@@ -99,6 +102,9 @@ impl Streams {
     }
 
     fn flow_now(&self) -> Flow {
+        if self.stopped.is_cancelled() {
+            return Flow::Cut(Cut::new(STOPPED));
+        }
         flow(self.heard.borrow().elapsed(), true)
     }
 
@@ -114,13 +120,14 @@ impl Streams {
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
-                heard = self.heard.changed() => if heard.is_err() { break },
+                word = self.heard.changed() => if word.is_err() { break },
                 () = self.more.notified() => {}
                 () = at(next) => {}
             }
         }
         let cut = Flow::Cut(Cut::new(STOPPED));
         let mut entries = self.entries();
+        self.stopped.cancel();
         for entry in entries.values() {
             entry.flow.send_replace(cut.clone());
         }
