@@ -169,13 +169,13 @@ mod tests {
         let mut frame = vec![first];
         let mask = if masked { 0x80 } else { 0 };
         match payload.len() {
-            short @ 0..126 => frame.push(mask | u8::try_from(short).unwrap()),
+            short @ 0..126 => frame.push(mask + u8::try_from(short).unwrap()),
             long @ 126..65536 => {
-                frame.push(mask | 126);
+                frame.push(mask + 126);
                 frame.extend(u16::try_from(long).unwrap().to_be_bytes());
             }
             long => {
-                frame.push(mask | 127);
+                frame.push(mask + 127);
                 frame.extend((long as u64).to_be_bytes());
             }
         }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod account_token;
 mod admission;
 mod attempts;
 mod children;

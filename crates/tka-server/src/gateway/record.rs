@@ -51,11 +51,7 @@ impl RequestRecord {
     ) -> Self {
         let info = RequestInfo::new(&head.method, &access.target);
         let interactive = info.interactive();
-        let is_wanted = match level {
-            GatewayAudit::None => interactive.is_some(),
-            GatewayAudit::Writes => !info.is_read(),
-            GatewayAudit::All => true,
-        };
+        let is_wanted = is_wanted(level, &info);
         Self {
             audit: app.audit.clone(),
             context: Arc::clone(context),
@@ -123,6 +119,15 @@ impl Drop for RequestRecord {
     }
 }
 
+/// Whether a request has a record at that level.
+fn is_wanted(level: GatewayAudit, info: &RequestInfo) -> bool {
+    match level {
+        GatewayAudit::None => info.interactive().is_some(),
+        GatewayAudit::Writes => !info.is_read(),
+        GatewayAudit::All => true,
+    }
+}
+
 fn described(info: RequestInfo, interactive: Option<Interactive>, access: &Access, head: &Parts) -> audit::ApiRequest {
     let query = access.target.query().unwrap_or_default();
     let listed = |name: &'static str| -> Vec<String> {
@@ -156,4 +161,30 @@ fn described(info: RequestInfo, interactive: Option<Interactive>, access: &Acces
 /// A random UUID (RFC 9562, version 4), as the API server makes them.
 fn audit_id() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Method;
+    use tka_gateway::Target;
+
+    fn info(method: &Method, path: &str) -> RequestInfo {
+        let target = Target::parse(&format!("/k8s{path}").parse().unwrap()).unwrap();
+        RequestInfo::new(method, &target)
+    }
+
+    #[test]
+    fn ways_into_pods_are_always_wanted() {
+        let levels = [GatewayAudit::None, GatewayAudit::Writes, GatewayAudit::All];
+        let wanted = |method: Method, path: &str| levels.map(|level| is_wanted(level, &info(&method, path)));
+        let pod = "/api/v1/namespaces/a/pods/b";
+        for way in ["exec", "%65xec", "attach", "portforward", "proxy/x"] {
+            assert_eq!(wanted(Method::GET, &format!("{pod}/{way}")), [true; 3], "{way}");
+        }
+        assert_eq!(wanted(Method::PATCH, &format!("{pod}/ephemeralcontainers")), [true; 3]);
+        assert_eq!(wanted(Method::DELETE, pod), [false, true, true]);
+        assert_eq!(wanted(Method::GET, pod), [false, false, true]);
+        assert_eq!(wanted(Method::GET, &format!("{pod}/log")), [false, false, true]);
+    }
 }

@@ -119,7 +119,7 @@ impl Streams {
             let next = self.look(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => break,
-                changed = changes.changed() => if changed.is_err() { break },
+                told = changes.changed() => if told.is_err() { break },
                 word = self.heard.changed() => if word.is_err() { break },
                 () = self.more.notified() => {}
                 () = at(next) => {}
