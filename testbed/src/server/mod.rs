@@ -1,6 +1,7 @@
 //! TKA servers: the one that `up` starts, and further ones that tests start beside it.
 
 mod config;
+mod gateway;
 mod pods;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::gateway::with_gateway;
 pub(crate) use self::pods::PodOptions;
 pub use self::pods::Pods;
 use crate::{
@@ -73,12 +75,6 @@ struct Record {
     options: ServerOptions,
     port: u16,
     health_port: u16,
-}
-
-/// The settings of a server that carries the cluster's API and records each request.
-#[must_use]
-pub fn with_gateway() -> Value {
-    json!({ "gateway": { "enabled": true, "audit": "all" } })
 }
 
 // === impl ServerOptions ===

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::with_gateway;
+use super::gateway::with_gateway;
 use crate::{
     Testbed,
     cluster::{self, Chart, node},
