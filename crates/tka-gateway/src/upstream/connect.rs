@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{CONNECT, UpstreamError};
+use super::error::{CONNECT, UpstreamError};
 
 /// A connection.
 pub(super) type Stream = Box<dyn Connection>;

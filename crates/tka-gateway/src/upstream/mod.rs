@@ -5,9 +5,8 @@
 //! Redirects are answers like any other.
 
 mod connect;
+mod error;
 mod pool;
-
-use std::time::Duration;
 
 use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri, Version};
@@ -15,15 +14,14 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use thiserror::Error;
 
-use crate::body::{BoxBody, BoxError};
+use crate::body::BoxBody;
+
+pub use self::error::UpstreamError;
 
 use self::connect::{Connector, Protocol};
 use self::pool::{Place, Pool, Unanswered};
 
-/// How long a connection may take to be there, TLS and all.
-const CONNECT: Duration = Duration::from_secs(4);
 /// How often a request is sent at the most, where connections close before it is.
 const TRIES: u32 = 3;
 /// How large an answer's head may be over HTTP/1.1, in bytes.
@@ -33,29 +31,6 @@ const MAX_HEAD: usize = 128 * 1024;
 pub struct Upstream {
     connector: Connector,
     pool: Pool,
-}
-
-/// Why a request was not carried.
-#[derive(Debug, Error)]
-pub enum UpstreamError {
-    /// The address of the API server is none that can be asked.
-    #[error("{0} is not the address of an API server")]
-    Address(Uri),
-    /// There is no connection.
-    #[error("cannot connect to the API server")]
-    Connect(#[source] BoxError),
-    /// It took too long to connect.
-    #[error("the API server cannot be reached within {CONNECT:?}")]
-    Timeout,
-    /// The connection failed before an answer.
-    #[error("the connection to the API server failed")]
-    Failed(#[from] hyper::Error),
-    /// Connection after connection closed before the request was sent.
-    #[error("the API server closes its connections")]
-    Closed,
-    /// The request cannot be made.
-    #[error("the request cannot be sent to the API server")]
-    Request(#[from] http::Error),
 }
 
 // === impl Upstream ===

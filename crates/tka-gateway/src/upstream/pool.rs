@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::body::BoxBody;
 
 use super::connect::{Connector, Protocol, Stream};
-use super::{CONNECT, UpstreamError};
+use super::error::{CONNECT, UpstreamError};
 
 /// The most streams on a connection, whatever the API server allows.
 const STREAMS: usize = 100;

@@ -11,7 +11,7 @@ use tka_gateway::Target;
 use tka_operator::{LiveSession, SessionFilter};
 use tokio::time::timeout;
 
-use super::Gateway;
+use super::shared::Gateway;
 use super::streams::Entry;
 use crate::App;
 use crate::answer::Failure;

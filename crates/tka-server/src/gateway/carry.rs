@@ -15,9 +15,9 @@ use tka_gateway::body::BoxBody;
 use tka_gateway::websocket::Channels;
 use tka_gateway::{Cut, Gate, Identity, Stream, UpstreamError, guarded, headers, relay};
 
-use super::Gateway;
 use super::access::{Access, access};
 use super::record::RequestRecord;
+use super::shared::Gateway;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;

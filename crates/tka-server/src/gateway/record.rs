@@ -23,7 +23,7 @@ const ITEMS: usize = 64;
 
 /// What is recorded of one request, when it is over: dropping this records it.
 #[derive(Debug)]
-pub struct RequestRecord {
+pub(super) struct RequestRecord {
     audit: Audit,
     context: Arc<AuditContext>,
     session: Session,
