@@ -173,6 +173,10 @@ pub struct RuleInfo {
     /// How many sessions it allows at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// By which ways its sessions reach the cluster, if not by all: `gateway` or `direct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "gateway"))]
+    pub access: Option<String>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
     /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not

@@ -89,6 +89,9 @@ impl From<Refusal> for Failure {
             | Refusal::DeviceExpired { .. }
             | Refusal::NoRule
             | Refusal::NoSuchRule { .. }
+            | Refusal::GatewayOnly { .. }
+            | Refusal::DirectOnly { .. }
+            | Refusal::NoGateway { .. }
             | Refusal::TooManySessions { .. }
             | Refusal::TooManyOnDevice { .. }
             | Refusal::TooManyBindings { .. } => StatusCode::FORBIDDEN,

@@ -82,6 +82,15 @@ impl Authorization {
         Err(changed_meanwhile())
     }
 
+    /// Checks that a token of `session` may be handed out.
+    pub fn may_have_token(&self, session: &Session) -> Result<(), Refusal> {
+        if self.rules.has_tokens(&session.rule) {
+            return Ok(());
+        }
+        let role = session.rule.role.clone();
+        Err(Refusal::GatewayOnly { role })
+    }
+
     /// Asks the tailnet again after a wait. It fails for a caller that hung up meanwhile, and for another caller.
     pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {

@@ -64,6 +64,8 @@ pub struct App {
     pub names: KubeconfigNames,
     /// What is given, whatever a rule says.
     pub limits: Limits,
+    /// Whether the cluster's API is carried.
+    pub has_gateway: bool,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.

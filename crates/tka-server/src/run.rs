@@ -258,6 +258,7 @@ impl Parts {
                 user_prefix: config.operator.user_prefix.clone(),
             },
             limits: Limits::at_least(config.operator.min_period),
+            has_gateway: config.gateway.enabled,
             machines: config.operator.machines,
             node,
             read_timeout: config.server.read_timeout.duration(),

@@ -23,7 +23,8 @@ crate::tests![
     ends_cut_streams_within_a_second,
     silent_watch_holds_and_then_cuts,
     requests_lead_from_one_audit_log_to_the_other,
-    thousand_objects_and_a_large_one_are_carried,
+    two_hundred_objects_are_carried,
+    rule_may_give_no_token_or_no_gateway,
 ];
 
 /// How long after an end bytes may move.
@@ -476,7 +477,7 @@ fn requests_lead_from_one_audit_log_to_the_other(world: &World) -> Outcome {
     Ok(())
 }
 
-fn thousand_objects_and_a_large_one_are_carried(world: &World) -> Outcome {
+fn two_hundred_objects_are_carried(world: &World) -> Outcome {
     let site = site(world, "gateway-many")?;
     site.grant(&[(ALICE, rule("edit", "10m"))])?;
     let alice = site.person("ALICE")?;
@@ -504,5 +505,58 @@ fn thousand_objects_and_a_large_one_are_carried(world: &World) -> Outcome {
         .flatten()
         .filter(|item| item["data"]["text"].as_str().is_some_and(|text| text.len() == 4000));
     assert_eq!(ours.count(), 200);
+    Ok(())
+}
+
+fn rule_may_give_no_token_or_no_gateway(world: &World) -> Outcome {
+    let site = site(world, "gateway-access")?;
+    let with = |access: &str| json!({"role": "view", "period": "10m", "access": access});
+    site.grant(&[(ALICE, with("gateway"))])?;
+    let caller = site.caller("ALICE")?;
+    let waiting = caller.sign_in_waiting()?.expect(202)?;
+    assert!(!waiting.body.contains("token"), "{}", waiting.body);
+    for answer in [
+        caller.post("/credential")?,
+        caller.get("/kubeconfig")?,
+        caller.get("/kubeconfig?credential=exec")?,
+    ] {
+        let answer = answer.expect(403)?;
+        assert!(
+            answer.body.contains("gives access through the gateway alone"),
+            "{}",
+            answer.body
+        );
+    }
+    assert_eq!(
+        caller.get("/rules")?.expect(200)?.json()?["items"][0]["access"],
+        "gateway"
+    );
+    let alice = site.person("ALICE")?;
+    let config = alice.home().join("gateway.yaml");
+    let yaml = caller.send(
+        "GET",
+        "/kubeconfig?credential=gateway",
+        &[("Accept", "application/yaml")],
+    )?;
+    let yaml = yaml.expect(200)?.body;
+    assert!(
+        !yaml.contains("token") && yaml.contains(&format!("{}/k8s", site.server.url())),
+        "{yaml}"
+    );
+    fs::write(&config, yaml)?;
+    assert!(whoami(&alice, &config)?.contains(":tka-alice-"));
+
+    // The session stays, and what its rule gives follows the policy.
+    site.grant(&[(ALICE, with("direct"))])?;
+    let refused = ask(&caller, "GET", "/api/v1/pods", &[], "")?.expect(403)?;
+    assert!(refused.body.contains("not through the gateway"), "{}", refused.body);
+    caller.token()?;
+    caller.get("/kubeconfig?credential=gateway")?.expect(403)?;
+
+    let without = world.site("gateway-lacking")?;
+    without.grant(&[(ALICE, with("gateway"))])?;
+    let refused = without.caller("ALICE")?.post("/login")?.expect(403)?;
+    assert!(refused.body.contains("gateway.enabled"), "{}", refused.body);
+    assert_eq!(without.counts()?, [0, 0, 0]);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tka_core::{Caller, Rule, SessionName};
+use tka_core::{Caller, Refusal, Rule, SessionName};
 use tka_gateway::Target;
 use tka_operator::{LiveSession, SessionFilter};
 use tokio::time::timeout;
@@ -53,6 +53,10 @@ pub(super) async fn access(
         )
     })?;
     let rule = rules.choose(&target.choice)?;
+    if !rules.has_gateway(&rule.key()) {
+        let role = rule.role.clone();
+        return Err(Refusal::DirectOnly { role }.into());
+    }
     let live = session(app, gateway, &identified.caller, rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
