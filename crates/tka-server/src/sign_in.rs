@@ -164,8 +164,10 @@ fn log(signed_in: &SignedIn) {
 fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
     if !app.has_gateway && !rule.access.has_tokens() {
-        let role = rule.role.clone();
-        return Err(Refusal::NoGateway { role }.into());
+        return Err(Refusal::NoGateway {
+            role: rule.role.clone(),
+        }
+        .into());
     }
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {

@@ -54,8 +54,10 @@ pub(super) async fn access(
     })?;
     let rule = rules.choose(&target.choice)?;
     if !rules.has_gateway(&rule.key()) {
-        let role = rule.role.clone();
-        return Err(Refusal::DirectOnly { role }.into());
+        return Err(Refusal::DirectOnly {
+            role: rule.role.clone(),
+        }
+        .into());
     }
     let live = session(app, gateway, &identified.caller, rule).await?;
     context.about(&live.session);

@@ -87,12 +87,14 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
 pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> Result<KeyedKubeconfig, Refusal> {
     let rule = &session.rule;
     if !app.has_gateway {
-        let role = rule.role.clone();
-        return Err(Refusal::NoGateway { role });
+        return Err(Refusal::NoGateway {
+            role: rule.role.clone(),
+        });
     }
     if !rules.has_gateway(rule) {
-        let role = rule.role.clone();
-        return Err(Refusal::DirectOnly { role });
+        return Err(Refusal::DirectOnly {
+            role: rule.role.clone(),
+        });
     }
     let is_default = rules
         .choose(&Choice::default())
