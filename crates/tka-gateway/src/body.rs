@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::flow::Gate;
+use crate::flow::{Gate, Halt};
 
 /// What went wrong with a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -51,9 +51,10 @@ where
             let (mut body, mut gate, kept) = state?;
             let frame = match gate.run(body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
-                Ok(None) => return None,
                 Ok(Some(Err(error))) => return Some((Err(error.into()), None)),
-                Err(cut) => return Some((Err(cut.into()), None)),
+                // The client begins a watch anew that comes to its end, and takes one that breaks for a failure.
+                Ok(None) | Err(Halt::Drained) => return None,
+                Err(Halt::Cut(cut)) => return Some((Err(cut.into()), None)),
             };
             count.add(frame.data_ref().map_or(0, Bytes::len));
             Some((Ok::<Frame<Bytes>, BoxError>(frame), Some((body, gate, kept))))

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 pub enum Flow {
     /// They may.
     Open,
+    /// They may for a while yet: the server stops. What its client begins anew by itself, a watch, comes to its end.
+    Draining,
     /// They wait: it is not known whether the session still stands.
     Held,
     /// They may not, and never will.
@@ -18,12 +20,30 @@ pub enum Flow {
 
 /// Why a session's streams were cut. A person reads it where the protocol can say it.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{0}")]
-pub struct Cut(Arc<str>);
+#[error("{why}")]
+pub struct Cut {
+    why: Arc<str>,
+    /// Whether the server stops, and nothing is wrong with the session.
+    is_stop: bool,
+}
 
 /// What every stream of a session asks before it moves a byte.
 #[derive(Clone, Debug)]
-pub struct Gate(watch::Receiver<Flow>);
+pub struct Gate {
+    flow: watch::Receiver<Flow>,
+    is_watch: bool,
+}
+
+/// Why a stream goes no further.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum Halt {
+    /// It is cut.
+    #[error(transparent)]
+    Cut(#[from] Cut),
+    /// It is a watch, and is to be begun anew elsewhere.
+    #[error("the server stops; watch again")]
+    Drained,
+}
 
 // === impl Cut ===
 
@@ -31,7 +51,21 @@ impl Cut {
     /// Streams are cut because of `why`.
     #[must_use]
     pub fn new(why: &str) -> Self {
-        Self(why.into())
+        let is_stop = false;
+        Self {
+            why: why.into(),
+            is_stop,
+        }
+    }
+
+    /// Streams are cut because the server stops. Watches come to their end instead.
+    #[must_use]
+    pub fn stop(why: &str) -> Self {
+        let is_stop = true;
+        Self {
+            why: why.into(),
+            is_stop,
+        }
     }
 }
 
@@ -41,35 +75,53 @@ impl Gate {
     /// A gate that follows `flow`.
     #[must_use]
     pub fn new(flow: watch::Receiver<Flow>) -> Self {
-        Self(flow)
+        let is_watch = false;
+        Self { flow, is_watch }
+    }
+
+    /// The same for a watch, which ends when the server begins to stop.
+    #[must_use]
+    pub fn of_watch(mut self) -> Self {
+        self.is_watch = true;
+        self
     }
 
     /// Returns when bytes may move; an error when they never will.
-    pub async fn open(&mut self) -> Result<(), Cut> {
+    pub async fn open(&mut self) -> Result<(), Halt> {
         loop {
             // Without what decides, nothing would tell of an end.
-            let is_alone = self.0.has_changed().is_err();
-            match &*self.0.borrow_and_update() {
-                Flow::Cut(cut) => return Err(cut.clone()),
-                Flow::Open if is_alone => return Err(gone()),
-                Flow::Open => return Ok(()),
+            let is_alone = self.flow.has_changed().is_err();
+            match &*self.flow.borrow_and_update() {
+                Flow::Cut(cut) if cut.is_stop && self.is_watch => return Err(Halt::Drained),
+                Flow::Cut(cut) => return Err(cut.clone().into()),
+                Flow::Draining if self.is_watch => return Err(Halt::Drained),
+                Flow::Open | Flow::Draining if is_alone => return Err(gone()),
+                Flow::Open | Flow::Draining => return Ok(()),
                 Flow::Held => {}
             }
-            self.0.changed().await.map_err(|_| gone())?;
+            self.flow.changed().await.map_err(|_| gone())?;
         }
     }
 
     /// Returns when bytes may not move any more.
     pub async fn closes(&mut self) {
-        while *self.0.borrow_and_update() == Flow::Open {
-            if self.0.changed().await.is_err() {
+        while self.may_move() {
+            if self.flow.changed().await.is_err() {
                 return;
             }
         }
     }
 
+    fn may_move(&mut self) -> bool {
+        match *self.flow.borrow_and_update() {
+            Flow::Open => true,
+            Flow::Draining => !self.is_watch,
+            Flow::Held | Flow::Cut(_) => false,
+        }
+    }
+
     /// Runs `work` while bytes may move. It is dropped when they may not: what it had begun is lost.
-    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Cut> {
+    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Halt> {
         let mut work = std::pin::pin!(work);
         loop {
             self.open().await?;
@@ -82,8 +134,8 @@ impl Gate {
     }
 }
 
-fn gone() -> Cut {
-    Cut::new("the server stops")
+fn gone() -> Halt {
+    Cut::new("the server stops").into()
 }
 
 #[cfg(test)]
@@ -102,7 +154,24 @@ mod tests {
         assert_eq!(gate.open().now_or_never(), None);
         let cut = Cut::new("it ended");
         flow.send_replace(Flow::Cut(cut.clone()));
-        assert_eq!(gate.open().now_or_never(), Some(Err(cut)));
+        assert_eq!(gate.open().now_or_never(), Some(Err(cut.into())));
+    }
+
+    #[tokio::test]
+    async fn draining_ends_watches_and_nothing_else() {
+        let (flow, receiver) = watch::channel(Flow::Open);
+        let gate = Gate::new(receiver);
+        let (mut watch, mut other) = (gate.clone().of_watch(), gate);
+        assert_eq!(watch.closes().now_or_never(), None);
+        flow.send_replace(Flow::Draining);
+        assert_eq!(watch.closes().now_or_never(), Some(()));
+        assert_eq!(watch.open().await, Err(Halt::Drained));
+        assert_eq!(other.closes().now_or_never(), None);
+        assert_eq!(other.open().await, Ok(()));
+        let cut = Cut::stop("it stops");
+        flow.send_replace(Flow::Cut(cut.clone()));
+        assert_eq!(watch.open().await, Err(Halt::Drained));
+        assert_eq!(other.open().await, Err(cut.into()));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::body::Counter;
-use crate::flow::{Cut, Gate};
+use crate::flow::{Cut, Gate, Halt};
 use crate::websocket::{Channels, Frames};
 
 /// How much is carried at a time, in bytes. It is all that waits for a slow reader.
@@ -93,7 +93,7 @@ where
     loop {
         let read = match gate.run(from.read(&mut buffer)).await {
             Ok(read) => read,
-            Err(cut) => return Some(cut),
+            Err(halt) => return cut(halt),
         };
         let Ok(length @ 1..) = read else { break };
         let bytes = &buffer[..length];
@@ -107,17 +107,25 @@ where
                     left = &left[written..];
                 }
                 Ok(_) => return None,
-                Err(cut) => return Some(cut),
+                Err(halt) => return cut(halt),
             }
         }
         match gate.run(to.flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return None,
-            Err(cut) => return Some(cut),
+            Err(halt) => return cut(halt),
         }
     }
     let _ = to.shutdown().await;
     None
+}
+
+/// Why it was cut. A relay is no watch.
+fn cut(halt: Halt) -> Option<Cut> {
+    match halt {
+        Halt::Cut(cut) => Some(cut),
+        Halt::Drained => None,
+    }
 }
 
 #[cfg(test)]

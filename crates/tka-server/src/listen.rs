@@ -224,4 +224,38 @@ mod tests {
         };
         assert!(tls(&without_key).is_err());
     }
+
+    #[tokio::test]
+    async fn answer_that_ends_as_the_server_stops_is_whole() {
+        use std::io::{Read, Write};
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let ends = stop.clone();
+        let endless = move || {
+            let ends = ends.clone();
+            let chunks = futures::stream::once(async { Ok::<_, io::Error>("word") });
+            let last = futures::stream::once(async move {
+                ends.cancelled().await;
+                Ok("last")
+            });
+            let body = axum::body::Body::from_stream(futures::StreamExt::chain(chunks, last));
+            std::future::ready(body)
+        };
+        let router = Router::new().route("/", axum::routing::get(endless));
+        let served = tokio::spawn(serve(listener, router, None, config::Server::default(), stop.clone()));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut bytes = [0; 4096];
+            let length = stream.read(&mut bytes).unwrap();
+            stop.cancel();
+            let mut rest = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            stream.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        let read = read.await.unwrap();
+        assert!(read.ends_with("4\r\nlast\r\n0\r\n\r\n"), "{read}");
+        served.await.unwrap().unwrap();
+    }
 }

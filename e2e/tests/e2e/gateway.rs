@@ -25,6 +25,7 @@ crate::tests![
     requests_lead_from_one_audit_log_to_the_other,
     two_hundred_objects_are_carried,
     rule_may_give_no_token_or_no_gateway,
+    watch_comes_to_its_end_when_its_server_stops,
 ];
 
 /// How long after an end bytes may move.
@@ -559,4 +560,20 @@ fn rule_may_give_no_token_or_no_gateway(world: &World) -> Outcome {
     assert!(refused.body.contains("gateway.enabled"), "{}", refused.body);
     assert_eq!(without.counts()?, [0, 0, 0]);
     Ok(())
+}
+
+fn watch_comes_to_its_end_when_its_server_stops(world: &World) -> Outcome {
+    let site = site(world, "gateway-stop")?;
+    site.grant(&[(ALICE, rule("view", "10m"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in_waiting()?.expect(200)?;
+    let mut watch = Watch::begin(&alice)?;
+    let since = Instant::now();
+    site.server.stop()?;
+    let mut rest = Vec::new();
+    watch.0.read_to_end(&mut rest)?;
+    // The last chunk, by which a client knows that nothing is missing.
+    let end = String::from_utf8_lossy(&rest[rest.len().saturating_sub(40)..]).into_owned();
+    assert!(end.ends_with("0\r\n\r\n"), "{end:?}");
+    wait::within(Duration::from_secs(4), "a server with a watch stops", since.elapsed())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tka_core::{Caller, Refusal, Rule, SessionName};
-use tka_gateway::Target;
+use tka_gateway::{RequestInfo, Target};
 use tka_operator::{LiveSession, SessionFilter};
 use tokio::time::timeout;
 
@@ -33,6 +33,8 @@ pub(super) struct Access {
     /// The caller's address on the tailnet.
     pub(super) address: Option<IpAddr>,
     pub(super) target: Target,
+    /// What the request is.
+    pub(super) info: RequestInfo,
 }
 
 /// Finds out who sends a request, that it is they and no page in their browser, and which session of theirs acts.
@@ -66,6 +68,7 @@ pub(super) async fn access(
         live,
         entry,
         address: identified.addresses.first().copied(),
+        info: RequestInfo::new(&head.method, &target),
         target,
     })
 }

@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tka_gateway::body::BoxBody;
 use tka_gateway::websocket::Channels;
-use tka_gateway::{Cut, Gate, Identity, Stream, UpstreamError, guarded, headers, relay};
+use tka_gateway::{Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, relay};
 
 use super::access::{Access, access};
 use super::record::RequestRecord;
@@ -38,6 +38,9 @@ pub(super) async fn carry(
     }
     let place = access.entry.place().ok_or_else(too_many)?;
     let mut gate = access.entry.gate();
+    if access.info.verb == "watch" {
+        gate = gate.of_watch();
+    }
     let record = RequestRecord::new(app, gateway.level, context, &access, &head);
     let upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
     record.before().await?;
@@ -165,9 +168,11 @@ fn unreachable(error: &UpstreamError) -> Failure {
     Failure::passing("the API server did not answer", advice).because(error)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is mapped over an error")]
-fn cut(cut: Cut) -> Failure {
-    Failure::new(StatusCode::UNAUTHORIZED, cut.to_string(), &[])
+fn cut(halt: Halt) -> Failure {
+    match halt {
+        Halt::Cut(cut) => Failure::new(StatusCode::UNAUTHORIZED, cut.to_string(), &[]),
+        Halt::Drained => Failure::passing("this replica stops", &["ask again: another replica answers"]),
+    }
 }
 
 fn too_many() -> Failure {

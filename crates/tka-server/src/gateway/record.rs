@@ -49,14 +49,13 @@ impl RequestRecord {
         access: &Access,
         head: &Parts,
     ) -> Self {
-        let info = RequestInfo::new(&head.method, &access.target);
-        let interactive = info.interactive();
-        let is_wanted = is_wanted(level, &info);
+        let interactive = access.info.interactive();
+        let is_wanted = is_wanted(level, &access.info);
         Self {
             audit: app.audit.clone(),
             context: Arc::clone(context),
             session: access.live.session.clone(),
-            request: described(info, interactive, access, head),
+            request: described(access.info.clone(), interactive, access, head),
             interactive,
             is_wanted,
             is_carried: false,

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const HELD: Duration = Duration::from_secs(2);
 /// For how long before streams are cut.
 const CUT: Duration = Duration::from_secs(6);
+/// How long streams that are no watches may go on at a server that stops.
+const DRAIN: Duration = Duration::from_secs(5);
 /// How long before its end a token is renewed.
 const RENEWED: Duration = Duration::from_mins(2);
 
@@ -40,7 +42,8 @@ pub struct Streams {
     clock: Clock,
     /// How many requests of one session may be carried at a time.
     limit: usize,
-    /// From when on nothing is carried any more.
+    /// From when on the server stops, and from when on nothing is carried any more.
+    draining: CancellationToken,
     stopped: CancellationToken,
 }
 
@@ -78,6 +81,7 @@ impl Streams {
             heard: heard.subscribe(),
             clock,
             limit,
+            draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
         }
     }
@@ -103,35 +107,48 @@ impl Streams {
 
     fn flow_now(&self) -> Flow {
         if self.stopped.is_cancelled() {
-            return Flow::Cut(Cut::new(STOPPED));
+            return Flow::Cut(Cut::stop(STOPPED));
         }
-        flow(self.heard.borrow().elapsed(), true)
+        flow(self.heard.borrow().elapsed(), true, self.draining.is_cancelled())
     }
 
     fn entries(&self) -> MutexGuard<'_, PerSession<String, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens, holds and cuts streams until `stop`, which cuts all.
+    /// Opens, holds and cuts streams until `stop`. Then watches come to their end at once, and all else is cut after a while.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.watched.changes();
+        let mut end = None;
         loop {
             let next = self.look(Instant::now());
+            if end.is_some() && self.is_idle() {
+                break;
+            }
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if end.is_none() => {
+                    self.draining.cancel();
+                    end = Some(Instant::now() + DRAIN);
+                }
+                () = at(end) => break,
                 told = changes.changed() => if told.is_err() { break },
                 word = self.heard.changed() => if word.is_err() { break },
                 () = self.more.notified() => {}
                 () = at(next) => {}
             }
         }
-        let cut = Flow::Cut(Cut::new(STOPPED));
+        let cut = Flow::Cut(Cut::stop(STOPPED));
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
             entry.flow.send_replace(cut.clone());
         }
         entries.retain(|_, _, _| false);
+    }
+
+    /// Whether no request is being carried.
+    fn is_idle(&self) -> bool {
+        self.entries().values().all(|entry| entry.flow.receiver_count() == 0)
     }
 
     /// Decides anew for every session, and says when to do so again if nothing is heard until then. What was cut is forgotten: a request that
@@ -143,7 +160,7 @@ impl Streams {
         let mut next: Option<Instant> = None;
         self.entries().retain(|_, _, entry| {
             let deadline = entry.deadline(&self.watched, now, time);
-            let flow = flow(silence, deadline.is_some());
+            let flow = flow(silence, deadline.is_some(), self.draining.is_cancelled());
             let is_cut = matches!(flow, Flow::Cut(_));
             entry.flow.send_if_modified(|there| {
                 let is_new = *there != flow;
@@ -161,8 +178,8 @@ impl Streams {
     }
 }
 
-/// Whether bytes of a session may move that `stands` as far as is known, when nothing was heard for as long as `silence`.
-fn flow(silence: Duration, stands: bool) -> Flow {
+/// Whether bytes of a session may move that `stands` as far as is known, when nothing was heard for as long as `silence`, at a server that `stops`.
+fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
     if !stands {
         return Flow::Cut(Cut::new(ENDED));
     }
@@ -171,6 +188,9 @@ fn flow(silence: Duration, stands: bool) -> Flow {
     }
     if silence >= HELD {
         return Flow::Held;
+    }
+    if stops {
+        return Flow::Draining;
     }
     Flow::Open
 }
@@ -270,10 +290,13 @@ mod tests {
     #[test]
     fn silence_holds_and_then_cuts() {
         let seconds = |seconds| Duration::from_secs(seconds);
-        assert_eq!(flow(seconds(1), true), Flow::Open);
-        assert_eq!(flow(seconds(2), true), Flow::Held);
-        assert_eq!(flow(seconds(5), true), Flow::Held);
-        assert_eq!(flow(seconds(6), true), Flow::Cut(Cut::new(SILENT)));
-        assert_eq!(flow(seconds(0), false), Flow::Cut(Cut::new(ENDED)));
+        assert_eq!(flow(seconds(1), true, false), Flow::Open);
+        assert_eq!(flow(seconds(2), true, false), Flow::Held);
+        assert_eq!(flow(seconds(5), true, false), Flow::Held);
+        assert_eq!(flow(seconds(6), true, false), Flow::Cut(Cut::new(SILENT)));
+        assert_eq!(flow(seconds(0), false, false), Flow::Cut(Cut::new(ENDED)));
+        assert_eq!(flow(seconds(1), true, true), Flow::Draining);
+        assert_eq!(flow(seconds(2), true, true), Flow::Held);
+        assert_eq!(flow(seconds(0), false, true), Flow::Cut(Cut::new(ENDED)));
     }
 }
