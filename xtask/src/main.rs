@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod demo;
+mod dist;
 mod down;
 mod faults;
 mod fuzz;
@@ -14,6 +15,7 @@ mod restart_server;
 mod test;
 mod threats;
 mod up;
+mod version;
 
 use std::{env, error::Error, path::PathBuf, process::ExitCode};
 
@@ -47,11 +49,13 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     /// Make OCI images of `tka-server` and `tka`, without an engine.
     Image(image::Images),
+    /// Fill `target/dist` with all that a release publishes: programs, images, the chart, manifests, bills of materials.
+    Dist(dist::Dist),
     /// Measure what is promised of size and speed.
     Bench(bench::Bench),
     /// Check formatting, lints, documentation, licences and generated files.
     Check(check::Check),
-    /// Write the custom resource into the Helm chart, from the Rust type.
+    /// Write the custom resource and the version into the Helm chart, from the code.
     Crd(generate::Generate),
     /// Write the references in `docs` (CLI, HTTP API), from the code.
     Docs(generate::Generate),
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Command::Faults(command) => command.run(),
         Command::Fuzz(command) => command.run(),
         Command::Image(command) => command.run(),
+        Command::Dist(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),
