@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bench;
+mod book;
 mod check;
 mod demo;
 mod dist;
@@ -14,6 +15,7 @@ mod policy;
 mod restart_server;
 mod test;
 mod threats;
+mod troubleshooting;
 mod up;
 mod version;
 
@@ -51,6 +53,8 @@ enum Command {
     Image(image::Images),
     /// Fill `target/dist` with all that a release publishes: programs, images, the chart, manifests, bills of materials.
     Dist(dist::Dist),
+    /// Build the documentation as a site, in `target/book/html`, and check every link in every document.
+    Book(book::Book),
     /// Measure what is promised of size and speed.
     Bench(bench::Bench),
     /// Check formatting, lints, documentation, licences and generated files.
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::Fuzz(command) => command.run(),
         Command::Image(command) => command.run(),
         Command::Dist(command) => command.run(),
+        Command::Book(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),
