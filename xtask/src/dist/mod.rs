@@ -53,6 +53,14 @@ pub(crate) struct Dist {
 /// Where the images are published; the chart's default.
 const REGISTRY: &str = "ghcr.io/spechtlabs";
 
+/// A program that was built, and its image where it has one.
+#[derive(Debug)]
+struct BuiltProgram {
+    program: Program,
+    content: Vec<u8>,
+    image: Option<Vec<u8>>,
+}
+
 /// Why nothing can be released.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -79,30 +87,12 @@ impl Dist {
         let out = self.out.unwrap_or_else(|| root().join("target/dist"));
         let new = empty_folder_beside(&out)?;
 
-        let mut files = programs(&release, &target, &new)?;
+        let programs = build(&target, &new.join("images"))?;
+        let mut others = Files::new();
         for folder in &self.with {
-            files.extend(others::read(folder, &release)?);
+            others.extend(others::read(folder, &release)?);
         }
-        files.insert(chart::name(release.version), chart::package(&root(), &release)?);
-        files.insert("CHANGELOG.md".to_owned(), notes.into_bytes());
-        let downloads = manifests::downloads(&release, &files);
-        files.insert(
-            "tka.yaml".to_owned(),
-            manifests::krew(&release, &downloads).into_bytes(),
-        );
-        files.insert(
-            "tka.rb".to_owned(),
-            manifests::homebrew(&release, &downloads).into_bytes(),
-        );
-        let built = Built::here(&target)?;
-        let own: Vec<_> = files
-            .iter()
-            .filter(|(name, _)| !others::is_others(name, &target))
-            .collect();
-        let statement = provenance::statement(&release, &built, own.into_iter())?;
-        files.insert(release.named("tka", &target, "intoto.json"), statement);
-        files.insert(checksums::NAME.to_owned(), checksums::of(&files).into_bytes());
-
+        let files = assemble(&release, &target, &programs, others, notes)?;
         write_all(&new, &files)?;
         replace(&out, &new)?;
         for name in files.keys() {
@@ -134,45 +124,86 @@ impl Dist {
     }
 }
 
-/// Builds the programs and images for `target`, with what is known of them.
-fn programs(release: &Release, target: &Target, folder: &Path) -> Outcome<Files> {
-    let mut files = Files::new();
-    let mut programs: Vec<(Program, Vec<u8>)> = Vec::new();
-    if target.has_images() {
-        let images = folder.join("images");
-        for (program, built) in [SERVER, CLI]
-            .into_iter()
-            .zip(Images::of_release(REGISTRY, images.clone()).build()?)
-        {
-            files.insert(release.named(program.name, target, "oci.tar"), fs::read(&built.file)?);
-            programs.push((program, built.program));
-        }
-        fs::remove_dir_all(images)?;
-    } else {
-        programs.push((CLI, CLI.build(target)?));
+/// Builds the programs for `target`, and their images by way of `folder`, which is gone afterwards.
+fn build(target: &Target, folder: &Path) -> Outcome<Vec<BuiltProgram>> {
+    let without_image = |program: Program, content| BuiltProgram {
+        program,
+        content,
+        image: None,
+    };
+    if !target.has_images() {
+        return Ok(vec![without_image(CLI, CLI.build(target)?)]);
     }
-    for (program, content) in programs {
-        eprintln!("xtask: packing {}", program.name);
-        let mut content_of = Rootfs::default();
-        content_of
-            .file(program.name, 0o755, content.clone())
-            .file("LICENSE", 0o644, fs::read(root().join("LICENSE"))?);
-        if program.name == CLI.name {
-            command_files::add(&mut content_of, &content)?;
-        }
-        let archive = release.named(program.name, target, "tar.gz");
-        let top = archive.trim_end_matches(".tar.gz").to_owned();
-        let packed = archive::pack(&content_of, &top, release.time())?;
-        let subject = Subject {
-            program: program.name,
-            package: program.package,
-            sha256: &sha256(&content),
-        };
-        files.insert(
-            release.named(program.name, target, "cdx.json"),
+    let images = Images::of_release(REGISTRY, folder.to_owned()).build()?;
+    let mut programs = Vec::new();
+    for (program, image) in [SERVER, CLI].into_iter().zip(images) {
+        programs.push(BuiltProgram {
+            image: Some(fs::read(&image.file)?),
+            ..without_image(program, image.program)
+        });
+    }
+    fs::remove_dir_all(folder)?;
+    Ok(programs)
+}
+
+/// All files of the release: those of `programs`, those that `others` built, and those that are for all.
+fn assemble(
+    release: &Release,
+    target: &Target,
+    programs: &[BuiltProgram],
+    others: Files,
+    notes: String,
+) -> Outcome<Files> {
+    let mut files = others;
+    for program in programs {
+        eprintln!("xtask: packing {}", program.program.name);
+        files.extend(files_of(release, target, program)?);
+    }
+    files.insert(chart::name(release.version), chart::package(&root(), release)?);
+    files.insert("CHANGELOG.md".to_owned(), notes.into_bytes());
+    let downloads = manifests::downloads(release, &files);
+    let (krew, homebrew) = (
+        manifests::krew(release, &downloads),
+        manifests::homebrew(release, &downloads),
+    );
+    files.insert("tka.yaml".to_owned(), krew.into_bytes());
+    files.insert("tka.rb".to_owned(), homebrew.into_bytes());
+    let own: Vec<_> = files
+        .iter()
+        .filter(|(name, _)| !others::is_others(name, target))
+        .collect();
+    let statement = provenance::statement(release, &Built::here(target)?, own.into_iter())?;
+    files.insert(release.named(CLI.name, target, "intoto.json"), statement);
+    files.insert(checksums::NAME.to_owned(), checksums::of(&files).into_bytes());
+    Ok(files)
+}
+
+/// The archive, the image and the bill of materials of a program.
+fn files_of(release: &Release, target: &Target, built: &BuiltProgram) -> Outcome<Files> {
+    let (name, content) = (built.program.name, &built.content);
+    let mut packed = Rootfs::default();
+    packed
+        .file(name, 0o755, content.clone())
+        .file("LICENSE", 0o644, fs::read(root().join("LICENSE"))?);
+    if name == CLI.name {
+        command_files::add(&mut packed, content)?;
+    }
+    let archive = release.named(name, target, "tar.gz");
+    let top = archive.trim_end_matches(".tar.gz").to_owned();
+    let subject = Subject {
+        program: name,
+        package: built.program.package,
+        sha256: &sha256(content),
+    };
+    let mut files = Files::from([
+        (archive, archive::pack(&packed, &top, release.time())?),
+        (
+            release.named(name, target, "cdx.json"),
             sbom::of(release, target, &subject)?,
-        );
-        files.insert(archive, packed);
+        ),
+    ]);
+    if let Some(image) = &built.image {
+        files.insert(release.named(name, target, "oci.tar"), image.clone());
     }
     Ok(files)
 }
@@ -230,6 +261,74 @@ mod tests {
         // This changelog has no such version.
         let wrong = dist("v1.2.3").notes(&release()).unwrap_err().to_string();
         assert!(wrong.contains("no section of 1.2.3"), "{wrong}");
+    }
+
+    /// A program that prints completions and a manual, as `tka` does.
+    const FAKE: &[u8] = b"#!/bin/sh\ncase $1 in completion) echo \"$2 $0\";; *) mkdir $4; echo page >$4/tka.1;; esac\n";
+
+    fn assembled(others: Files) -> Files {
+        let built = |program| BuiltProgram {
+            program,
+            content: FAKE.to_vec(),
+            image: Some(b"image".to_vec()),
+        };
+        let target = Target {
+            triple: "x86_64-unknown-linux-gnu".into(),
+            system: "linux",
+            architecture: "amd64",
+        };
+        assemble(
+            &release(),
+            &target,
+            &[built(SERVER), built(CLI)],
+            others,
+            "- New.\n".into(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn two_runs_make_the_same_files_and_all_are_named_with_their_checksums() {
+        let other = "tka-1.2.3-darwin-arm64.tar.gz".to_owned();
+        let others = Files::from([(other.clone(), b"other".to_vec())]);
+        let files = assembled(others.clone());
+        assert_eq!(files, assembled(others));
+        let expected = [
+            "CHANGELOG.md",
+            "SHA256SUMS",
+            "tka-1.2.3-darwin-arm64.tar.gz",
+            "tka-1.2.3-linux-amd64.cdx.json",
+            "tka-1.2.3-linux-amd64.intoto.json",
+            "tka-1.2.3-linux-amd64.oci.tar",
+            "tka-1.2.3-linux-amd64.tar.gz",
+            "tka-1.2.3.tgz",
+            "tka-server-1.2.3-linux-amd64.cdx.json",
+            "tka-server-1.2.3-linux-amd64.oci.tar",
+            "tka-server-1.2.3-linux-amd64.tar.gz",
+            "tka.rb",
+            "tka.yaml",
+        ];
+        assert_eq!(files.keys().collect::<Vec<_>>(), expected);
+        let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
+        let sums = text(checksums::NAME);
+        let listed = checksums::read(&sums).unwrap();
+        assert_eq!(listed.len(), files.len() - 1);
+        for (sum, name) in listed {
+            checksums::check(name, sum, &files[name]).unwrap();
+        }
+        for archive in ["tka-1.2.3-linux-amd64.tar.gz", &other] {
+            let sum = sha256(&files[archive]);
+            assert!(
+                text("tka.yaml").contains(&sum) && text("tka.rb").contains(&sum),
+                "{archive}"
+            );
+        }
+        // Another machine's files are in its own statement.
+        let statement = text("tka-1.2.3-linux-amd64.intoto.json");
+        assert!(
+            statement.contains("tka-1.2.3.tgz") && !statement.contains(&other),
+            "{statement}"
+        );
     }
 
     #[test]
