@@ -7,6 +7,7 @@ mod archive;
 mod chart;
 mod checksums;
 mod command_files;
+mod dependencies;
 mod manifests;
 mod notes;
 mod others;

@@ -3,18 +3,16 @@
 //! cargo-cyclonedx gives each run another serial number, and its references hold paths of the machine. Here the same commit gives the same bytes. What
 //! cargo links for this program and system is asked of `cargo tree`; `cargo metadata` mixes the features of all members.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    process::Stdio,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use testbed::oci::sha256;
 
-use super::release::Release;
-use crate::{Outcome, image::program::Target, root};
+use super::{
+    dependencies::{Dependencies, Key, Package},
+    release::Release,
+};
+use crate::{Outcome, image::program::Target};
 
 /// The program that the bill is of.
 #[derive(Clone, Copy, Debug)]
@@ -28,143 +26,29 @@ pub(super) struct Subject<'a> {
 /// Why there is no bill.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("`cargo {0}` failed; cargo said why above")]
-    Cargo(&'static str),
     #[error("`cargo metadata` does not know {0} {1}, which `cargo tree` names")]
     Unknown(String, String),
 }
 
-/// A package by name and version.
-type Key = (String, String);
-
-/// What `cargo metadata` says.
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-    license: Option<String>,
-    description: Option<String>,
-    repository: Option<String>,
-    /// None for members of the workspace.
-    source: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    pkg: String,
-}
-
-/// What goes into a program, and what only builds it.
-#[derive(Debug, Default)]
-struct Tree {
-    linked: BTreeSet<Key>,
-    builds: BTreeSet<Key>,
-}
-
 /// The bill of `subject`, as built for `target`.
 pub(super) fn of(release: &Release, target: &Target, subject: &Subject<'_>) -> Outcome<Vec<u8>> {
-    let tree = |edges: &str| {
-        let arguments = ["tree", "--locked", "--prefix=none", "--format={p}", "--package"];
-        let more = [subject.package, "--target", &target.triple, "--edges", edges];
-        cargo("tree", &[&arguments[..], &more[..]].concat())
-    };
-    let tree = Tree::read(&tree("normal,no-proc-macro")?, &tree("normal,build")?);
-    let metadata = cargo("metadata", &["metadata", "--locked", "--format-version=1"])?;
-    let lock = fs::read_to_string(root().join("Cargo.lock"))?;
-    let bill = bill(
+    let dependencies = Dependencies::of(subject.package, target)?;
+    Ok(serde_json::to_vec_pretty(&bill(
         release,
         target,
         subject,
-        &tree,
-        &serde_json::from_str(&metadata)?,
-        &checksums(&lock),
-    )?;
-    Ok(serde_json::to_vec_pretty(&bill)?)
-}
-
-fn cargo(what: &'static str, arguments: &[&str]) -> Outcome<String> {
-    let output = testbed::cargo()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(Error::Cargo(what).into());
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// The checksums of packages, as `Cargo.lock` has them.
-fn checksums(lock: &str) -> BTreeMap<Key, String> {
-    let field = |block: &str, name: &str| {
-        let line = block
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
-        line.map(|value| value.trim_matches('"').to_owned())
-    };
-    let blocks = lock.split("[[package]]").skip(1);
-    let entry = |block| {
-        Some((
-            (field(block, "name")?, field(block, "version")?),
-            field(block, "checksum")?,
-        ))
-    };
-    blocks.filter_map(entry).collect()
-}
-
-// === impl Tree ===
-
-impl Tree {
-    /// From lines of `cargo tree`, the first of which is the program's own package.
-    fn read(linked: &str, all: &str) -> Self {
-        let linked: BTreeSet<_> = linked.lines().skip(1).filter_map(key).collect();
-        let builds = all
-            .lines()
-            .skip(1)
-            .filter_map(key)
-            .filter(|key| !linked.contains(key))
-            .collect();
-        Self { linked, builds }
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.linked.union(&self.builds)
-    }
-}
-
-/// `serde v1.0.228 (proc-macro)`
-fn key(line: &str) -> Option<Key> {
-    let (name, rest) = line.split_once(" v")?;
-    Some((name.to_owned(), rest.split(' ').next()?.to_owned()))
+        &dependencies,
+    )?)?)
 }
 
 /// The document.
-fn bill(
-    release: &Release,
-    target: &Target,
-    subject: &Subject<'_>,
-    tree: &Tree,
-    metadata: &Metadata,
-    checksums: &BTreeMap<Key, String>,
-) -> Outcome<Value> {
+fn bill(release: &Release, target: &Target, subject: &Subject<'_>, dependencies: &Dependencies) -> Outcome<Value> {
+    let Dependencies {
+        tree,
+        metadata,
+        checksums,
+        runtime,
+    } = dependencies;
     let packages: BTreeMap<_, _> = metadata
         .packages
         .iter()
@@ -179,6 +63,8 @@ fn bill(
         included.insert(package.id.as_str(), *package);
         components.push(package.component(checksums.get(key), tree.linked.contains(key)));
     }
+    let (runtime, runtime_references): (Vec<_>, Vec<_>) = runtime.iter().map(with_toolchain).unzip();
+    components.extend(runtime);
     let root = metadata
         .packages
         .iter()
@@ -191,11 +77,14 @@ fn bill(
         .nodes
         .iter()
         .filter_map(|node| {
-            let on: BTreeSet<_> = node
+            let mut on: BTreeSet<_> = node
                 .deps
                 .iter()
                 .filter_map(|dependency| reference(&dependency.pkg))
                 .collect();
+            if node.id == root.id {
+                on.extend(runtime_references.iter().cloned());
+            }
             Some(json!({"ref": reference(&node.id)?, "dependsOn": on}))
         })
         .collect();
@@ -227,6 +116,15 @@ fn bill(
     });
     bill["serialNumber"] = serial_number(&bill.to_string()).into();
     Ok(bill)
+}
+
+/// What the toolchain or the system adds, and its reference.
+fn with_toolchain((name, version): &Key) -> (Value, String) {
+    let reference = format!("pkg:generic/{name}@{version}");
+    let component = json!({
+        "type": "library", "bom-ref": reference, "name": name, "version": version, "scope": "required", "purl": reference,
+    });
+    (component, reference)
 }
 
 /// The same content has the same number: a UUID of a digest (version 8 of RFC 9562).
@@ -291,7 +189,10 @@ impl Package {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dist::release::tests::release;
+    use crate::dist::{
+        dependencies::{Metadata, Tree, checksums},
+        release::tests::release,
+    };
 
     const LOCK: &str = "version = 4\n\n[[package]]\nname = \"one\"\nversion = \"1.0.0\"\nsource = \"registry\"\nchecksum = \"aa\"\n\
         \n[[package]]\nname = \"tka-cli\"\nversion = \"1.2.3\"\n";
@@ -328,15 +229,13 @@ mod tests {
             package: "tka-cli",
             sha256: "bb",
         };
-        bill(
-            &release(),
-            &target,
-            &subject,
-            &Tree::read(&linked, &all),
-            &metadata(),
-            &checksums(LOCK),
-        )
-        .unwrap()
+        let dependencies = Dependencies {
+            tree: Tree::read(&linked, &all),
+            metadata: metadata(),
+            checksums: checksums(LOCK),
+            runtime: vec![("glibc".to_owned(), "2.41".to_owned())],
+        };
+        bill(&release(), &target, &subject, &dependencies).unwrap()
     }
 
     #[test]
@@ -355,6 +254,7 @@ mod tests {
             ("pkg:cargo/one@1.0.0", "required"),
             ("tka-core@1.2.3", "required"),
             ("pkg:cargo/two@2.0.0%2Bx", "excluded"),
+            ("pkg:generic/glibc@2.41", "required"),
         ];
         assert_eq!(names, expected.map(|(name, scope)| (name.to_owned(), scope.to_owned())));
         let one = &bill["components"][0];
@@ -369,9 +269,17 @@ mod tests {
         let components = bill["components"].as_array().unwrap();
         let mut known: BTreeSet<_> = components.iter().map(|one| one["bom-ref"].to_string()).collect();
         assert_eq!(known.len(), components.len());
+        let named: Vec<_> = bill["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|edge| edge["ref"].to_string())
+            .collect();
+        assert!(named.is_sorted() && !named.is_empty(), "{named:?}");
         known.insert(bill["metadata"]["component"]["bom-ref"].to_string());
         let edges = bill["dependencies"].as_array().unwrap();
-        assert_eq!(edges.len(), known.len());
+        // The C library depends on nothing that is listed.
+        assert_eq!(edges.len() + 1, known.len());
         for edge in edges {
             assert!(known.contains(&edge["ref"].to_string()), "{edge}");
             assert!(
@@ -385,7 +293,7 @@ mod tests {
         }
         assert_eq!(
             edges[2]["dependsOn"],
-            json!(["pkg:cargo/two@2.0.0%2Bx", "tka-core@1.2.3"])
+            json!(["pkg:cargo/two@2.0.0%2Bx", "pkg:generic/glibc@2.41", "tka-core@1.2.3"])
         );
     }
 
