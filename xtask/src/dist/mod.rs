@@ -86,13 +86,13 @@ impl Dist {
         let notes = self.notes(&release)?;
         let target = Target::of_toolchain()?;
         let out = self.out.unwrap_or_else(|| root().join("target/dist"));
-        let new = empty_folder_beside(&out)?;
-
-        let programs = build(&target, &new.join("images"))?;
+        // Before what takes minutes.
         let mut others = Files::new();
         for folder in &self.with {
             others.extend(others::read(folder, &release)?);
         }
+        let new = empty_folder_beside(&out)?;
+        let programs = build(&target, &new.join("images"))?;
         let files = assemble(&release, &target, &programs, others, notes)?;
         write_all(&new, &files)?;
         replace(&out, &new)?;

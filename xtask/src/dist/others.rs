@@ -1,6 +1,9 @@
 //! What other machines built of the same commit: programs for other systems.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -22,6 +25,8 @@ enum Error {
         found: String,
         expected: String,
     },
+    #[error("{} cannot be read: name the `target/dist` of another machine", list.display())]
+    NoList { list: PathBuf, source: io::Error },
     #[error("{0} has no provenance statement of any platform: is it a `target/dist`?")]
     NoStatement(String),
 }
@@ -41,7 +46,8 @@ pub(super) fn is_others(name: &str, target: &Target) -> bool {
 
 /// The files in `folder` that are for one platform, as its checksums say, if it is of the same commit.
 pub(super) fn read(folder: &Path, release: &Release) -> Outcome<Files> {
-    let list = fs::read_to_string(folder.join(checksums::NAME))?;
+    let list = folder.join(checksums::NAME);
+    let list = fs::read_to_string(&list).map_err(|source| Error::NoList { list, source })?;
     let mut files = Files::new();
     for (sum, name) in checksums::read(&list)? {
         if platform(name).is_some() {
