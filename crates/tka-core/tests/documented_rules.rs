@@ -1,4 +1,8 @@
 //! The rules in the documents are rules: readers copy them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, this also in what they call"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
