@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf, process::ExitStatus, process::Stdio};
 
 use clap::Args;
 
-use crate::Outcome;
+use crate::{Outcome, version};
 
 /// Arguments of `crd` and `docs`.
 #[derive(Debug, Args)]
@@ -75,9 +75,10 @@ enum Error {
 // === impl Generate ===
 
 impl Generate {
-    /// The custom resource of the Helm chart.
+    /// The custom resource and the version of the Helm chart.
     pub(crate) fn crd(&self) -> Outcome {
-        self.all(CRD)
+        self.all(CRD)?;
+        Ok(version::bring_up_to_date(&crate::root(), self.check)?)
     }
 
     /// The references in `docs`.
