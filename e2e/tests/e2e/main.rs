@@ -28,6 +28,7 @@ mod faults;
 mod guard;
 mod health;
 mod helm;
+mod https;
 mod identity;
 mod kubeconfig;
 mod kubeconfigs;
@@ -78,6 +79,7 @@ const MODULES: &[Module] = &[
     ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
     ("changes", changes::TESTS),
+    ("https", https::TESTS),
     ("expiry", expiry::TESTS),
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
