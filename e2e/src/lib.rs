@@ -3,6 +3,7 @@
 pub mod between;
 pub mod brief;
 pub mod caller;
+pub mod certified;
 pub mod clock;
 pub mod cluster;
 pub mod documented;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod records;
 pub mod schemathesis;
 pub mod secrets;
+pub mod secure;
 pub mod site;
 pub mod suite;
 pub mod wait;

@@ -35,7 +35,7 @@ pub use self::{
     command::Output,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
-    programs::{Part, cache_dir},
+    programs::{KUBERNETES_VERSION, Part, cache_dir, check_kubernetes_version},
     server::{Pods, Server, ServerOptions, with_gateway},
     shell::quote_path,
     tailnet::{Node, Owner},

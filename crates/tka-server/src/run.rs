@@ -19,17 +19,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, sweep};
+use crate::certificate::Standing;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{Gateway, GatewayError, Streams};
 use crate::health::Health;
+use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::metrics::{Metrics, register_sessions};
 use crate::node::{Node, Served};
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
-use crate::serving::{Serving, TailnetServer};
+use crate::serving::{Files, Serving, Source, TailnetServer};
 use crate::telemetry::{self, TelemetryError};
 use crate::{App, KubeconfigNames, health, http};
 
@@ -102,6 +104,11 @@ async fn run(config: Config) -> Result<(), RunError> {
     };
     let work = parts.work.clone();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
+    let (standing, certificate) = watch::channel(None);
+    let told = Told {
+        serving: is_serving,
+        certificate,
+    };
     let heartbeat = if config.gateway.enabled {
         Heartbeat::Brisk
     } else {
@@ -109,13 +116,13 @@ async fn run(config: Config) -> Result<(), RunError> {
     };
     let reconcile = Loop::new(&parts.sessions, heartbeat);
     let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock)?;
-    let mut background = background(&config, &clients, &parts, reconcile, registries, is_serving, &stop)?;
+    let mut background = background(&config, &clients, &parts, reconcile, registries, told, &stop)?;
     if let Some(gateway) = &gateway {
         let streams = gateway.streams().clone();
         background.spawn("the streams of the gateway", streams.run(stop.clone()));
     }
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    serve_tailnet(&config, parts, gateway, serving, stop.clone()).await;
+    serve_tailnet(&config, parts, gateway, (serving, standing), stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -156,7 +163,7 @@ fn background(
     parts: &Parts,
     reconcile: Loop,
     mut registries: Registries,
-    serving: watch::Receiver<Serving>,
+    told: Told,
     stop: &CancellationToken,
 ) -> Result<Background, RunError> {
     let (sessions, clock) = (&parts.sessions, &parts.clock);
@@ -177,10 +184,16 @@ fn background(
         status: parts.status.clone(),
     };
     let synced = reconcile.synced();
+    let (cluster, is_cluster) = watch::channel(None);
+    let version = watch_version(clients.requests.clone(), cluster);
+    let version = stop.clone().run_until_cancelled_owned(version);
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
-        serving,
+        serving: told.serving,
+        certificate: told.certificate,
+        cluster: is_cluster,
+        clock: Arc::clone(clock),
         synced: synced.clone(),
         audit: parts.audit.clone(),
         metrics: registries.server,
@@ -206,8 +219,15 @@ fn background(
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
     background.spawn("the election", elect);
+    background.spawn("the version check", version);
     background.spawn("the health listener", async move { log_end("health", health.await) });
     Ok(background)
+}
+
+/// What the serving of the tailnet says of itself.
+struct Told {
+    serving: watch::Receiver<Serving>,
+    certificate: watch::Receiver<Option<Standing>>,
 }
 
 /// What is counted, by who counts.
@@ -276,7 +296,7 @@ async fn serve_tailnet(
     config: &Config,
     parts: Parts,
     gateway: Option<Arc<Gateway>>,
-    serving: watch::Sender<Serving>,
+    (serving, standing): (watch::Sender<Serving>, watch::Sender<Option<Standing>>),
     stop: CancellationToken,
 ) {
     let port = config.tailscale.port;
@@ -286,19 +306,27 @@ async fn serve_tailnet(
         "waiting for tailscaled before listening"
     );
     let (node, known) = watch::channel(Node::default());
-    let (tailnet, said) = (parts.tailnet.clone(), parts.status.subscribe());
+    let files = config.tls.files();
+    let https = port == HTTPS || files.is_some();
+    let certificates = match files {
+        Some((certificate, key)) => Source::Files(Files::new(certificate, key)),
+        None => Source::Tailnet(parts.tailnet.clone()),
+    };
+    let (said, clock) = (parts.status.subscribe(), Arc::clone(&parts.clock));
     let app = Arc::new(parts.app(config, known));
     let server = TailnetServer {
-        tailnet,
+        certificates,
         served: Served {
             port,
-            https: port == HTTPS,
+            https,
             allowed_hosts: config.server.allowed_hosts.clone(),
         },
         router: http::router(&app, config.server.write_timeout.duration(), gateway.as_ref()),
         limits: config.server.clone(),
         node,
         serving,
+        standing,
+        clock,
     };
     server.run(said, stop).await;
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -27,36 +27,57 @@ pub(crate) struct UnreadLimit(Arc<Limit>);
 #[derive(Debug, Default)]
 struct Limit {
     milliseconds: AtomicU64,
-    /// Whether the time begins anew when some of it was taken.
-    is_stream: AtomicBool,
+    /// How many streams are carried. While there is one, the time begins anew when some of what is to be sent was taken.
+    streams: AtomicUsize,
+    /// The time while there is one.
+    stream_milliseconds: AtomicU64,
 }
+
+/// That a connection carries a stream.
+#[derive(Debug)]
+pub(crate) struct Carried(UnreadLimit);
 
 // === impl UnreadLimit ===
 
 impl UnreadLimit {
     pub(crate) fn new(limit: Duration) -> Self {
         let this = Self(Arc::default());
-        this.set(limit);
+        this.0.milliseconds.store(milliseconds(limit), Ordering::Relaxed);
         this
     }
 
-    /// From now on nothing of what is to be sent may be taken for `limit`. An answer that never ends is never all taken.
-    pub(crate) fn stream(&self, limit: Duration) {
-        self.set(limit);
-        self.0.is_stream.store(true, Ordering::Relaxed);
-    }
-
-    fn set(&self, limit: Duration) {
-        let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.0.milliseconds.store(milliseconds, Ordering::Relaxed);
+    /// A stream is carried for as long as what is returned lives. Meanwhile nothing of what is to be sent may be taken for `limit`: an answer that never ends is
+    /// never all taken.
+    pub(crate) fn stream(&self, limit: Duration) -> Carried {
+        self.0.stream_milliseconds.store(milliseconds(limit), Ordering::Relaxed);
+        self.0.streams.fetch_add(1, Ordering::AcqRel);
+        Carried(self.clone())
     }
 
     fn get(&self) -> Duration {
-        Duration::from_millis(self.0.milliseconds.load(Ordering::Relaxed))
+        let limit = if self.is_stream() {
+            &self.0.stream_milliseconds
+        } else {
+            &self.0.milliseconds
+        };
+        Duration::from_millis(limit.load(Ordering::Relaxed))
     }
 
-    fn is_stream(&self) -> bool {
-        self.0.is_stream.load(Ordering::Relaxed)
+    /// Whether a stream is carried.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.0.streams.load(Ordering::Acquire) > 0
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === impl Carried ===
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.0.streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -164,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stream_may_be_read_slowly_but_must_be_read() {
         let (mut connection, mut theirs) = connection();
-        connection.limit.stream(LIMIT);
+        let _carried = connection.limit.stream(LIMIT);
         let reader = tokio::spawn(async move {
             for _ in 0..100 {
                 theirs.read_u8().await.unwrap();

@@ -73,7 +73,7 @@ async fn a_tailscaled_on_no_tailnet_that_restarts() {
     ));
     let whois = tailscaled.whois(unknown()).await;
     assert!(matches!(whois, Err(Error::NotFound { .. })), "{whois:?}");
-    let certificate = tailscaled.certificate("a.ts.net").await;
+    let certificate = tailscaled.certificate("a.ts.net", None).await;
     assert!(matches!(certificate, Err(Error::Refused { .. })), "{certificate:?}");
 
     let mut notifications = tailscaled.watch().await.unwrap();

@@ -29,6 +29,7 @@ mod gateway;
 mod guard;
 mod health;
 mod helm;
+mod https;
 mod identity;
 mod kubeconfig;
 mod kubeconfigs;
@@ -79,6 +80,7 @@ const MODULES: &[Module] = &[
     ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
     ("changes", changes::TESTS),
+    ("https", https::TESTS),
     ("expiry", expiry::TESTS),
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),

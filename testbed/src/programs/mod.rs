@@ -1,6 +1,7 @@
 //! The programs that the testbed runs: found where they are, or built once and kept.
 
 mod build;
+mod kubernetes;
 mod pins;
 mod version;
 
@@ -12,10 +13,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-pub use self::pins::Part;
 use self::{
-    pins::{MODULES, Module, Program},
+    kubernetes::modules,
+    pins::{Module, Program},
     version::Version,
+};
+pub use self::{
+    kubernetes::{KUBERNETES_VERSION, check_kubernetes_version},
+    pins::Part,
 };
 use crate::{
     error::{Attempt, Error, Result},
@@ -51,7 +56,8 @@ impl Programs {
         files::create_private_dir(&cache)?;
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
-        for module in &MODULES {
+        let modules = modules(part)?;
+        for module in &modules {
             let programs = module.programs_of(part);
             let (here, gone): (Vec<_>, Vec<_>) = programs
                 .map(|program| (program, find(&cache, module, program)))

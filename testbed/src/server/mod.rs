@@ -29,6 +29,9 @@ use crate::{
 /// The server that `up` starts.
 pub(crate) const MAIN: &str = "tka";
 
+/// The port on which a server speaks HTTPS.
+const HTTPS: u16 = 443;
+
 /// How long a server may take to finish what it is doing.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -103,7 +106,21 @@ impl Server {
     /// Its base URL on the tailnet.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}:{}", self.host(), self.record.port)
+        let (host, port) = (self.host(), self.port());
+        if port == HTTPS {
+            format!("https://{host}")
+        } else if self.record.options.config["tls"].is_object() {
+            format!("https://{host}:{port}")
+        } else {
+            format!("http://{host}:{port}")
+        }
+    }
+
+    /// Its port on the tailnet: its own, unless its options say another.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let chosen = self.record.options.config["tailscale"]["port"].as_u64();
+        chosen.and_then(|port| port.try_into().ok()).unwrap_or(self.record.port)
     }
 
     /// The base URL of its health listener, on this machine.
@@ -115,7 +132,7 @@ impl Server {
     /// Where it listens for what its tailscaled hands on: a caller from there did not come over the tailnet.
     #[must_use]
     pub fn loopback_address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.record.port).into()
+        (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
     /// The namespace of its sessions.

@@ -5,6 +5,7 @@ mod error;
 mod lists;
 mod peer;
 pub(crate) mod probe;
+mod tls_name;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -48,6 +48,8 @@ pub struct Config {
     pub otel: Otel,
     /// The tailnet, and the node that the server is on it.
     pub tailscale: Tailscale,
+    /// A certificate from files.
+    pub tls: Tls,
     /// Time limits of the HTTP server.
     pub server: Server,
     /// Sessions in Kubernetes.
@@ -119,6 +121,16 @@ pub struct Tailscale {
     pub max_unverified: Period,
     /// The state directory of the original's embedded node. Has no effect: tailscaled keeps its own state.
     pub state_dir: String,
+}
+
+/// A certificate from files instead of the tailnet's. With it the server speaks HTTPS on any port.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// The certificate and those that it depends on, PEM, the server's own first.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
 }
 
 /// Time limits of the HTTP server.
@@ -353,6 +365,17 @@ impl Default for Tailscale {
             max_unverified: period("1h"),
             state_dir: String::new(),
         }
+    }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// The files of certificate and key, if they are set.
+    #[must_use]
+    pub fn files(&self) -> Option<(PathBuf, PathBuf)> {
+        let is_set = !self.cert_file.as_os_str().is_empty();
+        is_set.then(|| (self.cert_file.clone(), self.key_file.clone()))
     }
 }
 

@@ -32,11 +32,10 @@ pub(super) async fn carry(
 ) -> Result<Response, Failure> {
     let (mut head, body) = request.into_parts();
     let access = access(app, gateway, context, &head).await?;
-    let kept_by_connection = head.extensions.get::<Place>().cloned();
-    if let Some(place) = &kept_by_connection {
-        place.carries_streams(gateway.unread);
-    }
-    let place = access.entry.place().ok_or_else(too_many)?;
+    // The connection's place is kept too: an upgrade outlives what serves the connection.
+    let connection = head.extensions.get::<Place>().cloned();
+    let carried = connection.as_ref().map(|place| place.carries_stream(gateway.unread));
+    let place = (access.entry.place().ok_or_else(too_many)?, carried, connection);
     let mut gate = access.entry.gate();
     if access.info.verb == "watch" {
         gate = gate.of_watch();
@@ -52,8 +51,7 @@ pub(super) async fn carry(
             .map_err(cut)?;
         let answer = answer.map_err(|error| unreachable(&error))?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let kept = (place, kept_by_connection);
-            return Ok(switch(app, answer, caller, gate, record, kept));
+            return Ok(switch(app, answer, caller, gate, record, place));
         }
         let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
         return Ok(finish(answer, gate, record, place));
