@@ -35,6 +35,8 @@ pub struct Health {
     pub synced: watch::Receiver<bool>,
     /// The audit log, without which nothing is given.
     pub audit: Audit,
+    /// That the cluster lacks roles which may be given out, and what to do, if it does.
+    pub missing_roles: watch::Receiver<Option<String>>,
     /// All metrics.
     pub metrics: Registry,
     /// Those of the operator.
@@ -78,7 +80,13 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     } else {
         StatusCode::OK
     };
-    (status, checks.map(|(name, result)| line(name, &result)).concat()).into_response()
+    let lines = checks.map(|(name, result)| line(name, &result)).concat();
+    (status, lines + &roles(health.missing_roles.borrow().as_deref())).into_response()
+}
+
+/// Other roles are given out all the same, so this makes no server unready.
+fn roles(missing: Option<&str>) -> String {
+    missing.map_or_else(|| "[+]roles ok\n".to_owned(), |why| format!("[!]roles: {why}\n"))
 }
 
 /// One check, in the form of Kubernetes' own health endpoints
@@ -128,6 +136,8 @@ mod tests {
         let null = std::path::Path::new("/dev/null");
         let (audit, _writer) = Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default()).unwrap();
         let (_sender, synced) = watch::channel(serving);
+        let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
+        let (_sender, missing_roles) = watch::channel(missing);
         let (_sender, serving) = watch::channel(serving.then_some(()).ok_or("still starting".to_owned()));
         let router = router(Arc::new(Health {
             tailnet,
@@ -135,6 +145,7 @@ mod tests {
             serving,
             synced,
             audit,
+            missing_roles,
             metrics,
             operator_metrics,
         }));
@@ -154,11 +165,13 @@ mod tests {
             "[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock",
             "[+]serving ok",
             "[+]audit ok",
+            "[!]roles: this cluster has no ClusterRole a",
         ] {
             assert!(body.contains(line), "{body}");
         }
         let (_, starting) = answer(false, "/ready").await;
         assert!(starting.contains("[-]serving failed: still starting"), "{starting}");
+        assert!(starting.contains("[+]roles ok"), "{starting}");
     }
 
     #[tokio::test]

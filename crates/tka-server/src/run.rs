@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
-use crate::background::{Background, sweep};
+use crate::background::{Background, check_roles, sweep};
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::detached_tasks::DetachedTasks;
@@ -162,12 +162,14 @@ fn background(
         status: parts.status.clone(),
     };
     let synced = reconcile.synced();
+    let (missing_roles, roles) = watch::channel(None);
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
         serving,
         synced: synced.clone(),
         audit: parts.audit.clone(),
+        missing_roles: roles,
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
@@ -183,6 +185,7 @@ fn background(
         async move { ended.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
+    let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
     let sweep = sweep(Arc::clone(sessions), leadership, stop.clone());
     let elect = election.run(parts.contact.is_there(), stop.clone().cancelled_owned());
 
@@ -190,6 +193,7 @@ fn background(
     background.spawn("re-authorisation", reauthorize);
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
+    background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
     background.spawn("the health listener", async move { log_end("health", health.await) });
     Ok(background)
