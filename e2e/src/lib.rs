@@ -5,6 +5,7 @@ pub mod brief;
 pub mod caller;
 pub mod clock;
 pub mod cluster;
+pub mod commands;
 pub mod documented;
 pub mod faults;
 pub mod files;

@@ -5,7 +5,10 @@
 mod broken;
 mod chart;
 mod pods;
+mod release;
 mod server;
+mod silence;
+mod upgrade;
 
 use std::env;
 use std::process::ExitCode;
@@ -24,6 +27,7 @@ const MODULES: &[Module] = &[
     ("server", server::TESTS),
     ("broken", broken::TESTS),
     ("chart", chart::TESTS),
+    ("upgrade", upgrade::TESTS),
 ];
 
 fn main() -> ExitCode {
