@@ -35,7 +35,7 @@ pub use self::{
     command::Output,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
-    programs::{Part, cache_dir},
+    programs::{Part, cache_dir, program},
     server::{Pods, Server, ServerOptions},
     shell::quote_path,
     tailnet::{Node, Owner},

@@ -4,7 +4,10 @@
 
 mod broken;
 mod chart;
+mod drift;
+mod network;
 mod pods;
+mod readme;
 mod release;
 mod server;
 mod silence;
@@ -25,6 +28,9 @@ use testbed::Testbed;
 const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
+    ("drift", drift::TESTS),
+    ("network", network::TESTS),
+    ("readme", readme::TESTS),
     ("broken", broken::TESTS),
     ("chart", chart::TESTS),
     ("upgrade", upgrade::TESTS),
