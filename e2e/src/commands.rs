@@ -19,7 +19,10 @@ pub fn console(document: &str, heading: &str) -> Vec<String> {
                 .map_or((text, false), |text| (text.trim(), true));
             match (begun, commands.last_mut()) {
                 (Some(_), _) => commands.push(text.to_owned()),
-                (None, Some(command)) if goes_on => *command += &format!(" {text}"),
+                (None, Some(command)) if goes_on => {
+                    command.push(' ');
+                    command.push_str(text);
+                }
                 // What a command prints.
                 (None, _) => continue,
             }

@@ -49,10 +49,6 @@ fn readme_is_what_works(world: &World) -> Outcome {
     world.testbed.set_grants(&release.capability(), grants)?;
 
     let url = release.urls(1)?.remove(0);
-    let alice = release.alice(&url)?;
-    wait::until_true("the pod has the policy", || {
-        Ok(alice.get("/login").is_ok_and(|answer| answer.status == 404))
-    })?;
     let script = person.join("\n");
     assert!(script.contains(SERVER));
     let script = script.replace(SERVER, &url);
