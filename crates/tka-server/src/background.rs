@@ -83,21 +83,17 @@ pub(crate) async fn check_roles(
 fn tell_missing(sessions: &Sessions, missing: &watch::Sender<Option<String>>, roles: &[String]) -> Duration {
     let said = missing_roles(roles);
     let is_new = missing.send_if_modified(|before| std::mem::replace(before, said.clone()) != said);
-    match said {
-        Some(said) => {
-            if is_new {
-                tracing::warn!(?roles, "{said}");
-            }
-            sessions.tell_missing_roles(&said);
-            MISSING_ROLES
+    let Some(said) = said else {
+        if is_new {
+            tracing::info!("this cluster has all roles that may be given out");
         }
-        None => {
-            if is_new {
-                tracing::info!("this cluster has all roles that may be given out");
-            }
-            ROLES
-        }
+        return ROLES;
+    };
+    if is_new {
+        tracing::warn!(?roles, "{said}");
     }
+    sessions.tell_missing_roles(&said);
+    MISSING_ROLES
 }
 
 /// What is wrong and what to do; none where nothing is missing.

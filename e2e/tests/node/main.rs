@@ -12,6 +12,7 @@ mod release;
 mod server;
 mod silence;
 mod upgrade;
+mod webhook;
 
 use std::env;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ use testbed::Testbed;
 const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
+    ("webhook", webhook::TESTS),
     ("drift", drift::TESTS),
     ("network", network::TESTS),
     ("readme", readme::TESTS),

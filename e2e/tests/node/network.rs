@@ -1,4 +1,4 @@
-//! The chart's NetworkPolicy and sysctl, enforced.
+//! The chart's `NetworkPolicy` and sysctl, enforced.
 
 use e2e::{Outcome, World, wait};
 use serde_json::{Value, json};
