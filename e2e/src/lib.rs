@@ -6,6 +6,7 @@ pub mod caller;
 pub mod certified;
 pub mod clock;
 pub mod cluster;
+pub mod commands;
 pub mod documented;
 pub mod faults;
 pub mod files;

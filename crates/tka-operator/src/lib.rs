@@ -27,6 +27,7 @@ pub mod provision;
 mod quota;
 mod records;
 mod retry;
+mod roles;
 mod session_ages;
 mod session_cache;
 pub mod sessions;

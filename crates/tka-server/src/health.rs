@@ -44,6 +44,8 @@ pub struct Health {
     pub synced: watch::Receiver<bool>,
     /// The audit log, without which nothing is given.
     pub audit: Audit,
+    /// That the cluster lacks roles which may be given out, and what to do, if it does.
+    pub missing_roles: watch::Receiver<Option<String>>,
     /// All metrics.
     pub metrics: Registry,
     /// Those of the operator.
@@ -97,8 +99,13 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     } else {
         StatusCode::OK
     };
-    let lines = checks.iter().map(|(name, check)| line(name, check));
-    (status, lines.collect::<String>()).into_response()
+    let lines: String = checks.iter().map(|(name, check)| line(name, check)).collect();
+    (status, lines + &roles(health.missing_roles.borrow().as_deref())).into_response()
+}
+
+/// Other roles are given out all the same, so this makes no server unready.
+fn roles(missing: Option<&str>) -> String {
+    missing.map_or_else(|| "[+]roles ok\n".to_owned(), |why| format!("[!]roles: {why}\n"))
 }
 
 /// One check, in the form of Kubernetes' own health endpoints
@@ -149,6 +156,8 @@ mod tests {
         let null = std::path::Path::new("/dev/null");
         let (audit, _writer) = Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default()).unwrap();
         let (_sender, synced) = watch::channel(serving);
+        let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
+        let (_sender, missing_roles) = watch::channel(missing);
         let (_sender, serving) = watch::channel(serving.then_some(()).ok_or("still starting".to_owned()));
         let (_sender, certificate) = watch::channel(None);
         let lacks = Some("a feature".to_owned());
@@ -165,6 +174,7 @@ mod tests {
             clock: Arc::new(jiff::Timestamp::now),
             synced,
             audit,
+            missing_roles,
             metrics,
             operator_metrics,
         }));
@@ -185,11 +195,13 @@ mod tests {
             "[+]serving ok",
             "[+]audit ok",
             "[+]kubernetes ok: a feature",
+            "[!]roles: this cluster has no ClusterRole a",
         ] {
             assert!(body.contains(line), "{body}");
         }
         let (_, starting) = answer(false, "/ready").await;
         assert!(starting.contains("[-]serving failed: still starting"), "{starting}");
+        assert!(starting.contains("[+]roles ok"), "{starting}");
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
-use crate::background::{Background, sweep};
+use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
@@ -187,6 +187,7 @@ fn background(
     let (cluster, is_cluster) = watch::channel(None);
     let version = watch_version(clients.requests.clone(), cluster);
     let version = stop.clone().run_until_cancelled_owned(version);
+    let (missing_roles, roles) = watch::channel(None);
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
@@ -196,6 +197,7 @@ fn background(
         clock: Arc::clone(clock),
         synced: synced.clone(),
         audit: parts.audit.clone(),
+        missing_roles: roles,
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
@@ -211,6 +213,7 @@ fn background(
         async move { ended.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
+    let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
     let sweep = sweep(Arc::clone(sessions), leadership, stop.clone());
     let elect = election.run(parts.contact.is_there(), stop.clone().cancelled_owned());
 
@@ -218,6 +221,7 @@ fn background(
     background.spawn("re-authorisation", reauthorize);
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
+    background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
     background.spawn("the version check", version);
     background.spawn("the health listener", async move { log_end("health", health.await) });

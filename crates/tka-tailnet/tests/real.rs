@@ -68,7 +68,8 @@ async fn a_tailscaled_on_no_tailnet_that_restarts() {
     assert!(matches!(
         status.require_running(),
         Err(Error::NotRunning {
-            state: BackendState::NeedsLogin
+            state: BackendState::NeedsLogin,
+            ..
         })
     ));
     let whois = tailscaled.whois(unknown()).await;

@@ -59,6 +59,9 @@ pub struct ServerOptions {
     /// Where it reaches the API server, if that is not the API server itself: the URL of something in between.
     #[serde(default)]
     pub api_server: Option<String>,
+    /// The chart that it is installed from, if that is one of before the chart had a server. It takes `roles`, `guard` and `crds`.
+    #[serde(default)]
+    pub chart: Option<PathBuf>,
     /// Settings beside, or instead of, those that the testbed gives it: merged into its configuration, key by key.
     pub config: Value,
 }
@@ -95,6 +98,7 @@ impl ServerOptions {
             namespaced_roles: Vec::new(),
             guard: guarded(),
             api_server: None,
+            chart: None,
             config: json!({}),
         }
     }
@@ -244,6 +248,7 @@ impl Server {
             guard: options.guard,
             crds: options.name == MAIN && !testbed.facts.kubernetes_node,
             server: None,
+            before_server: options.chart.clone(),
         };
         chart.install(layout)?;
         Ok(server)

@@ -183,7 +183,11 @@ fn tailscale(layout: &Layout) -> Result<Files> {
             ),
             ("usr/local/bin/tailscaled", built(&layout.program("tailscaled"))?),
             ("usr/local/bin/tailscale", built(&layout.program("tailscale"))?),
+            // The official image has a shell too.
+            ("bin/busybox", busybox()?),
         ],
-        links: Vec::new(),
+        links: ["sh", "sleep"]
+            .map(|applet| (format!("bin/{applet}"), "busybox"))
+            .into(),
     })
 }
