@@ -63,7 +63,8 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
 
 /// The checks that need the server. A response proves all checks before it.
 fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Findings {
-    let client = match ctx.client() {
+    // The check is of this server, not of another replica.
+    let client = match ctx.client_without_replicas() {
         Ok(client) => client,
         Err(error) => {
             return vec![
