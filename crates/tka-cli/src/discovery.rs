@@ -56,8 +56,12 @@ impl Search {
             Err(error) => (None, Some(TailnetUnavailable::StatusFailed(error))),
         };
         let caches = folder.map(session_cache::load_all).unwrap_or_default();
+        let default = match &status {
+            Some(status) if !config.has_chosen_server => candidates::in_full(default, status),
+            _ => default.clone(),
+        };
         Self {
-            candidates: candidates::find(default, caches, status.as_ref(), &config.tag),
+            candidates: candidates::find(&default, caches, status.as_ref(), &config.tag),
             tailnet_unavailable,
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod api_server;
 mod error;
 mod failover;
 mod lists;
+mod operation;
 mod peer;
 pub(crate) mod probe;
 mod replicas;
@@ -17,9 +18,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tka_api::exec::ExecCredential;
-use tka_api::http::{self, ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
+use tka_api::http::{ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
 
 pub(crate) use error::{ClientError, ClientErrorKind};
+pub(crate) use operation::Operation;
 pub(crate) use replicas::Tailnet;
 pub(crate) use route::{Connection, Route};
 
@@ -30,22 +32,6 @@ use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKube
 use crate::net::server::Server;
 use replicas::Replicas;
 use route::{HttpResponse, Request};
-
-/// The requests of the CLI.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Operation {
-    SignIn,
-    SignOut,
-    ShowSession,
-    FetchKubeconfig,
-    FetchCredential,
-    ShowCluster,
-    ListSessions,
-    EndSession,
-    ListRules,
-    /// List the rules in order to select one.
-    SelectRule,
-}
 
 /// A connection to one server. All its requests share one time limit.
 #[derive(Debug)]
@@ -114,53 +100,6 @@ pub(crate) enum Provisioned<T> {
 #[derive(Deserialize)]
 struct SignOutBody {
     username: String,
-}
-
-// === impl Operation ===
-
-impl Operation {
-    fn request(self) -> (&'static str, &'static str) {
-        match self {
-            Self::SignIn => ("POST", http::LOGIN),
-            Self::SignOut => ("POST", http::LOGOUT),
-            Self::ShowSession => ("GET", http::LOGIN),
-            Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
-            Self::FetchCredential => ("POST", http::CREDENTIAL),
-            Self::ShowCluster => ("GET", http::CLUSTER_INFO),
-            Self::ListSessions => ("GET", http::SESSIONS),
-            Self::EndSession => ("DELETE", http::SESSIONS),
-            Self::ListRules | Self::SelectRule => ("GET", http::RULES),
-        }
-    }
-
-    /// What the request does. It follows the word "to".
-    pub(crate) fn verb(self) -> &'static str {
-        match self {
-            Self::SignIn => "sign you in",
-            Self::SignOut => "sign you out",
-            Self::ShowSession => "show your session",
-            Self::FetchKubeconfig => "give you a kubeconfig",
-            Self::FetchCredential => "give you a credential",
-            Self::ShowCluster => "show the cluster",
-            Self::ListSessions => "show your sessions",
-            Self::EndSession => "end that session",
-            Self::ListRules => "show your rules",
-            Self::SelectRule => "sign you in with these options",
-        }
-    }
-
-    /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
-    fn waits_while_busy(self) -> bool {
-        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
-    }
-
-    /// Whether the original's server supports it.
-    fn is_in_original_api(self) -> bool {
-        !matches!(
-            self,
-            Self::ListSessions | Self::EndSession | Self::ListRules | Self::SelectRule | Self::FetchCredential
-        )
-    }
 }
 
 // === impl Client ===

@@ -47,6 +47,13 @@ pub(crate) fn find(default: &Server, cache: Vec<SessionCache>, status: Option<&S
     found.all
 }
 
+/// The default server by the full name of its node, if the tailnet has one. Certificates have that name, and it resolves everywhere.
+pub(crate) fn in_full(default: &Server, status: &Status) -> Server {
+    let node = status.node(default.host());
+    let in_full = node.and_then(|node| default.moved_to(node.name(), default.port()).ok());
+    in_full.unwrap_or_else(|| default.clone())
+}
+
 /// Candidates without repetitions.
 struct CandidateSet<'a> {
     status: Option<&'a Status>,
@@ -181,6 +188,13 @@ mod tests {
         let found = find(&server("tka", 443), vec![], Some(&status), "tag:tka");
         assert_eq!(found.len(), 1 + MAX_NODES * USUAL_PORTS.len());
         assert!(found.iter().all(|one| !one.is_offline));
+    }
+
+    #[test]
+    fn default_has_the_full_name_of_its_node() {
+        let of = |host: &str| in_full(&server(host, 443), &status()).to_string();
+        assert_eq!(of("tka"), "https://tka.example.ts.net");
+        assert_eq!(of("elsewhere"), "https://elsewhere");
     }
 
     #[test]

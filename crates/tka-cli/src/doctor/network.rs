@@ -133,7 +133,7 @@ fn suggest_server(status: Option<&Status>, tag: &str) -> String {
     let tagged = peers.filter(|node| node.has_tag(tag));
     let names: Vec<_> = tagged.map(tailscale::Node::name).collect();
     match names.as_slice() {
-        [] => "choose another with --server".to_owned(),
+        [] => "choose another with --server; `tka clusters` shows those that this device finds".to_owned(),
         _ => format!(
             "choose another with --server: nodes with {tag} are {}",
             names.join(", ")

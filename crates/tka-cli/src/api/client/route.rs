@@ -9,7 +9,8 @@ use serde_json::Value;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::error::ClientErrorKind;
-use super::{Operation, peer};
+use super::operation::Operation;
+use super::peer;
 use crate::api::retry::{self, RetryAfter};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
