@@ -25,7 +25,13 @@ pub(crate) fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, Confi
 
 /// The changes for a server as a user types it. A name alone leaves the port, and the tailnet completes it.
 pub(crate) fn typed_changes(path: &Path, typed: &str) -> Result<Vec<Change>, ConfigError> {
-    let server = Server::new(typed, port_in(path)?, None)?;
+    // A URL without a port means its scheme's.
+    let port = if typed.contains("://") {
+        HTTPS_PORT
+    } else {
+        port_in(path)?
+    };
+    let server = Server::new(typed, port, None)?;
     if server.host().eq_ignore_ascii_case(typed) {
         return Ok(vec![Change::new(HOSTNAME, typed)?]);
     }
