@@ -11,7 +11,7 @@ use crate::net::server::Server;
 use crate::net::tailscale::{self, Status};
 
 /// How long tailscaled may take to show the nodes of replicas.
-const TAILSCALED_TIMEOUT: Duration = Duration::from_secs(1);
+const TAILSCALED_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long connecting to a replica may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
