@@ -30,13 +30,14 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 8] = [
+const ENUMS: [(&str, &str, &str); 9] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
     ("tka", "crates/tka-cli/src/error.rs", "Error"),
     ("client", "crates/tka-cli/src/api/client/error.rs", "ClientErrorKind"),
     ("select", "crates/tka-cli/src/discovery/select.rs", "SelectError"),
     ("listen", "crates/tka-server/src/listen.rs", "ListenError"),
+    ("certificate", "crates/tka-server/src/certificate.rs", "CertificateError"),
     ("cluster", "crates/tka-server/src/cluster.rs", "ClusterError"),
     ("tailnet", "crates/tka-tailnet/src/error.rs", "Error"),
 ];

@@ -58,6 +58,8 @@ pub struct App {
     pub contact: Contact,
     /// The capability whose values are rules.
     pub cap_name: String,
+    /// The namespace of the sessions.
+    pub namespace: String,
     /// The sessions.
     pub sessions: Arc<Sessions>,
     /// Where every decision leaves a record.

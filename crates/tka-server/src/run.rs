@@ -273,6 +273,7 @@ impl Parts {
             tailnet: self.tailnet,
             contact: self.contact,
             cap_name: config.tailscale.cap_name.clone(),
+            namespace: config.operator.namespace.clone(),
             sessions: self.sessions,
             audit: self.audit,
             cluster: self.cluster,

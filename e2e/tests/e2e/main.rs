@@ -14,7 +14,9 @@ mod cli;
 mod cli_again;
 mod cli_clusters;
 mod cli_exec;
+mod cli_first;
 mod cli_merge;
+mod cli_replicas;
 mod clock;
 mod cluster_info;
 mod concurrency;
@@ -119,6 +121,8 @@ const MODULES: &[Module] = &[
     ("cli_again", cli_again::TESTS),
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
+    ("cli_first", cli_first::TESTS),
+    ("cli_replicas", cli_replicas::TESTS),
     ("tour", tour::TESTS),
     ("cli_merge", cli_merge::TESTS),
 ];
