@@ -109,7 +109,7 @@ mod tests {
 
     fn check(port: u16, authority: &str, name: Option<&str>) -> Result<(), ClientErrorKind> {
         let url = format!("https://127.0.0.1:{port}");
-        let info = json!({"serverUrl": url, "caData": authority, "tlsServerName": name});
+        let info = json!({"server_url": url, "ca_data": authority, "tls_server_name": name});
         let server = Server::new(&url, HTTPS_PORT, None).unwrap();
         check_reachable(
             &serde_json::from_value(info).unwrap(),
