@@ -37,7 +37,11 @@ const ENUMS: [(&str, &str, &str); 9] = [
     ("client", "crates/tka-cli/src/api/client/error.rs", "ClientErrorKind"),
     ("select", "crates/tka-cli/src/discovery/select.rs", "SelectError"),
     ("listen", "crates/tka-server/src/listen.rs", "ListenError"),
-    ("certificate", "crates/tka-server/src/certificate.rs", "CertificateError"),
+    (
+        "certificate",
+        "crates/tka-server/src/certificate.rs",
+        "CertificateError",
+    ),
     ("cluster", "crates/tka-server/src/cluster.rs", "ClusterError"),
     ("tailnet", "crates/tka-tailnet/src/error.rs", "Error"),
 ];

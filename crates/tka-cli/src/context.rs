@@ -294,10 +294,10 @@ pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: R
 }
 
 /// The same, to the server or its replicas as far as this device knows them.
-pub(crate) fn connect_to_any(server: &Server, deadline: Deadline, debug: bool, route: Route) -> Result<Client, Error> {
+pub(crate) fn connect_to_any(server: &Server, deadline: Deadline, debug: bool, route: &Route) -> Result<Client, Error> {
     let store = KubeconfigStore::new(home().as_deref(), server).ok();
     let client = connect(server, deadline, debug, route.clone())?;
-    Ok(replicas::known_to(client, store.as_ref(), &route, debug))
+    Ok(replicas::known_to(client, store.as_ref(), route, debug))
 }
 
 /// The way to `server`, for connecting within `limit`.

@@ -240,7 +240,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let names: Vec<_> = names.iter().copied().map(str::to_owned).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        let begin = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let begin = std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         params.not_before = begin.into();
         params.not_after = (begin + Duration::from_secs(seconds)).into();
         let key = KeyPair::generate().unwrap();

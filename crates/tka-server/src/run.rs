@@ -122,7 +122,14 @@ async fn run(config: Config) -> Result<(), RunError> {
         background.spawn("the streams of the gateway", streams.run(stop.clone()));
     }
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    serve_tailnet(&config, parts, gateway, (serving, standing), stop.clone()).await;
+    Box::pin(serve_tailnet(
+        &config,
+        parts,
+        gateway,
+        (serving, standing),
+        stop.clone(),
+    ))
+    .await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -314,8 +321,8 @@ async fn serve_tailnet(
     let files = config.tls.files();
     let https = port == HTTPS || files.is_some();
     let certificates = match files {
-        Some((certificate, key)) => Source::Files(Files::new(certificate, key)),
-        None => Source::Tailnet(parts.tailnet.clone()),
+        Some((certificate, key)) => Source::Files(Box::new(Files::new(certificate, key))),
+        None => Source::Tailnet(Box::new(parts.tailnet.clone())),
     };
     let (said, clock) = (parts.status.subscribe(), Arc::clone(&parts.clock));
     let app = Arc::new(parts.app(config, known));
@@ -333,7 +340,7 @@ async fn serve_tailnet(
         standing,
         clock,
     };
-    server.run(said, stop).await;
+    Box::pin(server.run(said, stop)).await;
 }
 
 /// What this replica is called among the others. The host is the pod in a cluster; the rest tells apart servers on one machine.

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// The new value
     value: Option<String>,
 
-    /// Create the file that --config or TKA_CONFIG names, if it does not exist
+    /// Create the file that `--config` or `TKA_CONFIG` names, if it does not exist
     #[arg(short, long, requires = "value")]
     force: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Set {
     /// The new value
     value: String,
 
-    /// Create the file that --config or TKA_CONFIG names, if it does not exist
+    /// Create the file that `--config` or `TKA_CONFIG` names, if it does not exist
     #[arg(short, long)]
     force: bool,
 }

@@ -79,7 +79,7 @@ impl Learning {
         }
         let Some(siblings) = siblings else { return };
         let before = KnownReplicas::load(store);
-        let Some(now) = updated(ctx.server(), before.as_ref(), siblings, &answers) else {
+        let Ok(now) = updated(ctx.server(), before.as_ref(), siblings, &answers) else {
             return;
         };
         if now != before
@@ -128,27 +128,30 @@ impl Siblings {
     }
 }
 
-/// The replicas from now on: those that say the same installation as `server`, and those known before that do not answer just now. The
-/// inner None says that there are none, the outer one that nothing was learned.
+/// The server does not say what it is, so no other can be told to be the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct NothingLearned;
+
+/// The replicas from now on: those that say the same installation as `server`, and those known before that do not answer just now. None
+/// says that there are none.
 fn updated(
     server: &Server,
     before: Option<&KnownReplicas>,
     siblings: Siblings,
     answers: &[(Server, String)],
-) -> Option<Option<KnownReplicas>> {
+) -> Result<Option<KnownReplicas>, NothingLearned> {
     let said = |place: &Server| {
         answers
             .iter()
             .find(|(other, _)| other == place)
             .map(|(_, instance)| instance)
     };
-    let instance = said(server).or(before.map(|before| &before.instance))?.clone();
+    let instance = said(server).or(before.map(|before| &before.instance));
+    let instance = instance.ok_or(NothingLearned)?.clone();
     let before = before.filter(|before| before.instance == instance);
     let is_there = |one: &Server| one == server || siblings.hosts.contains(one.host());
     let stays = |one: &Server| is_there(one) && said(one).is_none_or(|said| *said == instance);
-    let known = before
-        .map(|before| before.servers(server))
-        .unwrap_or_else(|| vec![server.clone()]);
+    let known = before.map_or_else(|| vec![server.clone()], |before| before.servers(server));
     let mut all: Vec<_> = known.into_iter().filter(stays).collect();
     let mut new: Vec<_> = answers
         .iter()
@@ -161,7 +164,7 @@ fn updated(
             all.push(one.clone());
         }
     }
-    Some((all.len() > 1).then(|| KnownReplicas::new(instance, siblings.tags, &all)))
+    Ok((all.len() > 1).then(|| KnownReplicas::new(instance, siblings.tags, &all)))
 }
 
 #[cfg(test)]
@@ -215,29 +218,29 @@ mod tests {
             updated(&a, before, siblings("Running").unwrap(), &answers)
         };
         let both = known(&[&a, &b]);
-        assert_eq!(learned(None, &[(&a, "x"), (&b, "x")]), Some(Some(both.clone())));
-        assert_eq!(learned(None, &[(&a, "x"), (&b, "y")]), Some(None));
+        assert_eq!(learned(None, &[(&a, "x"), (&b, "x")]), Ok(Some(both.clone())));
+        assert_eq!(learned(None, &[(&a, "x"), (&b, "y")]), Ok(None));
         // A server that does not say what it is has no replicas that could be told from others.
-        assert_eq!(learned(None, &[(&b, "x")]), None);
+        assert_eq!(learned(None, &[(&b, "x")]), Err(NothingLearned));
         // The order stays, and so does one that is silent just now.
         let turned = known(&[&b, &a]);
         assert_eq!(
             learned(Some(&turned), &[(&a, "x"), (&c, "x")]),
-            Some(Some(known(&[&b, &a, &c])))
+            Ok(Some(known(&[&b, &a, &c])))
         );
-        assert_eq!(learned(Some(&both), &[(&b, "x")]), Some(Some(both.clone())));
+        assert_eq!(learned(Some(&both), &[(&b, "x")]), Ok(Some(both.clone())));
         // One that left the tailnet or became another goes.
         assert_eq!(
             learned(Some(&known(&[&a, &d, &b])), &[(&a, "x"), (&b, "x")]),
-            Some(Some(both.clone()))
+            Ok(Some(both.clone()))
         );
-        assert_eq!(learned(Some(&both), &[(&a, "x"), (&b, "y")]), Some(None));
+        assert_eq!(learned(Some(&both), &[(&a, "x"), (&b, "y")]), Ok(None));
         // So do all when the server itself became another.
-        assert_eq!(learned(Some(&both), &[(&a, "y"), (&b, "x")]), Some(None));
+        assert_eq!(learned(Some(&both), &[(&a, "y"), (&b, "x")]), Ok(None));
         // One node is one replica, at the server's port if it answers there.
         assert_eq!(
             learned(None, &[(&server("b", 81), "x"), (&b, "x"), (&a, "x")]),
-            Some(Some(both))
+            Ok(Some(both))
         );
     }
 }

@@ -145,7 +145,7 @@ fn without_a_server_it_says_where_it_looked() {
             true => script.push(("POST /login", answer)),
             // What does not say that it has no rules is asked as the original's server.
             false if matches!(answer, Answer::Http { status: 404, .. }) => {
-                script.push(("GET /login", Answer::html(404)))
+                script.push(("GET /login", Answer::html(404)));
             }
             false => {}
         }

@@ -23,9 +23,9 @@ const LONGEST_FILE: u64 = 1 << 20;
 /// Where certificates come from.
 pub enum Source {
     /// From tailscaled, for the node's name.
-    Tailnet(LocalApi),
+    Tailnet(Box<LocalApi>),
     /// From files, for whatever names an administrator chose.
-    Files(Files),
+    Files(Box<Files>),
 }
 
 /// A certificate in files.

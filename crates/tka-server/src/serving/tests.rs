@@ -42,7 +42,7 @@ struct Double {
 
 impl Double {
     fn start(https: bool) -> Self {
-        Self::start_with(https, |socket| Source::Tailnet(LocalApi::new(socket)))
+        Self::start_with(https, |socket| Source::Tailnet(Box::new(LocalApi::new(socket))))
     }
 
     fn start_with(https: bool, source: impl FnOnce(&std::path::Path) -> Source) -> Self {

@@ -34,7 +34,7 @@ impl Double {
         let now = Arc::new(Mutex::new(Timestamp::from_second(1_800_000_000).unwrap()));
         let clock = Arc::clone(&now);
         let (sender, standing) = watch::channel(None);
-        let source = Source::Tailnet(LocalApi::new(&socket));
+        let source = Source::Tailnet(Box::new(LocalApi::new(&socket)));
         Self {
             _folder: folder,
             given,

@@ -64,7 +64,7 @@ impl Mounted {
     }
 
     fn files(&self) -> Source {
-        Source::Files(Files::new(self.0.join("tls.crt"), self.0.join("tls.key")))
+        Source::Files(Box::new(Files::new(self.0.join("tls.crt"), self.0.join("tls.key"))))
     }
 }
 
