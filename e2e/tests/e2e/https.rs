@@ -132,7 +132,11 @@ fn tailnet_certificate_is_renewed_and_follows_the_name_of_the_node(world: &World
     ))?;
     desk.tka(&["doctor"])?.expect(0)?;
 
-    let before = kept[1].as_ref().map_err(|error| error.to_string())?.certificate.clone();
+    let before = kept[1]
+        .as_ref()
+        .map_err(std::string::ToString::to_string)?
+        .certificate
+        .clone();
     // The authority does not answer for a while: the server goes on, and says so.
     certified.give(None);
     until_ready_says(&site, 200, "[+]certificate ok: a new certificate cannot be used")?;
