@@ -66,7 +66,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cut, Flow};
+    use crate::{Cut, CutKind, Flow};
     use futures::FutureExt;
     use http_body_util::Full;
     use tokio::sync::{mpsc, watch};
@@ -94,7 +94,7 @@ mod tests {
         flow.send_replace(Flow::Open);
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two");
         sender.send(Bytes::from_static(b"three")).await.unwrap();
-        flow.send_replace(Flow::Cut(Cut::new("signed out")));
+        flow.send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
         assert_eq!(body.frame().await.unwrap().unwrap_err().to_string(), "signed out");
         assert!(body.frame().await.is_none());
         assert_eq!(count.get(), 6);

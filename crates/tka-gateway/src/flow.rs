@@ -23,8 +23,18 @@ pub enum Flow {
 #[error("{why}")]
 pub struct Cut {
     why: Arc<str>,
-    /// Whether the server stops, and nothing is wrong with the session.
-    is_stop: bool,
+    kind: CutKind,
+}
+
+/// What a cut says of the session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CutKind {
+    /// It has ended.
+    Ended,
+    /// It is not known whether it stands.
+    Unknown,
+    /// Nothing: the server stops.
+    Stop,
 }
 
 /// What every stream of a session asks before it moves a byte.
@@ -48,24 +58,17 @@ pub enum Halt {
 // === impl Cut ===
 
 impl Cut {
-    /// Streams are cut because of `why`.
+    /// Streams are cut because of `why`, which is of that kind.
     #[must_use]
-    pub fn new(why: &str) -> Self {
-        let is_stop = false;
-        Self {
-            why: why.into(),
-            is_stop,
-        }
+    pub fn new(kind: CutKind, why: &str) -> Self {
+        let why = why.into();
+        Self { why, kind }
     }
 
-    /// Streams are cut because the server stops. Watches come to their end instead.
+    /// What it says of the session.
     #[must_use]
-    pub fn stop(why: &str) -> Self {
-        let is_stop = true;
-        Self {
-            why: why.into(),
-            is_stop,
-        }
+    pub fn kind(&self) -> CutKind {
+        self.kind
     }
 }
 
@@ -92,7 +95,7 @@ impl Gate {
             // Without what decides, nothing would tell of an end.
             let is_alone = self.flow.has_changed().is_err();
             match &*self.flow.borrow_and_update() {
-                Flow::Cut(cut) if cut.is_stop && self.is_watch => return Err(Halt::Drained),
+                Flow::Cut(cut) if cut.kind == CutKind::Stop && self.is_watch => return Err(Halt::Drained),
                 Flow::Cut(cut) => return Err(cut.clone().into()),
                 Flow::Draining if self.is_watch => return Err(Halt::Drained),
                 Flow::Open | Flow::Draining if is_alone => return Err(gone()),
@@ -135,7 +138,7 @@ impl Gate {
 }
 
 fn gone() -> Halt {
-    Cut::new("the server stops").into()
+    Cut::new(CutKind::Stop, "the server stops").into()
 }
 
 #[cfg(test)]
@@ -152,7 +155,7 @@ mod tests {
         flow.send_replace(Flow::Held);
         assert_eq!(gate.closes().now_or_never(), Some(()));
         assert_eq!(gate.open().now_or_never(), None);
-        let cut = Cut::new("it ended");
+        let cut = Cut::new(CutKind::Ended, "it ended");
         flow.send_replace(Flow::Cut(cut.clone()));
         assert_eq!(gate.open().now_or_never(), Some(Err(cut.into())));
     }
@@ -168,7 +171,7 @@ mod tests {
         assert_eq!(watch.open().await, Err(Halt::Drained));
         assert_eq!(other.closes().now_or_never(), None);
         assert_eq!(other.open().await, Ok(()));
-        let cut = Cut::stop("it stops");
+        let cut = Cut::new(CutKind::Stop, "it stops");
         flow.send_replace(Flow::Cut(cut.clone()));
         assert_eq!(watch.open().await, Err(Halt::Drained));
         assert_eq!(other.open().await, Err(cut.into()));

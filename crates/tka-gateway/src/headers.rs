@@ -198,7 +198,7 @@ pub fn request(headers: &HeaderMap, host: &HeaderValue, identity: &Identity<'_>)
     }
     if let Some(protocol) = upgrade(headers) {
         out.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        out.insert(UPGRADE, protocol.clone());
+        out.insert(UPGRADE, protocol);
     }
     out.insert(HOST, host.clone());
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", identity.token.expose()))?;
@@ -235,17 +235,19 @@ pub fn answer(headers: &mut HeaderMap, is_upgrade: bool) {
     }
 }
 
-/// The protocol to which the caller asks to upgrade: `Connection` names it (RFC 9110, 7.8).
+/// The protocol to which the caller asks to upgrade: `Connection` names it (RFC 9110, 7.8). Of several it is the first.
 #[must_use]
-pub fn upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asks = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    let protocol = headers.get(UPGRADE)?;
-    // HTTP/2 over plain TCP would be another request smuggled through this one.
-    let is_http = protocol.to_str().is_ok_and(|protocol| {
-        let name = protocol.trim().to_ascii_lowercase();
+    // Another version of HTTP would be requests that are smuggled through this one.
+    let is_http = |protocol: &str| {
+        let name = protocol.to_ascii_lowercase();
         name.starts_with("h2c") || name.starts_with("http/") || name.starts_with("tls/")
-    });
-    (asks && !is_http).then_some(protocol)
+    };
+    let protocol = tokens(headers, &UPGRADE).find(|protocol| !is_http(protocol));
+    protocol
+        .filter(|_| asks)
+        .and_then(|protocol| HeaderValue::from_str(protocol).ok())
 }
 
 /// The headers that `Connection` names. They are this connection's, and end here (RFC 9110, 7.6.1).
@@ -403,6 +405,8 @@ mod tests {
             (&"Upgrade".parse().unwrap(), &"SPDY/3.1".parse().unwrap())
         );
         assert_eq!(out["sec-websocket-key"], "k");
+        let several = map(&[("connection", "Upgrade"), ("upgrade", "h2c, websocket, x")]);
+        assert_eq!(sent(&several).unwrap()["upgrade"], "websocket");
         for no_upgrade in [
             map(&[("upgrade", "websocket")]),
             map(&[("connection", "Upgrade")]),

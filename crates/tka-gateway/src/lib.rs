@@ -10,7 +10,7 @@ pub mod upstream;
 pub mod websocket;
 
 pub use body::{Counter, guarded};
-pub use flow::{Cut, Flow, Gate, Halt};
+pub use flow::{Cut, CutKind, Flow, Gate, Halt};
 pub use headers::{HeaderError, Identity};
 pub use relay::{Stream, relay};
 pub use request_info::RequestInfo;

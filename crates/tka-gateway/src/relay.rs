@@ -12,7 +12,7 @@ use crate::websocket::{Channels, Frames};
 /// How much is carried at a time, in bytes. It is all that waits for a slow reader.
 const BUFFER: usize = 16 * 1024;
 /// How long one direction may go on once the other has ended, and how long a goodbye may take.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a relay knows of the stream that it carries.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ where
             },
         }
     };
+    // First: what runs in the pod must not outlive the session while its caller is told.
+    let _ = timeout(LINGER, upstream_write.shutdown()).await;
     if let (Some(cut), Some(channels)) = (&cut, stream.websocket) {
         let words = frames.last_words(channels, &cut.to_string());
         let said = async {
@@ -73,7 +75,6 @@ where
         let _ = timeout(LINGER, said).await;
     }
     let _ = timeout(LINGER, caller_write.shutdown()).await;
-    let _ = timeout(LINGER, upstream_write.shutdown()).await;
     cut
 }
 
@@ -131,7 +132,7 @@ fn cut(halt: Halt) -> Option<Cut> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Flow;
+    use crate::{CutKind, Flow};
     use tokio::io::duplex;
     use tokio::sync::watch;
 
@@ -200,19 +201,23 @@ mod tests {
         let hello = [0x82, 3, 1, b'h', b'i'];
         world.upstream.write_all(&hello).await.unwrap();
         assert_eq!(read(&mut world.caller, 5).await, hello);
-        world.flow.send_replace(Flow::Cut(Cut::new("signed out")));
+        world
+            .flow
+            .send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
         let mut rest = Vec::new();
         world.caller.read_to_end(&mut rest).await.unwrap();
         assert_eq!((rest[0], rest[2]), (0x82, 3));
         assert!(rest.ends_with(b"\x03\xf0signed out"));
-        assert_eq!(world.relay.await.unwrap(), Some(Cut::new("signed out")));
+        assert_eq!(world.relay.await.unwrap(), Some(Cut::new(CutKind::Ended, "signed out")));
         assert_eq!(world.upstream.read(&mut [0; 1]).await.unwrap(), 0);
     }
 
     #[tokio::test]
     async fn other_protocols_are_only_closed() {
         let mut world = world(None);
-        world.flow.send_replace(Flow::Cut(Cut::new("signed out")));
+        world
+            .flow
+            .send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
         let mut rest = Vec::new();
         world.caller.read_to_end(&mut rest).await.unwrap();
         assert!(rest.is_empty());
@@ -225,7 +230,9 @@ mod tests {
         for _ in 0..4 {
             let _ = timeout(Duration::from_millis(10), world.upstream.write_all(&[0; 64])).await;
         }
-        world.flow.send_replace(Flow::Cut(Cut::new("signed out")));
-        assert_eq!(world.relay.await.unwrap(), Some(Cut::new("signed out")));
+        world
+            .flow
+            .send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
+        assert_eq!(world.relay.await.unwrap(), Some(Cut::new(CutKind::Ended, "signed out")));
     }
 }

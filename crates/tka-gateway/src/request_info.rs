@@ -40,6 +40,8 @@ pub enum Interactive {
     Proxy,
     /// A container that is added to a running pod.
     Debug,
+    /// Another connection of both ways, such as the console of a virtual machine.
+    Upgrade,
 }
 
 // === impl RequestInfo ===

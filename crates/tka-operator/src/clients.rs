@@ -63,7 +63,7 @@ impl Clients {
         Ok(Self {
             requests: requests.build(),
             watches: watches.build(),
-            sessions: sessions.with_layer(&heard.layer()).build(),
+            sessions: sessions.with_layer(&heard).build(),
             heard,
         })
     }

@@ -85,6 +85,7 @@ impl Loop {
         let (forget, gone) = watch::channel(());
         // Another loop over the same sessions would show the same.
         let _ = sessions.cache.set(SessionCache::new(store.clone(), changes.clone()));
+        let heard = sessions.heard.clone();
         let ours = heartbeat.config().labels(SELECTOR);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
@@ -93,9 +94,15 @@ impl Loop {
                     Ok(watcher::Event::InitDone) => {
                         sender.send_replace(true);
                         forget.send_replace(());
+                        heard.word();
                     }
-                    Ok(watcher::Event::Delete(_)) => forget.send_replace(()),
-                    Ok(_) => {}
+                    Ok(watcher::Event::Delete(_)) => {
+                        forget.send_replace(());
+                        heard.word();
+                    }
+                    Ok(watcher::Event::Apply(_)) => heard.word(),
+                    // Of a list, of which nothing is in the store before its end.
+                    Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                     Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
                 }
                 change.send_replace(());

@@ -8,6 +8,7 @@ use futures::TryFutureExt;
 use futures::future::join;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
@@ -70,10 +71,23 @@ pub enum RunError {
 pub fn main(config: Config) -> Result<(), RunError> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(run(config))
+}
+
+/// Lets the process have as many files open as it may. Each connection is one, and each stream of the gateway that is upgraded is two.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 async fn run(config: Config) -> Result<(), RunError> {
@@ -116,10 +130,18 @@ async fn run(config: Config) -> Result<(), RunError> {
     };
     let reconcile = Loop::new(&parts.sessions, heartbeat);
     let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock)?;
-    let mut background = background(&config, &clients, &parts, reconcile, registries, told, &stop)?;
+    // The loop's watch is what streams go by, so that it outlives them.
+    let drained = gateway
+        .as_ref()
+        .map_or_else(|| stop.clone(), |_| CancellationToken::new());
+    let ends = (&stop, drained.clone());
+    let mut background = background(&config, &clients, &parts, reconcile, registries, told, ends)?;
     if let Some(gateway) = &gateway {
-        let streams = gateway.streams().clone();
-        background.spawn("the streams of the gateway", streams.run(stop.clone()));
+        let (streams, stop) = (gateway.streams().clone(), stop.clone());
+        background.spawn("the streams of the gateway", async move {
+            streams.run(stop).await;
+            drained.cancel();
+        });
     }
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
     Box::pin(serve_tailnet(
@@ -171,7 +193,7 @@ fn background(
     reconcile: Loop,
     mut registries: Registries,
     told: Told,
-    stop: &CancellationToken,
+    (stop, drained): (&CancellationToken, CancellationToken),
 ) -> Result<Background, RunError> {
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
@@ -211,13 +233,12 @@ fn background(
     let listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
     let router = health::router(Arc::new(health));
     let health = serve(listener, router, None, config.server.clone(), stop.clone());
-    let ended = stop.clone();
     let reconcile = reconcile.run(
         Arc::clone(sessions),
         leadership.clone(),
         Arc::clone(clock),
         reconcile_metrics,
-        async move { ended.cancelled().await },
+        async move { drained.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
     let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
@@ -372,7 +393,8 @@ fn gateway(
         return Ok(None);
     }
     let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
-    let streams = Streams::new(reconcile.watched(), &clients.heard, Arc::clone(clock), limit);
+    let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
+    let streams = Streams::new(reconcile.watched(), &clients.heard, Arc::clone(clock), limit, all);
     Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }
 

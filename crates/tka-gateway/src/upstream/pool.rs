@@ -25,8 +25,10 @@ use super::error::{CONNECT, UpstreamError};
 const STREAMS: usize = 100;
 /// How much of an answer may wait to be read, in bytes.
 const WINDOW: u32 = 256 * 1024;
-/// How long a connection with requests may be silent before it is asked whether it is alive, and how long it may take to answer.
-const PING: Duration = Duration::from_secs(10);
+/// How many requests a connection takes before its API server has said how many it allows.
+const FIRST_STREAMS: usize = 10;
+/// How long a connection may be silent before it is asked whether it is alive, and how long it may take to answer.
+const PING: Duration = Duration::from_secs(3);
 
 /// The connections there are.
 #[derive(Default)]
@@ -128,7 +130,9 @@ async fn handshake(stream: Stream) -> Result<Shared, UpstreamError> {
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(all)
         .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
+        .keep_alive_timeout(PING)
+        .keep_alive_while_idle(true)
+        .initial_max_send_streams(FIRST_STREAMS);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     tokio::spawn(run(connection, Arc::clone(&allowed)));

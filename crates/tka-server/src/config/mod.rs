@@ -25,6 +25,8 @@ const GATEWAY_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const GATEWAY_BURST: NonZeroU32 = NonZeroU32::new(600).unwrap();
 /// As many as watches of every resource there is, and a hundred forwarded connections.
 const MAX_REQUESTS_PER_SESSION: NonZeroU32 = NonZeroU32::new(400).unwrap();
+/// Fewer than connections, so that people can sign in and out whatever is carried.
+const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(700).unwrap();
 
 /// As many as open files by default, less what else is open.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
@@ -209,6 +211,8 @@ pub struct Gateway {
     pub rate_limit: RateLimit,
     /// How many requests, watches and streams of one session may be under way at a time.
     pub max_requests_per_session: NonZeroU32,
+    /// How many may be under way in all.
+    pub max_requests: NonZeroU32,
     /// How long an answer may go unread before its connection is closed.
     pub unread_timeout: Period,
 }
@@ -446,6 +450,7 @@ impl Default for Gateway {
                 burst: GATEWAY_BURST,
             },
             max_requests_per_session: MAX_REQUESTS_PER_SESSION,
+            max_requests: MAX_REQUESTS,
             // A pager that a person left open is not read from.
             unread_timeout: period("10m"),
         }

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use tka_core::{Caller, Refusal, Rule, SessionName};
-use tka_gateway::{RequestInfo, Target};
+use tka_gateway::request_info::Interactive;
+use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, SessionFilter};
 use tokio::time::timeout;
 
@@ -35,6 +36,8 @@ pub(super) struct Access {
     pub(super) target: Target,
     /// What the request is.
     pub(super) info: RequestInfo,
+    /// Whether it is recorded before it is carried, and as what.
+    pub(super) interactive: Option<Interactive>,
 }
 
 /// Finds out who sends a request, that it is they and no page in their browser, and which session of theirs acts.
@@ -44,6 +47,14 @@ pub(super) async fn access(
     context: &AuditContext,
     head: &Parts,
 ) -> Result<Access, Failure> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        let advice = &["use a method of the Kubernetes API"];
+        return Err(Failure::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this method is not carried",
+            advice,
+        ));
+    }
     let identified = Arc::new(identify(app, gateway, context, head).await?);
     app.contact.check().map_err(|error| no_contact(&error))?;
     let rules = applicable_rules(app, &identified)?;
@@ -64,11 +75,14 @@ pub(super) async fn access(
     let live = session(app, gateway, &identified.caller, rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
+    let info = RequestInfo::new(&head.method, &target);
+    let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
     Ok(Access {
+        interactive: info.interactive().or(upgrade),
         live,
         entry,
         address: identified.addresses.first().copied(),
-        info: RequestInfo::new(&head.method, &target),
+        info,
         target,
     })
 }
@@ -78,12 +92,17 @@ async fn identify(app: &App, gateway: &Gateway, context: &AuditContext, head: &P
     let identified = whois(app, peer, &head.headers).await?;
     let shared = Arc::new(identified.clone());
     let guarded = guard_programs(&app.node.borrow().hosts, head);
-    let by = if guarded.is_ok() { By::Caller } else { By::Page };
+    let sign = made_by(&head.headers);
+    let by = if guarded.is_ok() && sign.is_none() {
+        By::Caller
+    } else {
+        By::Page
+    };
     context.by(&shared, by);
     gateway.rates.count(&identified.caller, by)?;
     guarded?;
     // `exec` and `proxy` act by GET, and what `proxy` serves would stand on this server's own origin.
-    if let Some(sign) = made_by(&head.headers) {
+    if let Some(sign) = sign {
         return Err(browser(sign.as_str()));
     }
     Ok(identified)

@@ -31,7 +31,7 @@ pub(super) struct RequestRecord {
     interactive: Option<Interactive>,
     /// Whether the level wants it.
     is_wanted: bool,
-    /// Whether it was carried. What was refused before has another record.
+    /// Whether it was sent. What was refused before has another record.
     is_carried: bool,
     began: Instant,
     sent: Counter,
@@ -49,8 +49,8 @@ impl RequestRecord {
         access: &Access,
         head: &Parts,
     ) -> Self {
-        let interactive = access.info.interactive();
-        let is_wanted = is_wanted(level, &access.info);
+        let interactive = access.interactive;
+        let is_wanted = interactive.is_some() || is_wanted(level, &access.info);
         Self {
             audit: app.audit.clone(),
             context: Arc::clone(context),
@@ -92,10 +92,19 @@ impl RequestRecord {
         &self.received
     }
 
+    /// It is sent from now on, so that it may be carried out whatever is heard of it.
+    pub(super) fn leaves(&mut self) {
+        self.is_carried = true;
+    }
+
+    /// It is not known what came of it, and why not.
+    pub(super) fn unanswered(&mut self, why: &dyn std::fmt::Display) {
+        self.why = Some(why.to_string());
+    }
+
     /// The API server answered.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.request.status = Some(status.as_u16());
-        self.is_carried = true;
     }
 
     /// The stream was cut.

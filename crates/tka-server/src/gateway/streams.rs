@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tka_api::Token;
-use tka_gateway::{Cut, Flow, Gate};
+use tka_gateway::{Cut, CutKind, Flow, Gate};
 use tka_operator::{Clock, Credential, Error, Heard, LiveSession, PerSession, Sessions, WatchedSessions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
@@ -42,6 +42,8 @@ pub struct Streams {
     clock: Clock,
     /// How many requests of one session may be carried at a time.
     limit: usize,
+    /// As many as may be carried in all.
+    all: Arc<Semaphore>,
     /// From when on the server stops, and from when on nothing is carried any more.
     draining: CancellationToken,
     stopped: CancellationToken,
@@ -71,9 +73,9 @@ impl std::fmt::Debug for Streams {
 }
 
 impl Streams {
-    /// The sessions that `watched` tells of, while it is `heard`. At most `limit` requests of each are carried at a time.
+    /// The sessions that `watched` tells of, while it is `heard`. At most `limit` requests of each are carried at a time, and `all` in all.
     #[must_use]
-    pub fn new(watched: WatchedSessions, heard: &Heard, clock: Clock, limit: usize) -> Self {
+    pub fn new(watched: WatchedSessions, heard: &Heard, clock: Clock, limit: usize, all: usize) -> Self {
         Self {
             entries: Arc::default(),
             more: Arc::default(),
@@ -81,6 +83,7 @@ impl Streams {
             heard: heard.subscribe(),
             clock,
             limit,
+            all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
         }
@@ -91,12 +94,28 @@ impl Streams {
     pub fn entry(&self, live: &LiveSession) -> Arc<Entry> {
         let name = live.session.name();
         let mut entries = self.entries();
+        if entries.get(name.as_str(), &live.uid).is_none() {
+            // What is still carried for the session before it of this name must end, although the watch has not told of that end by itself.
+            entries.retain(|other, _, entry| {
+                let is_replaced = other == name.as_str();
+                if is_replaced {
+                    entry.flow.send_replace(Flow::Cut(Cut::new(CutKind::Ended, ENDED)));
+                }
+                !is_replaced
+            });
+        }
         let entry = entries.get_or_insert_with(name.as_str(), live.uid.clone(), || {
             let (now, flow) = (Instant::now(), self.flow_now());
             self.more.notify_one();
             Arc::new(Entry::new(live.clone(), flow, self.limit, now, (self.clock)()))
         });
         Arc::clone(entry)
+    }
+
+    /// A place for one request of `entry`; none where as many are carried as may be, of it or in all.
+    #[must_use]
+    pub fn place(&self, entry: &Entry) -> Option<[OwnedSemaphorePermit; 2]> {
+        Some([entry.place()?, Arc::clone(&self.all).try_acquire_owned().ok()?])
     }
 
     /// The sessions as they are watched.
@@ -107,7 +126,7 @@ impl Streams {
 
     fn flow_now(&self) -> Flow {
         if self.stopped.is_cancelled() {
-            return Flow::Cut(Cut::stop(STOPPED));
+            return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
         }
         flow(self.heard.borrow().elapsed(), true, self.draining.is_cancelled())
     }
@@ -137,7 +156,7 @@ impl Streams {
                 () = at(next) => {}
             }
         }
-        let cut = Flow::Cut(Cut::stop(STOPPED));
+        let cut = Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
@@ -181,10 +200,10 @@ impl Streams {
 /// Whether bytes of a session may move that `stands` as far as is known, when nothing was heard for as long as `silence`, at a server that `stops`.
 fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
     if !stands {
-        return Flow::Cut(Cut::new(ENDED));
+        return Flow::Cut(Cut::new(CutKind::Ended, ENDED));
     }
     if silence >= CUT {
-        return Flow::Cut(Cut::new(SILENT));
+        return Flow::Cut(Cut::new(CutKind::Unknown, SILENT));
     }
     if silence >= HELD {
         return Flow::Held;
@@ -227,9 +246,8 @@ impl Entry {
         Gate::new(self.flow.subscribe())
     }
 
-    /// A place for one request; none where as many are carried as may be.
-    #[must_use]
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+    /// A place among the requests of its own.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
@@ -293,10 +311,19 @@ mod tests {
         assert_eq!(flow(seconds(1), true, false), Flow::Open);
         assert_eq!(flow(seconds(2), true, false), Flow::Held);
         assert_eq!(flow(seconds(5), true, false), Flow::Held);
-        assert_eq!(flow(seconds(6), true, false), Flow::Cut(Cut::new(SILENT)));
-        assert_eq!(flow(seconds(0), false, false), Flow::Cut(Cut::new(ENDED)));
+        assert_eq!(
+            flow(seconds(6), true, false),
+            Flow::Cut(Cut::new(CutKind::Unknown, SILENT))
+        );
+        assert_eq!(
+            flow(seconds(0), false, false),
+            Flow::Cut(Cut::new(CutKind::Ended, ENDED))
+        );
         assert_eq!(flow(seconds(1), true, true), Flow::Draining);
         assert_eq!(flow(seconds(2), true, true), Flow::Held);
-        assert_eq!(flow(seconds(0), false, true), Flow::Cut(Cut::new(ENDED)));
+        assert_eq!(
+            flow(seconds(0), false, true),
+            Flow::Cut(Cut::new(CutKind::Ended, ENDED))
+        );
     }
 }
