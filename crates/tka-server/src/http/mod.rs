@@ -4,6 +4,7 @@ mod body;
 mod cluster_info;
 mod common;
 mod credential;
+mod head;
 mod kubeconfig;
 mod login;
 mod logout;
@@ -87,6 +88,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
     let carried = carried
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(traced))
+        .layer(from_fn(head::in_bounds))
         .layer(from_fn(secured));
     api.route("/openapi.json", axum::routing::get(serve_document.clone()))
         .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(serve_document))
@@ -99,6 +101,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), audited))
         .layer(from_fn(traced))
+        .layer(from_fn(head::in_bounds))
         .layer(from_fn(secured))
         .layer(from_fn_with_state(app.read_timeout, receive_rest))
         .merge(carried)
