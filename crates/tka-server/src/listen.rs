@@ -115,7 +115,12 @@ pub async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD);
     match certificate {
-        None => server.http1_only().serve(service).await,
+        None => {
+            // axum-server's own http1_only gives up upgrades, which the gateway needs.
+            let only_http1 = server.http_builder().clone().http1_only();
+            *server.http_builder() = only_http1;
+            server.serve(service).await
+        }
         Some(config) => {
             let server = server.acceptor(RustlsAcceptor::new(config).acceptor(limited));
             server.serve(service).await
@@ -190,6 +195,37 @@ mod tests {
         });
         let read = read.await.unwrap();
         assert!(read.ends_with("4\r\nlast\r\n0\r\n\r\n"), "{read}");
+        served.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_can_be_upgraded() {
+        use axum::http::header::{CONNECTION, UPGRADE};
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let switch = |request: axum::extract::Request| {
+            tokio::spawn(async move {
+                let upgraded = hyper::upgrade::on(request).await.unwrap();
+                let mut stream = hyper_util::rt::TokioIo::new(upgraded);
+                stream.write_all(b"switched").await.unwrap();
+            });
+            let headers = [(CONNECTION, "Upgrade"), (UPGRADE, "test")];
+            std::future::ready((axum::http::StatusCode::SWITCHING_PROTOCOLS, headers))
+        };
+        let router = Router::new().route("/", axum::routing::get(switch));
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, router, None, config::Server::default(), stop.clone()));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut read = String::new();
+        stream.read_to_string(&mut read).await.unwrap();
+        assert!(
+            read.starts_with("HTTP/1.1 101") && read.ends_with("\r\n\r\nswitched"),
+            "{read}"
+        );
+        stop.cancel();
         served.await.unwrap().unwrap();
     }
 }
