@@ -1,7 +1,6 @@
 //! A teammate with nothing but kubectl and a file that anyone may read.
 
 use std::{
-    error::Error,
     fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -14,6 +13,7 @@ use testbed::{CAPABILITY, Testbed};
 use super::{
     person::Person,
     stage::{Stage, Told},
+    story::{session_of_carol, wait_for_the_end},
 };
 
 /// How long a stream may outlive its session, and some for kubectl to end.
@@ -60,7 +60,11 @@ fn watch_ends(testbed: &Testbed, carol: &Person, file: &Path) -> Told<()> {
     let mut first = String::new();
     lines.read_line(&mut first)?;
     testbed.set_grants(CAPABILITY, json!([]))?;
-    let ended = wait_for_the_end(testbed)?;
+    let session = session_of_carol(testbed)?;
+    if !session.is_empty() {
+        wait_for_the_end(testbed, &session)?;
+    }
+    let ended = Instant::now();
     lines.read_to_string(&mut first)?;
     watch.wait()?;
     let took = ended.elapsed();
@@ -76,22 +80,4 @@ fn watch_ends(testbed: &Testbed, carol: &Person, file: &Path) -> Told<()> {
             took.as_millis()
         ),
     ))
-}
-
-/// Returns when the end of carol's session is seen in the cluster.
-fn wait_for_the_end(testbed: &Testbed) -> Result<Instant, Box<dyn Error>> {
-    let name = r#"--output=jsonpath={.items[?(@.spec.username=="carol@example.com")].metadata.name}"#;
-    let session = testbed.kubectl(&["get", "signin", "--namespace=tka-dev", name])?;
-    if !session.is_empty() {
-        let wait = [
-            "wait",
-            "--for=delete",
-            "--namespace=tka-dev",
-            "--timeout=90s",
-            "signin",
-            &session,
-        ];
-        testbed.kubectl(&wait)?;
-    }
-    Ok(Instant::now())
 }
