@@ -42,18 +42,9 @@ fn site<'w>(world: &'w World, name: &str) -> Outcome<Site<'w>> {
     world.site_with(options(name))
 }
 
-/// A kubeconfig that a team could commit: an address, and no user.
+/// A kubeconfig with the gateway's address.
 fn kubeconfig(person: &Person, site: &Site<'_>, path: &str) -> Outcome<PathBuf> {
-    let server = format!("{}/k8s{path}", site.server.url());
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": ""}}],
-        "users": [],
-    });
-    let file = person.home().join(format!("static{}.json", path.replace('/', "-")));
-    fs::write(&file, config.to_string())?;
-    Ok(file)
+    person.kubeconfig_of(&format!("{}/k8s{path}", site.server.url()))
 }
 
 fn kubectl(person: &Person, config: &Path, args: &[&str]) -> Outcome<String> {
@@ -173,7 +164,7 @@ fn address_chooses_the_rule(world: &World) -> Outcome {
 
 const REVIEW: &str = r#"{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}"#;
 
-/// Whom the API server takes a request with these headers for.
+/// The account that the API server takes a request with these headers for.
 fn acts(caller: &Caller, headers: &[(&str, &str)]) -> Outcome<String> {
     let headers = [headers, &[("Content-Type", "application/json")]].concat();
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
@@ -223,7 +214,7 @@ fn nothing_that_a_caller_sends_changes_who_acts(world: &World) -> Outcome {
 
 fn client_certificate_of_the_server_acts_for_no_caller(world: &World) -> Outcome {
     let site = world.site_with(ServerOptions {
-        // The guard lets nobody write sessions but the server's own account.
+        // The guard lets the server's own account write sessions, and no other.
         guard: false,
         ..options("gateway-x509")
     })?;

@@ -39,14 +39,8 @@ struct Caller {
 
 impl Caller {
     fn of(person: Person, url: &str) -> Outcome<Self> {
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": format!("{url}/k8s")}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": ""}}],
-        });
-        let file = person.home().join("static.json");
-        fs::write(&file, config.to_string())?;
-        Ok(Self { person, config: file })
+        let config = person.kubeconfig_of(&format!("{url}/k8s"))?;
+        Ok(Self { person, config })
     }
 
     fn command(&self, environment: &[(&str, &str)], namespace: &str, args: &[&str]) -> Command {

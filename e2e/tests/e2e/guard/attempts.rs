@@ -46,7 +46,7 @@ pub(super) enum Who {
     Server,
 }
 
-/// What else an impersonator says of whom they impersonate, as newer versions of kubectl have it.
+/// What else an impersonator says of the impersonated user, as newer versions of kubectl have it.
 const EXTRA: &str = "--as-user-extra=";
 
 /// What follows `kubectl`.
@@ -186,7 +186,7 @@ impl<'w> Guarded<'w> {
         Ok(self.site.world.testbed.kubectl_with(&kubeconfig, &words)?)
     }
 
-    /// A kubeconfig with which its user says `KEY=VALUE` of whom they impersonate. Older versions of kubectl have no flag for that.
+    /// A kubeconfig with which its user says `KEY=VALUE` of the impersonated user. Older versions of kubectl have no flag for that.
     fn impersonating(&self, kubeconfig: &Path, extra: &str) -> Outcome<PathBuf> {
         let (key, value) = extra.split_once('=').ok_or("the extra has no value")?;
         let mut document: Value = serde_saphyr::from_str(&fs::read_to_string(kubeconfig)?)?;
