@@ -3,20 +3,19 @@
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt;
-use serde::Deserialize;
 use tka_api::Token;
 use tka_api::resource::LABEL_UID;
 use tka_core::SessionName;
 
 use crate::error::found;
-use crate::live::LiveSession;
+use crate::live::{LiveSession, Standing};
 use crate::{Credential, Error, Sessions};
 
 impl Sessions {
-    /// The session of that name, read from the API server at this moment, if it stands.
-    pub async fn live(&self, name: &SessionName) -> Result<Option<LiveSession>, Error> {
+    /// How the session of that name stands, read from the API server at this moment.
+    pub async fn standing(&self, name: &SessionName) -> Result<Standing, Error> {
         let signin = self.signins.get_opt(name.as_str()).await?;
-        Ok(signin.and_then(|signin| LiveSession::of(&signin, (self.clock)())))
+        Ok(signin.map_or(Standing::None, |signin| Standing::of(&signin, (self.clock)())))
     }
 
     /// Issues a credential of the account that was made for just this session, and for none of its name before or after it.
@@ -51,25 +50,18 @@ fn is_of(account: &ServiceAccount, live: &LiveSession) -> bool {
     account.labels().get(LABEL_UID) == Some(&live.uid)
 }
 
-/// The UID of the account that a token is of. It was issued a moment ago, so there is nothing to verify.
-fn account_of(token: &Token) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Claims {
-        #[serde(rename = "kubernetes.io")]
-        kubernetes: Kubernetes,
-    }
-    #[derive(Deserialize)]
-    struct Kubernetes {
-        serviceaccount: Account,
-    }
-    #[derive(Deserialize)]
-    struct Account {
-        uid: String,
-    }
-    let payload = token.expose().split('.').nth(1)?;
+/// What a token says of itself (RFC 7519). It was issued a moment ago, so there is nothing to verify; one of another form says nothing.
+#[must_use]
+pub fn claims(token: &Token) -> Option<serde_json::Value> {
+    let payload = token.expose().split('.').nth(1)?.trim_end_matches('=');
     let claims = data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?;
-    let claims: Claims = serde_json::from_slice(&claims).ok()?;
-    Some(claims.kubernetes.serviceaccount.uid)
+    serde_json::from_slice(&claims).ok()
+}
+
+/// The UID of the account that a token is of.
+fn account_of(token: &Token) -> Option<String> {
+    let claims = claims(token)?;
+    Some(claims["kubernetes.io"]["serviceaccount"]["uid"].as_str()?.to_owned())
 }
 
 #[cfg(test)]

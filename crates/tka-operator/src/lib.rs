@@ -39,6 +39,7 @@ mod termination;
 mod watched;
 mod watches;
 
+pub use account_token::claims;
 pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
@@ -46,7 +47,7 @@ pub use election::{Election, Leadership};
 pub use end_reason::EndReason;
 pub use error::Error;
 pub use heard::Heard;
-pub use live::LiveSession;
+pub use live::{LiveSession, Standing};
 pub use lock::SessionLock;
 pub use per_session::PerSession;
 pub use quota::DeviceQuotas;

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
 
+use crate::stored::SessionFilter;
 use crate::{objects, step};
 
 /// A session that stands, as it was last told of.
@@ -18,6 +19,32 @@ pub struct LiveSession {
     pub until: Timestamp,
     /// The version of its `TkaSignin`.
     pub(crate) version: Option<String>,
+}
+
+/// How a session stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// There is none, or none any more.
+    None,
+    /// It has begun, and its account and bindings are still being made.
+    Pending,
+    /// It stands.
+    Live(Box<LiveSession>),
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// How the session stands at `now` that `signin` holds.
+    pub(crate) fn of(signin: &TkaSignin, now: Timestamp) -> Self {
+        if let Some(live) = LiveSession::of(signin, now) {
+            return Self::Live(Box::new(live));
+        }
+        let pending = SessionFilter::Live
+            .stored(signin)
+            .filter(|stored| !stored.provisioned && stored.session.until() > now);
+        pending.map_or(Self::None, |_| Self::Pending)
+    }
 }
 
 // === impl LiveSession ===
@@ -67,6 +94,9 @@ mod tests {
         assert_eq!(LiveSession::of(&signin, session.until()), None);
         let pending = objects::signin(&session, None, "tka");
         assert_eq!(LiveSession::of(&pending, start), None);
+        assert_eq!(Standing::of(&pending, start), Standing::Pending);
+        assert_eq!(Standing::of(&pending, session.until()), Standing::None);
+        assert_eq!(Standing::of(&signin, start), Standing::Live(Box::new(live)));
         signin.metadata.deletion_timestamp = Some(Time(start));
         assert_eq!(LiveSession::of(&signin, start), None);
     }

@@ -32,6 +32,7 @@ pub mod run;
 pub mod serving;
 pub mod sign_in;
 pub mod telemetry;
+mod timer;
 mod write_timeout;
 
 use std::sync::Arc;

@@ -129,7 +129,7 @@ async fn run(config: Config) -> Result<(), RunError> {
         Heartbeat::Calm
     };
     let reconcile = Loop::new(&parts.sessions, heartbeat);
-    let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock)?;
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock, &stop)?;
     // The loop's watch is what streams go by, so that it outlives them.
     let drained = gateway
         .as_ref()
@@ -137,9 +137,9 @@ async fn run(config: Config) -> Result<(), RunError> {
     let ends = (&stop, drained.clone());
     let mut background = background(&config, &clients, &parts, reconcile, registries, told, ends)?;
     if let Some(gateway) = &gateway {
-        let (streams, stop) = (gateway.streams().clone(), stop.clone());
+        let streams = gateway.streams().clone();
         background.spawn("the streams of the gateway", async move {
-            streams.run(stop).await;
+            streams.run().await;
             drained.cancel();
         });
     }
@@ -387,6 +387,7 @@ fn gateway(
     clients: &Clients,
     reconcile: &Loop,
     clock: &Clock,
+    stop: &CancellationToken,
 ) -> Result<Option<Arc<Gateway>>, RunError> {
     let settings = &config.gateway;
     if !settings.enabled {
@@ -394,7 +395,14 @@ fn gateway(
     }
     let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
     let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
-    let streams = Streams::new(reconcile.watched(), &clients.heard, Arc::clone(clock), limit, all);
+    let streams = Streams::new(
+        reconcile.watched(),
+        &clients.heard,
+        Arc::clone(clock),
+        limit,
+        all,
+        stop.clone(),
+    );
     Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }
 

@@ -19,13 +19,14 @@ use tka_operator::{Clock, backoff};
 use tka_tailnet::Status;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Standing;
 use crate::config;
 use crate::listen::{ListenError, addresses, bind, serve};
 use crate::node::{Node, Served};
+use crate::timer::at;
 
 use self::certificates::Certificates;
 pub use self::certificates::{Files, Source};
@@ -161,13 +162,6 @@ impl TailnetServer {
 async fn changed(said: &mut watch::Receiver<Option<Status>>) {
     if said.changed().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -16,13 +16,10 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_core::{Caller, Identity, Session};
-use tka_operator::{Clock, Credential, EndReason};
+use tka_operator::{Clock, Credential, EndReason, claims};
 
 use crate::App;
 use crate::answer::{Failure, Why, not_recorded, unwritable};
@@ -349,12 +346,9 @@ fn line(record: &Record) -> Vec<u8> {
 
 /// The ID in a token (`jti`, RFC 7519), by which the API server's audit log names it
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/audit-annotations/#authentication-kubernetes-io-credential-id>).
-/// The token was issued a moment ago, so there is nothing to verify; one of another form has none.
+/// A token of another form has none.
 fn credential_id(token: &Token) -> Option<String> {
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let payload = token.expose().split('.').nth(1)?;
-    let claims = GeneralPurpose::new(&URL_SAFE, lenient).decode(payload).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    let claims = claims(token)?;
     let id = claims.get("jti")?.as_str()?;
     (!id.is_empty() && id.len() <= CREDENTIAL_ID_BYTES).then(|| id.to_owned())
 }
@@ -365,6 +359,7 @@ mod tests {
     use crate::identified::Identified;
     use axum::extract::ConnectInfo;
     use axum::http::Method;
+    use base64::Engine as _;
     use proptest::prelude::*;
     use std::fs;
     use std::net::SocketAddr;

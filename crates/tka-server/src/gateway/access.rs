@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use tka_core::{Caller, Refusal, Rule, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
-use tka_operator::{LiveSession, SessionFilter};
+use tka_operator::{LiveSession, Standing};
 use tokio::time::timeout;
 
 use super::shared::Gateway;
@@ -55,7 +55,7 @@ pub(super) async fn access(
             advice,
         ));
     }
-    let identified = Arc::new(identify(app, gateway, context, head).await?);
+    let identified = identify(app, gateway, context, head).await?;
     app.contact.check().map_err(|error| no_contact(&error))?;
     let rules = applicable_rules(app, &identified)?;
     let target = Target::parse(&head.uri).map_err(|error| {
@@ -87,10 +87,14 @@ pub(super) async fn access(
     })
 }
 
-async fn identify(app: &App, gateway: &Gateway, context: &AuditContext, head: &Parts) -> Result<Identified, Failure> {
+async fn identify(
+    app: &App,
+    gateway: &Gateway,
+    context: &AuditContext,
+    head: &Parts,
+) -> Result<Arc<Identified>, Failure> {
     let peer = context.peer().ok_or_else(not_asked)?;
-    let identified = whois(app, peer, &head.headers).await?;
-    let shared = Arc::new(identified.clone());
+    let identified = Arc::new(whois(app, peer, &head.headers).await?);
     let guarded = guard_programs(&app.node.borrow().hosts, head);
     let sign = made_by(&head.headers);
     let by = if guarded.is_ok() && sign.is_none() {
@@ -98,7 +102,7 @@ async fn identify(app: &App, gateway: &Gateway, context: &AuditContext, head: &P
     } else {
         By::Page
     };
-    context.by(&shared, by);
+    context.by(&identified, by);
     gateway.rates.count(&identified.caller, by)?;
     guarded?;
     // `exec` and `proxy` act by GET, and what `proxy` serves would stand on this server's own origin.
@@ -126,8 +130,15 @@ async fn session(app: &App, gateway: &Gateway, caller: &Caller, rule: &Rule) -> 
         return Ok(live);
     }
     // It may have begun a moment ago, at another replica too.
-    let Some(begun) = app.sessions.live(&name).await? else {
-        return Err(none(app, &name, rule).await?);
+    let begun = match app.sessions.standing(&name).await? {
+        Standing::Live(begun) => begun,
+        Standing::Pending => {
+            return Err(Failure::passing(
+                "your session is not provisioned yet",
+                &["try again in a moment"],
+            ));
+        }
+        Standing::None => return Err(not_signed_in(rule)),
     };
     let mut changes = watched.changes();
     let told = async {
@@ -149,18 +160,8 @@ async fn session(app: &App, gateway: &Gateway, caller: &Caller, rule: &Rule) -> 
     })
 }
 
-/// What to answer a caller who has no session that stands.
-async fn none(app: &App, name: &SessionName, rule: &Rule) -> Result<Failure, Failure> {
-    let there = app.sessions.find([name.clone()], SessionFilter::Live).await?;
-    if there
-        .iter()
-        .any(|stored| !stored.provisioned && stored.session.until() > (app.clock)())
-    {
-        return Ok(Failure::passing(
-            "your session is not provisioned yet",
-            &["try again in a moment"],
-        ));
-    }
+/// What to answer a caller who has no session through `rule`.
+fn not_signed_in(rule: &Rule) -> Failure {
     let command = match (&rule.name, rule.require_reason) {
         (Some(name), false) => format!("sign in with `tka login --rule {name}`"),
         (Some(name), true) => format!("sign in with `tka login --rule {name} --reason TEXT`"),
@@ -168,5 +169,5 @@ async fn none(app: &App, name: &SessionName, rule: &Rule) -> Result<Failure, Fai
         (None, false) => "sign in with `tka login`".to_owned(),
     };
     let message = format!("you are not signed in with the role {}", rule.role);
-    Ok(Failure::new(StatusCode::UNAUTHORIZED, message, &[&command]))
+    Failure::new(StatusCode::UNAUTHORIZED, message, &[&command])
 }

@@ -54,7 +54,8 @@ pub(super) async fn carry(
     record.before().await?;
     record.leaves();
     let method = head.method.clone();
-    let is_upgrade = headers::upgrade(upstream_request.headers()).is_some();
+    // An upgrade that goes on was put on again.
+    let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
         let answer = gate.run(gateway.upstream.upgrade(upstream_request)).await;
         let answer = answered(answer, &method, &mut record)?;
@@ -100,7 +101,6 @@ async fn request_for(
     head: &Parts,
     body: Body,
 ) -> Result<axum::http::Request<BoxBody>, Failure> {
-    // Before a token is asked for: a request that is refused costs the API server nothing.
     let token = access.entry.token(&app.sessions, (app.clock)()).await?;
     let identity = Identity {
         token: &token,

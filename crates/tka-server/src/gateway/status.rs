@@ -37,7 +37,7 @@ pub(super) fn status(failure: &Failure) -> Response {
     if let Some(seconds) = failure.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
-    response.extensions_mut().insert(Why(failure.body.message.clone()));
+    response.extensions_mut().insert(Why::from(failure));
     response
 }
 

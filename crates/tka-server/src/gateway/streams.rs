@@ -11,8 +11,10 @@ use tka_api::Token;
 use tka_gateway::{Cut, CutKind, Flow, Gate};
 use tka_operator::{Clock, Credential, Error, Heard, LiveSession, PerSession, Sessions, WatchedSessions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::timer::at;
 
 /// For how long the watch of sessions may be silent before bytes wait.
 const HELD: Duration = Duration::from_secs(2);
@@ -44,8 +46,9 @@ pub struct Streams {
     limit: usize,
     /// As many as may be carried in all.
     all: Arc<Semaphore>,
-    /// From when on the server stops, and from when on nothing is carried any more.
-    draining: CancellationToken,
+    /// From when on the server stops.
+    stop: CancellationToken,
+    /// From when on nothing is carried any more.
     stopped: CancellationToken,
 }
 
@@ -73,9 +76,16 @@ impl std::fmt::Debug for Streams {
 }
 
 impl Streams {
-    /// The sessions that `watched` tells of, while it is `heard`. At most `limit` requests of each are carried at a time, and `all` in all.
+    /// The sessions that `watched` tells of, while it is `heard`. At most `limit` requests of each are carried at a time, and `all` in all, until `stop`.
     #[must_use]
-    pub fn new(watched: WatchedSessions, heard: &Heard, clock: Clock, limit: usize, all: usize) -> Self {
+    pub fn new(
+        watched: WatchedSessions,
+        heard: &Heard,
+        clock: Clock,
+        limit: usize,
+        all: usize,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             entries: Arc::default(),
             more: Arc::default(),
@@ -84,7 +94,7 @@ impl Streams {
             clock,
             limit,
             all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
-            draining: CancellationToken::new(),
+            stop,
             stopped: CancellationToken::new(),
         }
     }
@@ -128,15 +138,15 @@ impl Streams {
         if self.stopped.is_cancelled() {
             return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
         }
-        flow(self.heard.borrow().elapsed(), true, self.draining.is_cancelled())
+        flow(self.heard.borrow().elapsed(), true, self.stop.is_cancelled())
     }
 
     fn entries(&self) -> MutexGuard<'_, PerSession<String, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens, holds and cuts streams until `stop`. Then watches come to their end at once, and all else is cut after a while.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Opens, holds and cuts streams until the server stops. Then watches come to their end at once, and all else is cut after a while.
+    pub async fn run(mut self) {
         let mut changes = self.watched.changes();
         let mut end = None;
         loop {
@@ -145,10 +155,7 @@ impl Streams {
                 break;
             }
             tokio::select! {
-                () = stop.cancelled(), if end.is_none() => {
-                    self.draining.cancel();
-                    end = Some(Instant::now() + DRAIN);
-                }
+                () = self.stop.cancelled(), if end.is_none() => end = Some(Instant::now() + DRAIN),
                 () = at(end) => break,
                 told = changes.changed() => if told.is_err() { break },
                 word = self.heard.changed() => if word.is_err() { break },
@@ -179,7 +186,7 @@ impl Streams {
         let mut next: Option<Instant> = None;
         self.entries().retain(|_, _, entry| {
             let deadline = entry.deadline(&self.watched, now, time);
-            let flow = flow(silence, deadline.is_some(), self.draining.is_cancelled());
+            let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
             let is_cut = matches!(flow, Flow::Cut(_));
             entry.flow.send_if_modified(|there| {
                 let is_new = *there != flow;
@@ -214,13 +221,6 @@ fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
     Flow::Open
 }
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 // === impl Entry ===
 
 impl std::fmt::Debug for Entry {
@@ -251,7 +251,7 @@ impl Entry {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// A token of its account. It is asked for once, whoever waits for it, and again before its end.
+    /// A token of its account. Requests that wait for it share one, and another is asked for before its end.
     pub async fn token(&self, sessions: &Sessions, now: Timestamp) -> Result<Token, Error> {
         let mut kept = self.token.lock().await;
         let live = self.known().live.clone();
