@@ -21,6 +21,8 @@ struct Generated {
     file: &'static str,
     package: &'static str,
     example: &'static str,
+    /// What the example is asked for.
+    args: &'static [&'static str],
     features: &'static [&'static str],
     /// The command that writes it.
     command: &'static str,
@@ -30,15 +32,33 @@ const CRD: &[Generated] = &[Generated {
     file: "charts/tka/files/tkasignins.yaml",
     package: "tka-api",
     example: "crd",
+    args: &[],
     features: &["resource"],
     command: "crd",
 }];
 
 const DOCS: &[Generated] = &[
     Generated {
+        file: "charts/tka/files/restart-keys.json",
+        package: "tka-server",
+        example: "configuration",
+        args: &["restart-keys"],
+        features: &[],
+        command: "docs",
+    },
+    Generated {
+        file: "charts/tka/values.schema.json",
+        package: "tka-server",
+        example: "configuration",
+        args: &["values"],
+        features: &[],
+        command: "docs",
+    },
+    Generated {
         file: "docs/audit.schema.json",
         package: "tka-api",
         example: "audit_schema",
+        args: &[],
         features: &["audit"],
         command: "docs",
     },
@@ -46,6 +66,23 @@ const DOCS: &[Generated] = &[
         file: "docs/cli.md",
         package: "tka-cli",
         example: "cli_reference",
+        args: &[],
+        features: &[],
+        command: "docs",
+    },
+    Generated {
+        file: "docs/configuration.md",
+        package: "tka-server",
+        example: "configuration",
+        args: &["page"],
+        features: &[],
+        command: "docs",
+    },
+    Generated {
+        file: "docs/configuration.schema.json",
+        package: "tka-server",
+        example: "configuration",
+        args: &["schema"],
         features: &[],
         command: "docs",
     },
@@ -53,6 +90,7 @@ const DOCS: &[Generated] = &[
         file: "docs/openapi.json",
         package: "tka-server",
         example: "openapi",
+        args: &[],
         features: &[],
         command: "docs",
     },
@@ -122,6 +160,7 @@ impl Generated {
         if !self.features.is_empty() {
             cargo.args(["--features", &self.features.join(",")]);
         }
+        cargo.arg("--").args(self.args);
         let output = cargo
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())

@@ -34,7 +34,7 @@ impl Sessions {
         }
         let request = TokenRequest {
             spec: TokenRequestSpec {
-                expiration_seconds: Some(lifetime(left, self.max_credential)),
+                expiration_seconds: Some(lifetime(left, self.limits().max_credential)),
                 ..TokenRequestSpec::default()
             },
             ..TokenRequest::default()

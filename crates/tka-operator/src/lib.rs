@@ -43,7 +43,7 @@ pub use end_reason::EndReason;
 pub use error::Error;
 pub use lock::SessionLock;
 pub use per_session::PerSession;
-pub use quota::DeviceQuotas;
+pub use quota::{DeviceQuotas, SessionLimits};
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
 pub use sessions::Sessions;

@@ -20,8 +20,6 @@ pub struct Served {
     pub port: u16,
     /// Whether by HTTPS, with a certificate of the tailnet.
     pub https: bool,
-    /// Names that are not the node's.
-    pub allowed_hosts: Vec<String>,
 }
 
 // === impl Node ===
@@ -39,7 +37,7 @@ impl Node {
         };
         Self {
             url,
-            hosts: Hosts::new(status, &served.allowed_hosts),
+            hosts: Hosts::new(status),
         }
     }
 }

@@ -9,9 +9,8 @@ use futures::future::join;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tka_core::Limits;
 use tka_operator::controller::Loop;
-use tka_operator::{Clients, Clock, DeviceQuotas, Election, Sessions};
+use tka_operator::{Clients, Clock, Election, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,18 +18,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, sweep};
-use crate::cluster::{ClusterError, ClusterSource};
-use crate::config::Config;
+use crate::cluster::ClusterError;
+use crate::config::{Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
+use crate::health;
 use crate::health::Health;
 use crate::listen::{HTTPS, ListenError, bind, serve};
+use crate::live::{Live, Parts, session_limits};
 use crate::metrics::{Metrics, register_sessions};
 use crate::node::{Node, Served};
-use crate::rates::Rates;
-use crate::reauthorize::{Contact, Reauthorization};
+use crate::reauthorize::{Contact, Reauthorization, Standards};
+use crate::reload::Reload;
 use crate::serving::{Serving, TailnetServer};
 use crate::telemetry::{self, TelemetryError};
-use crate::{App, KubeconfigNames, health, http};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
@@ -60,20 +60,23 @@ pub enum RunError {
     Listen(#[from] ListenError),
 }
 
-/// Runs the server until it is told to stop.
-pub fn main(config: Config) -> Result<(), RunError> {
+/// Runs the server until it is told to stop, by what was `loaded` from `source` and is read from there again.
+pub fn main(source: Source, loaded: Loaded) -> Result<(), RunError> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(run(config))
+        .block_on(run(source, loaded))
 }
 
-async fn run(config: Config) -> Result<(), RunError> {
+async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
+    let config = loaded.config.clone();
     // Until the end: what is traced last must still be sent.
     let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
+    // From here on it ends the process no longer.
+    let hangup = signal(SignalKind::hangup())?;
     let clients = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
@@ -84,23 +87,47 @@ async fn run(config: Config) -> Result<(), RunError> {
         &metrics,
     )?;
     let last_word = audit.clone();
-    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
+    let (node, known) = watch::channel(Node::default());
     let parts = Parts {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
-        status: watch::Sender::default(),
-        cluster,
+        client: clients.requests.clone(),
         sessions: sessions(&config, clients.clone(), &clock, &audit),
         audit,
         clock,
-        metrics,
+        metrics: metrics.clone(),
         work: DetachedTasks::default(),
+        node: known,
     };
     let work = parts.work.clone();
+    let status = watch::Sender::default();
+    let said = status.subscribe();
+    let mut live = Live::new(parts.clone(), &config)?;
+    let router = live.router();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
-    let background = background(&config, &clients, &parts, registries, is_serving, &stop)?;
+    let channels = Channels {
+        status,
+        standards: live.standards(),
+        serving: is_serving,
+    };
+    let mut background = background(&config, &clients, &parts, channels, registries, &stop)?;
+    let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));
+    let reload = Reload::new(source, loaded, apply, metrics);
+    background.spawn("the reloading of the configuration", reload.run(hangup, stop.clone()));
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    serve_tailnet(&config, parts, serving, stop.clone()).await;
+    let port = config.tailscale.port;
+    let server = TailnetServer {
+        tailnet: parts.tailnet,
+        served: Served {
+            port,
+            https: port == HTTPS,
+        },
+        router,
+        limits: config.server.clone(),
+        node,
+        serving,
+    };
+    serve_tailnet(&config, said, server, stop.clone()).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -117,21 +144,19 @@ async fn run(config: Config) -> Result<(), RunError> {
 }
 
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {
-    let max_credential = config.operator.max_credential_period.duration();
-    let namespace = &config.operator.namespace;
-    let quotas = DeviceQuotas {
-        sessions: config.operator.max_sessions_per_device,
-        bindings: config.operator.max_bindings_per_device,
-    };
+    let (namespace, limits) = (&config.operator.namespace, session_limits(config));
     let (clock, records) = (Arc::clone(clock), Arc::new(audit.clone()));
-    Arc::new(Sessions::new(
-        clients,
-        namespace,
-        max_credential,
-        quotas,
-        clock,
-        records,
-    ))
+    Arc::new(Sessions::new(clients, namespace, limits, clock, records))
+}
+
+/// What parts tell each other.
+struct Channels {
+    /// What tailscaled last said of the node.
+    status: watch::Sender<Option<Status>>,
+    /// By what sessions are checked.
+    standards: watch::Receiver<Standards>,
+    /// Whether the tailnet is served.
+    serving: watch::Receiver<Serving>,
 }
 
 /// Starts what runs beside the serving of the tailnet.
@@ -139,8 +164,8 @@ fn background(
     config: &Config,
     clients: &Clients,
     parts: &Parts,
+    channels: Channels,
     mut registries: Registries,
-    serving: watch::Receiver<Serving>,
     stop: &CancellationToken,
 ) -> Result<Background, RunError> {
     let (sessions, clock) = (&parts.sessions, &parts.clock);
@@ -152,20 +177,19 @@ fn background(
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
         cap_name: config.tailscale.cap_name.clone(),
-        machines: config.operator.machines,
-        max_unverified: config.tailscale.max_unverified.duration(),
+        standards: channels.standards,
         sessions: Arc::clone(sessions),
         watched: reconcile.watched(),
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),
-        status: parts.status.clone(),
+        status: channels.status,
     };
     let synced = reconcile.synced();
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
-        serving,
+        serving: channels.serving,
         synced: synced.clone(),
         audit: parts.audit.clone(),
         metrics: registries.server,
@@ -212,72 +236,18 @@ impl Registries {
     }
 }
 
-/// What the handlers need, before it is known which node of the tailnet this is.
-struct Parts {
-    tailnet: LocalApi,
-    contact: Contact,
-    /// What tailscaled last said of the node.
-    status: watch::Sender<Option<Status>>,
-    cluster: ClusterSource,
-    sessions: Arc<Sessions>,
-    audit: Audit,
-    clock: Clock,
-    metrics: Metrics,
-    work: DetachedTasks,
-}
-
-// === impl Parts ===
-
-impl Parts {
-    fn app(self, config: &Config, node: watch::Receiver<Node>) -> App {
-        App {
-            tailnet: self.tailnet,
-            contact: self.contact,
-            cap_name: config.tailscale.cap_name.clone(),
-            sessions: self.sessions,
-            audit: self.audit,
-            cluster: self.cluster,
-            names: KubeconfigNames {
-                cluster: config.operator.cluster_name.clone(),
-                context_prefix: config.operator.context_prefix.clone(),
-                user_prefix: config.operator.user_prefix.clone(),
-            },
-            limits: Limits::at_least(config.operator.min_period),
-            machines: config.operator.machines,
-            node,
-            read_timeout: config.server.read_timeout.duration(),
-            retry_after_seconds: config.api.retry_after_seconds,
-            clock: self.clock,
-            metrics: self.metrics,
-            work: self.work,
-            rates: Rates::new(config.server.rate_limit),
-        }
-    }
-}
-
 /// Serves the tailnet until `stop`, from when the node is on it.
-async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
-    let port = config.tailscale.port;
+async fn serve_tailnet(
+    config: &Config,
+    said: watch::Receiver<Option<Status>>,
+    server: TailnetServer,
+    stop: CancellationToken,
+) {
     tracing::info!(
-        port,
+        port = server.served.port,
         capability = config.tailscale.cap_name,
         "waiting for tailscaled before listening"
     );
-    let (node, known) = watch::channel(Node::default());
-    let (tailnet, said) = (parts.tailnet.clone(), parts.status.subscribe());
-    let app = Arc::new(parts.app(config, known));
-    let server = TailnetServer {
-        tailnet,
-        served: Served {
-            port,
-            https: port == HTTPS,
-            allowed_hosts: config.server.allowed_hosts.clone(),
-        },
-        router: http::router(&app, config.server.write_timeout.duration()),
-        limits: config.server.clone(),
-        node,
-        serving,
-    };
     server.run(said, stop).await;
 }
 

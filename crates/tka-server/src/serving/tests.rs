@@ -57,11 +57,7 @@ impl Double {
         let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
         let server = TailnetServer {
             tailnet: LocalApi::new(&socket),
-            served: Served {
-                port,
-                https,
-                allowed_hosts: Vec::new(),
-            },
+            served: Served { port, https },
             router: Router::new().route("/", get(|| std::future::ready("served"))),
             limits: config::Server::default(),
             node,
