@@ -39,6 +39,7 @@ mod outages;
 mod provisioning;
 mod reauthorisation;
 mod refusals;
+mod reload;
 mod replicas;
 mod restarts;
 mod rules;
@@ -102,6 +103,7 @@ const MODULES: &[Module] = &[
     ("documentation", documentation::TESTS),
     ("doctor", doctor::TESTS),
     ("refusals", refusals::TESTS),
+    ("reload", reload::TESTS),
     ("nonsense", nonsense::TESTS),
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),
