@@ -191,7 +191,7 @@ pub struct Operator {
     /// own. One more is refused, at whatever replica; extending one that is there is not one more.
     #[schemars(extend("x-live" = true))]
     pub max_sessions_per_device: NonZeroU32,
-    /// How many ClusterRoleBindings and RoleBindings the sessions of one device may have at a time: each session has one for the whole cluster,
+    /// How many `ClusterRoleBindings` and `RoleBindings` the sessions of one device may have at a time: each session has one for the whole cluster,
     /// or one in each namespace that its rule names. The API server looks through bindings at each request, so that their number is what a
     /// cluster feels.
     #[schemars(extend("x-live" = true))]

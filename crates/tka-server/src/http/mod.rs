@@ -101,7 +101,6 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
 }
 
 /// Hands each request to the router that is current when it comes. It keeps that one to its end.
-#[must_use]
 pub fn current(routers: watch::Receiver<Router>) -> Router {
     let handed_on = move |request: Request| {
         let router = routers.borrow().clone();
