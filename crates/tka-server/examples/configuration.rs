@@ -33,7 +33,7 @@ fn generated(what: &str) -> Result<String, String> {
 }
 
 /// A file of which a part is generated.
-fn filled(file: &str, fill: fn(&str) -> Option<String>) -> Result<String, String> {
+fn filled(file: &str, make: fn(&str) -> Option<String>) -> Result<String, String> {
     let text = fs::read_to_string(Path::new(ROOT).join(file)).map_err(|error| format!("{file}: {error}"))?;
-    fill(&text).ok_or_else(|| format!("{file} has no place for what is generated"))
+    make(&text).ok_or_else(|| format!("{file} has no place for what is generated"))
 }
