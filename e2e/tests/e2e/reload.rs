@@ -13,6 +13,7 @@ crate::tests![
     bad_configuration_changes_nothing_until_it_is_good,
     machines_that_may_sign_in_no_more_lose_their_sessions_without_a_restart,
     file_that_changes_under_a_mounted_config_map_is_read_again,
+    role_that_is_taken_off_the_list_is_given_no_more_as_after_a_restart,
 ];
 
 /// The server's configuration with what `change` makes of it, put in its place by a rename.
@@ -165,5 +166,34 @@ fn file_that_changes_under_a_mounted_config_map_is_read_again(world: &World) -> 
         publish(version)?;
         wait_label(&alice, version)?;
     }
+    Ok(())
+}
+
+/// What `helm upgrade --set 'roles={view}'` does, and no pod is restarted for.
+fn role_that_is_taken_off_the_list_is_given_no_more_as_after_a_restart(world: &World) -> Outcome {
+    let site = world.site("roles-narrowed")?;
+    site.grant(&[(ALICE, rule("edit", "1h"))])?;
+    let alice = site.caller("ALICE")?;
+    let process = site.server.pid()?;
+    alice.sign_in_apart("first")?.expect(200)?;
+
+    let path = format!(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/tka:{}:tka",
+        site.server.namespace()
+    );
+    let mut rules = world.cluster.get(&path)?.ok_or("no ClusterRole")?["rules"].clone();
+    let mut all = rules.as_array_mut().into_iter().flatten();
+    let bind = all.find(|rule| rule["verbs"] == json!(["bind"])).ok_or("no bind")?;
+    bind["resourceNames"] = json!(["view"]);
+    world.cluster.patch(&path, &json!({"rules": rules}))?;
+
+    let is_refused = |label: &str| Ok(alice.sign_in_apart(label)?.status == 403);
+    wait::until_true("the role is given no more", || is_refused("second"))?;
+    assert_eq!(site.server.pid()?, process);
+    assert_eq!(site.counts()?, [1, 1, 1], "what was given goes on to its end");
+    site.server.stop()?;
+    site.server.start()?;
+    assert!(is_refused("third")?);
+    assert_eq!(site.counts()?, [1, 1, 1], "as it does after a restart");
     Ok(())
 }
