@@ -60,6 +60,24 @@ pub enum Refusal {
         /// The rule's role.
         role: RoleName,
     },
+    /// The rule gives no tokens.
+    #[error("the rule for the role {role} gives access through the gateway alone, and no token")]
+    GatewayOnly {
+        /// The rule's role.
+        role: RoleName,
+    },
+    /// The rule gives access with tokens alone.
+    #[error("the rule for the role {role} gives access with a token alone, and not through the gateway")]
+    DirectOnly {
+        /// The rule's role.
+        role: RoleName,
+    },
+    /// The rule gives access through the gateway alone, and this server has none.
+    #[error("the rule for the role {role} gives access through the gateway alone, and this server has none")]
+    NoGateway {
+        /// The rule's role.
+        role: RoleName,
+    },
     /// The caller asked for more time than the rule gives.
     #[error("you asked for {requested}, more than the {period} that the rule for the role {role} gives")]
     PeriodTooLong {
@@ -146,7 +164,7 @@ impl Refusal {
                 "or ask an administrator whether this server may serve tagged nodes".into(),
             ],
             Self::MalformedRule(_) => {
-                vec!["ask an administrator of the tailnet to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
+                vec!["ask an administrator of the tailnet to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`, `access`".into()]
             }
             Self::NoRule => vec![
                 "ask an administrator of the tailnet for a grant with this server's capability that reaches you"
@@ -159,6 +177,13 @@ impl Refusal {
                 rules.join(", ")
             )],
             Self::ReasonRequired { .. } => vec!["give a reason: `tka login --reason \"…\"`".into()],
+            Self::GatewayOnly { .. } => vec![
+                "use a kubeconfig with the server's address below /k8s, and without a token: GET /api/v1alpha1/kubeconfig?credential=gateway".into(),
+            ],
+            Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login` writes".into()],
+            Self::NoGateway { .. } => vec![
+                "ask an administrator to set the server's gateway.enabled, or to correct the rule's `access`".into(),
+            ],
             Self::PeriodTooLong { period, .. } => vec![format!("ask for {period} or less, or leave it to the rule")],
             Self::TooManySessions { .. } => {
                 vec!["sign out on a device or in a shell where you no longer need the access".into()]

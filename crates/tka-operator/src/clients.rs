@@ -8,6 +8,7 @@ use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 use tower::util::AndThenLayer;
 
+use crate::heard::Heard;
 use crate::retry::{Retries, with_asked};
 
 /// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
@@ -31,6 +32,10 @@ pub struct Clients {
     pub requests: Client,
     /// For watches that the API server ends every few seconds. A connection that is silent for six is dead, and one that is not there after four never is.
     pub watches: Client,
+    /// The same, for the watch of sessions alone.
+    pub sessions: Client,
+    /// When the API server last said a word on it.
+    pub heard: Heard,
 }
 
 // === impl Clients ===
@@ -52,10 +57,14 @@ impl Clients {
             .with_layer(&BufferLayer::new(WAITING))
             .with_layer(&RetryLayer::new(Retries::default()))
             .with_layer(&AndThenLayer::new(with_asked));
+        let sessions = ClientBuilder::try_from(watches.clone())?.with_layer(&AndThenLayer::new(with_asked));
         let watches = ClientBuilder::try_from(watches)?.with_layer(&AndThenLayer::new(with_asked));
+        let heard = Heard::default();
         Ok(Self {
             requests: requests.build(),
             watches: watches.build(),
+            sessions: sessions.with_layer(&heard.layer()).build(),
+            heard,
         })
     }
 }

@@ -70,10 +70,11 @@ impl Sessions {
     ) -> Self {
         let Clients {
             requests: client,
-            watches,
+            sessions,
+            ..
         } = clients;
         Self {
-            watched: Api::namespaced(watches, namespace),
+            watched: Api::namespaced(sessions, namespace),
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
             cluster_bindings: Api::all(client.clone()),

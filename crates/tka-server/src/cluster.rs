@@ -95,6 +95,7 @@ pub fn settled(config: &config::ClusterInfo) -> Result<Option<ClusterInfo>, Clus
             ca_data: authority(&config.ca_data)?,
             tls_server_name: None,
             labels: config.labels.clone(),
+            instance: None,
         })),
     }
 }
@@ -184,6 +185,7 @@ fn from_data(
         ca_data: authority(&cluster.certificate_authority_data.unwrap_or_default())?,
         tls_server_name: cluster.tls_server_name,
         labels: labels.clone(),
+        instance: None,
     })
 }
 

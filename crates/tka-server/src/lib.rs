@@ -7,6 +7,7 @@ pub mod audit_context;
 pub mod authorize;
 mod background;
 pub mod browser;
+pub mod certificate;
 mod check;
 pub mod cluster;
 pub mod config;
@@ -14,10 +15,14 @@ mod connections;
 pub mod detached_tasks;
 #[cfg(test)]
 mod examples;
+pub mod file_watch;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod identified;
 pub mod identify;
+mod idle_timeout;
+pub mod kubernetes;
 pub mod listen;
 mod live;
 pub mod metrics;
@@ -56,6 +61,8 @@ pub struct App {
     pub contact: Contact,
     /// The capability whose values are rules.
     pub cap_name: String,
+    /// The namespace of the sessions.
+    pub namespace: String,
     /// The sessions.
     pub sessions: Arc<Sessions>,
     /// Where every decision leaves a record.
@@ -66,6 +73,8 @@ pub struct App {
     pub names: KubeconfigNames,
     /// What is given, whatever a rule says.
     pub limits: Limits,
+    /// Whether the cluster's API is carried.
+    pub has_gateway: bool,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.

@@ -13,6 +13,7 @@ use crate::audit::Audit;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::{Config, RateLimit};
 use crate::detached_tasks::DetachedTasks;
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
@@ -24,6 +25,8 @@ use crate::{App, KubeconfigNames, http};
 pub(crate) struct Parts {
     pub(crate) tailnet: LocalApi,
     pub(crate) contact: Contact,
+    /// Carries the cluster's API, where that is wanted.
+    pub(crate) gateway: Option<Arc<Gateway>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
@@ -83,7 +86,11 @@ impl Live {
         }
         self.parts.sessions.set_limits(session_limits(config));
         let app = Arc::new(self.app(config, cluster));
-        let router = http::router(&app, config.server.write_timeout.duration());
+        let router = http::router(
+            &app,
+            config.server.write_timeout.duration(),
+            self.parts.gateway.as_ref(),
+        );
         drop(self.routers.send_replace(router));
         let new = standards(config);
         self.standards
@@ -97,6 +104,7 @@ impl Live {
             tailnet: parts.tailnet,
             contact: parts.contact,
             cap_name: config.tailscale.cap_name.clone(),
+            namespace: config.operator.namespace.clone(),
             sessions: parts.sessions,
             audit: parts.audit,
             cluster,
@@ -106,6 +114,7 @@ impl Live {
                 user_prefix: config.operator.user_prefix.clone(),
             },
             limits: Limits::at_least(config.operator.min_period),
+            has_gateway: parts.gateway.is_some(),
             machines: config.operator.machines,
             node: parts.node,
             allowed_hosts: config.server.allowed_hosts.clone(),

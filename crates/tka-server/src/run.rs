@@ -10,26 +10,29 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tka_operator::controller::Loop;
-use tka_operator::{Clients, Clock, Election, Sessions};
+use tka_operator::{Clients, Clock, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
-use crate::background::{Background, sweep};
+use crate::background::{Background, check_roles, sweep};
+use crate::certificate::Standing;
 use crate::cluster::ClusterError;
 use crate::config::{Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
+use crate::gateway::{Gateway, GatewayError, Streams};
 use crate::health;
 use crate::health::Health;
+use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::live::{Live, Parts, session_limits};
 use crate::metrics::{Metrics, register_sessions};
 use crate::node::{Node, Served};
 use crate::reauthorize::{Contact, Reauthorization, Standards};
 use crate::reload::Reload;
-use crate::serving::{Serving, TailnetServer};
+use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
 use crate::telemetry::{self, TelemetryError};
 
 /// How long the parts may take to come to their end.
@@ -55,6 +58,9 @@ pub enum RunError {
     /// A part ended that should run as long as the server.
     #[error("{0} ended by itself; the log says why")]
     Background(&'static str),
+    /// The cluster's API cannot be carried.
+    #[error("the gateway cannot be set up")]
+    Gateway(#[from] GatewayError),
     /// The server cannot listen.
     #[error("the server cannot listen")]
     Listen(#[from] ListenError),
@@ -77,7 +83,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     // From here on it ends the process no longer.
     let hangup = signal(SignalKind::hangup())?;
-    let clients = clients().await?;
+    let (kube, clients) = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
     let (audit, records) = Audit::start(
@@ -88,11 +94,20 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     )?;
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
+    let sessions = sessions(&config, clients.clone(), &clock, &audit);
+    let heartbeat = if config.gateway.enabled {
+        Heartbeat::Brisk
+    } else {
+        Heartbeat::Calm
+    };
+    let reconcile = Loop::new(&sessions, heartbeat);
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &clock)?;
     let parts = Parts {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
         client: clients.requests.clone(),
-        sessions: sessions(&config, clients.clone(), &clock, &audit),
+        gateway: gateway.clone(),
+        sessions,
         audit,
         clock,
         metrics: metrics.clone(),
@@ -105,29 +120,40 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let mut live = Live::new(parts.clone(), &config)?;
     let router = live.router();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
+    let (standing, certificate) = watch::channel(None);
     let channels = Channels {
         status,
         standards: live.standards(),
         serving: is_serving,
+        certificate,
     };
-    let mut background = background(&config, &clients, &parts, channels, registries, &stop)?;
+    let mut background = background(&config, &clients, &parts, reconcile, channels, registries, &stop)?;
+    if let Some(gateway) = &gateway {
+        let streams = gateway.streams().clone();
+        background.spawn("the streams of the gateway", streams.run(stop.clone()));
+    }
     let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));
     let reload = Reload::new(source, loaded, apply, metrics);
     background.spawn("the reloading of the configuration", reload.run(hangup, stop.clone()));
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
     let port = config.tailscale.port;
+    let files = config.tls.files();
+    let https = port == HTTPS || files.is_some();
+    let certificates = match files {
+        Some((certificate, key)) => Certificates::Files(Box::new(Files::new(certificate, key))),
+        None => Certificates::Tailnet(Box::new(parts.tailnet.clone())),
+    };
     let server = TailnetServer {
-        tailnet: parts.tailnet,
-        served: Served {
-            port,
-            https: port == HTTPS,
-        },
+        certificates,
+        served: Served { port, https },
         router,
         limits: config.server.clone(),
         node,
         serving,
+        standing,
+        clock: Arc::clone(&parts.clock),
     };
-    serve_tailnet(&config, said, server, stop.clone()).await;
+    Box::pin(serve_tailnet(&config, said, server, stop.clone())).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -157,6 +183,8 @@ struct Channels {
     standards: watch::Receiver<Standards>,
     /// Whether the tailnet is served.
     serving: watch::Receiver<Serving>,
+    /// How its certificate stands.
+    certificate: watch::Receiver<Option<Standing>>,
 }
 
 /// Starts what runs beside the serving of the tailnet.
@@ -164,6 +192,7 @@ fn background(
     config: &Config,
     clients: &Clients,
     parts: &Parts,
+    reconcile: Loop,
     channels: Channels,
     mut registries: Registries,
     stop: &CancellationToken,
@@ -171,7 +200,6 @@ fn background(
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
-    let reconcile = Loop::new(sessions);
     register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
     let reauthorization = Reauthorization {
@@ -186,12 +214,20 @@ fn background(
         status: channels.status,
     };
     let synced = reconcile.synced();
+    let (cluster, is_cluster) = watch::channel(None);
+    let version = watch_version(clients.requests.clone(), cluster);
+    let version = stop.clone().run_until_cancelled_owned(version);
+    let (missing_roles, roles) = watch::channel(None);
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
         serving: channels.serving,
+        certificate: channels.certificate,
+        cluster: is_cluster,
+        clock: Arc::clone(clock),
         synced: synced.clone(),
         audit: parts.audit.clone(),
+        missing_roles: roles,
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
@@ -207,6 +243,7 @@ fn background(
         async move { ended.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
+    let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
     let sweep = sweep(Arc::clone(sessions), leadership, stop.clone());
     let elect = election.run(parts.contact.is_there(), stop.clone().cancelled_owned());
 
@@ -214,7 +251,9 @@ fn background(
     background.spawn("re-authorisation", reauthorize);
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
+    background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
+    background.spawn("the version check", version);
     background.spawn("the health listener", async move { log_end("health", health.await) });
     Ok(background)
 }
@@ -248,7 +287,7 @@ async fn serve_tailnet(
         capability = config.tailscale.cap_name,
         "waiting for tailscaled before listening"
     );
-    server.run(said, stop).await;
+    Box::pin(server.run(said, stop)).await;
 }
 
 /// What this replica is called among the others. The host is the pod in a cluster; the rest tells apart servers on one machine.
@@ -259,10 +298,29 @@ fn identity(config: &Config) -> String {
     format!("{host}_{socket}_{}", config.tailscale.port)
 }
 
-async fn clients() -> Result<Clients, RunError> {
+/// How to reach the API server, and clients that do.
+async fn clients() -> Result<(kube::Config, Clients), RunError> {
     let config = kube::Config::infer().await;
     let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
-    Clients::new(config).map_err(|error| RunError::NoCluster(error.into()))
+    let clients = Clients::new(config.clone()).map_err(|error| RunError::NoCluster(error.into()))?;
+    Ok((config, clients))
+}
+
+/// The gateway, if there is to be one, over the sessions that `reconcile` watches.
+fn gateway(
+    config: &Config,
+    kube: &kube::Config,
+    clients: &Clients,
+    reconcile: &Loop,
+    clock: &Clock,
+) -> Result<Option<Arc<Gateway>>, RunError> {
+    let settings = &config.gateway;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
+    let streams = Streams::new(reconcile.watched(), &clients.heard, Arc::clone(clock), limit);
+    Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }
 
 /// Cancelled by SIGTERM, as the kubelet stops a container, or SIGINT.

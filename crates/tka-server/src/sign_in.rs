@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tka_core::{Request, Session};
+use tka_core::{Refusal, Request, Session};
 use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
@@ -163,10 +163,16 @@ fn log(signed_in: &SignedIn) {
 /// The session for `who`, and how many sessions its rule allows.
 fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
+    if !app.has_gateway && !rule.access.has_tokens() {
+        return Err(Refusal::NoGateway {
+            role: rule.role.clone(),
+        }
+        .into());
+    }
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
-        credential,
+        credential: credential && authorization.rules.has_tokens(&rule.key()),
     })
 }

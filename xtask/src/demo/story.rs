@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::{CAPABILITY, Testbed};
 
 use super::{
+    committed,
     person::Person,
     stage::{Stage, Told},
 };
@@ -49,6 +50,7 @@ pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed) {
     });
     sign_out(stage, &alice, stolen);
     short_session(stage, testbed, &carol);
+    committed::tell(stage, testbed, &carol);
     stage.step("the others sign out, and nothing is left", || {
         for person in [&bob, &namesake] {
             person.tka(&["logout", "--quiet"])?.success()?;

@@ -25,7 +25,7 @@ use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, EndReason};
 
 use crate::App;
-use crate::answer::{Failure, Why, not_recorded};
+use crate::answer::{Failure, Why, not_recorded, unwritable};
 use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
 use crate::rates::By;
@@ -126,6 +126,37 @@ impl Audit {
         self.queue.write(line(&record)).await
     }
 
+    /// Records that a way into a pod or node is opened for `session`. Unless this returns well it must not be.
+    pub async fn stream_begins(
+        &self,
+        context: &AuditContext,
+        session: &Session,
+        request: &audit::ApiRequest,
+    ) -> Result<(), AuditError> {
+        let record = Record {
+            session: Some(self.session(session)),
+            api: Some(request.clone()),
+            ..self.of_request(context, Decision::StreamBegan, Outcome::Granted)
+        };
+        self.queue.write(line(&record)).await
+    }
+
+    /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
+    pub fn carried(&self, context: &AuditContext, session: &Session, request: audit::ApiRequest, why: Option<String>) {
+        let record = Record {
+            session: Some(self.session(session)),
+            api: Some(request),
+            why,
+            ..self.of_request(context, Decision::Carried, Outcome::Granted)
+        };
+        self.leave(&record);
+    }
+
+    /// Whether a record that is left would be written, as far as is known. Unless this returns well nothing may be carried that is to have one.
+    pub async fn writable(&self) -> Result<(), Failure> {
+        self.queue.check().await.map_err(|why| unwritable(&why))
+    }
+
     /// Records that `session` was ended by its owner.
     async fn signed_out(&self, context: &AuditContext, session: &Session) {
         log_end(session, &EndReason::SignedOut);
@@ -175,7 +206,7 @@ impl Audit {
     }
 
     /// Records that the request of `context` was refused and says so in the log, or counts that it did not.
-    fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&Why>) {
+    pub(crate) fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&Why>) {
         if !self.budget.spend(payer(context)) {
             return;
         }
@@ -245,6 +276,7 @@ impl Audit {
             session: None,
             credential: None,
             request: None,
+            api: None,
             why: None,
             suppressed: self.budget.left_out(),
         }

@@ -6,12 +6,24 @@ use std::num::NonZeroU32;
 use serde::de::IgnoredAny;
 use tka_core::Period;
 
-use super::sections::{Api, ConfigMapKeys, ConfigMapRef, Health, Operator, Otel, RateLimit, Server, Tailscale};
+use super::sections::{
+    Api, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, Health, Operator, Otel, RateLimit,
+    Server, Tailscale,
+};
 
 /// More than a person's programs ever need for long, and less than what a cluster would feel.
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// A tool that starts fifty kubectl at once, each of which asks.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+/// What k9s and helm send on a large cluster, with room: client-go's own limit is 50 a second where a program raises it.
+const GATEWAY_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Discovery of a cluster with many custom resources asks for some two hundred documents at once.
+const GATEWAY_BURST: NonZeroU32 = NonZeroU32::new(600).unwrap();
+/// As many as watches of every resource there is, and a hundred forwarded connections.
+const MAX_REQUESTS_PER_SESSION: NonZeroU32 = NonZeroU32::new(400).unwrap();
+/// Fewer than connections, so that people can sign in and out whatever is carried.
+const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(700).unwrap();
 
 /// As many as open files by default, less what else is open.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
@@ -109,6 +121,31 @@ impl Default for Operator {
 impl Default for Api {
     fn default() -> Self {
         Self { retry_after_seconds: 1 }
+    }
+}
+
+// === impl Gateway ===
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            audit: GatewayAudit::default(),
+            rate_limit: GatewayRateLimit::default(),
+            max_requests_per_session: MAX_REQUESTS_PER_SESSION,
+            max_requests: MAX_REQUESTS,
+            // A pager that a person left open is not read from.
+            unread_timeout: period("10m"),
+        }
+    }
+}
+
+impl Default for GatewayRateLimit {
+    fn default() -> Self {
+        Self {
+            requests_per_second: GATEWAY_REQUESTS_PER_SECOND,
+            burst: GATEWAY_BURST,
+        }
     }
 }
 

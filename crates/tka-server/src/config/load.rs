@@ -92,6 +92,7 @@ impl Source {
             }
         }
         let (config, places) = given.config()?;
+        both_or_none(&config, &places)?;
         Ok(Loaded {
             config,
             file,
@@ -99,6 +100,25 @@ impl Source {
             places,
         })
     }
+}
+
+/// A certificate without its key would be no HTTPS at all.
+fn both_or_none(config: &Config, places: &BTreeMap<&'static str, Place>) -> Result<(), ConfigError> {
+    let [certificate, key] = [&config.tls.cert_file, &config.tls.key_file].map(|path| path.as_os_str().is_empty());
+    if certificate == key {
+        return Ok(());
+    }
+    let (set, missing) = if key {
+        ("tls.certFile", "tls.keyFile")
+    } else {
+        ("tls.keyFile", "tls.certFile")
+    };
+    let problem = Problem {
+        place: places.get(set).cloned().unwrap_or(Place::Flags),
+        key: missing.to_owned(),
+        why: format!("it is missing, and {set} is set: set both, or neither for the tailnet's certificate"),
+    };
+    Err(ConfigError::Wrong(Problems(vec![problem])))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

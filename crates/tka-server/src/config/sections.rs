@@ -29,12 +29,16 @@ pub struct Config {
     pub otel: Otel,
     /// The tailnet, and the node that the server is on it.
     pub tailscale: Tailscale,
+    /// A certificate of one's own.
+    pub tls: Tls,
     /// The HTTP server.
     pub server: Server,
     /// Sessions in Kubernetes.
     pub operator: Operator,
     /// The HTTP API.
     pub api: Api,
+    /// The cluster's API over the tailnet.
+    pub gateway: Gateway,
     /// The health listener.
     pub health: Health,
     /// How people reach the Kubernetes API server.
@@ -159,6 +163,86 @@ pub struct RateLimit {
     /// How many requests one device may send at once, after a pause.
     #[schemars(extend("x-live" = true))]
     pub burst: NonZeroU32,
+}
+
+/// A certificate of one's own, instead of the tailnet's. Then the server speaks HTTPS on any port.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// A certificate with its chain, PEM, the server's own first, instead of the tailnet's; then the server speaks HTTPS on any port. A file that changes is
+    /// read again.
+    #[schemars(extend("x-chart" = true))]
+    pub cert_file: PathBuf,
+    /// The private key of `tls.certFile`, PEM. Both are set, or neither.
+    #[schemars(extend("x-chart" = true))]
+    pub key_file: PathBuf,
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// The files of certificate and key, if they are set.
+    #[must_use]
+    pub fn files(&self) -> Option<(PathBuf, PathBuf)> {
+        let is_set = !self.cert_file.as_os_str().is_empty();
+        is_set.then(|| (self.cert_file.clone(), self.key_file.clone()))
+    }
+}
+
+/// The cluster's API over the tailnet, below `/k8s`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Gateway {
+    /// Carry the cluster's API over the tailnet, below `/k8s`.
+    pub enabled: bool,
+    /// Which of its requests leave an audit record: `none`, `writes` or `all`. Ways into pods and nodes always do.
+    pub audit: GatewayAudit,
+    /// How many of its requests one device may send.
+    pub rate_limit: GatewayRateLimit,
+    /// How many requests, watches and streams of one session may be under way at a time.
+    pub max_requests_per_session: NonZeroU32,
+    /// How many requests, watches and streams may be under way in all; fewer than `server.maxConnections`, so that people can sign in and out whatever is carried.
+    pub max_requests: NonZeroU32,
+    /// How long nothing of an answer may be read before its connection is closed.
+    #[schemars(schema_with = "values::duration")]
+    pub unread_timeout: Period,
+}
+
+/// Which requests to the cluster's API leave an audit record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(transform = values::one_enum)]
+pub enum GatewayAudit {
+    /// Ways into pods and nodes.
+    None,
+    /// These, and what may change something.
+    #[default]
+    Writes,
+    /// All.
+    All,
+}
+
+/// How many requests to the cluster's API one device may send.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct GatewayRateLimit {
+    /// How many requests to the cluster's API one device may send for long; more are answered with 429 and `Retry-After`.
+    pub requests_per_second: NonZeroU32,
+    /// How many requests to the cluster's API one device may send at once, after a pause.
+    pub burst: NonZeroU32,
+}
+
+impl From<GatewayRateLimit> for RateLimit {
+    fn from(limit: GatewayRateLimit) -> Self {
+        let GatewayRateLimit {
+            requests_per_second,
+            burst,
+        } = limit;
+        Self {
+            requests_per_second,
+            burst,
+        }
+    }
 }
 
 /// Sessions in Kubernetes.

@@ -36,6 +36,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit::audited;
 use crate::browser::secured;
+use crate::gateway::{self, Gateway};
 use crate::identify::identify;
 
 use self::unread::receive_rest;
@@ -75,8 +76,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     endpoints().1
 }
 
-/// Everything that is served to the tailnet. `limit` is how long an answer may take.
-pub fn router(app: &Arc<App>, limit: Duration) -> Router {
+/// Everything that is served to the tailnet. `limit` is how long an answer may take, but for what the `gateway` carries.
+pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -> Router {
     let (api, document) = endpoints();
     let document = Arc::new(document);
     let serve_document = move || std::future::ready(Json(Arc::clone(&document)));
@@ -84,6 +85,11 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         let config = utoipa_swagger_ui::Config::from(format!("{PREFIX}/openapi.json"));
         SwaggerUi::new(path).config(config)
     };
+    let carried = gateway.map(gateway::routes).unwrap_or_default();
+    let carried = carried
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(traced))
+        .layer(from_fn(secured));
     api.route("/openapi.json", axum::routing::get(serve_document.clone()))
         .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(serve_document))
         .merge(Router::from(swagger("/swagger")))
@@ -97,6 +103,7 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .layer(from_fn(traced))
         .layer(from_fn(secured))
         .layer(from_fn_with_state(app.read_timeout, receive_rest))
+        .merge(carried)
         .with_state(Arc::clone(app))
 }
 

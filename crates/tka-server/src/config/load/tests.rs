@@ -20,6 +20,14 @@ server:
   allowedHosts: [kube.example.com]
   rateLimit: {requestsPerSecond: 1, burst: 2}
   maxConnections: 3
+tls: {certFile: /c, keyFile: /k}
+gateway:
+  enabled: true
+  audit: all
+  rateLimit: {requestsPerSecond: 5, burst: 6}
+  maxRequestsPerSession: 8
+  maxRequests: 9
+  unreadTimeout: 6s
 operator:
   namespace: ns
   clusterName: c
