@@ -198,7 +198,7 @@ xyzzy: {a: b}
             "9: server: it takes no value, but settings below it: allowedHosts, debug, host, idleTimeout, \
              maxConnections, readHeaderTimeout, readTimeout, writeTimeout, rateLimit",
             "10: log.format: it takes json or text, and not \"jsno\"",
-            "11: burst: there is no such key; did you mean server.rateLimit.burst?",
+            "11: burst: there is no such key; did you mean gateway.rateLimit.burst or server.rateLimit.burst?",
             "12: clusterInfo.labels: it takes labels, each as `key: value`",
             "12: clusterInfo.apiEndpoint: it takes a text, and not a section",
             "13: xyzzy: there is no such key: docs/configuration.md has them all",
