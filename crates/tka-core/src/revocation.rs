@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::rule::RuleError;
 use crate::session::end;
-use crate::{Identity, Period, Rule, Session};
+use crate::{Identity, Period, Rule, RuleKey, Session, SignInMode};
 
 /// What the tailnet says now of the device of a session.
 #[derive(Clone, Debug)]
@@ -89,6 +89,13 @@ impl DeviceState {
             rules,
             malformed,
         }
+    }
+
+    /// Whether use begins sessions through the rule of that `key`, whatever else is said of it.
+    #[must_use]
+    pub fn begins_on_use(&self, key: &RuleKey) -> bool {
+        let mut same = self.rules.iter().filter(|rule| rule.key() == *key);
+        same.any(|rule| rule.sign_in == SignInMode::OnUse)
     }
 }
 

@@ -3,6 +3,7 @@
 mod account_token;
 mod admission;
 mod attempts;
+mod by_use;
 mod children;
 pub mod clients;
 pub mod controller;

@@ -44,7 +44,8 @@ impl Standing {
         }
         let pending = SessionFilter::Live
             .stored(signin)
-            .filter(|stored| !stored.provisioned && stored.session.until() > now);
+            .filter(|stored| !stored.provisioned && stored.session.until() > now)
+            .filter(|stored| !objects::is_to_end(signin, &stored.session));
         pending.map_or(Self::None, |_| Self::Pending)
     }
 }
@@ -58,14 +59,14 @@ impl LiveSession {
             return None;
         }
         let session = objects::session(signin).ok()?;
-        let until = step::end(signin, &session, false);
+        let until = step::end(signin, &session, false, now);
         if until <= now || objects::is_to_end(signin, &session) {
             return None;
         }
         Some(Self {
             uid: signin.uid()?,
             version: signin.resource_version(),
-            last_use: objects::last_use(signin, &session),
+            last_use: objects::last_use(signin, &session, now),
             session,
             until,
         })

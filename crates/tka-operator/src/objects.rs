@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -21,6 +21,9 @@ use tka_core::{
 
 use crate::Error;
 use crate::end_reason::Intent;
+
+/// How far the clocks of two replicas may be apart for one to believe what the other wrote.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whatever is a rule fits into a `TkaSignin`.
 const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
@@ -49,7 +52,7 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
     signin
 }
 
-fn begun_word(begun: Begun) -> &'static str {
+pub(crate) fn begun_word(begun: Begun) -> &'static str {
     match begun {
         Begun::Asked => "asked",
         Begun::ByUse => "by_use",
@@ -63,7 +66,7 @@ fn not_a_session(signin: &TkaSignin, why: impl Into<String>) -> Error {
 
 /// How many sessions its user may have through its rule, as that stood at sign-in.
 pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Error> {
-    let Some(text) = signin.annotations().get(ANNOTATION_MAX_SESSIONS) else {
+    let Some(text) = said(signin, ANNOTATION_MAX_SESSIONS) else {
         return Ok(None);
     };
     // What cannot be read must not pass for no limit.
@@ -71,12 +74,28 @@ pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Err
     text.parse().map(Some).map_err(|_| not_a_session(signin, why()))
 }
 
-/// Has `desired` take back that `existing` was to end, which was decided about an earlier sign-in and not carried out.
-pub(crate) fn forget_end(desired: &mut TkaSignin, existing: &TkaSignin) {
-    if existing.metadata.deletion_timestamp.is_none() && existing.annotations().contains_key(ANNOTATION_END) {
-        let annotations = desired.metadata.annotations.get_or_insert_default();
-        annotations.insert(ANNOTATION_END.into(), String::new());
+/// Has `desired` take back what an earlier sign-in said in `existing` and this one does not say, whoever owns the field: that it was to end, which was
+/// not carried out, and on what conditions it was given. Empty is as good as absent.
+pub(crate) fn forget_what_was_said(desired: &mut TkaSignin, existing: &TkaSignin) {
+    if existing.metadata.deletion_timestamp.is_some() {
+        return;
     }
+    let annotations = desired.metadata.annotations.get_or_insert_default();
+    for name in [
+        ANNOTATION_END,
+        ANNOTATION_SIGN_IN,
+        ANNOTATION_IDLE,
+        ANNOTATION_MAX_SESSIONS,
+    ] {
+        if existing.annotations().contains_key(name) {
+            annotations.entry(name.into()).or_default();
+        }
+    }
+}
+
+/// What an annotation says; nothing where it is empty.
+fn said<'s>(signin: &'s TkaSignin, name: &str) -> Option<&'s String> {
+    signin.annotations().get(name).filter(|text| !text.is_empty())
 }
 
 fn spec(session: &Session) -> TkaSigninSpec {
@@ -244,12 +263,12 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
         reason: optional::<Reason>(spec.reason.as_ref())?,
         on_use: begun(signin)?,
         // What cannot be read must not pass for no limit.
-        idle: optional::<Period>(signin.annotations().get(ANNOTATION_IDLE))?,
+        idle: optional::<Period>(said(signin, ANNOTATION_IDLE))?,
     })
 }
 
 fn begun(signin: &TkaSignin) -> Result<Option<Begun>, String> {
-    let Some(word) = signin.annotations().get(ANNOTATION_SIGN_IN) else {
+    let Some(word) = said(signin, ANNOTATION_SIGN_IN) else {
         return Ok(None);
     };
     let begun = [Begun::Asked, Begun::ByUse]
@@ -259,12 +278,13 @@ fn begun(signin: &TkaSignin) -> Result<Option<Begun>, String> {
     begun.map(Some).ok_or_else(why)
 }
 
-/// When the session was last used that `signin` holds, as far as that is written down. A sign-in is a use.
-pub(crate) fn last_use(signin: &TkaSignin, session: &Session) -> Timestamp {
+/// When the session was last used that `signin` holds, as far as that is written down at `now`. A sign-in is a use.
+pub(crate) fn last_use(signin: &TkaSignin, session: &Session, now: Timestamp) -> Timestamp {
     let written = signin.annotations().get(ANNOTATION_LAST_USE);
-    // What cannot be read is no use.
+    // What cannot be read is no use, and neither is what a clock far ahead wrote: it would count until its time has come.
     let written = written.and_then(|text| text.parse().ok());
-    written.map_or(session.signed_in, |written: Timestamp| written.max(session.signed_in))
+    let written = written.filter(|written: &Timestamp| written.duration_since(now) <= CLOCKS_APART);
+    written.map_or(session.signed_in, |written| written.max(session.signed_in))
 }
 
 fn optional<T: TryFrom<String, Error: ToString>>(text: Option<&String>) -> Result<Option<T>, String> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join;
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
@@ -18,11 +17,11 @@ use crate::error::{found, status, with_causes};
 use crate::lock::SessionLock;
 use crate::records::Records;
 use crate::termination::Precondition;
-use crate::{Credential, EndReason, Error, SessionFilter, Sessions, StoredSession, objects, watches};
+use crate::{Credential, EndReason, Error, Sessions, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
-const FIELD_MANAGER: &str = "tka";
+pub(crate) const FIELD_MANAGER: &str = "tka";
 /// How often the `TkaSignin` is written after a conflict or a deletion.
 const WRITE_TRIES: usize = 3;
 
@@ -86,11 +85,8 @@ impl Sessions {
         let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
         let existing = existing?;
-        let begun_before = |existing: &TkaSignin| begun_before(existing, (self.clock)());
-        if requested.on_use == Some(Begun::ByUse)
-            && let Some(there) = existing.as_ref().and_then(begun_before)
-        {
-            return Ok(there);
+        if requested.on_use == Some(Begun::ByUse) {
+            return Box::pin(self.begin_by_use(attempt, existing, records)).await;
         }
         let is_admitted = |existing: &TkaSignin| objects::is_admitted(existing, (self.clock)());
         if !existing.as_ref().is_some_and(is_admitted) {
@@ -107,33 +103,47 @@ impl Sessions {
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
         if let Some(existing) = &existing {
-            objects::forget_end(&mut desired, existing);
+            objects::forget_what_was_said(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
-        let abort = |error| self.abort_sign_in(&signin, error, Precondition::SameObject, records);
-        if let Err(error) = self.ensure_admitted(&signin, session, max_sessions).await {
+        self.give(attempt, &signin, session, Precondition::SameObject, records)
+            .await
+    }
+
+    /// Admits and provisions the session that `signin` holds, which was just written. Unless it is to be had, it ends if it is `unchanged`.
+    pub(crate) async fn give(
+        &self,
+        attempt: &Attempt,
+        signin: &TkaSignin,
+        session: &Session,
+        unchanged: Precondition,
+        records: &dyn Records,
+    ) -> Result<SignedIn, Error> {
+        let (name, max_sessions) = (attempt.name(), attempt.begun_for().max_sessions);
+        let abort = |error| self.abort_sign_in(signin, error, unchanged, records);
+        if let Err(error) = self.ensure_admitted(signin, session, max_sessions).await {
             return Err(abort(error).await);
         }
         let close = || attempt.close();
-        let (provisioned, credential) = match self.provision(&signin, session, &close, records).await {
+        let (provisioned, credential) = match self.provision(signin, session, &close, records).await {
             Ok(credential) => (true, credential),
             Err(error @ Error::EndedMeanwhile(_)) => return Err(error),
-            Err(error) if is_final(&signin, &error) => return Err(abort(error).await),
+            Err(error) if is_final(signin, &error) => return Err(abort(error).await),
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed; the reconcile loop tries again");
-                if let Err(error) = self.record(&signin, session, records).await {
+                if let Err(error) = self.record(signin, session, records).await {
                     // A usable session keeps its old end. The reconcile loop extends it once the record is written.
-                    if objects::was_provisioned(&signin) {
+                    if objects::was_provisioned(signin) {
                         return Err(error);
                     }
                     return Err(abort(error).await);
                 }
-                self.write_pending_status(&signin, &error).await;
+                self.write_pending_status(signin, &error).await;
                 (false, None)
             }
         };
-        let extended = objects::was_provisioned(&signin);
-        self.events.signed_in(&signin, session, extended);
+        let extended = objects::was_provisioned(signin);
+        self.events.signed_in(signin, session, extended);
         Ok(SignedIn::new(session, provisioned, extended, credential))
     }
 
@@ -245,10 +255,15 @@ impl Sessions {
         close: &(dyn Fn() -> bool + Sync),
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
-        self.settle_tombstone(session).await?;
+        if session.on_use == Some(Begun::ByUse) {
+            self.refuse_ended(&session.name()).await?;
+        }
         self.make_children(signin, session).await?;
         // No credential is given of a session whose status does not say that it is provisioned.
         self.record(signin, session, records).await?;
+        if session.on_use == Some(Begun::Asked) {
+            self.remove_tombstone(signin, session).await?;
+        }
         let credential = close();
         let written = async {
             self.write_status(signin, session).await?;
@@ -326,13 +341,6 @@ impl Sessions {
         let settled = |signin: Option<&TkaSignin>| signin.is_none_or(is_provisioned);
         watches::until(self.watched.clone(), name.as_str(), settled).await;
     }
-}
-
-/// The session that `existing` holds, if it goes on at `now`: use begins no other then, and does not extend it.
-fn begun_before(existing: &TkaSignin, now: Timestamp) -> Option<SignedIn> {
-    let StoredSession { session, provisioned } = SessionFilter::Live.stored(existing)?;
-    let goes_on = session.until() > now && !objects::is_to_end(existing, &session);
-    goes_on.then(|| SignedIn::new(&session, provisioned, true, None))
 }
 
 /// Whether `error` ends the session that `signin` holds. A session that was never usable ends by any permanent error. A usable one ends only if its

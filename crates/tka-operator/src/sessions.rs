@@ -124,7 +124,8 @@ impl Sessions {
 
     /// When the session ends that `signin` holds, as far as is recorded.
     pub(crate) fn end_of(&self, signin: &TkaSignin, session: &Session) -> Timestamp {
-        step::end(signin, session, self.recorded.has_begun(signin, session.signed_in))
+        let is_recorded = self.recorded.has_begun(signin, session.signed_in);
+        step::end(signin, session, is_recorded, (self.clock)())
     }
 
     /// The role bindings of one namespace.

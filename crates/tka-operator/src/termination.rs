@@ -99,11 +99,23 @@ impl Sessions {
         if self.end_of(&signin, &live) > (self.clock)() && !is_past_period {
             return Ok(false);
         }
-        let is_over = is_past_period || live.until() <= (self.clock)();
-        let how = if is_over { EndReason::Expired } else { EndReason::Idle };
+        let how = if is_past_period {
+            EndReason::Expired
+        } else {
+            self.over(&live)
+        };
         self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
             .await?;
         Ok(true)
+    }
+
+    /// How `session` ended, which does not go on.
+    pub(crate) fn over(&self, session: &Session) -> EndReason {
+        if session.until() <= (self.clock)() {
+            EndReason::Expired
+        } else {
+            EndReason::Idle
+        }
     }
 
     /// Takes down what is left of a session that ends, or of an object that carries our labels and is no session: it could not be told when that
@@ -213,9 +225,9 @@ impl Sessions {
             return removed.await.map(drop);
         };
         let how = end_reason::how(signin, &session, (self.clock)());
+        self.record_end(signin, &session, &how, records).await?;
         // Before it may go, after which use may begin the next.
         self.write_tombstone(&session, &how).await?;
-        self.record_end(signin, &session, &how, records).await?;
         self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
             .await?;
         self.recorded.forget(signin);

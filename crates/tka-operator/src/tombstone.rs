@@ -9,14 +9,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ObjectMeta, Patch};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::core::Status;
-use tka_api::resource::{LABEL_CALLER, LABEL_MANAGED_BY, LABEL_TOMBSTONE, LABEL_USER, MANAGED_BY};
+use serde_json::json;
+use tka_api::resource::{
+    ANNOTATION_SIGN_IN, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_TOMBSTONE, LABEL_USER, MANAGED_BY, TkaSignin,
+};
 use tka_core::{Begun, Session, SessionName};
 
 use crate::error::{found, status};
 use crate::provision::patch_params;
-use crate::{EndReason, Error, Sessions};
+use crate::{EndReason, Error, Sessions, objects};
 
 /// Why the API server lets nothing be made in a namespace that is being deleted
 /// (<https://github.com/kubernetes/api/blob/master/core/v1/types.go>, `NamespaceTerminatingCause`).
@@ -44,6 +47,25 @@ impl Sessions {
         }
     }
 
+    /// Writes onto a session that its rule has `sign_in: on_use` by now. One that changed since it was read is for the next time.
+    pub async fn note_on_use(&self, session: &Session) -> Result<(), Error> {
+        let name = session.name();
+        let Some(live) = self.signins.get_opt(name.as_str()).await? else {
+            return Ok(());
+        };
+        if objects::session(&live).is_ok_and(|live| live.on_use.is_some()) {
+            return Ok(());
+        }
+        let (uid, version) = (live.uid(), live.resource_version());
+        let annotations = json!({ANNOTATION_SIGN_IN: objects::begun_word(Begun::Asked)});
+        let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": annotations});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"metadata": metadata})));
+        match found(self.signins.patch_metadata(name.as_str(), &parameters, &patch).await) {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
+            written => Ok(written.map(drop)?),
+        }
+    }
+
     /// Refuses to begin by use the session of that name, if it was ended on purpose and its caller has not signed in since. This is asked again once
     /// its `TkaSignin` is written; to ask before spares a program that polls that write.
     pub async fn refuse_ended(&self, name: &SessionName) -> Result<(), Error> {
@@ -53,17 +75,28 @@ impl Sessions {
         }
     }
 
-    /// Settles whether the sign-in of `session`, whose `TkaSignin` is written, may go on: one that was asked for removes the tombstone, and one by
-    /// use is refused where there is one.
-    pub(crate) async fn settle_tombstone(&self, session: &Session) -> Result<(), Error> {
+    /// Removes the tombstone of sessions before the one that `signin` holds, which was asked for and is recorded. That of its own end, which another may have
+    /// carried out meanwhile, stays.
+    pub(crate) async fn remove_tombstone(&self, signin: &TkaSignin, session: &Session) -> Result<(), Error> {
         let name = session.name();
-        match session.on_use {
-            None => Ok(()),
-            Some(Begun::ByUse) => self.refuse_ended(&name).await,
-            Some(Begun::Asked) => {
-                let removed = self.tombstones.delete(name.as_str(), &DeleteParams::default()).await;
-                Ok(found(removed).map(drop)?)
-            }
+        let there = self.tombstones.get_metadata_opt(name.as_str()).await?;
+        let Some(there) = there.filter(|there| there.labels().contains_key(LABEL_TOMBSTONE)) else {
+            return Ok(());
+        };
+        // Read after the tombstone, which is therefore none of its own if it goes on.
+        let goes_on =
+            |live: &TkaSignin| live.metadata.deletion_timestamp.is_none() && !objects::is_to_end(live, session);
+        if !self.same(signin).await?.as_ref().is_some_and(goes_on) {
+            return Err(Error::EndedMeanwhile(name));
+        }
+        let this = Preconditions {
+            uid: there.uid(),
+            resource_version: there.resource_version(),
+        };
+        let delete = DeleteParams::default().preconditions(this);
+        match found(self.tombstones.delete(name.as_str(), &delete).await) {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Err(Error::EndedMeanwhile(name)),
+            deleted => Ok(deleted.map(drop)?),
         }
     }
 }

@@ -184,6 +184,7 @@ impl Round for Checks {
         self.forget_gone(&sessions, &devices);
         self.last_verified.meet(&sessions, started);
         let answers = self.ask(devices).await;
+        self.note_on_use(&sessions, &answers).await;
         let revoked = self.judge_all(&sessions, &answers, started);
         // What does not hold is for the holder of the Lease to end.
         let ours = self.with.leadership.is_held();
@@ -206,6 +207,25 @@ impl Checks {
         self.last_verified.retain(is_there);
         self.retry_backoff.retain(is_there);
         self.addresses.retain(|device, _| devices.contains(device));
+    }
+
+    /// Writes onto sessions that their rule has `sign_in: on_use` by now, so that their end is one that use does not undo.
+    async fn note_on_use(&self, sessions: &[Session], answers: &Answers) {
+        if !self.with.leadership.is_held() {
+            return;
+        }
+        for session in sessions {
+            let Some(Answer::DeviceState(state)) = answers.get(device(session)) else {
+                continue;
+            };
+            if session.on_use.is_none()
+                && state.begins_on_use(&session.rule)
+                && let Err(error) = self.with.sessions.note_on_use(session).await
+            {
+                let (session, error) = (session.name(), with_causes(&error));
+                tracing::warn!(%session, error, "not written down that use begins this session; retrying");
+            }
+        }
     }
 
     /// What is revoked. A replica that has lost the tailnet cannot judge. It takes the word of one that has not and holds the Lease: that one ends

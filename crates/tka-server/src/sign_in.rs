@@ -75,7 +75,9 @@ impl<'a> SignInRequest<'a> {
             };
             match outcome {
                 Ok(Some(signed_in)) => {
-                    log(&signed_in);
+                    if !self.request.by_use || !signed_in.extended {
+                        log(&signed_in);
+                    }
                     return Ok((self.authorization, signed_in));
                 }
                 Ok(None) => {}
@@ -98,7 +100,9 @@ impl<'a> SignInRequest<'a> {
         }
         let records = ByRequest::new(&self.app.audit, self.context);
         let signed_in = self.app.sessions.sign_in(attempt, &lock, &records).await;
-        if self.request.by_use {
+        // What was there already was signed in to before.
+        let is_new = signed_in.as_ref().map_or(true, |signed_in| !signed_in.extended);
+        if self.request.by_use && is_new {
             let status = signed_in.as_ref().err().map(|error| Failure::from(&**error).status);
             let role = self.sign_in.session.rule.role.as_str();
             self.app.metrics.signed_in(Some(role), status);

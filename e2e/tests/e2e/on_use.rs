@@ -59,13 +59,16 @@ fn first_request_begins_the_session(world: &World) -> Outcome {
     assert_eq!((session_name(&site)?, began(ALICE)?.len()), (name, 2));
     // One whose time was over was not meant to end, so use begins another.
     let bob = site.caller("BOB")?;
-    let comes = || wait::until_true("a request is carried", || Ok(list(&bob)?.status == 200));
-    comes()?;
+    comes(&bob)?;
     wait::until_true("its time is over", || Ok(began(BOB)?.len() >= 2))?;
-    comes()?;
+    comes(&bob)?;
     let [first, over, second] = [0, 1, 2].map(|at| began(BOB).map(|all| all.get(at).cloned().unwrap_or_default()));
     assert!(first?.contains("signed_in") && over?.contains("expired") && second?.contains("signed_in"));
     Ok(())
+}
+
+fn comes(caller: &Caller) -> Outcome {
+    wait::until_true("a request is carried", || Ok(list(caller)?.status == 200))
 }
 
 /// Whether use begins nothing, and says why.
@@ -113,8 +116,23 @@ fn use_begins_no_session_that_was_ended(world: &World) -> Outcome {
     stays_ended(&alice)?;
     // An administrator forgives.
     world.cluster.delete(&tombstone)?;
-    list(&alice)?.expect(200)?;
-    Ok(())
+    comes(&alice)?;
+
+    // A session that began before its rule had `on_use` is none that use undoes.
+    alice.sign_out()?;
+    site.grant(&[(ALICE, rule("edit", "10m"))])?;
+    alice.sign_in_waiting()?.expect(200)?;
+    let mut later = on_use("10m");
+    later["role"] = "edit".into();
+    site.grant(&[(ALICE, later)])?;
+    wait::until_true("it is written down", || {
+        let there = site.objects(Kind::Signin)?;
+        Ok(there
+            .iter()
+            .any(|signin| signin["metadata"]["annotations"]["tka.specht-labs.de/sign-in"] == "asked"))
+    })?;
+    alice.sign_out()?;
+    stays_ended(&alice)
 }
 
 /// When the only session ends, as its `TkaSignin` goes.
@@ -149,14 +167,14 @@ fn session_that_is_not_used_ends(world: &World) -> Outcome {
         ended + Duration::from_secs(2) > IDLE,
         "it ended {ended:?} after its last use"
     );
-    wait::within(IDLE + Duration::from_secs(3), "an unused session ends", ended)?;
+    wait::within(IDLE + Duration::from_secs(5), "an unused session ends", ended)?;
     watch.ended()?;
     wait::until_true("its end is recorded", || {
         Ok(log.all()?.iter().any(|record| record["decision"] == "idle"))
     })?;
     // Nor does use begin it again.
     site.grant(&[(ALICE, idle("on_use"))])?;
-    list(&alice)?.expect(200)?;
+    comes(&alice)?;
     gone(&site)?;
     stays_ended(&alice)
 }

@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use tka_core::{Choice, Refusal, Request, Rule, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
-use tka_operator::{Error, LiveSession, Standing, WatchedSessions};
+use tka_operator::{LiveSession, Standing, WatchedSessions};
 use tokio::time::{Instant, timeout};
 
 use super::shared::Gateway;
@@ -43,7 +43,7 @@ pub(super) struct Access {
 
 /// Finds out who sends a request, that it is they and no page in their browser, and which session of theirs acts.
 pub(super) async fn access(
-    app: &Arc<App>,
+    app: &App,
     gateway: &Gateway,
     context: &Arc<AuditContext>,
     head: &Parts,
@@ -127,7 +127,7 @@ fn browser(sign: &str) -> Failure {
 
 /// The session of a caller through `rule`, which is the one that `choice` means. Where the rule says so, this request begins it.
 async fn session(
-    app: &Arc<App>,
+    app: &App,
     gateway: &Gateway,
     context: &Arc<AuditContext>,
     authorization: Authorization,
@@ -142,72 +142,67 @@ async fn session(
     // It may have begun a moment ago, at another replica too.
     let standing = match app.sessions.standing(&name).await? {
         Standing::None if authorization.rules.begins_on_use(&rule.key()) => {
-            begin(app, context, authorization, choice, rule, &name).await?;
+            begin(app, gateway, context, authorization, choice, rule).await?;
             app.sessions.standing(&name).await?
         }
         standing => standing,
     };
-    match standing {
-        Standing::Live(begun) => told(app, watched, &name, &begun).await,
-        Standing::Pending => Err(Failure::passing(
-            "your session is not provisioned yet",
-            &["try again in a moment"],
-        )),
-        Standing::None => Err(not_signed_in(rule, "you are not signed in")),
-    }
+    let (uid, not_yet) = match standing {
+        Standing::Live(begun) => (Some(begun.uid), "your session is not known to this replica yet"),
+        // Another request begins it at this moment.
+        Standing::Pending => (None, "your session is not provisioned yet"),
+        Standing::None => return Err(not_signed_in(rule, "you are not signed in")),
+    };
+    let told = told(app, watched, &name, uid.as_deref()).await;
+    told.ok_or_else(|| Failure::passing(not_yet, &["try again in a moment"]))
 }
 
 /// Begins the session of that name through `rule`, because it is used. All requests that come meanwhile share that.
+///
+/// It goes no further when its caller hangs up: the reconcile loop completes what was begun, or ends it. So no more of them wait than there are connections.
 async fn begin(
-    app: &Arc<App>,
+    app: &App,
+    gateway: &Gateway,
     context: &Arc<AuditContext>,
     authorization: Authorization,
     choice: &Choice,
     rule: &Rule,
-    name: &SessionName,
 ) -> Result<(), Failure> {
-    match app.sessions.refuse_ended(name).await {
-        Err(Error::EndedOnPurpose(_)) => return Err(not_signed_in(rule, "your session was ended")),
-        asked => asked?,
+    let name = SessionName::new(&authorization.caller, &rule.key(), None);
+    if let Some(refused) = gateway.refusals.get(&name, Instant::now()) {
+        return Err(refused);
     }
     let request = Request {
         choice: choice.clone(),
         by_use: true,
         ..Request::default()
     };
-    let (begun_by, context) = (Arc::clone(app), Arc::clone(context));
-    let sign_in = async move {
-        let sign_in = SignInRequest::new(&begun_by, &context, authorization, request, false, &mut None)?;
-        sign_in.run().await.map(drop)
-    };
-    app.work.to_the_end(sign_in).await
+    let sign_in = SignInRequest::new(app, context, authorization, request, false, &mut None)?;
+    let begun = sign_in.run().await.map(drop);
+    begun.map_err(|failure| {
+        let failure = match failure.status {
+            StatusCode::UNAUTHORIZED => not_signed_in(rule, "your session was ended"),
+            _ => failure,
+        };
+        gateway.refusals.remember(&name, &failure, Instant::now());
+        failure
+    })
 }
 
-/// The session that has `begun`, once the watch tells of it: its streams go by that.
-async fn told(
-    app: &App,
-    watched: &WatchedSessions,
-    name: &SessionName,
-    begun: &LiveSession,
-) -> Result<LiveSession, Failure> {
+/// The session of that name, once the watch tells that it stands: its streams go by that. With `uid` it is the one of that UID.
+async fn told(app: &App, watched: &WatchedSessions, name: &SessionName, uid: Option<&str>) -> Option<LiveSession> {
     let mut changes = watched.changes();
     let told = async {
         loop {
             changes.borrow_and_update();
             let live = watched.named(name, (app.clock)());
-            if let Some(live) = live.filter(|live| live.uid == begun.uid) {
+            if let Some(live) = live.filter(|live| uid.is_none_or(|uid| live.uid == uid)) {
                 return Some(live);
             }
             changes.changed().await.ok()?;
         }
     };
-    let told = timeout(TOLD, told).await.ok().flatten();
-    told.ok_or_else(|| {
-        Failure::passing(
-            "your session is not known to this replica yet",
-            &["try again in a moment"],
-        )
-    })
+    timeout(TOLD, told).await.ok().flatten()
 }
 
 /// What to answer a caller who has no session through `rule`.

@@ -6,6 +6,7 @@
 mod access;
 mod carry;
 mod record;
+mod refusals;
 mod shared;
 mod status;
 mod streams;

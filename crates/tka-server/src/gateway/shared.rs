@@ -7,6 +7,7 @@ use kube::config::AuthInfo;
 use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
 
+use super::refusals::Refusals;
 use super::streams::Streams;
 use crate::config;
 use crate::rates::Rates;
@@ -17,6 +18,8 @@ pub struct Gateway {
     pub(super) upstream: Upstream,
     pub(super) streams: Streams,
     pub(super) rates: Rates,
+    /// What use did not begin.
+    pub(super) refusals: Refusals,
     /// Which requests leave a record.
     pub(super) level: config::GatewayAudit,
     /// How long an answer may go unread.
@@ -47,6 +50,7 @@ impl Gateway {
             upstream: Upstream::new(&bare.cluster_url, &tls, bare.tls_server_name.as_deref())?,
             streams,
             rates: Rates::new(settings.rate_limit.into()),
+            refusals: Refusals::default(),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
         })

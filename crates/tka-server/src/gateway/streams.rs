@@ -156,8 +156,9 @@ impl Streams {
         let mut end = None;
         loop {
             let now = Instant::now();
-            let next = self.look(now);
+            // Before a session is cut and forgotten that was used a moment ago.
             self.write_uses(&sessions, now);
+            let next = self.look(now);
             if end.is_some() && self.is_idle() {
                 break;
             }
