@@ -50,6 +50,13 @@ const DOCS: &[Generated] = &[
         command: "docs",
     },
     Generated {
+        file: "docs/metrics.md",
+        package: "tka-server",
+        example: "metrics",
+        features: &[],
+        command: "docs",
+    },
+    Generated {
         file: "docs/openapi.json",
         package: "tka-server",
         example: "openapi",

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
+use tka_operator::metrics::Metrics as OperatorMetrics;
 use tka_operator::{Clients, Clock, DeviceQuotas, Election, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,12 +25,12 @@ use crate::config::Config;
 use crate::detached_tasks::DetachedTasks;
 use crate::health::Health;
 use crate::listen::{HTTPS, ListenError, bind, serve};
-use crate::metrics::{Metrics, register_sessions};
+use crate::metrics::Metrics;
 use crate::node::{Node, Served};
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
 use crate::serving::{Serving, TailnetServer};
-use crate::telemetry::{self, TelemetryError};
+use crate::telemetry::{self, TelemetryError, inject_trace};
 use crate::{App, KubeconfigNames, health, http};
 
 /// How long the parts may take to come to their end.
@@ -74,9 +75,9 @@ async fn run(config: Config) -> Result<(), RunError> {
     // Until the end: what is traced last must still be sent.
     let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
-    let clients = clients().await?;
-    let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
+    let clients = clients(&registries.operator_metrics).await?;
+    let clock: Clock = Arc::new(Timestamp::now);
     let (audit, records) = Audit::start(
         &config.audit.path,
         &config.operator.namespace,
@@ -147,8 +148,9 @@ fn background(
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
     let reconcile = Loop::new(sessions);
-    register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
-    let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
+    parts
+        .metrics
+        .register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
         cap_name: config.tailscale.cap_name.clone(),
@@ -160,6 +162,7 @@ fn background(
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),
         status: parts.status.clone(),
+        metrics: parts.metrics.clone(),
     };
     let synced = reconcile.synced();
     let health = Health {
@@ -179,7 +182,7 @@ fn background(
         Arc::clone(sessions),
         leadership.clone(),
         Arc::clone(clock),
-        reconcile_metrics,
+        registries.operator_metrics,
         async move { ended.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
@@ -199,6 +202,7 @@ fn background(
 struct Registries {
     server: Registry,
     operator: Registry,
+    operator_metrics: OperatorMetrics,
 }
 
 // === impl Registries ===
@@ -207,8 +211,14 @@ impl Registries {
     fn new() -> (Self, Metrics) {
         let mut server = Registry::default();
         let metrics = Metrics::register(&mut server);
-        let operator = Registry::default();
-        (Self { server, operator }, metrics)
+        let mut operator = Registry::default();
+        let operator_metrics = OperatorMetrics::register(&mut operator);
+        let registries = Self {
+            server,
+            operator,
+            operator_metrics,
+        };
+        (registries, metrics)
     }
 }
 
@@ -289,10 +299,10 @@ fn identity(config: &Config) -> String {
     format!("{host}_{socket}_{}", config.tailscale.port)
 }
 
-async fn clients() -> Result<Clients, RunError> {
+async fn clients(metrics: &OperatorMetrics) -> Result<Clients, RunError> {
     let config = kube::Config::infer().await;
     let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
-    Clients::new(config).map_err(|error| RunError::NoCluster(error.into()))
+    Clients::new(config, metrics, inject_trace).map_err(|error| RunError::NoCluster(error.into()))
 }
 
 /// Cancelled by SIGTERM, as the kubelet stops a container, or SIGINT.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tka_core::{Request, Session};
+use tka_core::{Refusal, Request, Session};
 use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
@@ -48,8 +48,8 @@ impl<'a> SignInRequest<'a> {
         credential: bool,
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
-        let chosen = authorization.rules.choose(&request.choice)?;
-        *role = Some(chosen.role.to_string());
+        let chosen = authorization.rules.choose(&request.choice).ok();
+        *role = chosen.map(|rule| rule.role.to_string());
         let sign_in = decide(app, &authorization, &request, credential)?;
         context.about(&sign_in.session);
         Ok(Self {
@@ -162,8 +162,14 @@ fn log(signed_in: &SignedIn) {
 
 /// The session for `who`, and how many sessions its rule allows.
 fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
-    let rule = authorization.rules.choose(&request.choice)?;
-    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
+    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
+    let refused = |refusal: Refusal| {
+        span.record("tka.outcome", refusal.kind());
+        Failure::from(refusal)
+    };
+    let rule = authorization.rules.choose(&request.choice).map_err(refused)?;
+    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)());
+    let session = session.map_err(refused)?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
