@@ -28,6 +28,7 @@ use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKube
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
 use crate::terminal::{messages, ui};
+use crate::trace::{self, RequestSpan};
 
 /// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -405,7 +406,12 @@ impl Client {
     fn send_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<HttpResponse, ClientError> {
         let started = Instant::now();
         let url = self.server.url(operation.request().1) + below;
-        let result = self.exchange(operation, &url, body, started);
+        let span = trace::begin(operation.request().0, operation.request().1);
+        let traceparent = span.as_ref().map(RequestSpan::header);
+        let result = self.exchange(operation, &url, body, traceparent.as_deref(), started);
+        if let Some(span) = span {
+            span.end(result.as_ref().ok().map(|response| response.status));
+        }
         if self.debug {
             self.log_request(operation, &url, started.elapsed(), &result);
         }
@@ -420,6 +426,7 @@ impl Client {
         operation: Operation,
         url: &str,
         body: Option<&Value>,
+        traceparent: Option<&str>,
         now: Instant,
     ) -> Result<HttpResponse, ureq::Error> {
         if self.proxy_variable.is_some()
@@ -431,7 +438,10 @@ impl Client {
         let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
         let response = match operation.request().0 {
             "POST" => {
-                let mut request = self.agent.post(url).config().timeout_global(limit).build();
+                let mut request = traced(self.agent.post(url), traceparent)
+                    .config()
+                    .timeout_global(limit)
+                    .build();
                 if operation == Operation::SignIn {
                     request = request.header("Prefer", PREFER_WAIT);
                 }
@@ -440,8 +450,14 @@ impl Client {
                     None => request.send_empty()?,
                 }
             }
-            "DELETE" => self.agent.delete(url).config().timeout_global(limit).build().call()?,
-            _ => self.agent.get(url).config().timeout_global(limit).build().call()?,
+            method => {
+                let request = match method {
+                    "DELETE" => self.agent.delete(url),
+                    _ => self.agent.get(url),
+                };
+                let request = traced(request, traceparent).config().timeout_global(limit);
+                request.build().call()?
+            }
         };
         HttpResponse::read(response, Timestamp::now())
     }
@@ -498,6 +514,14 @@ impl Client {
             operation,
             kind: Box::new(kind),
         }
+    }
+}
+
+/// `request`, as a part of a trace if there is one.
+fn traced<B>(request: ureq::RequestBuilder<B>, traceparent: Option<&str>) -> ureq::RequestBuilder<B> {
+    match traceparent {
+        Some(traceparent) => request.header("traceparent", traceparent),
+        None => request,
     }
 }
 
