@@ -191,7 +191,17 @@ impl Caller {
     /// The server's name and port.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        let url = self.url.trim_start_matches("http://");
+        url.trim_start_matches("https://")
+    }
+
+    /// The same program, which calls the server by another URL. It has a port.
+    #[must_use]
+    pub fn to(&self, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// A connection to the server, through the node's proxy. Where the server listens and the tailnet refuses all the same, as it

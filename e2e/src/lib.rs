@@ -3,8 +3,10 @@
 pub mod between;
 pub mod brief;
 pub mod caller;
+pub mod certified;
 pub mod clock;
 pub mod cluster;
+pub mod commands;
 pub mod documented;
 pub mod faults;
 pub mod files;
@@ -17,6 +19,7 @@ pub mod process;
 pub mod records;
 pub mod schemathesis;
 pub mod secrets;
+pub mod secure;
 pub mod site;
 pub mod suite;
 pub mod wait;

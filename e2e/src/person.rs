@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::Node;
 
@@ -84,6 +84,19 @@ impl Person {
     /// Types `kubectl …` with a kubeconfig.
     pub fn kubectl(&self, kubeconfig: &Path, args: &[&str]) -> Outcome<Said> {
         run(self.kubectl_command(kubeconfig, args))
+    }
+
+    /// Writes a kubeconfig that a team could commit: the address of an API server, and no user.
+    pub fn kubeconfig_of(&self, server: &str) -> Outcome<PathBuf> {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": ""}}],
+        });
+        let plain = server.rsplit("://").next().unwrap_or(server).replace(['/', ':'], "-");
+        let file = self.home.join(format!("{plain}.json"));
+        fs::write(&file, config.to_string())?;
+        Ok(file)
     }
 
     /// What is run then.

@@ -251,6 +251,7 @@ fn main_server(testbed: &Testbed) -> ServerOptions {
     ServerOptions {
         namespace: testbed.facts.namespace.clone(),
         capability: CAPABILITY.to_owned(),
+        config: server::with_gateway(),
         ..ServerOptions::new(server::MAIN)
     }
 }

@@ -20,6 +20,7 @@ fn variables(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<Ve
         ("CA", path(&layout.cluster_ca())),
         ("AUDIT", path(&layout.audit_log())),
         ("URL", url.to_owned()),
+        ("GATEWAY_URL", format!("{url}/k8s")),
         ("POLICY", path(&layout.policy())),
         ("LOGS", path(&layout.logs())),
     ]

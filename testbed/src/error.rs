@@ -75,6 +75,19 @@ pub enum Error {
         package: String,
     },
 
+    /// Images of the testbed have no library.
+    #[error(
+        "{} needs the loader {loader}, which no image of the testbed has: install the package busybox-static (Debian's name), or put \
+         a static busybox first on the PATH",
+        path.display()
+    )]
+    Dynamic {
+        /// The program.
+        path: PathBuf,
+        /// What it is loaded by.
+        loader: String,
+    },
+
     /// The Kubernetes node needs namespaces and mounts.
     #[error("a Kubernetes node needs root and Linux: run this as root, or without --node")]
     NotRoot,

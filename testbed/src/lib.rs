@@ -35,8 +35,8 @@ pub use self::{
     command::Output,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
-    programs::{Part, cache_dir},
-    server::{Pods, Server, ServerOptions},
+    programs::{KUBERNETES_VERSION, Part, cache_dir, check_kubernetes_version, program},
+    server::{Pods, Server, ServerOptions, with_gateway},
     shell::quote_path,
     tailnet::{Node, Owner},
 };
@@ -159,7 +159,7 @@ impl Testbed {
         Ok(node)
     }
 
-    /// A key that joins one node to the tailnet, with a tag such as `tag:tka`.
+    /// A key that joins nodes to the tailnet, with a tag such as `tag:tka`.
     pub fn auth_key(&self, tag: &str) -> Result<String> {
         tailnet::auth_key(&self.layout, &Owner::tag(tag))
     }
@@ -222,6 +222,17 @@ impl Testbed {
     /// The server's pods that are on the tailnet at the moment, where there is a Kubernetes node.
     pub fn pods(&self) -> Result<Pods> {
         Pods::find(self)
+    }
+
+    /// The same of another release of the chart, whose `tailscale.hostname` that is.
+    pub fn pods_called(&self, hostname: &str) -> Result<Pods> {
+        Pods::called(self, hostname)
+    }
+
+    /// A program that runs its arguments inside of the Kubernetes node.
+    #[must_use]
+    pub fn node_exec(&self) -> PathBuf {
+        self.layout.node_exec()
     }
 
     /// Says what this process lacks to bring up a Kubernetes node, if it lacks anything.

@@ -4,7 +4,7 @@ use std::{process::Command, process::Stdio};
 
 use clap::Args;
 
-use crate::{Outcome, generate::Generate, imports, root, threats};
+use crate::{Outcome, book, generate::Generate, imports, root, threats, troubleshooting};
 
 /// The version of cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
@@ -50,6 +50,10 @@ impl Check {
         current.docs()?;
         eprintln!("xtask: checking the threat model");
         threats::check(&root())?;
+        eprintln!("xtask: checking the links of all documents");
+        book::check()?;
+        eprintln!("xtask: checking that every error has its section");
+        troubleshooting::check(&root())?;
         eprintln!("xtask: checking that imports run downward");
         let upward = imports::problems(&root())?;
         if !upward.is_empty() {

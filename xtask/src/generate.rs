@@ -1,10 +1,14 @@
 //! `cargo xtask crd` and `cargo xtask docs`: files that come from code.
 
-use std::{fs, io, path::PathBuf, process::ExitStatus, process::Stdio};
+use std::{
+    fs, io,
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
+};
 
 use clap::Args;
 
-use crate::Outcome;
+use crate::{Outcome, version};
 
 /// Arguments of `crd` and `docs`.
 #[derive(Debug, Args)]
@@ -14,39 +18,56 @@ pub(crate) struct Generate {
     pub(crate) check: bool,
 }
 
-/// A file that an example of a crate prints.
+/// A file that a program prints.
 #[derive(Debug)]
 struct Generated {
     /// The file, from the root of the checkout.
     file: &'static str,
-    package: &'static str,
-    example: &'static str,
-    features: &'static [&'static str],
+    source: Source,
     /// The command that writes it.
     command: &'static str,
 }
 
+/// What prints a file.
+#[derive(Debug)]
+enum Source {
+    /// An example of a crate.
+    Example {
+        package: &'static str,
+        example: &'static str,
+        features: &'static [&'static str],
+    },
+    /// The testbed's helm, with these arguments at the root of the checkout.
+    Helm(&'static [&'static str]),
+}
+
 const CRD: &[Generated] = &[Generated {
     file: "charts/tka/files/tkasignins.yaml",
-    package: "tka-api",
-    example: "crd",
-    features: &["resource"],
+    source: Source::Example {
+        package: "tka-api",
+        example: "crd",
+        features: &["resource"],
+    },
     command: "crd",
 }];
 
 const DOCS: &[Generated] = &[
     Generated {
         file: "docs/audit.schema.json",
-        package: "tka-api",
-        example: "audit_schema",
-        features: &["audit"],
+        source: Source::Example {
+            package: "tka-api",
+            example: "audit_schema",
+            features: &["audit"],
+        },
         command: "docs",
     },
     Generated {
         file: "docs/cli.md",
-        package: "tka-cli",
-        example: "cli_reference",
-        features: &[],
+        source: Source::Example {
+            package: "tka-cli",
+            example: "cli_reference",
+            features: &[],
+        },
         command: "docs",
     },
     Generated {
@@ -58,9 +79,22 @@ const DOCS: &[Generated] = &[
     },
     Generated {
         file: "docs/openapi.json",
-        package: "tka-server",
-        example: "openapi",
-        features: &[],
+        source: Source::Example {
+            package: "tka-server",
+            example: "openapi",
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
+        file: "deploy/kustomize/base/tka.yaml",
+        source: Source::Helm(&[
+            "template",
+            "tka",
+            "charts/tka",
+            "--namespace=tka",
+            "--values=deploy/kustomize/values.yaml",
+        ]),
         command: "docs",
     },
 ];
@@ -74,6 +108,9 @@ enum Error {
     /// The check failed.
     #[error("{file} is not what the code says: run `cargo xtask {command}` and commit the result")]
     Stale { file: &'static str, command: &'static str },
+    /// helm is not there and could not be built.
+    #[error("helm renders the plain manifests, and there is none")]
+    Helm(#[from] testbed::Error),
     /// A program or a file could not be worked with.
     #[error("{what}")]
     Io { what: String, source: io::Error },
@@ -82,9 +119,10 @@ enum Error {
 // === impl Generate ===
 
 impl Generate {
-    /// The custom resource of the Helm chart.
+    /// The custom resource and the version of the Helm chart.
     pub(crate) fn crd(&self) -> Outcome {
-        self.all(CRD)
+        self.all(CRD)?;
+        Ok(version::bring_up_to_date(&crate::root(), self.check)?)
     }
 
     /// The references in `docs`.
@@ -124,23 +162,46 @@ impl Generated {
     }
 
     fn generate(&self) -> Result<Vec<u8>, Error> {
-        let mut cargo = testbed::cargo();
-        cargo.args(["run", "--quiet", "--package", self.package, "--example", self.example]);
-        if !self.features.is_empty() {
-            cargo.args(["--features", &self.features.join(",")]);
-        }
-        let output = cargo
+        let mut command = self.source.command()?;
+        let output = command
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
             .map_err(|source| Error::Io {
-                what: "cannot run cargo".to_owned(),
+                what: format!("cannot run {}", command.get_program().display()),
                 source,
             })?;
         if output.status.success() {
             Ok(output.stdout)
         } else {
             Err(Error::Generator(output.status))
+        }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn command(&self) -> Result<Command, Error> {
+        match self {
+            Self::Example {
+                package,
+                example,
+                features,
+            } => {
+                let mut cargo = testbed::cargo();
+                cargo.args(["run", "--quiet", "--package", package, "--example", example]);
+                if !features.is_empty() {
+                    cargo.args(["--features", &features.join(",")]);
+                }
+                Ok(cargo)
+            }
+            Self::Helm(arguments) => {
+                let mut helm = Command::new(testbed::program("helm")?);
+                // A developer's plug-ins and settings have no part in it.
+                helm.args(*arguments).current_dir(crate::root()).env_clear();
+                Ok(helm)
+            }
         }
     }
 }

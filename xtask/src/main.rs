@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod bench;
+mod book;
 mod check;
 mod demo;
+mod dist;
 mod down;
 mod faults;
 mod fuzz;
@@ -13,7 +15,9 @@ mod policy;
 mod restart_server;
 mod test;
 mod threats;
+mod troubleshooting;
 mod up;
+mod version;
 
 use std::{env, error::Error, path::PathBuf, process::ExitCode};
 
@@ -47,11 +51,15 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     /// Make OCI images of `tka-server` and `tka`, without an engine.
     Image(image::Images),
+    /// Fill `target/dist` with all that a release publishes: programs, images, the chart, manifests, bills of materials.
+    Dist(dist::Dist),
+    /// Build the documentation as a site, in `target/book/html`, and check every link in every document.
+    Book(book::Book),
     /// Measure what is promised of size and speed.
     Bench(bench::Bench),
     /// Check formatting, lints, documentation, licences and generated files.
     Check(check::Check),
-    /// Write the custom resource into the Helm chart, from the Rust type.
+    /// Write the custom resource and the version into the Helm chart, from the code.
     Crd(generate::Generate),
     /// Write the references in `docs` (CLI, HTTP API), from the code.
     Docs(generate::Generate),
@@ -88,6 +96,8 @@ fn main() -> ExitCode {
         Command::Faults(command) => command.run(),
         Command::Fuzz(command) => command.run(),
         Command::Image(command) => command.run(),
+        Command::Dist(command) => command.run(),
+        Command::Book(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Crd(command) => command.crd(),

@@ -136,6 +136,9 @@ also has a hash, so it has at most 52 characters. What is changed gets a digest,
 {{- $_ := set $known "clusterInfo" (dict "apiEndpoint" .apiEndpoint) -}}
 {{- end -}}
 {{- end -}}
+{{- if (.Values.tls).secretName -}}
+{{- $_ := set $known "tls" (dict "certFile" "/run/secrets/tka/tls/tls.crt" "keyFile" "/run/secrets/tka/tls/tls.key") -}}
+{{- end -}}
 {{- toYaml (mustMergeOverwrite (deepCopy .Values.config) $known) -}}
 {{- end -}}
 

@@ -36,7 +36,10 @@ pub struct Record {
     /// The request. Absent without one (expiry, revocation), and when another replica or a restarted server finished the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
-    /// Why it was refused, failed, or was revoked.
+    /// The request to the cluster's API that was carried, by the gateway alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiRequest>,
+    /// Why it was refused, failed, was revoked, or was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How many refusals have no record of their own, of all callers, since the last record that said so: each caller has a budget of
@@ -64,6 +67,11 @@ pub enum Decision {
     Extended,
     /// A token of a session was handed out.
     CredentialIssued,
+    /// The gateway begins to carry a way into a pod or node: exec, attach, port-forward, proxy or debug. Its end has a record too, unless the level
+    /// is `none` and it was no such way.
+    StreamBegan,
+    /// The gateway carried a request to the cluster's API, and it is over. The API server's answer may have been a refusal: `api.status` says.
+    Carried,
     /// A request did not get what it asked for. Without the request: what a sign-in had begun when it was cut off turned out not to be had.
     Refused,
     /// Its owner ended a session.
@@ -171,6 +179,61 @@ pub struct Credential {
     /// When it stops working (RFC 3339).
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub expires: Timestamp,
+}
+
+/// A request to the cluster's API. Bodies are never recorded.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiRequest {
+    /// Its ID. The API server's audit log has it as `auditID`.
+    pub audit_id: String,
+    /// Its verb, as Kubernetes authorises it; the method where it is about no resource.
+    pub verb: String,
+    /// Its path, where it is about no resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The API group; empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// The version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The resource, such as `pods`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub resource: String,
+    /// The subresource, such as `exec`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
+    /// The namespace.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// The object's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The container of an exec or attach, where the request names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The command of an exec, word by word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The ports of a port-forward, where the request names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// What the client calls itself. Nothing is decided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The status that the API server answered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How many bytes of bodies or streams the caller sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<u64>,
+    /// How many the caller received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_bytes: Option<u64>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
 }
 
 /// A request.

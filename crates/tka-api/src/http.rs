@@ -173,6 +173,10 @@ pub struct RuleInfo {
     /// How many sessions it allows at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// By which ways its sessions reach the cluster, if not by all: `gateway` or `direct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "gateway"))]
+    pub access: Option<String>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
     /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not
@@ -226,6 +230,14 @@ pub struct ClusterInfo {
     /// Free labels of the cluster (environment, region, …).
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Which installation of TKA this is. Its replicas answer the same, and no other installation does. Absent at the original's
+    /// server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, example = "mfrggzdfmztwq2lknnwg23tpobyxe43u")
+    )]
+    pub instance: Option<String>,
 }
 
 /// What every refusal and failure answers: what happened, what to do about it, and what caused it.
@@ -299,6 +311,6 @@ mod tests {
             json!({"server_url": "https://k:6443", "insecure_skip_tls_verify": false, "ca_data": "", "labels": {"env": "dev"}}),
         )
         .unwrap();
-        assert_eq!(info.labels["env"], "dev");
+        assert_eq!((info.labels["env"].as_str(), info.instance), ("dev", None));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The `config.yaml` of the working directory may only set how results look; see [`files`] and [`table`].
 
+pub(crate) mod default_server;
 pub(crate) mod edit;
 pub(crate) mod effective;
 mod error;
@@ -30,6 +31,8 @@ use table::Layer;
 #[expect(clippy::struct_excessive_bools, reason = "a switch is a bool")]
 pub(crate) struct Config {
     pub(crate) hostname: String,
+    /// Whether a user or an administrator chose the server, and `hostname` is not just the default.
+    pub(crate) has_chosen_server: bool,
     pub(crate) port: u16,
     pub(crate) tailnet: Option<String>,
     /// tailscaled's socket, if it is not at the default path.
@@ -75,10 +78,12 @@ impl Config {
         let layers = Layers::load(flags, home, variables)?;
         let ignored_keys = layers.ignored_keys();
         let file = layers.file.clone();
+        let has_chosen_server = layers.have_hostname();
         // Its lowest layer has the defaults, so no other default is used below.
         let settings = layers.merged();
         Ok(Self {
             ignored_keys,
+            has_chosen_server,
             hostname: settings.hostname.unwrap_or_default(),
             port: settings.port.unwrap_or_default(),
             tailnet: settings.tailnet,
@@ -184,7 +189,7 @@ api: {retryAfterSeconds: 1}
         let config = load("", &[], &Global::default()).unwrap();
         assert_eq!(config.server().unwrap().to_string(), "https://tka");
         assert_eq!(config.theme, Theme::TokyoNight);
-        assert!(!config.long && !config.quiet);
+        assert!(!config.long && !config.quiet && !config.has_chosen_server);
         assert_eq!(config.timeout, Duration::from_secs(30));
     }
 
@@ -192,6 +197,7 @@ api: {retryAfterSeconds: 1}
     fn each_layer_wins_over_the_one_below() {
         let server = |variables: &[_], flags: &Global| {
             let config = load(SERVERS_FILE, variables, flags).unwrap();
+            assert!(config.has_chosen_server);
             config.server().unwrap().to_string()
         };
         let none = Global::default();

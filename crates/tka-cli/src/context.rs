@@ -1,5 +1,7 @@
 //! What every command works with: settings, the terminal, the server and its kubeconfig file.
 
+mod replicas;
+
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
-use crate::api::client::{Client, Connection};
+use crate::api::client::{self, Client, Connection};
 use crate::api::clock::{Skew, TOLERATED_SKEW};
 use crate::api::deadline::Deadline;
 use crate::config::flags::Global;
@@ -109,8 +111,19 @@ impl CommandContext {
         }
     }
 
-    /// A connection to the server. All connections of a command share one time limit, which starts with the first.
+    /// A connection to the server or its replicas. All connections of a command share one time limit, which starts with the first.
     pub(crate) fn client(&self) -> Result<Client, Error> {
+        let client = self.client_for(&self.server, self.config.timeout)?;
+        Ok(replicas::known_to(
+            client,
+            self.store.as_ref(),
+            &self.config.route(),
+            self.config.debug,
+        ))
+    }
+
+    /// A connection to just this server.
+    pub(crate) fn client_without_replicas(&self) -> Result<Client, Error> {
         self.client_for(&self.server, self.config.timeout)
     }
 
@@ -151,10 +164,13 @@ impl CommandContext {
         )
     }
 
-    /// A connection for [`discovery`], within its limit.
-    pub(crate) fn discovery_client(&self, server: &Server) -> Result<Client, String> {
-        let client = self.client_for(server, discovery::LIMIT);
-        client.map_err(|error| error.why().into_iter().next().unwrap_or_else(|| error.to_string()))
+    /// Connections for [`discovery`]. Its limit counts for all of them together, from now on.
+    pub(crate) fn discovery_clients(&self) -> impl Fn(&Server) -> Result<Client, String> + Sync + '_ {
+        let limit = Deadline::new(discovery::LIMIT);
+        move |server| {
+            let client = self.client_for(server, limit.remaining(Instant::now()));
+            client.map_err(|error| error.why().into_iter().next().unwrap_or_else(|| error.to_string()))
+        }
     }
 
     /// A connection that retries failed requests. It has a time limit of its own.
@@ -166,6 +182,7 @@ impl CommandContext {
             self.config.debug,
             self.config.route(),
         )?;
+        let client = replicas::known_to(client, self.store.as_ref(), &self.config.route(), self.config.debug);
         Ok(client.with_retries())
     }
 
@@ -272,13 +289,26 @@ impl CommandContext {
 
 /// A connection to `server` by that route. The environment names the certificate authorities.
 pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: Route) -> Result<Client, Error> {
+    let route = way_to(server, deadline.limit(), debug, route)?;
+    Ok(Client::new(route, deadline))
+}
+
+/// The same, to the server or its replicas as far as this device knows them.
+pub(crate) fn connect_to_any(server: &Server, deadline: Deadline, debug: bool, route: &Route) -> Result<Client, Error> {
+    let store = KubeconfigStore::new(home().as_deref(), server).ok();
+    let client = connect(server, deadline, debug, route.clone())?;
+    Ok(replicas::known_to(client, store.as_ref(), route, debug))
+}
+
+/// The way to `server`, for connecting within `limit`.
+fn way_to(server: &Server, limit: Duration, debug: bool, route: Route) -> Result<client::Route, Error> {
     let needs_tls = server.scheme() == Scheme::Https;
-    Ok(Client::new(Connection {
+    Ok(client::Route::new(Connection {
         proxy: proxy::for_server(server, route.proxy.as_deref(), &variable)?,
         socket: route.socket,
         authorities: if needs_tls { certificate_authorities()? } else { None },
         server: server.clone(),
-        deadline,
+        limit,
         debug,
     }))
 }

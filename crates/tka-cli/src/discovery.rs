@@ -1,6 +1,7 @@
 //! Finds TKA servers and what each one reports.
 
 pub(crate) mod candidates;
+pub(crate) mod choice;
 pub(crate) mod clusters;
 mod query;
 mod select;
@@ -55,8 +56,12 @@ impl Search {
             Err(error) => (None, Some(TailnetUnavailable::StatusFailed(error))),
         };
         let caches = folder.map(session_cache::load_all).unwrap_or_default();
+        let default = match &status {
+            Some(status) if !config.has_chosen_server => candidates::in_full(default, status),
+            _ => default.clone(),
+        };
         Self {
-            candidates: candidates::find(default, caches, status.as_ref(), &config.tag),
+            candidates: candidates::find(&default, caches, status.as_ref(), &config.tag),
             tailnet_unavailable,
         }
     }
@@ -65,6 +70,17 @@ impl Search {
     pub(crate) fn query(&self, connect: &Connect<'_>, long: bool) -> Clusters {
         let all: Vec<_> = self.candidates.iter().collect();
         query_all(connect, &all, long)
+    }
+
+    /// Whether a node with the tag is online, so that there may be servers beside those that this device knows.
+    pub(crate) fn has_tagged_nodes(&self) -> bool {
+        self.candidates.iter().any(|one| one.is_guessed_port && !one.is_offline)
+    }
+
+    /// Queries all servers but those of nodes that are offline: nothing answers there, and waiting for it takes time.
+    pub(crate) fn query_online(&self, connect: &Connect<'_>) -> Clusters {
+        let online: Vec<_> = self.candidates.iter().filter(|one| !one.is_offline).collect();
+        query_all(connect, &online, false)
     }
 
     /// Selects the server `name`, in full or in short. Only servers that match are queried.

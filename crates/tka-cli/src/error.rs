@@ -92,7 +92,7 @@ impl Error {
             }
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
-            Self::SelectError(SelectError::NoServer { .. }) => Exit::Unreachable,
+            Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
             Self::NotPersisted(error) => error.exit(),
             Self::Store(_)

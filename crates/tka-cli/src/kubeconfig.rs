@@ -4,6 +4,7 @@ pub(crate) mod current_context;
 pub(crate) mod entry_names;
 pub(crate) mod env_variable;
 pub(crate) mod exec_plugin;
+pub(crate) mod known_replicas;
 pub(crate) mod merge;
 #[cfg(unix)]
 pub(crate) mod private_folder;

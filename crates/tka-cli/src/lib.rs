@@ -85,14 +85,14 @@ fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<Exit
         Some(Command::Config(arguments)) => cmd::config::run(flags, &arguments),
         Some(Command::Set(arguments)) => cmd::set::run(flags, &arguments),
         Some(Command::Get(arguments)) => cmd::get::run(flags, &arguments),
-        Some(Command::Login(arguments)) => cmd::login::run(&ctx()?, &arguments),
+        Some(Command::Login(arguments)) => cmd::login::run(flags, &arguments),
         Some(Command::Kubeconfig(arguments)) => cmd::kubeconfig::run(&ctx()?, &arguments),
         Some(Command::ClusterInfo(arguments)) => cmd::cluster_info::run(&ctx()?, &arguments),
         Some(Command::Reauthenticate(arguments)) => cmd::reauthenticate::run(&ctx()?, &arguments),
         #[cfg(unix)]
-        Some(Command::Exec(arguments)) => cmd::exec::run(&ctx()?, arguments),
+        Some(Command::Exec(arguments)) => cmd::exec::run(flags, arguments),
         #[cfg(unix)]
-        Some(Command::Shell(arguments)) => cmd::shell::run(&ctx()?, arguments),
+        Some(Command::Shell(arguments)) => cmd::shell::run(flags, arguments),
         Some(Command::Status(arguments)) => cmd::status::run(flags, &arguments),
         Some(Command::Sessions(arguments)) => cmd::sessions::run(&ctx()?, &arguments),
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),

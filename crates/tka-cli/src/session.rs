@@ -3,9 +3,11 @@
 pub(crate) mod credential;
 #[cfg(unix)]
 pub(crate) mod ephemeral;
+pub(crate) mod first_sign_in;
 pub(crate) mod kubeconfig_options;
 pub(crate) mod login_request;
 pub(crate) mod persist;
 pub(crate) mod provisioning;
+mod replicas;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;

@@ -119,6 +119,22 @@ impl ApplicableRules {
         self.rules.iter().any(|rule| rule.key() == *key)
     }
 
+    /// Whether a token of a session may be handed out that was given through `key`. Where the policy has that rule twice, both must allow it.
+    #[must_use]
+    pub fn has_tokens(&self, key: &RuleKey) -> bool {
+        self.carries(key) && self.with_key(key).all(|rule| rule.access.has_tokens())
+    }
+
+    /// Whether the gateway carries requests of such a session, likewise.
+    #[must_use]
+    pub fn has_gateway(&self, key: &RuleKey) -> bool {
+        self.carries(key) && self.with_key(key).all(|rule| rule.access.has_gateway())
+    }
+
+    fn with_key<'a>(&'a self, key: &'a RuleKey) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(move |rule| rule.key() == *key)
+    }
+
     /// What the rules give access to, each once.
     pub fn keys(&self) -> impl Iterator<Item = RuleKey> {
         self.rules.iter().map(Rule::key).collect::<BTreeSet<_>>().into_iter()
@@ -287,5 +303,24 @@ mod tests {
                 prop_assert_eq!(rivals, 1);
             }
         }
+    }
+
+    #[test]
+    fn every_rule_of_a_key_must_allow_a_way() {
+        let through = |access: &[&str]| {
+            let rules = access
+                .iter()
+                .map(|access| format!(r#"{{"role": "view", "period": "1h", "access": "{access}"}}"#));
+            let rules: Vec<String> = rules.collect();
+            let rules = ApplicableRules::parse(rules.iter().map(String::as_str)).unwrap();
+            let key = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap().key();
+            (rules.has_tokens(&key), rules.has_gateway(&key))
+        };
+        assert_eq!(through(&["any"]), (true, true));
+        assert_eq!(through(&["gateway"]), (false, true));
+        assert_eq!(through(&["direct"]), (true, false));
+        assert_eq!(through(&["any", "gateway"]), (false, true));
+        assert_eq!(through(&["direct", "gateway"]), (false, false));
+        assert_eq!(through(&[]), (false, false));
     }
 }

@@ -55,7 +55,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "role",
     "period",
     "priority",
@@ -68,9 +68,12 @@ const KEYS: [&str; 12] = [
     "namespace",
     "n\\u0061mespaces",
     "access",
+    "Access",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 12] = [
+    r#""gateway""#,
+    r#""direct""#,
     r#""edit""#,
     r#""8h""#,
     "1",
@@ -108,6 +111,8 @@ fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
         && (&rule.role, rule.period) == (&wider.role, wider.period)
         && rule.require_reason >= wider.require_reason
         && limit(rule) <= limit(wider)
+        && rule.access.has_tokens() <= wider.access.has_tokens()
+        && rule.access.has_gateway() <= wider.access.has_gateway()
 }
 
 #[test]

@@ -60,6 +60,24 @@ pub enum Refusal {
         /// The rule's role.
         role: RoleName,
     },
+    /// The rule gives no tokens.
+    #[error("the rule for the role {role} gives access through the gateway alone, and no token")]
+    GatewayOnly {
+        /// The rule's role.
+        role: RoleName,
+    },
+    /// The rule gives access with tokens alone.
+    #[error("the rule for the role {role} gives access with a token alone, and not through the gateway")]
+    DirectOnly {
+        /// The rule's role.
+        role: RoleName,
+    },
+    /// The rule gives access through the gateway alone, and this server has none.
+    #[error("the rule for the role {role} gives access through the gateway alone, and this server has none")]
+    NoGateway {
+        /// The rule's role.
+        role: RoleName,
+    },
     /// The caller asked for more time than the rule gives.
     #[error("you asked for {requested}, more than the {period} that the rule for the role {role} gives")]
     PeriodTooLong {
@@ -134,7 +152,7 @@ impl From<RuleError> for Refusal {
 
 impl Refusal {
     /// All kinds.
-    pub const KINDS: [&'static str; 13] = [
+    pub const KINDS: [&'static str; 16] = [
         "Funnel",
         "DeviceExpired",
         "Machine",
@@ -142,6 +160,9 @@ impl Refusal {
         "NoRule",
         "Ambiguous",
         "NoSuchRule",
+        "GatewayOnly",
+        "DirectOnly",
+        "NoGateway",
         "ReasonRequired",
         "PeriodTooLong",
         "TooManySessions",
@@ -161,6 +182,9 @@ impl Refusal {
             Self::NoRule => "NoRule",
             Self::Ambiguous { .. } => "Ambiguous",
             Self::NoSuchRule { .. } => "NoSuchRule",
+            Self::GatewayOnly { .. } => "GatewayOnly",
+            Self::DirectOnly { .. } => "DirectOnly",
+            Self::NoGateway { .. } => "NoGateway",
             Self::ReasonRequired { .. } => "ReasonRequired",
             Self::PeriodTooLong { .. } => "PeriodTooLong",
             Self::TooManySessions { .. } => "TooManySessions",
@@ -183,7 +207,7 @@ impl Refusal {
                 "or ask an administrator whether this server may serve tagged nodes".into(),
             ],
             Self::MalformedRule(_) => {
-                vec!["ask an administrator of the tailnet to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`".into()]
+                vec!["ask an administrator of the tailnet to correct the rule: it has `role`, `period`, and perhaps `priority`, `name`, `namespaces`, `require_reason`, `max_sessions`, `access`".into()]
             }
             Self::NoRule => vec![
                 "ask an administrator of the tailnet for a grant with this server's capability that reaches you"
@@ -196,6 +220,13 @@ impl Refusal {
                 rules.join(", ")
             )],
             Self::ReasonRequired { .. } => vec!["give a reason: `tka login --reason \"…\"`".into()],
+            Self::GatewayOnly { .. } => vec![
+                "use a kubeconfig with the server's address below /k8s, and without a token: GET /api/v1alpha1/kubeconfig?credential=gateway".into(),
+            ],
+            Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login` writes".into()],
+            Self::NoGateway { .. } => vec![
+                "ask an administrator to set the server's gateway.enabled, or to correct the rule's `access`".into(),
+            ],
             Self::PeriodTooLong { period, .. } => vec![format!("ask for {period} or less, or leave it to the rule")],
             Self::TooManySessions { .. } => {
                 vec!["sign out on a device or in a shell where you no longer need the access".into()]

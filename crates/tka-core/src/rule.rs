@@ -26,6 +26,21 @@ pub struct Rule {
     pub require_reason: bool,
     /// How many sessions a caller may have through it at a time.
     pub max_sessions: Option<NonZeroU32>,
+    /// By which ways its sessions reach the cluster.
+    pub access: Access,
+}
+
+/// By which ways the sessions of a rule reach the cluster.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// With a token, and through the gateway.
+    #[default]
+    Any,
+    /// Through the gateway alone: no token is ever handed out.
+    Gateway,
+    /// With a token alone.
+    Direct,
 }
 
 /// What makes a rule the same rule although its period, priority or conditions changed: its name, and what it gives access to.
@@ -52,6 +67,8 @@ struct Written {
     #[serde(default)]
     require_reason: bool,
     max_sessions: Option<NonZeroU32>,
+    #[serde(default)]
+    access: Access,
 }
 
 /// Why a value of the capability is no rule.
@@ -84,6 +101,7 @@ impl Rule {
             name: written.name,
             require_reason: written.require_reason,
             max_sessions: written.max_sessions,
+            access: written.access,
         })
     }
 
@@ -95,6 +113,32 @@ impl Rule {
             scope: self.scope.clone(),
             name: self.name.clone(),
         }
+    }
+}
+
+// === impl Access ===
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Any => "any",
+            Self::Gateway => "gateway",
+            Self::Direct => "direct",
+        })
+    }
+}
+
+impl Access {
+    /// Whether a token may be handed out.
+    #[must_use]
+    pub fn has_tokens(self) -> bool {
+        self != Self::Gateway
+    }
+
+    /// Whether the gateway carries requests.
+    #[must_use]
+    pub fn has_gateway(self) -> bool {
+        self != Self::Direct
     }
 }
 

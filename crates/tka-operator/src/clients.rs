@@ -8,6 +8,7 @@ use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 use tower::util::AndThenLayer;
 
+use crate::heard::Heard;
 use crate::metrics::Metrics;
 use crate::observe::{InjectTrace, Observe};
 use crate::retry::{Retries, with_asked};
@@ -33,6 +34,10 @@ pub struct Clients {
     pub requests: Client,
     /// For watches that the API server ends every few seconds. A connection that is silent for six is dead, and one that is not there after four never is.
     pub watches: Client,
+    /// The same, for the watch of sessions alone.
+    pub sessions: Client,
+    /// When the API server last said a word on it.
+    pub heard: Heard,
 }
 
 // === impl Clients ===
@@ -60,12 +65,18 @@ impl Clients {
             .with_layer(&observe)
             .with_layer(&RetryLayer::new(Retries::new(metrics.retries.clone())))
             .with_layer(&AndThenLayer::new(with_asked));
+        let sessions = ClientBuilder::try_from(watches.clone())?
+            .with_layer(&observe)
+            .with_layer(&AndThenLayer::new(with_asked));
         let watches = ClientBuilder::try_from(watches)?
             .with_layer(&observe)
             .with_layer(&AndThenLayer::new(with_asked));
+        let heard = Heard::default();
         Ok(Self {
             requests: requests.build(),
             watches: watches.build(),
+            sessions: sessions.with_layer(&heard).build(),
+            heard,
         })
     }
 }

@@ -25,6 +25,7 @@ use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
 use crate::watched::WatchedSessions;
+use crate::watches::Heartbeat;
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what was not thought of.
@@ -60,6 +61,7 @@ struct Failure {
 pub struct Loop {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
+    watched: WatchedSessions,
     synced: watch::Receiver<bool>,
     /// Notified when the watch has told that sessions are gone.
     gone: watch::Receiver<()>,
@@ -74,17 +76,18 @@ impl fmt::Debug for Loop {
 }
 
 impl Loop {
-    /// A loop over the sessions of `sessions`. It does nothing before it is run.
+    /// A loop over the sessions of `sessions`, which hears of them as often as `heartbeat` says. It does nothing before it is run.
     #[must_use]
-    pub fn new(sessions: &Sessions) -> Self {
+    pub fn new(sessions: &Sessions, heartbeat: Heartbeat) -> Self {
         let (store, writer) = reflector::store();
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
         let (change, changes) = watch::channel(());
         let (forget, gone) = watch::channel(());
         // Another loop over the same sessions would show the same.
-        let _ = sessions.cache.set(SessionCache::new(store.clone(), changes));
-        let ours = watches::config().labels(SELECTOR);
+        let _ = sessions.cache.set(SessionCache::new(store.clone(), changes.clone()));
+        let heard = sessions.heard.clone();
+        let ours = heartbeat.config().labels(SELECTOR);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
             .inspect(move |event| {
@@ -92,9 +95,15 @@ impl Loop {
                     Ok(watcher::Event::InitDone) => {
                         sender.send_replace(true);
                         forget.send_replace(());
+                        heard.word();
                     }
-                    Ok(watcher::Event::Delete(_)) => forget.send_replace(()),
-                    Ok(_) => {}
+                    Ok(watcher::Event::Delete(_)) => {
+                        forget.send_replace(());
+                        heard.word();
+                    }
+                    Ok(watcher::Event::Apply(_)) => heard.word(),
+                    // Of a list, of which nothing is in the store before its end.
+                    Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                     Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
                 }
                 change.send_replace(());
@@ -104,6 +113,7 @@ impl Loop {
             .filter(|touched| std::future::ready(touched.is_ok()));
         Self {
             controller: Controller::for_stream(signins, store.clone()),
+            watched: WatchedSessions::new(store.clone(), &sessions.namespace, changes),
             store,
             synced,
             gone,
@@ -113,7 +123,7 @@ impl Loop {
     /// The sessions as the loop sees them.
     #[must_use]
     pub fn watched(&self) -> WatchedSessions {
-        WatchedSessions::new(self.store.clone())
+        self.watched.clone()
     }
 
     /// Whether the loop has seen all sessions there were when it began.
@@ -459,7 +469,7 @@ mod tests {
             Some(double::list(&list.lock().unwrap()))
         });
         let sessions = examples::sessions(clients.clone(), session().signed_in);
-        let reconciles = Loop::new(&sessions);
+        let reconciles = Loop::new(&sessions, Heartbeat::Calm);
         let context = context_of(sessions, &clients, reconciles.store.clone());
         for signin in [&never, &deleted, &missed, &there] {
             context.failed(signin, None, Instant::now());

@@ -11,6 +11,7 @@ use tka_api::resource::TkaSignin;
 use tower::{BoxError, service_fn};
 
 use crate::Clients;
+use crate::heard::Heard;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ApiRequest {
@@ -45,7 +46,9 @@ pub(crate) fn clients(answer: impl Fn(&ApiRequest) -> Option<Answer> + Send + Sy
     let client = Client::new(service, "tka");
     Clients {
         requests: client.clone(),
-        watches: client,
+        watches: client.clone(),
+        sessions: client,
+        heard: Heard::default(),
     }
 }
 

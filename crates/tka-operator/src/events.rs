@@ -1,5 +1,5 @@
 //! Kubernetes Events about sessions: what `kubectl describe signin` shows happened. Those about sign-ins that came to no session are about
-//! the server's own ServiceAccount.
+//! the server's own ServiceAccount, and those about what a server lacks are about its pod.
 //!
 //! They are a courtesy to people; the audit log is the record. Telling one delays nothing and fails nothing: what cannot be told
 //! is dropped.
@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -28,6 +28,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The longest note that Kubernetes takes, in bytes
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
 const NOTE_BYTES: usize = 1024;
+/// What a token that is bound to a pod says of it
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>).
+const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
 /// Tells events, one after the other, beside whatever else is going on.
 pub(crate) struct Events(mpsc::Sender<(Event, About)>);
@@ -36,6 +40,15 @@ pub(crate) struct Events(mpsc::Sender<(Event, About)>);
 enum About {
     Session(ObjectReference),
     Server,
+    Pod,
+}
+
+/// What this server is in its cluster.
+#[derive(Clone, Debug)]
+struct Itself {
+    account: ObjectReference,
+    /// None where it does not run in a pod.
+    pod: Option<ObjectReference>,
 }
 
 // === impl Events ===
@@ -57,7 +70,8 @@ impl Events {
                 let publish = async {
                     let regarding = match about {
                         About::Session(regarding) => regarding,
-                        About::Server => known(&mut server, &client).await?,
+                        About::Server => known(&mut server, &client).await?.account,
+                        About::Pod => known(&mut server, &client).await?.at_best_pod(),
                     };
                     recorder.publish(&event, &regarding).await
                 };
@@ -111,6 +125,12 @@ impl Events {
         self.send(refused, About::Server);
     }
 
+    /// The cluster lacks roles that this server may give.
+    pub(crate) fn missing_roles(&self, what: &str) {
+        let event = event(EventType::Warning, "MissingRoles", "Check", what.to_owned());
+        self.send(event, About::Pod);
+    }
+
     fn tell(&self, signin: &TkaSignin, event: Event) {
         self.send(event, About::Session(signin.object_ref(&())));
     }
@@ -132,8 +152,8 @@ fn person(caller: &Caller) -> ObjectReference {
     }
 }
 
-/// The server's own account, asked for once.
-async fn known(server: &mut Option<ObjectReference>, client: &Client) -> kube::Result<ObjectReference> {
+/// What this server is, asked for once.
+async fn known(server: &mut Option<Itself>, client: &Client) -> kube::Result<Itself> {
     if let Some(server) = server {
         return Ok(server.clone());
     }
@@ -141,8 +161,30 @@ async fn known(server: &mut Option<ObjectReference>, client: &Client) -> kube::R
     let review = SelfSubjectReview::default();
     let review = reviews.create(&PostParams::default(), &review).await?;
     let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
-    let itself = account(user.username.as_deref().unwrap_or_default(), user.uid);
-    Ok(server.insert(itself).clone())
+    Ok(server.insert(Itself::of(user)).clone())
+}
+
+// === impl Itself ===
+
+impl Itself {
+    fn of(user: UserInfo) -> Self {
+        let account = account(user.username.as_deref().unwrap_or_default(), user.uid);
+        let extra = user.extra.unwrap_or_default();
+        let first = |key: &str| extra.get(key).and_then(|values| values.first()).cloned();
+        let pod = first(POD_NAME).zip(first(POD_UID)).map(|(name, uid)| ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            namespace: account.namespace.clone(),
+            name: Some(name),
+            uid: Some(uid),
+            ..ObjectReference::default()
+        });
+        Self { account, pod }
+    }
+
+    fn at_best_pod(self) -> ObjectReference {
+        self.pod.unwrap_or(self.account)
+    }
 }
 
 /// The ServiceAccount that a username is of
@@ -184,6 +226,28 @@ mod tests {
         assert_eq!(of("system:serviceaccount:tka:server"), ("tka".into(), "server".into()));
         // The API server takes no event about an account without a name, and that is as it should be.
         assert_eq!(of("kubernetes-admin"), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn server_is_its_pod_where_its_token_says_so() {
+        let user = |extra: &[(&str, &str)]| UserInfo {
+            username: Some("system:serviceaccount:tka:server".into()),
+            extra: Some(
+                extra
+                    .iter()
+                    .map(|(key, value)| ((*key).into(), vec![(*value).into()]))
+                    .collect(),
+            ),
+            ..UserInfo::default()
+        };
+        let about = |extra: &[(&str, &str)]| Itself::of(user(extra)).at_best_pod();
+        let pod = about(&[(POD_NAME, "tka-0"), (POD_UID, "u")]);
+        let named = [pod.kind, pod.namespace, pod.name, pod.uid].map(Option::unwrap);
+        assert_eq!(named, ["Pod", "tka", "tka-0", "u"]);
+        // A token of another kind.
+        for extra in [&[][..], &[(POD_NAME, "tka-0")]] {
+            assert_eq!(about(extra).kind.unwrap(), "ServiceAccount");
+        }
     }
 
     #[test]

@@ -27,17 +27,19 @@ impl Sessions {
     /// same, because its ServiceAccount does
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>).
     pub(crate) async fn issue(&self, session: &Session) -> Result<Credential, Error> {
+        self.issue_as(session, TokenRequest::default()).await
+    }
+
+    /// Issues a credential of `session` as `request` asks for it, which says nothing of its time.
+    pub(crate) async fn issue_as(&self, session: &Session, mut request: TokenRequest) -> Result<Credential, Error> {
         let name = session.name();
         let left = session.until().as_second() - (self.clock)().as_second();
         if left <= 0 {
             return Err(Error::NoAccount(name));
         }
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(lifetime(left, self.max_credential)),
-                ..TokenRequestSpec::default()
-            },
-            ..TokenRequest::default()
+        request.spec = TokenRequestSpec {
+            expiration_seconds: Some(lifetime(left, self.max_credential)),
+            ..TokenRequestSpec::default()
         };
         let params = PostParams::default();
         let ask = || self.accounts.create_token_request(name.as_str(), &params, &request);

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod account_token;
 mod admission;
 mod attempts;
 mod children;
@@ -14,7 +15,9 @@ pub mod error;
 mod events;
 #[cfg(test)]
 mod examples;
+pub mod heard;
 mod issue;
+pub mod live;
 mod lock;
 pub mod metrics;
 mod objects;
@@ -25,6 +28,7 @@ pub mod provision;
 mod quota;
 mod records;
 mod retry;
+mod roles;
 mod session_ages;
 mod session_cache;
 pub mod sessions;
@@ -36,12 +40,15 @@ mod termination;
 mod watched;
 mod watches;
 
+pub use account_token::claims;
 pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership};
 pub use end_reason::EndReason;
 pub use error::Error;
+pub use heard::Heard;
+pub use live::{LiveSession, Standing};
 pub use lock::SessionLock;
 pub use observe::InjectTrace;
 pub use per_session::PerSession;
@@ -52,6 +59,7 @@ pub use sessions::Sessions;
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;
 pub use watched::WatchedSessions;
+pub use watches::Heartbeat;
 
 use std::sync::Arc;
 

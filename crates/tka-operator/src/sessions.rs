@@ -15,6 +15,7 @@ use tka_core::{Caller, Session, SessionName};
 
 use crate::attempts::Attempts;
 use crate::events::Events;
+use crate::heard::Heard;
 use crate::lock::{SessionLock, SessionLocks};
 use crate::objects::SELECTOR;
 use crate::quota::DeviceQuotas;
@@ -29,6 +30,8 @@ pub struct Sessions {
     pub(crate) signins: Api<TkaSignin>,
     /// The same, to watch.
     pub(crate) watched: Api<TkaSignin>,
+    /// When that was last heard of.
+    pub(crate) heard: Heard,
     pub(crate) accounts: Api<ServiceAccount>,
     pub(crate) cluster_bindings: Api<ClusterRoleBinding>,
     /// Those of all namespaces, to list.
@@ -73,10 +76,13 @@ impl Sessions {
     ) -> Self {
         let Clients {
             requests: client,
-            watches,
+            sessions,
+            heard,
+            ..
         } = clients;
         Self {
-            watched: Api::namespaced(watches, namespace),
+            watched: Api::namespaced(sessions, namespace),
+            heard,
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
             cluster_bindings: Api::all(client.clone()),

@@ -1,17 +1,26 @@
 //! The sessions as this process watches them, by value: for what needs no object of the API server.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::runtime::reflector::Store;
+use kube::ResourceExt;
+use kube::runtime::reflector::{ObjectRef, Store};
 use tka_api::resource::TkaSignin;
-use tka_core::Session;
+use tka_core::{Session, SessionName};
+use tokio::sync::watch;
 
+use crate::live::LiveSession;
 use crate::objects;
 
 /// The sessions as the reconcile loop watches them.
 #[derive(Clone)]
-pub struct WatchedSessions(Store<TkaSignin>);
+pub struct WatchedSessions {
+    store: Store<TkaSignin>,
+    namespace: String,
+    /// Notified whenever the watch has told more.
+    changes: watch::Receiver<()>,
+}
 
 // === impl WatchedSessions ===
 
@@ -22,14 +31,43 @@ impl fmt::Debug for WatchedSessions {
 }
 
 impl WatchedSessions {
-    pub(crate) fn new(store: Store<TkaSignin>) -> Self {
-        Self(store)
+    pub(crate) fn new(store: Store<TkaSignin>, namespace: &str, changes: watch::Receiver<()>) -> Self {
+        let namespace = namespace.to_owned();
+        Self {
+            store,
+            namespace,
+            changes,
+        }
+    }
+
+    /// Notified whenever the watch has told more.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
+    }
+
+    /// The session of that name, if it stands at `now`.
+    #[must_use]
+    pub fn named(&self, name: &SessionName, now: Timestamp) -> Option<LiveSession> {
+        LiveSession::of(&*self.get(name)?, now)
+    }
+
+    /// Whether `live` is told of just as it is: then it stands until its time is over.
+    #[must_use]
+    pub fn is_unchanged(&self, live: &LiveSession) -> bool {
+        let signin = self.get(&live.session.name());
+        signin.is_some_and(|signin| live.version.is_some() && signin.resource_version() == live.version)
+    }
+
+    fn get(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
+        let reference = ObjectRef::new(name.as_str()).within(&self.namespace);
+        self.store.get(&reference)
     }
 
     /// The sessions that go on at `now`. What is written down to end is ended by the reconcile loop, and is none of these.
     #[must_use]
     pub fn live(&self, now: Timestamp) -> Vec<Session> {
-        let signins = self.0.state();
+        let signins = self.store.state();
         let live = signins
             .iter()
             .filter(|signin| signin.metadata.deletion_timestamp.is_none());
@@ -42,7 +80,7 @@ impl WatchedSessions {
     /// The ClusterRole of each session that is provisioned and not being deleted.
     #[must_use]
     pub fn provisioned_roles(&self) -> Vec<String> {
-        let signins = self.0.state();
+        let signins = self.store.state();
         let provisioned = signins.iter().filter(|signin| objects::was_provisioned(signin));
         let live = provisioned.filter(|signin| signin.metadata.deletion_timestamp.is_none());
         live.map(|signin| signin.spec.role.clone()).collect()
@@ -63,7 +101,7 @@ mod tests {
         for signin in signins {
             writer.apply_watcher_event(&Event::Apply((*signin).clone()));
         }
-        WatchedSessions::new(store)
+        WatchedSessions::new(store, "tka", watch::channel(()).1)
     }
 
     #[test]

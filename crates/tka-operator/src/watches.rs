@@ -20,9 +20,35 @@ use crate::retry;
 const SECONDS: u32 = 3;
 const _: () = assert!((SECONDS as u64) < SILENCE.as_secs());
 
+/// The same where bytes wait for a word: a watch that is silent for two seconds holds them.
+const BRISK_SECONDS: u32 = 1;
+
+/// How often the API server says a word on the watch of sessions, be it that nothing changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Heartbeat {
+    /// Every three seconds, which suffices for what the reconcile loop does.
+    #[default]
+    Calm,
+    /// Every second, which the streams of a gateway need.
+    Brisk,
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    /// What is watched of all that there is.
+    pub(crate) fn config(self) -> watcher::Config {
+        let seconds = match self {
+            Self::Calm => SECONDS,
+            Self::Brisk => BRISK_SECONDS,
+        };
+        watcher::Config::default().timeout(seconds)
+    }
+}
+
 /// What is watched of all that there is.
 pub(crate) fn config() -> watcher::Config {
-    watcher::Config::default().timeout(SECONDS)
+    Heartbeat::Calm.config()
 }
 
 /// The object of that name as it is now and whenever it changes; none while there is none. [`watch_object`](watcher::watch_object) of kube does the

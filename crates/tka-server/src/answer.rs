@@ -96,6 +96,9 @@ impl From<Refusal> for Failure {
             | Refusal::DeviceExpired { .. }
             | Refusal::NoRule
             | Refusal::NoSuchRule { .. }
+            | Refusal::GatewayOnly { .. }
+            | Refusal::DirectOnly { .. }
+            | Refusal::NoGateway { .. }
             | Refusal::TooManySessions { .. }
             | Refusal::TooManyOnDevice { .. }
             | Refusal::TooManyBindings { .. } => StatusCode::FORBIDDEN,
@@ -179,6 +182,12 @@ impl From<&tka_operator::Error> for Failure {
 pub(crate) fn pending(retry_after_seconds: u32, body: impl IntoResponse) -> Response {
     let retry_after = [(RETRY_AFTER, retry_after_seconds.to_string())];
     (StatusCode::ACCEPTED, retry_after, body).into_response()
+}
+
+/// Nothing is given, because records cannot be written, and `why`.
+pub(crate) fn unwritable(why: &str) -> Failure {
+    let advice = &["ask an administrator to look at the server's log"];
+    Failure::passing(why, advice)
 }
 
 /// Nothing is given, because of an `error` that kept its audit record from being written.

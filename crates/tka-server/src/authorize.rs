@@ -82,6 +82,15 @@ impl Authorization {
         Err(changed_meanwhile())
     }
 
+    /// Checks that a token of `session` may be handed out.
+    pub fn may_have_token(&self, session: &Session) -> Result<(), Refusal> {
+        if self.rules.has_tokens(&session.rule) {
+            return Ok(());
+        }
+        let role = session.rule.role.clone();
+        Err(Refusal::GatewayOnly { role })
+    }
+
     /// Asks the tailnet again after a wait. It fails for a caller that hung up meanwhile, and for another caller.
     pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {
@@ -148,7 +157,7 @@ impl FromRequestParts<Arc<App>> for Authorized {
 }
 
 /// tailscaled still answers WhoIs, from what it was told before. So the rules may be outdated.
-fn no_contact(error: &NoContact) -> Failure {
+pub(crate) fn no_contact(error: &NoContact) -> Failure {
     let advice = &[
         "try again in a moment",
         "if it persists, ask an administrator to look at the tailscaled beside the server",
@@ -171,7 +180,7 @@ fn other_caller() -> Failure {
     )
 }
 
-fn not_asked() -> Failure {
+pub(crate) fn not_asked() -> Failure {
     Failure::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the server did not identify the caller of this request",

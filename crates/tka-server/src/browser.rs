@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, REFERER};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -101,6 +102,11 @@ pub fn guard(hosts: &Hosts, request: &Request) -> Result<By, Failure> {
     check(hosts, request.method(), request.uri(), request.headers())
 }
 
+/// Refuses a request to the cluster's API that shows to be caused by a foreign page. What a form could send is no sign: a program behind the API may take it.
+pub fn guard_programs(hosts: &Hosts, request: &Parts) -> Result<(), Failure> {
+    check_origin(hosts, &request.uri, &request.headers)
+}
+
 /// Refuses what a browser gets by no GET: the page that had it sent may be anybody's, and the answer would be a credential.
 #[must_use]
 pub fn refuse_issuing(sign: &str) -> Failure {
@@ -127,6 +133,34 @@ pub async fn secured(request: Request, next: Next) -> Response {
 }
 
 fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<By, Failure> {
+    check_origin(hosts, uri, headers)?;
+    let content_types = headers.get_all(CONTENT_TYPE).iter();
+    let content_types = content_types.map(|value| value.to_str().unwrap_or_default());
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_form = content_types
+        .map(essence)
+        .any(|essence| FORM_TYPES.contains(&essence.as_str()));
+    if !method.is_safe() && is_form {
+        let advice = &["send no body, or JSON with the header `Content-Type: application/json`"];
+        let what = "requests of forms are refused";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what, advice));
+    }
+    // What is there was found to be this server's, or typed by the person.
+    let signs = [ORIGIN, REFERER, SEC_FETCH_SITE];
+    let is_own_page = signs.iter().any(|name| headers.contains_key(name));
+    match made_by(headers) {
+        Some(_) if !is_own_page && !method.is_safe() => Err(Failure::new(
+            StatusCode::FORBIDDEN,
+            "a browser does not say which page this request is from",
+            &["use `tka`, or a browser that sends `Origin` with every POST"],
+        )),
+        Some(_) if !is_own_page => Ok(By::Page),
+        _ => Ok(By::Caller),
+    }
+}
+
+/// Refuses what is sent to another host, and what a page of another origin had sent.
+fn check_origin(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
     let refuse = |what: &str, advice: &str| Err(Failure::new(StatusCode::FORBIDDEN, what, &[advice]));
     let of = |name: HeaderName| {
         let values = headers.get_all(name).iter();
@@ -153,24 +187,7 @@ fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
             "use `tka`, or type the address yourself",
         );
     }
-    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_form = of(CONTENT_TYPE).any(|value| FORM_TYPES.contains(&essence(value).as_str()));
-    if !method.is_safe() && is_form {
-        let advice = &["send no body, or JSON with the header `Content-Type: application/json`"];
-        let what = "requests of forms are refused";
-        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what, advice));
-    }
-    // What is there was found to be this server's, or typed by the person.
-    let signs = [ORIGIN, REFERER, SEC_FETCH_SITE];
-    let is_own_page = signs.iter().any(|name| headers.contains_key(name));
-    match made_by(headers) {
-        Some(_) if !is_own_page && !method.is_safe() => refuse(
-            "a browser does not say which page this request is from",
-            "use `tka`, or a browser that sends `Origin` with every POST",
-        ),
-        Some(_) if !is_own_page => Ok(By::Page),
-        _ => Ok(By::Caller),
-    }
+    Ok(())
 }
 
 /// The scheme, host and port of `url`; none has no slash after them.

@@ -107,6 +107,7 @@ impl ClusterSource {
                 ca_data: authority(&config.ca_data)?,
                 tls_server_name: None,
                 labels: config.labels.clone(),
+                instance: None,
             })),
         }
     }
@@ -165,6 +166,7 @@ fn from_data(
         ca_data: authority(&cluster.certificate_authority_data.unwrap_or_default())?,
         tls_server_name: cluster.tls_server_name,
         labels: labels.clone(),
+        instance: None,
     })
 }
 

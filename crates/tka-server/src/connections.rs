@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::add_extension::AddExtension;
 
-use crate::write_timeout::WriteTimeout;
+use crate::idle_timeout::IdleTimeout;
+use crate::write_timeout::{Carried, UnreadLimit, WriteTimeout};
 
 /// Accepts connections while there are not too many; one more is closed without a word.
 #[derive(Clone, Debug)]
@@ -19,39 +20,58 @@ pub(crate) struct Limited {
     places: Arc<Semaphore>,
     /// How long an answer may go unread.
     unread: Duration,
+    /// How long nothing may happen.
+    idle: Duration,
 }
 
 /// A connection's place, given back when it and all that is done for it has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(#[expect(dead_code, reason = "is held")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    limit: UnreadLimit,
+}
 
 // === impl Limited ===
 
 impl Limited {
-    pub(crate) fn new(limit: NonZeroU32, unread: Duration) -> Self {
+    pub(crate) fn new(limit: NonZeroU32, unread: Duration, idle: Duration) -> Self {
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
         let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        Self { places, unread }
+        Self { places, unread, idle }
     }
 
     fn place(&self) -> io::Result<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
-        permit.map(|permit| Place(Arc::new(permit))).map_err(|_| {
+        let place = |permit| Place {
+            _permit: Arc::new(permit),
+            limit: UnreadLimit::new(self.unread),
+        };
+        permit.map(place).map_err(|_| {
             tracing::warn!("connection rejected: server.maxConnections reached");
             io::ErrorKind::ConnectionRefused.into()
         })
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    /// This connection carries a stream for as long as what is returned lives: its client may be slow or silent, and must not leave an answer unread for `limit`.
+    pub(crate) fn carries_stream(&self, limit: Duration) -> Carried {
+        self.limit.stream(limit)
+    }
+}
+
 impl<S> Accept<TcpStream, S> for Limited {
-    type Stream = WriteTimeout<TcpStream>;
+    type Stream = WriteTimeout<IdleTimeout<TcpStream>>;
     type Service = AddExtension<S, Place>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = self.place().and_then(|place| {
             stream.set_nodelay(true)?;
-            let stream = WriteTimeout::new(stream, self.unread);
+            let idle = IdleTimeout::new(stream, self.idle, place.limit.clone());
+            let stream = WriteTimeout::new(idle, place.limit.clone());
             Ok((stream, AddExtension::new(service, place)))
         });
         ready(accepted)
@@ -64,7 +84,7 @@ mod tests {
 
     #[test]
     fn place_is_given_back_with_its_connection() {
-        let limited = Limited::new(NonZeroU32::new(2).unwrap(), Duration::ZERO);
+        let limited = Limited::new(NonZeroU32::new(2).unwrap(), Duration::ZERO, Duration::MAX);
         let (first, _second) = (limited.place().unwrap(), limited.place().unwrap());
         assert!(limited.place().is_err());
         let of_a_request = first.clone();

@@ -26,6 +26,11 @@ impl DetachedTasks {
         }
     }
 
+    /// Lets `work` go on by itself.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(work.in_current_span());
+    }
+
     /// Waits until nothing is left to do, for `limit` at most. Says whether nothing is.
     pub async fn done(&self, limit: Duration) -> bool {
         self.0.close();

@@ -15,11 +15,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tka_operator::Clock;
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::browser::secured;
+use crate::certificate::Standing;
+use crate::kubernetes::Cluster;
 use crate::metrics::Exposition;
 use crate::reauthorize::Contact;
 use crate::serving::Serving;
@@ -32,15 +35,26 @@ pub struct Health {
     pub contact: Contact,
     /// Whether the tailnet is served, or why not yet.
     pub serving: watch::Receiver<Serving>,
+    /// How the certificate stands that it is served with, if it is.
+    pub certificate: watch::Receiver<Option<Standing>>,
+    /// Which Kubernetes it is, once that is known.
+    pub cluster: watch::Receiver<Option<Cluster>>,
+    /// Tells the time.
+    pub clock: Clock,
     /// Whether the sessions are known.
     pub synced: watch::Receiver<bool>,
     /// The audit log, without which nothing is given.
     pub audit: Audit,
+    /// That the cluster lacks roles which may be given out, and what to do, if it does.
+    pub missing_roles: watch::Receiver<Option<String>>,
     /// All metrics.
     pub metrics: Registry,
     /// Those of the operator.
     pub operator_metrics: Registry,
 }
+
+/// Whether a check passed, be it with a note, or why it failed.
+type Check = Result<Option<String>, String>;
 
 /// The health listener's paths.
 pub fn router(health: Arc<Health>) -> Router {
@@ -65,26 +79,40 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     let is_synced = *health.synced.borrow();
     let sessions = is_synced.then_some(()).ok_or("still starting".to_owned());
     let serving = health.serving.borrow().clone();
-    let checks = [
-        ("tailnet", tailnet),
-        ("sessions", sessions),
-        ("serving", serving),
-        ("audit", health.audit.check().await),
+    let plain = |check: Result<(), String>| check.map(|()| None);
+    let mut checks = vec![
+        ("tailnet", plain(tailnet)),
+        ("sessions", plain(sessions)),
+        ("serving", plain(serving)),
+        ("audit", plain(health.audit.check().await)),
     ];
+    if let Some(standing) = &*health.certificate.borrow() {
+        checks.push(("certificate", standing.check((health.clock)())));
+    }
+    if let Some(cluster) = &*health.cluster.borrow() {
+        checks.push(("kubernetes", Ok(cluster.lacks.clone())));
+    }
     let failed = checks.iter().any(|(_, result)| result.is_err());
     let status = if failed {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK
     };
-    (status, checks.map(|(name, result)| line(name, &result)).concat()).into_response()
+    let lines: String = checks.iter().map(|(name, check)| line(name, check)).collect();
+    (status, lines + &roles(health.missing_roles.borrow().as_deref())).into_response()
+}
+
+/// Other roles are given out all the same, so this makes no server unready.
+fn roles(missing: Option<&str>) -> String {
+    missing.map_or_else(|| "[+]roles ok\n".to_owned(), |why| format!("[!]roles: {why}\n"))
 }
 
 /// One check, in the form of Kubernetes' own health endpoints
 /// (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
-fn line(name: &str, result: &Result<(), String>) -> String {
-    match result {
-        Ok(()) => format!("[+]{name} ok\n"),
+fn line(name: &str, check: &Check) -> String {
+    match check {
+        Ok(None) => format!("[+]{name} ok\n"),
+        Ok(Some(note)) => format!("[+]{name} ok: {note}\n"),
         Err(why) => format!("[-]{name} failed: {why}\n"),
     }
 }
@@ -142,13 +170,25 @@ mod tests {
         let null = std::path::Path::new("/dev/null");
         let (audit, _writer) = Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default()).unwrap();
         let (_sender, synced) = watch::channel(serving);
+        let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
+        let (_sender, missing_roles) = watch::channel(missing);
         let (_sender, serving) = watch::channel(serving.then_some(()).ok_or("still starting".to_owned()));
+        let (_sender, certificate) = watch::channel(None);
+        let lacks = Some("a feature".to_owned());
+        let (_sender, cluster) = watch::channel(Some(Cluster {
+            version: "v1.29".into(),
+            lacks,
+        }));
         let router = router(Arc::new(Health {
             tailnet,
             contact: Contact::default(),
             serving,
+            certificate,
+            cluster,
+            clock: Arc::new(jiff::Timestamp::now),
             synced,
             audit,
+            missing_roles,
             metrics,
             operator_metrics,
         }));
@@ -168,11 +208,14 @@ mod tests {
             "[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock",
             "[+]serving ok",
             "[+]audit ok",
+            "[+]kubernetes ok: a feature",
+            "[!]roles: this cluster has no ClusterRole a",
         ] {
             assert!(body.contains(line), "{body}");
         }
         let (_, starting) = answer(false, "/ready").await;
         assert!(starting.contains("[-]serving failed: still starting"), "{starting}");
+        assert!(starting.contains("[+]roles ok"), "{starting}");
     }
 
     #[tokio::test]

@@ -56,7 +56,8 @@ pub async fn identify(
     }
 }
 
-async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Identified, Failure> {
+/// Who is at the other end of the connection from `peer`. What came from the public internet is refused.
+pub(crate) async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Identified, Failure> {
     if FUNNEL_HEADERS.iter().any(|name| headers.contains_key(*name)) {
         return Err(Refusal::Funnel.into());
     }

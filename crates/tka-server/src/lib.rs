@@ -7,16 +7,21 @@ pub mod audit_context;
 pub mod authorize;
 mod background;
 pub mod browser;
+pub mod certificate;
 pub mod cluster;
 pub mod config;
 mod connections;
 pub mod detached_tasks;
 #[cfg(test)]
 mod examples;
+pub mod file_watch;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod identified;
 pub mod identify;
+mod idle_timeout;
+pub mod kubernetes;
 pub mod listen;
 pub mod metrics;
 pub mod node;
@@ -27,6 +32,7 @@ pub mod run;
 pub mod serving;
 pub mod sign_in;
 pub mod telemetry;
+mod timer;
 mod write_timeout;
 
 use std::sync::Arc;
@@ -53,6 +59,8 @@ pub struct App {
     pub contact: Contact,
     /// The capability whose values are rules.
     pub cap_name: String,
+    /// The namespace of the sessions.
+    pub namespace: String,
     /// The sessions.
     pub sessions: Arc<Sessions>,
     /// Where every decision leaves a record.
@@ -63,6 +71,8 @@ pub struct App {
     pub names: KubeconfigNames,
     /// What is given, whatever a rule says.
     pub limits: Limits,
+    /// Whether the cluster's API is carried.
+    pub has_gateway: bool,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.

@@ -1,36 +1,31 @@
-//! Where to listen so that only the tailnet arrives, and HTTPS with the tailnet's certificate.
+//! Where to listen so that only the tailnet arrives, and how connections are served: HTTP/1.1, and over TLS HTTP/2 too.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use secrecy::ExposeSecret;
 use thiserror::Error;
-use tka_tailnet::{CertificatePair, LocalApi, Status};
+use tka_tailnet::Status;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate::CertificateError;
 use crate::config;
 use crate::connections::Limited;
 
 /// The port on which the server speaks HTTPS.
 pub const HTTPS: u16 = 443;
-/// How often tailscaled is asked for the certificate. It renews by itself when a third of the lifetime is left, weeks ahead
-/// (<https://tailscale.com/kb/1153/enabling-https>).
-pub const RENEWAL: Duration = Duration::from_hours(6);
 
 /// How many headers a request may have; browsers send some twenty.
 const MAX_HEADERS: usize = 64;
-/// How large a request's head may be, in bytes. Go's servers, which people's proxies are made for, take a megabyte; nothing that is asked
-/// for here is longer than a few hundred. It is looked at between two reads, so that somewhat more may get through.
-const MAX_HEAD: usize = 32 * 1024;
+/// How large a request's head may be, in bytes. Go's servers, which people's proxies are made for, take a megabyte. The longest that is asked for here is
+/// the command of an exec through the gateway. It is looked at between two reads, so that somewhat more may get through.
+const MAX_HEAD: u32 = 64 * 1024;
+/// How many requests of one connection are answered at a time over HTTP/2. Its memory grows with them. The API server takes as many, and clients of the gateway
+/// open another connection for more.
+const MAX_STREAMS: u32 = 100;
 
 /// Why the server cannot listen.
 #[derive(Debug, Error)]
@@ -47,29 +42,9 @@ pub enum ListenError {
     /// The node has no address on the tailnet.
     #[error("this node has no address on the tailnet: look at `tailscale status` beside the server")]
     NoAddress,
-    /// The tailnet gives no certificates.
-    #[error(
-        "port 443 is for HTTPS, and this tailnet gives no certificates: enable HTTPS in the tailnet's DNS settings, or choose another tailscale.port for HTTP"
-    )]
-    NoCertificateDomain,
-    /// tailscaled did not give the certificate.
-    #[error("no certificate for {domain}")]
-    NoCertificate {
-        /// The domain.
-        domain: String,
-        /// What tailscaled says.
-        #[source]
-        source: tka_tailnet::Error,
-    },
-    /// The certificate cannot be used.
-    #[error("the certificate for {domain} cannot be used")]
-    BadCertificate {
-        /// The domain.
-        domain: String,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
+    /// There is no certificate that can be served.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// The addresses on which only the tailnet arrives.
@@ -103,34 +78,6 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     bound.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// TLS with tailscaled's certificate for `domain`, one of its names.
-pub async fn certificate(tailnet: &LocalApi, domain: &str) -> Result<Arc<ServerConfig>, ListenError> {
-    let pair = tailnet
-        .certificate(domain)
-        .await
-        .map_err(|source| ListenError::NoCertificate {
-            domain: domain.into(),
-            source,
-        })?;
-    tls(&pair).map_err(|source| ListenError::BadCertificate {
-        domain: domain.into(),
-        source,
-    })
-}
-
-/// TLS with that certificate, for HTTP/1.1 and nothing else: a client that is offered HTTP/2 would speak it.
-fn tls(pair: &CertificatePair) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let bad = |_| rustls::Error::General("it is not PEM".into());
-    let chain = CertificateDer::pem_slice_iter(pair.certificate_chain.as_bytes());
-    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad)?;
-    let key = PrivateKeyDer::from_pem_slice(pair.private_key.expose_secret().as_bytes()).map_err(bad)?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 /// Serves `router` on `listener` until `stop`, then lets requests that are being answered come to their end.
 pub async fn serve(
     listener: TcpListener,
@@ -147,21 +94,33 @@ pub async fn serve(
         stop.cancelled().await;
         end.graceful_shutdown(Some(grace));
     });
-    let limited = Limited::new(limits.max_connections, grace);
+    // An answer that is being made keeps the connection busy for no longer than this.
+    let busy = limits.read_timeout.duration() + grace;
+    let limited = Limited::new(limits.max_connections, grace, limits.idle_timeout.duration().max(busy));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum_server::from_tcp(listener)?.acceptor(limited.clone());
-    let mut server = server.handle(handle).http1_only();
     // hyper counts the time an idle connection waits for its next request as time to read that request's head.
     let head = limits.read_header_timeout.min(limits.idle_timeout).duration();
+    let server = axum_server::from_tcp(listener)?.acceptor(limited.clone());
+    // What a client speaks is found out without a limit of its own.
+    let mut server = server.handle(handle).first_request_timeout(head);
     server
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD)
-        .header_read_timeout(head);
+        .max_buf_size(MAX_HEAD as usize)
+        .header_read_timeout(head)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD);
     match certificate {
-        None => server.serve(service).await,
+        None => {
+            // axum-server's own http1_only gives up upgrades, which the gateway needs.
+            let only_http1 = server.http_builder().clone().http1_only();
+            *server.http_builder() = only_http1;
+            server.serve(service).await
+        }
         Some(config) => {
             let server = server.acceptor(RustlsAcceptor::new(config).acceptor(limited));
             server.serve(service).await
@@ -205,20 +164,68 @@ mod tests {
         assert!(is_missing("192.0.2.1:0".parse().unwrap()));
         assert!(!is_missing(taken.local_addr().unwrap()));
     }
+    #[tokio::test]
+    async fn answer_that_ends_as_the_server_stops_is_whole() {
+        use std::io::{Read, Write};
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let ends = stop.clone();
+        let endless = move || {
+            let ends = ends.clone();
+            let chunks = futures::stream::once(async { Ok::<_, io::Error>("word") });
+            let last = futures::stream::once(async move {
+                ends.cancelled().await;
+                Ok("last")
+            });
+            let body = axum::body::Body::from_stream(futures::StreamExt::chain(chunks, last));
+            std::future::ready(body)
+        };
+        let router = Router::new().route("/", axum::routing::get(endless));
+        let served = tokio::spawn(serve(listener, router, None, config::Server::default(), stop.clone()));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut bytes = [0; 4096];
+            let length = stream.read(&mut bytes).unwrap();
+            stop.cancel();
+            let mut rest = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            stream.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        let read = read.await.unwrap();
+        assert!(read.ends_with("4\r\nlast\r\n0\r\n\r\n"), "{read}");
+        served.await.unwrap().unwrap();
+    }
 
-    #[test]
-    fn tls_offers_what_is_spoken() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let made = rcgen::generate_simple_self_signed(["tka.tailnet.test".to_owned()]).unwrap();
-        let pair = CertificatePair {
-            certificate_chain: made.cert.pem(),
-            private_key: made.signing_key.serialize_pem().into(),
+    #[tokio::test]
+    async fn connections_can_be_upgraded() {
+        use axum::http::header::{CONNECTION, UPGRADE};
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let switch = |request: axum::extract::Request| {
+            tokio::spawn(async move {
+                let upgraded = hyper::upgrade::on(request).await.unwrap();
+                let mut stream = hyper_util::rt::TokioIo::new(upgraded);
+                stream.write_all(b"switched").await.unwrap();
+            });
+            let headers = [(CONNECTION, "Upgrade"), (UPGRADE, "test")];
+            std::future::ready((axum::http::StatusCode::SWITCHING_PROTOCOLS, headers))
         };
-        assert_eq!(tls(&pair).unwrap().alpn_protocols, [b"http/1.1"]);
-        let without_key = CertificatePair {
-            certificate_chain: made.cert.pem(),
-            private_key: String::new().into(),
-        };
-        assert!(tls(&without_key).is_err());
+        let router = Router::new().route("/", axum::routing::get(switch));
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, router, None, config::Server::default(), stop.clone()));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut read = String::new();
+        stream.read_to_string(&mut read).await.unwrap();
+        assert!(
+            read.starts_with("HTTP/1.1 101") && read.ends_with("\r\n\r\nswitched"),
+            "{read}"
+        );
+        stop.cancel();
+        served.await.unwrap().unwrap();
     }
 }

@@ -3,6 +3,7 @@
 use tka_tailnet::Status;
 
 use crate::browser::Hosts;
+use crate::listen::HTTPS;
 
 /// What the node is called. Until that is known it is called nothing, and every request is refused.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,7 +19,7 @@ pub struct Node {
 pub struct Served {
     /// At which port.
     pub port: u16,
-    /// Whether by HTTPS, with a certificate of the tailnet.
+    /// Whether by HTTPS.
     pub https: bool,
     /// Names that are not the node's.
     pub allowed_hosts: Vec<String>,
@@ -32,10 +33,10 @@ impl Node {
     pub fn new(status: &Status, served: &Served) -> Self {
         let own = status.self_node.as_ref();
         let name = own.map_or("localhost", |node| node.dns_name.as_str());
-        let url = if served.https {
-            format!("https://{name}")
-        } else {
-            format!("http://{name}:{}", served.port)
+        let url = match (served.https, served.port) {
+            (true, HTTPS) => format!("https://{name}"),
+            (true, port) => format!("https://{name}:{port}"),
+            (false, port) => format!("http://{name}:{port}"),
         };
         Self {
             url,

@@ -60,13 +60,14 @@ fn get(address: SocketAddr) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Ready is 200. Of all else the checks that failed are said, or the first line where there are none.
+/// Ready is 200. Of all else the checks that failed or warn are said, or the first line where there are none.
 fn judge(answer: &str) -> Result<String, NotReady> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     if head.split_whitespace().nth(1) == Some("200") {
         return Ok(body.to_owned());
     }
-    let failed: Vec<_> = body.lines().filter(|line| line.starts_with("[-]")).collect();
+    let is_wrong = |line: &&str| line.starts_with("[-]") || line.starts_with("[!]");
+    let failed: Vec<_> = body.lines().filter(is_wrong).collect();
     let said = if failed.is_empty() {
         head.lines().next().unwrap_or_default().to_owned()
     } else {
@@ -105,10 +106,11 @@ mod tests {
 
     #[test]
     fn what_failed_is_said_and_nothing_else() {
-        let health = server("HTTP/1.0 503 Service Unavailable\r\n\r\n[-]tailnet failed: no tailscaled\n[+]audit ok\n");
+        let health =
+            server("HTTP/1.0 503 Service Unavailable\r\n\r\n[-]tailnet failed: no\n[+]audit ok\n[!]roles: none\n");
         assert_eq!(
             ask(&health).unwrap_err().to_string(),
-            "[-]tailnet failed: no tailscaled"
+            "[-]tailnet failed: no\n[!]roles: none"
         );
     }
 

@@ -147,7 +147,7 @@ async fn heed(mut notifications: Notifications, contact: &Contact, wake: &Notify
         if let Some(state) = notification.state {
             contact.heard(match state {
                 BackendState::Running => Ok(()),
-                state => Err(Error::NotRunning { state }.to_string()),
+                state => Err(Error::NotRunning { state, said: None }.to_string()),
             });
         }
         if changed {

@@ -8,28 +8,32 @@ use futures::TryFutureExt;
 use futures::future::join;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tka_core::Limits;
 use tka_operator::controller::Loop;
 use tka_operator::metrics::Metrics as OperatorMetrics;
-use tka_operator::{Clients, Clock, DeviceQuotas, Election, Sessions};
+use tka_operator::{Clients, Clock, DeviceQuotas, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
-use crate::background::{Background, sweep};
+use crate::background::{Background, check_roles, sweep};
+use crate::certificate::Standing;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::Config;
 use crate::detached_tasks::DetachedTasks;
+use crate::gateway::{Gateway, GatewayError, Streams};
 use crate::health::Health;
+use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::metrics::Metrics;
 use crate::node::{Node, Served};
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Reauthorization};
-use crate::serving::{Serving, TailnetServer};
+use crate::serving::{Files, Serving, Source, TailnetServer};
 use crate::telemetry::{self, TelemetryError, inject_trace};
 use crate::{App, KubeconfigNames, health, http};
 
@@ -56,6 +60,9 @@ pub enum RunError {
     /// A part ended that should run as long as the server.
     #[error("{0} ended by itself; the log says why")]
     Background(&'static str),
+    /// The cluster's API cannot be carried.
+    #[error("the gateway cannot be set up")]
+    Gateway(#[from] GatewayError),
     /// The server cannot listen.
     #[error("the server cannot listen")]
     Listen(#[from] ListenError),
@@ -65,10 +72,23 @@ pub enum RunError {
 pub fn main(config: Config) -> Result<(), RunError> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(run(config))
+}
+
+/// Lets the process have as many files open as it may. Each connection is one, and each stream of the gateway that is upgraded is two.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 async fn run(config: Config) -> Result<(), RunError> {
@@ -76,7 +96,7 @@ async fn run(config: Config) -> Result<(), RunError> {
     let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
     let (registries, metrics) = Registries::new();
-    let clients = clients(&registries.operator_metrics).await?;
+    let (kube, clients) = clients(&registries.operator_metrics).await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (audit, records) = Audit::start(
         &config.audit.path,
@@ -99,9 +119,40 @@ async fn run(config: Config) -> Result<(), RunError> {
     };
     let work = parts.work.clone();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
-    let background = background(&config, &clients, &parts, registries, is_serving, &stop)?;
+    let (standing, certificate) = watch::channel(None);
+    let told = Told {
+        serving: is_serving,
+        certificate,
+    };
+    let heartbeat = if config.gateway.enabled {
+        Heartbeat::Brisk
+    } else {
+        Heartbeat::Calm
+    };
+    let reconcile = Loop::new(&parts.sessions, heartbeat);
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock, &stop)?;
+    // The loop's watch is what streams go by, so that it outlives them.
+    let drained = gateway
+        .as_ref()
+        .map_or_else(|| stop.clone(), |_| CancellationToken::new());
+    let ends = (&stop, drained.clone());
+    let mut background = background(&config, &clients, &parts, reconcile, registries, told, ends)?;
+    if let Some(gateway) = &gateway {
+        let streams = gateway.streams().clone();
+        background.spawn("the streams of the gateway", async move {
+            streams.run().await;
+            drained.cancel();
+        });
+    }
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    serve_tailnet(&config, parts, serving, stop.clone()).await;
+    Box::pin(serve_tailnet(
+        &config,
+        parts,
+        gateway,
+        (serving, standing),
+        stop.clone(),
+    ))
+    .await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -140,14 +191,14 @@ fn background(
     config: &Config,
     clients: &Clients,
     parts: &Parts,
+    reconcile: Loop,
     mut registries: Registries,
-    serving: watch::Receiver<Serving>,
-    stop: &CancellationToken,
+    told: Told,
+    (stop, drained): (&CancellationToken, CancellationToken),
 ) -> Result<Background, RunError> {
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
-    let reconcile = Loop::new(sessions);
     parts
         .metrics
         .register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
@@ -165,27 +216,35 @@ fn background(
         metrics: parts.metrics.clone(),
     };
     let synced = reconcile.synced();
+    let (cluster, is_cluster) = watch::channel(None);
+    let version = watch_version(clients.requests.clone(), cluster);
+    let version = stop.clone().run_until_cancelled_owned(version);
+    let (missing_roles, roles) = watch::channel(None);
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
-        serving,
+        serving: told.serving,
+        certificate: told.certificate,
+        cluster: is_cluster,
+        clock: Arc::clone(clock),
         synced: synced.clone(),
         audit: parts.audit.clone(),
+        missing_roles: roles,
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
     let listener = bind(SocketAddr::new(config.health.address, config.health.port))?;
     let router = health::router(Arc::new(health));
     let health = serve(listener, router, None, config.server.clone(), stop.clone());
-    let ended = stop.clone();
     let reconcile = reconcile.run(
         Arc::clone(sessions),
         leadership.clone(),
         Arc::clone(clock),
         registries.operator_metrics,
-        async move { ended.cancelled().await },
+        async move { drained.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
+    let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
     let sweep = sweep(Arc::clone(sessions), leadership, stop.clone());
     let elect = election.run(parts.contact.is_there(), stop.clone().cancelled_owned());
 
@@ -193,9 +252,17 @@ fn background(
     background.spawn("re-authorisation", reauthorize);
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
+    background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
+    background.spawn("the version check", version);
     background.spawn("the health listener", async move { log_end("health", health.await) });
     Ok(background)
+}
+
+/// What the serving of the tailnet says of itself.
+struct Told {
+    serving: watch::Receiver<Serving>,
+    certificate: watch::Receiver<Option<Standing>>,
 }
 
 /// What is counted, by who counts.
@@ -244,6 +311,7 @@ impl Parts {
             tailnet: self.tailnet,
             contact: self.contact,
             cap_name: config.tailscale.cap_name.clone(),
+            namespace: config.operator.namespace.clone(),
             sessions: self.sessions,
             audit: self.audit,
             cluster: self.cluster,
@@ -253,6 +321,7 @@ impl Parts {
                 user_prefix: config.operator.user_prefix.clone(),
             },
             limits: Limits::at_least(config.operator.min_period),
+            has_gateway: config.gateway.enabled,
             machines: config.operator.machines,
             node,
             read_timeout: config.server.read_timeout.duration(),
@@ -266,7 +335,13 @@ impl Parts {
 }
 
 /// Serves the tailnet until `stop`, from when the node is on it.
-async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Serving>, stop: CancellationToken) {
+async fn serve_tailnet(
+    config: &Config,
+    parts: Parts,
+    gateway: Option<Arc<Gateway>>,
+    (serving, standing): (watch::Sender<Serving>, watch::Sender<Option<Standing>>),
+    stop: CancellationToken,
+) {
     let port = config.tailscale.port;
     tracing::info!(
         port,
@@ -274,21 +349,29 @@ async fn serve_tailnet(config: &Config, parts: Parts, serving: watch::Sender<Ser
         "waiting for tailscaled before listening"
     );
     let (node, known) = watch::channel(Node::default());
-    let (tailnet, said) = (parts.tailnet.clone(), parts.status.subscribe());
+    let files = config.tls.files();
+    let https = port == HTTPS || files.is_some();
+    let certificates = match files {
+        Some((certificate, key)) => Source::Files(Box::new(Files::new(certificate, key))),
+        None => Source::Tailnet(Box::new(parts.tailnet.clone())),
+    };
+    let (said, clock) = (parts.status.subscribe(), Arc::clone(&parts.clock));
     let app = Arc::new(parts.app(config, known));
     let server = TailnetServer {
-        tailnet,
+        certificates,
         served: Served {
             port,
-            https: port == HTTPS,
+            https,
             allowed_hosts: config.server.allowed_hosts.clone(),
         },
-        router: http::router(&app, config.server.write_timeout.duration()),
+        router: http::router(&app, config.server.write_timeout.duration(), gateway.as_ref()),
         limits: config.server.clone(),
         node,
         serving,
+        standing,
+        clock,
     };
-    server.run(said, stop).await;
+    Box::pin(server.run(said, stop)).await;
 }
 
 /// What this replica is called among the others. The host is the pod in a cluster; the rest tells apart servers on one machine.
@@ -299,10 +382,39 @@ fn identity(config: &Config) -> String {
     format!("{host}_{socket}_{}", config.tailscale.port)
 }
 
-async fn clients(metrics: &OperatorMetrics) -> Result<Clients, RunError> {
+/// How to reach the API server, and clients that do.
+async fn clients(metrics: &OperatorMetrics) -> Result<(kube::Config, Clients), RunError> {
     let config = kube::Config::infer().await;
     let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
-    Clients::new(config, metrics, inject_trace).map_err(|error| RunError::NoCluster(error.into()))
+    let clients =
+        Clients::new(config.clone(), metrics, inject_trace).map_err(|error| RunError::NoCluster(error.into()))?;
+    Ok((config, clients))
+}
+
+/// The gateway, if there is to be one, over the sessions that `reconcile` watches.
+fn gateway(
+    config: &Config,
+    kube: &kube::Config,
+    clients: &Clients,
+    reconcile: &Loop,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Result<Option<Arc<Gateway>>, RunError> {
+    let settings = &config.gateway;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
+    let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
+    let streams = Streams::new(
+        reconcile.watched(),
+        &clients.heard,
+        Arc::clone(clock),
+        limit,
+        all,
+        stop.clone(),
+    );
+    Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }
 
 /// Cancelled by SIGTERM, as the kubelet stops a container, or SIGINT.

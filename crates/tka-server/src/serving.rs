@@ -6,24 +6,30 @@
 //! Whatever is missing is waited for: a server that ended instead would be started again and again, and no session would come to its
 //! end meanwhile.
 
+mod certificates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::tls_rustls::RustlsConfig;
-use tka_operator::backoff;
 use tka_operator::error::with_causes;
-use tka_tailnet::{LocalApi, Status};
+use tka_operator::{Clock, backoff};
+use tka_tailnet::Status;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate::Standing;
 use crate::config;
-use crate::listen::{ListenError, RENEWAL, addresses, bind, certificate, serve};
+use crate::listen::{ListenError, addresses, bind, serve};
 use crate::node::{Node, Served};
+use crate::timer::at;
+
+use self::certificates::Certificates;
+pub use self::certificates::{Files, Source};
 
 /// How long a port or a certificate that cannot be had is left alone at the most. Certificates are asked for at an authority that counts
 /// failures (<https://letsencrypt.org/docs/rate-limits/>).
@@ -34,8 +40,8 @@ pub type Serving = Result<(), String>;
 
 /// What serves the tailnet, and with what.
 pub struct TailnetServer {
-    /// The tailscaled that gives certificates.
-    pub tailnet: LocalApi,
+    /// Where certificates come from.
+    pub certificates: Source,
     /// How the node is served, whatever it is called.
     pub served: Served,
     /// What answers requests.
@@ -46,6 +52,10 @@ pub struct TailnetServer {
     pub node: watch::Sender<Node>,
     /// Where to say whether it is served.
     pub serving: watch::Sender<Serving>,
+    /// Where to say how the certificate stands.
+    pub standing: watch::Sender<Option<Standing>>,
+    /// Tells the time.
+    pub clock: Clock,
 }
 
 /// What a status of the node asks for.
@@ -53,14 +63,16 @@ pub struct TailnetServer {
 struct Wanted {
     node: Node,
     addresses: BTreeSet<SocketAddr>,
-    /// The name to have a certificate for, where there is one.
+    /// What the node is called.
+    name: String,
+    /// The name that the tailnet has a certificate for, where there is one.
     domain: Option<String>,
 }
 
 /// What is served at the moment.
 struct Running {
-    with: TailnetServer,
-    certificate: Option<Certificate>,
+    with: What,
+    certificates: Certificates,
     listeners: BTreeMap<SocketAddr, Listener>,
     servers: JoinSet<io::Result<()>>,
     /// Whether an address of IPv4, and of IPv6, was ever listened on.
@@ -68,11 +80,13 @@ struct Running {
     stop: CancellationToken,
 }
 
-struct Certificate {
-    domain: String,
-    /// What all listeners serve with; it changes under them.
-    config: RustlsConfig,
-    renewal: Instant,
+/// What is served, and where to say so.
+struct What {
+    served: Served,
+    router: Router,
+    limits: config::Server,
+    node: watch::Sender<Node>,
+    serving: watch::Sender<Serving>,
 }
 
 struct Listener {
@@ -95,8 +109,14 @@ impl TailnetServer {
     /// Serves the node that `said` is about, until `stop`. Then answers that are being made come to their end.
     pub async fn run(self, mut said: watch::Receiver<Option<Status>>, stop: CancellationToken) {
         let mut running = Running {
-            with: self,
-            certificate: None,
+            with: What {
+                served: self.served,
+                router: self.router,
+                limits: self.limits,
+                node: self.node,
+                serving: self.serving,
+            },
+            certificates: Certificates::new(self.certificates, self.clock, self.standing),
             listeners: BTreeMap::new(),
             servers: JoinSet::new(),
             had: [false; 2],
@@ -116,12 +136,17 @@ impl TailnetServer {
                 running.tell(&wanted, plan.tried(followed, Instant::now()));
                 continue;
             }
-            let renewal = running.certificate.as_ref().map(|certificate| certificate.renewal);
+            let is_https = running.with.served.https;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = changed(&mut said) => {}
                 () = at(plan.due) => {}
-                () = at(renewal) => running.renew().await,
+                () = running.certificates.due(), if is_https => {
+                    let looked = stop.run_until_cancelled(running.certificates.look_again()).await;
+                    if looked == Some(false) {
+                        plan.at_once(Instant::now());
+                    }
+                }
                 Some(ended) = running.servers.join_next() => {
                     if running.lost(ended) {
                         plan.again(Instant::now());
@@ -137,13 +162,6 @@ impl TailnetServer {
 async fn changed(said: &mut watch::Receiver<Option<Status>>) {
     if said.changed().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -177,6 +195,11 @@ impl Plan {
         }
     }
 
+    /// What failed may go well now.
+    fn at_once(&mut self, now: Instant) {
+        self.due = self.due.map(|_| now);
+    }
+
     /// It is to be tried again, after the wait that is returned.
     fn again(&mut self, now: Instant) -> Duration {
         self.failures = self.failures.saturating_add(1);
@@ -196,6 +219,11 @@ impl Running {
         Some(Wanted {
             node: Node::new(status, served),
             addresses: addresses(status, served.port).into_iter().collect(),
+            name: status
+                .self_node
+                .as_ref()
+                .map(|node| node.dns_name.clone())
+                .unwrap_or_default(),
             domain: status.cert_domains.first().filter(|_| served.https).cloned(),
         })
     }
@@ -217,7 +245,8 @@ impl Running {
         self.leave(&wanted.addresses);
         if self.with.served.https {
             // Before anything listens: a client that connected then would wait for nothing.
-            self.certify(wanted.domain.as_deref()).await?;
+            let (name, domain) = (&wanted.name, wanted.domain.as_deref());
+            self.certificates.ensure(name, domain).await?;
         }
         self.listen(&wanted.addresses)
     }
@@ -232,47 +261,6 @@ impl Running {
             }
             stays
         });
-    }
-
-    /// Has a certificate for `domain`, instead of one for another.
-    async fn certify(&mut self, domain: Option<&str>) -> Result<(), ListenError> {
-        let domain = domain.ok_or(ListenError::NoCertificateDomain)?;
-        let kept = self.certificate.as_ref();
-        if kept.is_some_and(|certificate| certificate.domain == domain) {
-            return Ok(());
-        }
-        let tls = certificate(&self.with.tailnet, domain).await?;
-        let config = match self.certificate.take() {
-            Some(certificate) => {
-                certificate.config.reload_from_config(tls);
-                certificate.config
-            }
-            None => RustlsConfig::from_config(tls),
-        };
-        self.certificate = Some(Certificate {
-            domain: domain.to_owned(),
-            config,
-            renewal: Instant::now() + RENEWAL,
-        });
-        Ok(())
-    }
-
-    /// Asks for the certificate anew. One that cannot be renewed now serves on: it has weeks left.
-    async fn renew(&mut self) {
-        let Some(kept) = &mut self.certificate else { return };
-        kept.renewal = Instant::now() + RENEWAL;
-        match self
-            .stop
-            .run_until_cancelled(certificate(&self.with.tailnet, &kept.domain))
-            .await
-        {
-            Some(Ok(renewed)) => kept.config.reload_from_config(renewed),
-            Some(Err(error)) => tracing::error!(
-                error = with_causes(&error),
-                "certificate renewal failed; the current one stays in use"
-            ),
-            None => {}
-        }
     }
 
     /// Listens on those of `addresses` on which it does not yet. What the system does not have of a kind (IPv4, IPv6) that it never had
@@ -302,7 +290,7 @@ impl Running {
     fn listen_on(&mut self, address: SocketAddr) -> Result<(), ListenError> {
         let listener = bind(address)?;
         let end = self.stop.child_token();
-        let certificate = self.certificate.as_ref().map(|certificate| certificate.config.clone());
+        let certificate = self.certificates.served();
         let (router, limits) = (self.with.router.clone(), self.with.limits.clone());
         let task = self
             .servers

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tka_core::{Refusal, Request, Session};
+use tka_core::{Refusal, Request, Rule, Session};
 use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
@@ -163,16 +163,24 @@ fn log(signed_in: &SignedIn) {
 /// The session for `who`, and how many sessions its rule allows.
 fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
     let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
-    let refused = |refusal: Refusal| {
+    let (rule, session) = choose(app, authorization, request).map_err(|refusal| {
         span.record("tka.outcome", refusal.kind());
         Failure::from(refusal)
-    };
-    let rule = authorization.rules.choose(&request.choice).map_err(refused)?;
-    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)());
-    let session = session.map_err(refused)?;
+    })?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
-        credential,
+        credential: credential && authorization.rules.has_tokens(&rule.key()),
     })
+}
+
+/// The rule that was asked for, and the session that it gives.
+fn choose<'a>(app: &App, authorization: &'a Authorization, request: &Request) -> Result<(&'a Rule, Session), Refusal> {
+    let rule = authorization.rules.choose(&request.choice)?;
+    if !app.has_gateway && !rule.access.has_tokens() {
+        let role = rule.role.clone();
+        return Err(Refusal::NoGateway { role });
+    }
+    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
+    Ok((rule, session))
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,15 +15,76 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub(crate) struct WriteTimeout<S> {
     stream: S,
-    limit: Duration,
+    limit: UnreadLimit,
     /// The end of the time, while something is to be sent.
     end: Option<Pin<Box<Sleep>>>,
+}
+
+/// For how long what is to be sent on a connection may go unread. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct UnreadLimit(Arc<Limit>);
+
+#[derive(Debug, Default)]
+struct Limit {
+    milliseconds: AtomicU64,
+    /// How many streams are carried. While there is one, the time begins anew when some of what is to be sent was taken.
+    streams: AtomicUsize,
+    /// The time while there is one.
+    stream_milliseconds: AtomicU64,
+}
+
+/// That a connection carries a stream.
+#[derive(Debug)]
+pub(crate) struct Carried(UnreadLimit);
+
+// === impl UnreadLimit ===
+
+impl UnreadLimit {
+    pub(crate) fn new(limit: Duration) -> Self {
+        let this = Self(Arc::default());
+        this.0.milliseconds.store(milliseconds(limit), Ordering::Relaxed);
+        this
+    }
+
+    /// A stream is carried for as long as what is returned lives. Meanwhile nothing of what is to be sent may be taken for `limit`: an answer that never ends is
+    /// never all taken.
+    pub(crate) fn stream(&self, limit: Duration) -> Carried {
+        self.0.stream_milliseconds.store(milliseconds(limit), Ordering::Relaxed);
+        self.0.streams.fetch_add(1, Ordering::AcqRel);
+        Carried(self.clone())
+    }
+
+    fn get(&self) -> Duration {
+        let limit = if self.is_stream() {
+            &self.0.stream_milliseconds
+        } else {
+            &self.0.milliseconds
+        };
+        Duration::from_millis(limit.load(Ordering::Relaxed))
+    }
+
+    /// Whether a stream is carried.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.0.streams.load(Ordering::Acquire) > 0
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === impl Carried ===
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.0.streams.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 // === impl WriteTimeout ===
 
 impl<S> WriteTimeout<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: UnreadLimit) -> Self {
         let end = None;
         Self { stream, limit, end }
     }
@@ -29,9 +92,12 @@ impl<S> WriteTimeout<S> {
     /// `sent`, or an error where it waits for too long.
     fn in_time<T>(&mut self, sent: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if sent.is_ready() {
+            if self.limit.is_stream() {
+                self.end = None;
+            }
             return sent;
         }
-        let limit = self.limit;
+        let limit = self.limit.get();
         let end = self.end.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(end.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -88,7 +154,7 @@ mod tests {
 
     fn connection() -> (WriteTimeout<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(16);
-        (WriteTimeout::new(ours, LIMIT), theirs)
+        (WriteTimeout::new(ours, UnreadLimit::new(LIMIT)), theirs)
     }
 
     async fn send(connection: &mut WriteTimeout<DuplexStream>, length: usize) -> io::Result<()> {
@@ -114,6 +180,24 @@ mod tests {
         });
         let error = send(&mut connection, 100).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stream_may_be_read_slowly_but_must_be_read() {
+        let (mut connection, mut theirs) = connection();
+        let _carried = connection.limit.stream(LIMIT);
+        let reader = tokio::spawn(async move {
+            for _ in 0..100 {
+                theirs.read_u8().await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+            }
+            theirs
+        });
+        send(&mut connection, 100).await.unwrap();
+        let _theirs = reader.await.unwrap();
+        let begun = Instant::now();
+        let error = send(&mut connection, 100).await.unwrap_err();
+        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
     }
 
     #[tokio::test(start_paused = true)]

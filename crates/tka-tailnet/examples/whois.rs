@@ -35,7 +35,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     if let Some(address) = address {
         println!("{:#?}", tailscaled.whois(address).await?);
     } else if let Some(domain) = domain {
-        println!("{:#?}", tailscaled.certificate(&domain).await?);
+        println!("{:#?}", tailscaled.certificate(&domain, None).await?);
     } else if watch {
         let mut notifications = tailscaled.watch().await?;
         while let Some(notification) = notifications.next().await {

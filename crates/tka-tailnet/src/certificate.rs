@@ -1,5 +1,7 @@
 //! TLS certificates of this node's names on the tailnet.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
@@ -23,16 +25,20 @@ impl LocalApi {
     /// The certificate of `domain`, one of [`Status::cert_domains`](crate::Status::cert_domains).
     ///
     /// tailscaled keeps it and renews it in time, so that asking again now and then is enough to have a valid one. It
-    /// obtains the first one while the call waits ([`Limits::certificate`](crate::Limits::certificate)).
+    /// obtains the first one while the call waits ([`Limits::certificate`](crate::Limits::certificate)), and later ones
+    /// after it answered with the one before. With `min_validity` it answers only with one that is good for so long, and
+    /// with an error when it cannot get one.
     ///
     /// # Errors
     /// [`Error::Forbidden`] unless this process may have certificates: it is root or tailscaled's own user or operator
     /// (`ipnauth.IsReadonlyConn`), or `TS_PERMIT_CERT_UID` of tailscaled names its user ID
     /// (`ipnserver.CanFetchCerts`). [`Error::RateLimited`] by the certificate authority, and as every call.
-    pub async fn certificate(&self, domain: &str) -> Result<CertificatePair, Error> {
+    pub async fn certificate(&self, domain: &str, min_validity: Option<Duration>) -> Result<CertificatePair, Error> {
+        // A duration as Go writes it (`time.ParseDuration`).
+        let validity = min_validity.map_or_else(String::new, |least| format!("&min_validity={}s", least.as_secs()));
         let question = Question {
             endpoint: ENDPOINT,
-            path: &format!("cert/{}?type=pair", escape(domain)),
+            path: &format!("cert/{}?type=pair{validity}", escape(domain)),
             time: self.limits().certificate,
         };
         CertificatePair::read(self.ask(question).await?)

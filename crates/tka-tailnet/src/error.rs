@@ -13,7 +13,8 @@ use crate::BackendState;
 pub enum Error {
     /// No process listens on the socket.
     #[error(
-        "no tailscaled listens on {}: {why}; start tailscaled, or give the path of the socket it was started with",
+        "no tailscaled listens on {}: {why}; start tailscaled (in a pod, the log of its container says why it ended), or \
+         give the path of the socket it was started with",
         path.display()
     )]
     NoTailscaled {
@@ -50,10 +51,16 @@ pub enum Error {
     },
 
     /// tailscaled runs, its node is not on a tailnet.
-    #[error("this node is not on the tailnet: tailscaled is in state {state}; {}", state.advice())]
+    #[error(
+        "this node is not on the tailnet: tailscaled is in state {state}{}; {}",
+        quoted(said.as_deref()),
+        state.advice()
+    )]
     NotRunning {
         /// The state it is in.
         state: BackendState,
+        /// The beginning of what it finds wrong, if it was asked: why it was refused a sign-in, for example.
+        said: Option<String>,
     },
 
     /// tailscaled knows of no node behind the address. It says the same of every address while the node is not on a
@@ -141,6 +148,11 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// What tailscaled said, behind what it is about.
+fn quoted(said: Option<&str>) -> String {
+    said.map_or_else(String::new, |said| format!(": \"{said}\""))
 }
 
 fn patience(retry_after: Option<Duration>) -> String {

@@ -49,7 +49,7 @@ impl BackendState {
     /// What brings the node from this state to [`Running`](Self::Running).
     pub(crate) fn advice(&self) -> &'static str {
         match self {
-            Self::NeedsLogin => "sign it in with `tailscale up`, or give its container TS_AUTHKEY",
+            Self::NeedsLogin => "sign it in with `tailscale up`, or give its container a TS_AUTHKEY that is valid",
             Self::NeedsMachineAuth => "let an administrator of the tailnet approve this device",
             Self::Stopped => "turn it on with `tailscale up`",
             Self::InUseOtherUser => "let the other user of this machine sign out",

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 use crate::client::{LocalApi, Question};
+use crate::excerpt::excerpt;
 use crate::json::{self, null_is_default};
 use crate::{BackendState, Error, StableNodeId, UserId};
 
@@ -153,7 +154,8 @@ impl Status {
     pub fn require_running(&self) -> Result<&SelfNode, Error> {
         if self.backend_state != BackendState::Running {
             let state = self.backend_state.clone();
-            return Err(Error::NotRunning { state });
+            let said = (!self.health.is_empty()).then(|| excerpt(&self.health.join("; ")));
+            return Err(Error::NotRunning { state, said });
         }
         self.self_node.as_ref().ok_or_else(|| Error::Malformed {
             endpoint: ENDPOINT,

@@ -9,6 +9,7 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -186,8 +187,10 @@ async fn status_off_the_tailnet_says_what_to_do() {
         assert_eq!(status.backend_state, state);
         assert_eq!(status.health, ["Tailscale is stopped."]);
         let error = status.require_running().unwrap_err();
-        assert!(error.to_string().contains(advice), "{error}");
-        assert!(matches!(error, Error::NotRunning { state: told } if told == state));
+        for part in [advice, "Tailscale is stopped."] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert!(matches!(error, Error::NotRunning { state: told, .. } if told == state));
     }
 }
 
@@ -228,7 +231,7 @@ async fn certificates_keep_their_key() {
     const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\ncHVibGlj\n-----END CERTIFICATE-----\n";
     let double = Double::start(|_| ok(format!("{KEY}{CERTIFICATE}")));
     let pair = LocalApi::new(double.socket())
-        .certificate("tka.tail.ts.net")
+        .certificate("tka.tail.ts.net", None)
         .await
         .unwrap();
     assert_eq!(pair.private_key.expose_secret(), KEY);
@@ -267,12 +270,18 @@ async fn questions_are_what_tailscaled_expects() {
             .unwrap()
             .starts_with("GET /localapi/v0/status?peers=false ")
     );
-    let _ = tailscaled.certificate("../status?").await;
+    let _ = tailscaled.certificate("../status?", None).await;
     assert!(
         double
             .requests()
             .pop()
             .unwrap()
             .starts_with("GET /localapi/v0/cert/..%2Fstatus%3F?type=pair ")
+    );
+    let _ = tailscaled.certificate("a.ts.net", Some(Duration::from_mins(90))).await;
+    let head = double.requests().pop().unwrap();
+    assert!(
+        head.starts_with("GET /localapi/v0/cert/a.ts.net?type=pair&min_validity=5400s "),
+        "{head}"
     );
 }

@@ -100,7 +100,7 @@ async fn a_certificate_authority_asks_for_patience() {
         ))]
     });
     let error = LocalApi::new(double.socket())
-        .certificate("a.ts.net")
+        .certificate("a.ts.net", None)
         .await
         .unwrap_err();
     assert!(
@@ -315,7 +315,7 @@ async fn closed_idle_connections_are_not_noticed() {
 async fn a_question_too_long_to_ask() {
     let double = Double::start(|_| ok(""));
     let error = LocalApi::new(double.socket())
-        .certificate(&"x".repeat(70_000))
+        .certificate(&"x".repeat(70_000), None)
         .await
         .unwrap_err();
     assert!(matches!(error, Error::InvalidQuestion { .. }), "{error:?}");

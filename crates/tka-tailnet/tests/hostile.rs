@@ -49,7 +49,7 @@ impl Parrot {
             [
                 tailscaled.whois("100.64.0.2:1".parse().unwrap()).await.map(drop),
                 tailscaled.status().await.map(drop),
-                tailscaled.certificate("a.ts.net").await.map(drop),
+                tailscaled.certificate("a.ts.net", None).await.map(drop),
                 match tailscaled.watch().await {
                     Ok(mut notifications) => notifications.next().await.unwrap().map(drop),
                     Err(error) => Err(error),

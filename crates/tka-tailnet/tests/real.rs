@@ -68,12 +68,13 @@ async fn a_tailscaled_on_no_tailnet_that_restarts() {
     assert!(matches!(
         status.require_running(),
         Err(Error::NotRunning {
-            state: BackendState::NeedsLogin
+            state: BackendState::NeedsLogin,
+            ..
         })
     ));
     let whois = tailscaled.whois(unknown()).await;
     assert!(matches!(whois, Err(Error::NotFound { .. })), "{whois:?}");
-    let certificate = tailscaled.certificate("a.ts.net").await;
+    let certificate = tailscaled.certificate("a.ts.net", None).await;
     assert!(matches!(certificate, Err(Error::Refused { .. })), "{certificate:?}");
 
     let mut notifications = tailscaled.watch().await.unwrap();

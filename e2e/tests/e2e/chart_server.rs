@@ -412,7 +412,7 @@ fn plain_manifests_are_the_charts(world: &World) -> Outcome {
     let committed = fs::read_to_string(path("base/tka.yaml"))?;
     assert!(
         committed == rendered,
-        "deploy/kustomize/base/tka.yaml is not what the chart renders: deploy/kustomize/README.md has the command that writes it"
+        "deploy/kustomize/base/tka.yaml is not what the chart renders: run `cargo xtask docs`"
     );
 
     let built = objects(&world.testbed.kubectl(&["kustomize", &path("base")])?)?;

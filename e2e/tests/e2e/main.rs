@@ -14,7 +14,9 @@ mod cli;
 mod cli_again;
 mod cli_clusters;
 mod cli_exec;
+mod cli_first;
 mod cli_merge;
+mod cli_replicas;
 mod clock;
 mod cluster_info;
 mod concurrency;
@@ -25,9 +27,11 @@ mod endings;
 mod events;
 mod expiry;
 mod faults;
+mod gateway;
 mod guard;
 mod health;
 mod helm;
+mod https;
 mod identity;
 mod kubeconfig;
 mod kubeconfigs;
@@ -78,9 +82,11 @@ const MODULES: &[Module] = &[
     ("schema", schema::TESTS),
     ("replicas", replicas::TESTS),
     ("changes", changes::TESTS),
+    ("https", https::TESTS),
     ("expiry", expiry::TESTS),
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
+    ("gateway", gateway::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),
@@ -115,6 +121,8 @@ const MODULES: &[Module] = &[
     ("cli_again", cli_again::TESTS),
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
+    ("cli_first", cli_first::TESTS),
+    ("cli_replicas", cli_replicas::TESTS),
     ("tour", tour::TESTS),
     ("cli_merge", cli_merge::TESTS),
 ];

@@ -71,6 +71,11 @@ impl<'w> Pair<'w> {
         b.wait_policy()
     }
 
+    /// Both, in no order.
+    pub(crate) fn sites(&self) -> &[Site<'w>; 2] {
+        &self.0
+    }
+
     /// The one that reconciles, and the other, as soon as that is decided.
     pub(crate) fn by_part(&self) -> Outcome<(&Site<'w>, &Site<'w>)> {
         let Self([a, b]) = self;

@@ -78,7 +78,7 @@ fn whois_of_a_connection_beside_the_tailnet_is_not_found(world: &World) -> Outco
 fn node_that_is_turned_off_or_signed_out_is_not_running(world: &World) -> Outcome {
     let node = world.guest("carol-phone", &Owner::user(CAROL))?;
     let state = || match status(node.socket())??.require_running() {
-        Err(Error::NotRunning { state }) => Ok(state),
+        Err(Error::NotRunning { state, .. }) => Ok(state),
         other => Err(format!("it runs: {other:?}").into()),
     };
     let state: &dyn Fn() -> Outcome<BackendState> = &state;

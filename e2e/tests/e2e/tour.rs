@@ -5,15 +5,20 @@ use std::path::Path;
 
 use e2e::person::{Person, Said};
 use e2e::user::ALICE;
-use e2e::{Outcome, Site, World, wait};
+use e2e::{Outcome, Site, World, files, wait};
 use serde_json::{Value, json};
 
 crate::tests![
     commands_of_the_readme_do_what_it_says,
+    commands_of_the_book_do_what_it_says,
     kubectl_has_it_as_a_plugin_and_completes_it,
 ];
 
 const README: &str = include_str!("../../../crates/tka-cli/README.md");
+/// The pages of the documentation's site.
+const BOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/book/src");
+/// How a comment before a block begins that is not run here. The reason follows.
+const NOT_RUN: &str = "<!-- not run: ";
 
 /// A command, and what the README says that comes of it.
 #[derive(Debug)]
@@ -25,23 +30,33 @@ struct Step {
 // === impl Step ===
 
 impl Step {
-    /// The commands of all `console` blocks, in their order.
+    /// The commands of all `console` blocks, in their order, but for blocks before which a comment says why they are not run.
     fn all(text: &str) -> Vec<Self> {
         let mut steps: Vec<Self> = vec![];
-        let mut inside = false;
+        let (mut in_block, mut is_run, mut is_excused) = (false, false, false);
         for line in text.lines() {
-            match (line.strip_prefix("$ "), steps.last_mut()) {
-                _ if line.starts_with("```") => inside = line == "```console",
-                _ if !inside => {}
-                (Some(typed), _) => steps.push(Self {
-                    typed: typed.to_owned(),
-                    shown: vec![],
-                }),
-                (None, Some(step)) => step.shown.push(line.to_owned()),
-                (None, None) => {}
+            if let Some(language) = line.trim_start().strip_prefix("```") {
+                in_block = !in_block;
+                is_run = in_block && language == "console" && !is_excused;
+                is_excused = false;
+            } else if !in_block && !line.trim().is_empty() {
+                is_excused = line.trim_start().starts_with(NOT_RUN);
+            } else if is_run {
+                Self::read(line.trim_start(), &mut steps);
             }
         }
         steps
+    }
+
+    fn read(line: &str, steps: &mut Vec<Self>) {
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(typed), _) => steps.push(Self {
+                typed: typed.to_owned(),
+                shown: vec![],
+            }),
+            (None, Some(step)) => step.shown.push(line.to_owned()),
+            (None, None) => {}
+        }
     }
 
     /// What is marked as having gone wrong also ends so.
@@ -116,6 +131,29 @@ fn commands_of_the_readme_do_what_it_says(world: &World) -> Outcome {
         site.wait_empty()?;
     }
     Ok(())
+}
+
+/// Each page has a shell of its own.
+fn commands_of_the_book_do_what_it_says(world: &World) -> Outcome {
+    let site = world.site("book")?;
+    site.grant(&rules())?;
+    let alice = site.person("ALICE")?;
+    write_settings(world, &alice, &site)?;
+    let mut pages = 0;
+    let mut all = files::below(Path::new(BOOK))?;
+    all.sort();
+    for page in all {
+        let steps = Step::all(&read(&page)?);
+        let typed: Vec<_> = steps.iter().map(|step| step.typed.clone()).collect();
+        let said = in_one_shell(&alice, &typed)?;
+        for (step, said) in steps.iter().zip(&said) {
+            step.check(said)
+                .map_err(|error| format!("{}: {error}", page.display()))?;
+        }
+        pages += usize::from(!steps.is_empty());
+    }
+    assert!(pages >= 3, "{pages} pages of {BOOK} have commands");
+    site.wait_empty()
 }
 
 fn rules() -> [(&'static str, Value); 3] {

@@ -3,35 +3,85 @@
 use e2e::{Outcome, World, wait};
 use serde_json::Value;
 
-use crate::chart::Release;
+use crate::release::Release;
 
 crate::tests![
     wrong_auth_key_is_told_and_the_server_waits,
-    missing_secret_is_told_and_nothing_restarts,
+    missing_secret_and_missing_role_are_told,
+    control_server_that_does_not_answer_is_told,
+    state_that_may_not_be_read_is_told_and_the_server_starts,
 ];
+
+/// Nothing listens there.
+const NO_CONTROL_SERVER: &str = "--set=tailscale.controlUrl=https://10.99.0.1:9";
 
 fn wrong_auth_key_is_told_and_the_server_waits(world: &World) -> Outcome {
     let release = Release::new(world, "wrong-key")?;
     release.set_auth_key("not-a-key")?;
     release.install(&[])?;
-    wait::until_true("an Event names what to do", || {
-        let events = release.kubectl(&["get", "events", "--field-selector=type=Warning"])?;
-        Ok(events.contains("NeedsLogin") && events.contains("TS_AUTHKEY"))
-    })?;
+    // What the control server says of the key, and what to do.
+    release.tells(&["NeedsLogin", "The last login error was", "TS_AUTHKEY"])?;
     release.server_never_restarted()
 }
 
-fn missing_secret_is_told_and_nothing_restarts(world: &World) -> Outcome {
+fn missing_secret_and_missing_role_are_told(world: &World) -> Outcome {
     let release = Release::new(world, "no-secret")?;
-    release.install(&[])?;
+    release.install(&["--set=roles={view,viewer}"])?;
+    release.tells(&["no tailscaled listens", "the log of its container"])?;
     wait::until_true("the log of tailscale names the file", || {
-        let log = release.kubectl(&["logs", "tka-0", "--container=tailscale", "--previous=false"]);
+        let log = release.kubectl(&["logs", "tka-0", "--container=tailscale"]);
         Ok(log.is_ok_and(|log| log.contains("/var/run/secrets/tailscale")))
+    })?;
+    release.tells(&["this cluster has no ClusterRole viewer", "kubectl get clusterroles"])?;
+    let events = release.warnings()?;
+    assert!(events.contains("MissingRoles"), "{events}");
+    release.server_never_restarted()
+}
+
+fn control_server_that_does_not_answer_is_told(world: &World) -> Outcome {
+    let release = Release::new(world, "no-control")?;
+    release.set_auth_key(&world.testbed.auth_key("tag:tka")?)?;
+    release.install(&[NO_CONTROL_SERVER])?;
+    release.tells(&["NeedsLogin", "https://10.99.0.1:9/key", "connection refused"])?;
+    release.server_never_restarted()
+}
+
+/// containerboot ends at once then. The server starts all the same.
+fn state_that_may_not_be_read_is_told_and_the_server_starts(world: &World) -> Outcome {
+    let release = Release::new(world, "no-rights")?;
+    release.set_auth_key(&world.testbed.auth_key("tag:tka")?)?;
+    release.install(&[])?;
+    release.kubectl(&["delete", "rolebinding", "tka:tailscale"])?;
+    release.kubectl(&["delete", "pod", "tka-0", "--grace-period=1"])?;
+    release.tells(&["no tailscaled listens", "the log of its container"])?;
+    wait::until_true("the pod says why the container ended", || {
+        let said = release.kubectl(&["describe", "pod", "tka-0"])?;
+        Ok(said.contains(r#"missing get permission on secret "tka-0""#))
     })?;
     release.server_never_restarted()
 }
 
 impl Release<'_> {
+    /// Returns when a Warning Event on the pod, the server's log and `tka-server ready` say all of `words`.
+    fn tells(&self, words: &[&str]) -> Outcome {
+        let has_all = |said: &str| words.iter().all(|word| said.contains(word));
+        wait::until_true(&format!("an Event says {words:?}"), || Ok(has_all(&self.warnings()?)))?;
+        wait::until_true(&format!("the log says {words:?}"), || {
+            Ok(has_all(&self.kubectl(&["logs", "tka-0", "--container=server"])?))
+        })?;
+        wait::until_true(&format!("`tka-server ready` says {words:?}"), || {
+            let ready = ["/usr/bin/tka-server", "ready", "--config=/etc/tka/config.yaml"];
+            let exec = [&["exec", "tka-0", "--container=server", "--"], &ready[..]].concat();
+            // It fails, and says so on standard error.
+            Ok(self.kubectl(&exec).is_err_and(|error| has_all(&error.to_string())))
+        })
+    }
+
+    /// What the notes of the installation say to look at.
+    fn warnings(&self) -> Outcome<String> {
+        self.kubectl(&["get", "events", "--field-selector=type=Warning", "--output=json"])
+    }
+
     /// The server's container runs since it was first started, whatever its sidecar does.
     fn server_never_restarted(&self) -> Outcome {
         let server = wait::until("the server runs", || {

@@ -4,8 +4,16 @@
 
 mod broken;
 mod chart;
+mod drift;
+mod gateway;
+mod network;
 mod pods;
+mod readme;
+mod release;
 mod server;
+mod silence;
+mod upgrade;
+mod webhook;
 
 use std::env;
 use std::process::ExitCode;
@@ -22,8 +30,14 @@ use testbed::Testbed;
 const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
+    ("gateway", gateway::TESTS),
+    ("webhook", webhook::TESTS),
+    ("drift", drift::TESTS),
+    ("network", network::TESTS),
+    ("readme", readme::TESTS),
     ("broken", broken::TESTS),
     ("chart", chart::TESTS),
+    ("upgrade", upgrade::TESTS),
 ];
 
 fn main() -> ExitCode {

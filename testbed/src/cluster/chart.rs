@@ -33,6 +33,8 @@ pub(crate) struct Chart<'a> {
     pub(crate) crds: bool,
     /// Values of a server that it runs in pods. None: the server runs beside the cluster.
     pub(crate) server: Option<Value>,
+    /// The folder of a chart from before it had a server, to be installed instead of today's.
+    pub(crate) before_server: Option<PathBuf>,
 }
 
 // === impl Chart ===
@@ -46,13 +48,15 @@ impl Chart<'_> {
     /// Installs it, or brings what is installed up to date; does nothing if neither chart nor values have changed.
     pub(crate) fn install(&self, layout: &Layout) -> Result<()> {
         let mut values = self.server.clone().unwrap_or_else(|| json!({}));
-        values["server"] = json!({ "enabled": self.server.is_some() });
         values["roles"] = json!(self.roles);
-        values["namespacedRoles"] = json!(self.namespaced_roles);
+        if self.before_server.is_none() {
+            values["server"] = json!({ "enabled": self.server.is_some() });
+            values["namespacedRoles"] = json!(self.namespaced_roles);
+        }
         values["guard"] = json!({ "enabled": self.guard });
         values["crds"] = json!({ "install": self.crds });
         let values = values.to_string();
-        let fingerprint = fingerprint(&values)?;
+        let fingerprint = fingerprint(&self.folder(), &values)?;
         let mark = layout.data(&format!("chart-{}", self.namespace));
         if mark.exists() && files::read_to_string(&mark)? == fingerprint {
             return Ok(());
@@ -68,6 +72,10 @@ impl Chart<'_> {
         files::write(&mark, &fingerprint)
     }
 
+    fn folder(&self) -> PathBuf {
+        self.before_server.clone().unwrap_or_else(chart_dir)
+    }
+
     fn upgrade(&self, layout: &Layout, values: &str) -> Result<()> {
         let values_file = layout.data(&format!("chart-{}-values.json", self.namespace));
         files::write(&values_file, values)?;
@@ -80,7 +88,7 @@ impl Chart<'_> {
         let helm = helm(layout)
             .args(["upgrade", Self::RELEASE, "--install", "--create-namespace", &namespace])
             .args(wait)
-            .args([Path::new("--values"), &values_file, &chart_dir()]);
+            .args([Path::new("--values"), &values_file, &self.folder()]);
         helm.output()?.success().map(|_| ())
     }
 
@@ -162,10 +170,10 @@ pub fn chart_dir() -> PathBuf {
 }
 
 /// What the chart and its values hold, as a number.
-fn fingerprint(values: &str) -> Result<String> {
+fn fingerprint(chart: &Path, values: &str) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     values.hash(&mut hasher);
-    hash_dir(&chart_dir(), &mut hasher).attempt(|| format!("cannot read the chart in {}", chart_dir().display()))?;
+    hash_dir(chart, &mut hasher).attempt(|| format!("cannot read the chart in {}", chart.display()))?;
     Ok(format!("{:016x}", hasher.finish()))
 }
 

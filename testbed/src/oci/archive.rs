@@ -71,7 +71,7 @@ impl Image {
         let time = u64::try_from(self.created).unwrap_or_default();
         let layer = rootfs.layer(time)?;
         let diff_id = digest(&layer);
-        let layer = Blob::new(compressed(&layer, self.compression)?);
+        let layer = Blob::new(gzip(&layer, self.compression)?);
         let config = Blob::json(&self.config(&diff_id)?)?;
         let manifest = Blob::json(&json!({
             "schemaVersion": 2,
@@ -157,17 +157,23 @@ impl Blob {
 }
 
 fn digest(content: &[u8]) -> String {
-    format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(content)))
+    format!("sha256:{}", sha256(content))
 }
 
-/// Compressed without a time and a name, which would differ.
-fn compressed(layer: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+/// The SHA-256 of `content`, in hexadecimal digits.
+#[must_use]
+pub fn sha256(content: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(content))
+}
+
+/// `content` compressed by gzip, without a time and a name, which would differ.
+pub fn gzip(content: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
     let level = match compression {
         Compression::Best => Level::best(),
         Compression::Fast => Level::fast(),
     };
     let mut writer = GzBuilder::new().write(Vec::new(), level);
-    writer.write_all(layer)?;
+    writer.write_all(content)?;
     writer.finish()
 }
 

@@ -42,6 +42,19 @@ impl Rootfs {
         self
     }
 
+    /// The same files in a folder called `top`.
+    #[must_use]
+    pub fn below(&self, top: &str) -> Self {
+        let mut moved = Self::default();
+        moved.folder(top, 0o755);
+        let entries = self
+            .0
+            .iter()
+            .map(|(path, entry)| (format!("{top}/{path}"), entry.clone()));
+        moved.0.extend(entries);
+        moved
+    }
+
     fn parents(&mut self, path: &str) {
         for (at, _) in path.match_indices('/') {
             let parent = Entry::Folder { mode: 0o755 };

@@ -1,6 +1,7 @@
 //! The programs that the testbed runs: found where they are, or built once and kept.
 
 mod build;
+mod kubernetes;
 mod pins;
 mod version;
 
@@ -12,10 +13,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-pub use self::pins::Part;
 use self::{
-    pins::{MODULES, Module, Program},
+    kubernetes::modules,
+    pins::{Module, Program},
     version::Version,
+};
+pub use self::{
+    kubernetes::{KUBERNETES_VERSION, check_kubernetes_version},
+    pins::Part,
 };
 use crate::{
     error::{Attempt, Error, Result},
@@ -36,6 +41,15 @@ pub fn cache_dir() -> Result<PathBuf> {
         .ok_or_else(|| Error::Name("there is no folder for a cache: set HOME or TKA_TESTBED_CACHE".to_owned()))
 }
 
+/// One program that every testbed has, such as `helm`. It is built if it is nowhere, and no other is.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let found = Programs::resolve_those(Part::Core, |program| program.name == name)?;
+    let found = found.0.into_values().next();
+    found
+        .map(|(_, path)| path)
+        .ok_or_else(|| Error::Name(format!("no testbed has a program {name}")))
+}
+
 /// A program's place in the cache.
 fn cached(cache: &Path, module: &Module, program: &Program) -> PathBuf {
     let (version, os, arch) = (module.version(), env::consts::OS, env::consts::ARCH);
@@ -47,12 +61,17 @@ fn cached(cache: &Path, module: &Module, program: &Program) -> PathBuf {
 impl Programs {
     /// Finds every program that a part needs, and builds those that are nowhere. What every testbed needs is among them.
     pub(crate) fn resolve(part: Part) -> Result<Self> {
+        Self::resolve_those(part, |_| true)
+    }
+
+    fn resolve_those(part: Part, is_wanted: impl Fn(&Program) -> bool) -> Result<Self> {
         let cache = cache_dir()?;
         files::create_private_dir(&cache)?;
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
-        for module in &MODULES {
-            let programs = module.programs_of(part);
+        let modules = modules(part)?;
+        for module in &modules {
+            let programs = module.programs_of(part).filter(|program| is_wanted(program));
             let (here, gone): (Vec<_>, Vec<_>) = programs
                 .map(|program| (program, find(&cache, module, program)))
                 .partition(|(_, path)| path.is_some());

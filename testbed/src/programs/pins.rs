@@ -3,6 +3,7 @@
 use super::version::{self, Version};
 
 /// A Go module of this crate's `go/` folder, and what is built from it.
+#[derive(Clone)]
 pub(crate) struct Module {
     /// Its folder.
     pub(crate) name: &'static str,
@@ -58,7 +59,7 @@ const PLAIN: Module = Module {
     programs: &[],
 };
 
-/// Everything that is needed.
+/// Everything that is needed. Kubernetes is first, and has other versions ([`modules`](super::kubernetes::modules)).
 pub(crate) const MODULES: [Module; 10] = [
     Module {
         name: "kubernetes",
@@ -219,6 +220,15 @@ impl Module {
     /// Its programs that a part needs, those of every testbed among them.
     pub(crate) fn programs_of(&self, part: Part) -> impl Iterator<Item = &'static Program> {
         self.programs.iter().filter(move |program| program.part <= part)
+    }
+
+    /// The same programs, as the module in another folder pins them.
+    pub(crate) fn pinned_by(&self, name: &'static str, go_mod: &'static str) -> Self {
+        Self {
+            name,
+            go_mod,
+            ..self.clone()
+        }
     }
 
     /// The pinned version.

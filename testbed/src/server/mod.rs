@@ -1,6 +1,7 @@
 //! TKA servers: the one that `up` starts, and further ones that tests start beside it.
 
 mod config;
+mod gateway;
 mod pods;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::gateway::with_gateway;
 pub(crate) use self::pods::PodOptions;
 pub use self::pods::Pods;
 use crate::{
@@ -26,6 +28,9 @@ use crate::{
 
 /// The server that `up` starts.
 pub(crate) const MAIN: &str = "tka";
+
+/// The port on which a server speaks HTTPS.
+const HTTPS: u16 = 443;
 
 /// How long a server may take to finish what it is doing.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -54,6 +59,9 @@ pub struct ServerOptions {
     /// Where it reaches the API server, if that is not the API server itself: the URL of something in between.
     #[serde(default)]
     pub api_server: Option<String>,
+    /// The chart that it is installed from, if that is one of before the chart had a server. It takes `roles`, `guard` and `crds`.
+    #[serde(default)]
+    pub chart: Option<PathBuf>,
     /// Settings beside, or instead of, those that the testbed gives it: merged into its configuration, key by key.
     pub config: Value,
 }
@@ -90,6 +98,7 @@ impl ServerOptions {
             namespaced_roles: Vec::new(),
             guard: guarded(),
             api_server: None,
+            chart: None,
             config: json!({}),
         }
     }
@@ -101,7 +110,21 @@ impl Server {
     /// Its base URL on the tailnet.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}:{}", self.host(), self.record.port)
+        let (host, port) = (self.host(), self.port());
+        if port == HTTPS {
+            format!("https://{host}")
+        } else if self.record.options.config["tls"].is_object() {
+            format!("https://{host}:{port}")
+        } else {
+            format!("http://{host}:{port}")
+        }
+    }
+
+    /// Its port on the tailnet: its own, unless its options say another.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let chosen = self.record.options.config["tailscale"]["port"].as_u64();
+        chosen.and_then(|port| port.try_into().ok()).unwrap_or(self.record.port)
     }
 
     /// The base URL of its health listener, on this machine.
@@ -113,7 +136,7 @@ impl Server {
     /// Where it listens for what its tailscaled hands on: a caller from there did not come over the tailnet.
     #[must_use]
     pub fn loopback_address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.record.port).into()
+        (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
     /// The namespace of its sessions.
@@ -225,6 +248,7 @@ impl Server {
             guard: options.guard,
             crds: options.name == MAIN && !testbed.facts.kubernetes_node,
             server: None,
+            before_server: options.chart.clone(),
         };
         chart.install(layout)?;
         Ok(server)

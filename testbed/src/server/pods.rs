@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::gateway::with_gateway;
 use crate::{
     Testbed,
     cluster::{self, Chart, node},
@@ -56,10 +57,11 @@ impl Pods {
             guard: true,
             crds: true,
             server: Some(values(facts, options)),
+            before_server: None,
         };
         chart.install(layout)?;
         let mut hosts = Vec::new();
-        let look = || match hosts_of(testbed) {
+        let look = || match hosts_of(testbed, HOSTNAME) {
             Ok(found) if found.is_empty() => Look::NotYet("no pod's node is known yet".to_owned()),
             Ok(found) => {
                 hosts = found;
@@ -75,9 +77,14 @@ impl Pods {
         Ok(Self { hosts })
     }
 
-    /// Those that are on the tailnet now.
+    /// Those of the testbed's own release that are on the tailnet now.
     pub(crate) fn find(testbed: &Testbed) -> Result<Self> {
-        hosts_of(testbed).map(|hosts| Self { hosts })
+        Self::called(testbed, HOSTNAME)
+    }
+
+    /// Those that ask to be called `hostname` and are on the tailnet now.
+    pub(crate) fn called(testbed: &Testbed, hostname: &str) -> Result<Self> {
+        hosts_of(testbed, hostname).map(|hosts| Self { hosts })
     }
 
     /// Base URLs, one for each pod.
@@ -88,12 +95,12 @@ impl Pods {
 }
 
 /// The names of nodes that are pods, in their order.
-fn hosts_of(testbed: &Testbed) -> Result<Vec<String>> {
+fn hosts_of(testbed: &Testbed, hostname: &str) -> Result<Vec<String>> {
     let server = testbed.node(tailnet::SERVER)?;
     let status = tailnet::status(server.socket())?;
     let peers = status["Peer"].as_object().into_iter().flat_map(|peers| peers.values());
     let mut hosts: Vec<_> = peers
-        .filter(|peer| peer["HostName"] == HOSTNAME && peer["Online"] == true)
+        .filter(|peer| peer["HostName"] == hostname && peer["Online"] == true)
         .filter_map(|peer| Some(peer["DNSName"].as_str()?.trim_end_matches('.').to_owned()))
         .collect();
     hosts.sort();
@@ -152,6 +159,7 @@ fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
             "tailscale": { "capName": options.capability },
             "operator": { "minPeriod": "1s" },
             "clusterInfo": { "labels": { "environment": "testbed" } },
+            "gateway": with_gateway()["gateway"],
         },
         "tailscale": {
             "image": { "repository": tailscale, "tag": tailscale_tag, "pullPolicy": "Never" },

@@ -55,7 +55,7 @@ fn ensure_user(layout: &Layout, name: &str) -> Result<u64> {
     decode::<User>(&headscale(layout, &["users", "create", name])?).map(|user| user.id)
 }
 
-/// A key that joins a node to the tailnet.
+/// A key that joins nodes to the tailnet: each replica of a server needs it once.
 pub(crate) fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
     #[derive(Deserialize)]
     struct Key {
@@ -65,6 +65,7 @@ pub(crate) fn auth_key(layout: &Layout, owner: &Owner) -> Result<String> {
         "preauthkeys".to_owned(),
         "create".to_owned(),
         "--expiration=1h".to_owned(),
+        "--reusable".to_owned(),
     ];
     match owner {
         Owner::User(name) => args.push(format!("--user={}", ensure_user(layout, name)?)),

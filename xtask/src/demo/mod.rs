@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the whole story, with the real `tka` and `kubectl`, on a testbed of its own.
 
+mod committed;
 mod person;
 mod stage;
 mod story;

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
@@ -63,6 +63,22 @@ impl Person {
         // For the plugin; kubectl itself reaches the API server without it.
         command.env("KUBECONFIG", kubeconfig).env("HTTP_PROXY", &self.proxy);
         self.run(command, "kubectl", args)
+    }
+
+    /// The home folder.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Begins `kubectl …`, of which the output is read while it runs.
+    pub(crate) fn begin_kubectl(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Child> {
+        let mut command = self.command("kubectl", args);
+        command.env("KUBECONFIG", kubeconfig).env("HTTP_PROXY", &self.proxy);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
     }
 
     /// Signs in, and returns where the kubeconfig is.

@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::{CAPABILITY, Testbed};
 
 use super::{
+    committed,
     person::Person,
     stage::{Stage, Told},
 };
@@ -49,6 +50,7 @@ pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed) {
     });
     sign_out(stage, &alice, stolen);
     short_session(stage, testbed, &carol);
+    committed::tell(stage, testbed, &carol);
     stage.step("the others sign out, and nothing is left", || {
         for person in [&bob, &namesake] {
             person.tka(&["logout", "--quiet"])?.success()?;
@@ -136,8 +138,7 @@ fn short_session(stage: &mut Stage, testbed: &Testbed, carol: &Person) {
         let used = carol
             .kubectl(&kubeconfig, &["get", "namespaces", "--output=name"])?
             .success()?;
-        let name = r#"--output=jsonpath={.items[?(@.spec.username=="carol@example.com")].metadata.name}"#;
-        let session = testbed.kubectl(&["get", "signin", "--namespace=tka-dev", name])?;
+        let session = session_of_carol(testbed)?;
         if session.is_empty() {
             return Err("it was over before it could be seen".into());
         }
@@ -156,20 +157,31 @@ fn short_session(stage: &mut Stage, testbed: &Testbed, carol: &Person) {
         return;
     };
     stage.step("her session ends by itself", || {
-        testbed.kubectl(&[
-            "wait",
-            "--for=delete",
-            "--namespace=tka-dev",
-            "--timeout=90s",
-            "signin",
-            &session,
-        ])?;
+        wait_for_the_end(testbed, &session)?;
         let said = carol.kubectl(&kubeconfig, &["get", "namespaces"])?;
         if said.status == Some(0) {
             return Err(format!("the credential still works\n{}", said.shown()).into());
         }
         Ok(((), said.shown()))
     });
+}
+
+/// The name of carol's session; empty without one.
+pub(super) fn session_of_carol(testbed: &Testbed) -> testbed::Result<String> {
+    let name = r#"--output=jsonpath={.items[?(@.spec.username=="carol@example.com")].metadata.name}"#;
+    testbed.kubectl(&["get", "signin", "--namespace=tka-dev", name])
+}
+
+/// Returns when the end of a session is seen in the cluster.
+pub(super) fn wait_for_the_end(testbed: &Testbed, session: &str) -> testbed::Result<String> {
+    testbed.kubectl(&[
+        "wait",
+        "--for=delete",
+        "--namespace=tka-dev",
+        "--timeout=90s",
+        "signin",
+        session,
+    ])
 }
 
 fn nothing_left(testbed: &Testbed) -> Told<()> {

@@ -3,7 +3,7 @@
 //! An image has one program, the files that the C library reads to resolve names, and nothing else: no shell, no package manager, no library. It runs as
 //! user 65532 unless it is told otherwise.
 
-mod program;
+pub(crate) mod program;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use std::{
 use clap::Args;
 use testbed::oci::{Compression, Image, Rootfs};
 
-use self::program::{Program, Target};
+use self::program::{Error, Program, Target};
 use crate::{Outcome, root};
 
 /// Arguments of `image`.
@@ -30,13 +30,13 @@ pub(crate) struct Images {
 }
 
 /// The server's program, as its pod runs it.
-const SERVER: Program = Program {
+pub(crate) const SERVER: Program = Program {
     package: "tka-server",
     name: "tka-server",
     profile: "release",
 };
 /// The command line, for jobs in pods.
-const CLI: Program = Program {
+pub(crate) const CLI: Program = Program {
     package: "tka-cli",
     name: "tka",
     profile: "cli",
@@ -57,15 +57,17 @@ pub(crate) struct Built {
     digest: String,
     /// Its archive.
     pub(crate) file: PathBuf,
+    /// The program in it.
+    pub(crate) program: Vec<u8>,
 }
 
 /// What is known of the commit.
 #[derive(Clone, Debug)]
-struct Source {
+pub(crate) struct Source {
     /// Its time, in seconds since 1970.
-    time: i64,
-    /// Its name; none outside of a repository.
-    revision: Option<String>,
+    pub(crate) time: i64,
+    /// Its name, with `-dirty` where files differ from it; none outside of a repository.
+    pub(crate) revision: Option<String>,
 }
 
 impl Images {
@@ -74,6 +76,14 @@ impl Images {
         Self {
             repository: "localhost".to_owned(),
             out: None,
+        }
+    }
+
+    /// Those of a release: called as people pull them, and written into `out`.
+    pub(crate) fn of_release(repository: &str, out: PathBuf) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            out: Some(out),
         }
     }
 
@@ -93,13 +103,17 @@ impl Images {
     /// Builds all of them, the server's first.
     pub(crate) fn build(self) -> Outcome<Vec<Built>> {
         let target = Target::of_toolchain()?;
+        if !target.has_images() {
+            return Err(Error::NoImages(target.triple).into());
+        }
         let source = Source::find()?;
         let out = self.out.unwrap_or_else(|| root().join("target/images"));
         fs::create_dir_all(&out)?;
         let mut all = Vec::new();
         for (program, command) in [(SERVER, ["serve"].as_slice()), (CLI, &["help"])] {
             eprintln!("xtask: building {} for an image", program.name);
-            let rootfs = rootfs(program, program.build(&target)?)?;
+            let content = program.build(&target)?;
+            let rootfs = rootfs(program, content.clone())?;
             let (repository, tag) = (
                 format!("{}/{}", self.repository, program.name),
                 env!("CARGO_PKG_VERSION"),
@@ -122,6 +136,7 @@ impl Images {
                 tag: tag.to_owned(),
                 digest: archive.digest,
                 file,
+                program: content,
             });
         }
         Ok(all)
@@ -145,7 +160,7 @@ fn rootfs(program: Program, content: Vec<u8>) -> Outcome<Rootfs> {
 impl Source {
     /// The commit that is checked out. `SOURCE_DATE_EPOCH` wins over its time
     /// (<https://reproducible-builds.org/docs/source-date-epoch/>).
-    fn find() -> Outcome<Self> {
+    pub(crate) fn find() -> Outcome<Self> {
         let time = match env::var("SOURCE_DATE_EPOCH") {
             Ok(time) => time.parse()?,
             Err(_) => git(&["log", "-1", "--format=%ct"]).map_or(Ok(0), |time| time.parse())?,
@@ -178,7 +193,7 @@ impl Source {
 }
 
 /// What git says of this repository; none where it says nothing.
-fn git(arguments: &[&str]) -> Option<String> {
+pub(crate) fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git")
         .args(arguments)
         .current_dir(root())

@@ -6,23 +6,28 @@ use std::{
     process::{Command, Stdio},
 };
 
+use testbed::oci;
+
 use crate::{Outcome, root};
 
 /// A program, and the profile that it is built with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Program {
-    pub(super) package: &'static str,
-    pub(super) name: &'static str,
-    pub(super) profile: &'static str,
+pub(crate) struct Program {
+    pub(crate) package: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) profile: &'static str,
 }
 
 /// Why a program cannot be built for an image.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// Images are for Linux.
     #[error(
         "images hold programs for Linux, and this toolchain builds for {0}: build them on Linux, or with the Dockerfile"
     )]
+    NoImages(String),
+    /// Neither images nor archives are made for it.
+    #[error("this toolchain builds for {0}; releases are for Linux and macOS, on amd64 and arm64")]
     Host(String),
     /// Cargo said why.
     #[error("{0} does not build; cargo said why above")]
@@ -32,19 +37,19 @@ pub(super) enum Error {
     Dynamic(&'static str, String),
 }
 
-/// What this machine builds for.
+/// What this machine builds for. System and architecture have Go's names, as images, krew and release archives use them.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Target {
-    triple: String,
-    /// The architecture as Go names it.
-    pub(super) architecture: &'static str,
+pub(crate) struct Target {
+    pub(crate) triple: String,
+    pub(crate) system: &'static str,
+    pub(crate) architecture: &'static str,
 }
 
 // === impl Target ===
 
 impl Target {
     /// That of the toolchain.
-    pub(super) fn of_toolchain() -> Outcome<Self> {
+    pub(crate) fn of_toolchain() -> Outcome<Self> {
         let output = Command::new("rustc").arg("-vV").stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let host = text
@@ -55,15 +60,21 @@ impl Target {
     }
 
     fn of(triple: &str) -> Option<Self> {
-        let architecture = match triple.split_once('-')? {
-            ("x86_64", system) if system.contains("-linux-") => "amd64",
-            ("aarch64", system) if system.contains("-linux-") => "arm64",
-            _ => return None,
-        };
+        let (architecture, system) = triple.split_once('-')?;
         Some(Self {
             triple: triple.to_owned(),
-            architecture,
+            system: match system {
+                _ if system.contains("-linux-") => "linux",
+                "apple-darwin" => "darwin",
+                _ => return None,
+            },
+            architecture: oci::architecture(architecture)?,
         })
+    }
+
+    /// Whether images hold its programs.
+    pub(crate) fn has_images(&self) -> bool {
+        self.system == "linux"
     }
 }
 
@@ -71,7 +82,7 @@ impl Target {
 
 impl Program {
     /// Builds it, and returns its bytes.
-    pub(super) fn build(self, target: &Target) -> Outcome<Vec<u8>> {
+    pub(crate) fn build(self, target: &Target) -> Outcome<Vec<u8>> {
         let folder = root().join("target/image");
         let mut cargo = testbed::cargo();
         cargo
@@ -85,7 +96,7 @@ impl Program {
             ])
             .args(["--target", &target.triple])
             .env("CARGO_TARGET_DIR", &folder)
-            .env("RUSTFLAGS", flags(&root(), &cargo_home()))
+            .env("RUSTFLAGS", flags(target, &root(), &cargo_home()))
             .env("CFLAGS", prefix_map(&root(), &cargo_home()))
             .stdin(Stdio::null());
         if !cargo.status()?.success() {
@@ -94,7 +105,7 @@ impl Program {
         let built = folder.join(&target.triple).join(self.profile).join(self.name);
         let program =
             fs::read(&built).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", built.display())))?;
-        match interpreter(&program) {
+        match oci::interpreter(&program) {
             Some(loader) => Err(Error::Dynamic(self.name, loader).into()),
             None => Ok(program),
         }
@@ -109,12 +120,17 @@ fn cargo_home() -> PathBuf {
 }
 
 /// The paths of this machine must not get into the program: they would make another one of it elsewhere.
-fn flags(root: &Path, cargo_home: &Path) -> String {
-    format!(
-        "-Ctarget-feature=+crt-static --remap-path-prefix={}=/tka --remap-path-prefix={}=/cargo",
+fn flags(target: &Target, root: &Path, cargo_home: &Path) -> String {
+    let paths = format!(
+        "--remap-path-prefix={}=/tka --remap-path-prefix={}=/cargo",
         root.display(),
         cargo_home.display()
-    )
+    );
+    if target.has_images() {
+        format!("-Ctarget-feature=+crt-static {paths}")
+    } else {
+        paths
+    }
 }
 
 fn prefix_map(root: &Path, cargo_home: &Path) -> String {
@@ -125,60 +141,19 @@ fn prefix_map(root: &Path, cargo_home: &Path) -> String {
     )
 }
 
-/// The loader that a 64-bit little-endian ELF program asks for (`PT_INTERP`); none where it is static (`elf(5)`).
-fn interpreter(program: &[u8]) -> Option<String> {
-    const INTERP: u64 = 3;
-    let number = |at: usize, bytes: usize| -> Option<u64> {
-        let field = program.get(at..at.checked_add(bytes)?)?;
-        Some(
-            field
-                .iter()
-                .rev()
-                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
-        )
-    };
-    let at = |at: usize, bytes: usize| usize::try_from(number(at, bytes)?).ok();
-    let (table, size, count) = (at(32, 8)?, at(54, 2)?, at(56, 2)?);
-    let header = (0..count)
-        .map(|index| table + index * size)
-        .find(|header| number(*header, 4) == Some(INTERP))?;
-    let (offset, length) = (at(header + 8, 8)?, at(header + 32, 8)?);
-    let loader = program.get(offset..offset.checked_add(length)?)?;
-    Some(String::from_utf8_lossy(loader).trim_end_matches('\0').to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_linux_is_built_for() {
-        let architecture = |triple: &str| Target::of(triple).map(|target| target.architecture);
-        assert_eq!(architecture("x86_64-unknown-linux-gnu"), Some("amd64"));
-        assert_eq!(architecture("aarch64-unknown-linux-musl"), Some("arm64"));
-        for triple in [
-            "x86_64-apple-darwin",
-            "x86_64-pc-windows-msvc",
-            "riscv64gc-unknown-linux-gnu",
-            "",
-        ] {
-            assert_eq!(architecture(triple), None, "{triple}");
+    fn only_linux_and_macos_are_built_for() {
+        let names = |triple: &str| Target::of(triple).map(|target| (target.system, target.architecture));
+        assert_eq!(names("x86_64-unknown-linux-gnu"), Some(("linux", "amd64")));
+        assert_eq!(names("aarch64-unknown-linux-musl"), Some(("linux", "arm64")));
+        assert_eq!(names("aarch64-apple-darwin"), Some(("darwin", "arm64")));
+        for triple in ["x86_64-pc-windows-msvc", "riscv64gc-unknown-linux-gnu", ""] {
+            assert_eq!(names(triple), None, "{triple}");
         }
-    }
-
-    #[test]
-    fn program_with_a_loader_is_told_from_one_without() {
-        // Test programs are dynamic on all systems that images are built on.
-        let own = fs::read(env::current_exe().unwrap()).unwrap();
-        if cfg!(all(target_os = "linux", target_env = "gnu")) {
-            assert!(
-                interpreter(&own).is_some_and(|loader| loader.starts_with('/')),
-                "{:?}",
-                interpreter(&own)
-            );
-        }
-        for odd in [&b""[..], b"\x7fELF", &[0; 64]] {
-            assert_eq!(interpreter(odd), None);
-        }
+        assert!(!Target::of("x86_64-apple-darwin").unwrap().has_images());
     }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::{
     repeat::Plan,
-    tier::{Counts, Tier},
+    tier::{Counts, Ran, Tier},
 };
 use crate::Outcome;
 
@@ -23,6 +23,10 @@ pub(crate) struct Test {
     /// --dir target/e2e` takes it down
     #[arg(value_name = "NAME", conflicts_with = "repeat")]
     name: Option<String>,
+    /// Run the end-to-end tests with this minor version of Kubernetes instead of the testbed's own: 1.30, 1.33 or 1.37. The first run builds
+    /// it; the tests with a name have a testbed in target/e2e-VERSION
+    #[arg(long, value_name = "VERSION", conflicts_with = "repeat")]
+    kubernetes: Option<String>,
     /// Run the suite so often at this commit, every second time while other programs keep all cores busy, and say which
     /// tests failed how often. Runs that the table already has count, so that this goes on where it was interrupted.
     #[arg(long, value_name = "N")]
@@ -45,14 +49,34 @@ enum Error {
 
 impl Test {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(version) = self.kubernetes {
+            return on_kubernetes(&version, self.name.as_deref());
+        }
         // The first tier needs no Go; a missing one is told before it runs and not after.
         testbed::prepare(testbed::Part::Core)?;
         match (self.name, self.repeat) {
-            (Some(name), _) => named::run(&name),
+            (Some(name), _) => named::run(&name, None),
             (None, Some(count)) => Plan::new(count, self.table)?.carry_out(),
             (None, None) => once(),
         }
     }
+}
+
+/// Runs the end-to-end tests with another version of Kubernetes: what needs no testbed does not depend on it.
+fn on_kubernetes(version: &str, name: Option<&str>) -> Outcome {
+    testbed::check_kubernetes_version(version)?;
+    if let Some(name) = name {
+        return named::run(name, Some(version));
+    }
+    let start = Instant::now();
+    let ran = Tier::EndToEnd.run_on(version)?;
+    check(Tier::EndToEnd, &ran)?;
+    let seconds = start.elapsed().as_secs();
+    println!(
+        "Kubernetes {version}: {} passed, {} failed, {} ignored, in {seconds} s",
+        ran.counts.passed, ran.counts.failed, ran.counts.ignored
+    );
+    Ok(())
 }
 
 /// Runs the tiers one after the other, and stops at the first that fails.
@@ -61,16 +85,20 @@ fn once() -> Outcome {
     let mut all = Counts::default();
     for tier in Tier::ALL {
         let ran = tier.run()?;
-        if !ran.passed {
-            return Err(Error::Failed(tier.name()).into());
-        }
-        if ran.counts.passed == 0 {
-            return Err(Error::Nothing(tier.name()).into());
-        }
+        check(tier, &ran)?;
         println!("{} tests: {} passed", tier.name(), ran.counts.passed);
         all += ran.counts;
     }
     let seconds = start.elapsed().as_secs();
     println!("all: {} passed, {} ignored, in {seconds} s", all.passed, all.ignored);
     Ok(())
+}
+
+/// Fails unless tests of the tier ran and all passed.
+fn check(tier: Tier, ran: &Ran) -> Result<(), Error> {
+    match ran {
+        Ran { passed: false, .. } => Err(Error::Failed(tier.name())),
+        Ran { counts, .. } if counts.passed == 0 => Err(Error::Nothing(tier.name())),
+        Ran { .. } => Ok(()),
+    }
 }

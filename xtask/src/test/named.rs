@@ -12,12 +12,16 @@ const KEPT: &str = "TKA_E2E_DIR";
 #[error("the tests with `{0}` in their names did not pass; they said why above")]
 struct Failed(String);
 
-/// Runs the tests with `name` in their names.
-pub(super) fn run(name: &str) -> Outcome {
+/// Runs the tests with `name` in their names, with that version of Kubernetes or the testbed's own. Each version has a testbed.
+pub(super) fn run(name: &str, kubernetes: Option<&str>) -> Outcome {
     let mut cargo = testbed::cargo();
     cargo.args(["test", "--package", "e2e", "--test", "e2e", "--", name]);
+    let folder = kubernetes.map_or("e2e".to_owned(), |version| format!("e2e-{version}"));
+    if let Some(version) = kubernetes {
+        cargo.env(testbed::KUBERNETES_VERSION, version);
+    }
     let status = cargo
-        .env(KEPT, root().join("target/e2e"))
+        .env(KEPT, root().join("target").join(folder))
         .stdin(Stdio::null())
         .status()?;
     if status.success() {

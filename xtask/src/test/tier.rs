@@ -48,8 +48,19 @@ impl Tier {
 
     /// Runs it, shows what it prints, and reads that. Fails only if cargo cannot be run.
     pub(super) fn run(self) -> io::Result<Ran> {
+        self.run_with(self.cargo())
+    }
+
+    /// The same, with another version of Kubernetes than the testbed's own.
+    pub(super) fn run_on(self, kubernetes: &str) -> io::Result<Ran> {
+        let mut cargo = self.cargo();
+        cargo.env(testbed::KUBERNETES_VERSION, kubernetes);
+        self.run_with(cargo)
+    }
+
+    fn run_with(self, mut cargo: Command) -> io::Result<Ran> {
         eprintln!("xtask: {} tests", self.name());
-        let mut child = self.cargo().stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut ran = Ran::default();
         if let Some(stdout) = child.stdout.take() {
             for line in BufReader::new(stdout).lines() {

@@ -2,85 +2,49 @@
 
 pub(crate) mod api_server;
 mod error;
+mod failover;
 mod lists;
+mod operation;
 mod peer;
 pub(crate) mod probe;
+mod replicas;
+mod route;
+mod tls_name;
 
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
-use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tka_api::exec::ExecCredential;
-use tka_api::http::{self, ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
-use ureq::tls::{RootCerts, TlsConfig};
+use tka_api::http::{ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest, LoginResponse};
 
 pub(crate) use error::{ClientError, ClientErrorKind};
+pub(crate) use operation::Operation;
+pub(crate) use replicas::Tailnet;
+pub(crate) use route::{Connection, Route};
 
 use crate::api::clock::{ServerTimes, Skew};
 use crate::api::deadline::Deadline;
-use crate::api::retry::{self, RetryAfter, RetryBackoff};
+use crate::api::retry::{RetryAfter, RetryBackoff};
 use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
-use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
-use crate::terminal::{messages, ui};
-use crate::trace::{self, RequestSpan};
-
-/// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest response. A kubeconfig with a long certificate chain has about 20 kB.
-const ANSWER_LIMIT: u64 = 1024 * 1024;
-/// Asks the server to respond once the session is usable (RFC 7240). The original's server ignores this.
-const PREFER_WAIT: &str = "wait=10";
-
-/// The requests of the CLI.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Operation {
-    SignIn,
-    SignOut,
-    ShowSession,
-    FetchKubeconfig,
-    FetchCredential,
-    ShowCluster,
-    ListSessions,
-    EndSession,
-    ListRules,
-    /// List the rules in order to select one.
-    SelectRule,
-}
+use replicas::Replicas;
+use route::{HttpResponse, Request};
 
 /// A connection to one server. All its requests share one time limit.
 #[derive(Debug)]
 pub(crate) struct Client {
-    agent: ureq::Agent,
-    server: Server,
-    proxy_variable: Option<&'static str>,
-    /// tailscaled's socket, where it is not at the usual place.
-    socket: Option<PathBuf>,
+    route: Arc<Route>,
+    /// The replicas of the server, if several are known.
+    replicas: Option<Replicas>,
     deadline: Deadline,
-    debug: bool,
     /// Whether failed requests are retried.
     retries: bool,
     /// The clock skew by the server's first response. All its times are converted alike.
     skew: OnceLock<Skew>,
-}
-
-/// The parts of a client.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) server: Server,
-    pub(crate) proxy: Option<ChosenProxy>,
-    /// tailscaled's socket, where it is not at the usual place.
-    pub(crate) socket: Option<PathBuf>,
-    /// Certificate authorities to trust instead of the built-in ones.
-    pub(crate) authorities: Option<Vec<ureq::tls::Certificate<'static>>>,
-    pub(crate) deadline: Deadline,
-    /// Whether to log each request to standard error.
-    pub(crate) debug: bool,
 }
 
 /// The session as the server reports it.
@@ -139,97 +103,25 @@ struct SignOutBody {
     username: String,
 }
 
-/// A complete response.
-struct HttpResponse {
-    status: u16,
-    content_type: String,
-    retry_after: RetryAfter,
-    /// By how much the server's clock is ahead of this machine's, in whole seconds.
-    clock_ahead: Option<SignedDuration>,
-    server_header: Option<String>,
-    body: String,
-}
-
-// === impl Operation ===
-
-impl Operation {
-    fn request(self) -> (&'static str, &'static str) {
-        match self {
-            Self::SignIn => ("POST", http::LOGIN),
-            Self::SignOut => ("POST", http::LOGOUT),
-            Self::ShowSession => ("GET", http::LOGIN),
-            Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
-            Self::FetchCredential => ("POST", http::CREDENTIAL),
-            Self::ShowCluster => ("GET", http::CLUSTER_INFO),
-            Self::ListSessions => ("GET", http::SESSIONS),
-            Self::EndSession => ("DELETE", http::SESSIONS),
-            Self::ListRules | Self::SelectRule => ("GET", http::RULES),
-        }
-    }
-
-    /// What the request does. It follows the word "to".
-    pub(crate) fn verb(self) -> &'static str {
-        match self {
-            Self::SignIn => "sign you in",
-            Self::SignOut => "sign you out",
-            Self::ShowSession => "show your session",
-            Self::FetchKubeconfig => "give you a kubeconfig",
-            Self::FetchCredential => "give you a credential",
-            Self::ShowCluster => "show the cluster",
-            Self::ListSessions => "show your sessions",
-            Self::EndSession => "end that session",
-            Self::ListRules => "show your rules",
-            Self::SelectRule => "sign you in with these options",
-        }
-    }
-
-    /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
-    fn waits_while_busy(self) -> bool {
-        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
-    }
-
-    /// Whether the original's server supports it.
-    fn is_in_original_api(self) -> bool {
-        !matches!(
-            self,
-            Self::ListSessions | Self::EndSession | Self::ListRules | Self::SelectRule | Self::FetchCredential
-        )
-    }
-}
-
 // === impl Client ===
 
 impl Client {
-    pub(crate) fn new(connection: Connection) -> Self {
-        let Connection {
-            server,
-            proxy,
-            socket,
-            authorities,
-            deadline,
-            debug,
-        } = connection;
-        let proxy_variable = proxy.as_ref().map(|chosen| chosen.variable);
-        let roots = authorities.map_or(RootCerts::WebPki, |own| RootCerts::from(own.into_iter()));
-        let config = ureq::Agent::config_builder()
-            .user_agent(concat!("tka/", env!("CARGO_PKG_VERSION")))
-            .accept("application/json")
-            .proxy(proxy.as_ref().map(|chosen| chosen.proxy.clone()))
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(deadline.limit())))
-            .http_status_as_error(false)
-            // The connection identifies the caller. A redirect would lead to another server, and so to another identity.
-            .max_redirects(0)
-            .build();
+    pub(crate) fn new(route: Route, deadline: Deadline) -> Self {
         Self {
-            agent: peer::agent(config, &server, proxy.as_ref(), socket.clone()),
-            server,
-            proxy_variable,
-            socket,
+            route: Arc::new(route),
+            replicas: None,
             deadline,
-            debug,
             retries: false,
             skew: OnceLock::new(),
+        }
+    }
+
+    /// Asks another replica when one does not answer. `order` has the server and its replicas in the order in which to ask. All requests of
+    /// this client may be sent twice: the second time they find done what the first one did.
+    pub(crate) fn with_replicas(self, order: Vec<Server>, tailnet: impl Tailnet + 'static) -> Self {
+        Self {
+            replicas: Some(Replicas::new(Arc::clone(&self.route), order, tailnet)),
+            ..self
         }
     }
 
@@ -241,7 +133,7 @@ impl Client {
     }
 
     pub(crate) fn server(&self) -> &Server {
-        &self.server
+        self.route.server()
     }
 
     /// The time left at `now`.
@@ -404,75 +296,25 @@ impl Client {
     }
 
     fn send_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<HttpResponse, ClientError> {
-        let started = Instant::now();
-        let url = self.server.url(operation.request().1) + below;
-        let span = trace::begin(operation.request().0, operation.request().1);
-        let traceparent = span.as_ref().map(RequestSpan::header);
-        let result = self.exchange(operation, &url, body, traceparent.as_deref(), started);
-        if let Some(span) = span {
-            span.end(result.as_ref().ok().map(|response| response.status));
-        }
-        if self.debug {
-            self.log_request(operation, &url, started.elapsed(), &result);
-        }
+        let request = Request {
+            operation,
+            below: below.to_owned(),
+            body: body.cloned(),
+        };
+        let result = self.exchange(request, Instant::now());
         result.map_err(|error| {
-            let kind = ClientErrorKind::from_transport(error, self.deadline.limit(), self.proxy_variable);
+            let kind = ClientErrorKind::from_transport(error, self.deadline.limit(), self.route.proxy_variable());
             self.error(operation, kind)
         })
     }
 
-    fn exchange(
-        &self,
-        operation: Operation,
-        url: &str,
-        body: Option<&Value>,
-        traceparent: Option<&str>,
-        now: Instant,
-    ) -> Result<HttpResponse, ureq::Error> {
-        if self.proxy_variable.is_some()
-            && let Some(outside) = peer::check_proxied_server(&self.server, self.socket.as_ref())
-        {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
+    /// Sends the request to the server, or to the first of its replicas that answers.
+    fn exchange(&self, request: Request, now: Instant) -> Result<HttpResponse, ureq::Error> {
+        let limit = self.remaining(now);
+        match &self.replicas {
+            None => self.route.exchange(&request, limit),
+            Some(replicas) => replicas.exchange(request, limit),
         }
-        // Zero would mean no time limit.
-        let limit = Some(self.remaining(now).max(Duration::from_millis(1)));
-        let response = match operation.request().0 {
-            "POST" => {
-                let mut request = traced(self.agent.post(url), traceparent)
-                    .config()
-                    .timeout_global(limit)
-                    .build();
-                if operation == Operation::SignIn {
-                    request = request.header("Prefer", PREFER_WAIT);
-                }
-                match body {
-                    Some(body) => request.send_json(body)?,
-                    None => request.send_empty()?,
-                }
-            }
-            method => {
-                let request = match method {
-                    "DELETE" => self.agent.delete(url),
-                    _ => self.agent.get(url),
-                };
-                let request = traced(request, traceparent).config().timeout_global(limit);
-                request.build().call()?
-            }
-        };
-        HttpResponse::read(response, Timestamp::now())
-    }
-
-    fn log_request(&self, operation: Operation, url: &str, took: Duration, result: &Result<HttpResponse, ureq::Error>) {
-        let method = operation.request().0;
-        let outcome = match result {
-            Ok(response) => response.status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        let through = |variable| format!(" through {variable}");
-        let via = self.proxy_variable.map(through).unwrap_or_default();
-        let took = took.as_millis();
-        let outcome = messages::clean(&outcome);
-        ui::write_stderr(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
     }
 
     fn decode<T: DeserializeOwned>(&self, operation: Operation, response: &HttpResponse) -> Result<T, ClientError> {
@@ -510,62 +352,9 @@ impl Client {
 
     fn error(&self, operation: Operation, kind: ClientErrorKind) -> ClientError {
         ClientError {
-            server: Box::new(self.server.clone()),
+            server: Box::new(self.server().clone()),
             operation,
             kind: Box::new(kind),
-        }
-    }
-}
-
-/// `request`, as a part of a trace if there is one.
-fn traced<B>(request: ureq::RequestBuilder<B>, traceparent: Option<&str>) -> ureq::RequestBuilder<B> {
-    match traceparent {
-        Some(traceparent) => request.header("traceparent", traceparent),
-        None => request,
-    }
-}
-
-// === impl HttpResponse ===
-
-impl HttpResponse {
-    fn read(mut response: ureq::http::Response<ureq::Body>, now: Timestamp) -> Result<Self, ureq::Error> {
-        let header = |name: &str| {
-            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-            value.map(ToOwned::to_owned)
-        };
-        let content_type = header("content-type").unwrap_or_default();
-        let retry_after = RetryAfter::from_header(header("retry-after").as_deref(), now);
-        let clock_ahead = header("date").and_then(|date| retry::timestamp(&date));
-        let server_header = header("server");
-        let status = response.status().as_u16();
-        let bytes = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec()?;
-        Ok(Self {
-            status,
-            content_type,
-            retry_after,
-            clock_ahead: clock_ahead.map(|date| date.duration_since(now)),
-            server_header,
-            body: String::from_utf8_lossy(&bytes).into_owned(),
-        })
-    }
-
-    /// How long a server that is busy asks to wait (RFC 6585, 4; RFC 9110, 15.6.4).
-    fn busy_for(&self) -> Option<Duration> {
-        let is_busy = matches!(self.status, 429 | 503);
-        self.retry_after.while_busy().filter(|_| is_busy)
-    }
-
-    /// Whether there is no such path or method.
-    fn is_not_found(&self) -> bool {
-        matches!(self.status, 404 | 405)
-    }
-
-    /// The error for a response that is not from a compatible TKA server.
-    fn foreign(&self) -> ClientErrorKind {
-        let content_type = self.content_type.split(';').next().unwrap_or_default();
-        ClientErrorKind::NotTka {
-            status: self.status,
-            content_type: content_type.trim().to_owned(),
         }
     }
 }

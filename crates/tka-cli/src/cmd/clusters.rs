@@ -7,16 +7,14 @@ use clap_complete::ArgValueCandidates;
 
 use super::config::note_overridden;
 use crate::cmd::complete;
-use crate::config::edit::{self, Change};
 use crate::config::flags::Global;
-use crate::config::{Config, ConfigError};
+use crate::config::{default_server, edit};
 use crate::context::CommandContext;
 use crate::discovery::clusters::{Cluster, State};
 use crate::discovery::{LIMIT, Search, TailnetUnavailable};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::store::KubeconfigStore;
-use crate::net::server::Server;
 use crate::session::{persist, sign_in};
 use crate::sys::environment;
 use crate::terminal::messages;
@@ -28,7 +26,7 @@ use crate::terminal::ui::Ui;
 /// Looks for TKA servers: the default one, those of earlier sign-ins, and the nodes with the tag (the setting `tailscale.tag`). Asks them
 /// in parallel, for three seconds at most, for their cluster and the rules that reach you. The default is marked with `*`.
 ///
-/// Nodes do not report their ports, so the configured port and 443 are tried. A tagged node with another service is shown with --long. The
+/// Nodes do not report their ports, so the configured port, 443, 80 and 8080 are tried. A tagged node with another service is shown with --long. The
 /// exit status is 5 if no server responds.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -74,7 +72,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
 fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
     let spinner = ctx.ui.spinner("querying servers");
     let search = search(ctx);
-    let clusters = search.query(&|server| ctx.discovery_client(server), ctx.config.long);
+    let clusters = search.query(&ctx.discovery_clients(), ctx.config.long);
     drop(spinner);
     if output.print(ctx.config.output_mode(), &clusters)? {
         note_tailnet_unavailable(ctx, search.tailnet_unavailable.as_ref());
@@ -113,7 +111,7 @@ fn note_tailnet_unavailable(ctx: &CommandContext, why: Option<&TailnetUnavailabl
 fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, Error> {
     let spinner = ctx.ui.spinner("querying servers");
     let search = search(ctx);
-    let chosen = search.choose(&|server| ctx.discovery_client(server), name);
+    let chosen = search.choose(&ctx.discovery_clients(), name);
     drop(spinner);
     if chosen.is_err() {
         note_tailnet_unavailable(ctx, search.tailnet_unavailable.as_ref());
@@ -131,7 +129,7 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
         target.check_export(None)?;
     }
     let path = edit::target(flags, environment::home().as_deref(), &environment::variable, true)?;
-    let changes = changes(&path, &cluster.address)?;
+    let changes = default_server::changes(&path, &cluster.address)?;
     edit::apply(&path, &changes)?;
     let file = path.display().to_string();
     let text = format!("commands use {} now, set in {file}", cluster.server);
@@ -148,29 +146,6 @@ fn warn_no_answer(cluster: &Cluster, ui: &Ui) {
         let text = format!("no TKA server answers at {} now: {why}", cluster.server);
         ui.notify(&messages::warning(&text, &ui.palette));
     }
-}
-
-/// The changes that make `server` the default in the file at `path`: the host, and the port if it differs.
-fn changes(path: &Path, server: &Server) -> Result<Vec<Change>, ConfigError> {
-    let port = server.port();
-    let is_plain = |host: &str| Server::new(host, port, None).is_ok_and(|read| read == *server);
-    let host = Some(server.host()).filter(|host| is_plain(host));
-    let host = host.map_or_else(|| server.to_string(), ToOwned::to_owned);
-    let mut changes = vec![Change::new("tailscale.hostname", &host)?];
-    let alone = Global {
-        config: Some(path.to_owned()),
-        ..Global::default()
-    };
-    let exists = path.exists();
-    let before = if exists {
-        Config::load(&alone, None, &|_| None)?.port
-    } else {
-        crate::net::server::HTTPS_PORT
-    };
-    if before != port {
-        changes.push(Change::new("tailscale.port", &port.to_string())?);
-    }
-    Ok(changes)
 }
 
 fn with_config_file(flags: &Global, path: &Path) -> Global {

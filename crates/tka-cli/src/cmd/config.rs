@@ -1,5 +1,6 @@
 //! `tka config`, `tka get config`, `tka set config`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::config::edit::{self, Change};
 use crate::config::effective::{self, Setting, Settings};
 use crate::config::flags::Global;
-use crate::config::{Config, ConfigError, KEYS};
+use crate::config::{Config, ConfigError, KEYS, default_server};
 use crate::context::{note_ignored_keys, settings};
 use crate::error::Error;
 use crate::sys::environment::{home, variable};
@@ -17,9 +18,11 @@ use crate::terminal::ui::{self, Ui};
 
 /// Show settings and where they come from, or change one
 ///
-/// Without a key it shows all settings, with a key its value. With a value too, it writes the value to the configuration file. Everything
-/// else in the file stays, comments too.
+/// Without a key it shows all settings, with a key its value. With a value too, it writes the value to the configuration file, or to a new
+/// one, ~/.config/tka/config.yaml. Everything else in the file stays, comments too. The key `server` stands for `tailscale.hostname` and
+/// `tailscale.port`.
 ///
+///   tka config server tka.example.ts.net:8080
 ///   tka config output.theme dracula
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -30,7 +33,7 @@ pub(crate) struct Arguments {
     /// The new value
     value: Option<String>,
 
-    /// Create ~/.config/tka/config.yaml when there is no configuration file
+    /// Create the file that `--config` or `TKA_CONFIG` names, if it does not exist
     #[arg(short, long, requires = "value")]
     force: bool,
 }
@@ -41,8 +44,8 @@ pub(crate) struct Arguments {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Get {
     /// The setting
-    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| effective::key(&name)))]
-    key: Option<&'static str>,
+    #[arg(value_parser = PossibleValuesParser::new(Key::names()).try_map(|name| Key::new(&name)))]
+    key: Option<Key>,
 
     /// Show which configuration file is in use
     #[arg(long, conflicts_with = "format")]
@@ -58,16 +61,27 @@ pub(crate) struct Get {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Set {
     /// The setting
-    #[arg(value_parser = PossibleValuesParser::new(KEYS).try_map(|name| effective::key(&name)))]
-    key: &'static str,
+    #[arg(value_parser = PossibleValuesParser::new(Key::names()).try_map(|name| Key::new(&name)))]
+    key: Key,
 
     /// The new value
     value: String,
 
-    /// Create ~/.config/tka/config.yaml when there is no configuration file
+    /// Create the file that `--config` or `TKA_CONFIG` names, if it does not exist
     #[arg(short, long)]
     force: bool,
 }
+
+/// What is shown or changed.
+#[derive(Clone, Copy, Debug)]
+enum Key {
+    One(&'static str),
+    /// The server, which two settings hold.
+    Server,
+}
+
+/// The name of [`Key::Server`].
+const SERVER: &str = "server";
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
     match (arguments.get.key, &arguments.value) {
@@ -84,9 +98,11 @@ pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let config = settings(flags)?;
     note_ignored_keys(&config);
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
-    let setting = arguments.key.and_then(|key| settings.get(key));
-    match setting {
-        Some(setting) => show(&config, setting, arguments.output)?,
+    match arguments.key {
+        Some(Key::Server) => show(&config, &effective::server(&config, &settings)?, arguments.output)?,
+        Some(Key::One(key)) => settings
+            .get(key)
+            .map_or(Ok(()), |setting| show(&config, setting, arguments.output))?,
         None if !arguments.filename => drop(arguments.output.print(config.output_mode(), &settings)?),
         None => {}
     }
@@ -105,21 +121,30 @@ fn show(config: &Config, setting: &Setting, output: Output) -> Result<(), Error>
     }
 }
 
-fn change(flags: &Global, key: &'static str, value: &str, create: bool) -> Result<ExitCode, Error> {
-    let change = Change::new(key, value)?;
-    let path = edit::target(flags, home().as_deref(), &variable, create)?;
-    edit::apply(&path, &[change])?;
+fn change(flags: &Global, key: Key, value: &str, create: bool) -> Result<ExitCode, Error> {
+    let path = edit::target(flags, home().as_deref(), &variable, create);
+    // A wrong value is wrong in any file.
+    let changes = match key {
+        Key::One(key) => vec![Change::new(key, value)?],
+        Key::Server => {
+            let changes = default_server::typed_changes(path.as_deref().unwrap_or(Path::new("")), value);
+            changes.map_err(Error::TypedServer)?
+        }
+    };
+    let path = path?;
+    edit::apply(&path, &changes)?;
     let flags = Global {
         config: Some(path.clone()),
         ..flags.clone()
     };
     let config = settings(&flags)?;
     let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
-    ui.notify(&messages::done(
-        &format!("{key} is {value} in {}", path.display()),
-        &ui.palette,
-    ));
-    note_overridden(&flags, key, &path.display().to_string(), &ui)
+    let text = format!("{} is {value} in {}", key.name(), path.display());
+    ui.notify(&messages::done(&text, &ui.palette));
+    for change in &changes {
+        note_overridden(&flags, change.key(), &path.display().to_string(), &ui)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Notes if another source overrides the file.
@@ -130,4 +155,26 @@ pub(super) fn note_overridden(flags: &Global, key: &str, file: &str, ui: &Ui) ->
         ui.notify(&messages::note(&text, &ui.palette));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+// === impl Key ===
+
+impl Key {
+    fn names() -> impl Iterator<Item = &'static str> {
+        [SERVER].into_iter().chain(KEYS)
+    }
+
+    fn new(name: &str) -> Result<Self, ConfigError> {
+        if name.eq_ignore_ascii_case(SERVER) {
+            return Ok(Self::Server);
+        }
+        effective::key(name).map(Self::One)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::One(key) => key,
+            Self::Server => SERVER,
+        }
+    }
 }

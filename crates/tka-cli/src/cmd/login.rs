@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::context::CommandContext;
+use crate::config::flags::Global;
 use crate::error::Error;
 #[cfg(unix)]
 use crate::session::ephemeral::{self, Program};
 use crate::session::kubeconfig_options::KubeconfigOptions;
-use crate::session::{login_request, sign_in};
+use crate::session::{first_sign_in, login_request, sign_in};
 
 /// Sign in and get a kubeconfig
 ///
@@ -16,6 +16,9 @@ use crate::session::{login_request, sign_in};
 /// the line that makes kubectl use it:
 ///
 ///   eval "$(tka login)"
+///
+/// Without a server in the settings it looks for servers on the tailnet: the nodes with the tag (the setting `tailscale.tag`). It takes
+/// the only one, or lets you choose, and remembers it in the configuration file.
 ///
 /// Of several rules that reach you it takes the one of the highest priority, unless you choose. If the rule requires a
 /// reason, give it with --reason, or enter it on a terminal when asked.
@@ -44,7 +47,9 @@ impl Arguments {
     }
 }
 
-pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
+    let server = first_sign_in::choose(flags)?;
+    let ctx = &server.ctx;
     let options = arguments.kubeconfig.persist_options(ctx);
     #[cfg(unix)]
     if arguments.shell {
@@ -52,6 +57,7 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
     }
     login_request::check(ctx, &arguments.access)?;
     let persisted = sign_in::sign_in(ctx, &arguments.access, options)?;
+    server.remember(flags);
     ctx.export_kubeconfig(persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

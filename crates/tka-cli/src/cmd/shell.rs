@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::api::access::Access;
-use crate::context::CommandContext;
+use crate::config::flags::Global;
 use crate::error::Error;
 use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::session::ephemeral::{self, Program};
+use crate::session::first_sign_in;
 
 /// Start a shell with a session of its own, which ends with it
 ///
@@ -33,7 +34,13 @@ pub(crate) struct Arguments {
     access: Access,
 }
 
-pub(crate) fn run(ctx: &CommandContext, arguments: Arguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(flags: &Global, arguments: Arguments) -> Result<ExitCode, Error> {
     let program = arguments.command.map_or(Program::Shell, Program::Line);
-    ephemeral::run(ctx, &arguments.access, CredentialForm::new(arguments.token), &program)
+    let server = first_sign_in::choose(flags)?;
+    ephemeral::run(
+        &server.ctx,
+        &arguments.access,
+        CredentialForm::new(arguments.token),
+        &program,
+    )
 }

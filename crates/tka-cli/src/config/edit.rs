@@ -26,7 +26,8 @@ pub(crate) struct Change {
     value: Value,
 }
 
-/// The file to write settings to: the trusted one, or with `create` a new one. The working directory's file only if the user names it.
+/// The file to write settings to: the trusted one, or else the user's own, which need not exist yet. A file that the user names and that
+/// does not exist may be misspelt: `create` says that it is not. The working directory's file only if the user names it.
 pub(crate) fn target(
     flags: &Global,
     home: Option<&Path>,
@@ -37,11 +38,7 @@ pub(crate) fn target(
         Ok(Files {
             trusted: Some(file), ..
         }) => Ok(file.path),
-        Ok(_) if create => match home {
-            Some(home) => Ok(files::user_config_path(home)),
-            None => Err(ConfigError::NoFile),
-        },
-        Ok(_) => Err(ConfigError::NoFile),
+        Ok(_) => files::own(home).ok_or(ConfigError::NoHome),
         Err(ConfigError::Unreadable { path, source }) if create && source.kind() == io::ErrorKind::NotFound => Ok(path),
         Err(error) => Err(error),
     }

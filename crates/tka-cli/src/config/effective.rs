@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::Config;
 use super::error::ConfigError;
 use super::files::CWD_FILE;
 use super::layer::{Layers, variable_name};
@@ -40,6 +41,16 @@ pub(crate) fn key(name: &str) -> Result<&'static str, ConfigError> {
             key: name.to_owned(),
             keys: &KEYS,
         })
+}
+
+/// The server of commands, and where its name is from.
+pub(crate) fn server(config: &Config, settings: &Settings) -> Result<Setting, ConfigError> {
+    let hostname = settings.get("tailscale.hostname");
+    Ok(Setting {
+        key: "server",
+        value: config.server()?.to_string().into(),
+        from: hostname.map(|setting| setting.from.clone()).unwrap_or_default(),
+    })
 }
 
 // === impl Settings ===

@@ -31,8 +31,10 @@ pub(crate) enum ConfigError {
     Proxy { origin: Origin },
     #[error("there is no setting `{key}`")]
     UnknownKey { key: String, keys: &'static [&'static str] },
-    #[error("there is no configuration file to write to")]
+    #[error("there is no configuration file")]
     NoFile,
+    #[error("there is no home folder for the configuration file")]
+    NoHome,
     /// A configuration file that cannot be changed.
     #[error(transparent)]
     File(#[from] FileError),
@@ -85,12 +87,16 @@ impl ConfigError {
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 "name another file with --config"
             }
-            Self::Unreadable { .. } => "check that the file exists and that you may read it",
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "check its name; `tka config KEY VALUE --force` creates it"
+            }
+            Self::Unreadable { .. } => "check that you may read it",
             Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
             Self::Documents { .. } => "keep only one document in the file, or name another file with --config",
             Self::Relative { .. } => "give the absolute path, which names the same file in every folder",
             Self::UnknownKey { keys, .. } => return vec![format!("settings are {}", keys.join(", "))],
-            Self::NoFile => "create ~/.config/tka/config.yaml with --force, or name a file with --config",
+            Self::NoFile => "`tka config KEY VALUE` creates ~/.config/tka/config.yaml",
+            Self::NoHome => "set HOME, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
             Self::Shape { .. } => "nothing was changed; edit the file by hand",
             Self::Malformed { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {

@@ -74,14 +74,15 @@ pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<P
 
 /// The files of settings: the user's and the machine's. A relative home would mean another file in each folder.
 fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
-    let own = home.filter(|home| home.is_absolute()).map(user_config_path);
+    let own = own(home);
     let machine = PathBuf::from("/etc/tka/config.yaml");
     own.into_iter().chain([machine]).collect()
 }
 
-/// The path of the user's settings.
-pub(super) fn user_config_path(home: &Path) -> PathBuf {
-    home.join(".config/tka/config.yaml")
+/// The path of the user's settings. None without a home folder.
+pub(super) fn own(home: Option<&Path>) -> Option<PathBuf> {
+    let home = home.filter(|home| home.is_absolute())?;
+    Some(home.join(".config/tka/config.yaml"))
 }
 
 fn first_of(paths: &[PathBuf]) -> Result<Option<FoundFile>, ConfigError> {

@@ -67,6 +67,12 @@ impl Layers {
             .or(Layer::defaults())
     }
 
+    /// Whether a layer above the defaults has the name of the server.
+    pub(super) fn have_hostname(&self) -> bool {
+        let above = [&self.command_line, &self.variables, &self.trusted];
+        above.iter().any(|layer| layer.hostname.is_some())
+    }
+
     /// The keys that would have another value if the working directory's file were trusted.
     pub(super) fn ignored_keys(&self) -> Vec<&'static str> {
         let defaults = Layer::defaults();

@@ -4,6 +4,11 @@ use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::net::server::{HTTPS_PORT, Server};
 use crate::net::tailscale::Status;
 
+/// The most tagged nodes to ask. Each gets a few requests at once.
+const MAX_NODES: usize = 32;
+/// Where servers listen beside the default's port: HTTPS, and HTTP where the tailnet has no certificates.
+const USUAL_PORTS: [u16; 3] = [HTTPS_PORT, 80, 8080];
+
 /// An address where a server may be.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
@@ -20,7 +25,7 @@ pub(crate) struct Candidate {
 }
 
 /// The default server, those of earlier sign-ins, and the tagged nodes, this one included. Nodes do not report their ports, so the
-/// default's port and that of HTTPS are tried.
+/// default's port and the usual ones are tried. Nodes that are online come first.
 pub(crate) fn find(default: &Server, cache: Vec<SessionCache>, status: Option<&Status>, tag: &str) -> Vec<Candidate> {
     let mut found = CandidateSet { status, all: vec![] };
     found.add(default.clone()).is_default = true;
@@ -30,14 +35,23 @@ pub(crate) fn find(default: &Server, cache: Vec<SessionCache>, status: Option<&S
         }
     }
     let nodes = status.into_iter().flat_map(Status::nodes);
-    for node in nodes.filter(|node| node.has_tag(tag)) {
-        for port in [default.port(), HTTPS_PORT] {
+    let mut tagged: Vec<_> = nodes.filter(|node| node.has_tag(tag)).collect();
+    tagged.sort_by_key(|node| !node.online);
+    for node in tagged.into_iter().take(MAX_NODES) {
+        for port in std::iter::once(default.port()).chain(USUAL_PORTS) {
             if let Ok(server) = Server::new(node.name(), port, None) {
                 found.guess(server);
             }
         }
     }
     found.all
+}
+
+/// The default server by the full name of its node, if the tailnet has one. Certificates have that name, and it resolves everywhere.
+pub(crate) fn in_full(default: &Server, status: &Status) -> Server {
+    let node = status.node(default.host());
+    let in_full = node.and_then(|node| default.moved_to(node.name(), default.port()).ok());
+    in_full.unwrap_or_else(|| default.clone())
 }
 
 /// Candidates without repetitions.
@@ -154,17 +168,44 @@ mod tests {
         let found = shown(&find(&server("tka", 443), all, Some(&status()), "tag:tka"));
         let (known, guessed) = found.split_at(3);
         assert_eq!(known, ["https://tka*", "http://100.64.0.2:8080", "http://old:81"]);
-        assert_eq!(
-            guessed,
-            ["https://self.example.ts.net?", "https://west.example.ts.net?-"]
-        );
+        let expected = [
+            "https://self.example.ts.net?",
+            "http://self.example.ts.net?",
+            "http://self.example.ts.net:8080?",
+            "http://tka.example.ts.net?",
+            "https://west.example.ts.net?-",
+            "http://west.example.ts.net?-",
+            "http://west.example.ts.net:8080?-",
+        ];
+        assert_eq!(guessed, expected);
+    }
+
+    #[test]
+    fn many_nodes_are_not_a_burden() {
+        let node = |number: usize| json!({"DNSName": format!("n{number}.example.ts.net."), "Tags": ["tag:tka"], "Online": number >= 50});
+        let peers: serde_json::Map<_, _> = (0..100).map(|number| (number.to_string(), node(number))).collect();
+        let status = serde_json::from_value(json!({"BackendState": "Running", "Self": null, "Peer": peers})).unwrap();
+        let found = find(&server("tka", 443), vec![], Some(&status), "tag:tka");
+        assert_eq!(found.len(), 1 + MAX_NODES * USUAL_PORTS.len());
+        assert!(found.iter().all(|one| !one.is_offline));
+    }
+
+    #[test]
+    fn default_has_the_full_name_of_its_node() {
+        let of = |host: &str| in_full(&server(host, 443), &status()).to_string();
+        assert_eq!(of("tka"), "https://tka.example.ts.net");
+        assert_eq!(of("elsewhere"), "https://elsewhere");
     }
 
     #[test]
     fn nodes_do_not_say_their_ports() {
         let found = shown(&find(&server("127.0.0.1", 8080), vec![], Some(&status()), "tag:tka"));
-        let guessed = ["http://self.example.ts.net:8080?", "https://self.example.ts.net?"];
-        assert_eq!(found[1..3], guessed);
+        let guessed = [
+            "http://self.example.ts.net:8080?",
+            "https://self.example.ts.net?",
+            "http://self.example.ts.net?",
+        ];
+        assert_eq!(found[1..4], guessed);
         let found = shown(&find(&server("tka", 443), vec![], None, "tag:tka"));
         assert_eq!(found, ["https://tka*"]);
         assert_eq!(find(&server("tka", 443), vec![], Some(&status()), "tag:other").len(), 1);

@@ -40,6 +40,9 @@ pub(crate) struct Cluster {
     pub(crate) sessions: Vec<CachedSession>,
     /// Why the data is incomplete.
     pub(crate) problem: Option<String>,
+    /// Which installation it is. Replicas have the same. None at a server that does not say it.
+    #[serde(skip)]
+    pub(crate) instance: Option<String>,
     #[serde(skip)]
     pub(crate) address: Server,
     #[serde(skip)]
@@ -103,7 +106,7 @@ fn row(cluster: &Cluster, options: &RenderOptions<'_>) -> [String; 7] {
 }
 
 /// The sessions, or else the usable rules.
-fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
+pub(super) fn access(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
     let clock = &options.clock;
     let sessions = cluster.sessions.iter().filter(|session| session.until > clock.now);
     let session = |session: &CachedSession| {
@@ -156,6 +159,7 @@ impl Cluster {
             rules: None,
             sessions: candidate.sessions.clone(),
             problem: None,
+            instance: None,
             address: candidate.server.clone(),
             is_guessed_port: candidate.is_guessed_port,
         }

@@ -81,6 +81,7 @@ impl Cluster {
             Ok(info) => {
                 self.api_server = Some(info.server_url);
                 self.labels = info.labels;
+                self.instance = info.instance;
             }
             Err(error) => self.problem = Some(short_reason(&error)),
         }

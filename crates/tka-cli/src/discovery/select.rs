@@ -11,6 +11,12 @@ pub(crate) enum SelectError {
     Ambiguous { name: String, found: Vec<String> },
     #[error("no TKA server answers at {}", places.join(" or "))]
     NoServer { places: Vec<String>, problem: String },
+    /// No server is set, and none was found.
+    #[error("no TKA server is set, and none was found on the tailnet")]
+    NoneFound { tag: String },
+    /// No server is set, and several were found.
+    #[error("no TKA server is set, and several were found on the tailnet")]
+    SeveralFound { found: Vec<String> },
 }
 
 /// Selects the only server among `answers`. One with a known port counts even without a response.
@@ -44,13 +50,14 @@ impl SelectError {
     pub(crate) fn why(&self) -> Vec<String> {
         match self {
             Self::NoServer { problem, .. } => vec![problem.clone()],
+            Self::NoneFound { tag } => vec![format!("no node with {tag} answers this device as a TKA server does")],
+            Self::SeveralFound { found } => found.clone(),
             Self::Unknown { .. } | Self::Ambiguous { .. } => vec![],
         }
     }
 
     pub(crate) fn advice(&self) -> Vec<String> {
-        const ELSEWHERE: &str =
-            "set its address with `tka config tailscale.hostname HOST` and `tka config tailscale.port PORT`";
+        const ELSEWHERE: &str = "set its address with `tka config server HOST:PORT`";
         match self {
             Self::Unknown { found, .. } if found.is_empty() => vec![
                 "no server was found: `tka doctor` shows why".to_owned(),
@@ -59,6 +66,15 @@ impl SelectError {
             Self::Unknown { found, .. } => vec![format!("use one of {}", found.join(", ")), ELSEWHERE.to_owned()],
             Self::Ambiguous { found, .. } => vec![format!("use one of these names: {}", found.join(", "))],
             Self::NoServer { .. } => vec![ELSEWHERE.to_owned()],
+            Self::NoneFound { .. } => vec![
+                ELSEWHERE.to_owned(),
+                "see which nodes were asked with `tka clusters --long`".to_owned(),
+                "or ask an administrator of the tailnet for a grant that lets this device reach the server".to_owned(),
+            ],
+            Self::SeveralFound { .. } => vec![
+                "choose one with `tka login --server SERVER`".to_owned(),
+                "or make it the default with `tka clusters use NAME`; `tka clusters` shows what each is for".to_owned(),
+            ],
         }
     }
 }

@@ -63,7 +63,8 @@ fn tailscale(status: &Result<Status, TailscaleError>) -> Finding {
 
 /// The checks that need the server. A response proves all checks before it.
 fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration) -> Findings {
-    let client = match ctx.client() {
+    // The check is of this server, not of another replica.
+    let client = match ctx.client_without_replicas() {
         Ok(client) => client,
         Err(error) => {
             return vec![
@@ -132,7 +133,7 @@ fn suggest_server(status: Option<&Status>, tag: &str) -> String {
     let tagged = peers.filter(|node| node.has_tag(tag));
     let names: Vec<_> = tagged.map(tailscale::Node::name).collect();
     match names.as_slice() {
-        [] => "choose another with --server".to_owned(),
+        [] => "choose another with --server; `tka clusters` shows those that this device finds".to_owned(),
         _ => format!(
             "choose another with --server: nodes with {tag} are {}",
             names.join(", ")

@@ -9,7 +9,7 @@ use crate::sys::files;
 use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KubeconfigStore {
     home: PathBuf,
     folder: PathBuf,

@@ -71,6 +71,15 @@ impl Server {
         })
     }
 
+    /// The same at another host and port, by the same scheme and path.
+    pub(crate) fn moved_to(&self, host: &str, port: u16) -> Result<Self, InvalidServer> {
+        Ok(Self {
+            host: full_name(host, None)?,
+            port,
+            ..self.clone()
+        })
+    }
+
     /// The URL of one of the API's paths.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{self}{}{path}", tka_api::http::PREFIX)

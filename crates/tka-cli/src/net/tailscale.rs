@@ -146,6 +146,18 @@ impl Status {
         addresses.any(|own| *own == address)
     }
 
+    /// The nodes that an administrator gave the very tags of `node`, without it.
+    pub(crate) fn siblings(&self, node: &Node) -> Vec<&Node> {
+        let tags = node.sorted_tags();
+        let is_sibling = |other: &&Node| other.name() != node.name() && other.sorted_tags() == tags;
+        if tags.is_empty() {
+            return vec![];
+        }
+        let mut siblings: Vec<_> = self.nodes().filter(is_sibling).collect();
+        siblings.sort_by_key(|other| (!other.online, other.name().to_owned()));
+        siblings
+    }
+
     /// The node with that full name, short name or address.
     pub(crate) fn node(&self, host: &str) -> Option<&Node> {
         self.nodes().find(|node| node.is_called(host))
@@ -162,6 +174,14 @@ impl Node {
 
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.addresses.iter().flatten().next().copied()
+    }
+
+    /// Its tags, in order and each once.
+    pub(crate) fn sorted_tags(&self) -> Vec<String> {
+        let mut tags = self.tags.clone().unwrap_or_default();
+        tags.sort();
+        tags.dedup();
+        tags
     }
 
     pub(crate) fn has_tag(&self, tag: &str) -> bool {
@@ -208,6 +228,39 @@ mod tests {
         assert_eq!(status.node("laptop").unwrap().name(), status.own_name());
         for host in ["", "tk", "tka.other.ts.net"] {
             assert!(status.node(host).is_none(), "{host}");
+        }
+    }
+
+    #[test]
+    fn siblings_have_the_very_same_tags() {
+        let node =
+            |name: &str, tags: &str| format!(r#"{{"DNSName":"{name}.example.ts.net.","Tags":{tags},"Online":true}}"#);
+        let tka = r#"["tag:tka","tag:prod"]"#;
+        let nodes = [
+            ("a", tka),
+            ("b", r#"["tag:prod","tag:tka"]"#),
+            ("c", r#"["tag:tka"]"#),
+            ("d", "null"),
+            ("e", "[]"),
+        ];
+        let peers: Vec<_> = nodes
+            .iter()
+            .map(|(name, tags)| format!(r#""{name}":{}"#, node(name, tags)))
+            .collect();
+        let text = format!(
+            r#"{{"BackendState":"Running","Self":{},"Peer":{{{}}}}}"#,
+            node("own", "null"),
+            peers.join(",")
+        );
+        let status: Status = serde_json::from_str(&text).unwrap();
+        let of = |name: &str| {
+            let siblings = status.siblings(status.node(name).unwrap());
+            siblings.iter().map(|node| node.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("a"), ["b.example.ts.net"]);
+        assert_eq!(of("b"), ["a.example.ts.net"]);
+        for alone in ["c", "d", "e", "own"] {
+            assert!(of(alone).is_empty(), "{alone}");
         }
     }
 

@@ -66,6 +66,7 @@ mod tests {
             ca_data: "LS0tLS1CRUdJTiBDRVJU".repeat(10),
             tls_server_name: Some("k8s.internal".into()),
             labels: BTreeMap::from([("env".into(), "prod".into()), ("region".into(), "eu".into())]),
+            instance: None,
         };
         let palette = Theme::Notty.palette();
         insta::assert_snapshot!(info.human(&options(&palette)), @"

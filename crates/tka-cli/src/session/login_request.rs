@@ -13,6 +13,7 @@ use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::session_cache::CachedSession;
+use crate::session::replicas::Learning;
 use crate::terminal::ui;
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
@@ -57,6 +58,7 @@ pub(crate) fn attempt(
 ) -> Result<(Client, SignInResponse), Error> {
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("signing in");
+    let learning = Learning::begin(ctx);
     let request = access.request(label);
     let mut signed_in = client.sign_in(&request)?;
     let mut backoff = PollBackoff::new();
@@ -70,6 +72,7 @@ pub(crate) fn attempt(
         thread::sleep(pause);
         signed_in = client.sign_in(&request)?;
     }
+    learning.finish(ctx);
     drop(spinner);
     ctx.warn_clock_skew(client.skew(), Some(signed_in.login.until));
     Ok((client, signed_in))

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// The most workers. Users have fewer servers, and many tagged nodes must not be a burden.
-const MAX_WORKERS: usize = 32;
+/// The most workers. Users have fewer servers, and many tagged nodes must not be a burden. A policy that drops connections keeps each worker
+/// for as long as it may wait, so there is one for each address of 32 nodes.
+const MAX_WORKERS: usize = 128;
 
 /// The results of `work` for `all`, in their order. None for one that panicked.
 pub(crate) fn map<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {

@@ -43,7 +43,7 @@ fn cluster(name: &str) -> Answer {
 }
 
 /// What a server is asked that lets the caller in.
-fn answering(name: &str, items: &[Value]) -> Vec<(&'static str, Answer)> {
+pub(crate) fn answering(name: &str, items: &[Value]) -> Vec<(&'static str, Answer)> {
     vec![
         ("GET /rules", rules()),
         ("GET /sessions", sessions(items)),
@@ -56,7 +56,7 @@ fn signs_in() -> (&'static str, Answer) {
 }
 
 /// A tailscaled with one other node, `localhost`, at an address that is not this machine's.
-fn tailnet(online: bool) -> Tailscaled {
+pub(crate) fn tailnet(online: bool) -> Tailscaled {
     Tailscaled::new(&json!({
         "BackendState": "Running",
         "Self": {"DNSName": "laptop.example.ts.net.", "TailscaleIPs": ["100.64.0.1"], "Online": true},

@@ -165,7 +165,10 @@ fn clusters_and_servers_are_offered_without_asking_them() {
         assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
         outcome.stdout
     };
-    assert_eq!(offered(&["tka", "clusters", "use", "t"]), "tka\thttps://tka\n");
+    assert_eq!(
+        offered(&["tka", "clusters", "use", "t"]),
+        "tka\thttps://tka.example.ts.net\n"
+    );
     assert_eq!(
         offered(&["tka", "login", "--server", "tka."]),
         "tka.example.ts.net\ttka\n"

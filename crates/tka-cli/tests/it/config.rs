@@ -272,7 +272,7 @@ fn a_named_file_must_be_there() {
     insta::assert_snapshot!(outcome.stderr, @"
     ✗ cannot read the configuration file missing.yaml
       why  No such file or directory (os error 2)
-      do   check that the file exists and that you may read it
+      do   check its name; `tka config KEY VALUE --force` creates it
     ");
 }
 
@@ -363,7 +363,7 @@ fn settings_in_every_form() {
     --- stdout
     --- stderr
     error: invalid value 'colour' for '[KEY]'
-      [possible values: tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.proxy, tailscale.tag, kubeconfig.merge, credential.login, output.theme, output.long, output.quiet, debug]
+      [possible values: server, tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.proxy, tailscale.tag, kubeconfig.merge, credential.login, output.theme, output.long, output.quiet, debug]
 
     For more information, try '--help'.
     ");
@@ -373,14 +373,6 @@ fn settings_in_every_form() {
 fn a_setting_is_changed_where_it_is_read_from() {
     let user = User::new();
     insta::assert_snapshot!(said(&user, &["config", "output.theme", "ascii"]), @"
-    status 6
-    --- stdout
-    --- stderr
-    ✗ there is no configuration file to write to
-      do  create ~/.config/tka/config.yaml with --force, or name a file with --config
-    ");
-    assert!(user.files().is_empty());
-    insta::assert_snapshot!(said(&user, &["config", "output.theme", "ascii", "--force"]), @"
     status 0
     --- stdout
     --- stderr
@@ -421,4 +413,53 @@ fn what_wins_over_the_file_is_said() {
         outcome.stderr.contains("TKA_DEBUG overrides the file: it sets false"),
         "{outcome:?}"
     );
+}
+
+#[test]
+fn server_is_set_and_shown_as_one_thing() {
+    let user = User::new();
+    let text = || std::fs::read_to_string(user.home().join(".config/tka/config.yaml")).unwrap();
+    assert_eq!(user.run(&["config", "server"]).stdout, "https://tka\n");
+    for (typed, file, server) in [
+        ("west", "tailscale:\n  hostname: west\n", "https://west"),
+        (
+            "east:8080",
+            "tailscale:\n  port: 8080\n  hostname: east\n",
+            "http://east:8080",
+        ),
+        (
+            "west.example.ts.net",
+            "tailscale:\n  port: 8080\n  hostname: west.example.ts.net\n",
+            "http://west.example.ts.net:8080",
+        ),
+        (
+            "https://east",
+            "tailscale:\n  port: 443\n  hostname: east\n",
+            "https://east",
+        ),
+    ] {
+        let outcome = user.run(&["config", "server", typed]);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        assert_eq!(text(), file, "{typed}");
+        assert_eq!(user.run(&["get", "config", "server"]).stdout, format!("{server}\n"));
+    }
+    let before = text();
+    for wrong in ["a b", "ftp://x", "http://u:p@h", ""] {
+        let outcome = user.run(&["config", "server", wrong]);
+        assert_eq!(outcome.status, 2, "{outcome:?}");
+        assert!(!outcome.stderr.contains("u:p"), "{outcome:?}");
+    }
+    assert_eq!(text(), before);
+}
+
+/// A name that is misspelt must not make a file that nothing reads.
+#[test]
+fn file_that_is_named_is_made_only_with_force() {
+    let user = User::new();
+    let path = user.home().join("mine.yaml");
+    let name = path.to_str().unwrap();
+    assert_eq!(user.run(&["config", "debug", "true", "-c", name]).status, 6);
+    assert!(user.files().is_empty());
+    assert_eq!(user.run(&["config", "debug", "true", "-c", name, "--force"]).status, 0);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "debug: true\n");
 }

@@ -38,6 +38,7 @@ fn a_name_that_is_not_known() {
       why  the name tka.invalid does not resolve
       do   check with `tailscale status` that this device is connected and that the server is in your tailnet
            check the server's name (--server)
+           or see with `tka clusters` which servers this device finds
     ");
 }
 

@@ -144,6 +144,29 @@ fn what_prompts_show_is_in_the_environment() {
 }
 
 #[test]
+fn command_begins_at_the_first_word_and_keeps_all_that_follows() {
+    for words in [&[][..], &["--"]] {
+        let (user, fake) = (User::new(), whole_session());
+        let command_line = [
+            "sh",
+            "-c",
+            "echo \"$@\"",
+            "sh",
+            "-o",
+            "wide",
+            "--token",
+            "--",
+            "--help",
+            "-q",
+        ];
+        let arguments = [&["exec", "--timeout", "20"], words, &command_line].concat();
+        let outcome = Outcome::from(command(&user, &fake, &arguments).output().unwrap());
+        let expected = (0, "-o wide --token -- --help -q\n");
+        assert_eq!((outcome.status, outcome.stdout.as_str()), expected, "{outcome:?}");
+    }
+}
+
+#[test]
 fn prompt_shows_the_session_only_in_its_own_shell() {
     let tka = env!("CARGO_BIN_EXE_tka");
     for token in [&[][..], &["--token"]] {
@@ -649,7 +672,12 @@ fn a_hostile_name_does_not_steer_the_terminal_at_the_end() {
 
 #[test]
 fn no_command_is_a_mistake() {
-    for arguments in [&["exec"][..], &["exec", "kubectl"], &["exec", "--"]] {
+    for arguments in [
+        &["exec"][..],
+        &["exec", "--role", "view"],
+        &["exec", "--"],
+        &["exec", "--kubectl"],
+    ] {
         assert_eq!(User::new().run(arguments).status, 2, "{arguments:?}");
     }
 }

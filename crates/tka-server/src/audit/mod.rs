@@ -16,16 +16,13 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_core::{Caller, Identity, Session};
-use tka_operator::{Clock, Credential, EndReason};
+use tka_operator::{Clock, Credential, EndReason, claims};
 
 use crate::App;
-use crate::answer::{Failure, RefusalKind, Why, not_recorded};
+use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
 use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
 use crate::rates::By;
@@ -132,6 +129,37 @@ impl Audit {
         Ok(())
     }
 
+    /// Records that a way into a pod or node is opened for `session`. Unless this returns well it must not be.
+    pub async fn stream_begins(
+        &self,
+        context: &AuditContext,
+        session: &Session,
+        request: &audit::ApiRequest,
+    ) -> Result<(), AuditError> {
+        let record = Record {
+            session: Some(self.session(session)),
+            api: Some(request.clone()),
+            ..self.of_request(context, Decision::StreamBegan, Outcome::Granted)
+        };
+        self.queue.write(line(&record)).await
+    }
+
+    /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
+    pub fn carried(&self, context: &AuditContext, session: &Session, request: audit::ApiRequest, why: Option<String>) {
+        let record = Record {
+            session: Some(self.session(session)),
+            api: Some(request),
+            why,
+            ..self.of_request(context, Decision::Carried, Outcome::Granted)
+        };
+        self.leave(&record);
+    }
+
+    /// Whether a record that is left would be written, as far as is known. Unless this returns well nothing may be carried that is to have one.
+    pub async fn writable(&self) -> Result<(), Failure> {
+        self.queue.check().await.map_err(|why| unwritable(&why))
+    }
+
     /// Records that `session` was ended by its owner.
     async fn signed_out(&self, context: &AuditContext, session: &Session) {
         log_end(session, &EndReason::SignedOut);
@@ -183,7 +211,7 @@ impl Audit {
     }
 
     /// Records that the request of `context` was refused and says so in the log, or counts that it did not.
-    fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&Why>) {
+    pub(crate) fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&Why>) {
         if !self.budget.spend(payer(context)) {
             return;
         }
@@ -253,6 +281,7 @@ impl Audit {
             session: None,
             credential: None,
             request: None,
+            api: None,
             why: None,
             suppressed: self.budget.left_out(),
         }
@@ -325,12 +354,9 @@ fn line(record: &Record) -> Vec<u8> {
 
 /// The ID in a token (`jti`, RFC 7519), by which the API server's audit log names it
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/audit-annotations/#authentication-kubernetes-io-credential-id>).
-/// The token was issued a moment ago, so there is nothing to verify; one of another form has none.
+/// A token of another form has none.
 fn credential_id(token: &Token) -> Option<String> {
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let payload = token.expose().split('.').nth(1)?;
-    let claims = GeneralPurpose::new(&URL_SAFE, lenient).decode(payload).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    let claims = claims(token)?;
     let id = claims.get("jti")?.as_str()?;
     (!id.is_empty() && id.len() <= CREDENTIAL_ID_BYTES).then(|| id.to_owned())
 }
@@ -341,6 +367,7 @@ mod tests {
     use crate::identified::Identified;
     use axum::extract::ConnectInfo;
     use axum::http::Method;
+    use base64::Engine as _;
     use proptest::prelude::*;
     use std::fs;
     use std::net::SocketAddr;

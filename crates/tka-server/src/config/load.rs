@@ -24,6 +24,8 @@ const KEYS: &[&str] = &[
     "tailscale.socket",
     "tailscale.maxUnverified",
     "tailscale.stateDir",
+    "tls.certFile",
+    "tls.keyFile",
     "server.readTimeout",
     "server.readHeaderTimeout",
     "server.writeTimeout",
@@ -42,6 +44,13 @@ const KEYS: &[&str] = &[
     "operator.maxBindingsPerDevice",
     "operator.machines",
     "api.retryAfterSeconds",
+    "gateway.enabled",
+    "gateway.audit",
+    "gateway.rateLimit.requestsPerSecond",
+    "gateway.rateLimit.burst",
+    "gateway.maxRequestsPerSession",
+    "gateway.maxRequests",
+    "gateway.unreadTimeout",
     "health.address",
     "health.port",
     "clusterInfo.apiEndpoint",
@@ -69,6 +78,11 @@ const TYPED_KEYS: &[&str] = &[
     "operator.maxBindingsPerDevice",
     "operator.machines",
     "api.retryAfterSeconds",
+    "gateway.enabled",
+    "gateway.rateLimit.requestsPerSecond",
+    "gateway.rateLimit.burst",
+    "gateway.maxRequestsPerSession",
+    "gateway.maxRequests",
     "health.port",
     "clusterInfo.insecureSkipTLSVerify",
     "clusterInfo.configMapRef.enabled",
@@ -154,7 +168,23 @@ pub fn load(
         let (name, data) = (name.to_owned(), nested(settings));
         figment = figment.merge(Layer { name, data });
     }
-    typed(&figment)
+    let config = typed(&figment)?;
+    let [certificate, key] = [&config.tls.cert_file, &config.tls.key_file].map(|path| path.as_os_str().is_empty());
+    if certificate != key {
+        let (set, missing) = if key {
+            ("certFile", "keyFile")
+        } else {
+            ("keyFile", "certFile")
+        };
+        return Err(ConfigError::Wrong {
+            key: format!("tls.{missing}"),
+            layer: figment
+                .find_metadata(&format!("tls.{set}"))
+                .map_or_else(|| "the configuration".into(), |layer| layer.name.to_string()),
+            why: format!("it is missing, and tls.{set} is set: set both, or neither for the tailnet's certificate"),
+        });
+    }
+    Ok(config)
 }
 
 /// figment knows which layer a value is from; `serde_path_to_error` knows which value is wrong.
@@ -325,6 +355,8 @@ mod tests {
         "tailscale.tailnet",
         "tailscale.socket",
         "tailscale.stateDir",
+        "tls.certFile",
+        "tls.keyFile",
         "operator.namespace",
         "health.address",
         "health.port",
@@ -441,6 +473,21 @@ output: {theme: dark, long: true}
         assert_eq!(config.health.address.to_string(), "::");
         assert_eq!(config.health.port, 8080);
         assert_eq!(config.server.allowed_hosts, ["a.example", "b.example"]);
+    }
+
+    #[test]
+    fn certificate_without_its_key_is_refused() {
+        let both = from("tls: {certFile: /a, keyFile: /b}", &[], &[]).unwrap();
+        assert_eq!(both.tls.files(), Some(("/a".into(), "/b".into())));
+        assert_eq!(from("", &[], &[]).unwrap().tls.files(), None);
+        let error = why("tls: {certFile: /a}", &[]);
+        assert!(error.contains("the setting tls.keyFile from /"), "{error}");
+        let error = why("", &[("TKA_TLS_KEYFILE", "/b")]);
+        assert!(
+            error.contains("the setting tls.certFile from the environment"),
+            "{error}"
+        );
+        from("tls: {certFile: /a}", &[("TKA_TLS_KEYFILE", "/b")], &[]).unwrap();
     }
 
     #[test]

@@ -19,6 +19,15 @@ const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// A tool that starts fifty kubectl at once, each of which asks.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
+/// What k9s and helm send on a large cluster, with room: client-go's own limit is 50 a second where a program raises it.
+const GATEWAY_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Discovery of a cluster with many custom resources asks for some two hundred documents at once.
+const GATEWAY_BURST: NonZeroU32 = NonZeroU32::new(600).unwrap();
+/// As many as watches of every resource there is, and a hundred forwarded connections.
+const MAX_REQUESTS_PER_SESSION: NonZeroU32 = NonZeroU32::new(400).unwrap();
+/// Fewer than connections, so that people can sign in and out whatever is carried.
+const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(700).unwrap();
+
 /// As many as open files by default, less what else is open.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
 /// More than anybody has shells, and far from what the API server would feel.
@@ -41,6 +50,8 @@ pub struct Config {
     pub otel: Otel,
     /// The tailnet, and the node that the server is on it.
     pub tailscale: Tailscale,
+    /// A certificate from files.
+    pub tls: Tls,
     /// Time limits of the HTTP server.
     pub server: Server,
     /// Sessions in Kubernetes.
@@ -49,6 +60,8 @@ pub struct Config {
     pub api: Api,
     /// The health listener.
     pub health: Health,
+    /// The cluster's API over the tailnet.
+    pub gateway: Gateway,
     /// How people reach the Kubernetes API server.
     pub cluster_info: ClusterInfo,
     /// Settings of the CLI, which shares the search path.
@@ -110,6 +123,16 @@ pub struct Tailscale {
     pub max_unverified: Period,
     /// The state directory of the original's embedded node. Has no effect: tailscaled keeps its own state.
     pub state_dir: String,
+}
+
+/// A certificate from files instead of the tailnet's. With it the server speaks HTTPS on any port.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// The certificate and those that it depends on, PEM, the server's own first.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
 }
 
 /// Time limits of the HTTP server.
@@ -174,6 +197,37 @@ pub struct Operator {
 pub struct Api {
     /// What `Retry-After` says while a session is not provisioned.
     pub retry_after_seconds: u32,
+}
+
+/// The cluster's API over the tailnet, below `/k8s`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Gateway {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Which requests leave an audit record. Ways into pods and nodes always do.
+    pub audit: GatewayAudit,
+    /// How many requests one caller may send from one device.
+    pub rate_limit: RateLimit,
+    /// How many requests, watches and streams of one session may be under way at a time.
+    pub max_requests_per_session: NonZeroU32,
+    /// How many may be under way in all.
+    pub max_requests: NonZeroU32,
+    /// How long an answer may go unread before its connection is closed.
+    pub unread_timeout: Period,
+}
+
+/// Which requests to the cluster's API leave an audit record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayAudit {
+    /// Ways into pods and nodes.
+    None,
+    /// These, and what may change something.
+    #[default]
+    Writes,
+    /// All.
+    All,
 }
 
 /// The health listener.
@@ -318,6 +372,17 @@ impl Default for Tailscale {
     }
 }
 
+// === impl Tls ===
+
+impl Tls {
+    /// The files of certificate and key, if they are set.
+    #[must_use]
+    pub fn files(&self) -> Option<(PathBuf, PathBuf)> {
+        let is_set = !self.cert_file.as_os_str().is_empty();
+        is_set.then(|| (self.cert_file.clone(), self.key_file.clone()))
+    }
+}
+
 // === impl Server ===
 
 impl Default for Server {
@@ -370,6 +435,25 @@ impl Default for Operator {
 impl Default for Api {
     fn default() -> Self {
         Self { retry_after_seconds: 1 }
+    }
+}
+
+// === impl Gateway ===
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            audit: GatewayAudit::default(),
+            rate_limit: RateLimit {
+                requests_per_second: GATEWAY_REQUESTS_PER_SECOND,
+                burst: GATEWAY_BURST,
+            },
+            max_requests_per_session: MAX_REQUESTS_PER_SESSION,
+            max_requests: MAX_REQUESTS,
+            // A pager that a person left open is not read from.
+            unread_timeout: period("10m"),
+        }
     }
 }
 

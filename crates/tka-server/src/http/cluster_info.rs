@@ -26,5 +26,10 @@ use crate::authorize::Authorized;
     )
 )]
 pub(super) async fn cluster_info(State(app): State<Arc<App>>, _who: Authorized) -> Result<Json<ClusterInfo>, Failure> {
-    app.cluster.info().await.map(Json)
+    let info = app.cluster.info().await?;
+    let instance = tka_core::instance(&app.namespace, &app.cap_name, &info.server_url, &info.ca_data);
+    Ok(Json(ClusterInfo {
+        instance: Some(instance),
+        ..info
+    }))
 }

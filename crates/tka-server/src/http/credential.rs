@@ -69,6 +69,7 @@ pub(super) async fn issued(
     on_the_way: Option<Credential>,
 ) -> Result<Credential, Failure> {
     context.refuse_browser()?;
+    authorization.may_have_token(session)?;
     let credential = if let Some(credential) = on_the_way {
         credential
     } else {
@@ -76,6 +77,7 @@ pub(super) async fn issued(
         app.sessions.credential(session).await?
     };
     authorization.still(app, context.peer(), session).await?;
+    authorization.may_have_token(session)?;
     app.audit.credential_issued(context, session, &credential).await?;
     Ok(credential)
 }

@@ -36,6 +36,8 @@ enum Form {
     Token,
     /// By an exec plugin: no token is in the file.
     Exec,
+    /// Not at all: the file holds the address of the gateway.
+    Gateway,
 }
 
 /// Kubeconfig
@@ -70,7 +72,7 @@ pub(super) async fn kubeconfig(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let Query(kind) = kind.map_err(|error| {
-        let advice = &["ask for `credential=token` or `credential=exec`"];
+        let advice = &["ask for `credential=token`, `credential=exec` or `credential=gateway`"];
         Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).because(&error)
     })?;
     if matches!(kind.credential, Form::Token) {
@@ -90,7 +92,10 @@ pub(super) async fn kubeconfig(
     }
     let kubeconfig = match kind.credential {
         Form::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
+        Form::Gateway => view::gateway(&app, &authorized.0.rules, session)?,
         Form::Exec => {
+            // The plugin would be refused.
+            authorized.0.may_have_token(session)?;
             let user = view::exec(&app, session).into();
             view::with_user(&app, app.cluster.info().await?, session, user)
         }

@@ -128,6 +128,10 @@ async fn usable(
         }
         stored.provisioned = true;
     }
+    if !authorization.rules.has_tokens(&session.rule) {
+        // It is usable, through the gateway.
+        return Ok(accepted(session));
+    }
     let Credential { token, expires } =
         issued(app, context, authorization, session, signed_in.credential.clone()).await?;
     let kubeconfig = view::with_user(app, app.cluster.info().await?, session, token.clone().into());

@@ -4,6 +4,7 @@ mod body;
 mod cluster_info;
 mod common;
 mod credential;
+mod head;
 mod kubeconfig;
 mod login;
 mod logout;
@@ -33,6 +34,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit::audited;
 use crate::browser::secured;
+use crate::gateway::{self, Gateway};
 use crate::identify::identify;
 
 use self::traced::traced;
@@ -73,8 +75,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     endpoints().1
 }
 
-/// Everything that is served to the tailnet. `limit` is how long an answer may take.
-pub fn router(app: &Arc<App>, limit: Duration) -> Router {
+/// Everything that is served to the tailnet. `limit` is how long an answer may take, but for what the `gateway` carries.
+pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -> Router {
     let (api, document) = endpoints();
     let document = Arc::new(document);
     let serve_document = move || std::future::ready(Json(Arc::clone(&document)));
@@ -82,6 +84,12 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         let config = utoipa_swagger_ui::Config::from(format!("{PREFIX}/openapi.json"));
         SwaggerUi::new(path).config(config)
     };
+    let carried = gateway.map(gateway::routes).unwrap_or_default();
+    let carried = carried
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.metrics.clone(), traced))
+        .layer(from_fn(head::in_bounds))
+        .layer(from_fn(secured));
     api.route("/openapi.json", axum::routing::get(serve_document.clone()))
         .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(serve_document))
         .merge(Router::from(swagger("/swagger")))
@@ -93,8 +101,10 @@ pub fn router(app: &Arc<App>, limit: Duration) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), audited))
         .layer(from_fn_with_state(app.metrics.clone(), traced))
+        .layer(from_fn(head::in_bounds))
         .layer(from_fn(secured))
         .layer(from_fn_with_state(app.read_timeout, receive_rest))
+        .merge(carried)
         .with_state(Arc::clone(app))
 }
 

@@ -3,8 +3,9 @@
 use axum::http::StatusCode;
 use futures::future::try_join;
 use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
-use tka_api::kubeconfig::{EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{ApplicableRules, Caller, Choice, Rule, Session};
+use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
+use tka_core::{Access, ApplicableRules, Caller, Choice, Refusal, Rule, Session};
+use tka_gateway::PREFIX;
 use tka_operator::StoredSession;
 
 use super::credential::issued;
@@ -13,6 +14,8 @@ use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
 
+/// A token that says that it is none.
+const UNUSED: &str = "unused";
 /// Where `tka` is to be had, for whose kubectl finds no such program.
 const INSTALL_HINT: &str = "install `tka`, the command line of TKA, and sign in with `tka login`";
 
@@ -53,6 +56,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         priority: rule.priority,
         require_reason: rule.require_reason,
         max_sessions: rule.max_sessions.map(Into::into),
+        access: (rule.access != Access::Any).then(|| rule.access.to_string()),
         default: Some(rule) == default,
         problem: None,
         unchecked: false,
@@ -77,6 +81,44 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
     let only = namespaces.next().filter(|_| namespaces.next().is_none());
     KeyedKubeconfig::new(entry_names(app, &session.caller), cluster::entry(info), user)
         .in_namespace(only.map(ToString::to_string))
+}
+
+/// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and not the session.
+pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> Result<KeyedKubeconfig, Refusal> {
+    let rule = &session.rule;
+    if !app.has_gateway {
+        return Err(Refusal::NoGateway {
+            role: rule.role.clone(),
+        });
+    }
+    if !rules.has_gateway(rule) {
+        return Err(Refusal::DirectOnly {
+            role: rule.role.clone(),
+        });
+    }
+    let is_default = rules
+        .choose(&Choice::default())
+        .is_ok_and(|highest| highest.key() == *rule);
+    let path = match &rule.name {
+        _ if is_default => String::new(),
+        Some(name) => format!("/rule/{name}"),
+        None => format!("/role/{}", rule.role.as_str().replace(':', "%3A")),
+    };
+    let url = app.node.borrow().url.clone();
+    // Over https kubectl asks for a user name where there is no credential at all. The gateway takes this one off.
+    let placeholder = url.starts_with("https:").then(|| UNUSED.to_owned().into());
+    let cluster = Cluster {
+        server: format!("{url}{PREFIX}{path}"),
+        ..Cluster::default()
+    };
+    let user = User {
+        token: placeholder,
+        exec: None,
+    };
+    let mut namespaces = rule.scope.namespaces();
+    let only = namespaces.next().filter(|_| namespaces.next().is_none());
+    let kubeconfig = KeyedKubeconfig::new(entry_names(app, &session.caller), cluster, user);
+    Ok(kubeconfig.in_namespace(only.map(ToString::to_string)))
 }
 
 /// What makes kubectl ask `tka` for a credential of `session`.

@@ -90,7 +90,8 @@ impl Default for Known {
 
 impl Known {
     fn check(&self) -> Result<(), NoContact> {
-        let known = self.heard.clone().and_then(|()| self.answered.clone());
+        // A status says more than the bus: what tailscaled finds wrong.
+        let known = self.answered.clone().and_then(|()| self.heard.clone());
         known.map_err(NoContact)
     }
 }
@@ -114,5 +115,7 @@ mod tests {
         contact.answered(Ok(()));
         assert_eq!(contact.check(), Err(NoContact("Stopped".into())));
         assert!(!*is_there.borrow());
+        contact.answered(Err("Stopped by hand".into()));
+        assert_eq!(contact.check(), Err(NoContact("Stopped by hand".into())));
     }
 }

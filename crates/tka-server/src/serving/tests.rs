@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use tka_tailnet::LocalApi;
+
 use axum::routing::get;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -22,8 +24,10 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// The answers of tailscaled when it is asked for the certificate of a name, as key and certificate in PEM.
 type Certificates = Arc<Mutex<BTreeMap<String, String>>>;
 
+mod https;
+
 struct Double {
-    _folder: TempDir,
+    folder: TempDir,
     certificates: Certificates,
     authorities: BTreeMap<&'static str, CertificateDer<'static>>,
     made: BTreeMap<&'static str, String>,
@@ -31,12 +35,17 @@ struct Double {
     said: watch::Sender<Option<Status>>,
     node: watch::Receiver<Node>,
     serving: watch::Receiver<Serving>,
+    standing: watch::Receiver<Option<Standing>>,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
 
 impl Double {
     fn start(https: bool) -> Self {
+        Self::start_with(https, |socket| Source::Tailnet(Box::new(LocalApi::new(socket))))
+    }
+
+    fn start_with(https: bool, source: impl FnOnce(&std::path::Path) -> Source) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = TempDir::new().unwrap();
         let certificates = Certificates::default();
@@ -55,8 +64,9 @@ impl Double {
         let (said, of_node) = watch::channel(None);
         let (node, known) = watch::channel(Node::default());
         let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
+        let (standing, is_standing) = watch::channel(None);
         let server = TailnetServer {
-            tailnet: LocalApi::new(&socket),
+            certificates: source(&socket),
             served: Served {
                 port,
                 https,
@@ -66,10 +76,12 @@ impl Double {
             limits: config::Server::default(),
             node,
             serving,
+            standing,
+            clock: Arc::new(jiff::Timestamp::now),
         };
         let stop = CancellationToken::new();
         Self {
-            _folder: folder,
+            folder,
             certificates,
             authorities,
             made,
@@ -77,6 +89,7 @@ impl Double {
             said,
             node: known,
             serving: is_serving,
+            standing: is_standing,
             server: tokio::spawn(server.run(of_node, stop.clone())),
             stop,
         }
@@ -107,8 +120,7 @@ impl Double {
     }
 
     async fn until_served_as(&mut self, name: &str, addresses: &[&str]) {
-        let url = format!("http://{name}:{}", self.port);
-        let https = format!("https://{name}");
+        let [url, https] = ["http", "https"].map(|scheme| format!("{scheme}://{name}:{}", self.port));
         let known = self.node.wait_for(|node| node.url == url || node.url == https);
         let renamed = tokio::time::timeout(LIMIT, known).await;
         drop(renamed.expect("the node is renamed in time").unwrap());
@@ -277,6 +289,7 @@ async fn node_that_leaves_the_tailnet_for_a_while_is_served_on() {
 fn wanted(address: &str) -> Wanted {
     Wanted {
         node: Node::default(),
+        name: OLD.into(),
         addresses: BTreeSet::from([address.parse::<SocketAddr>().unwrap()]),
         domain: None,
     }

@@ -46,6 +46,9 @@ pub(super) enum Who {
     Server,
 }
 
+/// What else an impersonator says of the impersonated user, as newer versions of kubectl have it.
+const EXTRA: &str = "--as-user-extra=";
+
 /// What follows `kubectl`.
 #[derive(Clone)]
 pub(super) struct Line(Vec<String>);
@@ -174,8 +177,23 @@ impl<'w> Guarded<'w> {
         if !words.iter().any(|word| word.starts_with("--namespace=")) {
             words.push(format!("--namespace={}", self.namespace()));
         }
+        let extra = words.iter().position(|word| word.starts_with(EXTRA));
+        let kubeconfig = match extra.map(|at| words.remove(at)) {
+            Some(extra) => self.impersonating(kubeconfig, &extra[EXTRA.len()..])?,
+            None => kubeconfig.to_owned(),
+        };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        Ok(self.site.world.testbed.kubectl_with(kubeconfig, &words)?)
+        Ok(self.site.world.testbed.kubectl_with(&kubeconfig, &words)?)
+    }
+
+    /// A kubeconfig with which its user says `KEY=VALUE` of the impersonated user. Older versions of kubectl have no flag for that.
+    fn impersonating(&self, kubeconfig: &Path, extra: &str) -> Outcome<PathBuf> {
+        let (key, value) = extra.split_once('=').ok_or("the extra has no value")?;
+        let mut document: Value = serde_saphyr::from_str(&fs::read_to_string(kubeconfig)?)?;
+        document["users"][0]["user"]["as-user-extra"] = json!({ key: [value] });
+        let path = self.folder.join("impersonating");
+        fs::write(&path, document.to_string())?;
+        Ok(path)
     }
 
     /// Tries until a policy of this release refuses it and says why.

@@ -13,10 +13,10 @@ use super::{
     sandbox::Sandbox,
 };
 use crate::{
-    error::{Attempt, Result},
+    error::{Attempt, Error, Result},
     files::{self, Lock},
     layout::Layout,
-    oci::{Compression, Image, Rootfs},
+    oci::{self, Compression, Image, Rootfs},
     programs::cache_dir,
 };
 
@@ -132,11 +132,12 @@ fn write_image(file: &Path, name: &str, entrypoint: &[&str], mut rootfs: Rootfs)
         .folder("tmp", 0o1777);
     let image = Image {
         name: name.to_owned(),
-        architecture: if env::consts::ARCH == "aarch64" {
-            "arm64"
-        } else {
-            "amd64"
-        },
+        architecture: oci::architecture(env::consts::ARCH).ok_or_else(|| {
+            Error::Name(format!(
+                "there are no images for the architecture {}",
+                env::consts::ARCH
+            ))
+        })?,
         entrypoint: entrypoint.iter().map(ToString::to_string).collect(),
         command: Vec::new(),
         user: String::new(),
@@ -182,7 +183,11 @@ fn tailscale(layout: &Layout) -> Result<Files> {
             ),
             ("usr/local/bin/tailscaled", built(&layout.program("tailscaled"))?),
             ("usr/local/bin/tailscale", built(&layout.program("tailscale"))?),
+            // The official image has a shell too.
+            ("bin/busybox", busybox()?),
         ],
-        links: Vec::new(),
+        links: ["sh", "sleep"]
+            .map(|applet| (format!("bin/{applet}"), "busybox"))
+            .into(),
     })
 }

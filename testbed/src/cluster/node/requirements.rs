@@ -1,10 +1,14 @@
 //! What the machine must have for a Kubernetes node.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::place::SYSTEM_FOLDERS;
 use crate::{
-    error::{Error, Result},
+    error::{Attempt, Error, Result},
+    oci,
     programs::on_path,
 };
 
@@ -29,6 +33,7 @@ pub(crate) fn check() -> Result<()> {
     for (program, package) in PROGRAMS {
         find(program).ok_or_else(|| missing(program, package))?;
     }
+    busybox()?;
     if Path::new(SECCOMP.0).exists() {
         return Ok(());
     }
@@ -43,7 +48,12 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// A busybox that needs no library.
 pub(super) fn busybox() -> Result<PathBuf> {
-    find("busybox").ok_or_else(|| missing("busybox", "busybox-static"))
+    let path = find("busybox").ok_or_else(|| missing("busybox", "busybox-static"))?;
+    let program = fs::read(&path).attempt(|| format!("cannot read {}", path.display()))?;
+    match oci::interpreter(&program) {
+        Some(loader) => Err(Error::Dynamic { path, loader }),
+        None => Ok(path),
+    }
 }
 
 fn missing(program: &str, package: &str) -> Error {

@@ -90,6 +90,9 @@ oom_score = 0
 [plugins."io.containerd.cri.v1.runtime"]
   # Or no container starts without CAP_SYS_RESOURCE.
   restrict_oom_score_adj = true
+  # A pod that listens on a low port says so itself: not every cluster's runtime allows it to all.
+  enable_unprivileged_ports = false
+  enable_unprivileged_icmp = false
   [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]

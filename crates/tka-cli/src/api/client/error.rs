@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tka_api::http::ErrorResponse;
 
-use super::Operation;
+use super::operation::Operation;
 use super::peer::{Endpoint, OutsideTailnet};
 use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig::InvalidKubeconfig;
@@ -238,6 +238,7 @@ impl ClientError {
                 "check with `tailscale status` that this device is connected and that the server is in your tailnet"
                     .into(),
                 self.name_advice(),
+                "or see with `tka clusters` which servers this device finds".into(),
             ],
             ClientErrorKind::NoConnection(_)
             | ClientErrorKind::TimedOut(_)

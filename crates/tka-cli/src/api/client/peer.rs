@@ -12,7 +12,7 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout, Transport};
 
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::{Scheme, Server};
@@ -65,6 +65,17 @@ pub(super) fn agent(
     proxy: Option<&ChosenProxy>,
     socket: Option<PathBuf>,
 ) -> ureq::Agent {
+    agent_with(DefaultConnector::default(), config, server, proxy, socket)
+}
+
+/// The same, with another way to connect.
+pub(super) fn agent_with(
+    connector: impl Connector<(), Out: Transport>,
+    config: Config,
+    server: &Server,
+    proxy: Option<&ChosenProxy>,
+    socket: Option<PathBuf>,
+) -> ureq::Agent {
     let policy = ConnectionPolicy {
         server: server.clone(),
         proxy: proxy.map(|chosen| Proxy {
@@ -73,7 +84,7 @@ pub(super) fn agent(
         }),
         socket,
     };
-    ureq::Agent::with_parts(config, DefaultConnector::default(), policy)
+    ureq::Agent::with_parts(config, connector, policy)
 }
 
 /// Whether the proxy would connect to an address outside of the tailnet. Names are resolved by the proxy, in its own network.

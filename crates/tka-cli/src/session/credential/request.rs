@@ -31,7 +31,7 @@ pub(crate) struct PluginRequest<'a> {
 impl PluginRequest<'_> {
     /// Fetches a credential. It needs no settings of the folder and no home folder, since kubectl runs anywhere.
     pub(super) fn fetch(&self, deadline: Deadline) -> Result<ExecCredential, Error> {
-        let client = context::connect(self.server, deadline, self.flags.debug, context::route(self.flags))?;
+        let client = context::connect_to_any(self.server, deadline, self.flags.debug, &context::route(self.flags))?;
         match provisioning::fetch_credential(&client, self.session) {
             Err(error) if error.is_not_signed_in() => Err(Error::SessionOver {
                 error,

@@ -1,0 +1,66 @@
+//! The requests of the CLI: what each is for, and how it is sent.
+
+use tka_api::http;
+
+/// The requests of the CLI.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    SignIn,
+    SignOut,
+    ShowSession,
+    FetchKubeconfig,
+    FetchCredential,
+    ShowCluster,
+    ListSessions,
+    EndSession,
+    ListRules,
+    /// List the rules in order to select one.
+    SelectRule,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    pub(super) fn request(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SignIn => ("POST", http::LOGIN),
+            Self::SignOut => ("POST", http::LOGOUT),
+            Self::ShowSession => ("GET", http::LOGIN),
+            Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
+            Self::FetchCredential => ("POST", http::CREDENTIAL),
+            Self::ShowCluster => ("GET", http::CLUSTER_INFO),
+            Self::ListSessions => ("GET", http::SESSIONS),
+            Self::EndSession => ("DELETE", http::SESSIONS),
+            Self::ListRules | Self::SelectRule => ("GET", http::RULES),
+        }
+    }
+
+    /// What the request does. It follows the word "to".
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign you in",
+            Self::SignOut => "sign you out",
+            Self::ShowSession => "show your session",
+            Self::FetchKubeconfig => "give you a kubeconfig",
+            Self::FetchCredential => "give you a credential",
+            Self::ShowCluster => "show the cluster",
+            Self::ListSessions => "show your sessions",
+            Self::EndSession => "end that session",
+            Self::ListRules => "show your rules",
+            Self::SelectRule => "sign you in with these options",
+        }
+    }
+
+    /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
+    pub(super) fn waits_while_busy(self) -> bool {
+        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
+    }
+
+    /// Whether the original's server supports it.
+    pub(super) fn is_in_original_api(self) -> bool {
+        !matches!(
+            self,
+            Self::ListSessions | Self::EndSession | Self::ListRules | Self::SelectRule | Self::FetchCredential
+        )
+    }
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+pub mod body;
+pub mod flow;
+pub mod headers;
+pub mod relay;
+pub mod request_info;
+pub mod target;
+pub mod upstream;
+pub mod websocket;
+
+pub use body::{Counter, guarded};
+pub use flow::{Cut, CutKind, Flow, Gate, Halt};
+pub use headers::{HeaderError, Identity};
+pub use relay::{Stream, relay};
+pub use request_info::RequestInfo;
+pub use target::{PREFIX, Target, TargetError};
+pub use upstream::{Upstream, UpstreamError};

@@ -1,0 +1,238 @@
+//! Upgraded connections: bytes in both directions, while their session's may move.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::body::Counter;
+use crate::flow::{Cut, Gate, Halt};
+use crate::websocket::{Channels, Frames};
+
+/// How much is carried at a time, in bytes. It is all that waits for a slow reader.
+const BUFFER: usize = 16 * 1024;
+/// How long one direction may go on once the other has ended, and how long a goodbye may take.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a relay knows of the stream that it carries.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Says whether bytes may move.
+    pub gate: Gate,
+    /// How its frames are made, where it is a WebSocket. Else it is closed without a word.
+    pub websocket: Option<Channels>,
+    /// Counts bytes from the caller.
+    pub sent: Counter,
+    /// Counts bytes to the caller.
+    pub received: Counter,
+}
+
+/// Carries bytes between the caller and the API server until one of them has had enough, or the session's bytes may not move any more. Then it returns why.
+pub async fn relay<C, U>(caller: C, upstream: U, stream: Stream) -> Option<Cut>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let (caller_read, mut caller_write) = tokio::io::split(caller);
+    let (upstream_read, mut upstream_write) = tokio::io::split(upstream);
+    let mut frames = Frames::default();
+    let cut = {
+        let up = carry(
+            caller_read,
+            &mut upstream_write,
+            stream.gate.clone(),
+            &stream.sent,
+            |_| {},
+        );
+        let down = carry(
+            upstream_read,
+            &mut caller_write,
+            stream.gate.clone(),
+            &stream.received,
+            |bytes| frames.follow(bytes),
+        );
+        let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+        tokio::select! {
+            cut = &mut up => match cut {
+                Some(cut) => Some(cut),
+                None => timeout(LINGER, down).await.unwrap_or_default(),
+            },
+            cut = &mut down => match cut {
+                Some(cut) => Some(cut),
+                None => timeout(LINGER, up).await.unwrap_or_default(),
+            },
+        }
+    };
+    // First: what runs in the pod must not outlive the session while its caller is told.
+    let _ = timeout(LINGER, upstream_write.shutdown()).await;
+    if let (Some(cut), Some(channels)) = (&cut, stream.websocket) {
+        let words = frames.last_words(channels, &cut.to_string());
+        let said = async {
+            caller_write.write_all(&words).await?;
+            caller_write.flush().await
+        };
+        // A caller that does not read finds the connection closed.
+        let _ = timeout(LINGER, said).await;
+    }
+    let _ = timeout(LINGER, caller_write.shutdown()).await;
+    cut
+}
+
+/// Carries one direction until its end, and passes the end on. Says why it was cut, if it was.
+async fn carry<R, W>(
+    mut from: R,
+    to: &mut W,
+    mut gate: Gate,
+    count: &Counter,
+    mut seen: impl FnMut(&[u8]),
+) -> Option<Cut>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = match gate.run(from.read(&mut buffer)).await {
+            Ok(read) => read,
+            Err(halt) => return cut(halt),
+        };
+        let Ok(length @ 1..) = read else { break };
+        let bytes = &buffer[..length];
+        let mut left = bytes;
+        while !left.is_empty() {
+            // Each write is whole or not at all, so that what was written is known.
+            match gate.run(to.write(left)).await {
+                Ok(Ok(written @ 1..)) => {
+                    seen(&left[..written]);
+                    count.add(written);
+                    left = &left[written..];
+                }
+                Ok(_) => return None,
+                Err(halt) => return cut(halt),
+            }
+        }
+        match gate.run(to.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return None,
+            Err(halt) => return cut(halt),
+        }
+    }
+    let _ = to.shutdown().await;
+    None
+}
+
+/// Why it was cut. A relay is no watch.
+fn cut(halt: Halt) -> Option<Cut> {
+    match halt {
+        Halt::Cut(cut) => Some(cut),
+        Halt::Drained => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CutKind, Flow};
+    use tokio::io::duplex;
+    use tokio::sync::watch;
+
+    struct World {
+        flow: watch::Sender<Flow>,
+        caller: tokio::io::DuplexStream,
+        upstream: tokio::io::DuplexStream,
+        relay: tokio::task::JoinHandle<Option<Cut>>,
+        stream: Stream,
+    }
+
+    fn world(websocket: Option<Channels>) -> World {
+        let (flow, receiver) = watch::channel(Flow::Open);
+        let (caller, caller_end) = duplex(64);
+        let (upstream, upstream_end) = duplex(64);
+        let stream = Stream {
+            gate: Gate::new(receiver),
+            websocket,
+            sent: Counter::default(),
+            received: Counter::default(),
+        };
+        let relay = tokio::spawn(relay(caller_end, upstream_end, stream.clone()));
+        World {
+            flow,
+            caller,
+            upstream,
+            relay,
+            stream,
+        }
+    }
+
+    async fn read(stream: &mut tokio::io::DuplexStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    #[tokio::test]
+    async fn bytes_go_both_ways_and_are_counted() {
+        let mut world = world(None);
+        world.caller.write_all(b"ping").await.unwrap();
+        assert_eq!(read(&mut world.upstream, 4).await, b"ping");
+        world.upstream.write_all(b"pong!").await.unwrap();
+        assert_eq!(read(&mut world.caller, 5).await, b"pong!");
+        drop(world.upstream);
+        assert_eq!(world.caller.read(&mut [0; 1]).await.unwrap(), 0);
+        drop(world.caller);
+        assert_eq!(world.relay.await.unwrap(), None);
+        assert_eq!((world.stream.sent.get(), world.stream.received.get()), (4, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_moves_while_held() {
+        let mut world = world(None);
+        world.flow.send_replace(Flow::Held);
+        world.upstream.write_all(b"late").await.unwrap();
+        let early = timeout(Duration::from_secs(3), world.caller.read(&mut [0; 4])).await;
+        assert!(early.is_err());
+        world.flow.send_replace(Flow::Open);
+        assert_eq!(read(&mut world.caller, 4).await, b"late");
+    }
+
+    #[tokio::test]
+    async fn cut_websocket_is_told_why_between_frames() {
+        let mut world = world(Some(Channels::Binary));
+        let hello = [0x82, 3, 1, b'h', b'i'];
+        world.upstream.write_all(&hello).await.unwrap();
+        assert_eq!(read(&mut world.caller, 5).await, hello);
+        world
+            .flow
+            .send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
+        let mut rest = Vec::new();
+        world.caller.read_to_end(&mut rest).await.unwrap();
+        assert_eq!((rest[0], rest[2]), (0x82, 3));
+        assert!(rest.ends_with(b"\x03\xf0signed out"));
+        assert_eq!(world.relay.await.unwrap(), Some(Cut::new(CutKind::Ended, "signed out")));
+        assert_eq!(world.upstream.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn other_protocols_are_only_closed() {
+        let mut world = world(None);
+        world
+            .flow
+            .send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
+        let mut rest = Vec::new();
+        world.caller.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn caller_that_stops_reading_holds_up_nothing_but_itself() {
+        let mut world = world(Some(Channels::Binary));
+        world.upstream.write_all(&[0x82, 60]).await.unwrap();
+        for _ in 0..4 {
+            let _ = timeout(Duration::from_millis(10), world.upstream.write_all(&[0; 64])).await;
+        }
+        world
+            .flow
+            .send_replace(Flow::Cut(Cut::new(CutKind::Ended, "signed out")));
+        assert_eq!(world.relay.await.unwrap(), Some(Cut::new(CutKind::Ended, "signed out")));
+    }
+}

@@ -1,0 +1,51 @@
+//! The gateway: the cluster's Kubernetes API below `/k8s`, as the caller's session and with no token in their hands.
+//!
+//! Who calls is the connection, as everywhere. The address says which rule is meant. The session of that caller, device and rule acts: its account's token is
+//! put on here and leaves to the API server alone. `tka-gateway` carries; this decides who may, and records it.
+
+mod access;
+mod carry;
+mod record;
+mod shared;
+mod status;
+mod streams;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use tka_gateway::PREFIX;
+
+use crate::App;
+
+pub use self::shared::{Gateway, GatewayError};
+pub use self::streams::Streams;
+
+/// The paths of the gateway. What every answer carries is for the caller of this to add.
+pub(crate) fn routes(gateway: &Arc<Gateway>) -> Router<Arc<App>> {
+    let gateway = Arc::clone(gateway);
+    let handle = move |State(app): State<Arc<App>>, request: Request| {
+        let gateway = Arc::clone(&gateway);
+        async move { answer(&app, &gateway, request).await }
+    };
+    let below = format!("{PREFIX}/{{*path}}");
+    Router::new()
+        .route(PREFIX, any(handle.clone()))
+        .route(&format!("{PREFIX}/"), any(handle.clone()))
+        .route(&below, any(handle))
+}
+
+async fn answer(app: &Arc<App>, gateway: &Arc<Gateway>, request: Request) -> Response {
+    let context = Arc::new(crate::audit_context::AuditContext::new(&request));
+    match carry::carry(app, gateway, &context, request).await {
+        Ok(response) => response,
+        Err(failure) => {
+            let response = status::status(&failure);
+            let why = response.extensions().get();
+            app.audit.refused(&context, failure.status, why);
+            response
+        }
+    }
+}

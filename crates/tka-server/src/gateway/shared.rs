@@ -1,0 +1,60 @@
+//! What all requests that are carried share.
+
+use std::time::Duration;
+
+use kube::client::ConfigExt;
+use kube::config::AuthInfo;
+use thiserror::Error;
+use tka_gateway::{Upstream, UpstreamError};
+
+use super::streams::Streams;
+use crate::config;
+use crate::rates::Rates;
+
+/// What carrying requests needs, beside what every request needs.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(super) upstream: Upstream,
+    pub(super) streams: Streams,
+    pub(super) rates: Rates,
+    /// Which requests leave a record.
+    pub(super) level: config::GatewayAudit,
+    /// How long an answer may go unread.
+    pub(super) unread: Duration,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// TLS towards the API server cannot be set up.
+    #[error("TLS towards the API server cannot be set up")]
+    Tls(#[source] kube::Error),
+    /// The API server cannot be asked.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// A gateway to the API server that `cluster` leads to, without any of the credentials in it.
+    pub fn new(cluster: &kube::Config, settings: &config::Gateway, streams: Streams) -> Result<Self, GatewayError> {
+        let mut bare = cluster.clone();
+        // The API server asks for a client certificate before it reads a token: under one of the server's, every caller would be the server.
+        bare.auth_info = AuthInfo::default();
+        let tls = bare.rustls_client_config().map_err(GatewayError::Tls)?;
+        Ok(Self {
+            upstream: Upstream::new(&bare.cluster_url, &tls, bare.tls_server_name.as_deref())?,
+            streams,
+            rates: Rates::new(settings.rate_limit),
+            level: settings.audit,
+            unread: settings.unread_timeout.duration(),
+        })
+    }
+
+    /// The sessions whose requests are carried.
+    #[must_use]
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+}

@@ -1,0 +1,329 @@
+//! The sessions whose requests are carried: their tokens, and whether their bytes may move.
+//!
+//! A session's bytes move while it stands and the watch of sessions is heard. A watch that is silent for [`HELD`] may have missed an end, so everything
+//! waits. After [`CUT`] everything is cut. Both are decided by [`flow`], by value.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tka_api::Token;
+use tka_gateway::{Cut, CutKind, Flow, Gate};
+use tka_operator::{Clock, Credential, Error, Heard, LiveSession, PerSession, Sessions, WatchedSessions};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::timer::at;
+
+/// For how long the watch of sessions may be silent before bytes wait.
+const HELD: Duration = Duration::from_secs(2);
+/// For how long before streams are cut.
+const CUT: Duration = Duration::from_secs(6);
+/// How long streams that are no watches may go on at a server that stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long before its end a token is renewed.
+const RENEWED: Duration = Duration::from_mins(2);
+
+/// Why a stream ends whose session does.
+const ENDED: &str = "your TKA session ended; sign in again with `tka login`";
+/// Why a stream ends of which it is not known whether its session still stands.
+const SILENT: &str = "TKA lost touch with the API server, so it is not known whether your session stands; try again";
+
+/// Why a stream ends whose server does.
+const STOPPED: &str = "this replica of TKA stops; connect again";
+
+/// All sessions whose requests are carried. Clones are the same.
+#[derive(Clone)]
+pub struct Streams {
+    entries: Arc<Mutex<PerSession<String, Arc<Entry>>>>,
+    /// Notified when there is another entry.
+    more: Arc<Notify>,
+    watched: WatchedSessions,
+    heard: watch::Receiver<Instant>,
+    clock: Clock,
+    /// How many requests of one session may be carried at a time.
+    limit: usize,
+    /// As many as may be carried in all.
+    all: Arc<Semaphore>,
+    /// From when on the server stops.
+    stop: CancellationToken,
+    /// From when on nothing is carried any more.
+    stopped: CancellationToken,
+}
+
+/// One session whose requests are carried.
+pub struct Entry {
+    state: Mutex<Known>,
+    flow: watch::Sender<Flow>,
+    token: tokio::sync::Mutex<Option<Credential>>,
+    places: Arc<Semaphore>,
+}
+
+/// What is known of a session.
+struct Known {
+    live: LiveSession,
+    /// When it ends by a clock that cannot be set.
+    deadline: Instant,
+}
+
+// === impl Streams ===
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+impl Streams {
+    /// The sessions that `watched` tells of, while it is `heard`. At most `limit` requests of each are carried at a time, and `all` in all, until `stop`.
+    #[must_use]
+    pub fn new(
+        watched: WatchedSessions,
+        heard: &Heard,
+        clock: Clock,
+        limit: usize,
+        all: usize,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            entries: Arc::default(),
+            more: Arc::default(),
+            watched,
+            heard: heard.subscribe(),
+            clock,
+            limit,
+            all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
+            stop,
+            stopped: CancellationToken::new(),
+        }
+    }
+
+    /// The session of that incarnation, whose requests are carried from now on.
+    #[must_use]
+    pub fn entry(&self, live: &LiveSession) -> Arc<Entry> {
+        let name = live.session.name();
+        let mut entries = self.entries();
+        if entries.get(name.as_str(), &live.uid).is_none() {
+            // What is still carried for the session before it of this name must end, although the watch has not told of that end by itself.
+            entries.retain(|other, _, entry| {
+                let is_replaced = other == name.as_str();
+                if is_replaced {
+                    entry.flow.send_replace(Flow::Cut(Cut::new(CutKind::Ended, ENDED)));
+                }
+                !is_replaced
+            });
+        }
+        let entry = entries.get_or_insert_with(name.as_str(), live.uid.clone(), || {
+            let (now, flow) = (Instant::now(), self.flow_now());
+            self.more.notify_one();
+            Arc::new(Entry::new(live.clone(), flow, self.limit, now, (self.clock)()))
+        });
+        Arc::clone(entry)
+    }
+
+    /// A place for one request of `entry`; none where as many are carried as may be, of it or in all.
+    #[must_use]
+    pub fn place(&self, entry: &Entry) -> Option<[OwnedSemaphorePermit; 2]> {
+        Some([entry.place()?, Arc::clone(&self.all).try_acquire_owned().ok()?])
+    }
+
+    /// The sessions as they are watched.
+    #[must_use]
+    pub fn watched(&self) -> &WatchedSessions {
+        &self.watched
+    }
+
+    fn flow_now(&self) -> Flow {
+        if self.stopped.is_cancelled() {
+            return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
+        }
+        flow(self.heard.borrow().elapsed(), true, self.stop.is_cancelled())
+    }
+
+    fn entries(&self) -> MutexGuard<'_, PerSession<String, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens, holds and cuts streams until the server stops. Then watches come to their end at once, and all else is cut after a while.
+    pub async fn run(mut self) {
+        let mut changes = self.watched.changes();
+        let mut end = None;
+        loop {
+            let next = self.look(Instant::now());
+            if end.is_some() && self.is_idle() {
+                break;
+            }
+            tokio::select! {
+                () = self.stop.cancelled(), if end.is_none() => end = Some(Instant::now() + DRAIN),
+                () = at(end) => break,
+                told = changes.changed() => if told.is_err() { break },
+                word = self.heard.changed() => if word.is_err() { break },
+                () = self.more.notified() => {}
+                () = at(next) => {}
+            }
+        }
+        let cut = Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
+        let mut entries = self.entries();
+        self.stopped.cancel();
+        for entry in entries.values() {
+            entry.flow.send_replace(cut.clone());
+        }
+        entries.retain(|_, _, _| false);
+    }
+
+    /// Whether no request is being carried.
+    fn is_idle(&self) -> bool {
+        self.entries().values().all(|entry| entry.flow.receiver_count() == 0)
+    }
+
+    /// Decides anew for every session, and says when to do so again if nothing is heard until then. What was cut is forgotten: a request that
+    /// comes later begins with what is known then.
+    fn look(&self, now: Instant) -> Option<Instant> {
+        let heard = *self.heard.borrow();
+        let silence = now.saturating_duration_since(heard);
+        let time = (self.clock)();
+        let mut next: Option<Instant> = None;
+        self.entries().retain(|_, _, entry| {
+            let deadline = entry.deadline(&self.watched, now, time);
+            let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
+            let is_cut = matches!(flow, Flow::Cut(_));
+            entry.flow.send_if_modified(|there| {
+                let is_new = *there != flow;
+                *there = flow;
+                is_new
+            });
+            let due = [heard + HELD, heard + CUT]
+                .into_iter()
+                .chain(deadline)
+                .filter(|due| *due > now);
+            next = next.into_iter().chain(due).min();
+            !is_cut
+        });
+        next
+    }
+}
+
+/// Whether bytes of a session may move that `stands` as far as is known, when nothing was heard for as long as `silence`, at a server that `stops`.
+fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
+    if !stands {
+        return Flow::Cut(Cut::new(CutKind::Ended, ENDED));
+    }
+    if silence >= CUT {
+        return Flow::Cut(Cut::new(CutKind::Unknown, SILENT));
+    }
+    if silence >= HELD {
+        return Flow::Held;
+    }
+    if stops {
+        return Flow::Draining;
+    }
+    Flow::Open
+}
+
+// === impl Entry ===
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    fn new(live: LiveSession, flow: Flow, limit: usize, now: Instant, time: Timestamp) -> Self {
+        let deadline = deadline(&live, now, time);
+        Self {
+            state: Mutex::new(Known { live, deadline }),
+            flow: watch::Sender::new(flow),
+            token: tokio::sync::Mutex::default(),
+            places: Arc::new(Semaphore::new(limit)),
+        }
+    }
+
+    /// What each stream of the session asks before it moves a byte.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        Gate::new(self.flow.subscribe())
+    }
+
+    /// A place among the requests of its own.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// A token of its account. Requests that wait for it share one, and another is asked for before its end.
+    pub async fn token(&self, sessions: &Sessions, now: Timestamp) -> Result<Token, Error> {
+        let mut kept = self.token.lock().await;
+        let live = self.known().live.clone();
+        if let Some(credential) = kept.as_ref().filter(|credential| !is_due(credential, &live, now)) {
+            return Ok(credential.token.clone());
+        }
+        match sessions.credential_of(&live).await {
+            Ok(credential) => Ok(kept.insert(credential).token.clone()),
+            // What there is serves while it lasts.
+            Err(error) if error.is_transient() => {
+                let left = kept.as_ref().filter(|credential| credential.expires > now);
+                left.map(|credential| credential.token.clone()).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// When it ends, by a clock that cannot be set; none where it has ended.
+    fn deadline(&self, watched: &WatchedSessions, now: Instant, time: Timestamp) -> Option<Instant> {
+        let mut known = self.known();
+        if !watched.is_unchanged(&known.live) {
+            let live = watched.named(&known.live.session.name(), time)?;
+            if live.uid != known.live.uid {
+                return None;
+            }
+            // Only a sign-in begins the time anew.
+            if live.until != known.live.until {
+                known.deadline = deadline(&live, now, time);
+            }
+            known.live = live;
+        }
+        (known.live.until > time && known.deadline > now).then_some(known.deadline)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn deadline(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
+    now + Duration::try_from(live.until.duration_since(time)).unwrap_or_default()
+}
+
+/// Whether a token is to be renewed at `now`. One that ends with its session is not, unless that goes on for longer.
+fn is_due(credential: &Credential, live: &LiveSession, now: Timestamp) -> bool {
+    let left = Duration::try_from(credential.expires.duration_since(now)).unwrap_or_default();
+    left < RENEWED && (left.is_zero() || credential.expires < live.until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_holds_and_then_cuts() {
+        let seconds = |seconds| Duration::from_secs(seconds);
+        assert_eq!(flow(seconds(1), true, false), Flow::Open);
+        assert_eq!(flow(seconds(2), true, false), Flow::Held);
+        assert_eq!(flow(seconds(5), true, false), Flow::Held);
+        assert_eq!(
+            flow(seconds(6), true, false),
+            Flow::Cut(Cut::new(CutKind::Unknown, SILENT))
+        );
+        assert_eq!(
+            flow(seconds(0), false, false),
+            Flow::Cut(Cut::new(CutKind::Ended, ENDED))
+        );
+        assert_eq!(flow(seconds(1), true, true), Flow::Draining);
+        assert_eq!(flow(seconds(2), true, true), Flow::Held);
+        assert_eq!(
+            flow(seconds(0), false, true),
+            Flow::Cut(Cut::new(CutKind::Ended, ENDED))
+        );
+    }
+}
