@@ -52,7 +52,7 @@ pub use live::{LiveSession, Standing};
 pub use lock::SessionLock;
 pub use observe::InjectTrace;
 pub use per_session::PerSession;
-pub use quota::DeviceQuotas;
+pub use quota::{DeviceQuotas, SessionLimits};
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
 pub use sessions::Sessions;

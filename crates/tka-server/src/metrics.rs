@@ -2,6 +2,7 @@
 //! would make as many series as there are people, and metrics would tell who they are.
 
 mod exposition;
+mod gateway;
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +16,14 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabel
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tka_core::{Refusal, Revocation};
 use tka_operator::{EndReason, Leadership, WatchedSessions};
 
 pub use self::exposition::Exposition;
+pub use self::gateway::{GatewayMetrics, UnderWay};
 pub use self::reference::reference;
 
 /// How many roles have series of their own. The tailnet policy may name any number, and each would be a series in every metric by role.
@@ -45,6 +47,11 @@ enum Outcome {
     success,
     forbidden,
     error,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reload {
+    outcome: Outcome,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -78,7 +85,7 @@ pub enum WhoIsOutcome {
 struct Answered {
     method: &'static str,
     route: String,
-    code: String,
+    code: &'static str,
 }
 
 /// What the server counts.
@@ -98,6 +105,10 @@ pub struct Metrics {
     pub audit_suppressed: Counter,
     /// Audit records that could not be written.
     pub audit_lost: Counter,
+    config_reloads: Family<Reload, Counter>,
+    config_good: Gauge,
+    /// Of what the gateway carries.
+    pub gateway: GatewayMetrics,
 }
 
 /// The roles that have series of their own: the first that were seen.
@@ -128,6 +139,9 @@ impl Default for Metrics {
             credentials: Counter::default(),
             audit_suppressed: Counter::default(),
             audit_lost: Counter::default(),
+            config_reloads: Family::default(),
+            config_good: Gauge::default(),
+            gateway: GatewayMetrics::default(),
         }
     }
 }
@@ -214,7 +228,32 @@ impl Metrics {
             "Audit records that could not be written; the log has them",
             metrics.audit_lost.clone(),
         );
+        registry.register(
+            "tka_config_reloads",
+            "How often the configuration was read again, by outcome",
+            metrics.config_reloads.clone(),
+        );
+        registry.register(
+            "tka_config_last_reload_successful",
+            "Whether the configuration file was good when it was last read: 0 means that a restart would fail",
+            metrics.config_good.clone(),
+        );
+        metrics.gateway.register(registry);
+        metrics.config_good.set(1);
         metrics
+    }
+
+    /// The configuration was read again, and was good or not.
+    pub fn config_reloaded(&self, good: bool) {
+        let outcome = if good { Outcome::success } else { Outcome::error };
+        self.config_reloads.get_or_create(&Reload { outcome }).inc();
+        self.config_good.set(good.into());
+    }
+
+    /// Whether the configuration was good when it was last read.
+    #[cfg(test)]
+    pub(crate) fn is_config_good(&self) -> bool {
+        self.config_good.get() == 1
     }
 
     /// Counts an attempt to sign in with `role`, that failed with `status` or did not fail.
@@ -270,7 +309,7 @@ impl Metrics {
         let labels = Answered {
             method: method_label(method),
             route: route.unwrap_or(OTHER).to_owned(),
-            code: status.as_str().to_owned(),
+            code: code_label(status.as_u16()),
         };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
@@ -299,6 +338,36 @@ pub fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => OTHER,
     }
+}
+
+/// Status codes that have series of their own.
+const CODES: [(u16, &str); 20] = [
+    (101, "101"),
+    (200, "200"),
+    (201, "201"),
+    (202, "202"),
+    (304, "304"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (409, "409"),
+    (410, "410"),
+    (413, "413"),
+    (415, "415"),
+    (422, "422"),
+    (429, "429"),
+    (500, "500"),
+    (502, "502"),
+    (503, "503"),
+    (504, "504"),
+];
+
+/// `status` as a label. Through the gateway a pod of the caller's may answer with any.
+fn code_label(status: u16) -> &'static str {
+    let known = CODES.iter().find(|(code, _)| *code == status);
+    known.map_or(OTHER, |(_, label)| label)
 }
 
 // === impl Roles ===

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::GatewayMetrics;
 use crate::timer::at;
 
 /// For how long the watch of sessions may be silent before bytes wait.
@@ -50,6 +51,7 @@ pub struct Streams {
     stop: CancellationToken,
     /// From when on nothing is carried any more.
     stopped: CancellationToken,
+    metrics: GatewayMetrics,
 }
 
 /// One session whose requests are carried.
@@ -85,6 +87,7 @@ impl Streams {
         limit: usize,
         all: usize,
         stop: CancellationToken,
+        metrics: GatewayMetrics,
     ) -> Self {
         Self {
             entries: Arc::default(),
@@ -96,6 +99,7 @@ impl Streams {
             all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
             stop,
             stopped: CancellationToken::new(),
+            metrics,
         }
     }
 
@@ -109,7 +113,7 @@ impl Streams {
             entries.retain(|other, _, entry| {
                 let is_replaced = other == name.as_str();
                 if is_replaced {
-                    entry.flow.send_replace(Flow::Cut(Cut::new(CutKind::Ended, ENDED)));
+                    self.cut(entry, &Cut::new(CutKind::Ended, ENDED));
                 }
                 !is_replaced
             });
@@ -163,13 +167,20 @@ impl Streams {
                 () = at(next) => {}
             }
         }
-        let cut = Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
+        let cut = Cut::new(CutKind::Stop, STOPPED);
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
-            entry.flow.send_replace(cut.clone());
+            self.cut(entry, &cut);
         }
         entries.retain(|_, _, _| false);
+    }
+
+    /// Cuts all that is carried for `entry`.
+    fn cut(&self, entry: &Entry, cut: &Cut) {
+        let under_way = self.limit.saturating_sub(entry.places.available_permits());
+        self.metrics.cut(cut.kind(), under_way);
+        entry.flow.send_replace(Flow::Cut(cut.clone()));
     }
 
     /// Whether no request is being carried.
@@ -187,7 +198,10 @@ impl Streams {
         self.entries().retain(|_, _, entry| {
             let deadline = entry.deadline(&self.watched, now, time);
             let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
-            let is_cut = matches!(flow, Flow::Cut(_));
+            if let Flow::Cut(cut) = &flow {
+                self.cut(entry, cut);
+                return false;
+            }
             entry.flow.send_if_modified(|there| {
                 let is_new = *there != flow;
                 *there = flow;
@@ -198,7 +212,7 @@ impl Streams {
                 .chain(deadline)
                 .filter(|due| *due > now);
             next = next.into_iter().chain(due).min();
-            !is_cut
+            true
         });
         next
     }
