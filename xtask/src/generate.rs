@@ -117,9 +117,12 @@ const DOCS: &[Generated] = &[
     },
     Generated {
         file: "docs/metrics.md",
-        package: "tka-server",
-        example: "metrics",
-        features: &[],
+        source: Source::Example {
+            package: "tka-server",
+            example: "metrics",
+            args: &[],
+            features: &[],
+        },
         command: "docs",
     },
     Generated {

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::net::proxy;
+use crate::net::server::{HTTPS_PORT, Server};
 use crate::sys::environment::variable;
 
 /// How long the collector may hold up the end of a command. It may be dead.
@@ -68,9 +70,17 @@ pub(crate) fn export() {
     };
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(EXPORT))
+        .proxy(proxy(collector, &variable))
         .max_redirects(0)
         .build();
     let _ = ureq::Agent::from(config).post(collector).send_json(document);
+}
+
+/// The proxy that leads to `collector`, by the same rules as to a server: none to this machine itself.
+fn proxy(collector: &str, variable: impl Fn(&str) -> Option<String>) -> Option<ureq::Proxy> {
+    let server = Server::new(collector, HTTPS_PORT, None).ok()?;
+    let chosen = proxy::for_server(&server, None, &variable).ok()??;
+    Some(chosen.proxy)
 }
 
 /// Random bytes in hexadecimal digits. All zeros would be no ID; that they are is as likely as to guess one.
@@ -234,6 +244,15 @@ mod tests {
         let given = trace(&[("TRACEPARENT", GIVEN)]).unwrap();
         assert_eq!(given.parent.trace_id, "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(given.collector, None);
+    }
+
+    #[test]
+    fn collector_on_this_machine_is_reached_without_a_proxy() {
+        let variable = |name: &str| (name == "HTTP_PROXY").then(|| "http://127.0.0.1:1".to_owned());
+        let led = |collector: &str| proxy(collector, variable).is_some();
+        assert!(!led("http://127.0.0.1:4318/v1/traces") && !led("http://localhost:4318/v1/traces"));
+        assert!(led("http://otel.example.com:4318/v1/traces"));
+        assert!(!led("https://otel.example.com/v1/traces"), "HTTPS_PROXY is not set");
     }
 
     #[test]

@@ -81,10 +81,11 @@ where
     }
 }
 
-/// One try. A watch has none: it lasts as long as the server. Neither path nor query is in it, because names of people are in these.
+/// One try. A watch has none: it lasts as long as the server. Nor has what the server does all the time, such as keeping its Lease: it is part of
+/// no trace, and each try would be one of its own. Neither path nor query is in it, because names of people are in these.
 fn span(asked: Asked, method: &str) -> Span {
     let Asked { verb, resource } = asked;
-    if verb == "watch" {
+    if verb == "watch" || Span::current().is_none() {
         return Span::none();
     }
     tracing::info_span!(

@@ -139,11 +139,19 @@ impl Default for Metrics {
             credentials: Counter::default(),
             audit_suppressed: Counter::default(),
             audit_lost: Counter::default(),
-            config_reloads: Family::default(),
+            config_reloads: reloads(),
             config_good: Gauge::default(),
             gateway: GatewayMetrics::default(),
         }
     }
+}
+
+fn reloads() -> Family<Reload, Counter> {
+    let family = Family::default();
+    for outcome in [Outcome::success, Outcome::error] {
+        drop(family.get_or_create(&Reload { outcome }));
+    }
+    family
 }
 
 /// From 1 ms to 16 s.

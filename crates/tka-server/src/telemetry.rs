@@ -86,6 +86,11 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
     let traces = traces.map(|tracer| {
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
+            // A reader of a trace wants what happened, not where the code of it is.
+            .with_location(false)
+            .with_target(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
             .with_filter(filter_fn(is_own_span))
     });
     tracing_subscriber::registry()

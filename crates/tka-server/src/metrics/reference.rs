@@ -9,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tka_gateway::RequestInfo;
 
 use super::{Metrics, Roles, WhoIsOutcome, encode_sessions};
 
@@ -22,7 +23,7 @@ The health listener serves all of these at `/metrics`, and those of the operator
 starts.
 
 No label tells of a user, a device or a session. `cluster_role` has at most 64 values, and `other`. The values of `reason`, `outcome`,
-`verb`, `resource`, `method` and `route` are fixed; `code` is a status code.
+`verb`, `resource`, `direction`, `method` and `route` are fixed; `code` is a status code.
 
 ";
 
@@ -53,6 +54,10 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.signed_in(Some("view"), None);
     metrics.whois_answered(WhoIsOutcome::resolved, Duration::ZERO);
     metrics.answered(&Method::GET, None, StatusCode::OK, Duration::ZERO);
+    metrics
+        .gateway
+        .begins(&RequestInfo::default(), false)
+        .over(None, [0, 0]);
     operator.register_collector(Box::new(OneSession));
     tka_operator::metrics::Metrics::register(&mut operator).touch();
     let mut page = INTRODUCTION.to_owned();
@@ -116,6 +121,8 @@ mod tests {
         for row in [
             "| `tka_login_attempts_total` | counter |  | `cluster_role`, `outcome` | ",
             "| `tka_reconciler_duration` | histogram | seconds |  | ",
+            "| `tka_config_reloads_total` | counter |  | `outcome` | ",
+            "| `tka_gateway_requests_total` | counter |  | `code`, `verb` | ",
             "| `tka_active_user_sessions` | gauge |  | `cluster_role` | ",
             "| `tka_api_server_request_duration_seconds` | histogram | seconds | `code`, `resource`, `verb` | ",
         ] {

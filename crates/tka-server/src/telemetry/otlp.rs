@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
@@ -29,8 +29,8 @@ const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER
 enum Collector {
     /// Over gRPC, at that address or the one of the environment.
     Grpc(Option<String>),
-    /// Over HTTP, at the address of the environment.
-    Http,
+    /// Over HTTP, at the address of the environment, in that encoding.
+    Http(Protocol),
 }
 
 /// Posts to a collector from the thread that exports, and holds up nothing else.
@@ -56,8 +56,9 @@ pub(super) fn provider(
             }
             .build()
         }
-        Collector::Http => {
+        Collector::Http(encoding) => {
             let builder = SpanExporter::builder().with_http().with_timeout(timeout);
+            let builder = builder.with_protocol(*encoding);
             builder.with_http_client(Post::new(timeout)).build()
         }
     };
@@ -98,9 +99,10 @@ fn collector(otel: &Otel, variable: impl Fn(&str) -> Option<String>) -> Result<O
         return Ok(None);
     }
     match first(&variable, PROTOCOLS) {
-        None => Ok(Some(Collector::Http)),
+        None => Ok(Some(Collector::Http(Protocol::HttpBinary))),
         Some((name, value)) => match value.as_str() {
-            "http/protobuf" | "http/json" => Ok(Some(Collector::Http)),
+            "http/protobuf" => Ok(Some(Collector::Http(Protocol::HttpBinary))),
+            "http/json" => Ok(Some(Collector::Http(Protocol::HttpJson))),
             "grpc" => Ok(Some(Collector::Grpc(None))),
             _ => Err(TelemetryError::Protocol { name, value }),
         },
@@ -175,7 +177,10 @@ mod tests {
         let own = || Some(Collector::Grpc(Some("http://otel:4317".into())));
         assert_eq!(chosen("", &[]).unwrap(), None);
         assert_eq!(chosen("otel:4317", &[AT]).unwrap(), own());
-        assert_eq!(chosen("", &[AT]).unwrap(), Some(Collector::Http));
+        let binary = || Some(Collector::Http(Protocol::HttpBinary));
+        assert_eq!(chosen("", &[AT]).unwrap(), binary());
+        let json = [AT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
+        assert_eq!(chosen("", &json).unwrap(), Some(Collector::Http(Protocol::HttpJson)));
         assert_eq!(chosen("", &[AT, GRPC]).unwrap(), Some(Collector::Grpc(None)));
         assert_eq!(chosen("", &[GRPC]).unwrap(), None);
         assert_eq!(chosen("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]).unwrap(), None);
@@ -219,6 +224,7 @@ mod tests {
 
     fn exporting(url: &str) -> SdkTracerProvider {
         let exporter = SpanExporter::builder().with_http().with_endpoint(url);
+        let exporter = exporter.with_protocol(Protocol::HttpBinary);
         let exporter = exporter.with_http_client(Post::new(EXPORT)).build().unwrap();
         SdkTracerProvider::builder().with_batch_exporter(exporter).build()
     }
