@@ -1,6 +1,7 @@
 //! A collector of traces (<https://opentelemetry.io/docs/specs/otlp/>): what a server sends it over gRPC, and `tka` over HTTP in JSON.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +33,8 @@ pub struct Collector {
     grpc: SocketAddr,
     http: SocketAddr,
     spans: Spans,
-    _runtime: Runtime,
+    /// What serves, which ends with this.
+    runtime: Runtime,
 }
 
 type Spans = Arc<Mutex<Vec<Span>>>;
@@ -70,15 +72,17 @@ impl Collector {
             grpc: grpc.local_addr()?,
             http: http.local_addr()?,
             spans: Arc::clone(&spans),
-            _runtime: runtime,
+            runtime,
         };
-        let runtime = &collector._runtime;
-        runtime.spawn(accept(grpc, Arc::clone(&spans), |stream, spans| {
-            let service = service_fn(move |request| take_grpc(request, Arc::clone(&spans)));
-            let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
-            drop(tokio::spawn(connection));
-        }));
-        runtime.spawn(accept(http, spans, |stream, spans| {
+        collector
+            .runtime
+            .spawn(accept(grpc, Arc::clone(&spans), |stream, spans| {
+                let service = service_fn(move |request| take_grpc(request, Arc::clone(&spans)));
+                let connection =
+                    http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+                drop(tokio::spawn(connection));
+            }));
+        collector.runtime.spawn(accept(http, spans, |stream, spans| {
             let service = service_fn(move |request| take_json(request, Arc::clone(&spans)));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             drop(tokio::spawn(connection));
@@ -166,11 +170,18 @@ fn of_resource(of: ResourceSpans) -> Vec<Span> {
     spans.map(|span| Span::new(&service, span)).collect()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 // === impl Span ===
 
 impl Span {
     fn new(service: &str, span: ProtoSpan) -> Self {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         Self {
             service: service.to_owned(),
             trace: hex(&span.trace_id),

@@ -3,6 +3,7 @@
 //!
 //! It is made by hand: the SDK of OpenTelemetry is larger than this program, and there are few spans.
 
+use std::fmt::Write as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -70,10 +71,18 @@ pub(crate) fn export() {
     };
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(EXPORT))
-        .proxy(proxy(collector, &variable))
+        .proxy(proxy(collector, variable))
         .max_redirects(0)
         .build();
     let _ = ureq::Agent::from(config).post(collector).send_json(document);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 /// The proxy that leads to `collector`, by the same rules as to a server: none to this machine itself.
@@ -88,7 +97,7 @@ fn random_hex(bytes: usize) -> Option<String> {
     let mut random = [0; 16];
     let random = random.get_mut(..bytes)?;
     getrandom::fill(random).ok()?;
-    Some(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(random))
 }
 
 // === impl Trace ===

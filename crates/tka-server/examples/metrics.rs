@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match tka_server::metrics::reference() {
+    match tka_server::metrics::reference::reference() {
         Ok(page) => {
             println!("{page}");
             ExitCode::SUCCESS

@@ -3,7 +3,8 @@
 
 mod exposition;
 mod gateway;
-mod reference;
+mod labels;
+pub mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,12 +25,11 @@ use tka_operator::{EndReason, Leadership, WatchedSessions};
 
 pub use self::exposition::Exposition;
 pub use self::gateway::{GatewayMetrics, UnderWay};
-pub use self::reference::reference;
+pub use self::labels::method_label;
+use self::labels::{OTHER, code_label};
 
 /// How many roles have series of their own. The tailnet policy may name any number, and each would be a series in every metric by role.
 const ROLES: usize = 64;
-/// The label of all further roles, and of what is not listed elsewhere.
-const OTHER: &str = "other";
 /// Reasons of refusals that are none of [`Refusal::KINDS`].
 const FURTHER_REFUSALS: [&str; 2] = ["TooManyRequests", "Other"];
 
@@ -331,51 +331,6 @@ impl Metrics {
             roles,
         }));
     }
-}
-
-/// `method` as a label and in names of spans: a caller may send any word as one.
-#[must_use]
-pub fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => OTHER,
-    }
-}
-
-/// Status codes that have series of their own.
-const CODES: [(u16, &str); 20] = [
-    (101, "101"),
-    (200, "200"),
-    (201, "201"),
-    (202, "202"),
-    (304, "304"),
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (405, "405"),
-    (409, "409"),
-    (410, "410"),
-    (413, "413"),
-    (415, "415"),
-    (422, "422"),
-    (429, "429"),
-    (500, "500"),
-    (502, "502"),
-    (503, "503"),
-    (504, "504"),
-];
-
-/// `status` as a label. Through the gateway a pod of the caller's may answer with any.
-fn code_label(status: u16) -> &'static str {
-    let known = CODES.iter().find(|(code, _)| *code == status);
-    known.map_or(OTHER, |(_, label)| label)
 }
 
 // === impl Roles ===

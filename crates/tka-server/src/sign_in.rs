@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tka_core::{Refusal, Request, Rule, Session};
+use tka_core::{Refusal, Request, Session};
 use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
 use crate::App;
@@ -48,9 +48,9 @@ impl<'a> SignInRequest<'a> {
         credential: bool,
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
-        let chosen = authorization.rules.choose(&request.choice).ok();
-        *role = chosen.map(|rule| rule.role.to_string());
-        let sign_in = decide(app, &authorization, &request, credential)?;
+        let chosen = authorization.rules.choose(&request.choice)?;
+        *role = Some(chosen.role.to_string());
+        let sign_in = decide_traced(app, &authorization, &request, credential)?;
         context.about(&sign_in.session);
         Ok(Self {
             app,
@@ -139,7 +139,7 @@ impl<'a> SignInRequest<'a> {
     async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
-        self.sign_in = decide(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
+        self.sign_in = decide_traced(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -162,11 +162,14 @@ fn log(signed_in: &SignedIn) {
 
 /// The session for `who`, and how many sessions its rule allows.
 fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
-    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
-    let (rule, session) = choose(app, authorization, request).map_err(|refusal| {
-        span.record("tka.outcome", refusal.kind());
-        Failure::from(refusal)
-    })?;
+    let rule = authorization.rules.choose(&request.choice)?;
+    if !app.has_gateway && !rule.access.has_tokens() {
+        return Err(Refusal::NoGateway {
+            role: rule.role.clone(),
+        }
+        .into());
+    }
+    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
@@ -174,13 +177,17 @@ fn decide(app: &App, authorization: &Authorization, request: &Request, credentia
     })
 }
 
-/// The rule that was asked for, and the session that it gives.
-fn choose<'a>(app: &App, authorization: &'a Authorization, request: &Request) -> Result<(&'a Rule, Session), Refusal> {
-    let rule = authorization.rules.choose(&request.choice)?;
-    if !app.has_gateway && !rule.access.has_tokens() {
-        let role = rule.role.clone();
-        return Err(Refusal::NoGateway { role });
+/// The same, as a span of the trace, which says the kind of a refusal and nothing of the caller.
+fn decide_traced(
+    app: &App,
+    authorization: &Authorization,
+    request: &Request,
+    credential: bool,
+) -> Result<SignIn, Failure> {
+    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
+    let decided = decide(app, authorization, request, credential);
+    if let Err(failure) = &decided {
+        span.record("tka.outcome", failure.kind.unwrap_or("refused"));
     }
-    let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
-    Ok((rule, session))
+    decided
 }

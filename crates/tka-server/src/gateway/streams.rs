@@ -138,6 +138,13 @@ impl Streams {
         &self.watched
     }
 
+    /// Cuts all that is carried for `entry`.
+    fn cut(&self, entry: &Entry, cut: &Cut) {
+        let under_way = self.limit.saturating_sub(entry.places.available_permits());
+        self.metrics.cut(cut.kind(), under_way);
+        entry.flow.send_replace(Flow::Cut(cut.clone()));
+    }
+
     fn flow_now(&self) -> Flow {
         if self.stopped.is_cancelled() {
             return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
@@ -174,13 +181,6 @@ impl Streams {
             self.cut(entry, &cut);
         }
         entries.retain(|_, _, _| false);
-    }
-
-    /// Cuts all that is carried for `entry`.
-    fn cut(&self, entry: &Entry, cut: &Cut) {
-        let under_way = self.limit.saturating_sub(entry.places.available_permits());
-        self.metrics.cut(cut.kind(), under_way);
-        entry.flow.send_replace(Flow::Cut(cut.clone()));
     }
 
     /// Whether no request is being carried.

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tka_gateway::{CutKind, RequestInfo};
 
-use super::code_label;
+use super::labels::code_label;
 
 /// What is counted of the requests that the gateway carries.
 #[derive(Clone, Debug)]
