@@ -184,7 +184,7 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
     if let Some(left) = context.backoff_left(&signin, started) {
         return Ok(Action::requeue(left));
     }
-    let work = reconcile_one(&signin, &context).instrument(tracing::info_span!("reconcile"));
+    let work = Box::pin(reconcile_one(&signin, &context)).instrument(tracing::info_span!("reconcile"));
     let result = timeout(RECONCILE, work).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());

@@ -169,12 +169,21 @@ fn each(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Count
 }
 
 /// How a session can come to its end.
-const ENDS: [&str; 6] = ["signed_out", "expired", "revoked", "refused", "taken_down", "broken"];
+const ENDS: [&str; 7] = [
+    "signed_out",
+    "expired",
+    "idle",
+    "revoked",
+    "refused",
+    "taken_down",
+    "broken",
+];
 
 fn end(how: &EndReason) -> &'static str {
     match how {
         EndReason::SignedOut => "signed_out",
         EndReason::Expired => "expired",
+        EndReason::Idle => "idle",
         EndReason::Revoked(_) => "revoked",
         EndReason::Refused(_) => "refused",
         EndReason::TakenDown => "taken_down",

@@ -149,9 +149,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     };
     let mut background = background(&config, &clients, &parts, reconcile, channels, registries, &stop)?;
     if let Some(gateway) = &gateway {
-        let streams = gateway.streams().clone();
+        let (streams, used) = (gateway.streams().clone(), Arc::clone(&parts.sessions));
         background.spawn("the streams of the gateway", async move {
-            streams.run().await;
+            streams.run(used).await;
             drained.cancel();
         });
     }

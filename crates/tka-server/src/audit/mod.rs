@@ -184,6 +184,7 @@ impl Audit {
         let (decision, outcome, why) = match how {
             EndReason::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
             EndReason::Expired => (Decision::Expired, Outcome::Ended, None),
+            EndReason::Idle => (Decision::Idle, Outcome::Ended, None),
             EndReason::Revoked(why) => (Decision::Revoked, Outcome::Ended, Some(why.clone())),
             EndReason::Refused(why) => (Decision::Refused, Outcome::Refused, Some(why.clone())),
             EndReason::TakenDown => (Decision::TakenDown, Outcome::Ended, None),

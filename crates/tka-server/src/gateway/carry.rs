@@ -17,6 +17,7 @@ use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::websocket::Channels;
 use tka_gateway::{CutKind, Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, relay};
+use tokio::time::Instant;
 
 use super::access::{Access, access};
 use super::record::RequestRecord;
@@ -62,7 +63,14 @@ pub(super) async fn carry(
         let answer = answered(answer, &method, &mut record)?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let is_exec = access.interactive == Some(Interactive::Exec);
-            return Ok(switch(app, answer, caller, is_exec, gate, record, place));
+            let stream = Stream {
+                gate,
+                websocket: websocket(&answer, is_exec),
+                sent: record.sent().clone(),
+                received: record.received().clone(),
+                last_use: access.entry.last_use().clone(),
+            };
+            return Ok(switch(app, answer, caller, stream, record, place));
         }
         let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
         return Ok(finish(answer, gate, record, place));
@@ -119,7 +127,11 @@ async fn request_for(
         Empty::new().map_err(|never| match never {}).boxed_unsync()
     } else {
         // Trailers do not go on: they are headers that no table rules.
-        let data = StreamBody::new(body.into_data_stream().map_ok(Frame::data));
+        let last_use = access.entry.last_use().clone();
+        let data = body
+            .into_data_stream()
+            .inspect_ok(move |_| last_use.used(Instant::now()));
+        let data = StreamBody::new(data.map_ok(Frame::data));
         guarded(data, access.entry.gate(), record.sent().clone(), ())
     };
     let uri = access.target.below(gateway.upstream.base());
@@ -157,18 +169,11 @@ fn switch(
     app: &App,
     mut answer: HttpResponse<hyper::body::Incoming>,
     caller: OnUpgrade,
-    is_exec: bool,
-    gate: Gate,
+    stream: Stream,
     mut record: RequestRecord,
     kept: impl Send + 'static,
 ) -> Response {
     record.answered(answer.status());
-    let stream = Stream {
-        gate,
-        websocket: websocket(&answer, is_exec),
-        sent: record.sent().clone(),
-        received: record.received().clone(),
-    };
     let upstream = hyper::upgrade::on(&mut answer);
     app.work.spawn(async move {
         let _kept = kept;
@@ -189,7 +194,10 @@ fn websocket(answer: &HttpResponse<hyper::body::Incoming>, is_exec: bool) -> Opt
     let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let upgrade = text(answer.headers().get(UPGRADE))?;
     let subprotocol = text(answer.headers().get(SEC_WEBSOCKET_PROTOCOL));
-    let channels = Channels::of(subprotocol.as_deref().filter(|_| is_exec));
+    let channels = match Channels::of(subprotocol.as_deref()) {
+        Channels::Binary | Channels::Base64 if !is_exec => Channels::Unknown,
+        channels => channels,
+    };
     upgrade.eq_ignore_ascii_case("websocket").then_some(channels)
 }
 
