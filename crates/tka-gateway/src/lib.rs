@@ -7,6 +7,7 @@ pub mod last_use;
 pub mod relay;
 pub mod request_info;
 pub mod target;
+pub mod unread;
 pub mod upstream;
 pub mod websocket;
 
@@ -17,4 +18,5 @@ pub use last_use::LastUse;
 pub use relay::{Stream, relay};
 pub use request_info::RequestInfo;
 pub use target::{PREFIX, Target, TargetError};
+pub use unread::read_within;
 pub use upstream::{Upstream, UpstreamError};

@@ -1,12 +1,13 @@
 //! Carrying one request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response as HttpResponse, StatusCode};
+use axum::http::{HeaderValue, Method, Response as HttpResponse, StatusCode, Version};
 use axum::response::Response;
 use futures::TryStreamExt;
 use http_body::Frame;
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::websocket::Channels;
-use tka_gateway::{CutKind, Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, relay};
+use tka_gateway::{CutKind, Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, read_within, relay};
 use tokio::time::Instant;
 
 use super::access::{Access, access};
@@ -56,6 +57,8 @@ pub(super) async fn carry(
     record.before().await?;
     record.leaves(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
     let method = head.method.clone();
+    // A connection of HTTP/1.1 is watched as a whole.
+    let unread = (head.version == Version::HTTP_2).then_some(gateway.unread);
     // An upgrade that goes on was put on again.
     let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
@@ -73,13 +76,13 @@ pub(super) async fn carry(
             return Ok(switch(app, answer, caller, stream, record, place));
         }
         let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
-        return Ok(finish(answer, gate, record, place));
+        return Ok(finish(answer, gate, record, (place, unread)));
     }
     // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
     drop(access);
     let answer = gate.run(gateway.upstream.send(upstream_request)).await;
     let answer = answered(answer, &method, &mut record)?;
-    Ok(finish(answer, gate, record, place))
+    Ok(finish(answer, gate, record, (place, unread)))
 }
 
 /// The answer, or what to say of a request of which nothing is known but that it was sent.
@@ -151,7 +154,7 @@ fn finish(
     answer: HttpResponse<BoxBody>,
     gate: Gate,
     mut record: RequestRecord,
-    place: impl Send + 'static,
+    (place, unread): (impl Send + 'static, Option<Duration>),
 ) -> Response {
     let (mut head, body) = answer.into_parts();
     headers::answer(&mut head.headers, false);
@@ -161,6 +164,10 @@ fn finish(
         return Response::from_parts(head, Body::empty());
     }
     let body = guarded(body, gate, received, (record, place));
+    let body = match unread {
+        Some(limit) => read_within(body, limit),
+        None => body,
+    };
     Response::from_parts(head, Body::new(body))
 }
 

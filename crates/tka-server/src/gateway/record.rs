@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Audit;
+use crate::audit::{Audit, Room};
 use crate::audit_context::AuditContext;
 use crate::config::GatewayAudit;
 use crate::metrics::UnderWay;
@@ -35,6 +35,8 @@ pub(super) struct RequestRecord {
     began: Instant,
     sent: Counter,
     received: Counter,
+    /// For its record.
+    room: Option<Room>,
     why: Option<String>,
     /// From when it was sent. What was refused before has another record.
     under_way: Option<UnderWay>,
@@ -62,21 +64,20 @@ impl RequestRecord {
             began: Instant::now(),
             sent: Counter::default(),
             received: Counter::default(),
+            room: None,
             why: None,
             under_way: None,
         }
     }
 
     /// What is recorded before the request is carried. Unless this returns well it must not be.
-    pub(super) async fn before(&self) -> Result<(), Failure> {
-        if self.interactive.is_some() {
-            return Ok(self
-                .audit
-                .stream_begins(&self.context, &self.session, &self.request)
-                .await?);
-        }
+    pub(super) async fn before(&mut self) -> Result<(), Failure> {
         if self.is_wanted {
-            self.audit.writable().await?;
+            self.room = Some(self.audit.room().await?);
+        }
+        if self.interactive.is_some() {
+            let recorded = self.audit.stream_begins(&self.context, &self.session, &self.request);
+            recorded.await?;
         }
         Ok(())
     }
@@ -121,15 +122,15 @@ impl Drop for RequestRecord {
         };
         let (sent, received) = (self.sent.get(), self.received.get());
         under_way.over(self.request.status, [sent, received]);
-        if !self.is_wanted {
+        let Some(room) = self.room.take() else {
             return;
-        }
+        };
         let mut request = std::mem::take(&mut self.request);
         request.sent_bytes = Some(sent);
         request.received_bytes = Some(received);
         request.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         self.audit
-            .carried(&self.context, &self.session, request, self.why.take());
+            .carried(room, &self.context, &self.session, request, self.why.take());
     }
 }
 
