@@ -151,6 +151,49 @@ impl From<RuleError> for Refusal {
 }
 
 impl Refusal {
+    /// All kinds.
+    pub const KINDS: [&'static str; 16] = [
+        "Funnel",
+        "DeviceExpired",
+        "Machine",
+        "MalformedRule",
+        "NoRule",
+        "Ambiguous",
+        "NoSuchRule",
+        "GatewayOnly",
+        "DirectOnly",
+        "NoGateway",
+        "ReasonRequired",
+        "PeriodTooLong",
+        "TooManySessions",
+        "TooManyOnDevice",
+        "TooManyBindings",
+        "PeriodTooShort",
+    ];
+
+    /// Stable name of the kind, for metrics and traces: it says nothing of the caller.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Funnel => "Funnel",
+            Self::DeviceExpired { .. } => "DeviceExpired",
+            Self::Machine { .. } => "Machine",
+            Self::MalformedRule(_) => "MalformedRule",
+            Self::NoRule => "NoRule",
+            Self::Ambiguous { .. } => "Ambiguous",
+            Self::NoSuchRule { .. } => "NoSuchRule",
+            Self::GatewayOnly { .. } => "GatewayOnly",
+            Self::DirectOnly { .. } => "DirectOnly",
+            Self::NoGateway { .. } => "NoGateway",
+            Self::ReasonRequired { .. } => "ReasonRequired",
+            Self::PeriodTooLong { .. } => "PeriodTooLong",
+            Self::TooManySessions { .. } => "TooManySessions",
+            Self::TooManyOnDevice { .. } => "TooManyOnDevice",
+            Self::TooManyBindings { .. } => "TooManyBindings",
+            Self::PeriodTooShort { .. } => "PeriodTooShort",
+        }
+    }
+
     /// What the caller can do about it, a sentence each.
     #[must_use]
     pub fn advice(&self) -> Vec<String> {
@@ -212,6 +255,16 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kind_is_the_name_of_the_variant_and_one_of_all() {
+        let max = NonZeroU32::MIN;
+        for refusal in [Refusal::Funnel, Refusal::NoRule, Refusal::TooManyOnDevice { max }] {
+            let debug = format!("{refusal:?}");
+            assert!(debug.starts_with(refusal.kind()), "{debug}");
+            assert!(Refusal::KINDS.contains(&refusal.kind()));
+        }
+    }
 
     #[test]
     fn says_what_and_what_to_do() {

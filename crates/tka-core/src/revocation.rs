@@ -146,6 +146,19 @@ fn other_caller(was: &Identity, is: &Identity, machines_allowed: bool) -> Option
 // === impl Revocation ===
 
 impl Revocation {
+    /// All kinds.
+    pub const KINDS: [&'static str; 9] = [
+        "RuleGone",
+        "RuleShortened",
+        "DeviceGone",
+        "DeviceExpired",
+        "UserChanged",
+        "Tagged",
+        "Untagged",
+        "MachinesRefused",
+        "Unverified",
+    ];
+
     /// Stable name of the kind, for metrics and log searches.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep};
 pub use contact::{Contact, NoContact};
 
 use crate::identified::Identified;
+use crate::metrics::Metrics;
 use last_verified::LastVerified;
 use retry_backoff::RetryBackoff;
 use schedule::{Round, rounds};
@@ -58,6 +59,8 @@ pub struct Reauthorization {
     pub contact: Contact,
     /// Where to say what it last said of this node.
     pub status: watch::Sender<Option<Status>>,
+    /// Where revocations are counted.
+    pub metrics: Metrics,
 }
 
 /// By what sessions are checked.
@@ -387,7 +390,11 @@ async fn end<'s>(
     session: &'s Session,
     revocation: Revocation,
 ) -> (&'s Session, Result<bool, tka_operator::Error>) {
-    (session, with.sessions.revoke(session, &revocation).await)
+    let ended = with.sessions.revoke(session, &revocation).await;
+    if matches!(ended, Ok(true)) {
+        with.metrics.revoked(revocation.kind());
+    }
+    (session, ended)
 }
 
 fn device(session: &Session) -> &str {

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tka_operator::controller::Loop;
+use tka_operator::metrics::Metrics as OperatorMetrics;
 use tka_operator::{Clients, Clock, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,12 +30,12 @@ use crate::health::Health;
 use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::live::{Live, Parts, session_limits};
-use crate::metrics::{Metrics, register_sessions};
+use crate::metrics::Metrics;
 use crate::node::{Node, Served};
 use crate::reauthorize::{Contact, Reauthorization, Standards};
 use crate::reload::Reload;
 use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
-use crate::telemetry::{self, TelemetryError};
+use crate::telemetry::{self, TelemetryError, inject_trace};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
@@ -97,9 +98,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     // From here on it ends the process no longer.
     let hangup = signal(SignalKind::hangup())?;
-    let (kube, clients) = clients().await?;
-    let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
+    let (kube, clients) = clients(&registries.operator_metrics).await?;
+    let clock: Clock = Arc::new(Timestamp::now);
     let (audit, records) = Audit::start(
         &config.audit.path,
         &config.operator.namespace,
@@ -116,7 +117,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         Heartbeat::Calm
     };
     let reconcile = Loop::new(&sessions, heartbeat);
-    let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &stop)?;
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &metrics, &stop)?;
     // The loop's watch is what streams go by, so that it outlives them.
     let drained = gateway
         .as_ref()
@@ -225,8 +226,9 @@ fn background(
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
-    register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
-    let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
+    parts
+        .metrics
+        .register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
         cap_name: config.tailscale.cap_name.clone(),
@@ -236,6 +238,7 @@ fn background(
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),
+        metrics: parts.metrics.clone(),
         status: channels.status,
     };
     let synced = reconcile.synced();
@@ -263,7 +266,7 @@ fn background(
         Arc::clone(sessions),
         leadership.clone(),
         Arc::clone(clock),
-        reconcile_metrics,
+        registries.operator_metrics,
         async move { channels.drained.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
@@ -286,6 +289,7 @@ fn background(
 struct Registries {
     server: Registry,
     operator: Registry,
+    operator_metrics: OperatorMetrics,
 }
 
 // === impl Registries ===
@@ -294,8 +298,14 @@ impl Registries {
     fn new() -> (Self, Metrics) {
         let mut server = Registry::default();
         let metrics = Metrics::register(&mut server);
-        let operator = Registry::default();
-        (Self { server, operator }, metrics)
+        let mut operator = Registry::default();
+        let operator_metrics = OperatorMetrics::register(&mut operator);
+        let registries = Self {
+            server,
+            operator,
+            operator_metrics,
+        };
+        (registries, metrics)
     }
 }
 
@@ -323,10 +333,11 @@ fn identity(config: &Config) -> String {
 }
 
 /// How to reach the API server, and clients that do.
-async fn clients() -> Result<(kube::Config, Clients), RunError> {
+async fn clients(metrics: &OperatorMetrics) -> Result<(kube::Config, Clients), RunError> {
     let config = kube::Config::infer().await;
     let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
-    let clients = Clients::new(config.clone()).map_err(|error| RunError::NoCluster(error.into()))?;
+    let clients =
+        Clients::new(config.clone(), metrics, inject_trace).map_err(|error| RunError::NoCluster(error.into()))?;
     Ok((config, clients))
 }
 
@@ -343,6 +354,7 @@ fn gateway(
     clients: &Clients,
     reconcile: &Loop,
     clock: &Clock,
+    metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Gateway>>, RunError> {
     let settings = &config.gateway;
@@ -358,6 +370,7 @@ fn gateway(
         limit,
         all,
         stop.clone(),
+        metrics.gateway.clone(),
     );
     Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }

@@ -50,7 +50,7 @@ impl<'a> SignInRequest<'a> {
     ) -> Result<Self, Failure> {
         let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
-        let sign_in = decide(app, &authorization, &request, credential)?;
+        let sign_in = decide_traced(app, &authorization, &request, credential)?;
         context.about(&sign_in.session);
         Ok(Self {
             app,
@@ -153,7 +153,7 @@ impl<'a> SignInRequest<'a> {
     async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
-        self.sign_in = decide(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
+        self.sign_in = decide_traced(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -192,4 +192,19 @@ fn decide(app: &App, authorization: &Authorization, request: &Request, credentia
         max_sessions: rule.max_sessions,
         credential: credential && authorization.rules.has_tokens(&rule.key()),
     })
+}
+
+/// The same, as a span of the trace, which says the kind of a refusal and nothing of the caller.
+fn decide_traced(
+    app: &App,
+    authorization: &Authorization,
+    request: &Request,
+    credential: bool,
+) -> Result<SignIn, Failure> {
+    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
+    let decided = decide(app, authorization, request, credential);
+    if let Err(failure) = &decided {
+        span.record("tka.outcome", failure.kind.unwrap_or("refused"));
+    }
+    decided
 }

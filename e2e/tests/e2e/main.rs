@@ -53,6 +53,7 @@ mod sign_in;
 mod sign_out;
 mod tailnet;
 mod tour;
+mod traces;
 mod waiting;
 
 use std::fs;
@@ -128,6 +129,7 @@ const MODULES: &[Module] = &[
     ("cli_first", cli_first::TESTS),
     ("cli_replicas", cli_replicas::TESTS),
     ("tour", tour::TESTS),
+    ("traces", traces::TESTS),
     ("cli_merge", cli_merge::TESTS),
 ];
 

@@ -22,7 +22,7 @@ use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, EndReason, claims};
 
 use crate::App;
-use crate::answer::{Failure, Why, not_recorded, unwritable};
+use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
 use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
 use crate::rates::By;
@@ -42,6 +42,7 @@ pub struct Audit {
     budget: Arc<Budget>,
     namespace: String,
     clock: Clock,
+    metrics: Metrics,
 }
 
 /// Gives every request its [`AuditContext`], and records those that do not get what they ask for, as far as their budget goes.
@@ -52,6 +53,8 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let why = response.extensions().get::<Why>();
+        let kind = response.extensions().get::<RefusalKind>().map(|kind| kind.0);
+        app.metrics.refused(status, kind);
         app.audit.refused(&context, status, why);
         if let Some((caller, why)) = context.refused_a_session(status, why)
             && app.rates.may_tell(caller)
@@ -98,6 +101,7 @@ impl Audit {
             budget: Arc::new(Budget::new(metrics.audit_suppressed.clone())),
             namespace: namespace.into(),
             clock,
+            metrics: metrics.clone(),
         };
         Ok((audit, writer))
     }
@@ -126,7 +130,9 @@ impl Audit {
             }),
             ..self.of_request(context, Decision::CredentialIssued, Outcome::Granted)
         };
-        self.queue.write(line(&record)).await
+        self.queue.write(line(&record)).await?;
+        self.metrics.credentials.inc();
+        Ok(())
     }
 
     /// Records that a way into a pod or node is opened for `session`. Unless this returns well it must not be.
@@ -172,6 +178,7 @@ impl Audit {
     /// Records that `session` was ended by its owner.
     async fn signed_out(&self, context: &AuditContext, session: &Session) {
         log_end(session, &EndReason::SignedOut);
+        self.metrics.ended(&EndReason::SignedOut);
         let record = Record {
             session: Some(self.session(session)),
             ..self.of_request(context, Decision::SignedOut, Outcome::Ended)
@@ -188,6 +195,7 @@ impl Audit {
     /// Records that `session` ended, without its owner asking.
     async fn ended(&self, session: &Session, how: &EndReason) {
         log_end(session, how);
+        self.metrics.ended(how);
         let (decision, outcome, why) = match how {
             EndReason::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
             EndReason::Expired => (Decision::Expired, Outcome::Ended, None),

@@ -83,7 +83,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otel {
-    /// `HOST:PORT` of an OTLP receiver (gRPC) for traces; none are sent without it.
+    /// `HOST:PORT` of an OTLP receiver (gRPC) for traces. Without it the standard variables count: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL` (`http/protobuf`, `http/json`, `grpc`), `OTEL_TRACES_SAMPLER` and others. Without both no traces are sent.
     pub endpoint: String,
     /// Whether traces are sent without TLS.
     pub insecure: bool,

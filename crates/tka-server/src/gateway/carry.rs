@@ -27,6 +27,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
 use crate::connections::Place;
+use crate::telemetry::inject_trace;
 
 /// Carries `request`, or says why not.
 pub(super) async fn carry(
@@ -54,7 +55,7 @@ pub(super) async fn carry(
     let mut record = RequestRecord::new(app, gateway.level, context, &access, &head);
     let upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
     record.before().await?;
-    record.leaves();
+    record.leaves(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
     let method = head.method.clone();
     // A connection of HTTP/1.1 is watched as a whole.
     let unread = (head.version == Version::HTTP_2).then_some(gateway.unread);
@@ -143,6 +144,8 @@ async fn request_for(
         .body(body)
         .map_err(|error| unreachable(&error.into(), &head.method))?;
     *upstream_request.headers_mut() = headers;
+    // The trace that the server records, if it does: the caller's own word does not go on.
+    inject_trace(&tracing::Span::current(), upstream_request.headers_mut());
     Ok(upstream_request)
 }
 

@@ -45,6 +45,7 @@ async fn answer(app: &Arc<App>, gateway: &Arc<Gateway>, request: Request) -> Res
         Err(failure) => {
             let response = status::status(&failure);
             let why = response.extensions().get();
+            app.metrics.refused(failure.status, failure.kind);
             app.audit.refused(&context, failure.status, why);
             response
         }

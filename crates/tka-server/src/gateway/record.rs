@@ -17,6 +17,7 @@ use crate::answer::Failure;
 use crate::audit::{Audit, Room};
 use crate::audit_context::AuditContext;
 use crate::config::GatewayAudit;
+use crate::metrics::UnderWay;
 
 /// How many ports or words of a command are recorded.
 const ITEMS: usize = 64;
@@ -31,14 +32,14 @@ pub(super) struct RequestRecord {
     interactive: Option<Interactive>,
     /// Whether the level wants it.
     is_wanted: bool,
-    /// Whether it was sent. What was refused before has another record.
-    is_carried: bool,
     began: Instant,
     sent: Counter,
     received: Counter,
     /// For its record.
     room: Option<Room>,
     why: Option<String>,
+    /// From when it was sent. What was refused before has another record.
+    under_way: Option<UnderWay>,
 }
 
 // === impl RequestRecord ===
@@ -60,12 +61,12 @@ impl RequestRecord {
             request: described(access.info.clone(), interactive, access, head),
             interactive,
             is_wanted,
-            is_carried: false,
             began: Instant::now(),
             sent: Counter::default(),
             received: Counter::default(),
             room: None,
             why: None,
+            under_way: None,
         }
     }
 
@@ -94,8 +95,8 @@ impl RequestRecord {
     }
 
     /// It is sent from now on, so that it may be carried out whatever is heard of it.
-    pub(super) fn leaves(&mut self) {
-        self.is_carried = true;
+    pub(super) fn leaves(&mut self, under_way: UnderWay) {
+        self.under_way = Some(under_way);
     }
 
     /// It is not known what came of it, and why not.
@@ -116,12 +117,17 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let Some(room) = self.room.take().filter(|_| self.is_carried) else {
+        let Some(under_way) = self.under_way.take() else {
+            return;
+        };
+        let (sent, received) = (self.sent.get(), self.received.get());
+        under_way.over(self.request.status, [sent, received]);
+        let Some(room) = self.room.take() else {
             return;
         };
         let mut request = std::mem::take(&mut self.request);
-        request.sent_bytes = Some(self.sent.get());
-        request.received_bytes = Some(self.received.get());
+        request.sent_bytes = Some(sent);
+        request.received_bytes = Some(received);
         request.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         self.audit
             .carried(room, &self.context, &self.session, request, self.why.take());

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use tka_api::http::ErrorResponse;
 use tka_core::SessionName;
 use tokio::time::Instant;
 
@@ -21,8 +19,7 @@ pub(super) struct Refusals(Mutex<HashMap<SessionName, Refused>>);
 #[derive(Debug)]
 struct Refused {
     at: Instant,
-    status: StatusCode,
-    body: ErrorResponse,
+    failure: Failure,
 }
 
 // === impl Refusals ===
@@ -32,11 +29,7 @@ impl Refusals {
     pub(super) fn get(&self, name: &SessionName, now: Instant) -> Option<Failure> {
         let all = self.all();
         let refused = all.get(name).filter(|refused| refused.is_recent(now))?;
-        Some(Failure {
-            status: refused.status,
-            body: refused.body.clone(),
-            retry_after: None,
-        })
+        Some(refused.failure.clone())
     }
 
     /// The session of that name was refused at `now`, because of `failure`. What may pass is tried again at once. What is over is forgotten.
@@ -46,8 +39,8 @@ impl Refusals {
         }
         let mut all = self.all();
         all.retain(|_, refused| refused.is_recent(now));
-        let (status, body) = (failure.status, failure.body.clone());
-        all.insert(name.clone(), Refused { at: now, status, body });
+        let failure = failure.clone();
+        all.insert(name.clone(), Refused { at: now, failure });
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<SessionName, Refused>> {
@@ -64,6 +57,7 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
     use tka_core::{Caller, Device, Identity, Rule};
 
     fn name(device: &str) -> SessionName {

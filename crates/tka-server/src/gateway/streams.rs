@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::GatewayMetrics;
 use crate::timer::at;
 
 /// For how long the watch of sessions may be silent before bytes wait.
@@ -51,6 +52,7 @@ pub struct Streams {
     stop: CancellationToken,
     /// From when on nothing is carried any more.
     stopped: CancellationToken,
+    metrics: GatewayMetrics,
 }
 
 /// One session whose requests are carried.
@@ -89,6 +91,7 @@ impl Streams {
         limit: usize,
         all: usize,
         stop: CancellationToken,
+        metrics: GatewayMetrics,
     ) -> Self {
         Self {
             entries: Arc::default(),
@@ -100,6 +103,7 @@ impl Streams {
             all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
             stop,
             stopped: CancellationToken::new(),
+            metrics,
         }
     }
 
@@ -113,7 +117,7 @@ impl Streams {
             entries.retain(|other, _, entry| {
                 let is_replaced = other == name.as_str();
                 if is_replaced {
-                    entry.flow.send_replace(Flow::Cut(Cut::new(CutKind::Ended, ENDED)));
+                    self.cut(entry, &Cut::new(CutKind::Ended, ENDED));
                 }
                 !is_replaced
             });
@@ -136,6 +140,13 @@ impl Streams {
     #[must_use]
     pub fn watched(&self) -> &WatchedSessions {
         &self.watched
+    }
+
+    /// Cuts all that is carried for `entry`.
+    fn cut(&self, entry: &Entry, cut: &Cut) {
+        let under_way = self.limit.saturating_sub(entry.places.available_permits());
+        self.metrics.cut(cut.kind(), under_way);
+        entry.flow.send_replace(Flow::Cut(cut.clone()));
     }
 
     fn flow_now(&self) -> Flow {
@@ -171,11 +182,11 @@ impl Streams {
                 () = at(next) => {}
             }
         }
-        let cut = Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
+        let cut = Cut::new(CutKind::Stop, STOPPED);
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
-            entry.flow.send_replace(cut.clone());
+            self.cut(entry, &cut);
         }
         entries.retain(|_, _, _| false);
     }
@@ -216,7 +227,10 @@ impl Streams {
         self.entries().retain(|_, _, entry| {
             let deadline = entry.deadline(&self.watched, now, time);
             let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
-            let is_cut = matches!(flow, Flow::Cut(_));
+            if let Flow::Cut(cut) = &flow {
+                self.cut(entry, cut);
+                return false;
+            }
             entry.flow.send_if_modified(|there| {
                 let is_new = *there != flow;
                 *there = flow;
@@ -227,7 +241,7 @@ impl Streams {
                 .chain(deadline)
                 .filter(|due| *due > now);
             next = next.into_iter().chain(due).min();
-            !is_cut
+            true
         });
         next
     }
