@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tka_api::http::Via;
 
 use crate::api::clock::Skew;
 use crate::api::device_sessions;
@@ -112,6 +113,10 @@ fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>
         role: session.role.clone(),
         until: session.until,
         context: session.context.clone(),
+        via: session.context.as_ref().map(|_| match session.gateway {
+            true => Via::Gateway,
+            false => Via::Direct,
+        }),
         current: current.is_some_and(|current| current.uses(cache, session)),
         confirmed,
     };

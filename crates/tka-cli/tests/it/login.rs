@@ -331,9 +331,9 @@ fn debug_tells_of_requests() {
         "{outcome:?}"
     );
     assert!(
-        outcome
-            .stderr
-            .contains(&format!("debug: GET {url}/kubeconfig?credential=exec: 200 in ")),
+        outcome.stderr.contains(&format!(
+            "debug: GET {url}/kubeconfig?credential=exec&via=default: 200 in "
+        )),
         "{outcome:?}"
     );
 }

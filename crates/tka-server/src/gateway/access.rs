@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::{Caller, Refusal, Rule, SessionName};
+use tka_core::{Caller, Refusal, Rule, SessionLabel, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, Standing};
@@ -72,7 +72,7 @@ pub(super) async fn access(
         }
         .into());
     }
-    let live = session(app, gateway, &identified.caller, rule).await?;
+    let live = session(app, gateway, &identified.caller, rule, target.label.as_ref()).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
     let info = RequestInfo::new(&head.method, &target);
@@ -122,9 +122,15 @@ fn browser(sign: &str) -> Failure {
     )
 }
 
-/// The session of `caller` through `rule`, as the watch tells of it.
-async fn session(app: &App, gateway: &Gateway, caller: &Caller, rule: &Rule) -> Result<LiveSession, Failure> {
-    let name = SessionName::new(caller, &rule.key(), None);
+/// The session of `caller` through `rule`, kept apart by `label`, as the watch tells of it.
+async fn session(
+    app: &App,
+    gateway: &Gateway,
+    caller: &Caller,
+    rule: &Rule,
+    label: Option<&SessionLabel>,
+) -> Result<LiveSession, Failure> {
+    let name = SessionName::new(caller, &rule.key(), label);
     let watched = gateway.streams.watched();
     if let Some(live) = watched.named(&name, (app.clock)()) {
         return Ok(live);

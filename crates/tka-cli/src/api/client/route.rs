@@ -117,7 +117,7 @@ impl Route {
     /// Sends the request, and reads the response within `limit`.
     pub(super) fn exchange(&self, request: &Request, limit: Duration) -> Result<HttpResponse, ureq::Error> {
         let started = Instant::now();
-        let url = self.server.url(request.operation.request().1) + &request.below;
+        let url = request.operation.url(&self.server) + &request.below;
         let result = self.send(request, &url, limit);
         if self.debug {
             self.log_request(request.operation, &url, started.elapsed(), &result);
