@@ -206,7 +206,7 @@ fn commands_with_their_own_session_go_through_the_gateway(world: &World) -> Outc
     let alice = site.person("ALICE")?;
     let config = signed_in(&alice, &[])?;
     let own = whoami(&alice, &config)?;
-    let script = "cat $KUBECONFIG; kubectl auth whoami --output=jsonpath={.status.userInfo.username}";
+    let script = "/bin/cat $KUBECONFIG; echo; kubectl auth whoami --output=jsonpath={.status.userInfo.username}";
     for args in [
         &["exec", "--", "/bin/sh", "-c", script][..],
         &["exec", "--rule", "oncall", "--", "/bin/sh", "-c", script],

@@ -83,7 +83,7 @@ fn what_is_no_address_of_a_gateway_is_refused() {
         through("http://tka.example.ts.net:8080/", |_| ()),
         through("http://tka.example.ts.net:8080/k8s/api/v1", |_| ()),
         through(ADDRESS, |sent| {
-            sent["users"]["tka-user-alice"] = json!({"token": "secret"})
+            sent["users"]["tka-user-alice"] = json!({"token": "secret"});
         }),
         cluster(|cluster| cluster["insecure-skip-tls-verify"] = json!(true)),
         cluster(|cluster| cluster["proxy-url"] = json!("http://evil")),
