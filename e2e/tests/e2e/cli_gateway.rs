@@ -201,7 +201,7 @@ fn committed_file_serves_whoever_is_signed_in(world: &World) -> Outcome {
 }
 
 fn commands_with_their_own_session_go_through_the_gateway(world: &World) -> Outcome {
-    let site = site(world, "cli-gateway-exec", true)?;
+    let site = site(world, "cli-gateway-own", true)?;
     site.grant(&[(ALICE, json!({"role": "view", "period": "10m", "name": "oncall"}))])?;
     let alice = site.person("ALICE")?;
     let config = signed_in(&alice, &[])?;

@@ -83,7 +83,7 @@ mod tests {
             let text = text(url, rule);
             let read = tka_kubeconfig::Kubeconfig::from_text(&text).unwrap();
             assert!(read.current_user().is_some_and(|user| user.exec.is_none()), "{text}");
-            assert_eq!(GatewayAddress::parse(&read.clusters[0].item.server).is_some(), true);
+            assert!(GatewayAddress::parse(&read.clusters[0].item.server).is_some(), "{text}");
         }
     }
 }
