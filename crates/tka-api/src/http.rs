@@ -196,6 +196,14 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "gateway"))]
     pub access: Option<String>,
+    /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "on_use"))]
+    pub sign_in: Option<String>,
+    /// After how long without use its sessions end (a Go duration), if use matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "15m0s"))]
+    pub idle: Option<String>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
     /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not

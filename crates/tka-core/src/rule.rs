@@ -28,6 +28,21 @@ pub struct Rule {
     pub max_sessions: Option<NonZeroU32>,
     /// By which ways its sessions reach the cluster.
     pub access: Access,
+    /// What begins its sessions.
+    pub sign_in: SignInMode,
+    /// After how long without use its sessions end.
+    pub idle: Option<Period>,
+}
+
+/// What begins the sessions of a rule.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInMode {
+    /// Their caller signs in.
+    #[default]
+    Asked,
+    /// The first request through the gateway does, too.
+    OnUse,
 }
 
 /// By which ways the sessions of a rule reach the cluster.
@@ -67,8 +82,10 @@ struct Written {
     #[serde(default)]
     require_reason: bool,
     max_sessions: Option<NonZeroU32>,
+    access: Option<Access>,
     #[serde(default)]
-    access: Access,
+    sign_in: SignInMode,
+    idle: Option<Period>,
 }
 
 /// Why a value of the capability is no rule.
@@ -89,11 +106,16 @@ impl Rule {
     /// A field that is not known refuses the rule, as does one that says nothing, such as `"namespaces": null`: a restriction
     /// that is misspelt or left open must not widen access.
     pub fn parse(value: &str) -> Result<Self, RuleError> {
-        let written: Written = fields::read(value).map_err(|error| RuleError {
+        let refused = |why| RuleError {
             value: shorten(value),
-            why: error.to_string(),
-        })?;
+            why,
+        };
+        let written: Written = fields::read(value).map_err(|error| refused(error.to_string()))?;
+        if let Some(why) = written.contradiction() {
+            return Err(refused(why.into()));
+        }
         Ok(Self {
+            access: written.access(),
             role: written.role,
             period: written.period,
             priority: written.priority,
@@ -101,7 +123,8 @@ impl Rule {
             name: written.name,
             require_reason: written.require_reason,
             max_sessions: written.max_sessions,
-            access: written.access,
+            sign_in: written.sign_in,
+            idle: written.idle,
         })
     }
 
@@ -112,6 +135,36 @@ impl Rule {
             role: self.role.clone(),
             scope: self.scope.clone(),
             name: self.name.clone(),
+        }
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    /// What of it cannot hold together.
+    fn contradiction(&self) -> Option<&'static str> {
+        let on_use = self.sign_in == SignInMode::OnUse;
+        let direct = self.access == Some(Access::Direct);
+        if on_use && self.require_reason {
+            return Some("`sign_in: on_use` and `require_reason` contradict each other: a request gives no reason");
+        }
+        if on_use && direct {
+            return Some(
+                "`sign_in: on_use` and `access: direct` contradict each other: use is a request through the gateway",
+            );
+        }
+        if self.idle.is_some() && direct {
+            return Some("`idle` and `access: direct` contradict each other: use is seen by the gateway alone");
+        }
+        None
+    }
+
+    /// Use is seen by the gateway alone, so that a limit of idleness leaves no other way.
+    fn access(&self) -> Access {
+        match self.idle {
+            Some(_) => Access::Gateway,
+            None => self.access.unwrap_or_default(),
         }
     }
 }
@@ -217,7 +270,7 @@ mod tests {
     #[test]
     fn field_that_says_nothing_is_refused() {
         let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
-            "require_reason": true, "max_sessions": 1}"#;
+            "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m"}"#;
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
@@ -252,6 +305,34 @@ mod tests {
                 changed[&other] = value;
                 assert!(Rule::parse(&changed.to_string()).is_err(), "{changed}");
             }
+        }
+    }
+
+    #[test]
+    fn fields_that_contradict_each_other_are_refused() {
+        let with = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h", {fields}}}"#));
+        let on_use = with(r#""sign_in": "on_use""#).unwrap();
+        assert_eq!((on_use.sign_in, on_use.access), (SignInMode::OnUse, Access::Any));
+        assert_eq!(with(r#""idle": "15m""#).unwrap().access, Access::Gateway);
+        assert_eq!(
+            with(r#""idle": "15m", "access": "any""#).unwrap().access,
+            Access::Gateway
+        );
+        for (fields, other) in [
+            (r#""sign_in": "on_use", "require_reason": true"#, "`require_reason`"),
+            (r#""sign_in": "on_use", "access": "direct""#, "`access: direct`"),
+            (r#""idle": "15m", "access": "direct""#, "`access: direct`"),
+        ] {
+            let why = with(fields).unwrap_err().why;
+            assert!(why.contains(other) && why.contains("contradict"), "{why}");
+        }
+        for fields in [
+            r#""sign_in": "on-use""#,
+            r#""sign_in": "ON_USE""#,
+            r#""idle": "soon""#,
+            r#""idle": 900"#,
+        ] {
+            assert!(with(fields).is_err(), "{fields}");
         }
     }
 

@@ -3,16 +3,20 @@
 pub mod body;
 pub mod flow;
 pub mod headers;
+pub mod last_use;
 pub mod relay;
 pub mod request_info;
 pub mod target;
+pub mod unread;
 pub mod upstream;
 pub mod websocket;
 
 pub use body::{Counter, guarded};
 pub use flow::{Cut, CutKind, Flow, Gate, Halt};
 pub use headers::{HeaderError, Identity};
+pub use last_use::LastUse;
 pub use relay::{Stream, relay};
 pub use request_info::RequestInfo;
 pub use target::{PREFIX, Target, TargetError};
+pub use unread::read_within;
 pub use upstream::{Upstream, UpstreamError};

@@ -36,6 +36,7 @@ mod step;
 mod stored;
 pub mod sweep;
 mod termination;
+mod tombstone;
 mod watched;
 mod watches;
 

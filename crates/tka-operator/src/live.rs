@@ -15,8 +15,10 @@ pub struct LiveSession {
     pub session: Session,
     /// The UID of its `TkaSignin`, which tells it from the sessions before and after it.
     pub uid: String,
-    /// When it ends, if nothing ends it before. While it is being extended that is its end before.
+    /// When it ends, if nothing ends it before. While it is being extended that is its end before. Use may put it off.
     pub until: Timestamp,
+    /// When it was last used, as far as that is written down.
+    pub last_use: Timestamp,
     /// The version of its `TkaSignin`.
     pub(crate) version: Option<String>,
 }
@@ -63,6 +65,7 @@ impl LiveSession {
         Some(Self {
             uid: signin.uid()?,
             version: signin.resource_version(),
+            last_use: objects::last_use(signin, &session),
             session,
             until,
         })

@@ -10,13 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
-    ANNOTATION_END, ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
-    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice,
-    TkaSignin, TkaSigninSpec,
+    ANNOTATION_END, ANNOTATION_IDLE, ANNOTATION_LAST_SIGN_IN, ANNOTATION_LAST_USE, ANNOTATION_MAX_SESSIONS,
+    ANNOTATION_SIGN_IN, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_NAMESPACE,
+    LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice, TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope, Session,
-    SessionLabel,
+    Begun, Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope,
+    Session, SessionLabel,
 };
 
 use crate::Error;
@@ -39,8 +39,21 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
         (ANNOTATION_VALID_UNTIL.into(), session.until().to_string()),
     ]);
     annotations.extend(max_sessions.map(|max| (ANNOTATION_MAX_SESSIONS.into(), max.to_string())));
+    annotations.extend(
+        session
+            .on_use
+            .map(|begun| (ANNOTATION_SIGN_IN.into(), begun_word(begun).into())),
+    );
+    annotations.extend(session.idle.map(|idle| (ANNOTATION_IDLE.into(), idle.to_string())));
     signin.metadata.annotations = Some(annotations);
     signin
+}
+
+fn begun_word(begun: Begun) -> &'static str {
+    match begun {
+        Begun::Asked => "asked",
+        Begun::ByUse => "by_use",
+    }
 }
 
 fn not_a_session(signin: &TkaSignin, why: impl Into<String>) -> Error {
@@ -229,7 +242,29 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
         period: typed::<Period>(&spec.validity_period)?,
         signed_in: last_sign_in(signin)?,
         reason: optional::<Reason>(spec.reason.as_ref())?,
+        on_use: begun(signin)?,
+        // What cannot be read must not pass for no limit.
+        idle: optional::<Period>(signin.annotations().get(ANNOTATION_IDLE))?,
     })
+}
+
+fn begun(signin: &TkaSignin) -> Result<Option<Begun>, String> {
+    let Some(word) = signin.annotations().get(ANNOTATION_SIGN_IN) else {
+        return Ok(None);
+    };
+    let begun = [Begun::Asked, Begun::ByUse]
+        .into_iter()
+        .find(|begun| begun_word(*begun) == word);
+    let why = || format!("the annotation {ANNOTATION_SIGN_IN} is neither asked nor by_use: {word:?}");
+    begun.map(Some).ok_or_else(why)
+}
+
+/// When the session was last used that `signin` holds, as far as that is written down. A sign-in is a use.
+pub(crate) fn last_use(signin: &TkaSignin, session: &Session) -> Timestamp {
+    let written = signin.annotations().get(ANNOTATION_LAST_USE);
+    // What cannot be read is no use.
+    let written = written.and_then(|text| text.parse().ok());
+    written.map_or(session.signed_in, |written: Timestamp| written.max(session.signed_in))
 }
 
 fn optional<T: TryFrom<String, Error: ToString>>(text: Option<&String>) -> Result<Option<T>, String> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use tka_api::resource::TkaSignin;
-use tka_core::{RoleName, Session, SessionName};
+use tka_core::{Begun, RoleName, Session, SessionName};
 use tokio::time::timeout;
 
 use crate::attempts::{Attempt, Outcome, Part, SIGN_IN_TIMEOUT, SignIn, SignedIn};
@@ -17,7 +18,7 @@ use crate::error::{found, status, with_causes};
 use crate::lock::SessionLock;
 use crate::records::Records;
 use crate::termination::Precondition;
-use crate::{Credential, EndReason, Error, Sessions, objects, watches};
+use crate::{Credential, EndReason, Error, SessionFilter, Sessions, StoredSession, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
@@ -85,6 +86,12 @@ impl Sessions {
         let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
         let existing = existing?;
+        let begun_before = |existing: &TkaSignin| begun_before(existing, (self.clock)());
+        if requested.on_use == Some(Begun::ByUse)
+            && let Some(there) = existing.as_ref().and_then(begun_before)
+        {
+            return Ok(there);
+        }
         let is_admitted = |existing: &TkaSignin| objects::is_admitted(existing, (self.clock)());
         if !existing.as_ref().is_some_and(is_admitted) {
             self.check_device_quotas(requested)?;
@@ -238,6 +245,7 @@ impl Sessions {
         close: &(dyn Fn() -> bool + Sync),
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
+        self.settle_tombstone(session).await?;
         self.make_children(signin, session).await?;
         // No credential is given of a session whose status does not say that it is provisioned.
         self.record(signin, session, records).await?;
@@ -318,6 +326,13 @@ impl Sessions {
         let settled = |signin: Option<&TkaSignin>| signin.is_none_or(is_provisioned);
         watches::until(self.watched.clone(), name.as_str(), settled).await;
     }
+}
+
+/// The session that `existing` holds, if it goes on at `now`: use begins no other then, and does not extend it.
+fn begun_before(existing: &TkaSignin, now: Timestamp) -> Option<SignedIn> {
+    let StoredSession { session, provisioned } = SessionFilter::Live.stored(existing)?;
+    let goes_on = session.until() > now && !objects::is_to_end(existing, &session);
+    goes_on.then(|| SignedIn::new(&session, provisioned, true, None))
 }
 
 /// Whether `error` ends the session that `signin` holds. A session that was never usable ends by any permanent error. A usable one ends only if its

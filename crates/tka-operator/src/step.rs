@@ -53,9 +53,18 @@ pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, age: Durat
     until.min(session.period.duration().saturating_sub(age))
 }
 
-/// When the session ends that `signin` holds. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
-/// before. The request that extends it has a moment to record that.
+/// When the session ends that `signin` holds: when its time is over, or before where it is not used.
 pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
+    let end = end_of_time(signin, session, is_recorded);
+    match session.idle {
+        Some(idle) => end.min(tka_core::session::end(objects::last_use(signin, session), idle)),
+        None => end,
+    }
+}
+
+/// When its time is over. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
+/// before. The request that extends it has a moment to record that.
+fn end_of_time(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
     if is_recorded || !objects::was_provisioned(signin) || objects::is_provisioned(signin, session) {
         return session.until();
     }

@@ -86,7 +86,7 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Ends a session if it is over now, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
+    /// Ends a session if it is over now or was not used for too long, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
     /// meantime. Says whether it ended.
     pub(crate) async fn expire(&self, session: &Session, is_past_period: bool) -> Result<bool, Error> {
         let name = session.name();
@@ -99,7 +99,9 @@ impl Sessions {
         if self.end_of(&signin, &live) > (self.clock)() && !is_past_period {
             return Ok(false);
         }
-        self.conclude(&signin, EndReason::Expired, Precondition::SameVersion, &*self.records)
+        let is_over = is_past_period || live.until() <= (self.clock)();
+        let how = if is_over { EndReason::Expired } else { EndReason::Idle };
+        self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
             .await?;
         Ok(true)
     }
@@ -211,6 +213,8 @@ impl Sessions {
             return removed.await.map(drop);
         };
         let how = end_reason::how(signin, &session, (self.clock)());
+        // Before it may go, after which use may begin the next.
+        self.write_tombstone(&session, &how).await?;
         self.record_end(signin, &session, &how, records).await?;
         self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
             .await?;

@@ -141,6 +141,11 @@ impl From<&tka_operator::Error> for Failure {
                 ],
             ),
             Error::Refused(refusal) => refusal.clone().into(),
+            Error::EndedOnPurpose(_) => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "your session was ended, and only you begin it again",
+                &["sign in with `tka login`"],
+            ),
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {

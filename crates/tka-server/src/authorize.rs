@@ -41,6 +41,16 @@ pub struct Authorized(pub Authorization);
 // === impl Authorization ===
 
 impl Authorization {
+    /// What `identified` may have by `rules`, which are those that apply to them.
+    #[must_use]
+    pub fn new(identified: &Identified, rules: ApplicableRules) -> Self {
+        Self {
+            caller: identified.caller.clone(),
+            rules,
+            asked_at: identified.asked_at,
+        }
+    }
+
     /// The session that the caller's device has, through a rule that still reaches them: the one of that name, or the one that
     /// is meant by who names none.
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
@@ -119,11 +129,8 @@ impl Authorization {
         if identified.caller.key() != self.caller.key() {
             return Err(other_caller());
         }
-        Ok(Self {
-            rules: applicable_rules(app, &identified)?,
-            asked_at: identified.asked_at,
-            caller: identified.caller,
-        })
+        let rules = applicable_rules(app, &identified)?;
+        Ok(Self::new(&identified, rules))
     }
 }
 
@@ -146,11 +153,7 @@ impl FromRequestParts<Arc<App>> for Authorization {
         let identified = identified(parts)?;
         app.contact.check().map_err(|error| no_contact(&error))?;
         let rules = applicable_rules(app, &identified)?;
-        Ok(Self {
-            caller: identified.caller.clone(),
-            rules,
-            asked_at: identified.asked_at,
-        })
+        Ok(Self::new(&identified, rules))
     }
 }
 

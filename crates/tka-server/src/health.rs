@@ -154,7 +154,8 @@ mod tests {
         operator_metrics.register("b", "B", Counter::<u64>::default());
         let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
         let null = std::path::Path::new("/dev/null");
-        let (audit, _writer) = Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default()).unwrap();
+        let (audit, _writer) =
+            Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default(), 0).unwrap();
         let (_sender, synced) = watch::channel(serving);
         let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
         let (_sender, missing_roles) = watch::channel(missing);

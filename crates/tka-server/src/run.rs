@@ -21,7 +21,7 @@ use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
 use crate::cluster::ClusterError;
-use crate::config::{Config, Loaded, Source};
+use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{Gateway, GatewayError, Streams};
 use crate::health;
@@ -105,6 +105,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         &config.operator.namespace,
         Arc::clone(&clock),
         &metrics,
+        carried_at_most(&config.gateway),
     )?;
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
@@ -148,9 +149,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     };
     let mut background = background(&config, &clients, &parts, reconcile, channels, registries, &stop)?;
     if let Some(gateway) = &gateway {
-        let streams = gateway.streams().clone();
+        let (streams, used) = (gateway.streams().clone(), Arc::clone(&parts.sessions));
         background.spawn("the streams of the gateway", async move {
-            streams.run().await;
+            streams.run(used).await;
             drained.cancel();
         });
     }
@@ -329,6 +330,12 @@ async fn clients() -> Result<(kube::Config, Clients), RunError> {
     Ok((config, clients))
 }
 
+/// How many requests may be carried at a time.
+fn carried_at_most(settings: &config::Gateway) -> usize {
+    let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
+    if settings.enabled { all } else { 0 }
+}
+
 /// The gateway, if there is to be one, over the sessions that `reconcile` watches.
 fn gateway(
     config: &Config,
@@ -343,7 +350,7 @@ fn gateway(
         return Ok(None);
     }
     let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
-    let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
+    let all = carried_at_most(settings);
     let streams = Streams::new(
         reconcile.watched(),
         &clients.heard,

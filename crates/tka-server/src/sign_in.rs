@@ -101,7 +101,13 @@ impl<'a> SignInRequest<'a> {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.context);
-        match self.app.sessions.sign_in(attempt, &lock, &records).await {
+        let signed_in = self.app.sessions.sign_in(attempt, &lock, &records).await;
+        if self.request.by_use {
+            let status = signed_in.as_ref().err().map(|error| Failure::from(&**error).status);
+            let role = self.sign_in.session.rule.role.as_str();
+            self.app.metrics.signed_in(Some(role), status);
+        }
+        match signed_in {
             Ok(signed_in) => Ok(Some(signed_in)),
             Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::Retryable(error)),
             Err(error) => Err(Failure::from(&*error).into()),
@@ -122,6 +128,10 @@ impl<'a> SignInRequest<'a> {
         let before = self.sign_in.clone();
         if self.reauthorize_if_stale().await? && !self.sign_in.is_identical(&before) {
             return Ok(None);
+        }
+        // The request that leads the attempt has recorded it. What waits for it signs in nothing by itself.
+        if self.request.by_use {
+            return Ok(Some(signed_in));
         }
         let records = ByRequest::new(&self.app.audit, self.context);
         // The leader's record says that it signed in. This caller's record says that it extended.
@@ -184,6 +194,9 @@ fn decide(
             role: rule.role.clone(),
         }
         .into());
+    }
+    if request.by_use && !authorization.rules.begins_on_use(&rule.key()) {
+        return Err(changed_meanwhile());
     }
     // A way that the rule or the server does not have is refused before anything begins.
     let has_token =

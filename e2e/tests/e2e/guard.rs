@@ -332,7 +332,23 @@ fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
     guarded.refuses(Editor, LEASE, "delete lease tka-server")?;
     guarded.refuses(Editor, LEASE, "delete leases --all")?;
     guarded.has_no_right(Impersonator, "cannot delete resource", "delete lease tka-server")?;
-    guarded.would_allow(Administrator, "delete lease tka-server")
+    guarded.would_allow(Administrator, "delete lease tka-server")?;
+
+    // What says that a session was ended is the servers' alone too, and other ConfigMaps are not.
+    let map = |labels: &Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-map", "labels": labels}});
+    let tombstone = map(&json!({"tka.specht-labs.de/tombstone": "true"}));
+    guarded.refuses_both(LEASE, guarded.creating(&tombstone)?)?;
+    guarded.allows(Editor, guarded.creating(&map(&json!({})))?)?;
+    guarded.refuses(Editor, LEASE, "label configmap a-map tka.specht-labs.de/tombstone=true")?;
+    guarded.allows(Server, guarded.creating(&tombstone_named(&tombstone))?)?;
+    guarded.refuses(Editor, LEASE, "delete configmap tombstone")?;
+    guarded.would_allow(Administrator, "delete configmap tombstone")
+}
+
+fn tombstone_named(map: &Value) -> Value {
+    let mut map = map.clone();
+    map["metadata"]["name"] = "tombstone".into();
+    map
 }
 
 fn no_pod_runs_as_a_session(world: &World) -> Outcome {

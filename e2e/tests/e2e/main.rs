@@ -40,6 +40,7 @@ mod limits;
 mod machines;
 mod max_sessions;
 mod nonsense;
+mod on_use;
 mod outages;
 mod provisioning;
 mod reauthorisation;
@@ -89,6 +90,7 @@ const MODULES: &[Module] = &[
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
     ("gateway", gateway::TESTS),
+    ("on_use", on_use::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),

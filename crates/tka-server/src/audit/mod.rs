@@ -30,7 +30,7 @@ use crate::rates::By;
 use self::budget::{Budget, Payer};
 pub use self::records::ByRequest;
 use self::writer::Queue;
-pub use self::writer::{AuditError, Writer};
+pub use self::writer::{AuditError, Room, Writer};
 
 /// The longest credential ID that is believed to be one. The API server makes UUIDs.
 const CREDENTIAL_ID_BYTES: usize = 128;
@@ -83,10 +83,16 @@ impl std::fmt::Debug for Audit {
 
 impl Audit {
     /// Starts to write records of the sessions in `namespace`: to the file at `path`, to standard output when it is empty or `-`. What
-    /// is left out or lost is counted in `metrics`.
-    pub fn start(path: &Path, namespace: &str, clock: Clock, metrics: &Metrics) -> Result<(Self, Writer), AuditError> {
+    /// is left out or lost is counted in `metrics`. As many as `kept` requests may be carried that have room for the record of their end.
+    pub fn start(
+        path: &Path,
+        namespace: &str,
+        clock: Clock,
+        metrics: &Metrics,
+        kept: usize,
+    ) -> Result<(Self, Writer), AuditError> {
         let is_stdout = path.as_os_str().is_empty() || path == Path::new("-");
-        let (queue, writer) = writer::start((!is_stdout).then_some(path), metrics.audit_lost.clone())?;
+        let (queue, writer) = writer::start((!is_stdout).then_some(path), metrics.audit_lost.clone(), kept)?;
         let audit = Self {
             queue,
             budget: Arc::new(Budget::new(metrics.audit_suppressed.clone())),
@@ -139,19 +145,28 @@ impl Audit {
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
-    pub fn carried(&self, context: &AuditContext, session: &Session, request: audit::ApiRequest, why: Option<String>) {
+    pub fn carried(
+        &self,
+        room: Room,
+        context: &AuditContext,
+        session: &Session,
+        request: audit::ApiRequest,
+        why: Option<String>,
+    ) {
         let record = Record {
             session: Some(self.session(session)),
             api: Some(request),
             why,
             ..self.of_request(context, Decision::Carried, Outcome::Granted)
         };
-        self.leave(&record);
+        room.leave(line(&record));
     }
 
-    /// Whether a record that is left would be written, as far as is known. Unless this returns well nothing may be carried that is to have one.
-    pub async fn writable(&self) -> Result<(), Failure> {
-        self.queue.check().await.map_err(|why| unwritable(&why))
+    /// Keeps room for the record of a request that is to be carried, if it would be written as far as is known. Unless this returns well the request must
+    /// not be carried.
+    pub async fn room(&self) -> Result<Room, Failure> {
+        self.queue.check().await.map_err(|why| unwritable(&why))?;
+        Ok(self.queue.room()?)
     }
 
     /// Records that `session` was ended by its owner.
@@ -176,6 +191,7 @@ impl Audit {
         let (decision, outcome, why) = match how {
             EndReason::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
             EndReason::Expired => (Decision::Expired, Outcome::Ended, None),
+            EndReason::Idle => (Decision::Idle, Outcome::Ended, None),
             EndReason::Revoked(why) => (Decision::Revoked, Outcome::Ended, Some(why.clone())),
             EndReason::Refused(why) => (Decision::Refused, Outcome::Refused, Some(why.clone())),
             EndReason::TakenDown => (Decision::TakenDown, Outcome::Ended, None),
@@ -428,7 +444,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
-        let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default()).unwrap();
+        let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default(), 0).unwrap();
         let (known, unknown) = (context(), context());
         known.by(&Arc::new(identified()), By::Caller);
         known.about(&session());
@@ -501,7 +517,7 @@ mod tests {
         let path = folder.path().join("audit.log");
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05Z"));
         let metrics = Metrics::default();
-        let (audit, writer) = Audit::start(&path, "tka", clock, &metrics).unwrap();
+        let (audit, writer) = Audit::start(&path, "tka", clock, &metrics, 0).unwrap();
         let known = context();
         known.by(&Arc::new(identified()), By::Caller);
         for _ in 0..400 {

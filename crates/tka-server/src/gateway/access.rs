@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::{Caller, Refusal, Rule, SessionLabel, SessionName};
+use tka_core::{Choice, Refusal, Request, Rule, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
-use tka_operator::{LiveSession, Standing};
-use tokio::time::timeout;
+use tka_operator::{Error, LiveSession, Standing, WatchedSessions};
+use tokio::time::{Instant, timeout};
 
 use super::shared::Gateway;
 use super::streams::Entry;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::{applicable_rules, no_contact, not_asked};
+use crate::authorize::{Authorization, applicable_rules, no_contact, not_asked};
 use crate::browser::{guard_programs, made_by};
 use crate::identified::Identified;
 use crate::identify::whois;
 use crate::rates::By;
+use crate::sign_in::SignInRequest;
 
 /// How long a session that the API server has may be unknown to the watch.
 const TOLD: Duration = Duration::from_secs(3);
@@ -42,9 +43,9 @@ pub(super) struct Access {
 
 /// Finds out who sends a request, that it is they and no page in their browser, and which session of theirs acts.
 pub(super) async fn access(
-    app: &App,
+    app: &Arc<App>,
     gateway: &Gateway,
-    context: &AuditContext,
+    context: &Arc<AuditContext>,
     head: &Parts,
 ) -> Result<Access, Failure> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -65,16 +66,18 @@ pub(super) async fn access(
             &["give the path of a Kubernetes API"],
         )
     })?;
-    let rule = rules.choose(&target.choice)?;
+    let rule = rules.choose(&target.choice)?.clone();
     if !rules.has_gateway(&rule.key()) {
         return Err(Refusal::DirectOnly {
             role: rule.role.clone(),
         }
         .into());
     }
-    let live = session(app, gateway, &identified.caller, rule, target.label.as_ref()).await?;
+    let authorization = Authorization::new(&identified, rules);
+    let live = session(app, gateway, context, authorization, &target, &rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
+    entry.last_use().used(Instant::now());
     let info = RequestInfo::new(&head.method, &target);
     let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
     Ok(Access {
@@ -122,35 +125,77 @@ fn browser(sign: &str) -> Failure {
     )
 }
 
-/// The session of `caller` through `rule`, kept apart by `label`, as the watch tells of it.
+/// The session of a caller through `rule`, which is the one that `target` means. Where the rule says so, this request begins it, but none with a
+/// label: that ends with the command that it is of.
 async fn session(
-    app: &App,
+    app: &Arc<App>,
     gateway: &Gateway,
-    caller: &Caller,
+    context: &Arc<AuditContext>,
+    authorization: Authorization,
+    target: &Target,
     rule: &Rule,
-    label: Option<&SessionLabel>,
 ) -> Result<LiveSession, Failure> {
-    let name = SessionName::new(caller, &rule.key(), label);
+    let name = SessionName::new(&authorization.caller, &rule.key(), target.label.as_ref());
     let watched = gateway.streams.watched();
     if let Some(live) = watched.named(&name, (app.clock)()) {
         return Ok(live);
     }
     // It may have begun a moment ago, at another replica too.
-    let begun = match app.sessions.standing(&name).await? {
-        Standing::Live(begun) => begun,
-        Standing::Pending => {
-            return Err(Failure::passing(
-                "your session is not provisioned yet",
-                &["try again in a moment"],
-            ));
+    let standing = match app.sessions.standing(&name).await? {
+        Standing::None if target.label.is_none() && authorization.rules.begins_on_use(&rule.key()) => {
+            begin(app, context, authorization, &target.choice, rule, &name).await?;
+            app.sessions.standing(&name).await?
         }
-        Standing::None => return Err(not_signed_in(rule)),
+        standing => standing,
     };
+    match standing {
+        Standing::Live(begun) => told(app, watched, &name, &begun).await,
+        Standing::Pending => Err(Failure::passing(
+            "your session is not provisioned yet",
+            &["try again in a moment"],
+        )),
+        Standing::None => Err(not_signed_in(rule, "you are not signed in")),
+    }
+}
+
+/// Begins the session of that name through `rule`, because it is used. All requests that come meanwhile share that.
+async fn begin(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    authorization: Authorization,
+    choice: &Choice,
+    rule: &Rule,
+    name: &SessionName,
+) -> Result<(), Failure> {
+    match app.sessions.refuse_ended(name).await {
+        Err(Error::EndedOnPurpose(_)) => return Err(not_signed_in(rule, "your session was ended")),
+        asked => asked?,
+    }
+    let request = Request {
+        choice: choice.clone(),
+        by_use: true,
+        ..Request::default()
+    };
+    let (begun_by, context) = (Arc::clone(app), Arc::clone(context));
+    let sign_in = async move {
+        let sign_in = SignInRequest::new(&begun_by, &context, authorization, request, (false, None), &mut None)?;
+        sign_in.run().await.map(drop)
+    };
+    app.work.to_the_end(sign_in).await
+}
+
+/// The session that has `begun`, once the watch tells of it: its streams go by that.
+async fn told(
+    app: &App,
+    watched: &WatchedSessions,
+    name: &SessionName,
+    begun: &LiveSession,
+) -> Result<LiveSession, Failure> {
     let mut changes = watched.changes();
     let told = async {
         loop {
             changes.borrow_and_update();
-            let live = watched.named(&name, (app.clock)());
+            let live = watched.named(name, (app.clock)());
             if let Some(live) = live.filter(|live| live.uid == begun.uid) {
                 return Some(live);
             }
@@ -167,13 +212,13 @@ async fn session(
 }
 
 /// What to answer a caller who has no session through `rule`.
-fn not_signed_in(rule: &Rule) -> Failure {
+fn not_signed_in(rule: &Rule, what: &str) -> Failure {
     let command = match (&rule.name, rule.require_reason) {
         (Some(name), false) => format!("sign in with `tka login --rule {name}`"),
         (Some(name), true) => format!("sign in with `tka login --rule {name} --reason TEXT`"),
         (None, true) => "sign in with `tka login --reason TEXT`".to_owned(),
         (None, false) => "sign in with `tka login`".to_owned(),
     };
-    let message = format!("you are not signed in with the role {}", rule.role);
+    let message = format!("{what} with the role {}", rule.role);
     Failure::new(StatusCode::UNAUTHORIZED, message, &[&command])
 }

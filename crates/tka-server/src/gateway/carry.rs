@@ -1,12 +1,13 @@
 //! Carrying one request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response as HttpResponse, StatusCode};
+use axum::http::{HeaderValue, Method, Response as HttpResponse, StatusCode, Version};
 use axum::response::Response;
 use futures::TryStreamExt;
 use http_body::Frame;
@@ -16,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::websocket::Channels;
-use tka_gateway::{CutKind, Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, relay};
+use tka_gateway::{CutKind, Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, read_within, relay};
+use tokio::time::Instant;
 
 use super::access::{Access, access};
 use super::record::RequestRecord;
@@ -54,6 +56,8 @@ pub(super) async fn carry(
     record.before().await?;
     record.leaves();
     let method = head.method.clone();
+    // A connection of HTTP/1.1 is watched as a whole.
+    let unread = (head.version == Version::HTTP_2).then_some(gateway.unread);
     // An upgrade that goes on was put on again.
     let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
@@ -61,16 +65,23 @@ pub(super) async fn carry(
         let answer = answered(answer, &method, &mut record)?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let is_exec = access.interactive == Some(Interactive::Exec);
-            return Ok(switch(app, answer, caller, is_exec, gate, record, place));
+            let stream = Stream {
+                gate,
+                websocket: websocket(&answer, is_exec),
+                sent: record.sent().clone(),
+                received: record.received().clone(),
+                last_use: access.entry.last_use().clone(),
+            };
+            return Ok(switch(app, answer, caller, stream, record, place));
         }
         let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
-        return Ok(finish(answer, gate, record, place));
+        return Ok(finish(answer, gate, record, (place, unread)));
     }
     // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
     drop(access);
     let answer = gate.run(gateway.upstream.send(upstream_request)).await;
     let answer = answered(answer, &method, &mut record)?;
-    Ok(finish(answer, gate, record, place))
+    Ok(finish(answer, gate, record, (place, unread)))
 }
 
 /// The answer, or what to say of a request of which nothing is known but that it was sent.
@@ -118,7 +129,11 @@ async fn request_for(
         Empty::new().map_err(|never| match never {}).boxed_unsync()
     } else {
         // Trailers do not go on: they are headers that no table rules.
-        let data = StreamBody::new(body.into_data_stream().map_ok(Frame::data));
+        let last_use = access.entry.last_use().clone();
+        let data = body
+            .into_data_stream()
+            .inspect_ok(move |_| last_use.used(Instant::now()));
+        let data = StreamBody::new(data.map_ok(Frame::data));
         guarded(data, access.entry.gate(), record.sent().clone(), ())
     };
     let uri = access.target.below(gateway.upstream.base());
@@ -136,7 +151,7 @@ fn finish(
     answer: HttpResponse<BoxBody>,
     gate: Gate,
     mut record: RequestRecord,
-    place: impl Send + 'static,
+    (place, unread): (impl Send + 'static, Option<Duration>),
 ) -> Response {
     let (mut head, body) = answer.into_parts();
     headers::answer(&mut head.headers, false);
@@ -146,6 +161,10 @@ fn finish(
         return Response::from_parts(head, Body::empty());
     }
     let body = guarded(body, gate, received, (record, place));
+    let body = match unread {
+        Some(limit) => read_within(body, limit),
+        None => body,
+    };
     Response::from_parts(head, Body::new(body))
 }
 
@@ -154,18 +173,11 @@ fn switch(
     app: &App,
     mut answer: HttpResponse<hyper::body::Incoming>,
     caller: OnUpgrade,
-    is_exec: bool,
-    gate: Gate,
+    stream: Stream,
     mut record: RequestRecord,
     kept: impl Send + 'static,
 ) -> Response {
     record.answered(answer.status());
-    let stream = Stream {
-        gate,
-        websocket: websocket(&answer, is_exec),
-        sent: record.sent().clone(),
-        received: record.received().clone(),
-    };
     let upstream = hyper::upgrade::on(&mut answer);
     app.work.spawn(async move {
         let _kept = kept;
@@ -186,7 +198,10 @@ fn websocket(answer: &HttpResponse<hyper::body::Incoming>, is_exec: bool) -> Opt
     let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let upgrade = text(answer.headers().get(UPGRADE))?;
     let subprotocol = text(answer.headers().get(SEC_WEBSOCKET_PROTOCOL));
-    let channels = Channels::of(subprotocol.as_deref().filter(|_| is_exec));
+    let channels = match Channels::of(subprotocol.as_deref()) {
+        Channels::Binary | Channels::Base64 if !is_exec => Channels::Unknown,
+        channels => channels,
+    };
     upgrade.eq_ignore_ascii_case("websocket").then_some(channels)
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Audit;
+use crate::audit::{Audit, Room};
 use crate::audit_context::AuditContext;
 use crate::config::GatewayAudit;
 
@@ -36,6 +36,8 @@ pub(super) struct RequestRecord {
     began: Instant,
     sent: Counter,
     received: Counter,
+    /// For its record.
+    room: Option<Room>,
     why: Option<String>,
 }
 
@@ -62,20 +64,19 @@ impl RequestRecord {
             began: Instant::now(),
             sent: Counter::default(),
             received: Counter::default(),
+            room: None,
             why: None,
         }
     }
 
     /// What is recorded before the request is carried. Unless this returns well it must not be.
-    pub(super) async fn before(&self) -> Result<(), Failure> {
-        if self.interactive.is_some() {
-            return Ok(self
-                .audit
-                .stream_begins(&self.context, &self.session, &self.request)
-                .await?);
-        }
+    pub(super) async fn before(&mut self) -> Result<(), Failure> {
         if self.is_wanted {
-            self.audit.writable().await?;
+            self.room = Some(self.audit.room().await?);
+        }
+        if self.interactive.is_some() {
+            let recorded = self.audit.stream_begins(&self.context, &self.session, &self.request);
+            recorded.await?;
         }
         Ok(())
     }
@@ -115,15 +116,15 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        if !self.is_wanted || !self.is_carried {
+        let Some(room) = self.room.take().filter(|_| self.is_carried) else {
             return;
-        }
+        };
         let mut request = std::mem::take(&mut self.request);
         request.sent_bytes = Some(self.sent.get());
         request.received_bytes = Some(self.received.get());
         request.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         self.audit
-            .carried(&self.context, &self.session, request, self.why.take());
+            .carried(room, &self.context, &self.session, request, self.why.take());
     }
 }
 

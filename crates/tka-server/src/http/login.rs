@@ -119,6 +119,7 @@ fn read(body: LoginRequest) -> Result<Request, Failure> {
         period: typed(body.period)?,
         reason: typed(body.reason)?,
         label: typed(body.session)?,
+        by_use: false,
     })
 }
 
