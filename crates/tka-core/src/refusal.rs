@@ -221,9 +221,11 @@ impl Refusal {
             )],
             Self::ReasonRequired { .. } => vec!["give a reason: `tka login --reason \"…\"`".into()],
             Self::GatewayOnly { .. } => vec![
-                "use a kubeconfig with the server's address below /k8s, and without a token: GET /api/v1alpha1/kubeconfig?credential=gateway".into(),
+                "sign in with `tka login`, without `--token` and `--via direct`: it writes the gateway's address into the kubeconfig".into(),
+                "or use a kubeconfig with the server's address below /k8s, and without a token: `tka kubeconfig --static` prints one"
+                    .into(),
             ],
-            Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login` writes".into()],
+            Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login --via direct` writes".into()],
             Self::NoGateway { .. } => vec![
                 "ask an administrator to set the server's gateway.enabled, or to correct the rule's `access`".into(),
             ],

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use tka_api::kubeconfig::EntryNames;
 
 use crate::Unreadable;
-use crate::model::{Call, Kubeconfig, Named, find};
+use crate::model::{Call, Kubeconfig, Named, User, find};
 use crate::yaml::{self, Malformed, Node};
 
 /// A kubeconfig as it is written.
@@ -159,6 +159,12 @@ impl Document {
     #[must_use]
     pub fn has_just_a_token(&self, user: &str) -> bool {
         find(&self.says.users, user).is_some_and(|user| user.is_token)
+    }
+
+    /// Whether a user has nothing, as for a gateway, or a token and nothing else.
+    #[must_use]
+    pub fn is_plain(&self, user: &str) -> bool {
+        find(&self.says.users, user).is_some_and(User::is_plain)
     }
 
     /// Whether a context leads to that cluster or user.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tka_api::http::Via;
 use tka_core::{Refusal, Request, Session};
 use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
@@ -18,6 +19,8 @@ pub struct SignInRequest<'a> {
     context: &'a Arc<AuditContext>,
     authorization: Authorization,
     request: Request,
+    /// By which way the session is to reach the cluster.
+    via: Option<Via>,
     sign_in: SignIn,
 }
 
@@ -45,18 +48,19 @@ impl<'a> SignInRequest<'a> {
         context: &'a Arc<AuditContext>,
         authorization: Authorization,
         request: Request,
-        credential: bool,
+        (credential, via): (bool, Option<Via>),
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
         let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
-        let sign_in = decide_traced(app, &authorization, &request, credential)?;
+        let sign_in = decide_traced(app, &authorization, &request, credential, via)?;
         context.about(&sign_in.session);
         Ok(Self {
             app,
             context,
             authorization,
             request,
+            via,
             sign_in,
         })
     }
@@ -153,7 +157,13 @@ impl<'a> SignInRequest<'a> {
     async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
-        self.sign_in = decide_traced(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
+        self.sign_in = decide_traced(
+            self.app,
+            &self.authorization,
+            &self.request,
+            self.sign_in.credential,
+            self.via,
+        )?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -175,7 +185,13 @@ fn log(signed_in: &SignedIn) {
 }
 
 /// The session for `who`, and how many sessions its rule allows.
-fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
+fn decide(
+    app: &App,
+    authorization: &Authorization,
+    request: &Request,
+    credential: bool,
+    via: Option<Via>,
+) -> Result<SignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
     if !app.has_gateway && !rule.access.has_tokens() {
         return Err(Refusal::NoGateway {
@@ -186,11 +202,14 @@ fn decide(app: &App, authorization: &Authorization, request: &Request, credentia
     if request.by_use && !authorization.rules.begins_on_use(&rule.key()) {
         return Err(changed_meanwhile());
     }
+    // A way that the rule or the server does not have is refused before anything begins.
+    let has_token =
+        !authorization.goes_through_gateway(app, via, &rule.key())? && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
-        credential: credential && authorization.rules.has_tokens(&rule.key()),
+        credential: credential && has_token,
     })
 }
 
@@ -200,9 +219,10 @@ fn decide_traced(
     authorization: &Authorization,
     request: &Request,
     credential: bool,
+    via: Option<Via>,
 ) -> Result<SignIn, Failure> {
     let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
-    let decided = decide(app, authorization, request, credential);
+    let decided = decide(app, authorization, request, credential, via);
     if let Err(failure) = &decided {
         span.record("tka.outcome", failure.kind.unwrap_or("refused"));
     }

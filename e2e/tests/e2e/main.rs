@@ -15,6 +15,7 @@ mod cli_again;
 mod cli_clusters;
 mod cli_exec;
 mod cli_first;
+mod cli_gateway;
 mod cli_merge;
 mod cli_replicas;
 mod clock;
@@ -127,6 +128,7 @@ const MODULES: &[Module] = &[
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
     ("cli_first", cli_first::TESTS),
+    ("cli_gateway", cli_gateway::TESTS),
     ("cli_replicas", cli_replicas::TESTS),
     ("tour", tour::TESTS),
     ("traces", traces::TESTS),

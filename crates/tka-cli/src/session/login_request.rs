@@ -12,12 +12,16 @@ use crate::api::retry::PollBackoff;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::replicas::Learning;
 use crate::terminal::ui;
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
-pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> {
+pub(crate) fn check(ctx: &CommandContext, access: &Access, form: CredentialForm) -> Result<(), Error> {
+    if form == CredentialForm::Gateway {
+        check_gateway(ctx)?;
+    }
     if !access.has_server_options() && access.namespace.is_none() {
         return Ok(());
     }
@@ -26,6 +30,16 @@ pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> 
         // A server without rules limits none to namespaces.
         Err(error) if error.is_unsupported() && !access.has_server_options() => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses the gateway of a server that has none. What else is against it, the sign-in tells.
+fn check_gateway(ctx: &CommandContext) -> Result<(), Error> {
+    match ctx.client()?.cluster_info() {
+        Ok(info) if info.gateway.is_none() => Err(Error::NoGateway {
+            server: ctx.server().to_string(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -54,13 +68,14 @@ pub(crate) fn with_required_reason<T>(
 pub(crate) fn attempt(
     ctx: &CommandContext,
     access: &Access,
+    form: CredentialForm,
     label: Option<&str>,
 ) -> Result<(Client, SignInResponse), Error> {
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("signing in");
     let learning = Learning::begin(ctx);
     let request = access.request(label);
-    let mut signed_in = client.sign_in(&request)?;
+    let mut signed_in = client.sign_in(&request, form)?;
     let mut backoff = PollBackoff::new();
     let is_chosen =
         signed_in.kubeconfig.is_none() && (access.has_server_options() || label.is_some() && supports_rules(&client)?);
@@ -70,7 +85,7 @@ pub(crate) fn attempt(
             return Err(client.not_provisioned().into());
         }
         thread::sleep(pause);
-        signed_in = client.sign_in(&request)?;
+        signed_in = client.sign_in(&request, form)?;
     }
     learning.finish(ctx);
     drop(spinner);

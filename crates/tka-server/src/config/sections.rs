@@ -196,6 +196,9 @@ impl Tls {
 pub struct Gateway {
     /// Carry the cluster's API over the tailnet, below `/k8s`.
     pub enabled: bool,
+    /// Have `tka login` write the gateway's address, without a token, unless the caller or the rule chooses.
+    #[schemars(extend("x-live" = true))]
+    pub default: bool,
     /// Which of its requests leave an audit record: `none`, `writes` or `all`. Ways into pods and nodes always do.
     pub audit: GatewayAudit,
     /// How many of its requests one device may send.

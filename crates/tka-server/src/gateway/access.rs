@@ -74,7 +74,7 @@ pub(super) async fn access(
         .into());
     }
     let authorization = Authorization::new(&identified, rules);
-    let live = session(app, gateway, context, authorization, &target.choice, &rule).await?;
+    let live = session(app, gateway, context, authorization, &target, &rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
     entry.last_use().used(Instant::now());
@@ -125,24 +125,25 @@ fn browser(sign: &str) -> Failure {
     )
 }
 
-/// The session of a caller through `rule`, which is the one that `choice` means. Where the rule says so, this request begins it.
+/// The session of a caller through `rule`, which is the one that `target` means. Where the rule says so, this request begins it, but none with a
+/// label: that ends with the command that it is of.
 async fn session(
     app: &App,
     gateway: &Gateway,
     context: &Arc<AuditContext>,
     authorization: Authorization,
-    choice: &Choice,
+    target: &Target,
     rule: &Rule,
 ) -> Result<LiveSession, Failure> {
-    let name = SessionName::new(&authorization.caller, &rule.key(), None);
+    let name = SessionName::new(&authorization.caller, &rule.key(), target.label.as_ref());
     let watched = gateway.streams.watched();
     if let Some(live) = watched.named(&name, (app.clock)()) {
         return Ok(live);
     }
     // It may have begun a moment ago, at another replica too.
     let standing = match app.sessions.standing(&name).await? {
-        Standing::None if authorization.rules.begins_on_use(&rule.key()) => {
-            begin(app, gateway, context, authorization, choice, rule).await?;
+        Standing::None if target.label.is_none() && authorization.rules.begins_on_use(&rule.key()) => {
+            begin(app, gateway, context, authorization, &target.choice, rule).await?;
             app.sessions.standing(&name).await?
         }
         standing => standing,
@@ -177,7 +178,7 @@ async fn begin(
         by_use: true,
         ..Request::default()
     };
-    let sign_in = SignInRequest::new(app, context, authorization, request, false, &mut None)?;
+    let sign_in = SignInRequest::new(app, context, authorization, request, (false, None), &mut None)?;
     let begun = sign_in.run().await.map(drop);
     begun.map_err(|failure| {
         let failure = match failure.status {

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use futures::future::try_join;
-use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
+use tka_api::http::{LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN};
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{Access, ApplicableRules, Caller, Choice, Refusal, Rule, Session, SignInMode};
 use tka_gateway::PREFIX;
@@ -14,8 +14,6 @@ use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
 
-/// A token that says that it is none.
-const UNUSED: &str = "unused";
 /// Where `tka` is to be had, for whose kubectl finds no such program.
 const INSTALL_HINT: &str = "install `tka`, the command line of TKA, and sign in with `tka login`";
 
@@ -85,7 +83,7 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
         .in_namespace(only.map(ToString::to_string))
 }
 
-/// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and not the session.
+/// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and the session itself only where a label keeps that apart.
 pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> Result<KeyedKubeconfig, Refusal> {
     let rule = &session.rule;
     if !app.has_gateway {
@@ -101,6 +99,8 @@ pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> 
     let is_default = rules
         .choose(&Choice::default())
         .is_ok_and(|highest| highest.key() == *rule);
+    let label = session.label.as_ref();
+    let label = label.map(|label| format!("/session/{label}")).unwrap_or_default();
     let path = match &rule.name {
         _ if is_default => String::new(),
         Some(name) => format!("/rule/{name}"),
@@ -108,9 +108,9 @@ pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> 
     };
     let url = app.node.borrow().url.clone();
     // Over https kubectl asks for a user name where there is no credential at all. The gateway takes this one off.
-    let placeholder = url.starts_with("https:").then(|| UNUSED.to_owned().into());
+    let placeholder = url.starts_with("https:").then(|| UNUSED_TOKEN.to_owned().into());
     let cluster = Cluster {
-        server: format!("{url}{PREFIX}{path}"),
+        server: format!("{url}{PREFIX}{label}{path}"),
         ..Cluster::default()
     };
     let user = User {

@@ -118,7 +118,7 @@ impl Route {
     /// Sends the request, and reads the response within `limit`.
     pub(super) fn exchange(&self, request: &Request, limit: Duration) -> Result<HttpResponse, ureq::Error> {
         let started = Instant::now();
-        let url = self.server.url(request.operation.request().1) + &request.below;
+        let url = request.operation.url(&self.server) + &request.below;
         let (method, path) = request.operation.request();
         let span = trace::begin(method, path);
         let traceparent = span.as_ref().map(RequestSpan::header);
