@@ -58,7 +58,7 @@ pub enum Refused {
     },
     /// More would change than should.
     #[error("it cannot be changed without changing what else it says")]
-    Unsure,
+    SideEffects,
 }
 
 pub(crate) const CURRENT: &str = "current-context";
@@ -86,7 +86,7 @@ impl Document {
         if document.says_where_it_looks() {
             Ok(document)
         } else {
-            Err(Refused::Unsure)
+            Err(Refused::SideEffects)
         }
     }
 

@@ -189,7 +189,7 @@ impl MergeError {
                 path.display()
             ),
             Self::Refused {
-                source: Refused::Unsure,
+                source: Refused::SideEffects,
                 ..
             } => "replace YAML anchors, aliases and merge keys (&, *, <<) by their values".to_owned(),
             Self::Refused {
