@@ -145,7 +145,8 @@ impl Trace {
 /// Where the standard variables say that spans go, if they may be sent over HTTP.
 fn collector(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let said = |name: &str| variable(name).filter(|value| !value.is_empty());
-    let is_off = said("OTEL_SDK_DISABLED").is_some_and(|off| off.eq_ignore_ascii_case("true"));
+    let is_off = said("OTEL_SDK_DISABLED").is_some_and(|off| off.eq_ignore_ascii_case("true"))
+        || said("OTEL_TRACES_EXPORTER").is_some_and(|exporter| exporter == "none");
     let is_grpc = said("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| said("OTEL_EXPORTER_OTLP_PROTOCOL"));
     if is_off || is_grpc.is_some_and(|protocol| protocol == "grpc") {
         return None;

@@ -291,7 +291,10 @@ impl Item {
         Ok(Self {
             name: name.to_owned(),
             meanings: [meaning(&json)?, meaning(&block)?],
-            block: to_yaml(&[item]).map_err(|_| Refused::SideEffects)?.trim_end().to_owned(),
+            block: to_yaml(&[item])
+                .map_err(|_| Refused::SideEffects)?
+                .trim_end()
+                .to_owned(),
             json,
         })
     }

@@ -193,11 +193,17 @@ fn decide(
     via: Option<Via>,
 ) -> Result<SignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
-    if !app.has_gateway && !rule.access.has_tokens() {
-        return Err(Refusal::NoGateway {
-            role: rule.role.clone(),
-        }
-        .into());
+    // A session that no way leads to gives nothing. Where the policy has the rule twice, both must allow a way.
+    let key = rule.key();
+    let has_gateway = app.has_gateway && authorization.rules.has_gateway(&key);
+    if !has_gateway && !authorization.rules.has_tokens(&key) {
+        let given = rule.role.clone();
+        let refusal = if authorization.rules.has_gateway(&key) {
+            Refusal::NoGateway { role: given }
+        } else {
+            Refusal::DirectOnly { role: given }
+        };
+        return Err(refusal.into());
     }
     if request.by_use && !authorization.rules.begins_on_use(&rule.key()) {
         return Err(changed_meanwhile());

@@ -41,13 +41,13 @@ impl GatewayAddress {
         Self::parse(&cluster.server).filter(|_| !has_credential)
     }
 
-    /// The address as kubectl is to use it, when the server was asked at `asked`. Servers name their own node, which other devices find too.
+    /// The address as kubectl is to use it, when the server was asked at `asked`. Where that is short for the name that the server gives itself, the whole
+    /// name is used, which other devices find too.
     ///
-    /// A name elsewhere is not used, since nothing verifies it over plain HTTP. kubectl then goes where the server answered.
+    /// No other name is used, and no plain HTTP where HTTPS was asked for: the person's device is the credential, and a server must not lead it to another.
     pub(crate) fn reached_at(self, asked: &Server) -> Self {
-        let is_verified = self.server.scheme() == Scheme::Https;
-        let is_as_safe = asked.scheme() == Scheme::Http && is_beside(self.server.host(), asked.host());
-        if is_verified || is_as_safe {
+        let is_as_safe = self.is_https() || asked.scheme() == Scheme::Http;
+        if is_as_safe && is_same(self.server.host(), asked.host()) {
             return self;
         }
         Self {
@@ -68,6 +68,15 @@ impl GatewayAddress {
         &self.server
     }
 
+    /// Whether other devices find it, too: it has a whole name or an address that is not of this machine.
+    pub(crate) fn is_for_others(&self) -> bool {
+        let host = self.server.host();
+        match host.parse::<IpAddr>() {
+            Ok(address) => !address.is_loopback(),
+            Err(_) => host.contains('.'),
+        }
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.server.scheme() == Scheme::Https
     }
@@ -80,17 +89,11 @@ impl fmt::Display for GatewayAddress {
     }
 }
 
-/// Whether `host` is on the tailnet of `asked`: the same host, one of the same domain, or a name of a tailnet where `asked` has no domain.
-fn is_beside(host: &str, asked: &str) -> bool {
-    let domain = |host: &str| match host.parse::<IpAddr>() {
-        Ok(_) => None,
-        Err(_) => host.split_once('.').map(|(_, domain)| domain.to_owned()),
-    };
-    match domain(asked) {
-        _ if host == asked => true,
-        Some(asked) => domain(host) == Some(asked),
-        None => host.ends_with(TAILNET_DOMAIN),
-    }
+/// Whether `host` is `asked`, or what `asked` is short for on a tailnet.
+fn is_same(host: &str, asked: &str) -> bool {
+    let is_short = !asked.contains(['.', ':']);
+    let domain = host.strip_prefix(asked).filter(|_| is_short);
+    host == asked || domain.is_some_and(|domain| domain.starts_with('.') && domain.ends_with(TAILNET_DOMAIN))
 }
 
 /// Whether it is a path of the gateway, and of no resource behind it.
@@ -157,33 +160,42 @@ mod tests {
         }
     }
 
+    /// Whoever is asked must not lead kubectl to another server, where the device of the same person is taken for them too.
     #[test]
-    fn kubectl_goes_nowhere_else_without_a_certificate() {
+    fn kubectl_goes_to_the_server_that_was_asked() {
         let reached = |sent: &str, asked: &str| {
             let address = GatewayAddress::parse(&format!("{sent}/k8s/rule/oncall")).unwrap();
             let url = address.reached_at(&server(asked)).to_string();
             url.strip_suffix("/k8s/rule/oncall").unwrap().to_owned()
         };
         let node = "http://tka.example.ts.net:8080";
-        for asked in [
-            node,
-            "http://tka:8080",
-            "http://100.64.0.1:8080",
-            "http://other.example.ts.net",
-        ] {
+        for asked in [node, "http://tka:8080"] {
             assert_eq!(reached(node, asked), node, "{asked}");
         }
+        let secure = "https://tka.example.ts.net";
+        assert_eq!(reached(secure, node), secure);
         for (sent, asked) in [
             ("http://evil.example.com:8080", node),
             ("http://evil.example.com", "http://tka:8080"),
+            ("http://tka.evil.example.com", "http://tka:8080"),
+            ("http://tkaevil.example.ts.net", "http://tka:8080"),
             ("http://100.64.0.9", "http://100.64.0.1:8080"),
             ("http://evil", node),
+            (node, "http://other.example.ts.net"),
+            (node, "http://100.64.0.1:8080"),
             (node, "https://tka.example.ts.net"),
+            ("https://kube.example.com", node),
         ] {
             assert_eq!(reached(sent, asked), asked, "{sent}");
         }
-        let verified = "https://kube.example.com";
-        assert_eq!(reached(verified, node), verified);
+    }
+
+    #[test]
+    fn short_names_and_this_machine_are_not_for_others() {
+        let is_for_others = |url: &str| GatewayAddress::parse(&format!("{url}/k8s")).unwrap().is_for_others();
+        assert!(is_for_others("http://tka.example.ts.net") && is_for_others("http://100.64.0.1:8080"));
+        assert!(!is_for_others("http://tka:8080") && !is_for_others("http://127.0.0.1:8080"));
+        assert!(!is_for_others("http://[::1]:8080"));
     }
 
     #[test]

@@ -24,11 +24,14 @@ pub(crate) fn text(ctx: &CommandContext, rule: Option<&RuleName>) -> Result<Stri
         crate::terminal::ui::write_stderr(&messages::warning(&text, &ctx.ui.palette));
     }
     let namespace = selected(rule, &rules).and_then(only_namespace);
-    Ok(committed::text(
-        address.reached_at(ctx.server()),
-        rule,
-        namespace.as_ref(),
-    )?)
+    let address = address.reached_at(ctx.server());
+    if !address.is_for_others() {
+        let text = format!(
+            "the address {address} may lead elsewhere from another device: name the server by its whole name, as `tailscale status` shows it (--server)"
+        );
+        crate::terminal::ui::write_stderr(&messages::warning(&text, &ctx.ui.palette));
+    }
+    Ok(committed::text(address, rule, namespace.as_ref())?)
 }
 
 /// Why the kubeconfig may not work, as far as the caller's own rules show it.

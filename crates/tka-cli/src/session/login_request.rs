@@ -160,6 +160,26 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
     ))
 }
 
+/// The way that a session had, if its rule and its server still have it.
+pub(crate) fn way_there(
+    ctx: &CommandContext,
+    access: &Access,
+    has_gateway: Option<bool>,
+) -> Result<Option<bool>, Error> {
+    let Some(through_gateway) = has_gateway else {
+        return Ok(None);
+    };
+    let client = ctx.client()?;
+    let rules = client.rules()?;
+    let only = access.select_rule(&rules).and_then(|rule| rule.access.as_deref());
+    let is_there = match (only, through_gateway) {
+        (Some("gateway"), false) | (Some("direct"), true) => false,
+        (_, true) => client.cluster_info()?.gateway.is_some(),
+        (_, false) => true,
+    };
+    Ok(has_gateway.filter(|_| is_there))
+}
+
 /// The last session of this device through the selected rule, else the last one.
 fn session_to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
     let is_candidate = |session: &SessionInfo| session.this_device && session.label.is_none();

@@ -223,6 +223,7 @@ pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginR
     cache.put(CachedSession {
         name: Some(session.to_owned()),
         context: Some(names.context),
+        gateway: has_gateway(ctx, session).unwrap_or_default(),
         ..CachedSession::from(login.clone())
     });
     ctx.save_session_cache(&lock, &cache);

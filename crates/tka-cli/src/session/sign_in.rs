@@ -112,6 +112,8 @@ pub(crate) fn sign_in_again(
     };
     let names = persist::entry_names_of(ctx, &name).filter(|_| is_same_rule);
     let has_gateway = persist::has_gateway(ctx, &name).filter(|_| is_same_rule);
+    // Before the session ends: what was the way may be none any more.
+    let has_gateway = login_request::way_there(ctx, &access, has_gateway)?;
     let options = PersistOptions {
         form: options.form.or_like(has_gateway),
         merge: options.merge || persist::is_merged(ctx, &name),
@@ -170,7 +172,11 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("fetching the kubeconfig");
     let form = options.form.or_like(persist::current_has_gateway(ctx));
-    let sent = fetch_when_ready(&client, form)?;
+    let sent = match fetch_when_ready(&client, form) {
+        // The way of the current context is none of the session that the server takes for the current one.
+        Err(_) if form != options.form => fetch_when_ready(&client, options.form)?,
+        sent => sent?,
+    };
     let cached = login_request::cached_session(&client, sent.session.as_deref());
     let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
     let access = Access::default();

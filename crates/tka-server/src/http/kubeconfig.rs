@@ -96,9 +96,9 @@ pub(super) async fn kubeconfig(
     }
     let through_gateway = authorized.0.goes_through_gateway(&app, kind.via, &session.rule)?;
     let kubeconfig = match kind.credential {
-        _ if through_gateway => view::gateway(&app, &authorized.0.rules, session)?,
+        _ if through_gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
         Form::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
-        Form::Gateway => view::gateway(&app, &authorized.0.rules, session)?,
+        Form::Gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
         Form::Exec => {
             // The plugin would be refused.
             authorized.0.may_have_token(session)?;

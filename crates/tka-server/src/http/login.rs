@@ -38,6 +38,17 @@ pub(super) struct Way {
     via: Option<Via>,
 }
 
+/// What is wanted of a session that is signed in to.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// How long to wait until it is usable.
+    wait: Duration,
+    /// By which way it is to reach the cluster.
+    via: Option<Via>,
+    /// Whether the caller chose its rule.
+    is_chosen: bool,
+}
+
 /// Sign in
 ///
 /// Starts a session on the calling device through a rule that the tailnet policy gives the caller, or extends it. With
@@ -72,6 +83,8 @@ pub(super) async fn sign_in(
     let wait = prefer_wait(&headers);
     let way = way.map(|Query(way)| way.via).map_err(|error| no_such_way(&error));
     let via = way.as_ref().ok().copied().flatten();
+    let is_chosen = |body: &Body<LoginRequest>| body.0.rule.is_some() || body.0.role.is_some();
+    let is_chosen = body.as_ref().is_ok_and(is_chosen);
     let start = {
         let (app, context) = (Arc::clone(&app), Arc::clone(&context));
         async move {
@@ -86,7 +99,8 @@ pub(super) async fn sign_in(
     let Some(wait) = wait else {
         return Ok(accepted(&signed_in.stored.session));
     };
-    usable(&app, &context, &mut authorization, &signed_in, (wait, via)).await
+    let wanted = Wanted { wait, via, is_chosen };
+    usable(&app, &context, &mut authorization, &signed_in, wanted).await
 }
 
 async fn start(
@@ -138,7 +152,7 @@ async fn usable(
     context: &AuditContext,
     authorization: &mut Authorization,
     signed_in: &SignedIn,
-    (wait, via): (Duration, Option<Via>),
+    Wanted { wait, via, is_chosen }: Wanted,
 ) -> Result<Response, Failure> {
     let mut stored = signed_in.stored.clone();
     let session = &signed_in.stored.session;
@@ -157,7 +171,7 @@ async fn usable(
             login: view::login(session),
             session: view::session(&stored, &session.caller),
             credential: None,
-            kubeconfig: view::gateway(app, &authorization.rules, session)?,
+            kubeconfig: view::gateway(app, &authorization.rules, session, is_chosen)?,
         };
         return Ok((applied, no_store, Json(answer)).into_response());
     }

@@ -84,7 +84,14 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
 }
 
 /// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and the session itself only where a label keeps that apart.
-pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> Result<KeyedKubeconfig, Refusal> {
+///
+/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller.
+pub(super) fn gateway(
+    app: &App,
+    rules: &ApplicableRules,
+    session: &Session,
+    is_chosen: bool,
+) -> Result<KeyedKubeconfig, Refusal> {
     let rule = &session.rule;
     if !app.has_gateway {
         return Err(Refusal::NoGateway {
@@ -96,13 +103,12 @@ pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> 
             role: rule.role.clone(),
         });
     }
-    let is_default = rules
-        .choose(&Choice::default())
-        .is_ok_and(|highest| highest.key() == *rule);
+    let highest = rules.choose(&Choice::default());
+    let is_left_out = !is_chosen && session.label.is_none() && highest.is_ok_and(|highest| highest.key() == *rule);
     let label = session.label.as_ref();
     let label = label.map(|label| format!("/session/{label}")).unwrap_or_default();
     let path = match &rule.name {
-        _ if is_default => String::new(),
+        _ if is_left_out => String::new(),
         Some(name) => format!("/rule/{name}"),
         None => format!("/role/{}", rule.role.as_str().replace(':', "%3A")),
     };

@@ -8,7 +8,7 @@ use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
@@ -79,14 +79,20 @@ where
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
+        let of_parent = parent.map(|parent| parent.span().span_context().clone());
+        let of_parent = of_parent.filter(SpanContext::is_valid);
+        // What the server does within a trace that is not recorded is not recorded either, whatever a ratio would say of an ID that a caller chose.
+        if of_parent.as_ref().is_some_and(|of| !of.is_remote() && !of.is_sampled()) {
+            return SamplingResult {
+                decision: SamplingDecision::Drop,
+                attributes: Vec::new(),
+                trace_state: TraceState::default(),
+            };
+        }
         let mut result = self
             .sampler
             .should_sample(parent, trace_id, name, kind, attributes, links);
-        let is_of_caller = parent.is_some_and(|parent| {
-            let span = parent.span();
-            let of = span.span_context();
-            of.is_valid() && of.is_remote()
-        });
+        let is_of_caller = of_parent.is_some_and(|of| of.is_remote());
         if is_of_caller && result.decision != SamplingDecision::Drop && self.of_callers.check().is_err() {
             result.decision = SamplingDecision::Drop;
         }
@@ -98,7 +104,7 @@ where
 mod tests {
     use super::*;
     use governor::clock::FakeRelativeClock;
-    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceState};
+    use opentelemetry::trace::{SpanId, TraceFlags};
     use std::time::Duration;
 
     const SAMPLED: TraceFlags = TraceFlags::SAMPLED;
@@ -144,6 +150,8 @@ mod tests {
             if name.starts_with("parentbased") {
                 assert_eq!(recorded(&sampler, Some(&own), 100), 100);
             }
+            let dropped = parent(NOT, false);
+            assert_eq!(recorded(&sampler, Some(&dropped), 100), 0, "{name}");
         }
     }
 
