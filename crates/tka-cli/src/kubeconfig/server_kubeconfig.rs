@@ -52,6 +52,11 @@ impl CredentialForm {
         }
     }
 
+    /// Whether nothing was chosen.
+    pub(crate) fn is_open(self) -> bool {
+        self == Self::Default
+    }
+
     /// Where nothing else was chosen, the way that is there already.
     pub(crate) fn or_like(self, has_gateway: Option<bool>) -> Self {
         match (self, has_gateway) {

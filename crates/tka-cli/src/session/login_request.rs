@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Instant;
 
-use tka_api::http::{RuleInfo, SessionInfo};
+use tka_api::http::{RuleInfo, RuleList, SessionInfo};
 use tka_core::Reason;
 
 use crate::api::access::Access;
@@ -130,14 +130,17 @@ pub(crate) enum ReplacedSession {
 /// reason of that session are kept.
 ///
 /// A rule that the policy no longer has is not kept. The policy then decides.
-pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Access, ReplacedSession), Error> {
+pub(crate) fn like_replaced(
+    ctx: &CommandContext,
+    access: Access,
+) -> Result<(Access, ReplacedSession, Option<RuleList>), Error> {
     let sessions = match ctx.client()?.sessions() {
         Ok(sessions) => sessions.items,
-        Err(error) if error.is_unsupported() => return Ok((access, ReplacedSession::AllOfUser)),
+        Err(error) if error.is_unsupported() => return Ok((access, ReplacedSession::AllOfUser, None)),
         Err(error) => return Err(error.into()),
     };
     let Some(last) = session_to_replace(sessions, &access) else {
-        return Ok((access, ReplacedSession::Nothing));
+        return Ok((access, ReplacedSession::Nothing, None));
     };
     let replaced = |is_same_rule| ReplacedSession::One {
         name: last.name.clone(),
@@ -145,7 +148,7 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
     };
     if access.selects_rule() {
         let replaced = replaced(access.matches_session(&last));
-        return Ok((access, replaced));
+        return Ok((access, replaced, None));
     }
     let rules = ctx.client()?.rules()?;
     let still_applies = rules.items.iter().any(|rule| is_rule_of(rule, &last));
@@ -157,27 +160,29 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
             access
         },
         replaced,
+        Some(rules),
     ))
 }
 
-/// The way that a session had, if its rule and its server still have it.
-pub(crate) fn way_there(
+/// The way that a session had, if its rule and its server still offer it. `rules` are those that apply, where they were asked for already.
+pub(crate) fn offered_way(
     ctx: &CommandContext,
     access: &Access,
-    has_gateway: Option<bool>,
+    rules: Option<RuleList>,
+    had_gateway: Option<bool>,
 ) -> Result<Option<bool>, Error> {
-    let Some(through_gateway) = has_gateway else {
+    let Some(through_gateway) = had_gateway else {
         return Ok(None);
     };
     let client = ctx.client()?;
-    let rules = client.rules()?;
+    let rules = rules.map_or_else(|| client.rules(), Ok)?;
     let only = access.select_rule(&rules).and_then(|rule| rule.access.as_deref());
-    let is_there = match (only, through_gateway) {
+    let is_offered = match (only, through_gateway) {
         (Some("gateway"), false) | (Some("direct"), true) => false,
         (_, true) => client.cluster_info()?.gateway.is_some(),
         (_, false) => true,
     };
-    Ok(has_gateway.filter(|_| is_there))
+    Ok(had_gateway.filter(|_| is_offered))
 }
 
 /// The last session of this device through the selected rule, else the last one.

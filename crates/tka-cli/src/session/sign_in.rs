@@ -100,7 +100,7 @@ pub(crate) fn sign_in_again(
     access: Access,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
-    let (access, replaced) = login_request::like_replaced(ctx, access)?;
+    let (access, replaced, rules) = login_request::like_replaced(ctx, access)?;
     // Checked before the session ends.
     persist::check(ctx, options.merge)?;
     let ReplacedSession::One { name, is_same_rule } = replaced else {
@@ -111,11 +111,11 @@ pub(crate) fn sign_in_again(
         return sign_in(ctx, &access, options);
     };
     let names = persist::entry_names_of(ctx, &name).filter(|_| is_same_rule);
-    let has_gateway = persist::has_gateway(ctx, &name).filter(|_| is_same_rule);
-    // Before the session ends: what was the way may be none any more.
-    let has_gateway = login_request::way_there(ctx, &access, has_gateway)?;
+    let had_gateway = persist::has_gateway(ctx, &name).filter(|_| is_same_rule && options.form.is_open());
+    // Checked before the session ends: the rule may no longer allow the way that it had.
+    let had_gateway = login_request::offered_way(ctx, &access, rules, had_gateway)?;
     let options = PersistOptions {
-        form: options.form.or_like(has_gateway),
+        form: options.form.or_like(had_gateway),
         merge: options.merge || persist::is_merged(ctx, &name),
     };
     persist::check(ctx, options.merge)?;
@@ -173,8 +173,8 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     let spinner = ctx.ui.spinner("fetching the kubeconfig");
     let form = options.form.or_like(persist::current_has_gateway(ctx));
     let sent = match fetch_when_ready(&client, form) {
-        // The way of the current context is none of the session that the server takes for the current one.
-        Err(_) if form != options.form => fetch_when_ready(&client, options.form)?,
+        // The server's current session may be another one, which does not have this context's way.
+        Err(error) if form != options.form && error.exit() == Exit::Refused => fetch_when_ready(&client, options.form)?,
         sent => sent?,
     };
     let cached = login_request::cached_session(&client, sent.session.as_deref());

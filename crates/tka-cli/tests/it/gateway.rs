@@ -51,28 +51,49 @@ fn kubeconfig_holds_the_address_and_nothing_else() {
     insta::assert_snapshot!(text);
 }
 
+/// The person's device is the credential, so that another server would take kubectl for them.
 #[test]
-fn over_https_it_holds_a_placeholder_and_nothing_that_was_sent() {
-    let (outcome, text) = written(
-        through("https://tka.example.ts.net/k8s/rule/oncall", |_| ()),
-        &User::new(),
-        &[],
-    );
-    assert_eq!(outcome.status, 0, "{outcome:?}");
-    assert!(text.contains("token: 'unused'"), "{text}");
+fn no_server_sends_kubectl_elsewhere() {
+    for elsewhere in [
+        "http://evil.example.com",
+        "https://tka.example.ts.net",
+        "http://127.0.0.2",
+    ] {
+        let sent = through(&format!("{elsewhere}/k8s/rule/oncall"), |_| ());
+        let (outcome, text) = written(sent, &User::new(), &[]);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        assert!(
+            text.contains("server: 'http://127.0.0.1:PORT/k8s/rule/oncall'") && !text.contains("token"),
+            "{text}"
+        );
+    }
 }
 
+/// A rule that was changed meanwhile has another way, which is known before anything ends.
 #[test]
-fn no_server_sends_kubectl_elsewhere_without_a_certificate() {
-    let (outcome, text) = written(
-        through("http://evil.example.com/k8s/rule/oncall", |_| ()),
-        &User::new(),
-        &[],
-    );
+fn way_that_a_rule_has_no_more_ends_no_session() {
+    let user = User::new();
+    let sessions = json!({"items": [{
+        "name": SESSION, "username": "alice@example.com", "device": "laptop", "this_device": true, "role": "view", "rule": "oncall",
+        "namespaces": ["shop"], "provisioned": true, "signed_in": "2001-01-02T15:04:05Z", "until": "2999-01-02T15:04:05Z"
+    }]});
+    let fake = FakeServer::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("GET /sessions", Answer::json(200, &sessions)),
+        rules(Some("gateway")),
+        (
+            &*format!("DELETE /sessions/{SESSION}"),
+            Answer::json(200, &sessions["items"][0]),
+        ),
+        ("POST /login", through(ADDRESS, |_| ())),
+    ]);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let outcome = user.run_with(&fake, &["reauthenticate"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     assert!(
-        text.contains("server: 'http://127.0.0.1:PORT/k8s/rule/oncall'"),
-        "{text}"
+        fake.requests()[4].line.ends_with("/login?via=default"),
+        "{:?}",
+        fake.requests()
     );
 }
 
