@@ -1,4 +1,4 @@
-//! Upgraded connections: bytes in both directions, while their session's may move.
+//! Upgraded connections: bytes in both directions while the session's gate is open.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ where
             stream.gate.clone(),
             &stream.sent,
             |bytes| {
-                // What another protocol carries may be its pings: it is not looked into, and is no use.
+                // Other protocols (SPDY) are not parsed: their bytes may be pings, so they do not count as use.
                 if stream.websocket.is_some() && input.follow(bytes) {
                     stream.last_use.used(Instant::now());
                 }
@@ -111,7 +111,7 @@ where
         let bytes = &buffer[..length];
         let mut left = bytes;
         while !left.is_empty() {
-            // Each write is whole or not at all, so that what was written is known.
+            // `write`, not `write_all`: it is cancel-safe, so the count is exact when the gate cuts it.
             match gate.run(to.write(left)).await {
                 Ok(Ok(written @ 1..)) => {
                     seen(&left[..written]);
@@ -132,7 +132,7 @@ where
     None
 }
 
-/// Why it was cut. A relay is no watch.
+/// Why it was cut. Only a watch is drained, so `Drained` is no cut here.
 fn cut(halt: Halt) -> Option<Cut> {
     match halt {
         Halt::Cut(cut) => Some(cut),
