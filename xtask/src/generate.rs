@@ -35,6 +35,8 @@ enum Source {
     Example {
         package: &'static str,
         example: &'static str,
+        /// What the example is asked for.
+        args: &'static [&'static str],
         features: &'static [&'static str],
     },
     /// The testbed's helm, with these arguments at the root of the checkout.
@@ -46,6 +48,7 @@ const CRD: &[Generated] = &[Generated {
     source: Source::Example {
         package: "tka-api",
         example: "crd",
+        args: &[],
         features: &["resource"],
     },
     command: "crd",
@@ -53,10 +56,31 @@ const CRD: &[Generated] = &[Generated {
 
 const DOCS: &[Generated] = &[
     Generated {
+        file: "charts/tka/files/restart-keys.json",
+        source: Source::Example {
+            package: "tka-server",
+            example: "configuration",
+            args: &["restart-keys"],
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
+        file: "charts/tka/values.schema.json",
+        source: Source::Example {
+            package: "tka-server",
+            example: "configuration",
+            args: &["values"],
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
         file: "docs/audit.schema.json",
         source: Source::Example {
             package: "tka-api",
             example: "audit_schema",
+            args: &[],
             features: &["audit"],
         },
         command: "docs",
@@ -66,6 +90,27 @@ const DOCS: &[Generated] = &[
         source: Source::Example {
             package: "tka-cli",
             example: "cli_reference",
+            args: &[],
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
+        file: "docs/configuration.md",
+        source: Source::Example {
+            package: "tka-server",
+            example: "configuration",
+            args: &["page"],
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
+        file: "docs/configuration.schema.json",
+        source: Source::Example {
+            package: "tka-server",
+            example: "configuration",
+            args: &["schema"],
             features: &[],
         },
         command: "docs",
@@ -75,6 +120,7 @@ const DOCS: &[Generated] = &[
         source: Source::Example {
             package: "tka-server",
             example: "openapi",
+            args: &[],
             features: &[],
         },
         command: "docs",
@@ -180,6 +226,7 @@ impl Source {
             Self::Example {
                 package,
                 example,
+                args,
                 features,
             } => {
                 let mut cargo = testbed::cargo();
@@ -187,6 +234,7 @@ impl Source {
                 if !features.is_empty() {
                     cargo.args(["--features", &features.join(",")]);
                 }
+                cargo.arg("--").args(*args);
                 Ok(cargo)
             }
             Self::Helm(arguments) => {

@@ -142,6 +142,28 @@ also has a hash, so it has at most 52 characters. What is changed gets a digest,
 {{- toYaml (mustMergeOverwrite (deepCopy .Values.config) $known) -}}
 {{- end -}}
 
+{{/* Of the server's configuration the settings whose change needs a restart, as JSON by key. */}}
+{{- define "tka.config.restart" -}}
+{{- $config := include "tka.config" . | fromYaml -}}
+{{- $settings := dict -}}
+{{- range $key := .Files.Get "files/restart-keys.json" | fromJsonArray -}}
+{{- $value := $config -}}
+{{- $isThere := true -}}
+{{- range splitList "." $key -}}
+{{- if and (kindIs "map" $value) (hasKey $value .) -}}
+{{- $value = get $value . -}}
+{{- else -}}
+{{- $isThere = false -}}
+{{- $value = "" -}}
+{{- end -}}
+{{- end -}}
+{{- if $isThere -}}
+{{- $_ := set $settings $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $settings -}}
+{{- end -}}
+
 {{/* What the pod security standard "restricted" asks of each container (https://kubernetes.io/docs/concepts/security/pod-security-standards/), and more. */}}
 {{- define "tka.restricted" -}}
 allowPrivilegeEscalation: false

@@ -21,7 +21,7 @@ impl Sessions {
     /// Refuses a session that takes more by itself than a quota of its device holds. It is asked before anything is written.
     pub(crate) fn check_device_quotas(&self, session: &Session) -> Result<(), Error> {
         let signin = objects::signin(session, None, &self.namespace);
-        let exceeded = self.quotas.with(None).find(|quota| quota.cannot_hold(&signin));
+        let exceeded = self.limits().quotas.with(None).find(|quota| quota.cannot_hold(&signin));
         exceeded.map_or(Ok(()), |quota| Err(Error::Refused(quota.refusal(session))))
     }
 
@@ -50,7 +50,7 @@ impl Sessions {
         session: &Session,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<(), Error> {
-        let quotas = self.quotas.with(max_sessions);
+        let quotas = self.limits().quotas.with(max_sessions);
         if self.is_clear(signin, session, quotas.clone()).await {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tka_core::{Caller, Device, Identity, Limits, Request, Rule, Session, SessionLabel};
 
-use crate::{Clients, DeviceQuotas, EndReason, NotRecorded, Records, Sessions};
+use crate::{Clients, DeviceQuotas, EndReason, NotRecorded, Records, SessionLimits, Sessions};
 
 /// That many seconds after 1970 began.
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -53,7 +53,11 @@ pub(crate) fn sessions_within(
         sessions: max,
         bindings: NonZeroU32::MAX,
     };
-    Sessions::new(clients, "tka", Duration::from_mins(10), quotas, clock, records)
+    let limits = SessionLimits {
+        max_credential: Duration::from_mins(10),
+        quotas,
+    };
+    Sessions::new(clients, "tka", limits, clock, records)
 }
 
 /// Records nothing.

@@ -38,7 +38,7 @@ impl Sessions {
             return Err(Error::NoAccount(name));
         }
         request.spec = TokenRequestSpec {
-            expiration_seconds: Some(lifetime(left, self.max_credential)),
+            expiration_seconds: Some(lifetime(left, self.limits().max_credential)),
             ..TokenRequestSpec::default()
         };
         let params = PostParams::default();

@@ -50,7 +50,7 @@ pub use heard::Heard;
 pub use live::{LiveSession, Standing};
 pub use lock::SessionLock;
 pub use per_session::PerSession;
-pub use quota::DeviceQuotas;
+pub use quota::{DeviceQuotas, SessionLimits};
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
 pub use sessions::Sessions;

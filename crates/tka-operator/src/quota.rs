@@ -25,6 +25,7 @@
 
 use std::borrow::Borrow;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -32,6 +33,15 @@ use tka_api::resource::TkaSignin;
 use tka_core::{Refusal, Session};
 
 use crate::{Error, objects};
+
+/// What sessions may have, whatever their rules say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionLimits {
+    /// How long a credential lives at the most.
+    pub max_credential: Duration,
+    /// How many sessions and bindings there may be.
+    pub quotas: DeviceQuotas,
+}
 
 /// What one device may have at a time, whatever its rules say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

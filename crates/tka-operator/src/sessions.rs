@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -12,13 +11,14 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tka_api::resource::{LABEL_CALLER, LABEL_USER, TkaSignin};
 use tka_core::{Caller, Session, SessionName};
+use tokio::sync::watch;
 
 use crate::attempts::Attempts;
 use crate::events::Events;
 use crate::heard::Heard;
 use crate::lock::{SessionLock, SessionLocks};
 use crate::objects::SELECTOR;
-use crate::quota::DeviceQuotas;
+use crate::quota::SessionLimits;
 use crate::records::{Recorded, Records};
 use crate::session_cache::SessionCache;
 use crate::stored::{SessionFilter, StoredSession};
@@ -39,9 +39,8 @@ pub struct Sessions {
     pub(crate) roles: Api<ClusterRole>,
     pub(crate) namespace: String,
     pub(crate) clock: Clock,
-    /// How long a credential lives at the most.
-    pub(crate) max_credential: Duration,
-    pub(crate) quotas: DeviceQuotas,
+    /// They may change while it runs.
+    limits: watch::Sender<SessionLimits>,
     /// What the reconcile loop watches, once there is one.
     pub(crate) cache: OnceLock<SessionCache>,
     pub(crate) locks: SessionLocks,
@@ -63,14 +62,12 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The sessions in `namespace`, within `quotas`. Their credentials live for `max_credential` at the most. What no request stands for is recorded with
-    /// `records`. Within an async runtime.
+    /// The sessions in `namespace`, within `limits`. What no request stands for is recorded with `records`. Within an async runtime.
     #[must_use]
     pub fn new(
         clients: Clients,
         namespace: &str,
-        max_credential: Duration,
-        quotas: DeviceQuotas,
+        limits: SessionLimits,
         clock: Clock,
         records: Arc<dyn Records>,
     ) -> Self {
@@ -92,14 +89,23 @@ impl Sessions {
             client,
             namespace: namespace.into(),
             clock,
-            max_credential,
-            quotas,
+            limits: watch::Sender::new(limits),
             cache: OnceLock::new(),
             locks: SessionLocks::default(),
             attempts: Attempts::default(),
             records,
             recorded: Recorded::default(),
         }
+    }
+
+    /// What sessions may have from now on. One that is being admitted keeps what it began to count by.
+    pub fn set_limits(&self, limits: SessionLimits) {
+        self.limits.send_replace(limits);
+    }
+
+    /// What sessions may have at this moment.
+    pub(crate) fn limits(&self) -> SessionLimits {
+        *self.limits.borrow()
     }
 
     /// Waits until nothing else in this process works on the session of that name.

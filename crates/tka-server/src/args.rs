@@ -1,12 +1,12 @@
 //! Flags, those of the original TKA among them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Setting};
-use crate::{ready, run};
+use crate::config::{Setting, Source};
+use crate::{check, ready, run};
 
 /// Short-lived Kubernetes access for people on a tailnet.
 #[derive(Debug, Parser)]
@@ -24,6 +24,24 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Ask the server that runs with the same configuration whether it is ready, and say what is not.
     Ready(Ready),
+    /// About configuration files.
+    #[command(subcommand)]
+    Config(Config),
+}
+
+/// What to do with a configuration file.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Say all that is wrong with a configuration file. It looks at the file alone, not at the environment.
+    Check(Check),
+}
+
+/// Which file to look at.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// The file; `-` is standard input [default: the first config.yaml in ., ~/.config/tka and /etc/tka].
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// Which server to ask.
@@ -78,6 +96,13 @@ pub struct Serve {
 // === impl Serve ===
 
 impl Serve {
+    fn run(self) -> Result<(), Box<dyn std::error::Error>> {
+        let flags = self.settings();
+        let source = source(self.config, flags);
+        let loaded = source.load(variable)?;
+        Ok(run::main(source, loaded)?)
+    }
+
     /// The flags that were given, as settings.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
@@ -107,11 +132,14 @@ impl Serve {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve(serve) => {
-            load(serve.config.as_deref(), &serve.settings()).and_then(|config| run::main(config).map_err(Into::into))
-        }
-        Command::Ready(asked) => load(asked.config.as_deref(), &[])
-            .and_then(|config| ready::ask(&config.health).map_err(Into::into))
+        Command::Serve(serve) => serve.run(),
+        Command::Ready(asked) => source(asked.config, Vec::new())
+            .load(variable)
+            .map_err(Into::into)
+            .and_then(|loaded| ready::ask(&loaded.config.health).map_err(Into::into))
+            .map(|said| print!("{said}")),
+        Command::Config(Config::Check(asked)) => check::run(&source(asked.file, Vec::new()))
+            .map_err(Into::into)
             .map(|said| print!("{said}")),
     };
     match done {
@@ -120,14 +148,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn load(path: Option<&Path>, flags: &[Setting]) -> Result<Config, Box<dyn std::error::Error>> {
+fn source(path: Option<PathBuf>, flags: Vec<Setting>) -> Source {
     let home = std::env::home_dir();
-    Ok(config::load(
-        path,
-        home.as_deref(),
-        |name| std::env::var(name).ok(),
-        flags,
-    )?)
+    Source { path, home, flags }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {

@@ -58,18 +58,27 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 // === impl Hosts ===
 
 impl Hosts {
-    /// The hosts of the node that `status` is of, and `more`.
+    /// The hosts of the node that `status` is of.
     #[must_use]
-    pub fn new(status: &Status, more: &[String]) -> Self {
+    pub fn new(status: &Status) -> Self {
         let own = status.self_node.as_ref();
         let full_name = own.map(|node| node.dns_name.to_ascii_lowercase()).unwrap_or_default();
         let short_name = full_name.split('.').next().unwrap_or_default().to_owned();
-        let more = more.iter().map(|name| name.to_ascii_lowercase());
-        let names = [full_name, short_name].into_iter().chain(more);
+        let names = [full_name, short_name].into_iter();
         Self {
             names: names.filter(|name| !name.is_empty()).collect(),
             addresses: own.iter().flat_map(|node| node.tailscale_ips.iter().copied()).collect(),
         }
+    }
+
+    /// These and `more`, which are the configuration's. As long as the node is not known there are none: nothing is served then.
+    #[must_use]
+    pub fn and(&self, more: &[String]) -> Self {
+        let mut all = self.clone();
+        if *self != Self::default() {
+            all.names.extend(more.iter().map(|name| name.to_ascii_lowercase()));
+        }
+        all
     }
 
     /// Whether `authority` (`host`, `host:port`, `[address]:port`) is this server.
@@ -210,7 +219,7 @@ mod tests {
                      "TailscaleIPs": ["100.64.0.1", "fd7a:115c:a1e0::1"]}
         }))
         .unwrap();
-        Hosts::new(&status, &["Kube.Example.com".into()])
+        Hosts::new(&status).and(&["Kube.Example.com".into()])
     }
 
     fn status_of(method: &Method, headers: &[(&str, &str)]) -> u16 {
@@ -257,6 +266,12 @@ mod tests {
             assert_eq!(get(&[("host", host)]), 403, "{host}");
         }
         assert_eq!(get(&[("host", "tka"), ("host", "evil.example")]), 403);
+    }
+
+    #[test]
+    fn without_a_node_no_host_is_the_servers() {
+        let none = Hosts::default().and(&["kube.example.com".into()]);
+        assert!(!none.has("kube.example.com") && hosts().has("kube.example.com"));
     }
 
     #[test]

@@ -83,33 +83,52 @@ pub enum ClusterError {
     },
 }
 
+/// What `config` itself says of how people reach the API server; nothing where a ConfigMap says it.
+pub fn settled(config: &config::ClusterInfo) -> Result<Option<ClusterInfo>, ClusterError> {
+    match (config.api_endpoint.is_empty(), config.config_map_ref.enabled) {
+        (true, false) => Err(ClusterError::Missing),
+        (false, true) => Err(ClusterError::Both),
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(ClusterInfo {
+            server_url: url(&config.api_endpoint)?,
+            insecure_skip_tls_verify: config.insecure_skip_tls_verify,
+            ca_data: authority(&config.ca_data)?,
+            tls_server_name: None,
+            labels: config.labels.clone(),
+            instance: None,
+        })),
+    }
+}
+
+// === impl ClusterError ===
+
+impl ClusterError {
+    /// The key of the configuration that it is about.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Missing | Self::Both | Self::BadUrl { .. } => "clusterInfo.apiEndpoint",
+            Self::BadCa(_) => "clusterInfo.caData",
+            _ => "clusterInfo.configMapRef",
+        }
+    }
+}
+
 // === impl ClusterSource ===
 
 impl ClusterSource {
     /// The source that `config` names. What it says is checked here, so that a mistake shows at the start and not at the
     /// first request.
     pub fn new(config: &config::ClusterInfo, client: Client) -> Result<Self, ClusterError> {
-        let reference = config.config_map_ref.clone();
-        match (config.api_endpoint.is_empty(), reference.enabled) {
-            (true, false) => Err(ClusterError::Missing),
-            (false, true) => Err(ClusterError::Both),
-            (true, true) => {
-                let api = Box::new(Api::namespaced(client, &reference.namespace));
-                Ok(Self::ConfigMap {
-                    api,
-                    reference,
-                    labels: config.labels.clone(),
-                })
-            }
-            (false, false) => Ok(Self::Fixed(ClusterInfo {
-                server_url: url(&config.api_endpoint)?,
-                insecure_skip_tls_verify: config.insecure_skip_tls_verify,
-                ca_data: authority(&config.ca_data)?,
-                tls_server_name: None,
-                labels: config.labels.clone(),
-                instance: None,
-            })),
+        if let Some(info) = settled(config)? {
+            return Ok(Self::Fixed(info));
         }
+        let reference = config.config_map_ref.clone();
+        Ok(Self::ConfigMap {
+            api: Box::new(Api::namespaced(client, &reference.namespace)),
+            reference,
+            labels: config.labels.clone(),
+        })
     }
 
     /// How people reach the API server, now.

@@ -35,7 +35,8 @@ pub async fn identify(
     match whois(&app, peer, request.headers()).await {
         Ok(identified) => {
             let identified = Arc::new(identified);
-            let guarded = guard(&app.node.borrow().hosts, &request);
+            let hosts = app.node.borrow().hosts.and(&app.allowed_hosts);
+            let guarded = guard(&hosts, &request);
             // What a foreign page sends must not use up what the caller may send.
             let by = *guarded.as_ref().unwrap_or(&By::Page);
             if let Some(context) = request.extensions().get::<Arc<AuditContext>>() {

@@ -8,6 +8,7 @@ pub mod authorize;
 mod background;
 pub mod browser;
 pub mod certificate;
+mod check;
 pub mod cluster;
 pub mod config;
 mod connections;
@@ -23,11 +24,13 @@ pub mod identify;
 mod idle_timeout;
 pub mod kubernetes;
 pub mod listen;
+mod live;
 pub mod metrics;
 pub mod node;
 pub mod rates;
 pub mod ready;
 pub mod reauthorize;
+mod reload;
 pub mod run;
 pub mod serving;
 pub mod sign_in;
@@ -51,7 +54,7 @@ use crate::node::Node;
 use crate::rates::Rates;
 use crate::reauthorize::Contact;
 
-/// What handling a request needs.
+/// What handling a request needs, by one configuration. A change of the configuration makes another, so that a request sees one of them.
 pub struct App {
     /// The tailscaled beside the server.
     pub tailnet: LocalApi,
@@ -77,6 +80,8 @@ pub struct App {
     pub machines: bool,
     /// This server's node on the tailnet.
     pub node: watch::Receiver<Node>,
+    /// Names by which the server is called beside those of its node.
+    pub allowed_hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub read_timeout: Duration,
     /// What `Retry-After` says while a session is not provisioned.
@@ -88,7 +93,7 @@ pub struct App {
     /// What goes on when its caller hangs up.
     pub work: DetachedTasks,
     /// What callers have sent.
-    pub rates: Rates,
+    pub rates: Arc<Rates>,
 }
 
 /// How kubeconfigs name their entries.

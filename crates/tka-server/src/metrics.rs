@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabel
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use tka_operator::{Leadership, WatchedSessions};
 
@@ -29,6 +29,11 @@ enum Outcome {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reload {
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Role {
     cluster_role: String,
 }
@@ -42,6 +47,8 @@ pub struct Metrics {
     pub audit_suppressed: Counter,
     /// Audit records that could not be written.
     pub audit_lost: Counter,
+    config_reloads: Family<Reload, Counter>,
+    config_good: Gauge,
 }
 
 /// The sessions that are active, counted at each scrape, so that the number cannot drift. One replica counts them, or a sum over
@@ -77,7 +84,31 @@ impl Metrics {
             "Audit records that could not be written; the log has them",
             metrics.audit_lost.clone(),
         );
+        registry.register(
+            "tka_config_reloads",
+            "How often the configuration was read again, by outcome",
+            metrics.config_reloads.clone(),
+        );
+        registry.register(
+            "tka_config_last_reload_successful",
+            "Whether the configuration file was good when it was last read: 0 means that a restart would fail",
+            metrics.config_good.clone(),
+        );
+        metrics.config_good.set(1);
         metrics
+    }
+
+    /// The configuration was read again, and was good or not.
+    pub fn config_reloaded(&self, good: bool) {
+        let outcome = if good { Outcome::success } else { Outcome::error };
+        self.config_reloads.get_or_create(&Reload { outcome }).inc();
+        self.config_good.set(good.into());
+    }
+
+    /// Whether the configuration was good when it was last read.
+    #[cfg(test)]
+    pub(crate) fn is_config_good(&self) -> bool {
+        self.config_good.get() == 1
     }
 
     /// Counts an attempt to sign in with `role`, that failed with `status` or did not fail.

@@ -21,8 +21,6 @@ pub struct Served {
     pub port: u16,
     /// Whether by HTTPS.
     pub https: bool,
-    /// Names that are not the node's.
-    pub allowed_hosts: Vec<String>,
 }
 
 // === impl Node ===
@@ -40,7 +38,7 @@ impl Node {
         };
         Self {
             url,
-            hosts: Hosts::new(status, &served.allowed_hosts),
+            hosts: Hosts::new(status),
         }
     }
 }

@@ -44,10 +44,8 @@ pub struct Reauthorization {
     pub tailnet: LocalApi,
     /// The capability whose values are rules.
     pub cap_name: String,
-    /// Whether tagged nodes may have sessions.
-    pub machines: bool,
-    /// How long a session may go on that cannot be verified.
-    pub max_unverified: Duration,
+    /// By what sessions are checked; it may change.
+    pub standards: watch::Receiver<Standards>,
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
     /// The sessions, as the reconcile loop sees them.
@@ -62,9 +60,20 @@ pub struct Reauthorization {
     pub status: watch::Sender<Option<Status>>,
 }
 
+/// By what sessions are checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standards {
+    /// Whether tagged nodes may have sessions.
+    pub machines: bool,
+    /// How long a session may go on that cannot be verified.
+    pub max_unverified: Duration,
+}
+
 /// What is carried from round to round.
 struct Checks {
     with: Reauthorization,
+    /// Those of this round.
+    standards: Standards,
     last_verified: LastVerified,
     retry_backoff: RetryBackoff,
     /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
@@ -89,8 +98,11 @@ impl Reauthorization {
         let wake = Notify::new();
         let (tailnet, contact) = (self.tailnet.clone(), self.contact.clone());
         let gains = self.leadership.gains();
+        let mut changes = self.standards.clone();
+        let standards = *changes.borrow_and_update();
         let checks = Checks {
-            last_verified: LastVerified::new(self.max_unverified),
+            standards,
+            last_verified: LastVerified::new(standards.max_unverified),
             retry_backoff: RetryBackoff::default(),
             addresses: HashMap::new(),
             with: self,
@@ -104,11 +116,17 @@ impl Reauthorization {
             wake.notify_one();
             std::future::ready(())
         });
+        let when_changed = async {
+            while changes.changed().await.is_ok() {
+                wake.notify_one();
+            }
+        };
         tokio::join!(
             listen(&tailnet, &contact, &wake),
             rounds(&wake, checks),
             once_synced,
-            when_gained
+            when_gained,
+            when_changed
         );
     }
 }
@@ -158,6 +176,8 @@ async fn heed(mut notifications: Notifications, contact: &Contact, wake: &Notify
 impl Round for Checks {
     async fn round(&mut self) -> Instant {
         let started = Instant::now();
+        self.standards = *self.with.standards.borrow();
+        self.last_verified.limit = self.standards.max_unverified;
         // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
         let sessions = self.active();
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
@@ -218,7 +238,7 @@ impl Checks {
                     .unverified(session, "it was not asked for", Instant::now());
             }
         };
-        match revocation::verdict(session, state, self.with.machines, (self.with.clock)()) {
+        match revocation::verdict(session, state, self.standards.machines, (self.with.clock)()) {
             Verdict::Valid => {
                 self.last_verified.verified(session, started);
                 None

@@ -10,9 +10,8 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tka_core::Limits;
 use tka_operator::controller::Loop;
-use tka_operator::{Clients, Clock, DeviceQuotas, Election, Heartbeat, Sessions};
+use tka_operator::{Clients, Clock, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -21,20 +20,21 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
-use crate::cluster::{ClusterError, ClusterSource};
-use crate::config::Config;
+use crate::cluster::ClusterError;
+use crate::config::{Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{Gateway, GatewayError, Streams};
+use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
+use crate::live::{Live, Parts, session_limits};
 use crate::metrics::{Metrics, register_sessions};
 use crate::node::{Node, Served};
-use crate::rates::Rates;
-use crate::reauthorize::{Contact, Reauthorization};
-use crate::serving::{Files, Serving, Source, TailnetServer};
+use crate::reauthorize::{Contact, Reauthorization, Standards};
+use crate::reload::Reload;
+use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
 use crate::telemetry::{self, TelemetryError};
-use crate::{App, KubeconfigNames, health, http};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
@@ -67,15 +67,15 @@ pub enum RunError {
     Listen(#[from] ListenError),
 }
 
-/// Runs the server until it is told to stop.
-pub fn main(config: Config) -> Result<(), RunError> {
+/// Runs the server until it is told to stop, by what was `loaded` from `source` and is read from there again.
+pub fn main(source: Source, loaded: Loaded) -> Result<(), RunError> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(run(config))
+        .block_on(run(source, loaded))
 }
 
 /// Lets the process have as many files open as it may. Each connection is one, and each stream of the gateway that is upgraded is two.
@@ -90,10 +90,13 @@ fn raise_open_files() {
     }
 }
 
-async fn run(config: Config) -> Result<(), RunError> {
+async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
+    let config = loaded.config.clone();
     // Until the end: what is traced last must still be sent.
     let _telemetry = telemetry::start(&config)?;
     let stop = stop_on_signal()?;
+    // From here on it ends the process no longer.
+    let hangup = signal(SignalKind::hangup())?;
     let (kube, clients) = clients().await?;
     let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
@@ -104,38 +107,46 @@ async fn run(config: Config) -> Result<(), RunError> {
         &metrics,
     )?;
     let last_word = audit.clone();
-    let cluster = ClusterSource::new(&config.cluster_info, clients.requests.clone())?;
-    let parts = Parts {
-        tailnet: LocalApi::new(&config.tailscale.socket),
-        contact: Contact::default(),
-        status: watch::Sender::default(),
-        cluster,
-        sessions: sessions(&config, clients.clone(), &clock, &audit),
-        audit,
-        clock,
-        metrics,
-        work: DetachedTasks::default(),
-    };
-    let work = parts.work.clone();
-    let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
-    let (standing, certificate) = watch::channel(None);
-    let told = Told {
-        serving: is_serving,
-        certificate,
-    };
+    let (node, known) = watch::channel(Node::default());
+    let sessions = sessions(&config, clients.clone(), &clock, &audit);
     let heartbeat = if config.gateway.enabled {
         Heartbeat::Brisk
     } else {
         Heartbeat::Calm
     };
-    let reconcile = Loop::new(&parts.sessions, heartbeat);
-    let gateway = gateway(&config, &kube, &clients, &reconcile, &parts.clock, &stop)?;
+    let reconcile = Loop::new(&sessions, heartbeat);
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &stop)?;
     // The loop's watch is what streams go by, so that it outlives them.
     let drained = gateway
         .as_ref()
         .map_or_else(|| stop.clone(), |_| CancellationToken::new());
-    let ends = (&stop, drained.clone());
-    let mut background = background(&config, &clients, &parts, reconcile, registries, told, ends)?;
+    let parts = Parts {
+        tailnet: LocalApi::new(&config.tailscale.socket),
+        contact: Contact::default(),
+        client: clients.requests.clone(),
+        gateway: gateway.clone(),
+        sessions,
+        audit,
+        clock,
+        metrics: metrics.clone(),
+        work: DetachedTasks::default(),
+        node: known,
+    };
+    let work = parts.work.clone();
+    let status = watch::Sender::default();
+    let said = status.subscribe();
+    let mut live = Live::new(parts.clone(), &config)?;
+    let router = live.router();
+    let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
+    let (standing, certificate) = watch::channel(None);
+    let channels = Channels {
+        status,
+        standards: live.standards(),
+        serving: is_serving,
+        certificate,
+        drained: drained.clone(),
+    };
+    let mut background = background(&config, &clients, &parts, reconcile, channels, registries, &stop)?;
     if let Some(gateway) = &gateway {
         let streams = gateway.streams().clone();
         background.spawn("the streams of the gateway", async move {
@@ -143,15 +154,28 @@ async fn run(config: Config) -> Result<(), RunError> {
             drained.cancel();
         });
     }
+    let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));
+    let reload = Reload::new(source, loaded, apply, metrics);
+    background.spawn("the reloading of the configuration", reload.run(hangup, stop.clone()));
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    Box::pin(serve_tailnet(
-        &config,
-        parts,
-        gateway,
-        (serving, standing),
-        stop.clone(),
-    ))
-    .await;
+    let port = config.tailscale.port;
+    let files = config.tls.files();
+    let https = port == HTTPS || files.is_some();
+    let certificates = match files {
+        Some((certificate, key)) => Certificates::Files(Box::new(Files::new(certificate, key))),
+        None => Certificates::Tailnet(Box::new(parts.tailnet.clone())),
+    };
+    let server = TailnetServer {
+        certificates,
+        served: Served { port, https },
+        router,
+        limits: config.server.clone(),
+        node,
+        serving,
+        standing,
+        clock: Arc::clone(&parts.clock),
+    };
+    Box::pin(serve_tailnet(&config, said, server, stop.clone())).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
     let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
@@ -168,21 +192,23 @@ async fn run(config: Config) -> Result<(), RunError> {
 }
 
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {
-    let max_credential = config.operator.max_credential_period.duration();
-    let namespace = &config.operator.namespace;
-    let quotas = DeviceQuotas {
-        sessions: config.operator.max_sessions_per_device,
-        bindings: config.operator.max_bindings_per_device,
-    };
+    let (namespace, limits) = (&config.operator.namespace, session_limits(config));
     let (clock, records) = (Arc::clone(clock), Arc::new(audit.clone()));
-    Arc::new(Sessions::new(
-        clients,
-        namespace,
-        max_credential,
-        quotas,
-        clock,
-        records,
-    ))
+    Arc::new(Sessions::new(clients, namespace, limits, clock, records))
+}
+
+/// What parts tell each other.
+struct Channels {
+    /// What tailscaled last said of the node.
+    status: watch::Sender<Option<Status>>,
+    /// By what sessions are checked.
+    standards: watch::Receiver<Standards>,
+    /// Whether the tailnet is served.
+    serving: watch::Receiver<Serving>,
+    /// How its certificate stands.
+    certificate: watch::Receiver<Option<Standing>>,
+    /// When the streams of the gateway have ended.
+    drained: CancellationToken,
 }
 
 /// Starts what runs beside the serving of the tailnet.
@@ -191,9 +217,9 @@ fn background(
     clients: &Clients,
     parts: &Parts,
     reconcile: Loop,
+    channels: Channels,
     mut registries: Registries,
-    told: Told,
-    (stop, drained): (&CancellationToken, CancellationToken),
+    stop: &CancellationToken,
 ) -> Result<Background, RunError> {
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
@@ -203,14 +229,13 @@ fn background(
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
         cap_name: config.tailscale.cap_name.clone(),
-        machines: config.operator.machines,
-        max_unverified: config.tailscale.max_unverified.duration(),
+        standards: channels.standards,
         sessions: Arc::clone(sessions),
         watched: reconcile.watched(),
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),
-        status: parts.status.clone(),
+        status: channels.status,
     };
     let synced = reconcile.synced();
     let (cluster, is_cluster) = watch::channel(None);
@@ -220,8 +245,8 @@ fn background(
     let health = Health {
         tailnet: parts.tailnet.clone(),
         contact: parts.contact.clone(),
-        serving: told.serving,
-        certificate: told.certificate,
+        serving: channels.serving,
+        certificate: channels.certificate,
         cluster: is_cluster,
         clock: Arc::clone(clock),
         synced: synced.clone(),
@@ -238,7 +263,7 @@ fn background(
         leadership.clone(),
         Arc::clone(clock),
         reconcile_metrics,
-        async move { drained.cancelled().await },
+        async move { channels.drained.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
     let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
@@ -254,12 +279,6 @@ fn background(
     background.spawn("the version check", version);
     background.spawn("the health listener", async move { log_end("health", health.await) });
     Ok(background)
-}
-
-/// What the serving of the tailnet says of itself.
-struct Told {
-    serving: watch::Receiver<Serving>,
-    certificate: watch::Receiver<Option<Standing>>,
 }
 
 /// What is counted, by who counts.
@@ -279,88 +298,18 @@ impl Registries {
     }
 }
 
-/// What the handlers need, before it is known which node of the tailnet this is.
-struct Parts {
-    tailnet: LocalApi,
-    contact: Contact,
-    /// What tailscaled last said of the node.
-    status: watch::Sender<Option<Status>>,
-    cluster: ClusterSource,
-    sessions: Arc<Sessions>,
-    audit: Audit,
-    clock: Clock,
-    metrics: Metrics,
-    work: DetachedTasks,
-}
-
-// === impl Parts ===
-
-impl Parts {
-    fn app(self, config: &Config, node: watch::Receiver<Node>) -> App {
-        App {
-            tailnet: self.tailnet,
-            contact: self.contact,
-            cap_name: config.tailscale.cap_name.clone(),
-            namespace: config.operator.namespace.clone(),
-            sessions: self.sessions,
-            audit: self.audit,
-            cluster: self.cluster,
-            names: KubeconfigNames {
-                cluster: config.operator.cluster_name.clone(),
-                context_prefix: config.operator.context_prefix.clone(),
-                user_prefix: config.operator.user_prefix.clone(),
-            },
-            limits: Limits::at_least(config.operator.min_period),
-            has_gateway: config.gateway.enabled,
-            machines: config.operator.machines,
-            node,
-            read_timeout: config.server.read_timeout.duration(),
-            retry_after_seconds: config.api.retry_after_seconds,
-            clock: self.clock,
-            metrics: self.metrics,
-            work: self.work,
-            rates: Rates::new(config.server.rate_limit),
-        }
-    }
-}
-
 /// Serves the tailnet until `stop`, from when the node is on it.
 async fn serve_tailnet(
     config: &Config,
-    parts: Parts,
-    gateway: Option<Arc<Gateway>>,
-    (serving, standing): (watch::Sender<Serving>, watch::Sender<Option<Standing>>),
+    said: watch::Receiver<Option<Status>>,
+    server: TailnetServer,
     stop: CancellationToken,
 ) {
-    let port = config.tailscale.port;
     tracing::info!(
-        port,
+        port = server.served.port,
         capability = config.tailscale.cap_name,
         "waiting for tailscaled before listening"
     );
-    let (node, known) = watch::channel(Node::default());
-    let files = config.tls.files();
-    let https = port == HTTPS || files.is_some();
-    let certificates = match files {
-        Some((certificate, key)) => Source::Files(Box::new(Files::new(certificate, key))),
-        None => Source::Tailnet(Box::new(parts.tailnet.clone())),
-    };
-    let (said, clock) = (parts.status.subscribe(), Arc::clone(&parts.clock));
-    let app = Arc::new(parts.app(config, known));
-    let server = TailnetServer {
-        certificates,
-        served: Served {
-            port,
-            https,
-            allowed_hosts: config.server.allowed_hosts.clone(),
-        },
-        router: http::router(&app, config.server.write_timeout.duration(), gateway.as_ref()),
-        limits: config.server.clone(),
-        node,
-        serving,
-        standing,
-        clock,
-    };
     Box::pin(server.run(said, stop)).await;
 }
 

@@ -1,6 +1,7 @@
 //! The values of the Helm chart that are about its server: what each does, and which are refused.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use e2e::{Outcome, World};
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ crate::tests![
     what_is_optional_is_left_out,
     control_server_of_ones_own_and_its_authority_are_passed_on,
     all_values_together_are_valid,
+    configuration_is_what_the_server_takes,
+    pods_are_restarted_for_what_needs_it_and_nothing_else,
 ];
 
 fn installation_without_what_it_needs_is_refused_with_what_to_do(world: &World) -> Outcome {
@@ -320,6 +323,60 @@ fn all_values_together_are_valid(world: &World) -> Outcome {
         config["clusterInfo"]["apiEndpoint"],
         "https://kubernetes.example.com:6443"
     );
+    Ok(())
+}
+
+/// What `tka-server config check` says of the configuration that the chart makes of `values`.
+fn checked(world: &World, helm: &Helm<'_>, values: &Value) -> Outcome<String> {
+    let objects = rendered(helm, values)?;
+    let config = &of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"];
+    let config = helm.file("config.yaml", config.as_str().ok_or("no configuration")?)?;
+    let server = world.testbed.bin().join("tka-server");
+    let output = Command::new(server).args(["config", "check", &config]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn configuration_is_what_the_server_takes(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-checked")?;
+    let from_config_map = json!({ "clusterInfo": { "apiEndpoint": "", "configMap": { "enabled": true } } });
+    for values in [json!({}), everything(), from_config_map] {
+        assert!(
+            checked(world, &helm, &values)?.ends_with("config.yaml: ok\n"),
+            "{values}"
+        );
+    }
+    Ok(())
+}
+
+fn pods_are_restarted_for_what_needs_it_and_nothing_else(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-restarts")?;
+    let checksum = |values: Value| {
+        let pod = pod(&rendered(&helm, &values)?)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(pod["metadata"]["annotations"]["checksum/config"].clone())
+    };
+    let config = |config: Value| checksum(json!({ "config": config }));
+    let before = checksum(json!({}))?;
+    assert!(before.is_string(), "{before}");
+    for live in [
+        json!({ "clusterInfo": { "labels": { "a": "b" } } }),
+        json!({ "operator": { "machines": true, "minPeriod": "2m" } }),
+        json!({ "server": { "rateLimit": { "burst": 5 }, "allowedHosts": ["a.example"] } }),
+        json!({ "api": { "retryAfterSeconds": 2 } }),
+    ] {
+        assert_eq!(config(live.clone())?, before, "{live}");
+    }
+    assert_eq!(checksum(json!({ "roles": ["view", "edit"] }))?, before);
+    for restart in [
+        json!({ "debug": true }),
+        json!({ "log": { "format": "text" } }),
+        json!({ "server": { "writeTimeout": "30s" } }),
+        json!({ "tailscale": { "capName": "example.com/cap/another" } }),
+    ] {
+        assert_ne!(config(restart.clone())?, before, "{restart}");
+    }
+    assert_ne!(checksum(json!({ "port": 80 }))?, before);
     Ok(())
 }
 

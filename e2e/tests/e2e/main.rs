@@ -43,6 +43,7 @@ mod outages;
 mod provisioning;
 mod reauthorisation;
 mod refusals;
+mod reload;
 mod replicas;
 mod restarts;
 mod rules;
@@ -108,6 +109,7 @@ const MODULES: &[Module] = &[
     ("documentation", documentation::TESTS),
     ("doctor", doctor::TESTS),
     ("refusals", refusals::TESTS),
+    ("reload", reload::TESTS),
     ("nonsense", nonsense::TESTS),
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),

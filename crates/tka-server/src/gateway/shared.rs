@@ -46,7 +46,7 @@ impl Gateway {
         Ok(Self {
             upstream: Upstream::new(&bare.cluster_url, &tls, bare.tls_server_name.as_deref())?,
             streams,
-            rates: Rates::new(settings.rate_limit),
+            rates: Rates::new(settings.rate_limit.into()),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
         })

@@ -24,6 +24,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use tka_api::http::PREFIX;
 use tka_core::shorten;
+use tokio::sync::watch;
+use tower::{ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use utoipa::OpenApi;
@@ -108,6 +110,15 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
         .with_state(Arc::clone(app))
 }
 
+/// Hands each request to the router that is current when it comes. It keeps that one to its end.
+pub fn current(routers: watch::Receiver<Router>) -> Router {
+    let handed_on = move |request: Request| {
+        let router = routers.borrow().clone();
+        router.oneshot(request)
+    };
+    Router::new().fallback_service(service_fn(handed_on))
+}
+
 async fn no_such_path() -> Failure {
     let advice = &["see /swagger for what there is"];
     Failure::new(StatusCode::NOT_FOUND, "no such path", advice)
@@ -160,6 +171,35 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn request_keeps_the_router_that_it_began_with() {
+        let (go, gone) = watch::channel(false);
+        let waits = move || async move {
+            gone.clone().wait_for(|gone| *gone).await.unwrap();
+            "before"
+        };
+        let before = Router::new().route("/", axum::routing::get(waits));
+        let after = Router::new().route("/", axum::routing::get(|| std::future::ready("after")));
+        let (routers, said) = watch::channel(before);
+        let current = current(said);
+        let ask = || {
+            let answer = current
+                .clone()
+                .oneshot(Request::get("/").body(axum::body::Body::empty()).unwrap());
+            tokio::spawn(async move {
+                let body = answer.await.unwrap().into_body();
+                axum::body::to_bytes(body, 100).await.unwrap()
+            })
+        };
+        let first = ask();
+        tokio::task::yield_now().await;
+        drop(routers.send_replace(after));
+        assert_eq!(ask().await.unwrap(), "after");
+        assert!(!first.is_finished());
+        go.send_replace(true);
+        assert_eq!(first.await.unwrap(), "before");
+    }
 
     #[test]
     fn document_lists_the_contract() {

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 /// a server that starts a moment before its tailscaled would end every session that is older than the limit.
 #[derive(Debug)]
 pub(super) struct LastVerified {
-    limit: Duration,
+    /// It may change between two rounds.
+    pub(super) limit: Duration,
     /// By the sign-in: another one verifies anew.
     sessions: PerSession<Timestamp, Record>,
 }

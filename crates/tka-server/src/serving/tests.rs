@@ -67,11 +67,7 @@ impl Double {
         let (standing, is_standing) = watch::channel(None);
         let server = TailnetServer {
             certificates: source(&socket),
-            served: Served {
-                port,
-                https,
-                allowed_hosts: Vec::new(),
-            },
+            served: Served { port, https },
             router: Router::new().route("/", get(|| std::future::ready("served"))),
             limits: config::Server::default(),
             node,

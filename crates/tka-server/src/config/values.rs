@@ -1,0 +1,100 @@
+//! Values that take more than their type says, and what the schema says of them.
+
+use std::collections::BTreeMap;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use serde_json::Value;
+use tka_core::Period;
+use tka_operator::LONGEST_CREDENTIAL;
+
+/// A setting that has no effect would be taken for one that has.
+pub(super) fn credential_period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
+    let period = Period::deserialize(deserializer)?;
+    if period.duration() <= LONGEST_CREDENTIAL {
+        return Ok(period);
+    }
+    let why = format!("{period} is too long: a credential lives for an hour at the most");
+    Err(D::Error::custom(why))
+}
+
+/// A name that is not empty: nothing is found under an empty one.
+pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() {
+        return Err(D::Error::custom(
+            "it is empty: give it a value, or leave it out for the default",
+        ));
+    }
+    Ok(name)
+}
+
+/// Labels are a map in a file, and `a=b,c=d` in the environment. The original takes a number or a switch for its text.
+pub(super) fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let labels = match Value::deserialize(deserializer)? {
+        Value::Object(map) => map.into_iter().map(|(key, value)| label(key, &value)).collect(),
+        Value::String(text) => parse_labels(&text),
+        _ => Err("it takes labels, each as `key: value`".to_owned()),
+    };
+    labels.map_err(D::Error::custom)
+}
+
+fn label(key: String, value: &Value) -> Result<(String, String), String> {
+    match value {
+        Value::String(text) => Ok((key, text.clone())),
+        Value::Number(_) | Value::Bool(_) => Ok((key, value.to_string())),
+        _ => Err(format!("the label {key:?} has no text: write `{key}: value`")),
+    }
+}
+
+/// Reads `a=b,c=d`.
+fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let label = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        None => Err(format!("{pair:?} is not key=value")),
+    };
+    items(text).map(label).collect()
+}
+
+/// A list is one in a file, and `a,b` in the environment.
+pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let not_texts = || D::Error::custom("it takes a list of texts");
+    match Value::deserialize(deserializer)? {
+        Value::Array(items) => {
+            let items = items.into_iter().map(|item| match item {
+                Value::String(text) if !text.is_empty() => Ok(text),
+                _ => Err(not_texts()),
+            });
+            items.collect()
+        }
+        Value::String(text) => Ok(items(&text).map(Into::into).collect()),
+        _ => Err(not_texts()),
+    }
+}
+
+/// The items of `a,b`.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// A Go duration.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"})
+}
+
+/// A key of a ConfigMap (<https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object>), or none.
+pub(super) fn config_map_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[-._a-zA-Z0-9]*$", "maxLength": 253})
+}
+
+/// Alternatives that each have a description of their own, as one list of words.
+pub(super) fn one_enum(schema: &mut Schema) {
+    let words = |alternative: &Value| alternative.get("const").cloned();
+    let Some(Value::Array(alternatives)) = schema.remove("oneOf") else {
+        return;
+    };
+    let words: Vec<_> = alternatives.iter().filter_map(words).collect();
+    schema.insert("type".into(), "string".into());
+    schema.insert("enum".into(), words.into());
+}

@@ -1,0 +1,147 @@
+//! The parts of the configuration that change without a restart, and what each change makes of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use kube::Client;
+use tka_core::Limits;
+use tka_operator::{Clock, DeviceQuotas, SessionLimits, Sessions};
+use tka_tailnet::LocalApi;
+use tokio::sync::watch;
+
+use crate::audit::Audit;
+use crate::cluster::{ClusterError, ClusterSource};
+use crate::config::{Config, RateLimit};
+use crate::detached_tasks::DetachedTasks;
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::rates::Rates;
+use crate::reauthorize::{Contact, Standards};
+use crate::{App, KubeconfigNames, http};
+
+/// What the handlers need, whatever the configuration says.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) tailnet: LocalApi,
+    pub(crate) contact: Contact,
+    /// Carries the cluster's API, where that is wanted.
+    pub(crate) gateway: Option<Arc<Gateway>>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) work: DetachedTasks,
+    pub(crate) node: watch::Receiver<Node>,
+    /// Reads the ConfigMap of the cluster.
+    pub(crate) client: Client,
+}
+
+/// What holds of the configuration at the moment.
+pub(crate) struct Live {
+    parts: Parts,
+    limit: RateLimit,
+    rates: Arc<Rates>,
+    /// What answers requests.
+    routers: watch::Sender<Router>,
+    /// By what sessions are checked.
+    standards: watch::Sender<Standards>,
+}
+
+// === impl Live ===
+
+impl Live {
+    /// What `config` makes of `parts`.
+    pub(crate) fn new(parts: Parts, config: &Config) -> Result<Self, ClusterError> {
+        let limit = config.server.rate_limit;
+        let mut live = Self {
+            parts,
+            limit,
+            rates: Arc::new(Rates::new(limit)),
+            routers: watch::Sender::new(Router::new()),
+            standards: watch::Sender::new(standards(config)),
+        };
+        live.apply(config)?;
+        Ok(live)
+    }
+
+    /// Answers requests by what holds when each comes.
+    pub(crate) fn router(&self) -> Router {
+        http::current(self.routers.subscribe())
+    }
+
+    /// By what sessions are to be checked.
+    pub(crate) fn standards(&self) -> watch::Receiver<Standards> {
+        self.standards.subscribe()
+    }
+
+    /// Makes `config` hold. Where that is at odds with itself nothing changes.
+    ///
+    /// What is refused is refused from the next request on. Sessions are checked anew at once, as they are after a start.
+    pub(crate) fn apply(&mut self, config: &Config) -> Result<(), ClusterError> {
+        let cluster = ClusterSource::new(&config.cluster_info, self.parts.client.clone())?;
+        if config.server.rate_limit != self.limit {
+            self.limit = config.server.rate_limit;
+            self.rates = Arc::new(Rates::new(self.limit));
+        }
+        self.parts.sessions.set_limits(session_limits(config));
+        let app = Arc::new(self.app(config, cluster));
+        let router = http::router(
+            &app,
+            config.server.write_timeout.duration(),
+            self.parts.gateway.as_ref(),
+        );
+        drop(self.routers.send_replace(router));
+        let new = standards(config);
+        self.standards
+            .send_if_modified(|standards| std::mem::replace(standards, new) != new);
+        Ok(())
+    }
+
+    fn app(&self, config: &Config, cluster: ClusterSource) -> App {
+        let parts = self.parts.clone();
+        App {
+            tailnet: parts.tailnet,
+            contact: parts.contact,
+            cap_name: config.tailscale.cap_name.clone(),
+            namespace: config.operator.namespace.clone(),
+            sessions: parts.sessions,
+            audit: parts.audit,
+            cluster,
+            names: KubeconfigNames {
+                cluster: config.operator.cluster_name.clone(),
+                context_prefix: config.operator.context_prefix.clone(),
+                user_prefix: config.operator.user_prefix.clone(),
+            },
+            limits: Limits::at_least(config.operator.min_period),
+            has_gateway: parts.gateway.is_some(),
+            machines: config.operator.machines,
+            node: parts.node,
+            allowed_hosts: config.server.allowed_hosts.clone(),
+            read_timeout: config.server.read_timeout.duration(),
+            retry_after_seconds: config.api.retry_after_seconds,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            work: parts.work,
+            rates: Arc::clone(&self.rates),
+        }
+    }
+}
+
+/// What sessions may have by `config`.
+pub(crate) fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        max_credential: config.operator.max_credential_period.duration(),
+        quotas: DeviceQuotas {
+            sessions: config.operator.max_sessions_per_device,
+            bindings: config.operator.max_bindings_per_device,
+        },
+    }
+}
+
+fn standards(config: &Config) -> Standards {
+    Standards {
+        machines: config.operator.machines,
+        max_unverified: config.tailscale.max_unverified.duration(),
+    }
+}
