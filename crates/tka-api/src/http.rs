@@ -177,6 +177,10 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "gateway"))]
     pub access: Option<String>,
+    /// Whether exec and attach through the gateway are recorded, if they are: `best_effort` or `required`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "required"))]
+    pub recording: Option<String>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
     /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not

@@ -55,7 +55,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "role",
     "period",
     "priority",
@@ -69,9 +69,13 @@ const KEYS: [&str; 13] = [
     "n\\u0061mespaces",
     "access",
     "Access",
+    "recording",
+    "Recording",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
-const VALUES: [&str; 12] = [
+const VALUES: [&str; 14] = [
+    r#""required""#,
+    r#""best_effort""#,
     r#""gateway""#,
     r#""direct""#,
     r#""edit""#,
@@ -113,6 +117,7 @@ fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
         && limit(rule) <= limit(wider)
         && rule.access.has_tokens() <= wider.access.has_tokens()
         && rule.access.has_gateway() <= wider.access.has_gateway()
+        && rule.recording >= wider.recording
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Rule {
     pub max_sessions: Option<NonZeroU32>,
     /// By which ways its sessions reach the cluster.
     pub access: Access,
+    /// Whether exec and attach through the gateway are recorded.
+    pub recording: Recording,
 }
 
 /// By which ways the sessions of a rule reach the cluster.
@@ -41,6 +43,19 @@ pub enum Access {
     Gateway,
     /// With a token alone.
     Direct,
+}
+
+/// Whether exec and attach through the gateway are recorded. The later ones restrict more.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// They are not.
+    #[default]
+    Off,
+    /// They are, where that is possible.
+    BestEffort,
+    /// Nothing is seen that is not in the recording, and what cannot be recorded is refused. Sessions reach the cluster through the gateway alone.
+    Required,
 }
 
 /// What makes a rule the same rule although its period, priority or conditions changed: its name, and what it gives access to.
@@ -67,8 +82,9 @@ struct Written {
     #[serde(default)]
     require_reason: bool,
     max_sessions: Option<NonZeroU32>,
+    access: Option<Access>,
     #[serde(default)]
-    access: Access,
+    recording: Recording,
 }
 
 /// Why a value of the capability is no rule.
@@ -89,10 +105,12 @@ impl Rule {
     /// A field that is not known refuses the rule, as does one that says nothing, such as `"namespaces": null`: a restriction
     /// that is misspelt or left open must not widen access.
     pub fn parse(value: &str) -> Result<Self, RuleError> {
-        let written: Written = fields::read(value).map_err(|error| RuleError {
+        let refused = |why| RuleError {
             value: shorten(value),
-            why: error.to_string(),
-        })?;
+            why,
+        };
+        let written: Written = fields::read(value).map_err(|error| refused(error.to_string()))?;
+        let access = access(&written).map_err(|why| refused(why.to_owned()))?;
         Ok(Self {
             role: written.role,
             period: written.period,
@@ -101,7 +119,8 @@ impl Rule {
             name: written.name,
             require_reason: written.require_reason,
             max_sessions: written.max_sessions,
-            access: written.access,
+            access,
+            recording: written.recording,
         })
     }
 
@@ -113,6 +132,17 @@ impl Rule {
             scope: self.scope.clone(),
             name: self.name.clone(),
         }
+    }
+}
+
+/// By which ways sessions reach the cluster: what goes directly cannot be recorded.
+fn access(written: &Written) -> Result<Access, &'static str> {
+    match (written.recording, written.access) {
+        (Recording::Required, Some(Access::Direct)) => {
+            Err("`recording` is `required` and `access` is `direct`, which cannot be recorded")
+        }
+        (Recording::Required, _) => Ok(Access::Gateway),
+        (_, access) => Ok(access.unwrap_or_default()),
     }
 }
 
@@ -139,6 +169,18 @@ impl Access {
     #[must_use]
     pub fn has_gateway(self) -> bool {
         self != Self::Direct
+    }
+}
+
+// === impl Recording ===
+
+impl std::fmt::Display for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::BestEffort => "best_effort",
+            Self::Required => "required",
+        })
     }
 }
 
@@ -217,7 +259,7 @@ mod tests {
     #[test]
     fn field_that_says_nothing_is_refused() {
         let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
-            "require_reason": true, "max_sessions": 1}"#;
+            "require_reason": true, "max_sessions": 1, "access": "gateway", "recording": "required"}"#;
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
@@ -252,6 +294,38 @@ mod tests {
                 changed[&other] = value;
                 assert!(Rule::parse(&changed.to_string()).is_err(), "{changed}");
             }
+        }
+    }
+
+    #[test]
+    fn required_recording_means_the_gateway() {
+        let rule = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#));
+        let read = |fields: &str| rule(fields).map(|rule| (rule.access, rule.recording));
+        assert_eq!(read(""), Ok((Access::Any, Recording::Off)));
+        assert_eq!(read(r#", "recording": "off""#), Ok((Access::Any, Recording::Off)));
+        assert_eq!(
+            read(r#", "recording": "best_effort", "access": "direct""#),
+            Ok((Access::Direct, Recording::BestEffort))
+        );
+        for access in ["", r#", "access": "any""#, r#", "access": "gateway""#] {
+            let read = read(&format!(r#", "recording": "required"{access}"#));
+            assert_eq!(read, Ok((Access::Gateway, Recording::Required)), "{access}");
+        }
+        let direct = rule(r#", "recording": "required", "access": "direct""#).unwrap_err();
+        assert!(direct.why.contains("`access` is `direct`"), "{direct}");
+        for wrong in [
+            "true",
+            "1",
+            r#""Required""#,
+            r#""required ""#,
+            r#""best-effort""#,
+            r#""on""#,
+            "null",
+            "{}",
+            "[]",
+            r#"["required"]"#,
+        ] {
+            assert!(rule(&format!(r#", "recording": {wrong}"#)).is_err(), "{wrong}");
         }
     }
 

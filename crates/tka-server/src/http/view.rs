@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use futures::future::try_join;
 use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Access, ApplicableRules, Caller, Choice, Refusal, Rule, Session};
+use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session};
 use tka_gateway::PREFIX;
 use tka_operator::StoredSession;
 
@@ -57,6 +57,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         require_reason: rule.require_reason,
         max_sessions: rule.max_sessions.map(Into::into),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
+        recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
         default: Some(rule) == default,
         problem: None,
         unchecked: false,
