@@ -46,8 +46,9 @@ impl Default for State {
 // === impl Frames ===
 
 impl Frames {
-    /// These bytes came next.
-    pub fn follow(&mut self, mut bytes: &[u8]) {
+    /// These bytes came next. Says after how many of them the last frame ends, if one does.
+    pub fn follow(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (length, mut bytes, mut end) = (bytes.len(), bytes, None);
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Payload(left) => {
@@ -66,7 +67,11 @@ impl Frames {
                     }
                 }
             }
+            if self.is_between() {
+                end = Some(length - bytes.len());
+            }
         }
+        end
     }
 
     fn begin(&mut self, first: u8, payload: u64) {
@@ -192,10 +197,10 @@ mod tests {
             for length in [0, 1, 125, 126, 127, 65535, 65536] {
                 let mut frames = Frames::default();
                 let bytes = frame(0x82, &vec![7; length], masked);
-                frames.follow(&bytes[..bytes.len() - 1]);
+                assert_eq!(frames.follow(&bytes[..bytes.len() - 1]), None);
                 assert!(!frames.is_between(), "{length}");
-                frames.follow(&bytes[bytes.len() - 1..]);
-                assert!(frames.is_between(), "{length}");
+                assert_eq!(frames.follow(&[bytes[bytes.len() - 1], 0x82]), Some(1));
+                assert!(!frames.is_between(), "{length}");
             }
         }
     }

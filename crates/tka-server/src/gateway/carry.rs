@@ -163,6 +163,7 @@ fn switch(
     let stream = Stream {
         gate,
         websocket: websocket(&answer, is_exec),
+        tap: None,
         sent: record.sent().clone(),
         received: record.received().clone(),
     };
