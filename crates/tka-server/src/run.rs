@@ -23,7 +23,7 @@ use crate::certificate::Standing;
 use crate::cluster::ClusterError;
 use crate::config::{Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{Gateway, GatewayError, Streams};
+use crate::gateway::{self, Gateway, GatewayError, Streams};
 use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
@@ -153,6 +153,10 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
             streams.run().await;
             drained.cancel();
         });
+        let keep = stop
+            .clone()
+            .run_until_cancelled_owned(gateway::keep(config.gateway.recording.clone()));
+        background.spawn("the keeping of recordings", keep);
     }
     let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));
     let reload = Reload::new(source, loaded, apply, metrics);

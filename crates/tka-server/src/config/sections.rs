@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
@@ -206,6 +206,36 @@ pub struct Gateway {
     /// How long nothing of an answer may be read before its connection is closed.
     #[schemars(schema_with = "values::duration")]
     pub unread_timeout: Period,
+    /// Recordings of exec and attach.
+    pub recording: GatewayRecording,
+}
+
+/// Recordings of exec and attach, where a rule wants them.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct GatewayRecording {
+    /// Folder in which recordings are kept, a file each; it must be there. Without one a rule that requires recording refuses exec and attach.
+    #[schemars(extend("x-chart" = true))]
+    pub folder: PathBuf,
+    /// Whether what people type is in recordings too. Passwords are typed.
+    pub stdin: bool,
+    /// How many bytes one recording may have. A stream that must be recorded ends there.
+    pub max_bytes: NonZeroU64,
+    /// How long one recording may last. A stream that must be recorded ends then.
+    #[schemars(schema_with = "values::duration")]
+    pub max_duration: Period,
+    /// After how many days a recording is removed; never when `0`.
+    pub retention_days: u32,
+}
+
+// === impl GatewayRecording ===
+
+impl GatewayRecording {
+    /// The folder, if there is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        (!self.folder.as_os_str().is_empty()).then_some(self.folder.as_path())
+    }
 }
 
 /// Which requests to the cluster's API leave an audit record.

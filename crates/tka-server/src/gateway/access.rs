@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::{Caller, Refusal, Rule, SessionName};
+use tka_core::{Caller, Recording, Refusal, Rule, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, Standing};
@@ -38,6 +38,8 @@ pub(super) struct Access {
     pub(super) info: RequestInfo,
     /// Whether it is recorded before it is carried, and as what.
     pub(super) interactive: Option<Interactive>,
+    /// Whether exec and attach are recorded.
+    pub(super) recording: Recording,
 }
 
 /// Finds out who sends a request, that it is they and no page in their browser, and which session of theirs acts.
@@ -79,6 +81,7 @@ pub(super) async fn access(
     let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
     Ok(Access {
         interactive: info.interactive().or(upgrade),
+        recording: rules.recording(&rule.key()),
         live,
         entry,
         address: identified.addresses.first().copied(),

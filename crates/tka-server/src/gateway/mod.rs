@@ -4,8 +4,12 @@
 //! put on here and leaves to the API server alone. `tka-gateway` carries; this decides who may, and records it.
 
 mod access;
+mod carried;
 mod carry;
 mod record;
+mod recording;
+mod refusals;
+mod retention;
 mod shared;
 mod status;
 mod streams;
@@ -20,6 +24,7 @@ use tka_gateway::PREFIX;
 
 use crate::App;
 
+pub use self::retention::keep;
 pub use self::shared::{Gateway, GatewayError};
 pub use self::streams::Streams;
 

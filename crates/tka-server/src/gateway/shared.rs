@@ -7,6 +7,7 @@ use kube::config::AuthInfo;
 use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
 
+use super::recording::Recordings;
 use super::streams::Streams;
 use crate::config;
 use crate::rates::Rates;
@@ -21,6 +22,7 @@ pub struct Gateway {
     pub(super) level: config::GatewayAudit,
     /// How long an answer may go unread.
     pub(super) unread: Duration,
+    pub(super) recordings: Recordings,
 }
 
 /// Why there is no gateway.
@@ -49,6 +51,7 @@ impl Gateway {
             rates: Rates::new(settings.rate_limit.into()),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
+            recordings: Recordings::new(&settings.recording),
         })
     }
 

@@ -1,0 +1,279 @@
+//! Recordings of exec and attach: whether one is made, and of whom and what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tka_core::{Caller, Identity, RuleName};
+use tka_gateway::request_info::{flag, parameter, parameters};
+use tka_gateway::tap::{Origin, Tap};
+use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
+use tka_recording::frames::Side;
+use tka_recording::sink::folder::Folder;
+use tka_recording::{About, Form, Limits, Recorder, RecordingName, Sink};
+
+use super::access::Access;
+use super::refusals::Refusals;
+use crate::App;
+use crate::answer::Failure;
+use crate::config::GatewayRecording;
+
+/// Where recordings are kept, and how.
+#[derive(Debug)]
+pub(super) struct Recordings {
+    sink: Option<Arc<dyn Sink>>,
+    form: Form,
+    limits: Limits,
+    keeps_stdin: bool,
+    pub(super) refusals: Refusals,
+}
+
+/// What is done about recording a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Plan {
+    /// Nothing.
+    None,
+    /// It is recorded, and goes on whatever becomes of the recording.
+    BestEffort,
+    /// It is recorded, and nothing of it is seen that is not.
+    Required,
+}
+
+/// Why a request is refused where all must be recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NotRecorded {
+    /// It cannot be.
+    Unrecordable(Unrecordable),
+    /// The server keeps no recordings.
+    NoSink,
+}
+
+/// The recording of one stream. Unless the stream opens it is removed again.
+#[derive(Debug)]
+pub(super) struct Recording {
+    recorder: Recorder,
+    pub(super) name: RecordingName,
+    is_required: bool,
+    is_open: AtomicBool,
+}
+
+// === impl Recordings ===
+
+impl Recordings {
+    pub(super) fn new(settings: &GatewayRecording) -> Self {
+        let folder = settings.folder();
+        Self {
+            sink: folder.map(|folder| Arc::new(Folder::new(folder)) as Arc<dyn Sink>),
+            form: Form::Plain,
+            limits: Limits {
+                bytes: settings.max_bytes.get(),
+                time: settings.max_duration.duration(),
+            },
+            keeps_stdin: settings.stdin,
+            refusals: Refusals::default(),
+        }
+    }
+
+    /// What is done about a request, of a rule that has `recording`.
+    pub(super) fn plan(&self, access: &Access, head: &Parts) -> Result<Plan, NotRecorded> {
+        let check = recordable::check(&head.method, &head.headers, access.interactive);
+        plan(access.recording, self.sink.is_some(), check)
+    }
+
+    /// Begins the recording of a request, if one is `plan`ned, and returns when its beginning is kept. What the request offers to speak is narrowed to what can
+    /// be recorded.
+    pub(super) async fn begin(
+        &self,
+        plan: Plan,
+        app: &App,
+        access: &Access,
+        audit_id: &str,
+        headers: &mut HeaderMap,
+    ) -> Result<Option<Recording>, Failure> {
+        let (Some(sink), Plan::BestEffort | Plan::Required) = (&self.sink, plan) else {
+            return Ok(None);
+        };
+        recordable::narrow(headers);
+        let is_required = plan == Plan::Required;
+        let began = (app.clock)();
+        let name = RecordingName::new(began, audit_id).ok_or_else(|| unwritable("it cannot be named"))?;
+        let about = About {
+            recording: name.to_string(),
+            stdin_recorded: self.keeps_stdin,
+            required: is_required,
+            audit_id: audit_id.to_owned(),
+            ..about(access, headers)
+        };
+        match Recorder::begin(sink.as_ref(), self.form, &name, &about, began, self.limits).await {
+            Ok((recorder, work)) => {
+                app.work.spawn(work);
+                Ok(Some(Recording {
+                    recorder,
+                    name,
+                    is_required,
+                    is_open: AtomicBool::new(false),
+                }))
+            }
+            Err(error) if is_required => {
+                tracing::error!(%error, "a recording cannot begin; what must be recorded is refused");
+                Err(unwritable(&error.to_string()))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a recording cannot begin; the stream goes on without");
+                Ok(None)
+            }
+        }
+    }
+}
+
+// === impl NotRecorded ===
+
+impl From<NotRecorded> for Failure {
+    fn from(why: NotRecorded) -> Self {
+        match why {
+            NotRecorded::Unrecordable(why) => Self::new(StatusCode::FORBIDDEN, why.to_string(), &[why.advice()]),
+            NotRecorded::NoSink => Self::new(
+                StatusCode::FORBIDDEN,
+                "what goes into pods must be recorded here, and this server keeps no recordings",
+                &["ask an administrator of TKA to set gateway.recording.folder"],
+            ),
+        }
+    }
+}
+
+// === impl Recording ===
+
+impl Recording {
+    pub(super) fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    /// The stream opens: whatever happens from here on, what is recorded is kept.
+    pub(super) fn opens(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream ended, and why.
+    pub(super) fn end(&self, why: Option<&Cut>) {
+        match why {
+            Some(cut) => self.recorder.end(&format!("cut: {cut}")),
+            None => self.recorder.end("ended"),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.is_open.load(Ordering::Relaxed) {
+            self.recorder.discard();
+        }
+    }
+}
+
+impl Tap for Recording {
+    fn passes<'a>(&'a self, from: Origin, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), Cut>> {
+        let side = match from {
+            Origin::Caller => Side::Client,
+            Origin::Upstream => Side::Server,
+        };
+        async move {
+            let passed = self.recorder.passes(side, bytes).await;
+            passed.map_err(|error| Cut::new(CutKind::Unrecorded, &format!("TKA: {error}")))
+        }
+        .boxed()
+    }
+}
+
+/// What is done about a request of a rule that has `recording`.
+fn plan(
+    recording: tka_core::Recording,
+    has_sink: bool,
+    check: Result<bool, Unrecordable>,
+) -> Result<Plan, NotRecorded> {
+    match recording {
+        tka_core::Recording::Required => match check {
+            Err(why) => Err(NotRecorded::Unrecordable(why)),
+            Ok(false) => Ok(Plan::None),
+            Ok(true) if !has_sink => Err(NotRecorded::NoSink),
+            Ok(true) => Ok(Plan::Required),
+        },
+        tka_core::Recording::BestEffort if has_sink && check == Ok(true) => Ok(Plan::BestEffort),
+        tka_core::Recording::BestEffort | tka_core::Recording::Off => Ok(Plan::None),
+    }
+}
+
+fn unwritable(why: &str) -> Failure {
+    let message = format!("this must be recorded, and cannot be: {why}");
+    Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        message,
+        &["ask an administrator of TKA to look at where recordings are kept"],
+    )
+}
+
+/// Whose request it is, and what it is.
+fn about(access: &Access, headers: &HeaderMap) -> About {
+    let (session, info) = (&access.live.session, &access.info);
+    let query = access.target.query().unwrap_or_default();
+    let impersonated = headers.get("impersonate-user");
+    About {
+        caller: who(&session.caller),
+        device: session.caller.device.name.clone(),
+        device_id: session.caller.device.stable_id.clone(),
+        address: access.address.map(|address| address.to_string()),
+        session: session.name().to_string(),
+        role: session.rule.role.to_string(),
+        rule: session.rule.name.as_ref().map(RuleName::to_string),
+        reason: session.reason.as_ref().map(|reason| reason.as_str().to_owned()),
+        way: info.subresource.clone(),
+        namespace: info.namespace.clone(),
+        pod: info.name.clone(),
+        container: parameter(query, "container"),
+        command: parameters(query, "command").collect(),
+        tty: flag(query, "tty"),
+        stdin: flag(query, "stdin"),
+        impersonates: impersonated.map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned()),
+        ..About::default()
+    }
+}
+
+fn who(caller: &Caller) -> String {
+    match &caller.identity {
+        Identity::User { login_name, .. } => login_name.clone(),
+        Identity::Machine { .. } => caller.device.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_be_recorded_is_or_is_refused() {
+        use tka_core::Recording::{BestEffort, Off, Required};
+        let (exec, other, spdy) = (Ok(true), Ok(false), Err(Unrecordable::Protocol));
+        for (recording, has_sink, check, expected) in [
+            (Off, true, exec, Ok(Plan::None)),
+            (Off, true, spdy, Ok(Plan::None)),
+            (BestEffort, true, exec, Ok(Plan::BestEffort)),
+            (BestEffort, true, spdy, Ok(Plan::None)),
+            (BestEffort, false, exec, Ok(Plan::None)),
+            (Required, true, exec, Ok(Plan::Required)),
+            (Required, true, other, Ok(Plan::None)),
+            (
+                Required,
+                true,
+                spdy,
+                Err(NotRecorded::Unrecordable(Unrecordable::Protocol)),
+            ),
+            (Required, false, exec, Err(NotRecorded::NoSink)),
+            (Required, false, other, Ok(Plan::None)),
+        ] {
+            let planned = plan(recording, has_sink, check);
+            assert_eq!(planned, expected, "{recording} {has_sink} {check:?}");
+        }
+    }
+}
