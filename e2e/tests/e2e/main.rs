@@ -42,6 +42,7 @@ mod nonsense;
 mod outages;
 mod provisioning;
 mod reauthorisation;
+mod recording;
 mod refusals;
 mod reload;
 mod replicas;
@@ -91,6 +92,7 @@ const MODULES: &[Module] = &[
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),
+    ("recording", recording::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
     ("max_sessions", max_sessions::TESTS),

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::config::GatewayRecording;
 
 /// How often what killed servers left is looked for, and what is old.
-const KEEPING: Duration = Duration::from_mins(10);
+const KEEPING: Duration = Duration::from_mins(1);
 /// A day, in hours.
 const DAY: i64 = 24;
 

@@ -28,6 +28,7 @@ gateway:
   maxRequestsPerSession: 8
   maxRequests: 9
   unreadTimeout: 6s
+  recording: {folder: /r, stdin: true, maxBytes: 7, maxDuration: 8s, retentionDays: 9}
 operator:
   namespace: ns
   clusterName: c
