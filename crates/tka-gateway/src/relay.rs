@@ -13,6 +13,8 @@ use crate::websocket::{Channels, Frames};
 
 /// How much is carried at a time, in bytes. It is all that waits for a slow reader.
 const BUFFER: usize = 16 * 1024;
+/// The same of a stream whose bytes wait at each step.
+const TAPPED: usize = 64 * 1024;
 /// How long one direction may go on once the other has ended, and how long a goodbye may take.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -123,7 +125,7 @@ impl Direction<'_> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; self.tap.map_or(BUFFER, |_| TAPPED)];
         let mut whole = Whole::default();
         loop {
             let read = self.gate.run(from.read(&mut buffer)).await?;

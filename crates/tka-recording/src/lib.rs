@@ -6,6 +6,7 @@ pub mod frames;
 pub mod header;
 pub mod name;
 pub mod recorder;
+pub mod seal;
 pub mod sink;
 pub mod text;
 
@@ -13,4 +14,5 @@ pub use cast::Cast;
 pub use header::About;
 pub use name::RecordingName;
 pub use recorder::{Limits, Mode, RecordError, Recorder};
+pub use seal::Recipients;
 pub use sink::{Form, Sink, SinkError};

@@ -49,6 +49,9 @@ pub enum SinkError {
     /// The system says no. Its words, without a path: the caller of the stream reads them.
     #[error("{0}")]
     Io(Arc<io::Error>),
+    /// It cannot be sealed.
+    #[error("it cannot be sealed to its recipients")]
+    Seal,
     /// Something before failed, or was given up.
     #[error("it was given up")]
     GivenUp,
@@ -63,6 +66,14 @@ impl Form {
         match self {
             Self::Plain => "cast",
             Self::Sealed => "cast.age",
+        }
+    }
+
+    /// With what each flush ends.
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            Self::Plain => "\n",
+            Self::Sealed => "-----END AGE ENCRYPTED FILE-----\n",
         }
     }
 }

@@ -150,9 +150,7 @@ fn numbers(lines: &[Value]) -> Vec<u32> {
 fn what_was_seen_is_recorded_when_a_session_ends(world: &World) -> Outcome {
     let namespace = Namespace::with_pod(world, "recorded-ending")?;
     let (site, alice, folder) = site(world, "recording-ending")?;
-    let seen = counted(&alice, namespace.name, || {
-        Ok(site.caller("ALICE")?.sign_out().map(|_| ())?)
-    })?;
+    let seen = counted(&alice, namespace.name, || site.caller("ALICE")?.sign_out().map(|_| ()))?;
     let lines = only(taken(&folder)?)?;
     let recorded = numbers(&lines);
     assert!(

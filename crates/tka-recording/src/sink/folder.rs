@@ -7,12 +7,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::{Done, Form, Sink, SinkError, Writing};
@@ -25,10 +27,14 @@ const YOUNG: Duration = Duration::from_mins(1);
 /// The last line of a recording whose server was killed.
 const KILLED: &str = "the recording ends here: its server was stopped or lost its disk";
 
+/// How many threads may wait for the disk at a time. One that hangs must not take all that the process has.
+const THREADS: usize = 64;
+
 /// A folder of recordings. It must be there: one that is made where a volume should be mounted would be lost with its container.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    threads: Arc<Semaphore>,
 }
 
 /// A recording in a folder.
@@ -48,6 +54,7 @@ pub struct Kept {
 #[derive(Debug)]
 struct Part {
     open: Option<Open>,
+    threads: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -66,8 +73,10 @@ impl Folder {
     /// The folder `path`.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let path = path.to_owned();
-        Self { path }
+        Self {
+            path: path.to_owned(),
+            threads: Arc::new(Semaphore::new(THREADS)),
+        }
     }
 
     /// Makes the folder, readable by this user alone, if it is not there.
@@ -116,10 +125,11 @@ impl Folder {
 
 impl Sink for Folder {
     fn begin(&self, name: &RecordingName, form: Form) -> Done<'_, Box<dyn Writing>> {
-        let (folder, name) = (self.path.clone(), name.clone());
+        let (folder, name, threads) = (self.path.clone(), name.clone(), Arc::clone(&self.threads));
         async move {
-            let open = blocking(move || Open::new(folder, &name, form)).await?;
-            let part: Box<dyn Writing> = Box::new(Part { open: Some(open) });
+            let open = blocking(&threads, move || Open::new(folder, &name, form)).await?;
+            let open = Some(open);
+            let part: Box<dyn Writing> = Box::new(Part { open, threads });
             Ok(part)
         }
         .boxed()
@@ -133,7 +143,7 @@ impl Writing for Part {
         async move {
             // Whatever becomes of this, it is back only if all went well.
             let mut open = self.open.take().ok_or(SinkError::GivenUp)?;
-            let (open, written) = blocking(move || {
+            let (open, written) = blocking(&self.threads, move || {
                 let written = open.append(&bytes);
                 Ok((open, written))
             })
@@ -147,7 +157,7 @@ impl Writing for Part {
     fn finish(self: Box<Self>) -> Done<'static, ()> {
         async move {
             let open = self.open.ok_or(SinkError::GivenUp)?;
-            blocking(move || open.finish()).await
+            blocking(&self.threads, move || open.finish()).await
         }
         .boxed()
     }
@@ -155,7 +165,7 @@ impl Writing for Part {
     fn discard(self: Box<Self>) -> Done<'static, ()> {
         async move {
             let open = self.open.ok_or(SinkError::GivenUp)?;
-            blocking(move || fs::remove_file(&open.part)).await
+            blocking(&self.threads, move || fs::remove_file(&open.part)).await
         }
         .boxed()
     }
@@ -243,7 +253,8 @@ fn recover(kept: &Kept, now: SystemTime) -> io::Result<bool> {
     if fs::exists(whole)? || !fs::exists(&kept.path)? {
         return Ok(false);
     }
-    let length = whole_lines(&file)?;
+    let form = if kept.is_sealed { Form::Sealed } else { Form::Plain };
+    let length = whole_flushes(&file, form.mark())?;
     if length == 0 {
         fs::remove_file(&kept.path)?;
         return Ok(true);
@@ -259,16 +270,19 @@ fn recover(kept: &Kept, now: SystemTime) -> io::Result<bool> {
     Ok(true)
 }
 
-/// How long the file is up to the end of its last whole line.
-fn whole_lines(file: &File) -> io::Result<u64> {
-    let mut end = file.metadata()?.len();
-    let mut block = [0; 4096];
+/// How long the file is up to the end of the last `mark` in it.
+fn whole_flushes(file: &File, mark: &str) -> io::Result<u64> {
+    let overlap = u64::try_from(mark.len()).unwrap_or_default() - 1;
+    let length = file.metadata()?.len();
+    let mut end = length;
     while end > 0 {
         let start = end.saturating_sub(4096);
-        let block = &mut block[..usize::try_from(end - start).unwrap_or(0)];
-        file.read_exact_at(block, start)?;
-        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + u64::try_from(at).unwrap_or_default() + 1);
+        // A mark may begin in this block and end in the next.
+        let mut block = vec![0; usize::try_from((end + overlap).min(length) - start).unwrap_or(0)];
+        file.read_exact_at(&mut block, start)?;
+        let found = block.windows(mark.len()).rposition(|bytes| bytes == mark.as_bytes());
+        if let Some(at) = found {
+            return Ok(start + u64::try_from(at + mark.len()).unwrap_or_default());
         }
         end = start;
     }
@@ -296,7 +310,17 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, SinkError> {
+/// Does `work` on a thread that may wait. Its place is given back when it is done, and not when its caller has given up.
+async fn blocking<T: Send + 'static>(
+    threads: &Arc<Semaphore>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, SinkError> {
+    let place = Arc::clone(threads).acquire_owned().await;
+    let place = place.map_err(|_| SinkError::GivenUp)?;
+    let work = move || {
+        let _place = place;
+        work()
+    };
     match spawn_blocking(work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(SinkError::GivenUp),

@@ -153,6 +153,7 @@ impl Default for GatewayRecording {
             max_bytes: MAX_RECORDING,
             // Longer than a working day; the API server itself ends a stream that is idle for four hours.
             max_duration: period("24h"),
+            recipients: Vec::new(),
             retention_days: 0,
         }
     }

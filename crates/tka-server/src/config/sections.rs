@@ -224,6 +224,10 @@ pub struct GatewayRecording {
     /// How long one recording may last. A stream that must be recorded ends then.
     #[schemars(schema_with = "values::duration")]
     pub max_duration: Period,
+    /// Who reads recordings: each is sealed to these recipients of age, `age1…`, and is plain when there is none. `a,b` in the environment.
+    #[serde(deserialize_with = "values::recipients")]
+    #[schemars(inner(length(min = 1)))]
+    pub recipients: Vec<String>,
     /// After how many days a recording is removed; never when `0`.
     pub retention_days: u32,
 }

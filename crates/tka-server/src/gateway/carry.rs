@@ -12,11 +12,13 @@ use futures::TryStreamExt;
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::upgrade::OnUpgrade;
+use tka_core::Recording;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{Halt, Identity, Unrecordable, UpstreamError, guarded, headers};
 use tokio::time::Instant;
 
+use super::about::about;
 use super::access::{Access, access};
 use super::carried::{Carried, Refused, cut};
 use super::record::RequestRecord;
@@ -37,10 +39,13 @@ pub(super) async fn carry(
     let (head, body) = request.into_parts();
     let access = access(app, gateway, context, &head).await?;
     let refusals = &gateway.recordings.refusals;
-    let key = refusals.key(&access.live.uid, &access.target.below(""));
-    let plan = gateway.recordings.plan(&access, &head).map_err(|why| {
+    let must_be_recorded = access.recording == Recording::Required;
+    let key = must_be_recorded.then(|| refusals.key(&access.live.uid, &access.target.below("")));
+    let plan = gateway.recordings.plan(access.recording, access.interactive, &head);
+    let plan = plan.map_err(|why| {
         let is_again = why == NotRecorded::Unrecordable(Unrecordable::Protocol);
-        let last = refusals.last(key, Instant::now()).filter(|_| is_again);
+        let key = key.filter(|_| is_again);
+        let last = key.and_then(|key| refusals.last(key, Instant::now()));
         last.map_or_else(|| why.into(), |reason| Failure::new(reason.status, reason.message, &[]))
     })?;
     let carried = carry_on(app, gateway, context, access, plan, head, body).await;
@@ -51,7 +56,7 @@ pub(super) async fn carry(
         },
         Err(failure) => (failure.status, &failure.body.message),
     };
-    if plan == Plan::Required {
+    if let Some(key) = key.filter(|_| plan == Plan::Required) {
         refusals.keep(key, Instant::now(), status, message);
     }
     carried
@@ -88,7 +93,10 @@ async fn carry_on(
     let mut upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
     let recordings = &gateway.recordings;
     let headers = upstream_request.headers_mut();
-    let recording = recordings.begin(plan, app, &access, record.audit_id(), headers).await?;
+    let recorded = || about(&access, &head.headers);
+    let recording = recordings
+        .begin(plan, app, recorded, record.audit_id(), headers)
+        .await?;
     if let Some(recording) = &recording {
         record.recorded(&recording.name);
     }

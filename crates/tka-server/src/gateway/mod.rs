@@ -3,6 +3,7 @@
 //! Who calls is the connection, as everywhere. The address says which rule is meant. The session of that caller, device and rule acts: its account's token is
 //! put on here and leaves to the API server alone. `tka-gateway` carries; this decides who may, and records it.
 
+mod about;
 mod access;
 mod carried;
 mod carry;

@@ -7,15 +7,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tka_core::{Caller, Identity, RuleName};
-use tka_gateway::request_info::{flag, parameter, parameters};
+use tka_gateway::request_info::Interactive;
 use tka_gateway::tap::{Origin, Tap};
 use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
 use tka_recording::frames::Side;
+use tka_recording::seal::{RecipientError, Recipients, Sealed};
 use tka_recording::sink::folder::Folder;
 use tka_recording::{About, Form, Limits, Recorder, RecordingName, Sink};
 
-use super::access::Access;
 use super::refusals::Refusals;
 use crate::App;
 use crate::answer::Failure;
@@ -25,7 +24,6 @@ use crate::config::GatewayRecording;
 #[derive(Debug)]
 pub(super) struct Recordings {
     sink: Option<Arc<dyn Sink>>,
-    form: Form,
     limits: Limits,
     keeps_stdin: bool,
     pub(super) refusals: Refusals,
@@ -63,24 +61,34 @@ pub(super) struct Recording {
 // === impl Recordings ===
 
 impl Recordings {
-    pub(super) fn new(settings: &GatewayRecording) -> Self {
+    pub(super) fn new(settings: &GatewayRecording) -> Result<Self, RecipientError> {
+        let recipients = Recipients::parse(settings.recipients.iter().map(String::as_str))?;
         let folder = settings.folder();
-        Self {
-            sink: folder.map(|folder| Arc::new(Folder::new(folder)) as Arc<dyn Sink>),
-            form: Form::Plain,
+        let sink = folder.map(|folder| Arc::new(Folder::new(folder)) as Arc<dyn Sink>);
+        let sink = match recipients {
+            Some(recipients) => sink.map(|sink| Arc::new(Sealed::new(sink, recipients)) as Arc<dyn Sink>),
+            None => sink,
+        };
+        Ok(Self {
+            sink,
             limits: Limits {
                 bytes: settings.max_bytes.get(),
                 time: settings.max_duration.duration(),
             },
             keeps_stdin: settings.stdin,
             refusals: Refusals::default(),
-        }
+        })
     }
 
     /// What is done about a request, of a rule that has `recording`.
-    pub(super) fn plan(&self, access: &Access, head: &Parts) -> Result<Plan, NotRecorded> {
-        let check = recordable::check(&head.method, &head.headers, access.interactive);
-        plan(access.recording, self.sink.is_some(), check)
+    pub(super) fn plan(
+        &self,
+        recording: tka_core::Recording,
+        interactive: Option<Interactive>,
+        head: &Parts,
+    ) -> Result<Plan, NotRecorded> {
+        let check = recordable::check(&head.method, &head.headers, interactive);
+        plan(recording, self.sink.is_some(), check)
     }
 
     /// Begins the recording of a request, if one is `plan`ned, and returns when its beginning is kept. What the request offers to speak is narrowed to what can
@@ -89,7 +97,7 @@ impl Recordings {
         &self,
         plan: Plan,
         app: &App,
-        access: &Access,
+        about: impl FnOnce() -> About,
         audit_id: &str,
         headers: &mut HeaderMap,
     ) -> Result<Option<Recording>, Failure> {
@@ -105,9 +113,9 @@ impl Recordings {
             stdin_recorded: self.keeps_stdin,
             required: is_required,
             audit_id: audit_id.to_owned(),
-            ..about(access, headers)
+            ..about()
         };
-        match Recorder::begin(sink.as_ref(), self.form, &name, &about, began, self.limits).await {
+        match Recorder::begin(sink.as_ref(), Form::Plain, &name, &about, began, self.limits).await {
             Ok((recorder, work)) => {
                 app.work.spawn(work);
                 Ok(Some(Recording {
@@ -212,39 +220,6 @@ fn unwritable(why: &str) -> Failure {
         message,
         &["ask an administrator of TKA to look at where recordings are kept"],
     )
-}
-
-/// Whose request it is, and what it is.
-fn about(access: &Access, headers: &HeaderMap) -> About {
-    let (session, info) = (&access.live.session, &access.info);
-    let query = access.target.query().unwrap_or_default();
-    let impersonated = headers.get("impersonate-user");
-    About {
-        caller: who(&session.caller),
-        device: session.caller.device.name.clone(),
-        device_id: session.caller.device.stable_id.clone(),
-        address: access.address.map(|address| address.to_string()),
-        session: session.name().to_string(),
-        role: session.rule.role.to_string(),
-        rule: session.rule.name.as_ref().map(RuleName::to_string),
-        reason: session.reason.as_ref().map(|reason| reason.as_str().to_owned()),
-        way: info.subresource.clone(),
-        namespace: info.namespace.clone(),
-        pod: info.name.clone(),
-        container: parameter(query, "container"),
-        command: parameters(query, "command").collect(),
-        tty: flag(query, "tty"),
-        stdin: flag(query, "stdin"),
-        impersonates: impersonated.map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned()),
-        ..About::default()
-    }
-}
-
-fn who(caller: &Caller) -> String {
-    match &caller.identity {
-        Identity::User { login_name, .. } => login_name.clone(),
-        Identity::Machine { .. } => caller.device.name.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use kube::client::ConfigExt;
 use kube::config::AuthInfo;
 use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
+use tka_recording::seal::RecipientError;
 
 use super::recording::Recordings;
 use super::streams::Streams;
@@ -34,6 +35,9 @@ pub enum GatewayError {
     /// The API server cannot be asked.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// Recordings cannot be sealed.
+    #[error("recordings cannot be sealed")]
+    Recipients(#[from] RecipientError),
 }
 
 // === impl Gateway ===
@@ -51,7 +55,7 @@ impl Gateway {
             rates: Rates::new(settings.rate_limit.into()),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
-            recordings: Recordings::new(&settings.recording),
+            recordings: Recordings::new(&settings.recording)?,
         })
     }
 
