@@ -1,6 +1,8 @@
 //! Where recordings are kept.
 
 pub mod folder;
+pub mod objects;
+pub mod s3;
 
 use std::fmt;
 use std::io;
@@ -49,6 +51,9 @@ pub enum SinkError {
     /// The system says no. Its words, without a path: the caller of the stream reads them.
     #[error("{0}")]
     Io(Arc<io::Error>),
+    /// The store does not say that it keeps it. Its words are in the log: they hold addresses.
+    #[error("the store of recordings does not take it")]
+    Store,
     /// It cannot be sealed.
     #[error("it cannot be sealed to its recipients")]
     Seal,

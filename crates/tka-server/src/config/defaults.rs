@@ -9,7 +9,7 @@ use tka_core::Period;
 
 use super::sections::{
     Api, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, GatewayRecording, Health, Operator,
-    Otel, RateLimit, Server, Tailscale,
+    Otel, RateLimit, S3, Server, Tailscale,
 };
 
 /// More than a person's programs ever need for long, and less than what a cluster would feel.
@@ -149,6 +149,7 @@ impl Default for GatewayRecording {
     fn default() -> Self {
         Self {
             folder: PathBuf::new(),
+            s3: S3::default(),
             stdin: false,
             max_bytes: MAX_RECORDING,
             // Longer than a working day; the API server itself ends a stream that is idle for four hours.

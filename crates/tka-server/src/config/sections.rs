@@ -217,6 +217,8 @@ pub struct GatewayRecording {
     /// Folder in which recordings are kept, a file each; it must be there. Without one a rule that requires recording refuses exec and attach.
     #[schemars(extend("x-chart" = true))]
     pub folder: PathBuf,
+    /// A bucket in which recordings are kept instead.
+    pub s3: S3,
     /// Whether what people type is in recordings too. Passwords are typed.
     pub stdin: bool,
     /// How many bytes one recording may have. A stream that must be recorded ends there.
@@ -230,6 +232,21 @@ pub struct GatewayRecording {
     pub recipients: Vec<String>,
     /// After how many days a recording is removed; never when `0`.
     pub retention_days: u32,
+}
+
+/// A bucket in which recordings are kept, a small object for each flush.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct S3 {
+    /// Bucket in which recordings are kept instead of a folder. Credentials are those that AWS' programs find: `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`, a web identity, or the instance's.
+    pub bucket: String,
+    /// URL of the store, where it is not AWS' own: `https://minio.example.com`.
+    pub endpoint: String,
+    /// Region of the bucket; `us-east-1` when empty.
+    pub region: String,
+    /// What objects' names begin with: `tka/recordings`.
+    pub prefix: String,
 }
 
 // === impl GatewayRecording ===

@@ -7,18 +7,21 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use thiserror::Error;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::tap::{Origin, Tap};
 use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
 use tka_recording::frames::Side;
 use tka_recording::seal::{RecipientError, Recipients, Sealed};
 use tka_recording::sink::folder::Folder;
+use tka_recording::sink::objects::Objects;
+use tka_recording::sink::s3::{Bucket, StoreError};
 use tka_recording::{About, Form, Limits, Recorder, RecordingName, Sink};
 
 use super::refusals::Refusals;
 use crate::App;
 use crate::answer::Failure;
-use crate::config::GatewayRecording;
+use crate::config::{GatewayRecording, S3};
 
 /// Where recordings are kept, and how.
 #[derive(Debug)]
@@ -38,6 +41,20 @@ pub(super) enum Plan {
     BestEffort,
     /// It is recorded, and nothing of it is seen that is not.
     Required,
+}
+
+/// Why recordings cannot be kept as the configuration says.
+#[derive(Debug, Error)]
+pub enum RecordingsError {
+    /// There are two places.
+    #[error("gateway.recording.folder and gateway.recording.s3.bucket are two answers to one question: leave one out")]
+    Two,
+    /// They cannot be sealed.
+    #[error("recordings cannot be sealed")]
+    Recipients(#[from] RecipientError),
+    /// The store cannot be used.
+    #[error("recordings cannot be put into gateway.recording.s3")]
+    Store(#[from] StoreError),
 }
 
 /// Why a request is refused where all must be recorded.
@@ -61,10 +78,9 @@ pub(super) struct Recording {
 // === impl Recordings ===
 
 impl Recordings {
-    pub(super) fn new(settings: &GatewayRecording) -> Result<Self, RecipientError> {
+    pub(super) fn new(settings: &GatewayRecording) -> Result<Self, RecordingsError> {
         let recipients = Recipients::parse(settings.recipients.iter().map(String::as_str))?;
-        let folder = settings.folder();
-        let sink = folder.map(|folder| Arc::new(Folder::new(folder)) as Arc<dyn Sink>);
+        let sink = sink(settings)?;
         let sink = match recipients {
             Some(recipients) => sink.map(|sink| Arc::new(Sealed::new(sink, recipients)) as Arc<dyn Sink>),
             None => sink,
@@ -146,7 +162,7 @@ impl From<NotRecorded> for Failure {
             NotRecorded::NoSink => Self::new(
                 StatusCode::FORBIDDEN,
                 "what goes into pods must be recorded here, and this server keeps no recordings",
-                &["ask an administrator of TKA to set gateway.recording.folder"],
+                &["ask an administrator of TKA to set gateway.recording.folder or gateway.recording.s3.bucket"],
             ),
         }
     }
@@ -195,6 +211,26 @@ impl Tap for Recording {
     }
 }
 
+/// Where recordings are kept; none where that is not said.
+fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, RecordingsError> {
+    let S3 {
+        bucket,
+        endpoint,
+        region,
+        prefix,
+    } = settings.s3.clone();
+    match (settings.folder(), bucket.is_empty()) {
+        (Some(_), false) => Err(RecordingsError::Two),
+        (Some(folder), true) => Ok(Some(Arc::new(Folder::new(folder)))),
+        (None, true) => Ok(None),
+        (None, false) => {
+            let name = bucket;
+            let bucket = Bucket { name, endpoint, region };
+            Ok(Some(Arc::new(Objects::new(bucket.open()?, &prefix))))
+        }
+    }
+}
+
 /// What is done about a request of a rule that has `recording`.
 fn plan(
     recording: tka_core::Recording,
@@ -225,6 +261,22 @@ fn unwritable(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recordings_are_kept_in_one_place() {
+        let settings = |folder: &str, bucket: &str| {
+            let mut settings = GatewayRecording {
+                folder: folder.into(),
+                ..GatewayRecording::default()
+            };
+            settings.s3.bucket = bucket.into();
+            sink(&settings)
+        };
+        assert!(matches!(settings("", ""), Ok(None)));
+        assert!(matches!(settings("/r", ""), Ok(Some(_))));
+        assert!(matches!(settings("", "b"), Ok(Some(_))));
+        assert!(matches!(settings("/r", "b"), Err(RecordingsError::Two)));
+    }
 
     #[test]
     fn what_must_be_recorded_is_or_is_refused() {

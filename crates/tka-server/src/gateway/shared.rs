@@ -6,9 +6,8 @@ use kube::client::ConfigExt;
 use kube::config::AuthInfo;
 use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
-use tka_recording::seal::RecipientError;
 
-use super::recording::Recordings;
+use super::recording::{Recordings, RecordingsError};
 use super::streams::Streams;
 use crate::config;
 use crate::rates::Rates;
@@ -35,9 +34,9 @@ pub enum GatewayError {
     /// The API server cannot be asked.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// Recordings cannot be sealed.
-    #[error("recordings cannot be sealed")]
-    Recipients(#[from] RecipientError),
+    /// Recordings cannot be kept.
+    #[error("recordings cannot be kept")]
+    Recordings(#[from] RecordingsError),
 }
 
 // === impl Gateway ===
