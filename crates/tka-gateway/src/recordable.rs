@@ -1,6 +1,6 @@
 //! Which requests can be recorded, and what is refused where all must be. By value.
 //!
-//! What a request is gets decided on its path as the API server decodes it ([`RequestInfo`]), never by what the client claims.
+//! What a request is gets decided on its path as the API server decodes it ([`RequestInfo`](crate::RequestInfo)), never by what the client claims.
 
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{Method, Response, StatusCode};
