@@ -134,6 +134,7 @@ impl Direction<'_> {
             match (self.tap, self.from) {
                 (None, _) => self.write(bytes, to, &mut seen).await?,
                 (Some(tap), Origin::Caller) => self.pass(tap, bytes, to, &mut seen).await?,
+                (Some(tap), Origin::Upstream) if !tap.may_end() => self.pass(tap, bytes, to, &mut seen).await?,
                 (Some(tap), Origin::Upstream) => {
                     let bytes = whole.add(bytes);
                     self.pass(tap, &bytes, to, &mut seen).await?;
@@ -314,11 +315,16 @@ mod tests {
     /// Lets bytes go on that it is told to, and keeps what it saw.
     #[derive(Debug)]
     struct Recorder {
+        may_end: bool,
         seen: Mutex<Vec<(Origin, Vec<u8>)>>,
         acknowledged: watch::Receiver<Option<usize>>,
     }
 
     impl Tap for Recorder {
+        fn may_end(&self) -> bool {
+            self.may_end
+        }
+
         fn passes<'a>(&'a self, from: Origin, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), Cut>> {
             let count = {
                 let mut seen = self.seen.lock().unwrap();
@@ -337,8 +343,13 @@ mod tests {
     }
 
     fn recorded() -> (World, Arc<Recorder>, watch::Sender<Option<usize>>) {
+        with_recorder(true)
+    }
+
+    fn with_recorder(may_end: bool) -> (World, Arc<Recorder>, watch::Sender<Option<usize>>) {
         let (acknowledge, acknowledged) = watch::channel(Some(0));
         let recorder = Arc::new(Recorder {
+            may_end,
             seen: Mutex::default(),
             acknowledged,
         });
@@ -402,6 +413,14 @@ mod tests {
         world.caller.read_to_end(&mut rest).await.unwrap();
         assert_eq!((rest[0], rest[2]), (0x82, 3));
         assert!(rest.ends_with(b"\x03\xf0signed out"));
+    }
+
+    #[tokio::test]
+    async fn bytes_go_on_as_they_come_where_the_stream_is_not_ended() {
+        let (mut world, _recorder, acknowledge) = with_recorder(false);
+        acknowledge.send_replace(Some(9));
+        world.upstream.write_all(&[0x82, 9, 1]).await.unwrap();
+        assert_eq!(read(&mut world.caller, 3).await, [0x82, 9, 1]);
     }
 
     #[tokio::test]

@@ -21,6 +21,9 @@ pub enum Origin {
 
 /// Sees the bytes of a stream before they go on.
 pub trait Tap: fmt::Debug + Send + Sync {
+    /// Whether it may end the stream. Then bytes towards the caller go on in whole frames, so that it can be said why. Else they go on as they come.
+    fn may_end(&self) -> bool;
+
     /// These bytes came next. Returns when they may go on; why not, when the stream must end.
     fn passes<'a>(&'a self, from: Origin, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), Cut>>;
 }

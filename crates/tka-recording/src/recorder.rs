@@ -98,6 +98,7 @@ struct State {
     taken: u64,
     /// How many bytes of streams were left out since the last line.
     left_out: u64,
+    is_input_lost: bool,
     end: Option<End>,
     failed: Option<RecordError>,
 }
@@ -153,6 +154,7 @@ impl Recorder {
                 recorded: 0,
                 taken,
                 left_out: 0,
+                is_input_lost: false,
                 end: None,
                 failed: None,
             }),
@@ -213,8 +215,13 @@ impl Shared {
             Some(failed) => Err(failed),
             None => state.read(side, bytes, at, self.limits),
         };
-        if let Err(error) = &read {
-            state.fails(at, error);
+        match &read {
+            // A client must not be able to switch off with its input that its output is recorded.
+            Err(RecordError::Unreadable(_)) if side == Side::Client && state.mode == Mode::BestEffort => {
+                state.loses_input(at);
+            }
+            Err(error) => state.fails(at, error),
+            Ok(()) => {}
         }
         state.recorded += 1;
         let (mode, recorded, waiting) = (state.mode, state.recorded, state.cast.len());
@@ -298,6 +305,13 @@ impl State {
                 at,
                 &format!("{left_out} bytes of output are left out: the recording is written too slowly"),
             );
+        }
+    }
+
+    /// What the client sends is recorded no further, which the recording says once.
+    fn loses_input(&mut self, at: Duration) {
+        if !std::mem::replace(&mut self.is_input_lost, true) {
+            self.cast.mark(at, "input is recorded no further: it cannot be read");
         }
     }
 

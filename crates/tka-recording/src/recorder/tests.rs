@@ -213,6 +213,24 @@ async fn best_effort_holds_nothing_up() {
 }
 
 #[tokio::test]
+async fn input_that_cannot_be_read_does_not_hide_output() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, false).await;
+    for _ in 0..3 {
+        recorder.passes(Side::Client, &[0xff; 9]).await.unwrap();
+    }
+    recorder.passes(Side::Server, &output("seen")).await.unwrap();
+    recorder.end("ended");
+    work.await.unwrap();
+    assert_eq!(stdout(&sink), "seen");
+    let text = String::from_utf8(sink.bytes()).unwrap();
+    assert_eq!(text.matches("input is recorded no further").count(), 1);
+    // Where it must be recorded the stream ends.
+    let (recorder, _work) = begin(&Memory::default(), true).await;
+    assert!(recorder.passes(Side::Client, &[0xff; 9]).await.is_err());
+}
+
+#[tokio::test]
 async fn best_effort_leaves_out_what_is_too_much_and_says_so() {
     let sink = Memory::default();
     let limits = Limits {

@@ -198,6 +198,10 @@ impl Drop for Recording {
 }
 
 impl Tap for Recording {
+    fn may_end(&self) -> bool {
+        self.is_required
+    }
+
     fn passes<'a>(&'a self, from: Origin, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), Cut>> {
         let side = match from {
             Origin::Caller => Side::Client,
