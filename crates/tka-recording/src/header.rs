@@ -56,7 +56,7 @@ pub struct About {
     pub stdin_recorded: bool,
     /// Whether bytes were held back until they were written (`required`).
     pub required: bool,
-    /// Whom the request impersonates, if it asks for it: the cluster decides whether it may.
+    /// The user that the request impersonates, if it asks for it: the cluster decides whether it may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonates: Option<String>,
     /// The ID of the request in the audit logs.

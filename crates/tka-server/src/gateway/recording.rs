@@ -1,4 +1,4 @@
-//! Recordings of exec and attach: whether one is made, and of whom and what.
+//! Recordings of exec and attach: whether one is made, and of what.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
