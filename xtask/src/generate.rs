@@ -116,6 +116,16 @@ const DOCS: &[Generated] = &[
         command: "docs",
     },
     Generated {
+        file: "docs/metrics.md",
+        source: Source::Example {
+            package: "tka-server",
+            example: "metrics",
+            args: &[],
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
         file: "docs/openapi.json",
         source: Source::Example {
             package: "tka-server",

@@ -78,6 +78,8 @@ pub enum Decision {
     SignedOut,
     /// A session came to its end.
     Expired,
+    /// A session was not used for as long as its rule allows, and the server ended it.
+    Idle,
     /// The server ended a session, because what it was given through is gone: the rule, the device, the user; or the role or namespace in the cluster.
     Revoked,
     /// The session's `TkaSignin`, its account or a binding was deleted in the cluster, and the server removed the rest. The API server's audit

@@ -30,6 +30,24 @@ pub const RULES: &str = "/rules";
 /// A fresh credential of a session.
 pub const CREDENTIAL: &str = "/credential";
 
+/// What every path of the gateway begins with: the cluster's API is below it, and not below [`PREFIX`].
+pub const GATEWAY: &str = "/k8s";
+/// A token that says that it is none. kubectl asks for a user name over https where there is no credential at all.
+pub const UNUSED_TOKEN: &str = "unused";
+
+/// By which way a session is to reach the cluster.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// With a token, from the device to the API server.
+    Direct,
+    /// Through the gateway, with an address and no token.
+    Gateway,
+    /// As the rule wants it, and else the server.
+    Default,
+}
+
 /// What a caller may ask for at a sign-in. All of it is optional, as is the body; what is there is not null.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -104,9 +122,10 @@ pub struct SignInResponse {
     pub login: LoginResponse,
     /// The session.
     pub session: SessionInfo,
-    /// Its credential.
-    pub credential: ExecCredential,
-    /// A kubeconfig with that credential, as `GET /kubeconfig` answers it.
+    /// Its credential. Absent where the session goes through the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<ExecCredential>,
+    /// A kubeconfig with that credential, as `GET /kubeconfig` answers it, or with the gateway's address.
     pub kubeconfig: KeyedKubeconfig,
 }
 
@@ -181,6 +200,14 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "required"))]
     pub recording: Option<String>,
+    /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "on_use"))]
+    pub sign_in: Option<String>,
+    /// After how long without use its sessions end (a Go duration), if use matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "15m0s"))]
+    pub idle: Option<String>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
     /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not
@@ -242,6 +269,21 @@ pub struct ClusterInfo {
         schema(nullable = false, example = "mfrggzdfmztwq2lknnwg23tpobyxe43u")
     )]
     pub instance: Option<String>,
+    /// The gateway. Absent at a server without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub gateway: Option<GatewayInfo>,
+}
+
+/// The cluster's API over the tailnet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GatewayInfo {
+    /// What the `server` of a kubeconfig holds for the rule of the highest priority. `/rule/NAME` and `/role/ROLE` behind it choose another.
+    #[cfg_attr(feature = "openapi", schema(example = "http://tka.example.ts.net:8080/k8s"))]
+    pub url: String,
+    /// Whether sign-ins go through it unless the caller chooses.
+    pub default: bool,
 }
 
 /// What every refusal and failure answers: what happened, what to do about it, and what caused it.
@@ -315,6 +357,9 @@ mod tests {
             json!({"server_url": "https://k:6443", "insecure_skip_tls_verify": false, "ca_data": "", "labels": {"env": "dev"}}),
         )
         .unwrap();
-        assert_eq!((info.labels["env"].as_str(), info.instance), ("dev", None));
+        assert_eq!(
+            (info.labels["env"].as_str(), info.instance, info.gateway),
+            ("dev", None, None)
+        );
     }
 }

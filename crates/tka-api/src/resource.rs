@@ -40,6 +40,18 @@ pub const ANNOTATION_VALID_UNTIL: &str = "tka.specht-labs.de/sign-in-valid-until
 /// How many sessions the rule allows its user at a time, as it stood at sign-in; absent when any number.
 pub const ANNOTATION_MAX_SESSIONS: &str = "tka.specht-labs.de/max-sessions";
 
+/// How the session began where its rule has `sign_in: on_use`: `asked` by its caller, or `by_use`. Absent where sessions begin only when asked for.
+pub const ANNOTATION_SIGN_IN: &str = "tka.specht-labs.de/sign-in";
+
+/// After how long without use the session ends (a Go duration); absent when use does not matter.
+pub const ANNOTATION_IDLE: &str = "tka.specht-labs.de/idle";
+
+/// When the session was last used as far as that was written down (RFC 3339). Absent before its first use, and when use does not matter.
+pub const ANNOTATION_LAST_USE: &str = "tka.specht-labs.de/last-use";
+
+/// On a ConfigMap: says that the session of its name was ended on purpose, so that use alone does not begin it again.
+pub const LABEL_TOMBSTONE: &str = "tka.specht-labs.de/tombstone";
+
 /// How the session ends and why, and when that was decided (JSON): written before anything of it is taken away. Absent or empty while it goes on.
 pub const ANNOTATION_END: &str = "tka.specht-labs.de/end";
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod dependencies;
+mod gateway;
 mod machine;
 mod network;
 mod render;

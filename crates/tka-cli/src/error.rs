@@ -52,6 +52,9 @@ pub(crate) enum Error {
     /// A sign-out failed, so the kubeconfig stays.
     #[error("{}", error.what())]
     SignOutFailed { error: ClientError, path: PathBuf },
+    /// The gateway was asked for.
+    #[error("the server at {server} has no gateway")]
+    NoGateway { server: String },
     #[error(transparent)]
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
@@ -91,6 +94,7 @@ impl Error {
                 Exit::Configuration
             }
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
+            Self::NoGateway { .. } => Exit::Unsupported,
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
@@ -165,6 +169,10 @@ impl Error {
                 );
                 error.advice().into_iter().chain([kubeconfig_stays]).collect()
             }
+            Self::NoGateway { .. } => vec![
+                "sign in without it: leave `--via gateway` out".into(),
+                "or ask the server's administrator to set gateway.enabled".into(),
+            ],
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }

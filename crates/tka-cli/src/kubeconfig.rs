@@ -1,9 +1,11 @@
 //! Kubeconfigs on this machine: the file of `tka` for each server, and entries in the user's own kubeconfig.
 
+pub(crate) mod committed;
 pub(crate) mod current_context;
 pub(crate) mod entry_names;
 pub(crate) mod env_variable;
 pub(crate) mod exec_plugin;
+pub(crate) mod gateway_address;
 pub(crate) mod known_replicas;
 pub(crate) mod merge;
 #[cfg(unix)]

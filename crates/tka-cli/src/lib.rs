@@ -15,6 +15,7 @@ mod report;
 mod session;
 mod sys;
 mod terminal;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -47,13 +48,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(&arguments, &name) {
         Ok(Cli { global, command }) => {
             let must_fail = shell_eval::must_fail(command.as_ref(), &global);
-            dispatch(&global, command, &name).unwrap_or_else(|error| {
+            let exit = dispatch(&global, command, &name).unwrap_or_else(|error| {
                 let exit = report(&global, &error);
                 if must_fail && !error.is_broken_pipe() {
                     shell_eval::print_failure();
                 }
                 exit
-            })
+            });
+            trace::export();
+            exit
         }
         Err(error) => print_usage(&error, &arguments),
     }

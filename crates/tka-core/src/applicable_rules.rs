@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rule::{Recording, Rule, RuleError, RuleKey};
+use crate::rule::{Recording, Rule, RuleError, RuleKey, SignInMode};
 use crate::{Choice, Refusal, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
@@ -137,6 +137,12 @@ impl ApplicableRules {
     pub fn recording(&self, key: &RuleKey) -> Recording {
         let strictest = self.with_key(key).map(|rule| rule.recording).max();
         strictest.unwrap_or(Recording::Required)
+    }
+
+    /// Whether use begins such a session, likewise.
+    #[must_use]
+    pub fn begins_on_use(&self, key: &RuleKey) -> bool {
+        self.carries(key) && self.with_key(key).all(|rule| rule.sign_in == SignInMode::OnUse)
     }
 
     fn with_key<'a>(&'a self, key: &'a RuleKey) -> impl Iterator<Item = &'a Rule> {

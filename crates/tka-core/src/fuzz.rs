@@ -55,7 +55,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "role",
     "period",
     "priority",
@@ -71,13 +71,16 @@ const KEYS: [&str; 15] = [
     "Access",
     "recording",
     "Recording",
+    "sign_in",
+    "idle",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
-const VALUES: [&str; 14] = [
+const VALUES: [&str; 15] = [
     r#""required""#,
     r#""best_effort""#,
     r#""gateway""#,
     r#""direct""#,
+    r#""on_use""#,
     r#""edit""#,
     r#""8h""#,
     "1",
@@ -111,10 +114,12 @@ fn restricts(text: &str) {
 
 fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
     let limit = |rule: &Rule| rule.max_sessions.map_or(u32::MAX, std::num::NonZeroU32::get);
+    let idle = |rule: &Rule| rule.idle.map_or(std::time::Duration::MAX, Period::duration);
     wider.scope.covers(&rule.scope)
         && (&rule.role, rule.period) == (&wider.role, wider.period)
         && rule.require_reason >= wider.require_reason
         && limit(rule) <= limit(wider)
+        && idle(rule) <= idle(wider)
         && rule.access.has_tokens() <= wider.access.has_tokens()
         && rule.access.has_gateway() <= wider.access.has_gateway()
         && rule.recording >= wider.recording

@@ -151,6 +151,49 @@ impl From<RuleError> for Refusal {
 }
 
 impl Refusal {
+    /// All kinds.
+    pub const KINDS: [&'static str; 16] = [
+        "Funnel",
+        "DeviceExpired",
+        "Machine",
+        "MalformedRule",
+        "NoRule",
+        "Ambiguous",
+        "NoSuchRule",
+        "GatewayOnly",
+        "DirectOnly",
+        "NoGateway",
+        "ReasonRequired",
+        "PeriodTooLong",
+        "TooManySessions",
+        "TooManyOnDevice",
+        "TooManyBindings",
+        "PeriodTooShort",
+    ];
+
+    /// Stable name of the kind, for metrics and traces: it says nothing of the caller.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Funnel => "Funnel",
+            Self::DeviceExpired { .. } => "DeviceExpired",
+            Self::Machine { .. } => "Machine",
+            Self::MalformedRule(_) => "MalformedRule",
+            Self::NoRule => "NoRule",
+            Self::Ambiguous { .. } => "Ambiguous",
+            Self::NoSuchRule { .. } => "NoSuchRule",
+            Self::GatewayOnly { .. } => "GatewayOnly",
+            Self::DirectOnly { .. } => "DirectOnly",
+            Self::NoGateway { .. } => "NoGateway",
+            Self::ReasonRequired { .. } => "ReasonRequired",
+            Self::PeriodTooLong { .. } => "PeriodTooLong",
+            Self::TooManySessions { .. } => "TooManySessions",
+            Self::TooManyOnDevice { .. } => "TooManyOnDevice",
+            Self::TooManyBindings { .. } => "TooManyBindings",
+            Self::PeriodTooShort { .. } => "PeriodTooShort",
+        }
+    }
+
     /// What the caller can do about it, a sentence each.
     #[must_use]
     pub fn advice(&self) -> Vec<String> {
@@ -178,9 +221,11 @@ impl Refusal {
             )],
             Self::ReasonRequired { .. } => vec!["give a reason: `tka login --reason \"…\"`".into()],
             Self::GatewayOnly { .. } => vec![
-                "use a kubeconfig with the server's address below /k8s, and without a token: GET /api/v1alpha1/kubeconfig?credential=gateway".into(),
+                "sign in with `tka login`, without `--token` and `--via direct`: it writes the gateway's address into the kubeconfig".into(),
+                "or use a kubeconfig with the server's address below /k8s, and without a token: `tka kubeconfig --static` prints one"
+                    .into(),
             ],
-            Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login` writes".into()],
+            Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login --via direct` writes".into()],
             Self::NoGateway { .. } => vec![
                 "ask an administrator to set the server's gateway.enabled, or to correct the rule's `access`".into(),
             ],
@@ -212,6 +257,16 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kind_is_the_name_of_the_variant_and_one_of_all() {
+        let max = NonZeroU32::MIN;
+        for refusal in [Refusal::Funnel, Refusal::NoRule, Refusal::TooManyOnDevice { max }] {
+            let debug = format!("{refusal:?}");
+            assert!(debug.starts_with(refusal.kind()), "{debug}");
+            assert!(Refusal::KINDS.contains(&refusal.kind()));
+        }
+    }
 
     #[test]
     fn says_what_and_what_to_do() {

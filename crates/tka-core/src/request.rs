@@ -20,6 +20,8 @@ pub struct Request {
     pub reason: Option<Reason>,
     /// Apart from their other sessions.
     pub label: Option<SessionLabel>,
+    /// Whether nothing is asked for: a request through the gateway stands for it.
+    pub by_use: bool,
 }
 
 /// A text by which a caller keeps one session apart from their others, say that of one shell: a DNS label.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::rule::RuleError;
 use crate::session::end;
-use crate::{Identity, Period, Rule, Session};
+use crate::{Identity, Period, Rule, RuleKey, Session, SignInMode};
 
 /// What the tailnet says now of the device of a session.
 #[derive(Clone, Debug)]
@@ -90,6 +90,13 @@ impl DeviceState {
             malformed,
         }
     }
+
+    /// Whether use begins sessions through the rule of that `key`, whatever else is said of it.
+    #[must_use]
+    pub fn begins_on_use(&self, key: &RuleKey) -> bool {
+        let mut same = self.rules.iter().filter(|rule| rule.key() == *key);
+        same.any(|rule| rule.sign_in == SignInMode::OnUse)
+    }
 }
 
 /// What is to become of `session` at `now`. `device` is its device's state; none if the tailnet has no such device.
@@ -139,6 +146,19 @@ fn other_caller(was: &Identity, is: &Identity, machines_allowed: bool) -> Option
 // === impl Revocation ===
 
 impl Revocation {
+    /// All kinds.
+    pub const KINDS: [&'static str; 9] = [
+        "RuleGone",
+        "RuleShortened",
+        "DeviceGone",
+        "DeviceExpired",
+        "UserChanged",
+        "Tagged",
+        "Untagged",
+        "MachinesRefused",
+        "Unverified",
+    ];
+
     /// Stable name of the kind, for metrics and log searches.
     #[must_use]
     pub fn kind(&self) -> &'static str {

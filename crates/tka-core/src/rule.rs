@@ -30,6 +30,21 @@ pub struct Rule {
     pub access: Access,
     /// Whether exec and attach through the gateway are recorded.
     pub recording: Recording,
+    /// What begins its sessions.
+    pub sign_in: SignInMode,
+    /// After how long without use its sessions end.
+    pub idle: Option<Period>,
+}
+
+/// What begins the sessions of a rule.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInMode {
+    /// Their caller signs in.
+    #[default]
+    Asked,
+    /// The first request through the gateway does, too.
+    OnUse,
 }
 
 /// By which ways the sessions of a rule reach the cluster.
@@ -85,6 +100,9 @@ struct Written {
     access: Option<Access>,
     #[serde(default)]
     recording: Recording,
+    #[serde(default)]
+    sign_in: SignInMode,
+    idle: Option<Period>,
 }
 
 /// Why a value of the capability is no rule.
@@ -110,8 +128,11 @@ impl Rule {
             why,
         };
         let written: Written = fields::read(value).map_err(|error| refused(error.to_string()))?;
-        let access = access(&written).map_err(|why| refused(why.to_owned()))?;
+        if let Some(why) = written.contradiction() {
+            return Err(refused(why.into()));
+        }
         Ok(Self {
+            access: written.access(),
             role: written.role,
             period: written.period,
             priority: written.priority,
@@ -119,8 +140,9 @@ impl Rule {
             name: written.name,
             require_reason: written.require_reason,
             max_sessions: written.max_sessions,
-            access,
             recording: written.recording,
+            sign_in: written.sign_in,
+            idle: written.idle,
         })
     }
 
@@ -135,14 +157,38 @@ impl Rule {
     }
 }
 
-/// By which ways sessions reach the cluster: what goes directly cannot be recorded.
-fn access(written: &Written) -> Result<Access, &'static str> {
-    match (written.recording, written.access) {
-        (Recording::Required, Some(Access::Direct)) => {
-            Err("`recording` is `required` and `access` is `direct`, which cannot be recorded")
+// === impl Written ===
+
+impl Written {
+    /// What of it cannot hold together.
+    fn contradiction(&self) -> Option<&'static str> {
+        let on_use = self.sign_in == SignInMode::OnUse;
+        let direct = self.access == Some(Access::Direct);
+        if on_use && self.require_reason {
+            return Some("`sign_in: on_use` and `require_reason` contradict each other: a request gives no reason");
         }
-        (Recording::Required, _) => Ok(Access::Gateway),
-        (_, access) => Ok(access.unwrap_or_default()),
+        if on_use && direct {
+            return Some(
+                "`sign_in: on_use` and `access: direct` contradict each other: use is a request through the gateway",
+            );
+        }
+        if self.idle.is_some() && direct {
+            return Some("`idle` and `access: direct` contradict each other: use is seen by the gateway alone");
+        }
+        if self.recording == Recording::Required && direct {
+            return Some(
+                "`recording: required` and `access: direct` contradict each other: what goes directly cannot be recorded",
+            );
+        }
+        None
+    }
+
+    /// Use is seen by the gateway alone, and recorded there alone, so that a limit of idleness and required recording leave no other way.
+    fn access(&self) -> Access {
+        if self.idle.is_some() || self.recording == Recording::Required {
+            return Access::Gateway;
+        }
+        self.access.unwrap_or_default()
     }
 }
 
@@ -259,7 +305,7 @@ mod tests {
     #[test]
     fn field_that_says_nothing_is_refused() {
         let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
-            "require_reason": true, "max_sessions": 1, "access": "gateway", "recording": "required"}"#;
+            "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m", "recording": "required"}"#;
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
@@ -312,7 +358,7 @@ mod tests {
             assert_eq!(read, Ok((Access::Gateway, Recording::Required)), "{access}");
         }
         let direct = rule(r#", "recording": "required", "access": "direct""#).unwrap_err();
-        assert!(direct.why.contains("`access` is `direct`"), "{direct}");
+        assert!(direct.why.contains("`access: direct`"), "{direct}");
         for wrong in [
             "true",
             "1",
@@ -326,6 +372,34 @@ mod tests {
             r#"["required"]"#,
         ] {
             assert!(rule(&format!(r#", "recording": {wrong}"#)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn fields_that_contradict_each_other_are_refused() {
+        let with = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h", {fields}}}"#));
+        let on_use = with(r#""sign_in": "on_use""#).unwrap();
+        assert_eq!((on_use.sign_in, on_use.access), (SignInMode::OnUse, Access::Any));
+        assert_eq!(with(r#""idle": "15m""#).unwrap().access, Access::Gateway);
+        assert_eq!(
+            with(r#""idle": "15m", "access": "any""#).unwrap().access,
+            Access::Gateway
+        );
+        for (fields, other) in [
+            (r#""sign_in": "on_use", "require_reason": true"#, "`require_reason`"),
+            (r#""sign_in": "on_use", "access": "direct""#, "`access: direct`"),
+            (r#""idle": "15m", "access": "direct""#, "`access: direct`"),
+        ] {
+            let why = with(fields).unwrap_err().why;
+            assert!(why.contains(other) && why.contains("contradict"), "{why}");
+        }
+        for fields in [
+            r#""sign_in": "on-use""#,
+            r#""sign_in": "ON_USE""#,
+            r#""idle": "soon""#,
+            r#""idle": 900"#,
+        ] {
+            assert!(with(fields).is_err(), "{fields}");
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::digest::Digest;
 use crate::request::{Limits, Reason, Request, SessionLabel};
 use crate::text::text_type;
-use crate::{ApplicableRules, Caller, Choice, Period, Refusal, Rule, RuleKey};
+use crate::{ApplicableRules, Caller, Choice, Period, Refusal, Rule, RuleKey, SignInMode};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -28,6 +28,19 @@ pub struct Session {
     pub signed_in: Timestamp,
     /// What the caller said it is for.
     pub reason: Option<Reason>,
+    /// How it began, where its rule lets use begin sessions.
+    pub on_use: Option<Begun>,
+    /// After how long without use it ends.
+    pub idle: Option<Period>,
+}
+
+/// How a session began whose rule has `sign_in: on_use`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begun {
+    /// Its caller signed in.
+    Asked,
+    /// A request through the gateway began it.
+    ByUse,
 }
 
 // === impl Session ===
@@ -53,6 +66,8 @@ impl Session {
             period: limits.period(rule, request.period)?,
             signed_in: whole_seconds(now),
             reason: request.reason.clone(),
+            on_use: Begun::of(rule, request),
+            idle: rule.idle,
         })
     }
 
@@ -69,6 +84,15 @@ impl Session {
     }
 }
 
+// === impl Begun ===
+
+impl Begun {
+    fn of(rule: &Rule, request: &Request) -> Option<Self> {
+        let by = if request.by_use { Self::ByUse } else { Self::Asked };
+        (rule.sign_in == SignInMode::OnUse).then_some(by)
+    }
+}
+
 /// When a session ends that began at `signed_in`. Rounded down to whole seconds, as RFC 3339 is written in Kubernetes
 /// (`metav1.Time`): a session is never longer than its rule says.
 #[must_use]
@@ -77,7 +101,9 @@ pub fn end(signed_in: Timestamp, period: Period) -> Timestamp {
     whole_seconds(signed_in.saturating_add(duration).unwrap_or(Timestamp::MAX))
 }
 
-fn whole_seconds(time: Timestamp) -> Timestamp {
+/// `time` without what is less than a second.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

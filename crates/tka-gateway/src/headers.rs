@@ -96,6 +96,17 @@ const RULES: &[(Names, Action, &str)] = &[
         Action::Remove,
         "is a source address to what reads it",
     ),
+    (
+        Names::One("traceparent"),
+        Action::Remove,
+        "says what is traced, which the server decides",
+    ),
+    (
+        Names::One("tracestate"),
+        Action::Remove,
+        "is text that would reach traces",
+    ),
+    (Names::One("baggage"), Action::Remove, "is text that would reach traces"),
     (Names::One("audit-id"), Action::Replace, "joins the two audit logs"),
     (
         Names::One("host"),

@@ -3,20 +3,24 @@
 pub mod body;
 pub mod flow;
 pub mod headers;
+pub mod last_use;
 pub mod recordable;
 pub mod relay;
 pub mod request_info;
 pub mod tap;
 pub mod target;
+pub mod unread;
 pub mod upstream;
 pub mod websocket;
 
 pub use body::{Counter, guarded};
 pub use flow::{Cut, CutKind, Flow, Gate, Halt};
 pub use headers::{HeaderError, Identity};
+pub use last_use::LastUse;
 pub use recordable::Unrecordable;
 pub use relay::{Stream, relay};
 pub use request_info::RequestInfo;
 pub use tap::Tap;
 pub use target::{PREFIX, Target, TargetError};
+pub use unread::read_within;
 pub use upstream::{Upstream, UpstreamError};

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::body::Counter;
 use crate::flow::{Cut, Gate, Halt};
+use crate::last_use::LastUse;
 use crate::tap::{Origin, Tap, Whole};
 use crate::websocket::{Channels, Frames};
 
@@ -31,6 +32,8 @@ pub struct Stream {
     pub sent: Counter,
     /// Counts bytes to the caller.
     pub received: Counter,
+    /// When its session was last used.
+    pub last_use: LastUse,
 }
 
 /// Carries bytes between the caller and the API server until one of them has had enough, or the session's bytes may not move any more. Then it returns why.
@@ -41,7 +44,8 @@ where
 {
     let (caller_read, mut caller_write) = tokio::io::split(caller);
     let (upstream_read, mut upstream_write) = tokio::io::split(upstream);
-    let mut frames = Frames::default();
+    let channels = stream.websocket.unwrap_or(Channels::Unknown);
+    let (mut input, mut frames) = (Frames::new(channels), Frames::new(channels));
     let cut = {
         let up = Direction {
             from: Origin::Caller,
@@ -55,7 +59,12 @@ where
             tap: stream.tap.as_deref(),
             count: &stream.received,
         };
-        let up = up.carry(caller_read, &mut upstream_write, |_| {});
+        let up = up.carry(caller_read, &mut upstream_write, |bytes| {
+            // What another protocol carries may be its pings: it is not looked into, and is no use.
+            if stream.websocket.is_some() && input.follow(bytes).is_input {
+                stream.last_use.used(Instant::now());
+            }
+        });
         let down = down.carry(upstream_read, &mut caller_write, |bytes| {
             frames.follow(bytes);
         });
@@ -73,8 +82,8 @@ where
     };
     // First: what runs in the pod must not outlive the session while its caller is told.
     let _ = timeout(LINGER, upstream_write.shutdown()).await;
-    if let (Some(cut), Some(channels)) = (&cut, stream.websocket) {
-        let words = frames.last_words(channels, &cut.to_string());
+    if let (Some(cut), Some(_)) = (&cut, stream.websocket) {
+        let words = frames.last_words(&cut.to_string());
         let said = async {
             caller_write.write_all(&words).await?;
             caller_write.flush().await
@@ -229,6 +238,7 @@ mod tests {
             tap,
             sent: Counter::default(),
             received: Counter::default(),
+            last_use: LastUse::new(Instant::now()),
         };
         let relay = tokio::spawn(relay(caller_end, upstream_end, stream.clone()));
         World {
@@ -269,6 +279,22 @@ mod tests {
         assert!(early.is_err());
         world.flow.send_replace(Flow::Open);
         assert_eq!(read(&mut world.caller, 4).await, b"late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn input_is_use_and_output_and_other_protocols_are_not() {
+        for (websocket, is_use) in [(Some(Channels::Binary), true), (None, false)] {
+            let mut world = world(websocket);
+            tokio::time::advance(Duration::from_mins(1)).await;
+            world.upstream.write_all(&[0x82, 2, 1, b'x']).await.unwrap();
+            read(&mut world.caller, 4).await;
+            assert!(world.stream.last_use.unused_for(Instant::now()) >= Duration::from_mins(1));
+            let typed = [0x82, 0x82, 0, 0, 0, 0, 0, b'x'];
+            world.caller.write_all(&typed).await.unwrap();
+            read(&mut world.upstream, typed.len()).await;
+            let unused = world.stream.last_use.unused_for(Instant::now());
+            assert_eq!(unused < Duration::from_mins(1), is_use, "{websocket:?}");
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 
 use crate::flow::Cut;
-use crate::websocket::Frames;
+use crate::websocket::{Channels, Frames};
 
 /// How much of one frame waits for the rest of it, in bytes.
 const MOST: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub trait Tap: fmt::Debug + Send + Sync {
 }
 
 /// Gathers bytes to whole frames, so that a stream that ends here ends between two of them, where it can be said why. One of any length goes on in parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Whole {
     frames: Frames,
     bytes: Vec<u8>,
@@ -37,12 +37,22 @@ pub(crate) struct Whole {
 
 // === impl Whole ===
 
+impl Default for Whole {
+    fn default() -> Self {
+        Self {
+            // Only where frames end matters.
+            frames: Frames::new(Channels::Unknown),
+            bytes: Vec::new(),
+        }
+    }
+}
+
 impl Whole {
     /// These bytes came next. Answers what may go on.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> Vec<u8> {
         let held = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        let end = self.frames.follow(bytes).map(|end| held + end);
+        let end = self.frames.follow(bytes).end.map(|end| held + end);
         if end.is_none() && self.bytes.len() >= MOST {
             return self.rest();
         }

@@ -5,16 +5,18 @@ use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tka_core::names::NameError;
-use tka_core::{Choice, RoleName, RuleName, shorten};
+use tka_core::{Choice, RoleName, RuleName, SessionLabel, shorten};
 
 /// Below which path the API server is.
-pub const PREFIX: &str = "/k8s";
+pub const PREFIX: &str = tka_api::http::GATEWAY;
 
 /// What a request's address asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     /// The rule that is meant.
     pub choice: Choice,
+    /// The label of the session, where it has one.
+    pub label: Option<SessionLabel>,
     /// The path on the API server, percent-encoded as it came, and the query.
     path_and_query: PathAndQuery,
 }
@@ -42,20 +44,26 @@ pub enum TargetError {
 // === impl Target ===
 
 impl Target {
-    /// Reads the address of a request: `/k8s/PATH`, `/k8s/rule/NAME/PATH` or `/k8s/role/ROLE/PATH`.
+    /// Reads the address of a request: `/k8s/PATH`, `/k8s/rule/NAME/PATH` or `/k8s/role/ROLE/PATH`, each also with `/session/LABEL` behind
+    /// `/k8s`.
     pub fn parse(uri: &Uri) -> Result<Self, TargetError> {
         let below = uri.path().strip_prefix(PREFIX).ok_or(TargetError::Elsewhere)?;
         if !below.is_empty() && !below.starts_with('/') {
             return Err(TargetError::Elsewhere);
         }
         check(below)?;
+        let (label, below) = label(below)?;
         let (choice, path) = choice(below)?;
         let path = if path.is_empty() { "/" } else { path };
         let text = uri
             .query()
             .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
         let path_and_query = text.parse().map_err(|_| TargetError::Path(shorten(&text)))?;
-        Ok(Self { choice, path_and_query })
+        Ok(Self {
+            choice,
+            label,
+            path_and_query,
+        })
     }
 
     /// The path, percent-encoded.
@@ -91,12 +99,27 @@ fn check(path: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
+/// The session that is kept apart by a label, as that of one shell is.
+fn label(below: &str) -> Result<(Option<SessionLabel>, &str), TargetError> {
+    match named("/session/", below) {
+        Some((label, rest)) => Ok((Some(SessionLabel::try_from(label)?), rest)),
+        None => Ok((None, below)),
+    }
+}
+
+/// The segment behind `kind`, decoded, and what follows.
+fn named<'p>(kind: &str, below: &'p str) -> Option<(String, &'p str)> {
+    let rest = below.strip_prefix(kind)?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (name, path) = rest.split_at(end);
+    Some((percent_decode_str(name).decode_utf8_lossy().into_owned(), path))
+}
+
 fn choice(below: &str) -> Result<(Choice, &str), TargetError> {
     for kind in ["/rule/", "/role/"] {
-        let Some(rest) = below.strip_prefix(kind) else { continue };
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (name, path) = rest.split_at(end);
-        let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        let Some((name, path)) = named(kind, below) else {
+            continue;
+        };
         let mut choice = Choice::default();
         if kind == "/rule/" {
             choice.name = Some(RuleName::try_from(name)?);
@@ -145,7 +168,14 @@ mod tests {
         assert_eq!((path.as_str(), choice.name.unwrap().as_str()), ("/api?x", "oncall"));
         let (path, choice) = parse("/k8s/role/system%3Aview").unwrap();
         assert_eq!((path.as_str(), choice.role.unwrap().as_str()), ("/", "system:view"));
+        let labelled = Target::parse(&"/k8s/session/shell-1/rule/oncall/api".parse().unwrap()).unwrap();
+        let label = labelled.label.as_ref().map(SessionLabel::as_str);
+        assert_eq!((labelled.path(), label), ("/api", Some("shell-1")));
+        assert_eq!(labelled.choice.name.unwrap().as_str(), "oncall");
+        let labelled = Target::parse(&"/k8s/session/shell-1".parse().unwrap()).unwrap();
+        assert_eq!((labelled.path(), &labelled.choice), ("/", &Choice::default()));
         // Only there: a resource may be called so too.
+        assert_eq!(parse("/k8s/rule/oncall/session/x").unwrap().0, "/session/x");
         assert_eq!(parse("/k8s/api/rule/oncall").unwrap().1, Choice::default());
     }
 

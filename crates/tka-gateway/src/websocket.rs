@@ -11,19 +11,52 @@ const CLOSE_REASON: usize = 123;
 const ERROR_CHANNEL: u8 = 3;
 
 /// Follows the bytes of one direction, from frame to frame.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Frames {
+    channels: Channels,
     state: State,
     /// Whether a message of several frames has begun and not ended.
     within_message: bool,
+    /// What the message that is under way is.
+    message: Message,
+}
+
+/// What is known of a message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Message {
+    /// Nothing of its payload has come.
+    #[default]
+    Begun,
+    /// Its first byte.
+    Of(u8),
 }
 
 #[derive(Debug)]
 enum State {
     /// A frame's head, as far as it came.
     Head(Vec<u8>),
-    /// The rest of a frame's payload, in bytes.
-    Payload(u64),
+    /// The rest of a frame's payload.
+    Payload(Payload),
+}
+
+/// What is left of a frame's payload.
+#[derive(Clone, Copy, Debug)]
+struct Payload {
+    /// In bytes.
+    left: u64,
+    /// Whether it is a message's, and not a ping's or the like.
+    is_data: bool,
+    /// What its bytes are masked with. The next of its bytes is masked with the first of these.
+    mask: [u8; 4],
+}
+
+/// A frame's head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Head {
+    first: u8,
+    /// How long its payload is, in bytes.
+    payload: u64,
+    mask: [u8; 4],
 }
 
 /// What the frames of a connection are made of, by the subprotocol that was agreed on.
@@ -33,6 +66,8 @@ pub enum Channels {
     Binary,
     /// `base64.…`: the first character of a text message is the channel, and the rest base64.
     Base64,
+    /// `SPDY/3.1+portforward.k8s.io`: another protocol within, with pings of its own.
+    Tunnel,
     /// Something else. It has no channel on which to say why it ends.
     Unknown,
 }
@@ -43,46 +78,77 @@ impl Default for State {
     }
 }
 
+/// What was followed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Followed {
+    /// Whether data is among it that the caller of a stream sends to it: input, and not a ping, a resize or an end.
+    pub is_input: bool,
+    /// After how many bytes of it the last frame ends, if one does.
+    pub end: Option<usize>,
+}
+
 // === impl Frames ===
 
 impl Frames {
-    /// These bytes came next. Says after how many of them the last frame ends, if one does.
-    pub fn follow(&mut self, bytes: &[u8]) -> Option<usize> {
-        let (length, mut bytes, mut end) = (bytes.len(), bytes, None);
+    /// From the first frame of a connection whose frames are made of `channels`.
+    #[must_use]
+    pub fn new(channels: Channels) -> Self {
+        Self {
+            channels,
+            state: State::default(),
+            within_message: false,
+            message: Message::default(),
+        }
+    }
+
+    /// These bytes came next.
+    pub fn follow(&mut self, bytes: &[u8]) -> Followed {
+        let (length, mut bytes, mut followed) = (bytes.len(), bytes, Followed::default());
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Payload(left) => {
-                    let here = u64::try_from(bytes.len()).unwrap_or(u64::MAX).min(*left);
-                    *left -= here;
-                    bytes = &bytes[usize::try_from(here).unwrap_or(bytes.len())..];
-                    if *left == 0 {
+                State::Payload(payload) => {
+                    let here = usize::try_from(payload.left).unwrap_or(usize::MAX).min(bytes.len());
+                    if payload.is_data {
+                        followed.is_input |= self.message.carries_input(&bytes[..here], payload.mask, self.channels);
+                    }
+                    payload.skip(here);
+                    bytes = &bytes[here..];
+                    if payload.left == 0 {
                         self.state = State::default();
                     }
                 }
                 State::Head(head) => {
                     head.push(bytes[0]);
                     bytes = &bytes[1..];
-                    if let Some((first, payload)) = read(head) {
-                        self.begin(first, payload);
+                    if let Some(head) = read(head) {
+                        self.begin(head);
                     }
                 }
             }
             if self.is_between() {
-                end = Some(length - bytes.len());
+                followed.end = Some(length - bytes.len());
             }
         }
-        end
+        followed
     }
 
-    fn begin(&mut self, first: u8, payload: u64) {
-        let (is_last, opcode) = (first & 0x80 != 0, first & 0x0f);
+    fn begin(&mut self, head: Head) {
+        let (is_last, opcode) = (head.first & 0x80 != 0, head.first & 0x0f);
         // Control frames may stand between the frames of a message.
-        if opcode < 8 {
+        let is_data = opcode < 8;
+        if is_data {
+            if !self.within_message {
+                self.message = Message::Begun;
+            }
             self.within_message = !is_last;
         }
-        self.state = match payload {
+        self.state = match head.payload {
             0 => State::default(),
-            payload => State::Payload(payload),
+            left => State::Payload(Payload {
+                left,
+                is_data,
+                mask: head.mask,
+            }),
         };
     }
 
@@ -95,13 +161,13 @@ impl Frames {
     /// The frames that say why a connection ends here: a message on the error channel, where there is one, and the close. Empty where a frame is
     /// under way, which nothing may interrupt.
     #[must_use]
-    pub fn last_words(&self, channels: Channels, why: &str) -> Bytes {
+    pub fn last_words(&self, why: &str) -> Bytes {
         let mut frames = Vec::new();
         if !self.is_between() {
             return Bytes::new();
         }
         if !self.within_message
-            && let Some((opcode, message)) = error_message(channels, why)
+            && let Some((opcode, message)) = error_message(self.channels, why)
         {
             write(&mut frames, opcode, &message);
         }
@@ -112,30 +178,78 @@ impl Frames {
     }
 }
 
+// === impl Message ===
+
+impl Message {
+    /// Whether there is input in `bytes` of it, which are not empty and are masked with `mask`.
+    fn carries_input(&mut self, bytes: &[u8], mask: [u8; 4], channels: Channels) -> bool {
+        let rest = match *self {
+            Self::Of(_) => bytes,
+            Self::Begun => {
+                let Some((first, rest)) = bytes.split_first() else {
+                    return false;
+                };
+                *self = Self::Of(first ^ mask[0]);
+                rest
+            }
+        };
+        let Self::Of(first) = *self else { return false };
+        channels.has_input(first, rest)
+    }
+}
+
+// === impl Payload ===
+
+impl Payload {
+    /// So many of its bytes came.
+    fn skip(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        self.mask.rotate_left(count % 4);
+    }
+}
+
 // === impl Channels ===
 
 impl Channels {
+    /// Whether there is input in a message that begins with `first` and goes on with `rest`. What is in a tunnel is not looked into.
+    fn has_input(self, first: u8, rest: &[u8]) -> bool {
+        match self {
+            Self::Binary => first == 0 && !rest.is_empty(),
+            Self::Base64 => first == b'0' && !rest.is_empty(),
+            Self::Tunnel => false,
+            Self::Unknown => true,
+        }
+    }
+
     /// Those of `subprotocol`, as the API server's answer has it.
     #[must_use]
     pub fn of(subprotocol: Option<&str>) -> Self {
         match subprotocol {
             Some("v4.channel.k8s.io" | "v5.channel.k8s.io") => Self::Binary,
             Some("v4.base64.channel.k8s.io" | "v5.base64.channel.k8s.io") => Self::Base64,
+            Some(subprotocol) if subprotocol.starts_with("SPDY/") => Self::Tunnel,
             _ => Self::Unknown,
         }
     }
 }
 
-/// The first byte of a head that is whole, and how long its payload is.
-fn read(head: &[u8]) -> Option<(u8, u64)> {
+/// A head that is whole.
+fn read(head: &[u8]) -> Option<Head> {
     let [first, second, rest @ ..] = head else { return None };
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
-    let (length, size) = match second & 0x7f {
-        126 => (u64::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)), 2),
-        127 => (u64::from_be_bytes(rest.get(..8)?.try_into().ok()?), 8),
-        short => (u64::from(short), 0),
+    let (payload, rest) = match second & 0x7f {
+        126 => (
+            u64::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)),
+            rest.get(2..)?,
+        ),
+        127 => (u64::from_be_bytes(rest.get(..8)?.try_into().ok()?), rest.get(8..)?),
+        short => (u64::from(short), rest),
     };
-    (rest.len() == size + mask).then_some((*first, length))
+    let mask = match second & 0x80 {
+        0 => [0; 4],
+        _ => rest.try_into().ok()?,
+    };
+    let first = *first;
+    Some(Head { first, payload, mask })
 }
 
 /// A message on the error channel: a `Status`, as the kubelet sends it.
@@ -148,7 +262,7 @@ fn error_message(channels: Channels, why: &str) -> Option<(u8, Vec<u8>)> {
             let text = data_encoding::BASE64.encode(status.as_bytes());
             Some((0x1, format!("{ERROR_CHANNEL}{text}").into_bytes()))
         }
-        Channels::Unknown => None,
+        Channels::Tunnel | Channels::Unknown => None,
     }
 }
 
@@ -195,11 +309,11 @@ mod tests {
     fn boundaries_are_found_whatever_the_length() {
         for masked in [false, true] {
             for length in [0, 1, 125, 126, 127, 65535, 65536] {
-                let mut frames = Frames::default();
+                let mut frames = Frames::new(Channels::Binary);
                 let bytes = frame(0x82, &vec![7; length], masked);
-                assert_eq!(frames.follow(&bytes[..bytes.len() - 1]), None);
+                assert_eq!(frames.follow(&bytes[..bytes.len() - 1]).end, None);
                 assert!(!frames.is_between(), "{length}");
-                assert_eq!(frames.follow(&[bytes[bytes.len() - 1], 0x82]), Some(1));
+                assert_eq!(frames.follow(&[bytes[bytes.len() - 1], 0x82]).end, Some(1));
                 assert!(!frames.is_between(), "{length}");
             }
         }
@@ -207,40 +321,91 @@ mod tests {
 
     #[test]
     fn last_words_say_why_on_the_error_channel_and_at_the_close() {
-        let words = Frames::default().last_words(Channels::Binary, "your session ended");
+        let words = Frames::new(Channels::Binary).last_words("your session ended");
         let text = String::from_utf8_lossy(&words);
         assert_eq!(words[0], 0x82);
         assert_eq!(words[2], ERROR_CHANNEL);
         assert!(text.contains(r#""message":"your session ended""#));
         assert!(words.ends_with(b"\x03\xf0your session ended"));
-        let mut read = Frames::default();
+        let mut read = Frames::new(Channels::Binary);
         read.follow(&words);
         assert!(read.is_between());
-        let base64 = Frames::default().last_words(Channels::Base64, "x");
+        let base64 = Frames::new(Channels::Base64).last_words("x");
         assert_eq!((base64[0], base64[2]), (0x81, b'3'));
-        let close = Frames::default().last_words(Channels::Unknown, &"ä".repeat(100));
+        let close = Frames::new(Channels::Unknown).last_words(&"ä".repeat(100));
         assert_eq!((close[0], close.len()), (0x88, 2 + 2 + 122));
     }
 
     #[test]
     fn nothing_is_said_within_a_frame_and_only_the_close_within_a_message() {
-        let mut frames = Frames::default();
+        let mut frames = Frames::new(Channels::Binary);
         let first = frame(0x02, b"part", false);
         frames.follow(&first[..3]);
-        assert!(frames.last_words(Channels::Binary, "why").is_empty());
+        assert!(frames.last_words("why").is_empty());
         frames.follow(&first[3..]);
         // A ping may stand between.
         frames.follow(&frame(0x89, b"", false));
-        assert_eq!(frames.last_words(Channels::Binary, "why")[0], 0x88);
+        assert_eq!(frames.last_words("why")[0], 0x88);
         frames.follow(&frame(0x80, b"rest", false));
-        assert_eq!(frames.last_words(Channels::Binary, "why")[0], 0x82);
+        assert_eq!(frames.last_words("why")[0], 0x82);
+    }
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = frame(first, payload, true);
+        let start = frame.len() - payload.len();
+        for (at, byte) in frame[start..].iter_mut().enumerate() {
+            *byte ^= [1, 2, 3, 4][at % 4];
+        }
+        frame
+    }
+
+    #[test]
+    fn input_is_what_a_person_types_and_nothing_else() {
+        let is_input = |channels, frames: &[Vec<u8>]| Frames::new(channels).follow(&frames.concat()).is_input;
+        let binary = |frames: &[Vec<u8>]| is_input(Channels::Binary, frames);
+        assert!(binary(&[masked(0x82, b"\0ls")]));
+        assert!(!binary(&[masked(0x82, b"\0")]), "an empty message begins a stream");
+        assert!(!binary(&[masked(0x89, b"\0ping"), masked(0x8a, b"\0pong")]));
+        assert!(!binary(&[masked(0x82, b"\x04{\"Width\":80}")]), "a resize");
+        assert!(!binary(&[masked(0x82, b"\xff\0")]), "the end of a channel");
+        assert!(
+            binary(&[masked(0x02, b"\0"), masked(0x89, b"x"), masked(0x80, b"ls")]),
+            "in two frames"
+        );
+        assert!(
+            !binary(&[masked(0x02, b"\x04"), masked(0x80, b"\0\0")]),
+            "of a resize in two frames"
+        );
+        assert!(
+            binary(&[masked(0x82, b"\x04{}"), masked(0x82, b"\0x")]),
+            "after a resize"
+        );
+        assert!(is_input(Channels::Base64, &[masked(0x81, b"0bHM=")]));
+        assert!(!is_input(Channels::Base64, &[masked(0x81, b"4e30=")]));
+        assert!(is_input(Channels::Unknown, &[masked(0x82, b"x")]));
+        assert!(!is_input(Channels::Tunnel, &[masked(0x82, b"\0ls")]));
     }
 
     proptest! {
         #[test]
+        fn input_is_found_however_it_is_cut(before in 0usize..200, cuts in proptest::collection::vec(1usize..9, 1..9)) {
+            let bytes = [masked(0x82, &vec![4; before + 1]), masked(0x82, b"\0x")].concat();
+            let mut frames = Frames::new(Channels::Binary);
+            let (mut left, mut cuts) = (bytes.as_slice(), cuts.into_iter().cycle());
+            let mut found = Vec::new();
+            while !left.is_empty() {
+                let cut = cuts.next().unwrap().min(left.len());
+                found.push(frames.follow(&left[..cut]).is_input);
+                left = &left[cut..];
+            }
+            prop_assert_eq!(found.iter().filter(|input| **input).count(), 1);
+            prop_assert_eq!(found.last(), Some(&true));
+        }
+
+        #[test]
         fn splitting_changes_nothing(payloads in proptest::collection::vec(0usize..300, 1..6), cuts in proptest::collection::vec(1usize..50, 1..20)) {
             let bytes: Vec<u8> = payloads.iter().flat_map(|length| frame(0x82, &vec![0xff; *length], false)).collect();
-            let mut frames = Frames::default();
+            let mut frames = Frames::new(Channels::Binary);
             let mut left = bytes.as_slice();
             let mut cuts = cuts.into_iter().cycle();
             while !left.is_empty() {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use tka_api::kubeconfig::EntryNames;
 
 use crate::Unreadable;
-use crate::model::{Call, Kubeconfig, Named, find};
+use crate::model::{Call, Kubeconfig, Named, User, find};
 use crate::yaml::{self, Malformed, Node};
 
 /// A kubeconfig as it is written.
@@ -58,7 +58,7 @@ pub enum Refused {
     },
     /// More would change than should.
     #[error("it cannot be changed without changing what else it says")]
-    Unsure,
+    SideEffects,
 }
 
 pub(crate) const CURRENT: &str = "current-context";
@@ -86,7 +86,7 @@ impl Document {
         if document.says_where_it_looks() {
             Ok(document)
         } else {
-            Err(Refused::Unsure)
+            Err(Refused::SideEffects)
         }
     }
 
@@ -159,6 +159,12 @@ impl Document {
     #[must_use]
     pub fn has_just_a_token(&self, user: &str) -> bool {
         find(&self.says.users, user).is_some_and(|user| user.is_token)
+    }
+
+    /// Whether a user has nothing, as for a gateway, or a token and nothing else.
+    #[must_use]
+    pub fn is_plain(&self, user: &str) -> bool {
+        find(&self.says.users, user).is_some_and(User::is_plain)
     }
 
     /// Whether a context leads to that cluster or user.

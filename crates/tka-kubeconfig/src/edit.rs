@@ -56,9 +56,9 @@ impl Document {
     pub fn with_current(self, raw: &str) -> Result<Self, Refused> {
         let root = self.root()?;
         let edits = match root.get(CURRENT) {
-            Some(value) if value.has_anchor => return Err(Refused::Unsure),
+            Some(value) if value.has_anchor => return Err(Refused::SideEffects),
             Some(value) if value.span.is_empty() || raw.is_empty() => {
-                let colon = self.editor().colon(root, CURRENT).ok_or(Refused::Unsure)?;
+                let colon = self.editor().colon(root, CURRENT).ok_or(Refused::SideEffects)?;
                 let raw = if raw.is_empty() {
                     String::new()
                 } else {
@@ -85,7 +85,7 @@ impl Document {
     /// The same with `text` as what the `exec` of a user says under `key`, where it says something there. All else of the user stays,
     /// also what we know nothing of.
     pub fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
-        let at = self.position(List::Users, user).ok_or(Refused::Unsure)?;
+        let at = self.position(List::Users, user).ok_or(Refused::SideEffects)?;
         let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
         let Some((exec, value)) = exec.and_then(|exec| Some((exec, exec.get(key)?))) else {
             return Ok(self);
@@ -96,7 +96,7 @@ impl Document {
         let edits = self.editor().in_place_of(exec, key, value, &quoted(text));
         let list = self.value(List::Users.key());
         if list.is_some_and(|list| list.has_anchor) {
-            return Err(Refused::Unsure);
+            return Err(Refused::SideEffects);
         }
         let (before, path) = (self.items(List::Users), [List::Users.field(), "exec", key]);
         let mut says = self.says.clone();
@@ -104,7 +104,7 @@ impl Document {
         match (key, call) {
             ("command", Some(call)) => text.clone_into(&mut call.command),
             ("apiVersion", Some(call)) => text.clone_into(&mut call.api_version),
-            _ => return Err(Refused::Unsure),
+            _ => return Err(Refused::SideEffects),
         }
         self.changed(edits, List::Users.key(), &[says], |document| {
             let after = document.items(List::Users);
@@ -138,14 +138,14 @@ impl Document {
             return Ok(self);
         };
         let root = self.root()?;
-        let value = root.get(list.key()).ok_or(Refused::Unsure)?;
+        let value = root.get(list.key()).ok_or(Refused::SideEffects)?;
         let edits = if value.is_flow() {
             out_of_brackets(value, at)
         } else {
-            let lines = self.editor().lines_of(&value.items()[at]).ok_or(Refused::Unsure)?;
+            let lines = self.editor().lines_of(&value.items()[at]).ok_or(Refused::SideEffects)?;
             let mut edit = vec![(lines, String::new())];
             if value.items().len() == 1 {
-                let colon = self.editor().colon(root, list.key()).ok_or(Refused::Unsure)?;
+                let colon = self.editor().colon(root, list.key()).ok_or(Refused::SideEffects)?;
                 edit.insert(0, (colon..colon, " []".to_owned()));
             }
             vec![edit]
@@ -172,8 +172,8 @@ impl Document {
             "\n"
         };
         let head = "apiVersion: 'v1'\nkind: 'Config'\n";
-        let whole = Self::parse(format!("{}{newline}{head}", self.text)).map_err(|_| Refused::Unsure)?;
-        whole.root.is_some().then_some(whole).ok_or(Refused::Unsure)
+        let whole = Self::parse(format!("{}{newline}{head}", self.text)).map_err(|_| Refused::SideEffects)?;
+        whole.root.is_some().then_some(whole).ok_or(Refused::SideEffects)
     }
 
     fn with_item(self, list: List, item: &Item) -> Result<Self, Refused> {
@@ -210,13 +210,13 @@ impl Document {
             });
         };
         if value.has_anchor || value.is_alias() {
-            return Err(Refused::Unsure);
+            return Err(Refused::SideEffects);
         }
         if let (Some(first), Some(last)) = (value.items().first(), value.items().last()) {
             if value.is_flow() {
                 return Ok(vec![vec![(last.span.end..last.span.end, format!(", {}", item.json))]]);
             }
-            let dash = editor.dash(first).ok_or(Refused::Unsure)?;
+            let dash = editor.dash(first).ok_or(Refused::SideEffects)?;
             let lines = indented(&item.block, editor.column(dash));
             return Ok(editor.behind_or_before(last.span.end, dash, &lines));
         }
@@ -227,7 +227,7 @@ impl Document {
             let lines = indented(&item.block, editor.column(root.span.start));
             editor.lines_for_nothing(root, list.key(), value, &lines)
         };
-        Ok(vec![edit.ok_or(Refused::Unsure)?])
+        Ok(vec![edit.ok_or(Refused::SideEffects)?])
     }
 
     /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are. Then kubectl must
@@ -244,7 +244,7 @@ impl Document {
         let mut after = after
             .filter(|after| says.contains(&after.says))
             .filter(|after| is_wanted(after) && self.differs_only_in(key, after));
-        after.next().ok_or(Refused::Unsure)
+        after.next().ok_or(Refused::SideEffects)
     }
 
     fn differs_only_in(&self, key: &str, other: &Self) -> bool {
@@ -259,7 +259,7 @@ impl Document {
     }
 
     fn root(&self) -> Result<&Node, Refused> {
-        self.root.as_deref().ok_or(Refused::Unsure)
+        self.root.as_deref().ok_or(Refused::SideEffects)
     }
 
     fn editor(&self) -> Editor<'_> {
@@ -277,7 +277,7 @@ fn text_of(written: Option<&Node>) -> Result<String, Refused> {
     match scalar {
         None | Some(Some(Scalar::Null)) => Ok(String::new()),
         Some(Some(Scalar::Text(text))) => Ok(text),
-        Some(_) => Err(Refused::Unsure),
+        Some(_) => Err(Refused::SideEffects),
     }
 }
 
@@ -285,13 +285,16 @@ fn text_of(written: Option<&Node>) -> Result<String, Refused> {
 
 impl Item {
     fn new(name: &str, item: &impl Serialize) -> Result<Self, Refused> {
-        let json = serde_json::to_string(item).map_err(|_| Refused::Unsure)?;
-        let block = to_yaml(item).map_err(|_| Refused::Unsure)?;
-        let meaning = |text: &str| yaml::parse(text)?.root.ok_or(Refused::Unsure);
+        let json = serde_json::to_string(item).map_err(|_| Refused::SideEffects)?;
+        let block = to_yaml(item).map_err(|_| Refused::SideEffects)?;
+        let meaning = |text: &str| yaml::parse(text)?.root.ok_or(Refused::SideEffects);
         Ok(Self {
             name: name.to_owned(),
             meanings: [meaning(&json)?, meaning(&block)?],
-            block: to_yaml(&[item]).map_err(|_| Refused::Unsure)?.trim_end().to_owned(),
+            block: to_yaml(&[item])
+                .map_err(|_| Refused::SideEffects)?
+                .trim_end()
+                .to_owned(),
             json,
         })
     }
@@ -336,11 +339,11 @@ mod tests {
             let changed = document.changed(edits, "users", &wanted, has_one);
             changed.map(|document| document.text)
         };
-        assert_eq!(changed(&[&wrong]), Err(Refused::Unsure));
-        assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::Unsure));
+        assert_eq!(changed(&[&wrong]), Err(Refused::SideEffects));
+        assert_eq!(changed(&[&edit(at("[]"), "null")]), Err(Refused::SideEffects));
         let both = [right.clone(), wrong.clone()].concat();
-        assert_eq!(changed(&[&both]), Err(Refused::Unsure));
-        assert_eq!(changed(&[&edit(at("[]"), "{")]), Err(Refused::Unsure));
+        assert_eq!(changed(&[&both]), Err(Refused::SideEffects));
+        assert_eq!(changed(&[&edit(at("[]"), "{")]), Err(Refused::SideEffects));
         assert_eq!(changed(&[&wrong, &right]).unwrap(), "users: [{name: a}]\nother: yes\n");
     }
 

@@ -62,6 +62,8 @@ pub struct User {
     pub exec: Option<Call>,
     /// Whether it has a token and nothing else.
     pub is_token: bool,
+    /// Whether it has nothing at all.
+    pub is_empty: bool,
 }
 
 /// What kubectl runs for a user's credential.
@@ -112,6 +114,16 @@ impl Kubeconfig {
 #[must_use]
 pub fn find<'l, T>(list: &'l [Named<T>], name: &str) -> Option<&'l T> {
     list.iter().find(|named| named.name == name).map(|named| &named.item)
+}
+
+// === impl User ===
+
+impl User {
+    /// Whether it has nothing, or a token and nothing else.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.is_token || self.is_empty
+    }
 }
 
 /// Not what it says, which may be tokens.

@@ -16,9 +16,9 @@ pub fn set(text: &str, path: &[&str], scalar: &str) -> Result<String, Refused> {
         return Err(Refused::Documents { line });
     }
     let (root, editor) = (parsed.root.as_deref(), Editor(text));
-    let wanted = yaml::parse(scalar)?.root.ok_or(Refused::Unsure)?;
+    let wanted = yaml::parse(scalar)?.root.ok_or(Refused::SideEffects)?;
     let edits = match root.filter(|root| !root.is_null()) {
-        Some(root) => below(editor, root, editor.line(0), path, scalar).ok_or(Refused::Unsure)?,
+        Some(root) => below(editor, root, editor.line(0), path, scalar).ok_or(Refused::SideEffects)?,
         None => lines_of_their_own(editor, editor.line(0), 0, path, scalar),
     };
     let is_right = |edited: &String| {
@@ -26,7 +26,7 @@ pub fn set(text: &str, path: &[&str], scalar: &str) -> Result<String, Refused> {
         after.is_some_and(|after| becomes(root, &after, path, &|_, value| value.means(&wanted)))
     };
     let mut edited = edits.into_iter().filter_map(|edit| editor.edited(edit));
-    edited.find(is_right).ok_or(Refused::Unsure)
+    edited.find(is_right).ok_or(Refused::SideEffects)
 }
 
 /// Ways to set the value at `path` below `mapping`, the first line of which begins at `start`. The best come first.

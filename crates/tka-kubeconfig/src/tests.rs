@@ -243,8 +243,8 @@ fn what_kubectl_reads_but_cannot_be_changed_safely_is_refused() {
         ("a: b\n---\nc: d\n", Refused::Documents { line: 3 }),
         ("a: b\n--- {\n", Refused::Documents { line: 2 }),
         ("{\"a\": 1} x", Refused::Documents { line: 1 }),
-        ("<<: {users: []}\n", Refused::Unsure),
-        ("!!binary dXNlcnM=: [{name: a}]\n", Refused::Unsure),
+        ("<<: {users: []}\n", Refused::SideEffects),
+        ("!!binary dXNlcnM=: [{name: a}]\n", Refused::SideEffects),
         ("a: \"x\u{2028}y\"\n", Refused::Characters { line: 1 }),
     ] {
         assert!(Kubeconfig::from_text(text).is_ok(), "{text}");
@@ -296,10 +296,10 @@ fn what_others_refer_to_is_not_changed() {
         "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nx: *c\n",
     ] {
         let refused = merged(document(text), &entry("ours")).unwrap_err();
-        assert_eq!(refused, Refused::Unsure, "{text}");
+        assert_eq!(refused, Refused::SideEffects, "{text}");
     }
     let shared = document("contexts:\n- name: a\n  context: &c {}\n- name: b\n  context: *c\n");
-    assert_eq!(shared.without(List::Contexts, "a").unwrap_err(), Refused::Unsure);
+    assert_eq!(shared.without(List::Contexts, "a").unwrap_err(), Refused::SideEffects);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn nothing_of_a_user_is_changed_that_others_refer_to() {
         "x: &a /gone/tka\nusers: [{name: u, user: {exec: {command: *a}}}]\n".to_owned(),
     ] {
         let changed = document(&text).with_exec("u", "command", "/new/tka");
-        assert_eq!(changed.unwrap_err(), Refused::Unsure, "{text}");
+        assert_eq!(changed.unwrap_err(), Refused::SideEffects, "{text}");
     }
     let text = format!("users: [{{name: u, user: {{exec: {exec}}}}}]\n");
     let changed = document(&text).with_exec("u", "command", "/new/tka").unwrap();

@@ -9,6 +9,8 @@ use tower::retry::RetryLayer;
 use tower::util::AndThenLayer;
 
 use crate::heard::Heard;
+use crate::metrics::Metrics;
+use crate::observe::{InjectTrace, Observe};
 use crate::retry::{Retries, with_asked};
 
 /// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
@@ -41,8 +43,12 @@ pub struct Clients {
 // === impl Clients ===
 
 impl Clients {
-    /// Clients of the API server that `config` leads to.
-    pub fn new(config: Config) -> Result<Self, kube::Error> {
+    /// Clients of the API server that `config` leads to. Requests are counted in `metrics`, and `inject` says to which trace they belong.
+    pub fn new(config: Config, metrics: &Metrics, inject: InjectTrace) -> Result<Self, kube::Error> {
+        let observe = Observe {
+            metrics: metrics.clone(),
+            inject,
+        };
         let mut requests = config;
         // kube's own retries wait for up to a quarter of an hour between two tries, unseen. A watch is begun anew by who watches.
         requests.default_retry = false;
@@ -55,10 +61,16 @@ impl Clients {
         let requests = ClientBuilder::try_from(requests)?
             // Only what can be cloned can be tried again.
             .with_layer(&BufferLayer::new(WAITING))
-            .with_layer(&RetryLayer::new(Retries::default()))
+            // Above the buffer, below which nothing knows any more in which span a request was made.
+            .with_layer(&observe)
+            .with_layer(&RetryLayer::new(Retries::new(metrics.retries.clone())))
             .with_layer(&AndThenLayer::new(with_asked));
-        let sessions = ClientBuilder::try_from(watches.clone())?.with_layer(&AndThenLayer::new(with_asked));
-        let watches = ClientBuilder::try_from(watches)?.with_layer(&AndThenLayer::new(with_asked));
+        let sessions = ClientBuilder::try_from(watches.clone())?
+            .with_layer(&observe)
+            .with_layer(&AndThenLayer::new(with_asked));
+        let watches = ClientBuilder::try_from(watches)?
+            .with_layer(&observe)
+            .with_layer(&AndThenLayer::new(with_asked));
         let heard = Heard::default();
         Ok(Self {
             requests: requests.build(),
@@ -74,7 +86,8 @@ mod tests {
     use super::*;
     use crate::error::with_causes;
     use crate::{Error, retry};
-    use http::Request;
+    use http::{HeaderValue, Request};
+    use prometheus_client::registry::Registry;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
@@ -90,6 +103,12 @@ mod tests {
     const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     /// The connection is closed instead of an answer.
     const CUT: &str = "";
+
+    fn clients_of(url: &str) -> Clients {
+        let metrics = Metrics::register(&mut Registry::default());
+        let inject: InjectTrace = |_, headers| drop(headers.insert("traceparent", HeaderValue::from_static("here")));
+        Clients::new(Config::new(url.parse().unwrap()), &metrics, inject).unwrap()
+    }
 
     /// Answers one request after the other, and says how many there were.
     async fn api_server(answers: &'static [&'static str]) -> (Client, Arc<AtomicUsize>) {
@@ -110,7 +129,7 @@ mod tests {
                 }
             }
         });
-        let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
+        let clients = clients_of(&url);
         (clients.requests, count)
     }
 
@@ -124,6 +143,8 @@ mod tests {
                 Ok(count) => read.extend(&bytes[..count]),
             }
         }
+        let head = String::from_utf8_lossy(&read).to_lowercase();
+        assert_eq!(head.matches("traceparent: here\r\n").count(), 1, "{head}");
         true
     }
 
@@ -186,7 +207,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (listener, _waiting) = deaf().await;
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
+        let clients = clients_of(&url);
         tokio::time::pause();
         for client in [clients.requests, clients.watches] {
             let started = tokio::time::Instant::now();

@@ -14,6 +14,7 @@ use tka_api::resource::TkaSignin;
 use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::end_reason::Intent;
 use crate::error::with_causes;
@@ -183,9 +184,13 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
     if let Some(left) = context.backoff_left(&signin, started) {
         return Ok(Action::requeue(left));
     }
-    let result = timeout(RECONCILE, reconcile_one(&signin, &context)).await;
+    let work = Box::pin(reconcile_one(&signin, &context)).instrument(tracing::info_span!("reconcile"));
+    let result = timeout(RECONCILE, work).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
+    if result.is_err() {
+        context.metrics.reconcile_errors.inc();
+    }
     if result.is_ok() {
         context.failures().remove(&signin.name_any(), &signin.uid());
     }

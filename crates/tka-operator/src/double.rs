@@ -54,7 +54,7 @@ pub(crate) fn clients(answer: impl Fn(&ApiRequest) -> Option<Answer> + Send + Sy
 
 /// One `TkaSignin`, as an API server keeps it.
 #[derive(Clone)]
-pub(crate) struct Kept(Arc<Mutex<Option<Value>>>);
+pub(crate) struct Kept(pub(crate) Arc<Mutex<Option<Value>>>);
 
 // === impl Kept ===
 

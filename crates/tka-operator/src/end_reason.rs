@@ -21,6 +21,8 @@ pub enum EndReason {
     SignedOut,
     /// Its time was over.
     Expired,
+    /// It was not used for as long as its rule allows.
+    Idle,
     /// What it was given through does not hold any more, and why.
     Revoked(String),
     /// It never was: what was begun could not be given, and why.
@@ -57,6 +59,7 @@ impl fmt::Display for EndReason {
         match self {
             Self::SignedOut => f.write_str("its owner signed out"),
             Self::Expired => f.write_str("its time is over"),
+            Self::Idle => f.write_str("it was not used for as long as its rule allows"),
             Self::Revoked(why) => write!(f, "revoked: {why}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::TakenDown => f.write_str("its TkaSignin was deleted, and what hung on it is gone"),

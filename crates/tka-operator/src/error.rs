@@ -39,6 +39,9 @@ pub enum Error {
     /// Another replica, a request or an administrator ended the session before its sign-in was complete.
     #[error("the session {0} was ended by another request before its sign-in was complete")]
     EndedMeanwhile(SessionName),
+    /// It was ended on purpose, and its caller has not signed in since. Use does not begin it again.
+    #[error("the session {0} was ended on purpose, and use does not begin it again")]
+    EndedOnPurpose(SessionName),
     /// Others of its user began at the same moment, and which of them the rule allows is not clear yet.
     #[error("the quota check of the session {0} did not finish: others began at the same moment")]
     Unsettled(SessionName),

@@ -107,6 +107,7 @@ impl Events {
         let (type_, reason) = match how {
             EndReason::SignedOut => (EventType::Normal, "SignedOut"),
             EndReason::Expired => (EventType::Normal, "Expired"),
+            EndReason::Idle => (EventType::Normal, "Idle"),
             EndReason::Revoked(_) => (EventType::Warning, "Revoked"),
             EndReason::Refused(_) => (EventType::Warning, "Refused"),
             EndReason::TakenDown => (EventType::Warning, "TakenDown"),

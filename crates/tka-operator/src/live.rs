@@ -15,8 +15,10 @@ pub struct LiveSession {
     pub session: Session,
     /// The UID of its `TkaSignin`, which tells it from the sessions before and after it.
     pub uid: String,
-    /// When it ends, if nothing ends it before. While it is being extended that is its end before.
+    /// When it ends, if nothing ends it before. While it is being extended that is its end before. Use may put it off.
     pub until: Timestamp,
+    /// When it was last used, as far as that is written down.
+    pub last_use: Timestamp,
     /// The version of its `TkaSignin`.
     pub(crate) version: Option<String>,
 }
@@ -42,7 +44,8 @@ impl Standing {
         }
         let pending = SessionFilter::Live
             .stored(signin)
-            .filter(|stored| !stored.provisioned && stored.session.until() > now);
+            .filter(|stored| !stored.provisioned && stored.session.until() > now)
+            .filter(|stored| !objects::is_to_end(signin, &stored.session));
         pending.map_or(Self::None, |_| Self::Pending)
     }
 }
@@ -56,13 +59,14 @@ impl LiveSession {
             return None;
         }
         let session = objects::session(signin).ok()?;
-        let until = step::end(signin, &session, false);
+        let until = step::end(signin, &session, false, now);
         if until <= now || objects::is_to_end(signin, &session) {
             return None;
         }
         Some(Self {
             uid: signin.uid()?,
             version: signin.resource_version(),
+            last_use: objects::last_use(signin, &session, now),
             session,
             until,
         })

@@ -3,24 +3,27 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
-    ANNOTATION_END, ANNOTATION_LAST_SIGN_IN, ANNOTATION_MAX_SESSIONS, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER,
-    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice,
-    TkaSignin, TkaSigninSpec,
+    ANNOTATION_END, ANNOTATION_IDLE, ANNOTATION_LAST_SIGN_IN, ANNOTATION_LAST_USE, ANNOTATION_MAX_SESSIONS,
+    ANNOTATION_SIGN_IN, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_NAMESPACE,
+    LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice, TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope, Session,
-    SessionLabel,
+    Begun, Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope,
+    Session, SessionLabel,
 };
 
 use crate::Error;
 use crate::end_reason::Intent;
+
+/// How far the clocks of two replicas may be apart for one to believe what the other wrote.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whatever is a rule fits into a `TkaSignin`.
 const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
@@ -39,8 +42,21 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
         (ANNOTATION_VALID_UNTIL.into(), session.until().to_string()),
     ]);
     annotations.extend(max_sessions.map(|max| (ANNOTATION_MAX_SESSIONS.into(), max.to_string())));
+    annotations.extend(
+        session
+            .on_use
+            .map(|begun| (ANNOTATION_SIGN_IN.into(), begun_word(begun).into())),
+    );
+    annotations.extend(session.idle.map(|idle| (ANNOTATION_IDLE.into(), idle.to_string())));
     signin.metadata.annotations = Some(annotations);
     signin
+}
+
+pub(crate) fn begun_word(begun: Begun) -> &'static str {
+    match begun {
+        Begun::Asked => "asked",
+        Begun::ByUse => "by_use",
+    }
 }
 
 fn not_a_session(signin: &TkaSignin, why: impl Into<String>) -> Error {
@@ -50,7 +66,7 @@ fn not_a_session(signin: &TkaSignin, why: impl Into<String>) -> Error {
 
 /// How many sessions its user may have through its rule, as that stood at sign-in.
 pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Error> {
-    let Some(text) = signin.annotations().get(ANNOTATION_MAX_SESSIONS) else {
+    let Some(text) = said(signin, ANNOTATION_MAX_SESSIONS) else {
         return Ok(None);
     };
     // What cannot be read must not pass for no limit.
@@ -58,12 +74,28 @@ pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Err
     text.parse().map(Some).map_err(|_| not_a_session(signin, why()))
 }
 
-/// Has `desired` take back that `existing` was to end, which was decided about an earlier sign-in and not carried out.
-pub(crate) fn forget_end(desired: &mut TkaSignin, existing: &TkaSignin) {
-    if existing.metadata.deletion_timestamp.is_none() && existing.annotations().contains_key(ANNOTATION_END) {
-        let annotations = desired.metadata.annotations.get_or_insert_default();
-        annotations.insert(ANNOTATION_END.into(), String::new());
+/// Has `desired` take back what an earlier sign-in said in `existing` and this one does not say, whoever owns the field: that it was to end, which was
+/// not carried out, and on what conditions it was given. Empty is as good as absent.
+pub(crate) fn forget_what_was_said(desired: &mut TkaSignin, existing: &TkaSignin) {
+    if existing.metadata.deletion_timestamp.is_some() {
+        return;
     }
+    let annotations = desired.metadata.annotations.get_or_insert_default();
+    for name in [
+        ANNOTATION_END,
+        ANNOTATION_SIGN_IN,
+        ANNOTATION_IDLE,
+        ANNOTATION_MAX_SESSIONS,
+    ] {
+        if existing.annotations().contains_key(name) {
+            annotations.entry(name.into()).or_default();
+        }
+    }
+}
+
+/// What an annotation says; nothing where it is empty.
+fn said<'s>(signin: &'s TkaSignin, name: &str) -> Option<&'s String> {
+    signin.annotations().get(name).filter(|text| !text.is_empty())
 }
 
 fn spec(session: &Session) -> TkaSigninSpec {
@@ -229,7 +261,30 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
         period: typed::<Period>(&spec.validity_period)?,
         signed_in: last_sign_in(signin)?,
         reason: optional::<Reason>(spec.reason.as_ref())?,
+        on_use: begun(signin)?,
+        // What cannot be read must not pass for no limit.
+        idle: optional::<Period>(said(signin, ANNOTATION_IDLE))?,
     })
+}
+
+fn begun(signin: &TkaSignin) -> Result<Option<Begun>, String> {
+    let Some(word) = said(signin, ANNOTATION_SIGN_IN) else {
+        return Ok(None);
+    };
+    let begun = [Begun::Asked, Begun::ByUse]
+        .into_iter()
+        .find(|begun| begun_word(*begun) == word);
+    let why = || format!("the annotation {ANNOTATION_SIGN_IN} is neither asked nor by_use: {word:?}");
+    begun.map(Some).ok_or_else(why)
+}
+
+/// When the session was last used that `signin` holds, as far as that is written down at `now`. A sign-in is a use.
+pub(crate) fn last_use(signin: &TkaSignin, session: &Session, now: Timestamp) -> Timestamp {
+    let written = signin.annotations().get(ANNOTATION_LAST_USE);
+    // What cannot be read is no use, and neither is what a clock far ahead wrote: it would count until its time has come.
+    let written = written.and_then(|text| text.parse().ok());
+    let written = written.filter(|written: &Timestamp| written.duration_since(now) <= CLOCKS_APART);
+    written.map_or(session.signed_in, |written| written.max(session.signed_in))
 }
 
 fn optional<T: TryFrom<String, Error: ToString>>(text: Option<&String>) -> Result<Option<T>, String> {

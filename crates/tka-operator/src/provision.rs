@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use tka_api::resource::TkaSignin;
-use tka_core::{RoleName, Session, SessionName};
+use tka_core::{Begun, RoleName, Session, SessionName};
 use tokio::time::timeout;
 
 use crate::attempts::{Attempt, Outcome, Part, SIGN_IN_TIMEOUT, SignIn, SignedIn};
@@ -21,7 +21,7 @@ use crate::{Credential, EndReason, Error, Sessions, objects, watches};
 
 /// The field manager of server-side apply
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>).
-const FIELD_MANAGER: &str = "tka";
+pub(crate) const FIELD_MANAGER: &str = "tka";
 /// How often the `TkaSignin` is written after a conflict or a deletion.
 const WRITE_TRIES: usize = 3;
 
@@ -85,6 +85,9 @@ impl Sessions {
         let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
         let existing = existing?;
+        if requested.on_use == Some(Begun::ByUse) {
+            return Box::pin(self.begin_by_use(attempt, existing, records)).await;
+        }
         let is_admitted = |existing: &TkaSignin| objects::is_admitted(existing, (self.clock)());
         if !existing.as_ref().is_some_and(is_admitted) {
             self.check_device_quotas(requested)?;
@@ -100,33 +103,47 @@ impl Sessions {
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
         if let Some(existing) = &existing {
-            objects::forget_end(&mut desired, existing);
+            objects::forget_what_was_said(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
-        let abort = |error| self.abort_sign_in(&signin, error, Precondition::SameObject, records);
-        if let Err(error) = self.ensure_admitted(&signin, session, max_sessions).await {
+        self.give(attempt, &signin, session, Precondition::SameObject, records)
+            .await
+    }
+
+    /// Admits and provisions the session that `signin` holds, which was just written. Unless it is to be had, it ends if it is `unchanged`.
+    pub(crate) async fn give(
+        &self,
+        attempt: &Attempt,
+        signin: &TkaSignin,
+        session: &Session,
+        unchanged: Precondition,
+        records: &dyn Records,
+    ) -> Result<SignedIn, Error> {
+        let (name, max_sessions) = (attempt.name(), attempt.begun_for().max_sessions);
+        let abort = |error| self.abort_sign_in(signin, error, unchanged, records);
+        if let Err(error) = self.ensure_admitted(signin, session, max_sessions).await {
             return Err(abort(error).await);
         }
         let close = || attempt.close();
-        let (provisioned, credential) = match self.provision(&signin, session, &close, records).await {
+        let (provisioned, credential) = match self.provision(signin, session, &close, records).await {
             Ok(credential) => (true, credential),
             Err(error @ Error::EndedMeanwhile(_)) => return Err(error),
-            Err(error) if is_final(&signin, &error) => return Err(abort(error).await),
+            Err(error) if is_final(signin, &error) => return Err(abort(error).await),
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed; the reconcile loop tries again");
-                if let Err(error) = self.record(&signin, session, records).await {
+                if let Err(error) = self.record(signin, session, records).await {
                     // A usable session keeps its old end. The reconcile loop extends it once the record is written.
-                    if objects::was_provisioned(&signin) {
+                    if objects::was_provisioned(signin) {
                         return Err(error);
                     }
                     return Err(abort(error).await);
                 }
-                self.write_pending_status(&signin, &error).await;
+                self.write_pending_status(signin, &error).await;
                 (false, None)
             }
         };
-        let extended = objects::was_provisioned(&signin);
-        self.events.signed_in(&signin, session, extended);
+        let extended = objects::was_provisioned(signin);
+        self.events.signed_in(signin, session, extended);
         Ok(SignedIn::new(session, provisioned, extended, credential))
     }
 
@@ -238,9 +255,15 @@ impl Sessions {
         close: &(dyn Fn() -> bool + Sync),
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
+        if session.on_use == Some(Begun::ByUse) {
+            self.refuse_ended(&session.name()).await?;
+        }
         self.make_children(signin, session).await?;
         // No credential is given of a session whose status does not say that it is provisioned.
         self.record(signin, session, records).await?;
+        if session.on_use == Some(Begun::Asked) {
+            self.remove_tombstone(signin, session).await?;
+        }
         let credential = close();
         let written = async {
             self.write_status(signin, session).await?;

@@ -14,9 +14,13 @@ use kube::client::Body;
 use kube::client::retry::RetryPolicy;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 use tower::retry::Policy;
+
+use crate::metrics::Retry;
 
 /// How often a request is tried at the most.
 const TRIES: u32 = 4;
@@ -40,6 +44,7 @@ pub(crate) type Told = UnsyncBoxBody<Bytes, BoxError>;
 /// Says whether and when a request is tried again.
 #[derive(Clone)]
 pub(crate) struct Retries {
+    counted: Family<Retry, Counter>,
     tries: u32,
     /// When the present one began.
     began: Option<Instant>,
@@ -49,9 +54,11 @@ pub(crate) struct Retries {
 
 // === impl Retries ===
 
-impl Default for Retries {
-    fn default() -> Self {
+impl Retries {
+    /// The first try is before it. Further ones are `counted`.
+    pub(crate) fn new(counted: Family<Retry, Counter>) -> Self {
         Self {
+            counted,
             tries: 1,
             began: None,
             copies: RetryPolicy::default(),
@@ -70,6 +77,8 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
             Err(_) => again(self.tries, None),
         }?;
         self.tries += 1;
+        let status = result.as_ref().ok().map(Response::status);
+        self.counted.get_or_create(&Retry::after(status)).inc();
         let (method, path) = (request.method(), request.uri().path());
         match result {
             Ok(response) => {

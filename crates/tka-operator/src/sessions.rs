@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -33,6 +33,8 @@ pub struct Sessions {
     /// When that was last heard of.
     pub(crate) heard: Heard,
     pub(crate) accounts: Api<ServiceAccount>,
+    /// What says of sessions that they were ended on purpose.
+    pub(crate) tombstones: Api<ConfigMap>,
     pub(crate) cluster_bindings: Api<ClusterRoleBinding>,
     /// Those of all namespaces, to list.
     pub(crate) bindings: Api<RoleBinding>,
@@ -82,6 +84,7 @@ impl Sessions {
             heard,
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
+            tombstones: Api::namespaced(client.clone(), namespace),
             cluster_bindings: Api::all(client.clone()),
             bindings: Api::all(client.clone()),
             roles: Api::all(client.clone()),
@@ -121,7 +124,8 @@ impl Sessions {
 
     /// When the session ends that `signin` holds, as far as is recorded.
     pub(crate) fn end_of(&self, signin: &TkaSignin, session: &Session) -> Timestamp {
-        step::end(signin, session, self.recorded.has_begun(signin, session.signed_in))
+        let is_recorded = self.recorded.has_begun(signin, session.signed_in);
+        step::end(signin, session, is_recorded, (self.clock)())
     }
 
     /// The role bindings of one namespace.

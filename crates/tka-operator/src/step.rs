@@ -53,9 +53,25 @@ pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, age: Durat
     until.min(session.period.duration().saturating_sub(age))
 }
 
-/// When the session ends that `signin` holds. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
+/// How much later than its rule says an unused session ends: a use a moment before must still be written down.
+const LAST_USE: Duration = Duration::from_secs(2);
+
+/// When the session ends that `signin` holds, as far as is known at `now`: when its time is over, or before where it is not used. What was never usable
+/// cannot have been used.
+pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool, now: Timestamp) -> Timestamp {
+    let end = end_of_time(signin, session, is_recorded);
+    match session.idle {
+        Some(idle) if objects::was_provisioned(signin) => {
+            let unused = tka_core::session::end(objects::last_use(signin, session, now), idle);
+            end.min(unused + LAST_USE)
+        }
+        _ => end,
+    }
+}
+
+/// When its time is over. An extension counts when it `is_recorded`, which the status says too: else the session goes on as it was given
 /// before. The request that extends it has a moment to record that.
-pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
+fn end_of_time(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Timestamp {
     if is_recorded || !objects::was_provisioned(signin) || objects::is_provisioned(signin, session) {
         return session.until();
     }
@@ -69,6 +85,7 @@ pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool) -> T
 mod tests {
     use super::*;
     use crate::{EndReason, examples, progress};
+    use tka_api::resource::ANNOTATION_LAST_USE;
 
     fn session() -> Session {
         examples::session("5s", "2026-01-01T00:00:00Z".parse().unwrap())
@@ -132,7 +149,8 @@ mod tests {
     fn extension_counts_when_it_is_recorded() {
         let (before, extended) = (session(), examples::session("5s", at("2026-01-01T00:00:02Z")));
         let mut signin = objects::signin(&extended, None, "tka");
-        let end = |signin: &_, is_recorded| end(signin, &extended, is_recorded);
+        let now = extended.signed_in;
+        let end = |signin: &_, is_recorded| end(signin, &extended, is_recorded, now);
         assert_eq!(end(&signin, false), extended.until(), "a session that begins");
         signin.status = Some(progress::active(&signin, &before, before.signed_in));
         assert_eq!(end(&signin, false), before.until());
@@ -142,10 +160,34 @@ mod tests {
     }
 
     #[test]
+    fn unused_session_ends_before_its_time() {
+        let idle = |second: i64| Session {
+            idle: Some("10s".parse().unwrap()),
+            ..examples::session("1h", examples::at(second))
+        };
+        let session = idle(100);
+        let mut signin = objects::signin(&session, None, "tka");
+        let end_at = |signin: &_, now| end(signin, &session, true, examples::at(now));
+        assert_eq!(end_at(&signin, 100), session.until(), "never usable, never used");
+        signin.status = Some(progress::active(&signin, &session, session.signed_in));
+        assert_eq!(end_at(&signin, 100), examples::at(112));
+        let mut used = |second: i64| {
+            let annotations = signin.metadata.annotations.get_or_insert_default();
+            annotations.insert(ANNOTATION_LAST_USE.into(), examples::at(second).to_string());
+            signin.clone()
+        };
+        assert_eq!(end_at(&used(105), 106), examples::at(117));
+        assert_eq!(end_at(&used(50), 106), examples::at(112), "before it was signed in to");
+        assert_eq!(end_at(&used(7200), 106), examples::at(112), "by a clock far ahead");
+        assert_eq!(end_at(&used(3695), 3696), session.until());
+    }
+
+    #[test]
     fn extension_at_the_very_end_has_a_moment_to_be_recorded() {
         let (before, extended) = (session(), examples::session("1h", at("2026-01-01T00:00:04Z")));
         let mut signin = objects::signin(&extended, None, "tka");
         signin.status = Some(progress::active(&signin, &before, before.signed_in));
-        assert_eq!(end(&signin, &extended, false), at("2026-01-01T00:00:06Z"));
+        let end = end(&signin, &extended, false, extended.signed_in);
+        assert_eq!(end, at("2026-01-01T00:00:06Z"));
     }
 }

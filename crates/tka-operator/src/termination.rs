@@ -86,7 +86,7 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Ends a session if it is over now, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
+    /// Ends a session if it is over now or was not used for too long, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
     /// meantime. Says whether it ended.
     pub(crate) async fn expire(&self, session: &Session, is_past_period: bool) -> Result<bool, Error> {
         let name = session.name();
@@ -99,9 +99,23 @@ impl Sessions {
         if self.end_of(&signin, &live) > (self.clock)() && !is_past_period {
             return Ok(false);
         }
-        self.conclude(&signin, EndReason::Expired, Precondition::SameVersion, &*self.records)
+        let how = if is_past_period {
+            EndReason::Expired
+        } else {
+            self.over(&live)
+        };
+        self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
             .await?;
         Ok(true)
+    }
+
+    /// How `session` ended, which does not go on.
+    pub(crate) fn over(&self, session: &Session) -> EndReason {
+        if session.until() <= (self.clock)() {
+            EndReason::Expired
+        } else {
+            EndReason::Idle
+        }
     }
 
     /// Takes down what is left of a session that ends, or of an object that carries our labels and is no session: it could not be told when that
@@ -212,6 +226,8 @@ impl Sessions {
         };
         let how = end_reason::how(signin, &session, (self.clock)());
         self.record_end(signin, &session, &how, records).await?;
+        // Before it may go, after which use may begin the next.
+        self.write_tombstone(&session, &how).await?;
         self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
             .await?;
         self.recorded.forget(signin);

@@ -126,8 +126,10 @@ fn retry_after(error: &watcher::Error) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::Clients;
+    use crate::metrics::Metrics;
     use k8s_openapi::api::coordination::v1::Lease;
     use kube::Config;
+    use prometheus_client::registry::Registry;
     use std::sync::{Arc, Mutex};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -164,7 +166,8 @@ mod tests {
                 tokio::spawn(silent(stream, Arc::clone(&kept)));
             }
         });
-        let clients = Clients::new(Config::new(url.parse().unwrap())).unwrap();
+        let metrics = Metrics::register(&mut Registry::default());
+        let clients = Clients::new(Config::new(url.parse().unwrap()), &metrics, |_, _| {}).unwrap();
         tokio::time::pause();
         let mut changes = Box::pin(object(Api::<Lease>::namespaced(clients.watches, "tka"), "tka-server"));
         assert!(matches!(changes.next().await, Some(Ok(None))));

@@ -11,7 +11,7 @@ use tka_core::{Refusal, shorten_to};
 use tka_operator::error::{messages, with_causes};
 
 /// An answer that is not what was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// Its status.
     pub status: StatusCode,
@@ -19,7 +19,13 @@ pub struct Failure {
     pub body: ErrorResponse,
     /// When to try again, in seconds, where that may help.
     pub retry_after: Option<u32>,
+    /// The kind of the refusal, if it is one that is decided by value.
+    pub kind: Option<&'static str>,
 }
+
+/// The kind of a refusal, left in its answer for metrics and traces.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalKind(pub &'static str);
 
 /// Why a request was refused, left in its answer for the record.
 #[derive(Clone, Debug)]
@@ -44,6 +50,7 @@ impl Failure {
             status,
             body,
             retry_after: None,
+            kind: None,
         }
     }
 
@@ -112,6 +119,7 @@ impl From<Refusal> for Failure {
             status,
             body,
             retry_after: None,
+            kind: Some(refusal.kind()),
         }
     }
 }
@@ -141,6 +149,11 @@ impl From<&tka_operator::Error> for Failure {
                 ],
             ),
             Error::Refused(refusal) => refusal.clone().into(),
+            Error::EndedOnPurpose(_) => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "your session was ended, and only you begin it again",
+                &["sign in with `tka login`"],
+            ),
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {
@@ -194,6 +207,9 @@ impl IntoResponse for Failure {
         let why = Why::from(&self);
         let mut response = (self.status, Json(self.body)).into_response();
         response.extensions_mut().insert(why);
+        if let Some(kind) = self.kind {
+            response.extensions_mut().insert(RefusalKind(kind));
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

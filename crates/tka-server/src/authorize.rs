@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, Session, SessionName};
+use tka_api::http::Via;
+use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, RuleKey, Session, SessionName};
 use tka_operator::{SessionFilter, StoredSession};
 use tokio::time::Instant;
 
@@ -40,6 +41,16 @@ pub struct Authorized(pub Authorization);
 // === impl Authorization ===
 
 impl Authorization {
+    /// What `identified` may have by `rules`, which are those that apply to them.
+    #[must_use]
+    pub fn new(identified: &Identified, rules: ApplicableRules) -> Self {
+        Self {
+            caller: identified.caller.clone(),
+            rules,
+            asked_at: identified.asked_at,
+        }
+    }
+
     /// The session that the caller's device has, through a rule that still reaches them: the one of that name, or the one that
     /// is meant by who names none.
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
@@ -91,6 +102,23 @@ impl Authorization {
         Err(Refusal::GatewayOnly { role })
     }
 
+    /// Whether a session through the rule `key` is to be reached through the gateway. A caller that says nothing of it, as those of the original do, goes
+    /// with a token.
+    pub fn goes_through_gateway(&self, app: &App, via: Option<Via>, key: &RuleKey) -> Result<bool, Failure> {
+        let has_gateway = app.has_gateway && self.rules.has_gateway(key);
+        let has_tokens = self.rules.has_tokens(key);
+        let role = || key.role.clone();
+        match via {
+            None => Ok(false),
+            Some(Via::Default) => Ok(has_gateway && (app.gateway_default || !has_tokens)),
+            Some(Via::Direct) if has_tokens => Ok(false),
+            Some(Via::Direct) => Err(Refusal::GatewayOnly { role: role() }.into()),
+            Some(Via::Gateway) if has_gateway => Ok(true),
+            Some(Via::Gateway) if app.has_gateway => Err(Refusal::DirectOnly { role: role() }.into()),
+            Some(Via::Gateway) => Err(no_gateway()),
+        }
+    }
+
     /// Asks the tailnet again after a wait. It fails for a caller that hung up meanwhile, and for another caller.
     pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {
@@ -101,11 +129,8 @@ impl Authorization {
         if identified.caller.key() != self.caller.key() {
             return Err(other_caller());
         }
-        Ok(Self {
-            rules: applicable_rules(app, &identified)?,
-            asked_at: identified.asked_at,
-            caller: identified.caller,
-        })
+        let rules = applicable_rules(app, &identified)?;
+        Ok(Self::new(&identified, rules))
     }
 }
 
@@ -128,11 +153,7 @@ impl FromRequestParts<Arc<App>> for Authorization {
         let identified = identified(parts)?;
         app.contact.check().map_err(|error| no_contact(&error))?;
         let rules = applicable_rules(app, &identified)?;
-        Ok(Self {
-            caller: identified.caller.clone(),
-            rules,
-            asked_at: identified.asked_at,
-        })
+        Ok(Self::new(&identified, rules))
     }
 }
 
@@ -178,6 +199,14 @@ fn other_caller() -> Failure {
         "this connection belongs to another caller now",
         &["try again"],
     )
+}
+
+fn no_gateway() -> Failure {
+    let advice = &[
+        "sign in without the gateway: leave `--via gateway` out",
+        "or ask an administrator to set the server's gateway.enabled",
+    ];
+    Failure::new(StatusCode::FORBIDDEN, "this server has no gateway", advice)
 }
 
 pub(crate) fn not_asked() -> Failure {

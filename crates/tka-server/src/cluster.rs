@@ -96,6 +96,7 @@ pub fn settled(config: &config::ClusterInfo) -> Result<Option<ClusterInfo>, Clus
             tls_server_name: None,
             labels: config.labels.clone(),
             instance: None,
+            gateway: None,
         })),
     }
 }
@@ -186,6 +187,7 @@ fn from_data(
         tls_server_name: cluster.tls_server_name,
         labels: labels.clone(),
         instance: None,
+        gateway: None,
     })
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -23,6 +23,7 @@ use crate::audit::Audit;
 use crate::browser::secured;
 use crate::certificate::Standing;
 use crate::kubernetes::Cluster;
+use crate::metrics::Exposition;
 use crate::reauthorize::Contact;
 use crate::serving::Serving;
 
@@ -51,8 +52,6 @@ pub struct Health {
     /// Those of the operator.
     pub operator_metrics: Registry,
 }
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether a check passed, be it with a note, or why it failed.
 type Check = Result<Option<String>, String>;
@@ -118,22 +117,32 @@ fn line(name: &str, check: &Check) -> String {
     }
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> Response {
+async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
     let mut text = String::new();
     let encoded = encode(&mut text, &health.operator_metrics);
     // One document of two registries: it ends once.
     text.truncate(text.trim_end_matches("# EOF\n").len());
-    encoded_or_failed(encoded.and_then(|()| encode(&mut text, &health.metrics)), text)
+    encoded_or_failed(
+        &headers,
+        encoded.and_then(|()| encode(&mut text, &health.metrics)),
+        text,
+    )
 }
 
-async fn operator_metrics(State(health): State<Arc<Health>>) -> Response {
+async fn operator_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
     let mut text = String::new();
-    encoded_or_failed(encode(&mut text, &health.operator_metrics), text)
+    let encoded = encode(&mut text, &health.operator_metrics);
+    encoded_or_failed(&headers, encoded, text)
 }
 
-fn encoded_or_failed(encoded: std::fmt::Result, text: String) -> Response {
+fn encoded_or_failed(headers: &HeaderMap, encoded: std::fmt::Result, text: String) -> Response {
+    let format = Exposition::preferred(headers);
     match encoded {
-        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Ok(()) => (
+            [(CONTENT_TYPE, format.content_type()), (VARY, "accept")],
+            format.of(text),
+        )
+            .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -144,17 +153,23 @@ mod tests {
     use crate::metrics::Metrics;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
+    use axum::http::request::Builder;
     use prometheus_client::metrics::counter::Counter;
     use tower::ServiceExt;
 
     async fn answer(serving: bool, path: &str) -> (StatusCode, String) {
+        answer_to(serving, Request::get(path)).await
+    }
+
+    async fn answer_to(serving: bool, request: Builder) -> (StatusCode, String) {
         let mut metrics = Registry::default();
         metrics.register("a", "A", Counter::<u64>::default());
         let mut operator_metrics = Registry::default();
         operator_metrics.register("b", "B", Counter::<u64>::default());
         let tailnet = LocalApi::new("/nowhere/tailscaled.sock");
         let null = std::path::Path::new("/dev/null");
-        let (audit, _writer) = Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default()).unwrap();
+        let (audit, _writer) =
+            Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default(), 0).unwrap();
         let (_sender, synced) = watch::channel(serving);
         let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
         let (_sender, missing_roles) = watch::channel(missing);
@@ -178,7 +193,7 @@ mod tests {
             metrics,
             operator_metrics,
         }));
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = request.body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -208,7 +223,12 @@ mod tests {
     async fn both_registries_make_one_document() {
         let (_, all) = answer(true, "/metrics").await;
         assert!(all.contains("a_total 0") && all.contains("b_total 0"));
+        assert_eq!(all.matches("# EOF").count(), 0);
+        let openmetrics = Request::get("/metrics").header("accept", "application/openmetrics-text");
+        let (_, all) = answer_to(true, openmetrics).await;
+        assert!(all.contains("a_total 0") && all.contains("b_total 0"));
         assert_eq!(all.matches("# EOF").count(), 1);
+        assert!(all.ends_with("# EOF\n"));
         assert!(!answer(true, "/metrics/controller").await.1.contains("a_total"));
     }
 }

@@ -9,12 +9,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tka_core::Refusal;
 use tokio::time::Instant;
+use tracing::{Instrument, field};
 
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
 use crate::browser::guard;
 use crate::identified::Identified;
+use crate::metrics::WhoIsOutcome;
 use crate::rates::By;
 
 /// Headers that tailscaled sets on what came from the public internet
@@ -66,7 +68,24 @@ pub(crate) async fn whois(app: &App, peer: SocketAddr, headers: &HeaderMap) -> R
 /// Asks tailscaled who is at the other end of the connection from `peer`.
 pub(crate) async fn ask(app: &App, peer: SocketAddr) -> Result<Identified, Failure> {
     let asked_at = Instant::now();
-    let whois = app.tailnet.whois(peer).await.map_err(|error| unresolved(&error))?;
+    let span = tracing::info_span!(
+        "whois",
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        tka.outcome = field::Empty
+    );
+    let whois = app.tailnet.whois(peer).instrument(span.clone()).await;
+    let outcome = match &whois {
+        Ok(_) => WhoIsOutcome::resolved,
+        Err(tka_tailnet::Error::NotFound { .. }) => WhoIsOutcome::unknown,
+        Err(_) => WhoIsOutcome::failed,
+    };
+    span.record("tka.outcome", field::debug(outcome));
+    if outcome == WhoIsOutcome::failed {
+        span.record("otel.status_code", "ERROR");
+    }
+    app.metrics.whois_answered(outcome, asked_at.elapsed());
+    let whois = whois.map_err(|error| unresolved(&error))?;
     let identified = Identified::new(whois, &app.cap_name, (app.clock)(), asked_at)?;
     Ok(identified.unless_expired()?)
 }

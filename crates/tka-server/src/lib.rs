@@ -76,6 +76,8 @@ pub struct App {
     pub limits: Limits,
     /// Whether the cluster's API is carried.
     pub has_gateway: bool,
+    /// Whether sign-ins go through the gateway unless the caller or the rule chooses.
+    pub gateway_default: bool,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.

@@ -115,6 +115,7 @@ impl Live {
             },
             limits: Limits::at_least(config.operator.min_period),
             has_gateway: parts.gateway.is_some(),
+            gateway_default: config.gateway.default,
             machines: config.operator.machines,
             node: parts.node,
             allowed_hosts: config.server.allowed_hosts.clone(),

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep};
 pub use contact::{Contact, NoContact};
 
 use crate::identified::Identified;
+use crate::metrics::Metrics;
 use last_verified::LastVerified;
 use retry_backoff::RetryBackoff;
 use schedule::{Round, rounds};
@@ -58,6 +59,8 @@ pub struct Reauthorization {
     pub contact: Contact,
     /// Where to say what it last said of this node.
     pub status: watch::Sender<Option<Status>>,
+    /// Where revocations are counted.
+    pub metrics: Metrics,
 }
 
 /// By what sessions are checked.
@@ -184,6 +187,7 @@ impl Round for Checks {
         self.forget_gone(&sessions, &devices);
         self.last_verified.meet(&sessions, started);
         let answers = self.ask(devices).await;
+        self.note_on_use(&sessions, &answers).await;
         let revoked = self.judge_all(&sessions, &answers, started);
         // What does not hold is for the holder of the Lease to end.
         let ours = self.with.leadership.is_held();
@@ -206,6 +210,25 @@ impl Checks {
         self.last_verified.retain(is_there);
         self.retry_backoff.retain(is_there);
         self.addresses.retain(|device, _| devices.contains(device));
+    }
+
+    /// Writes onto sessions that their rule has `sign_in: on_use` by now, so that their end is one that use does not undo.
+    async fn note_on_use(&self, sessions: &[Session], answers: &Answers) {
+        if !self.with.leadership.is_held() {
+            return;
+        }
+        for session in sessions {
+            let Some(Answer::DeviceState(state)) = answers.get(device(session)) else {
+                continue;
+            };
+            if session.on_use.is_none()
+                && state.begins_on_use(&session.rule)
+                && let Err(error) = self.with.sessions.note_on_use(session).await
+            {
+                let (session, error) = (session.name(), with_causes(&error));
+                tracing::warn!(%session, error, "not written down that use begins this session; retrying");
+            }
+        }
     }
 
     /// What is revoked. A replica that has lost the tailnet cannot judge. It takes the word of one that has not and holds the Lease: that one ends
@@ -367,7 +390,11 @@ async fn end<'s>(
     session: &'s Session,
     revocation: Revocation,
 ) -> (&'s Session, Result<bool, tka_operator::Error>) {
-    (session, with.sessions.revoke(session, &revocation).await)
+    let ended = with.sessions.revoke(session, &revocation).await;
+    if matches!(ended, Ok(true)) {
+        with.metrics.revoked(revocation.kind());
+    }
+    (session, ended)
 }
 
 fn device(session: &Session) -> &str {

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tka_operator::controller::Loop;
+use tka_operator::metrics::Metrics as OperatorMetrics;
 use tka_operator::{Clients, Clock, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +22,7 @@ use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
 use crate::cluster::ClusterError;
-use crate::config::{Config, Loaded, Source};
+use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{self, Gateway, GatewayError, Streams};
 use crate::health;
@@ -29,12 +30,12 @@ use crate::health::Health;
 use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::live::{Live, Parts, session_limits};
-use crate::metrics::{Metrics, register_sessions};
+use crate::metrics::Metrics;
 use crate::node::{Node, Served};
 use crate::reauthorize::{Contact, Reauthorization, Standards};
 use crate::reload::Reload;
 use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
-use crate::telemetry::{self, TelemetryError};
+use crate::telemetry::{self, TelemetryError, inject_trace};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
@@ -97,14 +98,15 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     // From here on it ends the process no longer.
     let hangup = signal(SignalKind::hangup())?;
-    let (kube, clients) = clients().await?;
-    let clock: Clock = Arc::new(Timestamp::now);
     let (registries, metrics) = Registries::new();
+    let (kube, clients) = clients(&registries.operator_metrics).await?;
+    let clock: Clock = Arc::new(Timestamp::now);
     let (audit, records) = Audit::start(
         &config.audit.path,
         &config.operator.namespace,
         Arc::clone(&clock),
         &metrics,
+        carried_at_most(&config.gateway),
     )?;
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
@@ -115,7 +117,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         Heartbeat::Calm
     };
     let reconcile = Loop::new(&sessions, heartbeat);
-    let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &stop)?;
+    let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &metrics, &stop)?;
     // The loop's watch is what streams go by, so that it outlives them.
     let drained = gateway
         .as_ref()
@@ -148,9 +150,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     };
     let mut background = background(&config, &clients, &parts, reconcile, channels, registries, &stop)?;
     if let Some(gateway) = &gateway {
-        let streams = gateway.streams().clone();
+        let (streams, used) = (gateway.streams().clone(), Arc::clone(&parts.sessions));
         background.spawn("the streams of the gateway", async move {
-            streams.run().await;
+            streams.run(used).await;
             drained.cancel();
         });
         let keep = stop
@@ -228,8 +230,9 @@ fn background(
     let (sessions, clock) = (&parts.sessions, &parts.clock);
     let namespace = &config.operator.namespace;
     let (election, leadership) = Election::new(clients, namespace, identity(config), Arc::clone(clock));
-    register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
-    let reconcile_metrics = tka_operator::metrics::Metrics::register(&mut registries.operator);
+    parts
+        .metrics
+        .register_sessions(&mut registries.operator, reconcile.watched(), leadership.clone());
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
         cap_name: config.tailscale.cap_name.clone(),
@@ -239,6 +242,7 @@ fn background(
         leadership: leadership.clone(),
         clock: Arc::clone(clock),
         contact: parts.contact.clone(),
+        metrics: parts.metrics.clone(),
         status: channels.status,
     };
     let synced = reconcile.synced();
@@ -266,7 +270,7 @@ fn background(
         Arc::clone(sessions),
         leadership.clone(),
         Arc::clone(clock),
-        reconcile_metrics,
+        registries.operator_metrics,
         async move { channels.drained.cancelled().await },
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
@@ -289,6 +293,7 @@ fn background(
 struct Registries {
     server: Registry,
     operator: Registry,
+    operator_metrics: OperatorMetrics,
 }
 
 // === impl Registries ===
@@ -297,8 +302,14 @@ impl Registries {
     fn new() -> (Self, Metrics) {
         let mut server = Registry::default();
         let metrics = Metrics::register(&mut server);
-        let operator = Registry::default();
-        (Self { server, operator }, metrics)
+        let mut operator = Registry::default();
+        let operator_metrics = OperatorMetrics::register(&mut operator);
+        let registries = Self {
+            server,
+            operator,
+            operator_metrics,
+        };
+        (registries, metrics)
     }
 }
 
@@ -326,11 +337,18 @@ fn identity(config: &Config) -> String {
 }
 
 /// How to reach the API server, and clients that do.
-async fn clients() -> Result<(kube::Config, Clients), RunError> {
+async fn clients(metrics: &OperatorMetrics) -> Result<(kube::Config, Clients), RunError> {
     let config = kube::Config::infer().await;
     let config = config.map_err(|error| RunError::NoCluster(error.into()))?;
-    let clients = Clients::new(config.clone()).map_err(|error| RunError::NoCluster(error.into()))?;
+    let clients =
+        Clients::new(config.clone(), metrics, inject_trace).map_err(|error| RunError::NoCluster(error.into()))?;
     Ok((config, clients))
+}
+
+/// How many requests may be carried at a time.
+fn carried_at_most(settings: &config::Gateway) -> usize {
+    let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
+    if settings.enabled { all } else { 0 }
 }
 
 /// The gateway, if there is to be one, over the sessions that `reconcile` watches.
@@ -340,6 +358,7 @@ fn gateway(
     clients: &Clients,
     reconcile: &Loop,
     clock: &Clock,
+    metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Gateway>>, RunError> {
     let settings = &config.gateway;
@@ -347,7 +366,7 @@ fn gateway(
         return Ok(None);
     }
     let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
-    let all = usize::try_from(settings.max_requests.get()).unwrap_or(usize::MAX);
+    let all = carried_at_most(settings);
     let streams = Streams::new(
         reconcile.watched(),
         &clients.heard,
@@ -355,6 +374,7 @@ fn gateway(
         limit,
         all,
         stop.clone(),
+        metrics.gateway.clone(),
     );
     Ok(Some(Arc::new(Gateway::new(kube, settings, streams)?)))
 }

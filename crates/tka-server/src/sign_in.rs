@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tka_api::http::Via;
 use tka_core::{Refusal, Request, Session};
 use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
 
@@ -18,6 +19,8 @@ pub struct SignInRequest<'a> {
     context: &'a Arc<AuditContext>,
     authorization: Authorization,
     request: Request,
+    /// By which way the session is to reach the cluster.
+    via: Option<Via>,
     sign_in: SignIn,
 }
 
@@ -45,18 +48,19 @@ impl<'a> SignInRequest<'a> {
         context: &'a Arc<AuditContext>,
         authorization: Authorization,
         request: Request,
-        credential: bool,
+        (credential, via): (bool, Option<Via>),
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
         let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
-        let sign_in = decide(app, &authorization, &request, credential)?;
+        let sign_in = decide_traced(app, &authorization, &request, credential, via)?;
         context.about(&sign_in.session);
         Ok(Self {
             app,
             context,
             authorization,
             request,
+            via,
             sign_in,
         })
     }
@@ -75,7 +79,9 @@ impl<'a> SignInRequest<'a> {
             };
             match outcome {
                 Ok(Some(signed_in)) => {
-                    log(&signed_in);
+                    if !self.request.by_use || !signed_in.extended {
+                        log(&signed_in);
+                    }
                     return Ok((self.authorization, signed_in));
                 }
                 Ok(None) => {}
@@ -97,7 +103,15 @@ impl<'a> SignInRequest<'a> {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.context);
-        match self.app.sessions.sign_in(attempt, &lock, &records).await {
+        let signed_in = self.app.sessions.sign_in(attempt, &lock, &records).await;
+        // What was there already was signed in to before.
+        let is_new = signed_in.as_ref().map_or(true, |signed_in| !signed_in.extended);
+        if self.request.by_use && is_new {
+            let status = signed_in.as_ref().err().map(|error| Failure::from(&**error).status);
+            let role = self.sign_in.session.rule.role.as_str();
+            self.app.metrics.signed_in(Some(role), status);
+        }
+        match signed_in {
             Ok(signed_in) => Ok(Some(signed_in)),
             Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::Retryable(error)),
             Err(error) => Err(Failure::from(&*error).into()),
@@ -119,6 +133,10 @@ impl<'a> SignInRequest<'a> {
         if self.reauthorize_if_stale().await? && !self.sign_in.is_identical(&before) {
             return Ok(None);
         }
+        // The request that leads the attempt has recorded it. What waits for it signs in nothing by itself.
+        if self.request.by_use {
+            return Ok(Some(signed_in));
+        }
         let records = ByRequest::new(&self.app.audit, self.context);
         // The leader's record says that it signed in. This caller's record says that it extended.
         let recorded = records.began(&signed_in.stored.session, true).await;
@@ -139,7 +157,13 @@ impl<'a> SignInRequest<'a> {
     async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
-        self.sign_in = decide(self.app, &self.authorization, &self.request, self.sign_in.credential)?;
+        self.sign_in = decide_traced(
+            self.app,
+            &self.authorization,
+            &self.request,
+            self.sign_in.credential,
+            self.via,
+        )?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -161,18 +185,52 @@ fn log(signed_in: &SignedIn) {
 }
 
 /// The session for `who`, and how many sessions its rule allows.
-fn decide(app: &App, authorization: &Authorization, request: &Request, credential: bool) -> Result<SignIn, Failure> {
+fn decide(
+    app: &App,
+    authorization: &Authorization,
+    request: &Request,
+    credential: bool,
+    via: Option<Via>,
+) -> Result<SignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
-    if !app.has_gateway && !rule.access.has_tokens() {
-        return Err(Refusal::NoGateway {
-            role: rule.role.clone(),
-        }
-        .into());
+    // A session that no way leads to gives nothing. Where the policy has the rule twice, both must allow a way.
+    let key = rule.key();
+    let has_gateway = app.has_gateway && authorization.rules.has_gateway(&key);
+    if !has_gateway && !authorization.rules.has_tokens(&key) {
+        let given = rule.role.clone();
+        let refusal = if authorization.rules.has_gateway(&key) {
+            Refusal::NoGateway { role: given }
+        } else {
+            Refusal::DirectOnly { role: given }
+        };
+        return Err(refusal.into());
     }
+    if request.by_use && !authorization.rules.begins_on_use(&rule.key()) {
+        return Err(changed_meanwhile());
+    }
+    // A way that the rule or the server does not have is refused before anything begins.
+    let has_token =
+        !authorization.goes_through_gateway(app, via, &rule.key())? && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
-        credential: credential && authorization.rules.has_tokens(&rule.key()),
+        credential: credential && has_token,
     })
+}
+
+/// The same, as a span of the trace, which says the kind of a refusal and nothing of the caller.
+fn decide_traced(
+    app: &App,
+    authorization: &Authorization,
+    request: &Request,
+    credential: bool,
+    via: Option<Via>,
+) -> Result<SignIn, Failure> {
+    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
+    let decided = decide(app, authorization, request, credential, via);
+    if let Err(failure) = &decided {
+        span.record("tka.outcome", failure.kind.unwrap_or("refused"));
+    }
+    decided
 }

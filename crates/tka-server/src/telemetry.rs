@@ -1,8 +1,13 @@
 //! Logs: one JSON object a line for machines, or text for people. Traces over OTLP, where they are asked for.
 
+mod context;
+mod otlp;
+mod sampler;
+
+use std::time::Duration;
+
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
-use opentelemetry_sdk::Resource;
+use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
 use tracing::{Level, Metadata};
@@ -11,7 +16,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Config, LogFormat, Otel};
+use crate::config::{Config, LogFormat};
+
+pub use self::context::{continue_trace, inject_trace};
+
+/// How long a stop waits for the collector to take the last traces. It may be dead.
+const LAST_TRACES: Duration = Duration::from_secs(3);
 
 /// Why traces cannot be sent where they should go.
 #[derive(Debug, Error)]
@@ -25,6 +35,17 @@ pub enum TelemetryError {
         #[source]
         source: ExporterBuildError,
     },
+    /// The environment says something else than where a collector is.
+    #[error("the OTEL_* variables of the environment do not say how to send traces")]
+    Environment(#[source] ExporterBuildError),
+    /// The protocol is none of OTLP's.
+    #[error("{name}={value:?} is no protocol of OTLP: set it to grpc, http/protobuf or http/json")]
+    Protocol {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+    },
 }
 
 /// What must live until the end, so that the last traces are sent.
@@ -35,7 +56,11 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
+        if let Some(Err(error)) = self
+            .0
+            .as_ref()
+            .map(|provider| provider.shutdown_with_timeout(LAST_TRACES))
+        {
             eprintln!("tka-server: the last traces were not sent: {error}");
         }
     }
@@ -56,16 +81,30 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
         LogFormat::Json => format.json().flatten_event(true).with_span_list(false).boxed(),
         LogFormat::Text => format.boxed(),
     };
-    let provider = provider(&config.otel)?;
+    let provider = otlp::provider(&config.otel, |name| std::env::var(name).ok())?;
     let traces = provider.as_ref().map(|provider| provider.tracer("tka-server"));
-    let traces = traces.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    let traces = traces.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            // A reader of a trace wants what happened, not where the code of it is.
+            .with_location(false)
+            .with_target(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(is_own_span))
+    });
     tracing_subscriber::registry()
-        .with(filter)
         .with(filter_fn(holds_no_token))
-        .with(format)
+        .with(format.with_filter(filter))
         .with(traces)
         .init();
     Ok(Telemetry(provider))
+}
+
+/// Whether `metadata` is of a span of TKA's own. Other crates name objects in theirs, and so people. Log lines name them too, and are no
+/// part of traces. `RUST_LOG` is about logs only.
+fn is_own_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target().starts_with("tka_")
 }
 
 /// Whether what `metadata` is of can hold no token. At "warn" and below the Kubernetes client logs answers whole, say one that it cannot
@@ -74,25 +113,6 @@ pub fn start(config: &Config) -> Result<Telemetry, TelemetryError> {
 fn holds_no_token(metadata: &Metadata<'_>) -> bool {
     let of_client = metadata.target().starts_with("kube_client::client");
     !of_client || metadata.is_span() || *metadata.level() == Level::ERROR
-}
-
-/// Sends traces to the collector, if one is configured.
-fn provider(otel: &Otel) -> Result<Option<SdkTracerProvider>, TelemetryError> {
-    if otel.endpoint.is_empty() {
-        return Ok(None);
-    }
-    let scheme = if otel.insecure { "http" } else { "https" };
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(format!("{scheme}://{}", otel.endpoint))
-        .build()
-        .map_err(|source| TelemetryError::Endpoint {
-            endpoint: otel.endpoint.clone(),
-            source,
-        })?;
-    let resource = Resource::builder().with_service_name("tka-server").build();
-    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
-    Ok(Some(provider.with_resource(resource).build()))
 }
 
 #[cfg(test)]
@@ -125,8 +145,10 @@ mod tests {
             let written = Written::default();
             let writer = written.clone();
             let format = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-            let subscriber = tracing_subscriber::registry().with(EnvFilter::new(filter));
-            let subscriber = subscriber.with(filter_fn(holds_no_token)).with(format);
+            let format = format.with_filter(EnvFilter::new(filter));
+            let subscriber = tracing_subscriber::registry()
+                .with(filter_fn(holds_no_token))
+                .with(format);
             tracing::subscriber::with_default(subscriber, || {
                 let _within = tracing::info_span!("request").entered();
                 tracing::warn!(target: "kube_client::client", "{{\"token\":\"secret\"");
@@ -137,20 +159,5 @@ mod tests {
             assert!(!written.contains("secret"), "{filter}: {written}");
             assert!(written.contains("failed"), "{filter}");
         }
-    }
-
-    fn with(endpoint: &str) -> Result<Option<SdkTracerProvider>, TelemetryError> {
-        provider(&Otel {
-            endpoint: endpoint.into(),
-            insecure: true,
-        })
-    }
-
-    #[tokio::test]
-    async fn traces_are_sent_only_where_asked_for() {
-        assert!(with("").unwrap().is_none());
-        assert!(with("127.0.0.1:4317").unwrap().is_some());
-        let error = with("not an address").unwrap_err().to_string();
-        assert!(error.contains("\"not an address\""), "{error}");
     }
 }

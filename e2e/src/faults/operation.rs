@@ -158,6 +158,7 @@ mod tests {
     fn seen(verb: &'static str, resource: &str, forwarded: bool) -> Seen {
         let (resource, detail) = (resource.to_owned(), None);
         Seen {
+            trace: http::HeaderMap::new(),
             request: Request { verb, resource, detail },
             at: Instant::now(),
             forwarded,

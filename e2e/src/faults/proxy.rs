@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use testbed::{ServerOptions, Testbed};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -34,6 +35,8 @@ pub struct Seen {
     pub at: Instant,
     /// Whether the API server heard of it.
     pub forwarded: bool,
+    /// What it says of its trace: `traceparent`, `tracestate` and `baggage`.
+    pub trace: HeaderMap,
 }
 
 /// A fault that goes with this.
@@ -227,7 +230,7 @@ impl Shared {
     }
 
     /// Notes a request, and says what goes wrong with it, and by which plan.
-    pub(super) fn strike(&self, request: &Request) -> Option<(u64, Fault)> {
+    pub(super) fn strike(&self, request: &Request, trace: HeaderMap) -> Option<(u64, Fault)> {
         let mut state = self.state();
         let mut plans = state.plans.iter_mut();
         let struck = plans.find_map(|plan| Some((plan.id, plan.strike(request)?)));
@@ -243,6 +246,7 @@ impl Shared {
             request: request.clone(),
             at: Instant::now(),
             forwarded,
+            trace,
         });
         drop(state);
         self.changed.notify_all();

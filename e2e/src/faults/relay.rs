@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Bytes, Incoming};
@@ -47,6 +47,14 @@ pub(super) struct Relay {
 #[derive(Debug, thiserror::Error)]
 #[error("cut")]
 struct Cut;
+
+/// What `headers` say of a trace.
+fn trace(headers: &HeaderMap) -> HeaderMap {
+    let of_a_trace = |name: &&HeaderName| ["traceparent", "tracestate", "baggage"].contains(&name.as_str());
+    let names = headers.keys().filter(of_a_trace);
+    let all = names.flat_map(|name| headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+    all.collect()
+}
 
 // === impl Relay ===
 
@@ -111,7 +119,7 @@ impl Relay {
         self.pass().await?;
         let summary = Request::of(&head, &body);
         let mut request = http::Request::from_parts(head, Full::new(body));
-        let Some((plan, fault)) = self.shared.strike(&summary) else {
+        let Some((plan, fault)) = self.shared.strike(&summary, trace(request.headers())) else {
             return self.answer(request).await;
         };
         if let Fault::Cut(Moment::After) | Fault::Hang(Moment::After) = fault {

@@ -9,6 +9,7 @@ use std::process::Command;
 use e2e::user::ALICE;
 use e2e::{Outcome, World, rule, wait};
 use serde_json::{Value, json};
+use testbed::{ServerOptions, with_gateway};
 
 use crate::chart_values::everything;
 use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables, with_server};
@@ -379,9 +380,17 @@ fn rendering_twice_is_the_same(world: &World) -> Outcome {
 
 /// What alerts and the dashboard ask for, a server has.
 fn metrics_that_are_watched_exist(world: &World) -> Outcome {
-    let site = world.site("chart-metrics")?;
+    let site = world.site_with(ServerOptions {
+        config: with_gateway(),
+        ..ServerOptions::new("chart-metrics")
+    })?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
-    site.caller("ALICE")?.sign_in()?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in()?;
+    alice.sign_out()?;
+    alice.sign_in_waiting()?;
+    alice.send_body("GET", "/k8s/version", &[], &[])?.expect(200)?;
+    site.caller("CAROL")?.post("/login")?.expect(403)?;
     let health = site.health()?;
     let scraped = || -> Outcome<String> { Ok(health.send_body("GET", "/metrics", &[], &[])?.expect(200)?.body) };
     wait::until_true("sessions are counted", || {
@@ -397,7 +406,7 @@ fn metrics_that_are_watched_exist(world: &World) -> Outcome {
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("tka_"))
         .collect();
-    assert!(watched.len() >= 6, "{watched:?}");
+    assert!(watched.len() >= 19, "{watched:?}");
     for metric in watched {
         let is_there = scraped.lines().any(|line| {
             line.strip_prefix(metric)
@@ -407,7 +416,7 @@ fn metrics_that_are_watched_exist(world: &World) -> Outcome {
     }
     let dashboard = fs::read_to_string(Path::new(&chart()).join("files/dashboard.json"))?;
     let dashboard: Value = serde_json::from_str(&dashboard)?;
-    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() >= 5));
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() >= 18));
     Ok(())
 }
 

@@ -31,7 +31,7 @@ crate::tests![
 /// How long after an end bytes may move.
 const SOON: Duration = Duration::from_secs(1);
 
-fn options(name: &str) -> ServerOptions {
+pub(crate) fn options(name: &str) -> ServerOptions {
     ServerOptions {
         config: with_gateway(),
         ..ServerOptions::new(name)
@@ -57,7 +57,13 @@ fn whoami(person: &Person, config: &Path) -> Outcome<String> {
 }
 
 /// A request through the gateway.
-fn ask(caller: &Caller, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Outcome<e2e::Answer> {
+pub(crate) fn ask(
+    caller: &Caller,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Outcome<e2e::Answer> {
     caller.send_body(method, &format!("/k8s{path}"), headers, body.as_bytes())
 }
 
@@ -107,7 +113,7 @@ fn person_works_with_an_address_and_nothing_else(world: &World) -> Outcome {
     Ok(())
 }
 
-fn session_name(site: &Site<'_>) -> Outcome<String> {
+pub(crate) fn session_name(site: &Site<'_>) -> Outcome<String> {
     let path = site.path_of_only(Kind::Signin)?;
     Ok(path.rsplit('/').next().unwrap_or_default().to_owned())
 }
@@ -305,10 +311,10 @@ fn ambiguous_requests_are_refused(world: &World) -> Outcome {
 }
 
 /// A watch whose first word has come.
-struct Watch(TcpStream);
+pub(crate) struct Watch(TcpStream);
 
 impl Watch {
-    fn begin(caller: &Caller) -> Outcome<Self> {
+    pub(crate) fn begin(caller: &Caller) -> Outcome<Self> {
         let mut stream = caller.tunnel()?;
         let path = "/k8s/api/v1/namespaces?watch=true";
         write!(
@@ -330,7 +336,7 @@ impl Watch {
     }
 
     /// Reads to the end, and says when that was.
-    fn ended(mut self) -> Outcome<Instant> {
+    pub(crate) fn ended(mut self) -> Outcome<Instant> {
         let mut bytes = [0; 4096];
         loop {
             match self.0.read(&mut bytes) {

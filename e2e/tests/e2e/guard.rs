@@ -9,9 +9,9 @@ use std::process::Command;
 
 use attempts::Who::{Administrator, AsSession, Editor, Elsewhere, Impersonator, Server};
 use attempts::{
-    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, OTHER_ACCOUNTS, OTHER_BINDINGS, POD_ACCESS,
-    PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, UNUSED, costly_binding, cron_job, deployment,
-    labels, pod, secret,
+    ACCOUNTS, BINDINGS, CREDENTIALS, Guarded, LEASE, Line, NAMESPACE_LABEL, OTHER_ACCOUNTS, OTHER_BINDINGS, OTHER_MAPS,
+    POD_ACCESS, PODS, SECRETS, SERVER_PODS, SERVER_TOKEN, SESSION_LABEL, SIGNINS, UNUSED, costly_binding, cron_job,
+    deployment, labels, pod, secret,
 };
 use e2e::user::ALICE;
 use e2e::{Kind, Outcome, World, brief, is_refused, wait};
@@ -332,7 +332,28 @@ fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
     guarded.refuses(Editor, LEASE, "delete lease tka-server")?;
     guarded.refuses(Editor, LEASE, "delete leases --all")?;
     guarded.has_no_right(Impersonator, "cannot delete resource", "delete lease tka-server")?;
-    guarded.would_allow(Administrator, "delete lease tka-server")
+    guarded.would_allow(Administrator, "delete lease tka-server")?;
+
+    // What says that a session was ended is the servers' alone too, and other ConfigMaps are not.
+    let map = |labels: &Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-map", "labels": labels}});
+    let tombstone = map(&json!({"tka.specht-labs.de/tombstone": "true"}));
+    guarded.refuses_both(LEASE, guarded.creating(&tombstone)?)?;
+    guarded.allows(Editor, guarded.creating(&map(&json!({})))?)?;
+    guarded.refuses(Editor, LEASE, "label configmap a-map tka.specht-labs.de/tombstone=true")?;
+    guarded.refuses(Server, OTHER_MAPS, guarded.creating(&tombstone)?)?;
+    guarded.refuses(Server, OTHER_MAPS, "delete configmap a-map")?;
+    guarded.refuses(Server, OTHER_MAPS, "delete configmap kube-root-ca.crt")?;
+    guarded.allows(Server, guarded.creating(&named(&tombstone, UNUSED))?)?;
+    guarded.refuses(Editor, LEASE, format!("delete configmap {UNUSED}"))?;
+    let without = named(&map(&json!({})), &guarded.session);
+    guarded.refuses_both(LEASE, guarded.creating(&without)?)?;
+    guarded.would_allow(Administrator, format!("delete configmap {UNUSED}"))
+}
+
+fn named(object: &Value, name: &str) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["name"] = name.into();
+    object
 }
 
 fn no_pod_runs_as_a_session(world: &World) -> Outcome {

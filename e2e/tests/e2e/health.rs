@@ -74,7 +74,11 @@ fn metrics_have_the_originals_names_and_no_user_names(world: &World) -> Outcome 
             .lines()
             .find_map(|line| line.strip_prefix("tka_reconciler_duration_count "));
         assert!(count.is_some_and(|count| count != "0"), "{text}");
-        assert_eq!(text.matches("# EOF").count(), 1);
+        assert_eq!(text.matches("# EOF").count(), 0);
+        let accept = [("accept", "application/openmetrics-text")];
+        let openmetrics = health.send_body("GET", path, &accept, &[])?.expect(200)?.body;
+        assert_eq!(openmetrics.matches("# EOF").count(), 1);
+        assert!(openmetrics.ends_with("\n# EOF\n"));
         for word in ["username", "alice", ALICE, CAROL] {
             assert!(!text.contains(word), "{path} has {word}");
         }

@@ -15,6 +15,7 @@ mod cli_again;
 mod cli_clusters;
 mod cli_exec;
 mod cli_first;
+mod cli_gateway;
 mod cli_merge;
 mod cli_replicas;
 mod clock;
@@ -39,6 +40,7 @@ mod limits;
 mod machines;
 mod max_sessions;
 mod nonsense;
+mod on_use;
 mod outages;
 mod provisioning;
 mod reauthorisation;
@@ -53,6 +55,7 @@ mod sign_in;
 mod sign_out;
 mod tailnet;
 mod tour;
+mod traces;
 mod waiting;
 
 use std::fs;
@@ -89,6 +92,7 @@ const MODULES: &[Module] = &[
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
     ("gateway", gateway::TESTS),
+    ("on_use", on_use::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),
@@ -126,8 +130,10 @@ const MODULES: &[Module] = &[
     ("cli_clusters", cli_clusters::TESTS),
     ("cli_exec", cli_exec::TESTS),
     ("cli_first", cli_first::TESTS),
+    ("cli_gateway", cli_gateway::TESTS),
     ("cli_replicas", cli_replicas::TESTS),
     ("tour", tour::TESTS),
+    ("traces", traces::TESTS),
     ("cli_merge", cli_merge::TESTS),
 ];
 

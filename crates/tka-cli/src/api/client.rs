@@ -3,6 +3,7 @@
 pub(crate) mod api_server;
 mod error;
 mod failover;
+pub(crate) mod gateway;
 mod lists;
 mod operation;
 mod peer;
@@ -29,7 +30,9 @@ pub(crate) use route::{Connection, Route};
 use crate::api::clock::{ServerTimes, Skew};
 use crate::api::deadline::Deadline;
 use crate::api::retry::{RetryAfter, RetryBackoff};
-use crate::kubeconfig::server_kubeconfig::{self, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
+use crate::kubeconfig::server_kubeconfig::{
+    self, CredentialForm, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig,
+};
 use crate::net::server::Server;
 use replicas::Replicas;
 use route::{HttpResponse, Request};
@@ -142,11 +145,11 @@ impl Client {
     }
 
     /// Signs in. If the response has no kubeconfig, the session may not be provisioned yet.
-    pub(crate) fn sign_in(&self, request: &LoginRequest) -> Result<SignInResponse, ClientError> {
+    pub(crate) fn sign_in(&self, request: &LoginRequest, form: CredentialForm) -> Result<SignInResponse, ClientError> {
         let operation = Operation::SignIn;
         // The original's CLI sends no body. This one sends none if all options have their defaults.
         let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
-        let response = self.request_with(operation, "", body.as_ref())?;
+        let response = self.request_with(operation, form.sign_in_query(), body.as_ref())?;
         if !matches!(response.status, 200 | 202) {
             return Err(self.refusal(operation, &response));
         }
@@ -174,13 +177,10 @@ impl Client {
         }
     }
 
-    /// A kubeconfig with a fresh credential, validated.
-    ///
-    /// With `tokenless` it has a plugin instead of a token. The original's server ignores this.
-    pub(crate) fn kubeconfig(&self, tokenless: bool) -> Result<Provisioned<Box<ServerKubeconfig>>, ClientError> {
+    /// A kubeconfig with a fresh credential, or another way to one, validated.
+    pub(crate) fn kubeconfig(&self, form: CredentialForm) -> Result<Provisioned<Box<ServerKubeconfig>>, ClientError> {
         let operation = Operation::FetchKubeconfig;
-        let query = if tokenless { "?credential=exec" } else { "" };
-        let response = self.request_with(operation, query, None)?;
+        let response = self.request_with(operation, form.kubeconfig_query(), None)?;
         match response.status {
             202 => Ok(Provisioned::Pending(response.retry_after)),
             200 => {

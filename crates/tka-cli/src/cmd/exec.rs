@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use crate::api::access::Access;
 use crate::config::flags::Global;
 use crate::error::Error;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::session::ephemeral::{self, Program};
 use crate::session::first_sign_in;
+use crate::session::kubeconfig_options::CredentialOptions;
 
 /// Run a command with a session of its own, which ends with it
 ///
@@ -28,9 +28,8 @@ pub(crate) struct Arguments {
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
-    #[arg(long)]
-    token: bool,
+    #[command(flatten)]
+    credential: CredentialOptions,
 
     #[command(flatten)]
     access: Access,
@@ -41,7 +40,7 @@ pub(crate) fn run(flags: &Global, arguments: Arguments) -> Result<ExitCode, Erro
     ephemeral::run(
         &server.ctx,
         &arguments.access,
-        CredentialForm::new(arguments.token),
+        arguments.credential.form(),
         &Program::Command(arguments.command),
     )
 }

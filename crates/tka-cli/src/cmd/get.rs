@@ -37,7 +37,7 @@ struct Login {
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
     pub(crate) fn is_evaluated(&self) -> bool {
-        matches!(self.action, Action::Kubeconfig(_))
+        matches!(&self.action, Action::Kubeconfig(arguments) if arguments.is_evaluated())
     }
 }
 

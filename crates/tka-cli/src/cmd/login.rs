@@ -55,7 +55,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     if arguments.shell {
         return ephemeral::run(ctx, &arguments.access, options.form, &Program::Shell);
     }
-    login_request::check(ctx, &arguments.access)?;
+    login_request::check(ctx, &arguments.access, options.form)?;
     let persisted = sign_in::sign_in(ctx, &arguments.access, options)?;
     server.remember(flags);
     ctx.export_kubeconfig(persisted.merged.as_ref())?;

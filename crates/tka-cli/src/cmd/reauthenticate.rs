@@ -25,8 +25,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Checked before the session ends.
-    login_request::check(ctx, &arguments.access)?;
-    let persisted = sign_in::sign_in_again(ctx, arguments.access.clone(), arguments.kubeconfig.persist_options(ctx))?;
+    let options = arguments.kubeconfig.persist_options(ctx);
+    login_request::check(ctx, &arguments.access, options.form)?;
+    let persisted = sign_in::sign_in_again(ctx, arguments.access.clone(), options)?;
     ctx.export_kubeconfig(persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use crate::api::access::Access;
 use crate::config::flags::Global;
 use crate::error::Error;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::session::ephemeral::{self, Program};
 use crate::session::first_sign_in;
+use crate::session::kubeconfig_options::CredentialOptions;
 
 /// Start a shell with a session of its own, which ends with it
 ///
@@ -26,9 +26,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LINE")]
     command: Option<OsString>,
 
-    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
-    #[arg(long)]
-    token: bool,
+    #[command(flatten)]
+    credential: CredentialOptions,
 
     #[command(flatten)]
     access: Access,
@@ -37,10 +36,5 @@ pub(crate) struct Arguments {
 pub(crate) fn run(flags: &Global, arguments: Arguments) -> Result<ExitCode, Error> {
     let program = arguments.command.map_or(Program::Shell, Program::Line);
     let server = first_sign_in::choose(flags)?;
-    ephemeral::run(
-        &server.ctx,
-        &arguments.access,
-        CredentialForm::new(arguments.token),
-        &program,
-    )
+    ephemeral::run(&server.ctx, &arguments.access, arguments.credential.form(), &program)
 }

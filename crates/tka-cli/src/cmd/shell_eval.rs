@@ -27,7 +27,8 @@ pub(crate) fn must_fail(command: Option<&Command>, flags: &Global) -> bool {
         Some(Command::Login(arguments)) => arguments.is_evaluated(),
         Some(Command::Get(arguments)) => arguments.is_evaluated(),
         Some(Command::Clusters(arguments)) => arguments.is_evaluated(),
-        Some(Command::Kubeconfig(_) | Command::Reauthenticate(_)) => true,
+        Some(Command::Kubeconfig(arguments)) => arguments.is_evaluated(),
+        Some(Command::Reauthenticate(_)) => true,
         _ => false,
     };
     is_evaluated && is_shell_output(flags)
@@ -43,12 +44,17 @@ pub(crate) fn must_fail_as_typed(arguments: &[OsString]) -> bool {
 
 fn is_evaluated(typed: &ArgMatches) -> bool {
     match typed.subcommand() {
-        Some(("login", of)) => !of.try_get_one::<bool>("shell").is_ok_and(|shell| shell == Some(&true)),
-        Some(("kubeconfig" | "reauthenticate", _)) => true,
-        Some(("get", of)) => of.subcommand_name() == Some("kubeconfig"),
+        Some(("login", of)) => !has_flag(of, "shell"),
+        Some(("kubeconfig", of)) => !has_flag(of, "committed"),
+        Some(("reauthenticate", _)) => true,
+        Some(("get", of)) => matches!(of.subcommand(), Some(("kubeconfig", of)) if !has_flag(of, "committed")),
         Some(("clusters", of)) => of.subcommand_name() == Some("use"),
         _ => false,
     }
+}
+
+fn has_flag(typed: &ArgMatches, flag: &str) -> bool {
+    typed.try_get_one::<bool>(flag).is_ok_and(|given| given == Some(&true))
 }
 
 fn is_shell_output(flags: &Global) -> bool {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tka_api::http::Via;
 
 use crate::api::clock::Skew;
 use crate::api::device_sessions;
@@ -112,10 +113,16 @@ fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>
         role: session.role.clone(),
         until: session.until,
         context: session.context.clone(),
+        via: session.context.as_ref().map(|_| way(session)),
         current: current.is_some_and(|current| current.uses(cache, session)),
         confirmed,
     };
     sessions.map(item).collect()
+}
+
+/// By which way the context of a session leads to the cluster.
+fn way(session: &CachedSession) -> Via {
+    if session.gateway { Via::Gateway } else { Via::Direct }
 }
 
 /// Prints the session that kubectl uses. Reads a few small files and sends no request.

@@ -95,7 +95,7 @@ impl Change {
         tka_kubeconfig::set(text, &keys, &self.scalar()).map_err(|refused| {
             let (path, key, problem) = (path.to_owned(), self.key, refused.to_string());
             match refused {
-                Refused::Unsure => ConfigError::Shape { path, key },
+                Refused::SideEffects => ConfigError::Shape { path, key },
                 Refused::Documents { .. } => ConfigError::Documents { path },
                 _ => ConfigError::Malformed { path, problem },
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tka_api::http::RuleInfo;
+use tka_api::http::{GatewayInfo, RuleInfo};
 
 use crate::api::access::display_name;
 use crate::discovery::candidates::{Candidate, names};
@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     /// The version of this project's server. None for other servers.
     pub(crate) version: Option<String>,
     pub(crate) api_server: Option<String>,
+    /// The gateway, if the server has one.
+    pub(crate) gateway: Option<GatewayInfo>,
     pub(crate) labels: BTreeMap<String, String>,
     /// The rules that apply. None if the server does not report them.
     pub(crate) rules: Option<Vec<RuleInfo>>,
@@ -140,7 +142,21 @@ fn remarks(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
     let problem = (!problem.is_empty()).then(|| paint(options.palette.warning, problem.join(": ")));
     let version = cluster.version.as_deref().filter(|_| options.long);
     let version = version.map(|version| format!("version {}", clean(version)));
-    problem.into_iter().chain(version).collect::<Vec<_>>().join("; ")
+    let gateway = cluster
+        .gateway
+        .as_ref()
+        .and_then(|gateway| match (options.long, gateway.default) {
+            (true, true) => Some(format!("gateway {}, by default", clean(&gateway.url))),
+            (true, false) => Some(format!("gateway {}", clean(&gateway.url))),
+            (false, true) => Some("through its gateway".to_owned()),
+            (false, false) => None,
+        });
+    problem
+        .into_iter()
+        .chain(gateway)
+        .chain(version)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 // === impl Cluster ===
@@ -155,6 +171,7 @@ impl Cluster {
             state: State::Silent,
             version: None,
             api_server: None,
+            gateway: None,
             labels: BTreeMap::new(),
             rules: None,
             sessions: candidate.sessions.clone(),

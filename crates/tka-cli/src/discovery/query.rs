@@ -80,6 +80,7 @@ impl Cluster {
         match info {
             Ok(info) => {
                 self.api_server = Some(info.server_url);
+                self.gateway = info.gateway;
                 self.labels = info.labels;
                 self.instance = info.instance;
             }

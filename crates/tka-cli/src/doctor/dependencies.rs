@@ -6,7 +6,7 @@ use super::check::{Check, Finding, Verdict};
 pub(super) type Findings = Vec<(&'static str, Finding)>;
 
 /// The checks in order, and their direct dependencies.
-const CHECKS: [(&str, &[&str]); 9] = [
+const CHECKS: [(&str, &[&str]); 10] = [
     ("tailscale", &[]),
     ("name", &["tailscale"]),
     ("server", &["name"]),
@@ -17,6 +17,7 @@ const CHECKS: [(&str, &[&str]); 9] = [
     ("role", &["rule"]),
     // The server gives the address only to callers with a rule.
     ("api-server", &["rule"]),
+    ("gateway", &["rule"]),
     ("clock", &["server"]),
 ];
 
@@ -70,8 +71,8 @@ mod tests {
     #[test]
     fn independent_failures_are_all_reported() {
         let fine = ["tailscale", "name", "server", "version", "identity", "rule"];
-        let said = said(&["role", "api-server", "clock"], &fine);
-        assert_eq!(said[6..], ["role no", "api-server no", "clock no"]);
+        let said = said(&["role", "api-server", "gateway", "clock"], &fine);
+        assert_eq!(said[6..], ["role no", "api-server no", "gateway no", "clock no"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tka_api::http::{ClusterInfo, ErrorResponse, RuleList};
 
 use super::check::{Check, Finding, LIMIT};
 use super::dependencies::{Findings, resolve};
+use super::gateway;
 use crate::api::client::probe::Probe;
 use crate::api::client::{Client, ClientError, ClientErrorKind, Operation, api_server};
 use crate::api::clock::Skew;
@@ -91,7 +92,10 @@ fn server_checks(ctx: &CommandContext, status: Option<&Status>, limit: Duration)
             ("rule", rule(&probe)),
             ("role", role(&probe)),
         ]);
-        found.push(("api-server", api_server(&client, limit)));
+        let info = client.cluster_info();
+        let gateway = gateway::gateway(ctx, &client, &info);
+        let api_server = gateway::explained(api_server(&info, limit), &gateway, &info);
+        found.extend([("api-server", api_server), ("gateway", gateway)]);
     }
     found
 }
@@ -164,7 +168,7 @@ fn server(client: &Client, probe: &Probe, status: Option<&Status>) -> Finding {
 }
 
 /// The error and its causes on one line.
-fn summary(error: &ClientError) -> String {
+pub(super) fn summary(error: &ClientError) -> String {
     let why = error.why();
     let words = std::iter::once(error.what()).chain(why);
     words.collect::<Vec<_>>().join(": ")
@@ -263,8 +267,8 @@ fn role(probe: &Probe) -> Finding {
     Finding::failed(Exit::Policy, *first, fix)
 }
 
-fn api_server(client: &Client, limit: Duration) -> Finding {
-    let info = match client.cluster_info() {
+fn api_server(info: &Result<ClusterInfo, ClientError>, limit: Duration) -> Finding {
+    let info = match info {
         Ok(info) => info,
         // Several rules share the highest priority. The check of rules reports that.
         Err(error) if error.exit() == Exit::Policy => {
@@ -272,9 +276,9 @@ fn api_server(client: &Client, limit: Duration) -> Finding {
                 "the server gives the address only to callers with one rule of the highest priority",
             );
         }
-        Err(error) => return Finding::failed(error.exit(), summary(&error), error.advice()),
+        Err(error) => return Finding::failed(error.exit(), summary(error), error.advice()),
     };
-    match connect(&info, limit) {
+    match connect(info, limit) {
         Ok(()) => Finding::ok(format!("{} answers", info.server_url)),
         Err(why) => Finding::failed(
             Exit::Unreachable,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use jiff::Timestamp;
-use tka_kubeconfig::{Kubeconfig, merge, sources};
+use tka_kubeconfig::{Kubeconfig, User, merge, sources};
 
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store;
@@ -19,8 +19,8 @@ pub(crate) struct CurrentContext {
     context: String,
     /// The session in the arguments of the plugin, if there is one.
     session: Option<String>,
-    /// The file that defines it, if the credential is a token.
-    token_file: Option<PathBuf>,
+    /// The file that defines it, if the credential is a token, or none as for the gateway.
+    plain_file: Option<PathBuf>,
 }
 
 /// Finds the current context as kubectl does, in the files of `KUBECONFIG` or in `~/.kube/config`. None if a file cannot be read, since
@@ -46,12 +46,12 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let file = paths.get(merged.current_from?)?.clone();
     let user = merged.kubeconfig.current_user();
     let exec = user.and_then(|user| user.exec.as_ref());
-    let has_token = user.is_some_and(|user| user.is_token);
+    let is_plain = user.is_some_and(User::is_plain);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
-    let home = merged.home_of_current().filter(|_| has_token);
+    let home = merged.home_of_current().filter(|_| is_plain);
     Some(CurrentContext {
         file,
-        token_file: home.and_then(|at| paths.get(at).cloned()),
+        plain_file: home.and_then(|at| paths.get(at).cloned()),
         session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
         context: merged.kubeconfig.current_context,
     })
@@ -60,9 +60,9 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
 // === impl CurrentContext ===
 
 impl CurrentContext {
-    /// Whether it uses `session`: by the session's name, or by the context's name if `tka` wrote a token.
+    /// Whether it uses `session`: by the session's name, or by the context's name if `tka` wrote no plugin.
     pub(crate) fn uses(&self, cache: &SessionCache, session: &CachedSession) -> bool {
-        match (&self.session, &self.token_file) {
+        match (&self.session, &self.plain_file) {
             (Some(name), _) => session.name.as_ref() == Some(name),
             (None, Some(file)) => {
                 session.context.as_ref() == Some(&self.context) && self.is_written_by_tka(cache, file)
@@ -82,7 +82,7 @@ impl CurrentContext {
     pub(crate) fn ephemeral_session(&self, variables: Variables<'_>) -> Option<(Server, String, Timestamp)> {
         let is_ephemeral = match &self.session {
             Some(name) => variables("TKA_SESSION").as_ref() == Some(name),
-            None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.token_file,
+            None => variables("TKA_KUBECONFIG").map(PathBuf::from) == self.plain_file,
         };
         let server = Server::new(&variables("TKA_SERVER")?, HTTPS_PORT, None).ok()?;
         let until = variables("TKA_UNTIL")?.parse().ok()?;
@@ -113,7 +113,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
                 file: file.into(),
                 context: context.into(),
                 session: session.map(Into::into),
-                token_file: Some("0".into()).filter(|_| context == "kind"),
+                plain_file: Some("0".into()).filter(|_| context == "kind"),
             })
         };
         let ours = |file| found(file, "tka-context-alice", Some("tka-alice-1"));
@@ -150,17 +150,17 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
             "users: [{name: u, user: {token: t}}]",
         ] {
             let found = current(&[earlier, OURS]).unwrap();
-            assert_eq!((found.session, found.token_file), (None, None), "{earlier}");
+            assert_eq!((found.session, found.plain_file), (None, None), "{earlier}");
         }
         let token = OURS.replace(
             "{exec: {command: /bin/tka, args: [credential, --server, x, --session, tka-alice-1]}}",
             "{token: t}",
         );
         let earlier = "contexts: [{name: tka-context-alice, context: {cluster: lab, user: k}}]\nusers: [{name: k, user: {token: t}}]";
-        assert_eq!(current(&[&token]).unwrap().token_file, Some("0".into()));
+        assert_eq!(current(&[&token]).unwrap().plain_file, Some("0".into()));
         let found = current(&[earlier, &token]).unwrap();
-        assert_eq!(found.token_file, Some("0".into()), "which we did not write");
+        assert_eq!(found.plain_file, Some("0".into()), "which we did not write");
         let found = current(&["users: [{name: u, user: {token: t}}]", &token]).unwrap();
-        assert_eq!(found.token_file, None);
+        assert_eq!(found.plain_file, None);
     }
 }

@@ -15,6 +15,21 @@ pub(crate) fn for_rule(names: EntryNames, choice: &str) -> EntryNames {
     }
 }
 
+/// The names with a cluster that no context of the other way has. The gateway's address may be that of one rule, so its cluster is named like
+/// the context. API servers are shared by the server's contexts, under the name that the server `sent`.
+pub(crate) fn for_way(names: EntryNames, through_gateway: bool, sent: &str) -> EntryNames {
+    let was_gateway = names.cluster == names.context;
+    let cluster = match (through_gateway, was_gateway) {
+        (true, _) => names.context.clone(),
+        (false, true) => {
+            let qualifier = names.context.rfind('@').map(|at| &names.context[at..]);
+            format!("{sent}{}", qualifier.unwrap_or_default())
+        }
+        (false, false) => names.cluster,
+    };
+    EntryNames { cluster, ..names }
+}
+
 /// The first free variant: `names` alone, or with the server's name.
 ///
 /// Servers use the same names unless configured otherwise. kubectl knows one entry of each name: that of the first file.
@@ -73,6 +88,19 @@ mod tests {
     fn rules_share_the_cluster() {
         let expected = EntryNames::new("c", "u-oncall", "x-oncall");
         assert_eq!(for_rule(names(), "-oncall"), expected);
+    }
+
+    #[test]
+    fn ways_have_clusters_of_their_own() {
+        let through = EntryNames::new("x@prod", "u@prod", "x@prod");
+        let direct = EntryNames::new("c@prod", "u@prod", "x@prod");
+        assert_eq!(for_way(direct.clone(), true, "c"), through);
+        assert_eq!(for_way(through.clone(), true, "c"), through);
+        assert_eq!(for_way(through, false, "c"), direct);
+        assert_eq!(for_way(direct.clone(), false, "other"), direct);
+        let plain = for_way(names(), true, "c");
+        assert_eq!(plain, EntryNames::new("x", "u", "x"));
+        assert_eq!(for_way(plain, false, "c"), names());
     }
 
     #[test]

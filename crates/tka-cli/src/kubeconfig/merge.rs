@@ -28,9 +28,14 @@ pub(crate) enum MergeError {
     NameConflict { path: PathBuf, name: String },
 }
 
-/// Inserts `entry` into `document` and makes it current.
-pub(crate) fn insert_entry(document: Document, entry: &Entry) -> Result<Document, Refused> {
-    document.with(entry)?.with_current(&quoted(&entry.context.name))
+/// Inserts `entry` into `document` and makes it current. The cluster that its context had before is `stale`, if `tka` wrote it: it is removed
+/// unless something leads to it.
+pub(crate) fn insert_entry(document: Document, entry: &Entry, stale: Option<&str>) -> Result<Document, Refused> {
+    let document = document.with(entry)?.with_current(&quoted(&entry.context.name))?;
+    match stale.filter(|stale| *stale != entry.cluster.name) {
+        Some(stale) if !document.is_used(List::Clusters, stale) => document.without(List::Clusters, stale),
+        _ => Ok(document),
+    }
 }
 
 /// Removes the recorded entry, unless it was changed. Parts that other entries use stay.
@@ -70,7 +75,7 @@ fn contexts_of(document: &Document, record: &MergedEntry) -> Vec<String> {
 fn is_unchanged(document: &Document, record: &MergedEntry) -> bool {
     match document.call(&record.user) {
         Some(call) => matches_record(&call, &record.user, record),
-        None => !document.has(List::Users, &record.user) || document.has_just_a_token(&record.user),
+        None => !document.has(List::Users, &record.user) || document.is_plain(&record.user),
     }
 }
 
@@ -184,7 +189,7 @@ impl MergeError {
                 path.display()
             ),
             Self::Refused {
-                source: Refused::Unsure,
+                source: Refused::SideEffects,
                 ..
             } => "replace YAML anchors, aliases and merge keys (&, *, <<) by their values".to_owned(),
             Self::Refused {
@@ -247,7 +252,7 @@ users:
         let mut record = MergedEntry::new(Path::new("f"), entry.names(), named);
         record.previous = previous_context(&document, records);
         records.push(record);
-        insert_entry(document, &entry).unwrap()
+        insert_entry(document, &entry, None).unwrap()
     }
 
     #[test]
@@ -258,6 +263,32 @@ users:
             assert_eq!(merged.current(), Some("ours"));
             assert_eq!(remove_entry(merged, &records[0]).unwrap().text(), THEIRS);
         }
+    }
+
+    #[test]
+    fn cluster_of_the_other_way_is_removed_unless_it_is_used() {
+        let inserted = |text: &str, stale| {
+            let entry = Entry {
+                cluster: tka_api::kubeconfig::NamedCluster {
+                    name: "ours".into(),
+                    cluster: tka_api::kubeconfig::Cluster::default(),
+                },
+                ..entry("ours", "")
+            };
+            let mut entry = entry;
+            entry.context.context.cluster = "ours".into();
+            let document = insert_entry(document(text), &entry, stale).unwrap();
+            document.names(List::Clusters).join(" ")
+        };
+        let direct =
+            "clusters: [{name: c, cluster: {server: x}}]\ncontexts: [{name: ours, context: {cluster: c, user: u}}]\n";
+        assert_eq!(inserted(direct, Some("c")), "ours");
+        assert_eq!(inserted(direct, None), "c ours");
+        let shared = direct.replace(
+            "}}]\ncontexts: [",
+            "}}]\ncontexts: [{name: other, context: {cluster: c, user: o}}, ",
+        );
+        assert_eq!(inserted(&shared, Some("c")), "c ours");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use serde_json::Value;
 use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
 use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
 
-use crate::kubeconfig::exec_plugin;
+use crate::kubeconfig::gateway_address::GatewayAddress;
+use crate::kubeconfig::{committed, exec_plugin};
 use crate::net::server::Server;
 
 /// The fields of a cluster that a server may set. Files and proxies belong to this machine.
@@ -21,16 +22,58 @@ const USER_FIELDS: [&str; 2] = ["token", "exec"];
 /// How kubectl gets the credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum CredentialForm {
-    /// kubectl runs this program as its plugin.
+    /// As the rule or the server wants it: with the plugin, or through the gateway.
+    Default,
+    /// kubectl runs this program as its plugin, and goes to the API server itself.
     Plugin,
+    /// kubectl needs none: the file has the gateway's address.
+    Gateway,
     /// The file has a token, for programs that cannot run a plugin.
     Token,
 }
 
 impl CredentialForm {
-    pub(crate) fn new(token: bool) -> Self {
-        if token { Self::Token } else { Self::Plugin }
+    /// What a sign-in asks for. The original's server reads over it.
+    pub(crate) fn sign_in_query(self) -> &'static str {
+        match self {
+            Self::Default => "?via=default",
+            Self::Plugin | Self::Token => "?via=direct",
+            Self::Gateway => "?via=gateway",
+        }
     }
+
+    /// What a request for a kubeconfig asks for. The original's server reads over it.
+    pub(crate) fn kubeconfig_query(self) -> &'static str {
+        match self {
+            Self::Default => "?credential=exec&via=default",
+            Self::Plugin => "?credential=exec",
+            Self::Gateway => "?credential=exec&via=gateway",
+            Self::Token => "",
+        }
+    }
+
+    /// Whether nothing was chosen.
+    pub(crate) fn is_open(self) -> bool {
+        self == Self::Default
+    }
+
+    /// Where nothing else was chosen, the way that is there already.
+    pub(crate) fn or_like(self, has_gateway: Option<bool>) -> Self {
+        match (self, has_gateway) {
+            (Self::Default, Some(true)) => Self::Gateway,
+            (Self::Default, Some(false)) => Self::Plugin,
+            (form, _) => form,
+        }
+    }
+}
+
+/// How kubectl gets the credential from a kubeconfig that was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Credential {
+    Plugin,
+    Token,
+    /// Not at all: it goes through the gateway.
+    None,
 }
 
 /// A kubeconfig as received: the wire type, and what the wire type would drop. It becomes a [`ServerKubeconfig`] or is refused.
@@ -48,6 +91,8 @@ pub(crate) struct ServerKubeconfig {
     /// The file without any plugin.
     file: KubeconfigFile,
     has_token: bool,
+    /// The address, if there is no credential because it is that of the gateway.
+    gateway: Option<GatewayAddress>,
     /// The session in the arguments of the server's plugin.
     pub(crate) session: Option<String>,
 }
@@ -69,6 +114,8 @@ pub(crate) enum InvalidKubeconfig {
     NoUser(String),
     #[error("it holds no token")]
     NoToken,
+    #[error("it does not lead through the gateway: this server may have none")]
+    NoGateway,
     #[error("it names a program for kubectl to run, but no session for tka to request")]
     NoSession,
     #[error("it sets `{0}`, which a server must not set")]
@@ -87,21 +134,29 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
     let current = &keyed.current_context;
     let context = keyed.contexts.get(current);
     let context = context.ok_or_else(|| InvalidKubeconfig::NoContext(current.clone()))?;
-    if !keyed.clusters.contains_key(&context.cluster) {
-        return Err(InvalidKubeconfig::NoCluster(context.cluster.clone()));
-    }
+    let cluster = keyed.clusters.get(&context.cluster);
+    let cluster = cluster.ok_or_else(|| InvalidKubeconfig::NoCluster(context.cluster.clone()))?;
     let user = keyed.users.get(&context.user);
     let user = user.ok_or_else(|| InvalidKubeconfig::NoUser(context.user.clone()))?;
     let has_token = user.token.as_ref().is_some_and(|token| !token.expose().is_empty());
-    if !has_token && user.exec.is_none() {
+    let gateway = GatewayAddress::of(cluster, user);
+    if gateway.is_some() && cluster.insecure_skip_tls_verify {
+        // It is reached by the name that its certificate is for.
+        return Err(InvalidKubeconfig::ForbiddenField("insecure-skip-tls-verify".into()));
+    }
+    if !has_token && user.exec.is_none() && gateway.is_none() {
         return Err(InvalidKubeconfig::NoToken);
     }
     let exec = user.exec.as_ref();
     let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
     let session = session.map(ToOwned::to_owned);
+    let through_gateway = gateway.as_ref().map(|_| context.cluster.clone());
     let mut file = KubeconfigFile::from(keyed);
     for named in &mut file.clusters {
-        check_cluster(&mut named.cluster)?;
+        if through_gateway.as_ref() != Some(&named.name) {
+            check_url(&named.cluster)?;
+        }
+        check_authority(&mut named.cluster)?;
     }
     for named in &mut file.users {
         named.user.exec = None;
@@ -109,17 +164,22 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
     Ok(ServerKubeconfig {
         file,
         has_token,
+        gateway,
         session,
     })
 }
 
-/// Checks the API server's URL, and keeps only the certificates of the authority.
-fn check_cluster(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
+/// Checks the API server's URL.
+fn check_url(cluster: &Cluster) -> Result<(), InvalidKubeconfig> {
     let wrong = |why| InvalidKubeconfig::BadServerUrl {
         shown: ApiServerUrl::redacted(&cluster.server),
         why,
     };
-    ApiServerUrl::parse(&cluster.server).map_err(wrong)?;
+    ApiServerUrl::parse(&cluster.server).map(drop).map_err(wrong)
+}
+
+/// Keeps only the certificates of the authority.
+fn check_authority(cluster: &mut Cluster) -> Result<(), InvalidKubeconfig> {
     let authority = cluster.certificate_authority_data.take();
     let authority = authority
         .filter(|data| !data.is_empty())
@@ -169,23 +229,33 @@ impl TryFrom<Value> for ReceivedKubeconfig {
 // === impl ServerKubeconfig ===
 
 impl ServerKubeconfig {
-    /// The file as kubectl reads it, and whether kubectl gets credentials from this program's plugin. The plugin asks for `session`, or for
-    /// the one in the server's plugin. Otherwise the file has the server's token.
+    /// The file as kubectl reads it, and how kubectl gets credentials. This program's plugin asks for `session`, or for the one in the server's
+    /// plugin. Otherwise the file has the server's token, or the gateway's address.
     pub(crate) fn with_credential(
         self,
         server: &Server,
         session: Option<&str>,
         rule_options: &[String],
         form: CredentialForm,
-    ) -> Result<(KubeconfigFile, bool), InvalidKubeconfig> {
+    ) -> Result<(KubeconfigFile, Credential), InvalidKubeconfig> {
         let mut file = self.file;
+        if let Some(address) = self.gateway {
+            return match form {
+                CredentialForm::Default | CredentialForm::Gateway => {
+                    set_gateway(&mut file, &address.reached_at(server));
+                    Ok((file, Credential::None))
+                }
+                CredentialForm::Plugin | CredentialForm::Token => Err(InvalidKubeconfig::NoToken),
+            };
+        }
         match (form, session.or(self.session.as_deref())) {
-            (CredentialForm::Plugin, Some(session)) => {
+            (CredentialForm::Gateway, _) => Err(InvalidKubeconfig::NoGateway),
+            (CredentialForm::Plugin | CredentialForm::Default, Some(session)) => {
                 exec_plugin::set_plugin(&mut file, server, session, rule_options);
-                Ok((file, true))
+                Ok((file, Credential::Plugin))
             }
-            _ if self.has_token => Ok((file, false)),
-            (CredentialForm::Plugin, None) => Err(InvalidKubeconfig::NoSession),
+            _ if self.has_token => Ok((file, Credential::Token)),
+            (CredentialForm::Plugin | CredentialForm::Default, None) => Err(InvalidKubeconfig::NoSession),
             (CredentialForm::Token, _) => Err(InvalidKubeconfig::NoToken),
         }
     }
@@ -200,6 +270,24 @@ impl InvalidKubeconfig {
             self,
             Self::NoSession | Self::ForbiddenField(_) | Self::BadCa(CaBundleError::PrivateKey)
         )
+    }
+}
+
+/// Sets the address of the current context's cluster, and removes all but the placeholder from its user.
+fn set_gateway(file: &mut KubeconfigFile, address: &GatewayAddress) {
+    let mut contexts = file.contexts.iter();
+    let Some(context) = contexts.find(|one| one.name == file.current_context) else {
+        return;
+    };
+    for named in &mut file.clusters {
+        if named.name == context.context.cluster {
+            named.cluster.server = address.to_string();
+        }
+    }
+    for named in &mut file.users {
+        if named.name == context.context.user {
+            named.user = committed::user(address);
+        }
     }
 }
 

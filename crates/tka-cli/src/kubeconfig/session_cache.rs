@@ -34,6 +34,9 @@ pub(crate) struct CachedSession {
     pub(crate) username: String,
     pub(crate) role: String,
     pub(crate) until: Timestamp,
+    /// Whether its context leads through the gateway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gateway: bool,
 }
 
 /// An entry in a kubeconfig of the user, recorded for its removal.
@@ -138,6 +141,7 @@ impl SessionCache {
         let with_context = |mut session: CachedSession| {
             let cached = before.iter().find(|before| before.name == session.name);
             session.context = cached.and_then(|cached| cached.context.clone());
+            session.gateway = cached.is_some_and(|cached| cached.gateway);
             session
         };
         self.sessions = sessions.into_iter().map(with_context).collect();
@@ -160,6 +164,7 @@ impl From<SessionInfo> for CachedSession {
             username: session.username,
             role: session.role,
             until: session.until,
+            gateway: false,
         }
     }
 }
@@ -173,6 +178,7 @@ impl From<LoginResponse> for CachedSession {
             username: login.username,
             role: login.role,
             until: login.until,
+            gateway: false,
         }
     }
 }
@@ -188,6 +194,7 @@ mod tests {
             username: "alice@example.com".into(),
             role: "view".into(),
             until: Timestamp::UNIX_EPOCH,
+            gateway: false,
         }
     }
 

@@ -31,6 +31,10 @@ impl Report for ClusterInfo {
             let data = &self.ca_data;
             lines.push(("CA", if options.long { data.clone() } else { shortened(data) }, plain));
         }
+        if let Some(gateway) = &self.gateway {
+            let default = if gateway.default { ", by default" } else { "" };
+            lines.push(("gateway", format!("{}{default}", clean(&gateway.url)), plain));
+        }
         let labels = self.labels.iter();
         lines.extend(labels.map(|(name, value)| ("label", format!("{name}={value}"), plain)));
         styled_fields(lines, options)
@@ -57,6 +61,7 @@ mod tests {
     use crate::terminal::messages::tests::options;
     use crate::terminal::theme::Theme;
     use std::collections::BTreeMap;
+    use tka_api::http::GatewayInfo;
 
     #[test]
     fn a_cluster() {
@@ -67,6 +72,10 @@ mod tests {
             tls_server_name: Some("k8s.internal".into()),
             labels: BTreeMap::from([("env".into(), "prod".into()), ("region".into(), "eu".into())]),
             instance: None,
+            gateway: Some(GatewayInfo {
+                url: "http://tka.example.ts.net:8080/k8s".into(),
+                default: true,
+            }),
         };
         let palette = Theme::Notty.palette();
         insta::assert_snapshot!(info.human(&options(&palette)), @"
@@ -74,10 +83,12 @@ mod tests {
         TLS       verified with the cluster's authority
         TLS name  k8s.internal
         CA        LS0tLS1CRUdJTiBDRVJU… (200 characters of base64, --long shows them)
+        gateway   http://tka.example.ts.net:8080/k8s, by default
         label     env=prod
                   region=eu
         ");
         info.tls_server_name = None;
+        info.gateway = None;
         info.insecure_skip_tls_verify = true;
         info.ca_data.clear();
         insta::assert_snapshot!(info.human(&RenderOptions { long: true, ..options(&palette) }), @"

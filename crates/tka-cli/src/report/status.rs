@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tka_api::http::Via;
 
 use crate::terminal::messages::clean;
 use crate::terminal::output::{RenderOptions, Report};
@@ -25,6 +26,8 @@ pub(crate) struct StatusItem {
     pub(crate) until: Timestamp,
     /// Its context, if this device wrote one.
     pub(crate) context: Option<String>,
+    /// By which way its context leads to the cluster: `gateway` or `direct`. None without a context.
+    pub(crate) via: Option<Via>,
     /// Whether kubectl uses it.
     pub(crate) current: bool,
     /// Whether the server has just confirmed it.
@@ -51,11 +54,9 @@ impl Report for Status {
 }
 
 fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
-    let note = if item.confirmed {
-        ""
-    } else {
-        "from the cache: the server did not answer"
-    };
+    let via = (item.via == Some(Via::Gateway)).then_some("through the gateway");
+    let cached = (!item.confirmed).then_some("from the cache: the server did not answer");
+    let notes: Vec<_> = via.into_iter().chain(cached).collect();
     [
         if item.current { "*" } else { "" }.to_owned(),
         clean(&item.username),
@@ -63,7 +64,7 @@ fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
         clean(&item.server),
         item.context.as_deref().map(clean).unwrap_or_default(),
         time_format::until(item.until, options.clock.now, &options.clock.zone),
-        note.to_owned(),
+        notes.join("; "),
     ]
 }
 

@@ -7,13 +7,33 @@ use crate::session::sign_in::PersistOptions;
 /// How to write the kubeconfig of a session.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct KubeconfigOptions {
-    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
-    #[arg(long)]
-    token: bool,
+    #[command(flatten)]
+    credential: CredentialOptions,
 
     /// Also put the context into your own kubeconfig; `tka logout` removes it
     #[arg(long)]
     merge: bool,
+}
+
+/// How kubectl reaches the cluster.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct CredentialOptions {
+    /// Put a token into the kubeconfig, for programs that cannot run a plugin; it ends before the session may
+    #[arg(long, conflicts_with = "via")]
+    token: bool,
+
+    /// By which way to reach the cluster, if not by that of the rule and the server
+    #[arg(long, value_name = "WAY")]
+    via: Option<Way>,
+}
+
+/// A way to the cluster.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// From this device to the API server, with a credential
+    Direct,
+    /// Through the server, with an address and no credential
+    Gateway,
 }
 
 // === impl KubeconfigOptions ===
@@ -21,8 +41,21 @@ pub(crate) struct KubeconfigOptions {
 impl KubeconfigOptions {
     pub(crate) fn persist_options(self, ctx: &CommandContext) -> PersistOptions {
         PersistOptions {
-            form: CredentialForm::new(self.token),
+            form: self.credential.form(),
             merge: self.merge || ctx.config.merge,
+        }
+    }
+}
+
+// === impl CredentialOptions ===
+
+impl CredentialOptions {
+    pub(crate) fn form(self) -> CredentialForm {
+        match (self.token, self.via) {
+            (true, _) => CredentialForm::Token,
+            (false, None) => CredentialForm::Default,
+            (false, Some(Way::Direct)) => CredentialForm::Plugin,
+            (false, Some(Way::Gateway)) => CredentialForm::Gateway,
         }
     }
 }

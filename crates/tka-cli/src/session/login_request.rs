@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Instant;
 
-use tka_api::http::{RuleInfo, SessionInfo};
+use tka_api::http::{RuleInfo, RuleList, SessionInfo};
 use tka_core::Reason;
 
 use crate::api::access::Access;
@@ -12,12 +12,16 @@ use crate::api::retry::PollBackoff;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::replicas::Learning;
 use crate::terminal::ui;
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
-pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> {
+pub(crate) fn check(ctx: &CommandContext, access: &Access, form: CredentialForm) -> Result<(), Error> {
+    if form == CredentialForm::Gateway {
+        check_gateway(ctx)?;
+    }
     if !access.has_server_options() && access.namespace.is_none() {
         return Ok(());
     }
@@ -26,6 +30,16 @@ pub(crate) fn check(ctx: &CommandContext, access: &Access) -> Result<(), Error> 
         // A server without rules limits none to namespaces.
         Err(error) if error.is_unsupported() && !access.has_server_options() => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses the gateway of a server that has none. What else is against it, the sign-in tells.
+fn check_gateway(ctx: &CommandContext) -> Result<(), Error> {
+    match ctx.client()?.cluster_info() {
+        Ok(info) if info.gateway.is_none() => Err(Error::NoGateway {
+            server: ctx.server().to_string(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -54,13 +68,14 @@ pub(crate) fn with_required_reason<T>(
 pub(crate) fn attempt(
     ctx: &CommandContext,
     access: &Access,
+    form: CredentialForm,
     label: Option<&str>,
 ) -> Result<(Client, SignInResponse), Error> {
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("signing in");
     let learning = Learning::begin(ctx);
     let request = access.request(label);
-    let mut signed_in = client.sign_in(&request)?;
+    let mut signed_in = client.sign_in(&request, form)?;
     let mut backoff = PollBackoff::new();
     let is_chosen =
         signed_in.kubeconfig.is_none() && (access.has_server_options() || label.is_some() && supports_rules(&client)?);
@@ -70,7 +85,7 @@ pub(crate) fn attempt(
             return Err(client.not_provisioned().into());
         }
         thread::sleep(pause);
-        signed_in = client.sign_in(&request)?;
+        signed_in = client.sign_in(&request, form)?;
     }
     learning.finish(ctx);
     drop(spinner);
@@ -115,14 +130,17 @@ pub(crate) enum ReplacedSession {
 /// reason of that session are kept.
 ///
 /// A rule that the policy no longer has is not kept. The policy then decides.
-pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Access, ReplacedSession), Error> {
+pub(crate) fn like_replaced(
+    ctx: &CommandContext,
+    access: Access,
+) -> Result<(Access, ReplacedSession, Option<RuleList>), Error> {
     let sessions = match ctx.client()?.sessions() {
         Ok(sessions) => sessions.items,
-        Err(error) if error.is_unsupported() => return Ok((access, ReplacedSession::AllOfUser)),
+        Err(error) if error.is_unsupported() => return Ok((access, ReplacedSession::AllOfUser, None)),
         Err(error) => return Err(error.into()),
     };
     let Some(last) = session_to_replace(sessions, &access) else {
-        return Ok((access, ReplacedSession::Nothing));
+        return Ok((access, ReplacedSession::Nothing, None));
     };
     let replaced = |is_same_rule| ReplacedSession::One {
         name: last.name.clone(),
@@ -130,7 +148,7 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
     };
     if access.selects_rule() {
         let replaced = replaced(access.matches_session(&last));
-        return Ok((access, replaced));
+        return Ok((access, replaced, None));
     }
     let rules = ctx.client()?.rules()?;
     let still_applies = rules.items.iter().any(|rule| is_rule_of(rule, &last));
@@ -142,7 +160,29 @@ pub(crate) fn like_replaced(ctx: &CommandContext, access: Access) -> Result<(Acc
             access
         },
         replaced,
+        Some(rules),
     ))
+}
+
+/// The way that a session had, if its rule and its server still offer it. `rules` are those that apply, where they were asked for already.
+pub(crate) fn offered_way(
+    ctx: &CommandContext,
+    access: &Access,
+    rules: Option<RuleList>,
+    had_gateway: Option<bool>,
+) -> Result<Option<bool>, Error> {
+    let Some(through_gateway) = had_gateway else {
+        return Ok(None);
+    };
+    let client = ctx.client()?;
+    let rules = rules.map_or_else(|| client.rules(), Ok)?;
+    let only = access.select_rule(&rules).and_then(|rule| rule.access.as_deref());
+    let is_offered = match (only, through_gateway) {
+        (Some("gateway"), false) | (Some("direct"), true) => false,
+        (_, true) => client.cluster_info()?.gateway.is_some(),
+        (_, false) => true,
+    };
+    Ok(had_gateway.filter(|_| is_offered))
 }
 
 /// The last session of this device through the selected rule, else the last one.

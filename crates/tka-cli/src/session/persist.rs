@@ -15,6 +15,7 @@ use own_kubeconfig::{lock, unusable};
 
 use crate::context::CommandContext;
 use crate::error::Error;
+use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::kubeconfig::{entry_names, exec_plugin};
@@ -79,10 +80,19 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         ContextNaming::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
         ContextNaming::Unchanged(names) => names,
     };
+    let through_gateway = GatewayAddress::of(&sent.cluster.cluster, &sent.user.user).is_some();
+    let names = entry_names::for_way(names, through_gateway, &sent.cluster.name);
     let names = free_names::choose(ctx, &own, file.as_ref(), &cache, &sent, names)?;
     let entry = sent.named(names);
     let context = entry.context.name.clone();
-    own_kubeconfig::write(ctx, &lock, own, &entry)?;
+    let is_same = |one: &CachedSession| one.name == new.session && one.context.as_ref() == Some(&context);
+    let is_again = new.session.is_some() && cache.sessions.iter().any(is_same);
+    let own_entry = if is_again {
+        in_namespace_of(&own, &entry)
+    } else {
+        entry.clone()
+    };
+    own_kubeconfig::write(ctx, &lock, own, &own_entry)?;
     if let Some(session) = new.cached {
         cache.put(CachedSession {
             context: Some(context.clone()),
@@ -90,10 +100,20 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         });
     }
     if let Some(file) = file {
+        let entry = if is_again {
+            in_namespace_of(file.document(), &entry)
+        } else {
+            entry
+        };
+        let recorded = cache
+            .merged
+            .iter()
+            .find(|one| one.file == file.path() && one.context == context);
+        let stale = recorded.map(|one| one.cluster.clone());
         // Saved before the entry is written. After a power cut the entry could not be found otherwise.
         cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         ctx.save_session_cache(&lock, &cache);
-        let merged = merge::insert_entry(file.document().clone(), &entry);
+        let merged = merge::insert_entry(file.document().clone(), &entry, stale.as_deref());
         let merged = merged.map_err(|source| MergeError::refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
@@ -104,6 +124,39 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         context,
         merged: target,
     })
+}
+
+/// `entry` in the namespace that its context in `document` works in, unless it has one. The user may have chosen it with kubectl.
+fn in_namespace_of(document: &Document, entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    let before = tka_kubeconfig::find(&document.says().contexts, &entry.context.name);
+    let namespace = before
+        .map(|context| context.namespace.clone())
+        .filter(|name| !name.is_empty());
+    let context = &mut entry.context.context;
+    context.namespace = context.namespace.take().or(namespace);
+    entry
+}
+
+/// Whether the context of a session leads through the gateway. None if it has none on this machine.
+pub(crate) fn has_gateway(ctx: &CommandContext, session: &str) -> Option<bool> {
+    let sessions = ctx.session_cache().sessions;
+    let cached = sessions.iter().find(|one| one.name.as_deref() == Some(session))?;
+    cached.context.as_ref().map(|_| cached.gateway)
+}
+
+/// The same for the session of the current context in the kubeconfig of `tka`.
+pub(crate) fn current_has_gateway(ctx: &CommandContext) -> Option<bool> {
+    let own = ctx.store().ok()?.read().ok()?;
+    let sessions = ctx.session_cache().sessions;
+    let mut cached = sessions.iter().filter(|one| one.context.is_some());
+    let current = cached.find(|one| one.context.as_deref() == own.current())?;
+    // A token was chosen for one time.
+    let is_token = || {
+        own.context(current.context.as_ref()?)
+            .map(|names| own.has_just_a_token(&names.user))
+    };
+    (current.gateway || is_token() == Some(false)).then_some(current.gateway)
 }
 
 /// Makes the server's last context in the user's kubeconfig current, if there is one.
@@ -170,6 +223,7 @@ pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginR
     cache.put(CachedSession {
         name: Some(session.to_owned()),
         context: Some(names.context),
+        gateway: has_gateway(ctx, session).unwrap_or_default(),
         ..CachedSession::from(login.clone())
     });
     ctx.save_session_cache(&lock, &cache);

@@ -11,7 +11,7 @@ use crate::kubeconfig::server_kubeconfig::{CredentialForm, ServerKubeconfig};
 
 /// Fetches the kubeconfig. Polls until the session is provisioned or the time is up.
 pub(crate) fn fetch_when_ready(client: &Client, form: CredentialForm) -> Result<ServerKubeconfig, ClientError> {
-    poll(client, || client.kubeconfig(form == CredentialForm::Plugin)).map(|sent| *sent)
+    poll(client, || client.kubeconfig(form)).map(|sent| *sent)
 }
 
 /// Fetches a credential of `session`. Polls until the session is provisioned or the time is up.

@@ -11,7 +11,7 @@ use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::server_kubeconfig::{self, CredentialForm, ServerKubeconfig};
+use crate::kubeconfig::server_kubeconfig::{self, Credential, CredentialForm, ServerKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::login_request::{self, ReplacedSession};
 use crate::session::persist::{self, ContextNaming, NewContext, PersistedContext};
@@ -46,7 +46,7 @@ fn sign_in_as(
     naming: ContextNaming,
 ) -> Result<PersistedContext, Error> {
     persist::check(ctx, options.merge)?;
-    let attempt = |access: &Access| login_request::attempt(ctx, access, None);
+    let attempt = |access: &Access| login_request::attempt(ctx, access, options.form, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let spinner = ctx.ui.spinner("signing in");
     let (login, credential) = (signed_in.login, signed_in.credential);
@@ -55,8 +55,10 @@ fn sign_in_as(
         None => fetch_when_ready(&client, options.form)?,
     };
     let session = signed_in.session.or_else(|| sent.session.clone());
-    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), access, options.form)?;
-    if has_plugin && let ContextNaming::Unchanged(names) = &naming {
+    let (mut kubeconfig, way) = with_credential(sent, &client, session.as_deref(), access, options.form)?;
+    if way == Credential::Plugin
+        && let ContextNaming::Unchanged(names) = &naming
+    {
         keep_plugin_arguments(ctx, &mut kubeconfig, names);
     }
     if let Some(namespace) = &access.namespace {
@@ -67,14 +69,18 @@ fn sign_in_as(
         session: session.clone(),
         cached: Some(CachedSession {
             name: session.clone(),
+            gateway: way == Credential::None,
             ..CachedSession::from(login.clone())
         }),
         naming,
         merge: options.merge,
     };
     let persisted = persist::persist(ctx, new).map_err(|error| Error::NotPersisted(error.into()))?;
-    if let (Some(session), Some(credential)) = (session, credential) {
-        credential::store(ctx, &session, credential);
+    match (session, credential) {
+        (Some(session), Some(credential)) => credential::store(ctx, &session, credential),
+        // Nothing asks for it any more.
+        (Some(session), None) if way == Credential::None => credential::remove(ctx, &session),
+        _ => {}
     }
     drop(spinner);
     let (rendering, details) = (
@@ -82,7 +88,7 @@ fn sign_in_as(
         details(ctx, &client, &kubeconfig, &persisted),
     );
     ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
-    note_embedded_token(ctx, options.form, has_plugin);
+    note_embedded_token(ctx, options.form, way);
     note_merge(ctx, &persisted);
     warn_unverified(ctx, &kubeconfig);
     Ok(persisted)
@@ -94,7 +100,7 @@ pub(crate) fn sign_in_again(
     access: Access,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
-    let (access, replaced) = login_request::like_replaced(ctx, access)?;
+    let (access, replaced, rules) = login_request::like_replaced(ctx, access)?;
     // Checked before the session ends.
     persist::check(ctx, options.merge)?;
     let ReplacedSession::One { name, is_same_rule } = replaced else {
@@ -105,9 +111,12 @@ pub(crate) fn sign_in_again(
         return sign_in(ctx, &access, options);
     };
     let names = persist::entry_names_of(ctx, &name).filter(|_| is_same_rule);
+    let had_gateway = persist::has_gateway(ctx, &name).filter(|_| is_same_rule && options.form.is_open());
+    // Checked before the session ends: the rule may no longer allow the way that it had.
+    let had_gateway = login_request::offered_way(ctx, &access, rules, had_gateway)?;
     let options = PersistOptions {
+        form: options.form.or_like(had_gateway),
         merge: options.merge || persist::is_merged(ctx, &name),
-        ..options
     };
     persist::check(ctx, options.merge)?;
     match ctx.client()?.end_session(&name) {
@@ -162,14 +171,23 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     repair(ctx);
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("fetching the kubeconfig");
-    let sent = fetch_when_ready(&client, options.form)?;
+    let form = options.form.or_like(persist::current_has_gateway(ctx));
+    let sent = match fetch_when_ready(&client, form) {
+        // The server's current session may be another one, which does not have this context's way.
+        Err(error) if form != options.form && error.exit() == Exit::Refused => fetch_when_ready(&client, options.form)?,
+        sent => sent?,
+    };
     let cached = login_request::cached_session(&client, sent.session.as_deref());
     let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
     let access = Access::default();
-    let (mut kubeconfig, has_plugin) = with_credential(sent, &client, session.as_deref(), &access, options.form)?;
+    let (mut kubeconfig, way) = with_credential(sent, &client, session.as_deref(), &access, form)?;
+    let cached = cached.map(|session| CachedSession {
+        gateway: way == Credential::None,
+        ..session
+    });
     let names_of = |session| persist::entry_names_of(ctx, session);
     let names = session.as_deref().and_then(names_of);
-    if let (Some(names), true) = (&names, has_plugin) {
+    if let (Some(names), Credential::Plugin) = (&names, way) {
         keep_plugin_arguments(ctx, &mut kubeconfig, names);
     }
     let new = NewContext {
@@ -181,13 +199,13 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     };
     let persisted = persist::persist(ctx, new)?;
     drop(spinner);
-    let text = if has_plugin {
-        "kubeconfig written"
-    } else {
-        "kubeconfig with a fresh credential written"
+    let text = match way {
+        Credential::Plugin => "kubeconfig written",
+        Credential::Token => "kubeconfig with a fresh credential written",
+        Credential::None => "kubeconfig with the gateway's address written",
     };
     ctx.ui.notify(&messages::done(text, &ctx.ui.palette));
-    note_embedded_token(ctx, options.form, has_plugin);
+    note_embedded_token(ctx, options.form, way);
     note_merge(ctx, &persisted);
     Ok(persisted)
 }
@@ -228,13 +246,13 @@ pub(crate) fn with_credential(
     session: Option<&str>,
     access: &Access,
     form: CredentialForm,
-) -> Result<(KubeconfigFile, bool), ClientError> {
+) -> Result<(KubeconfigFile, Credential), ClientError> {
     let filled = sent.with_credential(client.server(), session, &access.rule_options(), form);
     filled.map_err(|flaw| client.unusable(flaw))
 }
 
-fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, has_plugin: bool) {
-    if form == CredentialForm::Plugin && !has_plugin {
+fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, way: Credential) {
+    if form != CredentialForm::Token && way == Credential::Token {
         let text = "this server gives credentials in kubeconfigs only: the file contains a token, and `tka kubeconfig` fetches a fresh one";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }

@@ -261,6 +261,8 @@ fn reauthenticating_ends_the_session_and_keeps_its_context() {
         // The one that is named.
         ("GET /rules", rules()),
         ("GET /sessions", Answer::json(200, &sessions)),
+        // Whether it still offers the way that the session had.
+        ("GET /rules", rules()),
         ("DELETE /sessions/tka-alice-shop", end("tka-alice-shop")),
         ("POST /login", answer("tka-alice-shop")),
         // Another in the place of the last one.

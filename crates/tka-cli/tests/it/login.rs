@@ -327,13 +327,15 @@ fn debug_tells_of_requests() {
     let outcome = user.run_with(&fake, &["login", "--debug"]);
     let url = format!("http://127.0.0.1:{}/api/v1alpha1", fake.address.port());
     assert!(
-        outcome.stderr.contains(&format!("debug: POST {url}/login: 202 in ")),
+        outcome
+            .stderr
+            .contains(&format!("debug: POST {url}/login?via=default: 202 in ")),
         "{outcome:?}"
     );
     assert!(
-        outcome
-            .stderr
-            .contains(&format!("debug: GET {url}/kubeconfig?credential=exec: 200 in ")),
+        outcome.stderr.contains(&format!(
+            "debug: GET {url}/kubeconfig?credential=exec&via=default: 200 in "
+        )),
         "{outcome:?}"
     );
 }

@@ -22,6 +22,7 @@ mod errors;
 mod fake_server;
 mod files;
 mod first_sign_in;
+mod gateway;
 mod generate;
 mod help;
 mod hostile;

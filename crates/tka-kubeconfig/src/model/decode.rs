@@ -137,6 +137,7 @@ fn user(fields: &Fields<'_>) -> Result<User, Unreadable> {
     Ok(User {
         exec: exec.map(call).transpose()?,
         is_token,
+        is_empty: fields.map.is_none_or(BTreeMap::is_empty),
     })
 }
 

@@ -22,7 +22,7 @@ use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, EndReason, claims};
 
 use crate::App;
-use crate::answer::{Failure, Why, not_recorded, unwritable};
+use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
 use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
 use crate::rates::By;
@@ -30,7 +30,7 @@ use crate::rates::By;
 use self::budget::{Budget, Payer};
 pub use self::records::ByRequest;
 use self::writer::Queue;
-pub use self::writer::{AuditError, Writer};
+pub use self::writer::{AuditError, Room, Writer};
 
 /// The longest credential ID that is believed to be one. The API server makes UUIDs.
 const CREDENTIAL_ID_BYTES: usize = 128;
@@ -42,6 +42,7 @@ pub struct Audit {
     budget: Arc<Budget>,
     namespace: String,
     clock: Clock,
+    metrics: Metrics,
 }
 
 /// Gives every request its [`AuditContext`], and records those that do not get what they ask for, as far as their budget goes.
@@ -52,6 +53,8 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let why = response.extensions().get::<Why>();
+        let kind = response.extensions().get::<RefusalKind>().map(|kind| kind.0);
+        app.metrics.refused(status, kind);
         app.audit.refused(&context, status, why);
         if let Some((caller, why)) = context.refused_a_session(status, why)
             && app.rates.may_tell(caller)
@@ -83,15 +86,22 @@ impl std::fmt::Debug for Audit {
 
 impl Audit {
     /// Starts to write records of the sessions in `namespace`: to the file at `path`, to standard output when it is empty or `-`. What
-    /// is left out or lost is counted in `metrics`.
-    pub fn start(path: &Path, namespace: &str, clock: Clock, metrics: &Metrics) -> Result<(Self, Writer), AuditError> {
+    /// is left out or lost is counted in `metrics`. As many as `kept` requests may be carried that have room for the record of their end.
+    pub fn start(
+        path: &Path,
+        namespace: &str,
+        clock: Clock,
+        metrics: &Metrics,
+        kept: usize,
+    ) -> Result<(Self, Writer), AuditError> {
         let is_stdout = path.as_os_str().is_empty() || path == Path::new("-");
-        let (queue, writer) = writer::start((!is_stdout).then_some(path), metrics.audit_lost.clone())?;
+        let (queue, writer) = writer::start((!is_stdout).then_some(path), metrics.audit_lost.clone(), kept)?;
         let audit = Self {
             queue,
             budget: Arc::new(Budget::new(metrics.audit_suppressed.clone())),
             namespace: namespace.into(),
             clock,
+            metrics: metrics.clone(),
         };
         Ok((audit, writer))
     }
@@ -120,7 +130,9 @@ impl Audit {
             }),
             ..self.of_request(context, Decision::CredentialIssued, Outcome::Granted)
         };
-        self.queue.write(line(&record)).await
+        self.queue.write(line(&record)).await?;
+        self.metrics.credentials.inc();
+        Ok(())
     }
 
     /// Records that a way into a pod or node is opened for `session`. Unless this returns well it must not be.
@@ -139,24 +151,34 @@ impl Audit {
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
-    pub fn carried(&self, context: &AuditContext, session: &Session, request: audit::ApiRequest, why: Option<String>) {
+    pub fn carried(
+        &self,
+        room: Room,
+        context: &AuditContext,
+        session: &Session,
+        request: audit::ApiRequest,
+        why: Option<String>,
+    ) {
         let record = Record {
             session: Some(self.session(session)),
             api: Some(request),
             why,
             ..self.of_request(context, Decision::Carried, Outcome::Granted)
         };
-        self.leave(&record);
+        room.leave(line(&record));
     }
 
-    /// Whether a record that is left would be written, as far as is known. Unless this returns well nothing may be carried that is to have one.
-    pub async fn writable(&self) -> Result<(), Failure> {
-        self.queue.check().await.map_err(|why| unwritable(&why))
+    /// Keeps room for the record of a request that is to be carried, if it would be written as far as is known. Unless this returns well the request must
+    /// not be carried.
+    pub async fn room(&self) -> Result<Room, Failure> {
+        self.queue.check().await.map_err(|why| unwritable(&why))?;
+        Ok(self.queue.room()?)
     }
 
     /// Records that `session` was ended by its owner.
     async fn signed_out(&self, context: &AuditContext, session: &Session) {
         log_end(session, &EndReason::SignedOut);
+        self.metrics.ended(&EndReason::SignedOut);
         let record = Record {
             session: Some(self.session(session)),
             ..self.of_request(context, Decision::SignedOut, Outcome::Ended)
@@ -173,9 +195,11 @@ impl Audit {
     /// Records that `session` ended, without its owner asking.
     async fn ended(&self, session: &Session, how: &EndReason) {
         log_end(session, how);
+        self.metrics.ended(how);
         let (decision, outcome, why) = match how {
             EndReason::SignedOut => (Decision::SignedOut, Outcome::Ended, None),
             EndReason::Expired => (Decision::Expired, Outcome::Ended, None),
+            EndReason::Idle => (Decision::Idle, Outcome::Ended, None),
             EndReason::Revoked(why) => (Decision::Revoked, Outcome::Ended, Some(why.clone())),
             EndReason::Refused(why) => (Decision::Refused, Outcome::Refused, Some(why.clone())),
             EndReason::TakenDown => (Decision::TakenDown, Outcome::Ended, None),
@@ -428,7 +452,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
-        let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default()).unwrap();
+        let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default(), 0).unwrap();
         let (known, unknown) = (context(), context());
         known.by(&Arc::new(identified()), By::Caller);
         known.about(&session());
@@ -501,7 +525,7 @@ mod tests {
         let path = folder.path().join("audit.log");
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05Z"));
         let metrics = Metrics::default();
-        let (audit, writer) = Audit::start(&path, "tka", clock, &metrics).unwrap();
+        let (audit, writer) = Audit::start(&path, "tka", clock, &metrics, 0).unwrap();
         let known = context();
         known.by(&Arc::new(identified()), By::Caller);
         for _ in 0..400 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tka_operator::error::with_causes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// How many records may wait to be written. A task that needs one written is told at once when there is no room.
 const QUEUE: usize = 1024;
@@ -47,6 +47,13 @@ pub enum AuditError {
 pub(super) struct Queue {
     messages: mpsc::Sender<Message>,
     state: State,
+}
+
+/// Room for one line, kept from when it is known that there will be one. However many end at once, each has its own.
+#[derive(Debug)]
+pub struct Room {
+    permit: mpsc::OwnedPermit<Message>,
+    queue: Queue,
 }
 
 /// Whether the last record was written, and how many were not. Clones are the same.
@@ -86,8 +93,9 @@ struct LogFile {
     torn: bool,
 }
 
-/// Starts writing to the file at `path`, or to standard output when there is none. What is not written is counted in `lost`.
-pub(super) fn start(path: Option<&Path>, lost: Counter) -> Result<(Queue, Writer), AuditError> {
+/// Starts writing to the file at `path`, or to standard output when there is none. What is not written is counted in `lost`. As many as `kept` lines may have
+/// room kept for them, beside those that wait.
+pub(super) fn start(path: Option<&Path>, lost: Counter, kept: usize) -> Result<(Queue, Writer), AuditError> {
     let sink = match path {
         None => Sink::Stdout,
         Some(path) => Sink::File(LogFile::open(path).map_err(|source| AuditError::Open {
@@ -95,7 +103,7 @@ pub(super) fn start(path: Option<&Path>, lost: Counter) -> Result<(Queue, Writer
             source,
         })?),
     };
-    let (queue, messages) = mpsc::channel(QUEUE);
+    let (queue, messages) = mpsc::channel(QUEUE.saturating_add(kept).min(Semaphore::MAX_PERMITS));
     let (end, ended) = oneshot::channel();
     let state = State::new(lost);
     let of_writer = state.clone();
@@ -186,6 +194,17 @@ impl Queue {
         answer.await.map_err(|_| AuditError::Ended)?.map_err(AuditError::Write)
     }
 
+    /// Keeps room for a line.
+    pub(super) fn room(&self) -> Result<Room, AuditError> {
+        let permit = self.messages.clone().try_reserve_owned();
+        let permit = permit.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AuditError::Full,
+            mpsc::error::TrySendError::Closed(_) => AuditError::Ended,
+        })?;
+        let queue = self.clone();
+        Ok(Room { permit, queue })
+    }
+
     /// Leaves `line` to be written. If that fails it goes to the log.
     pub(super) fn leave(&self, line: Vec<u8>) {
         self.send(line, None);
@@ -220,6 +239,18 @@ impl Queue {
             let _ = tokio::time::timeout(CHECK, answer).await;
         }
         self.state.last.borrow().clone()
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    /// Leaves `line` to be written. If that fails it goes to the log.
+    pub(super) fn leave(self, line: Vec<u8>) {
+        if self.queue.messages.is_closed() {
+            return self.queue.state.lost(&line, &AuditError::Ended);
+        }
+        self.permit.send(Message::Line(line, None));
     }
 }
 
@@ -313,11 +344,32 @@ mod tests {
     use std::fs;
 
     #[tokio::test]
+    async fn each_that_kept_room_has_it_when_all_end_at_once() {
+        const KEPT: usize = 3000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let lost = Counter::default();
+        let (queue, writer) = start(Some(&path), lost.clone(), KEPT).unwrap();
+        let rooms: Vec<Room> = (0..KEPT).map(|_| queue.room().unwrap()).collect();
+        // What else is recorded has its own.
+        queue.write(b"other\n".to_vec()).await.unwrap();
+        for room in rooms {
+            room.leave(b"end\n".to_vec());
+        }
+        let late = queue.room().unwrap();
+        writer.finish().await;
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), KEPT + 1);
+        assert_eq!(lost.get(), 0);
+        late.leave(b"late\n".to_vec());
+        assert_eq!(lost.get(), 1, "what is not written is counted and logged");
+    }
+
+    #[tokio::test]
     async fn what_was_left_is_written_in_order_before_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         fs::write(&path, "before\n").unwrap();
-        let (queue, writer) = start(Some(&path), Counter::default()).unwrap();
+        let (queue, writer) = start(Some(&path), Counter::default(), 0).unwrap();
         for line in 0..500 {
             queue.leave(format!("{line}\n").into_bytes());
         }
@@ -333,7 +385,7 @@ mod tests {
     async fn file_that_was_rotated_away_is_followed_by_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("audit.log"), folder.path().join("audit.log.1"));
-        let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
+        let (queue, _writer) = start(Some(&path), Counter::default(), 0).unwrap();
         queue.write(b"1\n".to_vec()).await.unwrap();
         fs::rename(&path, &old).unwrap();
         queue.write(b"2\n".to_vec()).await.unwrap();
@@ -348,7 +400,7 @@ mod tests {
         let logs = folder.path().join("logs");
         fs::create_dir(&logs).unwrap();
         let path = logs.join("audit.log");
-        let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
+        let (queue, _writer) = start(Some(&path), Counter::default(), 0).unwrap();
         fs::remove_dir_all(&logs).unwrap();
         assert_eq!(queue.check().await, Ok(()));
         assert!(matches!(queue.write(b"1\n".to_vec()).await, Err(AuditError::Write(_))));
@@ -359,7 +411,7 @@ mod tests {
         assert_eq!(queue.check().await, Ok(()), "no record need come to find that out");
         queue.write(b"2\n".to_vec()).await.unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "2\n");
-        let no_file = start(Some(folder.path()), Counter::default());
+        let no_file = start(Some(folder.path()), Counter::default(), 0);
         assert!(matches!(no_file, Err(AuditError::Open { .. })));
     }
 
@@ -381,7 +433,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let (queue, _writer) = start(Some(&path), Counter::default()).unwrap();
+        let (queue, _writer) = start(Some(&path), Counter::default(), 0).unwrap();
         assert!(matches!(queue.write(b"1\n".to_vec()).await, Err(AuditError::Write(_))));
         let why = queue.check().await.unwrap_err();
         let says = |part| why.contains(part);

@@ -134,6 +134,7 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             enabled: false,
+            default: false,
             audit: GatewayAudit::default(),
             rate_limit: GatewayRateLimit::default(),
             max_requests_per_session: MAX_REQUESTS_PER_SESSION,

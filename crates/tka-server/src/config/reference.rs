@@ -170,13 +170,15 @@ fn properties(properties: &Value, wanted: &dyn Fn(&Value) -> bool) -> Value {
     Value::Object(all)
 }
 
-/// Takes `field` away from each level.
+/// Takes `field` away from each level. A key of the configuration may have that name too, and stays.
 fn without(schema: &mut Value, field: &str) {
-    if let Value::Object(fields) = schema {
-        if !fields.contains_key("properties") {
-            fields.remove(field);
+    let Value::Object(fields) = schema else { return };
+    fields.remove(field);
+    for (name, inner) in fields {
+        match inner {
+            Value::Object(keys) if name == "properties" => keys.values_mut().for_each(|key| without(key, field)),
+            inner => without(inner, field),
         }
-        fields.values_mut().for_each(|inner| without(inner, field));
     }
 }
 

@@ -83,7 +83,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otel {
-    /// `HOST:PORT` of an OTLP receiver (gRPC) for traces; none are sent without it.
+    /// `HOST:PORT` of an OTLP receiver (gRPC) for traces. Without it the standard variables count: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL` (`http/protobuf`, `http/json`, `grpc`), `OTEL_TRACES_SAMPLER` and others. Without both no traces are sent.
     pub endpoint: String,
     /// Whether traces are sent without TLS.
     pub insecure: bool,
@@ -195,6 +196,9 @@ impl Tls {
 pub struct Gateway {
     /// Carry the cluster's API over the tailnet, below `/k8s`.
     pub enabled: bool,
+    /// Have `tka login` write the gateway's address, without a token, unless the caller or the rule chooses.
+    #[schemars(extend("x-live" = true))]
+    pub default: bool,
     /// Which of its requests leave an audit record: `none`, `writes` or `all`. Ways into pods and nodes always do.
     pub audit: GatewayAudit,
     /// How many of its requests one device may send.

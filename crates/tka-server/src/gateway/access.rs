@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::{Caller, Recording, Refusal, Rule, SessionName};
+use tka_core::{Choice, Recording, Refusal, Request, Rule, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
-use tka_operator::{LiveSession, Standing};
-use tokio::time::timeout;
+use tka_operator::{LiveSession, Standing, WatchedSessions};
+use tokio::time::{Instant, timeout};
 
 use super::shared::Gateway;
 use super::streams::Entry;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::{applicable_rules, no_contact, not_asked};
+use crate::authorize::{Authorization, applicable_rules, no_contact, not_asked};
 use crate::browser::{guard_programs, made_by};
 use crate::identified::Identified;
 use crate::identify::whois;
 use crate::rates::By;
+use crate::sign_in::SignInRequest;
 
 /// How long a session that the API server has may be unknown to the watch.
 const TOLD: Duration = Duration::from_secs(3);
@@ -46,7 +47,7 @@ pub(super) struct Access {
 pub(super) async fn access(
     app: &App,
     gateway: &Gateway,
-    context: &AuditContext,
+    context: &Arc<AuditContext>,
     head: &Parts,
 ) -> Result<Access, Failure> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -67,21 +68,24 @@ pub(super) async fn access(
             &["give the path of a Kubernetes API"],
         )
     })?;
-    let rule = rules.choose(&target.choice)?;
+    let rule = rules.choose(&target.choice)?.clone();
     if !rules.has_gateway(&rule.key()) {
         return Err(Refusal::DirectOnly {
             role: rule.role.clone(),
         }
         .into());
     }
-    let live = session(app, gateway, &identified.caller, rule).await?;
+    let recording = rules.recording(&rule.key());
+    let authorization = Authorization::new(&identified, rules);
+    let live = session(app, gateway, context, authorization, &target, &rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
+    entry.last_use().used(Instant::now());
     let info = RequestInfo::new(&head.method, &target);
     let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
     Ok(Access {
         interactive: info.interactive().or(upgrade),
-        recording: rules.recording(&rule.key()),
+        recording,
         live,
         entry,
         address: identified.addresses.first().copied(),
@@ -125,52 +129,95 @@ fn browser(sign: &str) -> Failure {
     )
 }
 
-/// The session of `caller` through `rule`, as the watch tells of it.
-async fn session(app: &App, gateway: &Gateway, caller: &Caller, rule: &Rule) -> Result<LiveSession, Failure> {
-    let name = SessionName::new(caller, &rule.key(), None);
+/// The session of a caller through `rule`, which is the one that `target` means. Where the rule says so, this request begins it, but none with a
+/// label: that ends with the command that it is of.
+async fn session(
+    app: &App,
+    gateway: &Gateway,
+    context: &Arc<AuditContext>,
+    authorization: Authorization,
+    target: &Target,
+    rule: &Rule,
+) -> Result<LiveSession, Failure> {
+    let name = SessionName::new(&authorization.caller, &rule.key(), target.label.as_ref());
     let watched = gateway.streams.watched();
     if let Some(live) = watched.named(&name, (app.clock)()) {
         return Ok(live);
     }
     // It may have begun a moment ago, at another replica too.
-    let begun = match app.sessions.standing(&name).await? {
-        Standing::Live(begun) => begun,
-        Standing::Pending => {
-            return Err(Failure::passing(
-                "your session is not provisioned yet",
-                &["try again in a moment"],
-            ));
+    let standing = match app.sessions.standing(&name).await? {
+        Standing::None if target.label.is_none() && authorization.rules.begins_on_use(&rule.key()) => {
+            begin(app, gateway, context, authorization, &target.choice, rule).await?;
+            app.sessions.standing(&name).await?
         }
-        Standing::None => return Err(not_signed_in(rule)),
+        standing => standing,
     };
+    let (uid, not_yet) = match standing {
+        Standing::Live(begun) => (Some(begun.uid), "your session is not known to this replica yet"),
+        // Another request begins it at this moment.
+        Standing::Pending => (None, "your session is not provisioned yet"),
+        Standing::None => return Err(not_signed_in(rule, "you are not signed in")),
+    };
+    let told = told(app, watched, &name, uid.as_deref()).await;
+    told.ok_or_else(|| Failure::passing(not_yet, &["try again in a moment"]))
+}
+
+/// Begins the session of that name through `rule`, because it is used. All requests that come meanwhile share that.
+///
+/// It goes no further when its caller hangs up: the reconcile loop completes what was begun, or ends it. So no more of them wait than there are connections.
+async fn begin(
+    app: &App,
+    gateway: &Gateway,
+    context: &Arc<AuditContext>,
+    authorization: Authorization,
+    choice: &Choice,
+    rule: &Rule,
+) -> Result<(), Failure> {
+    let name = SessionName::new(&authorization.caller, &rule.key(), None);
+    if let Some(refused) = gateway.refusals.get(&name, Instant::now()) {
+        return Err(refused);
+    }
+    let request = Request {
+        choice: choice.clone(),
+        by_use: true,
+        ..Request::default()
+    };
+    let sign_in = SignInRequest::new(app, context, authorization, request, (false, None), &mut None)?;
+    let begun = sign_in.run().await.map(drop);
+    begun.map_err(|failure| {
+        let failure = match failure.status {
+            StatusCode::UNAUTHORIZED => not_signed_in(rule, "your session was ended"),
+            _ => failure,
+        };
+        gateway.refusals.remember(&name, &failure, Instant::now());
+        failure
+    })
+}
+
+/// The session of that name, once the watch tells that it stands: its streams go by that. With `uid` it is the one of that UID.
+async fn told(app: &App, watched: &WatchedSessions, name: &SessionName, uid: Option<&str>) -> Option<LiveSession> {
     let mut changes = watched.changes();
     let told = async {
         loop {
             changes.borrow_and_update();
-            let live = watched.named(&name, (app.clock)());
-            if let Some(live) = live.filter(|live| live.uid == begun.uid) {
+            let live = watched.named(name, (app.clock)());
+            if let Some(live) = live.filter(|live| uid.is_none_or(|uid| live.uid == uid)) {
                 return Some(live);
             }
             changes.changed().await.ok()?;
         }
     };
-    let told = timeout(TOLD, told).await.ok().flatten();
-    told.ok_or_else(|| {
-        Failure::passing(
-            "your session is not known to this replica yet",
-            &["try again in a moment"],
-        )
-    })
+    timeout(TOLD, told).await.ok().flatten()
 }
 
 /// What to answer a caller who has no session through `rule`.
-fn not_signed_in(rule: &Rule) -> Failure {
+fn not_signed_in(rule: &Rule, what: &str) -> Failure {
     let command = match (&rule.name, rule.require_reason) {
         (Some(name), false) => format!("sign in with `tka login --rule {name}`"),
         (Some(name), true) => format!("sign in with `tka login --rule {name} --reason TEXT`"),
         (None, true) => "sign in with `tka login --reason TEXT`".to_owned(),
         (None, false) => "sign in with `tka login`".to_owned(),
     };
-    let message = format!("you are not signed in with the role {}", rule.role);
+    let message = format!("{what} with the role {}", rule.role);
     Failure::new(StatusCode::UNAUTHORIZED, message, &[&command])
 }

@@ -1,6 +1,7 @@
 //! A request that was sent on, until it is over: its answer, or the stream that it opens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -13,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tka_gateway::body::BoxBody;
 use tka_gateway::websocket::Channels;
-use tka_gateway::{CutKind, Gate, Halt, Stream, Tap, guarded, headers, recordable, relay};
+use tka_gateway::{CutKind, Gate, Halt, LastUse, Stream, Tap, guarded, headers, read_within, recordable, relay};
 
 use super::record::RequestRecord;
 use super::recording::Recording;
@@ -28,6 +29,10 @@ pub(super) struct Carried<K> {
     pub(super) gate: Gate,
     pub(super) record: RequestRecord,
     pub(super) recording: Option<Recording>,
+    /// When the session was last used.
+    pub(super) last_use: LastUse,
+    /// For how long nothing of the answer may be read.
+    pub(super) unread: Option<Duration>,
     /// What is given back then.
     pub(super) kept: K,
 }
@@ -84,6 +89,10 @@ impl<K: Send + 'static> Carried<K> {
             return Response::from_parts(head, Body::empty());
         }
         let body = guarded(body, self.gate, received, (self.record, self.kept));
+        let body = match self.unread {
+            Some(limit) => read_within(body, limit),
+            None => body,
+        };
         Response::from_parts(head, Body::new(body))
     }
 
@@ -100,9 +109,10 @@ impl<K: Send + 'static> Carried<K> {
             tap: recording.clone().map(|recording| recording as Arc<dyn Tap>),
             sent: self.record.sent().clone(),
             received: self.record.received().clone(),
+            last_use: self.last_use,
         };
         let upstream = hyper::upgrade::on(&mut answer);
-        let (mut record, kept) = (self.record, self.kept);
+        let (mut record, kept, metrics) = (self.record, self.kept, app.metrics.clone());
         app.work.spawn(async move {
             let _kept = kept;
             let Ok((caller, upstream)) = futures::future::try_join(caller, upstream).await else {
@@ -113,6 +123,10 @@ impl<K: Send + 'static> Carried<K> {
                 recording.end(cut.as_ref());
             }
             if let Some(why) = cut {
+                // All others are counted where they are decided, by session.
+                if why.kind() == CutKind::Unrecorded {
+                    metrics.gateway.cut(why.kind(), 1);
+                }
                 record.cut(&why);
             }
         });
@@ -144,7 +158,10 @@ fn websocket(answer: &HttpResponse<Incoming>, is_exec: bool) -> Option<Channels>
     let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let upgrade = text(answer.headers().get(UPGRADE))?;
     let subprotocol = text(answer.headers().get(SEC_WEBSOCKET_PROTOCOL));
-    let channels = Channels::of(subprotocol.as_deref().filter(|_| is_exec));
+    let channels = match Channels::of(subprotocol.as_deref()) {
+        Channels::Binary | Channels::Base64 if !is_exec => Channels::Unknown,
+        channels => channels,
+    };
     upgrade.eq_ignore_ascii_case("websocket").then_some(channels)
 }
 

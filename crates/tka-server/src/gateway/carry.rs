@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use futures::TryStreamExt;
 use http_body::Frame;
@@ -28,6 +28,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
 use crate::connections::Place;
+use crate::telemetry::inject_trace;
 
 /// Carries `request`, or says why not.
 pub(super) async fn carry(
@@ -38,14 +39,14 @@ pub(super) async fn carry(
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
     let access = access(app, gateway, context, &head).await?;
-    let refusals = &gateway.recordings.refusals;
+    let reasons = &gateway.recordings.reasons;
     let must_be_recorded = access.recording == Recording::Required;
-    let key = must_be_recorded.then(|| refusals.key(&access.live.uid, &access.target.below("")));
+    let key = must_be_recorded.then(|| reasons.key(&access.live.uid, &access.target.below("")));
     let plan = gateway.recordings.plan(access.recording, access.interactive, &head);
     let plan = plan.map_err(|why| {
         let is_again = why == NotRecorded::Unrecordable(Unrecordable::Protocol);
         let key = key.filter(|_| is_again);
-        let last = key.and_then(|key| refusals.last(key, Instant::now()));
+        let last = key.and_then(|key| reasons.last(key, Instant::now()));
         last.map_or_else(|| why.into(), |reason| Failure::new(reason.status, reason.message, &[]))
     })?;
     let carried = carry_on(app, gateway, context, access, plan, head, body).await;
@@ -57,7 +58,7 @@ pub(super) async fn carry(
         Err(failure) => (failure.status, &failure.body.message),
     };
     if let Some(key) = key.filter(|_| plan == Plan::Required) {
-        refusals.keep(key, Instant::now(), status, message);
+        reasons.keep(key, Instant::now(), status, message);
     }
     carried
 }
@@ -101,11 +102,14 @@ async fn carry_on(
         record.recorded(&recording.name);
     }
     record.before().await?;
-    record.leaves();
+    record.leaves(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
     let mut carried = Carried {
         gate,
         record,
         recording,
+        last_use: access.entry.last_use().clone(),
+        // A connection of HTTP/1.1 is watched as a whole.
+        unread: (head.version == Version::HTTP_2).then_some(gateway.unread),
         kept: place,
     };
     let method = head.method.clone();
@@ -169,7 +173,11 @@ async fn request_for(
         Empty::new().map_err(|never| match never {}).boxed_unsync()
     } else {
         // Trailers do not go on: they are headers that no table rules.
-        let data = StreamBody::new(body.into_data_stream().map_ok(Frame::data));
+        let last_use = access.entry.last_use().clone();
+        let data = body
+            .into_data_stream()
+            .inspect_ok(move |_| last_use.used(Instant::now()));
+        let data = StreamBody::new(data.map_ok(Frame::data));
         guarded(data, access.entry.gate(), record.sent().clone(), ())
     };
     let uri = access.target.below(gateway.upstream.base());
@@ -179,6 +187,8 @@ async fn request_for(
         .body(body)
         .map_err(|error| unreachable(&error.into(), &head.method))?;
     *upstream_request.headers_mut() = headers;
+    // The trace that the server records, if it does: the caller's own word does not go on.
+    inject_trace(&tracing::Span::current(), upstream_request.headers_mut());
     Ok(upstream_request)
 }
 

@@ -7,6 +7,7 @@ mod about;
 mod access;
 mod carried;
 mod carry;
+mod reasons;
 mod record;
 mod recording;
 mod refusals;
@@ -50,6 +51,7 @@ async fn answer(app: &Arc<App>, gateway: &Arc<Gateway>, request: Request) -> Res
         Err(failure) => {
             let response = status::status(&failure);
             let why = response.extensions().get();
+            app.metrics.refused(failure.status, failure.kind);
             app.audit.refused(&context, failure.status, why);
             response
         }

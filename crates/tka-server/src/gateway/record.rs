@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::access::Access;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::Audit;
+use crate::audit::{Audit, Room};
 use crate::audit_context::AuditContext;
 use crate::config::GatewayAudit;
+use crate::metrics::UnderWay;
 
 /// How many ports or words of a command are recorded.
 const ITEMS: usize = 64;
@@ -32,12 +33,14 @@ pub(super) struct RequestRecord {
     interactive: Option<Interactive>,
     /// Whether the level wants it.
     is_wanted: bool,
-    /// Whether it was sent. What was refused before has another record.
-    is_carried: bool,
     began: Instant,
     sent: Counter,
     received: Counter,
+    /// For its record.
+    room: Option<Room>,
     why: Option<String>,
+    /// From when it was sent. What was refused before has another record.
+    under_way: Option<UnderWay>,
 }
 
 // === impl RequestRecord ===
@@ -59,24 +62,23 @@ impl RequestRecord {
             request: described(access.info.clone(), interactive, access, head),
             interactive,
             is_wanted,
-            is_carried: false,
             began: Instant::now(),
             sent: Counter::default(),
             received: Counter::default(),
+            room: None,
             why: None,
+            under_way: None,
         }
     }
 
     /// What is recorded before the request is carried. Unless this returns well it must not be.
-    pub(super) async fn before(&self) -> Result<(), Failure> {
-        if self.interactive.is_some() {
-            return Ok(self
-                .audit
-                .stream_begins(&self.context, &self.session, &self.request)
-                .await?);
-        }
+    pub(super) async fn before(&mut self) -> Result<(), Failure> {
         if self.is_wanted {
-            self.audit.writable().await?;
+            self.room = Some(self.audit.room().await?);
+        }
+        if self.interactive.is_some() {
+            let recorded = self.audit.stream_begins(&self.context, &self.session, &self.request);
+            recorded.await?;
         }
         Ok(())
     }
@@ -104,8 +106,8 @@ impl RequestRecord {
     }
 
     /// It is sent from now on, so that it may be carried out whatever is heard of it.
-    pub(super) fn leaves(&mut self) {
-        self.is_carried = true;
+    pub(super) fn leaves(&mut self, under_way: UnderWay) {
+        self.under_way = Some(under_way);
     }
 
     /// It is not known what came of it, and why not.
@@ -126,15 +128,20 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        if !self.is_wanted || !self.is_carried {
+        let Some(under_way) = self.under_way.take() else {
             return;
-        }
+        };
+        let (sent, received) = (self.sent.get(), self.received.get());
+        under_way.over(self.request.status, [sent, received]);
+        let Some(room) = self.room.take() else {
+            return;
+        };
         let mut request = std::mem::take(&mut self.request);
-        request.sent_bytes = Some(self.sent.get());
-        request.received_bytes = Some(self.received.get());
+        request.sent_bytes = Some(sent);
+        request.received_bytes = Some(received);
         request.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         self.audit
-            .carried(&self.context, &self.session, request, self.why.take());
+            .carried(room, &self.context, &self.session, request, self.why.take());
     }
 }
 

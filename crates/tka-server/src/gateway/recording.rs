@@ -18,7 +18,7 @@ use tka_recording::sink::objects::Objects;
 use tka_recording::sink::s3::{Bucket, StoreError};
 use tka_recording::{About, Form, Limits, Recorder, RecordingName, Sink};
 
-use super::refusals::Refusals;
+use super::reasons::Reasons;
 use crate::App;
 use crate::answer::Failure;
 use crate::config::{GatewayRecording, S3};
@@ -29,7 +29,7 @@ pub(super) struct Recordings {
     sink: Option<Arc<dyn Sink>>,
     limits: Limits,
     keeps_stdin: bool,
-    pub(super) refusals: Refusals,
+    pub(super) reasons: Reasons,
 }
 
 /// What is done about recording a request.
@@ -92,7 +92,7 @@ impl Recordings {
                 time: settings.max_duration.duration(),
             },
             keeps_stdin: settings.stdin,
-            refusals: Refusals::default(),
+            reasons: Reasons::default(),
         })
     }
 

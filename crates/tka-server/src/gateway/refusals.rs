@@ -1,101 +1,89 @@
-//! Why an exec was refused that its client tries again by SPDY.
-//!
-//! kubectl tries any WebSocket that is refused once more by SPDY, and shows only what that is answered with. Where all must be recorded that would always be that
-//! SPDY cannot be; so the second answer repeats the reason of the first.
+//! Sessions that use did not begin, and why, for a moment: a program that polls costs the API server no more than one that signs in.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use tka_core::shorten_to;
+use tka_core::SessionName;
 use tokio::time::Instant;
 
-/// How many reasons are kept. One that is pushed out costs a person the better message.
-const KEPT: usize = 256;
-/// For how long: kubectl tries again at once.
-const LASTING: Duration = Duration::from_secs(10);
-/// How much of a reason is kept.
-const CHARACTERS: usize = 2000;
+use crate::answer::Failure;
 
-/// The last reasons, each by a session's request.
+/// For how long what was refused is not tried again.
+const KEPT: Duration = Duration::from_secs(2);
+
+/// Why use did not begin sessions, by name.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
-    /// So that no caller can make a request of another's digest.
-    keys: RandomState,
-    kept: Mutex<VecDeque<(RequestKey, Instant, Reason)>>,
-}
+pub(super) struct Refusals(Mutex<HashMap<SessionName, Refused>>);
 
-/// Stands for one request of one session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct RequestKey(u64);
-
-/// Why a request was refused.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Reason {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
+#[derive(Debug)]
+struct Refused {
+    at: Instant,
+    failure: Failure,
 }
 
 // === impl Refusals ===
 
 impl Refusals {
-    /// The key of a request for `path_and_query` of the session of that incarnation.
-    pub(super) fn key(&self, uid: &str, path_and_query: &str) -> RequestKey {
-        RequestKey(self.keys.hash_one((uid, path_and_query)))
+    /// Why the session of that name was refused a moment before `now`.
+    pub(super) fn get(&self, name: &SessionName, now: Instant) -> Option<Failure> {
+        let all = self.all();
+        let refused = all.get(name).filter(|refused| refused.is_recent(now))?;
+        Some(refused.failure.clone())
     }
 
-    /// A request was refused.
-    pub(super) fn keep(&self, key: RequestKey, now: Instant, status: StatusCode, message: &str) {
-        let message = shorten_to(message, CHARACTERS);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(other, at, _)| *other != key && now.duration_since(*at) < LASTING);
-        if kept.len() >= KEPT {
-            kept.pop_front();
+    /// The session of that name was refused at `now`, because of `failure`. What may pass is tried again at once. What is over is forgotten.
+    pub(super) fn remember(&self, name: &SessionName, failure: &Failure, now: Instant) {
+        if !failure.status.is_client_error() {
+            return;
         }
-        kept.push_back((key, now, Reason { status, message }));
+        let mut all = self.all();
+        all.retain(|_, refused| refused.is_recent(now));
+        let failure = failure.clone();
+        all.insert(name.clone(), Refused { at: now, failure });
     }
 
-    /// Why it was refused a moment ago.
-    pub(super) fn last(&self, key: RequestKey, now: Instant) -> Option<Reason> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = kept.iter().filter(|(_, at, _)| now.duration_since(*at) < LASTING);
-        kept.find(|(other, _, _)| *other == key)
-            .map(|(_, _, reason)| reason.clone())
+    fn all(&self) -> MutexGuard<'_, HashMap<SessionName, Refused>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refused {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < KEPT
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
+    use tka_core::{Caller, Device, Identity, Rule};
 
-    #[tokio::test(start_paused = true)]
-    async fn reason_is_repeated_for_a_moment_and_to_its_session_alone() {
-        let refusals = Refusals::default();
-        let key = refusals.key("uid-1", "/api/v1/namespaces/a/pods/b/exec?command=sh");
-        let now = Instant::now();
-        refusals.keep(key, now, StatusCode::FORBIDDEN, "pods \"b\" is forbidden");
-        refusals.keep(key, now, StatusCode::NOT_FOUND, "pods \"b\" not found");
-        assert_eq!(refusals.last(key, now).unwrap().status, 404);
-        let other = refusals.key("uid-2", "/api/v1/namespaces/a/pods/b/exec?command=sh");
-        assert_eq!(refusals.last(other, now), None);
-        assert_eq!(refusals.last(key, now + LASTING), None);
+    fn name(device: &str) -> SessionName {
+        let caller = Caller {
+            identity: Identity::user(1, "alice@example.com"),
+            device: Device::new(device, "laptop"),
+        };
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap();
+        SessionName::new(&caller, &rule.key(), None)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn reasons_do_not_pile_up() {
-        let refusals = Refusals::default();
-        let now = Instant::now();
-        for count in 0..2 * KEPT {
-            let key = refusals.key("uid", &count.to_string());
-            refusals.keep(key, now, StatusCode::FORBIDDEN, &"x".repeat(100_000));
-        }
-        let kept = refusals.kept.lock().unwrap();
-        assert_eq!(kept.len(), KEPT);
-        assert!(
-            kept.iter()
-                .all(|(_, _, reason)| reason.message.chars().count() <= CHARACTERS + 1)
+    #[test]
+    fn refusal_is_repeated_for_a_moment_and_forgotten() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        let refused = Failure::new(StatusCode::FORBIDDEN, "too many", &[]);
+        refusals.remember(&name("n1"), &refused, now);
+        let again = refusals.get(&name("n1"), now).unwrap();
+        assert_eq!(
+            (again.status, again.body.message.as_str()),
+            (StatusCode::FORBIDDEN, "too many")
         );
+        assert!(refusals.get(&name("n2"), now).is_none());
+        assert!(refusals.get(&name("n1"), now + KEPT).is_none());
+        refusals.remember(&name("n2"), &Failure::passing("away", &[]), now);
+        assert!(refusals.get(&name("n2"), now).is_none(), "what may pass is tried again");
+        refusals.remember(&name("n3"), &refused, now + KEPT);
+        assert_eq!(refusals.all().len(), 1);
     }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
 
 use super::recording::{Recordings, RecordingsError};
+use super::refusals::Refusals;
 use super::streams::Streams;
 use crate::config;
 use crate::rates::Rates;
@@ -18,6 +19,8 @@ pub struct Gateway {
     pub(super) upstream: Upstream,
     pub(super) streams: Streams,
     pub(super) rates: Rates,
+    /// What use did not begin.
+    pub(super) refusals: Refusals,
     /// Which requests leave a record.
     pub(super) level: config::GatewayAudit,
     /// How long an answer may go unread.
@@ -52,6 +55,7 @@ impl Gateway {
             upstream: Upstream::new(&bare.cluster_url, &tls, bare.tls_server_name.as_deref())?,
             streams,
             rates: Rates::new(settings.rate_limit.into()),
+            refusals: Refusals::default(),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
             recordings: Recordings::new(&settings.recording)?,

@@ -6,7 +6,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::answer::{Failure, Why};
+use crate::answer::{Failure, RefusalKind, Why};
 
 /// kubectl prints warnings, also where it drops the message of a refusal (<https://www.rfc-editor.org/rfc/rfc7234#section-5.5>).
 const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -38,6 +38,9 @@ pub(super) fn status(failure: &Failure) -> Response {
         headers.insert(RETRY_AFTER, seconds.into());
     }
     response.extensions_mut().insert(Why::from(failure));
+    if let Some(kind) = failure.kind {
+        response.extensions_mut().insert(RefusalKind(kind));
+    }
     response
 }
 

@@ -6,14 +6,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tka_api::Token;
-use tka_gateway::{Cut, CutKind, Flow, Gate};
+use tka_gateway::{Cut, CutKind, Flow, Gate, LastUse};
+use tka_operator::error::with_causes;
 use tka_operator::{Clock, Credential, Error, Heard, LiveSession, PerSession, Sessions, WatchedSessions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::GatewayMetrics;
 use crate::timer::at;
 
 /// For how long the watch of sessions may be silent before bytes wait.
@@ -50,6 +52,7 @@ pub struct Streams {
     stop: CancellationToken,
     /// From when on nothing is carried any more.
     stopped: CancellationToken,
+    metrics: GatewayMetrics,
 }
 
 /// One session whose requests are carried.
@@ -58,6 +61,9 @@ pub struct Entry {
     flow: watch::Sender<Flow>,
     token: tokio::sync::Mutex<Option<Credential>>,
     places: Arc<Semaphore>,
+    last_use: LastUse,
+    /// Free while no use is being written down.
+    writing: Arc<Semaphore>,
 }
 
 /// What is known of a session.
@@ -85,6 +91,7 @@ impl Streams {
         limit: usize,
         all: usize,
         stop: CancellationToken,
+        metrics: GatewayMetrics,
     ) -> Self {
         Self {
             entries: Arc::default(),
@@ -96,6 +103,7 @@ impl Streams {
             all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
             stop,
             stopped: CancellationToken::new(),
+            metrics,
         }
     }
 
@@ -109,7 +117,7 @@ impl Streams {
             entries.retain(|other, _, entry| {
                 let is_replaced = other == name.as_str();
                 if is_replaced {
-                    entry.flow.send_replace(Flow::Cut(Cut::new(CutKind::Ended, ENDED)));
+                    self.cut(entry, &Cut::new(CutKind::Ended, ENDED));
                 }
                 !is_replaced
             });
@@ -134,6 +142,13 @@ impl Streams {
         &self.watched
     }
 
+    /// Cuts all that is carried for `entry`.
+    fn cut(&self, entry: &Entry, cut: &Cut) {
+        let under_way = self.limit.saturating_sub(entry.places.available_permits());
+        self.metrics.cut(cut.kind(), under_way);
+        entry.flow.send_replace(Flow::Cut(cut.clone()));
+    }
+
     fn flow_now(&self) -> Flow {
         if self.stopped.is_cancelled() {
             return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
@@ -145,12 +160,16 @@ impl Streams {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens, holds and cuts streams until the server stops. Then watches come to their end at once, and all else is cut after a while.
-    pub async fn run(mut self) {
+    /// Opens, holds and cuts streams of `sessions` until the server stops, and writes down that they are used. Then watches come to their end at once,
+    /// and all else is cut after a while.
+    pub async fn run(mut self, sessions: Arc<Sessions>) {
         let mut changes = self.watched.changes();
         let mut end = None;
         loop {
-            let next = self.look(Instant::now());
+            let now = Instant::now();
+            // Before a session is cut and forgotten that was used a moment ago.
+            self.write_uses(&sessions, now);
+            let next = self.look(now);
             if end.is_some() && self.is_idle() {
                 break;
             }
@@ -163,13 +182,34 @@ impl Streams {
                 () = at(next) => {}
             }
         }
-        let cut = Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
+        let cut = Cut::new(CutKind::Stop, STOPPED);
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
-            entry.flow.send_replace(cut.clone());
+            self.cut(entry, &cut);
         }
         entries.retain(|_, _, _| false);
+    }
+
+    /// Writes down the last use of each session of which that is due. The watch of sessions is heard once a second, and so is this called as often.
+    fn write_uses(&self, sessions: &Arc<Sessions>, now: Instant) {
+        let time = (self.clock)();
+        for entry in self.entries().values() {
+            let Some(place) = entry.use_to_write(now, time) else {
+                continue;
+            };
+            let Ok(writing) = Arc::clone(&entry.writing).try_acquire_owned() else {
+                continue;
+            };
+            let (sessions, (live, used)) = (Arc::clone(sessions), place);
+            tokio::spawn(async move {
+                let _writing = writing;
+                if let Err(error) = sessions.write_last_use(&live, used).await {
+                    let session = live.session.name();
+                    tracing::warn!(%session, error = with_causes(&error), "the use of a session was not written down");
+                }
+            });
+        }
     }
 
     /// Whether no request is being carried.
@@ -187,7 +227,10 @@ impl Streams {
         self.entries().retain(|_, _, entry| {
             let deadline = entry.deadline(&self.watched, now, time);
             let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
-            let is_cut = matches!(flow, Flow::Cut(_));
+            if let Flow::Cut(cut) = &flow {
+                self.cut(entry, cut);
+                return false;
+            }
             entry.flow.send_if_modified(|there| {
                 let is_new = *there != flow;
                 *there = flow;
@@ -198,7 +241,7 @@ impl Streams {
                 .chain(deadline)
                 .filter(|due| *due > now);
             next = next.into_iter().chain(due).min();
-            !is_cut
+            true
         });
         next
     }
@@ -237,6 +280,8 @@ impl Entry {
             flow: watch::Sender::new(flow),
             token: tokio::sync::Mutex::default(),
             places: Arc::new(Semaphore::new(limit)),
+            last_use: LastUse::new(now),
+            writing: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -244,6 +289,20 @@ impl Entry {
     #[must_use]
     pub fn gate(&self) -> Gate {
         Gate::new(self.flow.subscribe())
+    }
+
+    /// When it was last used.
+    #[must_use]
+    pub fn last_use(&self) -> &LastUse {
+        &self.last_use
+    }
+
+    /// The session and its last use, if that is to be written down.
+    fn use_to_write(&self, now: Instant, time: Timestamp) -> Option<(LiveSession, Timestamp)> {
+        let known = self.known();
+        let idle = known.live.session.idle?;
+        let used = time - SignedDuration::try_from(self.last_use.unused_for(now)).ok()?;
+        is_use_due(known.live.last_use, used, time, idle.duration()).then(|| (known.live.clone(), used))
     }
 
     /// A place among the requests of its own.
@@ -291,6 +350,15 @@ impl Entry {
     }
 }
 
+/// Whether a session that ends after `idle` without use is to have written down at `now` that it was `used`, where its use at `written` is there already.
+/// That is done four times in `idle`, so that none which is used ends, and none of these writes has to be repeated in haste.
+fn is_use_due(written: Timestamp, used: Timestamp, now: Timestamp, idle: Duration) -> bool {
+    let age = Duration::try_from(now.duration_since(written)).unwrap_or_default();
+    // Annotations are in whole seconds.
+    let is_later = used.as_second() > written.as_second();
+    is_later && age >= idle / 4
+}
+
 fn deadline(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
     now + Duration::try_from(live.until.duration_since(time)).unwrap_or_default()
 }
@@ -304,6 +372,18 @@ fn is_due(credential: &Credential, live: &LiveSession, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn use_is_written_down_four_times_in_what_may_pass_without() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let due = |written, used, now| is_use_due(at(written), at(used), at(now), Duration::from_secs(40));
+        assert!(!due(100, 105, 105), "a moment ago");
+        assert!(due(100, 105, 110));
+        assert!(due(100, 139, 139));
+        assert!(!due(100, 100, 139), "not used since");
+        assert!(!due(100, 90, 139), "another replica saw a later use");
+        assert!(!due(200, 105, 110), "by a clock that is ahead");
+    }
 
     #[test]
     fn silence_holds_and_then_cuts() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use tka_api::http::{ClusterInfo, ErrorResponse};
+use tka_api::http::{ClusterInfo, ErrorResponse, GATEWAY, GatewayInfo};
 
 use crate::App;
 use crate::answer::Failure;
@@ -12,7 +12,7 @@ use crate::authorize::Authorized;
 
 /// Cluster information
 ///
-/// How to reach the Kubernetes API server. For callers with a rule that applies.
+/// How to reach the Kubernetes API server, and the gateway to it. For callers with a rule that applies.
 #[utoipa::path(
     get,
     path = "/cluster-info",
@@ -28,8 +28,13 @@ use crate::authorize::Authorized;
 pub(super) async fn cluster_info(State(app): State<Arc<App>>, _who: Authorized) -> Result<Json<ClusterInfo>, Failure> {
     let info = app.cluster.info().await?;
     let instance = tka_core::instance(&app.namespace, &app.cap_name, &info.server_url, &info.ca_data);
+    let gateway = app.has_gateway.then(|| GatewayInfo {
+        url: format!("{}{GATEWAY}", app.node.borrow().url),
+        default: app.gateway_default,
+    });
     Ok(Json(ClusterInfo {
         instance: Some(instance),
+        gateway,
         ..info
     }))
 }

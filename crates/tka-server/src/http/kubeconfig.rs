@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use tka_api::http::ErrorResponse;
+use tka_api::http::{ErrorResponse, Via};
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,6 +25,10 @@ pub(super) struct Kind {
     #[serde(default)]
     #[param(inline)]
     credential: Form,
+    /// By which way the session is to reach the cluster; where that is the gateway, the kubeconfig has no credential.
+    #[serde(default)]
+    #[param(inline)]
+    via: Option<Via>,
 }
 
 /// How a credential gets into kubectl.
@@ -72,7 +76,7 @@ pub(super) async fn kubeconfig(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let Query(kind) = kind.map_err(|error| {
-        let advice = &["ask for `credential=token`, `credential=exec` or `credential=gateway`"];
+        let advice = &["ask for `credential=token`, `credential=exec` or `credential=gateway`, and for `via=direct`, `via=gateway` or `via=default`"];
         Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).because(&error)
     })?;
     if matches!(kind.credential, Form::Token) {
@@ -90,9 +94,11 @@ pub(super) async fn kubeconfig(
         let media_type = yaml.unwrap_or("application/json");
         return Ok(([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, media_type)], ()).into_response());
     }
+    let through_gateway = authorized.0.goes_through_gateway(&app, kind.via, &session.rule)?;
     let kubeconfig = match kind.credential {
+        _ if through_gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
         Form::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
-        Form::Gateway => view::gateway(&app, &authorized.0.rules, session)?,
+        Form::Gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
         Form::Exec => {
             // The plugin would be refused.
             authorized.0.may_have_token(session)?;

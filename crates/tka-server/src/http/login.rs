@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use serde::Deserialize;
 use tka_api::exec::ExecCredential;
-use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse};
+use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse, Via};
 use tka_core::{Choice, Request, Session};
 use tka_operator::{Credential, SignedIn};
+use utoipa::IntoParams;
 
 use super::body::Body;
 use super::credential::issued;
@@ -25,6 +28,27 @@ use crate::sign_in::SignInRequest;
 /// The longest wait. It must be over before the time limit of the answer is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// By which way the caller wants to reach the cluster.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Way {
+    /// By which way the session is to reach the cluster. Without it the answer has a token, or is 202 where the rule gives none.
+    #[serde(default)]
+    #[param(inline)]
+    via: Option<Via>,
+}
+
+/// What is wanted of a session that is signed in to.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// How long to wait until it is usable.
+    wait: Duration,
+    /// By which way it is to reach the cluster.
+    via: Option<Via>,
+    /// Whether the caller chose its rule.
+    is_chosen: bool,
+}
+
 /// Sign in
 ///
 /// Starts a session on the calling device through a rule that the tailnet policy gives the caller, or extends it. With
@@ -33,7 +57,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
     post,
     path = "/login",
     tag = "session",
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable")),
+    params(Way, ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable")),
     request_body(content = Option<LoginRequest>),
     responses(
         (status = 200, description = "Signed in and usable; only with `Prefer: wait`", body = SignInResponse),
@@ -51,16 +75,21 @@ pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
     authorization: Result<Authorization, Failure>,
+    way: Result<Query<Way>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
     context.begins();
     let wait = prefer_wait(&headers);
+    let way = way.map(|Query(way)| way.via).map_err(|error| no_such_way(&error));
+    let via = way.as_ref().ok().copied().flatten();
+    let is_chosen = |body: &Body<LoginRequest>| body.0.rule.is_some() || body.0.role.is_some();
+    let is_chosen = body.as_ref().is_ok_and(is_chosen);
     let start = {
         let (app, context) = (Arc::clone(&app), Arc::clone(&context));
         async move {
             let mut role = None;
-            let result = start(&app, &context, authorization, body, wait.is_some(), &mut role).await;
+            let result = start(&app, &context, authorization, body, (wait.is_some(), way), &mut role).await;
             app.metrics
                 .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
             result
@@ -70,7 +99,8 @@ pub(super) async fn sign_in(
     let Some(wait) = wait else {
         return Ok(accepted(&signed_in.stored.session));
     };
-    usable(&app, &context, &mut authorization, &signed_in, wait).await
+    let wanted = Wanted { wait, via, is_chosen };
+    usable(&app, &context, &mut authorization, &signed_in, wanted).await
 }
 
 async fn start(
@@ -78,11 +108,11 @@ async fn start(
     context: &Arc<AuditContext>,
     authorization: Result<Authorization, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
-    credential: bool,
+    (credential, way): (bool, Result<Option<Via>, Failure>),
     role: &mut Option<String>,
 ) -> Result<(Authorization, Arc<SignedIn>), Failure> {
     let (authorization, request) = (authorization?, read(body?.0)?);
-    let sign_in = SignInRequest::new(app, context, authorization, request, credential, role)?;
+    let sign_in = SignInRequest::new(app, context, authorization, request, (credential, way?), role)?;
     sign_in.run().await
 }
 
@@ -103,7 +133,13 @@ fn read(body: LoginRequest) -> Result<Request, Failure> {
         period: typed(body.period)?,
         reason: typed(body.reason)?,
         label: typed(body.session)?,
+        by_use: false,
     })
+}
+
+fn no_such_way(error: &QueryRejection) -> Failure {
+    let advice = &["ask for `via=direct`, `via=gateway` or `via=default`"];
+    Failure::new(StatusCode::BAD_REQUEST, "there is no such way to the cluster", advice).because(error)
 }
 
 fn accepted(session: &Session) -> Response {
@@ -116,7 +152,7 @@ async fn usable(
     context: &AuditContext,
     authorization: &mut Authorization,
     signed_in: &SignedIn,
-    wait: Duration,
+    Wanted { wait, via, is_chosen }: Wanted,
 ) -> Result<Response, Failure> {
     let mut stored = signed_in.stored.clone();
     let session = &signed_in.stored.session;
@@ -128,6 +164,17 @@ async fn usable(
         }
         stored.provisioned = true;
     }
+    let applied = [("preference-applied", format!("wait={}", wait.as_secs()))];
+    let no_store = [(CACHE_CONTROL, "no-store")];
+    if authorization.goes_through_gateway(app, via, &session.rule)? {
+        let answer = SignInResponse {
+            login: view::login(session),
+            session: view::session(&stored, &session.caller),
+            credential: None,
+            kubeconfig: view::gateway(app, &authorization.rules, session, is_chosen)?,
+        };
+        return Ok((applied, no_store, Json(answer)).into_response());
+    }
     if !authorization.rules.has_tokens(&session.rule) {
         // It is usable, through the gateway.
         return Ok(accepted(session));
@@ -138,14 +185,10 @@ async fn usable(
     let answer = SignInResponse {
         login: view::login(session),
         session: view::session(&stored, &session.caller),
-        credential: ExecCredential::new(token, expires),
+        credential: Some(ExecCredential::new(token, expires)),
         kubeconfig,
     };
-    let headers = [
-        ("preference-applied", format!("wait={}", wait.as_secs())),
-        (CACHE_CONTROL.as_str(), "no-store".into()),
-    ];
-    Ok((headers, Json(answer)).into_response())
+    Ok((applied, no_store, Json(answer)).into_response())
 }
 
 /// How long the caller prefers to wait (RFC 7240, section 4.3). What is no number is no preference.

@@ -10,6 +10,7 @@ mod login;
 mod logout;
 mod rules;
 mod sessions;
+mod traced;
 mod unread;
 mod view;
 
@@ -23,11 +24,9 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use tka_api::http::PREFIX;
-use tka_core::shorten;
 use tokio::sync::watch;
 use tower::{ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,6 +39,7 @@ use crate::browser::secured;
 use crate::gateway::{self, Gateway};
 use crate::identify::identify;
 
+use self::traced::traced;
 use self::unread::receive_rest;
 
 /// What the document says of the API as a whole.
@@ -89,7 +89,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
     let carried = gateway.map(gateway::routes).unwrap_or_default();
     let carried = carried
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(traced))
+        .layer(from_fn_with_state(app.metrics.clone(), traced))
         .layer(from_fn(head::in_bounds))
         .layer(from_fn(secured));
     api.route("/openapi.json", axum::routing::get(serve_document.clone()))
@@ -102,7 +102,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
         .layer(from_fn_with_state(limit, in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), audited))
-        .layer(from_fn(traced))
+        .layer(from_fn_with_state(app.metrics.clone(), traced))
         .layer(from_fn(head::in_bounds))
         .layer(from_fn(secured))
         .layer(from_fn_with_state(app.read_timeout, receive_rest))
@@ -130,23 +130,6 @@ async fn no_such_method() -> Failure {
         "see /swagger for those that it allows",
     );
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, message, &[advice])
-}
-
-/// One span a request, named as the conventions for HTTP servers have it
-/// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
-async fn traced(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), shorten(request.uri().path()));
-    let span = tracing::info_span!(
-        "request",
-        otel.name = %format!("{method} {path}"),
-        otel.kind = "server",
-        http.request.method = %method,
-        url.path = path,
-        http.response.status_code = tracing::field::Empty,
-    );
-    let response = next.run(request).instrument(span.clone()).await;
-    span.record("http.response.status_code", response.status().as_u16());
-    response
 }
 
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {

@@ -2,9 +2,9 @@
 
 use axum::http::StatusCode;
 use futures::future::try_join;
-use tka_api::http::{LoginResponse, RuleInfo, SessionInfo};
+use tka_api::http::{LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN};
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session};
+use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SignInMode};
 use tka_gateway::PREFIX;
 use tka_operator::StoredSession;
 
@@ -14,8 +14,6 @@ use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
 
-/// A token that says that it is none.
-const UNUSED: &str = "unused";
 /// Where `tka` is to be had, for whose kubectl finds no such program.
 const INSTALL_HINT: &str = "install `tka`, the command line of TKA, and sign in with `tka login`";
 
@@ -56,6 +54,8 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         priority: rule.priority,
         require_reason: rule.require_reason,
         max_sessions: rule.max_sessions.map(Into::into),
+        sign_in: (rule.sign_in == SignInMode::OnUse).then(|| "on_use".to_owned()),
+        idle: rule.idle.map(|idle| idle.to_string()),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
         recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
         default: Some(rule) == default,
@@ -84,8 +84,15 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
         .in_namespace(only.map(ToString::to_string))
 }
 
-/// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and not the session.
-pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> Result<KeyedKubeconfig, Refusal> {
+/// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and the session itself only where a label keeps that apart.
+///
+/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller.
+pub(super) fn gateway(
+    app: &App,
+    rules: &ApplicableRules,
+    session: &Session,
+    is_chosen: bool,
+) -> Result<KeyedKubeconfig, Refusal> {
     let rule = &session.rule;
     if !app.has_gateway {
         return Err(Refusal::NoGateway {
@@ -97,19 +104,20 @@ pub(super) fn gateway(app: &App, rules: &ApplicableRules, session: &Session) -> 
             role: rule.role.clone(),
         });
     }
-    let is_default = rules
-        .choose(&Choice::default())
-        .is_ok_and(|highest| highest.key() == *rule);
+    let highest = rules.choose(&Choice::default());
+    let is_left_out = !is_chosen && session.label.is_none() && highest.is_ok_and(|highest| highest.key() == *rule);
+    let label = session.label.as_ref();
+    let label = label.map(|label| format!("/session/{label}")).unwrap_or_default();
     let path = match &rule.name {
-        _ if is_default => String::new(),
+        _ if is_left_out => String::new(),
         Some(name) => format!("/rule/{name}"),
         None => format!("/role/{}", rule.role.as_str().replace(':', "%3A")),
     };
     let url = app.node.borrow().url.clone();
     // Over https kubectl asks for a user name where there is no credential at all. The gateway takes this one off.
-    let placeholder = url.starts_with("https:").then(|| UNUSED.to_owned().into());
+    let placeholder = url.starts_with("https:").then(|| UNUSED_TOKEN.to_owned().into());
     let cluster = Cluster {
-        server: format!("{url}{PREFIX}{path}"),
+        server: format!("{url}{PREFIX}{label}{path}"),
         ..Cluster::default()
     };
     let user = User {

@@ -15,6 +15,7 @@ pub(super) const SIGNINS: &str = "TkaSignins are written by TKA's server alone";
 pub(super) const ACCOUNTS: &str = "ServiceAccounts of TKA's sessions are written by TKA's server alone";
 pub(super) const BINDINGS: &str = "what a TKA session of namespace";
 pub(super) const CREDENTIALS: &str = "credentials of TKA's sessions are issued through TKA's server alone";
+pub(super) const OTHER_MAPS: &str = "TKA's server has nothing to do with ConfigMaps that are no tombstones";
 pub(super) const LEASE: &str = "the Lease tka-server says which of TKA's servers reconciles";
 pub(super) const SECRETS: &str = "no Secret holds a token of a TKA session or of TKA's server";
 pub(super) const PODS: &str = "no pod runs as a TKA session";

@@ -2,6 +2,8 @@
 
 use tka_api::http;
 
+use crate::net::server::Server;
+
 /// The requests of the CLI.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
@@ -16,6 +18,8 @@ pub(crate) enum Operation {
     ListRules,
     /// List the rules in order to select one.
     SelectRule,
+    /// Ask the cluster through the gateway.
+    AskCluster,
 }
 
 // === impl Operation ===
@@ -32,6 +36,16 @@ impl Operation {
             Self::ListSessions => ("GET", http::SESSIONS),
             Self::EndSession => ("DELETE", http::SESSIONS),
             Self::ListRules | Self::SelectRule => ("GET", http::RULES),
+            Self::AskCluster => ("GET", "/version"),
+        }
+    }
+
+    /// The URL at `server`.
+    pub(super) fn url(self, server: &Server) -> String {
+        let path = self.request().1;
+        match self {
+            Self::AskCluster => format!("{server}{}{path}", http::GATEWAY),
+            _ => server.url(path),
         }
     }
 
@@ -48,19 +62,28 @@ impl Operation {
             Self::EndSession => "end that session",
             Self::ListRules => "show your rules",
             Self::SelectRule => "sign you in with these options",
+            Self::AskCluster => "reach the cluster",
         }
     }
 
     /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
     pub(super) fn waits_while_busy(self) -> bool {
-        !matches!(self, Self::ShowSession | Self::ShowCluster | Self::ListRules)
+        !matches!(
+            self,
+            Self::ShowSession | Self::ShowCluster | Self::ListRules | Self::AskCluster
+        )
     }
 
     /// Whether the original's server supports it.
     pub(super) fn is_in_original_api(self) -> bool {
         !matches!(
             self,
-            Self::ListSessions | Self::EndSession | Self::ListRules | Self::SelectRule | Self::FetchCredential
+            Self::ListSessions
+                | Self::EndSession
+                | Self::ListRules
+                | Self::SelectRule
+                | Self::FetchCredential
+                | Self::AskCluster
         )
     }
 }

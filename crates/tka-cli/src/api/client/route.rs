@@ -15,6 +15,7 @@ use crate::api::retry::{self, RetryAfter};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
 use crate::terminal::{messages, ui};
+use crate::trace::{self, RequestSpan};
 
 /// How long connecting to a tailnet node may take. Relayed connections need less, and users do not wait longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,15 +118,27 @@ impl Route {
     /// Sends the request, and reads the response within `limit`.
     pub(super) fn exchange(&self, request: &Request, limit: Duration) -> Result<HttpResponse, ureq::Error> {
         let started = Instant::now();
-        let url = self.server.url(request.operation.request().1) + &request.below;
-        let result = self.send(request, &url, limit);
+        let url = request.operation.url(&self.server) + &request.below;
+        let (method, path) = request.operation.request();
+        let span = trace::begin(method, path);
+        let traceparent = span.as_ref().map(RequestSpan::header);
+        let result = self.send(request, &url, traceparent.as_deref(), limit);
+        if let Some(span) = span {
+            span.end(result.as_ref().ok().map(|response| response.status));
+        }
         if self.debug {
             self.log_request(request.operation, &url, started.elapsed(), &result);
         }
         result
     }
 
-    fn send(&self, request: &Request, url: &str, limit: Duration) -> Result<HttpResponse, ureq::Error> {
+    fn send(
+        &self,
+        request: &Request,
+        url: &str,
+        traceparent: Option<&str>,
+        limit: Duration,
+    ) -> Result<HttpResponse, ureq::Error> {
         if self.proxy_variable.is_some()
             && let Some(outside) = peer::check_proxied_server(&self.server, self.socket.as_ref())
         {
@@ -134,7 +147,8 @@ impl Route {
         let limit = Some(limit.max(SHORTEST_LIMIT));
         let response = match request.operation.request().0 {
             "POST" => {
-                let mut post = self.agent.post(url).config().timeout_global(limit).build();
+                let post = traced(self.agent.post(url), traceparent);
+                let mut post = post.config().timeout_global(limit).build();
                 if request.operation == Operation::SignIn {
                     post = post.header("Prefer", PREFER_WAIT);
                 }
@@ -143,8 +157,14 @@ impl Route {
                     None => post.send_empty()?,
                 }
             }
-            "DELETE" => self.agent.delete(url).config().timeout_global(limit).build().call()?,
-            _ => self.agent.get(url).config().timeout_global(limit).build().call()?,
+            method => {
+                let empty = match method {
+                    "DELETE" => self.agent.delete(url),
+                    _ => self.agent.get(url),
+                };
+                let empty = traced(empty, traceparent).config().timeout_global(limit);
+                empty.build().call()?
+            }
         };
         HttpResponse::read(response, Timestamp::now())
     }
@@ -160,6 +180,14 @@ impl Route {
         let took = took.as_millis();
         let outcome = messages::clean(&outcome);
         ui::write_stderr(&format!("debug: {method} {url}{via}: {outcome} in {took} ms\n"));
+    }
+}
+
+/// `request`, as a part of a trace if there is one.
+fn traced<B>(request: ureq::RequestBuilder<B>, traceparent: Option<&str>) -> ureq::RequestBuilder<B> {
+    match traceparent {
+        Some(traceparent) => request.header("traceparent", traceparent),
+        None => request,
     }
 }
 

@@ -5,6 +5,7 @@ use tka_api::kubeconfig::EntryNames;
 use super::own_kubeconfig;
 use crate::context::CommandContext;
 use crate::error::Error;
+use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::SessionCache;
 use crate::kubeconfig::{entry_names, exec_plugin};
@@ -32,7 +33,8 @@ pub(super) fn choose(
         let has = |document: &Document| has_any(names, |list, name| document.has(list, name) && !is_ours(list, name));
         file.is_some_and(|file| has(file.document()))
     };
-    let is_preferred = |names: &EntryNames| own.has(List::Clusters, &names.cluster);
+    let is_preferred =
+        |names: &EntryNames| own.has(List::Clusters, &names.cluster) || own.has(List::Contexts, &names.context);
     let is_free = |names: &EntryNames| !is_in_other_file(names) && !is_foreign(names);
     entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
         let path = file.map_or(store.folder(), UserKubeconfig::path).to_owned();
@@ -45,9 +47,14 @@ pub(super) fn choose(
 fn is_same_entry(other: &Document, names: &EntryNames, new: &Entry) -> bool {
     let exec = new.user.user.exec.as_ref();
     let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
-    other.context(&names.context).as_ref() == Some(names)
+    let has_same_credential = match session {
+        Some(session) => own_kubeconfig::requests_session(other, names, session),
+        // Without one the address says it all.
+        None => GatewayAddress::of(&new.cluster.cluster, &new.user.user).is_some() && other.is_plain(&names.user),
+    };
+    has_same_credential
+        && other.context(&names.context).as_ref() == Some(names)
         && other.server(&names.cluster) == Some(&new.cluster.cluster.server)
-        && session.is_some_and(|session| own_kubeconfig::requests_session(other, names, session))
 }
 
 fn has_any(names: &EntryNames, has: impl Fn(List, &str) -> bool) -> bool {

@@ -46,11 +46,14 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
 
 /// Writes `entry` and makes it current.
 pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entry: &Entry) -> Result<(), Error> {
-    let written = match merge::insert_entry(own, entry) {
+    let before = own.context(&entry.context.name);
+    let before = before.filter(|names| calls_plugin(&own, &names.user, |_, _| true) || own.is_plain(&names.user));
+    let stale = before.map(|names| names.cluster);
+    let written = match merge::insert_entry(own, entry, stale.as_deref()) {
         Ok(written) => written,
         Err(why) => {
             let blank = start_over(ctx, lock, &why)?;
-            merge::insert_entry(blank, entry).map_err(|source| unusable(ctx, source))?
+            merge::insert_entry(blank, entry, None).map_err(|source| unusable(ctx, source))?
         }
     };
     ctx.store()?.write(lock, &written)?;
@@ -130,12 +133,12 @@ fn without(
     is_known: impl Fn(&CachedSession) -> bool,
 ) -> Result<Document, Refused> {
     let is_plugin_user = |user: &str| calls_plugin(&own, user, &is_selected);
-    let is_token_user = |names: &EntryNames| {
+    let is_plain_user = |names: &EntryNames| {
         let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
         let mut sessions = cache.sessions.iter();
-        own.has_just_a_token(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
+        own.is_plain(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
     };
-    let is_ended = |names: &EntryNames| is_plugin_user(&names.user) || is_token_user(names);
+    let is_ended = |names: &EntryNames| is_plugin_user(&names.user) || is_plain_user(names);
     let ended: Vec<_> = contexts(&own).filter(is_ended).collect();
     let is_current = ended.iter().any(|names| own.current() == Some(&names.context));
     // Also users whose context was removed.

@@ -139,7 +139,7 @@ pub(super) fn target() -> Result<MergeTarget, StoreError> {
 pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     let target = target()?;
     UserKubeconfig::check(&target.path, ctx.config.timeout)?;
-    let trial = merge::insert_entry(UserKubeconfig::read_unlocked(&target.path)?, &trial_entry());
+    let trial = merge::insert_entry(UserKubeconfig::read_unlocked(&target.path)?, &trial_entry(), None);
     trial.map_err(|source| MergeError::refused(&target.path, source))?;
     let list = env::var_os("KUBECONFIG").unwrap_or_default();
     let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());

@@ -23,6 +23,7 @@ server:
 tls: {certFile: /c, keyFile: /k}
 gateway:
   enabled: true
+  default: true
   audit: all
   rateLimit: {requestsPerSecond: 5, burst: 6}
   maxRequestsPerSession: 8

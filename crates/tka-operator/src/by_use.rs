@@ -1,0 +1,203 @@
+//! Sign-ins that nobody asked for: a request through the gateway begins the session, where its rule has `sign_in: on_use`.
+//!
+//! Use begins what is not there, and changes nothing that is. A session that goes on is what was wanted. What is over is seen to its end first, which
+//! leaves a [`tombstone`](crate::tombstone) where it was ended on purpose.
+
+use kube::api::PostParams;
+use kube::core::Status;
+use tka_api::resource::TkaSignin;
+
+use crate::attempts::{Attempt, SignedIn};
+use crate::error::status;
+use crate::provision::FIELD_MANAGER;
+use crate::records::Records;
+use crate::termination::Precondition;
+use crate::{Error, Sessions, Standing, objects};
+
+impl Sessions {
+    /// Begins the session that `attempt` is about, where `existing` has its name. The caller of this holds the session's lock.
+    pub(crate) async fn begin_by_use(
+        &self,
+        attempt: &Attempt,
+        existing: Option<TkaSignin>,
+        records: &dyn Records,
+    ) -> Result<SignedIn, Error> {
+        let (requested, max_sessions) = (&attempt.begun_for().session, attempt.begun_for().max_sessions);
+        if let Some(existing) = existing {
+            if Standing::of(&existing, (self.clock)()) != Standing::None {
+                let there = objects::session(&existing)?;
+                let provisioned = objects::is_provisioned(&existing, &there);
+                return Ok(SignedIn::new(&there, provisioned, true, None));
+            }
+            self.see_to_end(&existing).await?;
+        }
+        // Asked once more when it is written. Asked before, a session that was ended costs no write.
+        self.refuse_ended(&attempt.name()).await?;
+        self.check_device_quotas(requested)?;
+        let session = &attempt.freeze_session();
+        let desired = objects::signin(session, max_sessions, &self.namespace);
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PostParams::default()
+        };
+        // Made, and never applied: what another wrote meanwhile is none of this one's to change.
+        let signin = match self.signins.create(&parameters, &desired).await {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => {
+                return Err(Error::Contended(attempt.name().to_string()));
+            }
+            created => created?,
+        };
+        // Whoever signs in on purpose at this moment keeps what they get.
+        self.give(attempt, &signin, session, Precondition::SameVersion, records)
+            .await
+    }
+
+    /// Carries out the end of `existing`, which does not stand.
+    async fn see_to_end(&self, existing: &TkaSignin) -> Result<(), Error> {
+        if existing.metadata.deletion_timestamp.is_some() {
+            return self.finish(existing, &*self.records).await;
+        }
+        let how = self.over(&objects::session(existing)?);
+        self.conclude(existing, how, Precondition::SameVersion, &*self.records)
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempts::{Part, SignIn};
+    use crate::double::{self, Answer, ApiRequest, Kept};
+    use crate::end_reason::Intent;
+    use crate::examples::at;
+    use crate::{EndReason, examples, progress};
+    use serde_json::{Value, json};
+    use std::sync::{Arc, Mutex};
+    use tka_api::resource::ANNOTATION_END;
+    use tka_core::{Begun, Session};
+
+    /// An API server that has a session, and perhaps its tombstone. What is written is noted.
+    #[derive(Clone)]
+    struct Server {
+        kept: Kept,
+        tombstone: Arc<Mutex<Option<Value>>>,
+        writes: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Server {
+        fn with(signin: &TkaSignin) -> Self {
+            Self {
+                kept: Kept::new(signin),
+                tombstone: Arc::default(),
+                writes: Arc::default(),
+            }
+        }
+
+        fn answer(&self, request: &ApiRequest) -> Answer {
+            if request.method != "GET" && !request.path.ends_with("/events") {
+                let kind = request
+                    .path
+                    .rsplit('/')
+                    .find(|part| !part.starts_with("tka-"))
+                    .unwrap_or_default();
+                self.writes.lock().unwrap().push(format!("{} {kind}", request.method));
+            }
+            if request.path.contains("/clusterroles/") {
+                let role = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "view"}});
+                return (200, role);
+            }
+            if request.path.contains("/configmaps/") {
+                let mut tombstone = self.tombstone.lock().unwrap();
+                if request.method == "PATCH" {
+                    *tombstone = Some(request.body.clone());
+                }
+                return tombstone
+                    .clone()
+                    .map_or_else(|| double::failure(404, 0), |there| (200, there));
+            }
+            self.kept.answer(request)
+        }
+
+        async fn used(&self, session: &Session, now: i64) -> Result<Arc<SignedIn>, Arc<Error>> {
+            let server = self.clone();
+            let sessions = examples::sessions(double::clients(move |request| Some(server.answer(request))), at(now));
+            let sign_in = SignIn {
+                session: session.clone(),
+                max_sessions: None,
+                credential: false,
+            };
+            let Part::Leader(attempt) = sessions.join(&sign_in) else {
+                panic!("it waits")
+            };
+            let (attempt, lock) = sessions.lock_for(*attempt).await?;
+            sessions.sign_in(attempt, &lock, &examples::Unrecorded).await
+        }
+
+        fn writes(&self) -> Vec<String> {
+            std::mem::take(&mut *self.writes.lock().unwrap())
+        }
+    }
+
+    fn session(begun: Begun, second: i64) -> Session {
+        Session {
+            on_use: Some(begun),
+            ..examples::session("1h", at(second))
+        }
+    }
+
+    fn provisioned(session: &Session) -> TkaSignin {
+        let mut signin = objects::signin(session, None, "tka");
+        signin.status = Some(progress::active(&signin, session, session.signed_in));
+        signin
+    }
+
+    /// The process that wrote an end down was killed before it deleted anything, or another replica is about to.
+    #[tokio::test]
+    async fn end_that_is_written_down_is_carried_out_and_not_undone() {
+        let asked = session(Begun::Asked, 100);
+        for (end, is_final) in [
+            (EndReason::SignedOut, true),
+            (EndReason::Idle, true),
+            (EndReason::Revoked("gone".into()), true),
+            (EndReason::Expired, false),
+        ] {
+            let mut signin = provisioned(&asked);
+            let intent = Intent::new(&asked, end.clone(), at(150)).to_annotation();
+            let annotations = signin.metadata.annotations.get_or_insert_default();
+            annotations.insert(ANNOTATION_END.into(), intent);
+            let server = Server::with(&signin);
+            let used = server.used(&session(Begun::ByUse, 160), 160).await;
+            let is_refused = used.is_err_and(|error| matches!(*error, Error::EndedOnPurpose(_)));
+            assert_eq!(is_refused, is_final, "{end}");
+            assert_eq!(server.tombstone.lock().unwrap().is_some(), is_final, "{end}");
+            let writes = server.writes();
+            assert_eq!(
+                writes.iter().any(|write| write == "POST tkasignins"),
+                !is_final,
+                "{end}: {writes:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn session_that_goes_on_is_not_extended() {
+        let asked = session(Begun::Asked, 100);
+        let server = Server::with(&provisioned(&asked));
+        let there = server.used(&session(Begun::ByUse, 160), 160).await.unwrap();
+        assert!(there.extended && there.stored.provisioned);
+        assert_eq!(there.stored.session, asked);
+        assert_eq!(server.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn session_that_was_ended_costs_no_write() {
+        let by_use = session(Begun::ByUse, 160);
+        let server = Server::with(&objects::signin(&by_use, None, "tka"));
+        *server.kept.0.lock().unwrap() = None;
+        let labels = json!({"tka.specht-labs.de/tombstone": "true"});
+        *server.tombstone.lock().unwrap() = Some(json!({"metadata": {"name": "x", "labels": labels}}));
+        let refused = server.used(&by_use, 160).await.unwrap_err();
+        assert!(matches!(*refused, Error::EndedOnPurpose(_)), "{refused:?}");
+        assert_eq!(server.writes(), Vec::<String>::new());
+    }
+}
