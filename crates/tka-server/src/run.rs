@@ -155,9 +155,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
             streams.run(used).await;
             drained.cancel();
         });
-        let keep = stop
-            .clone()
-            .run_until_cancelled_owned(gateway::keep(config.gateway.recording.clone()));
+        let keep = gateway::keep(config.gateway.recording.clone(), stop.clone());
         background.spawn("the keeping of recordings", keep);
     }
     let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tka_recording::sink::folder::Folder;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayRecording;
 
@@ -15,8 +16,13 @@ const KEEPING: Duration = Duration::from_mins(1);
 /// A day, in hours.
 const DAY: i64 = 24;
 
-/// Makes whole files of what killed servers left, and removes what is older than the settings keep it. Never returns.
-pub async fn keep(settings: GatewayRecording) {
+/// Makes whole files of what killed servers left, and removes what is older than the settings keep it, until `stop`.
+pub async fn keep(settings: GatewayRecording, stop: CancellationToken) {
+    // Also while the folder does not answer.
+    stop.run_until_cancelled(keep_on(settings)).await;
+}
+
+async fn keep_on(settings: GatewayRecording) {
     let Some(folder) = settings.folder().map(Folder::new) else {
         return std::future::pending().await;
     };
