@@ -1,4 +1,4 @@
-//! Upgraded connections: bytes in both directions, while their session's may move.
+//! Upgraded connections: bytes in both directions while the session's gate is open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ where
             count: &stream.received,
         };
         let up = up.carry(caller_read, &mut upstream_write, |bytes| {
-            // What another protocol carries may be its pings: it is not looked into, and is no use.
+            // Other protocols (SPDY) are not parsed: their bytes may be pings, so they do not count as use.
             if stream.websocket.is_some() && input.follow(bytes).is_input {
                 stream.last_use.used(Instant::now());
             }
@@ -180,7 +180,7 @@ impl Direction<'_> {
         W: AsyncWrite + Unpin,
     {
         while !left.is_empty() {
-            // Each write is whole or not at all, so that what was written is known.
+            // `write`, not `write_all`: it is cancel-safe, so the count is exact when the gate cuts it.
             let Ok(written @ 1..) = self.gate.run(to.write(left)).await? else {
                 return Err(End::Gone);
             };
@@ -198,7 +198,7 @@ impl From<Halt> for End {
     }
 }
 
-/// Why it was cut. A relay is no watch.
+/// Why it was cut. Only a watch is drained, so `Drained` is no cut here.
 fn cut(halt: Halt) -> Option<Cut> {
     match halt {
         Halt::Cut(cut) => Some(cut),

@@ -23,7 +23,7 @@ pub struct Unread(Duration);
 
 type Read = Result<Frame<Bytes>, BoxError>;
 
-/// `body`, which is dropped when a frame of it was not read for as long as `limit`. Its reader finds an error then. One frame waits for the reader at the most.
+/// `body`, which is dropped when a frame of it was not read for as long as `limit`. Its reader finds an error then. At most two frames wait for the reader.
 #[must_use]
 pub fn read_within(body: BoxBody, limit: Duration) -> BoxBody {
     let (sender, receiver) = mpsc::channel(1);

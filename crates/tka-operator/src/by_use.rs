@@ -1,4 +1,4 @@
-//! Sign-ins that nobody asked for: a request through the gateway begins the session, where its rule has `sign_in: on_use`.
+//! Sign-ins by use: a request through the gateway begins the session, where its rule has `sign_in: on_use`.
 //!
 //! Use begins what is not there, and changes nothing that is. A session that goes on is what was wanted. What is over is seen to its end first, which
 //! leaves a [`tombstone`](crate::tombstone) where it was ended on purpose.
@@ -40,14 +40,14 @@ impl Sessions {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
         };
-        // Made, and never applied: what another wrote meanwhile is none of this one's to change.
+        // Create, not server-side apply: a concurrent sign-in's object must not be overwritten.
         let signin = match self.signins.create(&parameters, &desired).await {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => {
                 return Err(Error::Contended(attempt.name().to_string()));
             }
             created => created?,
         };
-        // Whoever signs in on purpose at this moment keeps what they get.
+        // A caller who signs in explicitly at this moment keeps that session.
         self.give(attempt, &signin, session, Precondition::SameVersion, records)
             .await
     }

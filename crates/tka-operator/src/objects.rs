@@ -74,7 +74,7 @@ pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Err
     text.parse().map(Some).map_err(|_| not_a_session(signin, why()))
 }
 
-/// Has `desired` take back what an earlier sign-in said in `existing` and this one does not say, whoever owns the field: that it was to end, which was
+/// Has `desired` take back what an earlier sign-in said in `existing` and this one does not say, whichever manager owns the field: that it was to end, which was
 /// not carried out, and on what conditions it was given. Empty is as good as absent.
 pub(crate) fn forget_what_was_said(desired: &mut TkaSignin, existing: &TkaSignin) {
     if existing.metadata.deletion_timestamp.is_some() {

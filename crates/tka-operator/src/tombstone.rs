@@ -47,7 +47,7 @@ impl Sessions {
         }
     }
 
-    /// Writes onto a session that its rule has `sign_in: on_use` by now. One that changed since it was read is for the next time.
+    /// Marks a live session whose rule has gained `sign_in: on_use`. On a conflict the next round tries again.
     pub async fn note_on_use(&self, session: &Session) -> Result<(), Error> {
         let name = session.name();
         let Some(live) = self.signins.get_opt(name.as_str()).await? else {
@@ -83,7 +83,7 @@ impl Sessions {
         let Some(there) = there.filter(|there| there.labels().contains_key(LABEL_TOMBSTONE)) else {
             return Ok(());
         };
-        // Read after the tombstone, which is therefore none of its own if it goes on.
+        // Read after the tombstone: if this session is still live, the tombstone is an earlier session's.
         let goes_on =
             |live: &TkaSignin| live.metadata.deletion_timestamp.is_none() && !objects::is_to_end(live, session);
         if !self.same(signin).await?.as_ref().is_some_and(goes_on) {
@@ -101,7 +101,7 @@ impl Sessions {
     }
 }
 
-/// Use begins no session that is kept apart by a label. One that comes to its time's end, or never was, may begin again.
+/// Labelled sessions need none: use never begins them. Expired and refused sessions leave none: use may begin them again.
 fn is_needed(session: &Session, how: &EndReason) -> bool {
     let is_on_purpose = match how {
         EndReason::SignedOut | EndReason::Idle | EndReason::Revoked(_) | EndReason::TakenDown | EndReason::Broken => {

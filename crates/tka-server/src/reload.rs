@@ -20,7 +20,7 @@ pub(crate) struct Reload {
     running: Config,
     /// What the file said last, be it good or bad. Nothing where it could not be read.
     seen: Option<Vec<u8>>,
-    /// Whether a file says anything of what holds.
+    /// Whether any running setting came from the file.
     from_file: bool,
     watch: Option<FileWatch>,
     apply: Apply,
@@ -39,8 +39,8 @@ enum NotTaken {
     /// What is read and what is running cannot be laid over one another.
     #[error("it cannot be compared with the one before")]
     Merge(#[from] serde_json::Error),
-    /// It is at odds with itself.
-    #[error("it does not fit together")]
+    /// Its values contradict each other.
+    #[error("its values contradict each other")]
     Apply(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

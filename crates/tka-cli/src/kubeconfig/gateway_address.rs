@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Whoever is asked must not lead kubectl to another server, where the device of the same person is taken for them too.
+    /// The server that was asked must not send kubectl to another one, which would also identify this person by their device.
     #[test]
     fn kubectl_goes_to_the_server_that_was_asked() {
         let reached = |sent: &str, asked: &str| {

@@ -1,4 +1,4 @@
-//! What of a configuration that was read again holds at once: the keys that are marked so. The others stay as they were at the start.
+//! Merges a configuration that was read again into the running one: keys marked `x-live` take effect, all others wait for a restart.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ pub struct Change {
     pub waiting: Vec<&'static str>,
 }
 
-/// What holds when a server that runs with `running` reads `read`.
+/// The configuration in effect after a server running `running` loads `read`.
 pub fn merge(running: &Config, read: &Config) -> Result<Change, serde_json::Error> {
     let (mut tree, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);
     let (mut changed, mut waiting) = (Vec::new(), Vec::new());

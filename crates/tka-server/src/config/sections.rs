@@ -207,7 +207,7 @@ pub struct Gateway {
     pub max_requests_per_session: NonZeroU32,
     /// How many requests, watches and streams may be under way in all; fewer than `server.maxConnections`, so that people can sign in and out whatever is carried.
     pub max_requests: NonZeroU32,
-    /// How long nothing of an answer may be read before its connection is closed.
+    /// How long nothing of an answer may be read before its connection is closed; over HTTP/2 its stream is reset.
     #[schemars(schema_with = "values::duration")]
     pub unread_timeout: Period,
     /// Recordings of exec and attach.

@@ -24,8 +24,8 @@ use crate::identify::whois;
 use crate::rates::By;
 use crate::sign_in::SignInRequest;
 
-/// How long a session that the API server has may be unknown to the watch.
-const TOLD: Duration = Duration::from_secs(3);
+/// How long to wait for the watch to report a session that the API server already has.
+const WATCH_WAIT: Duration = Duration::from_secs(3);
 
 /// A request that may be carried.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Access {
     pub(super) recording: Recording,
 }
 
-/// Finds out who sends a request, that it is they and no page in their browser, and which session of theirs acts.
+/// Identifies the caller, refuses browsers, and finds the session that the request acts as.
 pub(super) async fn access(
     app: &App,
     gateway: &Gateway,
@@ -158,13 +158,13 @@ async fn session(
         Standing::Pending => (None, "your session is not provisioned yet"),
         Standing::None => return Err(not_signed_in(rule, "you are not signed in")),
     };
-    let told = told(app, watched, &name, uid.as_deref()).await;
-    told.ok_or_else(|| Failure::passing(not_yet, &["try again in a moment"]))
+    let live = wait_until_watched(app, watched, &name, uid.as_deref()).await;
+    live.ok_or_else(|| Failure::passing(not_yet, &["try again in a moment"]))
 }
 
 /// Begins the session of that name through `rule`, because it is used. All requests that come meanwhile share that.
 ///
-/// It goes no further when its caller hangs up: the reconcile loop completes what was begun, or ends it. So no more of them wait than there are connections.
+/// If the caller hangs up, this stops, so waiting requests are bounded by connections. The reconcile loop completes what was begun, or ends it.
 async fn begin(
     app: &App,
     gateway: &Gateway,
@@ -194,10 +194,15 @@ async fn begin(
     })
 }
 
-/// The session of that name, once the watch tells that it stands: its streams go by that. With `uid` it is the one of that UID.
-async fn told(app: &App, watched: &WatchedSessions, name: &SessionName, uid: Option<&str>) -> Option<LiveSession> {
+/// Waits until the watch reports the session as live, because streams are gated by the watch. `uid`, if given, must match.
+async fn wait_until_watched(
+    app: &App,
+    watched: &WatchedSessions,
+    name: &SessionName,
+    uid: Option<&str>,
+) -> Option<LiveSession> {
     let mut changes = watched.changes();
-    let told = async {
+    let live = async {
         loop {
             changes.borrow_and_update();
             let live = watched.named(name, (app.clock)());
@@ -207,7 +212,7 @@ async fn told(app: &App, watched: &WatchedSessions, name: &SessionName, uid: Opt
             changes.changed().await.ok()?;
         }
     };
-    timeout(TOLD, told).await.ok().flatten()
+    timeout(WATCH_WAIT, live).await.ok().flatten()
 }
 
 /// What to answer a caller who has no session through `rule`.

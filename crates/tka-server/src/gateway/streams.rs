@@ -27,12 +27,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long before its end a token is renewed.
 const RENEWED: Duration = Duration::from_mins(2);
 
-/// Why a stream ends whose session does.
+/// Told to the client when its session ended.
 const ENDED: &str = "your TKA session ended; sign in again with `tka login`";
-/// Why a stream ends of which it is not known whether its session still stands.
+/// Told to the client when the watch is silent.
 const SILENT: &str = "TKA lost touch with the API server, so it is not known whether your session stands; try again";
 
-/// Why a stream ends whose server does.
+/// Told to the client when this replica stops.
 const STOPPED: &str = "this replica of TKA stops; connect again";
 
 /// All sessions whose requests are carried. Clones are the same.
@@ -62,7 +62,7 @@ pub struct Entry {
     token: tokio::sync::Mutex<Option<Credential>>,
     places: Arc<Semaphore>,
     last_use: LastUse,
-    /// Free while no use is being written down.
+    /// One permit: at most one write of the last use at a time.
     writing: Arc<Semaphore>,
 }
 
@@ -113,7 +113,7 @@ impl Streams {
         let name = live.session.name();
         let mut entries = self.entries();
         if entries.get(name.as_str(), &live.uid).is_none() {
-            // What is still carried for the session before it of this name must end, although the watch has not told of that end by itself.
+            // Cut the streams of the previous session of this name, even if the watch has not reported its end yet.
             entries.retain(|other, _, entry| {
                 let is_replaced = other == name.as_str();
                 if is_replaced {
@@ -247,7 +247,7 @@ impl Streams {
     }
 }
 
-/// Whether bytes of a session may move that `stands` as far as is known, when nothing was heard for as long as `silence`, at a server that `stops`.
+/// Whether a session's bytes may move. `stands`: the session is live; `silence`: time since the last heartbeat; `stops`: the server is stopping.
 fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
     if !stands {
         return Flow::Cut(Cut::new(CutKind::Ended, ENDED));
@@ -336,7 +336,7 @@ impl Entry {
             if live.uid != known.live.uid {
                 return None;
             }
-            // Only a sign-in begins the time anew.
+            // `until` moves at a sign-in, and at a use where the rule has `idle`.
             if live.until != known.live.until {
                 known.deadline = deadline(&live, now, time);
             }
@@ -363,7 +363,7 @@ fn deadline(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
     now + Duration::try_from(live.until.duration_since(time)).unwrap_or_default()
 }
 
-/// Whether a token is to be renewed at `now`. One that ends with its session is not, unless that goes on for longer.
+/// Whether a token is to be renewed at `now`. Not if it lasts as long as its session.
 fn is_due(credential: &Credential, live: &LiveSession, now: Timestamp) -> bool {
     let left = Duration::try_from(credential.expires.duration_since(now)).unwrap_or_default();
     left < RENEWED && (left.is_zero() || credential.expires < live.until)
