@@ -117,6 +117,7 @@ pub(crate) fn up(options: &Options) -> Result<Testbed> {
 
 /// The server as a process of this machine.
 fn start_beside(testbed: &Testbed) -> Result<()> {
+    files::create_private_dir(&testbed.layout.recordings())?;
     let server = step("the chart is installed", || {
         Server::create(testbed, main_server(testbed))
     })?;
@@ -251,7 +252,7 @@ fn main_server(testbed: &Testbed) -> ServerOptions {
     ServerOptions {
         namespace: testbed.facts.namespace.clone(),
         capability: CAPABILITY.to_owned(),
-        config: server::with_gateway(),
+        config: server::with_recordings(&testbed.layout.recordings()),
         ..ServerOptions::new(server::MAIN)
     }
 }

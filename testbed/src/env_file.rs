@@ -23,6 +23,7 @@ fn variables(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<Ve
         ("GATEWAY_URL", format!("{url}/k8s")),
         ("POLICY", path(&layout.policy())),
         ("LOGS", path(&layout.logs())),
+        ("RECORDINGS", path(&layout.recordings())),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();

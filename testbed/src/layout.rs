@@ -57,6 +57,11 @@ impl Layout {
         self.dir.join("ports.json")
     }
 
+    /// Recordings of exec and attach through the server that `up` starts.
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.dir.join("recordings")
+    }
+
     pub(crate) fn env_file(&self) -> PathBuf {
         self.dir.join("env")
     }

@@ -36,7 +36,7 @@ pub use self::{
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
     programs::{KUBERNETES_VERSION, Part, cache_dir, check_kubernetes_version, program},
-    server::{Pods, Server, ServerOptions, with_gateway},
+    server::{Pods, Server, ServerOptions, with_gateway, with_recordings},
     shell::quote_path,
     tailnet::{Node, Owner},
 };

@@ -14,13 +14,15 @@ use serde::Deserialize;
 use crate::{Outcome, root};
 
 /// The crates that have targets.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 8] = [
     "tka-core",
     "tka-kubeconfig",
     "tka-tailnet",
     "tka-operator",
     "tka-server",
     "tka-cli",
+    "tka-gateway",
+    "tka-recording",
 ];
 /// Lets libFuzzer see which code is reached, and with what it compares.
 const WATCHED: [&str; 8] = [

@@ -30,8 +30,9 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 9] = [
+const ENUMS: [(&str, &str, &str); 10] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
+    ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
     ("tka", "crates/tka-cli/src/error.rs", "Error"),
     ("client", "crates/tka-cli/src/api/client/error.rs", "ClientErrorKind"),

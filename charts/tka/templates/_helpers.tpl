@@ -139,6 +139,9 @@ also has a hash, so it has at most 52 characters. What is changed gets a digest,
 {{- if (.Values.tls).secretName -}}
 {{- $_ := set $known "tls" (dict "certFile" "/run/secrets/tka/tls/tls.crt" "keyFile" "/run/secrets/tka/tls/tls.key") -}}
 {{- end -}}
+{{- if (.Values.recordings).existingClaim -}}
+{{- $_ := set $known "gateway" (dict "recording" (dict "folder" "/var/lib/tka/recordings")) -}}
+{{- end -}}
 {{- toYaml (mustMergeOverwrite (deepCopy .Values.config) $known) -}}
 {{- end -}}
 

@@ -23,6 +23,9 @@
 {{- if and .Values.tailscale.caCert.configMap.name .Values.tailscale.caCert.secret.name -}}
 {{- $wrong = append $wrong "tailscale.caCert.configMap and tailscale.caCert.secret are two answers to one question: leave one out" -}}
 {{- end -}}
+{{- if and (.Values.recordings).existingClaim (((((.Values.config).gateway).recording).s3).bucket) -}}
+{{- $wrong = append $wrong "recordings.existingClaim and config.gateway.recording.s3.bucket are two answers to one question: leave one out" -}}
+{{- end -}}
 {{- $ownNames := list "TKA_HEALTH_ADDRESS" "TKA_CLUSTERINFO_CADATA" -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $ownNames -}}

@@ -221,6 +221,9 @@ pub struct ApiRequest {
     /// The ports of a port-forward, where the request names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
+    /// The recording of an exec or attach, if one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
     /// What the client calls itself. Nothing is decided by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,

@@ -196,6 +196,10 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "gateway"))]
     pub access: Option<String>,
+    /// Whether exec and attach through the gateway are recorded, if they are: `best_effort` or `required`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "required"))]
+    pub recording: Option<String>,
     /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "on_use"))]

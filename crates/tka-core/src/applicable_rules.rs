@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rule::{Rule, RuleError, RuleKey, SignInMode};
+use crate::rule::{Recording, Rule, RuleError, RuleKey, SignInMode};
 use crate::{Choice, Refusal, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
@@ -129,6 +129,14 @@ impl ApplicableRules {
     #[must_use]
     pub fn has_gateway(&self, key: &RuleKey) -> bool {
         self.carries(key) && self.with_key(key).all(|rule| rule.access.has_gateway())
+    }
+
+    /// Whether exec and attach of such a session are recorded: as the strictest of these rules has it, and where there is none of them as the strictest
+    /// there is.
+    #[must_use]
+    pub fn recording(&self, key: &RuleKey) -> Recording {
+        let strictest = self.with_key(key).map(|rule| rule.recording).max();
+        strictest.unwrap_or(Recording::Required)
     }
 
     /// Whether use begins such a session, likewise.
@@ -328,5 +336,22 @@ mod tests {
         assert_eq!(through(&["any", "gateway"]), (false, true));
         assert_eq!(through(&["direct", "gateway"]), (false, false));
         assert_eq!(through(&[]), (false, false));
+    }
+
+    #[test]
+    fn strictest_rule_of_a_key_says_what_is_recorded() {
+        let of = |recordings: &[&str]| {
+            let rules = recordings
+                .iter()
+                .map(|recording| format!(r#"{{"role": "view", "period": "1h", "recording": "{recording}"}}"#));
+            let rules: Vec<String> = rules.collect();
+            let rules = ApplicableRules::parse(rules.iter().map(String::as_str)).unwrap();
+            let key = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap().key();
+            rules.recording(&key)
+        };
+        assert_eq!(of(&["off"]), Recording::Off);
+        assert_eq!(of(&["off", "best_effort"]), Recording::BestEffort);
+        assert_eq!(of(&["required", "off"]), Recording::Required);
+        assert_eq!(of(&[]), Recording::Required);
     }
 }

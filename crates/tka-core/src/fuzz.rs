@@ -55,7 +55,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "role",
     "period",
     "priority",
@@ -69,11 +69,15 @@ const KEYS: [&str; 15] = [
     "n\\u0061mespaces",
     "access",
     "Access",
+    "recording",
+    "Recording",
     "sign_in",
     "idle",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
-const VALUES: [&str; 13] = [
+const VALUES: [&str; 15] = [
+    r#""required""#,
+    r#""best_effort""#,
     r#""gateway""#,
     r#""direct""#,
     r#""on_use""#,
@@ -118,6 +122,7 @@ fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
         && idle(rule) <= idle(wider)
         && rule.access.has_tokens() <= wider.access.has_tokens()
         && rule.access.has_gateway() <= wider.access.has_gateway()
+        && rule.recording >= wider.recording
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub use period::Period;
 pub use refusal::Refusal;
 pub use request::{Limits, Reason, Request, SessionLabel};
 pub use revocation::{DeviceState, Revocation, Verdict};
-pub use rule::{Access, Rule, RuleKey, SignInMode};
+pub use rule::{Access, Recording, Rule, RuleKey, SignInMode};
 pub use scope::{MAX_NAMESPACES, Namespaces, Scope};
 pub use session::{Begun, Session, SessionName};
 pub use text::{shorten, shorten_to};

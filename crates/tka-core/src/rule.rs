@@ -28,6 +28,8 @@ pub struct Rule {
     pub max_sessions: Option<NonZeroU32>,
     /// By which ways its sessions reach the cluster.
     pub access: Access,
+    /// Whether exec and attach through the gateway are recorded.
+    pub recording: Recording,
     /// What begins its sessions.
     pub sign_in: SignInMode,
     /// After how long without use its sessions end.
@@ -58,6 +60,19 @@ pub enum Access {
     Direct,
 }
 
+/// Whether exec and attach through the gateway are recorded. The later ones restrict more.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// They are not.
+    #[default]
+    Off,
+    /// They are, where that is possible.
+    BestEffort,
+    /// Nothing is seen that is not in the recording, and what cannot be recorded is refused. Sessions reach the cluster through the gateway alone.
+    Required,
+}
+
 /// What makes a rule the same rule although its period, priority or conditions changed: its name, and what it gives access to.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RuleKey {
@@ -83,6 +98,8 @@ struct Written {
     require_reason: bool,
     max_sessions: Option<NonZeroU32>,
     access: Option<Access>,
+    #[serde(default)]
+    recording: Recording,
     #[serde(default)]
     sign_in: SignInMode,
     idle: Option<Period>,
@@ -123,6 +140,7 @@ impl Rule {
             name: written.name,
             require_reason: written.require_reason,
             max_sessions: written.max_sessions,
+            recording: written.recording,
             sign_in: written.sign_in,
             idle: written.idle,
         })
@@ -157,15 +175,20 @@ impl Written {
         if self.idle.is_some() && direct {
             return Some("`idle` and `access: direct` contradict each other: use is seen by the gateway alone");
         }
+        if self.recording == Recording::Required && direct {
+            return Some(
+                "`recording: required` and `access: direct` contradict each other: what goes directly cannot be recorded",
+            );
+        }
         None
     }
 
-    /// Use is seen by the gateway alone, so that a limit of idleness leaves no other way.
+    /// Use is seen by the gateway alone, and recorded there alone, so that a limit of idleness and required recording leave no other way.
     fn access(&self) -> Access {
-        match self.idle {
-            Some(_) => Access::Gateway,
-            None => self.access.unwrap_or_default(),
+        if self.idle.is_some() || self.recording == Recording::Required {
+            return Access::Gateway;
         }
+        self.access.unwrap_or_default()
     }
 }
 
@@ -192,6 +215,18 @@ impl Access {
     #[must_use]
     pub fn has_gateway(self) -> bool {
         self != Self::Direct
+    }
+}
+
+// === impl Recording ===
+
+impl std::fmt::Display for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::BestEffort => "best_effort",
+            Self::Required => "required",
+        })
     }
 }
 
@@ -270,7 +305,7 @@ mod tests {
     #[test]
     fn field_that_says_nothing_is_refused() {
         let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
-            "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m"}"#;
+            "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m", "recording": "required"}"#;
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
@@ -305,6 +340,38 @@ mod tests {
                 changed[&other] = value;
                 assert!(Rule::parse(&changed.to_string()).is_err(), "{changed}");
             }
+        }
+    }
+
+    #[test]
+    fn required_recording_means_the_gateway() {
+        let rule = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#));
+        let read = |fields: &str| rule(fields).map(|rule| (rule.access, rule.recording));
+        assert_eq!(read(""), Ok((Access::Any, Recording::Off)));
+        assert_eq!(read(r#", "recording": "off""#), Ok((Access::Any, Recording::Off)));
+        assert_eq!(
+            read(r#", "recording": "best_effort", "access": "direct""#),
+            Ok((Access::Direct, Recording::BestEffort))
+        );
+        for access in ["", r#", "access": "any""#, r#", "access": "gateway""#] {
+            let read = read(&format!(r#", "recording": "required"{access}"#));
+            assert_eq!(read, Ok((Access::Gateway, Recording::Required)), "{access}");
+        }
+        let direct = rule(r#", "recording": "required", "access": "direct""#).unwrap_err();
+        assert!(direct.why.contains("`access: direct`"), "{direct}");
+        for wrong in [
+            "true",
+            "1",
+            r#""Required""#,
+            r#""required ""#,
+            r#""best-effort""#,
+            r#""on""#,
+            "null",
+            "{}",
+            "[]",
+            r#"["required"]"#,
+        ] {
+            assert!(rule(&format!(r#", "recording": {wrong}"#)).is_err(), "{wrong}");
         }
     }
 

@@ -35,6 +35,8 @@ pub enum CutKind {
     Unknown,
     /// Nothing: the server stops.
     Stop,
+    /// Nothing: what goes over it cannot be recorded.
+    Unrecorded,
 }
 
 /// What every stream of a session asks before it moves a byte.

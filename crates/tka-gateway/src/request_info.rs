@@ -100,7 +100,7 @@ impl RequestInfo {
         }
         match self.verb.as_str() {
             "get" => {
-                let is_watch = parameter(query, "watch").is_some_and(|value| !is_false(&value));
+                let is_watch = flag(query, "watch");
                 let verb = if is_watch { "watch" } else { "list" };
                 verb.clone_into(&mut self.verb);
                 self.name = named_by_selector(query).unwrap_or_default();
@@ -148,6 +148,12 @@ fn verb(method: &Method) -> &'static str {
 #[must_use]
 pub fn parameter(query: &str, name: &str) -> Option<String> {
     parameters(query, name).next()
+}
+
+/// Whether a parameter is set, as the API server reads a flag.
+#[must_use]
+pub fn flag(query: &str, name: &str) -> bool {
+    parameter(query, name).is_some_and(|value| !is_false(&value))
 }
 
 /// All values of a parameter.

@@ -78,6 +78,15 @@ impl Default for State {
     }
 }
 
+/// What was followed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Followed {
+    /// Whether data is among it that the caller of a stream sends to it: input, and not a ping, a resize or an end.
+    pub is_input: bool,
+    /// After how many bytes of it the last frame ends, if one does.
+    pub end: Option<usize>,
+}
+
 // === impl Frames ===
 
 impl Frames {
@@ -92,15 +101,15 @@ impl Frames {
         }
     }
 
-    /// These bytes came next. Says whether data is among them that the caller of a stream sends to it: input, and not a ping, a resize or an end.
-    pub fn follow(&mut self, mut bytes: &[u8]) -> bool {
-        let mut is_input = false;
+    /// These bytes came next.
+    pub fn follow(&mut self, bytes: &[u8]) -> Followed {
+        let (length, mut bytes, mut followed) = (bytes.len(), bytes, Followed::default());
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Payload(payload) => {
                     let here = usize::try_from(payload.left).unwrap_or(usize::MAX).min(bytes.len());
                     if payload.is_data {
-                        is_input |= self.message.carries_input(&bytes[..here], payload.mask, self.channels);
+                        followed.is_input |= self.message.carries_input(&bytes[..here], payload.mask, self.channels);
                     }
                     payload.skip(here);
                     bytes = &bytes[here..];
@@ -116,8 +125,11 @@ impl Frames {
                     }
                 }
             }
+            if self.is_between() {
+                followed.end = Some(length - bytes.len());
+            }
         }
-        is_input
+        followed
     }
 
     fn begin(&mut self, head: Head) {
@@ -299,10 +311,10 @@ mod tests {
             for length in [0, 1, 125, 126, 127, 65535, 65536] {
                 let mut frames = Frames::new(Channels::Binary);
                 let bytes = frame(0x82, &vec![7; length], masked);
-                frames.follow(&bytes[..bytes.len() - 1]);
+                assert_eq!(frames.follow(&bytes[..bytes.len() - 1]).end, None);
                 assert!(!frames.is_between(), "{length}");
-                frames.follow(&bytes[bytes.len() - 1..]);
-                assert!(frames.is_between(), "{length}");
+                assert_eq!(frames.follow(&[bytes[bytes.len() - 1], 0x82]).end, Some(1));
+                assert!(!frames.is_between(), "{length}");
             }
         }
     }
@@ -349,7 +361,7 @@ mod tests {
 
     #[test]
     fn input_is_what_a_person_types_and_nothing_else() {
-        let is_input = |channels, frames: &[Vec<u8>]| Frames::new(channels).follow(&frames.concat());
+        let is_input = |channels, frames: &[Vec<u8>]| Frames::new(channels).follow(&frames.concat()).is_input;
         let binary = |frames: &[Vec<u8>]| is_input(Channels::Binary, frames);
         assert!(binary(&[masked(0x82, b"\0ls")]));
         assert!(!binary(&[masked(0x82, b"\0")]), "an empty message begins a stream");
@@ -383,7 +395,7 @@ mod tests {
             let mut found = Vec::new();
             while !left.is_empty() {
                 let cut = cuts.next().unwrap().min(left.len());
-                found.push(frames.follow(&left[..cut]));
+                found.push(frames.follow(&left[..cut]).is_input);
                 left = &left[cut..];
             }
             prop_assert_eq!(found.iter().filter(|input| **input).count(), 1);

@@ -24,7 +24,7 @@ use crate::certificate::Standing;
 use crate::cluster::ClusterError;
 use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{Gateway, GatewayError, Streams};
+use crate::gateway::{self, Gateway, GatewayError, Streams};
 use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
@@ -155,6 +155,8 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
             streams.run(used).await;
             drained.cancel();
         });
+        let keep = gateway::keep(config.gateway.recording.clone(), stop.clone());
+        background.spawn("the keeping of recordings", keep);
     }
     let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));
     let reload = Reload::new(source, loaded, apply, metrics);

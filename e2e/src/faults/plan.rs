@@ -35,6 +35,8 @@ pub enum Fault {
     Silence,
     /// It is answered 429 and not in JSON, as by what is before an API server; after how many seconds to try again is in the header alone.
     Busy(u32),
+    /// It is answered 101, and what it opened counts: a WebSocket of exec that writes a number a line until it is closed.
+    Count,
     /// A watch is told in its stream that what it asks for has been forgotten
     /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>).
     Expired,

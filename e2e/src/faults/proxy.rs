@@ -237,7 +237,10 @@ impl Shared {
         let forwarded = match struck {
             None | Some((_, Fault::Still)) => true,
             Some((_, Fault::Cut(moment) | Fault::Hang(moment))) => moment == Moment::After,
-            Some((_, Fault::Answer(..) | Fault::Say(..) | Fault::Busy(_) | Fault::Silence | Fault::Expired)) => false,
+            Some((
+                _,
+                Fault::Answer(..) | Fault::Say(..) | Fault::Busy(_) | Fault::Count | Fault::Silence | Fault::Expired,
+            )) => false,
         };
         state.seen.push(Seen {
             request: request.clone(),

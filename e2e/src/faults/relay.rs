@@ -5,6 +5,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
@@ -12,9 +13,11 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use testbed::Testbed;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -25,6 +28,9 @@ use super::plan::{Fault, Moment};
 use super::proxy::{Gate, Shared};
 use super::request::Request;
 use crate::Outcome;
+
+/// How long it is from one number to the next.
+const COUNTING: Duration = Duration::from_millis(10);
 
 type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -93,6 +99,7 @@ impl Relay {
             let service = service_fn(|request| Arc::clone(&self).request(request));
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
                 .await?;
             Ok::<_, Broken>(())
         });
@@ -111,7 +118,7 @@ impl Relay {
         let body = body.collect().await?.to_bytes();
         self.pass().await?;
         let summary = Request::of(&head, &body);
-        let request = http::Request::from_parts(head, Full::new(body));
+        let mut request = http::Request::from_parts(head, Full::new(body));
         let Some((plan, fault)) = self.shared.strike(&summary, trace(request.headers())) else {
             return self.answer(request).await;
         };
@@ -130,6 +137,11 @@ impl Relay {
             Fault::Busy(retry_after) => {
                 self.shared.struck(plan);
                 answer(429, Some(retry_after), "the fault proxy is busy".to_owned())
+            }
+            Fault::Count => {
+                self.shared.struck(plan);
+                tokio::spawn(count(hyper::upgrade::on(&mut request)));
+                opened()
             }
             Fault::Still => {
                 self.shared.gate.send_replace(Gate::Still);
@@ -236,6 +248,32 @@ fn failure(status: u16, retry_after: Option<u32>) -> Value {
         failure["details"] = json!({"retryAfterSeconds": seconds});
     }
     failure
+}
+
+/// A WebSocket of exec. What asked for it does not look at the digest of its key.
+fn opened() -> Result<Answer, Broken> {
+    let answer = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, "not looked at")
+        .header(header::SEC_WEBSOCKET_PROTOCOL, "v5.channel.k8s.io");
+    let body = Full::default().map_err(|never| match never {});
+    Ok(answer.body(BodyExt::boxed_unsync(body))?)
+}
+
+/// Writes a number a line to standard output, channel 1, until the other side has gone.
+async fn count(upgrade: OnUpgrade) -> Result<(), Broken> {
+    let mut stream = TokioIo::new(upgrade.await?);
+    for number in 1_u32.. {
+        let message = format!("\u{1}{number}\n");
+        let mut frame = vec![0x82, u8::try_from(message.len())?];
+        frame.extend(message.into_bytes());
+        stream.write_all(&frame).await?;
+        stream.flush().await?;
+        tokio::time::sleep(COUNTING).await;
+    }
+    Ok(())
 }
 
 fn refusal(status: u16, retry_after: Option<u32>) -> Result<Answer, Broken> {

@@ -18,6 +18,7 @@ crate::tests![
     pods_are_admitted_where_pod_security_is_restricted,
     users_differ_and_only_tailscaleds_own_may_change_the_node,
     health_is_not_on_loopback_and_sysctls_are_for_low_ports,
+    recordings_are_on_the_claim_and_nowhere_without_one,
     state_is_named_after_pods_and_changed_by_no_upgrade,
     release_without_a_server_gets_one_and_a_release_before_it_too,
     secrets_are_in_secrets_alone,
@@ -163,6 +164,36 @@ fn health_is_not_on_loopback_and_sysctls_are_for_low_ports(world: &World) -> Out
         let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
         assert_eq!(config["tailscale"]["port"], port);
         assert_eq!(config["operator"]["namespace"], "default");
+    }
+    Ok(())
+}
+
+fn recordings_are_on_the_claim_and_nowhere_without_one(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-recordings")?;
+    let values = json!({
+        "recordings": { "existingClaim": "cast" },
+        "config": { "gateway": { "enabled": true, "recording": { "stdin": true } } },
+    });
+    for (values, is_there) in [(values, true), (json!({}), false)] {
+        let objects = rendered(&helm, &values)?;
+        let pod = pod(&objects)?;
+        let [server, tailscale] = containers(&pod);
+        let mounts = [server, tailscale].map(|container| {
+            let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            mounts.any(|mount| mount["name"] == "recordings" && mount["mountPath"] == "/var/lib/tka/recordings")
+        });
+        assert_eq!(mounts, [is_there, false]);
+        let group = &pod["spec"]["securityContext"]["fsGroup"];
+        assert_eq!(group.as_u64(), is_there.then_some(65532));
+        let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let claims: Vec<_> = volumes
+            .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
+            .collect();
+        assert_eq!(claims, if is_there { vec!["cast"] } else { Vec::new() });
+        let config = &of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"];
+        let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
+        let folder = config["gateway"]["recording"]["folder"].as_str();
+        assert_eq!(folder, is_there.then_some("/var/lib/tka/recordings"));
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ mod on_use;
 mod outages;
 mod provisioning;
 mod reauthorisation;
+mod recording;
 mod refusals;
 mod reload;
 mod replicas;
@@ -95,6 +96,7 @@ const MODULES: &[Module] = &[
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),
+    ("recording", recording::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
     ("max_sessions", max_sessions::TESTS),

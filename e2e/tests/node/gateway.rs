@@ -23,7 +23,7 @@ crate::tests![
 ];
 
 /// Variables that have kubectl speak SPDY, as versions before 1.31 do.
-const SPDY: [(&str, &str); 2] = [
+pub(crate) const SPDY: [(&str, &str); 2] = [
     ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"),
     ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false"),
 ];
@@ -32,18 +32,18 @@ const SPDY: [(&str, &str); 2] = [
 const SOON: Duration = Duration::from_secs(2);
 
 /// A person with kubectl and an address.
-struct Caller {
-    person: Person,
+pub(crate) struct Caller {
+    pub(crate) person: Person,
     config: PathBuf,
 }
 
 impl Caller {
-    fn of(person: Person, url: &str) -> Outcome<Self> {
+    pub(crate) fn of(person: Person, url: &str) -> Outcome<Self> {
         let config = person.kubeconfig_of(&format!("{url}/k8s"))?;
         Ok(Self { person, config })
     }
 
-    fn command(&self, environment: &[(&str, &str)], namespace: &str, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, environment: &[(&str, &str)], namespace: &str, args: &[&str]) -> Command {
         let namespace = format!("--namespace={namespace}");
         let mut command = self
             .person
@@ -66,7 +66,7 @@ fn site<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, Caller)> {
 }
 
 /// What a command says that must succeed.
-fn said(mut command: Command, input: &[u8]) -> Outcome<Vec<u8>> {
+pub(crate) fn said(mut command: Command, input: &[u8]) -> Outcome<Vec<u8>> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -150,7 +150,7 @@ fn forwarded(alice: &Caller, environment: &[(&str, &str)]) -> Outcome {
 }
 
 /// A process that ends with this.
-struct Ending(Child);
+pub(crate) struct Ending(pub(crate) Child);
 
 impl Drop for Ending {
     fn drop(&mut self) {

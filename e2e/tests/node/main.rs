@@ -9,6 +9,7 @@ mod gateway;
 mod network;
 mod pods;
 mod readme;
+mod recording;
 mod release;
 mod server;
 mod silence;
@@ -31,6 +32,7 @@ const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
     ("gateway", gateway::TESTS),
+    ("recording", recording::TESTS),
     ("webhook", webhook::TESTS),
     ("drift", drift::TESTS),
     ("network", network::TESTS),

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::gateway::with_gateway;
+pub use self::gateway::{with_gateway, with_recordings};
 pub(crate) use self::pods::PodOptions;
 pub use self::pods::Pods;
 use crate::{

@@ -1,6 +1,10 @@
 //! The server as the chart runs it: pods on the testbed's Kubernetes node, each with a node of the tailnet of its own.
 
-use std::time::Duration;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -8,7 +12,7 @@ use super::gateway::with_gateway;
 use crate::{
     Testbed,
     cluster::{self, Chart, node},
-    error::{Error, Result},
+    error::{Attempt, Error, Result},
     facts::Facts,
     files,
     layout::Layout,
@@ -26,6 +30,9 @@ const LIMIT: Duration = Duration::from_mins(1);
 const AUTH_KEY: &str = "tka-tailnet-auth";
 /// The `ConfigMap` with the authority of the tailnet's control server.
 const AUTHORITY: &str = "tka-tailnet-ca";
+
+/// The claim of the volume with recordings.
+const RECORDINGS: &str = "tka-recordings";
 
 /// A server in pods.
 #[derive(Debug, Clone)]
@@ -50,6 +57,7 @@ impl Pods {
     pub(crate) fn ensure(testbed: &Testbed, options: &PodOptions<'_>) -> Result<Self> {
         let Testbed { layout, facts } = testbed;
         prepare_namespace(layout, options.namespace)?;
+        prepare_recordings(layout, options.namespace)?;
         let chart = Chart {
             namespace: options.namespace,
             roles: options.roles,
@@ -148,6 +156,42 @@ fn prepare_namespace(layout: &Layout, namespace: &str) -> Result<()> {
     cluster::apply(layout, &key)
 }
 
+/// The folder of recordings as a volume of the pods. Their user is none of this machine's, and the testbed's folder lets no other user in.
+fn prepare_recordings(layout: &Layout, namespace: &str) -> Result<()> {
+    let folder = layout.recordings();
+    files::create_private_dir(&folder)?;
+    let to_all = fs::set_permissions(&folder, Permissions::from_mode(0o777));
+    to_all.attempt(|| format!("cannot let pods write to {}", folder.display()))?;
+    let (capacity, modes) = (json!({ "storage": "1Gi" }), ["ReadWriteMany"]);
+    let volume_and_claim = json!([
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": { "name": RECORDINGS },
+            "spec": {
+                "capacity": capacity,
+                "accessModes": modes,
+                "storageClassName": "",
+                "claimRef": { "namespace": namespace, "name": RECORDINGS },
+                "hostPath": { "path": folder, "type": "Directory" },
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": { "name": RECORDINGS, "namespace": namespace },
+            "spec": {
+                "accessModes": modes,
+                "storageClassName": "",
+                "volumeName": RECORDINGS,
+                "resources": { "requests": capacity },
+            },
+        },
+    ]);
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": volume_and_claim });
+    cluster::apply(layout, &list)
+}
+
 fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
     let (repository, tag) = options.image;
     let (tailscale, tailscale_tag) = node::TAILSCALE;
@@ -155,6 +199,7 @@ fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
         "image": { "repository": repository, "tag": tag, "pullPolicy": "Never" },
         "port": PORT,
         "clusterInfo": { "apiEndpoint": cluster::api_server_url(facts) },
+        "recordings": { "existingClaim": RECORDINGS },
         "config": {
             "tailscale": { "capName": options.capability },
             "operator": { "minPeriod": "1s" },

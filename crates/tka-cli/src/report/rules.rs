@@ -52,7 +52,11 @@ fn remarks(rule: &RuleInfo) -> Vec<String> {
         1 => "one session at a time".to_owned(),
         _ => format!("{count} sessions at a time"),
     });
-    let remarks = [problem, unchecked, default, reason, limit];
+    let recorded = rule.recording.as_ref().map(|recording| match recording.as_str() {
+        "best_effort" => "exec and attach may be recorded".to_owned(),
+        _ => "exec and attach are recorded".to_owned(),
+    });
+    let remarks = [problem, unchecked, default, reason, limit, recorded];
     remarks.into_iter().flatten().collect()
 }
 
@@ -109,7 +113,7 @@ mod tests {
             {"role": "cluster-admin", "name": "oncall", "namespaces": [], "period": "8h0m0s", "priority": 100,
              "require_reason": true, "max_sessions": 1, "default": false},
             {"role": "edit", "namespaces": ["shop"], "period": "1h30m0s", "priority": 50, "require_reason": false,
-             "default": true},
+             "default": true, "recording": "required"},
             {"role": "gone", "namespaces": [], "period": "30m0s", "priority": 10, "require_reason": false, "max_sessions": 3,
              "default": false, "problem": "this cluster has no ClusterRole gone"},
         ]}))
@@ -128,7 +132,7 @@ mod tests {
         insta::assert_snapshot!(rules().human(&options), @"
         RULE    ROLE           WHERE  AT MOST     PRIORITY  NOTES
         oncall  cluster-admin         8 h         100       requires a reason (--reason); one session at a time
-                edit           shop   1 h 30 min  50        default
+                edit           shop   1 h 30 min  50        default; exec and attach are recorded
                 gone                  30 min      10        cannot be used: this cluster has no ClusterRole gone; 3 sessions at a time
         ");
         assert_eq!(rules().names(), ["oncall", "edit", "gone"]);

@@ -1,14 +1,15 @@
 //! What holds where nothing is set.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 
 use serde::de::IgnoredAny;
 use tka_core::Period;
 
 use super::sections::{
-    Api, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, Health, Operator, Otel, RateLimit,
-    Server, Tailscale,
+    Api, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, GatewayRecording, Health, Operator,
+    Otel, RateLimit, S3, Server, Tailscale,
 };
 
 /// More than a person's programs ever need for long, and less than what a cluster would feel.
@@ -24,6 +25,9 @@ const GATEWAY_BURST: NonZeroU32 = NonZeroU32::new(600).unwrap();
 const MAX_REQUESTS_PER_SESSION: NonZeroU32 = NonZeroU32::new(400).unwrap();
 /// Fewer than connections, so that people can sign in and out whatever is carried.
 const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(700).unwrap();
+
+/// What a copy of some hundred megabytes needs, which is base64 in a recording.
+const MAX_RECORDING: NonZeroU64 = NonZeroU64::new(1024 * 1024 * 1024).unwrap();
 
 /// As many as open files by default, less what else is open.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
@@ -137,6 +141,22 @@ impl Default for Gateway {
             max_requests: MAX_REQUESTS,
             // A pager that a person left open is not read from.
             unread_timeout: period("10m"),
+            recording: GatewayRecording::default(),
+        }
+    }
+}
+
+impl Default for GatewayRecording {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            s3: S3::default(),
+            stdin: false,
+            max_bytes: MAX_RECORDING,
+            // Longer than a working day; the API server itself ends a stream that is idle for four hours.
+            max_duration: period("24h"),
+            recipients: Vec::new(),
+            retention_days: 0,
         }
     }
 }

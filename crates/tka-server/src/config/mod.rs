@@ -20,6 +20,6 @@ pub use load::{Loaded, Setting, Source};
 pub use merge::{Change, merge};
 pub use problem::{ConfigError, Place, Problem, Problems};
 pub use sections::{
-    Api, AuditLog, ClusterInfo, Config, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, Health, Log, LogFormat,
-    Operator, Otel, RateLimit, Server, Tailscale, Tls,
+    Api, AuditLog, ClusterInfo, Config, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRecording, Health,
+    Log, LogFormat, Operator, Otel, RateLimit, S3, Server, Tailscale, Tls,
 };

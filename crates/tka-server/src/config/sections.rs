@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
@@ -210,6 +210,57 @@ pub struct Gateway {
     /// How long nothing of an answer may be read before its connection is closed; over HTTP/2 its stream is reset.
     #[schemars(schema_with = "values::duration")]
     pub unread_timeout: Period,
+    /// Recordings of exec and attach.
+    pub recording: GatewayRecording,
+}
+
+/// Recordings of exec and attach, where a rule wants them.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct GatewayRecording {
+    /// Folder in which recordings are kept, a file each; it must be there. Without one a rule that requires recording refuses exec and attach.
+    #[schemars(extend("x-chart" = true))]
+    pub folder: PathBuf,
+    /// A bucket in which recordings are kept instead.
+    pub s3: S3,
+    /// Whether what people type is in recordings too. Passwords are typed.
+    pub stdin: bool,
+    /// How many bytes one recording may have. A stream that must be recorded ends there.
+    pub max_bytes: NonZeroU64,
+    /// How long one recording may last. A stream that must be recorded ends then.
+    #[schemars(schema_with = "values::duration")]
+    pub max_duration: Period,
+    /// Who reads recordings: each is sealed to these recipients of age, `age1…`, and is plain when there is none. `a,b` in the environment.
+    #[serde(deserialize_with = "values::recipients")]
+    #[schemars(inner(length(min = 1)))]
+    pub recipients: Vec<String>,
+    /// After how many days a recording is removed; never when `0`.
+    pub retention_days: u32,
+}
+
+/// A bucket in which recordings are kept, a small object for each flush.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct S3 {
+    /// Bucket in which recordings are kept instead of a folder. Credentials are those that AWS' programs find: `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`, a web identity, or the instance's.
+    pub bucket: String,
+    /// URL of the store, where it is not AWS' own: `https://minio.example.com`.
+    pub endpoint: String,
+    /// Region of the bucket; `us-east-1` when empty.
+    pub region: String,
+    /// What objects' names begin with: `tka/recordings`.
+    pub prefix: String,
+}
+
+// === impl GatewayRecording ===
+
+impl GatewayRecording {
+    /// The folder, if there is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        (!self.folder.as_os_str().is_empty()).then_some(self.folder.as_path())
+    }
 }
 
 /// Which requests to the cluster's API leave an audit record.

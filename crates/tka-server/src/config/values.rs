@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error};
 use serde_json::Value;
 use tka_core::Period;
 use tka_operator::LONGEST_CREDENTIAL;
+use tka_recording::Recipients;
 
 /// A setting that has no effect would be taken for one that has.
 pub(super) fn credential_period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
@@ -71,6 +72,13 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         Value::String(text) => Ok(items(&text).map(Into::into).collect()),
         _ => Err(not_texts()),
     }
+}
+
+/// Recipients of recordings. One that is misspelt must not leave them plain.
+pub(super) fn recipients<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let recipients = list(deserializer)?;
+    Recipients::parse(recipients.iter().map(String::as_str)).map_err(D::Error::custom)?;
+    Ok(recipients)
 }
 
 /// The items of `a,b`.

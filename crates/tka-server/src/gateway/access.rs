@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::{Choice, Refusal, Request, Rule, SessionName};
+use tka_core::{Choice, Recording, Refusal, Request, Rule, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, Standing, WatchedSessions};
@@ -39,6 +39,8 @@ pub(super) struct Access {
     pub(super) info: RequestInfo,
     /// Whether it is recorded before it is carried, and as what.
     pub(super) interactive: Option<Interactive>,
+    /// Whether exec and attach are recorded.
+    pub(super) recording: Recording,
 }
 
 /// Identifies the caller, refuses browsers, and finds the session that the request acts as.
@@ -73,6 +75,7 @@ pub(super) async fn access(
         }
         .into());
     }
+    let recording = rules.recording(&rule.key());
     let authorization = Authorization::new(&identified, rules);
     let live = session(app, gateway, context, authorization, &target, &rule).await?;
     context.about(&live.session);
@@ -82,6 +85,7 @@ pub(super) async fn access(
     let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
     Ok(Access {
         interactive: info.interactive().or(upgrade),
+        recording,
         live,
         entry,
         address: identified.addresses.first().copied(),

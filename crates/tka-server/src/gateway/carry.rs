@@ -1,27 +1,28 @@
 //! Carrying one request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response as HttpResponse, StatusCode, Version};
+use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use futures::TryStreamExt;
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use tka_core::Recording;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
-use tka_gateway::websocket::Channels;
-use tka_gateway::{CutKind, Gate, Halt, Identity, Stream, UpstreamError, guarded, headers, read_within, relay};
+use tka_gateway::{Halt, Identity, Unrecordable, UpstreamError, guarded, headers};
 use tokio::time::Instant;
 
+use super::about::about;
 use super::access::{Access, access};
+use super::carried::{Carried, Refused, cut};
 use super::record::RequestRecord;
+use super::recording::{NotRecorded, Plan};
 use super::shared::Gateway;
 use crate::App;
 use crate::answer::Failure;
@@ -36,8 +37,45 @@ pub(super) async fn carry(
     context: &Arc<AuditContext>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let access = access(app, gateway, context, &head).await?;
+    let reasons = &gateway.recordings.reasons;
+    let must_be_recorded = access.recording == Recording::Required;
+    let key = must_be_recorded.then(|| reasons.key(&access.live.uid, &access.target.below("")));
+    let plan = gateway.recordings.plan(access.recording, access.interactive, &head);
+    let plan = plan.map_err(|why| {
+        let is_again = why == NotRecorded::Unrecordable(Unrecordable::Protocol);
+        let key = key.filter(|_| is_again);
+        let last = key.and_then(|key| reasons.last(key, Instant::now()));
+        last.map_or_else(|| why.into(), |reason| Failure::new(reason.status, reason.message, &[]))
+    })?;
+    let carried = carry_on(app, gateway, context, access, plan, head, body).await;
+    let (status, message) = match &carried {
+        Ok(answer) => match answer.extensions().get::<Refused>() {
+            Some(Refused(message)) => (answer.status(), message),
+            None => return carried,
+        },
+        Err(failure) => (failure.status, &failure.body.message),
+    };
+    if let Some(key) = key.filter(|_| plan == Plan::Required) {
+        reasons.keep(key, Instant::now(), status, message);
+    }
+    carried
+}
+
+async fn carry_on(
+    app: &Arc<App>,
+    gateway: &Arc<Gateway>,
+    context: &Arc<AuditContext>,
+    access: Access,
+    plan: Plan,
+    mut head: Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    // A connection that cannot be upgraded would answer what no recorder sees.
+    if plan == Plan::Required && head.extensions.get::<OnUpgrade>().is_none() {
+        return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
+    }
     // The connection's place is kept too: an upgrade outlives what serves the connection.
     let connection = head.extensions.get::<Place>().cloned();
     let carried = connection.as_ref().map(|place| place.carries_stream(gateway.unread));
@@ -53,36 +91,41 @@ pub(super) async fn carry(
     // Before a token is asked for: while nothing may move, nothing is asked of the API server either.
     gate.open().await.map_err(cut)?;
     let mut record = RequestRecord::new(app, gateway.level, context, &access, &head);
-    let upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
+    let mut upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
+    let recordings = &gateway.recordings;
+    let headers = upstream_request.headers_mut();
+    let recorded = || about(&access, &head.headers);
+    let recording = recordings
+        .begin(plan, app, recorded, record.audit_id(), headers)
+        .await?;
+    if let Some(recording) = &recording {
+        record.recorded(&recording.name);
+    }
     record.before().await?;
     record.leaves(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
+    let mut carried = Carried {
+        gate,
+        record,
+        recording,
+        last_use: access.entry.last_use().clone(),
+        // A connection of HTTP/1.1 is watched as a whole.
+        unread: (head.version == Version::HTTP_2).then_some(gateway.unread),
+        kept: place,
+    };
     let method = head.method.clone();
-    // A connection of HTTP/1.1 is watched as a whole.
-    let unread = (head.version == Version::HTTP_2).then_some(gateway.unread);
     // An upgrade that goes on was put on again.
     let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
-        let answer = gate.run(gateway.upstream.upgrade(upstream_request)).await;
-        let answer = answered(answer, &method, &mut record)?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let is_exec = access.interactive == Some(Interactive::Exec);
-            let stream = Stream {
-                gate,
-                websocket: websocket(&answer, is_exec),
-                sent: record.sent().clone(),
-                received: record.received().clone(),
-                last_use: access.entry.last_use().clone(),
-            };
-            return Ok(switch(app, answer, caller, stream, record, place));
-        }
-        let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
-        return Ok(finish(answer, gate, record, (place, unread)));
+        let is_exec = access.interactive == Some(Interactive::Exec);
+        let answer = carried.gate.run(gateway.upstream.upgrade(upstream_request)).await;
+        let answer = answered(answer, &method, &mut carried.record)?;
+        return carried.upgraded(app, answer, caller, is_exec).await;
     }
     // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
     drop(access);
-    let answer = gate.run(gateway.upstream.send(upstream_request)).await;
-    let answer = answered(answer, &method, &mut record)?;
-    Ok(finish(answer, gate, record, (place, unread)))
+    let answer = carried.gate.run(gateway.upstream.send(upstream_request)).await;
+    let answer = answered(answer, &method, &mut carried.record)?;
+    Ok(carried.finish(answer))
 }
 
 /// The answer, or what to say of a request of which nothing is known but that it was sent.
@@ -149,65 +192,6 @@ async fn request_for(
     Ok(upstream_request)
 }
 
-/// The answer, whose body moves while the session's bytes may. Its record is written when it has.
-fn finish(
-    answer: HttpResponse<BoxBody>,
-    gate: Gate,
-    mut record: RequestRecord,
-    (place, unread): (impl Send + 'static, Option<Duration>),
-) -> Response {
-    let (mut head, body) = answer.into_parts();
-    headers::answer(&mut head.headers, false);
-    record.answered(head.status);
-    let received = record.received().clone();
-    if http_body::Body::is_end_stream(&body) {
-        return Response::from_parts(head, Body::empty());
-    }
-    let body = guarded(body, gate, received, (record, place));
-    let body = match unread {
-        Some(limit) => read_within(body, limit),
-        None => body,
-    };
-    Response::from_parts(head, Body::new(body))
-}
-
-/// The answer 101, and from then on a relay between the two upgraded connections.
-fn switch(
-    app: &App,
-    mut answer: HttpResponse<hyper::body::Incoming>,
-    caller: OnUpgrade,
-    stream: Stream,
-    mut record: RequestRecord,
-    kept: impl Send + 'static,
-) -> Response {
-    record.answered(answer.status());
-    let upstream = hyper::upgrade::on(&mut answer);
-    app.work.spawn(async move {
-        let _kept = kept;
-        let Ok((caller, upstream)) = futures::future::try_join(caller, upstream).await else {
-            return;
-        };
-        if let Some(why) = relay(TokioIo::new(caller), TokioIo::new(upstream), stream).await {
-            record.cut(&why);
-        }
-    });
-    let (mut head, _) = answer.into_parts();
-    headers::answer(&mut head.headers, true);
-    Response::from_parts(head, Body::empty())
-}
-
-/// How the frames of a WebSocket are made; none where it is another protocol. Only exec and attach have a channel for errors.
-fn websocket(answer: &HttpResponse<hyper::body::Incoming>, is_exec: bool) -> Option<Channels> {
-    let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let upgrade = text(answer.headers().get(UPGRADE))?;
-    let subprotocol = text(answer.headers().get(SEC_WEBSOCKET_PROTOCOL));
-    let channels = match Channels::of(subprotocol.as_deref()) {
-        Channels::Binary | Channels::Base64 if !is_exec => Channels::Unknown,
-        channels => channels,
-    };
-    upgrade.eq_ignore_ascii_case("websocket").then_some(channels)
-}
-
 /// Clients repeat a request that is answered with `Retry-After`. So that is said only where nothing was carried out, or nothing changes by it.
 fn unreachable(error: &UpstreamError, method: &Method) -> Failure {
     let advice = &[
@@ -220,15 +204,6 @@ fn unreachable(error: &UpstreamError, method: &Method) -> Failure {
         return Failure::new(StatusCode::BAD_GATEWAY, message, advice).because(error);
     }
     Failure::passing(message, advice).because(error)
-}
-
-fn cut(halt: Halt) -> Failure {
-    let message = halt.to_string();
-    match halt {
-        Halt::Cut(cut) if cut.kind() == CutKind::Ended => Failure::new(StatusCode::UNAUTHORIZED, message, &[]),
-        Halt::Cut(_) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &[]),
-        Halt::Drained => Failure::passing(message, &["ask again: another replica answers"]),
-    }
 }
 
 fn too_many() -> Failure {

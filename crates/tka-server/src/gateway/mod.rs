@@ -3,10 +3,15 @@
 //! Who calls is the connection, as everywhere. The address says which rule is meant. The session of that caller, device and rule acts: its account's token is
 //! put on here and leaves to the API server alone. `tka-gateway` carries; this decides who may, and records it.
 
+mod about;
 mod access;
+mod carried;
 mod carry;
+mod reasons;
 mod record;
+mod recording;
 mod refusals;
+mod retention;
 mod shared;
 mod status;
 mod streams;
@@ -21,6 +26,7 @@ use tka_gateway::PREFIX;
 
 use crate::App;
 
+pub use self::retention::keep;
 pub use self::shared::{Gateway, GatewayError};
 pub use self::streams::Streams;
 

@@ -9,6 +9,7 @@ use tka_api::audit;
 use tka_core::{Session, shorten};
 use tka_gateway::request_info::{Interactive, parameters};
 use tka_gateway::{Counter, Cut, RequestInfo};
+use tka_recording::RecordingName;
 use tokio::time::Instant;
 
 use super::access::Access;
@@ -80,6 +81,16 @@ impl RequestRecord {
             recorded.await?;
         }
         Ok(())
+    }
+
+    /// What is carried is recorded under this name.
+    pub(super) fn recorded(&mut self, recording: &RecordingName) {
+        self.request.recording = Some(recording.to_string());
+    }
+
+    /// It is not, although it was to be.
+    pub(super) fn not_recorded(&mut self) {
+        self.request.recording = None;
     }
 
     pub(super) fn audit_id(&self) -> &str {

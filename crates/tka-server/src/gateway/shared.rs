@@ -7,6 +7,7 @@ use kube::config::AuthInfo;
 use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
 
+use super::recording::{Recordings, RecordingsError};
 use super::refusals::Refusals;
 use super::streams::Streams;
 use crate::config;
@@ -24,6 +25,7 @@ pub struct Gateway {
     pub(super) level: config::GatewayAudit,
     /// How long an answer may go unread.
     pub(super) unread: Duration,
+    pub(super) recordings: Recordings,
 }
 
 /// Why there is no gateway.
@@ -35,6 +37,9 @@ pub enum GatewayError {
     /// The API server cannot be asked.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// Recordings cannot be kept.
+    #[error("recordings cannot be kept")]
+    Recordings(#[from] RecordingsError),
 }
 
 // === impl Gateway ===
@@ -53,6 +58,7 @@ impl Gateway {
             refusals: Refusals::default(),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
+            recordings: Recordings::new(&settings.recording)?,
         })
     }
 

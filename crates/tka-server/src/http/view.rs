@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use futures::future::try_join;
 use tka_api::http::{LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN};
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Access, ApplicableRules, Caller, Choice, Refusal, Rule, Session, SignInMode};
+use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SignInMode};
 use tka_gateway::PREFIX;
 use tka_operator::StoredSession;
 
@@ -57,6 +57,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         sign_in: (rule.sign_in == SignInMode::OnUse).then(|| "on_use".to_owned()),
         idle: rule.idle.map(|idle| idle.to_string()),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
+        recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
         default: Some(rule) == default,
         problem: None,
         unchecked: false,

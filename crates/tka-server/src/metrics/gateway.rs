@@ -78,6 +78,8 @@ enum CutReason {
     silence,
     /// The server stops.
     shutdown,
+    /// It must be recorded, and cannot be any further.
+    unrecorded,
 }
 
 // === impl GatewayMetrics ===
@@ -144,6 +146,7 @@ impl GatewayMetrics {
             CutKind::Ended => CutReason::session_ended,
             CutKind::Unknown => CutReason::silence,
             CutKind::Stop => CutReason::shutdown,
+            CutKind::Unrecorded => CutReason::unrecorded,
         };
         let requests = u64::try_from(requests).unwrap_or(u64::MAX);
         self.cuts.get_or_create(&Cut { reason }).inc_by(requests);

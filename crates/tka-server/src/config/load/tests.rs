@@ -29,6 +29,8 @@ gateway:
   maxRequestsPerSession: 8
   maxRequests: 9
   unreadTimeout: 6s
+  recording: {folder: /r, s3: {bucket: b, endpoint: 'https://s', region: r, prefix: p}, stdin: true, maxBytes: 7, maxDuration: 8s, retentionDays: 9,
+    recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]}
 operator:
   namespace: ns
   clusterName: c

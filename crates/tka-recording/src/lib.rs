@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cast;
+pub mod channels;
+pub mod frames;
+pub mod header;
+pub mod name;
+pub mod recorder;
+pub mod seal;
+pub mod sink;
+pub mod text;
+
+pub use cast::Cast;
+pub use header::About;
+pub use name::RecordingName;
+pub use recorder::{Limits, Mode, RecordError, Recorder};
+pub use seal::Recipients;
+pub use sink::{Form, Sink, SinkError};

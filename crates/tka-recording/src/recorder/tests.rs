@@ -1,0 +1,330 @@
+use super::*;
+use crate::cast::tests::{bytes_of, lines};
+use crate::frames::tests::frame;
+use crate::sink::Done;
+use futures::FutureExt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinHandle;
+
+/// A sink in memory that fails, or takes its time, when it is told to.
+#[derive(Clone, Debug, Default)]
+struct Memory(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Mutex<Vec<u8>>,
+    is_full: AtomicBool,
+    is_stuck: AtomicBool,
+    is_finished: AtomicBool,
+    is_discarded: AtomicBool,
+}
+
+impl Memory {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.bytes.lock().unwrap().clone()
+    }
+}
+
+impl Sink for Memory {
+    fn begin(&self, _: &RecordingName, _: Form) -> Done<'_, Box<dyn Writing>> {
+        let writing: Box<dyn Writing> = Box::new(self.clone());
+        async move { Ok(writing) }.boxed()
+    }
+}
+
+impl Writing for Memory {
+    fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
+        async move {
+            if self.0.is_stuck.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            if self.0.is_full.load(Ordering::Relaxed) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+            }
+            self.0.bytes.lock().unwrap().extend_from_slice(&bytes);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish(self: Box<Self>) -> Done<'static, ()> {
+        self.0.is_finished.store(true, Ordering::Relaxed);
+        async { Ok(()) }.boxed()
+    }
+
+    fn discard(self: Box<Self>) -> Done<'static, ()> {
+        self.0.is_discarded.store(true, Ordering::Relaxed);
+        async { Ok(()) }.boxed()
+    }
+}
+
+const LIMITS: Limits = Limits {
+    bytes: 1024 * 1024,
+    time: Duration::from_hours(1),
+};
+
+async fn begin_with(
+    sink: &Memory,
+    required: bool,
+    stdin_recorded: bool,
+    limits: Limits,
+) -> Result<(Recorder, JoinHandle<()>), RecordError> {
+    let about = About {
+        stdin_recorded,
+        required,
+        ..About::default()
+    };
+    let began = "2026-11-26T17:54:46Z".parse().unwrap();
+    let name = RecordingName::new(began, "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11").unwrap();
+    let (recorder, work) = Recorder::begin(sink, Form::Plain, &name, &about, began, limits).await?;
+    Ok((recorder, tokio::spawn(work)))
+}
+
+async fn begin(sink: &Memory, required: bool) -> (Recorder, JoinHandle<()>) {
+    begin_with(sink, required, false, LIMITS).await.unwrap()
+}
+
+fn output(text: &str) -> Vec<u8> {
+    frame(Side::Server, 0x82, format!("\u{1}{text}").as_bytes())
+}
+
+fn input(text: &str) -> Vec<u8> {
+    frame(Side::Client, 0x82, format!("\u{0}{text}").as_bytes())
+}
+
+fn stdout(sink: &Memory) -> String {
+    String::from_utf8(bytes_of(&lines(&sink.bytes()), Stream::Stdout)).unwrap()
+}
+
+fn last(sink: &Memory) -> String {
+    lines(&sink.bytes()).last().unwrap()[2].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_may_go_on_is_kept() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, true).await;
+    assert_eq!(lines(&sink.bytes()).len(), 1, "the header is there before anything");
+    for (text, expected) in [("a", "a"), ("\u{20ac}", "a\u{20ac}"), ("c", "a\u{20ac}c")] {
+        recorder.passes(Side::Server, &output(text)).await.unwrap();
+        assert_eq!(stdout(&sink), expected);
+    }
+    recorder.passes(Side::Client, &input("secret")).await.unwrap();
+    recorder.end("it ended");
+    work.await.unwrap();
+    assert_eq!(last(&sink), "it ended");
+    assert!(sink.0.is_finished.load(Ordering::Relaxed));
+    assert!(!String::from_utf8(sink.bytes()).unwrap().contains("secret"));
+}
+
+#[tokio::test]
+async fn half_a_frame_is_kept_before_it_goes_on() {
+    let sink = Memory::default();
+    let (recorder, _work) = begin(&sink, true).await;
+    let bytes = output("hello \u{20ac}");
+    for cut in bytes.chunks(1) {
+        recorder.passes(Side::Server, cut).await.unwrap();
+    }
+    assert_eq!(stdout(&sink), "hello \u{20ac}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_wait_for_a_sink_and_are_not_let_through_when_it_does_not_answer() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, true).await;
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    let bytes = output("a");
+    let early = timeout(Duration::from_secs(9), recorder.passes(Side::Server, &bytes)).await;
+    assert!(early.is_err());
+    let later = recorder.passes(Side::Server, &output("b")).await;
+    assert!(matches!(later, Err(RecordError::Slow)), "{later:?}");
+    assert!(matches!(
+        recorder.passes(Side::Client, &input("x")).await,
+        Err(RecordError::Slow)
+    ));
+    work.await.unwrap();
+}
+
+#[tokio::test]
+async fn full_disk_ends_a_stream_that_must_be_recorded_and_says_why() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, true).await;
+    recorder.passes(Side::Server, &output("a")).await.unwrap();
+    sink.0.is_full.store(true, Ordering::Relaxed);
+    let error = recorder.passes(Side::Server, &output("b")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the recording cannot be written: no storage space");
+    // It does not begin again when there is space again: there would be a hole.
+    sink.0.is_full.store(false, Ordering::Relaxed);
+    assert!(recorder.passes(Side::Server, &output("c")).await.is_err());
+    recorder.end("ended");
+    work.await.unwrap();
+    assert_eq!(stdout(&sink), "a");
+    assert!(
+        begin_with(
+            &Memory(Arc::new(Kept {
+                is_full: true.into(),
+                ..Kept::default()
+            })),
+            true,
+            false,
+            LIMITS
+        )
+        .await
+        .is_err()
+    );
+}
+
+#[tokio::test]
+async fn best_effort_holds_nothing_up() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, false).await;
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    recorder
+        .passes(Side::Server, &output("a"))
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    sink.0.is_stuck.store(false, Ordering::Relaxed);
+    recorder
+        .passes(Side::Server, &output("b"))
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    // Bytes that are no frames go on too, and the recording says so.
+    recorder
+        .passes(Side::Server, &[0xff; 9])
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    recorder
+        .passes(Side::Server, &output("c"))
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    recorder.end("ended");
+    work.await.unwrap();
+    assert_eq!(stdout(&sink), "ab");
+    assert!(
+        String::from_utf8(sink.bytes())
+            .unwrap()
+            .contains("recorded no further: the stream cannot be recorded")
+    );
+}
+
+#[tokio::test]
+async fn input_that_cannot_be_read_does_not_hide_output() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, false).await;
+    for _ in 0..3 {
+        recorder.passes(Side::Client, &[0xff; 9]).await.unwrap();
+    }
+    recorder.passes(Side::Server, &output("seen")).await.unwrap();
+    recorder.end("ended");
+    work.await.unwrap();
+    assert_eq!(stdout(&sink), "seen");
+    let text = String::from_utf8(sink.bytes()).unwrap();
+    assert_eq!(text.matches("input is recorded no further").count(), 1);
+    // Where it must be recorded the stream ends.
+    let (recorder, _work) = begin(&Memory::default(), true).await;
+    assert!(recorder.passes(Side::Client, &[0xff; 9]).await.is_err());
+}
+
+#[tokio::test]
+async fn best_effort_leaves_out_what_is_too_much_and_says_so() {
+    let sink = Memory::default();
+    let limits = Limits {
+        bytes: u64::MAX,
+        ..LIMITS
+    };
+    let (recorder, work) = begin_with(&sink, false, false, limits).await.unwrap();
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    let bytes = output(&"x".repeat(1024 * 1024));
+    for _ in 0..6 {
+        recorder.passes(Side::Server, &bytes).now_or_never().unwrap().unwrap();
+    }
+    assert!(recorder.shared.state().cast.len() < WAITING + 2 * bytes.len());
+    sink.0.is_stuck.store(false, Ordering::Relaxed);
+    recorder.end("ended");
+    work.await.unwrap();
+    let text = String::from_utf8(sink.bytes()).unwrap();
+    assert!(text.contains("bytes of output are left out"), "{}", last(&sink));
+    assert_eq!(last(&sink), "ended");
+}
+
+#[tokio::test]
+async fn what_is_no_frame_ends_a_stream_that_must_be_recorded() {
+    let sink = Memory::default();
+    let (recorder, _work) = begin(&sink, true).await;
+    let compressed = frame(Side::Server, 0xc2, b"\x01abc");
+    let error = recorder.passes(Side::Server, &compressed).await.unwrap_err();
+    assert!(matches!(error, RecordError::Unreadable(FrameError::Extension)));
+    assert!(recorder.passes(Side::Server, &output("a")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_end_what_must_be_recorded() {
+    let sink = Memory::default();
+    let small = Limits { bytes: 4096, ..LIMITS };
+    let (recorder, _work) = begin_with(&sink, true, false, small).await.unwrap();
+    let sent = async {
+        for count in 0.. {
+            if let Err(error) = recorder.passes(Side::Server, &output(&"x".repeat(100))).await {
+                return (count, error);
+            }
+        }
+        unreachable!()
+    };
+    let (count, error) = sent.await;
+    assert!(
+        matches!(error, RecordError::Size(4096)) && count > 10,
+        "{count} {error}"
+    );
+    assert!(sink.bytes().len() < 4096 + 512);
+    let sink = Memory::default();
+    let (recorder, _work) = begin(&sink, true).await;
+    tokio::time::advance(LIMITS.time).await;
+    let error = recorder.passes(Side::Client, &input("x")).await.unwrap_err();
+    assert!(matches!(error, RecordError::Time(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn input_waits_where_it_is_kept() {
+    let sink = Memory::default();
+    let (recorder, _work) = begin_with(&sink, true, true, LIMITS).await.unwrap();
+    recorder.passes(Side::Client, &input("ls\n")).await.unwrap();
+    assert_eq!(bytes_of(&lines(&sink.bytes()), Stream::Stdin), b"ls\n");
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    assert!(recorder.passes(Side::Client, &input("rm\n")).await.is_err());
+}
+
+/// A client that only resizes its terminal neither fills the memory nor pushes out what must be recorded.
+#[tokio::test(start_paused = true)]
+async fn sizes_do_not_pile_up() {
+    let sink = Memory::default();
+    let limits = Limits {
+        bytes: u64::MAX,
+        ..LIMITS
+    };
+    let (recorder, _work) = begin_with(&sink, true, false, limits).await.unwrap();
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    let size = frame(Side::Client, 0x82, b"\x04{\"Width\":1,\"Height\":2}").repeat(1000);
+    let flood = async { while recorder.passes(Side::Client, &size).await.is_ok() {} };
+    timeout(Duration::from_mins(1), flood).await.unwrap();
+    assert!(recorder.shared.state().cast.len() < 1024 * 1024);
+}
+
+#[tokio::test]
+async fn recording_ends_with_its_recorder_and_a_stream_that_did_not_begin_leaves_none() {
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, true).await;
+    drop(recorder);
+    work.await.unwrap();
+    assert_eq!(last(&sink), "the stream was given up");
+    let sink = Memory::default();
+    let (recorder, work) = begin(&sink, true).await;
+    recorder.discard();
+    work.await.unwrap();
+    assert!(sink.0.is_discarded.load(Ordering::Relaxed));
+    assert!(recorder.passes(Side::Server, &output("a")).await.is_err());
+}

@@ -1,0 +1,144 @@
+//! Recordings as objects of a store: each flush is a small object of its own, numbered from one, in a folder of the recording's name.
+//!
+//! An object is there or not, so that a flush counts when the store says so, and a process that is killed loses no more than the flush that was under way.
+//! One after another the objects are the recording.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::{Done, Form, Sink, SinkError, Writing};
+use crate::name::RecordingName;
+
+/// A store of objects.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+/// A recording that is being written.
+#[derive(Debug)]
+struct Flushes {
+    store: Arc<dyn ObjectStore>,
+    folder: Path,
+    form: Form,
+    /// How many are kept, and perhaps one more.
+    count: u64,
+    has_failed: bool,
+}
+
+// === impl Objects ===
+
+impl Objects {
+    /// The objects of `store` below `prefix`.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        let prefix = Path::from(prefix);
+        Self { store, prefix }
+    }
+}
+
+impl Sink for Objects {
+    fn begin(&self, name: &RecordingName, form: Form) -> Done<'_, Box<dyn Writing>> {
+        let writing: Box<dyn Writing> = Box::new(Flushes {
+            store: Arc::clone(&self.store),
+            folder: self.prefix.clone().join(name.as_str()),
+            form,
+            count: 0,
+            has_failed: false,
+        });
+        async move { Ok(writing) }.boxed()
+    }
+}
+
+// === impl Flushes ===
+
+impl Flushes {
+    /// Nine digits, so that names sort in the order of the flushes.
+    fn path(&self, number: u64) -> Path {
+        self.folder
+            .clone()
+            .join(format!("{number:09}.{}", self.form.extension()))
+    }
+}
+
+impl Writing for Flushes {
+    fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
+        async move {
+            // Behind one of which it is not known whether it is kept nothing may stand: there might be a hole.
+            if std::mem::replace(&mut self.has_failed, true) {
+                return Err(SinkError::GivenUp);
+            }
+            self.count += 1;
+            let path = self.path(self.count);
+            if let Err(error) = self.store.put(&path, bytes.into()).await {
+                tracing::warn!(%path, %error, "a flush of a recording is not kept");
+                return Err(SinkError::Store);
+            }
+            self.has_failed = false;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish(self: Box<Self>) -> Done<'static, ()> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn discard(self: Box<Self>) -> Done<'static, ()> {
+        async move {
+            for number in 1..=self.count {
+                let path = self.path(number);
+                if let Err(error) = self.store.delete(&path).await {
+                    tracing::debug!(%path, %error, "a recording of a stream that did not begin is left");
+                    return Err(SinkError::Store);
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::TryStreamExt;
+    use object_store::memory::InMemory;
+
+    async fn kept(store: &InMemory) -> Vec<(String, String)> {
+        let mut objects: Vec<_> = store.list(None).try_collect().await.unwrap();
+        objects.sort_by(|a, b| a.location.cmp(&b.location));
+        let mut kept = Vec::new();
+        for object in objects {
+            let bytes = store.get(&object.location).await.unwrap().bytes().await.unwrap();
+            kept.push((object.location.to_string(), String::from_utf8(bytes.to_vec()).unwrap()));
+        }
+        kept
+    }
+
+    fn name() -> RecordingName {
+        let id = "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11";
+        RecordingName::new("2026-11-26T17:00:00Z".parse().unwrap(), id).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_flush_is_an_object() {
+        let store = Arc::new(InMemory::new());
+        let sink = Objects::new(Arc::clone(&store) as _, "tka/recordings");
+        let mut writing = sink.begin(&name(), Form::Plain).await.unwrap();
+        for line in ["a\n", "b\n"] {
+            writing.append(line.into()).await.unwrap();
+        }
+        let folder = format!("tka/recordings/{}", name());
+        let expected = [("000000001.cast", "a\n"), ("000000002.cast", "b\n")];
+        let expected = expected.map(|(file, text)| (format!("{folder}/{file}"), text.to_owned()));
+        assert_eq!(kept(&store).await, expected);
+        writing.discard().await.unwrap();
+        assert_eq!(kept(&store).await, []);
+    }
+}

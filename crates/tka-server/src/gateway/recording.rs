@@ -1,0 +1,310 @@
+//! Recordings of exec and attach: whether one is made, and of what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use thiserror::Error;
+use tka_gateway::request_info::Interactive;
+use tka_gateway::tap::{Origin, Tap};
+use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
+use tka_recording::frames::Side;
+use tka_recording::seal::{RecipientError, Recipients, Sealed};
+use tka_recording::sink::folder::Folder;
+use tka_recording::sink::objects::Objects;
+use tka_recording::sink::s3::{Bucket, StoreError};
+use tka_recording::{About, Form, Limits, Recorder, RecordingName, Sink};
+
+use super::reasons::Reasons;
+use crate::App;
+use crate::answer::Failure;
+use crate::config::{GatewayRecording, S3};
+
+/// Where recordings are kept, and how.
+#[derive(Debug)]
+pub(super) struct Recordings {
+    sink: Option<Arc<dyn Sink>>,
+    limits: Limits,
+    keeps_stdin: bool,
+    pub(super) reasons: Reasons,
+}
+
+/// What is done about recording a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Plan {
+    /// Nothing.
+    None,
+    /// It is recorded, and goes on whatever becomes of the recording.
+    BestEffort,
+    /// It is recorded, and nothing of it is seen that is not.
+    Required,
+}
+
+/// Why recordings cannot be kept as the configuration says.
+#[derive(Debug, Error)]
+pub enum RecordingsError {
+    /// There are two places.
+    #[error("gateway.recording.folder and gateway.recording.s3.bucket are two answers to one question: leave one out")]
+    Two,
+    /// They cannot be sealed.
+    #[error("recordings cannot be sealed")]
+    Recipients(#[from] RecipientError),
+    /// The store cannot be used.
+    #[error("recordings cannot be put into gateway.recording.s3")]
+    Store(#[from] StoreError),
+}
+
+/// Why a request is refused where all must be recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NotRecorded {
+    /// It cannot be.
+    Unrecordable(Unrecordable),
+    /// The server keeps no recordings.
+    NoSink,
+}
+
+/// The recording of one stream. Unless the stream opens it is removed again.
+#[derive(Debug)]
+pub(super) struct Recording {
+    recorder: Recorder,
+    pub(super) name: RecordingName,
+    is_required: bool,
+    is_open: AtomicBool,
+}
+
+// === impl Recordings ===
+
+impl Recordings {
+    pub(super) fn new(settings: &GatewayRecording) -> Result<Self, RecordingsError> {
+        let recipients = Recipients::parse(settings.recipients.iter().map(String::as_str))?;
+        let sink = sink(settings)?;
+        let sink = match recipients {
+            Some(recipients) => sink.map(|sink| Arc::new(Sealed::new(sink, recipients)) as Arc<dyn Sink>),
+            None => sink,
+        };
+        Ok(Self {
+            sink,
+            limits: Limits {
+                bytes: settings.max_bytes.get(),
+                time: settings.max_duration.duration(),
+            },
+            keeps_stdin: settings.stdin,
+            reasons: Reasons::default(),
+        })
+    }
+
+    /// What is done about a request, of a rule that has `recording`.
+    pub(super) fn plan(
+        &self,
+        recording: tka_core::Recording,
+        interactive: Option<Interactive>,
+        head: &Parts,
+    ) -> Result<Plan, NotRecorded> {
+        let check = recordable::check(&head.method, &head.headers, interactive);
+        plan(recording, self.sink.is_some(), check)
+    }
+
+    /// Begins the recording of a request, if one is `plan`ned, and returns when its beginning is kept. What the request offers to speak is narrowed to what can
+    /// be recorded.
+    pub(super) async fn begin(
+        &self,
+        plan: Plan,
+        app: &App,
+        about: impl FnOnce() -> About,
+        audit_id: &str,
+        headers: &mut HeaderMap,
+    ) -> Result<Option<Recording>, Failure> {
+        let (Some(sink), Plan::BestEffort | Plan::Required) = (&self.sink, plan) else {
+            return Ok(None);
+        };
+        recordable::narrow(headers);
+        let is_required = plan == Plan::Required;
+        let began = (app.clock)();
+        let name = RecordingName::new(began, audit_id).ok_or_else(|| unwritable("it cannot be named"))?;
+        let about = About {
+            recording: name.to_string(),
+            stdin_recorded: self.keeps_stdin,
+            required: is_required,
+            audit_id: audit_id.to_owned(),
+            ..about()
+        };
+        match Recorder::begin(sink.as_ref(), Form::Plain, &name, &about, began, self.limits).await {
+            Ok((recorder, work)) => {
+                app.work.spawn(work);
+                Ok(Some(Recording {
+                    recorder,
+                    name,
+                    is_required,
+                    is_open: AtomicBool::new(false),
+                }))
+            }
+            Err(error) if is_required => {
+                tracing::error!(%error, "a recording cannot begin; what must be recorded is refused");
+                Err(unwritable(&error.to_string()))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a recording cannot begin; the stream goes on without");
+                Ok(None)
+            }
+        }
+    }
+}
+
+// === impl NotRecorded ===
+
+impl From<NotRecorded> for Failure {
+    fn from(why: NotRecorded) -> Self {
+        match why {
+            NotRecorded::Unrecordable(why) => Self::new(StatusCode::FORBIDDEN, why.to_string(), &[why.advice()]),
+            NotRecorded::NoSink => Self::new(
+                StatusCode::FORBIDDEN,
+                "what goes into pods must be recorded here, and this server keeps no recordings",
+                &["ask an administrator of TKA to set gateway.recording.folder or gateway.recording.s3.bucket"],
+            ),
+        }
+    }
+}
+
+// === impl Recording ===
+
+impl Recording {
+    pub(super) fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    /// The stream opens: whatever happens from here on, what is recorded is kept.
+    pub(super) fn opens(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream ended, and why.
+    pub(super) fn end(&self, why: Option<&Cut>) {
+        match why {
+            Some(cut) => self.recorder.end(&format!("cut: {cut}")),
+            None => self.recorder.end("ended"),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.is_open.load(Ordering::Relaxed) {
+            self.recorder.discard();
+        }
+    }
+}
+
+impl Tap for Recording {
+    fn may_end(&self) -> bool {
+        self.is_required
+    }
+
+    fn passes<'a>(&'a self, from: Origin, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), Cut>> {
+        let side = match from {
+            Origin::Caller => Side::Client,
+            Origin::Upstream => Side::Server,
+        };
+        async move {
+            let passed = self.recorder.passes(side, bytes).await;
+            passed.map_err(|error| Cut::new(CutKind::Unrecorded, &format!("TKA: {error}")))
+        }
+        .boxed()
+    }
+}
+
+/// Where recordings are kept; none where that is not said.
+fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, RecordingsError> {
+    let S3 {
+        bucket,
+        endpoint,
+        region,
+        prefix,
+    } = settings.s3.clone();
+    match (settings.folder(), bucket.is_empty()) {
+        (Some(_), false) => Err(RecordingsError::Two),
+        (Some(folder), true) => Ok(Some(Arc::new(Folder::new(folder)))),
+        (None, true) => Ok(None),
+        (None, false) => {
+            let name = bucket;
+            let bucket = Bucket { name, endpoint, region };
+            Ok(Some(Arc::new(Objects::new(bucket.open()?, &prefix))))
+        }
+    }
+}
+
+/// What is done about a request of a rule that has `recording`.
+fn plan(
+    recording: tka_core::Recording,
+    has_sink: bool,
+    check: Result<bool, Unrecordable>,
+) -> Result<Plan, NotRecorded> {
+    match recording {
+        tka_core::Recording::Required => match check {
+            Err(why) => Err(NotRecorded::Unrecordable(why)),
+            Ok(false) => Ok(Plan::None),
+            Ok(true) if !has_sink => Err(NotRecorded::NoSink),
+            Ok(true) => Ok(Plan::Required),
+        },
+        tka_core::Recording::BestEffort if has_sink && check == Ok(true) => Ok(Plan::BestEffort),
+        tka_core::Recording::BestEffort | tka_core::Recording::Off => Ok(Plan::None),
+    }
+}
+
+fn unwritable(why: &str) -> Failure {
+    let message = format!("this must be recorded, and cannot be: {why}");
+    Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        message,
+        &["ask an administrator of TKA to look at where recordings are kept"],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_are_kept_in_one_place() {
+        let settings = |folder: &str, bucket: &str| {
+            let mut settings = GatewayRecording {
+                folder: folder.into(),
+                ..GatewayRecording::default()
+            };
+            settings.s3.bucket = bucket.into();
+            sink(&settings)
+        };
+        assert!(matches!(settings("", ""), Ok(None)));
+        assert!(matches!(settings("/r", ""), Ok(Some(_))));
+        assert!(matches!(settings("", "b"), Ok(Some(_))));
+        assert!(matches!(settings("/r", "b"), Err(RecordingsError::Two)));
+    }
+
+    #[test]
+    fn what_must_be_recorded_is_or_is_refused() {
+        use tka_core::Recording::{BestEffort, Off, Required};
+        let (exec, other, spdy) = (Ok(true), Ok(false), Err(Unrecordable::Protocol));
+        for (recording, has_sink, check, expected) in [
+            (Off, true, exec, Ok(Plan::None)),
+            (Off, true, spdy, Ok(Plan::None)),
+            (BestEffort, true, exec, Ok(Plan::BestEffort)),
+            (BestEffort, true, spdy, Ok(Plan::None)),
+            (BestEffort, false, exec, Ok(Plan::None)),
+            (Required, true, exec, Ok(Plan::Required)),
+            (Required, true, other, Ok(Plan::None)),
+            (
+                Required,
+                true,
+                spdy,
+                Err(NotRecorded::Unrecordable(Unrecordable::Protocol)),
+            ),
+            (Required, false, exec, Err(NotRecorded::NoSink)),
+            (Required, false, other, Ok(Plan::None)),
+        ] {
+            let planned = plan(recording, has_sink, check);
+            assert_eq!(planned, expected, "{recording} {has_sink} {check:?}");
+        }
+    }
+}
