@@ -117,12 +117,14 @@ impl SharedState {
 
     /// Records that a credential is handed out. Returns whether one was within `limit`, or whether that cannot be recorded.
     ///
-    /// The file is replaced, since a call that reads it half written would hand out a refused credential again.
+    /// The file is replaced, since a call that reads it half written would hand out a refused credential again. Calls write in another order
+    /// than they began, so another's time may be a moment later than `now`, and counts.
     pub(crate) fn mark_handed_out(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
         let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
         let is_recorded = files::write_unsynced(&path, now.to_string().as_bytes()).is_ok();
-        !is_recorded || last.is_some_and(|last| is_within(limit, last, now))
+        let is_near = |last: Timestamp| now.duration_since(last).unsigned_abs() < limit;
+        !is_recorded || last.is_some_and(is_near)
     }
 
     /// The last failure.
@@ -212,6 +214,20 @@ mod tests {
                 scope.spawn(|| assert!((0..500).all(|_| mark())));
             }
         });
+    }
+
+    /// A call that began first may be the last one that reads.
+    #[test]
+    fn call_that_was_overtaken_sees_that_it_was_handed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = |milli| {
+            let now = Timestamp::from_millisecond(milli).unwrap();
+            SharedState::new(folder.path(), "a").mark_handed_out(now, RECHECK)
+        };
+        assert!(!mark(100_001));
+        assert!(mark(100_000), "the other call began later");
+        assert!(mark(81_000));
+        assert!(!mark(0), "the clock was set back");
     }
 
     #[test]
