@@ -13,14 +13,22 @@ use crate::audit::ByRequest;
 use crate::audit_context::AuditContext;
 use crate::authorize::{Authorization, changed_meanwhile};
 
+/// What the answer to a sign-in shall hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerOptions {
+    /// Whether a credential comes with the answer, where the rule lets one be had.
+    pub credential: bool,
+    /// How the session reaches the cluster; None leaves it to the rule and the server.
+    pub via: Option<Via>,
+}
+
 /// A request to sign in.
 pub struct SignInRequest<'a> {
     app: &'a App,
     context: &'a Arc<AuditContext>,
     authorization: Authorization,
     request: Request,
-    /// By which way the session is to reach the cluster.
-    via: Option<Via>,
+    options: AnswerOptions,
     sign_in: SignIn,
 }
 
@@ -48,19 +56,19 @@ impl<'a> SignInRequest<'a> {
         context: &'a Arc<AuditContext>,
         authorization: Authorization,
         request: Request,
-        (credential, via): (bool, Option<Via>),
+        options: AnswerOptions,
         role: &mut Option<String>,
     ) -> Result<Self, Failure> {
         let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
-        let sign_in = decide_traced(app, &authorization, &request, credential, via)?;
+        let sign_in = decide(app, &authorization, &request, options)?;
         context.about(&sign_in.session);
         Ok(Self {
             app,
             context,
             authorization,
             request,
-            via,
+            options,
             sign_in,
         })
     }
@@ -157,13 +165,7 @@ impl<'a> SignInRequest<'a> {
     async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
         let name = self.sign_in.session.name();
-        self.sign_in = decide_traced(
-            self.app,
-            &self.authorization,
-            &self.request,
-            self.sign_in.credential,
-            self.via,
-        )?;
+        self.sign_in = decide(self.app, &self.authorization, &self.request, self.options)?;
         if self.sign_in.session.name() != name {
             return Err(changed_meanwhile());
         }
@@ -184,13 +186,27 @@ fn log(signed_in: &SignedIn) {
     );
 }
 
-/// The session for `who`, and how many sessions its rule allows.
+/// The session that the rules give, and how many sessions its rule allows. A span of the trace holds the kind of a refusal, and nothing of the
+/// caller.
 fn decide(
     app: &App,
     authorization: &Authorization,
     request: &Request,
-    credential: bool,
-    via: Option<Via>,
+    options: AnswerOptions,
+) -> Result<SignIn, Failure> {
+    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
+    let decided = apply_rules(app, authorization, request, options);
+    if let Err(failure) = &decided {
+        span.record("tka.outcome", failure.kind.unwrap_or("refused"));
+    }
+    decided
+}
+
+fn apply_rules(
+    app: &App,
+    authorization: &Authorization,
+    request: &Request,
+    options: AnswerOptions,
 ) -> Result<SignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
     // A session that no way leads to gives nothing. Where the policy has the rule twice, both must allow a way.
@@ -209,28 +225,12 @@ fn decide(
         return Err(changed_meanwhile());
     }
     // A way that the rule or the server does not have is refused before anything begins.
-    let has_token =
-        !authorization.goes_through_gateway(app, via, &rule.key())? && authorization.rules.has_tokens(&rule.key());
+    let has_token = !authorization.goes_through_gateway(app, options.via, &rule.key())?
+        && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     Ok(SignIn {
         session,
         max_sessions: rule.max_sessions,
-        credential: credential && has_token,
+        credential: options.credential && has_token,
     })
-}
-
-/// The same, as a span of the trace, which says the kind of a refusal and nothing of the caller.
-fn decide_traced(
-    app: &App,
-    authorization: &Authorization,
-    request: &Request,
-    credential: bool,
-    via: Option<Via>,
-) -> Result<SignIn, Failure> {
-    let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
-    let decided = decide(app, authorization, request, credential, via);
-    if let Err(failure) = &decided {
-        span.record("tka.outcome", failure.kind.unwrap_or("refused"));
-    }
-    decided
 }

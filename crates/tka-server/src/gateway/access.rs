@@ -22,7 +22,7 @@ use crate::browser::{guard_programs, made_by};
 use crate::identified::Identified;
 use crate::identify::whois;
 use crate::rates::By;
-use crate::sign_in::SignInRequest;
+use crate::sign_in::{AnswerOptions, SignInRequest};
 
 /// How long to wait for the watch to report a session that the API server already has.
 const WATCH_WAIT: Duration = Duration::from_secs(3);
@@ -182,7 +182,14 @@ async fn begin(
         by_use: true,
         ..Request::default()
     };
-    let sign_in = SignInRequest::new(app, context, authorization, request, (false, None), &mut None)?;
+    let sign_in = SignInRequest::new(
+        app,
+        context,
+        authorization,
+        request,
+        AnswerOptions::default(),
+        &mut None,
+    )?;
     let begun = sign_in.run().await.map(drop);
     begun.map_err(|failure| {
         let failure = match failure.status {

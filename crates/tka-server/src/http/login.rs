@@ -23,7 +23,7 @@ use crate::App;
 use crate::answer::{Failure, pending};
 use crate::audit_context::AuditContext;
 use crate::authorize::{Authorization, Authorized};
-use crate::sign_in::SignInRequest;
+use crate::sign_in::{AnswerOptions, SignInRequest};
 
 /// The longest wait. It must be over before the time limit of the answer is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ pub(super) async fn sign_in(
         let (app, context) = (Arc::clone(&app), Arc::clone(&context));
         async move {
             let mut role = None;
-            let result = start(&app, &context, authorization, body, (wait.is_some(), way), &mut role).await;
+            let result = start(&app, &context, authorization, body, wait.is_some(), way, &mut role).await;
             app.metrics
                 .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
             result
@@ -108,11 +108,13 @@ async fn start(
     context: &Arc<AuditContext>,
     authorization: Result<Authorization, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
-    (credential, way): (bool, Result<Option<Via>, Failure>),
+    credential: bool,
+    way: Result<Option<Via>, Failure>,
     role: &mut Option<String>,
 ) -> Result<(Authorization, Arc<SignedIn>), Failure> {
     let (authorization, request) = (authorization?, read(body?.0)?);
-    let sign_in = SignInRequest::new(app, context, authorization, request, (credential, way?), role)?;
+    let options = AnswerOptions { credential, via: way? };
+    let sign_in = SignInRequest::new(app, context, authorization, request, options, role)?;
     sign_in.run().await
 }
 
