@@ -1,6 +1,7 @@
 //! Where traces are sent: to `otel.endpoint`, or where the standard variables of the environment say
 //! (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -59,7 +60,9 @@ pub(super) fn provider(
         Collector::Http(encoding) => {
             let builder = SpanExporter::builder().with_http().with_timeout(timeout);
             let builder = builder.with_protocol(*encoding);
-            builder.with_http_client(Post::new(timeout)).build()
+            builder
+                .with_http_client(Post::new(timeout, ureq::Proxy::try_from_env()))
+                .build()
         }
     };
     let exporter = exporter.map_err(|source| match &collector {
@@ -115,12 +118,20 @@ fn first(variable: impl Fn(&str) -> Option<String>, names: [&'static str; 2]) ->
     names.into_iter().find_map(said)
 }
 
+/// Whether `host` of a URL is this machine. An IPv6 address stands in brackets there.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 // === impl Post ===
 
 impl Post {
-    fn new(timeout: Duration) -> Self {
+    /// Posts through `proxy`, but not to this machine.
+    fn new(timeout: Duration, proxy: Option<ureq::Proxy>) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
+            .proxy(proxy)
             .http_status_as_error(false)
             .max_redirects(0)
             .build();
@@ -128,8 +139,13 @@ impl Post {
     }
 
     fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (parts, body) = request.into_parts();
-        let answer = self.0.run(Request::from_parts(parts, body.to_vec()))?;
+        let request = request.map(|body| body.to_vec());
+        // A proxy's loopback is another machine's. Go's `net/http`, which most collectors' clients are, makes the same exception.
+        let answer = if request.uri().host().is_some_and(is_loopback) {
+            self.0.run(self.0.configure_request(request).proxy(None).build())?
+        } else {
+            self.0.run(request)?
+        };
         let (parts, mut body) = answer.into_parts();
         let body = body.with_config().limit(ANSWER).read_to_vec()?;
         Ok(Response::from_parts(parts, body.into()))
@@ -225,7 +241,7 @@ mod tests {
     fn exporting(url: &str) -> SdkTracerProvider {
         let exporter = SpanExporter::builder().with_http().with_endpoint(url);
         let exporter = exporter.with_protocol(Protocol::HttpBinary);
-        let exporter = exporter.with_http_client(Post::new(EXPORT)).build().unwrap();
+        let exporter = exporter.with_http_client(Post::new(EXPORT, None)).build().unwrap();
         SdkTracerProvider::builder().with_batch_exporter(exporter).build()
     }
 
@@ -238,6 +254,26 @@ mod tests {
         let head = received.recv().unwrap().to_lowercase();
         assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
         assert!(head.contains("content-type: application/x-protobuf"), "{head}");
+    }
+
+    #[test]
+    fn collector_on_this_machine_is_not_asked_through_a_proxy() {
+        let (url, received) = collector_at(Some("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let proxy = ureq::Proxy::new(&format!("http://{closed}")).unwrap();
+        let post = Post::new(Duration::from_secs(5), Some(proxy));
+        let to = |url: &str| Request::post(url).body(Bytes::from_static(b"x")).unwrap();
+        assert_eq!(post.send(to(&url)).unwrap().status(), 200);
+        assert!(received.recv().unwrap().starts_with("POST /v1/traces"));
+        assert!(post.send(to("http://collector.test/v1/traces")).is_err());
+        for (host, is) in [
+            ("localhost", true),
+            ("[::1]", true),
+            ("127.8.0.1", true),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(host), is, "{host}");
+        }
     }
 
     #[test]
