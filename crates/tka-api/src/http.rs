@@ -32,6 +32,8 @@ pub const CREDENTIAL: &str = "/credential";
 
 /// What every path of the gateway begins with: the cluster's API is below it, and not below [`PREFIX`].
 pub const GATEWAY: &str = "/k8s";
+/// How messages of the gateway's own begin, in a `Status`. So a client tells them from the API server's.
+pub const GATEWAY_MESSAGE: &str = "TKA: ";
 /// A token that says that it is none. kubectl asks for a user name over https where there is no credential at all.
 pub const UNUSED_TOKEN: &str = "unused";
 

@@ -44,6 +44,12 @@ fn found(address: &GatewayAddress, gateway: &GatewayInfo, answer: Result<Gateway
         Ok(GatewayAnswer::NotSignedIn) => Finding::ok(format!(
             "the gateway {address} answers{usual}; the cluster is asked once you are signed in"
         )),
+        Ok(GatewayAnswer::CredentialRefused) => {
+            let fix = "tell the administrator: the cluster does not take the credential of your session; the clocks of \
+                       both may differ, or the server uses another cluster's accounts";
+            let found = format!("the API server behind the gateway {address} answers Unauthorized");
+            Finding::failed(Exit::Failure, found, vec![fix.into()])
+        }
         Err(Error::Client(error)) if error.exit() == Exit::Refused => Finding::skipped(format!(
             "the rule of the highest priority is not for it: {}",
             summary(&error)

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thiserror::Error;
+use tka_api::http::GATEWAY_MESSAGE;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::tap::{Origin, Tap};
 use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
@@ -209,7 +210,7 @@ impl Tap for Recording {
         };
         async move {
             let passed = self.recorder.passes(side, bytes).await;
-            passed.map_err(|error| Cut::new(CutKind::Unrecorded, &format!("TKA: {error}")))
+            passed.map_err(|error| Cut::new(CutKind::Unrecorded, &format!("{GATEWAY_MESSAGE}{error}")))
         }
         .boxed()
     }

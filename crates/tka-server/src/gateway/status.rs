@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tka_api::http::GATEWAY_MESSAGE;
 
 use crate::answer::{Failure, RefusalKind, Why};
 
@@ -20,7 +21,7 @@ pub(super) fn status(failure: &Failure) -> Response {
         .first()
         .map(|advice| format!(": {advice}"))
         .unwrap_or_default();
-    let message = format!("TKA: {}{advice}", failure.body.message);
+    let message = format!("{GATEWAY_MESSAGE}{}{advice}", failure.body.message);
     let code = failure.status;
     let mut body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
