@@ -123,7 +123,8 @@ impl RequestInfo {
             return Some(Interactive::Proxy);
         }
         match (self.resource.as_str(), self.subresource.as_str()) {
-            ("pods", "exec" | "attach") => Some(Interactive::Exec),
+            // Those of another API are not known to speak as Kubernetes' own do: they are upgrades as any.
+            ("pods", "exec" | "attach") if self.group.is_empty() => Some(Interactive::Exec),
             ("pods", "portforward") => Some(Interactive::PortForward),
             ("pods", "ephemeralcontainers") if !matches!(self.verb.as_str(), "get" | "list" | "watch") => {
                 Some(Interactive::Debug)
@@ -156,12 +157,22 @@ pub fn flag(query: &str, name: &str) -> bool {
     parameter(query, name).is_some_and(|value| !is_false(&value))
 }
 
-/// All values of a parameter.
+/// All values of a parameter. What Go leaves out is none: a pair with a semicolon, or with an escape that is none
+/// (<https://pkg.go.dev/net/url#ParseQuery>).
 pub fn parameters<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs = query
+        .split('&')
+        .filter(|pair| !pair.contains(';') && has_whole_escapes(pair));
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs
         .filter(move |(key, _)| decoded(key) == name)
         .map(|(_, value)| decoded(value))
+}
+
+fn has_whole_escapes(pair: &str) -> bool {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let mut escapes = pair.split('%').skip(1).map(str::as_bytes);
+    escapes.all(|rest| is_hex(rest.first()) && is_hex(rest.get(1)))
 }
 
 fn decoded(text: &str) -> String {
@@ -202,6 +213,15 @@ mod tests {
             "{} {}/{} {} {}/{}/{}",
             info.verb, info.group, info.version, info.namespace, info.resource, info.name, info.subresource
         )
+    }
+
+    #[test]
+    fn parameters_are_those_that_go_reads() {
+        let query =
+            "container=web;&container=vault&command=ls;&command=sh&command=%zz&command=%4&command=a%20b&c%6fmmand=c";
+        assert_eq!(parameter(query, "container").unwrap(), "vault");
+        let command: Vec<_> = parameters(query, "command").collect();
+        assert_eq!(command, ["sh", "a b", "c"]);
     }
 
     // The table of `TestGetAPIRequestInfo`, k8s.io/apiserver/pkg/endpoints/request/requestinfo_test.go.

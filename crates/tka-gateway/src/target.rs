@@ -10,6 +10,9 @@ use tka_core::{Choice, RoleName, RuleName, SessionLabel, shorten};
 /// Below which path the API server is.
 pub const PREFIX: &str = tka_api::http::GATEWAY;
 
+/// How many parameters a query may have. Of one that has more Go reads none (`urlmaxqueryparams`, <https://go.dev/doc/godebug>).
+const PARAMETERS: usize = 10_000;
+
 /// What a request's address asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
@@ -33,6 +36,9 @@ pub enum TargetError {
     /// A percent-encoded control character.
     #[error("the path has a control character")]
     Control,
+    /// The query has more parameters than the API server reads.
+    #[error("the query has more than {PARAMETERS} parameters")]
+    Parameters,
     /// The rule or role that it names cannot be one.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -52,6 +58,9 @@ impl Target {
             return Err(TargetError::Elsewhere);
         }
         check(below)?;
+        if uri.query().is_some_and(|query| query.split('&').count() > PARAMETERS) {
+            return Err(TargetError::Parameters);
+        }
         let (label, below) = label(below)?;
         let (choice, path) = choice(below)?;
         let path = if path.is_empty() { "/" } else { path };
