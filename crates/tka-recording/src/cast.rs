@@ -13,7 +13,7 @@
 //! | `r` | the terminal's size |
 //! | `m` | a marker: output is `stderr` or `stdout` from here on, a gap, the end and why |
 //! | `x` | the exit code of the command |
-//! | `U` | bytes of a channel that has no meaning, or what a close says: `CHANNEL BASE64` |
+//! | `U` | bytes of a channel that has no meaning, or of a close, ping or pong: `CHANNEL BASE64` |
 //!
 //! So the bytes of a stream are its text events and its base64 events in their order, and a player shows the text among them.
 
@@ -29,8 +29,8 @@ use crate::channels::{Said, Stream};
 use crate::header::About;
 use crate::text::{Part, Text};
 
-/// The opcode of a close.
-const CLOSE: u8 = 8;
+/// The widest and the highest terminal that a player is told of. Players keep each of its characters.
+const LARGEST: u16 = 1000;
 /// The longest `Status` that is read for its exit code, in bytes.
 const STATUS: usize = 16 * 1024;
 
@@ -75,12 +75,17 @@ impl Cast {
     /// What came after `at` since the beginning.
     pub fn record(&mut self, at: Duration, said: Said<'_>) {
         match said {
-            Said::Bytes(Stream::Stdin, _) | Said::Other(0, _) if !self.keeps_stdin => {}
+            Said::Bytes(Stream::Stdin, _) if !self.keeps_stdin => {}
             Said::Bytes(stream, bytes) => self.bytes(at, stream, bytes),
             Said::Other(channel, bytes) => self.event(at, "U", &format!("{channel} {}", BASE64.encode(bytes))),
-            Said::Size { columns, rows } => self.event(at, "r", &format!("{columns}x{rows}")),
+            Said::Size { columns, rows } if is_terminal(columns) && is_terminal(rows) => {
+                self.event(at, "r", &format!("{columns}x{rows}"));
+            }
+            Said::Size { columns, rows } => self.event(at, "m", &format!("size {columns}x{rows}")),
             Said::StdinEnds => self.event(at, "m", "stdin ends"),
-            Said::Control(CLOSE, payload) => self.event(at, "U", &format!("close {}", BASE64.encode(payload))),
+            Said::Control(opcode, payload) if !payload.is_empty() => {
+                self.event(at, "U", &format!("{} {}", control(opcode), BASE64.encode(payload)));
+            }
             Said::Control(..) => {}
         }
     }
@@ -189,6 +194,18 @@ impl Stream {
             Self::Stderr => "stderr",
             Self::Error => "error",
         }
+    }
+}
+
+fn is_terminal(side: u16) -> bool {
+    (1..=LARGEST).contains(&side)
+}
+
+fn control(opcode: u8) -> &'static str {
+    match opcode {
+        8 => "close",
+        9 => "ping",
+        _ => "pong",
     }
 }
 

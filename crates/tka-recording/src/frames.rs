@@ -53,6 +53,9 @@ pub enum FrameError {
     /// A message that begins within another, or goes on without a beginning.
     #[error("WebSocket messages are mixed up")]
     Sequence,
+    /// A client's message of several frames.
+    #[error("a WebSocket message of the client is split over several frames")]
+    Split,
     /// A client that does not mask, or a server that does.
     #[error("a WebSocket frame is masked where it must not be, or not where it must be")]
     Mask,
@@ -194,6 +197,11 @@ impl Frames {
     fn begin(&mut self, head: &Head, tell: &mut impl FnMut(Piece<'_>)) -> Result<(), FrameError> {
         if head.opcode >= 8 {
             return self.begin_control(head, tell);
+        }
+        // The API server takes each frame of a client for a message, also one that goes on
+        // (<https://pkg.go.dev/golang.org/x/net/websocket#Codec>). What is read here must be what it reads.
+        if self.side == Side::Client && (head.opcode == 0 || !head.is_last) {
+            return Err(FrameError::Split);
         }
         let is_first = head.opcode != 0;
         if is_first == self.within_message {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod backlog;
 pub mod cast;
 pub mod channels;
 pub mod frames;
@@ -10,9 +11,10 @@ pub mod seal;
 pub mod sink;
 pub mod text;
 
+pub use backlog::Backlog;
 pub use cast::Cast;
 pub use header::About;
 pub use name::RecordingName;
-pub use recorder::{Limits, Mode, RecordError, Recorder};
+pub use recorder::{Limits, Mode, Outcome, RecordError, Recorder};
 pub use seal::Recipients;
 pub use sink::{Form, Sink, SinkError};

@@ -97,7 +97,12 @@ fn streams_are_told_apart() {
         Said::Bytes(Stream::Stdout, b"b"),
         Said::StdinEnds,
         Said::Control(9, b"ping"),
+        Said::Control(10, b""),
         Said::Other(7, b"?"),
+        Said::Size {
+            columns: 0,
+            rows: 65535,
+        },
         Said::Bytes(
             Stream::Error,
             br#"{"status":"Failure","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#,
@@ -121,11 +126,13 @@ fn streams_are_told_apart() {
         ("m", "stdout"),
         ("o", "b"),
         ("m", "stdin ends"),
+        ("U", "ping cGluZw=="),
         ("U", "7 Pw=="),
+        ("m", "size 0x65535"),
     ];
-    assert_eq!(events[..9], expected);
-    assert_eq!(events[9].0, "e");
-    assert_eq!(events[10..], [("x", "3"), ("m", "ended")]);
+    assert_eq!(events[..11], expected);
+    assert_eq!(events[11].0, "e");
+    assert_eq!(events[12..], [("x", "3"), ("m", "ended")]);
     assert_eq!(lines[1][0], 1.5);
 }
 
@@ -140,8 +147,10 @@ fn input_is_left_out_unless_it_is_kept() {
     );
     cast.take();
     cast.record(Duration::ZERO, Said::Bytes(Stream::Stdin, b"secret"));
-    cast.record(Duration::ZERO, Said::Other(0, b"secret"));
     assert!(cast.take().is_empty());
+    // A server that sends on the channel for input would show its client what is nowhere else.
+    cast.record(Duration::ZERO, Said::Other(0, b"shown"));
+    assert!(String::from_utf8_lossy(&cast.take()).contains("0 c2hvd24="));
 }
 
 #[test]

@@ -60,12 +60,12 @@ fn messages_are_read_whatever_their_length() {
 #[test]
 fn control_frames_stand_between_the_frames_of_a_message() {
     let bytes = [
-        frame(Side::Client, 0x01, b"on"),
-        frame(Side::Client, 0x89, b"ping"),
-        frame(Side::Client, 0x00, b""),
-        frame(Side::Client, 0x8a, b""),
-        frame(Side::Client, 0x80, b"e"),
-        frame(Side::Client, 0x88, b"\x03\xe8bye"),
+        frame(Side::Server, 0x01, b"on"),
+        frame(Side::Server, 0x89, b"ping"),
+        frame(Side::Server, 0x00, b""),
+        frame(Side::Server, 0x8a, b""),
+        frame(Side::Server, 0x80, b"e"),
+        frame(Side::Server, 0x88, b"\x03\xe8bye"),
     ];
     let expected = vec![
         Told::Control(9, b"ping".to_vec()),
@@ -73,7 +73,18 @@ fn control_frames_stand_between_the_frames_of_a_message() {
         Told::Message(b"one".to_vec()),
         Told::Control(8, b"\x03\xe8bye".to_vec()),
     ];
-    assert_eq!(read(Side::Client, &[&bytes.concat()]), Ok(expected));
+    assert_eq!(read(Side::Server, &[&bytes.concat()]), Ok(expected));
+}
+
+/// The API server would take the second frame for input, where this reads a terminal's size that is none.
+#[test]
+fn message_of_a_client_is_one_frame() {
+    let hidden = [
+        frame(Side::Client, 0x02, b"\x04"),
+        frame(Side::Client, 0x80, b"\x00rm -rf x\n"),
+    ];
+    assert_eq!(read(Side::Client, &[&hidden.concat()]), Err(FrameError::Split));
+    assert_eq!(read(Side::Client, &[&hidden[1]]), Err(FrameError::Split));
 }
 
 #[test]
@@ -126,6 +137,8 @@ proptest! {
         let side = if is_client { Side::Client } else { Side::Server };
         let (mut bytes, mut expected) = (Vec::new(), Vec::new());
         for message in &messages {
+            // A client's messages are one frame each.
+            let message = if is_client { &message[..1] } else { message.as_slice() };
             for (at, (payload, has_ping)) in message.iter().enumerate() {
                 let last = if at + 1 == message.len() { 0x80 } else { 0 };
                 let opcode = if at == 0 { 2 } else { 0 };

@@ -18,6 +18,10 @@ struct Kept {
     is_stuck: AtomicBool,
     is_finished: AtomicBool,
     is_discarded: AtomicBool,
+    /// Whether each flush waits until it is told to go on.
+    is_slow: AtomicBool,
+    goes_on: Notify,
+    discarded: Notify,
 }
 
 impl Memory {
@@ -39,6 +43,9 @@ impl Writing for Memory {
             if self.0.is_stuck.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
+            if self.0.is_slow.load(Ordering::Relaxed) {
+                self.0.goes_on.notified().await;
+            }
             if self.0.is_full.load(Ordering::Relaxed) {
                 return Err(io::Error::from(io::ErrorKind::StorageFull).into());
             }
@@ -55,6 +62,7 @@ impl Writing for Memory {
 
     fn discard(self: Box<Self>) -> Done<'static, ()> {
         self.0.is_discarded.store(true, Ordering::Relaxed);
+        self.0.discarded.notify_one();
         async { Ok(()) }.boxed()
     }
 }
@@ -69,7 +77,17 @@ async fn begin_with(
     required: bool,
     stdin_recorded: bool,
     limits: Limits,
-) -> Result<(Recorder, JoinHandle<()>), RecordError> {
+) -> Result<(Recorder, JoinHandle<Outcome>), RecordError> {
+    begin_beside(sink, required, stdin_recorded, limits, &Backlog::new(usize::MAX)).await
+}
+
+async fn begin_beside(
+    sink: &Memory,
+    required: bool,
+    stdin_recorded: bool,
+    limits: Limits,
+    backlog: &Arc<Backlog>,
+) -> Result<(Recorder, JoinHandle<Outcome>), RecordError> {
     let about = About {
         stdin_recorded,
         required,
@@ -77,11 +95,12 @@ async fn begin_with(
     };
     let began = "2026-11-26T17:54:46Z".parse().unwrap();
     let name = RecordingName::new(began, "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11").unwrap();
-    let (recorder, work) = Recorder::begin(sink, Form::Plain, &name, &about, began, limits).await?;
+    let sink: Arc<dyn Sink> = Arc::new(sink.clone());
+    let (recorder, work) = Recorder::begin(&sink, &name, &about, began, limits, backlog).await?;
     Ok((recorder, tokio::spawn(work)))
 }
 
-async fn begin(sink: &Memory, required: bool) -> (Recorder, JoinHandle<()>) {
+async fn begin(sink: &Memory, required: bool) -> (Recorder, JoinHandle<Outcome>) {
     begin_with(sink, required, false, LIMITS).await.unwrap()
 }
 
@@ -112,7 +131,7 @@ async fn what_may_go_on_is_kept() {
     }
     recorder.passes(Side::Client, &input("secret")).await.unwrap();
     recorder.end("it ended");
-    work.await.unwrap();
+    assert_eq!(work.await.unwrap(), Outcome::Whole);
     assert_eq!(last(&sink), "it ended");
     assert!(sink.0.is_finished.load(Ordering::Relaxed));
     assert!(!String::from_utf8(sink.bytes()).unwrap().contains("secret"));
@@ -157,8 +176,10 @@ async fn full_disk_ends_a_stream_that_must_be_recorded_and_says_why() {
     // It does not begin again when there is space again: there would be a hole.
     sink.0.is_full.store(false, Ordering::Relaxed);
     assert!(recorder.passes(Side::Server, &output("c")).await.is_err());
+    assert!(matches!(recorder.failure(), Some(RecordError::Sink(_))));
     recorder.end("ended");
-    work.await.unwrap();
+    assert_eq!(work.await.unwrap(), Outcome::Incomplete);
+    assert!(!sink.0.is_finished.load(Ordering::Relaxed), "it is not whole");
     assert_eq!(stdout(&sink), "a");
     assert!(
         begin_with(
@@ -326,5 +347,79 @@ async fn recording_ends_with_its_recorder_and_a_stream_that_did_not_begin_leaves
     recorder.discard();
     work.await.unwrap();
     assert!(sink.0.is_discarded.load(Ordering::Relaxed));
+    assert_eq!(recorder.failure().map(|error| error.to_string()), None);
     assert!(recorder.passes(Side::Server, &output("a")).await.is_err());
+}
+
+/// A store that does not answer holds up no stream that need not be recorded.
+#[tokio::test(start_paused = true)]
+async fn best_effort_begins_without_its_sink() {
+    let sink = Memory::default();
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    let (recorder, work) = begin(&sink, false).await;
+    recorder.passes(Side::Server, &output("a")).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(work.await.unwrap(), Outcome::Incomplete);
+    assert!(matches!(recorder.failure(), Some(RecordError::Slow)));
+    recorder.passes(Side::Server, &output("b")).await.unwrap();
+    assert_eq!(recorder.shared.state().cast.len(), 0, "nothing more is kept in memory");
+}
+
+#[tokio::test]
+async fn caller_who_hangs_up_at_the_beginning_leaves_no_recording() {
+    let sink = Memory::default();
+    sink.0.is_slow.store(true, Ordering::Relaxed);
+    drop(begin(&sink, true).boxed().now_or_never());
+    sink.0.goes_on.notify_one();
+    sink.0.discarded.notified().await;
+    assert!(sink.0.is_discarded.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn flood_of_a_client_leaves_room_for_output() {
+    let sink = Memory::default();
+    let limits = Limits {
+        bytes: 64 * 1024 * 1024,
+        ..LIMITS
+    };
+    let (recorder, work) = begin_with(&sink, false, false, limits).await.unwrap();
+    let odd = frame(Side::Client, 0x82, &vec![9; 65_000]);
+    for _ in 0..1_500 {
+        recorder.passes(Side::Client, &odd).await.unwrap();
+    }
+    recorder.passes(Side::Server, &output("seen")).await.unwrap();
+    recorder.end("ended");
+    assert_eq!(work.await.unwrap(), Outcome::Whole);
+    assert_eq!(stdout(&sink), "seen");
+    assert!(sink.bytes().len() < 2 * NOTICES, "{}", sink.bytes().len());
+    let text = String::from_utf8(sink.bytes()).unwrap();
+    assert_eq!(
+        text.matches("other channels of the client are recorded no further")
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn recordings_that_are_not_waited_for_share_one_limit_of_memory() {
+    let backlog = Backlog::new(1024 * 1024);
+    let sink = Memory::default();
+    let limits = Limits {
+        bytes: u64::MAX,
+        ..LIMITS
+    };
+    let (one, first) = begin_beside(&sink, false, false, limits, &backlog).await.unwrap();
+    let (other, second) = begin_beside(&sink, false, false, limits, &backlog).await.unwrap();
+    sink.0.is_stuck.store(true, Ordering::Relaxed);
+    let bytes = output(&"x".repeat(1024 * 1024));
+    for recorder in [&one, &other, &one, &other] {
+        recorder.passes(Side::Server, &bytes).now_or_never().unwrap().unwrap();
+    }
+    let held = [&one, &other].map(|recorder| recorder.shared.state().cast.len());
+    assert!(held[0] > 1024 * 1024 && held[1] < 4096, "{held:?}");
+    sink.0.is_stuck.store(false, Ordering::Relaxed);
+    one.end("ended");
+    other.end("ended");
+    assert_eq!([first.await.unwrap(), second.await.unwrap()], [Outcome::Whole; 2]);
 }

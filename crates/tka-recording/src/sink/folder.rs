@@ -110,13 +110,15 @@ impl Folder {
         Ok(count)
     }
 
-    /// Removes whole recordings that began before `then`, and says how many.
+    /// Removes whole recordings that began and were last written before `then`, and says how many. One that cannot be removed is left for the next time, and
+    /// told. One that is gone was removed by another server.
     pub fn remove_before(&self, then: Timestamp) -> io::Result<usize> {
         let mut count = 0;
-        for kept in self.list()? {
-            if kept.is_whole && kept.name.began() < then {
-                fs::remove_file(&kept.path)?;
-                count += 1;
+        for kept in self.list()?.into_iter().filter(|kept| kept.is_whole) {
+            match kept.remove_before(then) {
+                Ok(is_removed) => count += usize::from(is_removed),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(recording = %kept.name, %error, "an old recording cannot be removed"),
             }
         }
         Ok(count)
@@ -141,7 +143,7 @@ impl Sink for Folder {
 impl Writing for Part {
     fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
         async move {
-            // Whatever becomes of this, it is back only if all went well.
+            // Whatever becomes of this, it is back only if the disk answered.
             let mut open = self.open.take().ok_or(SinkError::GivenUp)?;
             let (open, written) = blocking(&self.threads, move || {
                 let written = open.append(&bytes);
@@ -218,6 +220,14 @@ impl Open {
 // === impl Kept ===
 
 impl Kept {
+    fn remove_before(&self, then: Timestamp) -> io::Result<bool> {
+        if self.name.began() >= then || fs::metadata(&self.path)?.modified()? >= SystemTime::from(then) {
+            return Ok(false);
+        }
+        fs::remove_file(&self.path)?;
+        Ok(true)
+    }
+
     fn read(path: PathBuf) -> Option<Self> {
         let file = path.file_name()?.to_str()?;
         let (file, is_whole) = file.strip_suffix(PART).map_or((file, true), |file| (file, false));

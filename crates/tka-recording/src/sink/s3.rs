@@ -21,9 +21,12 @@ use object_store::client::{
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use rustls::crypto::ring;
 use thiserror::Error;
+use tokio::time::timeout;
 
 /// For how long a request is tried again. A recorder has a little more patience.
 const RETRIED: Duration = Duration::from_secs(8);
+/// How long one request may take. A connection that is dead by now must leave time for another.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Where a bucket is.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -104,7 +107,9 @@ impl HttpConnector for Https {
 #[async_trait]
 impl HttpService for Requests {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let answer = self.0.request(request).await.map_err(|error| {
+        let answer = timeout(ATTEMPT, self.0.request(request)).await;
+        let answer = answer.map_err(|late| HttpError::new(HttpErrorKind::Timeout, late))?;
+        let answer = answer.map_err(|error| {
             let kind = if error.is_connect() {
                 HttpErrorKind::Connect
             } else {

@@ -131,19 +131,27 @@ async fn part_without_a_whole_line_holds_nothing() {
     assert_eq!(texts(&folder), []);
 }
 
+fn remove_old(folder: &Folder) -> usize {
+    folder.remove_before("2026-10-15T00:00:00Z".parse().unwrap()).unwrap()
+}
+
 #[tokio::test]
 async fn old_recordings_go_and_no_other_file_does() {
     let (_root, folder) = folder();
     for began in ["2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"] {
         begun(&folder, began).await.finish().await.unwrap();
     }
+    // Those that ended late are as young as their ends.
+    assert_eq!(remove_old(&folder), 0);
+    let ended = "2026-10-01T01:00:00Z".parse::<Timestamp>().unwrap();
+    for kept in folder.list().unwrap() {
+        let file = File::options().write(true).open(kept.path).unwrap();
+        file.set_modified(ended.into()).unwrap();
+    }
     let _writing = begun(&folder, "2026-09-01T00:00:00Z").await;
     let other = folder.path.join("notes.txt");
     fs::write(&other, "mine").unwrap();
-    assert_eq!(
-        folder.remove_before("2026-10-15T00:00:00Z".parse().unwrap()).unwrap(),
-        1
-    );
+    assert_eq!(remove_old(&folder), 1);
     let left: Vec<_> = folder
         .list()
         .unwrap()
