@@ -39,6 +39,8 @@ use crate::telemetry::{self, TelemetryError, inject_trace};
 
 /// How long the parts may take to come to their end.
 const END: Duration = Duration::from_secs(10);
+/// How long threads that wait for a disk may keep the process after its end.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 /// Why the server cannot start, or ended.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -73,10 +75,11 @@ pub fn main(source: Source, loaded: Loaded) -> Result<(), RunError> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     raise_open_files();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(run(source, loaded))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(run(source, loaded));
+    // A thread that waits for a disk that hangs would keep the process for ever.
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
 }
 
 /// Lets the process have as many files open as it may. Each connection is one, and each stream of the gateway that is upgraded is two.

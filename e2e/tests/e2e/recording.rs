@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::faults::{Fault, Proxy, Which};
+use e2e::faults::{Fault, Moment, Proxy, Which};
 use e2e::user::ALICE;
 use e2e::{Answer, Caller, Outcome, Site, World, wait};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ crate::tests![
     what_cannot_be_recorded_is_refused,
     refusal_by_spdy_repeats_the_first_reason,
     nothing_goes_on_without_a_place_for_recordings,
+    command_of_which_nothing_was_heard_keeps_its_recording,
     what_was_seen_is_recorded_when_a_session_ends,
     what_was_seen_is_recorded_when_the_server_is_killed,
     stream_ends_at_the_limit_of_its_recording_and_says_why,
@@ -186,6 +187,40 @@ fn nothing_goes_on_without_a_place_for_recordings(world: &World) -> Outcome {
     site.grant(&[(ALICE, rule("best_effort"))])?;
     ask(&alice, "GET", exec, &WEBSOCKET)?.expect(404)?;
     ask(&alice, "POST", exec, &SPDY)?.expect(404)?;
+    // What comes with a request to upgrade would go on beside what is recorded.
+    let hidden = alice.send_body("POST", &format!("/k8s{exec}"), &SPDY, b"ls")?;
+    assert!(message(&hidden.expect(400)?)?.contains("has a body"));
+    Ok(())
+}
+
+/// The command may have run.
+fn command_of_which_nothing_was_heard_keeps_its_recording(world: &World) -> Outcome {
+    let proxy = Proxy::before(&world.testbed)?;
+    let folder = world.new_folder("recording-unheard-recordings")?;
+    let options = ServerOptions {
+        config: with_recordings(&folder),
+        ..ServerOptions::new("recording-unheard")
+    };
+    let site = proxy.site_with(world, options)?;
+    site.grant(&[(ALICE, rule("required"))])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in_waiting()?.expect(202)?;
+    let is_exec = Which::first(|request| request.resource.ends_with("exec"));
+    let armed = proxy.arm(is_exec, Fault::Cut(Moment::After));
+    let exec = "/api/v1/namespaces/default/pods/none/exec?container=a;&container=b&command=rm&command=-rf";
+    ask(&alice, "GET", exec, &WEBSOCKET)?.expect(503)?;
+    armed.wait_hits(1, wait::LIMIT)?;
+    drop(armed);
+    let lines = whole(&folder)?;
+    let about = &lines[0]["tka"]["about"];
+    assert_eq!(about["command"], json!(["rm", "-rf"]));
+    // As the API server reads it.
+    assert_eq!(about["container"], "b");
+    let (_, last) = recorded(&lines);
+    assert!(last.contains("it is not known what came of it"), "{last}");
+    let log = fs::read_to_string(site.server.log())?;
+    let name = lines[0]["tka"]["about"]["recording"].as_str().unwrap_or_default();
+    assert!(log.contains(&format!(r#""recording":"{name}""#)), "{name}");
     Ok(())
 }
 

@@ -234,7 +234,7 @@ pub struct GatewayRecording {
     #[serde(deserialize_with = "values::recipients")]
     #[schemars(inner(length(min = 1)))]
     pub recipients: Vec<String>,
-    /// After how many days a recording is removed; never when `0`.
+    /// How many days after its end a recording is removed; never when `0`.
     pub retention_days: u32,
 }
 

@@ -76,7 +76,12 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
 
 /// Recipients of recordings. One that is misspelt must not leave them plain.
 pub(super) fn recipients<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let recipients = list(deserializer)?;
+    let value = Value::deserialize(deserializer)?;
+    let is_given = matches!(&value, Value::String(text) if !text.is_empty());
+    let recipients = list(value).map_err(D::Error::custom)?;
+    if is_given && recipients.is_empty() {
+        return Err(D::Error::custom("it names no recipient"));
+    }
     Recipients::parse(recipients.iter().map(String::as_str)).map_err(D::Error::custom)?;
     Ok(recipients)
 }

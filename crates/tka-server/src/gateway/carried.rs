@@ -15,6 +15,7 @@ use serde_json::Value;
 use tka_gateway::body::BoxBody;
 use tka_gateway::websocket::Channels;
 use tka_gateway::{CutKind, Gate, Halt, LastUse, Stream, Tap, guarded, headers, read_within, recordable, relay};
+use tokio::time::timeout;
 
 use super::record::RequestRecord;
 use super::recording::Recording;
@@ -23,6 +24,8 @@ use crate::answer::Failure;
 
 /// The longest refusal of an upgrade that is read, in bytes.
 const REFUSAL: usize = 64 * 1024;
+/// How long it may take to come.
+const REFUSAL_TIME: Duration = Duration::from_secs(10);
 
 /// What goes with a request until it is over.
 pub(super) struct Carried<K> {
@@ -60,21 +63,31 @@ impl<K: Send + 'static> Carried<K> {
             return Ok(self.finish(answer.map(|body| body.map_err(Into::into).boxed_unsync())));
         }
         if !recordable::agrees(&answer) {
-            self.unrecorded();
             if is_required {
-                // What was begun ends with the connection, and nothing of it was seen.
+                // The command may run until the connection ends, and nothing of it is seen.
+                self.unanswered(&"the API server speaks what cannot be recorded");
                 let advice = &["ask an administrator of the cluster which Kubernetes it is"];
                 let message = "this must be recorded, and the API server speaks what cannot be";
                 return Err(Failure::new(StatusCode::BAD_GATEWAY, message, advice));
             }
+            self.unrecorded();
         }
         Ok(self.switch(app, answer, caller, is_exec))
     }
 
     /// The stream does not open, or is not recorded: what there is of a recording goes.
     fn unrecorded(&mut self) {
-        if self.recording.take().is_some() {
+        if let Some(recording) = self.recording.take() {
+            recording.discard();
             self.record.not_recorded();
+        }
+    }
+
+    /// It is not known what came of the request, and why not.
+    pub(super) fn unanswered(&mut self, why: &dyn std::fmt::Display) {
+        self.record.unanswered(why);
+        if let Some(recording) = &self.recording {
+            recording.unanswered(why);
         }
     }
 
@@ -100,9 +113,6 @@ impl<K: Send + 'static> Carried<K> {
     fn switch(mut self, app: &App, mut answer: HttpResponse<Incoming>, caller: OnUpgrade, is_exec: bool) -> Response {
         self.record.answered(answer.status());
         let recording = self.recording.map(Arc::new);
-        if let Some(recording) = &recording {
-            recording.opens();
-        }
         let stream = Stream {
             gate: self.gate,
             websocket: websocket(&answer, is_exec),
@@ -120,6 +130,9 @@ impl<K: Send + 'static> Carried<K> {
             };
             let cut = relay(TokioIo::new(caller), TokioIo::new(upstream), stream).await;
             if let Some(recording) = recording {
+                if let Some(failure) = recording.failure() {
+                    record.incomplete(&failure);
+                }
                 recording.end(cut.as_ref());
             }
             if let Some(why) = cut {
@@ -143,8 +156,12 @@ pub(super) struct Refused(pub(super) String);
 /// The answer with all of its body, and what it says. A body that is too long for a `Status` is left out.
 async fn refusal(answer: HttpResponse<Incoming>) -> (HttpResponse<BoxBody>, String) {
     let (mut head, body) = answer.into_parts();
-    let body = Limited::new(body, REFUSAL).collect().await;
-    let body = body.map(Collected::to_bytes).unwrap_or_default();
+    let body = timeout(REFUSAL_TIME, Limited::new(body, REFUSAL).collect()).await;
+    let body = body
+        .ok()
+        .and_then(Result::ok)
+        .map(Collected::to_bytes)
+        .unwrap_or_default();
     let status: Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = status["message"].as_str();
     let message = message.map_or_else(|| format!("the API server answered {}", head.status), str::to_owned);

@@ -1,6 +1,7 @@
 //! Carrying one request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -10,13 +11,13 @@ use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use futures::TryStreamExt;
 use http_body::Frame;
-use http_body_util::{BodyExt, Empty, StreamBody};
+use http_body_util::{BodyExt, Empty, Limited, StreamBody};
 use hyper::upgrade::OnUpgrade;
 use tka_core::Recording;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{Halt, Identity, Unrecordable, UpstreamError, guarded, headers};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::about::about;
 use super::access::{Access, access};
@@ -29,6 +30,9 @@ use crate::answer::Failure;
 use crate::audit_context::AuditContext;
 use crate::connections::Place;
 use crate::telemetry::inject_trace;
+
+/// How long the end of an empty body may take to come.
+const EMPTY_BODY: Duration = Duration::from_secs(2);
 
 /// Carries `request`, or says why not.
 pub(super) async fn carry(
@@ -76,6 +80,10 @@ async fn carry_on(
     if plan == Plan::Required && head.extensions.get::<OnUpgrade>().is_none() {
         return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
     }
+    let body = match headers::upgrade(&head.headers) {
+        Some(_) => without_data(body).await?,
+        None => body,
+    };
     // The connection's place is kept too: an upgrade outlives what serves the connection.
     let connection = head.extensions.get::<Place>().cloned();
     let carried = connection.as_ref().map(|place| place.carries_stream(gateway.unread));
@@ -112,36 +120,56 @@ async fn carry_on(
         unread: (head.version == Version::HTTP_2).then_some(gateway.unread),
         kept: place,
     };
+    if let Some(recording) = &carried.recording {
+        recording.leaves();
+    }
     let method = head.method.clone();
     // An upgrade that goes on was put on again.
     let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
         let is_exec = access.interactive == Some(Interactive::Exec);
         let answer = carried.gate.run(gateway.upstream.upgrade(upstream_request)).await;
-        let answer = answered(answer, &method, &mut carried.record)?;
+        let answer = answered(answer, &method, &mut carried)?;
         return carried.upgraded(app, answer, caller, is_exec).await;
     }
     // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
     drop(access);
     let answer = carried.gate.run(gateway.upstream.send(upstream_request)).await;
-    let answer = answered(answer, &method, &mut carried.record)?;
+    let answer = answered(answer, &method, &mut carried)?;
     Ok(carried.finish(answer))
 }
 
+/// The body of a request to upgrade, which must be empty. Data in it would go on beside what is recorded and counted: what takes the connection over at the API
+/// server reads it as what comes after the upgrade.
+async fn without_data(body: Body) -> Result<Body, Failure> {
+    if http_body::Body::is_end_stream(&body) {
+        return Ok(body);
+    }
+    // The end of a body in chunks is not known from the head.
+    match timeout(EMPTY_BODY, Limited::new(body, 0).collect()).await {
+        Ok(Ok(_)) => Ok(Body::empty()),
+        _ => Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "a request to upgrade has a body",
+            &["send the request without a body, and all else after the answer 101"],
+        )),
+    }
+}
+
 /// The answer, or what to say of a request of which nothing is known but that it was sent.
-fn answered<T>(
+fn answered<T, K: Send + 'static>(
     answer: Result<Result<T, UpstreamError>, Halt>,
     method: &Method,
-    record: &mut RequestRecord,
+    carried: &mut Carried<K>,
 ) -> Result<T, Failure> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            record.unanswered(&error);
+            carried.unanswered(&error);
             Err(unreachable(&error, method))
         }
         Err(halt) => {
-            record.unanswered(&halt);
+            carried.unanswered(&halt);
             Err(cut(halt))
         }
     }

@@ -120,6 +120,11 @@ impl RequestRecord {
         self.request.status = Some(status.as_u16());
     }
 
+    /// Its recording is not whole, and why.
+    pub(super) fn incomplete(&mut self, why: &dyn std::fmt::Display) {
+        self.why = Some(why.to_string());
+    }
+
     /// The stream was cut.
     pub(super) fn cut(&mut self, why: &Cut) {
         self.why = Some(why.to_string());

@@ -17,12 +17,15 @@ use tka_recording::seal::{RecipientError, Recipients, Sealed};
 use tka_recording::sink::folder::Folder;
 use tka_recording::sink::objects::Objects;
 use tka_recording::sink::s3::{Bucket, StoreError};
-use tka_recording::{About, Form, Limits, Recorder, RecordingName, Sink};
+use tka_recording::{About, Backlog, Limits, Outcome, RecordError, Recorder, RecordingName, Sink};
 
 use super::reasons::Reasons;
 use crate::App;
 use crate::answer::Failure;
 use crate::config::{GatewayRecording, S3};
+
+/// How much may wait to be written of all streams that do not wait for their recordings, in bytes.
+const BACKLOG: usize = 64 * 1024 * 1024;
 
 /// Where recordings are kept, and how.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub(super) struct Recordings {
     sink: Option<Arc<dyn Sink>>,
     limits: Limits,
     keeps_stdin: bool,
+    backlog: Arc<Backlog>,
     pub(super) reasons: Reasons,
 }
 
@@ -50,6 +54,11 @@ pub enum RecordingsError {
     /// There are two places.
     #[error("gateway.recording.folder and gateway.recording.s3.bucket are two answers to one question: leave one out")]
     Two,
+    /// There is none, and something that only has a meaning with one.
+    #[error(
+        "{0} has no meaning without gateway.recording.folder or gateway.recording.s3.bucket: set one, or leave it out"
+    )]
+    None(&'static str),
     /// They cannot be sealed.
     #[error("recordings cannot be sealed")]
     Recipients(#[from] RecipientError),
@@ -67,13 +76,13 @@ pub(super) enum NotRecorded {
     NoSink,
 }
 
-/// The recording of one stream. Unless the stream opens it is removed again.
+/// The recording of one request. Unless the request goes on to the API server it is removed again: from then on its command may run.
 #[derive(Debug)]
 pub(super) struct Recording {
     recorder: Recorder,
     pub(super) name: RecordingName,
     is_required: bool,
-    is_open: AtomicBool,
+    is_sent: AtomicBool,
 }
 
 // === impl Recordings ===
@@ -93,6 +102,7 @@ impl Recordings {
                 time: settings.max_duration.duration(),
             },
             keeps_stdin: settings.stdin,
+            backlog: Backlog::new(BACKLOG),
             reasons: Reasons::default(),
         })
     }
@@ -132,23 +142,21 @@ impl Recordings {
             audit_id: audit_id.to_owned(),
             ..about()
         };
-        match Recorder::begin(sink.as_ref(), Form::Plain, &name, &about, began, self.limits).await {
+        match Recorder::begin(sink, &name, &about, began, self.limits, &self.backlog).await {
             Ok((recorder, work)) => {
-                app.work.spawn(work);
+                let metrics = app.metrics.clone();
+                app.work.spawn(async move { metrics.gateway.recorded(work.await) });
                 Ok(Some(Recording {
                     recorder,
                     name,
                     is_required,
-                    is_open: AtomicBool::new(false),
+                    is_sent: AtomicBool::new(false),
                 }))
             }
-            Err(error) if is_required => {
-                tracing::error!(%error, "a recording cannot begin; what must be recorded is refused");
-                Err(unwritable(&error.to_string()))
-            }
             Err(error) => {
-                tracing::error!(%error, "a recording cannot begin; the stream goes on without");
-                Ok(None)
+                tracing::error!(%error, "a recording cannot begin; what must be recorded is refused");
+                app.metrics.gateway.recorded(Outcome::Incomplete);
+                Err(unwritable(&error.to_string()))
             }
         }
     }
@@ -176,9 +184,24 @@ impl Recording {
         self.is_required
     }
 
-    /// The stream opens: whatever happens from here on, what is recorded is kept.
-    pub(super) fn opens(&self) {
-        self.is_open.store(true, Ordering::Relaxed);
+    /// The request goes on to the API server: whatever is heard of it, what is recorded is kept.
+    pub(super) fn leaves(&self) {
+        self.is_sent.store(true, Ordering::Relaxed);
+    }
+
+    /// The API server refused the request: there is no stream.
+    pub(super) fn discard(&self) {
+        self.recorder.discard();
+    }
+
+    /// It is not known what came of the request, and why not.
+    pub(super) fn unanswered(&self, why: &dyn std::fmt::Display) {
+        self.recorder.end(&format!("it is not known what came of it: {why}"));
+    }
+
+    /// Why the recording is not whole, if that is so by now.
+    pub(super) fn failure(&self) -> Option<RecordError> {
+        self.recorder.failure()
     }
 
     /// The stream ended, and why.
@@ -192,7 +215,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        if !self.is_open.load(Ordering::Relaxed) {
+        if !self.is_sent.load(Ordering::Relaxed) {
             self.recorder.discard();
         }
     }
@@ -227,6 +250,10 @@ fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, Recordings
     match (settings.folder(), bucket.is_empty()) {
         (Some(_), false) => Err(RecordingsError::Two),
         (Some(folder), true) => Ok(Some(Arc::new(Folder::new(folder)))),
+        (None, true) if !settings.recipients.is_empty() => Err(RecordingsError::None("gateway.recording.recipients")),
+        (None, true) if !(endpoint.is_empty() && prefix.is_empty()) => {
+            Err(RecordingsError::None("gateway.recording.s3"))
+        }
         (None, true) => Ok(None),
         (None, false) => {
             let name = bucket;
@@ -281,6 +308,17 @@ mod tests {
         assert!(matches!(settings("/r", ""), Ok(Some(_))));
         assert!(matches!(settings("", "b"), Ok(Some(_))));
         assert!(matches!(settings("/r", "b"), Err(RecordingsError::Two)));
+        let mut nowhere = GatewayRecording::default();
+        nowhere.s3.endpoint = "https://minio.example.com".into();
+        assert!(matches!(
+            sink(&nowhere),
+            Err(RecordingsError::None("gateway.recording.s3"))
+        ));
+        let nowhere = GatewayRecording {
+            recipients: vec!["age1".into()],
+            ..GatewayRecording::default()
+        };
+        assert!(matches!(sink(&nowhere), Err(RecordingsError::None(_))));
     }
 
     #[test]

@@ -62,11 +62,23 @@ mod tests {
         let name = "20260101T000000.000Z-0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11.cast";
         let file = root.path().join(name);
         std::fs::write(&file, "{}\n").unwrap();
+        let ended = |at: &str| {
+            let at: Timestamp = at.parse().unwrap();
+            let file = std::fs::File::options().write(true).open(&file).unwrap();
+            file.set_modified(at.into()).unwrap();
+        };
         let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
         let folder = Folder::new(root.path());
-        for (days, is_there) in [(0, true), (60, true), (58, false)] {
+        ended("2026-01-01T01:00:00Z");
+        for (days, is_there) in [(0, true), (60, true)] {
             keep_once(&folder, days, now.into()).unwrap();
             assert_eq!(file.exists(), is_there, "{days}");
         }
+        ended("2026-02-01T00:00:00Z");
+        keep_once(&folder, 58, now.into()).unwrap();
+        assert!(file.exists(), "a stream that was long ended late");
+        ended("2026-01-01T01:00:00Z");
+        keep_once(&folder, 58, now.into()).unwrap();
+        assert!(!file.exists());
     }
 }

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tka_gateway::{CutKind, RequestInfo};
+use tka_recording::Outcome;
 
 use super::labels::code_label;
 
@@ -16,6 +17,7 @@ pub struct GatewayMetrics {
     open: Family<OfClass, Gauge>,
     bytes: Family<Bytes, Counter>,
     cuts: Family<Cut, Counter>,
+    recordings: Family<Recorded, Counter>,
 }
 
 /// A request that is being carried. Dropping this counts that it is over.
@@ -44,6 +46,22 @@ struct Bytes {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Cut {
     reason: CutReason,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Recorded {
+    outcome: RecordingOutcome,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[expect(non_camel_case_types, reason = "label values are written like this")]
+enum RecordingOutcome {
+    /// It is whole.
+    whole,
+    /// It is not, or could not begin.
+    incomplete,
+    /// Its stream did not begin.
+    discarded,
 }
 
 /// What kind of request it is.
@@ -92,6 +110,7 @@ impl Default for GatewayMetrics {
             open: Family::default(),
             bytes: Family::default(),
             cuts: Family::default(),
+            recordings: Family::default(),
         };
         for verb in [Class::read, Class::watch, Class::write, Class::stream] {
             drop(metrics.open.get_or_create(&OfClass { verb }));
@@ -99,8 +118,16 @@ impl Default for GatewayMetrics {
         for direction in [Direction::sent, Direction::received] {
             drop(metrics.bytes.get_or_create(&Bytes { direction }));
         }
-        for reason in [CutReason::session_ended, CutReason::silence, CutReason::shutdown] {
+        for reason in [
+            CutReason::session_ended,
+            CutReason::silence,
+            CutReason::shutdown,
+            CutReason::unrecorded,
+        ] {
             drop(metrics.cuts.get_or_create(&Cut { reason }));
+        }
+        for outcome in [Outcome::Whole, Outcome::Incomplete, Outcome::Discarded] {
+            drop(metrics.recordings.get_or_create(&Recorded::from(outcome)));
         }
         metrics
     }
@@ -129,6 +156,16 @@ impl GatewayMetrics {
             "Requests, watches and streams that the gateway cut, by why",
             self.cuts.clone(),
         );
+        registry.register(
+            "tka_gateway_recordings",
+            "Recordings of exec and attach that are over: whole, incomplete, or discarded because the stream did not begin",
+            self.recordings.clone(),
+        );
+    }
+
+    /// Counts a recording that is over.
+    pub fn recorded(&self, outcome: Outcome) {
+        self.recordings.get_or_create(&Recorded::from(outcome)).inc();
     }
 
     /// Counts a request from now on as one that is being carried.
@@ -150,6 +187,19 @@ impl GatewayMetrics {
         };
         let requests = u64::try_from(requests).unwrap_or(u64::MAX);
         self.cuts.get_or_create(&Cut { reason }).inc_by(requests);
+    }
+}
+
+// === impl Recorded ===
+
+impl From<Outcome> for Recorded {
+    fn from(outcome: Outcome) -> Self {
+        let outcome = match outcome {
+            Outcome::Whole => RecordingOutcome::whole,
+            Outcome::Incomplete => RecordingOutcome::incomplete,
+            Outcome::Discarded => RecordingOutcome::discarded,
+        };
+        Self { outcome }
     }
 }
 
