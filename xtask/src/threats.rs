@@ -67,6 +67,7 @@ fn candidates(root: &Path, module: &str) -> Vec<PathBuf> {
             [
                 of("src").join(format!("{module}.rs")),
                 of("src").join(module).join("mod.rs"),
+                of("src").join(module).join("tests.rs"),
                 of("tests").join(format!("{module}.rs")),
                 of("tests/it").join(format!("{module}.rs")),
             ]
