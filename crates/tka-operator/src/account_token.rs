@@ -1,18 +1,13 @@
 //! Tokens of the account of just one session, for a gateway that acts as it.
 
-use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
-use kube::core::Status;
-use serde_json::json;
 use tka_api::Token;
-use tka_api::resource::{ANNOTATION_LAST_USE, LABEL_UID};
+use tka_api::resource::LABEL_UID;
 use tka_core::SessionName;
-use tka_core::session::whole_seconds;
 
-use crate::error::{found, status};
+use crate::error::found;
 use crate::live::{LiveSession, Standing};
 use crate::{Credential, Error, Sessions};
 
@@ -21,20 +16,6 @@ impl Sessions {
     pub async fn standing(&self, name: &SessionName) -> Result<Standing, Error> {
         let signin = self.signins.get_opt(name.as_str()).await?;
         Ok(signin.map_or(Standing::None, |signin| Standing::of(&signin, (self.clock)())))
-    }
-
-    /// Writes down that a session was `used`, on its own `TkaSignin` and no other of its name. Where that is gone, nothing is left to write.
-    pub async fn write_last_use(&self, live: &LiveSession, used: Timestamp) -> Result<(), Error> {
-        let used = whole_seconds(used).to_string();
-        let patch = json!({"metadata": {"uid": live.uid, "annotations": {ANNOTATION_LAST_USE: used}}});
-        let name = live.session.name();
-        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-        let patched = self.signins.patch_metadata(name.as_str(), &parameters, &patch).await;
-        match found(patched) {
-            // Another of its name.
-            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
-            written => Ok(written.map(drop)?),
-        }
     }
 
     /// Issues a credential of the account that was made for just this session, and for none of its name before or after it.

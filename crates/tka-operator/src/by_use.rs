@@ -1,20 +1,38 @@
-//! Sign-ins by use: a request through the gateway begins the session, where its rule has `sign_in: on_use`.
+//! Use of sessions: when it was last, and sign-ins by it. A request through the gateway begins the session, where its rule has `sign_in: on_use`.
 //!
 //! Use begins what is not there, and changes nothing that is. A session that goes on is what was wanted. What is over is seen to its end first, which
 //! leaves a [`tombstone`](crate::tombstone) where it was ended on purpose.
 
-use kube::api::PostParams;
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
-use tka_api::resource::TkaSignin;
+use serde_json::json;
+use tka_api::resource::{ANNOTATION_LAST_USE, TkaSignin};
+use tka_core::session::whole_seconds;
 
 use crate::attempts::{Attempt, SignedIn};
-use crate::error::status;
+use crate::error::{found, status};
+use crate::live::LiveSession;
 use crate::provision::FIELD_MANAGER;
 use crate::records::Records;
 use crate::termination::Precondition;
 use crate::{Error, Sessions, Standing, objects};
 
 impl Sessions {
+    /// Writes down that a session was `used`, on its own `TkaSignin` and no other of its name. Where that is gone, nothing is left to write.
+    pub async fn write_last_use(&self, live: &LiveSession, used: Timestamp) -> Result<(), Error> {
+        let used = whole_seconds(used).to_string();
+        let patch = json!({"metadata": {"uid": live.uid, "annotations": {ANNOTATION_LAST_USE: used}}});
+        let name = live.session.name();
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let patched = self.signins.patch_metadata(name.as_str(), &parameters, &patch).await;
+        match found(patched) {
+            // Another of its name.
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
+            written => Ok(written.map(drop)?),
+        }
+    }
+
     /// Begins the session that `attempt` is about, where `existing` has its name. The caller of this holds the session's lock.
     pub(crate) async fn begin_by_use(
         &self,
