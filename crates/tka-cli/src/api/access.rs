@@ -7,7 +7,7 @@ use tka_core::{Namespace, Period, Reason, RoleName, RuleName};
 /// What access to ask for.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What to ask for")]
-pub(crate) struct Access {
+pub(crate) struct AccessRequest {
     /// Take the rule of this name; `tka rules` shows those that reach you
     #[arg(long, value_name = "NAME", value_parser = parse_value::<RuleName>)]
     pub(crate) rule: Option<RuleName>,
@@ -42,9 +42,9 @@ pub(crate) struct OutsideRule {
     pub(crate) namespaces: Vec<String>,
 }
 
-// === impl Access ===
+// === impl AccessRequest ===
 
-impl Access {
+impl AccessRequest {
     /// Whether an option is for the server. The original's server would ignore it.
     pub(crate) fn has_server_options(&self) -> bool {
         self.selects_rule() || self.period.is_some() || self.reason.is_some()
@@ -148,10 +148,10 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        access: Access,
+        access: AccessRequest,
     }
 
-    fn access(arguments: &[&str]) -> Access {
+    fn access(arguments: &[&str]) -> AccessRequest {
         Line::try_parse_from([&["x"], arguments].concat()).unwrap().access
     }
 
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_not_sent() {
-        assert_eq!(Access::default().request(None), LoginRequest::default());
+        assert_eq!(AccessRequest::default().request(None), LoginRequest::default());
         assert!(!access(&["--namespace", "shop"]).has_server_options());
         let all = access(&[
             "--rule",

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tka_api::exec;
 use tka_core::{RoleName, RuleName};
 
-use crate::api::access::{Access, parse_value};
+use crate::api::access::{AccessRequest, parse_value};
 use crate::config::flags::Global;
 use crate::context;
 use crate::error::Error;
@@ -43,10 +43,10 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     let request = PluginRequest {
         server: &context::server(flags)?,
         session: &arguments.session,
-        access: &Access {
+        access: &AccessRequest {
             rule: arguments.rule.clone(),
             role: arguments.role.clone(),
-            ..Access::default()
+            ..AccessRequest::default()
         },
         by_program: info.is_some() || !io::stderr().is_terminal(),
         interactive,

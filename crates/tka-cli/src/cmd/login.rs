@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::config::flags::Global;
 use crate::error::Error;
 #[cfg(unix)]
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     kubeconfig: KubeconfigOptions,
 
     #[command(flatten)]
-    access: Access,
+    access: AccessRequest,
 }
 
 impl Arguments {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::kubeconfig_options::KubeconfigOptions;
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     kubeconfig: KubeconfigOptions,
 
     #[command(flatten)]
-    access: Access,
+    access: AccessRequest,
 }
 
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::config::flags::Global;
 use crate::error::Error;
 use crate::session::ephemeral::{self, Program};
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     credential: CredentialOptions,
 
     #[command(flatten)]
-    access: Access,
+    access: AccessRequest,
 }
 
 pub(crate) fn run(flags: &Global, arguments: Arguments) -> Result<ExitCode, Error> {

@@ -4,7 +4,7 @@ use tka_api::http::{RuleInfo, RuleList};
 use tka_core::{RoleName, RuleName};
 
 use super::sessions::scope;
-use crate::api::access::{Access, display_name};
+use crate::api::access::{AccessRequest, display_name};
 use crate::net::server::Server;
 use crate::terminal::messages::clean;
 use crate::terminal::output::{RenderOptions, Report};
@@ -92,10 +92,10 @@ fn option(rules: &RuleList, wanted: &RuleInfo) -> Option<String> {
     let role = RoleName::try_from(wanted.role.clone()).ok();
     let name = wanted.name.clone().and_then(|name| RuleName::try_from(name).ok());
     let choices = [(name.clone(), None), (None, role.clone()), (name, role)];
-    let mut choices = choices.into_iter().map(|(name, of_role)| Access {
+    let mut choices = choices.into_iter().map(|(name, of_role)| AccessRequest {
         rule: name,
         role: of_role,
-        ..Access::default()
+        ..AccessRequest::default()
     });
     let chosen = choices.find(|access| access.selects_rule() && access.select_rule(rules) == Some(wanted))?;
     Some(chosen.rule_options().join(" "))

@@ -3,7 +3,7 @@
 use tka_api::http::{RuleInfo, RuleList};
 use tka_core::{Namespace, RuleName};
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::committed;
@@ -50,9 +50,9 @@ fn doubt(rule: Option<&RuleName>, rules: &RuleList) -> Option<String> {
 
 /// The rule that the address leads to for this caller.
 fn selected<'a>(rule: Option<&RuleName>, rules: &'a RuleList) -> Option<&'a RuleInfo> {
-    let access = Access {
+    let access = AccessRequest {
         rule: rule.cloned(),
-        ..Access::default()
+        ..AccessRequest::default()
     };
     access.select_rule(rules)
 }

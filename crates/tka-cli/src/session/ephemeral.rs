@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::KubeconfigFile;
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::api::client::{Client, SignInResponse};
 use crate::context::CommandContext;
 use crate::credential;
@@ -75,7 +75,7 @@ struct EphemeralSession {
 /// Runs `program` in a session of its own, ends the session, and returns the program's status.
 pub(crate) fn run(
     ctx: &CommandContext,
-    access: &Access,
+    access: &AccessRequest,
     form: CredentialForm,
     program: &Program,
 ) -> Result<ExitCode, Error> {
@@ -98,7 +98,7 @@ pub(crate) fn run(
 impl EphemeralSession {
     fn begin(
         ctx: &CommandContext,
-        access: &Access,
+        access: &AccessRequest,
         form: CredentialForm,
         program: &Program,
         guard: &SignalGuard,
@@ -123,7 +123,7 @@ impl EphemeralSession {
     /// Determines the scope of the session, and writes its kubeconfig.
     fn persist(
         ctx: &CommandContext,
-        access: &Access,
+        access: &AccessRequest,
         form: CredentialForm,
         client: &Client,
         signed_in: SignInResponse,

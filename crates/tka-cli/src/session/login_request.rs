@@ -6,7 +6,7 @@ use std::time::Instant;
 use tka_api::http::{RuleInfo, RuleList, SessionInfo};
 use tka_core::Reason;
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::api::client::{Client, SignInResponse};
 use crate::api::retry::PollBackoff;
 use crate::context::CommandContext;
@@ -18,7 +18,7 @@ use crate::session::replicas::Learning;
 use crate::terminal::ui;
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
-pub(crate) fn check(ctx: &CommandContext, access: &Access, form: CredentialForm) -> Result<(), Error> {
+pub(crate) fn check(ctx: &CommandContext, access: &AccessRequest, form: CredentialForm) -> Result<(), Error> {
     if form == CredentialForm::Gateway {
         check_gateway(ctx)?;
     }
@@ -46,13 +46,13 @@ fn check_gateway(ctx: &CommandContext) -> Result<(), Error> {
 /// Signs in by `attempt`. If the rule requires a reason and none was given, prompts for it once.
 pub(crate) fn with_required_reason<T>(
     ctx: &CommandContext,
-    access: &Access,
-    attempt: impl Fn(&Access) -> Result<T, Error>,
+    access: &AccessRequest,
+    attempt: impl Fn(&AccessRequest) -> Result<T, Error>,
 ) -> Result<T, Error> {
     match attempt(access) {
         Err(Error::Client(refusal)) if refusal.exit() == Exit::Policy && access.reason.is_none() => {
             match prompt_for_reason(ctx, access) {
-                Some(reason) => attempt(&Access {
+                Some(reason) => attempt(&AccessRequest {
                     reason: Some(reason),
                     ..access.clone()
                 }),
@@ -67,7 +67,7 @@ pub(crate) fn with_required_reason<T>(
 /// another session of the caller.
 pub(crate) fn attempt(
     ctx: &CommandContext,
-    access: &Access,
+    access: &AccessRequest,
     form: CredentialForm,
     label: Option<&str>,
 ) -> Result<(Client, SignInResponse), Error> {
@@ -103,7 +103,7 @@ fn supports_rules(client: &Client) -> Result<bool, Error> {
 }
 
 /// The reason that the user enters, if the rule requires one.
-fn prompt_for_reason(ctx: &CommandContext, access: &Access) -> Option<Reason> {
+fn prompt_for_reason(ctx: &CommandContext, access: &AccessRequest) -> Option<Reason> {
     if !ui::is_interactive_terminal() {
         return None;
     }
@@ -132,8 +132,8 @@ pub(crate) enum ReplacedSession {
 /// A rule that the policy no longer has is not kept. The policy then decides.
 pub(crate) fn like_replaced(
     ctx: &CommandContext,
-    access: Access,
-) -> Result<(Access, ReplacedSession, Option<RuleList>), Error> {
+    access: AccessRequest,
+) -> Result<(AccessRequest, ReplacedSession, Option<RuleList>), Error> {
     let sessions = match ctx.client()?.sessions() {
         Ok(sessions) => sessions.items,
         Err(error) if error.is_unsupported() => return Ok((access, ReplacedSession::AllOfUser, None)),
@@ -167,7 +167,7 @@ pub(crate) fn like_replaced(
 /// The way that a session had, if its rule and its server still offer it. `rules` are those that apply, where they were asked for already.
 pub(crate) fn offered_way(
     ctx: &CommandContext,
-    access: &Access,
+    access: &AccessRequest,
     rules: Option<RuleList>,
     had_gateway: Option<bool>,
 ) -> Result<Option<bool>, Error> {
@@ -186,7 +186,7 @@ pub(crate) fn offered_way(
 }
 
 /// The last session of this device through the selected rule, else the last one.
-fn session_to_replace(sessions: Vec<SessionInfo>, access: &Access) -> Option<SessionInfo> {
+fn session_to_replace(sessions: Vec<SessionInfo>, access: &AccessRequest) -> Option<SessionInfo> {
     let is_candidate = |session: &SessionInfo| session.this_device && session.label.is_none();
     let candidates = sessions.into_iter().filter(is_candidate);
     candidates.max_by_key(|session| (access.matches_session(session), session.signed_in))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::api::client::{Client, ClientError};
 use crate::context::CommandContext;
 use crate::credential;
@@ -31,7 +31,7 @@ pub(crate) struct PersistOptions {
 /// Signs in, waits until the session is usable, and writes its kubeconfig.
 pub(crate) fn sign_in(
     ctx: &CommandContext,
-    access: &Access,
+    access: &AccessRequest,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
     let suffix = access.name_suffix();
@@ -41,12 +41,12 @@ pub(crate) fn sign_in(
 
 fn sign_in_as(
     ctx: &CommandContext,
-    access: &Access,
+    access: &AccessRequest,
     options: PersistOptions,
     naming: ContextNaming,
 ) -> Result<PersistedContext, Error> {
     persist::check(ctx, options.merge)?;
-    let attempt = |access: &Access| login_request::attempt(ctx, access, options.form, None);
+    let attempt = |access: &AccessRequest| login_request::attempt(ctx, access, options.form, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let spinner = ctx.ui.spinner("signing in");
     let (login, credential) = (signed_in.login, signed_in.credential);
@@ -97,7 +97,7 @@ fn sign_in_as(
 /// Ends one session and signs in again. The names stay if the rule is the same.
 pub(crate) fn sign_in_again(
     ctx: &CommandContext,
-    access: Access,
+    access: AccessRequest,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
     let (access, replaced, rules) = login_request::like_replaced(ctx, access)?;
@@ -179,7 +179,7 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     };
     let cached = login_request::cached_session(&client, sent.session.as_deref());
     let session = sent.session.clone().or_else(|| cached.as_ref()?.name.clone());
-    let access = Access::default();
+    let access = AccessRequest::default();
     let (mut kubeconfig, way) = with_credential(sent, &client, session.as_deref(), &access, form)?;
     let cached = cached.map(|session| CachedSession {
         gateway: way == Credential::None,
@@ -244,7 +244,7 @@ pub(crate) fn with_credential(
     sent: ServerKubeconfig,
     client: &Client,
     session: Option<&str>,
-    access: &Access,
+    access: &AccessRequest,
     form: CredentialForm,
 ) -> Result<(KubeconfigFile, Credential), ClientError> {
     let filled = sent.with_credential(client.server(), session, &access.rule_options(), form);

@@ -5,10 +5,10 @@ use tka_core::{Caller, Identity, RuleName};
 use tka_gateway::request_info::{flag, parameter, parameters};
 use tka_recording::About;
 
-use super::access::Access;
+use super::access::AuthorizedRequest;
 
 /// Whose request it is, and what it is.
-pub(super) fn about(access: &Access, headers: &HeaderMap) -> About {
+pub(super) fn about(access: &AuthorizedRequest, headers: &HeaderMap) -> About {
     let (session, info) = (&access.live.session, &access.info);
     let query = access.target.query().unwrap_or_default();
     let impersonated = headers.get("impersonate-user");

@@ -29,7 +29,7 @@ const WATCH_WAIT: Duration = Duration::from_secs(3);
 
 /// A request that may be carried.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(super) struct AuthorizedRequest {
     pub(super) live: LiveSession,
     pub(super) entry: Arc<Entry>,
     /// The caller's address on the tailnet.
@@ -49,7 +49,7 @@ pub(super) async fn access(
     gateway: &Gateway,
     context: &Arc<AuditContext>,
     head: &Parts,
-) -> Result<Access, Failure> {
+) -> Result<AuthorizedRequest, Failure> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         let advice = &["use a method of the Kubernetes API"];
         return Err(Failure::new(
@@ -83,7 +83,7 @@ pub(super) async fn access(
     entry.last_use().used(Instant::now());
     let info = RequestInfo::new(&head.method, &target);
     let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
-    Ok(Access {
+    Ok(AuthorizedRequest {
         interactive: info.interactive().or(upgrade),
         recording,
         live,

@@ -20,7 +20,7 @@ use tka_gateway::{Halt, Identity, Unrecordable, UpstreamError, guarded, headers}
 use tokio::time::{Instant, timeout};
 
 use super::about::about;
-use super::access::{Access, access};
+use super::access::{AuthorizedRequest, access};
 use super::carried::{Carried, Refused, cut};
 use super::record::RequestRecord;
 use super::recording::{NotRecorded, Plan};
@@ -71,7 +71,7 @@ async fn carry_on(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
     context: &Arc<AuditContext>,
-    access: Access,
+    access: AuthorizedRequest,
     plan: Plan,
     mut head: Parts,
     body: Body,
@@ -179,7 +179,7 @@ fn answered<T, K: Send + 'static>(
 async fn request_for(
     app: &App,
     gateway: &Gateway,
-    access: &Access,
+    access: &AuthorizedRequest,
     record: &RequestRecord,
     head: &Parts,
     body: Body,

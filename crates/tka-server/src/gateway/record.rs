@@ -12,7 +12,7 @@ use tka_gateway::{Counter, Cut, RequestInfo};
 use tka_recording::RecordingName;
 use tokio::time::Instant;
 
-use super::access::Access;
+use super::access::AuthorizedRequest;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::{Audit, Room};
@@ -50,7 +50,7 @@ impl RequestRecord {
         app: &App,
         level: GatewayAudit,
         context: &Arc<AuditContext>,
-        access: &Access,
+        access: &AuthorizedRequest,
         head: &Parts,
     ) -> Self {
         let interactive = access.interactive;
@@ -159,7 +159,12 @@ fn is_wanted(level: GatewayAudit, info: &RequestInfo) -> bool {
     }
 }
 
-fn described(info: RequestInfo, interactive: Option<Interactive>, access: &Access, head: &Parts) -> audit::ApiRequest {
+fn described(
+    info: RequestInfo,
+    interactive: Option<Interactive>,
+    access: &AuthorizedRequest,
+    head: &Parts,
+) -> audit::ApiRequest {
     let query = access.target.query().unwrap_or_default();
     let listed = |name: &'static str| -> Vec<String> {
         let values = parameters(query, name).take(ITEMS);

@@ -2,7 +2,7 @@
 
 use tka_api::exec::ExecCredential;
 
-use crate::api::access::Access;
+use crate::api::access::AccessRequest;
 use crate::api::deadline::Deadline;
 use crate::config::TIMEOUT;
 use crate::config::flags::Global;
@@ -18,7 +18,7 @@ pub(crate) struct PluginRequest<'a> {
     pub(crate) server: &'a Server,
     pub(crate) session: &'a str,
     /// The access that was requested at sign-in.
-    pub(crate) access: &'a Access,
+    pub(crate) access: &'a AccessRequest,
     /// Whether a program asks, such as kubectl, and not a user.
     pub(crate) by_program: bool,
     /// Whether kubectl says that a user can answer prompts.
