@@ -30,7 +30,7 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 10] = [
+const ENUMS: [(&str, &str, &str); 21] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
@@ -45,7 +45,24 @@ const ENUMS: [(&str, &str, &str); 10] = [
     ),
     ("cluster", "crates/tka-server/src/cluster.rs", "ClusterError"),
     ("tailnet", "crates/tka-tailnet/src/error.rs", "Error"),
+    ("config", "crates/tka-server/src/config/problem.rs", "ConfigError"),
+    ("run", "crates/tka-server/src/run.rs", "RunError"),
+    ("telemetry", "crates/tka-server/src/telemetry.rs", "TelemetryError"),
+    ("audit", "crates/tka-server/src/audit/writer.rs", "AuditError"),
+    ("gateway", "crates/tka-server/src/gateway/shared.rs", "GatewayError"),
+    (
+        "recordings",
+        "crates/tka-server/src/gateway/recording.rs",
+        "RecordingsError",
+    ),
+    ("record", "crates/tka-recording/src/recorder.rs", "RecordError"),
+    ("sink", "crates/tka-recording/src/sink.rs", "SinkError"),
+    ("store", "crates/tka-recording/src/sink/s3.rs", "StoreError"),
+    ("target", "crates/tka-gateway/src/target.rs", "TargetError"),
+    ("header", "crates/tka-gateway/src/headers.rs", "HeaderError"),
 ];
+/// What the chart refuses, and what the page calls all of it.
+const CHART: (&str, &str) = ("chart/refused", "charts/tka/templates/_refusals.tpl");
 
 /// An error: what the page calls it, and the longest part of its words that is always the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,6 +81,8 @@ pub(crate) fn check(root: &Path) -> Result<(), Error> {
         let found = errors(&parsed, prefix, name).ok_or(Error::NoEnum { file, name })?;
         known.extend(found);
     }
+    let (key, template) = CHART;
+    known.extend(refusals(&read(&root.join(template))?, key));
     compare(&page, &known)
 }
 
@@ -130,6 +149,18 @@ fn errors(file: &syn::File, prefix: &str, name: &str) -> Option<Vec<Known>> {
         words: variant.attrs.iter().find_map(message).as_deref().and_then(longest_part),
     });
     Some(known.collect())
+}
+
+/// The messages that a template adds to what is wrong.
+fn refusals(template: &str, key: &str) -> Vec<Known> {
+    let added = template.split("append $wrong ").skip(1);
+    let texts = added.filter_map(|added| added.split('"').nth(1));
+    let known = texts.map(|text| Known {
+        key: key.to_owned(),
+        // Where something is put in, the template has a verb of Go's.
+        words: longest_part(&text.replace("%s", "{}").replace("%d", "{}")),
+    });
+    known.collect()
 }
 
 /// Whether another error speaks for it.
@@ -213,6 +244,16 @@ mod tests {
             ]
         );
         assert!(errors(&syn::parse_file(code).unwrap(), "refusal", "F").is_none());
+    }
+
+    #[test]
+    fn refusals_are_read_from_the_chart() {
+        let template = r#"{{- $wrong = append $wrong "roles are empty" -}}{{ $wrong = append $wrong (printf "%s needs tags: %d" . 2) }}"#;
+        let words: Vec<_> = refusals(template, "k")
+            .into_iter()
+            .map(|known| known.words.unwrap())
+            .collect();
+        assert_eq!(words, ["roles are empty", "needs tags"]);
     }
 
     #[test]
