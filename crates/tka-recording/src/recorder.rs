@@ -1,37 +1,29 @@
 //! A recording of one stream, from its beginning to its end.
 
+mod state;
+mod write;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
-use crate::backlog::{Backlog, Share};
+use crate::backlog::Backlog;
 use crate::cast::Cast;
-use crate::channels::{Channels, Said, Stream};
 use crate::frames::{FrameError, Side};
 use crate::header::About;
 use crate::name::RecordingName;
-use crate::sink::{Form, Sink, SinkError, Writing};
+use crate::sink::{Sink, SinkError};
+use state::State;
+use write::{opening, write};
 
 /// How long a sink may take for one flush.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a stream is gathered for that does not wait for its recording.
-const GATHERED: Duration = Duration::from_millis(500);
-/// How much may wait to be written of such a stream, in bytes. More is left out.
-const WAITING: usize = 4 * 1024 * 1024;
 /// How much of what need not be waited for may wait of a stream that does wait, in bytes: sizes of a terminal.
 const UNWAITED: usize = 64 * 1024;
-/// How much is recorded of what a client sends beside its input, in bytes: sizes of a terminal, channels without a meaning. A client must not be able to fill the
-/// recording with them.
-const NOTICES: usize = 1024 * 1024;
-/// What a line of a recording has beside its data, in bytes.
-const LINE: usize = 32;
 
 /// Whether bytes wait for their recording.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,8 +77,6 @@ pub enum Outcome {
     Discarded,
 }
 
-type Opening = BoxFuture<'static, Result<Box<dyn Writing>, RecordError>>;
-
 /// Records one stream. Dropping it ends the recording.
 #[derive(Debug)]
 pub struct Recorder {
@@ -105,31 +95,6 @@ struct Shared {
     written: watch::Sender<Written>,
     began: Instant,
     limits: Limits,
-}
-
-#[derive(Debug)]
-struct State {
-    mode: Mode,
-    cast: Cast,
-    client: Channels,
-    server: Channels,
-    /// How many times something was recorded.
-    recorded: u64,
-    /// How many bytes were taken to be written.
-    taken: u64,
-    /// How many of them are being written.
-    in_flight: usize,
-    /// What this holds of what all streams that do not wait may.
-    share: Share,
-    /// How much more is recorded of what the client sends beside its input, in bytes; none when that was too much.
-    notices: Option<usize>,
-    /// How many bytes of streams were left out since the last line.
-    left_out: u64,
-    is_input_lost: bool,
-    /// Whether it was recorded no further before the stream ended.
-    is_cut: bool,
-    end: Option<End>,
-    failed: Option<RecordError>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -168,31 +133,9 @@ impl Recorder {
         let mut cast = Cast::new(about, began);
         let header = cast.take();
         let taken = u64::try_from(header.len()).unwrap_or_default();
-        let opening = open(Arc::clone(sink), name.clone(), header);
-        let opening: Opening = match mode {
-            Mode::Required => {
-                let writing = detached(opening).await?;
-                async move { Ok(writing) }.boxed()
-            }
-            Mode::BestEffort => opening.boxed(),
-        };
+        let opening = opening(mode, sink, name, header).await?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                mode,
-                cast,
-                client: Channels::new(Side::Client),
-                server: Channels::new(Side::Server),
-                recorded: 0,
-                taken,
-                in_flight: 0,
-                share: backlog.share(),
-                notices: Some(NOTICES),
-                left_out: 0,
-                is_input_lost: false,
-                is_cut: false,
-                end: None,
-                failed: None,
-            }),
+            state: Mutex::new(State::new(mode, cast, taken, backlog.share())),
             more: Notify::new(),
             ends: Notify::new(),
             written: watch::Sender::default(),
@@ -314,200 +257,6 @@ impl Shared {
     fn fail(&self, error: RecordError) {
         self.state().failed.get_or_insert_with(|| error.clone());
         self.written.send_modify(|written| written.failed = Some(error));
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn read(&mut self, side: Side, bytes: &[u8], at: Duration, limits: Limits) -> Result<(), RecordError> {
-        if at >= limits.time {
-            return Err(RecordError::Time(limits.time));
-        }
-        let length = self.taken + u64::try_from(self.cast.len() + bytes.len()).unwrap_or(u64::MAX);
-        let is_optional_input = side == Side::Client && self.mode == Mode::BestEffort;
-        // Input leaves room for output.
-        let share = if is_optional_input { 2 } else { 1 };
-        if length > limits.bytes / share {
-            return Err(RecordError::Size(limits.bytes));
-        }
-        // Only a stream that does not wait gets so far ahead of its recording.
-        let is_required = self.mode == Mode::Required;
-        let waiting = if is_optional_input { WAITING / 2 } else { WAITING };
-        let is_shared_room = self.share.has_room();
-        let has_room = |cast: &Cast| is_required || is_shared_room && cast.len() < waiting;
-        if has_room(&self.cast) {
-            self.tell_left_out(at);
-        }
-        let (cast, left_out, notices) = (&mut self.cast, &mut self.left_out, &mut self.notices);
-        let channels = match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
-        };
-        channels.read(bytes, |said| {
-            if side == Side::Client && !matches!(said, Said::Bytes(Stream::Stdin, _)) {
-                return notice(cast, notices, at, said);
-            }
-            if has_room(cast) {
-                return cast.record(at, said);
-            }
-            if let Said::Bytes(Stream::Stdout | Stream::Stderr | Stream::Error, bytes) = said {
-                *left_out += u64::try_from(bytes.len()).unwrap_or_default();
-            }
-        })?;
-        Ok(())
-    }
-
-    fn tell_left_out(&mut self, at: Duration) {
-        let left_out = std::mem::take(&mut self.left_out);
-        if left_out > 0 {
-            self.cast.mark(
-                at,
-                &format!("{left_out} bytes of output are left out: the recording is written too slowly"),
-            );
-        }
-    }
-
-    /// What the client sends is recorded no further, which the recording says once.
-    fn loses_input(&mut self, at: Duration) {
-        if !std::mem::replace(&mut self.is_input_lost, true) {
-            self.cast
-                .mark(at, "input is recorded no further: it is too much, or cannot be read");
-        }
-    }
-
-    /// It is recorded no further, which the recording says.
-    fn fails(&mut self, at: Duration, error: &RecordError) {
-        if self.failed.is_none() {
-            self.cast.mark(at, &format!("recorded no further: {error}"));
-            self.failed = Some(error.clone());
-            self.is_cut = true;
-        }
-    }
-
-    fn take(&mut self) -> (Bytes, u64, Option<End>) {
-        let bytes = self.cast.take();
-        self.taken += u64::try_from(bytes.len()).unwrap_or_default();
-        self.in_flight = bytes.len();
-        (bytes, self.recorded, self.end)
-    }
-
-    /// Tells all who share it what waits to be written of this stream.
-    fn count(&mut self) {
-        if self.mode == Mode::BestEffort {
-            self.share.set(self.in_flight + self.cast.len());
-        }
-    }
-
-    /// Nothing more is written.
-    fn give_up(&mut self) {
-        drop(self.cast.take());
-        self.in_flight = 0;
-        self.count();
-    }
-}
-
-/// Records what a client sends beside its input, until that was too much, which the recording says.
-fn notice(cast: &mut Cast, left: &mut Option<usize>, at: Duration, said: Said<'_>) {
-    let Some(room) = *left else { return };
-    let data = match said {
-        Said::Bytes(_, data) | Said::Other(_, data) | Said::Control(_, data) => data.len(),
-        Said::Size { .. } | Said::StdinEnds => 0,
-    };
-    *left = room.checked_sub(LINE + data);
-    match left {
-        Some(_) => cast.record(at, said),
-        None => cast.mark(
-            at,
-            "sizes of the terminal and other channels of the client are recorded no further",
-        ),
-    }
-}
-
-/// Begins a recording with its first line.
-async fn open(sink: Arc<dyn Sink>, name: RecordingName, header: Bytes) -> Result<Box<dyn Writing>, RecordError> {
-    let first_line = async {
-        let mut writing = sink.begin(&name, Form::Plain).await?;
-        writing.append(header).await?;
-        Ok::<_, SinkError>(writing)
-    };
-    Ok(timeout(PATIENCE, first_line).await.map_err(|_| RecordError::Slow)??)
-}
-
-/// What `opening` gives. If its caller hangs up meanwhile, what it kept is removed.
-async fn detached(
-    opening: impl Future<Output = Result<Box<dyn Writing>, RecordError>> + Send + 'static,
-) -> Result<Box<dyn Writing>, RecordError> {
-    let (sender, receiver) = oneshot::channel();
-    tokio::spawn(async move {
-        if let Err(Ok(unwanted)) = sender.send(opening.await) {
-            // What cannot be removed is told as the recording of a stream that is only its beginning.
-            let _ = timeout(PATIENCE, unwanted.discard()).await;
-        }
-    });
-    receiver.await.map_err(|_| RecordError::Ended)?
-}
-
-/// Writes what is recorded until the recording ends or cannot be written.
-async fn write(shared: Arc<Shared>, opening: Opening, mode: Mode, name: RecordingName) -> Outcome {
-    let outcome = match opening.await {
-        Ok(writing) => write_on(&shared, writing, mode, &name).await,
-        Err(error) => {
-            tracing::warn!(recording = %name, %error, "a recording cannot begin; its stream goes on without");
-            shared.fail(error);
-            Outcome::Incomplete
-        }
-    };
-    shared.state().give_up();
-    shared.written.send_modify(|written| written.is_over = true);
-    outcome
-}
-
-async fn write_on(shared: &Shared, mut writing: Box<dyn Writing>, mode: Mode, name: &RecordingName) -> Outcome {
-    let end = loop {
-        shared.more.notified().await;
-        if mode == Mode::BestEffort {
-            let _ = timeout(GATHERED, shared.ends.notified()).await;
-        }
-        let (bytes, recorded, end) = shared.state().take();
-        if !bytes.is_empty()
-            && end != Some(End::Discard)
-            && let Err(error) = append(&mut writing, bytes).await
-        {
-            // It is not whole, and must not look so: a folder makes a whole file of it later, which says that it was cut.
-            tracing::warn!(recording = %name, %error, "a recording cannot be written");
-            shared.fail(error);
-            return Outcome::Incomplete;
-        }
-        shared.is_appended();
-        shared.written.send_modify(|written| written.recorded = recorded);
-        if let Some(end) = end {
-            break end;
-        }
-    };
-    let done = match end {
-        End::Finish => writing.finish(),
-        End::Discard => writing.discard(),
-    };
-    let is_cut = shared.state().is_cut;
-    match timeout(PATIENCE, done).await {
-        Ok(Ok(())) if end == End::Discard => return Outcome::Discarded,
-        Ok(Ok(())) if !is_cut => return Outcome::Whole,
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(recording = %name, %error, "a recording cannot be finished; what was acknowledged is kept");
-        }
-        Err(_) => {
-            tracing::warn!(recording = %name, "a recording cannot be finished in time; what was acknowledged is kept");
-        }
-    }
-    Outcome::Incomplete
-}
-
-async fn append(writing: &mut Box<dyn Writing>, bytes: Bytes) -> Result<(), RecordError> {
-    match timeout(PATIENCE, writing.append(bytes)).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(RecordError::Slow),
     }
 }
 

@@ -1,11 +1,15 @@
+use super::state::{NOTICES, WAITING};
 use super::*;
 use crate::cast::tests::{bytes_of, lines};
+use crate::channels::Stream;
 use crate::frames::tests::frame;
-use crate::sink::Done;
+use crate::sink::{Done, Form, Writing};
+use bytes::Bytes;
 use futures::FutureExt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// A sink in memory that fails, or takes its time, when it is told to.
 #[derive(Clone, Debug, Default)]
