@@ -70,6 +70,8 @@ impl<'w> Release<'w> {
         let values = testbed.helm(&["get", "values", "tka", "--namespace", NAMESPACE, "--output=json"])?;
         let mut values: Value = serde_json::from_str(&values.success()?)?;
         values["crds"]["install"] = false.into();
+        // That claim is of the testbed's own release.
+        values["recordings"]["existingClaim"] = "".into();
         values["tailscale"]["hostname"] = self.namespace.into();
         values["config"]["tailscale"]["capName"] = self.capability().into();
         let file = self.folder.join("values.json");
