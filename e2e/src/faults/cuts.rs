@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use testbed::{ServerOptions, with_gateway};
 
 use super::operation::{Expected, Operation};
 use super::plan::{Fault, Moment, Which};
@@ -14,7 +15,7 @@ use super::proxy::{Proxy, Seen};
 use super::request::Request;
 use super::state::{Found, State};
 use crate::user::{ALICE, BOB};
-use crate::{Caller, Outcome, Records, Site, World, brief, rule, wait};
+use crate::{Answer, Caller, Outcome, Records, Site, World, brief, rule, wait};
 
 /// How long a request may take to be made that was made before.
 const REACHED: Duration = wait::BUSY;
@@ -101,7 +102,11 @@ impl<'w> Cuts<'w> {
     /// A server of that name for `operation`.
     pub fn new(world: &'w World, name: &str, operation: Operation) -> Outcome<Self> {
         let proxy = Proxy::before(&world.testbed)?;
-        let (records, options) = Records::new(world, name)?;
+        let mut options = ServerOptions::new(name);
+        if operation.is_by_use() {
+            options.config = with_gateway();
+        }
+        let (records, options) = Records::of(world, options)?;
         let site = proxy.site_with(world, options)?;
         grant(&site, Some(operation))?;
         let bob = site.caller("BOB")?;
@@ -250,6 +255,9 @@ impl<'w> Cuts<'w> {
 
     fn prepare(&self) -> Outcome<Before> {
         let records = self.records.all()?.len();
+        if self.operation.is_by_use() {
+            self.forgive()?;
+        }
         if self.operation == Operation::Completion {
             self.sign_in_in_vain()?;
         }
@@ -318,12 +326,31 @@ impl<'w> Cuts<'w> {
     fn ask(&self) -> Option<u16> {
         let answer = match self.operation {
             Operation::SignIn | Operation::SignInNamespaces | Operation::Extension => self.alice.sign_in_waiting(),
-            Operation::SignOut => self.alice.post("/logout"),
+            Operation::SignOut | Operation::UsedSignOut => self.alice.post("/logout"),
+            Operation::FirstUse => self.use_session(),
             // It is the tailnet that asks.
             Operation::Revocation => grant(&self.site, None).and_then(|()| Err("it has no answer".into())),
             Operation::Expiry | Operation::Completion => return None,
         };
         answer.ok().map(|answer| answer.status)
+    }
+
+    /// A request that the session's account may make, through the gateway.
+    pub(super) fn use_session(&self) -> Outcome<Answer> {
+        self.alice.send_body("GET", "/k8s/api/v1/namespaces/default", &[], b"")
+    }
+
+    /// Removes what says that a session was ended on purpose.
+    fn forgive(&self) -> Outcome {
+        let path = format!("/api/v1/namespaces/{}/configmaps", self.site.server.namespace());
+        let cluster = &self.site.world.cluster;
+        let tombstones = cluster.get(&format!("{path}?labelSelector=tka.specht-labs.de%2Ftombstone"))?;
+        let tombstones = tombstones.ok_or("ConfigMaps cannot be listed")?;
+        for tombstone in tombstones["items"].as_array().into_iter().flatten() {
+            let name = tombstone["metadata"]["name"].as_str().unwrap_or_default();
+            cluster.delete(&format!("{path}/{name}"))?;
+        }
+        Ok(())
     }
 
     /// Does the operation without a cut, and returns the requests that it took.

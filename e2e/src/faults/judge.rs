@@ -76,6 +76,12 @@ impl Cuts<'_> {
         {
             finding.lost.push("the credential of a session that goes on".to_owned());
         }
+        if self.operation == Operation::UsedSignOut && alice == Found::Absent && before.session.is_some() {
+            let status = self.use_session()?.status;
+            if status != 401 {
+                finding.leaked.push(format!("a session that use began again: {status}"));
+            }
+        }
         match state.of_user(BOB) {
             Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
             other => finding.lost.push(format!("the bystander's session: {other:?}")),

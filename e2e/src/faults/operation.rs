@@ -26,6 +26,10 @@ pub enum Operation {
     Revocation,
     /// What the reconcile loop does about a sign-in that was cut off.
     Completion,
+    /// The first request through the gateway, which begins the session.
+    FirstUse,
+    /// Signing out of a session that use begins, which must not begin it again.
+    UsedSignOut,
 }
 
 /// What should be found of a session.
@@ -45,7 +49,7 @@ pub enum Expected {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SignIn,
         Self::SignInNamespaces,
         Self::Extension,
@@ -53,6 +57,8 @@ impl Operation {
         Self::Expiry,
         Self::Revocation,
         Self::Completion,
+        Self::FirstUse,
+        Self::UsedSignOut,
     ];
 
     /// The name of a server for it.
@@ -66,6 +72,8 @@ impl Operation {
             Self::Expiry => "expiry",
             Self::Revocation => "revocation",
             Self::Completion => "completion",
+            Self::FirstUse => "first-use",
+            Self::UsedSignOut => "used-sign-out",
         }
     }
 
@@ -78,6 +86,7 @@ impl Operation {
                 let namespaces = json!(["default", "kube-public"]);
                 json!({"role": "view", "period": "1h", "namespaces": namespaces, "max_sessions": 2})
             }
+            Self::FirstUse | Self::UsedSignOut => json!({"role": "view", "period": "1h", "sign_in": "on_use"}),
             // Its sessions are made as short as the machine allows when they are made.
             Self::Expiry => rule("view", "4s"),
         }
@@ -86,7 +95,16 @@ impl Operation {
     /// Whether there is a session before it.
     #[must_use]
     pub fn needs_session(self) -> bool {
-        !matches!(self, Self::SignIn | Self::SignInNamespaces | Self::Completion)
+        !matches!(
+            self,
+            Self::SignIn | Self::SignInNamespaces | Self::Completion | Self::FirstUse
+        )
+    }
+
+    /// Whether use may begin the session.
+    #[must_use]
+    pub fn is_by_use(self) -> bool {
+        matches!(self, Self::FirstUse | Self::UsedSignOut)
     }
 
     /// What should be found after a server was killed in the middle of it, by what the API server had heard of until then.
@@ -99,12 +117,13 @@ impl Operation {
         };
         let is_written = heard(&["create", "patch", "update"]);
         match self {
-            Self::SignIn | Self::SignInNamespaces if is_written => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse if is_written => Expected::Whole,
             Self::Extension if is_written => Expected::Extended,
             Self::Extension | Self::Completion => Expected::Whole,
             // That it ends is written down first, and from then on it does.
-            Self::SignOut if !is_written => Expected::Whole,
-            Self::SignIn | Self::SignInNamespaces | Self::SignOut | Self::Expiry | Self::Revocation => Expected::Absent,
+            Self::SignOut | Self::UsedSignOut if !is_written => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse => Expected::Absent,
+            Self::SignOut | Self::UsedSignOut | Self::Expiry | Self::Revocation => Expected::Absent,
         }
     }
 
@@ -113,10 +132,12 @@ impl Operation {
     pub fn expected_after_answer(self, status: Option<u16>) -> Expected {
         let is_done = status.is_some_and(|status| status < 300);
         match self {
-            Self::SignIn | Self::SignInNamespaces if is_done => Expected::Whole,
-            Self::SignOut if is_done => Expected::Absent,
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse if is_done => Expected::Whole,
+            Self::SignOut | Self::UsedSignOut if is_done => Expected::Absent,
             Self::Extension if is_done => Expected::Extended,
-            Self::SignIn | Self::SignInNamespaces | Self::SignOut => Expected::Either,
+            Self::SignIn | Self::SignInNamespaces | Self::SignOut | Self::FirstUse | Self::UsedSignOut => {
+                Expected::Either
+            }
             Self::Extension | Self::Completion => Expected::Whole,
             Self::Expiry | Self::Revocation => Expected::Absent,
         }
@@ -126,10 +147,10 @@ impl Operation {
     #[must_use]
     pub fn end(self) -> Option<&'static str> {
         match self {
-            Self::SignOut => Some("signed_out"),
+            Self::SignOut | Self::UsedSignOut => Some("signed_out"),
             Self::Expiry => Some("expired"),
             Self::Revocation => Some("revoked"),
-            Self::SignIn | Self::SignInNamespaces | Self::Extension | Self::Completion => None,
+            Self::SignIn | Self::SignInNamespaces | Self::Extension | Self::Completion | Self::FirstUse => None,
         }
     }
 }
@@ -144,6 +165,8 @@ impl fmt::Display for Operation {
             Self::Expiry => "expiry",
             Self::Revocation => "revocation",
             Self::Completion => "completion",
+            Self::FirstUse => "first use",
+            Self::UsedSignOut => "sign-out (use begins)",
         })
     }
 }
@@ -187,6 +210,10 @@ mod tests {
                 Expected::Whole,
             ),
             (Operation::Expiry, "delete", "tkasignins", false, Expected::Absent),
+            (Operation::FirstUse, "create", "tkasignins", true, Expected::Whole),
+            (Operation::FirstUse, "get", "configmaps", true, Expected::Absent),
+            (Operation::UsedSignOut, "patch", "configmaps", true, Expected::Whole),
+            (Operation::UsedSignOut, "patch", "tkasignins", true, Expected::Absent),
         ];
         for (operation, verb, resource, forwarded, should_be) in cases {
             let found = expected(operation, verb, resource, forwarded);

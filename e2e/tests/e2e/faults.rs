@@ -12,6 +12,8 @@ crate::tests![
     kill_at_any_request_of_an_expiry_leaves_nothing,
     kill_at_any_request_of_a_revocation_leaves_nothing,
     kill_at_any_request_of_a_completion_leaves_all_of_it,
+    kill_at_any_request_of_a_first_use_leaves_all_or_nothing,
+    kill_in_a_sign_out_lets_use_begin_nothing,
 ];
 
 fn kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
@@ -40,6 +42,14 @@ fn kill_at_any_request_of_a_revocation_leaves_nothing(world: &World) -> Outcome 
 
 fn kill_at_any_request_of_a_completion_leaves_all_of_it(world: &World) -> Outcome {
     kill_everywhere(world, Operation::Completion)
+}
+
+fn kill_at_any_request_of_a_first_use_leaves_all_or_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::FirstUse)
+}
+
+fn kill_in_a_sign_out_lets_use_begin_nothing(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::UsedSignOut)
 }
 
 fn kill_everywhere(world: &World, operation: Operation) -> Outcome {
