@@ -24,7 +24,7 @@ use crate::certificate::Standing;
 use crate::cluster::ClusterError;
 use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{self, Gateway, GatewayError, Streams};
+use crate::gateway::{self, Gateway, GatewayError, Library, Streams};
 use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
@@ -127,6 +127,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         contact: Contact::default(),
         client: clients.requests.clone(),
         gateway: gateway.clone(),
+        library: Library::open(&config.gateway)
+            .map_err(GatewayError::from)?
+            .map(Arc::new),
         sessions,
         audit,
         clock,
