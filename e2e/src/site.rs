@@ -27,6 +27,11 @@ struct Grants<'w> {
     capability: String,
 }
 
+/// The capability that gives oversight at a server with that one.
+fn oversight(capability: &str) -> String {
+    format!("{capability}-oversight")
+}
+
 /// A rule of the tailnet policy.
 #[must_use]
 pub fn rule(role: &str, period: &str) -> Value {
@@ -97,6 +102,16 @@ impl<'w> Site<'w> {
         self.wait_policy()
     }
 
+    /// Says who has which oversight, likewise, beside who has which rule.
+    pub fn grant_oversight(&self, grants: &[(&str, Value)]) -> Outcome {
+        let grants = grants
+            .iter()
+            .map(|(who, value)| json!({"src": [who], "rules": [value]}));
+        let capability = oversight(self.server.capability());
+        self.world.testbed.set_grants(&capability, grants.collect())?;
+        self.wait_policy()
+    }
+
     /// Returns when the node of this server has the policy that was said last.
     pub fn wait_policy(&self) -> Outcome {
         let node = self.node.as_ref();
@@ -162,8 +177,10 @@ impl<'w> Site<'w> {
 
 impl Drop for Grants<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.world.testbed.forget_grants(&self.capability) {
-            eprintln!("e2e: what a test granted was not forgotten: {error}");
+        for capability in [&self.capability, &oversight(&self.capability)] {
+            if let Err(error) = self.world.testbed.forget_grants(capability) {
+                eprintln!("e2e: what a test granted was not forgotten: {error}");
+            }
         }
     }
 }

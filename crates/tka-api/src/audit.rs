@@ -39,6 +39,9 @@ pub struct Record {
     /// The request to the cluster's API that was carried, by the gateway alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiRequest>,
+    /// What was looked at, of what is others'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<Look>,
     /// Why it was refused, failed, was revoked, or was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -72,6 +75,8 @@ pub enum Decision {
     StreamBegan,
     /// The gateway carried a request to the cluster's API, and it is over. The API server's answer may have been a refusal: `api.status` says.
     Carried,
+    /// A caller with oversight was shown what is others'. The record is written first.
+    Looked,
     /// A request did not get what it asked for. Without the request: what a sign-in had begun when it was cut off turned out not to be had.
     Refused,
     /// Its owner ended a session.
@@ -181,6 +186,32 @@ pub struct Credential {
     /// When it stops working (RFC 3339).
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub expires: Timestamp,
+}
+
+/// What a caller with oversight looked at.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// What it is.
+    pub at: LookedAt,
+    /// Its name, where it is one thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What was asked for of a list: the beginning of the request's query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookedAt {
+    /// Which recordings there are, whose, and of what.
+    Recordings,
+    /// Whose recording it is, and of what.
+    Recording,
+    /// What is in a recording.
+    Cast,
 }
 
 /// A request to the cluster's API. Bodies are never recorded.

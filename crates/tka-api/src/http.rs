@@ -30,6 +30,9 @@ pub const RULES: &str = "/rules";
 /// A fresh credential of a session.
 pub const CREDENTIAL: &str = "/credential";
 
+/// Recordings, for callers with oversight; `/{id}` is one of them, and `/{id}/cast` what is in it.
+pub const RECORDINGS: &str = "/recordings";
+
 /// What every path of the gateway begins with: the cluster's API is below it, and not below [`PREFIX`].
 pub const GATEWAY: &str = "/k8s";
 /// How messages of the gateway's own begin, in a `Status`. So a client tells them from the API server's.
@@ -172,6 +175,98 @@ pub struct SessionInfo {
 pub struct SessionList {
     /// The sessions.
     pub items: Vec<SessionInfo>,
+}
+
+/// One recording. What is sealed says no more of itself than its size: all else is inside.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordingInfo {
+    /// Its name: when it began, and the ID that its request has in the audit logs.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "20261126T175446.123Z-0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11")
+    )]
+    pub id: String,
+    /// When it began (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub began: Timestamp,
+    /// How many bytes are stored.
+    pub size: u64,
+    /// Whether it is sealed to recipients.
+    pub sealed: bool,
+    /// Whether it is still being written, or was when its server was killed. Absent where the store does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub open: Option<bool>,
+    /// Whose it is, and of what. Absent where it is sealed, or its first line cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub about: Option<RecordingAbout>,
+}
+
+/// Whose recording it is, and of what. All texts are as they were given.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordingAbout {
+    /// The login name of the caller, or the name of a tagged device.
+    pub username: String,
+    /// Name of the device.
+    pub device: String,
+    /// The caller's address on the tailnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub address: Option<String>,
+    /// Name of the session.
+    pub session: String,
+    /// The ClusterRole that it gives.
+    pub role: String,
+    /// Name of its rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub rule: Option<String>,
+    /// What the access is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub reason: Option<String>,
+    /// `exec` or `attach`.
+    pub way: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container, where the request names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub container: Option<String>,
+    /// The command, a word each.
+    pub command: Vec<String>,
+    /// Whether there is a terminal.
+    pub tty: bool,
+    /// Whether input is in the recording.
+    pub stdin_recorded: bool,
+    /// Whether nothing was seen that is not in the recording.
+    pub required: bool,
+    /// The user that the request impersonates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub impersonates: Option<String>,
+    /// The ID of the request in both audit logs.
+    pub audit_id: String,
+}
+
+/// Recordings, newest first.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordingList {
+    /// The recordings.
+    pub items: Vec<RecordingInfo>,
+    /// There may be more: ask again with this as `before`. A page may have fewer items than were asked for, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub next: Option<String>,
+    /// How many sealed ones the page leaves out, because it cannot be known whether they are meant.
+    #[serde(default)]
+    pub sealed_left_out: u32,
 }
 
 /// One rule that reaches the caller.

@@ -15,6 +15,7 @@ pub(crate) mod get;
 pub(crate) mod kubeconfig;
 pub(crate) mod login;
 pub(crate) mod reauthenticate;
+pub(crate) mod recordings;
 pub(crate) mod rules;
 pub(crate) mod sessions;
 pub(crate) mod set;

@@ -13,6 +13,7 @@ use crate::kubeconfig::env_variable::UnexportablePath;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
+use crate::recordings::RecordingError;
 use crate::terminal::messages;
 use crate::terminal::output::{PrintError, RenderOptions};
 
@@ -56,6 +57,8 @@ pub(crate) enum Error {
     #[error("the server at {server} has no gateway")]
     NoGateway { server: String },
     #[error(transparent)]
+    Recording(RecordingError),
+    #[error(transparent)]
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
     SelectError(#[from] SelectError),
@@ -95,6 +98,7 @@ impl Error {
             }
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::NoGateway { .. } => Exit::Unsupported,
+            Self::Recording(_) => Exit::Failure,
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
@@ -173,6 +177,7 @@ impl Error {
                 "sign in without it: leave `--via gateway` out".into(),
                 "or ask the server's administrator to set gateway.enabled".into(),
             ],
+            Self::Recording(error) => error.advice(),
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
@@ -219,6 +224,16 @@ fn causes(error: &Error) -> Vec<String> {
         next = cause.source();
     }
     messages
+}
+
+impl From<RecordingError> for Error {
+    fn from(error: RecordingError) -> Self {
+        match error {
+            RecordingError::Client(error) => Self::Client(error),
+            RecordingError::Print(error) => Self::Print(PrintError::Write(error)),
+            error => Self::Recording(error),
+        }
+    }
 }
 
 impl From<ClientError> for Error {

@@ -54,6 +54,9 @@ pub enum SinkError {
     /// The store does not say that it keeps it. Its words are in the log: they hold addresses.
     #[error("the store of recordings does not take it")]
     Store,
+    /// The store does not give it. Its words are in the log.
+    #[error("the store of recordings does not give it")]
+    Unread,
     /// It cannot be sealed.
     #[error("it cannot be sealed to its recipients")]
     Seal,

@@ -70,6 +70,16 @@ impl Failure {
         self
     }
 
+    /// There is nothing at that path, or nothing that this caller is told of.
+    #[must_use]
+    pub fn no_such_path() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no such path",
+            &["see /swagger for what there is"],
+        )
+    }
+
     /// There is no session on the caller's device through a rule that still reaches them.
     #[must_use]
     pub fn not_signed_in(status: StatusCode) -> Self {

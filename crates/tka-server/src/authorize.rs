@@ -247,6 +247,7 @@ mod tests {
             &Identified {
                 caller: Caller { identity, device },
                 values,
+                oversight: Vec::new(),
                 addresses: Vec::new(),
                 expired: false,
                 asked_at: Instant::now(),

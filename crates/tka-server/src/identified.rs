@@ -17,6 +17,8 @@ pub struct Identified {
     pub caller: Caller,
     /// The values of the capability, as JSON.
     pub values: Vec<String>,
+    /// The values of the capability that gives oversight, likewise.
+    pub oversight: Vec<String>,
     /// The addresses of their device on the tailnet.
     pub addresses: Vec<IpAddr>,
     /// Whether the key of their device has expired. Such a caller gets no further.
@@ -30,13 +32,20 @@ pub struct Identified {
 impl Identified {
     /// Who `whois`, which was asked for at `asked_at`, is about at `now`, and the values that the capability `cap_name` has for them.
     pub(crate) fn new(whois: WhoIs, cap_name: &str, now: Timestamp, asked_at: Instant) -> Result<Self, Failure> {
-        let values = whois.capability(cap_name).iter();
-        let values = values.map(|value| value.get().to_owned()).collect();
+        let values_of = |cap_name: &str| {
+            let values = whois.capability(cap_name).iter();
+            values.map(|value| value.get().to_owned()).collect()
+        };
+        let (values, oversight) = (
+            values_of(cap_name),
+            values_of(&tka_core::oversight::capability(cap_name)),
+        );
         let addresses = whois.node.addresses.clone();
         let expired = whois.node.is_expired(now);
         Ok(Self {
             caller: caller(whois)?,
             values,
+            oversight,
             addresses,
             expired,
             asked_at,

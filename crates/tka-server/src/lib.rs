@@ -27,6 +27,7 @@ pub mod listen;
 mod live;
 pub mod metrics;
 pub mod node;
+pub mod overseer;
 pub mod rates;
 pub mod ready;
 pub mod reauthorize;
@@ -49,6 +50,7 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::cluster::ClusterSource;
 use crate::detached_tasks::DetachedTasks;
+use crate::gateway::Library;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
@@ -78,6 +80,8 @@ pub struct App {
     pub has_gateway: bool,
     /// Whether sign-ins go through the gateway unless the caller or the rule chooses.
     pub gateway_default: bool,
+    /// Where recordings are read, if this server keeps any.
+    pub library: Option<Arc<Library>>,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.

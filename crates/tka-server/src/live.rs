@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::{Config, RateLimit};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Library};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
@@ -27,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) contact: Contact,
     /// Carries the cluster's API, where that is wanted.
     pub(crate) gateway: Option<Arc<Gateway>>,
+    /// Where recordings are read.
+    pub(crate) library: Option<Arc<Library>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
@@ -116,6 +118,7 @@ impl Live {
             limits: Limits::at_least(config.operator.min_period),
             has_gateway: parts.gateway.is_some(),
             gateway_default: config.gateway.default,
+            library: parts.library,
             machines: config.operator.machines,
             node: parts.node,
             allowed_hosts: config.server.allowed_hosts.clone(),

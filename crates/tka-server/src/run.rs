@@ -24,7 +24,7 @@ use crate::certificate::Standing;
 use crate::cluster::ClusterError;
 use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{self, Gateway, GatewayError, Streams};
+use crate::gateway::{self, Gateway, GatewayError, Library, Streams};
 use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
@@ -130,6 +130,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         contact: Contact::default(),
         client: clients.requests.clone(),
         gateway: gateway.clone(),
+        library: library(&config)?,
         sessions,
         audit,
         clock,
@@ -196,6 +197,12 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     records.finish().await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("the task supervisor")))
+}
+
+/// The recordings that are kept, for those who may see them.
+fn library(config: &Config) -> Result<Option<Arc<Library>>, RunError> {
+    let library = Library::open(&config.gateway).map_err(GatewayError::from)?;
+    Ok(library.map(Arc::new))
 }
 
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {

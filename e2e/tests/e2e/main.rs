@@ -45,6 +45,7 @@ mod outages;
 mod provisioning;
 mod reauthorisation;
 mod recording;
+mod recordings;
 mod refusals;
 mod reload;
 mod replicas;
@@ -97,6 +98,7 @@ const MODULES: &[Module] = &[
     ("tailnet", tailnet::TESTS),
     ("reauthorisation", reauthorisation::TESTS),
     ("recording", recording::TESTS),
+    ("recordings", recordings::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
     ("max_sessions", max_sessions::TESTS),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use e2e::faults::{Fault, Moment, Proxy, Which};
 use e2e::user::ALICE;
-use e2e::{Answer, Caller, Outcome, Site, World, wait};
+use e2e::{Answer, Caller, Outcome, Records, Site, World, wait};
 use serde_json::{Value, json};
 use testbed::{ServerOptions, with_gateway, with_recordings};
 
@@ -225,16 +225,17 @@ fn command_of_which_nothing_was_heard_keeps_its_recording(world: &World) -> Outc
 }
 
 /// A command that counts, at a server whose rule requires recording, and what Alice sees of it.
-struct Counting<'w> {
-    site: Site<'w>,
-    folder: PathBuf,
+pub(crate) struct Counting<'w> {
+    pub(crate) site: Site<'w>,
+    pub(crate) folder: PathBuf,
+    pub(crate) records: Records,
     stream: TcpStream,
     bytes: Vec<u8>,
     _proxy: Proxy,
 }
 
 impl<'w> Counting<'w> {
-    fn begin(world: &'w World, name: &str, more: &Value) -> Outcome<Self> {
+    pub(crate) fn begin(world: &'w World, name: &str, more: &Value) -> Outcome<Self> {
         let proxy = Proxy::before(&world.testbed)?;
         let folder = world.new_folder(&format!("{name}-recordings"))?;
         let mut config = with_recordings(&folder);
@@ -245,6 +246,7 @@ impl<'w> Counting<'w> {
             config,
             ..ServerOptions::new(name)
         };
+        let (records, options) = Records::of(world, options)?;
         let site = proxy.site_with(world, options)?;
         site.grant(&[(ALICE, rule("required"))])?;
         let alice = site.caller("ALICE")?;
@@ -274,6 +276,7 @@ impl<'w> Counting<'w> {
         Ok(Self {
             site,
             folder,
+            records,
             stream,
             bytes,
             _proxy: proxy,
@@ -281,7 +284,7 @@ impl<'w> Counting<'w> {
     }
 
     /// Reads until there are some numbers.
-    fn see_some(&mut self) -> Outcome {
+    pub(crate) fn see_some(&mut self) -> Outcome {
         while self.bytes.len() < 400 {
             read_some(&mut self.stream, &mut self.bytes)?;
         }
@@ -289,7 +292,7 @@ impl<'w> Counting<'w> {
     }
 
     /// Reads to the end, and says what was seen: the output, and what was said of the end.
-    fn see_all(mut self) -> Outcome<(String, String, PathBuf)> {
+    pub(crate) fn see_all(mut self) -> Outcome<(String, String, PathBuf)> {
         // A server that is killed resets the connection.
         while read_some(&mut self.stream, &mut self.bytes).is_ok() {}
         let (mut output, mut error, mut left) = (String::new(), String::new(), self.bytes.as_slice());
@@ -332,7 +335,7 @@ fn recording(folder: &Path) -> Outcome<(bool, Vec<Value>)> {
     ))
 }
 
-fn whole(folder: &Path) -> Outcome<Vec<Value>> {
+pub(crate) fn whole(folder: &Path) -> Outcome<Vec<Value>> {
     wait::until("the recording is whole", || {
         Ok(recording(folder)
             .ok()

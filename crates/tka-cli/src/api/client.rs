@@ -8,6 +8,7 @@ mod lists;
 mod operation;
 mod peer;
 pub(crate) mod probe;
+mod recordings;
 mod replicas;
 mod route;
 mod tls_name;
@@ -24,6 +25,7 @@ use tka_api::http::{ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest,
 
 pub(crate) use error::{ClientError, ClientErrorKind};
 pub(crate) use operation::Operation;
+pub(crate) use recordings::Download;
 pub(crate) use replicas::Tailnet;
 pub(crate) use route::{Connection, Route};
 

@@ -21,7 +21,7 @@ use super::{Done, Form, Sink, SinkError, Writing};
 use crate::name::RecordingName;
 
 /// The end of the name of a file that is not whole.
-const PART: &str = ".part";
+pub(crate) const PART: &str = ".part";
 /// For how long a part is left alone: it may have been made and not be locked yet.
 const YOUNG: Duration = Duration::from_mins(1);
 /// The last line of a recording whose server was killed.
@@ -29,12 +29,15 @@ const KILLED: &str = "the recording ends here: its server was stopped or lost it
 
 /// How many threads may wait for the disk at a time. One that hangs must not take all that the process has.
 const THREADS: usize = 64;
+/// How many of those that read. They are others, so that reading holds up nothing that is recorded.
+const READERS: usize = 8;
 
 /// A folder of recordings. It must be there: one that is made where a volume should be mounted would be lost with its container.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     threads: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
 }
 
 /// A recording in a folder.
@@ -76,7 +79,17 @@ impl Folder {
         Self {
             path: path.to_owned(),
             threads: Arc::new(Semaphore::new(THREADS)),
+            readers: Arc::new(Semaphore::new(READERS)),
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The places of those that read.
+    pub(crate) fn readers(&self) -> &Arc<Semaphore> {
+        &self.readers
     }
 
     /// Makes the folder, readable by this user alone, if it is not there.
@@ -281,7 +294,7 @@ fn recover(kept: &Kept, now: SystemTime) -> io::Result<bool> {
 }
 
 /// How long the file is up to the end of the last `mark` in it.
-fn whole_flushes(file: &File, mark: &str) -> io::Result<u64> {
+pub(crate) fn whole_flushes(file: &File, mark: &str) -> io::Result<u64> {
     let overlap = u64::try_from(mark.len()).unwrap_or_default() - 1;
     let length = file.metadata()?.len();
     let mut end = length;
@@ -321,7 +334,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 /// Does `work` on a thread that may wait. Its place is given back when it is done, and not when its caller has given up.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     threads: &Arc<Semaphore>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, SinkError> {

@@ -40,13 +40,36 @@ impl Objects {
         let prefix = Path::from(prefix);
         Self { store, prefix }
     }
+
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        self.store.as_ref()
+    }
+
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The folder of a recording.
+    pub(crate) fn folder(&self, name: &RecordingName) -> Path {
+        self.prefix.clone().join(name.as_str())
+    }
+
+    /// The object of a flush.
+    pub(crate) fn path_of(&self, name: &RecordingName, form: Form, number: u64) -> Path {
+        flush_in(&self.folder(name), form, number)
+    }
+}
+
+/// Nine digits, so that names sort in the order of the flushes.
+fn flush_in(folder: &Path, form: Form, number: u64) -> Path {
+    folder.clone().join(format!("{number:09}.{}", form.extension()))
 }
 
 impl Sink for Objects {
     fn begin(&self, name: &RecordingName, form: Form) -> Done<'_, Box<dyn Writing>> {
         let writing: Box<dyn Writing> = Box::new(Flushes {
             store: Arc::clone(&self.store),
-            folder: self.prefix.clone().join(name.as_str()),
+            folder: self.folder(name),
             form,
             count: 0,
             has_failed: false,
@@ -58,11 +81,8 @@ impl Sink for Objects {
 // === impl Flushes ===
 
 impl Flushes {
-    /// Nine digits, so that names sort in the order of the flushes.
     fn path(&self, number: u64) -> Path {
-        self.folder
-            .clone()
-            .join(format!("{number:09}.{}", self.form.extension()))
+        flush_in(&self.folder, self.form, number)
     }
 }
 

@@ -150,6 +150,15 @@ impl Audit {
         self.queue.write(line(&record)).await
     }
 
+    /// Records that the caller of `context` is shown what `look` says. Unless this returns well nothing may be shown.
+    pub async fn looked(&self, context: &AuditContext, look: audit::Look) -> Result<(), AuditError> {
+        let record = Record {
+            look: Some(look),
+            ..self.of_request(context, Decision::Looked, Outcome::Granted)
+        };
+        self.queue.write(line(&record)).await
+    }
+
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
     pub fn carried(
         &self,
@@ -298,6 +307,7 @@ impl Audit {
             credential: None,
             request: None,
             api: None,
+            look: None,
             why: None,
             suppressed: self.budget.left_out(),
         }
@@ -401,6 +411,7 @@ mod tests {
                 device: Device::new("n1", "laptop"),
             },
             values: Vec::new(),
+            oversight: Vec::new(),
             addresses: vec!["100.64.0.2".parse().unwrap()],
             expired: false,
             asked_at: tokio::time::Instant::now(),

@@ -7,6 +7,7 @@ mod about;
 mod access;
 mod carried;
 mod carry;
+mod library;
 mod reasons;
 mod record;
 mod recording;
@@ -26,6 +27,8 @@ use tka_gateway::PREFIX;
 
 use crate::App;
 
+pub use self::library::Library;
+pub use self::recording::RecordingsError;
 pub use self::retention::keep;
 pub use self::shared::{Gateway, GatewayError};
 pub use self::streams::Streams;

@@ -17,7 +17,7 @@ use tka_recording::seal::{RecipientError, Recipients, Sealed};
 use tka_recording::sink::folder::Folder;
 use tka_recording::sink::objects::Objects;
 use tka_recording::sink::s3::{Bucket, StoreError};
-use tka_recording::{About, Backlog, Limits, Outcome, RecordError, Recorder, RecordingName, Sink};
+use tka_recording::{About, Backlog, Limits, Outcome, Reader, RecordError, Recorder, RecordingName, Sink};
 
 use super::reasons::Reasons;
 use crate::App;
@@ -241,6 +241,28 @@ impl Tap for Recording {
 
 /// Where recordings are kept; none where that is not said.
 fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, RecordingsError> {
+    Ok(place(settings)?.map(|place| match place {
+        Kept::Folder(folder) => Arc::new(folder) as Arc<dyn Sink>,
+        Kept::Objects(objects) => Arc::new(objects),
+    }))
+}
+
+/// Where they are read.
+pub(super) fn reader(settings: &GatewayRecording) -> Result<Option<Arc<dyn Reader>>, RecordingsError> {
+    Ok(place(settings)?.map(|place| match place {
+        Kept::Folder(folder) => Arc::new(folder) as Arc<dyn Reader>,
+        Kept::Objects(objects) => Arc::new(objects),
+    }))
+}
+
+/// A place for recordings.
+#[derive(Debug)]
+enum Kept {
+    Folder(Folder),
+    Objects(Objects),
+}
+
+fn place(settings: &GatewayRecording) -> Result<Option<Kept>, RecordingsError> {
     let S3 {
         bucket,
         endpoint,
@@ -249,7 +271,7 @@ fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, Recordings
     } = settings.s3.clone();
     match (settings.folder(), bucket.is_empty()) {
         (Some(_), false) => Err(RecordingsError::Two),
-        (Some(folder), true) => Ok(Some(Arc::new(Folder::new(folder)))),
+        (Some(folder), true) => Ok(Some(Kept::Folder(Folder::new(folder)))),
         (None, true) if !settings.recipients.is_empty() => Err(RecordingsError::None("gateway.recording.recipients")),
         (None, true) if !(endpoint.is_empty() && prefix.is_empty()) => {
             Err(RecordingsError::None("gateway.recording.s3"))
@@ -258,7 +280,7 @@ fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, Recordings
         (None, false) => {
             let name = bucket;
             let bucket = Bucket { name, endpoint, region };
-            Ok(Some(Arc::new(Objects::new(bucket.open()?, &prefix))))
+            Ok(Some(Kept::Objects(Objects::new(bucket.open()?, &prefix))))
         }
     }
 }

@@ -8,6 +8,7 @@ mod head;
 mod kubeconfig;
 mod login;
 mod logout;
+mod recordings;
 mod rules;
 mod sessions;
 mod traced;
@@ -50,7 +51,8 @@ use self::unread::receive_rest;
         description = "Short-lived Kubernetes access for people on a tailnet. Who is calling is learnt from the connection: \
                        requests carry no credential. The header `Server` of every answer is `tka-server/VERSION`."
     ),
-    tags((name = "session", description = "The calling device's session"), (name = "cluster", description = "The cluster"))
+    tags((name = "session", description = "The calling device's session"), (name = "cluster", description = "The cluster"),
+         (name = "oversight", description = "What is others': for callers to whom the tailnet policy gives oversight. To all others these paths are not there"))
 )]
 struct Document;
 
@@ -63,6 +65,9 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(rules::list))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::show))
+        .routes(routes!(recordings::cast))
         .routes(routes!(credential::issue))
         .routes(routes!(cluster_info::cluster_info));
     let router = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api);
@@ -120,8 +125,7 @@ pub fn current(routers: watch::Receiver<Router>) -> Router {
 }
 
 async fn no_such_path() -> Failure {
-    let advice = &["see /swagger for what there is"];
-    Failure::new(StatusCode::NOT_FOUND, "no such path", advice)
+    Failure::no_such_path()
 }
 
 async fn no_such_method() -> Failure {
@@ -196,6 +200,9 @@ mod tests {
                 "/api/v1alpha1/kubeconfig",
                 "/api/v1alpha1/login",
                 "/api/v1alpha1/logout",
+                "/api/v1alpha1/recordings",
+                "/api/v1alpha1/recordings/{id}",
+                "/api/v1alpha1/recordings/{id}/cast",
                 "/api/v1alpha1/rules",
                 "/api/v1alpha1/sessions",
                 "/api/v1alpha1/sessions/{name}",

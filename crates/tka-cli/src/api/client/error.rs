@@ -66,6 +66,9 @@ pub(crate) enum ClientErrorKind {
     NotProvisioned(Duration),
 }
 
+/// What a server says of a path that it does not have.
+const NO_SUCH_PATH: &str = "no such path";
+
 // === impl ClientError ===
 
 impl ClientError {
@@ -107,7 +110,9 @@ impl ClientError {
                 (401, _) | (404, Operation::SignOut | Operation::EndSession | Operation::FetchCredential) => {
                     Exit::NotSignedIn
                 }
+                _ if self.is_without_oversight() => Exit::Refused,
                 (403, _) => Exit::Refused,
+                (400, operation) if operation.needs_oversight() => Exit::Usage,
                 (400 | 422, _) => Exit::Policy,
                 _ => Exit::Failure,
             },
@@ -118,6 +123,12 @@ impl ClientError {
             | ClientErrorKind::UnusableKubeconfig(_)
             | ClientErrorKind::NotProvisioned(_) => Exit::Failure,
         }
+    }
+
+    /// Whether the server told this caller that there is nothing at all, as it tells callers without oversight.
+    fn is_without_oversight(&self) -> bool {
+        self.operation.needs_oversight()
+            && matches!(&*self.kind, ClientErrorKind::Rejected { status: 404, error } if error.message == NO_SUCH_PATH)
     }
 
     /// Whether there was no response, neither from the server nor on the way to it.
@@ -224,6 +235,10 @@ impl ClientError {
         match &*self.kind {
             // The user wanted to be signed out, and is.
             _ if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
+            _ if self.is_without_oversight() => vec![
+                "ask an administrator of the tailnet for oversight of recordings (docs/oversight.md): without it a server says no more".into(),
+                "if you have it, check with `tka doctor` that the server is not an older one".into(),
+            ],
             ClientErrorKind::Rejected { error, .. } => match server_advice(error) {
                 advice if advice.is_empty() => self.own_advice(),
                 advice => advice,

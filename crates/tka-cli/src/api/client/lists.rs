@@ -31,7 +31,7 @@ impl Client {
 }
 
 /// Escapes `text` as one path segment (RFC 3986, 3.3). Dots too, since a segment of dots leads elsewhere.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |mut path, byte| {
         if byte.is_ascii_alphanumeric() || byte == b'-' {
             path.push(char::from(byte));

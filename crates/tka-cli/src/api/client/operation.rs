@@ -18,6 +18,9 @@ pub(crate) enum Operation {
     ListRules,
     /// List the rules in order to select one.
     SelectRule,
+    ListRecordings,
+    ShowRecording,
+    FetchRecording,
     /// Ask the cluster through the gateway.
     AskCluster,
 }
@@ -36,6 +39,7 @@ impl Operation {
             Self::ListSessions => ("GET", http::SESSIONS),
             Self::EndSession => ("DELETE", http::SESSIONS),
             Self::ListRules | Self::SelectRule => ("GET", http::RULES),
+            Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => ("GET", http::RECORDINGS),
             Self::AskCluster => ("GET", "/version"),
         }
     }
@@ -62,6 +66,9 @@ impl Operation {
             Self::EndSession => "end that session",
             Self::ListRules => "show your rules",
             Self::SelectRule => "sign you in with these options",
+            Self::ListRecordings => "list recordings",
+            Self::ShowRecording => "show that recording",
+            Self::FetchRecording => "give you that recording",
             Self::AskCluster => "reach the cluster",
         }
     }
@@ -83,7 +90,15 @@ impl Operation {
                 | Self::ListRules
                 | Self::SelectRule
                 | Self::FetchCredential
+                | Self::ListRecordings
+                | Self::ShowRecording
+                | Self::FetchRecording
                 | Self::AskCluster
         )
+    }
+
+    /// Whether only callers with oversight get an answer.
+    pub(super) fn needs_oversight(self) -> bool {
+        matches!(self, Self::ListRecordings | Self::ShowRecording | Self::FetchRecording)
     }
 }

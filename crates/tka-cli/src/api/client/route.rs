@@ -11,6 +11,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::error::ClientErrorKind;
 use super::operation::Operation;
 use super::peer;
+use super::recordings::Download;
 use crate::api::retry::{self, RetryAfter};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
@@ -23,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: u64 = 1024 * 1024;
 /// Asks the server to respond once the session is usable (RFC 7240). The original's server ignores this.
 const PREFER_WAIT: &str = "wait=10";
+/// The media type of a recording that is not sealed.
+const ASCIICAST: &str = "application/x-asciicast";
 /// Zero would mean no time limit.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
 
@@ -139,11 +142,7 @@ impl Route {
         traceparent: Option<&str>,
         limit: Duration,
     ) -> Result<HttpResponse, ureq::Error> {
-        if self.proxy_variable.is_some()
-            && let Some(outside) = peer::check_proxied_server(&self.server, self.socket.as_ref())
-        {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside).into());
-        }
+        self.check_proxy()?;
         let limit = Some(limit.max(SHORTEST_LIMIT));
         let response = match request.operation.request().0 {
             "POST" => {
@@ -167,6 +166,39 @@ impl Route {
             }
         };
         HttpResponse::read(response, Timestamp::now())
+    }
+
+    /// Sends a request, and reads no more than its head, or its whole response where that is a refusal. `limit` is how long the head may take.
+    pub(super) fn download(
+        &self,
+        operation: Operation,
+        below: &str,
+        limit: Duration,
+    ) -> Result<Result<Download, HttpResponse>, ureq::Error> {
+        self.check_proxy()?;
+        let url = operation.url(&self.server) + below;
+        let limit = Some(limit.max(SHORTEST_LIMIT));
+        let request = self.agent.get(&url).config().timeout_recv_response(limit).build();
+        let response = request.call()?;
+        if self.debug {
+            ui::write_stderr(&format!("debug: GET {url}: {}\n", response.status().as_u16()));
+        }
+        if response.status().as_u16() != 200 {
+            return Ok(Err(HttpResponse::read(response, Timestamp::now())?));
+        }
+        let content_type = response.headers().get("content-type");
+        let sealed = content_type.is_none_or(|value| value != ASCIICAST);
+        let reader = Box::new(response.into_body().into_reader());
+        Ok(Ok(Download { sealed, reader }))
+    }
+
+    fn check_proxy(&self) -> io::Result<()> {
+        if self.proxy_variable.is_some()
+            && let Some(outside) = peer::check_proxied_server(&self.server, self.socket.as_ref())
+        {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, outside));
+        }
+        Ok(())
     }
 
     fn log_request(&self, operation: Operation, url: &str, took: Duration, result: &Result<HttpResponse, ureq::Error>) {

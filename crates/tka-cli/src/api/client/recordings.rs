@@ -1,0 +1,61 @@
+//! Requests for recordings, which only callers with oversight make.
+
+use std::fmt;
+use std::io::Read;
+use std::time::Instant;
+
+use tka_api::http::{RecordingInfo, RecordingList};
+
+use super::lists::escaped;
+use super::{Client, ClientError, ClientErrorKind, Operation};
+
+/// A recording as it comes. No time limit: it may be long.
+pub(crate) struct Download {
+    /// Whether it is sealed to recipients.
+    pub(crate) sealed: bool,
+    /// Its bytes.
+    pub(crate) reader: Box<dyn Read>,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("sealed", &self.sealed)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A page of recordings. `query` has a name and a value each.
+    pub(crate) fn recordings(&self, query: &[(&str, String)]) -> Result<RecordingList, ClientError> {
+        let pairs: Vec<_> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", escaped(value)))
+            .collect();
+        let query = if pairs.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", pairs.join("&"))
+        };
+        self.fetch(Operation::ListRecordings, &query)
+    }
+
+    /// What is known of a recording.
+    pub(crate) fn recording(&self, id: &str) -> Result<RecordingInfo, ClientError> {
+        self.fetch(Operation::ShowRecording, &format!("/{}", escaped(id)))
+    }
+
+    /// What is in a recording.
+    pub(crate) fn cast(&self, id: &str) -> Result<Download, ClientError> {
+        let operation = Operation::FetchRecording;
+        let below = format!("/{}/cast", escaped(id));
+        let limit = self.remaining(Instant::now());
+        let result = self.route.download(operation, &below, limit).map_err(|error| {
+            let kind = ClientErrorKind::from_transport(error, self.deadline.limit(), self.route.proxy_variable());
+            self.error(operation, kind)
+        })?;
+        result.map_err(|response| self.refusal(operation, &response))
+    }
+}

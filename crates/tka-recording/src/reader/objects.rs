@@ -1,0 +1,191 @@
+//! Recordings in a store of objects: a folder each, and an object for each flush.
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use futures::{FutureExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{Error, GetOptions, GetResult};
+
+use super::{Content, Details, FIRST_LINE, Reader, first_line};
+use crate::name::RecordingName;
+use crate::sink::objects::Objects;
+use crate::sink::{Done, Form, SinkError};
+
+impl Reader for Objects {
+    fn names(&self) -> Done<'_, Vec<RecordingName>> {
+        async move {
+            let listed = self.store().list_with_delimiter(Some(self.prefix())).await;
+            let folders = listed.map_err(|error| unread(&error))?.common_prefixes;
+            let names = folders
+                .iter()
+                .filter_map(Path::filename)
+                .filter_map(RecordingName::parse);
+            let mut names: Vec<_> = names.collect();
+            names.sort_by(|a, b| b.cmp(a));
+            Ok(names)
+        }
+        .boxed()
+    }
+
+    fn details(&self, name: &RecordingName) -> Done<'_, Option<Details>> {
+        let name = name.clone();
+        async move {
+            let Some((form, first)) = self.first(&name).await? else {
+                return Ok(None);
+            };
+            let first_line = match form {
+                Form::Plain => start_of(first).await?,
+                Form::Sealed => None,
+            };
+            let objects = self.store().list(Some(&self.folder(&name)));
+            let size = objects.try_fold(0, |size, object| std::future::ready(Ok(size + object.size)));
+            Ok(Some(Details {
+                form,
+                is_open: None,
+                size: size.await.map_err(|error| unread(&error))?,
+                first_line,
+            }))
+        }
+        .boxed()
+    }
+
+    fn content(&self, name: &RecordingName) -> Done<'_, Option<(Form, Content)>> {
+        let name = name.clone();
+        async move {
+            let Some((form, first)) = self.first(&name).await? else {
+                return Ok(None);
+            };
+            let (objects, name) = (self.clone(), name.clone());
+            // One after the other, by number: there is a next one, or this was the last.
+            let rest = stream::try_unfold(2, move |number| {
+                let (objects, name) = (objects.clone(), name.clone());
+                async move {
+                    let object = objects.flush(&name, form, number).await?;
+                    Ok(object.map(|object| (object, number + 1)))
+                }
+            });
+            let flushes = stream::once(std::future::ready(Ok::<_, SinkError>(first))).chain(rest);
+            let content = flushes.map_ok(bytes_of).try_flatten();
+            Ok(Some((form, content.boxed())))
+        }
+        .boxed()
+    }
+}
+
+// === impl Objects ===
+
+impl Objects {
+    /// The first flush of a recording, in the form that it has.
+    async fn first(&self, name: &RecordingName) -> Result<Option<(Form, GetResult)>, SinkError> {
+        for form in [Form::Plain, Form::Sealed] {
+            if let Some(object) = self.flush(name, form, 1).await? {
+                return Ok(Some((form, object)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn flush(&self, name: &RecordingName, form: Form, number: u64) -> Result<Option<GetResult>, SinkError> {
+        let path = self.path_of(name, form, number);
+        match self.store().get_opts(&path, GetOptions::default()).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unread(&error)),
+        }
+    }
+}
+
+fn bytes_of(object: GetResult) -> Content {
+    object.into_stream().map_err(|error| unread(&error)).boxed()
+}
+
+/// The first line of an object; none where it is too long.
+async fn start_of(object: GetResult) -> Result<Option<String>, SinkError> {
+    let (mut start, mut bytes) = (Vec::new(), bytes_of(object));
+    while let Some(piece) = bytes.next().await {
+        let piece: Bytes = piece?;
+        start.extend_from_slice(&piece);
+        if piece.contains(&b'\n') || start.len() > FIRST_LINE {
+            break;
+        }
+    }
+    Ok(first_line(&start))
+}
+
+/// The words of the store are in the log: they hold addresses.
+fn unread(error: &Error) -> SinkError {
+    tracing::warn!(%error, "recordings cannot be read");
+    SinkError::Unread
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::Sink;
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+    use std::sync::Arc;
+
+    fn name(began: &str) -> RecordingName {
+        RecordingName::new(began.parse().unwrap(), "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11").unwrap()
+    }
+
+    async fn keep(objects: &Objects, began: &str, form: Form, flushes: &[&'static str]) -> RecordingName {
+        let name = name(began);
+        let mut writing = objects.begin(&name, form).await.unwrap();
+        for flush in flushes {
+            writing.append((*flush).into()).await.unwrap();
+        }
+        writing.finish().await.unwrap();
+        name
+    }
+
+    async fn text(objects: &Objects, name: &RecordingName) -> Option<(Form, String)> {
+        let (form, content) = objects.content(name).await.unwrap()?;
+        let pieces: Vec<Bytes> = content.try_collect().await.unwrap();
+        Some((form, String::from_utf8(pieces.concat()).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn flushes_one_after_another_are_the_recording() {
+        let store = Arc::new(InMemory::new());
+        let objects = Objects::new(Arc::clone(&store) as _, "tka/recordings");
+        let old = keep(
+            &objects,
+            "2026-11-26T17:00:00Z",
+            Form::Plain,
+            &["{\"version\": 2}\n", "a\n", "b\n"],
+        )
+        .await;
+        let new = keep(&objects, "2026-11-26T18:00:00Z", Form::Sealed, &["x\n"]).await;
+        for other in [
+            "tka/recordings/other/000000001.cast",
+            "tka/recordings/x.cast",
+            "tka/000000001.cast",
+        ] {
+            store.put(&Path::from(other), "no".into()).await.unwrap();
+        }
+        assert_eq!(objects.names().await.unwrap(), [new.clone(), old.clone()]);
+        let details = objects.details(&old).await.unwrap().unwrap();
+        assert_eq!((details.form, details.is_open, details.size), (Form::Plain, None, 19));
+        assert_eq!(details.first_line.as_deref(), Some("{\"version\": 2}"));
+        assert_eq!(
+            text(&objects, &old).await,
+            Some((Form::Plain, "{\"version\": 2}\na\nb\n".into()))
+        );
+        let details = objects.details(&new).await.unwrap().unwrap();
+        assert_eq!((details.form, details.first_line), (Form::Sealed, None));
+        assert_eq!(text(&objects, &new).await, Some((Form::Sealed, "x\n".into())));
+        let none = name("2026-11-26T19:00:00Z");
+        assert!(objects.details(&none).await.unwrap().is_none() && text(&objects, &none).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn first_line_that_is_too_long_is_none() {
+        let objects = Objects::new(Arc::new(InMemory::new()), "");
+        let long: &'static str = "x".repeat(FIRST_LINE + 10).leak();
+        let name = keep(&objects, "2026-11-26T17:00:00Z", Form::Plain, &[long, "\n"]).await;
+        assert_eq!(objects.details(&name).await.unwrap().unwrap().first_line, None);
+        assert_eq!(objects.names().await.unwrap(), [name]);
+    }
+}
