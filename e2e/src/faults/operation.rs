@@ -122,8 +122,13 @@ impl Operation {
             Self::Extension | Self::Completion => Expected::Whole,
             // That it ends is written down first, and from then on it does.
             Self::SignOut | Self::UsedSignOut if !is_written => Expected::Whole,
-            Self::SignIn | Self::SignInNamespaces | Self::FirstUse => Expected::Absent,
-            Self::SignOut | Self::UsedSignOut | Self::Expiry | Self::Revocation => Expected::Absent,
+            Self::SignIn
+            | Self::SignInNamespaces
+            | Self::FirstUse
+            | Self::SignOut
+            | Self::UsedSignOut
+            | Self::Expiry
+            | Self::Revocation => Expected::Absent,
         }
     }
 
