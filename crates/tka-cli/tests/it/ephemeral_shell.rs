@@ -160,10 +160,11 @@ fn terminal_is_the_shells() {
         assert_eq!(value(&mut terminal, "still"), "still", "{shell:?}");
 
         // Ctrl-Z stops it, and the shell has it back. It is one process until then: a child that is stopped before it has become
-        // another program (vfork) leaves its parent waiting, and nothing stopped. What is typed before it goes on may be lost.
+        // another program (vfork) leaves its parent waiting, and nothing stopped. What is typed before it goes on may be lost. And it is one
+        // process to the end, as above.
         types(
             &mut terminal,
-            "sh -c 'trap \"echo going; echo on\" CONT; echo run\"ning\"; until read -r line; do :; done; echo got $line; cat'",
+            "sh -c 'trap \"echo going; echo on\" CONT; echo run\"ning\"; until read -r line; do :; done; echo got $line; exec cat'",
         );
         terminal.exp_string("running").unwrap();
         terminal.send_control('z').unwrap();
