@@ -30,7 +30,7 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 21] = [
+const ENUMS: [(&str, &str, &str); 22] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
@@ -55,9 +55,10 @@ const ENUMS: [(&str, &str, &str); 21] = [
         "crates/tka-server/src/gateway/recording.rs",
         "RecordingsError",
     ),
-    ("record", "crates/tka-recording/src/recorder.rs", "RecordError"),
+    ("record", "crates/tka-recording/src/recorder/types.rs", "RecordError"),
     ("sink", "crates/tka-recording/src/sink.rs", "SinkError"),
     ("store", "crates/tka-recording/src/sink/s3.rs", "StoreError"),
+    ("read", "crates/tka-cli/src/recordings.rs", "RecordingError"),
     ("target", "crates/tka-gateway/src/target.rs", "TargetError"),
     ("header", "crates/tka-gateway/src/headers.rs", "HeaderError"),
 ];

@@ -25,9 +25,8 @@ use tka_api::http::{ClusterInfo, CredentialRequest, ErrorResponse, LoginRequest,
 
 pub(crate) use error::{ClientError, ClientErrorKind};
 pub(crate) use operation::Operation;
-pub(crate) use recordings::Download;
 pub(crate) use replicas::Tailnet;
-pub(crate) use route::{Connection, Route};
+pub(crate) use route::{Connection, Download, Route};
 
 use crate::api::clock::{ServerTimes, Skew};
 use crate::api::deadline::Deadline;

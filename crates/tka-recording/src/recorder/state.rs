@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{End, Limits, Mode, RecordError};
+use super::types::{End, Limits, Mode, RecordError};
 use crate::backlog::Share;
 use crate::cast::Cast;
 use crate::channels::{Channels, Said, Stream};

@@ -2,12 +2,16 @@ use super::state::{NOTICES, WAITING};
 use super::*;
 use crate::cast::tests::{bytes_of, lines};
 use crate::channels::Stream;
+use crate::frames::FrameError;
 use crate::frames::tests::frame;
 use crate::sink::{Done, Form, Writing};
 use bytes::Bytes;
 use futures::FutureExt;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 

@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{End, Mode, Outcome, PATIENCE, RecordError, Shared};
+use super::shared::Shared;
+use super::types::{End, Mode, Outcome, PATIENCE, RecordError};
 use crate::name::RecordingName;
 use crate::sink::{Form, Sink, SinkError, Writing};
 

@@ -1,29 +1,12 @@
 //! Requests for recordings, which only callers with oversight make.
 
-use std::fmt;
-use std::io::Read;
 use std::time::Instant;
 
 use tka_api::http::{RecordingInfo, RecordingList};
 
 use super::lists::escaped;
+use super::route::Download;
 use super::{Client, ClientError, ClientErrorKind, Operation};
-
-/// A recording as it comes. No time limit: it may be long.
-pub(crate) struct Download {
-    /// Whether it is sealed to recipients.
-    pub(crate) sealed: bool,
-    /// Its bytes.
-    pub(crate) reader: Box<dyn Read>,
-}
-
-impl fmt::Debug for Download {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Download")
-            .field("sealed", &self.sealed)
-            .finish_non_exhaustive()
-    }
-}
 
 // === impl Client ===
 

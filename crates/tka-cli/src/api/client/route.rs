@@ -1,6 +1,7 @@
 //! The way to one server: one request, one response.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::error::ClientErrorKind;
 use super::operation::Operation;
 use super::peer;
-use super::recordings::Download;
 use crate::api::retry::{self, RetryAfter};
 use crate::net::proxy::ChosenProxy;
 use crate::net::server::Server;
@@ -74,6 +74,14 @@ pub(super) struct HttpResponse {
     pub(super) clock_ahead: Option<SignedDuration>,
     pub(super) server_header: Option<String>,
     pub(super) body: String,
+}
+
+/// A recording as it comes. No time limit: it may be long.
+pub(crate) struct Download {
+    /// Whether it is sealed to recipients.
+    pub(crate) sealed: bool,
+    /// Its bytes.
+    pub(crate) reader: Box<dyn Read>,
 }
 
 // === impl Route ===
@@ -220,6 +228,16 @@ fn traced<B>(request: ureq::RequestBuilder<B>, traceparent: Option<&str>) -> ure
     match traceparent {
         Some(traceparent) => request.header("traceparent", traceparent),
         None => request,
+    }
+}
+
+// === impl Download ===
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("sealed", &self.sealed)
+            .finish_non_exhaustive()
     }
 }
 
