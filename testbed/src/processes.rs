@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    process,
+    fs, process,
     time::Duration,
 };
 
@@ -123,13 +123,19 @@ impl Processes {
     }
 }
 
-/// Whether a process still does anything; a zombie, which its parent has not waited for, does not.
+/// Whether a process still does anything, or holds anything; a zombie, which its parent has not waited for, does not.
 fn is_alive(pid: Pid) -> bool {
     let Ok(mut system) = System::new() else { return true };
     let kind = ProcessRefreshKind::nothing().without_tasks();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, kind);
     let status = system.process(pid).map(sysinfo::Process::status);
-    status.is_some_and(|status| !matches!(status, ProcessStatus::Zombie | ProcessStatus::Dead))
+    status.is_some_and(|status| !matches!(status, ProcessStatus::Zombie | ProcessStatus::Dead) || has_threads(pid))
+}
+
+/// Whether a process has threads beside its first. That one is a zombie as soon as it ends, while on a busy machine the others still hold the process' ports.
+fn has_threads(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.is_ok_and(|threads| threads.count() > 1)
 }
 
 fn mark(name: &str, value: &OsStr) -> OsString {
@@ -152,7 +158,7 @@ fn part_of(environ: &[OsString]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{os::unix::fs::symlink, process::Command};
 
     use super::*;
     use crate::daemon::Daemon;
@@ -211,6 +217,25 @@ mod tests {
         let found = Processes::find(&layout).unwrap();
         found.stop(&["stubborn"], Duration::from_millis(100)).unwrap();
         assert!(!Processes::find(&layout).unwrap().has("stubborn"));
+    }
+
+    /// It still holds what the process held, such as the port that its next start needs.
+    #[test]
+    fn process_whose_first_thread_has_ended_is_alive_until_all_have() {
+        let script = "import ctypes, os, threading, time\n\
+                      threading.Thread(target=time.sleep, args=(100,)).start()\n\
+                      ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)";
+        let mut process = Command::new("python3").args(["-c", script]).spawn().unwrap();
+        let pid = Pid::from_u32(process.id());
+        let is_zombie = || match fs::read_to_string(format!("/proc/{pid}/stat")).unwrap() {
+            stat if stat.contains(" Z ") => Look::Done(()),
+            stat => Look::NotYet(stat),
+        };
+        wait::until(Duration::from_secs(60), is_zombie).unwrap();
+        assert!(is_alive(pid));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert!(!is_alive(pid));
     }
 
     #[test]
