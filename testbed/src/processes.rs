@@ -231,7 +231,7 @@ mod tests {
             stat if stat.contains(" Z ") => Look::Done(()),
             stat => Look::NotYet(stat),
         };
-        wait::until(Duration::from_secs(60), is_zombie).unwrap();
+        wait::until(Duration::from_mins(1), is_zombie).unwrap();
         assert!(is_alive(pid));
         process.kill().unwrap();
         process.wait().unwrap();
