@@ -85,7 +85,7 @@ impl<K: Send + 'static> Carried<K> {
 
     /// It is not known what came of the request, and why not.
     pub(super) fn unanswered(&mut self, why: &dyn std::fmt::Display) {
-        self.record.unanswered(why);
+        self.record.because(why);
         if let Some(recording) = &self.recording {
             recording.unanswered(why);
         }
@@ -131,7 +131,7 @@ impl<K: Send + 'static> Carried<K> {
             let cut = relay(TokioIo::new(caller), TokioIo::new(upstream), stream).await;
             if let Some(recording) = recording {
                 if let Some(failure) = recording.failure() {
-                    record.incomplete(&failure);
+                    record.because(&failure);
                 }
                 recording.end(cut.as_ref());
             }
@@ -140,7 +140,7 @@ impl<K: Send + 'static> Carried<K> {
                 if why.kind() == CutKind::Unrecorded {
                     metrics.gateway.cut(why.kind(), 1);
                 }
-                record.cut(&why);
+                record.because(&why);
             }
         });
         let (mut head, _) = answer.into_parts();

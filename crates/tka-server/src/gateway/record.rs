@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use tka_api::audit;
 use tka_core::{Session, shorten};
 use tka_gateway::request_info::{Interactive, parameters};
-use tka_gateway::{Counter, Cut, RequestInfo};
+use tka_gateway::{Counter, RequestInfo};
 use tka_recording::RecordingName;
 use tokio::time::Instant;
 
@@ -110,24 +110,14 @@ impl RequestRecord {
         self.under_way = Some(under_way);
     }
 
-    /// It is not known what came of it, and why not.
-    pub(super) fn unanswered(&mut self, why: &dyn std::fmt::Display) {
+    /// What went wrong: no answer came, the stream was cut, or its recording is not whole. The last word counts.
+    pub(super) fn because(&mut self, why: &dyn std::fmt::Display) {
         self.why = Some(why.to_string());
     }
 
     /// The API server answered.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.request.status = Some(status.as_u16());
-    }
-
-    /// Its recording is not whole, and why.
-    pub(super) fn incomplete(&mut self, why: &dyn std::fmt::Display) {
-        self.why = Some(why.to_string());
-    }
-
-    /// The stream was cut.
-    pub(super) fn cut(&mut self, why: &Cut) {
-        self.why = Some(why.to_string());
     }
 }
 
