@@ -56,10 +56,7 @@ pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Resul
     }
 }
 
-/// What waits, if it is the request of that `id`.
-fn look(there: &Option<WaitingSignIn>, name: &SessionName, id: &str) -> Option<WaitingSignIn> {
-    let there = there
-        .as_ref()
-        .filter(|there| there.name == *name && there.request.id == id);
-    there.cloned()
+/// What waits, if it is the same request as `before`.
+fn same(there: Option<WaitingSignIn>, before: &WaitingSignIn) -> Option<WaitingSignIn> {
+    there.filter(|there| there.name == before.name && there.request.id == before.request.id)
 }
