@@ -1,10 +1,12 @@
 //! Sign-ins that others approve.
 
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use e2e::user::{ALICE, BOB, CAROL, CI};
 use e2e::{Answer, Caller, Kind, Outcome, Records, Site, World, rule, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testbed::ServerOptions;
 
@@ -19,6 +21,7 @@ crate::tests![
     approval_that_a_killed_server_left_is_carried_out,
     kubernetes_objects_approve_nothing,
     wrong_decision_changes_nothing,
+    tka_asks_waits_and_decides,
 ];
 
 /// The rule `oncall`, which asks for approval as `approval` says.
@@ -455,4 +458,70 @@ fn wrong_decision_changes_nothing(world: &World) -> Outcome {
         wait::until_true("it is told of", || Ok(waiting(&alice)?.len() == 2 + n.min(3)))?;
     }
     Ok(())
+}
+
+/// The same by `tka`, as people do it.
+fn tka_asks_waits_and_decides(world: &World) -> Outcome {
+    let (records, site) = site(world, "approval-tka", &json!({"count": 1}))?;
+    let (alice, bob) = (site.person("ALICE")?, site.person("BOB")?);
+    let asks = ["login", "--rule", "oncall", "--reason", "pager 4711"];
+    // Without waiting the request stays.
+    let left = bob.tka(&[&asks[..], &["--no-wait"]].concat())?.expect(9)?;
+    assert!(left.out.is_empty() && left.err.contains("tka approvals"), "{left:?}");
+    let session = alice
+        .tka(&["approvals", "-o", "name"])?
+        .expect(0)?
+        .out
+        .trim()
+        .to_owned();
+    let table = alice.tka(&["approvals"])?.expect(0)?.out;
+    assert!(
+        table.contains(BOB) && table.contains("pager 4711") && table.contains("0 of 1"),
+        "{table}"
+    );
+    let shown = alice.tka(&["approvals", "show", &session])?.expect(0)?.out;
+    assert!(shown.contains("bob.tailnet.test"), "{shown}");
+    bob.tka(&["approvals", "approve", &session])?.expect(4)?;
+    alice.tka(&["approvals", "approve", "tka-none"])?.expect(3)?;
+    alice
+        .tka(&["approvals", "approve", &session, "--comment", "a\nb"])?
+        .expect(2)?;
+    // Bob waits, and Alice decides meanwhile.
+    let waits = bob.typed(&asks).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    wait::until_true("she decides", || {
+        Ok(alice
+            .tka(&["approvals", "approve", &session, "--comment", "go"])?
+            .status
+            == Some(0))
+    })?;
+    let output = waits.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("view"), "{output:?}");
+    assert_eq!(bob.tka(&["sessions", "-o", "name"])?.expect(0)?.out.trim(), session);
+    bob.tka(&["logout"])?.expect(0)?;
+    // One who is interrupted waits no more.
+    let mut waits = bob.typed(&asks).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let nothing = || -> Outcome<bool> { Ok(alice.tka(&["approvals", "-o", "name"])?.out.trim().is_empty()) };
+    wait::until_true("it waits", || Ok(!nothing()?))?;
+    let pid = Pid::from_raw(i32::try_from(waits.id())?).ok_or("no process")?;
+    kill_process(pid, Signal::INT)?;
+    waits.wait()?;
+    assert!(nothing()?, "it waits still");
+    let ended = records
+        .all()?
+        .into_iter()
+        .filter(|record| record["decision"] == "approval_ended")
+        .count();
+    assert_eq!(ended, 1);
+    // One who is denied hears why.
+    bob.tka(&[&asks[..], &["--no-wait"]].concat())?.expect(9)?;
+    alice
+        .tka(&["approvals", "deny", &session, "--comment", "not today"])?
+        .expect(0)?;
+    let denied = bob.tka(&asks)?.expect(4)?;
+    assert!(
+        denied.err.contains(ALICE) && denied.err.contains("not today"),
+        "{denied:?}"
+    );
+    site.wait_empty()
 }
