@@ -23,7 +23,9 @@ fn recording() -> Vec<u8> {
     cast.record(at(0), Said::Size { columns: 100, rows: 40 });
     cast.record(at(10), Said::Bytes(Stream::Stdout, "gr\u{fc}n first\r\n".as_bytes()));
     cast.record(at(20), Said::Bytes(Stream::Stdin, b"ls\r"));
-    cast.record(at(30), Said::Bytes(Stream::Stderr, b"second\r\n\xff\xfe\x00"));
+    cast.record(at(30), Said::Bytes(Stream::Stderr, b"second\r\n"));
+    // Bytes that are no text are no player's.
+    cast.record(at(35), Said::Bytes(Stream::Stderr, b"\xff\xfe\x00"));
     cast.record(at(40), Said::Bytes(Stream::Stdout, &"\u{65e5}".as_bytes()[..1]));
     let mut lines = cast.take().to_vec();
     cast.record(at(50), Said::Bytes(Stream::Stdout, &"\u{65e5}".as_bytes()[1..]));
