@@ -52,13 +52,11 @@ impl IdentityFiles {
 
     /// What is in the files.
     pub(crate) fn get(&self) -> Result<&Identities, IdentityError> {
-        match self.read.get() {
-            Some(identities) => Ok(identities),
-            None => {
-                let identities = Identities::read(&self.paths)?;
-                Ok(self.read.get_or_init(|| identities))
-            }
+        if let Some(identities) = self.read.get() {
+            return Ok(identities);
         }
+        let identities = Identities::read(&self.paths)?;
+        Ok(self.read.get_or_init(|| identities))
     }
 }
 

@@ -165,7 +165,7 @@ fn search_goes_over_all_recordings_and_its_status_is_that_of_grep() {
     let user = User::new();
     let item = |id: &str| json!({"id": id, "began": "2026-01-02T03:04:05Z", "size": 1, "sealed": false});
     let list = Answer::json(200, &json!({"items": [item(ID)], "next": ID, "sealed_left_out": 0}));
-    let last = Answer::json(200, &json!({"items": [item("other")], "sealed_left_out": 2}));
+    let end = Answer::json(200, &json!({"items": [item("other")], "sealed_left_out": 2}));
     let shown = plain(&[
         json!([0.5, "o", "pass"]),
         json!([61.0, "o", "\u{1b}[1mword\u{1b}[0m\n"]),
@@ -175,7 +175,7 @@ fn search_goes_over_all_recordings_and_its_status_is_that_of_grep() {
     let answers = [
         ("GET /recordings", list),
         (GET, shown.clone()),
-        ("GET /recordings", last),
+        ("GET /recordings", end),
         (other, none.clone()),
     ];
     let found = grep(&user, &answers, &["^password$", "--pod", "web"]);
