@@ -275,6 +275,7 @@ pub struct RecordingList {
 /// One rule that reaches the caller.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "they are fields of a document")]
 pub struct RuleInfo {
     /// What it can be chosen by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
