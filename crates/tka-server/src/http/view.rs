@@ -117,7 +117,6 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
         unrecorded: false,
         approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
-        break_glass: rule.break_glass,
         default: Some(rule) == default,
         problem: None,
         unchecked: false,
