@@ -32,6 +32,7 @@ mod kubeconfig;
 mod login;
 mod merge;
 mod network;
+mod recordings;
 mod replicas;
 mod rules;
 mod session;

@@ -115,6 +115,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         idle: rule.idle.map(|idle| idle.to_string()),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
         recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
+        unrecorded: false,
         approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
         default: Some(rule) == default,
         problem: None,
