@@ -38,19 +38,19 @@ pub struct Roles {
 impl Roles {
     /// Why the server may not bind the role of a rule; none if it may.
     fn refuses(&self, rule: &Rule) -> Option<String> {
-        let role = rule.role.as_str();
-        if self.anywhere.contains(role) {
+        let name = rule.role.as_str();
+        if self.anywhere.contains(name) {
             return None;
         }
-        let Some(listed) = self.in_namespaces.get(role) else {
+        let Some(listed) = self.in_namespaces.get(name) else {
             return Some(format!(
-                "the chart lists the role {role:?} neither in `roles` nor in `namespacedRoles`"
+                "the chart lists the role {name:?} neither in `roles` nor in `namespacedRoles`"
             ));
         };
         let named = rule.scope.to_names();
         if named.is_empty() {
             return Some(format!(
-                "the chart lists the role {role:?} for certain namespaces alone, and the rule names none"
+                "the chart lists the role {name:?} for certain namespaces alone, and the rule names none"
             ));
         }
         let missing: Vec<_> = named
@@ -58,7 +58,7 @@ impl Roles {
             .filter(|namespace| !listed.contains(namespace))
             .collect();
         let list = shorten(&missing.join(", "));
-        (!missing.is_empty()).then(|| format!("the chart does not list the role {role:?} for the namespaces {list}"))
+        (!missing.is_empty()).then(|| format!("the chart does not list the role {name:?} for the namespaces {list}"))
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The file is no HuJSON.
+    /// The file is no `HuJSON`.
     Syntax,
     /// A part of it has another shape than it must have.
     Shape,

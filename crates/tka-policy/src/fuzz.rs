@@ -26,7 +26,7 @@ fn policy() {
     });
 }
 
-/// What is read as HuJSON is the same once its comments and last commas are gone, and is JSON.
+/// What is read as `HuJSON` is the same once its comments and last commas are gone, and is JSON.
 #[test]
 fn json() {
     check!().for_each(|bytes: &[u8]| {

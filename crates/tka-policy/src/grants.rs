@@ -2,8 +2,9 @@
 
 use crate::dialect::Dialect;
 use crate::known::{Known, Why};
-use crate::node::{Node, Seen, Selection};
+use crate::node::Node;
 use crate::policy::{Grant, Policy, Target};
+use crate::selection::{Seen, Selection};
 use crate::selector::Selector;
 
 /// A policy, towards one server.

@@ -1,6 +1,6 @@
-//! HuJSON, as tailnet policies are written: JSON with comments, and commas after the last element.
+//! `HuJSON`, as tailnet policies are written: JSON with comments, and commas after the last element.
 //!
-//! [`jsonc_parser`] reads it, which takes more than HuJSON if it is asked to, and refuses what is nested more than 512 deep. What it takes beyond that
+//! [`jsonc_parser`] reads it, which takes more than `HuJSON` if it is asked to, and refuses what is nested more than 512 deep. What it takes beyond that
 //! is refused here.
 
 use jsonc_parser::ast::{Object, StringLit, Value};
@@ -11,7 +11,7 @@ use thiserror::Error;
 /// How many bytes of text are read: no control server takes as many.
 pub const MAX_BYTES: usize = 64 << 20;
 
-/// Why a text is no HuJSON.
+/// Why a text is no `HuJSON`.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{what}")]
 pub struct SyntaxError {
@@ -197,7 +197,7 @@ mod tests {
             ("{\"a\": \"\t\"}", 6, "control character"),
             (r#"{"a": "\x41"}"#, 7, ""),
             (r#"{"a": "\ud800"}"#, 6, ""),
-            (r#"{} {}"#, 3, ""),
+            (r"{} {}", 3, ""),
             ("/* open", 0, ""),
             ("{]", 1, ""),
         ] {

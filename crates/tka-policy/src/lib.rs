@@ -13,6 +13,7 @@ pub mod node;
 pub mod policy;
 mod read;
 pub mod report;
+mod selection;
 mod selector;
 pub mod source;
 mod ties;

@@ -1,4 +1,4 @@
-//! Results for other programs: [SARIF 2.1.0](https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html) for code scanning, and JUnit's XML
+//! Results for other programs: [SARIF 2.1.0](https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html) for code scanning, and XML as `JUnit` writes it
 //! for what shows tests.
 
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ pub fn sarif(name: &str, findings: &Findings, version: &str) -> Value {
         let level = finding.level.to_string();
         result(finding.kind.id(), &level, &finding.message, name, finding.position)
     });
-    log(rules.into(), results.collect(), version)
+    log(&rules, &results.collect::<Vec<_>>(), version)
 }
 
 /// Expectations of the file `name` that are not met, in SARIF.
@@ -34,8 +34,8 @@ pub fn sarif_of_tests(name: &str, outcomes: &[Outcome], version: &str) -> Value 
             result(EXPECTATION, "error", &message, name, outcome.position)
         })
     });
-    let rules = vec![rule(EXPECTATION, "The policy does not give what is expected of it.")];
-    log(rules, results.collect(), version)
+    let rules = [rule(EXPECTATION, "The policy does not give what is expected of it.")];
+    log(&rules, &results.collect::<Vec<_>>(), version)
 }
 
 fn rule(id: &str, meaning: &str) -> Value {
@@ -54,7 +54,7 @@ fn result(id: &str, level: &str, message: &str, name: &str, position: Position) 
     })
 }
 
-fn log(rules: Vec<Value>, results: Vec<Value>, version: &str) -> Value {
+fn log(rules: &[Value], results: &[Value], version: &str) -> Value {
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -79,7 +79,7 @@ fn uri(name: &str) -> String {
     uri
 }
 
-/// The findings of the file `name` as JUnit's XML: a test for each, and one that passes where there are none.
+/// The findings of the file `name` as XML of `JUnit`: a test for each, and one that passes where there are none.
 #[must_use]
 pub fn junit(name: &str, findings: &Findings) -> String {
     let mut cases: Vec<(String, Vec<String>)> = findings.items.iter().map(|finding| case(name, finding)).collect();
@@ -105,7 +105,7 @@ fn case(name: &str, finding: &Finding) -> (String, Vec<String>) {
     (title, failures)
 }
 
-/// How tests came out, as JUnit's XML.
+/// How tests came out, as XML of `JUnit`.
 #[must_use]
 pub fn junit_of_tests(name: &str, outcomes: &[Outcome]) -> String {
     let cases: Vec<_> = outcomes

@@ -47,7 +47,7 @@ impl Selector {
         }
         match (dialect, text.split_once(':')) {
             // headscale looks for the sign before it looks for a prefix.
-            (Dialect::Headscale, _) if text.contains('@') => Self::User(owned),
+            (Dialect::Headscale, _) | (Dialect::Tailscale, None) if text.contains('@') => Self::User(owned),
             (Dialect::Tailscale, Some(("user", domain))) if domain.starts_with("*@") => {
                 Self::Domain(domain[2..].to_lowercase())
             }
@@ -56,7 +56,6 @@ impl Selector {
             (_, Some(("group", _))) => Self::Group(owned),
             (_, Some(("tag", _))) => Self::Tag(owned),
             (_, Some(("autogroup", _))) => Self::Autogroup(owned),
-            (Dialect::Tailscale, None) if text.contains('@') => Self::User(owned),
             (_, None) if !text.is_empty() => Self::Host(owned),
             _ => Self::Unknown(owned),
         }

@@ -19,9 +19,9 @@ const POLICY: &str = r#"{
 }"#;
 
 fn failures(test: &str) -> Vec<String> {
-    let text = format!("to: [tag:tka]\ntests:\n- {}\n", test.replace('\n', "\n  "));
+    let file = format!("to: [tag:tka]\ntests:\n- {}\n", test.replace('\n', "\n  "));
     let policy = Policy::parse(POLICY, Dialect::Tailscale, &Capabilities::default()).unwrap();
-    let expectations = Expectations::parse(&text).unwrap();
+    let expectations = Expectations::parse(&file).unwrap();
     let outcomes = expectations.test(&policy, None, "1m".parse().unwrap()).unwrap();
     assert_eq!((outcomes[0].position.line, outcomes[0].position.column), (3, 3));
     outcomes.into_iter().flat_map(|outcome| outcome.failures).collect()
