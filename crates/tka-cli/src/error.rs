@@ -13,6 +13,7 @@ use crate::kubeconfig::env_variable::UnexportablePath;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
+use crate::policy::PolicyError;
 use crate::recordings::RecordingError;
 use crate::terminal::messages;
 use crate::terminal::output::{PrintError, RenderOptions};
@@ -59,6 +60,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Recording(RecordingError),
     #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
     SelectError(#[from] SelectError),
@@ -99,6 +102,7 @@ impl Error {
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::NoGateway { .. } => Exit::Unsupported,
             Self::Recording(_) => Exit::Failure,
+            Self::Policy(error) => error.exit(),
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
@@ -178,6 +182,7 @@ impl Error {
                 "or ask the server's administrator to set gateway.enabled".into(),
             ],
             Self::Recording(error) => error.advice(),
+            Self::Policy(error) => error.advice(),
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }

@@ -24,6 +24,12 @@ pub(crate) enum Exit {
     Policy = 7,
     /// The server does not support this.
     Unsupported = 8,
+    /// A policy file, or one that belongs to it, cannot be read, or the control server would refuse it.
+    PolicyUnreadable = 20,
+    /// `tka policy check` found errors.
+    PolicyWrong = 21,
+    /// Expectations of `tka policy test` are not met.
+    PolicyTestFailed = 22,
     /// The program for `tka exec` or `tka shell` exists but cannot be run. Shells use the same number.
     NotRunnable = 126,
     /// The program does not exist. Shells use the same number.
@@ -42,6 +48,9 @@ Exit status:
   6    wrong configuration
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
   8    the server does not support this: it is the original TKA server, or an older one
+  20   a policy file, or one that belongs to it, cannot be read, or the control server would refuse it
+  21   `tka policy` found what is wrong
+  22   expectations of `tka policy test` are not met
   126  the command for `tka exec` or the shell cannot be run
   127  there is no such command
   130  interrupted

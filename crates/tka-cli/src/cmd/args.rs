@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Clusters(cmd::clusters::Arguments),
     Rules(cmd::rules::Arguments),
     Recordings(cmd::recordings::Arguments),
+    Policy(cmd::policy::Arguments),
     Credential(cmd::credential::Arguments),
     Doctor(cmd::doctor::Arguments),
     Config(cmd::config::Arguments),
