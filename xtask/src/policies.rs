@@ -11,7 +11,7 @@ const TEST: &str = "alone::policy_who_and_the_server_do_not_disagree";
 #[derive(Debug, Args)]
 pub(crate) struct Policies {
     /// How many policies are tried.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 1000)]
     count: u64,
 
     /// The number of the first; each policy is made of its number.
@@ -35,7 +35,18 @@ impl Policies {
         // First: a missing Go is reported at once.
         testbed::prepare(testbed::Part::Core)?;
         let status = testbed::cargo()
-            .args(["test", "--quiet", "--package", "e2e", "--test", "e2e", "--", "--exact", TEST, "--nocapture"])
+            .args([
+                "test",
+                "--quiet",
+                "--package",
+                "e2e",
+                "--test",
+                "e2e",
+                "--",
+                "--exact",
+                TEST,
+                "--nocapture",
+            ])
             .env("TKA_E2E_POLICIES", self.count.to_string())
             .env("TKA_E2E_SEED", self.seed.to_string())
             .status()

@@ -124,7 +124,8 @@ pub(crate) fn kind(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// A value as compact JSON, as a control server hands it to tailscaled: fields that are there twice stay there twice.
+/// A value as JSON without blanks. A control server hands on the text of a value, so that fields that are there twice stay there twice, and escapes as
+/// they are; headscale leaves the blanks too, which say nothing.
 pub(crate) fn compact(text: &str, value: &Value<'_>) -> String {
     let mut out = String::new();
     write(text, value, &mut out);

@@ -79,65 +79,86 @@ fn uri(name: &str) -> String {
     uri
 }
 
+/// A test in XML.
+struct Case {
+    name: String,
+    failures: Vec<String>,
+    /// What is told of a test that passes.
+    note: Option<String>,
+}
+
 /// The findings of the file `name` as XML of `JUnit`: a test for each, and one that passes where there are none.
 #[must_use]
 pub fn junit(name: &str, findings: &Findings) -> String {
-    let mut cases: Vec<(String, Vec<String>)> = findings.items.iter().map(|finding| case(name, finding)).collect();
+    let mut cases: Vec<Case> = findings.items.iter().map(|finding| case(name, finding)).collect();
     if findings.left_out > 0 {
         let more = format!("{} findings more", findings.left_out);
-        cases.push((more.clone(), vec![more]));
+        cases.push(Case {
+            name: more.clone(),
+            failures: vec![more],
+            note: None,
+        });
     }
     if cases.is_empty() {
-        cases.push((name.to_owned(), Vec::new()));
+        cases.push(Case {
+            name: name.to_owned(),
+            failures: Vec::new(),
+            note: None,
+        });
     }
     suite("tka policy check", name, &cases)
 }
 
-fn case(name: &str, finding: &Finding) -> (String, Vec<String>) {
+fn case(name: &str, finding: &Finding) -> Case {
     let Position { line, column } = finding.position;
-    let title = format!("{name}:{line}:{column} {}", finding.kind.id());
+    let name = format!("{name}:{line}:{column} {}", finding.kind.id());
+    let message = finding.message.clone();
     // A warning is told, and no failure.
-    let failures = if finding.level == Level::Error {
-        vec![finding.message.clone()]
-    } else {
-        Vec::new()
+    let (failures, note) = match finding.level {
+        Level::Error => (vec![message], None),
+        Level::Warning => (Vec::new(), Some(message)),
     };
-    (title, failures)
+    Case { name, failures, note }
 }
 
 /// How tests came out, as XML of `JUnit`.
 #[must_use]
 pub fn junit_of_tests(name: &str, outcomes: &[Outcome]) -> String {
-    let cases: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| (outcome.name.clone(), outcome.failures.clone()))
-        .collect();
-    suite("tka policy test", name, &cases)
+    let case = |outcome: &Outcome| Case {
+        name: outcome.name.clone(),
+        failures: outcome.failures.clone(),
+        note: None,
+    };
+    suite("tka policy test", name, &outcomes.iter().map(case).collect::<Vec<_>>())
 }
 
-fn suite(suite: &str, file: &str, cases: &[(String, Vec<String>)]) -> String {
-    let failed = cases.iter().filter(|(_, failures)| !failures.is_empty()).count();
+fn suite(suite: &str, file: &str, cases: &[Case]) -> String {
+    let failed = cases.iter().filter(|case| !case.failures.is_empty()).count();
     let (suite, file, tests) = (xml(suite), xml(file), cases.len());
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"{tests}\" failures=\"{failed}\">\n  \
          <testsuite name=\"{suite}\" file=\"{file}\" tests=\"{tests}\" failures=\"{failed}\">\n"
     );
-    for (name, failures) in cases {
-        let name = xml(name);
-        if failures.is_empty() {
-            let _ = writeln!(text, "    <testcase classname=\"{suite}\" name=\"{name}\"/>");
+    for case in cases {
+        let name = xml(&case.name);
+        let inner = match (&case.note, case.failures.is_empty()) {
+            (_, false) => format!("<failure message=\"{}\"/>", xml(&case.failures.join("; "))),
+            (Some(note), true) => format!("<system-out>{}</system-out>", xml(note)),
+            (None, true) => String::new(),
+        };
+        let _ = if inner.is_empty() {
+            writeln!(text, "    <testcase classname=\"{suite}\" name=\"{name}\"/>")
         } else {
-            let message = xml(&failures.join("; "));
-            let _ = writeln!(
+            writeln!(
                 text,
-                "    <testcase classname=\"{suite}\" name=\"{name}\">\n      <failure message=\"{message}\"/>\n    </testcase>"
-            );
-        }
+                "    <testcase classname=\"{suite}\" name=\"{name}\">\n      {inner}\n    </testcase>"
+            )
+        };
     }
     text + "  </testsuite>\n</testsuites>\n"
 }
 
-/// A text inside an attribute of XML 1.0. Characters that XML does not have are replaced.
+/// A text inside an attribute or an element of XML 1.0. Characters that XML does not have are replaced.
 fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

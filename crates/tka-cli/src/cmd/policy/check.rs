@@ -101,7 +101,7 @@ fn summary(findings: &Findings, values: usize, server_is_known: bool) -> String 
         ..
     } = findings;
     let mut all = vec![format!(
-        "{values} values of both capabilities, {errors} errors, {warnings} warnings"
+        "values of both capabilities: {values}; errors: {errors}; warnings: {warnings}"
     )];
     if *left_out > 0 {
         all.push(format!("{left_out} findings are not shown"));

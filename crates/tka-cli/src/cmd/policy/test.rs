@@ -56,7 +56,7 @@ impl Arguments {
         print(&self.rendered(&path.display().to_string(), &outcomes)?)?;
         let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
         if self.output == Form::Text {
-            ui::write_stderr(&format!("{} tests, {failed} failed\n", outcomes.len()));
+            ui::write_stderr(&format!("tests: {}; failed: {failed}\n", outcomes.len()));
         }
         Ok(if failed > 0 { Exit::PolicyTestFailed } else { Exit::Ok }.into())
     }
