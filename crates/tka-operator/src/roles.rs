@@ -42,19 +42,19 @@ impl Sessions {
             let role = self.roles.get_opt(&name).await?;
             Ok::<_, Error>((name, role))
         });
-        let mut roles = NamedRoles::default();
+        let mut found = NamedRoles::default();
         for (name, role) in try_join_all(reads).await? {
             let Some(role) = role else {
-                roles.missing.push(name);
+                found.missing.push(name);
                 continue;
             };
             let rules: Vec<_> = role.rules.unwrap_or_default().into_iter().map(role_rule).collect();
-            let found = escalations(&rules, None);
-            if !found.is_empty() {
-                roles.risky.push((name, found));
+            let escalations = escalations(&rules, None);
+            if !escalations.is_empty() {
+                found.risky.push((name, escalations));
             }
         }
-        Ok(roles)
+        Ok(found)
     }
 
     /// Tells on this server's pod that roles are missing; on its account where it runs elsewhere.
@@ -116,10 +116,10 @@ mod tests {
             )),
         });
         let sessions = examples::sessions(clients, examples::at(0));
-        let roles = sessions.named_roles().await.unwrap();
-        assert_eq!(roles.missing, ["edti", "viewer"]);
-        let [(name, found)] = roles.risky.as_slice() else {
-            panic!("{roles:?}")
+        let named = sessions.named_roles().await.unwrap();
+        assert_eq!(named.missing, ["edti", "viewer"]);
+        let [(name, found)] = named.risky.as_slice() else {
+            panic!("{named:?}")
         };
         assert_eq!((name.as_str(), found.len(), found[0].id), ("edit", 1, "workloads"));
     }

@@ -181,7 +181,7 @@ fn listed(told: &Answer) -> Outcome<Vec<Value>> {
     Ok(items.iter().map(shown).collect())
 }
 
-/// Makes one policy, always the same of one number (SplitMix64).
+/// Makes one policy, always the same of one number (`SplitMix64`).
 struct Generator(u64);
 
 // === impl Generator ===
@@ -290,13 +290,13 @@ impl Generator {
             self.one(&["view", "edit", "cluster-admin"]),
             self.one(&["1h", "90m", "24h"]),
         );
-        let mut rule = json!({"role": role, "period": period, "priority": priority});
+        let mut value = json!({"role": role, "period": period, "priority": priority});
         if self.below(4) == 0 {
-            rule["namespaces"] = json!(["default", "kube-public"]);
+            value["namespaces"] = json!(["default", "kube-public"]);
         }
         if self.below(5) == 0 {
-            rule["name"] = json!("oncall");
+            value["name"] = json!("oncall");
         }
-        rule
+        value
     }
 }

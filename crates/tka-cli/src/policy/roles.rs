@@ -1,4 +1,4 @@
-//! ClusterRoles, from kubectl or from a file, and what follows from them.
+//! Roles, from kubectl or from a file, and what follows from them.
 
 use std::path::Path;
 use std::time::Duration;

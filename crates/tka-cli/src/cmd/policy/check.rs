@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     source: Source,
 
-    /// The ClusterRoles that the chart lists; a rule with another is an error
+    /// The roles that the chart lists; a rule with another is an error
     #[arg(long, value_name = "ROLE", value_delimiter = ',', conflicts_with = "values")]
     roles: Option<Vec<String>>,
 
