@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Policy = 7,
     /// The server does not support this.
     Unsupported = 8,
+    /// The sign-in waits for the approval of others.
+    AwaitsApproval = 9,
     /// A policy file, or one that belongs to it, cannot be read, or the control server would refuse it.
     PolicyUnreadable = 20,
     /// `tka policy check` found errors.
@@ -34,6 +36,8 @@ pub(crate) enum Exit {
     NotRunnable = 126,
     /// The program does not exist. Shells use the same number.
     NoSuchCommand = 127,
+    /// A signal asked the command to end. Shells use the same number.
+    Interrupted = 130,
 }
 
 /// The end of `tka help`.
@@ -48,6 +52,7 @@ Exit status:
   6    wrong configuration
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
   8    the server does not support this: it is the original TKA server, or an older one
+  9    the sign-in waits for the approval of others
   20   a policy file, or one that belongs to it, cannot be read, or the control server would refuse it
   21   `tka policy` found what is wrong
   22   expectations of `tka policy test` are not met
