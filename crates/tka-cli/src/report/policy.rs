@@ -43,6 +43,11 @@ struct WhoRule {
     namespaces: Vec<String>,
     period: String,
     priority: i64,
+    require_reason: bool,
+    /// How many others must approve a sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvals: Option<u32>,
+    break_glass: bool,
     /// Whether a sign-in takes it that chooses none.
     taken: bool,
     /// What it depends on whether it applies; it does if nothing.
@@ -149,6 +154,9 @@ impl WhoRule {
             namespaces: rule.scope.to_names(),
             period: rule.period.to_string(),
             priority: rule.priority,
+            require_reason: rule.require_reason,
+            approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
+            break_glass: rule.break_glass,
             taken: taken == Some(rule),
             depends_on: depends_on.to_vec(),
             position: places.position(given.at),
@@ -161,6 +169,10 @@ impl WhoRule {
             .depends_on
             .iter()
             .map(|why| format!("cannot be known: it depends on {}", clean(why)));
+        let reason = self.require_reason.then(|| "requires a reason".to_owned());
+        let approvals = self.approvals.map(|count| format!("must be approved by others ({count})"));
+        let alarm = self.break_glass.then(|| "raises an alarm".to_owned());
+        let notes = taken.into_iter().chain(reason).chain(approvals).chain(alarm).chain(depends);
         let Position { line, column } = self.position;
         [
             self.name.as_deref().map(clean).unwrap_or_default(),
@@ -169,7 +181,7 @@ impl WhoRule {
             time_format::period(&self.period),
             self.priority.to_string(),
             format!("{line}:{column}"),
-            taken.into_iter().chain(depends).collect::<Vec<_>>().join("; "),
+            notes.collect::<Vec<_>>().join("; "),
         ]
     }
 }
