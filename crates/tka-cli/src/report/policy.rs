@@ -170,9 +170,16 @@ impl WhoRule {
             .iter()
             .map(|why| format!("cannot be known: it depends on {}", clean(why)));
         let reason = self.require_reason.then(|| "requires a reason".to_owned());
-        let approvals = self.approvals.map(|count| format!("must be approved by others ({count})"));
+        let approvals = self
+            .approvals
+            .map(|count| format!("must be approved by others ({count})"));
         let alarm = self.break_glass.then(|| "raises an alarm".to_owned());
-        let notes = taken.into_iter().chain(reason).chain(approvals).chain(alarm).chain(depends);
+        let notes = taken
+            .into_iter()
+            .chain(reason)
+            .chain(approvals)
+            .chain(alarm)
+            .chain(depends);
         let Position { line, column } = self.position;
         [
             self.name.as_deref().map(clean).unwrap_or_default(),
