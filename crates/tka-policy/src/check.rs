@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tka_core::{Limits, Period, Rule, shorten};
 
+use crate::dialect::Dialect;
 use crate::finding::{Findings, Found, Kind};
 use crate::grants::Towards;
 use crate::known::Known;
@@ -162,7 +163,7 @@ fn unreachable(policy: &Policy, grant: &Grant, found: &mut Vec<Found>) {
         Some("its `src` is empty".to_owned())
     } else if grant.dst.is_empty() {
         Some("its `dst` is empty".to_owned())
-    } else if grant.via && policy.dialect == crate::Dialect::Headscale {
+    } else if grant.via && policy.dialect == Dialect::Headscale {
         Some("headscale gives no capability through a grant with `via`".to_owned())
     } else {
         let reasons: Option<Vec<_>> = grant.src.iter().map(|target| empty(policy, &target.selector)).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tka_core::oversight::OversightError;
 use tka_core::{ApplicableRules, Choice, Identity, Limits, Oversight, Period, Refusal, Rule};
 
-use crate::finding::Kind;
+use crate::finding::{Kind, Level};
 use crate::grants::Towards;
 use crate::known::{Known, Why};
 use crate::node::Node;
@@ -90,7 +90,7 @@ impl Policy {
     pub fn is_refused(&self) -> bool {
         self.found
             .iter()
-            .any(|found| found.level == crate::Level::Error && found.kind != Kind::Incomplete)
+            .any(|found| found.level == Level::Error && found.kind != Kind::Incomplete)
     }
 }
 
