@@ -33,9 +33,9 @@ const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 /// What every object of every session can be selected by.
 pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
 
-/// What selects the `TkaSignin`s that wait for approval and hold no session yet.
-pub(crate) const AWAITING_SELECTOR: &str =
-    "app.kubernetes.io/managed-by=tka-awaiting-approval,tka.specht-labs.de/session";
+/// What is watched: the `TkaSignin`s of sessions, and those that wait for approval and hold no session yet.
+pub(crate) const WATCHED: &str =
+    "app.kubernetes.io/managed-by in (tka,tka-awaiting-approval),tka.specht-labs.de/session";
 
 /// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
 pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {

@@ -137,7 +137,7 @@ mod tests {
         .unwrap()
     }
 
-    fn options<'a>(palette: &'a crate::terminal::theme::Palette) -> RenderOptions<'a> {
+    fn options(palette: &crate::terminal::theme::Palette) -> RenderOptions<'_> {
         RenderOptions {
             palette,
             clock: Clock {

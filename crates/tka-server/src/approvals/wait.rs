@@ -36,7 +36,7 @@ pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Resul
                 is_told = true;
                 last = there;
             }
-            // What becomes a session goes from one watch to another, and is in neither for a moment. So the API server has the last word.
+            // A watch may be behind: the API server has the last word.
             None if is_told => match same(app.sessions.waiting_named(last.name.as_str()).await?, &last) {
                 Some(there) => last = there,
                 None => return Ok(Decided::Over),
