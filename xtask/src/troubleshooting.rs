@@ -64,6 +64,7 @@ const ENUMS: [(&str, &str, &str); 23] = [
     ("sink", "crates/tka-recording/src/sink.rs", "SinkError"),
     ("store", "crates/tka-recording/src/sink/s3.rs", "StoreError"),
     ("read", "crates/tka-cli/src/recordings.rs", "RecordingError"),
+    ("policy", "crates/tka-cli/src/policy.rs", "PolicyError"),
     ("target", "crates/tka-gateway/src/target.rs", "TargetError"),
     ("header", "crates/tka-gateway/src/headers.rs", "HeaderError"),
 ];

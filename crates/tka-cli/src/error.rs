@@ -15,6 +15,7 @@ use crate::kubeconfig::env_variable::UnexportablePath;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
+use crate::policy::PolicyError;
 use crate::recordings::RecordingError;
 use crate::terminal::messages;
 use crate::terminal::output::{PrintError, RenderOptions};
@@ -75,6 +76,8 @@ pub(crate) enum Error {
     #[error("the pattern is no regular expression: {0}")]
     Pattern(String),
     #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
     SelectError(#[from] SelectError),
@@ -125,6 +128,7 @@ impl Error {
                 exit => exit,
             },
             Self::Pattern(_) => Exit::Usage,
+            Self::Policy(error) => error.exit(),
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
@@ -217,6 +221,7 @@ impl Error {
             Self::Recording(error) => error.advice(),
             Self::Search(error) => error.advice(),
             Self::Pattern(_) => vec!["correct it, or search for it as a text with --fixed-strings".into()],
+            Self::Policy(error) => error.advice(),
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }

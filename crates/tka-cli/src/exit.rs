@@ -28,6 +28,12 @@ pub(crate) enum Exit {
     AwaitsApproval = 9,
     /// A search in recordings failed, or is not whole.
     SearchFailed = 10,
+    /// A policy file, or one that belongs to it, cannot be read, or the control server would refuse it.
+    PolicyUnreadable = 20,
+    /// `tka policy check` found errors.
+    PolicyWrong = 21,
+    /// Expectations of `tka policy test` are not met.
+    PolicyTestFailed = 22,
     /// The program for `tka exec` or `tka shell` exists but cannot be run. Shells use the same number.
     NotRunnable = 126,
     /// The program does not exist. Shells use the same number.
@@ -50,6 +56,9 @@ Exit status:
   8    the server does not support this: it is the original TKA server, or an older one
   9    the sign-in waits for the approval of others
   10   `tka recordings grep` could not search all to the end
+  20   a policy file, or one that belongs to it, cannot be read, or the control server would refuse it
+  21   `tka policy` found what is wrong
+  22   expectations of `tka policy test` are not met
   126  the command for `tka exec` or the shell cannot be run
   127  there is no such command
   130  interrupted

@@ -62,6 +62,7 @@ pub use per_session::PerSession;
 pub use quota::{DeviceQuotas, SessionLimits};
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
+pub use roles::NamedRoles;
 pub use sessions::Sessions;
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;

@@ -32,6 +32,7 @@ mod kubeconfig;
 mod login;
 mod merge;
 mod network;
+mod policy;
 mod recordings;
 mod replicas;
 mod rules;
