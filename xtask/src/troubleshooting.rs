@@ -30,7 +30,7 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 23] = [
+const ENUMS: [(&str, &str, &str); 24] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),

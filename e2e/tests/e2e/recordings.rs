@@ -315,7 +315,7 @@ fn recipient_opens_a_sealed_recording(world: &World) -> Outcome {
     assert!(with(&["grep", "^7$"])?.out.ends_with(&format!("{ALICE} 7\n")));
     with(&["export", "--file", "a.cast"])?;
     let opened = fs::read_to_string(bob.home().join("a.cast"))?;
-    assert!(opened.starts_with("{") && opened.contains("count"), "{opened}");
+    assert!(opened.starts_with('{') && opened.contains("count"), "{opened}");
     // The setting names one too, and what is left out of a list is said.
     let mut cat = bob.typed(&["recordings", "cat", &id]);
     let said = cat
