@@ -430,6 +430,10 @@ pub struct ApprovalInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub denial: Option<ApprovalVote>,
+    /// Who has denied what was asked a moment before in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub denied_before: Option<ApprovalVote>,
 }
 
 /// What one person decided.

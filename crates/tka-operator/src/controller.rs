@@ -10,13 +10,12 @@ use kube::ResourceExt;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use tka_api::resource::TkaSignin;
+use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
 use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::approval::ApprovalRequest;
 use crate::end_reason::Intent;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
@@ -97,7 +96,7 @@ impl Loop {
             .reflect(writer)
             .inspect(move |event| {
                 // Sessions are many, and few of them wait to be extended.
-                if !matches!(event, Ok(watcher::Event::Apply(signin)) if ApprovalRequest::of(signin).is_none()) {
+                if !matches!(event, Ok(watcher::Event::Apply(signin)) if !signin.annotations().contains_key(ANNOTATION_APPROVAL)) {
                     ask.send_replace(());
                 }
                 match event {

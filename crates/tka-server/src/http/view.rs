@@ -79,6 +79,7 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
         requested: request.requested,
         approvals: request.approvals.iter().map(vote).collect(),
         denial: request.denial.as_ref().map(vote),
+        denied_before: request.denied_before.as_ref().map(vote),
     }
 }
 
