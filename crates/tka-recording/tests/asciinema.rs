@@ -1,4 +1,8 @@
 //! A finished recording, as it is, in the real asciinema.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions, this also in what they call"
+)]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
