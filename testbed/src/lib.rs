@@ -262,6 +262,11 @@ impl Testbed {
         env_file::write(self, &server.url(), Some(&server))
     }
 
+    /// The process of a part that runs, such as `kube-apiserver` or `etcd`.
+    pub fn pid(&self, part: &str) -> Result<Option<u32>> {
+        Ok(Processes::find(&self.layout)?.pid(part))
+    }
+
     /// Kills a part, such as `kube-apiserver` or `node-tka`. [`up`](Self::up) starts it again.
     pub fn kill(&self, part: &str) -> Result<()> {
         let running = Processes::find(&self.layout)?;

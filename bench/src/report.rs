@@ -1,0 +1,145 @@
+//! What a measurement found: printed as tables, written as JSON.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::table::Table;
+use crate::{Outcome, ground};
+
+/// Where a measurement is shown.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Output {
+    /// Write the figures into this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Print the tables as Markdown, as they are in docs/performance.md.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// What was measured, and on what.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The measurement's name.
+    pub name: &'static str,
+    machine: Machine,
+    /// What the programs were built with.
+    profile: String,
+    /// What it comes to.
+    pub tables: Vec<Table>,
+    /// The values that the tables are made of.
+    pub raw: Value,
+}
+
+/// The machine, as far as it matters.
+#[derive(Clone, Debug, Serialize)]
+struct Machine {
+    processor: String,
+    cores: usize,
+    memory_gb: u64,
+    kernel: String,
+    /// How many processes wanted a core in the last minute (proc(5), `loadavg`).
+    load: String,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// A report of `raw` values.
+    pub fn new(name: &'static str, tables: Vec<Table>, raw: &impl Serialize) -> Outcome<Self> {
+        Ok(Self {
+            name,
+            machine: Machine::here(),
+            profile: ground::profile()?,
+            tables,
+            raw: serde_json::to_value(raw)?,
+        })
+    }
+
+    /// Prints it, and writes it.
+    pub fn show(&self, output: &Output) -> Outcome {
+        let Machine { processor, cores, memory_gb, kernel, load } = &self.machine;
+        println!(
+            "{}: {cores} cores of {processor}, {memory_gb} GB, {kernel}, load {load}; profile {}\n",
+            self.name, self.profile
+        );
+        for table in &self.tables {
+            let text = if output.markdown { table.markdown() } else { table.text() };
+            println!("{text}");
+        }
+        if let Some(file) = &output.json {
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(file, serde_json::to_string_pretty(self)? + "\n")?;
+            eprintln!("bench: all values are in {}", file.display());
+        }
+        Ok(())
+    }
+}
+
+// === impl Machine ===
+
+impl Machine {
+    fn here() -> Self {
+        let read = |file| fs::read_to_string(file).unwrap_or_default();
+        let load = read("/proc/loadavg");
+        Self {
+            processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "an unknown processor".to_owned()),
+            cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            memory_gb: field(&read("/proc/meminfo"), "MemTotal").and_then(|text| gigabytes(&text)).unwrap_or_default(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            load: load.split(' ').next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The value of a line `name : value`.
+fn field(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn gigabytes(text: &str) -> Option<u64> {
+    let kilobytes: u64 = text.strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes.div_ceil(1024 * 1024))
+}
+
+/// Bytes as megabytes, for a table.
+#[must_use]
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", crate::stats::float(bytes) / 1_000_000.0)
+}
+
+/// Milliseconds, for a table.
+#[must_use]
+pub fn millis(ms: f64) -> String {
+    format!("{ms:.1} ms")
+}
+
+/// A ratio, for a table.
+#[must_use]
+pub fn times(ratio: f64) -> String {
+    format!("{ratio:.2} ×")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_is_read_from_what_linux_tells() {
+        assert_eq!(field("vendor : x\nmodel name\t: A CPU @ 2 GHz\n", "model name").as_deref(), Some("A CPU @ 2 GHz"));
+        assert_eq!(gigabytes("24576000 kB"), Some(24));
+        assert!(Machine::here().cores > 0);
+    }
+
+    #[test]
+    fn figures_are_written_for_people() {
+        assert_eq!((megabytes(17_100_000), millis(3.14), times(1.25)), ("17.1 MB".into(), "3.1 ms".into(), "1.25 ×".into()));
+    }
+}

@@ -1,0 +1,294 @@
+//! `scale`: how everything grows with the number of sessions.
+
+mod endings;
+mod site;
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use self::endings::Ending;
+use self::site::Site;
+use crate::floor::Floor;
+use crate::ground::Ground;
+use crate::load::{self, Done, Load};
+use crate::process::{self, Usage};
+use crate::report::{Output, Report, megabytes, millis, times};
+use crate::stats::{Times, ratio};
+use crate::table::Table;
+use crate::Outcome;
+
+/// How many sign-ins are measured one after another among all that there are.
+const AMONG: u32 = 30;
+/// How many sessions the API server writes and deletes alone, to compare with.
+const FLOOR: usize = 300;
+
+/// Arguments of `scale`.
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// How many sessions there are, one figure after another.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000])]
+    sessions: Vec<u32>,
+
+    /// Whose they are.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Shape::Device, Shape::Callers])]
+    shape: Vec<Shape>,
+
+    /// How many sign-ins and sign-outs are under way at a time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: u32,
+
+    /// How many seconds after all has ended the memory is looked at again.
+    #[arg(long, default_value_t = 60)]
+    rest: u64,
+
+    /// Leave out the second half: signing in again, a restart, and the revocation of all.
+    #[arg(long)]
+    brief: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Whose the sessions are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// All of one device, kept apart by labels.
+    Device,
+    /// Each of another device. Five devices are of one user.
+    Callers,
+}
+
+/// All figures.
+#[derive(Debug, Serialize)]
+struct Figures {
+    floor: Alone,
+    points: Vec<Point>,
+}
+
+/// What the API server does alone.
+#[derive(Debug, Serialize)]
+struct Alone {
+    sign_in: Load,
+    sign_out: Load,
+}
+
+/// The figures of one number of sessions.
+#[derive(Debug, Serialize)]
+struct Point {
+    shape: Shape,
+    sessions: u32,
+    /// Before the first sign-in.
+    idle: Usage,
+    sign_in: Load,
+    /// Processor time of the server and of the API server meanwhile, in milliseconds.
+    sign_in_cpu_ms: [u64; 2],
+    /// Requests to the API server a sign-in, of all its clients.
+    requests_a_sign_in: f64,
+    /// Sign-ins one after another, among all of them.
+    among: Times,
+    full: Usage,
+    /// The check of all sessions against the tailnet: how long it took and how much processor time, in milliseconds.
+    reauthorisation_ms: [u64; 2],
+    sign_out: Ending,
+    /// When all had ended, and some time later.
+    ended: Usage,
+    rested: Usage,
+    second_half: Option<SecondHalf>,
+}
+
+/// Signed in again, restarted, revoked.
+#[derive(Debug, Serialize)]
+struct SecondHalf {
+    /// From the process's start until it is ready.
+    ready_ms: u64,
+    restarted: Usage,
+    revoked: Ending,
+}
+
+impl Scale {
+    /// Measures, and shows what was found.
+    pub async fn run(&self) -> Outcome {
+        let ground = Ground::up()?;
+        let floor = self.floor(&ground).await?;
+        let mut figures = Figures { floor, points: Vec::new() };
+        for shape in &self.shape {
+            for sessions in &self.sessions {
+                eprintln!("bench: {sessions} sessions, {shape:?}");
+                figures.points.push(self.point(&ground, *shape, *sessions).await?);
+                // What was measured so far is not lost with a later figure.
+                self.report(&figures)?.show(&Output { json: self.output.json.clone(), markdown: false })?;
+            }
+        }
+        self.report(&figures)?.show(&self.output)
+    }
+
+    fn report(&self, figures: &Figures) -> Outcome<Report> {
+        let tables = vec![growth(figures), memory(figures), endings(figures)];
+        Report::new("scale", tables, figures)
+    }
+
+    async fn floor(&self, ground: &Ground) -> Outcome<Alone> {
+        let (server, api) = ground.without_server("scale-floor").await?;
+        let floor = &Floor::new(api, server.namespace());
+        let at_once = self.at_once as usize;
+        let done = |result: Outcome<Duration>| Done {
+            time: result.as_ref().copied().unwrap_or_default(),
+            answer: result.map(|_| 200).map_err(|error| error.to_string()),
+        };
+        let sign_in = load::run(0..FLOOR, at_once, |number| async move { done(floor.sign_in(number).await) }).await;
+        let sign_out = load::run(0..FLOOR, at_once, |number| async move { done(floor.sign_out(number).await) }).await;
+        server.remove()?;
+        Ok(Alone { sign_in, sign_out })
+    }
+
+    async fn point(&self, ground: &Ground, shape: Shape, sessions: u32) -> Outcome<Point> {
+        let site = Site::start(ground, shape, sessions, AMONG).await?;
+        let idle = site.usage()?;
+        let (requests, cpu) = (site.admin.requests().await?, site.cpu(ground)?);
+        let sign_in = site.sign_in_all(self.at_once).await;
+        let cpu_after = site.cpu(ground)?;
+        let asked = site.admin.requests().await?.since(&requests).count(|_| true);
+        let among = site.sign_in_among(AMONG).await?;
+        let full = site.usage()?;
+        let reauthorisation_ms = site.reauthorisation().await?;
+        let sign_out = endings::sign_out(&site, self.at_once).await?;
+        let ended = site.usage()?;
+        tokio::time::sleep(Duration::from_secs(self.rest)).await;
+        let rested = site.usage()?;
+        let second_half = if self.brief { None } else { Some(self.second_half(&site).await?) };
+        site.remove()?;
+        Ok(Point {
+            shape,
+            sessions,
+            idle,
+            sign_in_cpu_ms: [cpu_after[0] - cpu[0], cpu_after[1] - cpu[1]],
+            requests_a_sign_in: crate::stats::float(asked) / f64::from(sessions),
+            sign_in,
+            among,
+            full,
+            reauthorisation_ms,
+            sign_out,
+            ended,
+            rested,
+            second_half,
+        })
+    }
+
+    async fn second_half(&self, site: &Site) -> Outcome<SecondHalf> {
+        site.sign_in_all(self.at_once).await;
+        site.server.kill()?;
+        site.server.start()?;
+        let ready = process::age(site.pid()?)?;
+        let restarted = site.usage()?;
+        let revoked = endings::revoke(site).await?;
+        Ok(SecondHalf {
+            ready_ms: u64::try_from(ready.as_millis())?,
+            restarted,
+            revoked,
+        })
+    }
+}
+
+fn growth(figures: &Figures) -> Table {
+    let head = [
+        "sign-ins", "a second", "of the API server's alone", "p50", "p99", "failed", "one among all", "of one among the fewest",
+        "requests a sign-in", "CPU a sign-in: server, API server", "re-authorisation: time, CPU",
+    ];
+    let mut table = Table::new("signing in", &head);
+    for point in &figures.points {
+        let fewest = figures.points.iter().find(|other| other.shape == point.shape).map_or(0.0, |other| other.among.p50());
+        let cpu = point.sign_in_cpu_ms.map(|ms| crate::stats::float(ms) / f64::from(point.sessions));
+        table.row([
+            name(point),
+            format!("{:.1}", point.sign_in.per_second),
+            times(ratio(point.sign_in.per_second, figures.floor.sign_in.per_second)),
+            millis(point.sign_in.times.p50()),
+            millis(point.sign_in.times.percentile(99)),
+            point.sign_in.failed.to_string(),
+            millis(point.among.p50()),
+            times(ratio(point.among.p50(), fewest)),
+            format!("{:.1}", point.requests_a_sign_in),
+            format!("{:.1} ms, {:.1} ms", cpu[0], cpu[1]),
+            format!("{} ms, {} ms", point.reauthorisation_ms[0], point.reauthorisation_ms[1]),
+        ]);
+    }
+    let alone = &figures.floor.sign_in;
+    let mut cells = vec![format!("{FLOOR}, the API server alone"), format!("{:.1}", alone.per_second), times(1.0)];
+    cells.extend([millis(alone.times.p50()), millis(alone.times.percentile(99)), alone.failed.to_string()]);
+    cells.resize(head.len(), String::new());
+    table.row(cells);
+    table
+}
+
+fn memory(figures: &Figures) -> Table {
+    let mut table = Table::new(
+        "resident memory of the server",
+        &["sessions", "idle", "with all", "all ended", "later", "peak", "restarted with all", "restart to ready"],
+    );
+    for point in &figures.points {
+        let second = point.second_half.as_ref();
+        table.row([
+            name(point),
+            megabytes(point.idle.resident),
+            megabytes(point.full.resident),
+            megabytes(point.ended.resident),
+            megabytes(point.rested.resident),
+            megabytes(point.rested.resident_peak),
+            second.map_or_else(String::new, |half| megabytes(half.restarted.resident)),
+            second.map_or_else(String::new, |half| format!("{} ms", half.ready_ms)),
+        ]);
+    }
+    table
+}
+
+fn endings(figures: &Figures) -> Table {
+    let mut table = Table::new(
+        "ending all at once",
+        &["sessions", "how", "all gone after", "a second", "of the API server's alone", "429 of the API server", "failures told", "first answer"],
+    );
+    let alone = figures.floor.sign_out.per_second;
+    for point in &figures.points {
+        let revoked = point.second_half.as_ref().map(|half| ("revoked", &half.revoked));
+        for (how, ending) in std::iter::once(("signed out", &point.sign_out)).chain(revoked) {
+            table.row([
+                name(point),
+                how.to_owned(),
+                format!("{:.1} s", ending.seconds),
+                format!("{:.1}", ending.per_second),
+                times(ratio(ending.per_second, alone)),
+                ending.throttled.to_string(),
+                ending.failed.to_string(),
+                ending.first.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    let mut cells = vec![format!("{FLOOR}, the API server alone"), "deleted".to_owned()];
+    cells.extend([format!("{:.1} s", figures.floor.sign_out.seconds), format!("{alone:.1}"), times(1.0)]);
+    cells.resize(8, String::new());
+    table.row(cells);
+    table
+}
+
+fn name(point: &Point) -> String {
+    match point.shape {
+        Shape::Device => format!("{} of one device", point.sessions),
+        Shape::Callers => format!("{} of as many callers", point.sessions),
+    }
+}
+
+/// Waits until `is` says so; an error when that takes longer than `limit`.
+async fn until<F: Future<Output = Outcome<bool>>>(limit: Duration, what: &str, is: impl Fn() -> F) -> Outcome<Duration> {
+    let start = Instant::now();
+    loop {
+        if is().await? {
+            return Ok(start.elapsed());
+        }
+        if start.elapsed() > limit {
+            return Err(format!("{what} did not come about within {} s", limit.as_secs()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
