@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +12,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 
 use crate::Outcome;
 
@@ -19,18 +25,24 @@ use crate::Outcome;
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// How a server is reached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone)]
 pub enum Route {
     /// Straight, from an address of this machine.
     From(IpAddr, SocketAddr),
     /// Straight, from any.
     To(SocketAddr),
+    /// Straight, over TLS.
+    Secured(SocketAddr, TlsConnector),
     /// Through the HTTP proxy of a node of the tailnet.
     Through(SocketAddr),
 }
 
+/// Bytes both ways.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A program with one connection, which is made anew when it was closed.
-#[derive(Debug)]
 pub struct Caller {
     route: Route,
     authority: String,
@@ -111,7 +123,6 @@ impl Caller {
         };
         if !ready {
             let stream = self.route.connect(&self.authority).await?;
-            stream.set_nodelay(true)?;
             let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             self.connection = Some(sender);
@@ -123,15 +134,30 @@ impl Caller {
 // === impl Route ===
 
 impl Route {
-    async fn connect(&self, authority: &str) -> io::Result<TcpStream> {
-        match self {
-            Self::To(to) => TcpStream::connect(to).await,
+    /// Over TLS to a server whose certificate is of the authority in a PEM file.
+    pub fn secured(to: SocketAddr, authority: &Path) -> Outcome<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(authority)? {
+            roots.add(certificate?)?;
+        }
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Self::Secured(to, TlsConnector::from(Arc::new(config))))
+    }
+
+    async fn connect(&self, authority: &str) -> io::Result<Box<dyn Stream>> {
+        let stream = match self {
+            Self::To(to) | Self::Secured(to, _) => TcpStream::connect(to).await?,
             Self::From(from, to) => {
                 let socket = TcpSocket::new_v4()?;
                 socket.bind(SocketAddr::new(*from, 0))?;
-                socket.connect(*to).await
+                socket.connect(*to).await?
             }
-            Self::Through(proxy) => tunnel(TcpStream::connect(proxy).await?, authority).await,
+            Self::Through(proxy) => tunnel(TcpStream::connect(proxy).await?, authority).await?,
+        };
+        stream.set_nodelay(true)?;
+        match self {
+            Self::Secured(to, tls) => Ok(Box::new(tls.connect(to.ip().into(), stream).await?)),
+            _ => Ok(Box::new(stream)),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod bare;
 pub mod caller;
 pub mod floor;
+pub mod gateway;
 pub mod ground;
 pub mod load;
 pub mod login;

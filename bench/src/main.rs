@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bench::Outcome;
+use bench::gateway::Gateway;
 use bench::login::Login;
 use bench::scale::Scale;
 use clap::{Parser, Subcommand};
@@ -19,6 +20,8 @@ struct Cli {
 enum What {
     /// A sign-in and a sign-out, against the least that the API server takes for them.
     Login(Login),
+    /// The cluster's API over the tailnet, against other ways to it.
+    Gateway(Gateway),
     /// How everything grows with the number of sessions.
     Scale(Scale),
 }
@@ -39,6 +42,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Outcome {
     match cli.what {
         What::Login(login) => login.run().await,
+        What::Gateway(gateway) => gateway.run().await,
         What::Scale(scale) => scale.run().await,
     }
 }

@@ -71,14 +71,20 @@ impl Report {
             let text = if output.markdown { table.markdown() } else { table.text() };
             println!("{text}");
         }
+        self.write(output)?;
         if let Some(file) = &output.json {
-            if let Some(folder) = file.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::write(file, serde_json::to_string_pretty(self)? + "\n")?;
             eprintln!("bench: all values are in {}", file.display());
         }
         Ok(())
+    }
+
+    /// Writes it, and prints nothing.
+    pub fn write(&self, output: &Output) -> Outcome {
+        let Some(file) = &output.json else { return Ok(()) };
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(fs::write(file, serde_json::to_string_pretty(self)? + "\n")?)
     }
 }
 

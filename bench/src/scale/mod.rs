@@ -21,6 +21,8 @@ use crate::Outcome;
 
 /// How many sign-ins are measured one after another among all that there are.
 const AMONG: u32 = 30;
+/// Between two looks at whether something has come about: short beside what is waited for.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// How many sessions the API server writes and deletes alone, to compare with.
 const FLOOR: usize = 300;
 
@@ -119,7 +121,7 @@ impl Scale {
                 eprintln!("bench: {sessions} sessions, {shape:?}");
                 figures.points.push(self.point(&ground, *shape, *sessions).await?);
                 // What was measured so far is not lost with a later figure.
-                self.report(&figures)?.show(&Output { json: self.output.json.clone(), markdown: false })?;
+                self.report(&figures)?.write(&self.output)?;
             }
         }
         self.report(&figures)?.show(&self.output)
@@ -289,6 +291,6 @@ async fn until<F: Future<Output = Outcome<bool>>>(limit: Duration, what: &str, i
         if start.elapsed() > limit {
             return Err(format!("{what} did not come about within {} s", limit.as_secs()).into());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }

@@ -26,7 +26,6 @@ const DEVICES_PER_USER: u32 = 5;
 const ROUND: Duration = Duration::from_mins(2);
 
 /// A server whose tailscaled is a stand-in.
-#[derive(Debug)]
 pub(super) struct Site {
     pub(super) server: Server,
     pub(super) stand_in: StandIn,

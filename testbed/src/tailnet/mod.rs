@@ -53,13 +53,18 @@ pub(crate) fn ensure_control_server(layout: &Layout, facts: &Facts, running: &Pr
     })
 }
 
+/// The URL of the control server.
+pub(crate) fn control_url(facts: &Facts) -> String {
+    format!("https://127.0.0.1:{}", facts.ports.headscale)
+}
+
 /// JSON, which is YAML too.
 fn configuration(layout: &Layout, facts: &Facts) -> serde_json::Value {
     let data = |file: &str| layout.data(HEADSCALE).join(file);
     let here = |port: u16| format!("127.0.0.1:{port}");
     let address = here(facts.ports.headscale);
     json!({
-        "server_url": format!("https://{address}"),
+        "server_url": control_url(facts),
         "listen_addr": address,
         "metrics_listen_addr": here(facts.ports.headscale_metrics),
         "grpc_listen_addr": here(facts.ports.headscale_grpc),

@@ -16,6 +16,7 @@ use crate::{
     processes::Processes,
     progress::step,
     tailnet::{
+        control_url,
         headscale::{DOMAIN, auth_key},
         local_api, policy,
     },
@@ -148,7 +149,7 @@ fn join(layout: &Layout, facts: &Facts, node: &Node) -> Result<()> {
     let result = Run::new(&layout.program("tailscale"))
         .args([format!("--socket={}", node.socket().display())])
         .args(["up", "--timeout=60s"])
-        .args([format!("--login-server=https://127.0.0.1:{}", facts.ports.headscale)])
+        .args([format!("--login-server={}", control_url(facts))])
         // From a file: a command line can be read by everyone on the machine.
         .args([
             format!("--auth-key=file:{}", key_file.display()),
