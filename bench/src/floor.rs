@@ -11,7 +11,8 @@ use crate::Outcome;
 use crate::api::Api;
 
 const SIGNINS: &str = "/apis/tka.specht-labs.de/v1alpha1";
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+/// The path of all `ClusterRoleBinding`s.
+pub const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 /// Digits of what ends a session's name.
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// How many such digits there are.
@@ -47,7 +48,7 @@ impl Floor {
         let binding = self.binding(&name);
         try_join(
             self.api.must(Method::POST, &accounts, Some(&account)),
-            self.api.must(Method::POST, &format!("{RBAC}/clusterrolebindings"), Some(&binding)),
+            self.api.must(Method::POST, BINDINGS, Some(&binding)),
         )
         .await?;
         let token = json!({
@@ -62,7 +63,7 @@ impl Floor {
         let (name, namespace) = (name(number), &self.namespace);
         let start = Instant::now();
         try_join(
-            self.delete(format!("{RBAC}/clusterrolebindings/{namespace}:{name}")),
+            self.delete(format!("{BINDINGS}/{namespace}:{name}")),
             self.delete(format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}")),
         )
         .await?;

@@ -128,7 +128,7 @@ impl Bench {
         let alice = ground.testbed.node("ALICE")?;
         let proxy = Route::Through(proxy(&alice)?);
         let beside = bare::start(ground.testbed.node("TKA")?.socket()).await?;
-        let caller = Caller::new(proxy, &format!("{HOST}:{}", server.port()));
+        let caller = Caller::new(proxy.clone(), &format!("{HOST}:{}", server.port()));
         let bare = Caller::new(proxy, &format!("{HOST}:{}", beside.port()));
         Ok(Self { ground, server, floor, alice, caller, bare, number: 0 })
     }
@@ -188,7 +188,7 @@ impl Bench {
         sign_out(&mut self.caller).await?;
         let proxy = Route::Through(proxy(&self.alice)?);
         let authority = format!("{HOST}:{}", self.server.port());
-        let mut callers: Vec<_> = (0..TOGETHER).map(|_| Caller::new(proxy, &authority)).collect();
+        let mut callers: Vec<_> = (0..TOGETHER).map(|_| Caller::new(proxy.clone(), &authority)).collect();
         // Connections are there before, so that all come at one moment.
         for answer in join_all(callers.iter_mut().map(|caller| caller.send(Method::GET, "/api/v1alpha1/rules", &[], ""))).await {
             good(&answer?, "the rules")?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bench::Outcome;
+use bench::cost::Cost;
 use bench::gateway::Gateway;
 use bench::login::Login;
 use bench::scale::Scale;
@@ -22,6 +23,8 @@ enum What {
     Login(Login),
     /// The cluster's API over the tailnet, against other ways to it.
     Gateway(Gateway),
+    /// What TKA costs the cluster, in requests to the API server.
+    Cost(Cost),
     /// How everything grows with the number of sessions.
     Scale(Scale),
 }
@@ -43,6 +46,7 @@ async fn run(cli: Cli) -> Outcome {
     match cli.what {
         What::Login(login) => login.run().await,
         What::Gateway(gateway) => gateway.run().await,
+        What::Cost(cost) => cost.run().await,
         What::Scale(scale) => scale.run().await,
     }
 }

@@ -102,10 +102,11 @@ pub(super) async fn watches(ways: &Ways, figures: &mut [Figures], rounds: u32) -
         told?;
     }
     let mut measured = vec![Vec::new(); bodies.len()];
+    let one = format!("{}/one", configmaps());
     for round in 0..rounds {
         let changed = json!({ "metadata": { "name": "one" }, "data": { "a": round.to_string() } });
         let start = Instant::now();
-        let write = ways.admin.must(Method::PUT, &format!("{}/one", configmaps()), Some(&changed));
+        let write = ways.admin.must(Method::PUT, &one, Some(&changed));
         let told = join_all(bodies.iter_mut().map(|body| async move {
             line(body).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(start.elapsed())

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde::Serialize;
 
-use super::site::{Site, text};
-use super::{Shape, until};
 use crate::Outcome;
 use crate::caller::{Answer, Caller};
 use crate::floor::signins;
 use crate::load::Load;
 use crate::process::Usage;
+use crate::site::{Shape, Site, text, until};
 use crate::stats::rate;
 
 /// How long it may take until all are gone.

@@ -1,30 +1,27 @@
 //! `scale`: how everything grows with the number of sessions.
 
 mod endings;
-mod site;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use self::endings::Ending;
-use self::site::Site;
 use crate::floor::Floor;
 use crate::ground::Ground;
 use crate::load::{self, Done, Load};
 use crate::process::{self, Usage};
 use crate::report::{Output, Report, megabytes, millis, times};
 use crate::stats::{Times, ratio};
+use crate::site::{Shape, Site};
 use crate::table::Table;
 use crate::Outcome;
 
 /// How many sign-ins are measured one after another among all that there are.
 const AMONG: u32 = 30;
-/// Between two looks at whether something has come about: short beside what is waited for.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// How many sessions the API server writes and deletes alone, to compare with.
-const FLOOR: usize = 300;
+/// How many sessions the API server writes and deletes alone, among all that there are, to compare with.
+const FLOOR: usize = 100;
 
 /// Arguments of `scale`.
 #[derive(Debug, Args)]
@@ -53,24 +50,13 @@ pub struct Scale {
     output: Output,
 }
 
-/// Whose the sessions are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Shape {
-    /// All of one device, kept apart by labels.
-    Device,
-    /// Each of another device. Five devices are of one user.
-    Callers,
-}
-
 /// All figures.
 #[derive(Debug, Serialize)]
 struct Figures {
-    floor: Alone,
     points: Vec<Point>,
 }
 
-/// What the API server does alone.
+/// What the API server does alone. The more bindings there are, the longer it takes itself.
 #[derive(Debug, Serialize)]
 struct Alone {
     sign_in: Load,
@@ -89,8 +75,11 @@ struct Point {
     sign_in_cpu_ms: [u64; 2],
     /// Requests to the API server a sign-in, of all its clients.
     requests_a_sign_in: f64,
-    /// Sign-ins one after another, among all of them.
+    /// The API server's work alone, among all of them.
+    alone: Alone,
+    /// Sign-ins one after another, among all of them, and in turn with them the API server's work alone.
     among: Times,
+    among_floor: Times,
     full: Usage,
     /// The check of all sessions against the tailnet: how long it took and how much processor time, in milliseconds.
     reauthorisation_ms: [u64; 2],
@@ -114,12 +103,13 @@ impl Scale {
     /// Measures, and shows what was found.
     pub async fn run(&self) -> Outcome {
         let ground = Ground::up()?;
-        let floor = self.floor(&ground).await?;
-        let mut figures = Figures { floor, points: Vec::new() };
+        let (without, api) = ground.without_server("scale-floor").await?;
+        let floor = Floor::new(api, without.namespace());
+        let mut figures = Figures { points: Vec::new() };
         for shape in &self.shape {
             for sessions in &self.sessions {
                 eprintln!("bench: {sessions} sessions, {shape:?}");
-                figures.points.push(self.point(&ground, *shape, *sessions).await?);
+                figures.points.push(self.point(&ground, &floor, *shape, *sessions).await?);
                 // What was measured so far is not lost with a later figure.
                 self.report(&figures)?.write(&self.output)?;
             }
@@ -132,9 +122,8 @@ impl Scale {
         Report::new("scale", tables, figures)
     }
 
-    async fn floor(&self, ground: &Ground) -> Outcome<Alone> {
-        let (server, api) = ground.without_server("scale-floor").await?;
-        let floor = &Floor::new(api, server.namespace());
+    /// What the API server does alone at the moment.
+    async fn alone(&self, floor: &Floor) -> Alone {
         let at_once = self.at_once as usize;
         let done = |result: Outcome<Duration>| Done {
             time: result.as_ref().copied().unwrap_or_default(),
@@ -142,18 +131,19 @@ impl Scale {
         };
         let sign_in = load::run(0..FLOOR, at_once, |number| async move { done(floor.sign_in(number).await) }).await;
         let sign_out = load::run(0..FLOOR, at_once, |number| async move { done(floor.sign_out(number).await) }).await;
-        server.remove()?;
-        Ok(Alone { sign_in, sign_out })
+        Alone { sign_in, sign_out }
     }
 
-    async fn point(&self, ground: &Ground, shape: Shape, sessions: u32) -> Outcome<Point> {
-        let site = Site::start(ground, shape, sessions, AMONG).await?;
+    async fn point(&self, ground: &Ground, floor: &Floor, shape: Shape, sessions: u32) -> Outcome<Point> {
+        let name = format!("scale-{}-{sessions}", if shape == Shape::Device { "device" } else { "callers" });
+        let site = Site::start(ground, &name, shape, sessions, AMONG).await?;
         let idle = site.usage()?;
         let (requests, cpu) = (site.admin.requests().await?, site.cpu(ground)?);
         let sign_in = site.sign_in_all(self.at_once).await;
         let cpu_after = site.cpu(ground)?;
         let asked = site.admin.requests().await?.since(&requests).count(|_| true);
-        let among = site.sign_in_among(AMONG).await?;
+        let (among, among_floor) = site.sign_in_among(floor, AMONG).await?;
+        let alone = self.alone(floor).await;
         let full = site.usage()?;
         let reauthorisation_ms = site.reauthorisation().await?;
         let sign_out = endings::sign_out(&site, self.at_once).await?;
@@ -169,7 +159,9 @@ impl Scale {
             sign_in_cpu_ms: [cpu_after[0] - cpu[0], cpu_after[1] - cpu[1]],
             requests_a_sign_in: crate::stats::float(asked) / f64::from(sessions),
             sign_in,
+            alone,
             among,
+            among_floor,
             full,
             reauthorisation_ms,
             sign_out,
@@ -196,32 +188,32 @@ impl Scale {
 
 fn growth(figures: &Figures) -> Table {
     let head = [
-        "sign-ins", "a second", "of the API server's alone", "p50", "p99", "failed", "one among all", "of one among the fewest",
+        "sign-ins", "a second", "alone", "", "p50", "p99", "failed", "one among all", "alone", "", "to one among the fewest",
         "requests a sign-in", "CPU a sign-in: server, API server", "re-authorisation: time, CPU",
     ];
-    let mut table = Table::new("signing in", &head);
+    let mut table = Table::new("signing in, and what the API server does alone among as many sessions", &head);
     for point in &figures.points {
         let fewest = figures.points.iter().find(|other| other.shape == point.shape).map_or(0.0, |other| other.among.p50());
         let cpu = point.sign_in_cpu_ms.map(|ms| crate::stats::float(ms) / f64::from(point.sessions));
+        let (rate, alone) = (point.sign_in.per_second, point.alone.sign_in.per_second);
+        let (among, floor) = (point.among.p50(), point.among_floor.p50());
         table.row([
             name(point),
-            format!("{:.1}", point.sign_in.per_second),
-            times(ratio(point.sign_in.per_second, figures.floor.sign_in.per_second)),
+            format!("{rate:.1}"),
+            format!("{alone:.1}"),
+            times(ratio(rate, alone)),
             millis(point.sign_in.times.p50()),
             millis(point.sign_in.times.percentile(99)),
             point.sign_in.failed.to_string(),
-            millis(point.among.p50()),
-            times(ratio(point.among.p50(), fewest)),
+            millis(among),
+            millis(floor),
+            times(ratio(among, floor)),
+            times(ratio(among, fewest)),
             format!("{:.1}", point.requests_a_sign_in),
             format!("{:.1} ms, {:.1} ms", cpu[0], cpu[1]),
             format!("{} ms, {} ms", point.reauthorisation_ms[0], point.reauthorisation_ms[1]),
         ]);
     }
-    let alone = &figures.floor.sign_in;
-    let mut cells = vec![format!("{FLOOR}, the API server alone"), format!("{:.1}", alone.per_second), times(1.0)];
-    cells.extend([millis(alone.times.p50()), millis(alone.times.percentile(99)), alone.failed.to_string()]);
-    cells.resize(head.len(), String::new());
-    table.row(cells);
     table
 }
 
@@ -248,11 +240,11 @@ fn memory(figures: &Figures) -> Table {
 
 fn endings(figures: &Figures) -> Table {
     let mut table = Table::new(
-        "ending all at once",
-        &["sessions", "how", "all gone after", "a second", "of the API server's alone", "429 of the API server", "failures told", "first answer"],
+        "ending all at once, and what the API server deletes alone among as many sessions",
+        &["sessions", "how", "all gone after", "a second", "alone", "", "429 of the API server", "failures told", "first answer"],
     );
-    let alone = figures.floor.sign_out.per_second;
     for point in &figures.points {
+        let alone = point.alone.sign_out.per_second;
         let revoked = point.second_half.as_ref().map(|half| ("revoked", &half.revoked));
         for (how, ending) in std::iter::once(("signed out", &point.sign_out)).chain(revoked) {
             table.row([
@@ -260,6 +252,7 @@ fn endings(figures: &Figures) -> Table {
                 how.to_owned(),
                 format!("{:.1} s", ending.seconds),
                 format!("{:.1}", ending.per_second),
+                format!("{alone:.1}"),
                 times(ratio(ending.per_second, alone)),
                 ending.throttled.to_string(),
                 ending.failed.to_string(),
@@ -267,10 +260,6 @@ fn endings(figures: &Figures) -> Table {
             ]);
         }
     }
-    let mut cells = vec![format!("{FLOOR}, the API server alone"), "deleted".to_owned()];
-    cells.extend([format!("{:.1} s", figures.floor.sign_out.seconds), format!("{alone:.1}"), times(1.0)]);
-    cells.resize(8, String::new());
-    table.row(cells);
     table
 }
 
@@ -278,19 +267,5 @@ fn name(point: &Point) -> String {
     match point.shape {
         Shape::Device => format!("{} of one device", point.sessions),
         Shape::Callers => format!("{} of as many callers", point.sessions),
-    }
-}
-
-/// Waits until `is` says so; an error when that takes longer than `limit`.
-async fn until<F: Future<Output = Outcome<bool>>>(limit: Duration, what: &str, is: impl Fn() -> F) -> Outcome<Duration> {
-    let start = Instant::now();
-    loop {
-        if is().await? {
-            return Ok(start.elapsed());
-        }
-        if start.elapsed() > limit {
-            return Err(format!("{what} did not come about within {} s", limit.as_secs()).into());
-        }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
