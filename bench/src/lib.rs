@@ -15,6 +15,7 @@ pub mod process;
 pub mod prometheus;
 pub mod report;
 pub mod scale;
+pub mod server;
 pub mod site;
 pub mod stand_in;
 pub mod stats;

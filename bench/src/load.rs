@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
+use crate::Outcome;
 use crate::stats::{Times, rate};
 
 /// What one job came to.
@@ -41,6 +42,19 @@ where
     let start = Instant::now();
     let done = stream::iter(inputs).map(job).buffer_unordered(at_once).collect::<Vec<_>>().await;
     Load::of(&done, start.elapsed())
+}
+
+// === impl Done ===
+
+impl Done {
+    /// What was done by hand and took that long, or failed.
+    #[must_use]
+    pub fn of(result: Outcome<Duration>) -> Self {
+        Self {
+            time: result.as_ref().copied().unwrap_or_default(),
+            answer: result.map(|_| 200).map_err(|error| error.to_string()),
+        }
+    }
 }
 
 // === impl Load ===

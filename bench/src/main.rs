@@ -7,6 +7,7 @@ use bench::cost::Cost;
 use bench::gateway::Gateway;
 use bench::login::Login;
 use bench::scale::Scale;
+use bench::server::Server;
 use clap::{Parser, Subcommand};
 
 /// Measures TKA on a testbed of its own. `cargo xtask bench` builds what is measured, and runs this.
@@ -25,6 +26,8 @@ enum What {
     Gateway(Gateway),
     /// What TKA costs the cluster, in requests to the API server.
     Cost(Cost),
+    /// How many requests a server answers.
+    Server(Server),
     /// How everything grows with the number of sessions.
     Scale(Scale),
 }
@@ -47,6 +50,7 @@ async fn run(cli: Cli) -> Outcome {
         What::Login(login) => login.run().await,
         What::Gateway(gateway) => gateway.run().await,
         What::Cost(cost) => cost.run().await,
+        What::Server(server) => server.run().await,
         What::Scale(scale) => scale.run().await,
     }
 }

@@ -68,7 +68,7 @@ impl Gateway {
         }
         eprintln!("bench: watches");
         measure::watches(&ways, &mut figures, self.rounds.div_ceil(4)).await?;
-        for (way, figures) in ways.all.iter().zip(&mut figures) {
+        for (way, figures) in ways.all.iter().zip(&mut figures).filter(|(way, _)| !way.is_bare) {
             let idle = measure::idle_watches(way, self.watches).await?;
             figures.watching = usage(way.pid)?;
             drop(idle);
@@ -88,7 +88,7 @@ fn speed(all: &[Figures]) -> Table {
     let Some(direct) = all.first() else { return table };
     for one in all {
         let (rate, list) = (median(&one.rate), median(&one.list));
-        table.row([
+        let mut cells = vec![
             one.name.to_owned(),
             millis(one.get.p50()),
             times(ratio(one.get.p50(), direct.get.p50())),
@@ -96,11 +96,15 @@ fn speed(all: &[Figures]) -> Table {
             times(ratio(one.get.percentile(99), direct.get.percentile(99))),
             format!("{rate:.0}"),
             times(ratio(rate, median(&direct.rate))),
-            format!("{list:.1} MB/s"),
-            times(ratio(list, median(&direct.list))),
-            millis(one.watch.p50()),
-            times(ratio(one.watch.p50(), direct.watch.p50())),
-        ]);
+        ];
+        if !one.list.is_empty() {
+            cells.push(format!("{list:.1} MB/s"));
+            cells.push(times(ratio(list, median(&direct.list))));
+            cells.push(millis(one.watch.p50()));
+            cells.push(times(ratio(one.watch.p50(), direct.watch.p50())));
+        }
+        cells.resize(11, String::new());
+        table.row(cells);
     }
     let goals = ["goal", "", "≤ 1.60 ×", "", "", "", "≥ 0.80 ×", "", "≥ 0.75 ×", "", ""];
     table.row(goals.map(str::to_owned));
@@ -110,7 +114,7 @@ fn speed(all: &[Figures]) -> Table {
 fn memory(all: &[Figures], watches: usize) -> Table {
     let with = format!("with {watches} watches");
     let mut table = Table::new("resident memory of what carries", &["", "idle", &with, "peak", "processor time"]);
-    for one in all {
+    for one in all.iter().filter(|one| one.idle.is_some()) {
         let of = |usage: Option<Usage>, part: fn(Usage) -> u64| usage.map_or_else(String::new, |usage| megabytes(part(usage)));
         let cpu = one.watching.map_or_else(String::new, |usage| format!("{} ms", usage.cpu_ms));
         table.row([

@@ -13,7 +13,7 @@ use testbed::{Server, Testbed};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::Outcome;
+use crate::{Outcome, bare};
 use crate::api::Api;
 use crate::caller::{Caller, Route};
 use crate::ground::Ground;
@@ -38,6 +38,8 @@ pub(super) struct Way {
     pub(super) name: &'static str,
     /// The process that carries, if it is not the API server itself.
     pub(super) pid: Option<u32>,
+    /// Whether it leads to no API server, but to a handler that asks who calls and no more.
+    pub(super) is_bare: bool,
     route: Route,
     authority: String,
     prefix: &'static str,
@@ -119,6 +121,7 @@ impl Ways {
         let gateway = Way {
             name: "TKA's gateway",
             pid: server.pid()?,
+            is_bare: false,
             route: tailnet.clone(),
             authority: format!("{HOST}:{}", server.port()),
             prefix: "/k8s",
@@ -127,6 +130,7 @@ impl Ways {
         let direct = Way {
             name: "direct",
             pid: None,
+            is_bare: false,
             route: Route::secured(address, &testbed.ca_file())?,
             authority: address.to_string(),
             prefix: "",
@@ -138,6 +142,7 @@ impl Ways {
         let through_kubectl = Way {
             name: "kubectl proxy",
             pid: kubectl.id(),
+            is_bare: false,
             route: Route::To(kubectl_at),
             authority: kubectl_at.to_string(),
             prefix: "",
@@ -146,19 +151,31 @@ impl Ways {
         let through_other = Way {
             name: "proxy in the shape of Tailscale's",
             pid: other.id(),
-            route: tailnet,
+            is_bare: false,
+            route: tailnet.clone(),
             authority: format!("{HOSTNAME}.tailnet.test:80"),
             prefix: "",
             token: None,
         };
+        let beside = bare::start(testbed.node("TKA")?.socket()).await?;
+        let bare = Way {
+            name: "the tailnet alone: a bare answer",
+            pid: None,
+            is_bare: true,
+            route: tailnet,
+            authority: format!("{HOST}:{}", beside.port()),
+            prefix: "",
+            token: None,
+        };
         let ways = Self {
-            all: vec![direct, through_kubectl, through_other, gateway],
+            // Last, because it is no way to the API server.
+            all: vec![direct, through_kubectl, through_other, gateway, bare],
             admin: ground.admin().await?,
             _server: server,
             _programs: [kubectl, other],
             _files: files,
         };
-        for way in &ways.all {
+        for way in ways.all.iter().filter(|way| !way.is_bare) {
             reachable(way).await?;
         }
         Ok(ways)

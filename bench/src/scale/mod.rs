@@ -125,12 +125,8 @@ impl Scale {
     /// What the API server does alone at the moment.
     async fn alone(&self, floor: &Floor) -> Alone {
         let at_once = self.at_once as usize;
-        let done = |result: Outcome<Duration>| Done {
-            time: result.as_ref().copied().unwrap_or_default(),
-            answer: result.map(|_| 200).map_err(|error| error.to_string()),
-        };
-        let sign_in = load::run(0..FLOOR, at_once, |number| async move { done(floor.sign_in(number).await) }).await;
-        let sign_out = load::run(0..FLOOR, at_once, |number| async move { done(floor.sign_out(number).await) }).await;
+        let sign_in = load::run(0..FLOOR, at_once, |number| async move { Done::of(floor.sign_in(number).await) }).await;
+        let sign_out = load::run(0..FLOOR, at_once, |number| async move { Done::of(floor.sign_out(number).await) }).await;
         Alone { sign_in, sign_out }
     }
 
