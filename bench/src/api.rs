@@ -43,14 +43,25 @@ impl Api {
 
     /// Sends a request and reads its answer, whatever that is.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Outcome<Answer> {
-        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json");
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let start = Instant::now();
         let (parts, body) = self.0.send(request.body(Body::from(body))?).await?.into_parts();
         let body = body.collect_bytes().await?;
         let time = start.elapsed();
-        let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answer { status: parts.status, body, time, retry_after })
+        let retry_after = parts
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer {
+            status: parts.status,
+            body,
+            time,
+            retry_after,
+        })
     }
 
     /// The same, of which nothing but success is expected.
@@ -72,7 +83,9 @@ impl Api {
     /// How many objects the list at `path` has.
     pub async fn count(&self, path: &str) -> Outcome<u64> {
         let separator = if path.contains('?') { '&' } else { '?' };
-        let list = self.must(Method::GET, &format!("{path}{separator}limit=1"), None).await?;
+        let list = self
+            .must(Method::GET, &format!("{path}{separator}limit=1"), None)
+            .await?;
         let list: Value = serde_json::from_slice(&list.body)?;
         let here = list["items"].as_array().map_or(0, Vec::len);
         Ok(here as u64 + list["metadata"]["remainingItemCount"].as_u64().unwrap_or_default())

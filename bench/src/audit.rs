@@ -71,11 +71,20 @@ fn count(log: &str, user: &str) -> BTreeMap<String, u64> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok());
     for event in events.filter(|event| event.user.username.as_deref() == Some(user)) {
         let is_watch = event.verb == "watch";
-        if event.stage != (if is_watch { "ResponseStarted" } else { "ResponseComplete" }) {
+        if event.stage
+            != (if is_watch {
+                "ResponseStarted"
+            } else {
+                "ResponseComplete"
+            })
+        {
             continue;
         }
         let what = match event.object_ref {
-            Some(Object { resource, subresource: Some(sub) }) => format!("{}/{sub}", resource.unwrap_or_default()),
+            Some(Object {
+                resource,
+                subresource: Some(sub),
+            }) => format!("{}/{sub}", resource.unwrap_or_default()),
             Some(Object { resource, .. }) => resource.unwrap_or_default(),
             None => "other paths".to_owned(),
         };
@@ -97,8 +106,15 @@ mod tests {
 
     #[test]
     fn requests_of_one_account_are_counted_once() {
-        let expected = [("get other paths", 1), ("patch tkasignins/status", 1), ("watch tkasignins", 1)];
-        assert_eq!(count(LOG, "u"), BTreeMap::from(expected.map(|(what, count)| (what.to_owned(), count))));
+        let expected = [
+            ("get other paths", 1),
+            ("patch tkasignins/status", 1),
+            ("watch tkasignins", 1),
+        ];
+        assert_eq!(
+            count(LOG, "u"),
+            BTreeMap::from(expected.map(|(what, count)| (what.to_owned(), count)))
+        );
         assert!(count(LOG, "nobody-else").is_empty());
     }
 

@@ -23,12 +23,16 @@ pub async fn start(socket: &Path) -> Outcome<SocketAddr> {
     tokio::spawn(async move {
         loop {
             // A connection that cannot be taken is the caller's to notice.
-            let Ok((connection, peer)) = listener.accept().await else { continue };
+            let Ok((connection, peer)) = listener.accept().await else {
+                continue;
+            };
             let tailscaled = tailscaled.clone();
             tokio::spawn(async move {
                 let _ = connection.set_nodelay(true);
                 let service = service_fn(move |_| answer(tailscaled.clone(), peer));
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(connection), service)
+                    .await;
             });
         }
     });
@@ -56,13 +60,19 @@ mod tests {
 
     #[tokio::test]
     async fn caller_is_answered_who_they_are() {
-        let people = People { devices: 2, devices_per_user: 1 };
+        let people = People {
+            devices: 2,
+            devices_per_user: 1,
+        };
         let stand_in = StandIn::start(people, "example.com/cap/tka", Vec::new()).unwrap();
         let address = start(&stand_in.socket()).await.unwrap();
         let mut caller = Caller::new(Route::From(People::loopback(1), address), "tka.tailnet.test");
         for _ in 0..2 {
             let answer = caller.send(Method::GET, "/", &[], "").await.unwrap();
-            assert_eq!((answer.status, &*answer.body), (StatusCode::OK, &b"user-1@example.com"[..]));
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (StatusCode::OK, &b"user-1@example.com"[..])
+            );
         }
         let mut stranger = Caller::new(Route::To(address), "tka.tailnet.test");
         let answer = stranger.send(Method::GET, "/", &[], "").await.unwrap();

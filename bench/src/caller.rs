@@ -96,7 +96,10 @@ impl Caller {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Outcome<http::Response<Incoming>> {
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.authority);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -140,7 +143,9 @@ impl Route {
         for certificate in CertificateDer::pem_file_iter(authority)? {
             roots.add(certificate?)?;
         }
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Ok(Self::Secured(to, TlsConnector::from(Arc::new(config))))
     }
 

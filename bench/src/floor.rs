@@ -42,7 +42,10 @@ impl Floor {
         let (name, namespace) = (name(number), &self.namespace);
         let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
         let start = Instant::now();
-        let signin = self.api.must(Method::POST, &self.signins(), Some(&self.signin(&name))).await?;
+        let signin = self
+            .api
+            .must(Method::POST, &self.signins(), Some(&self.signin(&name)))
+            .await?;
         let signin: Value = serde_json::from_slice(&signin.body)?;
         let account = self.account(&name, &signin["metadata"]["uid"]);
         let binding = self.binding(&name);
@@ -54,7 +57,9 @@ impl Floor {
         let token = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [], "expirationSeconds": 3600 },
         });
-        self.api.must(Method::POST, &format!("{accounts}/{name}/token"), Some(&token)).await?;
+        self.api
+            .must(Method::POST, &format!("{accounts}/{name}/token"), Some(&token))
+            .await?;
         Ok(start.elapsed())
     }
 
@@ -76,7 +81,9 @@ impl Floor {
         loop {
             let answer = self.api.send(Method::DELETE, &path, None).await?;
             match answer.retry_after {
-                Some(seconds) if answer.status.as_u16() == 429 => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                Some(seconds) if answer.status.as_u16() == 429 => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await
+                }
                 _ if answer.status.is_success() => return Ok(()),
                 _ => return Err(format!("DELETE {path} answered {}", answer.status).into()),
             }

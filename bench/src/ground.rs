@@ -129,7 +129,10 @@ mod tests {
     #[test]
     fn further_settings_are_laid_over() {
         let mut settings = unlimited();
-        merge(&mut settings, &json!({ "operator": { "maxSessionsPerDevice": 7 }, "debug": true }));
+        merge(
+            &mut settings,
+            &json!({ "operator": { "maxSessionsPerDevice": 7 }, "debug": true }),
+        );
         assert_eq!(settings["operator"]["maxSessionsPerDevice"], 7);
         assert_eq!(settings["operator"]["maxBindingsPerDevice"], NO_LIMIT);
         assert_eq!(settings["debug"], true);

@@ -40,7 +40,11 @@ where
     F: Future<Output = Done>,
 {
     let start = Instant::now();
-    let done = stream::iter(inputs).map(job).buffer_unordered(at_once).collect::<Vec<_>>().await;
+    let done = stream::iter(inputs)
+        .map(job)
+        .buffer_unordered(at_once)
+        .collect::<Vec<_>>()
+        .await;
     Load::of(&done, start.elapsed())
 }
 
@@ -93,16 +97,24 @@ mod tests {
 
     #[test]
     fn failures_are_counted_and_not_timed() {
-        let all = [done(2, Ok(200)), done(900, Ok(503)), done(4, Ok(202)), done(1, Err("closed"))];
+        let all = [
+            done(2, Ok(200)),
+            done(900, Ok(503)),
+            done(4, Ok(202)),
+            done(1, Err("closed")),
+        ];
         let load = Load::of(&all, Duration::from_secs(1));
         assert_eq!((load.failed, load.times.count()), (2, 2));
         assert!((load.per_second - 2.0).abs() < 1e-9 && (load.times.max() - 4.0).abs() < 1e-9);
-        assert_eq!(load.answers.into_iter().collect::<Vec<_>>(), [
-            ("200".to_owned(), 1),
-            ("202".to_owned(), 1),
-            ("503".to_owned(), 1),
-            ("closed".to_owned(), 1),
-        ]);
+        assert_eq!(
+            load.answers.into_iter().collect::<Vec<_>>(),
+            [
+                ("200".to_owned(), 1),
+                ("202".to_owned(), 1),
+                ("503".to_owned(), 1),
+                ("closed".to_owned(), 1),
+            ]
+        );
     }
 
     #[tokio::test]

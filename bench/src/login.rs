@@ -130,7 +130,15 @@ impl Bench {
         let beside = bare::start(ground.testbed.node("TKA")?.socket()).await?;
         let caller = Caller::new(proxy.clone(), &format!("{HOST}:{}", server.port()));
         let bare = Caller::new(proxy, &format!("{HOST}:{}", beside.port()));
-        Ok(Self { ground, server, floor, alice, caller, bare, number: 0 })
+        Ok(Self {
+            ground,
+            server,
+            floor,
+            alice,
+            caller,
+            bare,
+            number: 0,
+        })
     }
 
     /// One of each, in turn: whatever else the machine does meanwhile hits all alike.
@@ -139,10 +147,14 @@ impl Bench {
         samples.sign_out.push(sign_out(&mut self.caller).await?);
         self.number += 1;
         let bare = self.ask_bare().await?;
-        samples.sign_in_floor.push(bare + self.floor.sign_in(self.number).await?);
+        samples
+            .sign_in_floor
+            .push(bare + self.floor.sign_in(self.number).await?);
         samples.bare.push(bare);
         let bare = self.ask_bare().await?;
-        samples.sign_out_floor.push(bare + self.floor.sign_out(self.number).await?);
+        samples
+            .sign_out_floor
+            .push(bare + self.floor.sign_out(self.number).await?);
         samples.bare.push(bare);
         Ok(())
     }
@@ -162,9 +174,18 @@ impl Bench {
         let home = tempfile::tempdir()?;
         let typed = |word: &str| {
             let mut command = Command::new(&tka);
-            command.env_clear().env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
-            command.env("TKA_TAILSCALE_HOSTNAME", self.server.url()).env("HTTP_PROXY", self.alice.proxy());
-            command.args([word, "--quiet"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+            command
+                .env_clear()
+                .env("HOME", home.path())
+                .env("XDG_RUNTIME_DIR", home.path());
+            command
+                .env("TKA_TAILSCALE_HOSTNAME", self.server.url())
+                .env("HTTP_PROXY", self.alice.proxy());
+            command
+                .args([word, "--quiet"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::inherit());
             command
         };
         let start = Instant::now();
@@ -181,7 +202,9 @@ impl Bench {
     async fn burst(&mut self, bursts: &mut Bursts) -> Outcome {
         let account = server_account(self.server.namespace());
         let log = self.ground.testbed.audit_log();
-        let sum = |since: &Since| Ok::<_, Box<dyn std::error::Error + Send + Sync>>(since.of(&account)?.values().sum::<u64>());
+        let sum = |since: &Since| {
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(since.of(&account)?.values().sum::<u64>())
+        };
         let since = Since::now(&log)?;
         bursts.one.push(sign_in(&mut self.caller).await?);
         bursts.requests_of_one += sum(&since)?;
@@ -190,11 +213,20 @@ impl Bench {
         let authority = format!("{HOST}:{}", self.server.port());
         let mut callers: Vec<_> = (0..TOGETHER).map(|_| Caller::new(proxy.clone(), &authority)).collect();
         // Connections are there before, so that all come at one moment.
-        for answer in join_all(callers.iter_mut().map(|caller| caller.send(Method::GET, "/api/v1alpha1/rules", &[], ""))).await {
+        for answer in join_all(
+            callers
+                .iter_mut()
+                .map(|caller| caller.send(Method::GET, "/api/v1alpha1/rules", &[], "")),
+        )
+        .await
+        {
             good(&answer?, "the rules")?;
         }
         let since = Since::now(&log)?;
-        let all: Vec<_> = join_all(callers.iter_mut().map(sign_in)).await.into_iter().collect::<Outcome<_>>()?;
+        let all: Vec<_> = join_all(callers.iter_mut().map(sign_in))
+            .await
+            .into_iter()
+            .collect::<Outcome<_>>()?;
         bursts.requests += sum(&since)?;
         bursts.slowest.extend(all.iter().max());
         bursts.each.extend(all);
@@ -240,7 +272,9 @@ impl Samples {
 }
 
 async fn sign_in(caller: &mut Caller) -> Outcome<Duration> {
-    let answer = caller.send(Method::POST, "/api/v1alpha1/login", &[("prefer", "wait=10")], "").await?;
+    let answer = caller
+        .send(Method::POST, "/api/v1alpha1/login", &[("prefer", "wait=10")], "")
+        .await?;
     good(&answer, "a sign-in")?;
     Ok(answer.time)
 }
@@ -267,7 +301,17 @@ pub fn proxy(node: &Node) -> Outcome<SocketAddr> {
 fn table(figures: &Figures) -> Table {
     let mut table = Table::new(
         "one after another",
-        &["", "p50", "p90", "p99", "floor p50", "floor p99", "p50 to floor", "p99 to floor", "goal"],
+        &[
+            "",
+            "p50",
+            "p90",
+            "p99",
+            "floor p50",
+            "floor p99",
+            "p50 to floor",
+            "p99 to floor",
+            "goal",
+        ],
     );
     let rows = [
         ("sign-in", &figures.sign_in, &figures.sign_in_floor, "≤ 1.2 ×, ≤ 1.5 ×"),
@@ -291,7 +335,12 @@ fn table(figures: &Figures) -> Table {
         let floor = figures.sign_in_floor.p50();
         let mut cells = vec!["tka login, a process".to_owned()];
         cells.extend([50, 90, 99].map(|of_hundred| millis(command.percentile(of_hundred))));
-        cells.extend([millis(floor), String::new(), format!("+ {}", millis(command.p50() - floor)), String::new()]);
+        cells.extend([
+            millis(floor),
+            String::new(),
+            format!("+ {}", millis(command.p50() - floor)),
+            String::new(),
+        ]);
         cells.push(format!("≤ + {COMMAND_MS} ms"));
         table.row(cells);
     }
@@ -320,7 +369,12 @@ fn bursts(together: &Together) -> Table {
         ]
     };
     table.row(row("one alone", &together.one, Some(together.requests_of_one), ""));
-    table.row(row("each of them", &together.each, Some(together.requests), "requests as of one"));
+    table.row(row(
+        "each of them",
+        &together.each,
+        Some(together.requests),
+        "requests as of one",
+    ));
     table.row(row("the slowest of them", &together.slowest, None, "≤ 1.5 ×"));
     table
 }

@@ -48,7 +48,9 @@ impl People {
             100 => TAILNET,
             _ => return None,
         };
-        let device = u32::from(second.checked_sub(base)?) * SECOND + u32::from(third) * THIRD + u32::from(fourth.checked_sub(1)?);
+        let device = u32::from(second.checked_sub(base)?) * SECOND
+            + u32::from(third) * THIRD
+            + u32::from(fourth.checked_sub(1)?);
         (device < self.devices).then_some(device)
     }
 
@@ -118,8 +120,9 @@ impl People {
     #[must_use]
     pub fn status(&self, with_peers: bool) -> Value {
         let peers = (0..self.devices).filter(|_| with_peers);
-        let peers: serde_json::Map<String, Value> =
-            peers.map(|device| (format!("nodekey:{device:064x}"), self.peer(device))).collect();
+        let peers: serde_json::Map<String, Value> = peers
+            .map(|device| (format!("nodekey:{device:064x}"), self.peer(device)))
+            .collect();
         json!({
             "Version": "1.102.0",
             "TUN": false,
@@ -141,7 +144,10 @@ fn stable_id(device: u32) -> String {
     format!("nlaptop{device}")
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "each is below 256 for as many devices as a machine can call from")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each is below 256 for as many devices as a machine can call from"
+)]
 fn address(first: u8, base: u8, device: u32) -> IpAddr {
     let second = base.saturating_add((device / SECOND) as u8);
     let (third, fourth) = (device % SECOND / THIRD, device % THIRD + 1);
@@ -154,7 +160,10 @@ mod tests {
 
     #[test]
     fn each_device_has_addresses_of_its_own() {
-        let people = People { devices: 200_000, devices_per_user: 5 };
+        let people = People {
+            devices: 200_000,
+            devices_per_user: 5,
+        };
         for device in [0, 1, 249, 250, 62_499, 62_500, 199_999] {
             for address in [People::loopback(device), People::on_tailnet(device)] {
                 assert_eq!(people.device(address), Some(device), "{address}");
@@ -167,7 +176,10 @@ mod tests {
 
     #[test]
     fn devices_of_one_user_have_the_same_user() {
-        let people = People { devices: 10, devices_per_user: 5 };
+        let people = People {
+            devices: 10,
+            devices_per_user: 5,
+        };
         let user = |device| people.whois(device, "example.com/cap/tka", &[])["UserProfile"]["LoginName"].clone();
         assert_eq!(user(0), user(4));
         assert_ne!(user(4), user(5));
@@ -175,7 +187,10 @@ mod tests {
 
     #[test]
     fn peers_are_told_when_they_are_asked_for() {
-        let people = People { devices: 3, devices_per_user: 1 };
+        let people = People {
+            devices: 3,
+            devices_per_user: 1,
+        };
         assert_eq!(people.status(true)["Peer"].as_object().unwrap().len(), 3);
         assert!(people.status(false)["Peer"].as_object().unwrap().is_empty());
     }

@@ -47,7 +47,11 @@ impl Requests {
 
     /// How many are as `is` says.
     pub fn count(&self, is: impl Fn(&Request) -> bool) -> u64 {
-        self.0.iter().filter(|(request, _)| is(request)).map(|(_, count)| count).sum()
+        self.0
+            .iter()
+            .filter(|(request, _)| is(request))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// How many the API server would not take at the moment.
@@ -61,7 +65,9 @@ impl Requests {
     pub fn by_kind(&self) -> BTreeMap<String, u64> {
         let mut kinds = BTreeMap::new();
         for (request, count) in &self.0 {
-            *kinds.entry(format!("{} {}", request.verb, request.resource)).or_default() += count;
+            *kinds
+                .entry(format!("{} {}", request.verb, request.resource))
+                .or_default() += count;
         }
         kinds
     }
@@ -85,7 +91,11 @@ fn read(line: &str) -> Option<(Request, u64)> {
     };
     // Large counters are written as 1.5e+06.
     let value: f64 = value.trim().parse().ok()?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter is a whole number from 0 up")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a counter is a whole number from 0 up"
+    )]
     Some((request, value as u64))
 }
 
@@ -110,7 +120,10 @@ apiserver_current_inflight_requests{request_kind="mutating"} 0
             ("POST serviceaccounts", 1_500_000),
             ("POST serviceaccounts/token", 12),
         ];
-        assert_eq!(kinds, BTreeMap::from(expected.map(|(kind, count)| (kind.to_owned(), count))));
+        assert_eq!(
+            kinds,
+            BTreeMap::from(expected.map(|(kind, count)| (kind.to_owned(), count)))
+        );
     }
 
     #[test]
@@ -119,6 +132,10 @@ apiserver_current_inflight_requests{request_kind="mutating"} 0
         let after = Requests::read(&METRICS.replace("} 3\n", "} 8\n"));
         let between = after.since(&before);
         assert_eq!((between.throttled(), between.count(|_| true)), (5, 5));
-        assert_eq!(before.since(&after).count(|_| true), 0, "a server that started again counts from nothing");
+        assert_eq!(
+            before.since(&after).count(|_| true),
+            0,
+            "a server that started again counts from nothing"
+        );
     }
 }

@@ -62,13 +62,23 @@ impl Report {
 
     /// Prints it, and writes it.
     pub fn show(&self, output: &Output) -> Outcome {
-        let Machine { processor, cores, memory_gb, kernel, load } = &self.machine;
+        let Machine {
+            processor,
+            cores,
+            memory_gb,
+            kernel,
+            load,
+        } = &self.machine;
         println!(
             "{}: {cores} cores of {processor}, {memory_gb} GB, {kernel}, load {load}; profile {}\n",
             self.name, self.profile
         );
         for table in &self.tables {
-            let text = if output.markdown { table.markdown() } else { table.text() };
+            let text = if output.markdown {
+                table.markdown()
+            } else {
+                table.text()
+            };
             println!("{text}");
         }
         self.write(output)?;
@@ -97,7 +107,9 @@ impl Machine {
         Self {
             processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "an unknown processor".to_owned()),
             cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-            memory_gb: field(&read("/proc/meminfo"), "MemTotal").and_then(|text| gigabytes(&text)).unwrap_or_default(),
+            memory_gb: field(&read("/proc/meminfo"), "MemTotal")
+                .and_then(|text| gigabytes(&text))
+                .unwrap_or_default(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
         }
@@ -139,13 +151,19 @@ mod tests {
 
     #[test]
     fn machine_is_read_from_what_linux_tells() {
-        assert_eq!(field("vendor : x\nmodel name\t: A CPU @ 2 GHz\n", "model name").as_deref(), Some("A CPU @ 2 GHz"));
+        assert_eq!(
+            field("vendor : x\nmodel name\t: A CPU @ 2 GHz\n", "model name").as_deref(),
+            Some("A CPU @ 2 GHz")
+        );
         assert_eq!(gigabytes("24576000 kB"), Some(24));
         assert!(Machine::here().cores > 0);
     }
 
     #[test]
     fn figures_are_written_for_people() {
-        assert_eq!((megabytes(17_100_000), millis(3.14), times(1.25)), ("17.1 MB".into(), "3.1 ms".into(), "1.25 ×".into()));
+        assert_eq!(
+            (megabytes(17_100_000), millis(3.14), times(1.25)),
+            ("17.1 MB".into(), "3.1 ms".into(), "1.25 ×".into())
+        );
     }
 }

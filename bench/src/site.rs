@@ -62,7 +62,10 @@ impl Site {
     /// Starts a server of that name for so many sessions, and `more` that come and go.
     pub(crate) async fn start(ground: &Ground, name: &str, shape: Shape, sessions: u32, more: u32) -> Outcome<Self> {
         let devices = if shape == Shape::Device { 1 } else { sessions + more };
-        let people = People { devices, devices_per_user: DEVICES_PER_USER };
+        let people = People {
+            devices,
+            devices_per_user: DEVICES_PER_USER,
+        };
         let capability = testbed::ServerOptions::new(name).capability;
         let stand_in = StandIn::start(people, &capability, rules())?;
         let server = ground.server(name, &json!({ "tailscale": { "socket": stand_in.socket() } }))?;
@@ -86,8 +89,19 @@ impl Site {
 
     /// Signs in for a session.
     async fn sign_in(&self, caller: &mut Caller, session: u32) -> Outcome<Answer> {
-        let body = if self.shape == Shape::Device { json!({ "session": format!("s{session}") }) } else { json!({}) };
-        caller.send(Method::POST, "/api/v1alpha1/login", &[("prefer", "wait=10")], &body.to_string()).await
+        let body = if self.shape == Shape::Device {
+            json!({ "session": format!("s{session}") })
+        } else {
+            json!({})
+        };
+        caller
+            .send(
+                Method::POST,
+                "/api/v1alpha1/login",
+                &[("prefer", "wait=10")],
+                &body.to_string(),
+            )
+            .await
     }
 
     /// Signs in for all sessions, so many at a time.
@@ -121,7 +135,9 @@ impl Site {
                 let (caller, answer) = job(caller, session).await;
                 done.push(Done {
                     time: began.elapsed(),
-                    answer: answer.map(|answer| answer.status.as_u16()).map_err(|error| error.to_string()),
+                    answer: answer
+                        .map(|answer| answer.status.as_u16())
+                        .map_err(|error| error.to_string()),
                 });
                 kept = (self.shape == Shape::Device).then_some(caller);
             }
@@ -142,8 +158,12 @@ impl Site {
             }
             measured.push(answer.time);
             let signed_in: Value = serde_json::from_slice(&answer.body)?;
-            let name = signed_in["session"]["name"].as_str().ok_or("the answer to a sign-in names no session")?;
-            let ended = caller.send(Method::DELETE, &format!("/api/v1alpha1/sessions/{name}"), &[], "").await?;
+            let name = signed_in["session"]["name"]
+                .as_str()
+                .ok_or("the answer to a sign-in names no session")?;
+            let ended = caller
+                .send(Method::DELETE, &format!("/api/v1alpha1/sessions/{name}"), &[], "")
+                .await?;
             if !ended.status.is_success() {
                 return Err(format!("a session was not ended: {} {}", ended.status, text(&ended)).into());
             }
@@ -155,7 +175,11 @@ impl Site {
 
     /// Has all sessions checked against the tailnet. Returns how long that took, and the processor time, in milliseconds.
     pub(crate) async fn reauthorisation(&self) -> Outcome<[u64; 2]> {
-        let devices = if self.shape == Shape::Device { 1 } else { u64::from(self.sessions) };
+        let devices = if self.shape == Shape::Device {
+            1
+        } else {
+            u64::from(self.sessions)
+        };
         let (asked, cpu) = (self.stand_in.asked(), self.usage()?.cpu_ms);
         self.stand_in.set_rules(rules());
         let all = || async { Ok(self.stand_in.asked() >= asked + devices) };
@@ -175,7 +199,10 @@ impl Site {
 
     /// Processor time of the server and of the API server, in milliseconds.
     pub(crate) fn cpu(&self, ground: &Ground) -> Outcome<[u64; 2]> {
-        let api_server = ground.testbed.pid("kube-apiserver")?.ok_or("the API server does not run")?;
+        let api_server = ground
+            .testbed
+            .pid("kube-apiserver")?
+            .ok_or("the API server does not run")?;
         Ok([self.usage()?.cpu_ms, process::usage(api_server)?.cpu_ms])
     }
 
@@ -190,7 +217,11 @@ pub(crate) fn text(answer: &Answer) -> String {
 }
 
 /// Waits until `is` says so; an error when that takes longer than `limit`.
-pub(crate) async fn until<F: Future<Output = Outcome<bool>>>(limit: Duration, what: &str, is: impl Fn() -> F) -> Outcome<Duration> {
+pub(crate) async fn until<F: Future<Output = Outcome<bool>>>(
+    limit: Duration,
+    what: &str,
+    is: impl Fn() -> F,
+) -> Outcome<Duration> {
     let start = Instant::now();
     loop {
         if is().await? {

@@ -95,14 +95,18 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 async fn serve(listener: UnixListener, tailnet: Arc<Tailnet>) {
     // It ends with the runtime; a connection that cannot be taken is the server's to notice.
     loop {
-        let Ok((connection, _)) = listener.accept().await else { continue };
+        let Ok((connection, _)) = listener.accept().await else {
+            continue;
+        };
         let tailnet = Arc::clone(&tailnet);
         tokio::spawn(async move {
             let answer = service_fn(move |request| {
                 let answer = tailnet.answer(&request);
                 async move { Ok::<_, Infallible>(answer) }
             });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), answer).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(connection), answer)
+                .await;
         });
     }
 }
@@ -172,7 +176,10 @@ mod tests {
 
     #[tokio::test]
     async fn client_of_tailscaled_takes_it_for_one() {
-        let people = People { devices: 300, devices_per_user: 1 };
+        let people = People {
+            devices: 300,
+            devices_per_user: 1,
+        };
         let stand_in = StandIn::start(people, "example.com/cap/tka", vec![json!({"role": "view"})]).unwrap();
         let tailscaled = LocalApi::new(stand_in.socket());
         let status = tailscaled.status_with_peers().await.unwrap();
@@ -190,7 +197,10 @@ mod tests {
 
     #[tokio::test]
     async fn change_of_the_rules_is_told() {
-        let people = People { devices: 1, devices_per_user: 1 };
+        let people = People {
+            devices: 1,
+            devices_per_user: 1,
+        };
         let stand_in = StandIn::start(people, "example.com/cap/tka", vec![json!({"role": "view"})]).unwrap();
         let tailscaled = LocalApi::new(stand_in.socket());
         let mut told = tailscaled.watch().await.unwrap();

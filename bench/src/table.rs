@@ -67,7 +67,9 @@ impl Table {
 
     fn widths(&self) -> Vec<usize> {
         let column = |at: usize| {
-            let cells = std::iter::once(&self.head).chain(&self.rows).filter_map(|row| row.get(at));
+            let cells = std::iter::once(&self.head)
+                .chain(&self.rows)
+                .filter_map(|row| row.get(at));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
         };
         (0..self.head.len()).map(column).collect()
@@ -87,7 +89,10 @@ mod tests {
 
     #[test]
     fn columns_stand_below_each_other() {
-        assert_eq!(table().text(), "growth\nsessions   memory\n10        17.1 MB\n10000           -\n");
+        assert_eq!(
+            table().text(),
+            "growth\nsessions   memory\n10        17.1 MB\n10000           -\n"
+        );
     }
 
     #[test]

@@ -70,7 +70,9 @@ pub(super) async fn burst(ways: &Ways, figures: &mut [Figures]) -> Outcome {
             continue;
         }
         let (time, bytes) = clients[0].get(&list).await?;
-        figures.list.push(float(bytes as u64) / 1_000_000.0 / time.as_secs_f64());
+        figures
+            .list
+            .push(float(bytes as u64) / 1_000_000.0 / time.as_secs_f64());
     }
     Ok(())
 }
@@ -102,8 +104,13 @@ fn incompressible(bytes: usize) -> String {
     let mut state: u64 = 1;
     let letter = |_| {
         // Knuth's MMIX: what matters is that it is the same in each run.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        LETTERS.get(usize::try_from(state >> 58).unwrap_or_default()).copied().map_or('A', char::from)
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        LETTERS
+            .get(usize::try_from(state >> 58).unwrap_or_default())
+            .copied()
+            .map_or('A', char::from)
     };
     (0..bytes).map(letter).collect()
 }

@@ -55,7 +55,14 @@ impl Gateway {
     pub async fn run(&self) -> Outcome {
         let ground = Ground::up()?;
         let ways = Ways::open(&ground).await?;
-        let mut figures: Vec<_> = ways.all.iter().map(|way| Figures { name: way.name, ..Figures::default() }).collect();
+        let mut figures: Vec<_> = ways
+            .all
+            .iter()
+            .map(|way| Figures {
+                name: way.name,
+                ..Figures::default()
+            })
+            .collect();
         let usage = |pid: Option<u32>| pid.map(process::usage).transpose();
         for (way, figures) in ways.all.iter().zip(&mut figures) {
             figures.idle = usage(way.pid)?;
@@ -83,7 +90,19 @@ fn speed(all: &[Figures]) -> Table {
     let clients = format!("GETs a second by {CLIENTS}");
     let mut table = Table::new(
         "speed, and each beside the direct way",
-        &["", "GET p50", "", "GET p99", "", &clients, "", &list, "", "watch p50", ""],
+        &[
+            "",
+            "GET p50",
+            "",
+            "GET p99",
+            "",
+            &clients,
+            "",
+            &list,
+            "",
+            "watch p50",
+            "",
+        ],
     );
     let Some(direct) = all.first() else { return table };
     for one in all {
@@ -113,10 +132,17 @@ fn speed(all: &[Figures]) -> Table {
 
 fn memory(all: &[Figures], watches: usize) -> Table {
     let with = format!("with {watches} watches");
-    let mut table = Table::new("resident memory of what carries", &["", "idle", &with, "peak", "processor time"]);
+    let mut table = Table::new(
+        "resident memory of what carries",
+        &["", "idle", &with, "peak", "processor time"],
+    );
     for one in all.iter().filter(|one| one.idle.is_some()) {
-        let of = |usage: Option<Usage>, part: fn(Usage) -> u64| usage.map_or_else(String::new, |usage| megabytes(part(usage)));
-        let cpu = one.watching.map_or_else(String::new, |usage| format!("{} ms", usage.cpu_ms));
+        let of = |usage: Option<Usage>, part: fn(Usage) -> u64| {
+            usage.map_or_else(String::new, |usage| megabytes(part(usage)))
+        };
+        let cpu = one
+            .watching
+            .map_or_else(String::new, |usage| format!("{} ms", usage.cpu_ms));
         table.row([
             one.name.to_owned(),
             of(one.idle, |usage| usage.resident),

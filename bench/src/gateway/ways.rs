@@ -13,12 +13,12 @@ use testbed::{Server, Testbed};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{Outcome, bare};
 use crate::api::Api;
 use crate::caller::{Caller, Route};
 use crate::ground::Ground;
 use crate::login::proxy;
 use crate::people::HOST;
+use crate::{Outcome, bare};
 
 /// Where everything is that is read.
 pub(super) const NAMESPACE: &str = "gateway";
@@ -185,10 +185,14 @@ impl Ways {
 /// Signs in over the tailnet, and returns the session's token.
 async fn sign_in(gateway: &Way) -> Outcome<String> {
     let mut caller = gateway.caller().caller;
-    let answer = caller.send(Method::POST, "/api/v1alpha1/login", &[("prefer", "wait=10")], "").await?;
+    let answer = caller
+        .send(Method::POST, "/api/v1alpha1/login", &[("prefer", "wait=10")], "")
+        .await?;
     let body: Value = serde_json::from_slice(&answer.body)?;
     let token = body["credential"]["status"]["token"].as_str();
-    Ok(token.ok_or_else(|| format!("the sign-in gave no token: {}", answer.status))?.to_owned())
+    Ok(token
+        .ok_or_else(|| format!("the sign-in gave no token: {}", answer.status))?
+        .to_owned())
 }
 
 /// Starts `kubectl proxy` with the same token, and returns where it listens.
@@ -203,13 +207,24 @@ async fn kubectl_proxy(testbed: &Testbed, direct: &Way, folder: &Path) -> Outcom
     });
     fs::write(&kubeconfig, content.to_string())?;
     let mut command = Command::new(testbed.bin().join("kubectl"));
-    command.env_clear().env("HOME", folder).env("KUBECONFIG", &kubeconfig).args(["proxy", "--port=0"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    command
+        .env_clear()
+        .env("HOME", folder)
+        .env("KUBECONFIG", &kubeconfig)
+        .args(["proxy", "--port=0"]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
     let out = child.stdout.take().ok_or("kubectl proxy has no output")?;
     let line = tokio::time::timeout(LIMIT, BufReader::new(out).lines().next_line()).await??;
     let line = line.ok_or("kubectl proxy ended")?;
     let address = line.rsplit(' ').next().unwrap_or_default().parse();
-    Ok((child, address.map_err(|_| format!("kubectl proxy does not say where it listens: {line}"))?))
+    Ok((
+        child,
+        address.map_err(|_| format!("kubectl proxy does not say where it listens: {line}"))?,
+    ))
 }
 
 /// Starts the proxy in the shape of Tailscale's, on a node of its own. Its account may impersonate, as that of Tailscale's operator may.
@@ -244,7 +259,12 @@ fn other_proxy(testbed: &Testbed, program: &Path, folder: &Path) -> Outcome<Chil
         command.arg(format!("--{flag}={}", file.display()));
     }
     let log = fs::File::create(testbed.logs().join("tailscale-proxy.log"))?;
-    Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).spawn()?)
+    Ok(command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()?)
 }
 
 /// What the other proxy may do, and the group.
@@ -273,7 +293,10 @@ async fn reachable(way: &Way) -> Outcome {
     let look = async {
         loop {
             let mut client = way.caller();
-            match client.get(&format!("/api/v1/namespaces/{NAMESPACE}/configmaps?limit=1")).await {
+            match client
+                .get(&format!("/api/v1/namespaces/{NAMESPACE}/configmaps?limit=1"))
+                .await
+            {
                 Ok(_) => return,
                 Err(error) => eprintln!("bench: {}: {error}", way.name),
             }

@@ -90,13 +90,19 @@ async fn sign_out_of_all(site: &Site) -> Outcome<(String, usize)> {
     let mut caller = site.caller(0);
     let (mut first, mut failed) = (None, 0);
     loop {
-        let answer = caller.send(Method::POST, "/api/v1alpha1/logout?all=true", &[], "").await?;
+        let answer = caller
+            .send(Method::POST, "/api/v1alpha1/logout?all=true", &[], "")
+            .await?;
         first.get_or_insert_with(|| format!("{} after {:.1} s", answer.status.as_u16(), answer.time.as_secs_f64()));
         match answer.status.as_u16() {
             // Nothing is left where an earlier try ended all.
             200 | 404 => return Ok((first.unwrap_or_default(), failed)),
             429 | 503 => {
-                eprintln!("bench: the sign-out of all was answered {}: {}", answer.status, text(&answer));
+                eprintln!(
+                    "bench: the sign-out of all was answered {}: {}",
+                    answer.status,
+                    text(&answer)
+                );
                 failed += 1;
                 tokio::time::sleep(pause(&answer)).await;
             }
@@ -106,7 +112,10 @@ async fn sign_out_of_all(site: &Site) -> Outcome<(String, usize)> {
 }
 
 fn pause(answer: &Answer) -> Duration {
-    let seconds = answer.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let seconds = answer
+        .headers
+        .get(http::header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     seconds.map_or(PAUSE, Duration::from_secs)
 }
 

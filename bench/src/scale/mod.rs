@@ -8,15 +8,15 @@ use clap::Args;
 use serde::Serialize;
 
 use self::endings::Ending;
+use crate::Outcome;
 use crate::floor::Floor;
 use crate::ground::Ground;
 use crate::load::{self, Done, Load};
 use crate::process::{self, Usage};
 use crate::report::{Output, Report, megabytes, millis, times};
-use crate::stats::{Times, ratio};
 use crate::site::{Shape, Site};
+use crate::stats::{Times, ratio};
 use crate::table::Table;
-use crate::Outcome;
 
 /// How many sign-ins are measured one after another among all that there are.
 const AMONG: u32 = 30;
@@ -109,7 +109,9 @@ impl Scale {
         for shape in &self.shape {
             for sessions in &self.sessions {
                 eprintln!("bench: {sessions} sessions, {shape:?}");
-                figures.points.push(self.point(&ground, &floor, *shape, *sessions).await?);
+                figures
+                    .points
+                    .push(self.point(&ground, &floor, *shape, *sessions).await?);
                 // What was measured so far is not lost with a later figure.
                 self.report(&figures)?.write(&self.output)?;
             }
@@ -125,13 +127,22 @@ impl Scale {
     /// What the API server does alone at the moment.
     async fn alone(&self, floor: &Floor) -> Alone {
         let at_once = self.at_once as usize;
-        let sign_in = load::run(0..FLOOR, at_once, |number| async move { Done::of(floor.sign_in(number).await) }).await;
-        let sign_out = load::run(0..FLOOR, at_once, |number| async move { Done::of(floor.sign_out(number).await) }).await;
+        let sign_in = load::run(0..FLOOR, at_once, |number| async move {
+            Done::of(floor.sign_in(number).await)
+        })
+        .await;
+        let sign_out = load::run(0..FLOOR, at_once, |number| async move {
+            Done::of(floor.sign_out(number).await)
+        })
+        .await;
         Alone { sign_in, sign_out }
     }
 
     async fn point(&self, ground: &Ground, floor: &Floor, shape: Shape, sessions: u32) -> Outcome<Point> {
-        let name = format!("scale-{}-{sessions}", if shape == Shape::Device { "device" } else { "callers" });
+        let name = format!(
+            "scale-{}-{sessions}",
+            if shape == Shape::Device { "device" } else { "callers" }
+        );
         let site = Site::start(ground, &name, shape, sessions, AMONG).await?;
         let idle = site.usage()?;
         let (requests, cpu) = (site.admin.requests().await?, site.cpu(ground)?);
@@ -146,7 +157,11 @@ impl Scale {
         let ended = site.usage()?;
         tokio::time::sleep(Duration::from_secs(self.rest)).await;
         let rested = site.usage()?;
-        let second_half = if self.brief { None } else { Some(self.second_half(&site).await?) };
+        let second_half = if self.brief {
+            None
+        } else {
+            Some(self.second_half(&site).await?)
+        };
         site.remove()?;
         Ok(Point {
             shape,
@@ -184,13 +199,34 @@ impl Scale {
 
 fn growth(figures: &Figures) -> Table {
     let head = [
-        "sign-ins", "a second", "alone", "", "p50", "p99", "failed", "one among all", "alone", "", "to one among the fewest",
-        "requests a sign-in", "CPU a sign-in: server, API server", "re-authorisation: time, CPU",
+        "sign-ins",
+        "a second",
+        "alone",
+        "",
+        "p50",
+        "p99",
+        "failed",
+        "one among all",
+        "alone",
+        "",
+        "to one among the fewest",
+        "requests a sign-in",
+        "CPU a sign-in: server, API server",
+        "re-authorisation: time, CPU",
     ];
-    let mut table = Table::new("signing in, and what the API server does alone among as many sessions", &head);
+    let mut table = Table::new(
+        "signing in, and what the API server does alone among as many sessions",
+        &head,
+    );
     for point in &figures.points {
-        let fewest = figures.points.iter().find(|other| other.shape == point.shape).map_or(0.0, |other| other.among.p50());
-        let cpu = point.sign_in_cpu_ms.map(|ms| crate::stats::float(ms) / f64::from(point.sessions));
+        let fewest = figures
+            .points
+            .iter()
+            .find(|other| other.shape == point.shape)
+            .map_or(0.0, |other| other.among.p50());
+        let cpu = point
+            .sign_in_cpu_ms
+            .map(|ms| crate::stats::float(ms) / f64::from(point.sessions));
         let (rate, alone) = (point.sign_in.per_second, point.alone.sign_in.per_second);
         let (among, floor) = (point.among.p50(), point.among_floor.p50());
         table.row([
@@ -216,7 +252,16 @@ fn growth(figures: &Figures) -> Table {
 fn memory(figures: &Figures) -> Table {
     let mut table = Table::new(
         "resident memory of the server",
-        &["sessions", "idle", "with all", "all ended", "later", "peak", "restarted with all", "restart to ready"],
+        &[
+            "sessions",
+            "idle",
+            "with all",
+            "all ended",
+            "later",
+            "peak",
+            "restarted with all",
+            "restart to ready",
+        ],
     );
     for point in &figures.points {
         let second = point.second_half.as_ref();
@@ -237,7 +282,17 @@ fn memory(figures: &Figures) -> Table {
 fn endings(figures: &Figures) -> Table {
     let mut table = Table::new(
         "ending all at once, and what the API server deletes alone among as many sessions",
-        &["sessions", "how", "all gone after", "a second", "alone", "", "429 of the API server", "failures told", "first answer"],
+        &[
+            "sessions",
+            "how",
+            "all gone after",
+            "a second",
+            "alone",
+            "",
+            "429 of the API server",
+            "failures told",
+            "first answer",
+        ],
     );
     for point in &figures.points {
         let alone = point.alone.sign_out.per_second;
