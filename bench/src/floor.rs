@@ -82,7 +82,7 @@ impl Floor {
             let answer = self.api.send(Method::DELETE, &path, None).await?;
             match answer.retry_after {
                 Some(seconds) if answer.status.as_u16() == 429 => {
-                    tokio::time::sleep(Duration::from_secs(seconds)).await
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
                 }
                 _ if answer.status.is_success() => return Ok(()),
                 _ => return Err(format!("DELETE {path} answered {}", answer.status).into()),

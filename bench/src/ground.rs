@@ -1,11 +1,12 @@
 //! A testbed for one run, and what of it is measured.
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Options, Part, Server, ServerOptions, Testbed};
+use testbed::{Node, Options, Part, Server, ServerOptions, Testbed};
 
 use crate::Outcome;
 use crate::api::Api;
@@ -85,6 +86,11 @@ fn take_down(dir: &std::path::Path) {
     if let Err(error) = testbed::down(dir) {
         eprintln!("bench: the testbed in {} was not taken down: {error}", dir.display());
     }
+}
+
+/// The proxy through which programs on a node reach the tailnet.
+pub fn proxy(node: &Node) -> Outcome<SocketAddr> {
+    Ok(node.proxy().trim_start_matches("http://").parse()?)
 }
 
 /// A program that was built with this one.

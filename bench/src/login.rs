@@ -1,6 +1,5 @@
 //! `login`: a sign-in and a sign-out over the tailnet, against the least that the API server takes for the same.
 
-use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use tokio::process::Command;
 use crate::audit::{Since, server_account};
 use crate::caller::{Answer, Caller, Route};
 use crate::floor::Floor;
-use crate::ground::{Ground, beside};
+use crate::ground::{Ground, beside, proxy};
 use crate::people::HOST;
 use crate::report::{Output, Report, millis, times};
 use crate::stats::{Times, ratio};
@@ -291,11 +290,6 @@ fn good(answer: &Answer, what: &str) -> Outcome {
     }
     let said = String::from_utf8_lossy(&answer.body);
     Err(format!("{what} was answered {}: {said}", answer.status).into())
-}
-
-/// The proxy through which programs on a node reach the tailnet.
-pub fn proxy(node: &Node) -> Outcome<SocketAddr> {
-    Ok(node.proxy().trim_start_matches("http://").parse()?)
 }
 
 fn table(figures: &Figures) -> Table {

@@ -31,6 +31,8 @@ pub struct Report {
     profile: String,
     /// What it comes to.
     pub tables: Vec<Table>,
+    /// The same for docs/performance.md, as `cargo xtask bench --docs` puts it there.
+    markdown: String,
     /// The values that the tables are made of.
     pub raw: Value,
 }
@@ -51,10 +53,13 @@ struct Machine {
 impl Report {
     /// A report of `raw` values.
     pub fn new(name: &'static str, tables: Vec<Table>, raw: &impl Serialize) -> Outcome<Self> {
+        let (machine, profile) = (Machine::here(), ground::profile()?);
+        let texts = tables.iter().map(Table::markdown).collect::<Vec<_>>().join("\n");
         Ok(Self {
             name,
-            machine: Machine::here(),
-            profile: ground::profile()?,
+            markdown: format!("{}; profile `{profile}`\n\n{texts}", machine.line()),
+            machine,
+            profile,
             tables,
             raw: serde_json::to_value(raw)?,
         })
@@ -62,24 +67,13 @@ impl Report {
 
     /// Prints it, and writes it.
     pub fn show(&self, output: &Output) -> Outcome {
-        let Machine {
-            processor,
-            cores,
-            memory_gb,
-            kernel,
-            load,
-        } = &self.machine;
-        println!(
-            "{}: {cores} cores of {processor}, {memory_gb} GB, {kernel}, load {load}; profile {}\n",
-            self.name, self.profile
-        );
+        if output.markdown {
+            println!("{}", self.markdown);
+            return self.write(output);
+        }
+        println!("{}: {}; profile {}\n", self.name, self.machine.line(), self.profile);
         for table in &self.tables {
-            let text = if output.markdown {
-                table.markdown()
-            } else {
-                table.text()
-            };
-            println!("{text}");
+            println!("{}", table.text());
         }
         self.write(output)?;
         if let Some(file) = &output.json {
@@ -101,6 +95,17 @@ impl Report {
 // === impl Machine ===
 
 impl Machine {
+    fn line(&self) -> String {
+        let Self {
+            processor,
+            cores,
+            memory_gb,
+            kernel,
+            load,
+        } = self;
+        format!("{cores} cores of {processor}, {memory_gb} GB, Linux {kernel}, load {load}")
+    }
+
     fn here() -> Self {
         let read = |file| fs::read_to_string(file).unwrap_or_default();
         let load = read("/proc/loadavg");
@@ -162,8 +167,8 @@ mod tests {
     #[test]
     fn figures_are_written_for_people() {
         assert_eq!(
-            (megabytes(17_100_000), millis(3.14), times(1.25)),
-            ("17.1 MB".into(), "3.1 ms".into(), "1.25 ×".into())
+            (megabytes(17_100_000), millis(3.04), times(1.25)),
+            ("17.1 MB".into(), "3.0 ms".into(), "1.25 ×".into())
         );
     }
 }

@@ -137,12 +137,12 @@ impl Tailnet {
     /// Tells the state, and then of every change.
     fn bus(&self) -> Body {
         let changes = self.changes.subscribe();
-        let changed: BoxStream<'static, &'static str> = stream::unfold(changes, |mut changes| async move {
+        let then: BoxStream<'static, &'static str> = stream::unfold(changes, |mut changes| async move {
             changes.changed().await.ok()?;
             Some((CHANGED, changes))
         })
         .boxed();
-        let told = stream::once(future::ready(RUNNING)).chain(changed);
+        let told = stream::once(future::ready(RUNNING)).chain(then);
         let frames = told.map(|line| Ok(Frame::data(Bytes::from_static(line.as_bytes()))));
         StreamBody::new(frames).boxed_unsync()
     }

@@ -121,11 +121,17 @@ mod tests {
     #[test]
     fn percentiles_are_times_that_were_measured() {
         let hundred = times((1..=100).rev());
-        let of = |times: &Times| [50, 90, 99, 100].map(|p| times.percentile(p));
-        assert_eq!(of(&hundred), [50.0, 90.0, 99.0, 100.0]);
-        assert_eq!(of(&times([3])), [3.0; 4]);
-        assert_eq!(of(&times([4, 1, 2, 3])), [2.0, 4.0, 4.0, 4.0]);
-        assert_eq!(of(&times([])), [0.0; 4]);
+        let is = |times: &Times, expected: [f64; 4]| {
+            let of = [50, 90, 99, 100].map(|of_hundred| times.percentile(of_hundred));
+            assert!(
+                of.into_iter().zip(expected).all(|(of, expected)| close(of, expected)),
+                "{of:?}"
+            );
+        };
+        is(&hundred, [50.0, 90.0, 99.0, 100.0]);
+        is(&times([3]), [3.0; 4]);
+        is(&times([4, 1, 2, 3]), [2.0, 4.0, 4.0, 4.0]);
+        is(&times([]), [0.0; 4]);
     }
 
     #[test]

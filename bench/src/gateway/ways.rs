@@ -15,8 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::api::Api;
 use crate::caller::{Caller, Route};
-use crate::ground::Ground;
-use crate::login::proxy;
+use crate::ground::{Ground, proxy};
 use crate::people::HOST;
 use crate::{Outcome, bare};
 

@@ -113,13 +113,13 @@ impl Scale {
                     .points
                     .push(self.point(&ground, &floor, *shape, *sessions).await?);
                 // What was measured so far is not lost with a later figure.
-                self.report(&figures)?.write(&self.output)?;
+                Self::report(&figures)?.write(&self.output)?;
             }
         }
-        self.report(&figures)?.show(&self.output)
+        Self::report(&figures)?.show(&self.output)
     }
 
-    fn report(&self, figures: &Figures) -> Outcome<Report> {
+    fn report(figures: &Figures) -> Outcome<Report> {
         let tables = vec![growth(figures), memory(figures), endings(figures)];
         Report::new("scale", tables, figures)
     }

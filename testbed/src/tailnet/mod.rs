@@ -12,7 +12,7 @@ use self::headscale::{config, headscale};
 
 pub use self::node::{Node, Owner};
 pub(crate) use self::{
-    headscale::{DOMAIN, HEADSCALE, auth_key},
+    headscale::{DOMAIN, HEADSCALE, auth_key, control_url},
     local_api::status,
     node::{
         SERVER, all as all_nodes, change as change_node, ensure as ensure_node, ensure_all as ensure_nodes,
@@ -51,11 +51,6 @@ pub(crate) fn ensure_control_server(layout: &Layout, facts: &Facts, running: &Pr
             Err(error) => Look::NotYet(error.to_string()),
         }
     })
-}
-
-/// The URL of the control server.
-pub(crate) fn control_url(facts: &Facts) -> String {
-    format!("https://127.0.0.1:{}", facts.ports.headscale)
 }
 
 /// JSON, which is YAML too.

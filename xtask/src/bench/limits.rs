@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::testbed::{Measurement, Passed, build, run};
+use super::measurement::{Measurement, Passed, build, run};
 use crate::Outcome;
 
 /// The limits, from the root of the checkout.
@@ -50,7 +50,7 @@ pub(super) fn check(passed: &Passed) -> Outcome {
     Ok(())
 }
 
-fn instructions(limits: &Path, program: &PathBuf) -> Result<(), Error> {
+fn instructions(limits: &Path, program: &Path) -> Result<(), Error> {
     let text = fs::read(limits).map_err(|source| Error::Io {
         what: format!("{LIMITS} cannot be read"),
         source,

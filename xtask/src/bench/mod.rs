@@ -1,17 +1,18 @@
 //! `cargo xtask bench`: speed, size and scale, measured.
 
 mod cli;
+mod documented;
 mod home;
 mod limits;
 mod measure;
+mod measurement;
 pub(crate) mod resident;
-mod testbed;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use self::testbed::{Measurement, Passed};
+use self::measurement::{Measurement, Passed};
 use crate::Outcome;
 
 /// Arguments of `bench`.
@@ -25,6 +26,14 @@ pub(crate) struct Bench {
     /// Hold what does not wobble to the limits in `xtask/bench-limits.json`: requests to the API server, and instructions. It never looks at times.
     #[arg(long)]
     check: bool,
+
+    /// Put what was measured last into docs/performance.md; with no measurement named, all are made first.
+    #[arg(long, conflicts_with = "check")]
+    docs: bool,
+
+    /// With `--docs`: make none anew.
+    #[arg(long, requires = "docs")]
+    as_measured: bool,
 
     #[command(flatten)]
     passed: Passed,
@@ -65,13 +74,19 @@ impl Bench {
     pub(crate) fn run(self) -> Outcome {
         match self.what {
             None if self.check => limits::check(&self.passed),
+            None if self.docs => {
+                if !self.as_measured {
+                    all(&self.passed)?;
+                }
+                documented::write()
+            }
             None => all(&self.passed),
             Some(What::Cli(options)) => cli::run(&options),
-            Some(What::Login(passed)) => testbed::run(Measurement::Login, &passed),
-            Some(What::Server(passed)) => testbed::run(Measurement::Server, &passed),
-            Some(What::Scale(passed)) => testbed::run(Measurement::Scale, &passed),
-            Some(What::Gateway(passed)) => testbed::run(Measurement::Gateway, &passed),
-            Some(What::Cost(passed)) => testbed::run(Measurement::Cost, &passed),
+            Some(What::Login(passed)) => measurement::run(Measurement::Login, &passed),
+            Some(What::Server(passed)) => measurement::run(Measurement::Server, &passed),
+            Some(What::Scale(passed)) => measurement::run(Measurement::Scale, &passed),
+            Some(What::Gateway(passed)) => measurement::run(Measurement::Gateway, &passed),
+            Some(What::Cost(passed)) => measurement::run(Measurement::Cost, &passed),
         }
     }
 }
@@ -83,7 +98,7 @@ fn all(passed: &Passed) -> Outcome {
         runs: RUNS,
         json: Some(json),
     });
-    let others = Measurement::ALL.map(|measurement| testbed::run(measurement, passed));
+    let others = Measurement::ALL.map(|measurement| measurement::run(measurement, passed));
     std::iter::once(cli)
         .chain(others)
         .collect::<Outcome<Vec<()>>>()

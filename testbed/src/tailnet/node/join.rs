@@ -16,8 +16,7 @@ use crate::{
     processes::Processes,
     progress::step,
     tailnet::{
-        control_url,
-        headscale::{DOMAIN, auth_key},
+        headscale::{DOMAIN, auth_key, control_url},
         local_api, policy,
     },
     wait::{self, Look},

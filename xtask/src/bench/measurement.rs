@@ -58,6 +58,11 @@ impl Measurement {
             Self::Cost => "cost",
         }
     }
+
+    /// Where its figures are written.
+    pub(super) fn json(self) -> PathBuf {
+        crate::root().join("target/bench").join(format!("{}.json", self.name()))
+    }
 }
 
 // === impl Passed ===
@@ -78,9 +83,12 @@ pub(super) fn run(measurement: Measurement, passed: &Passed) -> Outcome {
     testbed::prepare(testbed::Part::Core)?;
     let folder = build(passed)?;
     let name = measurement.name();
-    let json = crate::root().join("target/bench").join(format!("{name}.json"));
     let mut program = std::process::Command::new(folder.join("bench"));
-    program.arg(name).arg("--json").arg(json).args(&passed.options);
+    program
+        .arg(name)
+        .arg("--json")
+        .arg(measurement.json())
+        .args(&passed.options);
     let status = program
         .stdin(Stdio::null())
         .status()
