@@ -11,6 +11,7 @@ pub mod ground;
 pub mod load;
 pub mod login;
 pub mod people;
+pub mod plot;
 pub mod process;
 pub mod prometheus;
 pub mod report;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::plot::{self, Panel};
 use crate::table::Table;
 use crate::{Outcome, ground};
 
@@ -33,6 +34,8 @@ pub struct Report {
     pub tables: Vec<Table>,
     /// The same for docs/performance.md, as `cargo xtask bench --docs` puts it there.
     markdown: String,
+    /// Curves, as an SVG image, where there are any.
+    plot: Option<String>,
     /// The values that the tables are made of.
     pub raw: Value,
 }
@@ -61,8 +64,18 @@ impl Report {
             machine,
             profile,
             tables,
+            plot: None,
             raw: serde_json::to_value(raw)?,
         })
+    }
+
+    /// The same with curves.
+    #[must_use]
+    pub fn with_plot(self, panels: &[Panel]) -> Self {
+        Self {
+            plot: Some(plot::svg(panels)),
+            ..self
+        }
     }
 
     /// Prints it, and writes it.

@@ -14,7 +14,7 @@ use crate::load::{self, Done, Load};
 use crate::people::{HOST, People};
 use crate::process::Usage;
 use crate::report::{Output, Report, megabytes, millis, times};
-use crate::site::{Shape, Site};
+use crate::site::{Shape, Site, rules};
 use crate::stats::{Times, median, ratio};
 use crate::table::Table;
 use crate::{Outcome, bare};
@@ -108,14 +108,8 @@ impl Server {
         let (without, api) = ground.without_server("server-floor").await?;
         let floor = Floor::new(api, without.namespace());
         let burst = self.bursts * BURST;
-        let site = Site::start(
-            &ground,
-            "server",
-            Shape::Callers,
-            CONNECTIONS,
-            self.callers.max(CONNECTIONS + burst) - CONNECTIONS,
-        )
-        .await?;
+        let more = self.callers.max(CONNECTIONS + burst) - CONNECTIONS;
+        let site = Site::start(&ground, "server", (Shape::Callers, CONNECTIONS, more), rules(None)).await?;
         let bare = bare::start(&site.stand_in.socket()).await?;
         let bare = |device| Caller::new(Route::From(People::loopback(device), bare), HOST);
         let signed_in = site.sign_in_all(SIGN_INS).await;

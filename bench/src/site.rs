@@ -1,7 +1,7 @@
 //! A server whose callers are made up, and what they do.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -47,27 +47,43 @@ pub(crate) struct Site {
     pub(crate) admin: Api,
     pub(crate) shape: Shape,
     pub(crate) sessions: u32,
+    /// What every caller may have.
+    pub(crate) rules: Vec<Value>,
+    /// The last device, whose user has no other that signs in.
+    last: u32,
+    /// Whether that one is signing in and out.
+    another: AtomicBool,
     address: SocketAddr,
     authority: String,
 }
 
-/// What every caller may have.
-pub(crate) fn rules() -> Vec<Value> {
-    vec![json!({ "role": "view", "period": "8h" })]
+/// What every caller may have; with a quota of so many sessions, which no caller reaches.
+pub(crate) fn rules(max_sessions: Option<u32>) -> Vec<Value> {
+    let mut rule = json!({ "role": "view", "period": "8h" });
+    if let Some(max) = max_sessions {
+        rule["max_sessions"] = max.into();
+    }
+    vec![rule]
 }
 
 // === impl Site ===
 
 impl Site {
     /// Starts a server of that name for so many sessions, and `more` that come and go.
-    pub(crate) async fn start(ground: &Ground, name: &str, shape: Shape, sessions: u32, more: u32) -> Outcome<Self> {
-        let devices = if shape == Shape::Device { 1 } else { sessions + more };
+    pub(crate) async fn start(
+        ground: &Ground,
+        name: &str,
+        (shape, sessions, more): (Shape, u32, u32),
+        rules: Vec<Value>,
+    ) -> Outcome<Self> {
+        let signing_in = if shape == Shape::Device { 1 } else { sessions + more };
+        let devices = (signing_in / DEVICES_PER_USER + 2) * DEVICES_PER_USER;
         let people = People {
             devices,
             devices_per_user: DEVICES_PER_USER,
         };
         let capability = testbed::ServerOptions::new(name).capability;
-        let stand_in = StandIn::start(people, &capability, rules())?;
+        let stand_in = StandIn::start(people, &capability, rules.clone())?;
         let server = ground.server(name, &json!({ "tailscale": { "socket": stand_in.socket() } }))?;
         let address = server.loopback_address();
         Ok(Self {
@@ -77,6 +93,9 @@ impl Site {
             stand_in,
             shape,
             sessions,
+            rules,
+            last: devices - 1,
+            another: AtomicBool::new(false),
             address,
         })
     }
@@ -88,12 +107,15 @@ impl Site {
     }
 
     /// Signs in for a session.
-    async fn sign_in(&self, caller: &mut Caller, session: u32) -> Outcome<Answer> {
-        let body = if self.shape == Shape::Device {
+    async fn sign_in(&self, caller: &mut Caller, session: u32, period: Option<Duration>) -> Outcome<Answer> {
+        let mut body = if self.shape == Shape::Device {
             json!({ "session": format!("s{session}") })
         } else {
             json!({})
         };
+        if let Some(period) = period {
+            body["period"] = format!("{}s", period.as_secs()).into();
+        }
         caller
             .send(
                 Method::POST,
@@ -106,9 +128,14 @@ impl Site {
 
     /// Signs in for all sessions, so many at a time.
     pub(crate) async fn sign_in_all(&self, at_once: u32) -> Load {
+        self.sign_in_all_for(at_once, None).await
+    }
+
+    /// The same, for so long.
+    pub(crate) async fn sign_in_all_for(&self, at_once: u32, period: Option<Duration>) -> Load {
         let all = |caller, session| async move {
             let mut caller: Caller = caller;
-            let answer = self.sign_in(&mut caller, session).await;
+            let answer = self.sign_in(&mut caller, session, period).await;
             (caller, answer)
         };
         self.each(at_once, all).await
@@ -152,7 +179,7 @@ impl Site {
         let (mut measured, mut alone) = (Vec::new(), Vec::new());
         for session in self.sessions..self.sessions + count {
             let mut caller = self.caller(session);
-            let answer = self.sign_in(&mut caller, session).await?;
+            let answer = self.sign_in(&mut caller, session, None).await?;
             if answer.status != http::StatusCode::OK {
                 return Err(format!("a sign-in among all was answered {}: {}", answer.status, text(&answer)).into());
             }
@@ -173,6 +200,33 @@ impl Site {
         Ok((measured.into_iter().collect(), alone.into_iter().collect()))
     }
 
+    /// Signs in and out on the last device, again and again, until it is `over`. Returns how long the sign-ins took. One that is refused is an error.
+    pub(crate) async fn sign_in_until(&self, over: &AtomicBool) -> Outcome<Times> {
+        self.another.store(true, Ordering::Relaxed);
+        let route = Route::From(People::loopback(self.last), self.address);
+        let mut caller = Caller::new(route, &self.authority);
+        let mut measured = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            for path in ["/api/v1alpha1/login", "/api/v1alpha1/logout"] {
+                let answer = caller.send(Method::POST, path, &[("prefer", "wait=10")], "").await?;
+                if answer.status != http::StatusCode::OK {
+                    let said = text(&answer);
+                    return Err(format!("another caller was answered {} meanwhile: {said}", answer.status).into());
+                }
+                if path.ends_with("login") {
+                    measured.push(answer.time);
+                }
+            }
+        }
+        self.another.store(false, Ordering::Relaxed);
+        Ok(measured.into_iter().collect())
+    }
+
+    /// Whether another caller is signing in and out.
+    pub(crate) fn has_another(&self) -> bool {
+        self.another.load(Ordering::Relaxed)
+    }
+
     /// Has all sessions checked against the tailnet. Returns how long that took, and the processor time, in milliseconds.
     pub(crate) async fn reauthorisation(&self) -> Outcome<[u64; 2]> {
         let devices = if self.shape == Shape::Device {
@@ -181,7 +235,7 @@ impl Site {
             u64::from(self.sessions)
         };
         let (asked, cpu) = (self.stand_in.asked(), self.usage()?.cpu_ms);
-        self.stand_in.set_rules(rules());
+        self.stand_in.set_rules(self.rules.clone());
         let all = || async { Ok(self.stand_in.asked() >= asked + devices) };
         let took = until(ROUND, "the check of all sessions", all).await?;
         Ok([u64::try_from(took.as_millis())?, self.usage()?.cpu_ms - cpu])

@@ -1,6 +1,6 @@
 //! All sessions ended at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -12,7 +12,7 @@ use crate::floor::signins;
 use crate::load::Load;
 use crate::process::Usage;
 use crate::site::{Shape, Site, text, until};
-use crate::stats::rate;
+use crate::stats::{Times, rate};
 
 /// How long it may take until all are gone.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -34,24 +34,85 @@ pub(super) struct Ending {
     pub(super) failed: usize,
     /// The first answer and how long it took, where one caller ends all.
     pub(super) first: Option<String>,
+    /// Sign-ins of another caller meanwhile.
+    pub(super) meanwhile: Option<Times>,
     /// What the server uses afterwards.
     pub(super) after: Usage,
 }
 
 /// The callers sign out.
 pub(super) async fn sign_out(site: &Site, at_once: u32) -> Outcome<Ending> {
-    let requests = site.admin.requests().await?;
-    let start = Instant::now();
-    let (asked, first, failed) = match site.shape {
+    measured(site, sign_outs(site, at_once)).await
+}
+
+/// The callers sign out, while another goes on signing in.
+pub(super) async fn sign_out_while_another_signs_in(site: &Site, at_once: u32) -> Outcome<Ending> {
+    let over = &AtomicBool::new(false);
+    let ending = async {
+        let ending = measured(site, sign_outs(site, at_once)).await;
+        over.store(true, Ordering::Relaxed);
+        ending
+    };
+    let (ending, meanwhile) = tokio::join!(ending, site.sign_in_until(over));
+    Ok(Ending {
+        meanwhile: Some(meanwhile?),
+        ..ending?
+    })
+}
+
+/// The tailnet gives no caller a rule any more.
+pub(super) async fn revoke(site: &Site) -> Outcome<Ending> {
+    let revoked = async {
+        site.stand_in.set_rules(Vec::new());
+        Ok(Told::default())
+    };
+    let ending = measured(site, revoked).await?;
+    site.stand_in.set_rules(site.rules.clone());
+    Ok(ending)
+}
+
+/// All were signed in to for `period`, the last of them just now. Their time ends.
+pub(super) async fn expire(site: &Site, period: Duration) -> Outcome<Ending> {
+    tokio::time::sleep(period).await;
+    measured(site, async { Ok(Told::default()) }).await
+}
+
+/// What callers were told.
+#[derive(Default)]
+struct Told {
+    asked: Option<Load>,
+    first: Option<String>,
+    failed: usize,
+}
+
+async fn sign_outs(site: &Site, at_once: u32) -> Outcome<Told> {
+    match site.shape {
         Shape::Device => {
             let (first, failed) = sign_out_of_all(site).await?;
-            (None, Some(first), failed)
+            let first = Some(first);
+            Ok(Told {
+                asked: None,
+                first,
+                failed,
+            })
         }
         Shape::Callers => {
             let (asked, failed) = sign_out_each(site, at_once).await;
-            (Some(asked), None, failed)
+            let asked = Some(asked);
+            Ok(Told {
+                asked,
+                first: None,
+                failed,
+            })
         }
-    };
+    }
+}
+
+/// From the beginning of `end` until nothing is left.
+async fn measured(site: &Site, end: impl Future<Output = Outcome<Told>>) -> Outcome<Ending> {
+    let requests = site.admin.requests().await?;
+    let start = Instant::now();
+    let Told { asked, first, failed } = end.await?;
     gone(site).await?;
     let time = start.elapsed();
     let throttled = site.admin.requests().await?.since(&requests).throttled();
@@ -62,25 +123,7 @@ pub(super) async fn sign_out(site: &Site, at_once: u32) -> Outcome<Ending> {
         asked,
         failed,
         first,
-        after: site.usage()?,
-    })
-}
-
-/// The tailnet gives no caller a rule any more.
-pub(super) async fn revoke(site: &Site) -> Outcome<Ending> {
-    let requests = site.admin.requests().await?;
-    let start = Instant::now();
-    site.stand_in.set_rules(Vec::new());
-    gone(site).await?;
-    let time = start.elapsed();
-    let throttled = site.admin.requests().await?.since(&requests).throttled();
-    Ok(Ending {
-        seconds: time.as_secs_f64(),
-        per_second: rate(site.sessions as usize, time),
-        throttled,
-        asked: None,
-        failed: 0,
-        first: None,
+        meanwhile: None,
         after: site.usage()?,
     })
 }
@@ -139,10 +182,10 @@ async fn sign_out_each(site: &Site, at_once: u32) -> (Load, usize) {
     (asked, failed)
 }
 
-/// Waits until no session is left.
+/// Waits until no session of those that end is left. The caller that goes on signing in has one at the most.
 async fn gone(site: &Site) -> Outcome {
     let path = signins(site.server.namespace());
-    let none = || async { Ok(site.admin.count(&path).await? == 0) };
+    let none = || async { Ok(site.admin.count(&path).await? <= u64::from(site.has_another())) };
     until(LIMIT, "the end of all sessions", none).await?;
     Ok(())
 }

@@ -12,9 +12,10 @@ use crate::Outcome;
 use crate::floor::Floor;
 use crate::ground::Ground;
 use crate::load::{self, Done, Load};
+use crate::plot::Panel;
 use crate::process::{self, Usage};
 use crate::report::{Output, Report, megabytes, millis, times};
-use crate::site::{Shape, Site};
+use crate::site::{Shape, Site, rules};
 use crate::stats::{Times, ratio};
 use crate::table::Table;
 
@@ -22,6 +23,12 @@ use crate::table::Table;
 const AMONG: u32 = 30;
 /// How many sessions the API server writes and deletes alone, among all that there are, to compare with.
 const FLOOR: usize = 100;
+
+/// What the end of sessions is called whose time is over.
+const EXPIRED: &str = "expired, after the last end";
+/// By how much a second signing in may be slower than the first, and how many seconds there are to spare, before the first session expires.
+const SLOWER: f64 = 1.5;
+const SPARE: f64 = 10.0;
 
 /// Arguments of `scale`.
 #[derive(Debug, Args)]
@@ -42,7 +49,11 @@ pub struct Scale {
     #[arg(long, default_value_t = 60)]
     rest: u64,
 
-    /// Leave out the second half: signing in again, a restart, and the revocation of all.
+    /// Give the rule a quota of so many sessions, to see what looking after it takes.
+    #[arg(long)]
+    max_sessions: Option<u32>,
+
+    /// Leave out the second half: a restart, and three more ways in which all sessions end.
     #[arg(long)]
     brief: bool,
 
@@ -90,13 +101,15 @@ struct Point {
     second_half: Option<SecondHalf>,
 }
 
-/// Signed in again, restarted, revoked.
+/// Signed in again and restarted, then revoked; again and signed out while another signs in; again and expired.
 #[derive(Debug, Serialize)]
 struct SecondHalf {
     /// From the process's start until it is ready.
     ready_ms: u64,
     restarted: Usage,
     revoked: Ending,
+    signed_out_meanwhile: Ending,
+    expired: Ending,
 }
 
 impl Scale {
@@ -121,7 +134,7 @@ impl Scale {
 
     fn report(figures: &Figures) -> Outcome<Report> {
         let tables = vec![growth(figures), memory(figures), endings(figures)];
-        Report::new("scale", tables, figures)
+        Ok(Report::new("scale", tables, figures)?.with_plot(&curves(figures)))
     }
 
     /// What the API server does alone at the moment.
@@ -143,7 +156,7 @@ impl Scale {
             "scale-{}-{sessions}",
             if shape == Shape::Device { "device" } else { "callers" }
         );
-        let site = Site::start(ground, &name, shape, sessions, AMONG).await?;
+        let site = Site::start(ground, &name, (shape, sessions, AMONG), rules(self.max_sessions)).await?;
         let idle = site.usage()?;
         let (requests, cpu) = (site.admin.requests().await?, site.cpu(ground)?);
         let sign_in = site.sign_in_all(self.at_once).await;
@@ -160,7 +173,8 @@ impl Scale {
         let second_half = if self.brief {
             None
         } else {
-            Some(self.second_half(&site).await?)
+            let period = Duration::from_secs_f64((sign_in.seconds * SLOWER).ceil() + SPARE);
+            Some(self.second_half(&site, period).await?)
         };
         site.remove()?;
         Ok(Point {
@@ -182,19 +196,68 @@ impl Scale {
         })
     }
 
-    async fn second_half(&self, site: &Site) -> Outcome<SecondHalf> {
+    /// `period` is longer than it takes to sign in for all.
+    async fn second_half(&self, site: &Site, period: Duration) -> Outcome<SecondHalf> {
         site.sign_in_all(self.at_once).await;
         site.server.kill()?;
         site.server.start()?;
         let ready = process::age(site.pid()?)?;
         let restarted = site.usage()?;
         let revoked = endings::revoke(site).await?;
+        site.sign_in_all(self.at_once).await;
+        let signed_out_meanwhile = endings::sign_out_while_another_signs_in(site, self.at_once).await?;
+        site.sign_in_all_for(self.at_once, Some(period)).await;
+        let expired = endings::expire(site, period).await?;
         Ok(SecondHalf {
             ready_ms: u64::try_from(ready.as_millis())?,
             restarted,
             revoked,
+            signed_out_meanwhile,
+            expired,
         })
     }
+}
+
+/// How everything grows, for each of the two shapes.
+fn curves(figures: &Figures) -> Vec<Panel> {
+    let panel = |title: &str, value: fn(&Point) -> f64| {
+        let of = |shape: Shape, name: &str| {
+            let points = figures.points.iter().filter(|point| point.shape == shape);
+            (
+                name.to_owned(),
+                points.map(|point| (f64::from(point.sessions), value(point))).collect(),
+            )
+        };
+        let curves = [
+            of(Shape::Device, "of one device"),
+            of(Shape::Callers, "of as many callers"),
+        ];
+        Panel {
+            title: title.to_owned(),
+            curves: curves
+                .into_iter()
+                .filter(|(_, points): &(_, Vec<_>)| !points.is_empty())
+                .collect(),
+        }
+    };
+    vec![
+        panel("one sign-in among all, to the API server alone (×)", |point| {
+            ratio(point.among.p50(), point.among_floor.p50())
+        }),
+        panel("ending all, to the API server alone (×)", |point| {
+            ratio(point.sign_out.per_second, point.alone.sign_out.per_second)
+        }),
+        panel("memory with all sessions (MB)", |point| {
+            crate::stats::float(point.full.resident) / 1_000_000.0
+        }),
+        panel("memory after the end of all (MB)", |point| {
+            crate::stats::float(point.rested.resident) / 1_000_000.0
+        }),
+        panel("processor time of the server a sign-in (ms)", |point| {
+            crate::stats::float(point.sign_in_cpu_ms[0]) / f64::from(point.sessions)
+        }),
+        panel("one sign-in among all, p50 (ms)", |point| point.among.p50()),
+    ]
 }
 
 fn growth(figures: &Figures) -> Table {
@@ -292,22 +355,36 @@ fn endings(figures: &Figures) -> Table {
             "429 of the API server",
             "failures told",
             "first answer",
+            "sign-in meanwhile",
         ],
     );
     for point in &figures.points {
         let alone = point.alone.sign_out.per_second;
-        let revoked = point.second_half.as_ref().map(|half| ("revoked", &half.revoked));
-        for (how, ending) in std::iter::once(("signed out", &point.sign_out)).chain(revoked) {
+        let more = point.second_half.iter().flat_map(|half| {
+            [
+                ("revoked", &half.revoked),
+                ("signed out, another signs in", &half.signed_out_meanwhile),
+                (EXPIRED, &half.expired),
+            ]
+        });
+        for (how, ending) in std::iter::once(("signed out", &point.sign_out)).chain(more) {
+            // Those that expire end one after another, as they were signed in to: there is no rate.
+            let has_rate = how != EXPIRED;
+            let of_rate = |text: String| if has_rate { text } else { String::new() };
             table.row([
                 name(point),
                 how.to_owned(),
                 format!("{:.1} s", ending.seconds),
-                format!("{:.1}", ending.per_second),
-                format!("{alone:.1}"),
-                times(ratio(ending.per_second, alone)),
+                of_rate(format!("{:.1}", ending.per_second)),
+                of_rate(format!("{alone:.1}")),
+                of_rate(times(ratio(ending.per_second, alone))),
                 ending.throttled.to_string(),
                 ending.failed.to_string(),
                 ending.first.clone().unwrap_or_default(),
+                ending
+                    .meanwhile
+                    .as_ref()
+                    .map_or_else(String::new, |times| millis(times.p50())),
             ]);
         }
     }

@@ -15,6 +15,8 @@ const DOCUMENT: &str = "docs/performance.md";
 #[derive(Debug, Deserialize)]
 struct Measured {
     markdown: String,
+    /// An SVG image, which stands beside the document.
+    plot: Option<String>,
 }
 
 /// Why it cannot be put there.
@@ -47,6 +49,10 @@ pub(super) fn write() -> Outcome {
         };
         let measured: Measured = serde_json::from_slice(&json).map_err(|error| Error::Figures(name, error))?;
         text = replaced(&text, name, &measured.markdown).ok_or(Error::NoPlace(name))?;
+        if let Some(plot) = measured.plot {
+            let image = crate::root().join(format!("docs/performance-{name}.svg"));
+            fs::write(image, plot).map_err(cannot("the curves cannot be written"))?;
+        }
     }
     fs::write(&document, text).map_err(cannot("docs/performance.md cannot be written"))?;
     Ok(())

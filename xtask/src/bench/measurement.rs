@@ -79,16 +79,17 @@ impl Passed {
 
 /// Builds what is measured, and what measures, and lets it.
 pub(super) fn run(measurement: Measurement, passed: &Passed) -> Outcome {
+    run_into(&measurement.json(), measurement, passed)
+}
+
+/// The same, with the figures in another file.
+pub(super) fn run_into(json: &Path, measurement: Measurement, passed: &Passed) -> Outcome {
     // First: a missing Go is reported at once.
     testbed::prepare(testbed::Part::Core)?;
     let folder = build(passed)?;
     let name = measurement.name();
     let mut program = std::process::Command::new(folder.join("bench"));
-    program
-        .arg(name)
-        .arg("--json")
-        .arg(measurement.json())
-        .args(&passed.options);
+    program.arg(name).arg("--json").arg(json).args(&passed.options);
     let status = program
         .stdin(Stdio::null())
         .status()
