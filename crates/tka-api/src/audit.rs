@@ -39,6 +39,9 @@ pub struct Record {
     /// The request to the cluster's API that was carried, by the gateway alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiRequest>,
+    /// The sign-in that others decide about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// What was looked at, of what is others'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<Look>,
@@ -77,6 +80,14 @@ pub enum Decision {
     Carried,
     /// A caller with oversight was shown what is others'. The record is written first.
     Looked,
+    /// A sign-in waits for the approval of others.
+    ApprovalRequested,
+    /// A caller with oversight approved a sign-in. The record is written before that counts. Another decision about it may have come before.
+    Approved,
+    /// A caller with oversight denied a sign-in.
+    Denied,
+    /// A sign-in waits for approval no more, without a decision: its caller withdrew it, it was not answered in time, or what it asked for changed.
+    ApprovalEnded,
     /// A request did not get what it asked for. Without the request: what a sign-in had begun when it was cut off turned out not to be had.
     Refused,
     /// Its owner ended a session.
@@ -98,6 +109,8 @@ pub enum Decision {
 pub enum Outcome {
     /// They have it.
     Granted,
+    /// They do not have it yet: others are to approve.
+    Pending,
     /// They have it no longer.
     Ended,
     /// They did not get it: the policy, the cluster or the request says no (HTTP 4xx).
@@ -188,6 +201,28 @@ pub struct Credential {
     pub expires: Timestamp,
 }
 
+/// A sign-in that others decide about. `session` of the record is what it asks for, and `who` decides, or asks.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// The request: an approval counts for this one.
+    pub request: String,
+    /// The login name of whom it would let in; of a machine the name of its device.
+    pub username: String,
+    /// The stable ID of their device.
+    pub device: String,
+    /// How many had approved, this decision included.
+    pub count: u32,
+    /// How many must.
+    pub needed: u32,
+    /// Who has approved, with the sign-in that they let in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// What was said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
 /// What a caller with oversight looked at.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -212,6 +247,8 @@ pub enum LookedAt {
     Recording,
     /// What is in a recording.
     Cast,
+    /// Which sign-ins wait for approval.
+    Approvals,
 }
 
 /// A request to the cluster's API. Bodies are never recorded.

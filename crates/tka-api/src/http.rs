@@ -30,6 +30,9 @@ pub const RULES: &str = "/rules";
 /// A fresh credential of a session.
 pub const CREDENTIAL: &str = "/credential";
 
+/// Sign-ins that wait for approval; `/{session}` is one of them.
+pub const APPROVALS: &str = "/approvals";
+
 /// Recordings, for callers with oversight; `/{id}` is one of them, and `/{id}/cast` what is in it.
 pub const RECORDINGS: &str = "/recordings";
 
@@ -297,6 +300,13 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "required"))]
     pub recording: Option<String>,
+    /// How many others must approve a sign-in through it, if any must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub approvals: Option<u32>,
+    /// Whether it is for emergencies: it asks for a reason, and raises an alarm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
     /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "on_use"))]
@@ -337,6 +347,139 @@ pub struct LoginResponse {
     /// When the session ends (RFC 3339, whole seconds).
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime, example = "2026-01-02T15:04:05Z"))]
     pub until: Timestamp,
+    /// How many must approve before the session begins, or goes on for longer. Absent where none must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub approval: Option<ApprovalStatus>,
+}
+
+/// How a sign-in stands that others are to approve.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApprovalStatus {
+    /// How many have approved.
+    pub count: u32,
+    /// How many must.
+    pub needed: u32,
+    /// Until when it waits (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub expires: Timestamp,
+    /// Name of the session that it would begin or extend.
+    pub session: String,
+    /// Tells this request from others about the same session: an approval counts for this one.
+    pub request: String,
+    /// How it stands.
+    pub state: ApprovalState,
+}
+
+/// How a sign-in stands that others are to approve.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovalState {
+    /// Others are still to approve.
+    Waiting,
+    /// Enough have approved, and its session is being made.
+    Approved,
+    /// Its session was given.
+    Granted,
+    /// One has denied it.
+    Denied,
+    /// It was not answered in time.
+    Expired,
+}
+
+/// A sign-in that waits for approval, or was decided a moment ago.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApprovalInfo {
+    /// How it stands.
+    #[serde(flatten)]
+    pub status: ApprovalStatus,
+    /// Whose it is: a login name on the tailnet, or the name of a tagged device.
+    pub username: String,
+    /// Name of the device it was asked from.
+    pub device: String,
+    /// Whether it is the caller's own.
+    pub own: bool,
+    /// Whether the caller may decide about it.
+    pub may_decide: bool,
+    /// The ClusterRole it would give.
+    pub role: String,
+    /// Where the role would hold; the whole cluster when empty.
+    pub namespaces: Vec<String>,
+    /// Name of its rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub rule: Option<String>,
+    /// For how long (a Go duration), from the approval.
+    pub period: String,
+    /// What for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub reason: Option<String>,
+    /// Whether a session goes on that it would extend.
+    pub extends: bool,
+    /// When it was asked for (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub requested: Timestamp,
+    /// Who has approved.
+    pub approvals: Vec<ApprovalVote>,
+    /// Who has denied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub denial: Option<ApprovalVote>,
+}
+
+/// What one person decided.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApprovalVote {
+    /// Their login name on the tailnet, or the name of a tagged device.
+    pub username: String,
+    /// When (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+    /// What they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub comment: Option<String>,
+}
+
+/// Sign-ins that wait for approval: what the caller may decide, and what they wait for.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApprovalList {
+    /// The sign-ins, those that were asked for first first.
+    pub items: Vec<ApprovalInfo>,
+}
+
+/// What a caller decides about a sign-in of another.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DecisionRequest {
+    /// To let them in, or not to.
+    pub decision: Decision,
+    /// What they are told: one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, min_length = 1, max_length = 500))]
+    pub comment: Option<String>,
+    /// The request that is meant. Where another waits by now, nothing is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub request: Option<String>,
+}
+
+/// A decision.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// To let them in.
+    Approve,
+    /// Not to.
+    Deny,
 }
 
 /// How to reach the Kubernetes API server.
@@ -417,6 +560,7 @@ mod tests {
             username: "alice@example.com".into(),
             role: "view".into(),
             until: "2026-01-02T15:04:05Z".parse().unwrap(),
+            approval: None,
         };
         let expected = r#"{"username":"alice@example.com","role":"view","until":"2026-01-02T15:04:05Z"}"#;
         assert_eq!(serde_json::to_string(&response).unwrap(), expected);

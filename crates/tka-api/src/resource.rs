@@ -55,6 +55,12 @@ pub const LABEL_TOMBSTONE: &str = "tka.specht-labs.de/tombstone";
 /// How the session ends and why, and when that was decided (JSON): written before anything of it is taken away. Absent or empty while it goes on.
 pub const ANNOTATION_END: &str = "tka.specht-labs.de/end";
 
+/// The value of [`LABEL_MANAGED_BY`] on a TkaSignin that waits for approval. It holds no session yet, and who looks for sessions does not find it.
+pub const AWAITING_APPROVAL: &str = "tka-awaiting-approval";
+
+/// The sign-in that waits for approval on a TkaSignin, or was approved or denied (JSON). On a session that goes on it asks to extend that.
+pub const ANNOTATION_APPROVAL: &str = "tka.specht-labs.de/approval";
+
 /// Says, on the Lease of the replicas, that its holder leaves it to one that is in touch with the tailnet.
 pub const ANNOTATION_YIELDS: &str = "tka.specht-labs.de/yields";
 
@@ -123,7 +129,6 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
         json_path = ".status.phase",
         name = "Phase",
         type_ = "string",
-        priority = 1,
         description = "How far it has come"
     ),
     printcolumn(
@@ -204,6 +209,10 @@ pub struct SigninDevice {
 pub enum Phase {
     /// It is not usable yet.
     Pending,
+    /// Others are to approve it. It has no account.
+    AwaitingApproval,
+    /// Another has denied it. It has no account, and will have none.
+    Denied,
     /// Its account and binding exist.
     Active,
     /// It is over, and what is left of it is being removed.

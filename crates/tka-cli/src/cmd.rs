@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod approvals;
 pub(crate) mod args;
 pub(crate) mod cluster_info;
 pub(crate) mod clusters;

@@ -4,6 +4,8 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use tka_api::http::ApprovalStatus;
+
 use crate::api::access::OutsideRule;
 use crate::api::client::ClientError;
 use crate::config::ConfigError;
@@ -56,6 +58,15 @@ pub(crate) enum Error {
     /// The gateway was asked for.
     #[error("the server at {server} has no gateway")]
     NoGateway { server: String },
+    /// Others must approve, and the command does not wait for them.
+    #[error("this sign-in waits for the approval of others")]
+    AwaitsApproval { status: ApprovalStatus },
+    #[error("no sign-in waits for a session {session} that is yours or yours to decide")]
+    NothingWaits { session: String },
+    /// A signal asked the command to end.
+    #[cfg(unix)]
+    #[error("interrupted; the sign-in does not wait any more")]
+    Interrupted,
     #[error(transparent)]
     Recording(RecordingError),
     #[error(transparent)]
@@ -98,6 +109,10 @@ impl Error {
             }
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
             Self::NoGateway { .. } => Exit::Unsupported,
+            Self::AwaitsApproval { .. } => Exit::AwaitsApproval,
+            Self::NothingWaits { .. } => Exit::NotSignedIn,
+            #[cfg(unix)]
+            Self::Interrupted => Exit::Interrupted,
             Self::Recording(_) => Exit::Failure,
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
@@ -177,6 +192,17 @@ impl Error {
                 "sign in without it: leave `--via gateway` out".into(),
                 "or ask the server's administrator to set gateway.enabled".into(),
             ],
+            Self::AwaitsApproval { status } => vec![
+                format!(
+                    "ask one of those who may approve it: they see it with `tka approvals`, as {}",
+                    status.session
+                ),
+                "run the same command again once it is approved, or without --no-wait to wait for that".into(),
+                format!("withdraw it with `tka approvals withdraw {}`", status.session),
+            ],
+            Self::NothingWaits { .. } => vec!["see `tka approvals` for those that wait".into()],
+            #[cfg(unix)]
+            Self::Interrupted => vec![],
             Self::Recording(error) => error.advice(),
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]

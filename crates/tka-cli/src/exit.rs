@@ -24,10 +24,14 @@ pub(crate) enum Exit {
     Policy = 7,
     /// The server does not support this.
     Unsupported = 8,
+    /// The sign-in waits for the approval of others.
+    AwaitsApproval = 9,
     /// The program for `tka exec` or `tka shell` exists but cannot be run. Shells use the same number.
     NotRunnable = 126,
     /// The program does not exist. Shells use the same number.
     NoSuchCommand = 127,
+    /// A signal asked the command to end. Shells use the same number.
+    Interrupted = 130,
 }
 
 /// The end of `tka help`.
@@ -42,6 +46,7 @@ Exit status:
   6    wrong configuration
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
   8    the server does not support this: it is the original TKA server, or an older one
+  9    the sign-in waits for the approval of others
   126  the command for `tka exec` or the shell cannot be run
   127  there is no such command
   130  interrupted

@@ -99,6 +99,7 @@ fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<Exit
         Some(Command::Credential(arguments)) => cmd::credential::run(flags, &arguments),
         Some(Command::Doctor(arguments)) => cmd::doctor::run(&ctx()?, &arguments),
         Some(Command::Clusters(arguments)) => cmd::clusters::run(flags, &arguments),
+        Some(Command::Approvals(arguments)) => cmd::approvals::run(&ctx()?, &arguments),
         Some(Command::Recordings(arguments)) => cmd::recordings::run(&ctx()?, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&ctx()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&ctx()?),

@@ -1,5 +1,6 @@
 //! The results of commands: as text for users, as data for programs.
 
+pub(crate) mod approvals;
 pub(crate) mod cluster_info;
 pub(crate) mod recordings;
 pub(crate) mod rules;

@@ -1,5 +1,6 @@
 //! Sign-in and sign-out, and what they write on this machine.
 
+mod approval;
 pub(crate) mod committed;
 pub(crate) mod credential;
 #[cfg(unix)]

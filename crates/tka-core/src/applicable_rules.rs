@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rule::{Recording, Rule, RuleError, RuleKey, SignInMode};
-use crate::{Choice, Refusal, shorten};
+use crate::{Approval, Choice, Refusal, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -145,6 +145,29 @@ impl ApplicableRules {
         self.carries(key) && self.with_key(key).all(|rule| rule.sign_in == SignInMode::OnUse)
     }
 
+    /// Whether others must approve a sign-in that gives such a session: the strictest of what these rules ask for.
+    #[must_use]
+    pub fn approval(&self, key: &RuleKey) -> Option<Approval> {
+        let asked = self.with_key(key).filter_map(|rule| rule.approval.clone());
+        asked.reduce(|one, other| one.and(&other))
+    }
+
+    /// Those among which an address of the gateway means one that names none: what needs others or raises an alarm is asked for by name. Where there is
+    /// nothing else, that.
+    #[must_use]
+    pub fn ordinary(&self) -> Self {
+        let ordinary: Vec<Rule> = self
+            .rules
+            .iter()
+            .filter(|rule| !rule.is_exceptional())
+            .cloned()
+            .collect();
+        if ordinary.is_empty() {
+            return self.clone();
+        }
+        Self { rules: ordinary }
+    }
+
     fn with_key<'a>(&'a self, key: &'a RuleKey) -> impl Iterator<Item = &'a Rule> {
         self.rules.iter().filter(move |rule| rule.key() == *key)
     }
@@ -178,6 +201,28 @@ mod tests {
 
     fn applicable(rules: &[String]) -> ApplicableRules {
         ApplicableRules::parse(rules.iter().map(String::as_str)).unwrap()
+    }
+
+    #[test]
+    fn approval_is_that_of_the_strictest_of_the_same_rules() {
+        let rule = |fields: &str| format!(r#"{{"role": "edit", "period": "1h"{fields}}}"#);
+        let key = Rule::parse(&rule("")).unwrap().key();
+        let of = |rules: &[String]| applicable(rules).approval(&key);
+        assert_eq!(of(&[rule("")]), None);
+        let strict = of(&[rule(""), rule(r#", "priority": 9, "approval": {"count": 2}"#)]).unwrap();
+        assert_eq!(strict.count.get(), 2);
+        assert_eq!(of(&[rule(r#", "name": "oncall", "approval": {"count": 2}"#)]), None);
+    }
+
+    #[test]
+    fn ordinary_rules_need_no_others() {
+        let oncall = r#"{"role": "edit", "period": "1h", "priority": 9, "approval": {"count": 1}}"#.to_owned();
+        let both = applicable(&[rule("view", "1h", 1), oncall.clone()]);
+        let ordinary = both.ordinary();
+        assert_eq!(ordinary.choose(&Choice::default()).unwrap().role.as_str(), "view");
+        assert_eq!(both.choose(&Choice::default()).unwrap().role.as_str(), "edit");
+        let alone = applicable(&[oncall]);
+        assert_eq!(alone.ordinary(), alone);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod api_server_url;
 pub mod applicable_rules;
+pub mod approval;
+pub mod approver;
 pub mod ca_bundle;
 pub mod caller;
 pub mod choice;
@@ -24,6 +26,8 @@ mod fuzz;
 
 pub use api_server_url::{ApiServerUrl, ApiServerUrlError};
 pub use applicable_rules::ApplicableRules;
+pub use approval::Approval;
+pub use approver::{MayNot, may_decide};
 pub use ca_bundle::{CaBundle, CaBundleError};
 pub use caller::{Caller, CallerKey, Device, Identity, UserId};
 pub use choice::Choice;

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{Identity, RoleName, Rule, RuleName, fields, shorten};
+use crate::{Identity, RoleName, RuleKey, RuleName, fields, shorten};
 
 /// What the name of the capability has behind the name of the one whose values are rules.
 const SUFFIX: &str = "-oversight";
@@ -126,12 +126,12 @@ impl Oversight {
         }
     }
 
-    /// Whether sign-ins through `rule` may be approved.
+    /// Whether sign-ins through the rule of that `key` may be approved.
     #[must_use]
-    pub fn approves(&self, rule: &Rule) -> bool {
+    pub fn approves(&self, key: &RuleKey) -> bool {
         self.approve.iter().any(|approves| match approves {
-            Approves::Rule(name) => rule.name.as_ref() == Some(name),
-            Approves::Role(name) => rule.role == *name,
+            Approves::Rule(name) => key.name.as_ref() == Some(name),
+            Approves::Role(name) => key.role == *name,
         })
     }
 }
@@ -165,6 +165,7 @@ impl fmt::Display for Approves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Rule;
     use proptest::prelude::*;
 
     fn alice() -> Identity {
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn approver_is_of_a_rule_by_name_or_of_a_role() {
         let (oversight, _) = given(&[r#"{"approve": ["oncall", "role:edit"]}"#]);
-        let rule = |text: &str| Rule::parse(text).unwrap();
+        let rule = |text: &str| Rule::parse(text).unwrap().key();
         assert!(oversight.approves(&rule(r#"{"role": "admin", "period": "1h", "name": "oncall"}"#)));
         assert!(oversight.approves(&rule(r#"{"role": "edit", "period": "1h"}"#)));
         assert!(!oversight.approves(&rule(r#"{"role": "admin", "period": "1h"}"#)));

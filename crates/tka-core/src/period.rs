@@ -77,6 +77,11 @@ impl Period {
         Ok(Self(duration))
     }
 
+    /// A quarter of an hour.
+    pub(crate) const fn quarter_of_an_hour() -> Self {
+        Self(Duration::from_mins(15))
+    }
+
     /// The period as a duration.
     #[must_use]
     pub fn duration(self) -> Duration {

@@ -108,6 +108,12 @@ pub enum Refusal {
         /// How many it lets one have.
         max: NonZeroU32,
     },
+    /// As many sign-ins of the caller wait for approval as this server lets wait.
+    #[error("{max} of your sign-ins wait for approval already, as many as this server lets wait")]
+    TooManyWaiting {
+        /// How many it lets wait.
+        max: usize,
+    },
     /// The rule's period is below what this server is configured to give.
     #[error("a session of {period} with the role {role} is shorter than the minimum of this server, {min_period}")]
     PeriodTooShort {
@@ -152,7 +158,7 @@ impl From<RuleError> for Refusal {
 
 impl Refusal {
     /// All kinds.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 17] = [
         "Funnel",
         "DeviceExpired",
         "Machine",
@@ -168,6 +174,7 @@ impl Refusal {
         "TooManySessions",
         "TooManyOnDevice",
         "TooManyBindings",
+        "TooManyWaiting",
         "PeriodTooShort",
     ];
 
@@ -190,6 +197,7 @@ impl Refusal {
             Self::TooManySessions { .. } => "TooManySessions",
             Self::TooManyOnDevice { .. } => "TooManyOnDevice",
             Self::TooManyBindings { .. } => "TooManyBindings",
+            Self::TooManyWaiting { .. } => "TooManyWaiting",
             Self::PeriodTooShort { .. } => "PeriodTooShort",
         }
     }
@@ -243,6 +251,11 @@ impl Refusal {
                     .into(),
                 "or sign in through a rule that names fewer namespaces".into(),
                 "or ask an administrator to raise the server's operator.maxBindingsPerDevice".into(),
+            ],
+            Self::TooManyWaiting { .. } => vec![
+                "look with `tka approvals` for those that you need no more, and withdraw them: `tka approvals withdraw NAME`"
+                    .into(),
+                "or wait until others have decided about them".into(),
             ],
             Self::PeriodTooShort { min_period, .. } => vec![
                 format!(

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::approval::{self, Approval};
 use crate::digest::Digest;
 use crate::scope::Namespaces;
 use crate::{Period, RoleName, RuleName, Scope, fields, shorten};
@@ -34,6 +35,10 @@ pub struct Rule {
     pub sign_in: SignInMode,
     /// After how long without use its sessions end.
     pub idle: Option<Period>,
+    /// Whether others must let a caller in, and how many.
+    pub approval: Option<Approval>,
+    /// Whether it is for emergencies: it lets its caller in at once, with a reason and a loud alarm.
+    pub break_glass: bool,
 }
 
 /// What begins the sessions of a rule.
@@ -103,6 +108,9 @@ struct Written {
     #[serde(default)]
     sign_in: SignInMode,
     idle: Option<Period>,
+    approval: Option<approval::Written>,
+    #[serde(default)]
+    break_glass: bool,
 }
 
 /// Why a value of the capability is no rule.
@@ -131,18 +139,22 @@ impl Rule {
         if let Some(why) = written.contradiction() {
             return Err(refused(why.into()));
         }
+        let access = written.access();
+        let approval = written.approval.map(Approval::try_from).transpose().map_err(refused)?;
         Ok(Self {
-            access: written.access(),
+            access,
             role: written.role,
             period: written.period,
             priority: written.priority,
             scope: written.namespaces.map_or(Scope::Cluster, Scope::Namespaces),
             name: written.name,
-            require_reason: written.require_reason,
+            require_reason: written.require_reason || written.break_glass,
             max_sessions: written.max_sessions,
             recording: written.recording,
             sign_in: written.sign_in,
             idle: written.idle,
+            approval,
+            break_glass: written.break_glass,
         })
     }
 
@@ -153,6 +165,29 @@ impl Rule {
             role: self.role.clone(),
             scope: self.scope.clone(),
             name: self.name.clone(),
+        }
+    }
+
+    /// Whether its sessions are to be asked for by its name or role: they need others, or raise an alarm.
+    #[must_use]
+    pub fn is_exceptional(&self) -> bool {
+        self.approval.is_some() || self.break_glass
+    }
+
+    /// Adds all that it says.
+    pub(crate) fn write_to(&self, digest: &mut Digest) {
+        self.key().write_to(digest);
+        digest.field(&self.period.to_string());
+        digest.field(&self.priority.to_string());
+        digest.field(&self.max_sessions.map(|max| max.to_string()).unwrap_or_default());
+        digest.field(&self.access.to_string());
+        digest.field(&self.recording.to_string());
+        digest.field(&self.idle.map(|idle| idle.to_string()).unwrap_or_default());
+        for flag in [self.require_reason, self.sign_in == SignInMode::OnUse, self.break_glass] {
+            digest.field(if flag { "true" } else { "" });
+        }
+        if let Some(approval) = &self.approval {
+            approval.write_to(digest);
         }
     }
 }
@@ -166,6 +201,15 @@ impl Written {
         let direct = self.access == Some(Access::Direct);
         if on_use && self.require_reason {
             return Some("`sign_in: on_use` and `require_reason` contradict each other: a request gives no reason");
+        }
+        if on_use && self.approval.is_some() {
+            return Some("`sign_in: on_use` and `approval` contradict each other: a request cannot wait for others");
+        }
+        if on_use && self.break_glass {
+            return Some("`sign_in: on_use` and `break_glass` contradict each other: a request gives no reason");
+        }
+        if self.break_glass && self.approval.is_some() {
+            return Some("`break_glass` and `approval` contradict each other: the one waits for no approval");
         }
         if on_use && direct {
             return Some(
@@ -305,7 +349,8 @@ mod tests {
     #[test]
     fn field_that_says_nothing_is_refused() {
         let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
-            "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m", "recording": "required"}"#;
+            "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m", "recording": "required",
+            "approval": {"count": 2, "within": "10m", "machines": true}, "break_glass": false}"#;
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
@@ -389,6 +434,9 @@ mod tests {
             (r#""sign_in": "on_use", "require_reason": true"#, "`require_reason`"),
             (r#""sign_in": "on_use", "access": "direct""#, "`access: direct`"),
             (r#""idle": "15m", "access": "direct""#, "`access: direct`"),
+            (r#""sign_in": "on_use", "approval": {"count": 1}"#, "`approval`"),
+            (r#""sign_in": "on_use", "break_glass": true"#, "`break_glass`"),
+            (r#""break_glass": true, "approval": {"count": 1}"#, "`approval`"),
         ] {
             let why = with(fields).unwrap_err().why;
             assert!(why.contains(other) && why.contains("contradict"), "{why}");
@@ -401,6 +449,47 @@ mod tests {
         ] {
             assert!(with(fields).is_err(), "{fields}");
         }
+    }
+
+    #[test]
+    fn approval_is_one_other_within_a_quarter_of_an_hour() {
+        let with = |value: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h", "approval": {value}}}"#));
+        let default = with(r#"{"count": 1}"#).unwrap().approval.unwrap();
+        assert_eq!(
+            (default.count.get(), default.within.to_string()),
+            (1, "15m0s".to_owned())
+        );
+        assert!(!default.machines);
+        assert_eq!(with(r#"{"within": "15m"}"#).unwrap().approval.unwrap(), default);
+        for wrong in [
+            "true",
+            "1",
+            "{}",
+            "[1]",
+            r#"[1, "15m"]"#,
+            r#"{"count": 0}"#,
+            r#"{"count": -1}"#,
+            r#"{"count": 1.5}"#,
+            r#"{"count": "1"}"#,
+            r#"{"count": 21}"#,
+            r#"{"count": null}"#,
+            r#"{"Count": 1}"#,
+            r#"{"count": 1, "by": "alice"}"#,
+            r#"{"within": "0s"}"#,
+            r#"{"within": "soon"}"#,
+            r#"{"machines": "yes"}"#,
+        ] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn break_glass_wants_a_reason() {
+        let rule = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#)).unwrap();
+        let broken = rule(r#", "break_glass": true"#);
+        assert!(broken.require_reason && broken.break_glass && broken.is_exceptional());
+        assert!(!rule(r#", "break_glass": false"#).require_reason);
+        assert!(!rule("").is_exceptional() && rule(r#", "approval": {"count": 1}"#).is_exceptional());
     }
 
     #[test]

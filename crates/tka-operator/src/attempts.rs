@@ -41,6 +41,8 @@ pub struct SignIn {
     pub max_sessions: Option<NonZeroU32>,
     /// Whether it asks for a credential.
     pub credential: bool,
+    /// The approved request that it carries out; none where no approval is needed.
+    pub approved: Option<String>,
 }
 
 /// What an attempt came to.
@@ -111,6 +113,7 @@ impl SignIn {
                 ..self.session.clone()
             },
             credential: other.credential,
+            approved: self.approved.clone(),
             ..*self
         };
         then == *other
@@ -273,6 +276,7 @@ mod tests {
             session: examples::session("1h", Timestamp::from_second(second).unwrap()),
             max_sessions: None,
             credential: false,
+            approved: None,
         }
     }
 

@@ -71,7 +71,7 @@ impl Sessions {
     }
 
     /// Carries out the end of `existing`, which does not stand.
-    async fn see_to_end(&self, existing: &TkaSignin) -> Result<(), Error> {
+    pub(crate) async fn see_to_end(&self, existing: &TkaSignin) -> Result<(), Error> {
         if existing.metadata.deletion_timestamp.is_some() {
             return self.finish(existing, &*self.records).await;
         }
@@ -143,6 +143,7 @@ mod tests {
                 session: session.clone(),
                 max_sessions: None,
                 credential: false,
+                approved: None,
             };
             let Part::Leader(attempt) = sessions.join(&sign_in) else {
                 panic!("it waits")

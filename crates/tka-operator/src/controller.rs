@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::approval::ApprovalRequest;
 use crate::end_reason::Intent;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
@@ -24,6 +25,7 @@ use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
+use crate::waiting::WaitingWatch;
 use crate::watched::WatchedSessions;
 use crate::watches::Heartbeat;
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
@@ -62,6 +64,7 @@ pub struct Loop {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
     watched: WatchedSessions,
+    waiting: WaitingWatch,
     synced: watch::Receiver<bool>,
     /// Notified when the watch has told that sessions are gone.
     gone: watch::Receiver<()>,
@@ -86,11 +89,20 @@ impl Loop {
         let (forget, gone) = watch::channel(());
         // Another loop over the same sessions would show the same.
         let _ = sessions.cache.set(SessionCache::new(store.clone(), changes.clone()));
+        let waiting = WaitingWatch::new();
+        let (ask, asks) = watch::channel(());
+        let _ = sessions
+            .waiting
+            .set(waiting.watched(store.clone(), &sessions.namespace, asks));
         let heard = sessions.heard.clone();
         let ours = heartbeat.config().labels(SELECTOR);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
             .inspect(move |event| {
+                // Sessions are many, and few of them wait to be extended.
+                if !matches!(event, Ok(watcher::Event::Apply(signin)) if ApprovalRequest::of(signin).is_none()) {
+                    ask.send_replace(());
+                }
                 match event {
                     Ok(watcher::Event::InitDone) => {
                         sender.send_replace(true);
@@ -114,6 +126,7 @@ impl Loop {
         Self {
             controller: Controller::for_stream(signins, store.clone()),
             watched: WatchedSessions::new(store.clone(), &sessions.namespace, changes),
+            waiting,
             store,
             synced,
             gone,
@@ -157,6 +170,7 @@ impl Loop {
                 }
             });
         let mut gone = self.gone;
+        let waiting = self.waiting.run(&context.sessions);
         let forgets = async {
             while gone.changed().await.is_ok() {
                 context.forget_gone(Instant::now());
@@ -167,6 +181,8 @@ impl Loop {
         tokio::select! {
             () = reconciles => {}
             () = forgets => {}
+            // It watches for as long as it is polled.
+            () = waiting => {}
         }
     }
 }
@@ -463,7 +479,12 @@ mod tests {
         let told = Arc::new(Mutex::new(None));
         let (list, event) = (Arc::clone(&listed), Arc::clone(&told));
         let clients = double::clients(move |request| {
-            if request.query.contains("watch=true") {
+            let is_watch = request.query.contains("watch=true");
+            // What waits for approval is watched beside that, and there is none.
+            if request.query.contains("awaiting-approval") {
+                return (!is_watch).then(|| double::list(&[]));
+            }
+            if is_watch {
                 return event.lock().unwrap().take().map(|event| (200, event));
             }
             Some(double::list(&list.lock().unwrap()))

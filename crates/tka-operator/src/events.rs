@@ -16,7 +16,9 @@ use tka_api::resource::TkaSignin;
 use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
+use crate::approval::{ApprovalRequest, Vote};
 use crate::error::with_causes;
+use crate::waiting::WaitingSignIn;
 use crate::{EndReason, Error};
 
 /// What reports them.
@@ -95,6 +97,40 @@ impl Events {
         let (role, until) = (&session.rule.role, session.until());
         let note = format!("{username} on {device} has the role {role} until {until}");
         self.tell(signin, event(EventType::Normal, reason, action, note));
+    }
+
+    /// A sign-in waits for others.
+    pub(crate) fn approval_requested(&self, signin: &TkaSignin, waiting: &WaitingSignIn) {
+        let (username, device) = (waiting.caller.username(), &waiting.caller.device.name);
+        let (role, request) = (&waiting.rule.role, &waiting.request);
+        let reason = request.reason.as_deref().map(|reason| format!(": {reason}"));
+        let note = format!(
+            "{username} on {device} asks for the role {role} for {}, and waits for {} to approve until {}{}",
+            request.period,
+            request.needed,
+            request.expires,
+            reason.unwrap_or_default()
+        );
+        self.tell(signin, event(EventType::Normal, "ApprovalRequested", "Ask", note));
+    }
+
+    /// What was decided of a request: what is in `after` and not in `before`.
+    pub(crate) fn decided(&self, signin: &TkaSignin, before: &ApprovalRequest, after: &ApprovalRequest) {
+        let said = |vote: &Vote| {
+            vote.comment
+                .as_ref()
+                .map(|comment| format!(": {comment}"))
+                .unwrap_or_default()
+        };
+        let new = after.approvals.iter().filter(|vote| !before.approvals.contains(vote));
+        for vote in new {
+            let note = format!("{} approved it{}", vote.username, said(vote));
+            self.tell(signin, event(EventType::Normal, "Approved", "Approve", note));
+        }
+        if let (None, Some(vote)) = (&before.denial, &after.denial) {
+            let note = format!("{} denied it{}", vote.username, said(vote));
+            self.tell(signin, event(EventType::Warning, "Denied", "Deny", note));
+        }
     }
 
     /// An extension: what there is goes on as it was.

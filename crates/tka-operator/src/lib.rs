@@ -2,6 +2,8 @@
 
 mod account_token;
 mod admission;
+pub mod approval;
+mod approvals;
 mod attempts;
 mod by_use;
 mod children;
@@ -39,10 +41,13 @@ mod stored;
 pub mod sweep;
 mod termination;
 mod tombstone;
+mod waiting;
 mod watched;
 mod watches;
 
 pub use account_token::claims;
+pub use approval::{ApprovalDecision, ApprovalRequest, NotOpen, RequestState, Vote};
+pub use approvals::{Ask, Asked, MAX_WAITING};
 pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
@@ -60,6 +65,7 @@ pub use retry::backoff;
 pub use sessions::Sessions;
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;
+pub use waiting::{WaitingSignIn, WatchedWaiting};
 pub use watched::WatchedSessions;
 pub use watches::Heartbeat;
 

@@ -5,21 +5,23 @@ use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{self, ClusterRoleBinding, RoleBinding, RoleRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
-    ANNOTATION_END, ANNOTATION_IDLE, ANNOTATION_LAST_SIGN_IN, ANNOTATION_LAST_USE, ANNOTATION_MAX_SESSIONS,
-    ANNOTATION_SIGN_IN, ANNOTATION_VALID_UNTIL, FINALIZER, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_NAMESPACE,
-    LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice, TkaSignin, TkaSigninSpec,
+    ANNOTATION_APPROVAL, ANNOTATION_END, ANNOTATION_IDLE, ANNOTATION_LAST_SIGN_IN, ANNOTATION_LAST_USE,
+    ANNOTATION_MAX_SESSIONS, ANNOTATION_SIGN_IN, ANNOTATION_VALID_UNTIL, AWAITING_APPROVAL, FINALIZER, LABEL_CALLER,
+    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice,
+    TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
     Begun, Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope,
-    Session, SessionLabel,
+    Session, SessionLabel, SessionName,
 };
 
 use crate::Error;
+use crate::approval::{ApprovalRequest, RequestState};
 use crate::end_reason::Intent;
 
 /// How far the clocks of two replicas may be apart for one to believe what the other wrote.
@@ -30,6 +32,10 @@ const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 
 /// What every object of every session can be selected by.
 pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
+
+/// What selects the `TkaSignin`s that wait for approval and hold no session yet.
+pub(crate) const AWAITING_SELECTOR: &str =
+    "app.kubernetes.io/managed-by=tka-awaiting-approval,tka.specht-labs.de/session";
 
 /// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
 pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
@@ -50,6 +56,41 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
     annotations.extend(session.idle.map(|idle| (ANNOTATION_IDLE.into(), idle.to_string())));
     signin.metadata.annotations = Some(annotations);
     signin
+}
+
+/// The `TkaSignin` on which `request` waits, while there is no `session` that it would extend. It says nothing of when that was signed in to, so that it is read as
+/// no session, by earlier versions too, and it keeps nothing that a finalizer would guard.
+pub(crate) fn awaiting(session: &Session, request: &ApprovalRequest, namespace: &str) -> TkaSignin {
+    let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
+    let mut labels = labels(session, namespace);
+    labels.insert(LABEL_MANAGED_BY.into(), AWAITING_APPROVAL.into());
+    signin.metadata.namespace = Some(namespace.into());
+    signin.metadata.labels = Some(labels);
+    signin.metadata.annotations = Some(BTreeMap::from([(ANNOTATION_APPROVAL.into(), request.to_annotation())]));
+    signin
+}
+
+/// Whether `signin` is one on which a sign-in waits for approval, and that holds no session.
+pub(crate) fn is_awaiting(signin: &TkaSignin) -> bool {
+    signin
+        .labels()
+        .get(LABEL_MANAGED_BY)
+        .is_some_and(|value| value == AWAITING_APPROVAL)
+}
+
+/// Has `desired` be written in place of `existing`, on which a request of that `id` is approved at `now`, and of no later version. None if there is no such
+/// request, or not any more.
+pub(crate) fn carry_out(desired: &mut TkaSignin, existing: Option<&TkaSignin>, id: &str, now: Timestamp) -> Option<()> {
+    let existing = existing.filter(|existing| existing.metadata.deletion_timestamp.is_none())?;
+    let request = ApprovalRequest::of(existing)?;
+    if request.id != id || request.state(now) != RequestState::Approved {
+        return None;
+    }
+    let granted = request.granted(request.approved_at()?).to_annotation();
+    desired.metadata.resource_version = Some(existing.resource_version()?);
+    let annotations = desired.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_APPROVAL.into(), granted);
+    Some(())
 }
 
 pub(crate) fn begun_word(begun: Begun) -> &'static str {
@@ -86,6 +127,7 @@ pub(crate) fn forget_what_was_said(desired: &mut TkaSignin, existing: &TkaSignin
         ANNOTATION_SIGN_IN,
         ANNOTATION_IDLE,
         ANNOTATION_MAX_SESSIONS,
+        ANNOTATION_APPROVAL,
     ] {
         if existing.annotations().contains_key(name) {
             annotations.entry(name.into()).or_default();
@@ -179,11 +221,11 @@ pub(crate) fn bindings(signin: &TkaSignin) -> Result<Bindings, Error> {
         kind: "ClusterRole".into(),
         name: signin.spec.role.clone(),
     };
-    let account = Subject {
+    let account = v1::Subject {
         kind: "ServiceAccount".into(),
         name: signin.name_any(),
         namespace: Some(namespace),
-        ..Subject::default()
+        ..v1::Subject::default()
     };
     let subjects = Some(vec![account]);
     let scope = Scope::from_stored(&signin.spec.namespaces).map_err(|why| not_a_session(signin, why.to_string()))?;
@@ -231,6 +273,9 @@ fn labels(session: &Session, namespace: &str) -> BTreeMap<String, String> {
 /// The name must be the one that this caller, device and role lead to: an object made by hand, or one of the original TKA,
 /// is no session of ours.
 pub(crate) fn session(signin: &TkaSignin) -> Result<Session, Error> {
+    if is_awaiting(signin) {
+        return Err(not_a_session(signin, "it waits for approval"));
+    }
     let session = read(signin).map_err(|why| not_a_session(signin, why))?;
     if session.name().as_str() != signin.name_any() {
         let why = "its name is not that of this caller, device and rule";
@@ -239,7 +284,33 @@ pub(crate) fn session(signin: &TkaSignin) -> Result<Session, Error> {
     Ok(session)
 }
 
-fn read(signin: &TkaSignin) -> Result<Session, String> {
+/// What makes a session this one and no other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Subject {
+    pub(crate) caller: Caller,
+    pub(crate) rule: RuleKey,
+    pub(crate) label: Option<SessionLabel>,
+}
+
+impl Subject {
+    pub(crate) fn name(&self) -> SessionName {
+        SessionName::new(&self.caller, &self.rule, self.label.as_ref())
+    }
+}
+
+/// Whose access through which rule `signin` is about, be it that it holds no session. Its name must be the one that they lead to.
+pub(crate) fn subject(signin: &TkaSignin) -> Result<Subject, Error> {
+    let subject = read_subject(signin).map_err(|why| not_a_session(signin, why))?;
+    if subject.name().as_str() == signin.name_any() {
+        return Ok(subject);
+    }
+    Err(not_a_session(
+        signin,
+        "its name is not that of this caller, device and rule",
+    ))
+}
+
+fn read_subject(signin: &TkaSignin) -> Result<Subject, String> {
     let spec = &signin.spec;
     let device = spec.device.as_ref().ok_or("spec.device is missing")?;
     let identity = match (spec.user_id, spec.tags.as_slice()) {
@@ -247,7 +318,7 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
         (None, [_, ..]) => Identity::machine(spec.tags.clone()),
         _ => return Err("it has neither spec.user_id nor spec.tags, or both".into()),
     };
-    Ok(Session {
+    Ok(Subject {
         caller: Caller {
             identity,
             device: Device::new(device.stable_id.clone(), device.name.clone()),
@@ -258,6 +329,16 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
             name: optional::<RuleName>(spec.rule.as_ref())?,
         },
         label: optional::<SessionLabel>(spec.label.as_ref())?,
+    })
+}
+
+fn read(signin: &TkaSignin) -> Result<Session, String> {
+    let Subject { caller, rule, label } = read_subject(signin)?;
+    let spec = &signin.spec;
+    Ok(Session {
+        caller,
+        rule,
+        label,
         period: typed::<Period>(&spec.validity_period)?,
         signed_in: last_sign_in(signin)?,
         reason: optional::<Reason>(spec.reason.as_ref())?,

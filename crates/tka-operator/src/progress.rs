@@ -10,6 +10,7 @@ use tka_api::resource::{Phase, TkaSignin, TkaSigninStatus};
 use tka_core::Session;
 
 use crate::Error;
+use crate::approval::ApprovalRequest;
 use crate::error::with_causes;
 
 /// The condition: whether the session can be used, as its caller last asked for it.
@@ -40,6 +41,24 @@ pub(crate) fn pending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaS
         phase: Some(phase),
         conditions: vec![ready(signin, "False", "NotProvisioned", with_causes(error), now)],
         ..before
+    }
+}
+
+/// Others are to approve it, or one has denied it. There is neither account nor binding.
+pub(crate) fn awaiting(signin: &TkaSignin, request: &ApprovalRequest, now: Timestamp) -> TkaSigninStatus {
+    let (phase, reason, message) = match &request.denial {
+        Some(denial) => (Phase::Denied, "Denied", format!("denied by {}", denial.username)),
+        None => {
+            let (count, needed, expires) = (request.count(), request.needed, request.expires);
+            let message = format!("{count} of {needed} have approved; it waits until {expires}");
+            (Phase::AwaitingApproval, "AwaitingApproval", message)
+        }
+    };
+    TkaSigninStatus {
+        provisioned: false,
+        phase: Some(phase),
+        conditions: vec![ready(signin, "False", reason, message, now)],
+        ..TkaSigninStatus::default()
     }
 }
 

@@ -84,7 +84,7 @@ impl Sessions {
         let (name, role) = (attempt.name(), &requested.rule.role);
         let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
-        let existing = existing?;
+        let existing = self.without_waiting(existing?, attempt).await?;
         if requested.on_use == Some(Begun::ByUse) {
             return Box::pin(self.begin_by_use(attempt, existing, records)).await;
         }
@@ -102,12 +102,31 @@ impl Sessions {
             return self.reuse_session(attempt, session, max_sessions, records).await;
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
+        if let Some(id) = &attempt.begun_for().approved {
+            let carried_out = objects::carry_out(&mut desired, existing.as_ref(), id, (self.clock)());
+            carried_out.ok_or_else(|| Error::EndedMeanwhile(name.clone()))?;
+        }
         if let Some(existing) = &existing {
             objects::forget_what_was_said(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
         self.give(attempt, &signin, session, Precondition::SameObject, records)
             .await
+    }
+
+    /// What there is of the session before it is written. What only waits for approval makes way for a sign-in that needs none.
+    async fn without_waiting(
+        &self,
+        existing: Option<TkaSignin>,
+        attempt: &Attempt,
+    ) -> Result<Option<TkaSignin>, Error> {
+        match existing {
+            Some(waits) if objects::is_awaiting(&waits) && attempt.begun_for().approved.is_none() => {
+                self.remove_waiting(&waits).await?;
+                Ok(None)
+            }
+            existing => Ok(existing),
+        }
     }
 
     /// Admits and provisions the session that `signin` holds, which was just written. Unless it is to be had, it ends if it is `unchanged`.
@@ -422,6 +441,7 @@ mod tests {
             session,
             max_sessions: None,
             credential: true,
+            approved: None,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::quota::SessionLimits;
 use crate::records::{Recorded, Records};
 use crate::session_cache::SessionCache;
 use crate::stored::{SessionFilter, StoredSession};
+use crate::waiting::WatchedWaiting;
 use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
@@ -45,6 +46,8 @@ pub struct Sessions {
     limits: watch::Sender<SessionLimits>,
     /// What the reconcile loop watches, once there is one.
     pub(crate) cache: OnceLock<SessionCache>,
+    /// What is watched of sign-ins that wait for approval, likewise.
+    pub(crate) waiting: OnceLock<WatchedWaiting>,
     pub(crate) locks: SessionLocks,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
@@ -94,6 +97,7 @@ impl Sessions {
             clock,
             limits: watch::Sender::new(limits),
             cache: OnceLock::new(),
+            waiting: OnceLock::new(),
             locks: SessionLocks::default(),
             attempts: Attempts::default(),
             records,
@@ -109,6 +113,12 @@ impl Sessions {
     /// What sessions may have at this moment.
     pub(crate) fn limits(&self) -> SessionLimits {
         *self.limits.borrow()
+    }
+
+    /// The sign-ins that wait for approval, as they are watched; none before there is a reconcile loop.
+    #[must_use]
+    pub fn waiting(&self) -> Option<WatchedWaiting> {
+        self.waiting.get().cloned()
     }
 
     /// Waits until nothing else in this process works on the session of that name.
@@ -153,9 +163,7 @@ impl Sessions {
         filter: SessionFilter,
     ) -> Result<Option<StoredSession>, Error> {
         let is_own = |stored: &StoredSession| stored.session.caller.user_key() == caller.user_key();
-        // A name that Kubernetes would not take leads to no object, and not into another path of the API.
-        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if !(1..=63).contains(&name.len()) || !name.chars().all(is_plain) {
+        if !is_plain_name(name) {
             return Ok(None);
         }
         let signin = self.signins.get_opt(name).await?;
@@ -188,4 +196,10 @@ impl Sessions {
     async fn labelled(&self, labels: &str) -> Result<Vec<TkaSignin>, Error> {
         Ok(self.signins.list(&ListParams::default().labels(labels)).await?.items)
     }
+}
+
+/// Whether `name` can be that of a session. One that Kubernetes would not take leads to no object, and not into another path of the API.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len()) && name.chars().all(is_plain)
 }

@@ -66,7 +66,7 @@ impl Sessions {
     }
 
     /// The UID makes the API server refuse it when the object was replaced by another of its name.
-    async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
+    pub(crate) async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
         let patch = json!({
             "apiVersion": TkaSignin::api_version(&()),
             "kind": TkaSignin::kind(&()),

@@ -111,7 +111,8 @@ impl From<Refusal> for Failure {
             | Refusal::NoGateway { .. }
             | Refusal::TooManySessions { .. }
             | Refusal::TooManyOnDevice { .. }
-            | Refusal::TooManyBindings { .. } => StatusCode::FORBIDDEN,
+            | Refusal::TooManyBindings { .. }
+            | Refusal::TooManyWaiting { .. } => StatusCode::FORBIDDEN,
             Refusal::ReasonRequired { .. }
             | Refusal::PeriodTooLong { .. }
             | Refusal::Machine { .. }

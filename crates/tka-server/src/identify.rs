@@ -90,6 +90,11 @@ pub(crate) async fn ask(app: &App, peer: SocketAddr) -> Result<Identified, Failu
     Ok(identified.unless_expired()?)
 }
 
+/// Who `whois` is about, which was asked for a moment ago, expired or not.
+pub(crate) fn identified(app: &App, whois: tka_tailnet::WhoIs) -> Result<Identified, Failure> {
+    Identified::new(whois, &app.cap_name, (app.clock)(), Instant::now())
+}
+
 /// Not knowing who calls is a refusal, whatever the reason. The status is that of the original.
 fn unresolved(error: &tka_tailnet::Error) -> Failure {
     let advice = match error {

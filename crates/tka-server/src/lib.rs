@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
+pub mod approvals;
 pub mod args;
 pub mod audit;
 pub mod audit_context;
@@ -47,6 +48,7 @@ use tka_operator::{Clock, Sessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
+use crate::approvals::RecentlyOver;
 use crate::audit::Audit;
 use crate::cluster::ClusterSource;
 use crate::detached_tasks::DetachedTasks;
@@ -98,6 +100,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What goes on when its caller hangs up.
     pub work: DetachedTasks,
+    /// Which sign-ins waited for approval a moment ago.
+    pub over: Arc<RecentlyOver>,
     /// What callers have sent.
     pub rates: Arc<Rates>,
 }

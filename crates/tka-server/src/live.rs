@@ -9,6 +9,7 @@ use tka_operator::{Clock, DeviceQuotas, SessionLimits, Sessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
+use crate::approvals::RecentlyOver;
 use crate::audit::Audit;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::{Config, RateLimit};
@@ -35,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) work: DetachedTasks,
     pub(crate) node: watch::Receiver<Node>,
+    /// Which sign-ins waited for approval a moment ago.
+    pub(crate) over: Arc<RecentlyOver>,
     /// Reads the ConfigMap of the cluster.
     pub(crate) client: Client,
 }
@@ -46,6 +49,8 @@ pub(crate) struct Live {
     rates: Arc<Rates>,
     /// What answers requests.
     routers: watch::Sender<Router>,
+    /// What handling one needs.
+    apps: watch::Sender<Option<Arc<App>>>,
     /// By what sessions are checked.
     standards: watch::Sender<Standards>,
 }
@@ -61,6 +66,7 @@ impl Live {
             limit,
             rates: Arc::new(Rates::new(limit)),
             routers: watch::Sender::new(Router::new()),
+            apps: watch::Sender::new(None),
             standards: watch::Sender::new(standards(config)),
         };
         live.apply(config)?;
@@ -70,6 +76,11 @@ impl Live {
     /// Answers requests by what holds when each comes.
     pub(crate) fn router(&self) -> Router {
         http::current(self.routers.subscribe())
+    }
+
+    /// What handling a request needs, for what is done without one.
+    pub(crate) fn apps(&self) -> watch::Receiver<Option<Arc<App>>> {
+        self.apps.subscribe()
     }
 
     /// By what sessions are to be checked.
@@ -94,6 +105,7 @@ impl Live {
             self.parts.gateway.as_ref(),
         );
         drop(self.routers.send_replace(router));
+        drop(self.apps.send_replace(Some(app)));
         let new = standards(config);
         self.standards
             .send_if_modified(|standards| std::mem::replace(standards, new) != new);
@@ -127,6 +139,7 @@ impl Live {
             clock: parts.clock,
             metrics: parts.metrics,
             work: parts.work,
+            over: parts.over,
             rates: Arc::clone(&self.rates),
         }
     }

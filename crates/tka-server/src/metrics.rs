@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tka_core::{Refusal, Revocation};
-use tka_operator::{EndReason, Leadership, WatchedSessions};
+use tka_operator::{ApprovalDecision, EndReason, Leadership, WatchedSessions};
 
 pub use self::exposition::Exposition;
 pub use self::gateway::{GatewayMetrics, UnderWay};
@@ -82,6 +82,20 @@ pub enum WhoIsOutcome {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Decided {
+    outcome: ApprovalOutcome,
+}
+
+/// What came of asking others.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[expect(non_camel_case_types, reason = "label values are written like this")]
+enum ApprovalOutcome {
+    requested,
+    approved,
+    denied,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Answered {
     method: &'static str,
     route: String,
@@ -96,6 +110,7 @@ pub struct Metrics {
     refusals: Family<Reason, Counter>,
     ends: Family<Reason, Counter>,
     revocations: Family<Reason, Counter>,
+    approvals: Family<Decided, Counter>,
     whois: HistogramFamily<WhoIs>,
     requests: HistogramFamily<Answered>,
     roles: Roles,
@@ -133,6 +148,7 @@ impl Default for Metrics {
             refusals: each(Refusal::KINDS.into_iter().chain(FURTHER_REFUSALS)),
             ends: each(ENDS),
             revocations: each(Revocation::KINDS),
+            approvals: decisions(),
             whois: Family::new_with_constructor(buckets),
             requests: Family::new_with_constructor(buckets),
             roles: Roles::default(),
@@ -150,6 +166,18 @@ fn reloads() -> Family<Reload, Counter> {
     let family = Family::default();
     for outcome in [Outcome::success, Outcome::error] {
         drop(family.get_or_create(&Reload { outcome }));
+    }
+    family
+}
+
+fn decisions() -> Family<Decided, Counter> {
+    let family = Family::default();
+    for outcome in [
+        ApprovalOutcome::requested,
+        ApprovalOutcome::approved,
+        ApprovalOutcome::denied,
+    ] {
+        drop(family.get_or_create(&Decided { outcome }));
     }
     family
 }
@@ -224,6 +252,11 @@ impl Metrics {
             "tka_revocations",
             "Sessions that this replica revoked, by what changed on the tailnet",
             metrics.revocations.clone(),
+        );
+        registry.register(
+            "tka_approvals",
+            "Sign-ins that others were asked to approve, and what they decided",
+            metrics.approvals.clone(),
         );
         registry.register(
             "tka_whois_duration_seconds",
@@ -314,6 +347,21 @@ impl Metrics {
     /// Counts a revocation of that [kind](Revocation::kind).
     pub fn revoked(&self, kind: &'static str) {
         self.revocations.get_or_create(&Reason { reason: kind }).inc();
+    }
+
+    /// Counts a sign-in that waits for others.
+    pub fn approval_requested(&self) {
+        let outcome = ApprovalOutcome::requested;
+        self.approvals.get_or_create(&Decided { outcome }).inc();
+    }
+
+    /// Counts what one of them decided.
+    pub fn approval_decided(&self, decision: ApprovalDecision) {
+        let outcome = match decision {
+            ApprovalDecision::Approve => ApprovalOutcome::approved,
+            ApprovalDecision::Deny => ApprovalOutcome::denied,
+        };
+        self.approvals.get_or_create(&Decided { outcome }).inc();
     }
 
     /// Counts a WhoIs that took so long.

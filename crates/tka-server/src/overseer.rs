@@ -45,7 +45,7 @@ impl FromRequestParts<Arc<App>> for RecordingsOverseer {
 }
 
 /// What the caller may see of what is others', as the tailnet says at this request.
-fn oversight(identified: &Identified) -> Oversight {
+pub(crate) fn oversight(identified: &Identified) -> Oversight {
     let values = identified.oversight.iter().map(String::as_str);
     let (oversight, refused) = Oversight::parse(&identified.caller.identity, values);
     for error in refused {

@@ -18,6 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::App;
+use crate::approvals::Worker;
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
@@ -137,6 +139,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         metrics: metrics.clone(),
         work: DetachedTasks::default(),
         node: known,
+        over: Arc::default(),
     };
     let work = parts.work.clone();
     let status = watch::Sender::default();
@@ -148,6 +151,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let channels = Channels {
         status,
         standards: live.standards(),
+        apps: live.apps(),
         serving: is_serving,
         certificate,
         drained: drained.clone(),
@@ -217,6 +221,8 @@ struct Channels {
     status: watch::Sender<Option<Status>>,
     /// By what sessions are checked.
     standards: watch::Receiver<Standards>,
+    /// What handling a request needs.
+    apps: watch::Receiver<Option<Arc<App>>>,
     /// Whether the tailnet is served.
     serving: watch::Receiver<Serving>,
     /// How its certificate stands.
@@ -283,6 +289,11 @@ fn background(
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
     let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
+    let approvals = Worker {
+        app: channels.apps,
+        leadership: leadership.clone(),
+    };
+    let approvals = stop.clone().run_until_cancelled_owned(approvals.run());
     let sweep = sweep(Arc::clone(sessions), leadership, stop.clone());
     let elect = election.run(parts.contact.is_there(), stop.clone().cancelled_owned());
 
@@ -290,6 +301,7 @@ fn background(
     background.spawn("re-authorisation", reauthorize);
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
+    background.spawn("the sign-ins that wait for approval", approvals);
     background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
     background.spawn("the version check", version);

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use tka_api::http::Via;
-use tka_core::{Refusal, Request, Session};
-use tka_operator::{Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
+use tka_core::{Refusal, Request, Session, approver};
+use tka_operator::{Ask, Asked, Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
+use uuid::Uuid;
 
 use crate::App;
 use crate::answer::Failure;
@@ -29,7 +30,14 @@ pub struct SignInRequest<'a> {
     authorization: Authorization,
     request: Request,
     options: AnswerOptions,
+    decided: Decided,
+}
+
+/// What the rules give.
+struct Decided {
     sign_in: SignIn,
+    /// What others are asked first, where the rule wants that.
+    ask: Option<Ask>,
 }
 
 /// Why an attempt gave nothing.
@@ -61,16 +69,44 @@ impl<'a> SignInRequest<'a> {
     ) -> Result<Self, Failure> {
         let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
-        let sign_in = decide(app, &authorization, &request, options)?;
-        context.about(&sign_in.session);
+        let decided = decide(app, &authorization, &request, options)?;
+        context.about(&decided.sign_in.session);
         Ok(Self {
             app,
             context,
             authorization,
             request,
             options,
-            sign_in,
+            decided,
         })
+    }
+
+    /// Whether others are to approve it.
+    #[must_use]
+    pub fn needs_approval(&self) -> bool {
+        self.decided.ask.is_some()
+    }
+
+    /// The session that it would give at this moment.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.decided.sign_in.session
+    }
+
+    /// Has it wait for others, or joins what waits for just the same. Returns the authorization that this rests on.
+    pub async fn ask(mut self) -> Result<(Authorization, Asked), Failure> {
+        self.reauthorize_if_stale().await?;
+        let ask = self.decided.ask.as_ref().ok_or_else(changed_meanwhile)?;
+        let asked = self
+            .app
+            .sessions
+            .ask_for_approval(ask, &Uuid::new_v4().to_string())
+            .await?;
+        if let Asked::Waits { waiting, is_new: true } = &asked {
+            self.app.metrics.approval_requested();
+            self.app.audit.approval_requested(self.context, waiting).await?;
+        }
+        Ok((self.authorization, asked))
     }
 
     /// Signs in, or shares what an identical request does at this moment. Returns the session, and the authorization that it rests on.
@@ -81,7 +117,11 @@ impl<'a> SignInRequest<'a> {
         let mut has_failed = false;
         loop {
             self.reauthorize_if_stale().await?;
-            let outcome = match self.app.sessions.join(&self.sign_in) {
+            // The rule may want that by now.
+            if self.needs_approval() {
+                return Err(changed_meanwhile());
+            }
+            let outcome = match self.app.sessions.join(&self.decided.sign_in) {
                 Part::Leader(attempt) => self.lead(*attempt).await,
                 Part::Waiter(waiter) => self.wait(waiter).await,
             };
@@ -107,7 +147,7 @@ impl<'a> SignInRequest<'a> {
     async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Stopped> {
         let locked = self.app.sessions.lock_for(attempt).await;
         let (mut attempt, lock) = locked.map_err(|error| Failure::from(&*error))?;
-        if self.reauthorize_if_stale().await? && !attempt.renew(&self.sign_in) {
+        if self.reauthorize_if_stale().await? && (self.needs_approval() || !attempt.renew(&self.decided.sign_in)) {
             return Ok(None);
         }
         let records = ByRequest::new(&self.app.audit, self.context);
@@ -116,7 +156,7 @@ impl<'a> SignInRequest<'a> {
         let is_new = signed_in.as_ref().map_or(true, |signed_in| !signed_in.extended);
         if self.request.by_use && is_new {
             let status = signed_in.as_ref().err().map(|error| Failure::from(&**error).status);
-            let role = self.sign_in.session.rule.role.as_str();
+            let role = self.decided.sign_in.session.rule.role.as_str();
             self.app.metrics.signed_in(Some(role), status);
         }
         match signed_in {
@@ -137,8 +177,9 @@ impl<'a> SignInRequest<'a> {
 
     /// Takes the outcome of another request, and records it for this caller too. None if a new authorization gives another session.
     async fn share(&mut self, signed_in: Arc<SignedIn>) -> Result<Option<Arc<SignedIn>>, Failure> {
-        let before = self.sign_in.clone();
-        if self.reauthorize_if_stale().await? && !self.sign_in.is_identical(&before) {
+        let before = self.decided.sign_in.clone();
+        if self.reauthorize_if_stale().await? && (self.needs_approval() || !self.decided.sign_in.is_identical(&before))
+        {
             return Ok(None);
         }
         // The request that leads the attempt has recorded it. What waits for it signs in nothing by itself.
@@ -164,9 +205,9 @@ impl<'a> SignInRequest<'a> {
     /// Authorises and decides anew.
     async fn reauthorize(&mut self) -> Result<(), Failure> {
         self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
-        let name = self.sign_in.session.name();
-        self.sign_in = decide(self.app, &self.authorization, &self.request, self.options)?;
-        if self.sign_in.session.name() != name {
+        let name = self.session().name();
+        self.decided = decide(self.app, &self.authorization, &self.request, self.options)?;
+        if self.session().name() != name {
             return Err(changed_meanwhile());
         }
         Ok(())
@@ -193,7 +234,7 @@ fn decide(
     authorization: &Authorization,
     request: &Request,
     options: AnswerOptions,
-) -> Result<SignIn, Failure> {
+) -> Result<Decided, Failure> {
     let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
     let decided = apply_rules(app, authorization, request, options);
     if let Err(failure) = &decided {
@@ -207,7 +248,7 @@ fn apply_rules(
     authorization: &Authorization,
     request: &Request,
     options: AnswerOptions,
-) -> Result<SignIn, Failure> {
+) -> Result<Decided, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
     // A session that no way leads to gives nothing. Where the policy has the rule twice, both must allow a way.
     let key = rule.key();
@@ -228,9 +269,16 @@ fn apply_rules(
     let has_token = !authorization.goes_through_gateway(app, options.via, &rule.key())?
         && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
-    Ok(SignIn {
+    let ask = authorization.rules.approval(&key).map(|approval| Ask {
+        session: session.clone(),
+        digest: approver::digest(&session, rule),
+        approval,
+    });
+    let sign_in = SignIn {
         session,
         max_sessions: rule.max_sessions,
         credential: options.credential && has_token,
-    })
+        approved: None,
+    };
+    Ok(Decided { sign_in, ask })
 }

@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod alone;
+mod approval;
 mod audit;
 mod browser;
 mod changes;
@@ -126,6 +127,7 @@ const MODULES: &[Module] = &[
     ("events", events::TESTS),
     ("waiting", waiting::TESTS),
     ("access", access::TESTS),
+    ("approval", approval::TESTS),
     ("audit", audit::TESTS),
     ("cli", cli::TESTS),
     ("cli_again", cli_again::TESTS),

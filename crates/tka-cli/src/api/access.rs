@@ -24,6 +24,10 @@ pub(crate) struct AccessRequest {
     #[arg(long, value_name = "TEXT", value_parser = parse_value::<Reason>)]
     pub(crate) reason: Option<Reason>,
 
+    /// Do not wait where others must approve: leave the request, and pick the access up later by the same command
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+
     /// Namespace to work in [default: the rule's, where it has just one]
     #[arg(short, long, value_name = "NAMESPACE", value_parser = parse_value::<Namespace>)]
     pub(crate) namespace: Option<Namespace>,

@@ -1,6 +1,7 @@
 //! The server's HTTP API, as far as the CLI uses it.
 
 pub(crate) mod api_server;
+mod approvals;
 mod error;
 mod failover;
 pub(crate) mod gateway;
@@ -43,7 +44,7 @@ use route::{HttpResponse, Request};
 pub(crate) struct Client {
     route: Arc<Route>,
     /// The replicas of the server, if several are known.
-    replicas: Option<Replicas>,
+    replicas: Option<Arc<Replicas>>,
     deadline: Deadline,
     /// Whether failed requests are retried.
     retries: bool,
@@ -124,7 +125,7 @@ impl Client {
     /// this client may be sent twice: the second time they find done what the first one did.
     pub(crate) fn with_replicas(self, order: Vec<Server>, tailnet: impl Tailnet + 'static) -> Self {
         Self {
-            replicas: Some(Replicas::new(Arc::clone(&self.route), order, tailnet)),
+            replicas: Some(Arc::new(Replicas::new(Arc::clone(&self.route), order, tailnet))),
             ..self
         }
     }
@@ -134,6 +135,17 @@ impl Client {
     #[cfg(unix)]
     pub(crate) fn with_retries(self) -> Self {
         Self { retries: true, ..self }
+    }
+
+    /// The same with a time limit that begins now.
+    pub(crate) fn with_fresh_deadline(&self, limit: Duration) -> Self {
+        Self {
+            route: Arc::clone(&self.route),
+            replicas: self.replicas.clone(),
+            deadline: Deadline::new(limit),
+            retries: self.retries,
+            skew: self.skew.clone(),
+        }
     }
 
     pub(crate) fn server(&self) -> &Server {

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tka_api::exec::ExecCredential;
-use tka_api::http::{LoginResponse, SessionInfo, SessionList};
+use tka_api::http::{ApprovalInfo, ApprovalList, LoginResponse, SessionInfo, SessionList};
 
 use crate::terminal::time_format;
 
@@ -55,6 +55,24 @@ impl Skew {
 impl ServerTimes for LoginResponse {
     fn apply_skew(&mut self, skew: Skew) {
         self.until = skew.to_local(self.until);
+        if let Some(approval) = &mut self.approval {
+            approval.expires = skew.to_local(approval.expires);
+        }
+    }
+}
+
+impl ServerTimes for ApprovalInfo {
+    fn apply_skew(&mut self, skew: Skew) {
+        self.requested = skew.to_local(self.requested);
+        self.status.expires = skew.to_local(self.status.expires);
+    }
+}
+
+impl ServerTimes for ApprovalList {
+    fn apply_skew(&mut self, skew: Skew) {
+        for waiting in &mut self.items {
+            waiting.apply_skew(skew);
+        }
     }
 }
 

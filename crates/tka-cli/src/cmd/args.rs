@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Sessions(cmd::sessions::Arguments),
     Clusters(cmd::clusters::Arguments),
     Rules(cmd::rules::Arguments),
+    Approvals(cmd::approvals::Arguments),
     Recordings(cmd::recordings::Arguments),
     Credential(cmd::credential::Arguments),
     Doctor(cmd::doctor::Arguments),

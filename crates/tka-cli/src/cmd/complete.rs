@@ -123,6 +123,14 @@ pub(crate) fn sessions() -> Vec<CompletionCandidate> {
     named.collect()
 }
 
+/// Names of sessions that sign-ins wait for.
+pub(crate) fn approvals() -> Vec<CompletionCandidate> {
+    let waiting = client().and_then(|client| client.approvals().ok());
+    let waiting = waiting.into_iter().flat_map(|waiting| waiting.items);
+    let named = waiting.filter_map(|one| candidate(&one.status.session, &format!("{} for {}", one.role, one.username)));
+    named.collect()
+}
+
 /// Names of servers. No server is asked.
 pub(crate) fn clusters() -> Vec<CompletionCandidate> {
     let places = search(typed_flags()).into_iter().flat_map(Search::names);

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig::CredentialForm;
 use crate::kubeconfig::session_cache::CachedSession;
+use crate::session::approval::{self, Asked};
 use crate::session::replicas::Learning;
 use crate::terminal::ui;
 
@@ -76,6 +77,21 @@ pub(crate) fn attempt(
     let learning = Learning::begin(ctx);
     let request = access.request(label);
     let mut signed_in = client.sign_in(&request, form)?;
+    if let Some(status) = signed_in.login.approval.take() {
+        drop(spinner);
+        if access.no_wait {
+            return Err(Error::AwaitsApproval { status });
+        }
+        let asked = Asked {
+            request: &request,
+            form,
+        };
+        signed_in = approval::wait(ctx, &asked, &status)?;
+        learning.finish(ctx);
+        // The time that others took is none of the server's.
+        let client = ctx.patient_client(ctx.config.timeout)?;
+        return Ok((client, signed_in));
+    }
     let mut backoff = PollBackoff::new();
     let is_chosen =
         signed_in.kubeconfig.is_none() && (access.has_server_options() || label.is_some() && supports_rules(&client)?);

@@ -167,6 +167,7 @@ pub(crate) mod tests {
             username: "alice@example.com".into(),
             role: "cluster-admin".into(),
             until: "2026-01-02T15:19:00Z".parse().unwrap(),
+            approval: None,
         }
     }
 

@@ -19,7 +19,7 @@ use axum::response::Response;
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_core::{Caller, Identity, Session};
-use tka_operator::{Clock, Credential, EndReason, claims};
+use tka_operator::{Clock, Credential, EndReason, WaitingSignIn, claims};
 
 use crate::App;
 use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
@@ -201,6 +201,30 @@ impl Audit {
         self.queue.write(line(&record)).await
     }
 
+    /// Records that `session` began, or that it was `extended`, because others approved it.
+    pub(crate) async fn approved(
+        &self,
+        session: &Session,
+        extended: bool,
+        approval: audit::Approval,
+    ) -> Result<(), AuditError> {
+        let record = Record {
+            approval: Some(approval),
+            ..self.about(session, given(extended), Outcome::Granted)
+        };
+        self.write(&record).await
+    }
+
+    /// Has `record` written. Unless this returns well, what it says must not be done.
+    pub(crate) async fn write(&self, record: &Record) -> Result<(), AuditError> {
+        self.queue.write(line(record)).await
+    }
+
+    /// Has `record` written, or kept elsewhere where that fails.
+    pub(crate) async fn keep(&self, record: &Record) {
+        self.queue.keep(line(record)).await;
+    }
+
     /// Records that `session` ended, without its owner asking.
     async fn ended(&self, session: &Session, how: &EndReason) {
         log_end(session, how);
@@ -268,7 +292,7 @@ impl Audit {
         self.queue.leave(line(record));
     }
 
-    fn of_request(&self, context: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
+    pub(crate) fn of_request(&self, context: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
         let subject = context.identified.get();
         let subject = subject.map(|identified| caller(&identified.caller, &identified.addresses));
         let (who, device) = subject.unzip();
@@ -286,11 +310,18 @@ impl Audit {
     }
 
     fn about(&self, session: &Session, decision: Decision, outcome: Outcome) -> Record {
-        let (who, device) = caller(&session.caller, &[]);
+        Record {
+            session: Some(self.session(session)),
+            ..self.of_caller(&session.caller, decision, outcome)
+        }
+    }
+
+    /// A record about one who is not at the other end of a connection.
+    pub(crate) fn of_caller(&self, of: &Caller, decision: Decision, outcome: Outcome) -> Record {
+        let (who, device) = caller(of, &[]);
         Record {
             who: Some(who),
             device: Some(device),
-            session: Some(self.session(session)),
             ..self.record(decision, outcome)
         }
     }
@@ -307,9 +338,29 @@ impl Audit {
             credential: None,
             request: None,
             api: None,
+            approval: None,
             look: None,
             why: None,
             suppressed: self.budget.left_out(),
+        }
+    }
+
+    /// The session that `waiting` would give if it were approved as it was asked for.
+    pub(crate) fn waiting_session(&self, waiting: &WaitingSignIn) -> audit::Session {
+        let (rule, request) = (&waiting.rule, &waiting.request);
+        let since = request.approved_at().unwrap_or(request.requested);
+        audit::Session {
+            name: waiting.name.to_string(),
+            namespace: self.namespace.clone(),
+            rule: audit::Rule {
+                role: rule.role.to_string(),
+                namespaces: rule.scope.to_names(),
+                name: rule.name.as_ref().map(ToString::to_string),
+                period: request.period.to_string(),
+            },
+            until: tka_core::session::end(since, request.period),
+            label: waiting.label.as_ref().map(|label| label.as_str().into()),
+            reason: request.reason.clone(),
         }
     }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse, Via};
 use tka_core::{Choice, Request, Session};
-use tka_operator::{Credential, SignedIn};
+use tka_operator::{Asked, Credential, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
 use utoipa::IntoParams;
 
 use super::body::Body;
@@ -21,8 +21,9 @@ use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::{Failure, pending};
+use crate::approvals::{self, Decided};
 use crate::audit_context::AuditContext;
-use crate::authorize::{Authorization, Authorized};
+use crate::authorize::{Authorization, Authorized, changed_meanwhile};
 use crate::sign_in::{AnswerOptions, SignInRequest};
 
 /// The longest wait. It must be over before the time limit of the answer is.
@@ -61,9 +62,9 @@ struct Wanted {
     request_body(content = Option<LoginRequest>),
     responses(
         (status = 200, description = "Signed in and usable; only with `Prefer: wait`", body = SignInResponse),
-        (status = 202, description = "Signed in", body = LoginResponse),
+        (status = 202, description = "Signed in, or it waits for others: `approval` says for how many", body = LoginResponse),
         (status = 400, description = "Tagged node, malformed or ambiguous rules, or a request that no rule allows", body = ErrorResponse),
-        (status = 403, description = "No such rule, not on this cluster, or through Funnel", body = ErrorResponse),
+        (status = 403, description = "No such rule, not on this cluster, denied or not answered by others, or through Funnel", body = ErrorResponse),
         (status = 408, description = "The request did not arrive in time", body = ErrorResponse),
         (status = 413, description = "The body is too large", body = ErrorResponse),
         (status = 415, description = "The body is not JSON", body = ErrorResponse),
@@ -95,12 +96,26 @@ pub(super) async fn sign_in(
             result
         }
     };
-    let (mut authorization, signed_in) = app.work.to_the_end(start).await?;
+    let (mut authorization, started) = app.work.to_the_end(start).await?;
+    let (stored, credential) = match started {
+        Started::SignedIn(signed_in) => (signed_in.stored.clone(), signed_in.credential.clone()),
+        Started::Asked(session, asked) => match granted(&app, &session, asked, wait).await? {
+            Ok(stored) => (stored, None),
+            Err(waiting) => return Ok(waits(&app, &session, &waiting)),
+        },
+    };
     let Some(wait) = wait else {
-        return Ok(accepted(&signed_in.stored.session));
+        return Ok(accepted(&stored.session));
     };
     let wanted = Wanted { wait, via, is_chosen };
-    usable(&app, &context, &mut authorization, &signed_in, wanted).await
+    usable(&app, &context, &mut authorization, stored, credential, wanted).await
+}
+
+/// What came of a sign-in.
+enum Started {
+    SignedIn(Arc<SignedIn>),
+    /// Others are asked to approve this session.
+    Asked(Box<Session>, Asked),
 }
 
 async fn start(
@@ -111,11 +126,54 @@ async fn start(
     credential: bool,
     way: Result<Option<Via>, Failure>,
     role: &mut Option<String>,
-) -> Result<(Authorization, Arc<SignedIn>), Failure> {
+) -> Result<(Authorization, Started), Failure> {
     let (authorization, request) = (authorization?, read(body?.0)?);
     let options = AnswerOptions { credential, via: way? };
     let sign_in = SignInRequest::new(app, context, authorization, request, options, role)?;
-    sign_in.run().await
+    if sign_in.needs_approval() {
+        let session = Box::new(sign_in.session().clone());
+        let (authorization, asked) = sign_in.ask().await?;
+        return Ok((authorization, Started::Asked(session, asked)));
+    }
+    let (authorization, signed_in) = sign_in.run().await?;
+    Ok((authorization, Started::SignedIn(signed_in)))
+}
+
+/// The session that others let the caller have, or what still waits when `wait` is over.
+async fn granted(
+    app: &App,
+    session: &Session,
+    asked: Asked,
+    wait: Option<Duration>,
+) -> Result<Result<StoredSession, Box<WaitingSignIn>>, Failure> {
+    let waiting = match asked {
+        Asked::Granted(stored) => return Ok(Ok(*stored)),
+        Asked::Denied(denied) => return Err(approvals::denied(&denied)),
+        Asked::Waits { waiting, .. } => waiting,
+    };
+    let Some(wait) = wait else {
+        return Ok(Err(waiting));
+    };
+    let id = waiting.request.id.clone();
+    match approvals::decided(app, *waiting, wait).await? {
+        Decided::Not(waiting) => Ok(Err(waiting)),
+        Decided::Denied(denied) => {
+            app.sessions.told(&session.name(), &id).await?;
+            Err(approvals::denied(&denied))
+        }
+        Decided::Over => Err(approvals::unanswered()),
+        Decided::Granted => {
+            app.sessions.told(&session.name(), &id).await?;
+            let stored = app.sessions.find([session.name()], SessionFilter::Live).await?;
+            let stored = stored.into_iter().next();
+            Ok(Ok(stored.ok_or_else(changed_meanwhile)?))
+        }
+    }
+}
+
+fn waits(app: &App, session: &Session, waiting: &WaitingSignIn) -> Response {
+    let body = Json(view::awaiting(app, session, waiting));
+    (StatusCode::ACCEPTED, [(CACHE_CONTROL, "no-store")], body).into_response()
 }
 
 /// What a caller asks for, in the words of the decision.
@@ -153,11 +211,11 @@ async fn usable(
     app: &App,
     context: &AuditContext,
     authorization: &mut Authorization,
-    signed_in: &SignedIn,
+    mut stored: StoredSession,
+    credential: Option<Credential>,
     Wanted { wait, via, is_chosen }: Wanted,
 ) -> Result<Response, Failure> {
-    let mut stored = signed_in.stored.clone();
-    let session = &signed_in.stored.session;
+    let session = &stored.session.clone();
     if !stored.provisioned {
         // The reconcile loop is on it.
         let waited = tokio::time::timeout(wait, app.sessions.provisioned(&session.name())).await;
@@ -181,8 +239,7 @@ async fn usable(
         // It is usable, through the gateway.
         return Ok(accepted(session));
     }
-    let Credential { token, expires } =
-        issued(app, context, authorization, session, signed_in.credential.clone()).await?;
+    let Credential { token, expires } = issued(app, context, authorization, session, credential).await?;
     let kubeconfig = view::with_user(app, app.cluster.info().await?, session, token.clone().into());
     let answer = SignInResponse {
         login: view::login(session),

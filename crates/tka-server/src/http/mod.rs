@@ -1,5 +1,6 @@
 //! The HTTP API: one file an endpoint.
 
+mod approvals;
 mod body;
 mod cluster_info;
 mod common;
@@ -52,6 +53,7 @@ use self::unread::receive_rest;
                        requests carry no credential. The header `Server` of every answer is `tka-server/VERSION`."
     ),
     tags((name = "session", description = "The calling device's session"), (name = "cluster", description = "The cluster"),
+         (name = "approval", description = "Sign-ins that wait for others"),
          (name = "oversight", description = "What is others': for callers to whom the tailnet policy gives oversight. To all others these paths are not there"))
 )]
 struct Document;
@@ -65,6 +67,8 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(rules::list))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::decide, approvals::withdraw))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::show))
         .routes(routes!(recordings::cast))
@@ -195,6 +199,8 @@ mod tests {
         assert_eq!(
             paths,
             [
+                "/api/v1alpha1/approvals",
+                "/api/v1alpha1/approvals/{session}",
                 "/api/v1alpha1/cluster-info",
                 "/api/v1alpha1/credential",
                 "/api/v1alpha1/kubeconfig",

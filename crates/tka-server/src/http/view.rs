@@ -2,14 +2,17 @@
 
 use axum::http::StatusCode;
 use futures::future::try_join;
-use tka_api::http::{LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN};
+use tka_api::http::{
+    ApprovalInfo, ApprovalState, ApprovalStatus, ApprovalVote, LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN,
+};
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SignInMode};
 use tka_gateway::PREFIX;
-use tka_operator::StoredSession;
+use tka_operator::{RequestState, StoredSession, Vote, WaitingSignIn};
 
 use super::credential::issued;
 use crate::answer::Failure;
+use crate::approvals::Approver;
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
@@ -22,6 +25,60 @@ pub(super) fn login(session: &Session) -> LoginResponse {
         username: session.caller.username().into(),
         role: session.rule.role.to_string(),
         until: session.until(),
+        approval: None,
+    }
+}
+
+/// `session`, which is what `waiting` would give, and how that stands.
+pub(super) fn awaiting(app: &App, session: &Session, waiting: &WaitingSignIn) -> LoginResponse {
+    LoginResponse {
+        approval: Some(status(app, waiting)),
+        ..login(session)
+    }
+}
+
+fn status(app: &App, waiting: &WaitingSignIn) -> ApprovalStatus {
+    let request = &waiting.request;
+    ApprovalStatus {
+        count: request.count(),
+        needed: request.needed.get(),
+        expires: request.expires,
+        session: waiting.name.to_string(),
+        request: request.id.clone(),
+        state: match request.state((app.clock)()) {
+            RequestState::Waiting => ApprovalState::Waiting,
+            RequestState::Approved => ApprovalState::Approved,
+            RequestState::Granted => ApprovalState::Granted,
+            RequestState::Denied => ApprovalState::Denied,
+            RequestState::Expired => ApprovalState::Expired,
+        },
+    }
+}
+
+/// `waiting` as `approver` sees it.
+pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) -> ApprovalInfo {
+    let request = &waiting.request;
+    let vote = |vote: &Vote| ApprovalVote {
+        username: vote.username.clone(),
+        at: vote.at,
+        comment: vote.comment.clone(),
+    };
+    let status = status(app, waiting);
+    ApprovalInfo {
+        username: waiting.caller.username().into(),
+        device: waiting.caller.device.name.clone(),
+        own: approver.owns(waiting),
+        may_decide: status.state == ApprovalState::Waiting && approver.may_decide(waiting).is_ok(),
+        status,
+        role: waiting.rule.role.to_string(),
+        namespaces: waiting.rule.scope.to_names(),
+        rule: waiting.rule.name.as_ref().map(ToString::to_string),
+        period: request.period.to_string(),
+        reason: request.reason.clone(),
+        extends: waiting.extends,
+        requested: request.requested,
+        approvals: request.approvals.iter().map(vote).collect(),
+        denial: request.denial.as_ref().map(vote),
     }
 }
 
@@ -58,6 +115,8 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         idle: rule.idle.map(|idle| idle.to_string()),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
         recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
+        approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
+        break_glass: rule.break_glass,
         default: Some(rule) == default,
         problem: None,
         unchecked: false,
@@ -104,7 +163,8 @@ pub(super) fn gateway(
             role: rule.role.clone(),
         });
     }
-    let highest = rules.choose(&Choice::default());
+    let ordinary = rules.ordinary();
+    let highest = ordinary.choose(&Choice::default());
     let is_left_out = !is_chosen && session.label.is_none() && highest.is_ok_and(|highest| highest.key() == *rule);
     let label = session.label.as_ref();
     let label = label.map(|label| format!("/session/{label}")).unwrap_or_default();

@@ -18,6 +18,11 @@ pub(crate) enum Operation {
     ListRules,
     /// List the rules in order to select one.
     SelectRule,
+    ListApprovals,
+    /// Decide about another's sign-in.
+    Decide,
+    /// End the wait of the caller's own sign-in.
+    Withdraw,
     ListRecordings,
     ShowRecording,
     FetchRecording,
@@ -39,6 +44,9 @@ impl Operation {
             Self::ListSessions => ("GET", http::SESSIONS),
             Self::EndSession => ("DELETE", http::SESSIONS),
             Self::ListRules | Self::SelectRule => ("GET", http::RULES),
+            Self::ListApprovals => ("GET", http::APPROVALS),
+            Self::Decide => ("POST", http::APPROVALS),
+            Self::Withdraw => ("DELETE", http::APPROVALS),
             Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => ("GET", http::RECORDINGS),
             Self::AskCluster => ("GET", "/version"),
         }
@@ -66,6 +74,9 @@ impl Operation {
             Self::EndSession => "end that session",
             Self::ListRules => "show your rules",
             Self::SelectRule => "sign you in with these options",
+            Self::ListApprovals => "show what waits for approval",
+            Self::Decide => "take your decision",
+            Self::Withdraw => "withdraw that sign-in",
             Self::ListRecordings => "list recordings",
             Self::ShowRecording => "show that recording",
             Self::FetchRecording => "give you that recording",
@@ -90,6 +101,9 @@ impl Operation {
                 | Self::ListRules
                 | Self::SelectRule
                 | Self::FetchCredential
+                | Self::ListApprovals
+                | Self::Decide
+                | Self::Withdraw
                 | Self::ListRecordings
                 | Self::ShowRecording
                 | Self::FetchRecording

@@ -1,0 +1,158 @@
+//! Waiting until others have approved a sign-in.
+
+use std::time::Duration;
+
+use tka_api::http::{ApprovalStatus, LoginRequest};
+
+use crate::api::client::{Client, ClientError, SignInResponse};
+use crate::context::CommandContext;
+use crate::error::Error;
+use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::terminal::messages::{self, Clock};
+use crate::terminal::time_format;
+
+/// How long one request may take. The server answers after ten seconds, and is asked again.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long withdrawing may take, after which the request is left to its time.
+const WITHDRAW: Duration = Duration::from_secs(5);
+
+/// What was asked for, and in which form.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a LoginRequest,
+    pub(crate) form: CredentialForm,
+}
+
+/// Waits until others have approved, and returns the sign-in. The server tells of the decision as soon as it is made.
+///
+/// Ctrl-C withdraws the request. Where the session does not wait any more, that is an error of the server's.
+pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalStatus) -> Result<SignInResponse, Error> {
+    ctx.ui.notify(&messages::note(
+        &announcement(status, &Clock::system()),
+        &ctx.ui.palette,
+    ));
+    let _spinner = ctx.ui.spinner("waiting for approval");
+    let session = status.session.clone();
+    let ask = {
+        let client = ctx.patient_client(LIMIT)?;
+        let (request, form) = (asked.request.clone(), asked.form);
+        move || answered(&client, &request, form)
+    };
+    let withdraw = ctx.patient_client(WITHDRAW)?;
+    interrupted::run(ask, move || drop(withdraw.withdraw(&session)))
+}
+
+/// Asks until the answer is none that it waits.
+fn answered(client: &Client, request: &LoginRequest, form: CredentialForm) -> Result<SignInResponse, ClientError> {
+    loop {
+        let client = client.with_fresh_deadline(LIMIT);
+        let signed_in = client.sign_in(request, form)?;
+        if signed_in.login.approval.is_none() {
+            return Ok(signed_in);
+        }
+    }
+}
+
+/// What waits, and for what.
+fn announcement(status: &ApprovalStatus, clock: &Clock) -> String {
+    let until = time_format::until(status.expires, clock.now, &clock.zone);
+    let others = status.needed.saturating_sub(status.count);
+    let who = if others == 1 {
+        "one more person".to_owned()
+    } else {
+        format!("{others} more people")
+    };
+    format!(
+        "this sign-in waits for {who} to approve it, and is over {until}; they see it with `tka approvals`, as {}",
+        status.session
+    )
+}
+
+#[cfg(unix)]
+mod interrupted {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    use crate::api::client::ClientError;
+    use crate::error::Error;
+    use crate::sys::signals::{SignalHold, not_ignored};
+
+    enum Event<T> {
+        Answer(Box<Result<T, ClientError>>),
+        Signal,
+    }
+
+    /// Runs `work`. A signal that would end this process runs `give_up` first.
+    pub(super) fn run<T: Send + 'static>(
+        work: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
+        give_up: impl FnOnce(),
+    ) -> Result<T, Error> {
+        // Until it is dropped, which ends the process where a signal came.
+        let hold = SignalHold::new();
+        let mut signals = Signals::new(not_ignored([SIGHUP, SIGINT, SIGTERM])).map_err(Error::Signals)?;
+        let handle = signals.handle();
+        let (tell, events) = mpsc::channel();
+        let interrupted = tell.clone();
+        thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                let _ = interrupted.send(Event::Signal);
+            }
+        });
+        thread::spawn(move || tell.send(Event::Answer(Box::new(work()))));
+        let event = events.recv();
+        handle.close();
+        match event {
+            Ok(Event::Answer(answer)) => Ok((*answer)?),
+            Ok(Event::Signal) => {
+                give_up();
+                drop(hold);
+                Err(Error::Interrupted)
+            }
+            Err(mpsc::RecvError) => Err(Error::WorkerPanicked),
+        }
+    }
+}
+
+/// Elsewhere the request is left to its time.
+#[cfg(not(unix))]
+mod interrupted {
+    use crate::api::client::ClientError;
+    use crate::error::Error;
+
+    pub(super) fn run<T>(work: impl FnOnce() -> Result<T, ClientError>, _give_up: impl FnOnce()) -> Result<T, Error> {
+        Ok(work()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+    use tka_api::http::ApprovalState;
+
+    #[test]
+    fn announcement_says_for_whom_and_until_when() {
+        let status = |count, needed| ApprovalStatus {
+            count,
+            needed,
+            expires: "2026-01-02T15:19:00Z".parse().unwrap(),
+            session: "tka-bob-one".into(),
+            request: "r1".into(),
+            state: ApprovalState::Waiting,
+        };
+        let clock = Clock {
+            now: "2026-01-02T15:04:00Z".parse().unwrap(),
+            zone: TimeZone::UTC,
+        };
+        let said = announcement(&status(0, 1), &clock);
+        assert!(said.contains("one more person") && said.contains("in 15 min"), "{said}");
+        assert!(
+            said.contains("`tka approvals`") && said.contains("tka-bob-one"),
+            "{said}"
+        );
+        assert!(announcement(&status(1, 3), &clock).contains("2 more people"));
+    }
+}

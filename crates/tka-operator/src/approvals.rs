@@ -1,0 +1,299 @@
+//! Asking others to let a caller in, and writing down what they decide. Who may decide, and whether what is asked still holds, is for the caller of this to
+//! know.
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
+use tka_core::{Approval, Refusal, Session, SessionName};
+
+use crate::approval::{ApprovalRequest, RequestState};
+use crate::error::{found, status};
+use crate::provision::FIELD_MANAGER;
+use crate::sessions::is_plain_name;
+use crate::waiting::WaitingSignIn;
+use crate::{Error, SessionFilter, Sessions, Standing, StoredSession, objects, progress};
+
+/// How often a request is written after another write came between.
+const TRIES: usize = 3;
+/// How many sign-ins of one user may wait at a time. Each is told to others.
+pub const MAX_WAITING: usize = 5;
+
+/// What a caller asks others for.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The session that it would give at this moment.
+    pub session: Session,
+    /// What an approval of it is for ([`tka_core::approver::digest`]).
+    pub digest: String,
+    /// What its rule asks for.
+    pub approval: Approval,
+}
+
+/// What asking came to.
+#[derive(Debug)]
+pub enum Asked {
+    /// It was approved before, and its caller had not been told. The session stands.
+    Granted(Box<StoredSession>),
+    /// It was denied before, and its caller had not been told.
+    Denied(Box<WaitingSignIn>),
+    /// It waits.
+    Waits {
+        /// What waits.
+        waiting: Box<WaitingSignIn>,
+        /// Whether it does since this moment.
+        is_new: bool,
+    },
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Has a sign-in wait for approval, by a request of that `id`, or joins the one that waits for just the same. A session that goes on stays as it is.
+    pub async fn ask_for_approval(&self, ask: &Ask, id: &str) -> Result<Asked, Error> {
+        self.check_role(&ask.session.rule.role).await?;
+        let name = ask.session.name();
+        let _lock = self.locks.take(name.as_str()).await?;
+        for _ in 0..TRIES {
+            let existing = self.signins.get_opt(name.as_str()).await?;
+            if let Some(asked) = self.ask_beside(existing, ask, id).await? {
+                return Ok(asked);
+            }
+        }
+        Err(Error::Contended(name.to_string()))
+    }
+
+    /// None if `existing` is not any more what it was.
+    async fn ask_beside(&self, existing: Option<TkaSignin>, ask: &Ask, id: &str) -> Result<Option<Asked>, Error> {
+        let now = (self.clock)();
+        let before = existing.as_ref().and_then(WaitingSignIn::of);
+        if let Some(before) = before.filter(|before| before.request.digest == ask.digest) {
+            match before.request.state(now) {
+                RequestState::Waiting | RequestState::Approved => return Ok(Some(Asked::waits(before, false))),
+                RequestState::Denied if !before.request.told => return self.tell_denied(before).await,
+                RequestState::Granted if !before.request.told => {
+                    if let Some(stored) = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin)) {
+                        let told = self.write_request(&before, &before.request.told()).await?;
+                        return Ok(told.map(|_| Asked::Granted(Box::new(stored))));
+                    }
+                }
+                RequestState::Denied | RequestState::Granted | RequestState::Expired => {}
+            }
+        }
+        self.check_waiting(&ask.session)?;
+        let (period, reason) = (ask.session.period, ask.session.reason.as_ref());
+        let request = ApprovalRequest::new(id.to_owned(), ask.digest.clone(), &ask.approval, period, reason, now);
+        let Some(existing) = existing else {
+            return self.begin_waiting(ask, &request).await;
+        };
+        if objects::is_awaiting(&existing) {
+            return self.wait_anew(&existing, ask, &request).await;
+        }
+        if Standing::of(&existing, now) == Standing::None {
+            self.see_to_end(&existing).await?;
+            return Ok(None);
+        }
+        let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
+        let written = self
+            .patch_version(&existing, json!({"metadata": {"annotations": annotations}}))
+            .await?;
+        Ok(self.waits_anew(written))
+    }
+
+    async fn tell_denied(&self, denied: WaitingSignIn) -> Result<Option<Asked>, Error> {
+        let told = self.write_request(&denied, &denied.request.told()).await?;
+        Ok(told.map(|_| Asked::Denied(Box::new(denied))))
+    }
+
+    /// Begins to wait where there is neither a session nor another request.
+    async fn begin_waiting(&self, ask: &Ask, request: &ApprovalRequest) -> Result<Option<Asked>, Error> {
+        let desired = objects::awaiting(&ask.session, request, &self.namespace);
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PostParams::default()
+        };
+        let signin = match self.signins.create(&parameters, &desired).await {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => return Ok(None),
+            created => created?,
+        };
+        let signin = self.say_waiting(signin, request).await;
+        Ok(self.waits_anew(Some(signin)))
+    }
+
+    /// Waits for another request on the object of an earlier one.
+    async fn wait_anew(
+        &self,
+        existing: &TkaSignin,
+        ask: &Ask,
+        request: &ApprovalRequest,
+    ) -> Result<Option<Asked>, Error> {
+        let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
+        let reason = ask.session.reason.as_ref().map(|reason| reason.as_str());
+        let spec = json!({"validity_period": ask.session.period.to_string(), "reason": reason});
+        let patch = json!({"metadata": {"annotations": annotations}, "spec": spec});
+        let Some(signin) = self.patch_version(existing, patch).await? else {
+            return Ok(None);
+        };
+        let signin = self.say_waiting(signin, request).await;
+        Ok(self.waits_anew(Some(signin)))
+    }
+
+    fn waits_anew(&self, signin: Option<TkaSignin>) -> Option<Asked> {
+        let signin = signin?;
+        let waiting = WaitingSignIn::of(&signin)?;
+        self.events.approval_requested(&signin, &waiting);
+        Some(Asked::waits(waiting, true))
+    }
+
+    /// Refuses a user of whom too much waits already, as far as the watch has told.
+    fn check_waiting(&self, session: &Session) -> Result<(), Error> {
+        let Some(watched) = self.waiting.get() else {
+            return Ok(());
+        };
+        let (now, name, user) = ((self.clock)(), session.name(), session.caller.user_key());
+        let is_other = |waiting: &WaitingSignIn| {
+            let is_open = matches!(
+                waiting.request.state(now),
+                RequestState::Waiting | RequestState::Approved
+            );
+            is_open && waiting.name != name && waiting.caller.user_key() == user
+        };
+        let count = watched.all().into_iter().filter(is_other).count();
+        if count < MAX_WAITING {
+            return Ok(());
+        }
+        Err(Error::Refused(Refusal::TooManyWaiting { max: MAX_WAITING }))
+    }
+
+    /// The sign-in that waits for the session of that name, or was decided, read from the API server at this moment.
+    pub async fn waiting_named(&self, name: &str) -> Result<Option<WaitingSignIn>, Error> {
+        if !is_plain_name(name) {
+            return Ok(None);
+        }
+        let signin = self.signins.get_opt(name).await?;
+        Ok(signin.as_ref().and_then(WaitingSignIn::of))
+    }
+
+    /// Writes `request` in place of what `waiting` says, unless that was changed since. Returns what waits then.
+    pub async fn write_request(
+        &self,
+        waiting: &WaitingSignIn,
+        request: &ApprovalRequest,
+    ) -> Result<Option<WaitingSignIn>, Error> {
+        let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
+        let patch = json!({"metadata": {"annotations": annotations}});
+        let written = self
+            .patch_exactly(&waiting.name, &waiting.uid, &waiting.version, patch)
+            .await?;
+        let Some(written) = written else {
+            return Ok(None);
+        };
+        let written = if waiting.extends {
+            written
+        } else {
+            self.say_waiting(written, request).await
+        };
+        self.events.decided(&written, &waiting.request, request);
+        Ok(WaitingSignIn::of(&written))
+    }
+
+    /// Writes down that the caller knows what was decided about the request of that `id` for the session of that name. Where it is not there any more, nothing
+    /// is left to write.
+    pub async fn told(&self, name: &SessionName, id: &str) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let waiting = self.waiting_named(name.as_str()).await?;
+            let Some(waiting) = waiting.filter(|waiting| waiting.request.id == id && !waiting.request.told) else {
+                return Ok(());
+            };
+            if self.write_request(&waiting, &waiting.request.told()).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Has `waiting` wait no more, unless it was changed since. Says whether it did.
+    pub async fn stop_waiting(&self, waiting: &WaitingSignIn) -> Result<bool, Error> {
+        let WaitingSignIn { name, uid, version, .. } = waiting;
+        if waiting.extends {
+            // Empty is as good as absent, whichever manager owns the field.
+            let patch = json!({"metadata": {"annotations": {ANNOTATION_APPROVAL: ""}}});
+            return Ok(self.patch_exactly(name, uid, version, patch).await?.is_some());
+        }
+        let this = Preconditions {
+            uid: Some(uid.clone()),
+            resource_version: Some(version.clone()),
+        };
+        let delete = DeleteParams::default().preconditions(this);
+        match found(self.signins.delete(name.as_str(), &delete).await) {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(false),
+            deleted => Ok(deleted?.is_some()),
+        }
+    }
+
+    /// Removes what waits on `signin`, which holds no session, before a session is written in its place that needs no approval.
+    pub(crate) async fn remove_waiting(&self, signin: &TkaSignin) -> Result<(), Error> {
+        let this = Preconditions {
+            uid: signin.uid(),
+            resource_version: None,
+        };
+        let delete = DeleteParams::default().preconditions(this);
+        found(self.signins.delete(&signin.name_any(), &delete).await)?;
+        Ok(())
+    }
+
+    /// Says on the object how it stands. A courtesy: what cannot be said delays nothing. Returns the newest version.
+    async fn say_waiting(&self, signin: TkaSignin, request: &ApprovalRequest) -> TkaSignin {
+        let status = progress::awaiting(&signin, request, (self.clock)());
+        match self.patch_status(&signin, status).await {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::debug!(session = signin.name_any(), %error, "status not written");
+                signin
+            }
+        }
+    }
+
+    async fn patch_version(&self, signin: &TkaSignin, patch: Value) -> Result<Option<TkaSignin>, Error> {
+        let name = objects::subject(signin)?.name();
+        let uid = signin.uid().ok_or(Error::Incomplete("metadata.uid"))?;
+        let version = signin
+            .resource_version()
+            .ok_or(Error::Incomplete("metadata.resourceVersion"))?;
+        self.patch_exactly(&name, &uid, &version, patch).await
+    }
+
+    /// Patches one version of one object. None if that is not there any more.
+    async fn patch_exactly(
+        &self,
+        name: &SessionName,
+        uid: &str,
+        version: &str,
+        mut patch: Value,
+    ) -> Result<Option<TkaSignin>, Error> {
+        patch["apiVersion"] = json!(TkaSignin::api_version(&()));
+        patch["kind"] = json!(TkaSignin::kind(&()));
+        patch["metadata"]["uid"] = json!(uid);
+        patch["metadata"]["resourceVersion"] = json!(version);
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        match found(
+            self.signins
+                .patch(name.as_str(), &parameters, &Patch::Merge(patch))
+                .await,
+        ) {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(None),
+            patched => Ok(patched?),
+        }
+    }
+}
+
+impl Asked {
+    fn waits(waiting: WaitingSignIn, is_new: bool) -> Self {
+        let waiting = Box::new(waiting);
+        Self::Waits { waiting, is_new }
+    }
+}

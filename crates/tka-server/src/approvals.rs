@@ -1,0 +1,377 @@
+//! Sign-ins that others approve: deciding about one, and giving the access once enough have.
+//!
+//! What is approved is given by the request that completes the count, or else by the replica that holds the Lease. Either asks the tailnet at that moment:
+//! the caller must still have the rule just as it was asked for, and every approver their oversight. A caller is found by the address of their device, as
+//! running sessions are verified ([`crate::reauthorize`]).
+
+mod records;
+mod verify;
+mod wait;
+mod worker;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use tka_core::{Choice, MayNot, Oversight, Reason, Request, Session, may_decide};
+use tka_operator::{
+    ApprovalDecision, ApprovalRequest, Error, NotOpen, Part, RequestState, SignIn, Vote, WaitingSignIn,
+};
+
+use crate::App;
+use crate::answer::Failure;
+use crate::audit_context::AuditContext;
+use crate::authorize::no_contact;
+use crate::identified::Identified;
+use crate::overseer::oversight;
+
+use self::records::ByApproval;
+use self::verify::{Verified, counted, verified};
+pub use self::wait::{Decided, decided};
+pub use self::worker::RecentlyOver;
+pub(crate) use self::worker::Worker;
+
+/// How often a decision is made anew after another came between.
+const TRIES: usize = 4;
+
+/// What a caller decides.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Whether to let the other in.
+    pub decision: ApprovalDecision,
+    /// What they say.
+    pub comment: Option<Reason>,
+    /// The request that they mean; whichever waits, where they do not say.
+    pub request: Option<String>,
+}
+
+/// What giving the access came to.
+#[derive(Debug)]
+enum CarriedOut {
+    /// It is given.
+    Given,
+    /// Some of those who approved count no more, and it waits for others.
+    Waits(Box<WaitingSignIn>),
+}
+
+/// Who decides, and by what.
+pub struct Approver {
+    identified: Arc<Identified>,
+    oversight: Oversight,
+}
+
+// === impl Approver ===
+
+impl Approver {
+    /// The caller, by what the tailnet says at this request.
+    #[must_use]
+    pub fn new(identified: &Arc<Identified>) -> Self {
+        Self {
+            oversight: oversight(identified),
+            identified: Arc::clone(identified),
+        }
+    }
+
+    /// Whether they may decide about any sign-in at all.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        !self.oversight.approve.is_empty()
+    }
+
+    /// Whether they may decide about `waiting`.
+    pub fn may_decide(&self, waiting: &WaitingSignIn) -> Result<(), MayNot> {
+        let caller = &self.identified.caller;
+        may_decide(
+            caller,
+            &self.oversight,
+            &waiting.caller,
+            &waiting.rule,
+            waiting.request.machines,
+        )
+    }
+
+    /// Whether `waiting` is their own.
+    #[must_use]
+    pub fn owns(&self, waiting: &WaitingSignIn) -> bool {
+        self.identified.caller.user_key() == waiting.caller.user_key()
+    }
+
+    /// Decides about the sign-in that waits for the session of that `name`, and gives its access where that completes the count. Returns how it stands then.
+    pub async fn decide(
+        &self,
+        app: &App,
+        context: &AuditContext,
+        name: &str,
+        decision: &Decision,
+    ) -> Result<WaitingSignIn, Failure> {
+        // Without any such oversight the answer is the same whatever waits.
+        if !self.is_any() {
+            return Err(no_oversight());
+        }
+        app.contact.check().map_err(|error| no_contact(&error))?;
+        let mut is_recorded = false;
+        for _ in 0..TRIES {
+            let waiting = app.sessions.waiting_named(name).await?;
+            let waiting = waiting.ok_or_else(|| gone(app, name))?;
+            self.may_decide(&waiting).map_err(may_not)?;
+            let decided = self.decided(app, &waiting, decision)?;
+            if decided == waiting.request {
+                return Ok(waiting);
+            }
+            if !is_recorded {
+                let comment = decision.comment.as_ref();
+                app.audit
+                    .decided(context, &waiting, &decided, decision.decision, comment)
+                    .await?;
+                is_recorded = true;
+            }
+            let Some(written) = app.sessions.write_request(&waiting, &decided).await? else {
+                continue;
+            };
+            app.metrics.approval_decided(decision.decision);
+            if written.request.state((app.clock)()) != RequestState::Approved {
+                return Ok(written);
+            }
+            return match carry_out(app, written.clone()).await? {
+                CarriedOut::Given => Ok(app.sessions.waiting_named(name).await?.unwrap_or(written)),
+                CarriedOut::Waits(waiting) => Ok(*waiting),
+            };
+        }
+        Err(contended())
+    }
+
+    /// What `waiting` says with the decision.
+    fn decided(&self, app: &App, waiting: &WaitingSignIn, decision: &Decision) -> Result<ApprovalRequest, Failure> {
+        let request = &waiting.request;
+        if decision.request.as_ref().is_some_and(|meant| *meant != request.id) {
+            return Err(another_request());
+        }
+        let now = (app.clock)();
+        let vote = Vote::new(&self.identified.caller, decision.comment.clone(), now);
+        request.decided(decision.decision, vote, now).map_err(not_open)
+    }
+}
+
+/// Gives the access that `waiting` was approved for, if the tailnet still gives it at this moment, and everyone counts who approved.
+async fn carry_out(app: &App, mut waiting: WaitingSignIn) -> Result<CarriedOut, Failure> {
+    for _ in 0..TRIES {
+        app.contact.check().map_err(|error| no_contact(&error))?;
+        let checked = counted(app, &waiting).await?;
+        if checked != waiting.request {
+            let Some(written) = app.sessions.write_request(&waiting, &checked).await? else {
+                waiting = again(app, &waiting).await?;
+                continue;
+            };
+            waiting = written;
+        }
+        if waiting.request.state((app.clock)()) != RequestState::Approved {
+            return Ok(CarriedOut::Waits(Box::new(waiting)));
+        }
+        let rule = match verified(app, &waiting).await? {
+            Verified::Holds(rule, caller) => session(app, &waiting, &rule, *caller)?,
+            Verified::Changed(why) => {
+                end(app, &waiting, why).await?;
+                return Err(changed(why));
+            }
+        };
+        match sign_in(app, &waiting, rule).await {
+            Ok(()) => return Ok(CarriedOut::Given),
+            Err(error) if matches!(*error, Error::EndedMeanwhile(_) | Error::Contended(_)) => {
+                waiting = again(app, &waiting).await?;
+                if waiting.request.state((app.clock)()) == RequestState::Granted {
+                    return Ok(CarriedOut::Given);
+                }
+            }
+            Err(error) => return Err(Failure::from(&*error)),
+        }
+    }
+    Err(contended())
+}
+
+/// The session that `waiting` was approved for, whose time counts from the approval.
+fn session(
+    app: &App,
+    waiting: &WaitingSignIn,
+    rule: &tka_core::Rule,
+    caller: tka_core::Caller,
+) -> Result<SignIn, Failure> {
+    let request = &waiting.request;
+    let asked = Request {
+        choice: Choice::default(),
+        period: Some(request.period),
+        // Of a reason that a version before this one would not have let in there is none.
+        reason: request.reason.clone().and_then(|reason| Reason::try_from(reason).ok()),
+        label: waiting.label.clone(),
+        by_use: false,
+    };
+    let since = request.approved_at().unwrap_or_else(|| (app.clock)());
+    Ok(SignIn {
+        session: Session::new(caller, rule, &asked, app.limits, since)?,
+        max_sessions: rule.max_sessions,
+        credential: false,
+        approved: Some(request.id.clone()),
+    })
+}
+
+async fn sign_in(app: &App, waiting: &WaitingSignIn, sign_in: SignIn) -> Result<(), Arc<Error>> {
+    let role = sign_in.session.rule.role.to_string();
+    let outcome = match app.sessions.join(&sign_in) {
+        Part::Leader(attempt) => {
+            let (attempt, lock) = app.sessions.lock_for(*attempt).await?;
+            let records = ByApproval::new(&app.audit, waiting);
+            app.sessions.sign_in(attempt, &lock, &records).await
+        }
+        Part::Waiter(waiter) => waiter
+            .outcome()
+            .await
+            .unwrap_or_else(|| Err(Arc::new(Error::Contended(waiting.name.to_string())))),
+    };
+    app.metrics.signed_in(
+        Some(&role),
+        outcome.as_ref().err().map(|error| Failure::from(&**error).status),
+    );
+    outcome.map(drop)
+}
+
+/// What waits by now for the same session, if it is the same request.
+async fn again(app: &App, waiting: &WaitingSignIn) -> Result<WaitingSignIn, Failure> {
+    let there = app.sessions.waiting_named(waiting.name.as_str()).await?;
+    let same = there.filter(|there| there.request.id == waiting.request.id);
+    same.ok_or_else(|| gone(app, waiting.name.as_str()))
+}
+
+/// Has `waiting` wait no more, because of `why`.
+pub(crate) async fn end(app: &App, waiting: &WaitingSignIn, why: &str) -> Result<(), Failure> {
+    app.audit.approval_ended(None, waiting, why).await;
+    if app.sessions.stop_waiting(waiting).await? {
+        app.over.remember(waiting.name.as_str(), (app.clock)());
+    }
+    Ok(())
+}
+
+/// Ends the wait of the caller's own sign-in for the session of that `name`, because they want it no more.
+pub async fn withdraw(
+    app: &App,
+    context: &AuditContext,
+    approver: &Approver,
+    name: &str,
+) -> Result<WaitingSignIn, Failure> {
+    for _ in 0..TRIES {
+        let waiting = app
+            .sessions
+            .waiting_named(name)
+            .await?
+            .filter(|waiting| approver.owns(waiting));
+        let waiting = waiting.ok_or_else(no_such_request)?;
+        match waiting.request.state((app.clock)()) {
+            RequestState::Granted | RequestState::Approved => return Err(not_open(NotOpen::Decided)),
+            RequestState::Waiting | RequestState::Denied | RequestState::Expired => {}
+        }
+        if app.sessions.stop_waiting(&waiting).await? {
+            app.audit
+                .approval_ended(Some(context), &waiting, "its caller withdrew it")
+                .await;
+            app.over.remember(name, (app.clock)());
+            return Ok(waiting);
+        }
+    }
+    Err(contended())
+}
+
+/// The answer to a caller whom another has denied a sign-in.
+pub(crate) fn denied(denied: &WaitingSignIn) -> Failure {
+    let (by, comment) = match &denied.request.denial {
+        Some(vote) => (vote.username.as_str(), vote.comment.as_deref()),
+        None => ("another", None),
+    };
+    let comment = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+    let message = format!("{by} denied this sign-in{comment}");
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        message,
+        &["talk to them, or ask for it once more with another reason"],
+    )
+}
+
+/// The answer to a caller whose sign-in none has answered in time, or who has withdrawn it elsewhere.
+pub(crate) fn unanswered() -> Failure {
+    let advice = &["tell one of those who may approve it, and sign in again"];
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        "this sign-in was not approved in time, or it was withdrawn",
+        advice,
+    )
+}
+
+fn gone(app: &App, name: &str) -> Failure {
+    if app.over.holds(name, (app.clock)()) {
+        return not_open(NotOpen::Over);
+    }
+    no_such_request()
+}
+
+pub(crate) fn no_such_request() -> Failure {
+    let advice = &["see `tka approvals` for those that wait"];
+    Failure::new(StatusCode::NOT_FOUND, "no such sign-in waits for your approval", advice)
+}
+
+fn no_oversight() -> Failure {
+    let advice = &["ask an administrator of the tailnet for oversight with `approve`, if you are to decide"];
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        "you may not decide about sign-ins of others",
+        advice,
+    )
+}
+
+fn may_not(why: MayNot) -> Failure {
+    match why {
+        MayNot::Own => Failure::new(
+            StatusCode::FORBIDDEN,
+            "this sign-in is your own, and others decide about it",
+            &["ask one of those who may approve it"],
+        ),
+        MayNot::Machine => Failure::new(
+            StatusCode::FORBIDDEN,
+            "the rule of this sign-in does not count machines",
+            &["have a person decide, or set `approval.machines` in the rule"],
+        ),
+        MayNot::NoOversight => no_such_request(),
+    }
+}
+
+fn not_open(why: NotOpen) -> Failure {
+    match why {
+        NotOpen::Decided => Failure::new(
+            StatusCode::CONFLICT,
+            "this sign-in was decided already",
+            &["see `tka sessions`, or ask the caller to sign in again"],
+        ),
+        NotOpen::Over => Failure::new(
+            StatusCode::GONE,
+            "this sign-in does not wait any more",
+            &["ask the caller to sign in again"],
+        ),
+    }
+}
+
+fn another_request() -> Failure {
+    let advice = &["look at what waits now with `tka approvals`, and decide about that"];
+    Failure::new(
+        StatusCode::CONFLICT,
+        "another request waits for this session by now",
+        advice,
+    )
+}
+
+fn changed(why: &str) -> Failure {
+    let advice = &["ask the caller to sign in again"];
+    Failure::new(
+        StatusCode::CONFLICT,
+        format!("this sign-in begins nothing: {why}"),
+        advice,
+    )
+}
+
+fn contended() -> Failure {
+    Failure::passing("others decided about this sign-in at the same moment", &["try again"])
+}

@@ -1,0 +1,121 @@
+//! What the tailnet says of a caller who is not at the other end of this connection, at this moment.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tka_core::{Caller, Rule, Session, approver, may_decide};
+use tka_operator::{ApprovalRequest, WaitingSignIn};
+
+use crate::App;
+use crate::answer::Failure;
+use crate::authorize::applicable_rules;
+use crate::identified::Identified;
+use crate::identify;
+use crate::overseer::oversight;
+
+/// WhoIs wants a port, and does not look at it where the address is a node's own.
+const ANY_PORT: u16 = 1;
+
+/// Whether what was asked still holds.
+pub(super) enum Verified {
+    /// The caller, as they are known now, still has this rule.
+    Holds(Box<Rule>, Box<Caller>),
+    /// Not any more, and why.
+    Changed(&'static str),
+}
+
+/// Whether the tailnet still gives the caller of `waiting` just what they asked for.
+pub(super) async fn verified(app: &App, waiting: &WaitingSignIn) -> Result<Verified, Failure> {
+    let Some(identified) = device(app, &waiting.caller.device.stable_id).await? else {
+        return Ok(Verified::Changed("the device that it was asked from left the tailnet"));
+    };
+    if identified.caller.key() != waiting.caller.key() {
+        return Ok(Verified::Changed(
+            "the device that it was asked from is another's by now",
+        ));
+    }
+    let Ok(rules) = applicable_rules(app, &identified) else {
+        return Ok(Verified::Changed(
+            "no rule of the tailnet policy reaches the caller any more",
+        ));
+    };
+    let same = rules.rules().iter().filter(|rule| rule.key() == waiting.rule);
+    let mut same = same.filter(|rule| is_as_asked(rule, waiting, &identified.caller));
+    match same.next() {
+        Some(rule) => Ok(Verified::Holds(Box::new(rule.clone()), Box::new(identified.caller))),
+        None => Ok(Verified::Changed("its rule changed since it was asked for")),
+    }
+}
+
+/// Whether an approval of `waiting` is for a session through `rule`.
+fn is_as_asked(rule: &Rule, waiting: &WaitingSignIn, caller: &Caller) -> bool {
+    let request = &waiting.request;
+    let session = Session {
+        caller: caller.clone(),
+        rule: rule.key(),
+        label: waiting.label.clone(),
+        period: request.period,
+        signed_in: request.requested,
+        reason: request.reason.clone().and_then(|reason| reason.try_into().ok()),
+        on_use: None,
+        idle: rule.idle,
+    };
+    approver::digest(&session, rule) == request.digest
+}
+
+/// The request of `waiting` with the approvals of those who may still give them.
+pub(super) async fn counted(app: &App, waiting: &WaitingSignIn) -> Result<ApprovalRequest, Failure> {
+    let mut count = Vec::new();
+    for vote in &waiting.request.approvals {
+        let Some(identified) = device(app, &vote.device).await? else {
+            continue;
+        };
+        let approver = &identified.caller;
+        let may = || {
+            let (caller, rule) = (&waiting.caller, &waiting.rule);
+            may_decide(
+                approver,
+                &oversight(&identified),
+                caller,
+                rule,
+                waiting.request.machines,
+            )
+            .is_ok()
+        };
+        if approver.user_key().as_str() == vote.key && may() {
+            count.push(vote.key.clone());
+        }
+    }
+    Ok(waiting.request.of_those(|vote| count.contains(&vote.key)))
+}
+
+/// Whose the device of that stable ID is, and what the policy says of them. None if it is not on the tailnet, or if its key has expired.
+async fn device(app: &App, stable_id: &str) -> Result<Option<Identified>, Failure> {
+    let status = app.tailnet.status_with_peers().await;
+    let status = status.map_err(|error| unknown().because(&error))?;
+    let own = status.self_node.iter();
+    let own = own.filter(|node| node.id.as_ref().is_some_and(|id| id.as_str() == stable_id));
+    let own = own.flat_map(|node| node.tailscale_ips.first());
+    let peer = status.peers.iter().filter(|peer| peer.id.as_str() == stable_id);
+    let peer = peer.flat_map(|peer| peer.tailscale_ips.first());
+    let address: Option<IpAddr> = own.chain(peer).next().copied();
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let asked = app.tailnet.whois(SocketAddr::new(address, ANY_PORT)).await;
+    let whois = match asked {
+        Ok(whois) => whois,
+        Err(tka_tailnet::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(unknown().because(&error)),
+    };
+    let identified = identify::identified(app, whois)?;
+    let is_it = identified.caller.device.stable_id == stable_id && !identified.expired;
+    Ok(is_it.then_some(identified))
+}
+
+fn unknown() -> Failure {
+    let advice = &[
+        "try again in a moment",
+        "if it persists, ask an administrator to look at the tailscaled beside the server",
+    ];
+    Failure::passing("tailscaled does not say whether this sign-in may still begin", advice)
+}

@@ -1,0 +1,62 @@
+//! Waiting until a sign-in is decided: by the watch, without asking.
+
+use std::time::Duration;
+
+use tka_operator::{RequestState, WaitingSignIn};
+use tokio::time::{Instant, timeout_at};
+
+use crate::App;
+use crate::answer::Failure;
+
+/// What a sign-in that waits has come to.
+#[derive(Debug)]
+pub enum Decided {
+    /// Its session was given.
+    Granted,
+    /// One has denied it.
+    Denied(Box<WaitingSignIn>),
+    /// It waits no more, and none has decided.
+    Over,
+    /// It waits still.
+    Not(Box<WaitingSignIn>),
+}
+
+/// Waits until `waiting` is decided, for so long at the most.
+pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Result<Decided, Failure> {
+    let deadline = Instant::now() + wait;
+    let Some(mut watched) = app.sessions.waiting() else {
+        return Ok(Decided::Not(Box::new(waiting)));
+    };
+    // Its beginning may not have been told of yet.
+    let mut is_told = false;
+    let mut last = waiting;
+    loop {
+        match same(watched.named(&last.name), &last) {
+            Some(there) => {
+                is_told = true;
+                last = there;
+            }
+            // What becomes a session goes from one watch to another, and is in neither for a moment. So the API server has the last word.
+            None if is_told => match same(app.sessions.waiting_named(last.name.as_str()).await?, &last) {
+                Some(there) => last = there,
+                None => return Ok(Decided::Over),
+            },
+            None => {}
+        }
+        match last.request.state((app.clock)()) {
+            RequestState::Granted => return Ok(Decided::Granted),
+            RequestState::Denied => return Ok(Decided::Denied(Box::new(last))),
+            RequestState::Expired => return Ok(Decided::Over),
+            RequestState::Waiting | RequestState::Approved => {}
+        }
+        let rest = Instant::now() + last.request.rest((app.clock)()) + Duration::from_millis(1);
+        if timeout_at(deadline.min(rest), watched.changed()).await.is_err() && Instant::now() >= deadline {
+            return Ok(Decided::Not(Box::new(last)));
+        }
+    }
+}
+
+/// What waits, if it is the same request as `before`.
+fn same(there: Option<WaitingSignIn>, before: &WaitingSignIn) -> Option<WaitingSignIn> {
+    there.filter(|there| there.name == before.name && there.request.id == before.request.id)
+}
