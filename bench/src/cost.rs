@@ -16,7 +16,7 @@ use crate::audit::{Since, server_account};
 use crate::caller::Caller;
 use crate::ground::Ground;
 use crate::report::{Output, Report, millis};
-use crate::site::{Shape, Site, rules};
+use crate::site::{Crowd, Shape, Site, rules};
 use crate::stats::{Times, float};
 use crate::table::Table;
 use crate::{Outcome, floor};
@@ -95,7 +95,13 @@ impl Cost {
     /// Measures, shows what was found, and holds it to the limits.
     pub async fn run(&self) -> Outcome {
         let ground = Ground::up()?;
-        let site = Site::start(&ground, "cost", (Shape::Callers, SESSIONS, 0), rules(None)).await?;
+        let crowd = Crowd {
+            shape: Shape::Callers,
+            sessions: SESSIONS,
+            more: 0,
+            peers: 0,
+        };
+        let site = Site::start(&ground, "cost", crowd, rules(None)).await?;
         let mut count = Count {
             ground: &ground,
             site: &site,

@@ -14,7 +14,7 @@ use crate::load::{self, Done, Load};
 use crate::people::{HOST, People};
 use crate::process::Usage;
 use crate::report::{Output, Report, megabytes, millis, times};
-use crate::site::{Shape, Site, rules};
+use crate::site::{Crowd, Shape, Site, rules};
 use crate::stats::{Times, median, ratio};
 use crate::table::Table;
 use crate::{Outcome, bare};
@@ -33,13 +33,15 @@ const PATHS: [(&str, Method, &str); 5] = [
     ("POST /credential", Method::POST, "/api/v1alpha1/credential"),
 ];
 
+/// What only a caller with a session is answered.
+const NEED_SESSION: [&str; 2] = ["GET /login", "POST /credential"];
 /// What is asked for long, at half of the rate that it reached.
 const STEADY: &str = "GET /rules";
 
 /// Arguments of `server`.
 #[derive(Debug, Args)]
 pub struct Server {
-    /// How many callers there are. They take turns.
+    /// How many callers there are. What needs no session is asked by others in each burst.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(64..))]
     callers: u32,
 
@@ -108,8 +110,13 @@ impl Server {
         let (without, api) = ground.without_server("server-floor").await?;
         let floor = Floor::new(api, without.namespace());
         let burst = self.bursts * BURST;
-        let more = self.callers.max(CONNECTIONS + burst) - CONNECTIONS;
-        let site = Site::start(&ground, "server", (Shape::Callers, CONNECTIONS, more), rules(None)).await?;
+        let crowd = Crowd {
+            shape: Shape::Callers,
+            sessions: CONNECTIONS,
+            more: self.callers.max(CONNECTIONS + burst) - CONNECTIONS,
+            peers: 0,
+        };
+        let site = Site::start(&ground, "server", crowd, rules(None)).await?;
         let bare = bare::start(&site.stand_in.socket()).await?;
         let bare = |device| Caller::new(Route::From(People::loopback(device), bare), HOST);
         let signed_in = site.sign_in_all(SIGN_INS).await;
@@ -125,9 +132,15 @@ impl Server {
             .collect();
         for burst in 0..self.bursts {
             eprintln!("bench: burst {} of {}", burst + 1, self.bursts);
-            for (number, (endpoint, (_, method, path))) in endpoints.iter_mut().zip(&PATHS).enumerate() {
-                let callers =
-                    (0..CONNECTIONS).map(|device| if number == 0 { bare(device) } else { site.caller(device) });
+            for (endpoint, (name, method, path)) in endpoints.iter_mut().zip(&PATHS) {
+                let first = if NEED_SESSION.contains(name) {
+                    0
+                } else {
+                    burst * CONNECTIONS
+                };
+                let is_bare = *path == "/";
+                let devices = (first..first + CONNECTIONS).map(|device| device % self.callers);
+                let callers = devices.map(|device| if is_bare { bare(device) } else { site.caller(device) });
                 self.burst(&site, callers, endpoint, method, path).await?;
             }
         }

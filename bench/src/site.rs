@@ -40,6 +40,19 @@ pub enum Shape {
     Callers,
 }
 
+/// Who there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    /// Whose the sessions are.
+    pub(crate) shape: Shape,
+    /// How many there are.
+    pub(crate) sessions: u32,
+    /// How many more come and go.
+    pub(crate) more: u32,
+    /// How many devices the tailnet has at least.
+    pub(crate) peers: u32,
+}
+
 /// A server whose tailscaled is a stand-in.
 pub(crate) struct Site {
     pub(crate) server: Server,
@@ -69,15 +82,16 @@ pub(crate) fn rules(max_sessions: Option<u32>) -> Vec<Value> {
 // === impl Site ===
 
 impl Site {
-    /// Starts a server of that name for so many sessions, and `more` that come and go.
-    pub(crate) async fn start(
-        ground: &Ground,
-        name: &str,
-        (shape, sessions, more): (Shape, u32, u32),
-        rules: Vec<Value>,
-    ) -> Outcome<Self> {
+    /// Starts a server of that name, whose callers have `rules`.
+    pub(crate) async fn start(ground: &Ground, name: &str, crowd: Crowd, rules: Vec<Value>) -> Outcome<Self> {
+        let Crowd {
+            shape,
+            sessions,
+            more,
+            peers,
+        } = crowd;
         let signing_in = if shape == Shape::Device { 1 } else { sessions + more };
-        let devices = (signing_in / DEVICES_PER_USER + 2) * DEVICES_PER_USER;
+        let devices = (signing_in.max(peers) / DEVICES_PER_USER + 2) * DEVICES_PER_USER;
         let people = People {
             devices,
             devices_per_user: DEVICES_PER_USER,

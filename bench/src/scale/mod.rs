@@ -15,7 +15,7 @@ use crate::load::{self, Done, Load};
 use crate::plot::Panel;
 use crate::process::{self, Usage};
 use crate::report::{Output, Report, megabytes, millis, times};
-use crate::site::{Shape, Site, rules};
+use crate::site::{Crowd, Shape, Site, rules};
 use crate::stats::{Times, ratio};
 use crate::table::Table;
 
@@ -48,6 +48,10 @@ pub struct Scale {
     /// How many seconds after all has ended the memory is looked at again.
     #[arg(long, default_value_t = 60)]
     rest: u64,
+
+    /// How many devices the tailnet has at least; those that sign in are among them.
+    #[arg(long, default_value_t = 0)]
+    peers: u32,
 
     /// Give the rule a quota of so many sessions, to see what looking after it takes.
     #[arg(long)]
@@ -156,7 +160,13 @@ impl Scale {
             "scale-{}-{sessions}",
             if shape == Shape::Device { "device" } else { "callers" }
         );
-        let site = Site::start(ground, &name, (shape, sessions, AMONG), rules(self.max_sessions)).await?;
+        let crowd = Crowd {
+            shape,
+            sessions,
+            more: AMONG,
+            peers: self.peers,
+        };
+        let site = Site::start(ground, &name, crowd, rules(self.max_sessions)).await?;
         let idle = site.usage()?;
         let (requests, cpu) = (site.admin.requests().await?, site.cpu(ground)?);
         let sign_in = site.sign_in_all(self.at_once).await;
