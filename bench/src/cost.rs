@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::api::Api;
-use crate::audit::{Since, server_account};
+use crate::audit::{Since, is_background, server_account};
 use crate::caller::Caller;
 use crate::ground::Ground;
 use crate::report::{Output, Report, millis};
@@ -226,13 +226,6 @@ impl Count<'_> {
     }
 }
 
-/// Whether that is asked also when nothing happens: by the election, by watches that begin anew, and once a minute by the sweep. The sweep's list of
-/// `TkaSignin`s stays in, because a sign-out makes one too: it is one of twenty in some runs.
-fn is_background(what: &str) -> bool {
-    let swept = ["list clusterrolebindings", "list rolebindings", "list serviceaccounts"];
-    what.starts_with("watch ") || what.ends_with(" leases") || swept.contains(&what)
-}
-
 async fn ask(caller: &mut Caller, method: Method, path: &str) -> Outcome {
     let answer = caller.send(method.clone(), path, &[("prefer", "wait=10")], "").await?;
     if answer.status.is_success() {
@@ -335,16 +328,6 @@ mod tests {
             requests: BTreeMap::new(),
             sum,
             of_all_clients: sum,
-        }
-    }
-
-    #[test]
-    fn what_is_asked_anyway_is_told_from_what_is_asked_for() {
-        for what in ["watch tkasignins", "update leases", "list serviceaccounts"] {
-            assert!(is_background(what), "{what}");
-        }
-        for what in ["list tkasignins", "create serviceaccounts", "get tkasignins"] {
-            assert!(!is_background(what), "{what}");
         }
     }
 

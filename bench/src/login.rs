@@ -11,7 +11,7 @@ use serde_json::json;
 use testbed::{Node, Server};
 use tokio::process::Command;
 
-use crate::audit::{Since, server_account};
+use crate::audit::{Since, is_background, server_account};
 use crate::caller::{Answer, Caller, Route};
 use crate::floor::Floor;
 use crate::ground::{Ground, beside, proxy};
@@ -201,8 +201,13 @@ impl Bench {
     async fn burst(&mut self, bursts: &mut Bursts) -> Outcome {
         let account = server_account(self.server.namespace());
         let log = self.ground.testbed.audit_log();
-        let sum = |since: &Since| {
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(since.of(&account)?.values().sum::<u64>())
+        let sum = |since: &Since| -> Outcome<u64> {
+            let asked = since.of(&account)?;
+            Ok(asked
+                .iter()
+                .filter(|(what, _)| !is_background(what))
+                .map(|(_, count)| count)
+                .sum())
         };
         let since = Since::now(&log)?;
         bursts.one.push(sign_in(&mut self.caller).await?);

@@ -1,5 +1,6 @@
 //! The ways to the API server that are compared. All lead one person to the same namespace, with the same role.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -289,6 +290,7 @@ fn rights() -> Value {
 
 /// Waits until a way leads there.
 async fn reachable(way: &Way) -> Outcome {
+    let last = Cell::new(String::new());
     let look = async {
         loop {
             let mut client = way.caller();
@@ -297,11 +299,11 @@ async fn reachable(way: &Way) -> Outcome {
                 .await
             {
                 Ok(_) => return,
-                Err(error) => eprintln!("bench: {}: {error}", way.name),
+                Err(error) => last.set(error.to_string()),
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
     let waited = tokio::time::timeout(LIMIT, look).await;
-    Ok(waited.map_err(|_| format!("{} leads nowhere", way.name))?)
+    Ok(waited.map_err(|_| format!("{} leads nowhere: {}", way.name, last.take()))?)
 }
