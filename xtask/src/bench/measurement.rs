@@ -68,6 +68,11 @@ impl Measurement {
 // === impl Passed ===
 
 impl Passed {
+    /// Whether there are options of a measurement.
+    pub(super) fn has_options(&self) -> bool {
+        !self.options.is_empty()
+    }
+
     /// The same profile, with other options.
     pub(super) fn with(&self, options: &[OsString]) -> Self {
         Self {

@@ -93,6 +93,11 @@ impl Bench {
 
 /// Every measurement, each with its defaults. Those that follow one that fails are made all the same.
 fn all(passed: &Passed) -> Outcome {
+    if passed.has_options() {
+        return Err(
+            "options are those of one measurement: name it, as in `cargo xtask bench scale -- --sessions 10`".into(),
+        );
+    }
     let json = crate::root().join("target/bench/cli.json");
     let cli = cli::run(&Options {
         runs: RUNS,
