@@ -128,10 +128,15 @@ impl Machine {
             memory_gb: field(&read("/proc/meminfo"), "MemTotal")
                 .and_then(|text| gigabytes(&text))
                 .unwrap_or_default(),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            kernel: version(&read("/proc/sys/kernel/osrelease")).to_owned(),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// A kernel's version, without what a distribution or a provider adds.
+fn version(release: &str) -> &str {
+    release.trim().split('-').next().unwrap_or_default()
 }
 
 /// The value of a line `name : value`.
@@ -174,6 +179,7 @@ mod tests {
             Some("A CPU @ 2 GHz")
         );
         assert_eq!(gigabytes("24576000 kB"), Some(24));
+        assert_eq!(version("6.12.1-provider-7\n"), "6.12.1");
         assert!(Machine::here().cores > 0);
     }
 
