@@ -304,9 +304,6 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub approvals: Option<u32>,
-    /// Whether it is for emergencies: it asks for a reason, and raises an alarm.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub break_glass: bool,
     /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "on_use"))]

@@ -152,14 +152,14 @@ impl ApplicableRules {
         asked.reduce(|one, other| one.and(&other))
     }
 
-    /// Those among which an address of the gateway means one that names none: what needs others or raises an alarm is asked for by name. Where there is
-    /// nothing else, that.
+    /// Those among which an address of the gateway means one that names none: what others must approve is asked for by name. Where there is nothing else,
+    /// that.
     #[must_use]
     pub fn ordinary(&self) -> Self {
         let ordinary: Vec<Rule> = self
             .rules
             .iter()
-            .filter(|rule| !rule.is_exceptional())
+            .filter(|rule| rule.approval.is_none())
             .cloned()
             .collect();
         if ordinary.is_empty() {

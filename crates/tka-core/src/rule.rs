@@ -37,8 +37,6 @@ pub struct Rule {
     pub idle: Option<Period>,
     /// Whether others must let a caller in, and how many.
     pub approval: Option<Approval>,
-    /// Whether it is for emergencies: it lets its caller in at once, with a reason and a loud alarm.
-    pub break_glass: bool,
 }
 
 /// What begins the sessions of a rule.
@@ -109,8 +107,6 @@ struct Written {
     sign_in: SignInMode,
     idle: Option<Period>,
     approval: Option<approval::Written>,
-    #[serde(default)]
-    break_glass: bool,
 }
 
 /// Why a value of the capability is no rule.
@@ -148,13 +144,12 @@ impl Rule {
             priority: written.priority,
             scope: written.namespaces.map_or(Scope::Cluster, Scope::Namespaces),
             name: written.name,
-            require_reason: written.require_reason || written.break_glass,
+            require_reason: written.require_reason,
             max_sessions: written.max_sessions,
             recording: written.recording,
             sign_in: written.sign_in,
             idle: written.idle,
             approval,
-            break_glass: written.break_glass,
         })
     }
 
@@ -168,12 +163,6 @@ impl Rule {
         }
     }
 
-    /// Whether its sessions are to be asked for by its name or role: they need others, or raise an alarm.
-    #[must_use]
-    pub fn is_exceptional(&self) -> bool {
-        self.approval.is_some() || self.break_glass
-    }
-
     /// Adds all that it says.
     pub(crate) fn write_to(&self, digest: &mut Digest) {
         self.key().write_to(digest);
@@ -183,7 +172,7 @@ impl Rule {
         digest.field(&self.access.to_string());
         digest.field(&self.recording.to_string());
         digest.field(&self.idle.map(|idle| idle.to_string()).unwrap_or_default());
-        for flag in [self.require_reason, self.sign_in == SignInMode::OnUse, self.break_glass] {
+        for flag in [self.require_reason, self.sign_in == SignInMode::OnUse] {
             digest.field(if flag { "true" } else { "" });
         }
         if let Some(approval) = &self.approval {
@@ -204,12 +193,6 @@ impl Written {
         }
         if on_use && self.approval.is_some() {
             return Some("`sign_in: on_use` and `approval` contradict each other: a request cannot wait for others");
-        }
-        if on_use && self.break_glass {
-            return Some("`sign_in: on_use` and `break_glass` contradict each other: a request gives no reason");
-        }
-        if self.break_glass && self.approval.is_some() {
-            return Some("`break_glass` and `approval` contradict each other: the one waits for no approval");
         }
         if on_use && direct {
             return Some(
@@ -350,7 +333,7 @@ mod tests {
     fn field_that_says_nothing_is_refused() {
         let full = r#"{"role": "edit", "period": "8h", "priority": 1, "namespaces": ["dev"], "name": "oncall",
             "require_reason": true, "max_sessions": 1, "access": "gateway", "sign_in": "asked", "idle": "15m", "recording": "required",
-            "approval": {"count": 2, "within": "10m", "machines": true}, "break_glass": false}"#;
+            "approval": {"count": 2, "within": "10m", "machines": true}}"#;
         assert!(Rule::parse(full).is_ok());
         let full: serde_json::Value = serde_json::from_str(full).unwrap();
         for field in full.as_object().unwrap().keys() {
@@ -435,8 +418,6 @@ mod tests {
             (r#""sign_in": "on_use", "access": "direct""#, "`access: direct`"),
             (r#""idle": "15m", "access": "direct""#, "`access: direct`"),
             (r#""sign_in": "on_use", "approval": {"count": 1}"#, "`approval`"),
-            (r#""sign_in": "on_use", "break_glass": true"#, "`break_glass`"),
-            (r#""break_glass": true, "approval": {"count": 1}"#, "`approval`"),
         ] {
             let why = with(fields).unwrap_err().why;
             assert!(why.contains(other) && why.contains("contradict"), "{why}");
@@ -481,15 +462,6 @@ mod tests {
         ] {
             assert!(with(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn break_glass_wants_a_reason() {
-        let rule = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#)).unwrap();
-        let broken = rule(r#", "break_glass": true"#);
-        assert!(broken.require_reason && broken.break_glass && broken.is_exceptional());
-        assert!(!rule(r#", "break_glass": false"#).require_reason);
-        assert!(!rule("").is_exceptional() && rule(r#", "approval": {"count": 1}"#).is_exceptional());
     }
 
     #[test]

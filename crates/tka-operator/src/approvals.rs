@@ -6,7 +6,7 @@ use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
-use tka_core::{Approval, Refusal, Session, SessionName};
+use tka_core::{Approval, Reason, Refusal, Session, SessionName};
 
 use crate::approval::{ApprovalRequest, RequestState};
 use crate::error::{found, status};
@@ -129,7 +129,7 @@ impl Sessions {
         request: &ApprovalRequest,
     ) -> Result<Option<Asked>, Error> {
         let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
-        let reason = ask.session.reason.as_ref().map(|reason| reason.as_str());
+        let reason = ask.session.reason.as_ref().map(Reason::as_str);
         let spec = json!({"validity_period": ask.session.period.to_string(), "reason": reason});
         let patch = json!({"metadata": {"annotations": annotations}, "spec": spec});
         let Some(signin) = self.patch_version(existing, patch).await? else {

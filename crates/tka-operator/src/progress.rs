@@ -46,14 +46,16 @@ pub(crate) fn pending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaS
 
 /// Others are to approve it, or one has denied it. There is neither account nor binding.
 pub(crate) fn awaiting(signin: &TkaSignin, request: &ApprovalRequest, now: Timestamp) -> TkaSigninStatus {
-    let (phase, reason, message) = match &request.denial {
-        Some(denial) => (Phase::Denied, "Denied", format!("denied by {}", denial.username)),
-        None => {
-            let (count, needed, expires) = (request.count(), request.needed, request.expires);
-            let message = format!("{count} of {needed} have approved; it waits until {expires}");
-            (Phase::AwaitingApproval, "AwaitingApproval", message)
-        }
+    let denied = request.denial.as_ref().map(|denial| {
+        let message = format!("denied by {}", denial.username);
+        (Phase::Denied, "Denied", message)
+    });
+    let waits = || {
+        let (count, needed, expires) = (request.count(), request.needed, request.expires);
+        let message = format!("{count} of {needed} have approved; it waits until {expires}");
+        (Phase::AwaitingApproval, "AwaitingApproval", message)
     };
+    let (phase, reason, message) = denied.unwrap_or_else(waits);
     TkaSigninStatus {
         provisioned: false,
         phase: Some(phase),

@@ -170,16 +170,10 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let reload = Reload::new(source, loaded, apply, metrics);
     background.spawn("the reloading of the configuration", reload.run(hangup, stop.clone()));
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    let port = config.tailscale.port;
-    let files = config.tls.files();
-    let https = port == HTTPS || files.is_some();
-    let certificates = match files {
-        Some((certificate, key)) => Certificates::Files(Box::new(Files::new(certificate, key))),
-        None => Certificates::Tailnet(Box::new(parts.tailnet.clone())),
-    };
+    let (served, certificates) = served(&config, &parts);
     let server = TailnetServer {
         certificates,
-        served: Served { port, https },
+        served,
         router,
         limits: config.server.clone(),
         node,
@@ -201,6 +195,18 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     records.finish().await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("the task supervisor")))
+}
+
+/// On which port and how the tailnet is served, and by which certificates where that is https.
+fn served(config: &Config, parts: &Parts) -> (Served, Certificates) {
+    let port = config.tailscale.port;
+    let files = config.tls.files();
+    let https = port == HTTPS || files.is_some();
+    let certificates = match files {
+        Some((certificate, key)) => Certificates::Files(Box::new(Files::new(certificate, key))),
+        None => Certificates::Tailnet(Box::new(parts.tailnet.clone())),
+    };
+    (Served { port, https }, certificates)
 }
 
 /// The recordings that are kept, for those who may see them.

@@ -94,9 +94,9 @@ async fn device(app: &App, stable_id: &str) -> Result<Option<Identified>, Failur
     let status = status.map_err(|error| unknown().because(&error))?;
     let own = status.self_node.iter();
     let own = own.filter(|node| node.id.as_ref().is_some_and(|id| id.as_str() == stable_id));
-    let own = own.flat_map(|node| node.tailscale_ips.first());
+    let own = own.filter_map(|node| node.tailscale_ips.first());
     let peer = status.peers.iter().filter(|peer| peer.id.as_str() == stable_id);
-    let peer = peer.flat_map(|peer| peer.tailscale_ips.first());
+    let peer = peer.filter_map(|peer| peer.tailscale_ips.first());
     let address: Option<IpAddr> = own.chain(peer).next().copied();
     let Some(address) = address else {
         return Ok(None);

@@ -68,7 +68,7 @@ pub(super) async fn access(
             &["give the path of a Kubernetes API"],
         )
     })?;
-    // An address that names none means what a caller has without others, and without an alarm.
+    // An address that names none means what a caller has without others.
     let rule = if target.choice == Choice::default() {
         rules.ordinary().choose(&target.choice)?.clone()
     } else {

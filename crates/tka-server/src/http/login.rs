@@ -90,7 +90,8 @@ pub(super) async fn sign_in(
         let (app, context) = (Arc::clone(&app), Arc::clone(&context));
         async move {
             let mut role = None;
-            let result = start(&app, &context, authorization, body, wait.is_some(), way, &mut role).await;
+            let started = start(&app, &context, authorization, body, wait.is_some(), way, &mut role);
+            let result = Box::pin(started).await;
             app.metrics
                 .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
             result

@@ -116,7 +116,6 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
         recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
         approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
-        break_glass: rule.break_glass,
         default: Some(rule) == default,
         problem: None,
         unchecked: false,
