@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::{Outcome, root};
 
 /// The crates that have targets.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "tka-core",
     "tka-kubeconfig",
     "tka-tailnet",
@@ -23,6 +23,7 @@ const PACKAGES: [&str; 8] = [
     "tka-cli",
     "tka-gateway",
     "tka-recording",
+    "tka-policy",
 ];
 /// Lets libFuzzer see which code is reached, and with what it compares.
 const WATCHED: [&str; 8] = [

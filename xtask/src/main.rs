@@ -11,6 +11,7 @@ mod fuzz;
 mod generate;
 mod image;
 mod imports;
+mod policies;
 mod policy;
 mod restart_server;
 mod test;
@@ -41,6 +42,8 @@ enum Command {
     RestartServer(restart_server::RestartServer),
     /// Put the tailnet policy into force as it now is in its file.
     Policy(policy::Policy),
+    /// Hold `tka policy who` against a real headscale and server, with generated policies.
+    Policies(policies::Policies),
     /// Play the whole story with the real programs, on a testbed of its own.
     Demo(demo::Demo),
     /// Run everything that can be tested here.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Down(command) => command.run(),
         Command::RestartServer(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Policies(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Faults(command) => command.run(),

@@ -30,7 +30,7 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 22] = [
+const ENUMS: [(&str, &str, &str); 24] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
@@ -55,10 +55,16 @@ const ENUMS: [(&str, &str, &str); 22] = [
         "crates/tka-server/src/gateway/recording.rs",
         "RecordingsError",
     ),
+    (
+        "identity",
+        "crates/tka-cli/src/recordings/identities.rs",
+        "IdentityError",
+    ),
     ("record", "crates/tka-recording/src/recorder/types.rs", "RecordError"),
     ("sink", "crates/tka-recording/src/sink.rs", "SinkError"),
     ("store", "crates/tka-recording/src/sink/s3.rs", "StoreError"),
     ("read", "crates/tka-cli/src/recordings.rs", "RecordingError"),
+    ("policy", "crates/tka-cli/src/policy.rs", "PolicyError"),
     ("target", "crates/tka-gateway/src/target.rs", "TargetError"),
     ("header", "crates/tka-gateway/src/headers.rs", "HeaderError"),
 ];

@@ -197,7 +197,7 @@ pub struct RecordingInfo {
     pub size: u64,
     /// Whether it is sealed to recipients.
     pub sealed: bool,
-    /// Whether it is still being written, or was when its server was killed. Absent where the store does not tell.
+    /// Whether it has no end: it is still being written, or was when its server was killed. Absent where the store does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub open: Option<bool>,
@@ -275,6 +275,7 @@ pub struct RecordingList {
 /// One rule that reaches the caller.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "they are fields of a document")]
 pub struct RuleInfo {
     /// What it can be chosen by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -300,6 +301,9 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "required"))]
     pub recording: Option<String>,
+    /// Whether this server keeps no recordings, although the rule has `recording`: nothing is recorded, and where it is required refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrecorded: bool,
     /// How many others must approve a sign-in through it, if any must.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
@@ -426,6 +430,10 @@ pub struct ApprovalInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub denial: Option<ApprovalVote>,
+    /// Who has denied what was asked a moment before in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub denied_before: Option<ApprovalVote>,
 }
 
 /// What one person decided.

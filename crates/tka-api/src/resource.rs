@@ -61,6 +61,9 @@ pub const AWAITING_APPROVAL: &str = "tka-awaiting-approval";
 /// The sign-in that waits for approval on a TkaSignin, or was approved or denied (JSON). On a session that goes on it asks to extend that.
 pub const ANNOTATION_APPROVAL: &str = "tka.specht-labs.de/approval";
 
+/// Who approved the session as it was last given, and what they said (JSON). Absent where none had to.
+pub const ANNOTATION_APPROVED: &str = "tka.specht-labs.de/approved";
+
 /// Says, on the Lease of the replicas, that its holder leaves it to one that is in touch with the tailnet.
 pub const ANNOTATION_YIELDS: &str = "tka.specht-labs.de/yields";
 

@@ -15,6 +15,7 @@ pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod kubeconfig;
 pub(crate) mod login;
+pub(crate) mod policy;
 pub(crate) mod reauthenticate;
 pub(crate) mod recordings;
 pub(crate) mod rules;

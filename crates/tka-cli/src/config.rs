@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) merge: bool,
     /// Whether kubectl may sign in again when a session is over and a user is at the terminal.
     pub(crate) login: bool,
+    /// The identity of age that opens sealed recordings.
+    pub(crate) identity: Option<PathBuf>,
     pub(crate) theme: Theme,
     pub(crate) long: bool,
     pub(crate) quiet: bool,
@@ -92,6 +94,7 @@ impl Config {
             tag: settings.tag.unwrap_or_default(),
             merge: settings.merge.unwrap_or_default(),
             login: settings.login.unwrap_or_default(),
+            identity: settings.identity.map(PathBuf::from),
             theme: settings.theme.unwrap_or_default(),
             long: settings.long.unwrap_or_default(),
             quiet: settings.quiet.unwrap_or_default(),
@@ -291,6 +294,7 @@ api: {retryAfterSeconds: 1}
 tailscale: {hostname: evil, port: 81, tailnet: evil.ts.net, socket: /tmp/s, proxy: http://evil:1, tag: tag:evil}
 kubeconfig: {merge: true}
 credential: {login: true}
+recordings: {identity: /tmp/key}
 output: {theme: ascii, long: true, quiet: true}
 debug: true
 ";

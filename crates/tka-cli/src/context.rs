@@ -127,6 +127,12 @@ impl CommandContext {
         self.client_for(&self.server, self.config.timeout)
     }
 
+    /// The same with a time limit of its own, for what begins late: a person may look at recordings for hours.
+    pub(crate) fn client_with_own_limit(&self) -> Result<Client, Error> {
+        let deadline = Deadline::new(self.config.timeout);
+        connect(&self.server, deadline, self.config.debug, self.config.route())
+    }
+
     /// Warns when the clocks of this machine and the server disagree. `until` is an end time that the server gave.
     pub(crate) fn warn_clock_skew(&self, skew: Skew, until: Option<Timestamp>) {
         let is_over = until.is_some_and(|until| Timestamp::now().duration_since(until) > TOLERATED_SKEW);

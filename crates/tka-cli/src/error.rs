@@ -15,6 +15,7 @@ use crate::kubeconfig::env_variable::UnexportablePath;
 use crate::kubeconfig::merge::MergeError;
 use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
+use crate::policy::PolicyError;
 use crate::recordings::RecordingError;
 use crate::terminal::messages;
 use crate::terminal::output::{PrintError, RenderOptions};
@@ -69,6 +70,13 @@ pub(crate) enum Error {
     Interrupted,
     #[error(transparent)]
     Recording(RecordingError),
+    /// A search in recordings failed, or is not whole.
+    #[error(transparent)]
+    Search(Box<Self>),
+    #[error("the pattern is no regular expression: {0}")]
+    Pattern(String),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error(transparent)]
     OutsideRule(#[from] OutsideRule),
     #[error(transparent)]
@@ -114,6 +122,13 @@ impl Error {
             #[cfg(unix)]
             Self::Interrupted => Exit::Interrupted,
             Self::Recording(_) => Exit::Failure,
+            // As of grep, 1 says that nothing was found.
+            Self::Search(error) => match error.exit() {
+                Exit::Failure => Exit::SearchFailed,
+                exit => exit,
+            },
+            Self::Pattern(_) => Exit::Usage,
+            Self::Policy(error) => error.exit(),
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
@@ -141,7 +156,7 @@ impl Error {
         match self {
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.why(),
             Self::SelectError(error) => error.why(),
-            Self::NotPersisted(error) => error.why(),
+            Self::NotPersisted(error) | Self::Search(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
             Self::OutsideRule(error) => vec![format!("it is for {} only", error.namespaces.join(", "))],
             other => causes(other),
@@ -204,6 +219,9 @@ impl Error {
             #[cfg(unix)]
             Self::Interrupted => vec![],
             Self::Recording(error) => error.advice(),
+            Self::Search(error) => error.advice(),
+            Self::Pattern(_) => vec!["correct it, or search for it as a text with --fixed-strings".into()],
+            Self::Policy(error) => error.advice(),
             Self::OutsideRule(_) => {
                 vec!["choose one of these with --namespace, or another rule with --rule: `tka rules` shows them".into()]
             }
@@ -238,7 +256,11 @@ impl Error {
 
     /// Whether the reader of the output is gone. That needs no message.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Print(PrintError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+        match self {
+            Self::Print(PrintError::Write(error)) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Search(error) => error.is_broken_pipe(),
+            _ => false,
+        }
     }
 }
 

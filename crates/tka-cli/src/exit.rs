@@ -26,6 +26,14 @@ pub(crate) enum Exit {
     Unsupported = 8,
     /// The sign-in waits for the approval of others.
     AwaitsApproval = 9,
+    /// A search in recordings failed, or is not whole.
+    SearchFailed = 10,
+    /// A policy file, or one that belongs to it, cannot be read, or the control server would refuse it.
+    PolicyUnreadable = 20,
+    /// `tka policy check` found errors.
+    PolicyWrong = 21,
+    /// Expectations of `tka policy test` are not met.
+    PolicyTestFailed = 22,
     /// The program for `tka exec` or `tka shell` exists but cannot be run. Shells use the same number.
     NotRunnable = 126,
     /// The program does not exist. Shells use the same number.
@@ -47,11 +55,15 @@ Exit status:
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
   8    the server does not support this: it is the original TKA server, or an older one
   9    the sign-in waits for the approval of others
+  10   `tka recordings grep` could not search all to the end
+  20   a policy file, or one that belongs to it, cannot be read, or the control server would refuse it
+  21   `tka policy` found what is wrong
+  22   expectations of `tka policy test` are not met
   126  the command for `tka exec` or the shell cannot be run
   127  there is no such command
   130  interrupted
 
-`tka exec` and `tka shell` return the status of the program that they ran. If a signal ended it, that is 128 plus the signal's number.";
+`tka exec` and `tka shell` return the status of the program that they ran. If a signal ended it, that is 128 plus the signal's number. `tka recordings grep` returns 1 where it finds no line.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

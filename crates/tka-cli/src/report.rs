@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod cluster_info;
+pub(crate) mod policy;
 pub(crate) mod recordings;
 pub(crate) mod rules;
 pub(crate) mod session;

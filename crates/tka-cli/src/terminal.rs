@@ -1,5 +1,7 @@
 //! The terminal: colours, widths, tables and messages.
 
+#[cfg(unix)]
+pub(crate) mod cbreak;
 pub(crate) mod messages;
 pub(crate) mod output;
 pub(crate) mod table;

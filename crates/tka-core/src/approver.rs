@@ -1,7 +1,7 @@
 //! Who may let others in through a rule with `approval`, and what an approval is for.
 
 use crate::digest::Digest;
-use crate::{Caller, Identity, Oversight, Reason, Rule, RuleKey, Session};
+use crate::{Approval, Caller, Identity, Oversight, Reason, Rule, RuleKey, Session};
 
 /// Why a caller may not decide about a sign-in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,11 +14,13 @@ pub enum MayNot {
     Machine,
 }
 
-/// What an approval is for, as a digest: the rule with all that it says, for how long, and what for. Where any of it changes, the sign-in is another.
+/// What an approval is for, as a digest: the rule with all that it says, the `approval` that all rules like it ask for, for how long, and what for. Where any of it
+/// changes, the sign-in is another.
 #[must_use]
-pub fn digest(session: &Session, rule: &Rule) -> String {
+pub fn digest(session: &Session, rule: &Rule, approval: &Approval) -> String {
     let mut digest = Digest::new("approval");
     rule.write_to(&mut digest);
+    approval.write_to(&mut digest);
     digest.field(&session.period.to_string());
     digest.field(session.reason.as_ref().map_or("", Reason::as_str));
     digest.field(session.caller.key().as_str());
@@ -122,7 +124,8 @@ mod tests {
 
     #[test]
     fn digest_is_of_rule_period_reason_and_caller() {
-        let of = |fields: &str, reason: Option<&str>, period: Option<&str>, caller: Caller| {
+        let asked = |value: &str| rule(&format!(r#", "approval": {value}"#)).approval.unwrap();
+        let of_approval = |fields: &str, reason: Option<&str>, period: Option<&str>, caller: Caller, approval: &str| {
             let rule = rule(fields);
             let request = Request {
                 reason: reason.map(|text| Reason::try_from(text.to_owned()).unwrap()),
@@ -130,7 +133,10 @@ mod tests {
                 ..Request::default()
             };
             let session = Session::new(caller, &rule, &request, Limits::none(), Timestamp::UNIX_EPOCH).unwrap();
-            digest(&session, &rule)
+            digest(&session, &rule, &asked(approval))
+        };
+        let of = |fields: &str, reason: Option<&str>, period: Option<&str>, caller: Caller| {
+            of_approval(fields, reason, period, caller, r#"{"count": 1}"#)
         };
         let alice = || user(1, "a");
         let first = of("", None, None, alice());
@@ -147,6 +153,8 @@ mod tests {
             of(r#", "max_sessions": 1"#, None, None, alice()),
             of(r#", "access": "gateway""#, None, None, alice()),
             of(r#", "priority": 3"#, None, None, alice()),
+            of_approval("", None, None, alice(), r#"{"count": 3}"#),
+            of_approval("", None, None, alice(), r#"{"machines": true}"#),
         ] {
             assert_ne!(first, other);
         }

@@ -1,16 +1,19 @@
 //! Asking others to let a caller in, and writing down what they decide. Who may decide, and whether what is asked still holds, is for the caller of this to
 //! know.
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use futures::future::BoxFuture;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
-use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
+use tka_api::resource::{ANNOTATION_APPROVAL, LABEL_USER, TkaSignin};
 use tka_core::{Approval, Reason, Refusal, Session, SessionName};
 
 use crate::approval::{ApprovalRequest, RequestState};
 use crate::error::{found, status};
+use crate::objects::WATCHED;
 use crate::provision::FIELD_MANAGER;
+use crate::records::NotRecorded;
 use crate::sessions::is_plain_name;
 use crate::waiting::WaitingSignIn;
 use crate::{Error, SessionFilter, Sessions, Standing, StoredSession, objects, progress};
@@ -20,15 +23,22 @@ const TRIES: usize = 3;
 /// How many sign-ins of one user may wait at a time. Each is told to others.
 pub const MAX_WAITING: usize = 5;
 
+/// Records that a sign-in is to wait for others. Unless it returns well, it does not.
+pub type RecordAsk<'a> = &'a (dyn Fn(&ApprovalRequest) -> BoxFuture<'a, Result<(), NotRecorded>> + Sync);
+
 /// What a caller asks others for.
-#[derive(Clone, Debug)]
-pub struct Ask {
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
     /// The session that it would give at this moment.
-    pub session: Session,
+    pub session: &'a Session,
     /// What an approval of it is for ([`tka_core::approver::digest`]).
-    pub digest: String,
+    pub digest: &'a str,
     /// What its rule asks for.
-    pub approval: Approval,
+    pub approval: &'a Approval,
+    /// Records it.
+    pub record: RecordAsk<'a>,
+    /// Whether an Event tells of it.
+    pub is_told: bool,
 }
 
 /// What asking came to.
@@ -51,9 +61,14 @@ pub enum Asked {
 
 impl Sessions {
     /// Has a sign-in wait for approval, by a request of that `id`, or joins the one that waits for just the same. A session that goes on stays as it is.
-    pub async fn ask_for_approval(&self, ask: &Ask, id: &str) -> Result<Asked, Error> {
+    pub async fn ask_for_approval(&self, ask: &Ask<'_>, id: &str) -> Result<Asked, Error> {
         self.check_role(&ask.session.rule.role).await?;
         let name = ask.session.name();
+        // So that what is counted of a user stays so until it is written.
+        let _asks = self
+            .locks
+            .take(&format!("asks of {}", ask.session.caller.user_key()))
+            .await?;
         let _lock = self.locks.take(name.as_str()).await?;
         for _ in 0..TRIES {
             let existing = self.signins.get_opt(name.as_str()).await?;
@@ -65,10 +80,10 @@ impl Sessions {
     }
 
     /// None if `existing` is not any more what it was.
-    async fn ask_beside(&self, existing: Option<TkaSignin>, ask: &Ask, id: &str) -> Result<Option<Asked>, Error> {
+    async fn ask_beside(&self, existing: Option<TkaSignin>, ask: &Ask<'_>, id: &str) -> Result<Option<Asked>, Error> {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
-        if let Some(before) = before.filter(|before| before.request.digest == ask.digest) {
+        if let Some(before) = before.filter(|before| before.request.digest == *ask.digest) {
             match before.request.state(now) {
                 RequestState::Waiting | RequestState::Approved => return Ok(Some(Asked::waits(before, false))),
                 RequestState::Denied if !before.request.told => return self.tell_denied(before).await,
@@ -81,9 +96,14 @@ impl Sessions {
                 RequestState::Denied | RequestState::Granted | RequestState::Expired => {}
             }
         }
-        self.check_waiting(&ask.session)?;
+        self.check_waiting(ask.session).await?;
         let (period, reason) = (ask.session.period, ask.session.reason.as_ref());
-        let request = ApprovalRequest::new(id.to_owned(), ask.digest.clone(), &ask.approval, period, reason, now);
+        let request = ApprovalRequest::new(id.to_owned(), ask.digest.to_owned(), ask.approval, period, reason, now);
+        // Another reason is another question, and those who are asked see that the last was denied.
+        let before = existing.as_ref().and_then(WaitingSignIn::of);
+        let request = request.after(before.as_ref().map(|before| &before.request), now);
+        // Nothing is asked without a record.
+        (ask.record)(&request).await.map_err(Error::NotRecorded)?;
         let Some(existing) = existing else {
             return self.begin_waiting(ask, &request).await;
         };
@@ -98,7 +118,7 @@ impl Sessions {
         let written = self
             .patch_version(&existing, json!({"metadata": {"annotations": annotations}}))
             .await?;
-        Ok(self.waits_anew(written))
+        Ok(self.waits_anew(written, ask.is_told))
     }
 
     async fn tell_denied(&self, denied: WaitingSignIn) -> Result<Option<Asked>, Error> {
@@ -107,8 +127,8 @@ impl Sessions {
     }
 
     /// Begins to wait where there is neither a session nor another request.
-    async fn begin_waiting(&self, ask: &Ask, request: &ApprovalRequest) -> Result<Option<Asked>, Error> {
-        let desired = objects::awaiting(&ask.session, request, &self.namespace);
+    async fn begin_waiting(&self, ask: &Ask<'_>, request: &ApprovalRequest) -> Result<Option<Asked>, Error> {
+        let desired = objects::awaiting(ask.session, request, &self.namespace);
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
@@ -118,14 +138,14 @@ impl Sessions {
             created => created?,
         };
         let signin = self.say_waiting(signin, request).await;
-        Ok(self.waits_anew(Some(signin)))
+        Ok(self.waits_anew(Some(signin), ask.is_told))
     }
 
     /// Waits for another request on the object of an earlier one.
     async fn wait_anew(
         &self,
         existing: &TkaSignin,
-        ask: &Ask,
+        ask: &Ask<'_>,
         request: &ApprovalRequest,
     ) -> Result<Option<Asked>, Error> {
         let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
@@ -136,30 +156,28 @@ impl Sessions {
             return Ok(None);
         };
         let signin = self.say_waiting(signin, request).await;
-        Ok(self.waits_anew(Some(signin)))
+        Ok(self.waits_anew(Some(signin), ask.is_told))
     }
 
-    fn waits_anew(&self, signin: Option<TkaSignin>) -> Option<Asked> {
+    fn waits_anew(&self, signin: Option<TkaSignin>, is_told: bool) -> Option<Asked> {
         let signin = signin?;
         let waiting = WaitingSignIn::of(&signin)?;
-        self.events.approval_requested(&signin, &waiting);
+        if is_told {
+            self.events.approval_requested(&signin, &waiting);
+        }
         Some(Asked::waits(waiting, true))
     }
 
-    /// Refuses a user of whom too much waits already, as far as the watch has told.
-    fn check_waiting(&self, session: &Session) -> Result<(), Error> {
-        let Some(watched) = self.waiting.get() else {
-            return Ok(());
-        };
-        let (now, name, user) = ((self.clock)(), session.name(), session.caller.user_key());
+    /// Refuses a user of whom too much waits already, by what the API server says at this moment.
+    async fn check_waiting(&self, session: &Session) -> Result<(), Error> {
+        let (now, name) = ((self.clock)(), session.name());
+        let of_user = format!("{WATCHED},{LABEL_USER}={}", session.caller.user_key());
+        let all = self.signins.list(&ListParams::default().labels(&of_user)).await?;
         let is_other = |waiting: &WaitingSignIn| {
-            let is_open = matches!(
-                waiting.request.state(now),
-                RequestState::Waiting | RequestState::Approved
-            );
-            is_open && waiting.name != name && waiting.caller.user_key() == user
+            let state = waiting.request.state(now);
+            matches!(state, RequestState::Waiting | RequestState::Approved) && waiting.name != name
         };
-        let count = watched.all().into_iter().filter(is_other).count();
+        let count = all.items.iter().filter_map(WaitingSignIn::of).filter(is_other).count();
         if count < MAX_WAITING {
             return Ok(());
         }
@@ -243,10 +261,21 @@ impl Sessions {
         Ok(())
     }
 
+    /// Says of what waits, and is to become a session now, that it is pending: earlier versions know no other word of it, and read it from here on.
+    pub(crate) async fn say_pending(&self, waits: &TkaSignin) -> Result<TkaSignin, Error> {
+        let pending = progress::beginning(waits, (self.clock)());
+        match self.patch_status_of_version(waits, pending).await {
+            Err(error) if status(&error).is_some_and(|status| status.is_conflict() || status.is_not_found()) => {
+                Err(Error::Contended(waits.name_any()))
+            }
+            written => Ok(written?),
+        }
+    }
+
     /// Says on the object how it stands. A courtesy: what cannot be said delays nothing. Returns the newest version.
     async fn say_waiting(&self, signin: TkaSignin, request: &ApprovalRequest) -> TkaSignin {
         let status = progress::awaiting(&signin, request, (self.clock)());
-        match self.patch_status(&signin, status).await {
+        match self.patch_status_of_version(&signin, status).await {
             Ok(written) => written,
             Err(error) => {
                 tracing::debug!(session = signin.name_any(), %error, "status not written");

@@ -22,6 +22,7 @@ use tka_core::{Session, SessionName};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::approval::ApprovalRequest;
 use crate::lock::LOCK;
 use crate::{Credential, Error, StoredSession};
 
@@ -41,8 +42,8 @@ pub struct SignIn {
     pub max_sessions: Option<NonZeroU32>,
     /// Whether it asks for a credential.
     pub credential: bool,
-    /// The approved request that it carries out; none where no approval is needed.
-    pub approved: Option<String>,
+    /// The approved request that it carries out, as it was checked; none where no approval is needed.
+    pub approved: Option<Box<ApprovalRequest>>,
 }
 
 /// What an attempt came to.

@@ -10,22 +10,21 @@ use kube::ResourceExt;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use tka_api::resource::TkaSignin;
+use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
 use tka_core::Session;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::approval::ApprovalRequest;
 use crate::end_reason::Intent;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
-use crate::objects::SELECTOR;
+use crate::objects::WATCHED;
 use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
-use crate::waiting::WaitingWatch;
+use crate::waiting::WatchedWaiting;
 use crate::watched::WatchedSessions;
 use crate::watches::Heartbeat;
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
@@ -64,7 +63,6 @@ pub struct Loop {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
     watched: WatchedSessions,
-    waiting: WaitingWatch,
     synced: watch::Receiver<bool>,
     /// Notified when the watch has told that sessions are gone.
     gone: watch::Receiver<()>,
@@ -89,18 +87,16 @@ impl Loop {
         let (forget, gone) = watch::channel(());
         // Another loop over the same sessions would show the same.
         let _ = sessions.cache.set(SessionCache::new(store.clone(), changes.clone()));
-        let waiting = WaitingWatch::new();
         let (ask, asks) = watch::channel(());
-        let _ = sessions
-            .waiting
-            .set(waiting.watched(store.clone(), &sessions.namespace, asks));
+        let waiting = WatchedWaiting::new(store.clone(), &sessions.namespace, asks);
+        let _ = sessions.waiting.set(waiting);
         let heard = sessions.heard.clone();
-        let ours = heartbeat.config().labels(SELECTOR);
+        let ours = heartbeat.config().labels(WATCHED);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             .reflect(writer)
             .inspect(move |event| {
                 // Sessions are many, and few of them wait to be extended.
-                if !matches!(event, Ok(watcher::Event::Apply(signin)) if ApprovalRequest::of(signin).is_none()) {
+                if !matches!(event, Ok(watcher::Event::Apply(signin)) if !signin.annotations().contains_key(ANNOTATION_APPROVAL)) {
                     ask.send_replace(());
                 }
                 match event {
@@ -126,7 +122,6 @@ impl Loop {
         Self {
             controller: Controller::for_stream(signins, store.clone()),
             watched: WatchedSessions::new(store.clone(), &sessions.namespace, changes),
-            waiting,
             store,
             synced,
             gone,
@@ -170,7 +165,6 @@ impl Loop {
                 }
             });
         let mut gone = self.gone;
-        let waiting = self.waiting.run(&context.sessions);
         let forgets = async {
             while gone.changed().await.is_ok() {
                 context.forget_gone(Instant::now());
@@ -181,8 +175,6 @@ impl Loop {
         tokio::select! {
             () = reconciles => {}
             () = forgets => {}
-            // It watches for as long as it is polled.
-            () = waiting => {}
         }
     }
 }
@@ -214,6 +206,10 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
 }
 
 async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
+    // It holds no session. The server decides about it, by what the tailnet says.
+    if objects::is_awaiting(signin) {
+        return Ok(Action::await_change());
+    }
     let name = signin.name_any();
     let session = match objects::session(signin) {
         Ok(session) => session,
@@ -479,12 +475,7 @@ mod tests {
         let told = Arc::new(Mutex::new(None));
         let (list, event) = (Arc::clone(&listed), Arc::clone(&told));
         let clients = double::clients(move |request| {
-            let is_watch = request.query.contains("watch=true");
-            // What waits for approval is watched beside that, and there is none.
-            if request.query.contains("awaiting-approval") {
-                return (!is_watch).then(|| double::list(&[]));
-            }
-            if is_watch {
+            if request.query.contains("watch=true") {
                 return event.lock().unwrap().take().map(|event| (200, event));
             }
             Some(double::list(&list.lock().unwrap()))

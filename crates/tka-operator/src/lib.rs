@@ -47,7 +47,7 @@ mod watches;
 
 pub use account_token::claims;
 pub use approval::{ApprovalDecision, ApprovalRequest, NotOpen, RequestState, Vote};
-pub use approvals::{Ask, Asked, MAX_WAITING};
+pub use approvals::{Ask, Asked, MAX_WAITING, RecordAsk};
 pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
@@ -62,6 +62,7 @@ pub use per_session::PerSession;
 pub use quota::{DeviceQuotas, SessionLimits};
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
+pub use roles::NamedRoles;
 pub use sessions::Sessions;
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;

@@ -10,10 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use tka_api::resource::{
-    ANNOTATION_APPROVAL, ANNOTATION_END, ANNOTATION_IDLE, ANNOTATION_LAST_SIGN_IN, ANNOTATION_LAST_USE,
-    ANNOTATION_MAX_SESSIONS, ANNOTATION_SIGN_IN, ANNOTATION_VALID_UNTIL, AWAITING_APPROVAL, FINALIZER, LABEL_CALLER,
-    LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY, MAX_ITEMS, SigninDevice,
-    TkaSignin, TkaSigninSpec,
+    ANNOTATION_APPROVAL, ANNOTATION_APPROVED, ANNOTATION_END, ANNOTATION_IDLE, ANNOTATION_LAST_SIGN_IN,
+    ANNOTATION_LAST_USE, ANNOTATION_MAX_SESSIONS, ANNOTATION_SIGN_IN, ANNOTATION_VALID_UNTIL, AWAITING_APPROVAL,
+    FINALIZER, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_NAMESPACE, LABEL_SESSION, LABEL_UID, LABEL_USER, MANAGED_BY,
+    MAX_ITEMS, SigninDevice, TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
     Begun, Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope,
@@ -33,9 +33,9 @@ const _: () = assert!(MAX_NAMESPACES == MAX_ITEMS);
 /// What every object of every session can be selected by.
 pub(crate) const SELECTOR: &str = "app.kubernetes.io/managed-by=tka,tka.specht-labs.de/session";
 
-/// What selects the `TkaSignin`s that wait for approval and hold no session yet.
-pub(crate) const AWAITING_SELECTOR: &str =
-    "app.kubernetes.io/managed-by=tka-awaiting-approval,tka.specht-labs.de/session";
+/// What is watched: the `TkaSignin`s of sessions, and those that wait for approval and hold no session yet.
+pub(crate) const WATCHED: &str =
+    "app.kubernetes.io/managed-by in (tka,tka-awaiting-approval),tka.specht-labs.de/session";
 
 /// The `TkaSignin` of `session`, of which its user may have `max_sessions` through the same rule.
 pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namespace: &str) -> TkaSignin {
@@ -78,18 +78,30 @@ pub(crate) fn is_awaiting(signin: &TkaSignin) -> bool {
         .is_some_and(|value| value == AWAITING_APPROVAL)
 }
 
-/// Has `desired` be written in place of `existing`, on which a request of that `id` is approved at `now`, and of no later version. None if there is no such
-/// request, or not any more.
-pub(crate) fn carry_out(desired: &mut TkaSignin, existing: Option<&TkaSignin>, id: &str, now: Timestamp) -> Option<()> {
+/// Has `desired` be written in place of `existing`, on which the request waits that was `checked` and is approved at `now`, and of no later version. None if
+/// there is no such request, or not any more, or if the session ends that it would extend.
+pub(crate) fn carry_out(
+    desired: &mut TkaSignin,
+    existing: Option<&TkaSignin>,
+    checked: &ApprovalRequest,
+    now: Timestamp,
+) -> Option<()> {
     let existing = existing.filter(|existing| existing.metadata.deletion_timestamp.is_none())?;
-    let request = ApprovalRequest::of(existing)?;
-    if request.id != id || request.state(now) != RequestState::Approved {
+    let is_same = ApprovalRequest::of(existing).is_some_and(|request| request == *checked);
+    if !is_same || checked.state(now) != RequestState::Approved {
         return None;
     }
-    let granted = request.granted(request.approved_at()?).to_annotation();
+    // Its caller ended what they asked to extend. They ask anew if they want it after all.
+    if !is_awaiting(existing) && is_to_end(existing, &session(existing).ok()?) {
+        return None;
+    }
+    let granted = checked.granted(checked.approved_at()?).to_annotation();
+    // Without the UID it would be made anew where it is gone.
+    desired.metadata.uid = Some(existing.uid()?);
     desired.metadata.resource_version = Some(existing.resource_version()?);
     let annotations = desired.metadata.annotations.get_or_insert_default();
-    annotations.insert(ANNOTATION_APPROVAL.into(), granted);
+    annotations.insert(ANNOTATION_APPROVAL.into(), granted.clone());
+    annotations.insert(ANNOTATION_APPROVED.into(), granted);
     Some(())
 }
 
@@ -128,6 +140,7 @@ pub(crate) fn forget_what_was_said(desired: &mut TkaSignin, existing: &TkaSignin
         ANNOTATION_IDLE,
         ANNOTATION_MAX_SESSIONS,
         ANNOTATION_APPROVAL,
+        ANNOTATION_APPROVED,
     ] {
         if existing.annotations().contains_key(name) {
             annotations.entry(name.into()).or_default();

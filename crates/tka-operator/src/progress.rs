@@ -64,6 +64,16 @@ pub(crate) fn awaiting(signin: &TkaSignin, request: &ApprovalRequest, now: Times
     }
 }
 
+/// Enough have approved it, and account and bindings are to be made.
+pub(crate) fn beginning(signin: &TkaSignin, now: Timestamp) -> TkaSigninStatus {
+    let message = "it was approved, and its account and bindings are being made".to_owned();
+    TkaSigninStatus {
+        phase: Some(Phase::Pending),
+        conditions: vec![ready(signin, "False", "Approved", message, now)],
+        ..TkaSigninStatus::default()
+    }
+}
+
 /// They could not be removed yet, because of `error`.
 pub(crate) fn terminating(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaSigninStatus {
     TkaSigninStatus {

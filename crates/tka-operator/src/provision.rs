@@ -102,8 +102,12 @@ impl Sessions {
             return self.reuse_session(attempt, session, max_sessions, records).await;
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
-        if let Some(id) = &attempt.begun_for().approved {
-            let carried_out = objects::carry_out(&mut desired, existing.as_ref(), id, (self.clock)());
+        let mut existing = existing;
+        if let Some(checked) = &attempt.begun_for().approved {
+            if let Some(waits) = existing.take_if(|existing| objects::is_awaiting(existing)) {
+                existing = Some(self.say_pending(&waits).await?);
+            }
+            let carried_out = objects::carry_out(&mut desired, existing.as_ref(), checked, (self.clock)());
             carried_out.ok_or_else(|| Error::EndedMeanwhile(name.clone()))?;
         }
         if let Some(existing) = &existing {

@@ -1,23 +1,34 @@
-//! The roles that the API server lets this server give out by name, and which of them the cluster does not have. A misspelt one would otherwise be
-//! noticed when the first person asks for it.
+//! The roles that the API server lets this server give out by name: which of them the cluster does not have, and what the others can really do. A
+//! misspelt one would otherwise be noticed when the first person asks for it.
 
 use std::collections::BTreeSet;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
 use kube::api::PostParams;
+use tka_core::{Escalation, RoleRule, escalations};
 
 use crate::Error;
 use crate::sessions::Sessions;
 
 const RESOURCE: &str = "clusterroles";
 
+/// The `ClusterRole`s that this server's own rights name, sorted. None where its rights name none.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NamedRoles {
+    /// Those that the cluster does not have.
+    pub missing: Vec<String>,
+    /// The others from which more follows than their rules say, with what follows, whatever the version of Kubernetes is.
+    pub risky: Vec<(String, Vec<Escalation>)>,
+}
+
 // === impl Sessions ===
 
 impl Sessions {
-    /// The `ClusterRole`s that this server's own rights name and that the cluster does not have, sorted. None where its rights name none.
-    pub async fn missing_roles(&self) -> Result<Vec<String>, Error> {
+    /// Reads the `ClusterRole`s that this server's own rights name.
+    pub async fn named_roles(&self) -> Result<NamedRoles, Error> {
         let reviews: Api<SelfSubjectRulesReview> = Api::all(self.client.clone());
         let review = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -27,11 +38,23 @@ impl Sessions {
         };
         let review = reviews.create(&PostParams::default(), &review).await?;
         let rules = review.status.map(|status| status.resource_rules).unwrap_or_default();
-        let reads = named(&rules).into_iter().map(|role| async move {
-            let found = self.roles.get_metadata_opt(&role).await?;
-            Ok::<_, Error>(found.is_none().then_some(role))
+        let reads = named(&rules).into_iter().map(|name| async move {
+            let role = self.roles.get_opt(&name).await?;
+            Ok::<_, Error>((name, role))
         });
-        Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+        let mut found = NamedRoles::default();
+        for (name, role) in try_join_all(reads).await? {
+            let Some(role) = role else {
+                found.missing.push(name);
+                continue;
+            };
+            let rules: Vec<_> = role.rules.unwrap_or_default().into_iter().map(role_rule).collect();
+            let escalations = escalations(&rules, None);
+            if !escalations.is_empty() {
+                found.risky.push((name, escalations));
+            }
+        }
+        Ok(found)
     }
 
     /// Tells on this server's pod that roles are missing; on its account where it runs elsewhere.
@@ -51,6 +74,15 @@ fn named(rules: &[ResourceRule]) -> BTreeSet<String> {
         .collect()
 }
 
+fn role_rule(rule: PolicyRule) -> RoleRule {
+    RoleRule {
+        verbs: rule.verbs,
+        api_groups: rule.api_groups.unwrap_or_default(),
+        resources: rule.resources.unwrap_or_default(),
+        resource_names: rule.resource_names.unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,10 +91,10 @@ mod tests {
     use serde_json::json;
 
     #[tokio::test]
-    async fn only_roles_that_rights_name_and_the_cluster_lacks_are_missing() {
+    async fn roles_that_rights_name_are_missing_or_read() {
         let rules = json!([
             { "verbs": ["get"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": [RESOURCE],
-              "resourceNames": ["view", "viewer", "edti"] },
+              "resourceNames": ["view", "viewer", "edti", "edit"] },
             { "verbs": ["bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": [RESOURCE], "resourceNames": ["bound"] },
             { "verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"] },
             { "verbs": ["get"], "apiGroups": [""], "resources": [RESOURCE] },
@@ -74,18 +106,27 @@ mod tests {
                         "status": { "resourceRules": rules, "nonResourceRules": [], "incomplete": false } }),
             )),
             (_, "view") => Some((200, json!({ "metadata": { "name": "view" } }))),
+            (_, "edit") => Some((
+                200,
+                json!({ "metadata": { "name": "edit" }, "rules": [{ "verbs": ["create"], "apiGroups": [""], "resources": ["pods"] }] }),
+            )),
             _ => Some((
                 404,
                 json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404 }),
             )),
         });
         let sessions = examples::sessions(clients, examples::at(0));
-        assert_eq!(sessions.missing_roles().await.unwrap(), ["edti", "viewer"]);
+        let named = sessions.named_roles().await.unwrap();
+        assert_eq!(named.missing, ["edti", "viewer"]);
+        let [(name, found)] = named.risky.as_slice() else {
+            panic!("{named:?}")
+        };
+        assert_eq!((name.as_str(), found.len(), found[0].id), ("edit", 1, "workloads"));
     }
 
     #[tokio::test]
     async fn api_server_that_does_not_answer_is_an_error() {
         let sessions = examples::sessions(clients(|_| None), examples::at(0));
-        assert!(sessions.missing_roles().await.is_err());
+        assert!(sessions.named_roles().await.is_err());
     }
 }

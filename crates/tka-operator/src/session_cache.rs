@@ -9,6 +9,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tka_api::resource::{ANNOTATION_LAST_SIGN_IN, TkaSignin};
 use tokio::sync::watch;
 
+use crate::objects;
+
 /// What a watch has told so far.
 #[derive(Clone)]
 pub(crate) struct SessionCache {
@@ -33,7 +35,9 @@ impl SessionCache {
             if cached.is_some_and(|cached| is_same_sign_in(&cached, signin)) {
                 let value = signin.labels().get(label);
                 let all = self.store.state().into_iter();
-                return Some(all.filter(|other| other.labels().get(label) == value).collect());
+                let counts =
+                    |other: &Arc<TkaSignin>| other.labels().get(label) == value && !objects::is_awaiting(other);
+                return Some(all.filter(counts).collect());
             }
             self.changes.changed().await.ok()?;
         }
@@ -48,7 +52,8 @@ fn is_same_sign_in(a: &TkaSignin, b: &TkaSignin) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{examples, objects};
+    use crate::approval::ApprovalRequest;
+    use crate::examples;
     use futures::FutureExt;
     use kube::runtime::{reflector, watcher::Event};
     use tka_api::resource::LABEL_CALLER;
@@ -72,6 +77,11 @@ mod tests {
         for there in [&before, &of_another] {
             writer.apply_watcher_event(&Event::Apply(signin(there)));
         }
+        // What waits for approval is no session that counts.
+        let rule = tka_core::Rule::parse(r#"{"role": "view", "period": "1h", "approval": {"count": 1}}"#).unwrap();
+        let request = ApprovalRequest::new("r".into(), "d".into(), &rule.approval.unwrap(), rule.period, None, now);
+        let waits = objects::awaiting(&examples::labelled("1h", now, "c"), &request, "tka");
+        writer.apply_watcher_event(&Event::Apply(waits));
         let written = signin(&written);
         let mut waits = Box::pin(cache.clone().since(&written, LABEL_CALLER));
         assert!((&mut waits).now_or_never().is_none());

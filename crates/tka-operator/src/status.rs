@@ -3,7 +3,7 @@
 use kube::api::Patch;
 use kube::core::Status;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::Session;
 
@@ -66,11 +66,30 @@ impl Sessions {
     }
 
     /// The UID makes the API server refuse it when the object was replaced by another of its name.
-    pub(crate) async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
+    async fn patch_status(&self, signin: &TkaSignin, status: TkaSigninStatus) -> kube::Result<TkaSignin> {
+        self.apply_status(signin, &json!({"uid": signin.uid()}), status).await
+    }
+
+    /// The same of this version alone: what waits for approval may be a session by now, of which that is not to be said.
+    pub(crate) async fn patch_status_of_version(
+        &self,
+        signin: &TkaSignin,
+        status: TkaSigninStatus,
+    ) -> kube::Result<TkaSignin> {
+        let metadata = json!({"uid": signin.uid(), "resourceVersion": signin.resource_version()});
+        self.apply_status(signin, &metadata, status).await
+    }
+
+    async fn apply_status(
+        &self,
+        signin: &TkaSignin,
+        metadata: &Value,
+        status: TkaSigninStatus,
+    ) -> kube::Result<TkaSignin> {
         let patch = json!({
             "apiVersion": TkaSignin::api_version(&()),
             "kind": TkaSignin::kind(&()),
-            "metadata": {"uid": signin.uid()},
+            "metadata": metadata,
             "status": status,
         });
         self.signins

@@ -1,20 +1,15 @@
 //! The sign-ins that wait for approval as this process watches them.
 
 use std::fmt;
-use std::sync::Arc;
 
-use futures::StreamExt;
 use kube::ResourceExt;
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::reflector::{ObjectRef, Store};
 use tka_api::resource::TkaSignin;
 use tka_core::{Caller, RuleKey, SessionLabel, SessionName};
 use tokio::sync::watch;
 
 use crate::approval::ApprovalRequest;
-use crate::error::with_causes;
-use crate::objects::{self, AWAITING_SELECTOR, Subject};
-use crate::{Sessions, watches};
+use crate::objects::{self, Subject};
 
 /// A sign-in that waits for approval, or was decided.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,25 +32,13 @@ pub struct WaitingSignIn {
     pub(crate) version: String,
 }
 
-/// The sign-ins that wait, as they are watched.
+/// The sign-ins that wait, as they are watched with the sessions.
 #[derive(Clone)]
 pub struct WatchedWaiting {
-    /// Those that would begin a session.
-    beginning: Store<TkaSignin>,
-    /// The sessions, of which some are to be extended.
-    sessions: Store<TkaSignin>,
-    namespace: String,
-    /// Notified whenever the watch of the first has told more.
-    changes: watch::Receiver<()>,
-    /// Notified whenever a session has changed that waits to be extended, or is gone.
-    session_changes: watch::Receiver<()>,
-}
-
-/// Keeps the sign-ins that wait, as they are watched.
-pub(crate) struct WaitingWatch {
     store: Store<TkaSignin>,
-    writer: Writer<TkaSignin>,
-    change: watch::Sender<()>,
+    namespace: String,
+    /// Notified whenever one has changed on which a sign-in waits, or one is gone.
+    changes: watch::Receiver<()>,
 }
 
 // === impl WaitingSignIn ===
@@ -92,79 +75,35 @@ impl fmt::Debug for WatchedWaiting {
 }
 
 impl WatchedWaiting {
+    pub(crate) fn new(store: Store<TkaSignin>, namespace: &str, changes: watch::Receiver<()>) -> Self {
+        let namespace = namespace.to_owned();
+        Self {
+            store,
+            namespace,
+            changes,
+        }
+    }
+
     /// All that there are, decided ones among them.
     #[must_use]
     pub fn all(&self) -> Vec<WaitingSignIn> {
-        let stores = [self.beginning.state(), self.sessions.state()];
-        stores
-            .iter()
-            .flatten()
-            .filter_map(|signin| WaitingSignIn::of(signin))
-            .collect()
+        let all = self.store.state();
+        all.iter().filter_map(|signin| WaitingSignIn::of(signin)).collect()
     }
 
     /// What waits for the session of that name.
     #[must_use]
     pub fn named(&self, name: &SessionName) -> Option<WaitingSignIn> {
         let reference = ObjectRef::new(name.as_str()).within(&self.namespace);
-        let stores = [&self.beginning, &self.sessions];
-        let there: Vec<Arc<TkaSignin>> = stores.iter().filter_map(|store| store.get(&reference)).collect();
-        there.iter().find_map(|signin| WaitingSignIn::of(signin))
+        WaitingSignIn::of(&*self.store.get(&reference)?)
     }
 
-    /// Waits until either watch has told more than when this was last called.
+    /// Waits until the watch has told more than when this was last called.
     pub async fn changed(&mut self) {
-        tokio::select! {
-            _ = self.changes.changed() => {}
-            _ = self.session_changes.changed() => {}
+        if self.changes.changed().await.is_err() {
+            // The watch has ended, and tells nothing more.
+            std::future::pending::<()>().await;
         }
-    }
-}
-
-// === impl WaitingWatch ===
-
-impl WaitingWatch {
-    pub(crate) fn new() -> Self {
-        let (store, writer) = reflector::store();
-        Self {
-            store,
-            writer,
-            change: watch::Sender::new(()),
-        }
-    }
-
-    /// What it will know, beside the `sessions` and what tells of their changes.
-    pub(crate) fn watched(
-        &self,
-        sessions: Store<TkaSignin>,
-        namespace: &str,
-        session_changes: watch::Receiver<()>,
-    ) -> WatchedWaiting {
-        WatchedWaiting {
-            beginning: self.store.clone(),
-            sessions,
-            namespace: namespace.to_owned(),
-            changes: self.change.subscribe(),
-            session_changes,
-        }
-    }
-
-    /// Watches for as long as it is polled.
-    pub(crate) async fn run(self, sessions: &Sessions) {
-        let Self { writer, change, .. } = self;
-        let waiting = watches::config().labels(AWAITING_SELECTOR);
-        let told = watches::patient(watcher(sessions.watched.clone(), waiting)).reflect(writer);
-        told.for_each(|event| {
-            if let Err(error) = &event {
-                tracing::warn!(
-                    error = with_causes(error),
-                    "watching the sign-ins that wait for approval failed"
-                );
-            }
-            change.send_replace(());
-            std::future::ready(())
-        })
-        .await;
     }
 }
 
@@ -172,6 +111,7 @@ impl WaitingWatch {
 mod tests {
     use super::*;
     use crate::examples::{self, at};
+    use kube::runtime::reflector;
     use kube::runtime::watcher::Event;
     use tka_core::Rule;
 
@@ -217,15 +157,16 @@ mod tests {
     #[test]
     fn sessions_to_be_extended_and_to_begin_are_all_that_wait() {
         let (first, second) = (examples::session("1h", at(100)), examples::labelled("1h", at(100), "b"));
-        let watch = WaitingWatch::new();
-        let (sessions, mut writer) = reflector::store();
+        let (store, mut writer) = reflector::store();
         let mut extended = objects::signin(&second, None, "tka");
         let annotations = extended.metadata.annotations.get_or_insert_default();
         annotations.insert(tka_api::resource::ANNOTATION_APPROVAL.into(), request().to_annotation());
-        writer.apply_watcher_event(&Event::Apply(stored(extended)));
-        let watched = watch.watched(sessions, "tka", watch::channel(()).1);
-        let WaitingWatch { mut writer, .. } = watch;
-        writer.apply_watcher_event(&Event::Apply(stored(objects::awaiting(&first, &request(), "tka"))));
+        let beginning = objects::awaiting(&first, &request(), "tka");
+        let other = objects::signin(&examples::labelled("1h", at(100), "c"), None, "tka");
+        for signin in [extended, beginning, other] {
+            writer.apply_watcher_event(&Event::Apply(stored(signin)));
+        }
+        let watched = WatchedWaiting::new(store, "tka", watch::channel(()).1);
         assert_eq!(watched.all().len(), 2);
         assert!(watched.named(&second.name()).unwrap().extends);
         assert!(!watched.named(&first.name()).unwrap().extends);

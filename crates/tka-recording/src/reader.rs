@@ -36,7 +36,7 @@ pub trait Reader: fmt::Debug + Send + Sync {
 pub struct Details {
     /// Whether it is sealed. Who reads it is for its recipients to say then: the first line is inside.
     pub form: Form,
-    /// Whether it is still being written, or was when its server was killed. None where the store does not tell.
+    /// Whether it has no end: it is still being written, or was when its server was killed. None where the store does not tell.
     pub is_open: Option<bool>,
     /// How many bytes are stored.
     pub size: u64,

@@ -10,12 +10,15 @@ mod wait;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use tka_core::{Choice, MayNot, Oversight, Reason, Request, Session, may_decide};
 use tka_operator::{
     ApprovalDecision, ApprovalRequest, Error, NotOpen, Part, RequestState, SignIn, Vote, WaitingSignIn,
 };
+
+use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
@@ -25,11 +28,13 @@ use crate::identified::Identified;
 use crate::overseer::oversight;
 
 use self::records::ByApproval;
-use self::verify::{Verified, counted, verified};
+use self::verify::{Peers, Verified};
 pub use self::wait::{Decided, decided};
 pub use self::worker::RecentlyOver;
 pub(crate) use self::worker::Worker;
 
+/// How old the tailnet's word may be by which something is given.
+const FRESH: Duration = Duration::from_secs(1);
 /// How often a decision is made anew after another came between.
 const TRIES: usize = 4;
 
@@ -108,21 +113,27 @@ impl Approver {
             return Err(no_oversight());
         }
         app.contact.check().map_err(|error| no_contact(&error))?;
-        let mut is_recorded = false;
+        let mut meant = decision.request.clone();
+        let mut recorded = None;
         for _ in 0..TRIES {
             let waiting = app.sessions.waiting_named(name).await?;
-            let waiting = waiting.ok_or_else(|| gone(app, name))?;
+            let waiting = waiting.ok_or_else(|| self.gone(app, name))?;
             self.may_decide(&waiting).map_err(may_not)?;
+            // What is read first is what is decided about, and nothing that takes its place meanwhile.
+            let meant = meant.get_or_insert_with(|| waiting.request.id.clone());
+            if *meant != waiting.request.id {
+                return Err(another_request());
+            }
             let decided = self.decided(app, &waiting, decision)?;
             if decided == waiting.request {
                 return Ok(waiting);
             }
-            if !is_recorded {
+            if recorded != Some(decided.count()) {
                 let comment = decision.comment.as_ref();
                 app.audit
                     .decided(context, &waiting, &decided, decision.decision, comment)
                     .await?;
-                is_recorded = true;
+                recorded = Some(decided.count());
             }
             let Some(written) = app.sessions.write_request(&waiting, &decided).await? else {
                 continue;
@@ -139,12 +150,18 @@ impl Approver {
         Err(contended())
     }
 
+    /// The answer where nothing waits for the session of that `name`. That something did is for those who could decide about it.
+    fn gone(&self, app: &App, name: &str) -> Failure {
+        let was = app.over.get(name, (app.clock)());
+        match was.filter(|was| self.may_decide(was).is_ok()) {
+            Some(_) => not_open(NotOpen::Over),
+            None => no_such_request(),
+        }
+    }
+
     /// What `waiting` says with the decision.
     fn decided(&self, app: &App, waiting: &WaitingSignIn, decision: &Decision) -> Result<ApprovalRequest, Failure> {
         let request = &waiting.request;
-        if decision.request.as_ref().is_some_and(|meant| *meant != request.id) {
-            return Err(another_request());
-        }
         let now = (app.clock)();
         let vote = Vote::new(&self.identified.caller, decision.comment.clone(), now);
         request.decided(decision.decision, vote, now).map_err(not_open)
@@ -154,37 +171,56 @@ impl Approver {
 /// Gives the access that `waiting` was approved for, if the tailnet still gives it at this moment, and everyone counts who approved.
 async fn carry_out(app: &App, mut waiting: WaitingSignIn) -> Result<CarriedOut, Failure> {
     for _ in 0..TRIES {
-        app.contact.check().map_err(|error| no_contact(&error))?;
-        let checked = counted(app, &waiting).await?;
-        if checked != waiting.request {
-            let Some(written) = app.sessions.write_request(&waiting, &checked).await? else {
-                waiting = again(app, &waiting).await?;
-                continue;
-            };
-            waiting = written;
-        }
-        if waiting.request.state((app.clock)()) != RequestState::Approved {
-            return Ok(CarriedOut::Waits(Box::new(waiting)));
-        }
-        let rule = match verified(app, &waiting).await? {
-            Verified::Holds(rule, caller) => session(app, &waiting, &rule, *caller)?,
-            Verified::Changed(why) => {
-                end(app, &waiting, why).await?;
-                return Err(changed(why));
-            }
-        };
-        match sign_in(app, &waiting, rule).await {
-            Ok(()) => return Ok(CarriedOut::Given),
-            Err(error) if matches!(*error, Error::EndedMeanwhile(_) | Error::Contended(_)) => {
-                waiting = again(app, &waiting).await?;
+        match check(app, waiting).await? {
+            Checked::Stands(sign_in, checked) => {
+                if sign_in_checked(app, &checked, *sign_in).await? {
+                    return Ok(CarriedOut::Given);
+                }
+                waiting = again(app, &checked).await?;
                 if waiting.request.state((app.clock)()) == RequestState::Granted {
                     return Ok(CarriedOut::Given);
                 }
             }
-            Err(error) => return Err(Failure::from(&*error)),
+            Checked::Waits(waits) => return Ok(CarriedOut::Waits(waits)),
+            Checked::Other(other) => waiting = *other,
         }
     }
     Err(contended())
+}
+
+/// How an approved sign-in stands by what the tailnet says now.
+enum Checked {
+    /// It gives this, and rests on what was checked.
+    Stands(Box<SignIn>, Box<WaitingSignIn>),
+    /// Some of those who approved count no more.
+    Waits(Box<WaitingSignIn>),
+    /// It was changed meanwhile.
+    Other(Box<WaitingSignIn>),
+}
+
+async fn check(app: &App, mut waiting: WaitingSignIn) -> Result<Checked, Failure> {
+    app.contact.check().map_err(|error| no_contact(&error))?;
+    let peers = Peers::ask(app).await?;
+    let counted = peers.counted(app, &waiting).await?;
+    if counted != waiting.request {
+        let Some(written) = app.sessions.write_request(&waiting, &counted).await? else {
+            return Ok(Checked::Other(Box::new(again(app, &waiting).await?)));
+        };
+        waiting = written;
+    }
+    if waiting.request.state((app.clock)()) != RequestState::Approved {
+        return Ok(Checked::Waits(Box::new(waiting)));
+    }
+    match peers.verified(app, &waiting).await? {
+        Verified::Holds(rule, caller) => {
+            let sign_in = session(app, &waiting, &rule, *caller)?;
+            Ok(Checked::Stands(Box::new(sign_in), Box::new(waiting)))
+        }
+        Verified::Changed(why) => {
+            end(app, &waiting, why).await?;
+            Err(changed(why))
+        }
+    }
 }
 
 /// The session that `waiting` was approved for, whose time counts from the approval.
@@ -208,42 +244,51 @@ fn session(
         session: Session::new(caller, rule, &asked, app.limits, since)?,
         max_sessions: rule.max_sessions,
         credential: false,
-        approved: Some(request.id.clone()),
+        approved: Some(Box::new(request.clone())),
     })
 }
 
-async fn sign_in(app: &App, waiting: &WaitingSignIn, sign_in: SignIn) -> Result<(), Arc<Error>> {
-    let role = sign_in.session.rule.role.to_string();
+/// Signs in by what was `checked`. False if that does not stand any more, or if it was checked too long ago by the time that it could begin.
+async fn sign_in_checked(app: &App, checked: &WaitingSignIn, sign_in: SignIn) -> Result<bool, Failure> {
+    let (asked_at, role) = (Instant::now(), sign_in.session.rule.role.to_string());
     let outcome = match app.sessions.join(&sign_in) {
         Part::Leader(attempt) => {
-            let (attempt, lock) = app.sessions.lock_for(*attempt).await?;
-            let records = ByApproval::new(&app.audit, waiting);
+            let locked = app.sessions.lock_for(*attempt).await;
+            let (attempt, lock) = locked.map_err(|error| Failure::from(&*error))?;
+            if asked_at.elapsed() > FRESH {
+                return Ok(false);
+            }
+            let records = ByApproval::new(&app.audit, checked);
             app.sessions.sign_in(attempt, &lock, &records).await
         }
-        Part::Waiter(waiter) => waiter
-            .outcome()
-            .await
-            .unwrap_or_else(|| Err(Arc::new(Error::Contended(waiting.name.to_string())))),
+        Part::Waiter(waiter) => match waiter.outcome().await {
+            Some(outcome) => outcome,
+            None => return Ok(false),
+        },
     };
-    app.metrics.signed_in(
-        Some(&role),
-        outcome.as_ref().err().map(|error| Failure::from(&**error).status),
-    );
-    outcome.map(drop)
+    match outcome {
+        Err(error) if matches!(*error, Error::EndedMeanwhile(_) | Error::Contended(_)) => Ok(false),
+        outcome => {
+            let failed = outcome.err().map(|error| Failure::from(&*error));
+            app.metrics
+                .signed_in(Some(&role), failed.as_ref().map(|failure| failure.status));
+            failed.map_or(Ok(true), Err)
+        }
+    }
 }
 
 /// What waits by now for the same session, if it is the same request.
 async fn again(app: &App, waiting: &WaitingSignIn) -> Result<WaitingSignIn, Failure> {
     let there = app.sessions.waiting_named(waiting.name.as_str()).await?;
     let same = there.filter(|there| there.request.id == waiting.request.id);
-    same.ok_or_else(|| gone(app, waiting.name.as_str()))
+    same.ok_or_else(|| not_open(NotOpen::Over))
 }
 
 /// Has `waiting` wait no more, because of `why`.
 pub(crate) async fn end(app: &App, waiting: &WaitingSignIn, why: &str) -> Result<(), Failure> {
     app.audit.approval_ended(None, waiting, why).await;
     if app.sessions.stop_waiting(waiting).await? {
-        app.over.remember(waiting.name.as_str(), (app.clock)());
+        app.over.remember(waiting, (app.clock)());
     }
     Ok(())
 }
@@ -263,14 +308,17 @@ pub async fn withdraw(
             .filter(|waiting| approver.owns(waiting));
         let waiting = waiting.ok_or_else(no_such_request)?;
         match waiting.request.state((app.clock)()) {
-            RequestState::Granted | RequestState::Approved => return Err(not_open(NotOpen::Decided)),
-            RequestState::Waiting | RequestState::Denied | RequestState::Expired => {}
+            // That one has said no is for others to see until its time is over.
+            RequestState::Granted | RequestState::Approved | RequestState::Denied => {
+                return Err(not_open(NotOpen::Decided));
+            }
+            RequestState::Waiting | RequestState::Expired => {}
         }
         if app.sessions.stop_waiting(&waiting).await? {
             app.audit
                 .approval_ended(Some(context), &waiting, "its caller withdrew it")
                 .await;
-            app.over.remember(name, (app.clock)());
+            app.over.remember(&waiting, (app.clock)());
             return Ok(waiting);
         }
     }
@@ -300,13 +348,6 @@ pub(crate) fn unanswered() -> Failure {
         "this sign-in was not approved in time, or it was withdrawn",
         advice,
     )
-}
-
-fn gone(app: &App, name: &str) -> Failure {
-    if app.over.holds(name, (app.clock)()) {
-        return not_open(NotOpen::Over);
-    }
-    no_such_request()
 }
 
 pub(crate) fn no_such_request() -> Failure {

@@ -1,9 +1,11 @@
 //! What runs beside the serving of requests, for as long as the server does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use tka_core::Escalation;
 use tka_operator::error::with_causes;
 use tka_operator::{Leadership, Sessions, backoff};
 use tokio::sync::watch;
@@ -50,18 +52,20 @@ impl Background {
     }
 }
 
-/// Tells of roles that may be given out and that the cluster does not have: in the log, on the pod, and to `missing`, which holds a sentence then.
+/// Tells of roles that may be given out: in the log what each of them can really do, and in the log, on the pod, and to `missing`, which holds a
+/// sentence then, which of them the cluster does not have.
 pub(crate) async fn check_roles(
     sessions: Arc<Sessions>,
     missing: watch::Sender<Option<String>>,
     stop: CancellationToken,
 ) {
-    let mut failures = 0;
+    let (mut failures, mut told) = (0, BTreeMap::new());
     loop {
-        let wait = match sessions.missing_roles().await {
+        let wait = match sessions.named_roles().await {
             Ok(roles) => {
                 failures = 0;
-                tell_missing(&sessions, &missing, &roles)
+                tell_risky(&mut told, roles.risky);
+                tell_missing(&sessions, &missing, &roles.missing)
             }
             Err(error) => {
                 failures += 1;
@@ -77,6 +81,30 @@ pub(crate) async fn check_roles(
             return;
         }
     }
+}
+
+/// Logs a line for each role from which more follows than its rules say, and again when that changes.
+fn tell_risky(told: &mut BTreeMap<String, Vec<Escalation>>, risky: Vec<(String, Vec<Escalation>)>) {
+    let risky: BTreeMap<_, _> = risky.into_iter().collect();
+    for (role, escalations) in &risky {
+        if told.get(role) != Some(escalations) {
+            let rights: Vec<_> = escalations.iter().map(|escalation| escalation.id).collect();
+            tracing::warn!(role, ?rights, "{}", risks(role, escalations));
+        }
+    }
+    *told = risky;
+}
+
+/// What follows from a role, and where that is explained.
+fn risks(role: &str, escalations: &[Escalation]) -> String {
+    let sentences: Vec<_> = escalations.iter().map(|escalation| escalation.sentence).collect();
+    let sources: std::collections::BTreeSet<_> = escalations.iter().map(|escalation| escalation.source).collect();
+    let sources: Vec<_> = sources.into_iter().collect();
+    format!(
+        "sessions may have the ClusterRole {role}, from which more follows than it says: {} See {}",
+        sentences.join(" "),
+        sources.join(", ")
+    )
 }
 
 /// Returns when to look again.
@@ -143,6 +171,27 @@ pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_role_can_really_do_is_a_line_with_sentences_and_sources() {
+        let rule = |verb: &str, resource: &str| tka_core::RoleRule {
+            verbs: vec![verb.into()],
+            api_groups: vec![String::new()],
+            resources: vec![resource.into()],
+            ..tka_core::RoleRule::default()
+        };
+        let line = risks(
+            "edit",
+            &tka_core::escalations(&[rule("get", "secrets"), rule("create", "pods")], None),
+        );
+        assert!(line.starts_with(
+            "sessions may have the ClusterRole edit, from which more follows than it says: It reads Secrets"
+        ));
+        assert!(
+            line.contains("It runs pods") && line.contains("#listing-secrets") && line.contains("#workload-creation"),
+            "{line}"
+        );
+    }
 
     #[test]
     fn sweep_that_failed_is_tried_again_soon_and_then_ever_later() {

@@ -170,10 +170,10 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let reload = Reload::new(source, loaded, apply, metrics);
     background.spawn("the reloading of the configuration", reload.run(hangup, stop.clone()));
     let background = tokio::spawn(background.ended(stop.clone()).map_err(RunError::Background));
-    let (served, certificates) = served(&config, &parts);
+    let (address, certificates) = served(&config, &parts);
     let server = TailnetServer {
         certificates,
-        served,
+        served: address,
         router,
         limits: config.server.clone(),
         node,

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tka_api::http::Via;
-use tka_core::{Refusal, Request, Session, approver};
-use tka_operator::{Ask, Asked, Attempt, Error, Part, Records, SignIn, SignedIn, Waiter};
+use tka_core::{Approval, Refusal, Request, Session, approver};
+use tka_operator::{ApprovalRequest, Ask, Asked, Attempt, Error, NotRecorded, Part, Records, SignIn, SignedIn, Waiter};
 use uuid::Uuid;
 
 use crate::App;
@@ -37,7 +38,13 @@ pub struct SignInRequest<'a> {
 struct Decided {
     sign_in: SignIn,
     /// What others are asked first, where the rule wants that.
-    ask: Option<Ask>,
+    ask: Option<Question>,
+}
+
+/// What others are asked.
+struct Question {
+    digest: String,
+    approval: Approval,
 }
 
 /// Why an attempt gave nothing.
@@ -96,15 +103,24 @@ impl<'a> SignInRequest<'a> {
     /// Has it wait for others, or joins what waits for just the same. Returns the authorization that this rests on.
     pub async fn ask(mut self) -> Result<(Authorization, Asked), Failure> {
         self.reauthorize_if_stale().await?;
-        let ask = self.decided.ask.as_ref().ok_or_else(changed_meanwhile)?;
-        let asked = self
-            .app
-            .sessions
-            .ask_for_approval(ask, &Uuid::new_v4().to_string())
-            .await?;
-        if let Asked::Waits { waiting, is_new: true } = &asked {
-            self.app.metrics.approval_requested();
-            self.app.audit.approval_requested(self.context, waiting).await?;
+        let question = self.decided.ask.as_ref().ok_or_else(changed_meanwhile)?;
+        let (app, context, session) = (self.app, self.context, &self.decided.sign_in.session);
+        let record = |request: &ApprovalRequest| {
+            let request = request.clone();
+            let recorded = async move { app.audit.approval_requested(context, session, &request).await };
+            recorded.map(|result| result.map_err(NotRecorded::from)).boxed()
+        };
+        let ask = Ask {
+            session,
+            digest: &question.digest,
+            approval: &question.approval,
+            record: &record,
+            is_told: app.rates.may_tell(&session.caller),
+        };
+        let id = Uuid::new_v4().to_string();
+        let asked = app.sessions.ask_for_approval(&ask, &id).await?;
+        if matches!(asked, Asked::Waits { is_new: true, .. }) {
+            app.metrics.approval_requested();
         }
         Ok((self.authorization, asked))
     }
@@ -269,9 +285,8 @@ fn apply_rules(
     let has_token = !authorization.goes_through_gateway(app, options.via, &rule.key())?
         && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
-    let ask = authorization.rules.approval(&key).map(|approval| Ask {
-        session: session.clone(),
-        digest: approver::digest(&session, rule),
+    let ask = authorization.rules.approval(&key).map(|approval| Question {
+        digest: approver::digest(&session, rule, &approval),
         approval,
     });
     let sign_in = SignIn {

@@ -5,7 +5,7 @@ use e2e::faults::trouble;
 use e2e::{Outcome, World};
 
 use crate::outages::is_good;
-use crate::{cli, guard};
+use crate::{cli, guard, policy};
 
 crate::tests![
     costly_binding_of_others_is_left_alone,
@@ -14,7 +14,12 @@ crate::tests![
     session_outlives_etcd_and_another_ends_on_time,
     session_outlives_the_api_server_and_another_ends_on_time,
     session_outlives_tailscaled_and_another_ends_on_time,
+    policy_who_and_the_server_do_not_disagree,
 ];
+
+fn policy_who_and_the_server_do_not_disagree(world: &World) -> Outcome {
+    policy::who_and_the_server_do_not_disagree(world)
+}
 
 fn costly_binding_of_others_is_left_alone(world: &World) -> Outcome {
     guard::costly_binding_is_left_alone(world)

@@ -260,6 +260,10 @@ fn one_who_denies_outweighs_the_others(world: &World) -> Outcome {
     assert_eq!(denied["state"], "denied");
     decides(&alice, "approve", &session)?.expect(409)?.refusal()?;
     wait::until_true("it says that it was denied", || Ok(phase(&site)? == "Denied"))?;
+    // He cannot make that go away.
+    send(&bob, "DELETE", &format!("/approvals/{session}"), &[], &json!({}))?
+        .expect(409)?
+        .refusal()?;
     // Bob hears of it once, and by whom. What he asks for then is asked anew.
     let body = json!({"rule": "oncall", "reason": "no"});
     let told = send(&bob, "POST", "/login", &[], &body)?.expect(403)?.refusal()?;
@@ -269,6 +273,11 @@ fn one_who_denies_outweighs_the_others(world: &World) -> Outcome {
     );
     let again = asks(&bob, "no")?;
     assert_eq!(again["approval"]["count"], 0);
+    wait::until_true("those who are asked see that one said no", || {
+        Ok(waiting(&alice)?
+            .first()
+            .is_some_and(|one| one["denied_before"]["username"] == CAROL))
+    })?;
     let denials = records
         .all()?
         .into_iter()

@@ -43,6 +43,7 @@ mod max_sessions;
 mod nonsense;
 mod on_use;
 mod outages;
+mod policy;
 mod provisioning;
 mod reauthorisation;
 mod recording;

@@ -14,8 +14,14 @@ crate::tests![
     overseer_reads_what_is_recorded_and_each_look_is_recorded,
     others_are_told_nothing,
     nothing_is_shown_without_a_record,
+    overseer_plays_a_recording_on_a_terminal,
+    overseer_searches_recordings,
+    recipient_opens_a_sealed_recording,
 ];
 
+/// The identity of a recipient, which opens nothing but the recordings of these tests.
+const IDENTITY: &str = "AGE-SECRET-KEY-1FLPUMCFM5NHXX9N6ZUQRNDTXXGZFT84L3DPULC6AXPGP7CHH9Z2QEWXN8L";
+const RECIPIENT: &str = "age1e2spmlnctfwsamsudywrapc6lk8tszuj5p8vk6p8j5wllr654dnsharpuq";
 /// A name that no recording has.
 const NONE: &str = "20260102T030405.000Z-0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11";
 
@@ -205,4 +211,121 @@ fn nothing_is_shown_without_a_record(world: &World) -> Outcome {
     wait::until_true("records can be written again", || {
         Ok(bob.get("/recordings")?.status == 200)
     })
+}
+
+/// A server with a recording of Alice's, that Bob may read, and its name.
+fn recorded<'w>(world: &'w World, name: &str, more: &Value) -> Outcome<(Counting<'w>, String)> {
+    let mut counting = Counting::begin(world, name, more)?;
+    counting.see_some()?;
+    counting.site.grant_oversight(&[(BOB, recordings())])?;
+    counting.site.caller("ALICE")?.sign_out()?;
+    let bob = counting.site.caller("BOB")?;
+    let id = wait::until("the recording is whole", || {
+        let page = bob.get("/recordings")?.expect(200)?.json()?;
+        let item = &page["items"][0];
+        Ok(item["id"]
+            .as_str()
+            .filter(|_| item["open"] == false)
+            .map(ToOwned::to_owned))
+    })?;
+    Ok((counting, id))
+}
+
+fn overseer_plays_a_recording_on_a_terminal(world: &World) -> Outcome {
+    let (counting, id) = recorded(world, "recordings-played", &json!({}))?;
+    let bob = counting.site.person("BOB")?;
+    let play = bob.typed(&["recordings", "play", &id, "--speed", "0.01"]);
+    let mut terminal = rexpect::session::spawn_command(play, Some(60_000))?;
+    let press = |terminal: &mut rexpect::session::PtySession, keys: &str| -> Outcome {
+        terminal.send(keys)?;
+        Ok(terminal.flush()?)
+    };
+    // The player stands still and shows what it is asked for, twice, because it goes back to the beginning.
+    terminal.exp_string("\x1b[2J")?;
+    press(&mut terminal, " ........")?;
+    terminal.exp_string("1\r\n2\r\n")?;
+    press(&mut terminal, "\x1b[D")?;
+    terminal.exp_string("\x1b[2J")?;
+    press(&mut terminal, "........")?;
+    terminal.exp_string("1\r\n2\r\n")?;
+    press(&mut terminal, "q")?;
+    terminal.exp_eof()?;
+    // Where there is no terminal, it is played to its end.
+    let played = bob
+        .tka(&["recordings", "play", &id, "--speed", "1000", "--idle", "0.1"])?
+        .expect(0)?;
+    assert!(
+        played.out.starts_with("1\n2\n3\n") && !played.err.contains("has no end"),
+        "{played:?}"
+    );
+    // Going back read it once more, and each of these is recorded.
+    let looks = lines(counting.records.path())?;
+    let casts = looks.iter().filter(|record| record["look"]["at"] == "cast");
+    assert_eq!(casts.count(), 3);
+    Ok(())
+}
+
+fn overseer_searches_recordings(world: &World) -> Outcome {
+    let (counting, id) = recorded(world, "recordings-searched", &json!({}))?;
+    let bob = counting.site.person("BOB")?;
+    let grep = |arguments: &[&str]| bob.tka(&[&["recordings", "grep"][..], arguments].concat());
+    let found = grep(&["^(7|8)$", "--user", ALICE, "--pod", "default/web"])?.expect(0)?;
+    let found: Vec<Vec<&str>> = found.out.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!((found[0][0], found[0][2..].to_vec()), (id.as_str(), vec![ALICE, "7"]));
+    // The time leads to what was found.
+    let played = bob.tka(&[
+        "recordings",
+        "play",
+        &id,
+        "--speed",
+        "1000",
+        "--idle",
+        "0.1",
+        "--from",
+        found[1][1],
+    ])?;
+    assert!(played.expect(0)?.out.contains("\n8\n"));
+    assert_eq!(grep(&["7", &id, "-o", "name"])?.expect(0)?.out, format!("{id}\n"));
+    assert_eq!(grep(&["not there"])?.expect(1)?.out, "");
+    assert_eq!(grep(&["7", "--user", BOB])?.expect(1)?.out, "");
+    grep(&["("])?.expect(2)?;
+    let alice = counting.site.person("ALICE")?;
+    alice.tka(&["recordings", "grep", "7"])?.expect(4)?;
+    Ok(())
+}
+
+fn recipient_opens_a_sealed_recording(world: &World) -> Outcome {
+    let (counting, id) = recorded(world, "recordings-sealed", &json!({"recipients": [RECIPIENT]}))?;
+    let bob = counting.site.person("BOB")?;
+    fs::write(bob.home().join("key.txt"), format!("# made for a test\n{IDENTITY}\n"))?;
+    let sealed = bob.tka(&["recordings", "cat", &id])?.expect(1)?;
+    assert!(sealed.err.contains("--identity") && sealed.out.is_empty(), "{sealed:?}");
+    let with = |arguments: &[&str]| {
+        let all = [&["recordings"][..], arguments, &[id.as_str(), "--identity", "key.txt"]].concat();
+        bob.tka(&all)?.expect(0)
+    };
+    assert!(with(&["cat"])?.out.starts_with("1\n2\n3\n"));
+    assert!(with(&["show"])?.out.contains(ALICE));
+    assert!(
+        with(&["play", "--speed", "1000", "--idle", "0.1"])?
+            .out
+            .starts_with("1\n2\n")
+    );
+    assert!(with(&["grep", "^7$"])?.out.ends_with(&format!("{ALICE} 7\n")));
+    with(&["export", "--file", "a.cast"])?;
+    let opened = fs::read_to_string(bob.home().join("a.cast"))?;
+    assert!(opened.starts_with('{') && opened.contains("count"), "{opened}");
+    // The setting names one too, and what is left out of a list is said.
+    let mut cat = bob.typed(&["recordings", "cat", &id]);
+    let said = cat
+        .env("TKA_RECORDINGS_IDENTITY", bob.home().join("key.txt"))
+        .output()?;
+    assert!(said.status.success(), "{said:?}");
+    let left_out = bob.tka(&["recordings", "grep", "7", "--user", ALICE])?.expect(1)?;
+    assert!(
+        left_out.err.contains("sealed recordings are not searched"),
+        "{left_out:?}"
+    );
+    Ok(())
 }

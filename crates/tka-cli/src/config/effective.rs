@@ -156,6 +156,7 @@ mod tests {
             tailnet: Some("example.ts.net".into()),
             socket: Some("/run/tailscaled.sock".into()),
             proxy: Some("http://127.0.0.1:1055".into()),
+            identity: Some("/home/alice/key.txt".into()),
             ..Layer::defaults()
         };
         for key in KEYS {

@@ -20,6 +20,7 @@ struct Sections {
     tailscale: Value,
     kubeconfig: Value,
     credential: Value,
+    recordings: Value,
     output: Value,
 }
 
@@ -183,6 +184,7 @@ impl Sections {
             "output" => &self.output,
             "kubeconfig" => &self.kubeconfig,
             "credential" => &self.credential,
+            "recordings" => &self.recordings,
             _ => &self.tailscale,
         };
         match section {

@@ -95,6 +95,8 @@ settings! {
     "kubeconfig.merge": merge, bool, boolean, Refused, Some(false), |_| None;
     /// Whether kubectl may sign in again when a session is over and a user is at the terminal.
     "credential.login": login, bool, boolean, Refused, Some(false), |_| None;
+    /// The identity of age that opens sealed recordings.
+    "recordings.identity": identity, String, absolute_path, Refused, None, |_| None;
     /// The colours of results.
     "output.theme": theme, Theme, theme, Allowed, Some(Theme::default()), |flags| flags.theme;
     /// Whether results show more.

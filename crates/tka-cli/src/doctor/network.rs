@@ -241,9 +241,16 @@ fn list_rules(rules: &RuleList) -> String {
         .iter()
         .map(|rule| rule.name.as_ref().unwrap_or(&rule.role).as_str())
         .collect();
-    match names.as_slice() {
+    let reach = match names.as_slice() {
         [name] => format!("the rule {name} reaches you"),
         _ => format!("the rules {} reach you", names.join(", ")),
+    };
+    let unrecorded = rules.items.iter().find(|rule| rule.unrecorded);
+    match unrecorded.map(|rule| rule.name.as_ref().unwrap_or(&rule.role)) {
+        Some(name) => format!(
+            "{reach}; {name} has `recording`, and this server keeps no recordings: its administrator sets gateway.recording.folder or gateway.recording.s3.bucket"
+        ),
+        None => reach,
     }
 }
 
@@ -330,6 +337,17 @@ mod tests {
         assert!(result(31).found.contains("31 s behind"));
         assert!(result(-90).found.contains("90 s ahead of"));
         assert_eq!(clock(None).result, Verdict::Skipped);
+    }
+
+    #[test]
+    fn rule_that_records_nothing_is_told() {
+        let rule = |unrecorded: bool| {
+            serde_json::json!({"role": "edit", "name": "oncall", "namespaces": [], "period": "1h0m0s", "priority": 1,
+                "require_reason": false, "default": true, "recording": "best_effort", "unrecorded": unrecorded})
+        };
+        let rules = |unrecorded| serde_json::from_value(serde_json::json!({"items": [rule(unrecorded)]})).unwrap();
+        assert_eq!(list_rules(&rules(false)), "the rule oncall reaches you");
+        assert!(list_rules(&rules(true)).contains("oncall has `recording`, and this server keeps no recordings"));
     }
 
     #[test]

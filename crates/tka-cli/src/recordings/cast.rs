@@ -1,8 +1,14 @@
 //! Events of a recording, read line by line (<https://docs.asciinema.org/manual/asciicast/v2>).
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
 use super::RecordingError;
+use super::header::Header;
 
 /// The longest line that is read, in bytes. The server writes none that is longer than what a flush holds, escaped.
 const LINE: u64 = 64 * 1024 * 1024;
@@ -25,6 +31,39 @@ pub(crate) struct Events<R> {
     is_begun: bool,
 }
 
+// === impl Event ===
+
+impl Event {
+    /// When, since the beginning. A time that no clock shows is the beginning.
+    pub(crate) fn at(&self) -> Duration {
+        Duration::try_from_secs_f64(self.0).unwrap_or_default()
+    }
+
+    /// The data of `o`, `i` and the like as text; none where the event has none. What is not UTF-8 is told by U+FFFD, as a terminal shows it.
+    pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
+        match self.1.as_str() {
+            "o" | "i" => Some(Cow::Borrowed(&self.2)),
+            "O" | "I" => {
+                let bytes = BASE64_STANDARD.decode(&self.2).ok()?;
+                Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is output.
+    pub(crate) fn is_output(&self) -> bool {
+        matches!(self.1.as_str(), "o" | "O")
+    }
+
+    /// Whether a recording may end with it: the server marks each end.
+    pub(crate) fn is_marker(&self) -> bool {
+        self.1 == "m"
+    }
+}
+
+// === impl Events ===
+
 impl<R: Read> Events<R> {
     pub(crate) fn new(id: &str, reader: R) -> Self {
         Self {
@@ -34,6 +73,13 @@ impl<R: Read> Events<R> {
         }
     }
 
+    /// The first line; none where there is none yet. It is read once, before the events.
+    pub(crate) fn header(&mut self) -> Result<Option<Header>, RecordingError> {
+        self.is_begun = true;
+        let Some(line) = self.line()? else { return Ok(None) };
+        Header::read(&line).map(Some).ok_or_else(|| self.no_cast())
+    }
+
     fn line(&mut self) -> Result<Option<Vec<u8>>, RecordingError> {
         let mut line = Vec::new();
         let read = (&mut self.reader).take(LINE).read_until(b'\n', &mut line);
@@ -41,21 +87,13 @@ impl<R: Read> Events<R> {
             Ok(0) => Ok(None),
             Ok(_) if line.ends_with(b"\n") => Ok(Some(line)),
             Ok(_) => Err(self.no_cast()),
-            Err(source) => Err(RecordingError::Cut {
-                id: self.id.clone(),
-                source,
-            }),
+            Err(source) => Err(RecordingError::unread(&self.id, source)),
         }
     }
 
     fn next_event(&mut self) -> Result<Option<Event>, RecordingError> {
-        if !self.is_begun {
-            self.is_begun = true;
-            let Some(header) = self.line()? else { return Ok(None) };
-            let header: serde_json::Value = serde_json::from_slice(&header).map_err(|_| self.no_cast())?;
-            if header["version"] != 2 {
-                return Err(self.no_cast());
-            }
+        if !self.is_begun && self.header()?.is_none() {
+            return Ok(None);
         }
         let Some(line) = self.line()? else { return Ok(None) };
         serde_json::from_slice(&line).map(Some).map_err(|_| self.no_cast())
@@ -96,6 +134,21 @@ mod tests {
             "{\"version\": 2}\n[0.5, \"o\", \"half",
         ] {
             assert!(read(wrong).unwrap_err().contains("is no recording"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn text_is_what_a_terminal_shows_and_no_time_is_too_far() {
+        let event = |code: &str, data: &str| Event(1.5, code.into(), data.into());
+        assert_eq!(event("o", "a").text().as_deref(), Some("a"));
+        assert_eq!(event("O", "Yf9i").text().as_deref(), Some("a\u{fffd}b"));
+        // A C1 control character that is not UTF-8 is none.
+        assert_eq!(event("O", "mw==").text().as_deref(), Some("\u{fffd}"));
+        for none in [event("O", "no base64"), event("m", "stderr"), event("x", "0")] {
+            assert_eq!(none.text(), None);
+        }
+        for (seconds, at) in [(1.5, 1500), (-1.0, 0), (1e300, 0), (f64::NAN, 0)] {
+            assert_eq!(Event(seconds, "o".into(), String::new()).at().as_millis(), at);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::RecordingError;
-use crate::api::client::Download;
+use super::play::Content;
 
 /// Where standard output is meant.
 const STDOUT: &str = "-";
@@ -39,9 +39,8 @@ impl Target {
 }
 
 /// Writes the recording `id`. A file is there when it is whole, readable by this user alone.
-pub(crate) fn export(id: &str, download: Download, target: &Target, force: bool) -> Result<(), RecordingError> {
+pub(crate) fn export(id: &str, mut reader: Content, target: &Target, force: bool) -> Result<(), RecordingError> {
     target.check(force)?;
-    let mut reader = download.reader;
     match target {
         Target::Stdout => copy(id, &mut reader, &mut io::stdout().lock(), RecordingError::Print),
         Target::File(path) => {
@@ -74,10 +73,9 @@ fn copy(
 ) -> Result<(), RecordingError> {
     let mut piece = vec![0; 64 * 1024];
     loop {
-        let length = from.read(&mut piece).map_err(|source| RecordingError::Cut {
-            id: id.to_owned(),
-            source,
-        })?;
+        let length = from
+            .read(&mut piece)
+            .map_err(|source| RecordingError::unread(id, source))?;
         if length == 0 {
             return to.flush().map_err(failed);
         }
@@ -98,11 +96,8 @@ mod tests {
         }
     }
 
-    fn download(reader: impl Read + 'static) -> Download {
-        Download {
-            sealed: false,
-            reader: Box::new(reader),
-        }
+    fn download(reader: impl Read + Send + 'static) -> Content {
+        Box::new(reader)
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Report for ApprovalInfo {
         lines.push(("state", state(self)));
         lines.extend(self.approvals.iter().map(|vote| ("approved by", said(vote))));
         lines.extend(self.denial.iter().map(|vote| ("denied by", said(vote))));
+        lines.extend(self.denied_before.iter().map(|vote| ("before denied by", said(vote))));
         lines.push(("request", self.status.request.clone()));
         fields(lines, options)
     }
@@ -97,6 +98,7 @@ fn said(vote: &ApprovalVote) -> String {
 fn state(one: &ApprovalInfo) -> String {
     let (count, needed) = (one.status.count, one.status.needed);
     match one.status.state {
+        ApprovalState::Waiting if one.denied_before.is_some() => format!("{count} of {needed} approved, denied before"),
         ApprovalState::Waiting => format!("{count} of {needed} approved"),
         ApprovalState::Approved => "approved, beginning".to_owned(),
         ApprovalState::Granted => "granted".to_owned(),
@@ -137,7 +139,7 @@ mod tests {
         .unwrap()
     }
 
-    fn options<'a>(palette: &'a crate::terminal::theme::Palette) -> RenderOptions<'a> {
+    fn options(palette: &crate::terminal::theme::Palette) -> RenderOptions<'_> {
         RenderOptions {
             palette,
             clock: Clock {

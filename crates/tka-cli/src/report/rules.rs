@@ -53,6 +53,12 @@ fn remarks(rule: &RuleInfo) -> Vec<String> {
         _ => format!("{count} sessions at a time"),
     });
     let recorded = rule.recording.as_ref().map(|recording| match recording.as_str() {
+        "best_effort" if rule.unrecorded => {
+            "exec and attach were to be recorded, and this server keeps no recordings".to_owned()
+        }
+        _ if rule.unrecorded => {
+            "exec and attach are refused: they must be recorded, and this server keeps no recordings".to_owned()
+        }
         "best_effort" => "exec and attach may be recorded".to_owned(),
         _ => "exec and attach are recorded".to_owned(),
     });
@@ -136,6 +142,19 @@ mod tests {
                 gone                  30 min      10        cannot be used: this cluster has no ClusterRole gone; 3 sessions at a time
         ");
         assert_eq!(rules().names(), ["oncall", "edit", "gone"]);
+    }
+
+    #[test]
+    fn recordings_that_a_server_does_not_keep_are_told() {
+        let mut rule = rules().items[1].clone();
+        rule.unrecorded = true;
+        assert!(remarks(&rule)[1].contains("are refused"), "{:?}", remarks(&rule));
+        rule.recording = Some("best_effort".into());
+        assert!(
+            remarks(&rule)[1].contains("keeps no recordings"),
+            "{:?}",
+            remarks(&rule)
+        );
     }
 
     #[test]

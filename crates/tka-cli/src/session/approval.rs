@@ -39,7 +39,9 @@ pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalSta
         move || answered(&client, &request, form)
     };
     let withdraw = ctx.patient_client(WITHDRAW)?;
-    interrupted::run(ask, move || drop(withdraw.withdraw(&session)))
+    interrupted::run(ask, move || {
+        drop(withdraw.with_fresh_deadline(WITHDRAW).withdraw(&session));
+    })
 }
 
 /// Asks until the answer is none that it waits.

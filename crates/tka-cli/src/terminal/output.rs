@@ -158,6 +158,12 @@ pub(crate) fn stdout_width() -> Option<u16> {
     width(&io::stdout(), &Term::stdout())
 }
 
+/// Columns and rows of the terminal on standard output. None if it is not a terminal.
+pub(crate) fn stdout_size() -> Option<(u16, u16)> {
+    let size = Term::stdout().size_checked().filter(|_| io::stdout().is_terminal());
+    size.map(|(rows, columns)| (columns, rows))
+}
+
 /// Columns of the terminal on standard error. None if it is not a terminal.
 pub(crate) fn stderr_width() -> Option<u16> {
     width(&io::stderr(), &Term::stderr())

@@ -363,7 +363,7 @@ fn settings_in_every_form() {
     --- stdout
     --- stderr
     error: invalid value 'colour' for '[KEY]'
-      [possible values: server, tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.proxy, tailscale.tag, kubeconfig.merge, credential.login, output.theme, output.long, output.quiet, debug]
+      [possible values: server, tailscale.hostname, tailscale.port, tailscale.tailnet, tailscale.socket, tailscale.proxy, tailscale.tag, kubeconfig.merge, credential.login, recordings.identity, output.theme, output.long, output.quiet, debug]
 
     For more information, try '--help'.
     ");

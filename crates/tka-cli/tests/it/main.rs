@@ -32,6 +32,8 @@ mod kubeconfig;
 mod login;
 mod merge;
 mod network;
+mod policy;
+mod recordings;
 mod replicas;
 mod rules;
 mod session;

@@ -41,6 +41,9 @@ pub struct ApprovalRequest {
     /// Who denied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<Vote>,
+    /// Who denied what was asked before in its place, for as long as that would have waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied_before: Option<Vote>,
     /// Since when its access counts, once that is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Timestamp>,
@@ -142,8 +145,20 @@ impl ApprovalRequest {
             reason: reason.map(|reason| reason.as_str().to_owned()),
             approvals: Vec::new(),
             denial: None,
+            denied_before: None,
             granted: None,
             told: false,
+        }
+    }
+
+    /// The same, which takes the place of `before`: where that was denied and would still wait at `now`, it says so.
+    #[must_use]
+    pub(crate) fn after(self, before: Option<&Self>, now: Timestamp) -> Self {
+        let before = before.filter(|before| before.granted.is_none() && now < before.expires);
+        let denied = before.and_then(|before| before.denial.as_ref().or(before.denied_before.as_ref()));
+        Self {
+            denied_before: denied.cloned(),
+            ..self
         }
     }
 
@@ -304,6 +319,22 @@ mod tests {
             Duration::from_secs(700 - 121),
             "its caller is to learn of it"
         );
+    }
+
+    #[test]
+    fn question_that_follows_a_denial_says_so() {
+        let denied = request(1)
+            .decided(ApprovalDecision::Deny, vote(2, "b", 120), at(120))
+            .unwrap();
+        let next = request(1).after(Some(&denied), at(130));
+        assert_eq!(next.denied_before, denied.denial);
+        assert_eq!(
+            request(1).after(Some(&next), at(140)).denied_before,
+            denied.denial,
+            "nor by asking twice"
+        );
+        assert_eq!(request(1).after(Some(&denied), at(700)).denied_before, None);
+        assert_eq!(request(1).after(None, at(130)), request(1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use object_store::{Error, GetOptions, GetResult};
 
 use super::{Content, Details, FIRST_LINE, Reader, first_line};
 use crate::name::RecordingName;
-use crate::sink::objects::Objects;
+use crate::sink::objects::{END, Objects};
 use crate::sink::{Done, Form, SinkError};
 
 impl Reader for Objects {
@@ -37,12 +37,19 @@ impl Reader for Objects {
                 Form::Plain => start_of(first).await?,
                 Form::Sealed => None,
             };
-            let objects = self.store().list(Some(&self.folder(&name)));
-            let size = objects.try_fold(0, |size, object| std::future::ready(Ok(size + object.size)));
+            let (mut size, mut has_end) = (0, false);
+            let mut objects = self.store().list(Some(&self.folder(&name)));
+            while let Some(object) = objects.next().await {
+                let object = object.map_err(|error| unread(&error))?;
+                match object.location.filename() {
+                    Some(END) => has_end = true,
+                    _ => size += object.size,
+                }
+            }
             Ok(Some(Details {
                 form,
-                is_open: None,
-                size: size.await.map_err(|error| unread(&error))?,
+                is_open: Some(!has_end),
+                size,
                 first_line,
             }))
         }
@@ -55,12 +62,18 @@ impl Reader for Objects {
             let Some((form, first)) = self.first(&name).await? else {
                 return Ok(None);
             };
+            // Asked for before: an end that comes meanwhile counts flushes that are read anyway.
+            let count = self.count(&name).await?;
             let (objects, name) = (self.clone(), name.clone());
             // One after the other, by number: there is a next one, or this was the last.
             let rest = stream::try_unfold(2, move |number| {
                 let (objects, name) = (objects.clone(), name.clone());
                 async move {
                     let object = objects.flush(&name, form, number).await?;
+                    if object.is_none() && count.is_some_and(|count| count >= number) {
+                        tracing::warn!(recording = %name, number, "a flush of a recording is gone");
+                        return Err(SinkError::Unread);
+                    }
                     Ok(object.map(|object| (object, number + 1)))
                 }
             });
@@ -83,6 +96,18 @@ impl Objects {
             }
         }
         Ok(None)
+    }
+
+    /// How many flushes a recording has that is whole; none where it has no end.
+    async fn count(&self, name: &RecordingName) -> Result<Option<u64>, SinkError> {
+        let end = match self.store().get_opts(&self.end_of(name), GetOptions::default()).await {
+            Ok(end) => end,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(unread(&error)),
+        };
+        let bytes = end.bytes().await.map_err(|error| unread(&error))?;
+        let count = str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+        Ok(count)
     }
 
     async fn flush(&self, name: &RecordingName, form: Form, number: u64) -> Result<Option<GetResult>, SinkError> {
@@ -167,7 +192,10 @@ mod tests {
         }
         assert_eq!(objects.names().await.unwrap(), [new.clone(), old.clone()]);
         let details = objects.details(&old).await.unwrap().unwrap();
-        assert_eq!((details.form, details.is_open, details.size), (Form::Plain, None, 19));
+        assert_eq!(
+            (details.form, details.is_open, details.size),
+            (Form::Plain, Some(false), 19)
+        );
         assert_eq!(details.first_line.as_deref(), Some("{\"version\": 2}"));
         assert_eq!(
             text(&objects, &old).await,
@@ -178,6 +206,29 @@ mod tests {
         assert_eq!(text(&objects, &new).await, Some((Form::Sealed, "x\n".into())));
         let none = name("2026-11-26T19:00:00Z");
         assert!(objects.details(&none).await.unwrap().is_none() && text(&objects, &none).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn recording_without_its_end_is_open_and_a_hole_is_no_end() {
+        let store = Arc::new(InMemory::new());
+        let objects = Objects::new(Arc::clone(&store) as _, "");
+        let cut = name("2026-11-26T17:00:00Z");
+        let mut writing = objects.begin(&cut, Form::Plain).await.unwrap();
+        for flush in ["a\n", "b\n"] {
+            writing.append(flush.into()).await.unwrap();
+        }
+        // Its server is killed.
+        drop(writing);
+        assert_eq!(objects.details(&cut).await.unwrap().unwrap().is_open, Some(true));
+        assert_eq!(text(&objects, &cut).await, Some((Form::Plain, "a\nb\n".into())));
+        let whole = keep(&objects, "2026-11-26T18:00:00Z", Form::Plain, &["a\n", "b\n", "c\n"]).await;
+        assert_eq!(objects.details(&whole).await.unwrap().unwrap().is_open, Some(false));
+        for gone in [3, 2] {
+            store.delete(&objects.path_of(&whole, Form::Plain, gone)).await.unwrap();
+            let (_, content) = objects.content(&whole).await.unwrap().unwrap();
+            let read: Result<Vec<Bytes>, _> = content.try_collect().await;
+            assert!(matches!(read, Err(SinkError::Unread)), "{gone}");
+        }
     }
 
     #[tokio::test]

@@ -27,6 +27,9 @@ const YOUNG: Duration = Duration::from_mins(1);
 /// The last line of a recording whose server was killed.
 const KILLED: &str = "the recording ends here: its server was stopped or lost its disk";
 
+/// The file that holds when the recordings were last looked through.
+const LOOKED_THROUGH: &str = ".looked-through";
+
 /// How many threads may wait for the disk at a time. One that hangs must not take all that the process has.
 const THREADS: usize = 64;
 /// How many of those that read. They are others, so that reading holds up nothing that is recorded.
@@ -121,6 +124,22 @@ impl Folder {
             sync(&self.path)?;
         }
         Ok(count)
+    }
+
+    /// When the recordings were last looked through, as [`Self::is_looked_through`] was told; none where that is not known.
+    pub fn looked_through(&self) -> io::Result<Option<Timestamp>> {
+        match fs::read_to_string(self.path.join(LOOKED_THROUGH)) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The recordings are looked through at `now`. Replicas that share the folder share this too. A kill may leave half of it, which is not known then.
+    pub fn is_looked_through(&self, now: Timestamp) -> io::Result<()> {
+        let mut file = OpenOptions::new();
+        let file = file.write(true).create(true).truncate(true).mode(0o600);
+        writeln!(file.open(self.path.join(LOOKED_THROUGH))?, "{now}")
     }
 
     /// Removes whole recordings that began and were last written before `then`, and says how many. One that cannot be removed is left for the next time, and

@@ -1,7 +1,8 @@
 //! Recordings as objects of a store: each flush is a small object of its own, numbered from one, in a folder of the recording's name.
 //!
 //! An object is there or not, so that a flush counts when the store says so, and a process that is killed loses no more than the flush that was under way.
-//! One after another the objects are the recording.
+//! One after another the objects are the recording. Behind the last one of a recording that is whole stands an object [`END`], which says how many there are: without it the
+//! recording is still being written, or its server was stopped.
 
 use std::sync::Arc;
 
@@ -12,6 +13,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::{Done, Form, Sink, SinkError, Writing};
 use crate::name::RecordingName;
+
+/// The name of the object that says that a recording is whole. It is no `.cast`, so that those alone are the recording.
+pub(crate) const END: &str = "end";
 
 /// A store of objects.
 #[derive(Clone, Debug)]
@@ -52,6 +56,11 @@ impl Objects {
     /// The folder of a recording.
     pub(crate) fn folder(&self, name: &RecordingName) -> Path {
         self.prefix.clone().join(name.as_str())
+    }
+
+    /// The object that says that a recording is whole.
+    pub(crate) fn end_of(&self, name: &RecordingName) -> Path {
+        self.folder(name).join(END)
     }
 
     /// The object of a flush.
@@ -106,7 +115,19 @@ impl Writing for Flushes {
     }
 
     fn finish(self: Box<Self>) -> Done<'static, ()> {
-        async { Ok(()) }.boxed()
+        async move {
+            if self.has_failed {
+                return Err(SinkError::GivenUp);
+            }
+            let path = self.folder.clone().join(END);
+            let count = format!("{}\n", self.count);
+            if let Err(error) = self.store.put(&path, count.into()).await {
+                tracing::warn!(%path, %error, "the end of a recording is not kept");
+                return Err(SinkError::Store);
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
     fn discard(self: Box<Self>) -> Done<'static, ()> {
@@ -160,5 +181,28 @@ mod tests {
         assert_eq!(kept(&store).await, expected);
         writing.discard().await.unwrap();
         assert_eq!(kept(&store).await, []);
+    }
+
+    #[tokio::test]
+    async fn whole_recording_has_an_end() {
+        let store = Arc::new(InMemory::new());
+        let sink = Objects::new(Arc::clone(&store) as _, "");
+        let mut writing = sink.begin(&name(), Form::Plain).await.unwrap();
+        for line in ["a\n", "b\n"] {
+            writing.append(line.into()).await.unwrap();
+        }
+        writing.finish().await.unwrap();
+        let last = kept(&store).await.pop().unwrap();
+        assert_eq!(last, (format!("{}/end", name()), "2\n".to_owned()));
+        // What failed before its end has none.
+        let failed = Box::new(Flushes {
+            store: Arc::clone(&store) as _,
+            folder: Path::from("failed"),
+            form: Form::Plain,
+            count: 1,
+            has_failed: true,
+        });
+        assert!(matches!(failed.finish().await, Err(SinkError::GivenUp)));
+        assert_eq!(kept(&store).await.len(), 3);
     }
 }

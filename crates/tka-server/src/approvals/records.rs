@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tka_api::audit::{self, Outcome, Record};
-use tka_core::{Reason, Session};
+use tka_core::{Caller, Reason, Session};
 use tka_operator::{ApprovalDecision, ApprovalRequest, EndReason, NotRecorded, Records, WaitingSignIn};
 
 use crate::audit::{Audit, AuditError};
@@ -61,15 +61,16 @@ impl Audit {
         self.write(&record).await
     }
 
-    /// Records that the sign-in of `context` waits for others.
+    /// Records that the sign-in of `context` to `session` is to wait for others, as `request` says. Unless this returns well it must not.
     pub(crate) async fn approval_requested(
         &self,
         context: &AuditContext,
-        waiting: &WaitingSignIn,
+        session: &Session,
+        request: &ApprovalRequest,
     ) -> Result<(), AuditError> {
         let record = Record {
-            session: Some(self.waiting_session(waiting)),
-            approval: Some(approval(waiting, &waiting.request, None)),
+            session: Some(self.session(session)),
+            approval: Some(approval_of(&session.caller, request, None)),
             ..self.of_request(context, audit::Decision::ApprovalRequested, Outcome::Pending)
         };
         self.write(&record).await
@@ -94,10 +95,14 @@ impl Audit {
 
 /// What is recorded of `waiting`, which stands as `request` says.
 fn approval(waiting: &WaitingSignIn, request: &ApprovalRequest, comment: Option<&Reason>) -> audit::Approval {
+    approval_of(&waiting.caller, request, comment)
+}
+
+fn approval_of(caller: &Caller, request: &ApprovalRequest, comment: Option<&Reason>) -> audit::Approval {
     audit::Approval {
         request: request.id.clone(),
-        username: waiting.caller.username().to_owned(),
-        device: waiting.caller.device.stable_id.clone(),
+        username: caller.username().to_owned(),
+        device: caller.device.stable_id.clone(),
         count: request.count(),
         needed: request.needed.get(),
         approvers: request.approvals.iter().map(|vote| vote.username.clone()).collect(),

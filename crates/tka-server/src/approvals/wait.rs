@@ -36,7 +36,7 @@ pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Resul
                 is_told = true;
                 last = there;
             }
-            // What becomes a session goes from one watch to another, and is in neither for a moment. So the API server has the last word.
+            // A watch may be behind: the API server has the last word.
             None if is_told => match same(app.sessions.waiting_named(last.name.as_str()).await?, &last) {
                 Some(there) => last = there,
                 None => return Ok(Decided::Over),
@@ -51,7 +51,9 @@ pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Resul
         }
         let rest = Instant::now() + last.request.rest((app.clock)()) + Duration::from_millis(1);
         if timeout_at(deadline.min(rest), watched.changed()).await.is_err() && Instant::now() >= deadline {
-            return Ok(Decided::Not(Box::new(last)));
+            // It may have been withdrawn without a word of the watch.
+            let there = same(app.sessions.waiting_named(last.name.as_str()).await?, &last);
+            return Ok(there.map_or(Decided::Over, |there| Decided::Not(Box::new(there))));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tka_operator::error::with_causes;
 use tka_operator::{Leadership, RequestState, WaitingSignIn};
@@ -19,6 +20,8 @@ const HANDLED: SignedDuration = SignedDuration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(10);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How many are seen to at a time.
+const AT_ONCE: usize = 8;
 /// For how long it is remembered that a sign-in waited.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
 /// How many are remembered: who makes more wait is told less.
@@ -27,7 +30,7 @@ const AT_MOST: usize = 4096;
 /// The sessions for which sign-ins waited a moment ago, so that who decides too late is told so. It is a courtesy: a replica that was started since knows
 /// none.
 #[derive(Debug, Default)]
-pub struct RecentlyOver(Mutex<HashMap<String, Timestamp>>);
+pub struct RecentlyOver(Mutex<HashMap<String, (Timestamp, WaitingSignIn)>>);
 
 /// Looks after the sign-ins that wait.
 pub(crate) struct Worker {
@@ -40,21 +43,22 @@ pub(crate) struct Worker {
 // === impl RecentlyOver ===
 
 impl RecentlyOver {
-    pub(crate) fn remember(&self, name: &str, now: Timestamp) {
+    pub(crate) fn remember(&self, waiting: &WaitingSignIn, now: Timestamp) {
         let mut all = self.all();
-        all.retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        all.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
         if all.len() < AT_MOST {
-            all.insert(name.to_owned(), now);
+            all.insert(waiting.name.to_string(), (now, waiting.clone()));
         }
     }
 
-    pub(crate) fn holds(&self, name: &str, now: Timestamp) -> bool {
+    /// What waited for the session of that `name`.
+    pub(crate) fn get(&self, name: &str, now: Timestamp) -> Option<WaitingSignIn> {
         let all = self.all();
-        all.get(name)
-            .is_some_and(|since| now.duration_since(*since) < REMEMBERED)
+        let (since, waiting) = all.get(name)?;
+        (now.duration_since(*since) < REMEMBERED).then(|| waiting.clone())
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, WaitingSignIn)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,10 +76,15 @@ impl Worker {
             let Some(app) = self.app.borrow().clone() else {
                 return std::future::pending().await;
             };
-            let mut next = LOOK;
-            for waiting in watched.all() {
-                next = next.min(self.look_at(&app, &waiting).await);
-            }
+            // One that takes its time holds up no other of the same round.
+            let all = stream::iter(watched.all()).map(|waiting| {
+                let (worker, app) = (&self, &app);
+                async move { worker.look_at(app, &waiting).await }
+            });
+            let next = all
+                .buffer_unordered(AT_ONCE)
+                .fold(LOOK, async |next, wait| next.min(wait))
+                .await;
             tokio::select! {
                 () = watched.changed() => {}
                 () = sleep(next) => {}
@@ -102,11 +111,17 @@ impl Worker {
                 if !is_ours {
                     return LOOK;
                 }
-                super::carry_out(app, waiting.clone()).await.map(drop)
+                match super::carry_out(app, waiting.clone()).await {
+                    // What is refused now is refused in a minute, too.
+                    Err(refused) if refused.status.is_client_error() => {
+                        super::end(app, waiting, &refused.body.message).await
+                    }
+                    carried_out => carried_out.map(drop),
+                }
             }
             state @ (RequestState::Denied | RequestState::Expired) => {
                 if state == RequestState::Expired {
-                    app.over.remember(waiting.name.as_str(), now);
+                    app.over.remember(waiting, now);
                 }
                 if !is_ours {
                     return LOOK;
@@ -134,25 +149,5 @@ impl Worker {
             tracing::debug!(session = %waiting.name, error = with_causes(error), "denied sign-in not removed");
         }
         Ok(stopped.map(drop)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_over_long_ago_is_forgotten() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let over = RecentlyOver::default();
-        over.remember("a", at(100));
-        assert!(over.holds("a", at(101)) && !over.holds("b", at(101)));
-        assert!(!over.holds("a", at(100 + 900)));
-        for n in 0..2 * AT_MOST {
-            over.remember(&format!("n{n}"), at(200));
-        }
-        assert_eq!(over.all().len(), AT_MOST);
-        over.remember("late", at(2000));
-        assert_eq!(over.all().len(), 1);
     }
 }

@@ -364,7 +364,7 @@ impl Audit {
         }
     }
 
-    fn session(&self, session: &Session) -> audit::Session {
+    pub(crate) fn session(&self, session: &Session) -> audit::Session {
         let rule = &session.rule;
         audit::Session {
             name: session.name().to_string(),

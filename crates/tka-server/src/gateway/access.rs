@@ -81,7 +81,13 @@ pub(super) async fn access(
         .into());
     }
     let recording = rules.recording(&rule.key());
-    let authorization = Authorization::new(&identified, rules);
+    // What use begins is a session through this rule, by the same choice.
+    let reached = if target.choice == Choice::default() {
+        rules.ordinary()
+    } else {
+        rules
+    };
+    let authorization = Authorization::new(&identified, reached);
     let live = session(app, gateway, context, authorization, &target, &rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);

@@ -23,7 +23,7 @@ use super::about::about;
 use super::access::{AuthorizedRequest, access};
 use super::carried::{Carried, Refused, cut};
 use super::record::RequestRecord;
-use super::recording::{NotRecorded, Plan};
+use super::recording::{NO_PLACE, NotRecorded, Plan};
 use super::shared::Gateway;
 use crate::App;
 use crate::answer::Failure;
@@ -99,6 +99,9 @@ async fn carry_on(
     // Before a token is asked for: while nothing may move, nothing is asked of the API server either.
     gate.open().await.map_err(cut)?;
     let mut record = RequestRecord::new(app, gateway.level, context, &access, &head);
+    if gateway.recordings.lacks_place(access.recording, access.interactive) {
+        record.because(&NO_PLACE);
+    }
     let mut upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
     let recordings = &gateway.recordings;
     let headers = upstream_request.headers_mut();

@@ -27,6 +27,9 @@ use crate::config::{GatewayRecording, S3};
 /// How much may wait to be written of all streams that do not wait for their recordings, in bytes.
 const BACKLOG: usize = 64 * 1024 * 1024;
 
+/// Why the audit record of a stream that a rule wants recorded names no recording.
+pub(super) const NO_PLACE: &str = "not recorded: this server keeps no recordings";
+
 /// Where recordings are kept, and how.
 #[derive(Debug)]
 pub(super) struct Recordings {
@@ -35,6 +38,8 @@ pub(super) struct Recordings {
     keeps_stdin: bool,
     backlog: Arc<Backlog>,
     pub(super) reasons: Reasons,
+    /// Whether it was told that there is no place for what a rule wants recorded.
+    has_told: AtomicBool,
 }
 
 /// What is done about recording a request.
@@ -104,6 +109,7 @@ impl Recordings {
             keeps_stdin: settings.stdin,
             backlog: Backlog::new(BACKLOG),
             reasons: Reasons::default(),
+            has_told: AtomicBool::new(false),
         })
     }
 
@@ -116,6 +122,17 @@ impl Recordings {
     ) -> Result<Plan, NotRecorded> {
         let check = recordable::check(&head.method, &head.headers, interactive);
         plan(recording, self.sink.is_some(), check)
+    }
+
+    /// Whether a rule wants a stream recorded for which there is no place. The log tells of the first.
+    pub(super) fn lacks_place(&self, recording: tka_core::Recording, interactive: Option<Interactive>) -> bool {
+        let lacks = self.sink.is_none() && recording != tka_core::Recording::Off && interactive.is_some();
+        if lacks && !self.has_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a rule has `recording`, and this server keeps no recordings: set gateway.recording.folder or gateway.recording.s3.bucket"
+            );
+        }
+        lacks
     }
 
     /// Begins the recording of a request, if one is `plan`ned, and returns when its beginning is kept. What the request offers to speak is narrowed to what can
@@ -341,6 +358,22 @@ mod tests {
             ..GatewayRecording::default()
         };
         assert!(matches!(sink(&nowhere), Err(RecordingsError::None(_))));
+    }
+
+    #[test]
+    fn rule_that_records_at_a_server_without_a_place_is_told() {
+        use tka_core::Recording::{BestEffort, Off};
+        let recordings = |folder: &str| {
+            let settings = GatewayRecording {
+                folder: folder.into(),
+                ..GatewayRecording::default()
+            };
+            Recordings::new(&settings).unwrap()
+        };
+        let nowhere = recordings("");
+        assert!(nowhere.lacks_place(BestEffort, Some(Interactive::Exec)));
+        assert!(!nowhere.lacks_place(Off, Some(Interactive::Exec)) && !nowhere.lacks_place(BestEffort, None));
+        assert!(!recordings("/r").lacks_place(BestEffort, Some(Interactive::Exec)));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! How long recordings are kept, and what becomes of those whose server was killed.
 
+mod clock;
+
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use tka_recording::sink::folder::Folder;
@@ -9,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::clock::{ClockCheck, Verdict};
 use crate::config::GatewayRecording;
 
 /// How often what killed servers left is looked for, and what is old.
@@ -26,13 +29,63 @@ async fn keep_on(settings: GatewayRecording) {
     let Some(folder) = settings.folder().map(Folder::new) else {
         return std::future::pending().await;
     };
+    let mut clock = None;
     loop {
         let (folder, days) = (folder.clone(), settings.retention_days);
-        let kept = spawn_blocking(move || keep_once(&folder, days, SystemTime::now())).await;
-        if let Ok(Err(error)) = kept {
-            tracing::warn!(%error, "the folder of recordings cannot be looked through");
-        }
+        let look = move || {
+            let looked = look_through(&folder, days, &mut clock, SystemTime::now(), Instant::now());
+            (looked, clock)
+        };
+        clock = match spawn_blocking(look).await {
+            Ok((looked, clock)) => {
+                if let Err(error) = looked {
+                    tracing::warn!(%error, "the folder of recordings cannot be looked through");
+                }
+                clock
+            }
+            Err(_) => None,
+        };
         sleep(KEEPING).await;
+    }
+}
+
+/// Looks through the folder once. What is old is removed only while the clock can be believed: one that jumps forward makes all recordings old at once.
+fn look_through(
+    folder: &Folder,
+    days: u32,
+    clock: &mut Option<ClockCheck>,
+    now: SystemTime,
+    at: Instant,
+) -> io::Result<()> {
+    let believed = if days > 0 {
+        is_believed(folder, clock, now, at)
+    } else {
+        Ok(true)
+    };
+    let days = if matches!(believed, Ok(true)) { days } else { 0 };
+    keep_once(folder, days, now)?;
+    believed.map(drop)
+}
+
+fn is_believed(folder: &Folder, clock: &mut Option<ClockCheck>, now: SystemTime, at: Instant) -> io::Result<bool> {
+    let now = Timestamp::try_from(now).map_err(io::Error::other)?;
+    let clock = match clock {
+        Some(clock) => clock,
+        None => clock.insert(ClockCheck::new(folder.looked_through()?, now, at)),
+    };
+    match clock.check(now, at) {
+        Verdict::Believed => {
+            folder.is_looked_through(now)?;
+            Ok(true)
+        }
+        Verdict::Doubted { is_new } => {
+            if is_new {
+                tracing::warn!(
+                    "old recordings stay for a day: the time does not follow from when they were last looked through; if the clock has jumped, put it right"
+                );
+            }
+            Ok(false)
+        }
     }
 }
 
@@ -80,5 +133,43 @@ mod tests {
         ended("2026-01-01T01:00:00Z");
         keep_once(&folder, 58, now.into()).unwrap();
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn clock_that_jumps_removes_nothing_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path());
+        let began: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let keep = || {
+            let name = "20260101T000000.000Z-0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11.cast";
+            let file = root.path().join(name);
+            std::fs::write(&file, "{}\n").unwrap();
+            let opened = std::fs::File::options().write(true).open(&file).unwrap();
+            opened.set_modified(began.into()).unwrap();
+            file
+        };
+        let (file, start, hour) = (keep(), Instant::now(), Duration::from_hours(1));
+        let mut clock = None;
+        let mut look = |wall: Timestamp, passed: Duration| {
+            look_through(&folder, 30, &mut clock, wall.into(), start + passed).unwrap();
+            file.exists()
+        };
+        let after = |days: i64| began + SignedDuration::from_hours(24 * days);
+        // The first look ever is believed after a day, and all is well up to the jump.
+        assert!(look(after(1), Duration::ZERO) && look(after(2), 25 * hour));
+        assert!(look(after(4000), 26 * hour), "the clock jumped");
+        assert!(look(after(4000), 49 * hour));
+        // Put right: no harm is done.
+        assert!(look(after(3), 50 * hour));
+        assert!(look(after(4000), 51 * hour) && look(after(4001), 74 * hour));
+        // It stays so for a day, so it is believed.
+        assert!(!look(after(4001), 76 * hour));
+        // The next server believes what the last one did.
+        let file = keep();
+        look_through(&folder, 30, &mut None, after(4001).into(), start).unwrap();
+        assert!(!file.exists());
+        let file = keep();
+        look_through(&folder, 30, &mut None, after(9000).into(), start).unwrap();
+        assert!(file.exists());
     }
 }

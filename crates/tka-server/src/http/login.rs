@@ -133,7 +133,7 @@ async fn start(
     let sign_in = SignInRequest::new(app, context, authorization, request, options, role)?;
     if sign_in.needs_approval() {
         let session = Box::new(sign_in.session().clone());
-        let (authorization, asked) = sign_in.ask().await?;
+        let (authorization, asked) = Box::pin(sign_in.ask()).await?;
         return Ok((authorization, Started::Asked(session, asked)));
     }
     let (authorization, signed_in) = sign_in.run().await?;

@@ -40,6 +40,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, authorization: Authorizati
             }
         }
     }
+    for rule in &mut items {
+        rule.unrecorded = rule.recording.is_some() && app.library.is_none();
+    }
     Ok(Json(RuleList { items }))
 }
 

@@ -79,6 +79,7 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
         requested: request.requested,
         approvals: request.approvals.iter().map(vote).collect(),
         denial: request.denial.as_ref().map(vote),
+        denied_before: request.denied_before.as_ref().map(vote),
     }
 }
 
@@ -115,6 +116,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         idle: rule.idle.map(|idle| idle.to_string()),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
         recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
+        unrecorded: false,
         approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
         default: Some(rule) == default,
         problem: None,

@@ -81,7 +81,7 @@ pub(crate) struct Download {
     /// Whether it is sealed to recipients.
     pub(crate) sealed: bool,
     /// Its bytes.
-    pub(crate) reader: Box<dyn Read>,
+    pub(crate) reader: Box<dyn Read + Send>,
 }
 
 // === impl Route ===

@@ -179,3 +179,17 @@ fn half_a_flush_is_undone() {
     open.finish().unwrap();
     assert_eq!(texts(&folder), [(true, format!("{HEADER}[1.6, \"m\", \"end\"]\n"))]);
 }
+
+#[test]
+fn last_look_is_kept_and_half_of_it_is_none() {
+    let (_root, folder) = folder();
+    assert_eq!(folder.looked_through().unwrap(), None);
+    let now: Timestamp = "2026-11-26T17:00:00.5Z".parse().unwrap();
+    folder.is_looked_through(now).unwrap();
+    assert_eq!(folder.looked_through().unwrap(), Some(now));
+    assert!(folder.list().unwrap().is_empty());
+    for half in [&b"2026-11-2"[..], b"", b"\xff"] {
+        fs::write(folder.path().join(LOOKED_THROUGH), half).unwrap();
+        assert_eq!(folder.looked_through().unwrap(), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! The first line of a recording: whose it is, and how a player shows it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tka_api::http::RecordingAbout;
+
+/// The first line. All texts are as they were given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Header {
+    /// How long nothing may happen in a player, if the recording says so.
+    pub(crate) idle: Option<Duration>,
+    /// Whose recording it is, and of what.
+    pub(crate) about: Option<RecordingAbout>,
+}
+
+#[derive(Deserialize)]
+struct FirstLine {
+    version: u32,
+    #[serde(default)]
+    idle_time_limit: Option<f64>,
+    #[serde(default)]
+    tka: Tka,
+}
+
+#[derive(Default, Deserialize)]
+struct Tka {
+    #[serde(default)]
+    about: Option<About>,
+}
+
+/// As `tka-recording` writes it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct About {
+    caller: String,
+    device: String,
+    address: Option<String>,
+    session: String,
+    role: String,
+    rule: Option<String>,
+    reason: Option<String>,
+    way: String,
+    namespace: String,
+    pod: String,
+    container: Option<String>,
+    command: Vec<String>,
+    tty: bool,
+    stdin_recorded: bool,
+    required: bool,
+    impersonates: Option<String>,
+    audit_id: String,
+}
+
+// === impl Header ===
+
+impl Header {
+    /// Reads a first line; none where it is not that of an asciicast of version 2.
+    pub(crate) fn read(line: &[u8]) -> Option<Self> {
+        let line: FirstLine = serde_json::from_slice(line).ok()?;
+        let idle = line
+            .idle_time_limit
+            .and_then(|limit| Duration::try_from_secs_f64(limit).ok());
+        let about = line.tka.about.map(RecordingAbout::from);
+        (line.version == 2).then_some(Self { idle, about })
+    }
+}
+
+impl From<About> for RecordingAbout {
+    fn from(about: About) -> Self {
+        Self {
+            username: about.caller,
+            device: about.device,
+            address: about.address,
+            session: about.session,
+            role: about.role,
+            rule: about.rule,
+            reason: about.reason,
+            way: about.way,
+            namespace: about.namespace,
+            pod: about.pod,
+            container: about.container,
+            command: about.command,
+            tty: about.tty,
+            stdin_recorded: about.stdin_recorded,
+            required: about.required,
+            impersonates: about.impersonates,
+            audit_id: about.audit_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_line_says_whose_it_is_and_other_files_say_less() {
+        let line = br#"{"version": 2, "width": 80, "idle_time_limit": 1.5, "tka": {"format": 1, "about":
+            {"caller": "alice@example.com", "pod": "web", "stdinRecorded": true, "auditId": "i", "deviceId": "n1"}}}"#;
+        let header = Header::read(line).unwrap();
+        let about = header.about.unwrap();
+        assert_eq!(header.idle, Some(Duration::from_millis(1500)));
+        assert_eq!(
+            (about.username.as_str(), about.pod.as_str(), about.stdin_recorded),
+            ("alice@example.com", "web", true)
+        );
+        assert_eq!(about.audit_id, "i");
+        assert_eq!(
+            Header::read(br#"{"version": 2, "idle_time_limit": -1}"#),
+            Some(Header::default())
+        );
+        for wrong in ["{}", "{\"version\": 3}", "[]", "<html>", ""] {
+            assert_eq!(Header::read(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Reads a recording in a thread of its own, so that a server that is slow holds up no key.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::RecordingError;
+use super::cast::{Event, Events};
+
+/// What is in a recording.
+pub(crate) type Content = Box<dyn Read + Send>;
+
+/// What the thread tells.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// How long nothing may happen in a player, if the recording says so.
+    Begins(Option<Duration>),
+    Event(Event),
+    Ends,
+    Fails(RecordingError),
+}
+
+/// A thread that reads. It ends when this is dropped, at the latest when the server has sent something or hung up.
+#[derive(Debug)]
+pub(super) struct Source {
+    wanted: Sender<()>,
+}
+
+/// Tells once that the recording is over, also where the thread panics.
+struct Teller<F: Fn(Told)> {
+    id: String,
+    tell: F,
+    is_over: bool,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Reads the recording `id`, an event each time [`Self::wants`] is called.
+    pub(super) fn start(id: &str, content: Content, tell: impl Fn(Told) + Send + 'static) -> Self {
+        let (wanted, wishes) = mpsc::channel();
+        let teller = Teller {
+            id: id.to_owned(),
+            tell,
+            is_over: false,
+        };
+        thread::spawn(move || {
+            let over = read(&teller.id, content, &wishes, &teller.tell);
+            teller.ends(over);
+        });
+        Self { wanted }
+    }
+
+    /// One event more.
+    pub(super) fn wants(&self) {
+        // A thread that has ended has told so.
+        let _ = self.wanted.send(());
+    }
+}
+
+/// Reads until the end, which is what it returns; none where nothing more is wanted.
+fn read(id: &str, content: Content, wishes: &Receiver<()>, tell: &impl Fn(Told)) -> Option<Told> {
+    let mut events = Events::new(id, content);
+    match events.header() {
+        Ok(Some(header)) => tell(Told::Begins(header.idle)),
+        Ok(None) => return Some(Told::Ends),
+        Err(error) => return Some(Told::Fails(error)),
+    }
+    loop {
+        wishes.recv().ok()?;
+        match events.next() {
+            Some(Ok(event)) => tell(Told::Event(event)),
+            Some(Err(error)) => return Some(Told::Fails(error)),
+            None => return Some(Told::Ends),
+        }
+    }
+}
+
+// === impl Teller ===
+
+impl<F: Fn(Told)> Teller<F> {
+    fn ends(mut self, over: Option<Told>) {
+        self.is_over = true;
+        if let Some(over) = over {
+            (self.tell)(over);
+        }
+    }
+}
+
+impl<F: Fn(Told)> Drop for Teller<F> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let source = io::Error::other("reading it has failed");
+            (self.tell)(Told::Fails(RecordingError::unread(&self.id, source)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    struct Panicking;
+
+    impl Read for Panicking {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("as a test wants it")
+        }
+    }
+
+    fn start(content: impl Read + Send + 'static) -> (Source, Receiver<Told>) {
+        let (sender, told) = mpsc::channel();
+        let tell = move |one| drop(sender.send(one));
+        (Source::start("a", Box::new(content), tell), told)
+    }
+
+    #[test]
+    fn no_event_is_read_that_is_not_wanted() {
+        let (source, told) = start(Cursor::new("{\"version\": 2}\n[0.5, \"o\", \"a\"]\n"));
+        assert!(matches!(told.recv(), Ok(Told::Begins(_))));
+        assert!(matches!(told.try_recv(), Err(mpsc::TryRecvError::Empty)));
+        source.wants();
+        assert!(matches!(told.recv(), Ok(Told::Event(_))));
+        source.wants();
+        assert!(matches!(told.recv(), Ok(Told::Ends)));
+        // And then the thread ends.
+        assert!(told.recv().is_err());
+    }
+
+    #[test]
+    fn thread_ends_with_its_source_and_tells_what_fails() {
+        let (source, told) = start(Cursor::new("{\"version\": 2}\n[0.5, \"o\", \"a\"]\n"));
+        assert!(matches!(told.recv(), Ok(Told::Begins(_))));
+        drop(source);
+        assert!(told.recv().is_err());
+        let (_source, told) = start(Cursor::new("<html>\n"));
+        assert!(matches!(told.recv(), Ok(Told::Fails(RecordingError::NoCast { .. }))));
+        let (_source, told) = start(Panicking);
+        assert!(matches!(told.recv(), Ok(Told::Fails(RecordingError::Cut { .. }))));
+    }
+}

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+pub mod check;
+pub mod dialect;
+pub mod expect;
+pub mod finding;
+mod grants;
+pub mod hujson;
+pub mod known;
+mod names;
+pub mod net;
+pub mod node;
+pub mod policy;
+mod read;
+pub mod report;
+mod selection;
+mod selector;
+pub mod source;
+mod ties;
+pub mod who;
+
+#[cfg(test)]
+mod fuzz;
+
+pub use check::{Options, Roles};
+pub use dialect::Dialect;
+pub use expect::{ExpectError, Expectations, Outcome};
+pub use finding::{Finding, Findings, Kind, Level};
+pub use hujson::SyntaxError;
+pub use known::{Known, Why};
+pub use node::{Node, NodeError};
+pub use policy::{CAPABILITY, Capabilities, Policy};
+pub use source::{Lines, Position};
+pub use who::{Answer, Given};

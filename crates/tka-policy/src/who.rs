@@ -1,0 +1,124 @@
+//! What a policy gives one caller at one server: the same reading and the same choice as the server's.
+
+use std::collections::BTreeSet;
+
+use tka_core::oversight::OversightError;
+use tka_core::{ApplicableRules, Choice, Identity, Limits, Oversight, Period, Refusal, Rule};
+
+use crate::finding::{Kind, Level};
+use crate::grants::Towards;
+use crate::known::{Known, Why};
+use crate::node::Node;
+use crate::policy::{Policy, Raw};
+
+/// What a policy gives one caller at one server.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The rules that apply for sure, the highest first. Empty where one value is no rule: then the server refuses all.
+    pub rules: Vec<Given<Rule>>,
+    /// The rule that a sign-in takes which chooses none.
+    pub taken: Result<Rule, Refusal>,
+    /// Rules of which it cannot be known whether they apply, and why not.
+    pub perhaps: Vec<(Given<Rule>, BTreeSet<Why>)>,
+    /// What the caller has of oversight for sure.
+    pub oversight: Oversight,
+    /// Values of oversight that give nothing.
+    pub refused: Vec<OversightError>,
+    /// Oversight of which it cannot be known whether the caller has it.
+    pub perhaps_oversight: Vec<(Given<Oversight>, BTreeSet<Why>)>,
+    /// Whether the control server would refuse the policy, so that it gives nothing at all.
+    pub policy_is_refused: bool,
+}
+
+/// Something that a policy gives, and the byte of its text where it does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Given<T> {
+    /// Where.
+    pub at: usize,
+    /// What.
+    pub what: T,
+}
+
+impl Policy {
+    /// What it gives `caller` at `server`, which has no session shorter than `min_period`.
+    #[must_use]
+    pub fn who(&self, caller: &Node, server: &Node, min_period: Period) -> Answer {
+        let towards = Towards::new(self, server);
+        let seen = towards.selection.see(caller);
+        let mut sure: Vec<&Raw> = Vec::new();
+        let mut overseen: Vec<&Raw> = Vec::new();
+        let (mut perhaps, mut perhaps_oversight) = (Vec::new(), Vec::new());
+        let identity = identity(caller);
+        for grant in &self.grants {
+            match towards.gives(grant, &seen) {
+                Known::No => {}
+                Known::Yes => {
+                    sure.extend(grant.rules.iter().map(|value| &value.raw));
+                    overseen.extend(grant.oversight.iter().map(|value| &value.raw));
+                }
+                Known::Unknown(why) => {
+                    let rules = grant.rules.iter().filter_map(|value| {
+                        let what = value.rule.clone().ok()?;
+                        let at = value.raw.at;
+                        Some((Given { at, what }, why.clone()))
+                    });
+                    perhaps.extend(rules);
+                    let oversight = grant.oversight.iter().map(|value| {
+                        let (what, _) = Oversight::parse(&identity, [value.raw.text.as_str()]);
+                        let at = value.raw.at;
+                        (Given { at, what }, why.clone())
+                    });
+                    perhaps_oversight.extend(oversight);
+                }
+            }
+        }
+        let (rules, taken) = decide(&sure, min_period);
+        let (oversight, refused) = Oversight::parse(&identity, overseen.iter().map(|raw| raw.text.as_str()));
+        Answer {
+            rules,
+            taken,
+            perhaps,
+            oversight,
+            refused,
+            perhaps_oversight,
+            policy_is_refused: self.is_refused(),
+        }
+    }
+
+    /// Whether the control server refuses it, as far as it is looked at here.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.found
+            .iter()
+            .any(|found| found.level == Level::Error && found.kind != Kind::Incomplete)
+    }
+}
+
+/// As the server decides: one value that is no rule refuses all.
+fn decide(values: &[&Raw], min_period: Period) -> (Vec<Given<Rule>>, Result<Rule, Refusal>) {
+    let rules = match ApplicableRules::parse(values.iter().map(|raw| raw.text.as_str())) {
+        Ok(rules) => rules,
+        Err(error) => return (Vec::new(), Err(error.into())),
+    };
+    let place = |rule: &Rule| {
+        let found = values.iter().find(|raw| Rule::parse(&raw.text).as_ref() == Ok(rule));
+        found.map_or(0, |raw| raw.at)
+    };
+    let given = rules.rules().iter().map(|rule| Given {
+        at: place(rule),
+        what: rule.clone(),
+    });
+    let taken = rules.choose(&Choice::default()).and_then(|rule| {
+        Limits::at_least(min_period).period(rule, None)?;
+        Ok(rule.clone())
+    });
+    (given.collect(), taken)
+}
+
+/// Whether it is a user or a machine: what oversight gives depends on it. The ID is not asked for.
+fn identity(caller: &Node) -> Identity {
+    match &caller.user {
+        Some(user) => Identity::user(0, user.as_str()),
+        None => Identity::machine(caller.tags.iter().cloned()),
+    }
+}
