@@ -35,7 +35,7 @@ pub use self::{
     command::Output,
     error::{Error, Result},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
-    programs::{KUBERNETES_VERSION, Part, cache_dir, check_kubernetes_version, program},
+    programs::{KUBERNETES_VERSION, Part, cache_dir, check_kubernetes_version, peer, program},
     server::{Pods, Server, ServerOptions, with_gateway, with_recordings},
     shell::quote_path,
     tailnet::{Node, Owner},
@@ -112,6 +112,18 @@ impl Testbed {
     #[must_use]
     pub fn api_server_certificate(&self) -> (PathBuf, PathBuf) {
         (self.layout.pki("apiserver.pem"), self.layout.pki("apiserver.key"))
+    }
+
+    /// The URL of the tailnet's control server.
+    #[must_use]
+    pub fn control_url(&self) -> String {
+        tailnet::control_url(&self.facts)
+    }
+
+    /// The certificate of the authority of the tailnet's control server, as a PEM file.
+    #[must_use]
+    pub fn control_ca_file(&self) -> PathBuf {
+        self.layout.pki("tailnet-ca.pem")
     }
 
     /// The administrator's kubeconfig.
@@ -260,6 +272,11 @@ impl Testbed {
     pub fn write_env(&self) -> Result<()> {
         let server = self.main_server()?;
         env_file::write(self, &server.url(), Some(&server))
+    }
+
+    /// The process of a part that runs, such as `kube-apiserver` or `etcd`.
+    pub fn pid(&self, part: &str) -> Result<Option<u32>> {
+        Ok(Processes::find(&self.layout)?.pid(part))
     }
 
     /// Kills a part, such as `kube-apiserver` or `node-tka`. [`up`](Self::up) starts it again.

@@ -58,7 +58,7 @@ enum Command {
     Dist(dist::Dist),
     /// Build the documentation as a site, in `target/book/html`, and check every link in every document.
     Book(book::Book),
-    /// Measure what is promised of size and speed.
+    /// Measure speed, size and scale, beside what each is compared with.
     Bench(bench::Bench),
     /// Check formatting, lints, documentation, licences and generated files.
     Check(check::Check),

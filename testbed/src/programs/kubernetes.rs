@@ -49,7 +49,7 @@ fn modules_with(version: &str, part: Part) -> Result<Vec<Module>> {
     }
     let found = OTHERS.iter().find(|(minor, ..)| *minor == version);
     let (_, name, go_mod) = found.ok_or_else(|| unknown(version, own.minor))?;
-    if part != Part::Core {
+    if part == Part::KubernetesNode {
         return Err(Error::Name(format!(
             "a testbed with a node runs Kubernetes 1.{} only: leave {KUBERNETES_VERSION} out",
             own.minor

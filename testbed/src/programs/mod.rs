@@ -50,6 +50,15 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| Error::Name(format!("no testbed has a program {name}")))
 }
 
+/// A program that no testbed has, and that TKA is measured beside, such as `tailscale-proxy`. It is built if it is nowhere.
+pub fn peer(name: &str) -> Result<PathBuf> {
+    let found = Programs::resolve_those(Part::Peer, |program| program.part == Part::Peer && program.name == name)?;
+    let found = found.0.into_values().next();
+    found
+        .map(|(_, path)| path)
+        .ok_or_else(|| Error::Name(format!("there is no peer {name}")))
+}
+
 /// A program's place in the cache.
 fn cached(cache: &Path, module: &Module, program: &Program) -> PathBuf {
     let (version, os, arch) = (module.version(), env::consts::OS, env::consts::ARCH);
@@ -100,6 +109,7 @@ impl Programs {
         }
         self.0.iter().try_for_each(|(name, (part, path))| match part {
             Part::Core => link(&layout.program(name), path),
+            Part::Peer => Ok(()),
             Part::KubernetesNode => link(&layout.node_bin().join(name), path),
         })
     }

@@ -36,6 +36,8 @@ pub enum Part {
     Core,
     /// One with a Kubernetes node.
     KubernetesNode,
+    /// None: what TKA is measured beside.
+    Peer,
 }
 
 /// Kubernetes reports `v0.0.0-master` where it is not told, which its clients cannot parse.
@@ -46,6 +48,11 @@ const KUBERNETES_STAMPS: [(&str, &str); 6] = [
     ("k8s.io/client-go/pkg/version.gitVersion", "v{v}"),
     ("k8s.io/client-go/pkg/version.gitMajor", "{major}"),
     ("k8s.io/client-go/pkg/version.gitMinor", "{minor}"),
+];
+
+const TAILSCALE_STAMPS: [(&str, &str); 2] = [
+    ("tailscale.com/version.shortStamp", "{v}"),
+    ("tailscale.com/version.longStamp", "{v}"),
 ];
 
 /// What most modules leave as it is.
@@ -60,7 +67,7 @@ const PLAIN: Module = Module {
 };
 
 /// Everything that is needed. Kubernetes is first, and has other versions ([`modules`](super::kubernetes::modules)).
-pub(crate) const MODULES: [Module; 10] = [
+pub(crate) const MODULES: [Module; 11] = [
     Module {
         name: "kubernetes",
         go_mod: include_str!("../../go/kubernetes/go.mod"),
@@ -91,10 +98,7 @@ pub(crate) const MODULES: [Module; 10] = [
         name: "tailscale",
         go_mod: include_str!("../../go/tailscale/go.mod"),
         path: "tailscale.com",
-        stamps: &[
-            ("tailscale.com/version.shortStamp", "{v}"),
-            ("tailscale.com/version.longStamp", "{v}"),
-        ],
+        stamps: &TAILSCALE_STAMPS,
         programs: &[
             core("tailscale", "tailscale.com/cmd/tailscale", &["version"]),
             core("tailscaled", "tailscale.com/cmd/tailscaled", &["--version"]),
@@ -192,6 +196,19 @@ pub(crate) const MODULES: [Module; 10] = [
             "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
             &[],
         )],
+        ..PLAIN
+    },
+    Module {
+        name: "tailscale-proxy",
+        go_mod: include_str!("../../go/tailscale-proxy/go.mod"),
+        path: "tailscale.com",
+        stamps: &TAILSCALE_STAMPS,
+        programs: &[Program {
+            name: "tailscale-proxy",
+            package: "tka.specht-labs.de/testbed/tailscale-proxy",
+            version_args: &[],
+            part: Part::Peer,
+        }],
         ..PLAIN
     },
 ];

@@ -212,7 +212,7 @@ fn values(facts: &Facts, options: &PodOptions<'_>) -> Value {
             "authKey": { "existingSecret": { "name": AUTH_KEY } },
             // The key has the tag. headscale refuses a node that asks for one.
             "daemonExtraArgs": ["--no-logs-no-support"],
-            "controlUrl": format!("https://127.0.0.1:{}", facts.ports.headscale),
+            "controlUrl": tailnet::control_url(facts),
             "caCert": { "configMap": { "name": AUTHORITY } },
             "extraEnv": [
                 { "name": "TS_DISABLE_PORTMAPPER", "value": "1" },

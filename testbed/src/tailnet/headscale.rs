@@ -8,6 +8,7 @@ use super::node::record::Owner;
 use crate::{
     command::Run,
     error::{Error, Result},
+    facts::Facts,
     files::Lock,
     layout::Layout,
 };
@@ -33,6 +34,11 @@ pub(super) fn headscale(layout: &Layout, args: &[&str]) -> Result<String> {
         output.stderr = refusal.error;
     }
     output.success()
+}
+
+/// The URL of the control server.
+pub(crate) fn control_url(facts: &Facts) -> String {
+    format!("https://127.0.0.1:{}", facts.ports.headscale)
 }
 
 pub(super) fn config(layout: &Layout) -> PathBuf {

@@ -12,7 +12,7 @@ use self::headscale::{config, headscale};
 
 pub use self::node::{Node, Owner};
 pub(crate) use self::{
-    headscale::{DOMAIN, HEADSCALE, auth_key},
+    headscale::{DOMAIN, HEADSCALE, auth_key, control_url},
     local_api::status,
     node::{
         SERVER, all as all_nodes, change as change_node, ensure as ensure_node, ensure_all as ensure_nodes,
@@ -59,7 +59,7 @@ fn configuration(layout: &Layout, facts: &Facts) -> serde_json::Value {
     let here = |port: u16| format!("127.0.0.1:{port}");
     let address = here(facts.ports.headscale);
     json!({
-        "server_url": format!("https://{address}"),
+        "server_url": control_url(facts),
         "listen_addr": address,
         "metrics_listen_addr": here(facts.ports.headscale_metrics),
         "grpc_listen_addr": here(facts.ports.headscale_grpc),

@@ -16,7 +16,7 @@ use crate::{
     processes::Processes,
     progress::step,
     tailnet::{
-        headscale::{DOMAIN, auth_key},
+        headscale::{DOMAIN, auth_key, control_url},
         local_api, policy,
     },
     wait::{self, Look},
@@ -148,7 +148,7 @@ fn join(layout: &Layout, facts: &Facts, node: &Node) -> Result<()> {
     let result = Run::new(&layout.program("tailscale"))
         .args([format!("--socket={}", node.socket().display())])
         .args(["up", "--timeout=60s"])
-        .args([format!("--login-server=https://127.0.0.1:{}", facts.ports.headscale)])
+        .args([format!("--login-server={}", control_url(facts))])
         // From a file: a command line can be read by everyone on the machine.
         .args([
             format!("--auth-key=file:{}", key_file.display()),
