@@ -1,5 +1,6 @@
 //! `tka recordings …`
 
+mod content;
 mod grep;
 mod list;
 mod play;
@@ -8,14 +9,13 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use self::content::{Keys, content, tell_cut};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::recordings::RecordingError;
 use crate::recordings::cast::Events;
 use crate::recordings::export::{Target, export};
-use crate::recordings::identities::IdentityFiles;
 use crate::recordings::opened::opened;
-use crate::recordings::play::Content;
 use crate::recordings::text::Plain;
 use crate::terminal::messages;
 use crate::terminal::output::Output;
@@ -38,15 +38,6 @@ enum Action {
     Play(play::Play),
     Grep(grep::Grep),
     Export(Export),
-}
-
-/// The identities that open what is sealed.
-#[derive(clap::Args, Debug)]
-struct Keys {
-    /// File with an identity of age that opens sealed recordings on this device; several may be given [default: the setting
-    /// `recordings.identity`]
-    #[arg(long = "identity", value_name = "FILE")]
-    identities: Vec<PathBuf>,
 }
 
 /// Show whose recording it is, and of what
@@ -105,31 +96,6 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
         Action::Grep(grep) => grep.run(ctx),
         Action::Export(export) => export.run(ctx),
     }
-}
-
-// === impl Keys ===
-
-impl Keys {
-    /// The files that are named, else that of the settings.
-    fn files(&self, ctx: &CommandContext) -> IdentityFiles {
-        let mut paths = self.identities.clone();
-        if paths.is_empty() {
-            paths.extend(ctx.config.identity.clone());
-        }
-        IdentityFiles::new(paths)
-    }
-}
-
-/// What is in a recording, opened if it is sealed. It has a time limit of its own: a person may have looked at others before.
-fn content(ctx: &CommandContext, id: &str, files: &IdentityFiles) -> Result<Content, Error> {
-    let download = ctx.client_with_own_limit()?.cast(id)?;
-    Ok(opened(id, download, files)?)
-}
-
-/// A recording has no end where its server was stopped, or it is still being written.
-fn tell_cut(ctx: &CommandContext, id: &str) {
-    let text = format!("the recording {id} has no end: it is still being written, or its server was stopped");
-    ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
 // === impl Show ===

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tka_policy::{Findings, Options, Roles, report};
 
-use super::{Form, Source, json, print};
+use super::options::{Form, Source, json, print};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::policy::chart;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tka_policy::Node;
 
-use super::Source;
+use super::options::Source;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::policy::PolicyError;

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use super::content::{Keys, content};
 use super::list::Filter;
-use super::{Keys, content};
 use crate::api::client::ClientErrorKind;
 use crate::context::CommandContext;
 use crate::error::Error;

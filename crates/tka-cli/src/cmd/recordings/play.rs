@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Keys, content, tell_cut};
+use super::content::{Keys, content, tell_cut};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::recordings::offset;
