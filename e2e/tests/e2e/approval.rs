@@ -1,5 +1,6 @@
 //! Sign-ins that others approve.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -509,9 +510,13 @@ fn tka_asks_waits_and_decides(world: &World) -> Outcome {
     assert_eq!(bob.tka(&["sessions", "-o", "name"])?.expect(0)?.out.trim(), session);
     bob.tka(&["logout"])?.expect(0)?;
     // One who is interrupted waits no more.
-    let mut waits = bob.typed(&asks).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut waits = bob.typed(&asks).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let nothing = || -> Outcome<bool> { Ok(alice.tka(&["approvals", "-o", "name"])?.out.trim().is_empty()) };
     wait::until_true("it waits", || Ok(!nothing()?))?;
+    // It says that it waits once a signal is heeded.
+    let mut said = String::new();
+    BufReader::new(waits.stderr.take().ok_or("no stderr")?).read_line(&mut said)?;
+    assert!(said.contains("waits for one more person"), "{said}");
     let pid = Pid::from_raw(i32::try_from(waits.id())?).ok_or("no process")?;
     kill_process(pid, Signal::INT)?;
     waits.wait()?;

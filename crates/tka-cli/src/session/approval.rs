@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tka_api::http::{ApprovalStatus, LoginRequest};
 
-use crate::api::client::{Client, ClientError, SignInResponse};
+use crate::api::client::{Client, SignInResponse};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::server_kubeconfig::CredentialForm;
@@ -27,30 +27,35 @@ pub(crate) struct Asked<'a> {
 ///
 /// Ctrl-C withdraws the request. Where the session does not wait any more, that is an error of the server's.
 pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalStatus) -> Result<SignInResponse, Error> {
-    ctx.ui.notify(&messages::note(
-        &announcement(status, &Clock::system()),
-        &ctx.ui.palette,
-    ));
-    let _spinner = ctx.ui.spinner("waiting for approval");
+    let begun = || {
+        let text = announcement(status, &Clock::system());
+        ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
+        ctx.ui.spinner("waiting for approval")
+    };
     let session = status.session.clone();
     let ask = {
         let client = ctx.patient_client(LIMIT)?;
-        let (request, form) = (asked.request.clone(), asked.form);
-        move || answered(&client, &request, form)
+        let (request, form, id) = (asked.request.clone(), asked.form, status.request.clone());
+        move || answered(&client, &request, form, &id)
     };
     let withdraw = ctx.patient_client(WITHDRAW)?;
-    interrupted::run(ask, move || {
+    interrupted::run(begun, ask, move || {
         drop(withdraw.with_fresh_deadline(WITHDRAW).withdraw(&session));
     })
 }
 
-/// Asks until the answer is none that it waits.
-fn answered(client: &Client, request: &LoginRequest, form: CredentialForm) -> Result<SignInResponse, ClientError> {
+/// Asks until the answer is none that the request of that `id` waits. Where it was withdrawn elsewhere, what is asked in its place is withdrawn, too.
+fn answered(client: &Client, request: &LoginRequest, form: CredentialForm, id: &str) -> Result<SignInResponse, Error> {
     loop {
         let client = client.with_fresh_deadline(LIMIT);
         let signed_in = client.sign_in(request, form)?;
-        if signed_in.login.approval.is_none() {
+        let Some(status) = &signed_in.login.approval else {
             return Ok(signed_in);
+        };
+        if status.request != id {
+            let session = status.session.clone();
+            let _ = client.withdraw(&session);
+            return Err(Error::NothingWaits { session });
         }
     }
 }
@@ -78,24 +83,25 @@ mod interrupted {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
 
-    use crate::api::client::ClientError;
     use crate::error::Error;
     use crate::sys::signals::{SignalHold, not_ignored};
 
     enum Event<T> {
-        Answer(Box<Result<T, ClientError>>),
+        Answer(Box<Result<T, Error>>),
         Signal,
     }
 
-    /// Runs `work`. A signal that would end this process runs `give_up` first.
-    pub(super) fn run<T: Send + 'static>(
-        work: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
+    /// Runs `work`. A signal that would end this process runs `give_up` first, from when `begun` is called, of which the result is kept until the end.
+    pub(super) fn run<T: Send + 'static, B>(
+        begun: impl FnOnce() -> B,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
         give_up: impl FnOnce(),
     ) -> Result<T, Error> {
         // Until it is dropped, which ends the process where a signal came.
         let hold = SignalHold::new();
         let mut signals = Signals::new(not_ignored([SIGHUP, SIGINT, SIGTERM])).map_err(Error::Signals)?;
         let handle = signals.handle();
+        let begun = begun();
         let (tell, events) = mpsc::channel();
         let interrupted = tell.clone();
         thread::spawn(move || {
@@ -106,8 +112,9 @@ mod interrupted {
         thread::spawn(move || tell.send(Event::Answer(Box::new(work()))));
         let event = events.recv();
         handle.close();
+        drop(begun);
         match event {
-            Ok(Event::Answer(answer)) => Ok((*answer)?),
+            Ok(Event::Answer(answer)) => *answer,
             Ok(Event::Signal) => {
                 give_up();
                 drop(hold);
@@ -121,11 +128,15 @@ mod interrupted {
 /// Elsewhere the request is left to its time.
 #[cfg(not(unix))]
 mod interrupted {
-    use crate::api::client::ClientError;
     use crate::error::Error;
 
-    pub(super) fn run<T>(work: impl FnOnce() -> Result<T, ClientError>, _give_up: impl FnOnce()) -> Result<T, Error> {
-        Ok(work()?)
+    pub(super) fn run<T, B>(
+        begun: impl FnOnce() -> B,
+        work: impl FnOnce() -> Result<T, Error>,
+        _give_up: impl FnOnce(),
+    ) -> Result<T, Error> {
+        let _begun = begun();
+        work()
     }
 }
 

@@ -58,7 +58,7 @@ struct Wanted {
     post,
     path = "/login",
     tag = "session",
-    params(Way, ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable")),
+    params(Way, ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable. `tell-approval`: answer at once where that begins to wait for others")),
     request_body(content = Option<LoginRequest>),
     responses(
         (status = 200, description = "Signed in and usable; only with `Prefer: wait`", body = SignInResponse),
@@ -100,7 +100,7 @@ pub(super) async fn sign_in(
     let (mut authorization, started) = app.work.to_the_end(start).await?;
     let (stored, credential) = match started {
         Started::SignedIn(signed_in) => (signed_in.stored.clone(), signed_in.credential.clone()),
-        Started::Asked(session, asked) => match granted(&app, &session, asked, wait).await? {
+        Started::Asked(session, asked) => match granted(&app, &session, asked, wait, tells_at_once(&headers)).await? {
             Ok(stored) => (stored, None),
             Err(waiting) => return Ok(waits(&app, &session, &waiting)),
         },
@@ -146,10 +146,13 @@ async fn granted(
     session: &Session,
     asked: Asked,
     wait: Option<Duration>,
+    tells_at_once: bool,
 ) -> Result<Result<StoredSession, Box<WaitingSignIn>>, Failure> {
     let waiting = match asked {
         Asked::Granted(stored) => return Ok(Ok(*stored)),
         Asked::Denied(denied) => return Err(approvals::denied(&denied)),
+        // A person who waits wants to know for whom.
+        Asked::Waits { waiting, is_new: true } if tells_at_once => return Ok(Err(waiting)),
         Asked::Waits { waiting, .. } => waiting,
     };
     let Some(wait) = wait else {
@@ -249,6 +252,13 @@ async fn usable(
         kubeconfig,
     };
     Ok((applied, no_store, Json(answer)).into_response())
+}
+
+/// Whether the caller prefers to be told at once that others must approve, although they wait for what they decide: a preference of TKA's own (RFC 7240, section 2).
+fn tells_at_once(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split([',', ';']));
+    preferences.any(|preference| preference.trim().eq_ignore_ascii_case("tell-approval"))
 }
 
 /// How long the caller prefers to wait (RFC 7240, section 4.3). What is no number is no preference.

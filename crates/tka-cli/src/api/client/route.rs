@@ -22,8 +22,8 @@ use crate::trace::{self, RequestSpan};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response. A kubeconfig with a long certificate chain has about 20 kB.
 const ANSWER_LIMIT: u64 = 1024 * 1024;
-/// Asks the server to respond once the session is usable (RFC 7240). The original's server ignores this.
-const PREFER_WAIT: &str = "wait=10";
+/// Asks the server to respond once the session is usable, and at once where others must approve first (RFC 7240). The original's server ignores this.
+const PREFER_WAIT: &str = "wait=10, tell-approval";
 /// The media type of a recording that is not sealed.
 const ASCIICAST: &str = "application/x-asciicast";
 /// Zero would mean no time limit.
