@@ -56,7 +56,8 @@ fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
             "PROVISIONED",
             "PERIOD",
             "UNTIL",
-            "SINCE"
+            "SINCE",
+            "PHASE"
         ]
     );
     assert_eq!(
