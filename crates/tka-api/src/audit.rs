@@ -207,7 +207,7 @@ pub struct Credential {
 pub struct Approval {
     /// The request: an approval counts for this one.
     pub request: String,
-    /// The login name of whom it would let in; of a machine the name of its device.
+    /// The login name of the caller that it would let in; of a machine the name of its device.
     pub username: String,
     /// The stable ID of their device.
     pub device: String,

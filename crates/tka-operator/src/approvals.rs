@@ -168,7 +168,7 @@ impl Sessions {
         Some(Asked::waits(waiting, true))
     }
 
-    /// Refuses a user of whom too much waits already, by what the API server says at this moment.
+    /// Refuses a user with too many sign-ins that wait, by what the API server says at this moment.
     async fn check_waiting(&self, session: &Session) -> Result<(), Error> {
         let (now, name) = ((self.clock)(), session.name());
         let of_user = format!("{WATCHED},{LABEL_USER}={}", session.caller.user_key());

@@ -95,7 +95,7 @@ pub enum ExpectError {
     /// It has another form.
     #[error("the file with expectations cannot be read")]
     Form(#[source] Box<serde_saphyr::Error>),
-    /// A test says nothing of what is expected, or of whom.
+    /// A test says nothing of what is expected, or of which caller.
     #[error("line {line}: {why}")]
     Test {
         /// Its line.

@@ -13,7 +13,7 @@ pub const MAX_FINDINGS: usize = 1000;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Somebody would be refused, or the control server refuses the policy.
+    /// A caller would be refused, or the control server refuses the policy.
     Error,
     /// It does not do what it seems to.
     Warning,

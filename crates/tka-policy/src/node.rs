@@ -13,7 +13,7 @@ use crate::policy::Policy;
 pub struct Node {
     /// Whose it is, by login name.
     pub user: Option<String>,
-    /// Its tags. One with tags is nobody's.
+    /// Its tags. One with tags has no owner.
     pub tags: BTreeSet<String>,
     /// Its addresses: those that it may connect from.
     pub addresses: Vec<IpAddr>,

@@ -1,6 +1,6 @@
 //! Callers who would be refused, because rules share the highest priority.
 //!
-//! Callers whom the same selectors mean have the same rules, so that one of them stands for all. There may be a hundred thousand users, and as many
+//! Callers that the same selectors mean have the same rules, so that one of them stands for all. There may be a hundred thousand users, and as many
 //! grants: what is compared is bounded, and where the bound is met it is said.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -169,7 +169,7 @@ fn callers(towards: &Towards<'_, '_>, selectors: &[&Selector]) -> Vec<(String, N
         }
     }
     let other = (
-        "a user whom the policy does not name".to_owned(),
+        "a user that the policy does not name".to_owned(),
         Node::of_user("another-user@invalid"),
     );
     let users = users.into_iter().map(|user| (user.clone(), Node::of_user(&user)));

@@ -328,7 +328,7 @@ fn equal_priorities_are_found_where_a_caller_meets_them() {
         ties(&grants(&[("bob@example.com", "edit", 5), ("group:sre", "view", 5)])),
         []
     );
-    // A user whom the policy does not name, and a device with a tag.
+    // A user that the policy does not name, and a device with a tag.
     let all = ties(&grants(&[("autogroup:member", "edit", 5), ("*", "view", 5)]));
     assert!(all.len() == 1 && all[0].0 == Level::Error, "{all:?}");
     let tagged = ties(&grants(&[("tag:ci", "edit", 5), ("autogroup:tagged", "view", 5)]));

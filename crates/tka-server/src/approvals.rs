@@ -325,7 +325,7 @@ pub async fn withdraw(
     Err(contended())
 }
 
-/// The answer to a caller whom another has denied a sign-in.
+/// The answer to a caller who was denied a sign-in.
 pub(crate) fn denied(denied: &WaitingSignIn) -> Failure {
     let (by, comment) = match &denied.request.denial {
         Some(vote) => (vote.username.as_str(), vote.comment.as_deref()),

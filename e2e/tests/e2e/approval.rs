@@ -265,7 +265,7 @@ fn one_who_denies_outweighs_the_others(world: &World) -> Outcome {
     send(&bob, "DELETE", &format!("/approvals/{session}"), &[], &json!({}))?
         .expect(409)?
         .refusal()?;
-    // Bob hears of it once, and by whom. What he asks for then is asked anew.
+    // Bob hears of it once, and from which person. What he asks for then is asked anew.
     let body = json!({"rule": "oncall", "reason": "no"});
     let told = send(&bob, "POST", "/login", &[], &body)?.expect(403)?.refusal()?;
     assert!(
@@ -371,7 +371,7 @@ fn what_changed_meanwhile_begins_anew(world: &World) -> Outcome {
     site.grant(&[(BOB, edit)])?;
     decides(&alice, "approve", &session)?.expect(409)?.refusal()?;
     assert_eq!(site.objects(Kind::Account)?.len(), 0);
-    // Nor is that of one whom no rule reaches any more.
+    // Nor is that of a caller that no rule reaches any more.
     let session = name(&asks(&bob, "three")?)?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     decides(&alice, "approve", &session)?.expect(409)?.refusal()?;

@@ -231,7 +231,7 @@ impl ApprovalRequest {
         Ok(decided)
     }
 
-    /// The same without the approvals of those of whom `counts` does not hold any more.
+    /// The same without the approvals for which `counts` does not hold any more.
     #[must_use]
     pub fn of_those(&self, counts: impl Fn(&Vote) -> bool) -> Self {
         let mut checked = self.clone();

@@ -151,7 +151,7 @@ async fn granted(
     let waiting = match asked {
         Asked::Granted(stored) => return Ok(Ok(*stored)),
         Asked::Denied(denied) => return Err(approvals::denied(&denied)),
-        // A person who waits wants to know for whom.
+        // A person who waits wants to know it.
         Asked::Waits { waiting, is_new: true } if tells_at_once => return Ok(Err(waiting)),
         Asked::Waits { waiting, .. } => waiting,
     };
