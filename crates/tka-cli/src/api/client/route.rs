@@ -22,8 +22,10 @@ use crate::trace::{self, RequestSpan};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response. A kubeconfig with a long certificate chain has about 20 kB.
 const ANSWER_LIMIT: u64 = 1024 * 1024;
-/// Asks the server to respond once the session is usable, and at once where others must approve first (RFC 7240). The original's server ignores this.
-const PREFER_WAIT: &str = "wait=10, tell-approval";
+/// Asks the server to respond once the session is usable (RFC 7240). The original's server ignores this.
+const PREFER_WAIT: &str = "wait=10";
+/// Asks it to respond at once where others must approve first.
+const PREFER_TELL: &str = "tell-approval";
 /// The media type of a recording that is not sealed.
 const ASCIICAST: &str = "application/x-asciicast";
 /// Zero would mean no time limit.
@@ -157,7 +159,7 @@ impl Route {
                 let post = traced(self.agent.post(url), traceparent);
                 let mut post = post.config().timeout_global(limit).build();
                 if request.operation == Operation::SignIn {
-                    post = post.header("Prefer", PREFER_WAIT);
+                    post = post.header("Prefer", PREFER_WAIT).header("Prefer", PREFER_TELL);
                 }
                 match &request.body {
                     Some(body) => post.send_json(body)?,

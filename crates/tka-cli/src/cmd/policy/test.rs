@@ -18,12 +18,14 @@ use crate::terminal::ui;
 /// Expectations of policy.hujson are in policy.tka.yaml: who may have which role, and who may not. What the policy alone does not decide is
 /// as good as not met. The exit status is 22 if any is not met.
 ///
-///     to: [tag:tka]
-///     tests:
-///     - as: alice@example.com
-///       may: [{role: view, namespaces: [shop]}]
-///     - as: carol@example.com
-///       nothing: true
+///   to:
+///   - tag:tka
+///   tests:
+///   - as: alice@example.com
+///     may:
+///     - role: view
+///   - as: carol@example.com
+///     nothing: true
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
