@@ -429,6 +429,7 @@ pub(crate) fn is_admitted(signin: &TkaSignin, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approval::{ApprovalDecision, Vote};
     use proptest::prelude::*;
     use tka_api::resource::TkaSigninStatus;
     use tka_core::{Limits, Request, Rule};
@@ -488,6 +489,71 @@ mod tests {
         let (mut session, tags) = (alice(), vec!["tag:ci".into()]);
         session.caller.identity = Identity::Machine { tags };
         assert_eq!(super::session(&signin(&session, None, "tka-dev")).unwrap(), session);
+    }
+
+    fn asked(session: &Session) -> ApprovalRequest {
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h", "approval": {"count": 1}}"#).unwrap();
+        let (approval, now) = (rule.approval.unwrap(), session.signed_in);
+        ApprovalRequest::new("r1".into(), "d".into(), &approval, rule.period, None, now)
+    }
+
+    fn approved(session: &Session) -> ApprovalRequest {
+        let carol = Caller {
+            identity: Identity::user(8, "carol@example.com"),
+            device: Device::new("n2", "desk"),
+        };
+        let vote = Vote::new(&carol, None, session.signed_in);
+        let decided = asked(session).decided(ApprovalDecision::Approve, vote, session.signed_in);
+        decided.unwrap()
+    }
+
+    /// What is carried out of `checked` on `existing`.
+    fn carried_out(existing: Option<&TkaSignin>, checked: &ApprovalRequest) -> Option<TkaSignin> {
+        let mut desired = super::signin(&alice(), None, "tka-dev");
+        carry_out(&mut desired, existing, checked, alice().signed_in)?;
+        Some(desired)
+    }
+
+    fn with_request(mut signin: TkaSignin, request: &ApprovalRequest) -> TkaSignin {
+        signin.metadata.resource_version = Some("7".into());
+        let annotations = signin.metadata.annotations.get_or_insert_default();
+        annotations.insert(ANNOTATION_APPROVAL.into(), request.to_annotation());
+        signin
+    }
+
+    #[test]
+    fn approval_is_carried_out_on_the_version_that_was_checked_and_never_made_anew() {
+        let checked = approved(&alice());
+        let mut waits = awaiting(&alice(), &checked, "tka-dev");
+        waits.metadata.uid = Some("u1".into());
+        let waits = with_request(waits, &checked);
+        let desired = carried_out(Some(&waits), &checked).unwrap();
+        assert_eq!(desired.uid().as_deref(), Some("u1"), "where it is gone nothing is made");
+        assert_eq!(desired.resource_version().as_deref(), Some("7"));
+        assert!(desired.annotations()[ANNOTATION_APPROVED].contains("carol@example.com"));
+        assert_eq!(carried_out(None, &checked), None);
+        for other in [asked(&alice()), checked.granted(alice().signed_in), checked.told()] {
+            let other = with_request(waits.clone(), &other);
+            assert_eq!(carried_out(Some(&other), &checked), None, "it is not what was checked");
+        }
+        let mut deleted = waits;
+        deleted.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(alice().signed_in));
+        assert_eq!(carried_out(Some(&deleted), &checked), None);
+    }
+
+    #[test]
+    fn extension_of_a_session_that_was_ended_is_not_carried_out() {
+        let checked = approved(&alice());
+        let goes_on = with_request(stored(), &checked);
+        assert!(carried_out(Some(&goes_on), &checked).is_some());
+        let mut ends = goes_on;
+        let intent = Intent::new(&alice(), crate::EndReason::SignedOut, alice().signed_in).to_annotation();
+        ends.metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(ANNOTATION_END.into(), intent);
+        assert_eq!(carried_out(Some(&ends), &checked), None);
     }
 
     #[test]
