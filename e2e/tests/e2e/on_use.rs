@@ -13,6 +13,7 @@ crate::tests![
     first_request_begins_the_session,
     use_begins_no_session_that_was_ended,
     session_that_is_not_used_ends,
+    use_begins_what_needs_no_approval,
 ];
 
 fn on_use(period: &str) -> Value {
@@ -64,6 +65,20 @@ fn first_request_begins_the_session(world: &World) -> Outcome {
     comes(&bob)?;
     let [first, over, second] = [0, 1, 2].map(|at| began(BOB).map(|all| all.get(at).cloned().unwrap_or_default()));
     assert!(first?.contains("signed_in") && over?.contains("expired") && second?.contains("signed_in"));
+    Ok(())
+}
+
+/// An address that names no rule means the highest that needs no approval, also where use begins its session.
+fn use_begins_what_needs_no_approval(world: &World) -> Outcome {
+    let site = world.site_with(options("on-use-beside"))?;
+    let oncall =
+        json!({"role": "cluster-admin", "period": "10m", "name": "oncall", "priority": 9, "approval": {"count": 1}});
+    site.grant(&[(ALICE, on_use("10m")), (ALICE, oncall)])?;
+    let alice = site.caller("ALICE")?;
+    comes(&alice)?;
+    let signins = site.objects(Kind::Signin)?;
+    assert_eq!((signins.len(), &signins[0]["spec"]["role"]), (1, &json!("view")));
+    ask(&alice, "GET", "/rule/oncall/api/v1/namespaces", &[], "")?.expect(401)?;
     Ok(())
 }
 
