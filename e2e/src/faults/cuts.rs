@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{ServerOptions, with_gateway};
 
 use super::operation::{Expected, Operation};
@@ -38,6 +38,7 @@ pub struct Cuts<'w> {
     pub(super) operation: Operation,
     pub(super) records: Records,
     alice: Caller,
+    bob: Caller,
     pub(super) bystander: Bystander,
 }
 
@@ -109,6 +110,7 @@ impl<'w> Cuts<'w> {
         let (records, options) = Records::of(world, options)?;
         let site = proxy.site_with(world, options)?;
         grant(&site, Some(operation))?;
+        site.grant_oversight(&[(BOB, json!({"approve": ["oncall"]}))])?;
         let bob = site.caller("BOB")?;
         let token = bob.sign_in_waiting()?.expect(200)?.credential()?;
         let Found::Whole { uid, .. } = State::of(&site)?.of_user(BOB) else {
@@ -116,6 +118,7 @@ impl<'w> Cuts<'w> {
         };
         Ok(Self {
             alice: site.caller("ALICE")?,
+            bob,
             bystander: Bystander { uid, token },
             site,
             proxy,
@@ -233,6 +236,9 @@ impl<'w> Cuts<'w> {
 
     /// Ends the session, if there is one, and sees that its credentials are worth nothing.
     fn clean_up(&self, finding: &mut Finding, before: Before) -> Outcome {
+        if self.operation == Operation::Approval {
+            self.end_waiting()?;
+        }
         let mut tokens = Vec::from_iter(before.token);
         match State::of(&self.site)?.of_user(ALICE) {
             Found::Whole { .. } if self.operation != Operation::Expiry => {
@@ -260,6 +266,9 @@ impl<'w> Cuts<'w> {
         }
         if self.operation == Operation::Completion {
             self.sign_in_in_vain()?;
+        }
+        if self.operation == Operation::Approval {
+            self.ask_for_approval()?;
         }
         if !self.operation.needs_session() {
             return Ok(Before {
@@ -328,11 +337,44 @@ impl<'w> Cuts<'w> {
             Operation::SignIn | Operation::SignInNamespaces | Operation::Extension => self.alice.sign_in_waiting(),
             Operation::SignOut | Operation::UsedSignOut => self.alice.post("/logout"),
             Operation::FirstUse => self.use_session(),
+            Operation::Approval => self.approve(),
             // It is the tailnet that asks.
             Operation::Revocation => grant(&self.site, None).and_then(|()| Err("it has no answer".into())),
             Operation::Expiry | Operation::Completion => return None,
         };
         answer.ok().map(|answer| answer.status)
+    }
+
+    /// Asks for the session, which waits for the bystander to approve it.
+    fn ask_for_approval(&self) -> Outcome {
+        self.alice.post("/login")?.expect(202)?;
+        self.proxy.wait_idle()
+    }
+
+    /// The bystander approves what waits.
+    fn approve(&self) -> Outcome<Answer> {
+        let waiting = self.bob.get("/approvals")?.expect(200)?.json()?;
+        let session = waiting["items"][0]["session"].as_str().ok_or("nothing waits")?;
+        let path = format!("/api/v1alpha1/approvals/{session}");
+        let headers = [("content-type", "application/json")];
+        self.bob
+            .send_body("POST", &path, &headers, br#"{"decision": "approve"}"#)
+    }
+
+    /// Sees that nothing waits any more. What was approved after all becomes a session, and is ended.
+    fn end_waiting(&self) -> Outcome {
+        wait::until_true("nothing waits for approval", || {
+            let mine = self.alice.get("/approvals")?.expect(200)?.json()?;
+            let Some(session) = mine["items"][0]["session"].as_str() else {
+                return Ok(true);
+            };
+            let path = format!("/api/v1alpha1/approvals/{session}");
+            self.alice.send_body("DELETE", &path, &[], b"")?;
+            if State::of(&self.site)?.of_user(ALICE).is_whole() {
+                self.alice.sign_out()?;
+            }
+            Ok(false)
+        })
     }
 
     /// A request that the session's account may make, through the gateway.

@@ -30,6 +30,8 @@ pub enum Operation {
     FirstUse,
     /// Signing out of a session that use begins, which must not begin it again.
     UsedSignOut,
+    /// The approval that lets a caller in.
+    Approval,
 }
 
 /// What should be found of a session.
@@ -49,7 +51,7 @@ pub enum Expected {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SignIn,
         Self::SignInNamespaces,
         Self::Extension,
@@ -59,6 +61,7 @@ impl Operation {
         Self::Completion,
         Self::FirstUse,
         Self::UsedSignOut,
+        Self::Approval,
     ];
 
     /// The name of a server for it.
@@ -74,6 +77,7 @@ impl Operation {
             Self::Completion => "completion",
             Self::FirstUse => "first-use",
             Self::UsedSignOut => "used-sign-out",
+            Self::Approval => "approval",
         }
     }
 
@@ -87,6 +91,7 @@ impl Operation {
                 json!({"role": "view", "period": "1h", "namespaces": namespaces, "max_sessions": 2})
             }
             Self::FirstUse | Self::UsedSignOut => json!({"role": "view", "period": "1h", "sign_in": "on_use"}),
+            Self::Approval => json!({"role": "view", "period": "1h", "name": "oncall", "approval": {"count": 1}}),
             // Its sessions are made as short as the machine allows when they are made.
             Self::Expiry => rule("view", "4s"),
         }
@@ -97,7 +102,7 @@ impl Operation {
     pub fn needs_session(self) -> bool {
         !matches!(
             self,
-            Self::SignIn | Self::SignInNamespaces | Self::Completion | Self::FirstUse
+            Self::SignIn | Self::SignInNamespaces | Self::Completion | Self::FirstUse | Self::Approval
         )
     }
 
@@ -117,7 +122,8 @@ impl Operation {
         };
         let is_written = heard(&["create", "patch", "update"]);
         match self {
-            Self::SignIn | Self::SignInNamespaces | Self::FirstUse if is_written => Expected::Whole,
+            // The vote is written first, and from then on it counts.
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse | Self::Approval if is_written => Expected::Whole,
             Self::Extension if is_written => Expected::Extended,
             Self::Extension | Self::Completion => Expected::Whole,
             // That it ends is written down first, and from then on it does.
@@ -125,6 +131,7 @@ impl Operation {
             Self::SignIn
             | Self::SignInNamespaces
             | Self::FirstUse
+            | Self::Approval
             | Self::SignOut
             | Self::UsedSignOut
             | Self::Expiry
@@ -137,12 +144,15 @@ impl Operation {
     pub fn expected_after_answer(self, status: Option<u16>) -> Expected {
         let is_done = status.is_some_and(|status| status < 300);
         match self {
-            Self::SignIn | Self::SignInNamespaces | Self::FirstUse if is_done => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse | Self::Approval if is_done => Expected::Whole,
             Self::SignOut | Self::UsedSignOut if is_done => Expected::Absent,
             Self::Extension if is_done => Expected::Extended,
-            Self::SignIn | Self::SignInNamespaces | Self::SignOut | Self::FirstUse | Self::UsedSignOut => {
-                Expected::Either
-            }
+            Self::SignIn
+            | Self::SignInNamespaces
+            | Self::SignOut
+            | Self::FirstUse
+            | Self::UsedSignOut
+            | Self::Approval => Expected::Either,
             Self::Extension | Self::Completion => Expected::Whole,
             Self::Expiry | Self::Revocation => Expected::Absent,
         }
@@ -155,7 +165,12 @@ impl Operation {
             Self::SignOut | Self::UsedSignOut => Some("signed_out"),
             Self::Expiry => Some("expired"),
             Self::Revocation => Some("revoked"),
-            Self::SignIn | Self::SignInNamespaces | Self::Extension | Self::Completion | Self::FirstUse => None,
+            Self::SignIn
+            | Self::SignInNamespaces
+            | Self::Extension
+            | Self::Completion
+            | Self::FirstUse
+            | Self::Approval => None,
         }
     }
 }
@@ -172,6 +187,7 @@ impl fmt::Display for Operation {
             Self::Completion => "completion",
             Self::FirstUse => "first use",
             Self::UsedSignOut => "sign-out (use begins)",
+            Self::Approval => "approval",
         })
     }
 }
