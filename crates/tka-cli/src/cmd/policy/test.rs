@@ -18,14 +18,8 @@ use crate::terminal::ui;
 /// Expectations of policy.hujson are in policy.tka.yaml: who may have which role, and who may not. What the policy alone does not decide is
 /// as good as not met. The exit status is 22 if any is not met.
 ///
-///   to:
-///   - tag:tka
-///   tests:
-///   - as: alice@example.com
-///     may:
-///     - role: view
-///   - as: carol@example.com
-///     nothing: true
+/// Each of its `tests` says a caller, as in `as: alice@example.com`, and what they may, as in `may: [{role: view}]`, or `nothing: true`. `to` is
+/// the server's node, as in `to: [tag:tka]`.
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
