@@ -179,11 +179,6 @@ impl CommandContext {
         }
     }
 
-    /// A connection that retries failed requests. It has a time limit of its own, and serves where others take their time.
-    pub(crate) fn patient_client(&self, limit: Duration) -> Result<Client, Error> {
-        self.retrying_client(limit)
-    }
-
     /// A connection that retries failed requests. It has a time limit of its own.
     pub(crate) fn retrying_client(&self, limit: Duration) -> Result<Client, Error> {
         let client = connect(

@@ -153,17 +153,16 @@ impl ApplicableRules {
     }
 
     /// Those among which an address of the gateway means one that names none: what others must approve is asked for by name. Where there is nothing else,
-    /// that.
+    /// that. Rules of the same key are all in or all out, so that the strictest of them still decides.
     #[must_use]
-    pub fn ordinary(&self) -> Self {
-        let ordinary: Vec<Rule> = self
-            .rules
-            .iter()
-            .filter(|rule| rule.approval.is_none())
-            .cloned()
-            .collect();
+    pub fn into_ordinary(self) -> Self {
+        let is_ordinary = |rule: &Rule| self.approval(&rule.key()).is_none();
+        if self.rules.iter().all(is_ordinary) {
+            return self;
+        }
+        let ordinary: Vec<Rule> = self.rules.iter().filter(|rule| is_ordinary(rule)).cloned().collect();
         if ordinary.is_empty() {
-            return self.clone();
+            return self;
         }
         Self { rules: ordinary }
     }
@@ -218,11 +217,19 @@ mod tests {
     fn ordinary_rules_need_no_others() {
         let oncall = r#"{"role": "edit", "period": "1h", "priority": 9, "approval": {"count": 1}}"#.to_owned();
         let both = applicable(&[rule("view", "1h", 1), oncall.clone()]);
-        let ordinary = both.ordinary();
+        let ordinary = both.clone().into_ordinary();
         assert_eq!(ordinary.choose(&Choice::default()).unwrap().role.as_str(), "view");
         assert_eq!(both.choose(&Choice::default()).unwrap().role.as_str(), "edit");
         let alone = applicable(&[oncall]);
-        assert_eq!(alone.ordinary(), alone);
+        assert_eq!(alone.clone().into_ordinary(), alone);
+        // The same rule twice needs others where one of the two does.
+        let twice = applicable(&[
+            rule("view", "1h", 1),
+            rule("edit", "1h", 5),
+            r#"{"role": "edit", "period": "2h", "approval": {"count": 1}}"#.to_owned(),
+        ]);
+        let roles: Vec<_> = twice.into_ordinary().keys().map(|key| key.role.to_string()).collect();
+        assert_eq!(roles, ["view"]);
     }
 
     #[test]

@@ -102,13 +102,12 @@ impl Sessions {
             return self.reuse_session(attempt, session, max_sessions, records).await;
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
-        let mut existing = existing;
         if let Some(checked) = &attempt.begun_for().approved {
-            if let Some(waits) = existing.take_if(|existing| objects::is_awaiting(existing)) {
-                existing = Some(self.say_pending(&waits).await?);
-            }
             let carried_out = objects::carry_out(&mut desired, existing.as_ref(), checked, (self.clock)());
             carried_out.ok_or_else(|| Error::EndedMeanwhile(name.clone()))?;
+            if let Some(waits) = existing.as_ref().filter(|existing| objects::is_awaiting(existing)) {
+                desired.metadata.resource_version = self.say_pending(waits).await?.resource_version();
+            }
         }
         if let Some(existing) = &existing {
             objects::forget_what_was_said(&mut desired, existing);

@@ -10,20 +10,18 @@ mod wait;
 mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use tka_core::{Choice, MayNot, Oversight, Reason, Request, Session, may_decide};
 use tka_operator::{
     ApprovalDecision, ApprovalRequest, Error, NotOpen, Part, RequestState, SignIn, Vote, WaitingSignIn,
 };
-
 use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::authorize::no_contact;
+use crate::authorize::{FRESH, no_contact};
 use crate::identified::Identified;
 use crate::overseer::oversight;
 
@@ -33,8 +31,6 @@ pub use self::wait::{Decided, decided};
 pub use self::worker::RecentlyOver;
 pub(crate) use self::worker::Worker;
 
-/// How old the tailnet's word may be by which something is given.
-const FRESH: Duration = Duration::from_secs(1);
 /// How often a decision is made anew after another came between.
 const TRIES: usize = 4;
 

@@ -32,7 +32,7 @@ pub struct Authorization {
 }
 
 /// How old the tailnet's word may be by which something is given.
-const FRESH: Duration = Duration::from_secs(1);
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
 
 /// A caller whose rule is clear when they do not choose one, as the original asks of every request.
 #[derive(Clone, Debug)]

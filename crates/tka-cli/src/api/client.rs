@@ -132,7 +132,6 @@ impl Client {
 
     /// Retries when a connection fails or breaks, or the response is an error. Only for requests that may be sent twice, such as the end of
     /// a session.
-    #[cfg(unix)]
     pub(crate) fn with_retries(self) -> Self {
         Self { retries: true, ..self }
     }

@@ -34,11 +34,11 @@ pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalSta
     };
     let session = status.session.clone();
     let ask = {
-        let client = ctx.patient_client(LIMIT)?;
+        let client = ctx.retrying_client(LIMIT)?;
         let (request, form, id) = (asked.request.clone(), asked.form, status.request.clone());
         move || answered(&client, &request, form, &id)
     };
-    let withdraw = ctx.patient_client(WITHDRAW)?;
+    let withdraw = ctx.retrying_client(WITHDRAW)?;
     interrupted::run(begun, ask, move || {
         drop(withdraw.with_fresh_deadline(WITHDRAW).withdraw(&session));
     })

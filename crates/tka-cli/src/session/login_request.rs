@@ -89,7 +89,7 @@ pub(crate) fn attempt(
         signed_in = approval::wait(ctx, &asked, &status)?;
         learning.finish(ctx);
         // The time that others took is none of the server's.
-        let client = ctx.patient_client(ctx.config.timeout)?;
+        let client = ctx.retrying_client(ctx.config.timeout)?;
         return Ok((client, signed_in));
     }
     let mut backoff = PollBackoff::new();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use tka_operator::error::with_causes;
 use tka_operator::{Leadership, RequestState, WaitingSignIn};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -119,14 +118,18 @@ impl Worker {
                     carried_out => carried_out.map(drop),
                 }
             }
-            state @ (RequestState::Denied | RequestState::Expired) => {
-                if state == RequestState::Expired {
-                    app.over.remember(waiting, now);
-                }
+            RequestState::Expired => {
+                app.over.remember(waiting, now);
                 if !is_ours {
                     return LOOK;
                 }
-                self.end(app, waiting, state).await
+                super::end(app, waiting, "it was not answered in time").await
+            }
+            RequestState::Denied if !is_ours => return LOOK,
+            // Its record was written when it was denied.
+            RequestState::Denied => {
+                let stopped = app.sessions.stop_waiting(waiting).await;
+                stopped.map(drop).map_err(Into::into)
             }
         };
         match done {
@@ -137,17 +140,5 @@ impl Worker {
                 RETRY
             }
         }
-    }
-
-    async fn end(&self, app: &App, waiting: &WaitingSignIn, state: RequestState) -> Result<(), crate::answer::Failure> {
-        if state == RequestState::Expired {
-            return super::end(app, waiting, "it was not answered in time").await;
-        }
-        // Its record was written when it was denied.
-        let stopped = app.sessions.stop_waiting(waiting).await;
-        if let Err(error) = &stopped {
-            tracing::debug!(session = %waiting.name, error = with_causes(error), "denied sign-in not removed");
-        }
-        Ok(stopped.map(drop)?)
     }
 }

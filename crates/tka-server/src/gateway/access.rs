@@ -69,11 +69,12 @@ pub(super) async fn access(
         )
     })?;
     // An address that names none means what a caller has without others.
-    let rule = if target.choice == Choice::default() {
-        rules.ordinary().choose(&target.choice)?.clone()
+    let rules = if target.choice == Choice::default() {
+        rules.into_ordinary()
     } else {
-        rules.choose(&target.choice)?.clone()
+        rules
     };
+    let rule = rules.choose(&target.choice)?.clone();
     if !rules.has_gateway(&rule.key()) {
         return Err(Refusal::DirectOnly {
             role: rule.role.clone(),
@@ -81,13 +82,7 @@ pub(super) async fn access(
         .into());
     }
     let recording = rules.recording(&rule.key());
-    // What use begins is a session through this rule, by the same choice.
-    let reached = if target.choice == Choice::default() {
-        rules.ordinary()
-    } else {
-        rules
-    };
-    let authorization = Authorization::new(&identified, reached);
+    let authorization = Authorization::new(&identified, rules);
     let live = session(app, gateway, context, authorization, &target, &rule).await?;
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);

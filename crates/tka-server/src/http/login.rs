@@ -92,8 +92,11 @@ pub(super) async fn sign_in(
             let mut role = None;
             let started = start(&app, &context, authorization, body, wait.is_some(), way, &mut role);
             let result = Box::pin(started).await;
-            app.metrics
-                .signed_in(role.as_deref(), result.as_ref().err().map(|failure| failure.status));
+            // What only asks others has signed in nothing yet. Giving the access counts that.
+            if !matches!(result, Ok((_, Started::Asked(..)))) {
+                let failed = result.as_ref().err().map(|failure| failure.status);
+                app.metrics.signed_in(role.as_deref(), failed);
+            }
             result
         }
     };
@@ -254,18 +257,20 @@ async fn usable(
     Ok((applied, no_store, Json(answer)).into_response())
 }
 
-/// Whether the caller prefers to be told at once that others must approve, although they wait for what they decide: a preference of TKA's own (RFC 7240, section 2).
-fn tells_at_once(headers: &HeaderMap) -> bool {
+/// What the caller prefers (RFC 7240, section 2).
+fn preferences(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split([',', ';']));
-    preferences.any(|preference| preference.trim().eq_ignore_ascii_case("tell-approval"))
+    values.flat_map(|value| value.split([',', ';']))
+}
+
+/// Whether the caller prefers to be told at once that others must approve, although they wait for what they decide: a preference of TKA's own.
+fn tells_at_once(headers: &HeaderMap) -> bool {
+    preferences(headers).any(|preference| preference.trim().eq_ignore_ascii_case("tell-approval"))
 }
 
 /// How long the caller prefers to wait (RFC 7240, section 4.3). What is no number is no preference.
 fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let preferences = values.flat_map(|value| value.split([',', ';']));
-    let pairs = preferences.filter_map(|preference| preference.split_once('='));
+    let pairs = preferences(headers).filter_map(|preference| preference.split_once('='));
     let mut waits = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
     let seconds = waits.find_map(|(_, value)| value.trim().trim_matches('"').parse::<u32>().ok())?;
     Some(Duration::from_secs(seconds.into()).min(LONGEST_WAIT))

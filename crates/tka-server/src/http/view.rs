@@ -164,7 +164,7 @@ pub(super) fn gateway(
             role: rule.role.clone(),
         });
     }
-    let ordinary = rules.ordinary();
+    let ordinary = rules.clone().into_ordinary();
     let highest = ordinary.choose(&Choice::default());
     let is_left_out = !is_chosen && session.label.is_none() && highest.is_ok_and(|highest| highest.key() == *rule);
     let label = session.label.as_ref();
