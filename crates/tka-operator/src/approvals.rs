@@ -83,7 +83,7 @@ impl Sessions {
     async fn ask_beside(&self, existing: Option<TkaSignin>, ask: &Ask<'_>, id: &str) -> Result<Option<Asked>, Error> {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
-        if let Some(before) = before.filter(|before| before.request.digest == *ask.digest) {
+        if let Some(before) = before.clone().filter(|before| before.request.digest == *ask.digest) {
             match before.request.state(now) {
                 RequestState::Waiting | RequestState::Approved => return Ok(Some(Asked::waits(before, false))),
                 RequestState::Denied if !before.request.told => return self.tell_denied(before).await,
@@ -96,11 +96,15 @@ impl Sessions {
                 RequestState::Denied | RequestState::Granted | RequestState::Expired => {}
             }
         }
+        let is_over = |there: &&TkaSignin| !objects::is_awaiting(there) && Standing::of(there, now) == Standing::None;
+        if let Some(over) = existing.as_ref().filter(is_over) {
+            self.see_to_end(over).await?;
+            return Ok(None);
+        }
         self.check_waiting(ask.session).await?;
         let (period, reason) = (ask.session.period, ask.session.reason.as_ref());
         let request = ApprovalRequest::new(id.to_owned(), ask.digest.to_owned(), ask.approval, period, reason, now);
         // Another reason is another question, and those who are asked see that the last was denied.
-        let before = existing.as_ref().and_then(WaitingSignIn::of);
         let request = request.after(before.as_ref().map(|before| &before.request), now);
         // Nothing is asked without a record.
         (ask.record)(&request).await.map_err(Error::NotRecorded)?;
@@ -109,10 +113,6 @@ impl Sessions {
         };
         if objects::is_awaiting(&existing) {
             return self.wait_anew(&existing, ask, &request).await;
-        }
-        if Standing::of(&existing, now) == Standing::None {
-            self.see_to_end(&existing).await?;
-            return Ok(None);
         }
         let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
         let written = self

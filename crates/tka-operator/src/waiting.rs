@@ -5,7 +5,8 @@ use std::fmt;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tka_api::resource::TkaSignin;
-use tka_core::{Caller, RuleKey, SessionLabel, SessionName};
+use tka_core::session::whole_seconds;
+use tka_core::{Caller, RuleKey, Session, SessionLabel, SessionName};
 use tokio::sync::watch;
 
 use crate::approval::ApprovalRequest;
@@ -44,6 +45,22 @@ pub struct WatchedWaiting {
 // === impl WaitingSignIn ===
 
 impl WaitingSignIn {
+    /// The session that it would give: since it was approved, or else as if it had been when it was asked for. What its rule says beside is left out.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        let request = &self.request;
+        Session {
+            caller: self.caller.clone(),
+            rule: self.rule.clone(),
+            label: self.label.clone(),
+            period: request.period,
+            signed_in: whole_seconds(request.approved_at().unwrap_or(request.requested)),
+            reason: request.reason.clone().and_then(|reason| reason.try_into().ok()),
+            on_use: None,
+            idle: None,
+        }
+    }
+
     /// What `signin` says of a sign-in that waits on it, or that was decided.
     pub(crate) fn of(signin: &TkaSignin) -> Option<Self> {
         if signin.metadata.deletion_timestamp.is_some() {

@@ -79,6 +79,10 @@ fn use_begins_what_needs_no_approval(world: &World) -> Outcome {
     let signins = site.objects(Kind::Signin)?;
     assert_eq!((signins.len(), &signins[0]["spec"]["role"]), (1, &json!("view")));
     ask(&alice, "GET", "/rule/oncall/api/v1/namespaces", &[], "")?.expect(401)?;
+    // Where the policy has one rule twice, both must let use begin it.
+    let twice = json!({"role": "view", "period": "10m", "priority": 1, "approval": {"count": 1}});
+    site.grant(&[(BOB, on_use("10m")), (BOB, twice)])?;
+    list(&site.caller("BOB")?)?.expect(401)?;
     Ok(())
 }
 

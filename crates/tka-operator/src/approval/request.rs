@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
 use tka_core::session::{end, whole_seconds};
-use tka_core::{Approval, Caller, Identity, Period, Reason};
+use tka_core::{Approval, Caller, Period, Reason};
 
 /// How long what was approved may take to begin. Its access counts from the approval, and what a server could not begin by then is asked for anew.
 const BEGINS: SignedDuration = SignedDuration::from_mins(5);
@@ -66,9 +66,6 @@ pub struct Vote {
     /// What they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Whether it is a machine.
-    #[serde(default)]
-    pub machine: bool,
 }
 
 /// How a request stands.
@@ -116,7 +113,6 @@ impl Vote {
             device: caller.device.stable_id.clone(),
             at: now,
             comment: comment.map(|comment| comment.as_str().to_owned()),
-            machine: matches!(caller.identity, Identity::Machine { .. }),
         }
     }
 }
@@ -262,7 +258,7 @@ impl ApprovalRequest {
 mod tests {
     use super::*;
     use crate::examples::at;
-    use tka_core::{Device, Rule};
+    use tka_core::{Device, Identity, Rule};
 
     fn request(count: u32) -> ApprovalRequest {
         let rule = format!(r#"{{"role": "edit", "period": "1h", "approval": {{"count": {count}, "within": "10m"}}}}"#);

@@ -54,7 +54,7 @@ impl Audit {
             ApprovalDecision::Deny => (audit::Decision::Denied, Outcome::Refused),
         };
         let record = Record {
-            session: Some(self.waiting_session(waiting)),
+            session: Some(self.session(&waiting.session())),
             approval: Some(approval(waiting, decided, comment)),
             ..self.of_request(context, decision, outcome)
         };
@@ -84,7 +84,7 @@ impl Audit {
             None => self.of_caller(&waiting.caller, decision, outcome),
         };
         let record = Record {
-            session: Some(self.waiting_session(waiting)),
+            session: Some(self.session(&waiting.session())),
             approval: Some(approval(waiting, &waiting.request, None)),
             why: Some(why.to_owned()),
             ..record

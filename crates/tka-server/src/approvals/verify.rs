@@ -29,18 +29,11 @@ pub(super) struct Peers(Status);
 
 /// Whether an approval of `waiting` is for a session through `rule`, of which all like it ask for `approval`.
 fn is_as_asked(rule: &Rule, approval: &Approval, waiting: &WaitingSignIn, caller: &Caller) -> bool {
-    let request = &waiting.request;
     let session = Session {
         caller: caller.clone(),
-        rule: rule.key(),
-        label: waiting.label.clone(),
-        period: request.period,
-        signed_in: request.requested,
-        reason: request.reason.clone().and_then(|reason| reason.try_into().ok()),
-        on_use: None,
-        idle: rule.idle,
+        ..waiting.session()
     };
-    approver::digest(&session, rule, approval) == request.digest
+    approver::digest(&session, rule, approval) == waiting.request.digest
 }
 
 // === impl Peers ===

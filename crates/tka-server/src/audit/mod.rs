@@ -19,7 +19,7 @@ use axum::response::Response;
 use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_core::{Caller, Identity, Session};
-use tka_operator::{Clock, Credential, EndReason, WaitingSignIn, claims};
+use tka_operator::{Clock, Credential, EndReason, claims};
 
 use crate::App;
 use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
@@ -342,25 +342,6 @@ impl Audit {
             look: None,
             why: None,
             suppressed: self.budget.left_out(),
-        }
-    }
-
-    /// The session that `waiting` would give if it were approved as it was asked for.
-    pub(crate) fn waiting_session(&self, waiting: &WaitingSignIn) -> audit::Session {
-        let (rule, request) = (&waiting.rule, &waiting.request);
-        let since = request.approved_at().unwrap_or(request.requested);
-        audit::Session {
-            name: waiting.name.to_string(),
-            namespace: self.namespace.clone(),
-            rule: audit::Rule {
-                role: rule.role.to_string(),
-                namespaces: rule.scope.to_names(),
-                name: rule.name.as_ref().map(ToString::to_string),
-                period: request.period.to_string(),
-            },
-            until: tka_core::session::end(since, request.period),
-            label: waiting.label.as_ref().map(|label| label.as_str().into()),
-            reason: request.reason.clone(),
         }
     }
 
