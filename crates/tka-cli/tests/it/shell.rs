@@ -364,7 +364,9 @@ fn signal_waits_for_the_end_of_a_possible_session() {
 fn signals_for_the_program_reach_it_and_end_nothing() {
     for signal in ["USR1", "USR2", "ALRM", "WINCH"] {
         let fake = whole_session();
-        let script = format!("trap 'echo heard; exit 7' {signal}; kill -{signal} $PPID; while :; do sleep 0.1; done");
+        // A minute of waiting for it, so that a signal that is lost fails this test and does not hold it up.
+        let wait = "for i in $(seq 600); do sleep 0.1; done";
+        let script = format!("trap 'echo heard; exit 7' {signal}; kill -{signal} $PPID; {wait}");
         let outcome = exec(&fake, &["sh", "-c", &script]);
         assert_eq!((outcome.stdout.as_str(), outcome.status), ("heard\n", 7), "{signal}");
         fake.requests();

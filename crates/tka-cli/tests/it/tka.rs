@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Once};
 
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
 use crate::fake_server::{Answer, FakeServer};
 
@@ -26,8 +26,11 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// Has signals end the programs that tests start, also where the tests themselves were started with these ignored: by `nohup`, or in the background of a
-/// script. A program inherits that a signal is ignored, and not that it is handled (`execve(2)`).
+/// The signals that tests send.
+const SENT: [i32; 8] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
+
+/// Has signals reach the programs that tests start, also where the tests themselves were started with these ignored: by `nohup`, by `perf`, or in the
+/// background of a script. A program inherits that a signal is ignored, and not that it is handled (`execve(2)`).
 fn default_signals() {
     static HANDLED: Once = Once::new();
     HANDLED.call_once(|| {
@@ -35,10 +38,7 @@ fn default_signals() {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         let is_ignored = |signal: i32| ignored.unwrap_or_default() & (1 << (signal - 1)) != 0;
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM]
-            .into_iter()
-            .filter(|signal| is_ignored(*signal))
-        {
+        for signal in SENT.into_iter().filter(|signal| is_ignored(*signal)) {
             signal_hook::flag::register(signal, Arc::default()).unwrap();
         }
     });
