@@ -5,6 +5,7 @@ pub mod audit;
 pub mod exec;
 pub mod http;
 pub mod kubeconfig;
+pub mod recording;
 #[cfg(feature = "resource")]
 pub mod resource;
 pub mod token;

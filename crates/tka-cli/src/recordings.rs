@@ -3,7 +3,6 @@
 pub(crate) mod cast;
 pub(crate) mod export;
 pub(crate) mod grep;
-pub(crate) mod header;
 pub(crate) mod identities;
 #[cfg(unix)]
 mod keys;

@@ -86,11 +86,4 @@ impl About {
     fn title(&self) -> String {
         format!("{} in {}/{} by {}", self.way, self.namespace, self.pod, self.caller)
     }
-
-    /// Reads a first line.
-    #[must_use]
-    pub fn read(line: &str) -> Option<Self> {
-        let mut line: Value = serde_json::from_str(line).ok()?;
-        serde_json::from_value(line.get_mut("tka")?.get_mut("about")?.take()).ok()
-    }
 }

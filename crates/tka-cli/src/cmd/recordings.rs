@@ -106,7 +106,7 @@ impl Show {
         let files = self.keys.files(ctx);
         if info.sealed && !files.is_empty() {
             let mut events = Events::new(&self.id, content(ctx, &self.id, &files)?);
-            info.about = events.header()?.and_then(|header| header.about);
+            info.about = events.first_line()?.and_then(|line| line.about);
         }
         self.output.print_one(ctx.config.output_mode(), &info)?;
         Ok(ExitCode::SUCCESS)

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use tka_api::recording::FirstLine;
 
 use super::RecordingError;
-use super::header::Header;
 
 /// The longest line that is read, in bytes. The server writes none that is longer than what a flush holds, escaped.
 const LINE: u64 = 64 * 1024 * 1024;
@@ -74,10 +74,10 @@ impl<R: Read> Events<R> {
     }
 
     /// The first line; none where there is none yet. It is read once, before the events.
-    pub(crate) fn header(&mut self) -> Result<Option<Header>, RecordingError> {
+    pub(crate) fn first_line(&mut self) -> Result<Option<FirstLine>, RecordingError> {
         self.is_begun = true;
         let Some(line) = self.line()? else { return Ok(None) };
-        Header::read(&line).map(Some).ok_or_else(|| self.no_cast())
+        FirstLine::read(&line).map(Some).ok_or_else(|| self.no_cast())
     }
 
     fn line(&mut self) -> Result<Option<Vec<u8>>, RecordingError> {
@@ -92,7 +92,7 @@ impl<R: Read> Events<R> {
     }
 
     fn next_event(&mut self) -> Result<Option<Event>, RecordingError> {
-        if !self.is_begun && self.header()?.is_none() {
+        if !self.is_begun && self.first_line()?.is_none() {
             return Ok(None);
         }
         let Some(line) = self.line()? else { return Ok(None) };

@@ -115,8 +115,10 @@ pub(crate) fn search(
     found: &mut dyn FnMut(Match) -> Result<bool, RecordingError>,
 ) -> Result<(), RecordingError> {
     let mut events = Events::new(id, content);
-    let Some(header) = events.header()? else { return Ok(()) };
-    let username = header.about.map(|about| about.username).unwrap_or_default();
+    let Some(first_line) = events.first_line()? else {
+        return Ok(());
+    };
+    let username = first_line.about.map(|about| about.username).unwrap_or_default();
     let (mut streams, mut ends) = (Streams::default(), Ok(true));
     let mut look = |stream: &'static str, at: Duration, line: &str| {
         let is_match = pattern.regex.is_match(line);

@@ -62,8 +62,8 @@ impl Source {
 /// Reads until the end, which is what it returns; none where nothing more is wanted.
 fn read(id: &str, content: Content, wishes: &Receiver<()>, tell: &impl Fn(Told)) -> Option<Told> {
     let mut events = Events::new(id, content);
-    match events.header() {
-        Ok(Some(header)) => tell(Told::Begins(header.idle)),
+    match events.first_line() {
+        Ok(Some(first_line)) => tell(Told::Begins(first_line.idle_time_limit)),
         Ok(None) => return Some(Told::Ends),
         Err(error) => return Some(Told::Fails(error)),
     }

@@ -1,21 +1,22 @@
-//! The first line of a recording: whose it is, and how a player shows it.
+//! The first line of a recording, as its readers take it.
 
 use std::time::Duration;
 
 use serde::Deserialize;
-use tka_api::http::RecordingAbout;
 
-/// The first line. All texts are as they were given.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Header {
+use crate::http::RecordingAbout;
+
+/// What the first line says: that of an asciicast of version 2, in which TKA says whose recording it is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FirstLine {
     /// How long nothing may happen in a player, if the recording says so.
-    pub(crate) idle: Option<Duration>,
+    pub idle_time_limit: Option<Duration>,
     /// Whose recording it is, and of what.
-    pub(crate) about: Option<RecordingAbout>,
+    pub about: Option<RecordingAbout>,
 }
 
 #[derive(Deserialize)]
-struct FirstLine {
+struct Written {
     version: u32,
     #[serde(default)]
     idle_time_limit: Option<f64>,
@@ -52,17 +53,19 @@ struct About {
     audit_id: String,
 }
 
-// === impl Header ===
+// === impl FirstLine ===
 
-impl Header {
+impl FirstLine {
     /// Reads a first line; none where it is not that of an asciicast of version 2.
-    pub(crate) fn read(line: &[u8]) -> Option<Self> {
-        let line: FirstLine = serde_json::from_slice(line).ok()?;
-        let idle = line
-            .idle_time_limit
-            .and_then(|limit| Duration::try_from_secs_f64(limit).ok());
-        let about = line.tka.about.map(RecordingAbout::from);
-        (line.version == 2).then_some(Self { idle, about })
+    #[must_use]
+    pub fn read(line: &[u8]) -> Option<Self> {
+        let line: Written = serde_json::from_slice(line).ok()?;
+        (line.version == 2).then(|| Self {
+            idle_time_limit: line
+                .idle_time_limit
+                .and_then(|limit| Duration::try_from_secs_f64(limit).ok()),
+            about: line.tka.about.map(RecordingAbout::from),
+        })
     }
 }
 
@@ -98,20 +101,20 @@ mod tests {
     fn first_line_says_whose_it_is_and_other_files_say_less() {
         let line = br#"{"version": 2, "width": 80, "idle_time_limit": 1.5, "tka": {"format": 1, "about":
             {"caller": "alice@example.com", "pod": "web", "stdinRecorded": true, "auditId": "i", "deviceId": "n1"}}}"#;
-        let header = Header::read(line).unwrap();
-        let about = header.about.unwrap();
-        assert_eq!(header.idle, Some(Duration::from_millis(1500)));
+        let first = FirstLine::read(line).unwrap();
+        let about = first.about.unwrap();
+        assert_eq!(first.idle_time_limit, Some(Duration::from_millis(1500)));
         assert_eq!(
             (about.username.as_str(), about.pod.as_str(), about.stdin_recorded),
             ("alice@example.com", "web", true)
         );
         assert_eq!(about.audit_id, "i");
         assert_eq!(
-            Header::read(br#"{"version": 2, "idle_time_limit": -1}"#),
-            Some(Header::default())
+            FirstLine::read(br#"{"version": 2, "idle_time_limit": -1}"#),
+            Some(FirstLine::default())
         );
         for wrong in ["{}", "{\"version\": 3}", "[]", "<html>", ""] {
-            assert_eq!(Header::read(wrong.as_bytes()), None, "{wrong}");
+            assert_eq!(FirstLine::read(wrong.as_bytes()), None, "{wrong}");
         }
     }
 }
