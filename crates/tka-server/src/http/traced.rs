@@ -29,6 +29,8 @@ pub(super) async fn traced(State(metrics): State<Metrics>, request: Request, nex
         tka.refusal = field::Empty,
     );
     continue_trace(&span, request.headers());
+    // So that a request that a client misses can be told from one that never arrived.
+    tracing::debug!(parent: &span, "request received");
     let response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
@@ -38,6 +40,8 @@ pub(super) async fn traced(State(metrics): State<Metrics>, request: Request, nex
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
-    metrics.answered(&method, route, status, began.elapsed());
+    let took = began.elapsed();
+    tracing::debug!(parent: &span, status = status.as_u16(), ?took, "request answered");
+    metrics.answered(&method, route, status, took);
     response
 }
