@@ -4,7 +4,7 @@ use std::{process::Command, process::Stdio};
 
 use clap::Args;
 
-use crate::{Outcome, book, generate::Generate, imports, root, threats, troubleshooting};
+use crate::{Outcome, book, generate::Generate, imports, module_tables, root, threats, troubleshooting};
 
 /// The version of cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
@@ -54,6 +54,8 @@ impl Check {
         book::check()?;
         eprintln!("xtask: checking that every error has its section");
         troubleshooting::check(&root())?;
+        eprintln!("xtask: checking that every module has its row");
+        module_tables::check(&root())?;
         eprintln!("xtask: checking that imports run downward");
         let upward = imports::problems(&root())?;
         if !upward.is_empty() {

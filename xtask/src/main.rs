@@ -11,6 +11,7 @@ mod fuzz;
 mod generate;
 mod image;
 mod imports;
+mod module_tables;
 mod policies;
 mod policy;
 mod restart_server;
