@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn private_api_server_is_no_failure_where_the_gateway_is_the_way() {
+    fn private_api_server_is_fine_with_the_gateway() {
         let silent = || Finding::failed(Exit::Unreachable, "no answer", vec![]);
         let cluster = |default| {
             Ok(serde_json::from_value(serde_json::json!({

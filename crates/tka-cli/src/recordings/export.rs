@@ -3,10 +3,9 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use super::RecordingError;
 use super::play::Content;
+use crate::sys::files::Unfinished;
 
 /// Where standard output is meant.
 const STDOUT: &str = "-";
@@ -48,18 +47,11 @@ pub(crate) fn export(id: &str, mut reader: Content, target: &Target, force: bool
                 path: path.clone(),
                 source,
             };
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+            let mut file = Unfinished::new(path).map_err(failed)?;
             copy(id, &mut reader, &mut file, failed)?;
-            file.as_file().sync_all().map_err(failed)?;
-            let persisted = if force {
-                file.persist(path)
-            } else {
-                file.persist_noclobber(path)
-            };
-            persisted.map(drop).map_err(|error| match error.error.kind() {
+            file.finish(force).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => RecordingError::Exists(path.clone()),
-                _ => failed(error.error),
+                _ => failed(error),
             })
         }
     }

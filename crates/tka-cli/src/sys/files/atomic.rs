@@ -29,14 +29,51 @@ pub(crate) fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Creates the file at `path`. Fails if it exists.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    write_synced(path, content)?
-        .persist_noclobber(path)
-        .map_err(|error| error.error)?;
-    Ok(())
+    persist_new(write_synced(path, content)?, path)
+}
+
+/// A new private file that `path` will lead to, which does not yet: what is written into it may be long. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins the file for `path`.
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        let (file, path) = (temporary(path)?, path.to_owned());
+        Ok(Self { file, path })
+    }
+
+    /// Puts it in its place, as [`replace`] does, or as [`create`] does unless `force`.
+    pub(crate) fn finish(self, force: bool) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        if force {
+            persist(self.file, &self.path)
+        } else {
+            persist_new(self.file, &self.path)
+        }
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn persist_new(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist_noclobber(path).map_err(|error| error.error)?;
     Ok(())
 }
 
@@ -49,9 +86,15 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
 
 /// Writes a temporary file beside `path`.
 fn write_temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
-    let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
+    let mut file = temporary(path)?;
     file.write_all(content)?;
+    Ok(file)
+}
+
+/// Makes a temporary file beside `path`.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = folder_of(path);
+    let file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
     inherit_owner(file.as_file(), folder)?;
     Ok(file)
 }
