@@ -136,7 +136,7 @@ impl Worker {
             Ok(()) => LOOK,
             Err(failure) => {
                 let (session, status, message) = (&waiting.name, failure.status, failure.body.message);
-                tracing::warn!(%session, %status, message, "the sign-in that waits for approval was not seen to; retrying");
+                tracing::warn!(%session, %status, message, "pending approval not processed; retrying");
                 RETRY
             }
         }

@@ -92,7 +92,7 @@ fn is_believed(folder: &Folder, clock: &mut Option<ClockCheck>, now: SystemTime,
 fn keep_once(folder: &Folder, days: u32, now: SystemTime) -> io::Result<()> {
     let recovered = folder.recover(now)?;
     if recovered > 0 {
-        tracing::info!(recovered, "recordings of servers that were killed are whole now");
+        tracing::info!(recovered, "recovered recordings of killed servers");
     }
     let age = SignedDuration::from_hours(i64::from(days) * DAY);
     let then = Timestamp::try_from(now).ok().and_then(|now| now.checked_sub(age).ok());

@@ -206,7 +206,7 @@ impl Streams {
                 let _writing = writing;
                 if let Err(error) = sessions.write_last_use(&live, used).await {
                     let session = live.session.name();
-                    tracing::warn!(%session, error = with_causes(&error), "the use of a session was not written down");
+                    tracing::warn!(%session, error = with_causes(&error), "last use not written");
                 }
             });
         }
