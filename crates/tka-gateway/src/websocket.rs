@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_within_a_frame_and_only_the_close_within_a_message() {
+    fn messages_stand_between_frames_only() {
         let mut frames = Frames::new(Channels::Binary);
         let first = frame(0x02, b"part", false);
         frames.follow(&first[..3]);

@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn approval_is_carried_out_on_the_version_that_was_checked_and_never_made_anew() {
+    fn approval_applies_to_the_checked_version_only() {
         let checked = approved(&alice());
         let mut waits = awaiting(&alice(), &checked, "tka-dev");
         waits.metadata.uid = Some("u1".into());
@@ -633,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn object_of_another_role_program_or_without_a_sign_in_is_no_session() {
+    fn foreign_object_is_no_session() {
         let forged = |forge: fn(&mut TkaSignin)| {
             let mut signin = stored();
             forge(&mut signin);

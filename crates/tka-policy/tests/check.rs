@@ -393,7 +393,7 @@ fn ten_megabytes_are_answered() {
 }
 
 #[test]
-fn what_is_wrong_everywhere_is_told_a_thousand_times_and_counted() {
+fn repeated_findings_are_told_a_thousand_times() {
     let mut text = String::from("{\"grants\": [");
     for _ in 0..100_000 {
         text.push_str(r#"{"src": ["group:gone"], "dst": ["tag:gone"], "app": {"specht-labs.de/cap/tka": [1]}},"#);

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_role_can_really_do_is_a_line_with_sentences_and_sources() {
+    fn risky_role_is_one_log_line() {
         let rule = |verb: &str, resource: &str| tka_core::RoleRule {
             verbs: vec![verb.into()],
             api_groups: vec![String::new()],

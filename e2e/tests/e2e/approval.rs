@@ -14,7 +14,7 @@ use testbed::ServerOptions;
 crate::tests![
     other_lets_a_caller_in,
     none_decides_about_their_own_and_others_are_told_nothing,
-    every_person_counts_once_and_who_lost_oversight_counts_no_more,
+    person_counts_once_and_needs_oversight,
     one_who_denies_outweighs_the_others,
     sign_in_that_none_answers_is_over,
     session_goes_on_as_it_was_while_its_extension_waits,
@@ -222,7 +222,7 @@ fn none_decides_about_their_own_and_others_are_told_nothing(world: &World) -> Ou
     site.wait_empty()
 }
 
-fn every_person_counts_once_and_who_lost_oversight_counts_no_more(world: &World) -> Outcome {
+fn person_counts_once_and_needs_oversight(world: &World) -> Outcome {
     let (_, site) = site(world, "approval-two", &json!({"count": 2}))?;
     site.grant_oversight(&[(ALICE, approves()), (CAROL, approves())])?;
     let (alice, bob, carol) = (site.caller("ALICE")?, site.caller("BOB")?, site.caller("CAROL")?);

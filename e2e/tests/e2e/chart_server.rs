@@ -20,7 +20,7 @@ crate::tests![
     health_is_not_on_loopback_and_sysctls_are_for_low_ports,
     recordings_are_on_the_claim_and_nowhere_without_one,
     state_is_named_after_pods_and_changed_by_no_upgrade,
-    release_without_a_server_gets_one_and_a_release_before_it_too,
+    old_release_upgrades_to_the_server,
     secrets_are_in_secrets_alone,
     releases_in_two_namespaces_share_nothing,
     names_of_any_length_make_pods,
@@ -243,7 +243,7 @@ fn state_is_named_after_pods_and_changed_by_no_upgrade(world: &World) -> Outcome
     uninstall(&helm, world, namespace)
 }
 
-fn release_without_a_server_gets_one_and_a_release_before_it_too(world: &World) -> Outcome {
+fn old_release_upgrades_to_the_server(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-upgrade")?;
     let before = helm.folder.join("before");
     let mut charts = vec![(chart(), "--set=server.enabled=false")];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables};
 
 crate::tests![
-    installation_without_what_it_needs_is_refused_with_what_to_do,
+    missing_prerequisite_is_explained,
     node_authenticates_in_one_way,
     values_that_are_not_known_are_refused_at_each_level,
     null_takes_no_default_of_the_server_away,
@@ -20,7 +20,7 @@ crate::tests![
     pods_are_restarted_for_what_needs_it_and_nothing_else,
 ];
 
-fn installation_without_what_it_needs_is_refused_with_what_to_do(world: &World) -> Outcome {
+fn missing_prerequisite_is_explained(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-refusals")?;
     let config_map = json!({ "clusterInfo": { "configMap": { "enabled": true } } });
     let from_config_map = json!({ "clusterInfo": { "apiEndpoint": "", "configMap": { "enabled": true } } });

@@ -14,7 +14,7 @@ use serde_json::json;
 use testbed::{Owner, ServerOptions};
 
 crate::tests![
-    tailnet_certificate_is_renewed_and_follows_the_name_of_the_node,
+    tailnet_certificate_follows_the_name_of_the_node,
     certificate_from_files_is_replaced_without_a_restart,
 ];
 
@@ -102,7 +102,7 @@ fn may_listen() -> Outcome<bool> {
     }
 }
 
-fn tailnet_certificate_is_renewed_and_follows_the_name_of_the_node(world: &World) -> Outcome {
+fn tailnet_certificate_follows_the_name_of_the_node(world: &World) -> Outcome {
     if !may_listen()? {
         return Ok(());
     }

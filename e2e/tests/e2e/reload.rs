@@ -11,9 +11,9 @@ use testbed::ServerOptions;
 crate::tests![
     labels_limits_and_rates_change_without_a_restart,
     bad_configuration_changes_nothing_until_it_is_good,
-    machines_that_may_sign_in_no_more_lose_their_sessions_without_a_restart,
+    machines_lose_sessions_when_disallowed,
     file_that_changes_under_a_mounted_config_map_is_read_again,
-    role_that_is_taken_off_the_list_is_given_no_more_as_after_a_restart,
+    role_off_the_list_is_refused_at_once,
 ];
 
 /// The server's configuration with what `change` makes of it, put in its place by a rename.
@@ -129,7 +129,7 @@ fn bad_configuration_changes_nothing_until_it_is_good(world: &World) -> Outcome 
     Ok(())
 }
 
-fn machines_that_may_sign_in_no_more_lose_their_sessions_without_a_restart(world: &World) -> Outcome {
+fn machines_lose_sessions_when_disallowed(world: &World) -> Outcome {
     let mut options = ServerOptions::new("machines-off-reloaded");
     options.config = json!({"operator": {"machines": true}});
     let site = world.site_with(options)?;
@@ -170,7 +170,7 @@ fn file_that_changes_under_a_mounted_config_map_is_read_again(world: &World) -> 
 }
 
 /// What `helm upgrade --set 'roles={view}'` does, and no pod is restarted for.
-fn role_that_is_taken_off_the_list_is_given_no_more_as_after_a_restart(world: &World) -> Outcome {
+fn role_off_the_list_is_refused_at_once(world: &World) -> Outcome {
     let site = world.site("roles-narrowed")?;
     site.grant(&[(ALICE, rule("edit", "1h"))])?;
     let alice = site.caller("ALICE")?;

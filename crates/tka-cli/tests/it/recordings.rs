@@ -161,7 +161,7 @@ fn grep(user: &User, answers: &[(&str, Answer)], arguments: &[&str]) -> Outcome 
 }
 
 #[test]
-fn search_goes_over_all_recordings_and_its_status_is_that_of_grep() {
+fn search_covers_all_and_exits_as_grep_does() {
     let user = User::new();
     let item = |id: &str| json!({"id": id, "began": "2026-01-02T03:04:05Z", "size": 1, "sealed": false});
     let list = Answer::json(200, &json!({"items": [item(ID)], "next": ID, "sealed_left_out": 0}));

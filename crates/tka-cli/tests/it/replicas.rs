@@ -61,7 +61,7 @@ fn run(user: &User, named: &FakeServer, tailscaled: &Tailscaled, arguments: &[&s
 }
 
 #[test]
-fn silent_replica_is_followed_by_the_next_which_is_asked_first_from_then_on() {
+fn next_replica_answers_and_is_asked_first_later() {
     let silent = FakeServer::new(&[("GET /rules", Answer::Silence)]);
     let other = FakeServer::new(&[("GET /rules", rules()), ("GET /rules", rules())]);
     let (user, tailscaled) = (knows(&silent, &other), tailnet(&["tag:tka"]));

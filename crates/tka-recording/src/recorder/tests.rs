@@ -157,7 +157,7 @@ async fn half_a_frame_is_kept_before_it_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_wait_for_a_sink_and_are_not_let_through_when_it_does_not_answer() {
+async fn bytes_wait_for_the_sink() {
     let sink = Memory::default();
     let (recorder, work) = begin(&sink, true).await;
     sink.0.is_stuck.store(true, Ordering::Relaxed);
@@ -344,7 +344,7 @@ async fn sizes_do_not_pile_up() {
 }
 
 #[tokio::test]
-async fn recording_ends_with_its_recorder_and_a_stream_that_did_not_begin_leaves_none() {
+async fn recording_ends_with_its_recorder() {
     let sink = Memory::default();
     let (recorder, work) = begin(&sink, true).await;
     drop(recorder);

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn trace_of_the_caller_reaches_the_api_server_and_its_state_does_not() {
+    fn traceparent_is_forwarded_and_tracestate_is_not() {
         let (traceparent, parent) = told(&[("traceparent", CALLERS), ("tracestate", "alice=secret")]);
         assert!(
             traceparent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"),

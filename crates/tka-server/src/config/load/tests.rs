@@ -173,7 +173,7 @@ fn every_key_can_come_from_the_environment() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_line_key_reason_and_the_nearest_key() {
+fn every_problem_has_line_key_and_nearest_key() {
     let text = "\
 tailscale:
   prot: 80

@@ -124,7 +124,7 @@ async fn renewed_certificate_replaces_the_one_before_in_place() {
 }
 
 #[tokio::test]
-async fn renewal_that_fails_is_demanded_told_and_ends_in_not_being_ready() {
+async fn failed_renewal_makes_the_server_unready() {
     let mut double = Double::new();
     double.give(NAME, 90);
     double.certificates.ensure(NAME, Some(NAME)).await.unwrap();

@@ -213,7 +213,7 @@ async fn files_that_cannot_be_used_change_nothing_and_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificate_of_another_name_than_the_nodes_is_served_and_told() {
+async fn mismatched_certificate_is_served_and_told() {
     let (mut double, secret) = start();
     let of_old = pair(OLD, 10);
     secret.replace(&of_old.certificate, &of_old.key);
