@@ -33,6 +33,7 @@ pub mod rates;
 pub mod ready;
 pub mod reauthorize;
 mod reload;
+pub mod rule_checks;
 pub mod run;
 pub mod serving;
 pub mod sign_in;
@@ -57,6 +58,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
 use crate::reauthorize::Contact;
+use crate::rule_checks::RuleChecks;
 
 /// What handling a request needs, by one configuration. A change of the configuration makes another, so that a request sees one of them.
 pub struct App {
@@ -102,6 +104,8 @@ pub struct App {
     pub work: DetachedTasks,
     /// Which sign-ins waited for approval a moment ago.
     pub over: Arc<RecentlyOver>,
+    /// What the cluster said of rules a moment ago.
+    pub rule_checks: Arc<RuleChecks>,
     /// What callers have sent.
     pub rates: Arc<Rates>,
 }
