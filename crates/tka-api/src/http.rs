@@ -536,6 +536,9 @@ pub struct GatewayInfo {
     pub url: String,
     /// Whether sign-ins go through it unless the caller chooses.
     pub default: bool,
+    /// Whether a device may be elevated (`elevate` of a sign-in). Earlier versions know no such thing.
+    #[serde(default)]
+    pub elevation: bool,
 }
 
 /// What every refusal and failure answers: what happened, what to do about it, and what caused it.

@@ -198,7 +198,12 @@ mod tests {
     fn address_is_open_without_rule_role_and_session() {
         let is_open = |uri: &str| Target::parse(&uri.parse().unwrap()).unwrap().is_open();
         assert!(is_open("/k8s/api") && is_open("/k8s") && is_open("/k8s/api/rule/oncall"));
-        for uri in ["rule/oncall/api", "role/view/api", "session/shell-1/api", "session/elevation/rule/oncall"] {
+        for uri in [
+            "rule/oncall/api",
+            "role/view/api",
+            "session/shell-1/api",
+            "session/elevation/rule/oncall",
+        ] {
             assert!(!is_open(&format!("/k8s/{uri}")), "{uri}");
         }
     }

@@ -300,8 +300,8 @@ fn apply_rules(
     } else {
         options.via
     };
-    let has_token = !authorization.goes_through_gateway(app, via, &rule.key())?
-        && authorization.rules.has_tokens(&rule.key());
+    let has_token =
+        !authorization.goes_through_gateway(app, via, &rule.key())? && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     let ask = authorization.rules.approval(&key).map(|approval| Question {
         digest: approver::digest(&session, rule, &approval),

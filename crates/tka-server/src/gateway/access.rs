@@ -255,7 +255,9 @@ pub(crate) async fn is_known(app: &App, session: &Session) -> Result<bool, Failu
     let Standing::Live(begun) = app.sessions.standing(&name).await? else {
         return Ok(false);
     };
-    Ok(wait_until_watched(app, watched, &name, Some(&begun.uid)).await.is_some())
+    Ok(wait_until_watched(app, watched, &name, Some(&begun.uid))
+        .await
+        .is_some())
 }
 
 /// Waits until the watch reports the session as live, because streams are gated by the watch. `uid`, if given, must match.

@@ -269,7 +269,11 @@ async fn usable(
     if session.is_elevation() && !matches!(timeout_at(until, gateway::is_known(app, session)).await, Ok(Ok(true))) {
         return Ok(accepted(session));
     }
-    let via = if session.is_elevation() { Some(Via::Gateway) } else { via };
+    let via = if session.is_elevation() {
+        Some(Via::Gateway)
+    } else {
+        via
+    };
     let applied = [("preference-applied", format!("wait={}", wait.as_secs()))];
     let no_store = [(CACHE_CONTROL, "no-store")];
     if authorization.goes_through_gateway(app, via, &session.rule)? {
@@ -392,7 +396,11 @@ mod tests {
         for body in [json!({"elevate": false}), json!({}), json!({"session": "elevation-1"})] {
             assert!(!read(body).is_elevation());
         }
-        for odd in [json!({"elevate": null}), json!({"elevate": "true"}), json!({"elevate": 1})] {
+        for odd in [
+            json!({"elevate": null}),
+            json!({"elevate": "true"}),
+            json!({"elevate": 1}),
+        ] {
             assert!(serde_json::from_value::<LoginRequest>(odd).is_err());
         }
     }
