@@ -174,7 +174,8 @@ fn others_approve_it_and_the_policy_takes_it_away(world: &World) -> Outcome {
     site.grant_oversight(&[(ALICE, json!({"approve": ["oncall"]}))])?;
     let (alice, bob) = (site.person("ALICE")?, site.person("BOB")?);
     let caller = site.caller("BOB")?;
-    let ordinary_session = session(&caller.sign_in_waiting()?.expect(200)?)?;
+    let as_ever = || session(&login(&caller, "?via=gateway", &json!({"role": "view"}))?.expect(200)?);
+    let ordinary_session = as_ever()?;
 
     let asks = ["elevate", "--rule", "oncall", "--reason", "pager 4711"];
     bob.tka(&[&asks[..], &["--no-wait"]].concat())?.expect(9)?;
@@ -191,7 +192,7 @@ fn others_approve_it_and_the_policy_takes_it_away(world: &World) -> Outcome {
     alice.tka(&["approvals", "approve", &name])?.expect(3)?;
     site.wait_empty()?;
 
-    let ordinary_session = session(&caller.sign_in_waiting()?.expect(200)?)?;
+    let ordinary_session = as_ever()?;
     bob.tka(&[&asks[..], &["--no-wait"]].concat())?.expect(9)?;
     alice.tka(&["approvals", "approve", &name])?.expect(0)?;
     bob.tka(&asks)?.expect(0)?;
@@ -214,9 +215,7 @@ fn ends_reach_every_request_and_stream(world: &World) -> Outcome {
         // The request after the answer is elevated, each time.
         let name = elevate(&alice, &[])?;
         assert_eq!(acts(&alice, "")?, (name.clone(), None));
-        alice
-            .send("DELETE", &format!("/api/v1alpha1/sessions/{name}"), &[])?
-            .expect(200)?;
+        alice.send("DELETE", &format!("/sessions/{name}"), &[])?.expect(200)?;
         wait::until_true("the ordinary session acts", || {
             let (acting, warning) = acts(&alice, "")?;
             Ok(acting == ordinary_session && warning == Some(over_as_view()))
@@ -228,15 +227,13 @@ fn ends_reach_every_request_and_stream(world: &World) -> Outcome {
     let name = elevate(&alice, &[])?;
     let watch = Watch::begin(&alice)?;
     let since = Instant::now();
-    alice
-        .send("DELETE", &format!("/api/v1alpha1/sessions/{name}"), &[])?
-        .expect(200)?;
+    alice.send("DELETE", &format!("/sessions/{name}"), &[])?.expect(200)?;
     let took = watch.ended()?.saturating_duration_since(since);
     wait::within(Duration::from_secs(2), "its streams end", took)?;
     // The end of the ordinary session ends no elevation, and no watch of it. Signing out ends both.
     let name = elevate(&alice, &[])?;
     alice
-        .send("DELETE", &format!("/api/v1alpha1/sessions/{ordinary_session}"), &[])?
+        .send("DELETE", &format!("/sessions/{ordinary_session}"), &[])?
         .expect(200)?;
     ordinary_watch.ended()?;
     assert_eq!(acts(&alice, "")?, (name, None));
@@ -308,9 +305,7 @@ fn nothing_begins_by_use_beneath_an_elevation(world: &World) -> Outcome {
     site.grant(&[(ALICE, on_use), (ALICE, oncall())])?;
     assert_eq!(acts(&alice, "")?, (name.clone(), None));
     assert_eq!(site.objects(Kind::Signin)?.len(), 1);
-    alice
-        .send("DELETE", &format!("/api/v1alpha1/sessions/{name}"), &[])?
-        .expect(200)?;
+    alice.send("DELETE", &format!("/sessions/{name}"), &[])?.expect(200)?;
     wait::until_true("use begins the ordinary session", || {
         let (acting, warning) = acts(&alice, "")?;
         Ok(acting != name && warning == Some(over_as_view()))

@@ -123,6 +123,12 @@ fn context_that_is_there_has_the_higher_role_until_it_is_ended() {
     ");
     let requests = fake.requests();
     assert!(requests[1].line.ends_with("/login?via=gateway"), "{}", requests[1].line);
+    assert!(
+        requests[1]
+            .headers
+            .iter()
+            .any(|line| line.starts_with("Prefer: wait=") || line.starts_with("prefer: wait="))
+    );
     let body: Value = serde_json::from_str(&requests[1].body).unwrap();
     let expected = json!({"rule": "oncall", "period": "30m0s", "reason": "pager 4711", "elevate": true});
     assert_eq!(body, expected);
