@@ -69,7 +69,8 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     Some(CurrentContext {
         file,
         plain_file: home.and_then(|at| paths.get(at).cloned()),
-        gateway: gateway.filter(|_| is_plain),
+        // Also where the context leads to no user at all.
+        gateway: gateway.filter(|_| user.is_none_or(User::is_plain)),
         session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
         context: merged.kubeconfig.current_context,
     })
@@ -158,15 +159,20 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
     #[test]
     fn elevation_reaches_what_goes_through_the_gateway_and_names_nothing() {
         let reach = |address: &str, user: &str| {
+            let user = if user.is_empty() {
+                String::new()
+            } else {
+                format!("users: [{{name: u, user: {user}}}]")
+            };
             let text = format!(
                 "current-context: team\ncontexts: [{{name: team, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: \
-                 {{server: '{address}'}}}}]\nusers: [{{name: u, user: {user}}}]"
+                 {{server: '{address}'}}}}]\n{user}"
             );
             let servers = ["http://tka-0:8080", "http://tka-1:8080"];
             let servers = servers.map(|url| Server::new(url, HTTPS_PORT, None).unwrap());
             current(&[&text]).unwrap().reach(&servers)
         };
-        for user in ["{}", "{token: unused}"] {
+        for user in ["{}", "{token: unused}", ""] {
             assert_eq!(reach("http://tka-1.example.ts.net:8080/k8s", user), Reach::Elevated);
         }
         let (named, elsewhere) = (Reach::Named("team".into()), Reach::Elsewhere("team".into()));
