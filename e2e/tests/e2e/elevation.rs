@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use e2e::user::{ALICE, BOB};
 use e2e::{Answer, Caller, Kind, Outcome, Person, Records, Said, Site, World, rule, wait};
 use serde_json::{Value, json};
-use testbed::{Owner, ServerOptions};
+use testbed::{Owner, ServerOptions, with_gateway};
 
 use crate::gateway::{Watch, ask, options};
+use crate::replicas::Pair;
 
 crate::tests![
     same_context_gains_and_loses_the_role,
@@ -16,6 +17,8 @@ crate::tests![
     ends_reach_every_request_and_stream,
     elevation_is_of_one_device_and_has_no_token,
     nothing_begins_by_use_beneath_an_elevation,
+    elevation_acts_as_its_own_rule_says,
+    every_replica_knows_it,
     server_without_a_gateway_elevates_none,
 ];
 
@@ -310,6 +313,47 @@ fn nothing_begins_by_use_beneath_an_elevation(world: &World) -> Outcome {
         let (acting, warning) = acts(&alice, "")?;
         Ok(acting != name && warning == Some(over_as_view()))
     })
+}
+
+/// What the elevated rule says of recordings counts, and not what the ordinary one says.
+fn elevation_acts_as_its_own_rule_says(world: &World) -> Outcome {
+    let site = world.site_with(options("elevation-recorded"))?;
+    let mut recorded = oncall();
+    recorded["recording"] = json!("required");
+    site.grant(&[(ALICE, ordinary()), (ALICE, recorded)])?;
+    let alice = site.caller("ALICE")?;
+    alice.sign_in_waiting()?.expect(200)?;
+    let forwards = || -> Outcome<String> {
+        let path = "/api/v1/namespaces/default/pods/none/portforward";
+        let headers = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1")];
+        let answer = ask(&alice, "POST", path, &headers, "")?;
+        Ok(answer.json()?["message"].to_string())
+    };
+    assert!(forwards()?.contains("pods \\\"none\\\""), "{}", forwards()?);
+    let name = elevate(&alice, &[])?;
+    assert!(forwards()?.contains("must be recorded"), "{}", forwards()?);
+    alice.send("DELETE", &format!("/sessions/{name}"), &[])?.expect(200)?;
+    wait::until_true("it is as before", || Ok(forwards()?.contains("pods \\\"none\\\"")))
+}
+
+fn every_replica_knows_it(world: &World) -> Outcome {
+    let pair = Pair::new(world, "elevation-replicas", &with_gateway())?;
+    pair.grant(&[(ALICE, ordinary()), (ALICE, oncall())])?;
+    let [a, b] = pair.sites();
+    let (a, b) = (a.caller("ALICE")?, b.caller("ALICE")?);
+    let ordinary_session = session(&a.sign_in_waiting()?.expect(200)?)?;
+    let name = elevate(&a, &[])?;
+    assert_eq!(acts(&a, "")?, (name.clone(), None));
+    // Until its watch has told it, the other acts as ever.
+    wait::until_true("the other replica knows it", || {
+        Ok(acts(&b, "")? == (name.clone(), None))
+    })?;
+    b.send("DELETE", &format!("/sessions/{name}"), &[])?.expect(200)?;
+    for replica in [&b, &a] {
+        let over = (ordinary_session.clone(), Some(over_as_view()));
+        wait::until_true("it is over everywhere", || Ok(acts(replica, "")? == over))?;
+    }
+    Ok(())
 }
 
 fn server_without_a_gateway_elevates_none(world: &World) -> Outcome {

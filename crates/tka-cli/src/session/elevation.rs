@@ -121,8 +121,8 @@ fn reach(ctx: &CommandContext) -> Reach {
 }
 
 /// A role, with the rule that gives it.
-fn described(role: &str, rule: Option<&str>) -> String {
-    rule.map_or_else(|| role.to_owned(), |rule| format!("{role} (rule {rule})"))
+fn described(role: &str, given_by: Option<&str>) -> String {
+    given_by.map_or_else(|| role.to_owned(), |rule_name| format!("{role} (rule {rule_name})"))
 }
 
 fn announcement(what: &str, until: &str) -> String {

@@ -11,14 +11,14 @@ const ELEVATION: &str = "tka-alice-elevated";
 /// Since `login` says until when, a time that no test will see.
 const AGES: (&str, &str) = (r"\d+ ?d\b", "AGES");
 
-fn cluster_info(gateway: Value) -> (&'static str, Answer) {
+fn cluster_info(gateway: &Value) -> (&'static str, Answer) {
     let info = json!({"server_url": "https://k8s.example.com:6443", "ca_data": "", "labels": {}, "gateway": gateway});
     ("GET /cluster-info", Answer::json(200, &info))
 }
 
 fn gateway() -> (&'static str, Answer) {
     let url = "http://tka.example.ts.net:8080/k8s";
-    cluster_info(json!({"url": url, "default": true, "elevation": true}))
+    cluster_info(&json!({"url": url, "default": true, "elevation": true}))
 }
 
 /// A sign-in that elevates.
@@ -219,7 +219,7 @@ fn server_that_knows_no_elevations_is_not_asked_for_one() {
     let earlier = json!({"url": "http://tka.example.ts.net:8080/k8s", "default": true});
     let (user, fake) = (
         User::new(),
-        FakeServer::new(&[cluster_info(earlier), cluster_info(Value::Null)]),
+        FakeServer::new(&[cluster_info(&earlier), cluster_info(&Value::Null)]),
     );
     insta::assert_snapshot!(user.run_with(&fake, &["elevate"]).shown(&fake), @"
     status 8
