@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::access::{reason_required, rules};
 use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, SESSION, User, login, signed_in};
 
@@ -254,6 +255,24 @@ fn others_may_have_to_approve() {
     assert_eq!(outcome.status, 9, "{outcome:?}");
     assert!(outcome.stderr.contains("tka-alice-elevated"), "{}", outcome.stderr);
     assert_eq!(prompt(&user, &fake, &team), "", "it does not act yet");
+}
+
+#[test]
+fn missing_reason_is_prompted_for() {
+    let script = [
+        gateway(),
+        ("POST /login", reason_required()),
+        ("GET /rules", rules()),
+        elevated(),
+    ];
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    let mut terminal = rexpect::session::spawn_command(user.command_with(&fake, &["elevate"]), Some(60_000)).unwrap();
+    terminal.exp_string("what do you need cluster-admin for? ").unwrap();
+    terminal.send_line("pager 4711").unwrap();
+    let said = terminal.exp_eof().unwrap();
+    assert!(said.contains("elevated to cluster-admin"), "{said}");
+    let body: Value = serde_json::from_str(&fake.requests()[3].body).unwrap();
+    assert_eq!(body, json!({"reason": "pager 4711", "elevate": true}));
 }
 
 #[test]
