@@ -111,6 +111,7 @@ fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<Exit
         Some(Command::Recordings(arguments)) => cmd::recordings::run(&ctx()?, &arguments),
         Some(Command::Policy(arguments)) => cmd::policy::run(flags, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&ctx()?, &arguments),
+        Some(Command::Elevate(arguments)) => cmd::elevate::run(&ctx()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&ctx()?),
     }
 }

@@ -109,6 +109,7 @@ impl From<Refusal> for Failure {
             | Refusal::GatewayOnly { .. }
             | Refusal::DirectOnly { .. }
             | Refusal::NoGateway { .. }
+            | Refusal::ElevationToken
             | Refusal::TooManySessions { .. }
             | Refusal::TooManyOnDevice { .. }
             | Refusal::TooManyBindings { .. }

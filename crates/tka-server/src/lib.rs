@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tka_core::Limits;
-use tka_operator::{Clock, Sessions};
+use tka_operator::{Clock, Sessions, WatchedSessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
@@ -82,6 +82,8 @@ pub struct App {
     pub limits: Limits,
     /// Whether the cluster's API is carried.
     pub has_gateway: bool,
+    /// The sessions as requests through the gateway find them, where there is one.
+    pub watched: Option<WatchedSessions>,
     /// Whether sign-ins go through the gateway unless the caller or the rule chooses.
     pub gateway_default: bool,
     /// Where recordings are read, if this server keeps any.

@@ -132,6 +132,10 @@ impl Live {
             },
             limits: Limits::at_least(config.operator.min_period),
             has_gateway: parts.gateway.is_some(),
+            watched: parts
+                .gateway
+                .as_ref()
+                .map(|gateway| gateway.streams().watched().clone()),
             gateway_default: config.gateway.default,
             library: parts.library,
             machines: config.operator.machines,
