@@ -4,6 +4,7 @@
 mod exposition;
 mod gateway;
 mod labels;
+mod notifications;
 pub mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ pub use self::exposition::Exposition;
 pub use self::gateway::{GatewayMetrics, UnderWay};
 pub use self::labels::method_label;
 use self::labels::{OTHER, code_label};
+pub use self::notifications::{NotificationMetrics, WebhookMetrics};
 
 /// How many roles have series of their own. The tailnet policy may name any number, and each would be a series in every metric by role.
 const ROLES: usize = 64;
@@ -124,6 +126,8 @@ pub struct Metrics {
     config_good: Gauge,
     /// Of what the gateway carries.
     pub gateway: GatewayMetrics,
+    /// Of webhooks.
+    pub notifications: NotificationMetrics,
 }
 
 /// The roles that have series of their own: the first that were seen.
@@ -158,6 +162,7 @@ impl Default for Metrics {
             config_reloads: reloads(),
             config_good: Gauge::default(),
             gateway: GatewayMetrics::default(),
+            notifications: NotificationMetrics::default(),
         }
     }
 }
@@ -289,6 +294,7 @@ impl Metrics {
             metrics.config_good.clone(),
         );
         metrics.gateway.register(registry);
+        metrics.notifications.register(registry);
         metrics.config_good.set(1);
         metrics
     }

@@ -34,6 +34,7 @@ use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::live::{Live, Parts, session_limits};
 use crate::metrics::Metrics;
 use crate::node::{Node, Served};
+use crate::notifications;
 use crate::reauthorize::{Contact, Reauthorization, Standards};
 use crate::reload::Reload;
 use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
@@ -113,6 +114,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         &metrics,
         carried_at_most(&config.gateway),
     )?;
+    let namespace = &config.operator.namespace;
+    let (notifier, delivery) = notifications::start(&config.notifications, namespace, &clock, &metrics);
+    let audit = audit.telling(notifier.clone());
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
     let sessions = sessions(&config, clients.clone(), &clock, &audit);
@@ -135,6 +139,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         library: library(&config)?,
         sessions,
         audit,
+        notifier,
         clock,
         metrics: metrics.clone(),
         work: DetachedTasks::default(),
@@ -192,7 +197,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         );
     }
     last_word.tell_left_out();
-    records.finish().await;
+    join(records.finish(), delivery.finish()).await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("the task supervisor")))
 }
@@ -280,6 +285,7 @@ fn background(
         synced: synced.clone(),
         audit: parts.audit.clone(),
         missing_roles: roles,
+        notifications: parts.notifier.clone(),
         metrics: registries.server,
         operator_metrics: registries.operator,
     };

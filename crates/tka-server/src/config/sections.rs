@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tka_core::Period;
 
+use super::notifications::Notifications;
 use super::values;
 
 /// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
@@ -25,6 +26,8 @@ pub struct Config {
     pub log: Log,
     /// Where audit records go.
     pub audit: AuditLog,
+    /// Who is told of decisions.
+    pub notifications: Notifications,
     /// Traces over OTLP.
     pub otel: Otel,
     /// The tailnet, and the node that the server is on it.
