@@ -102,7 +102,8 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         StatusCode::OK
     };
     let lines: String = checks.iter().map(|(name, check)| line(name, check)).collect();
-    let notes = roles(health.missing_roles.borrow().as_deref()) + &notifications(health.notifications.note().as_deref());
+    let notes =
+        roles(health.missing_roles.borrow().as_deref()) + &notifications(health.notifications.note().as_deref());
     (status, lines + &notes).into_response()
 }
 
@@ -236,7 +237,10 @@ mod tests {
     #[test]
     fn webhooks_have_a_line_where_there_are_any() {
         let lines = [None, Some(""), Some("pager: 2 wait")].map(notifications);
-        assert_eq!(lines, ["", "[+]notifications ok\n", "[!]notifications: pager: 2 wait\n"]);
+        assert_eq!(
+            lines,
+            ["", "[+]notifications ok\n", "[!]notifications: pager: 2 wait\n"]
+        );
     }
 
     #[tokio::test]

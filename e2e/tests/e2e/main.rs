@@ -41,6 +41,7 @@ mod limits;
 mod machines;
 mod max_sessions;
 mod nonsense;
+mod notifications;
 mod on_use;
 mod outages;
 mod policy;
@@ -121,6 +122,7 @@ const MODULES: &[Module] = &[
     ("refusals", refusals::TESTS),
     ("reload", reload::TESTS),
     ("nonsense", nonsense::TESTS),
+    ("notifications", notifications::TESTS),
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),
     ("browser", browser::TESTS),

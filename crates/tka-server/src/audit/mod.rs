@@ -631,7 +631,11 @@ mod tests {
         for _ in 0..400 {
             audit.began(&session(), false).await.unwrap();
         }
-        assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
         writer.finish().await;
         assert_eq!(records(&path).len(), 400);
         let of_hook = metrics.notifications.of("a");
@@ -639,7 +643,11 @@ mod tests {
         assert!(notifier.note().unwrap().contains("144 were given up of late"));
         // Neither does the end of the process.
         delivery.finish().await;
-        assert!(began.elapsed() < std::time::Duration::from_secs(12), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(12),
+            "{:?}",
+            began.elapsed()
+        );
         assert_eq!((of_hook.delivered.get(), of_hook.dead.get()), (0, 400));
     }
 

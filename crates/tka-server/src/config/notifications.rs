@@ -39,7 +39,7 @@ pub struct Notifications {
     pub webhooks: Vec<Webhook>,
 }
 
-/// One of them.
+/// A webhook that is told of decisions.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Webhook {
@@ -91,7 +91,9 @@ pub enum UrlError {
     #[error("it contains an `@` before its path: a user name or a password has no place there")]
     UserInfo,
     /// It is plain HTTP.
-    #[error("it is not https; http is taken of this machine, and with `insecure: true` of a host that ends in .svc or .svc.cluster.local, or of a private address")]
+    #[error(
+        "it is not https; http is taken of this machine, and with `insecure: true` of a host that ends in .svc or .svc.cluster.local, or of a private address"
+    )]
     Plain,
 }
 
@@ -153,7 +155,9 @@ impl Webhook {
             return Err("it has no `events`: name some, or leave `events` out for the usual ones".into());
         }
         if self.format == WebhookFormat::CloudEvents && self.key_file().is_none() {
-            return Err("it has no `keyFile`: without a signature a receiver cannot tell its events from forged ones".into());
+            return Err(
+                "it has no `keyFile`: without a signature a receiver cannot tell its events from forged ones".into(),
+            );
         }
         Ok(())
     }
@@ -287,20 +291,52 @@ mod tests {
 
     #[test]
     fn plain_http_is_taken_of_this_machine_and_where_it_is_said_of_the_cluster() {
-        for text in ["https://a.example", "https://a.example:8443/x?y=z", "http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost/"] {
+        for text in [
+            "https://a.example",
+            "https://a.example:8443/x?y=z",
+            "http://127.0.0.1:9/",
+            "http://[::1]:9/",
+            "http://localhost/",
+        ] {
             assert_eq!(url(text, false), Ok(()), "{text}");
         }
-        for text in ["http://a.svc/x", "http://a.b.svc.cluster.local./", "http://10.1.2.3/", "http://[fd00::1]/", "http://a.b.svc:80/"] {
-            assert_eq!((url(text, false), url(text, true)), (Err(UrlError::Plain), Ok(())), "{text}");
+        for text in [
+            "http://a.svc/x",
+            "http://a.b.svc.cluster.local./",
+            "http://10.1.2.3/",
+            "http://[fd00::1]/",
+            "http://a.b.svc:80/",
+        ] {
+            assert_eq!(
+                (url(text, false), url(text, true)),
+                (Err(UrlError::Plain), Ok(())),
+                "{text}"
+            );
         }
-        for text in ["http://a.example/", "http://8.8.8.8/", "http://a.svc.example/", "http://svc/", "http://169.254.169.254/"] {
+        for text in [
+            "http://a.example/",
+            "http://8.8.8.8/",
+            "http://a.svc.example/",
+            "http://svc/",
+            "http://169.254.169.254/",
+        ] {
             assert_eq!(url(text, true), Err(UrlError::Plain), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for text in ["", "a.example", "/x", "ftp://a.example/", "https://", "https:///x", "https://a b/", "file:///x", "https://a.example/#f"] {
+        for text in [
+            "",
+            "a.example",
+            "/x",
+            "ftp://a.example/",
+            "https://",
+            "https:///x",
+            "https://a b/",
+            "file:///x",
+            "https://a.example/#f",
+        ] {
             assert_eq!(url(text, true), Err(UrlError::NotOne), "{text}");
         }
         assert_eq!(url("https://u:p@a.example/", true), Err(UrlError::UserInfo));
@@ -314,7 +350,10 @@ mod tests {
         assert!(!format!("{read:?}").contains("s3cret"));
         let slack = json!([{"name": "a", "urlFile": "/u", "format": "slack", "events": ["signed_in"]}]);
         let slack = super::read(slack).unwrap();
-        assert_eq!((slack[0].key_file(), slack[0].events.as_slice()), (None, &[Decision::SignedIn][..]));
+        assert_eq!(
+            (slack[0].key_file(), slack[0].events.as_slice()),
+            (None, &[Decision::SignedIn][..])
+        );
         assert_eq!(super::read(serde_json::to_value(&slack).unwrap()).unwrap(), slack);
     }
 
@@ -328,14 +367,35 @@ mod tests {
             (json!([{"url": URL, "keyFile": "/k"}]), "needs a `name`"),
             (json!([{"name": "A b", "url": URL, "keyFile": "/k"}]), "needs a `name`"),
             (json!([{"name": "a", "keyFile": "/k"}]), "neither `url` nor `urlFile`"),
-            (json!([{"name": "a", "url": URL, "urlFile": "/u", "keyFile": "/k"}]), "both `url` and `urlFile`"),
+            (
+                json!([{"name": "a", "url": URL, "urlFile": "/u", "keyFile": "/k"}]),
+                "both `url` and `urlFile`",
+            ),
             (json!([{"name": "a", "url": URL}]), "no `keyFile`"),
-            (json!([{"name": "a", "url": URL, "keyFile": "/k", "events": []}]), "no `events`"),
-            (json!([{"name": "a", "url": URL, "keyFile": "/k", "events": ["signedin"]}]), "unknown variant"),
-            (json!([{"name": "a", "url": URL, "keyFile": "/k", "events": URL}]), "`events` takes another value"),
-            (json!([{"name": "a", "url": URL, "keyFile": "/k", "format": URL}]), "`format` takes another value"),
-            (json!([{"name": "a", "ulr": URL, "keyFile": "/k"}]), "unknown field `ulr`"),
-            (json!([{"name": "a", "url": "http://h.example/s3cret", "keyFile": "/k"}]), "it is not https"),
+            (
+                json!([{"name": "a", "url": URL, "keyFile": "/k", "events": []}]),
+                "no `events`",
+            ),
+            (
+                json!([{"name": "a", "url": URL, "keyFile": "/k", "events": ["signedin"]}]),
+                "unknown variant",
+            ),
+            (
+                json!([{"name": "a", "url": URL, "keyFile": "/k", "events": URL}]),
+                "`events` takes another value",
+            ),
+            (
+                json!([{"name": "a", "url": URL, "keyFile": "/k", "format": URL}]),
+                "`format` takes another value",
+            ),
+            (
+                json!([{"name": "a", "ulr": URL, "keyFile": "/k"}]),
+                "unknown field `ulr`",
+            ),
+            (
+                json!([{"name": "a", "url": "http://h.example/s3cret", "keyFile": "/k"}]),
+                "it is not https",
+            ),
             (
                 json!([{"name": "a", "url": URL, "keyFile": "/k"}, {"name": "a", "url": URL, "keyFile": "/k"}]),
                 "two webhooks are called \"a\"",

@@ -358,7 +358,7 @@ pub struct Api {
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// Address of the health listener, which the kubelet asks from outside of the pod. It serves `/livez`, `/readyz` and `/ready` (the tailnet
-    /// answers, the sessions are known, the node is served by the names and addresses it has, audit records can be written, the certificate is valid, what the version of Kubernetes lacks, and which of `roles` it does not have), `/metrics` and
+    /// answers, the sessions are known, the node is served by the names and addresses it has, audit records can be written, the certificate is valid, what the version of Kubernetes lacks, which of `roles` it does not have, and how webhooks stand), `/metrics` and
     /// `/metrics/controller`.
     #[schemars(with = "String", extend("x-chart" = true))]
     pub address: IpAddr,

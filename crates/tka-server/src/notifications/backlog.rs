@@ -90,13 +90,14 @@ impl Backlog {
         let message = Arc::new(message);
         while !self.has_room(message.body.len()) {
             let lesser = self.waiting.iter().position(|waiting| !waiting.message.is_urgent());
-            match lesser.filter(|_| message.is_urgent()).and_then(|at| self.waiting.remove(at)) {
-                Some(lesser) => dropped.push(lesser.message),
-                None => {
-                    dropped.push(message);
-                    return dropped;
-                }
-            }
+            let Some(lesser) = lesser
+                .filter(|_| message.is_urgent())
+                .and_then(|at| self.waiting.remove(at))
+            else {
+                dropped.push(message);
+                return dropped;
+            };
+            dropped.push(lesser.message);
         }
         self.waiting.push_back(Waiting {
             message,
@@ -163,7 +164,7 @@ fn spread(wait: Duration, chance: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn message(id: impl ToString, decision: Decision, bytes: usize) -> Message {
+    fn message(id: &impl ToString, decision: Decision, bytes: usize) -> Message {
         Message {
             id: id.to_string(),
             decision,
@@ -172,7 +173,7 @@ mod tests {
     }
 
     fn told(id: impl ToString) -> Message {
-        message(id, Decision::Revoked, 10)
+        message(&id, Decision::Revoked, 10)
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -219,14 +220,24 @@ mod tests {
                     assert_eq!((dead.id.as_str(), backlog.len()), ("a", 0));
                     return (waits, now - start);
                 }
-                let Next::Wait(until) = backlog.next(now) else { panic!("no wait") };
+                let Next::Wait(until) = backlog.next(now) else {
+                    panic!("no wait")
+                };
                 waits.push((until - now).as_millis());
                 now = until;
             }
         };
         let (longest, tried_for) = waits(1.0);
-        assert_eq!(longest[..10], [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000]);
-        assert!(tried_for >= PATIENCE && tried_for < PATIENCE + LONGEST_WAIT, "{tried_for:?}");
+        assert_eq!(
+            longest[..10],
+            [
+                1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000
+            ]
+        );
+        assert!(
+            tried_for >= PATIENCE && tried_for < PATIENCE + LONGEST_WAIT,
+            "{tried_for:?}"
+        );
         assert_eq!(waits(0.0).0[..3], [500, 1000, 2000]);
         assert_eq!(waits(0.5).0[0], 750);
     }
@@ -252,7 +263,7 @@ mod tests {
         }
         let dropped = |dropped: Vec<Arc<Message>>| dropped.iter().map(|message| message.id.clone()).collect::<Vec<_>>();
         assert_eq!(dropped(backlog.push(told("late"), now)), ["late"]);
-        let urgent = |id: usize| message(format!("urgent-{id}"), Decision::ApprovalRequested, 10);
+        let urgent = |id: usize| message(&format!("urgent-{id}"), Decision::ApprovalRequested, 10);
         assert_eq!(dropped(backlog.push(urgent(0), now)), ["0"]);
         for id in 1..MOST {
             assert_eq!(backlog.push(urgent(id), now).len(), 1);
@@ -268,11 +279,19 @@ mod tests {
     #[test]
     fn bytes_are_bounded_too() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
-        let large = |id| message(id, Decision::Revoked, MOST_BYTES / 2);
-        assert_eq!(backlog.push(message("a", Decision::Revoked, MOST_BYTES + 1), now).len(), 1);
-        assert_eq!((backlog.push(large("b"), now).len(), backlog.push(large("c"), now).len()), (0, 0));
+        let large = |id: &str| message(&id, Decision::Revoked, MOST_BYTES / 2);
+        assert_eq!(
+            backlog
+                .push(message(&"a", Decision::Revoked, MOST_BYTES + 1), now)
+                .len(),
+            1
+        );
+        assert_eq!(
+            (backlog.push(large("b"), now).len(), backlog.push(large("c"), now).len()),
+            (0, 0)
+        );
         assert_eq!(backlog.push(told("d"), now).len(), 1);
-        let urgent = message("e", Decision::ApprovalRequested, MOST_BYTES);
+        let urgent = message(&"e", Decision::ApprovalRequested, MOST_BYTES);
         assert_eq!((backlog.push(urgent, now).len(), backlog.len()), (2, 1));
     }
 }

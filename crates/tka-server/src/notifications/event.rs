@@ -88,11 +88,21 @@ fn text(place: Place<'_>, record: &Record) -> String {
     let mut lines = vec![format!("{}: {}", plain(place.cluster), sentence(record))];
     if let Some(session) = &record.session {
         lines.push(about(session));
-        lines.extend(session.reason.as_ref().map(|reason| format!("reason: {}", quoted(reason))));
+        lines.extend(
+            session
+                .reason
+                .as_ref()
+                .map(|reason| format!("reason: {}", quoted(reason))),
+        );
     }
     if let Some(approval) = &record.approval {
         lines.extend(counted(record, approval));
-        lines.extend(approval.comment.as_ref().map(|comment| format!("comment: {}", quoted(comment))));
+        lines.extend(
+            approval
+                .comment
+                .as_ref()
+                .map(|comment| format!("comment: {}", quoted(comment))),
+        );
     }
     lines.extend(record.why.as_ref().map(|why| format!("because: {}", quoted(why))));
     lines.join("\n")
@@ -233,7 +243,10 @@ mod tests {
         let api = json!({"audit_id": "a", "verb": "create", "resource": "pods", "command": ["mysql", "-ps3cret"]});
         let record = record(json!({"decision": "stream_began", "api": api}));
         let told = event(&record);
-        assert_eq!((&told["data"]["api"]["resource"], &told["data"]["api"]["command"]), (&json!("pods"), &Value::Null));
+        assert_eq!(
+            (&told["data"]["api"]["resource"], &told["data"]["api"]["command"]),
+            (&json!("pods"), &Value::Null)
+        );
         assert!(!told.to_string().contains("s3cret") && !slack(&record).contains("s3cret"));
     }
 
@@ -252,14 +265,20 @@ mod tests {
         let alice = json!({"user": {"id": 8, "login_name": "alice@example.com"}});
         let approved = record(json!({"decision": "approved", "approval": approval, "who": alice}));
         let said = slack(&approved);
-        assert!(said.starts_with("prod eu/1: alice@example.com approved a sign-in of bob@example.com\n"), "{said}");
+        assert!(
+            said.starts_with("prod eu/1: alice@example.com approved a sign-in of bob@example.com\n"),
+            "{said}"
+        );
         assert!(said.ends_with("1 of 1 have approved\ncomment: `as agreed`"), "{said}");
     }
 
     #[test]
     fn what_a_caller_writes_is_no_markup_and_no_line() {
         let mut odd = record(json!({"why": "`<!channel>` @here\n<https://evil.example|click> & \u{1b}[31m"}));
-        odd.who = Some(Who::User { id: 7, login_name: "b\n<@U1>".into() });
+        odd.who = Some(Who::User {
+            id: 7,
+            login_name: "b\n<@U1>".into(),
+        });
         let said = slack(&odd);
         assert_eq!(said.lines().count(), 4, "{said}");
         assert!(said.starts_with("prod eu/1: b &lt;@U1&gt; signed in\n"), "{said}");
@@ -272,13 +291,21 @@ mod tests {
     #[test]
     fn each_decision_has_a_sentence_and_none_needs_a_session() {
         let schema = schemars::schema_for!(Decision).to_value();
-        let names: Vec<_> = schema["oneOf"].as_array().unwrap().iter().map(|one| one["const"].clone()).collect();
+        let names: Vec<_> = schema["oneOf"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["const"].clone())
+            .collect();
         assert!(names.len() >= 16, "{names:?}");
         let mut said = std::collections::BTreeSet::new();
         for decision in &names {
             let mut bare = record(json!({"decision": decision}));
             (bare.session, bare.device, bare.who) = (None, None, None);
-            assert_eq!(event(&bare)["type"], format!("de.specht-labs.tka.{}", decision.as_str().unwrap()));
+            assert_eq!(
+                event(&bare)["type"],
+                format!("de.specht-labs.tka.{}", decision.as_str().unwrap())
+            );
             assert_eq!(event(&bare).get("subject"), None);
             said.insert(slack(&bare));
         }

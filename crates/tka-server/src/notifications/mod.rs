@@ -186,7 +186,9 @@ impl Hook {
     }
 
     fn count(&self, backlog: &Backlog) {
-        self.metrics.waiting.set(i64::try_from(backlog.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .waiting
+            .set(i64::try_from(backlog.len()).unwrap_or(i64::MAX));
     }
 
     /// Sends what comes until `closing`, and then what was never tried.
@@ -261,7 +263,13 @@ impl Hook {
         self.metrics.dead.inc();
         if let Some(count) = self.standing().gave_up(1, Instant::now()) {
             let (webhook, decision) = (self.settings.name.as_str(), event::name(message.decision));
-            tracing::error!(webhook, count, decision, error = why, "notifications were given up; the audit log has their records");
+            tracing::error!(
+                webhook,
+                count,
+                decision,
+                error = why,
+                "notifications were given up; the audit log has their records"
+            );
         }
     }
 
@@ -278,7 +286,12 @@ impl Hook {
         let count = waiting + standing.untold();
         if count > 0 {
             let (webhook, error) = (self.settings.name.as_str(), standing.why());
-            tracing::error!(webhook, count, error, "notifications were given up at the stop; the audit log has their records");
+            tracing::error!(
+                webhook,
+                count,
+                error,
+                "notifications were given up at the stop; the audit log has their records"
+            );
         }
     }
 }

@@ -50,7 +50,10 @@ impl Keys {
     /// The header `webhook-signature` of `body`, which is sent under `id` at `timestamp`, in seconds since 1970: one signature a key.
     pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let signatures = self.0.iter().map(|key| {
-            let digest = digest(key.expose_secret(), &[id.as_bytes(), timestamp.to_string().as_bytes(), body]);
+            let digest = digest(
+                key.expose_secret(),
+                &[id.as_bytes(), timestamp.to_string().as_bytes(), body],
+            );
             format!("v1,{}", STANDARD.encode(digest))
         });
         signatures.collect::<Vec<_>>().join(" ")
@@ -91,7 +94,11 @@ mod tests {
 
     fn signed(keys: &str) -> String {
         let keys = Keys::parse(keys).unwrap();
-        keys.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#)
+        keys.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        )
     }
 
     #[test]
@@ -112,7 +119,10 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_and_none_is_shown() {
         assert_eq!(Keys::parse("\n").unwrap_err(), KeyError::None);
-        assert_eq!(Keys::parse(&format!("{KEY}\n").repeat(5)).unwrap_err(), KeyError::TooMany);
+        assert_eq!(
+            Keys::parse(&format!("{KEY}\n").repeat(5)).unwrap_err(),
+            KeyError::TooMany
+        );
         for length in [0, 23, 65] {
             let text = format!("whsec_{}", STANDARD.encode(vec![1; length]));
             assert_eq!(Keys::parse(&text).unwrap_err(), KeyError::Malformed, "{length}");

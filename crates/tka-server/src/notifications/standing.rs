@@ -62,8 +62,13 @@ impl Standing {
 
     /// What is to be said of it at `now`, while so many wait; nothing where all is well.
     pub(super) fn note(&self, waiting: usize, now: Instant) -> Option<String> {
-        let failing = self.failed.as_ref().map(|why| format!("{waiting} wait, and the last try failed: {why}"));
-        let dead = self.is_recent(now).then(|| format!("{} were given up of late", self.dead));
+        let failing = self
+            .failed
+            .as_ref()
+            .map(|why| format!("{waiting} wait, and the last try failed: {why}"));
+        let dead = self
+            .is_recent(now)
+            .then(|| format!("{} were given up of late", self.dead));
         let said: Vec<_> = failing.into_iter().chain(dead).collect();
         (!said.is_empty()).then(|| said.join("; "))
     }
@@ -83,9 +88,15 @@ mod tests {
         let seconds = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(standing.note(3, now), None);
         assert_eq!(standing.gave_up(1, now), Some(1));
-        assert_eq!((standing.gave_up(2, seconds(1)), standing.gave_up(1, seconds(59))), (None, None));
+        assert_eq!(
+            (standing.gave_up(2, seconds(1)), standing.gave_up(1, seconds(59))),
+            (None, None)
+        );
         assert_eq!(standing.gave_up(1, seconds(60)), Some(4));
-        assert_eq!((standing.gave_up(7, seconds(61)), standing.untold(), standing.untold()), (None, 7, 0));
+        assert_eq!(
+            (standing.gave_up(7, seconds(61)), standing.untold(), standing.untold()),
+            (None, 7, 0)
+        );
         assert_eq!(standing.note(0, seconds(62)).unwrap(), "12 were given up of late");
         assert_eq!(standing.note(0, seconds(3661)), None);
         standing.gave_up(1, seconds(4000));
@@ -98,7 +109,10 @@ mod tests {
         assert!(!standing.delivered());
         assert!(standing.failed("answered 500".into()));
         assert!(!standing.failed("answered 503".into()));
-        assert_eq!(standing.note(2, now).unwrap(), "2 wait, and the last try failed: answered 503");
+        assert_eq!(
+            standing.note(2, now).unwrap(),
+            "2 wait, and the last try failed: answered 503"
+        );
         assert_eq!(standing.why(), Some("answered 503"));
         assert!(standing.delivered() && !standing.delivered());
         assert_eq!(standing.note(2, now), None);

@@ -1,7 +1,7 @@
 //! Against receivers over TCP that fail in every way.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -58,12 +58,18 @@ fn reads(stream: &mut impl Read) -> Came {
         let read = stream.read(&mut piece).unwrap_or_default();
         text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let came = Came { head: head.into(), body: body.into() };
+            let came = Came {
+                head: head.into(),
+                body: body.into(),
+            };
             if read == 0 || came.header("content-length").parse() == Ok(came.body.len()) {
                 return came;
             }
         } else if read == 0 {
-            return Came { head: text, body: String::new() };
+            return Came {
+                head: text,
+                body: String::new(),
+            };
         }
     }
 }
@@ -166,13 +172,22 @@ impl Told {
     async fn until(&self, what: &str, is: impl Fn(&WebhookMetrics) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is(&self.metrics) {
-            assert!(Instant::now() < deadline, "{what}: {:?}, {:?}", self.metrics, self.notifier.note());
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:?}, {:?}",
+                self.metrics,
+                self.notifier.note()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     fn counts(&self) -> [u64; 3] {
-        [self.metrics.delivered.get(), self.metrics.failures.get(), self.metrics.dead.get()]
+        [
+            self.metrics.delivered.get(),
+            self.metrics.failures.get(),
+            self.metrics.dead.get(),
+        ]
     }
 }
 
@@ -189,18 +204,37 @@ async fn what_is_told_is_an_event_that_is_signed() {
     let told = told(&format!("http://127.0.0.1:{port}/hook?x=y"), &[]);
     told.notifier.tell(&record());
     // It is not asked for.
-    told.notifier.tell(&Record { decision: Decision::Carried, ..record() });
+    told.notifier.tell(&Record {
+        decision: Decision::Carried,
+        ..record()
+    });
     let (came, rest) = next(came).await;
     assert!(came.head.starts_with("POST /hook?x=y HTTP/1.1\r\n"), "{came:?}");
-    assert_eq!(came.header("content-type"), "application/cloudevents+json; charset=utf-8");
-    assert_eq!(came.header("user-agent"), concat!("tka-server/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        came.header("content-type"),
+        "application/cloudevents+json; charset=utf-8"
+    );
+    assert_eq!(
+        came.header("user-agent"),
+        concat!("tka-server/", env!("CARGO_PKG_VERSION"))
+    );
     let age = jiff::Timestamp::now().as_second() - came.header("webhook-timestamp").parse::<i64>().unwrap();
     assert!((0..30).contains(&age), "{age}");
     came.assert_signed();
     let event: Value = serde_json::from_str(&came.body).unwrap();
-    assert_eq!((&event["id"], &event["source"]), (&json!(came.header("webhook-id")), &json!("/clusters/prod/namespaces/tka")));
-    assert_eq!((&event["type"], &event["data"]["why"]), (&json!("de.specht-labs.tka.revoked"), &json!("the rule is gone")));
-    told.until("it is delivered", |metrics| metrics.delivered.get() == 1).await;
+    assert_eq!(
+        (&event["id"], &event["source"]),
+        (
+            &json!(came.header("webhook-id")),
+            &json!("/clusters/prod/namespaces/tka")
+        )
+    );
+    assert_eq!(
+        (&event["type"], &event["data"]["why"]),
+        (&json!("de.specht-labs.tka.revoked"), &json!("the rule is gone"))
+    );
+    told.until("it is delivered", |metrics| metrics.delivered.get() == 1)
+        .await;
     assert_eq!((told.counts(), told.metrics.waiting.get()), ([1, 0, 0], 0));
     assert_eq!(told.notifier.note().unwrap(), "");
     assert!(rest.try_recv().is_err(), "it came once");
@@ -215,8 +249,12 @@ async fn fails_once(does: Does, said: &str, least: Duration) {
     told.notifier.tell(&record());
     told.until("it failed", |metrics| metrics.failures.get() == 1).await;
     let note = told.notifier.note().unwrap();
-    assert!(note.contains("1 wait") && note.contains(said) && !note.contains("s3cret"), "{does:?}: {note}");
-    told.until("it is delivered", |metrics| metrics.delivered.get() == 1).await;
+    assert!(
+        note.contains("1 wait") && note.contains(said) && !note.contains("s3cret"),
+        "{does:?}: {note}"
+    );
+    told.until("it is delivered", |metrics| metrics.delivered.get() == 1)
+        .await;
     assert!(began.elapsed() >= least, "{does:?}: {:?}", began.elapsed());
     assert_eq!(told.counts(), [1, 1, 0], "{does:?}");
     let all: Vec<_> = came.try_iter().filter(|came| !came.body.is_empty()).collect();
@@ -230,8 +268,16 @@ async fn receiver_that_fails_is_asked_again() {
     let half = Duration::from_millis(500);
     let busy = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";
     tokio::join!(
-        fails_once(answers("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"), "answered 500", half),
-        fails_once(answers("HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"), "answered 404", half),
+        fails_once(
+            answers("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"),
+            "answered 500",
+            half
+        ),
+        fails_once(
+            answers("HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"),
+            "answered 404",
+            half
+        ),
         fails_once(answers(busy), "answered 429", Duration::from_secs(2)),
         fails_once(Does::Resets, "gave no answer", half),
         fails_once(Does::Hangs, "it took too long", Duration::from_secs(2)),
@@ -239,7 +285,11 @@ async fn receiver_that_fails_is_asked_again() {
         fails_once(answers("SSH-2.0-OpenSSH_9.9\r\n"), "no HTTP", half),
         fails_once(Does::Endless("HTTP/1.1 500 Oh\r\n\r\n", "more"), "answered 500", half),
         fails_once(Does::Endless("HTTP/1.1 200 OK\r\n", "a: b\r\n"), "gave no answer", half),
-        fails_once(Does::Endless("", "HTTP/1.1 100 Continue\r\n\r\n"), "gave no answer", half),
+        fails_once(
+            Does::Endless("", "HTTP/1.1 100 Continue\r\n\r\n"),
+            "gave no answer",
+            half
+        ),
     );
 }
 
@@ -251,7 +301,8 @@ async fn body_of_an_answer_that_never_ends_holds_up_nothing() {
     for _ in 0..3 {
         told.notifier.tell(&record());
     }
-    told.until("all are delivered", |metrics| metrics.delivered.get() == 3).await;
+    told.until("all are delivered", |metrics| metrics.delivered.get() == 3)
+        .await;
     assert_eq!(told.counts(), [3, 0, 0]);
 }
 
@@ -262,7 +313,11 @@ async fn receiver_that_refuses_connections_is_asked_again() {
     let told = told(&format!("http://127.0.0.1:{port}/"), &[]);
     told.notifier.tell(&record());
     told.until("it failed", |metrics| metrics.failures.get() == 1).await;
-    assert!(told.notifier.note().unwrap().contains("Connection refused"), "{:?}", told.notifier.note());
+    assert!(
+        told.notifier.note().unwrap().contains("Connection refused"),
+        "{:?}",
+        told.notifier.note()
+    );
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let (came, _) = next(receiver(listener, vec![answers(OK)], None)).await;
     came.assert_signed();
@@ -273,11 +328,16 @@ async fn redirect_is_followed_nowhere() {
     let (elsewhere, other) = listener();
     let elsewhere = receiver(elsewhere, vec![answers(OK)], None);
     let (listener, port) = listener();
-    let to = |code: u16| answers(&format!("HTTP/1.1 {code} Go\r\nlocation: http://127.0.0.1:{other}/\r\ncontent-length: 0\r\n\r\n"));
+    let to = |code: u16| {
+        answers(&format!(
+            "HTTP/1.1 {code} Go\r\nlocation: http://127.0.0.1:{other}/\r\ncontent-length: 0\r\n\r\n"
+        ))
+    };
     let _came = receiver(listener, vec![to(302), to(307), answers(OK)], None);
     let told = told(&format!("http://127.0.0.1:{port}/"), &[]);
     told.notifier.tell(&record());
-    told.until("it is delivered", |metrics| metrics.delivered.get() == 1).await;
+    told.until("it is delivered", |metrics| metrics.delivered.get() == 1)
+        .await;
     assert_eq!(told.counts(), [1, 2, 0]);
     assert!(elsewhere.try_recv().is_err());
 }
@@ -309,7 +369,8 @@ async fn certificate_that_is_not_trusted_gets_nothing_until_its_authority_is() {
     assert!(told.notifier.note().unwrap().contains("no certificate authority"));
     // Files are read at each try.
     std::fs::write(&ca, certified.cert.pem()).unwrap();
-    told.until("it is delivered", |metrics| metrics.delivered.get() == 1).await;
+    told.until("it is delivered", |metrics| metrics.delivered.get() == 1)
+        .await;
     came.try_iter().last().unwrap().assert_signed();
 }
 
@@ -319,17 +380,34 @@ async fn text_for_slack_goes_to_a_url_that_is_in_a_file_alone() {
     let came = receiver(listener, vec![answers(OK)], None);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");
-    let slack = [("url", json!("")), ("urlFile", json!(file)), ("keyFile", json!("")), ("format", json!("slack"))];
+    let slack = [
+        ("url", json!("")),
+        ("urlFile", json!(file)),
+        ("keyFile", json!("")),
+        ("format", json!("slack")),
+    ];
     let told = told("", &slack);
     told.notifier.tell(&record());
     told.until("it failed", |metrics| metrics.failures.get() == 1).await;
     assert!(told.notifier.note().unwrap().contains("cannot read"));
     std::fs::write(&file, format!("http://127.0.0.1:{port}/services/T0/B0/s3cret\n")).unwrap();
     let (came, _) = next(came).await;
-    assert!(came.head.starts_with("POST /services/T0/B0/s3cret HTTP/1.1"), "{came:?}");
-    assert_eq!((came.header("webhook-signature").as_str(), came.header("content-type").as_str()), ("", "application/json; charset=utf-8"));
+    assert!(
+        came.head.starts_with("POST /services/T0/B0/s3cret HTTP/1.1"),
+        "{came:?}"
+    );
+    assert_eq!(
+        (
+            came.header("webhook-signature").as_str(),
+            came.header("content-type").as_str()
+        ),
+        ("", "application/json; charset=utf-8")
+    );
     let body: Value = serde_json::from_str(&came.body).unwrap();
-    assert_eq!(body, json!({"text": "prod: a session of bob@example.com was revoked\nbecause: `the rule is gone`"}));
+    assert_eq!(
+        body,
+        json!({"text": "prod: a session of bob@example.com was revoked\nbecause: `the rule is gone`"})
+    );
 }
 
 #[tokio::test]
