@@ -414,8 +414,11 @@ fn rendering_twice_is_the_same(world: &World) -> Outcome {
 
 /// What alerts and the dashboard ask for, a server has.
 fn metrics_that_are_watched_exist(world: &World) -> Outcome {
+    let mut config = with_gateway();
+    let hook = json!({ "name": "a", "url": "http://127.0.0.1:1/", "format": "slack" });
+    config["notifications"] = json!({ "webhooks": [hook] });
     let site = world.site_with(ServerOptions {
-        config: with_gateway(),
+        config,
         ..ServerOptions::new("chart-metrics")
     })?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
