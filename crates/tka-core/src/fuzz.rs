@@ -55,7 +55,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "role",
     "period",
     "priority",
@@ -73,6 +73,7 @@ const KEYS: [&str; 17] = [
     "Recording",
     "sign_in",
     "idle",
+    "break_glass",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
 const VALUES: [&str; 15] = [
@@ -123,6 +124,7 @@ fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
         && rule.access.has_tokens() <= wider.access.has_tokens()
         && rule.access.has_gateway() <= wider.access.has_gateway()
         && rule.recording >= wider.recording
+        && rule.break_glass >= wider.break_glass
 }
 
 #[test]

@@ -118,6 +118,8 @@ pub struct Metrics {
     roles: Roles,
     /// Credentials that were handed out.
     pub credentials: Counter,
+    /// Sign-ins in an emergency.
+    pub break_glass: Counter,
     /// Refusals without an audit record, because the budget of these is spent.
     pub audit_suppressed: Counter,
     /// Audit records that could not be written.
@@ -157,6 +159,7 @@ impl Default for Metrics {
             requests: Family::new_with_constructor(buckets),
             roles: Roles::default(),
             credentials: Counter::default(),
+            break_glass: Counter::default(),
             audit_suppressed: Counter::default(),
             audit_lost: Counter::default(),
             config_reloads: reloads(),
@@ -262,6 +265,11 @@ impl Metrics {
             "tka_approvals",
             "Sign-ins that others were asked to approve, and what they decided",
             metrics.approvals.clone(),
+        );
+        registry.register(
+            "tka_break_glass",
+            "Sign-ins through rules with break_glass, of which others are alarmed",
+            metrics.break_glass.clone(),
         );
         registry.register(
             "tka_whois_duration_seconds",

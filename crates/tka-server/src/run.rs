@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::approvals::Worker;
+use crate::approvals::emergency::Reminder;
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
@@ -301,6 +302,11 @@ fn background(
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
     let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
+    let reminder = Reminder {
+        app: channels.apps.clone(),
+        leadership: leadership.clone(),
+    };
+    let reminder = stop.clone().run_until_cancelled_owned(reminder.run());
     let approvals = Worker {
         app: channels.apps,
         leadership: leadership.clone(),
@@ -314,6 +320,7 @@ fn background(
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
     background.spawn("the sign-ins that wait for approval", approvals);
+    background.spawn("the reminder of emergency sign-ins", reminder);
     background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
     background.spawn("the version check", version);

@@ -6,6 +6,7 @@ mod administration;
 mod alone;
 mod approval;
 mod audit;
+mod break_glass;
 mod browser;
 mod changes;
 mod chart;
@@ -125,6 +126,7 @@ const MODULES: &[Module] = &[
     ("notifications", notifications::TESTS),
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),
+    ("break_glass", break_glass::TESTS),
     ("browser", browser::TESTS),
     ("credentials", credentials::TESTS),
     ("events", events::TESTS),

@@ -353,6 +353,7 @@ impl Audit {
             request: None,
             api: None,
             approval: None,
+            break_glass: None,
             look: None,
             why: None,
             suppressed: self.budget.left_out(),

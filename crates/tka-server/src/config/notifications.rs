@@ -20,13 +20,16 @@ const MOST: usize = 16;
 const LONGEST_NAME: usize = 63;
 
 /// What is told where nothing is chosen: what people wait for, and what was taken from them.
-const TOLD: [Decision; 6] = [
+const TOLD: [Decision; 9] = [
     Decision::ApprovalRequested,
     Decision::Approved,
     Decision::Denied,
     Decision::ApprovalEnded,
     Decision::Revoked,
     Decision::TakenDown,
+    Decision::BreakGlass,
+    Decision::BreakGlassAcknowledged,
+    Decision::BreakGlassUnacknowledged,
 ];
 
 /// Who is told of decisions.

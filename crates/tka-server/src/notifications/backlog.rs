@@ -64,7 +64,10 @@ pub(super) enum Next {
 impl Message {
     /// Whether people must act on it.
     fn is_urgent(&self) -> bool {
-        matches!(self.decision, Decision::ApprovalRequested)
+        matches!(
+            self.decision,
+            Decision::ApprovalRequested | Decision::BreakGlass | Decision::BreakGlassUnacknowledged
+        )
     }
 }
 
@@ -172,7 +175,7 @@ mod tests {
         }
     }
 
-    fn told(id: impl ToString) -> Message {
+    fn told(id: &str) -> Message {
         message(&id, Decision::Revoked, 10)
     }
 
@@ -259,7 +262,7 @@ mod tests {
     fn backlog_is_bounded_and_what_is_urgent_finds_room() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
         for id in 0..MOST {
-            assert_eq!(backlog.push(told(id), now), []);
+            assert_eq!(backlog.push(told(&id.to_string()), now), []);
         }
         let dropped = |dropped: Vec<Arc<Message>>| dropped.iter().map(|message| message.id.clone()).collect::<Vec<_>>();
         assert_eq!(dropped(backlog.push(told("late"), now)), ["late"]);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
-use tka_api::audit::{Approval, Decision, Record, Session, Who};
+use tka_api::audit::{Approval, BreakGlass, Decision, Record, Session, Who};
 use tka_core::shorten_to;
 
 use crate::config::WebhookFormat;
@@ -104,13 +104,16 @@ fn text(place: Place<'_>, record: &Record) -> String {
                 .map(|comment| format!("comment: {}", quoted(comment))),
         );
     }
+    lines.extend(record.break_glass.iter().flat_map(|glass| emergency(record, glass)));
     lines.extend(record.why.as_ref().map(|why| format!("because: {}", quoted(why))));
     lines.join("\n")
 }
 
 fn sentence(record: &Record) -> String {
     let who = who(record);
-    let asks = record.approval.as_ref().map(|approval| plain(&approval.username));
+    let approval = record.approval.as_ref().map(|approval| plain(&approval.username));
+    let glass = record.break_glass.as_ref().map(|glass| plain(&glass.username));
+    let asks = approval.or(glass);
     let asks = asks.as_deref().unwrap_or(&who);
     match record.decision {
         Decision::SignedIn => format!("{who} signed in"),
@@ -123,6 +126,9 @@ fn sentence(record: &Record) -> String {
         Decision::Approved => format!("{who} approved a sign-in of {asks}"),
         Decision::Denied => format!("{who} denied a sign-in of {asks}"),
         Decision::ApprovalEnded => format!("a sign-in of {asks} waits for approval no more"),
+        Decision::BreakGlass => format!("EMERGENCY: {who} breaks the glass"),
+        Decision::BreakGlassAcknowledged => format!("{who} acknowledged an emergency sign-in of {asks}"),
+        Decision::BreakGlassUnacknowledged => format!("none has acknowledged an emergency sign-in of {asks}"),
         Decision::Refused => format!("a request of {who} was refused"),
         Decision::SignedOut => format!("{who} signed out"),
         Decision::Expired => format!("a session of {who} came to its end"),
@@ -167,6 +173,20 @@ fn counted(record: &Record, approval: &Approval) -> Option<String> {
         (Decision::Approved, _) => Some(format!("{count} of {needed} have approved")),
         _ => None,
     }
+}
+
+fn emergency(record: &Record, glass: &BreakGlass) -> Vec<String> {
+    if record.decision == Decision::BreakGlassAcknowledged {
+        let comment = glass
+            .comment
+            .as_ref()
+            .map(|comment| format!("comment: {}", quoted(comment)));
+        return comment.into_iter().collect();
+    }
+    vec![format!(
+        "acknowledge it: `tka approvals acknowledge {}`",
+        plain(&glass.name)
+    )]
 }
 
 /// `text` on one line, without what Slack takes for markup of its own
@@ -270,6 +290,31 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with("1 of 1 have approved\ncomment: `as agreed`"), "{said}");
+    }
+
+    #[test]
+    fn text_says_how_an_emergency_is_acknowledged() {
+        let glass = json!({"request": "r", "name": "tka-bob-y", "username": "bob@example.com", "device": "n1"});
+        let broken = record(json!({"decision": "break_glass", "break_glass": glass}));
+        let said = slack(&broken);
+        assert!(
+            said.starts_with("prod eu/1: EMERGENCY: bob@example.com breaks the glass\n"),
+            "{said}"
+        );
+        assert!(
+            said.ends_with("reason: `pager 4711`\nacknowledge it: `tka approvals acknowledge tka-bob-y`"),
+            "{said}"
+        );
+        let mut seen = glass.clone();
+        seen["comment"] = json!("talked to them");
+        let alice = json!({"user": {"id": 8, "login_name": "alice@example.com"}});
+        let acknowledged = record(json!({"decision": "break_glass_acknowledged", "break_glass": seen, "who": alice}));
+        let said = slack(&acknowledged);
+        assert!(
+            said.starts_with("prod eu/1: alice@example.com acknowledged an emergency sign-in of bob@example.com\n"),
+            "{said}"
+        );
+        assert!(said.ends_with("comment: `talked to them`"), "{said}");
     }
 
     #[test]
