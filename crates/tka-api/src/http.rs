@@ -311,6 +311,9 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub approvals: Option<u32>,
+    /// Whether it is for emergencies: others are alarmed, and one of them is to acknowledge the sign-in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
     /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "on_use"))]
@@ -391,6 +394,10 @@ pub enum ApprovalState {
     Denied,
     /// It was not answered in time.
     Expired,
+    /// It was given in an emergency, and none has acknowledged it.
+    Unacknowledged,
+    /// It was given in an emergency, and one has acknowledged it.
+    Acknowledged,
 }
 
 /// A sign-in that waits for approval, or was decided a moment ago.
@@ -492,6 +499,8 @@ pub enum Decision {
     Approve,
     /// Not to.
     Deny,
+    /// To have seen that it was given in an emergency.
+    Acknowledge,
 }
 
 /// How to reach the Kubernetes API server.

@@ -17,6 +17,7 @@ use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
 use crate::approval::{ApprovalRequest, Vote};
+use crate::emergency::BrokenGlass;
 use crate::error::with_causes;
 use crate::pace::in_line;
 use crate::waiting::WaitingSignIn;
@@ -133,6 +134,30 @@ impl Events {
             let note = format!("{} denied it{}", vote.username, said(vote));
             self.tell(signin, event(EventType::Warning, "Denied", "Deny", note));
         }
+    }
+
+    /// A session was signed in to in an emergency.
+    pub(crate) fn break_glass(&self, signin: &TkaSignin, session: &Session) {
+        let (username, device) = (session.caller.username(), &session.caller.device.name);
+        let reason = session.reason.as_ref().map(ToString::to_string).unwrap_or_default();
+        let note = format!(
+            "{username} on {device} has the role {} in an emergency: {reason}. Another is to acknowledge it",
+            session.rule.role
+        );
+        self.tell(signin, event(EventType::Warning, "BreakGlass", "SignIn", note));
+    }
+
+    /// None has acknowledged that. The session may be over by now.
+    pub(crate) fn unacknowledged(&self, glass: &BrokenGlass) {
+        let (username, role, name) = (glass.caller.username(), &glass.rule.role, &glass.name);
+        let note = format!(
+            "{username} had the role {role} in an emergency, and none has acknowledged it: tka approvals acknowledge {name}"
+        );
+        let unacknowledged = Event {
+            secondary: Some(person(&glass.caller)),
+            ..event(EventType::Warning, "BreakGlassUnacknowledged", "Acknowledge", note)
+        };
+        self.send(unacknowledged, About::Server);
     }
 
     /// An extension: what there is goes on as it was.

@@ -28,6 +28,7 @@ pub mod listen;
 mod live;
 pub mod metrics;
 pub mod node;
+pub mod notifications;
 pub mod overseer;
 pub mod rates;
 pub mod ready;

@@ -17,6 +17,7 @@ use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{Gateway, Library};
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::notifications::Notifier;
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Standards};
 use crate::rule_checks::RuleChecks;
@@ -33,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) library: Option<Arc<Library>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) audit: Audit,
+    /// Tells webhooks of what is recorded.
+    pub(crate) notifier: Notifier,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) work: DetachedTasks,
@@ -101,6 +104,7 @@ impl Live {
             self.rates = Arc::new(Rates::new(self.limit));
         }
         self.parts.sessions.set_limits(session_limits(config));
+        self.parts.notifier.set_cluster(&config.operator.cluster_name);
         let app = Arc::new(self.app(config, cluster));
         let router = http::router(
             &app,

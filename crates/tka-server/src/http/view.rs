@@ -8,11 +8,11 @@ use tka_api::http::{
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SessionLabel, SignInMode};
 use tka_gateway::PREFIX;
-use tka_operator::{RequestState, StoredSession, Vote, WaitingSignIn};
+use tka_operator::{BrokenGlass, RequestState, StoredSession, Vote, WaitingSignIn};
 
 use super::credential::issued;
 use crate::answer::Failure;
-use crate::approvals::Approver;
+use crate::approvals::{Approver, emergency};
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
@@ -84,6 +84,42 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
     }
 }
 
+/// What none has acknowledged, or `acknowledged` was by `approver`.
+pub(super) fn glass(glass: &BrokenGlass, approver: &Approver, acknowledged: bool) -> ApprovalInfo {
+    let last = glass.last();
+    let reasons: Vec<_> = glass.sign_ins.iter().map(|one| one.reason.as_str()).collect();
+    let state = if acknowledged {
+        ApprovalState::Acknowledged
+    } else {
+        ApprovalState::Unacknowledged
+    };
+    ApprovalInfo {
+        status: ApprovalStatus {
+            count: 0,
+            needed: 0,
+            expires: emergency::told_until(glass),
+            session: glass.name.to_string(),
+            request: last.map(|last| last.request.clone()).unwrap_or_default(),
+            state,
+        },
+        username: glass.caller.username().into(),
+        device: glass.caller.device.name.clone(),
+        own: approver.is_of(&glass.caller),
+        may_decide: !acknowledged && approver.may_acknowledge(glass).is_ok(),
+        role: glass.rule.role.to_string(),
+        namespaces: glass.rule.scope.to_names(),
+        rule: glass.rule.name.as_ref().map(ToString::to_string),
+        period: last.map(|last| last.period.to_string()).unwrap_or_default(),
+        reason: Some(reasons.join("; ")),
+        extends: false,
+        elevation: false,
+        requested: last.map_or(glass.told, |last| last.at),
+        approvals: Vec::new(),
+        denial: None,
+        denied_before: None,
+    }
+}
+
 /// `stored` as `caller` sees it.
 pub(super) fn session(stored: &StoredSession, caller: &Caller) -> SessionInfo {
     let session = &stored.session;
@@ -111,7 +147,8 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         namespaces: rule.scope.to_names(),
         period: rule.period.to_string(),
         priority: rule.priority,
-        require_reason: rule.require_reason,
+        require_reason: rule.require_reason || rules.break_glass(&rule.key()),
+        break_glass: rules.break_glass(&rule.key()),
         max_sessions: rule.max_sessions.map(Into::into),
         sign_in: (rule.sign_in == SignInMode::OnUse).then(|| "on_use".to_owned()),
         idle: rule.idle.map(|idle| idle.to_string()),
