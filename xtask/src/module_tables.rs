@@ -75,7 +75,10 @@ fn rows(readme: &str) -> Option<BTreeSet<String>> {
 /// The modules that a cell names, in backticks or by links: `src/sink/folder.rs` is of the module `sink`.
 fn names(cell: &str) -> Vec<String> {
     let in_backticks = cell.split('`').skip(1).step_by(2);
-    let linked = cell.split("(src/").skip(1).filter_map(|rest| rest.split([')', '/', '.']).next());
+    let linked = cell
+        .split("(src/")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '/', '.']).next());
     in_backticks.chain(linked).map(str::to_owned).collect()
 }
 
@@ -117,9 +120,11 @@ mod tests {
 
     #[test]
     fn complete_table_passes() {
-        let readme = "# one\n\n| module | does |\n|---|---|\n| `a`, `b` | both |\n| `c` | `d::e` |\n\n| `x` | other |\n";
+        let readme =
+            "# one\n\n| module | does |\n|---|---|\n| `a`, `b` | both |\n| `c` | `d::e` |\n\n| `x` | other |\n";
         check(root(readme, LIBRARY).path()).unwrap();
-        let by_links = "| file | does |\n|---|---|\n| [a.rs](src/a.rs), [c](src/c/d.rs) | x |\n| [b](src/b/mod.rs) | b |\n";
+        let by_links =
+            "| file | does |\n|---|---|\n| [a.rs](src/a.rs), [c](src/c/d.rs) | x |\n| [b](src/b/mod.rs) | b |\n";
         check(root(by_links, LIBRARY).path()).unwrap();
     }
 

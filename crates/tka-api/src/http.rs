@@ -36,6 +36,9 @@ pub const APPROVALS: &str = "/approvals";
 /// Recordings, for callers with oversight; `/{id}` is one of them, and `/{id}/cast` what is in it.
 pub const RECORDINGS: &str = "/recordings";
 
+/// The sessions of all callers, for callers with oversight; `/{name}` is one of them.
+pub const OVERSIGHT_SESSIONS: &str = "/oversight/sessions";
+
 /// What every path of the gateway begins with: the cluster's API is below it, and not below [`PREFIX`].
 pub const GATEWAY: &str = "/k8s";
 /// How messages of the gateway's own begin, in a `Status`. So a client tells them from the API server's.
@@ -178,6 +181,18 @@ pub struct SessionInfo {
 pub struct SessionList {
     /// The sessions.
     pub items: Vec<SessionInfo>,
+}
+
+/// Sessions of all callers, in the order of their names.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionPage {
+    /// The sessions.
+    pub items: Vec<SessionInfo>,
+    /// There may be more: ask again with this as `after`. A page may have few items, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub next: Option<String>,
 }
 
 /// One recording. What is sealed says no more of itself than its size: all else is inside.

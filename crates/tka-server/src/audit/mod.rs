@@ -11,6 +11,7 @@ mod writer;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -20,6 +21,7 @@ use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, EndReason, claims};
+use tokio::time::timeout;
 
 use crate::App;
 use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
@@ -34,6 +36,9 @@ pub use self::writer::{AuditError, Room, Writer};
 
 /// The longest credential ID that is believed to be one. The API server makes UUIDs.
 const CREDENTIAL_ID_BYTES: usize = 128;
+
+/// How long an end by oversight waits for the record of who asked for it. Taking access away waits for no disk.
+const END_REQUESTED: Duration = Duration::from_secs(1);
 
 /// Makes records, and has them written.
 #[derive(Clone)]
@@ -157,6 +162,18 @@ impl Audit {
             ..self.of_request(context, Decision::Looked, Outcome::Granted)
         };
         self.queue.write(line(&record)).await
+    }
+
+    /// Records that the caller of `context` has oversight and ends `session`, because of `why` if they say. Returns when the record is written, or left to be
+    /// written for longer than an end may wait for it.
+    pub async fn end_requested(&self, context: &AuditContext, session: &Session, why: Option<String>) {
+        let record = Record {
+            session: Some(self.session(session)),
+            why,
+            ..self.of_request(context, Decision::EndRequested, Outcome::Granted)
+        };
+        // What is not written in time stays in the queue.
+        let _ = timeout(END_REQUESTED, self.keep(&record)).await;
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
