@@ -23,6 +23,10 @@ pub(crate) enum Operation {
     Decide,
     /// End the wait of the caller's own sign-in.
     Withdraw,
+    /// List the sessions of all callers.
+    ListAllSessions,
+    /// End a session of another.
+    EndSessionOfOther,
     ListRecordings,
     ShowRecording,
     FetchRecording,
@@ -47,6 +51,8 @@ impl Operation {
             Self::ListApprovals => ("GET", http::APPROVALS),
             Self::Decide => ("POST", http::APPROVALS),
             Self::Withdraw => ("DELETE", http::APPROVALS),
+            Self::ListAllSessions => ("GET", http::OVERSIGHT_SESSIONS),
+            Self::EndSessionOfOther => ("DELETE", http::OVERSIGHT_SESSIONS),
             Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => ("GET", http::RECORDINGS),
             Self::AskCluster => ("GET", "/version"),
         }
@@ -71,7 +77,8 @@ impl Operation {
             Self::FetchCredential => "give you a credential",
             Self::ShowCluster => "show the cluster",
             Self::ListSessions => "show your sessions",
-            Self::EndSession => "end that session",
+            Self::EndSession | Self::EndSessionOfOther => "end that session",
+            Self::ListAllSessions => "show the sessions of all",
             Self::ListRules => "show your rules",
             Self::SelectRule => "sign you in with these options",
             Self::ListApprovals => "show what waits for approval",
@@ -104,6 +111,8 @@ impl Operation {
                 | Self::ListApprovals
                 | Self::Decide
                 | Self::Withdraw
+                | Self::ListAllSessions
+                | Self::EndSessionOfOther
                 | Self::ListRecordings
                 | Self::ShowRecording
                 | Self::FetchRecording
@@ -111,8 +120,12 @@ impl Operation {
         )
     }
 
-    /// Whether only callers with oversight get an answer.
-    pub(super) fn needs_oversight(self) -> bool {
-        matches!(self, Self::ListRecordings | Self::ShowRecording | Self::FetchRecording)
+    /// What callers need oversight of to get an answer.
+    pub(super) fn needs_oversight_of(self) -> Option<&'static str> {
+        match self {
+            Self::ListAllSessions | Self::EndSessionOfOther => Some("sessions"),
+            Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => Some("recordings"),
+            _ => None,
+        }
     }
 }
