@@ -65,6 +65,8 @@ pub enum Version {
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = AuditDecision))]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// A session began.

@@ -92,9 +92,9 @@ mod tests {
                 (_, true, _) => double::failure(410, 0),
                 (_, _, true) => double::failure(400, 0),
                 _ => {
-                    let (status, mut list) = double::list(&first);
-                    list["metadata"]["continue"] = json!("two");
-                    (status, list)
+                    let (code, mut page) = double::list(&first);
+                    page["metadata"]["continue"] = json!("two");
+                    (code, page)
                 }
             })
         });

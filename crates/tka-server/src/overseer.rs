@@ -37,6 +37,16 @@ impl OversightOf for OfRecordings {
     }
 }
 
+/// To see audit records.
+#[derive(Debug)]
+pub struct OfRecords;
+
+impl OversightOf for OfRecords {
+    fn given(oversight: &Oversight) -> Option<Self> {
+        oversight.audit.then_some(Self)
+    }
+}
+
 /// To see sessions, or to end them too.
 impl OversightOf for SessionOversight {
     fn given(oversight: &Oversight) -> Option<Self> {

@@ -43,6 +43,7 @@ mod max_sessions;
 mod nonsense;
 mod on_use;
 mod outages;
+mod oversight;
 mod policy;
 mod provisioning;
 mod reauthorisation;
@@ -101,6 +102,7 @@ const MODULES: &[Module] = &[
     ("reauthorisation", reauthorisation::TESTS),
     ("recording", recording::TESTS),
     ("recordings", recordings::TESTS),
+    ("oversight", oversight::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
     ("max_sessions", max_sessions::TESTS),

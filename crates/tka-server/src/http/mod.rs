@@ -73,6 +73,7 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::show))
         .routes(routes!(recordings::cast))
+        .routes(routes!(oversight::audit::list))
         .routes(routes!(oversight::sessions::list))
         .routes(routes!(oversight::sessions::end))
         .routes(routes!(credential::issue))
@@ -209,6 +210,7 @@ mod tests {
                 "/api/v1alpha1/kubeconfig",
                 "/api/v1alpha1/login",
                 "/api/v1alpha1/logout",
+                "/api/v1alpha1/oversight/audit",
                 "/api/v1alpha1/oversight/sessions",
                 "/api/v1alpha1/oversight/sessions/{name}",
                 "/api/v1alpha1/recordings",

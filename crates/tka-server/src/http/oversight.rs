@@ -1,5 +1,6 @@
 //! `/oversight`: what is others', for callers with oversight. To all others nothing is there.
 
+pub(super) mod audit;
 pub(super) mod sessions;
 
 /// Whether the device with that ID and name is the one that is asked for: by ID, by name, or by the name's first label.

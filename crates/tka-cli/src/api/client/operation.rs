@@ -27,6 +27,7 @@ pub(crate) enum Operation {
     ListAllSessions,
     /// End a session of another.
     EndSessionOfOther,
+    SearchAudit,
     ListRecordings,
     ShowRecording,
     FetchRecording,
@@ -51,6 +52,7 @@ impl Operation {
             Self::ListApprovals => ("GET", http::APPROVALS),
             Self::Decide => ("POST", http::APPROVALS),
             Self::Withdraw => ("DELETE", http::APPROVALS),
+            Self::SearchAudit => ("GET", http::OVERSIGHT_AUDIT),
             Self::ListAllSessions => ("GET", http::OVERSIGHT_SESSIONS),
             Self::EndSessionOfOther => ("DELETE", http::OVERSIGHT_SESSIONS),
             Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => ("GET", http::RECORDINGS),
@@ -79,6 +81,7 @@ impl Operation {
             Self::ListSessions => "show your sessions",
             Self::EndSession | Self::EndSessionOfOther => "end that session",
             Self::ListAllSessions => "show the sessions of all",
+            Self::SearchAudit => "search audit records",
             Self::ListRules => "show your rules",
             Self::SelectRule => "sign you in with these options",
             Self::ListApprovals => "show what waits for approval",
@@ -113,6 +116,7 @@ impl Operation {
                 | Self::Withdraw
                 | Self::ListAllSessions
                 | Self::EndSessionOfOther
+                | Self::SearchAudit
                 | Self::ListRecordings
                 | Self::ShowRecording
                 | Self::FetchRecording
@@ -124,6 +128,7 @@ impl Operation {
     pub(super) fn needs_oversight_of(self) -> Option<&'static str> {
         match self {
             Self::ListAllSessions | Self::EndSessionOfOther => Some("sessions"),
+            Self::SearchAudit => Some("audit records"),
             Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => Some("recordings"),
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! Requests about what is others', which only callers with oversight make.
 
-use tka_api::http::{SessionInfo, SessionPage};
+use tka_api::http::{AuditPage, SessionInfo, SessionPage};
 
 use super::lists::{escaped, query_of};
 use super::{Client, ClientError, Operation};
@@ -11,6 +11,11 @@ impl Client {
     /// A page of the sessions of all callers. `query` has a name and a value each.
     pub(crate) fn all_sessions(&self, query: &[(&str, String)]) -> Result<SessionPage, ClientError> {
         self.fetch_with_times(Operation::ListAllSessions, &query_of(query))
+    }
+
+    /// A page of the audit records of one replica. `query` has a name and a value each.
+    pub(crate) fn audit_records(&self, query: &[(&str, String)]) -> Result<AuditPage, ClientError> {
+        self.fetch(Operation::SearchAudit, &query_of(query))
     }
 
     /// Ends a session of another, and returns it.
