@@ -10,7 +10,7 @@ use crate::cmd::time_argument::time;
 use crate::context::{CommandContext, Replica};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::audit::{AuditSearch, Item, Searched};
+use crate::report::audit::{AuditSearch, Item, ReplicaSearch};
 use crate::sys::parallel;
 use crate::terminal::messages;
 use crate::terminal::output::{Output, RenderOptions};
@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
 /// What one replica answered.
 struct Answer {
     items: Vec<Item>,
-    searched: Searched,
+    searched: ReplicaSearch,
     /// Whether it has more than was asked for.
     has_more: bool,
 }
@@ -113,7 +113,7 @@ impl Arguments {
         let page = self.page(&client, ctx, wanted, None)?;
         let mut answer = Answer {
             items: Vec::new(),
-            searched: Searched::new(&replica.server, &page.searched),
+            searched: ReplicaSearch::new(&replica.server, &page.searched),
             has_more: false,
         };
         let mut next = answer.add(page);

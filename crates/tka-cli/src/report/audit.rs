@@ -20,7 +20,7 @@ pub(crate) struct AuditSearch {
     /// Newest first.
     items: Vec<Item>,
     /// One for each replica that was asked.
-    searched: Vec<Searched>,
+    searched: Vec<ReplicaSearch>,
     /// Whether there is more than was asked for.
     has_more: bool,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Item {
 
 /// What was searched at one replica.
 #[derive(Debug, Serialize)]
-pub(crate) struct Searched {
+pub(crate) struct ReplicaSearch {
     server: String,
     /// Its name, as it says it; the server where it did not answer.
     pub(crate) replica: String,
@@ -52,9 +52,9 @@ pub(crate) struct Searched {
     pub(crate) stopped: bool,
 }
 
-// === impl Searched ===
+// === impl ReplicaSearch ===
 
-impl Searched {
+impl ReplicaSearch {
     pub(crate) fn new(server: &Server, said: &AuditSearched) -> Self {
         Self {
             server: server.to_string(),
@@ -96,7 +96,7 @@ impl Searched {
 // === impl AuditSearch ===
 
 impl AuditSearch {
-    pub(crate) fn add(&mut self, items: Vec<Item>, searched: Searched, has_more: bool) {
+    pub(crate) fn add(&mut self, items: Vec<Item>, searched: ReplicaSearch, has_more: bool) {
         self.items.extend(items);
         self.searched.push(searched);
         self.has_more |= has_more;
@@ -104,7 +104,7 @@ impl AuditSearch {
 
     /// A replica did not answer, or refused.
     pub(crate) fn failed(&mut self, server: &Server, error: &Error) {
-        self.searched.push(Searched::failed(server, error));
+        self.searched.push(ReplicaSearch::failed(server, error));
     }
 
     /// Sorts the records of all replicas by time, newest first, and keeps the first ones.
@@ -116,7 +116,7 @@ impl AuditSearch {
 
     /// Whether all was searched that was asked for, but for what is beyond the limit.
     pub(crate) fn is_whole(&self) -> bool {
-        self.searched.iter().all(Searched::is_whole)
+        self.searched.iter().all(ReplicaSearch::is_whole)
     }
 
     /// In whose records was searched, and what is left out on purpose.
@@ -139,11 +139,11 @@ impl AuditSearch {
 
     /// What was not searched.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.searched.iter().filter_map(Searched::warning).collect()
+        self.searched.iter().filter_map(ReplicaSearch::warning).collect()
     }
 }
 
-impl Searched {
+impl ReplicaSearch {
     fn warning(&self) -> Option<String> {
         let name = &self.replica;
         let mut parts = Vec::new();
@@ -291,9 +291,9 @@ mod tests {
         let carried = json!({"time": "2026-01-02T15:01:00Z", "decision": "carried", "api": {"verb": "get", "resource": "pods", "namespace": "shop"},
             "session": {"name": "tka-alice-x"}});
         let of_first = vec![item("tka-0", machine), item("tka-0", signed_in)];
-        search.add(of_first, Searched::new(&server, &said("tka-0")), false);
+        search.add(of_first, ReplicaSearch::new(&server, &said("tka-0")), false);
         let of_second = vec![item("tka-1", looked), item("tka-1", carried)];
-        search.add(of_second, Searched::new(&server, &said("tka-1")), false);
+        search.add(of_second, ReplicaSearch::new(&server, &said("tka-1")), false);
         search
     }
 

@@ -210,7 +210,7 @@ mod tests {
         ) {
             let letters = ["a", "b", "c"].iter().cycle();
             let lines: Vec<String> = lengths.iter().zip(letters).map(|(length, letter)| letter.repeat(*length)).collect();
-            let mut text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let mut text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             text.push_str(&"d".repeat(cut));
             let found = all(&file(text.as_bytes()), text.len() as u64);
             let mut found: Vec<_> = found.into_iter().map(|(line, _)| line).collect();
