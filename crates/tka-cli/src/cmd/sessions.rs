@@ -104,7 +104,7 @@ fn all_pages(client: &Client, user: Option<&str>) -> Result<SessionList, Error> 
         // A server that does not go on must not be asked for ever: each page begins behind the one before.
         let goes_on = match (items.last(), page.items.first()) {
             (Some(last), Some(first)) => last.name < first.name,
-            _ => page.next != place,
+            _ => place.is_none() || page.next != place,
         };
         items.extend(page.items.into_iter().filter(|_| goes_on));
         place = page.next.filter(|_| goes_on);

@@ -174,6 +174,17 @@ fn shows_those_of_all_page_by_page() {
 }
 
 #[test]
+fn one_page_is_all_of_them() {
+    let page = json!({"items": [session("tka-alice-one", true), of_bob("tka-bob-one")]});
+    let script = [("GET /oversight/sessions", Answer::json(200, &page))];
+    let shown = shown(&script, &["--everyone", "-o", "name"]);
+    assert!(shown.contains("tka-alice-one\ntka-bob-one\n"), "{shown}");
+    let none = [("GET /oversight/sessions", Answer::json(200, &json!({"items": []})))];
+    let outcome = self::shown(&none, &["--everyone"]);
+    assert!(outcome.contains("there is no such session"), "{outcome}");
+}
+
+#[test]
 fn server_that_shows_the_same_page_again_is_left() {
     let page = json!({"items": [session("tka-alice-one", true)], "next": "two"});
     let empty = json!({"items": [], "next": "two"});
