@@ -56,7 +56,7 @@ struct End {
     #[arg(long)]
     all: bool,
 
-    /// Why a session of another user ends: one line, for the server's audit log and for them
+    /// Why a session of another user ends: one line, for the server's audit log
     #[arg(long, value_name = "TEXT", conflicts_with = "all")]
     reason: Option<String>,
 }
