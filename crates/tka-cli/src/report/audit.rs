@@ -314,7 +314,13 @@ mod tests {
     fn records_of_all_are_sorted_by_time() {
         let mut all = search();
         all.merge(10);
-        insta::assert_snapshot!(shown(&all), @"");
+        insta::assert_snapshot!(shown(&all), @"
+        TIME                                 DECISION   USER                   DEVICE  SESSION      ABOUT                              REPLICA
+        65 s ago (2026-01-02 15:03:00 UTC)   refused    tag:ci tag:x                                POST /api/v1alpha1/login: no rule  tka-0
+        2 min ago (2026-01-02 15:02:00 UTC)  looked                                                 audit user=a                       tka-1
+        3 min ago (2026-01-02 15:01:00 UTC)  carried                                   tka-alice-x  get pods shop                      tka-1
+        4 min ago (2026-01-02 15:00:00 UTC)  signed_in  alice[31m@example.com  laptop  tka-alice-x  edit oncall                        tka-0
+        ");
         assert!(all.is_whole() && !all.has_more);
         assert_eq!(all.names(), ["tka-alice-x"]);
         all.merge(2);

@@ -35,10 +35,72 @@ fn records_are_shown_and_whose_they_are() {
         outcome.shown(&fake)
     };
     insta::with_settings!({filters => [(r"\d+ d", "AGES")]}, {
-        insta::assert_snapshot!(shown(&[]), @"");
+        insta::assert_snapshot!(shown(&[]), @"
+        status 0
+        --- stdout
+        TIME                                   DECISION    USER               DEVICE  SESSION      ABOUT
+        AGES ago (1901-01-02 15:04:09 UTC)  signed_out  alice@example.com  laptop  tka-alice-x  view
+        AGES ago (1901-01-02 15:04:05 UTC)  signed_in   alice@example.com  laptop  tka-alice-x  view
+        --- stderr
+        → searched the records of tka.example.ts.net, which reach back to 1901-01-01T00:00:00Z
+        ");
     });
-    insta::assert_snapshot!(shown(&["--limit", "1", "-o", "json"]), @"");
-    insta::assert_snapshot!(shown(&["-o", "name"]), @"");
+    insta::assert_snapshot!(shown(&["--limit", "1", "-o", "json"]), @r#"
+    status 0
+    --- stdout
+    {
+      "items": [
+        {
+          "replica": "tka.example.ts.net",
+          "record": {
+            "decision": "signed_out",
+            "device": {
+              "name": "laptop",
+              "stable_id": "n1"
+            },
+            "outcome": "granted",
+            "session": {
+              "name": "tka-alice-x",
+              "namespace": "tka",
+              "rule": {
+                "period": "1h0m0s",
+                "role": "view"
+              },
+              "until": "1901-01-02T16:04:05Z"
+            },
+            "time": "1901-01-02T15:04:09.5Z",
+            "version": "audit.tka.specht-labs.de/v1",
+            "who": {
+              "user": {
+                "id": 7,
+                "login_name": "alice@example.com"
+              }
+            }
+          }
+        }
+      ],
+      "searched": [
+        {
+          "server": "http://127.0.0.1:PORT",
+          "replica": "tka.example.ts.net",
+          "since": "1901-01-01T00:00:00Z",
+          "complete": true,
+          "not_searched": [],
+          "skipped_lines": 0
+        }
+      ],
+      "has_more": false
+    }
+    --- stderr
+    → searched the records of tka.example.ts.net, which reach back to 1901-01-01T00:00:00Z
+    "#);
+    insta::assert_snapshot!(shown(&["-o", "name"]), @"
+    status 0
+    --- stdout
+    tka-alice-x
+    --- stderr
+    → searched the records of tka.example.ts.net, which reach back to 1901-01-01T00:00:00Z
+    ");
 }
 
 #[test]
