@@ -113,6 +113,9 @@ pub struct LoginRequest {
         )
     )]
     pub session: Option<String>,
+    /// Elevates the device: while it lasts, this session acts for requests through the gateway that name no rule. Not beside `session`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elevate: bool,
 }
 
 /// Which of the caller's sessions; the calling device's own when absent, and not null.
@@ -444,6 +447,7 @@ pub enum ApprovalState {
 /// A sign-in that waits for approval, or was decided a moment ago.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "they are fields of a document")]
 pub struct ApprovalInfo {
     /// How it stands.
     #[serde(flatten)]
@@ -472,6 +476,9 @@ pub struct ApprovalInfo {
     pub reason: Option<String>,
     /// Whether a session goes on that it would extend.
     pub extends: bool,
+    /// Whether it would elevate the device: act for requests through the gateway that name no rule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elevation: bool,
     /// When it was asked for (RFC 3339).
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub requested: Timestamp,
@@ -580,6 +587,9 @@ pub struct GatewayInfo {
     pub url: String,
     /// Whether sign-ins go through it unless the caller chooses.
     pub default: bool,
+    /// Whether a device may be elevated (`elevate` of a sign-in). Earlier versions know no such thing.
+    #[serde(default)]
+    pub elevation: bool,
 }
 
 /// What every refusal and failure answers: what happened, what to do about it, and what caused it.

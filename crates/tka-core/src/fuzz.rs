@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use bolero::check;
 
 use crate::names::is_dns_label;
-use crate::{ApplicableRules, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName};
+use crate::{
+    ApplicableRules, Approval, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName,
+};
 
 /// Lines are values of the capability.
 #[test]
-fn grant() {
+fn rules() {
     check!().for_each(|bytes: &[u8]| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let values: Vec<&str> = text.lines().collect();
@@ -55,7 +57,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "role",
     "period",
     "priority",
@@ -73,9 +75,11 @@ const KEYS: [&str; 17] = [
     "Recording",
     "sign_in",
     "idle",
+    "approval",
+    "Approval",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
-const VALUES: [&str; 15] = [
+const VALUES: [&str; 21] = [
     r#""required""#,
     r#""best_effort""#,
     r#""gateway""#,
@@ -91,6 +95,12 @@ const VALUES: [&str; 15] = [
     r#"["Dev"]"#,
     r#"{"dev":true}"#,
     r#""dev""#,
+    r#"{"count":2}"#,
+    r#"{"count":2,"within":"1h","machines":true}"#,
+    r#"{"count":null}"#,
+    r#"{"within":"1h"}"#,
+    r#"{"Count":3}"#,
+    r#"[2,"1h",true]"#,
 ];
 
 /// A rule that is read gives no more than it would without any one of its fields, and the whole cluster only where nothing that
@@ -112,6 +122,14 @@ fn restricts(text: &str) {
     }
 }
 
+/// Whether `rule` asks for as many approvals as `wider`, in as little time, and from people where that does.
+fn asks_as_much(rule: &Rule, wider: &Rule) -> bool {
+    let Some(asked) = &wider.approval else { return true };
+    let strict =
+        |one: &Approval| one.count >= asked.count && one.within <= asked.within && one.machines <= asked.machines;
+    rule.approval.as_ref().is_some_and(strict)
+}
+
 fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
     let limit = |rule: &Rule| rule.max_sessions.map_or(u32::MAX, std::num::NonZeroU32::get);
     let idle = |rule: &Rule| rule.idle.map_or(std::time::Duration::MAX, Period::duration);
@@ -123,6 +141,51 @@ fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
         && rule.access.has_tokens() <= wider.access.has_tokens()
         && rule.access.has_gateway() <= wider.access.has_gateway()
         && rule.recording >= wider.recording
+        && asks_as_much(rule, wider)
+}
+
+/// What an approval says restricts, field by field: nothing of it is read as less than it says.
+#[test]
+fn approval_restricts() {
+    check!()
+        .with_type::<(u8, u8, u8)>()
+        .for_each(|(count, within, machines): &(u8, u8, u8)| {
+            let fields = [
+                ("count", ["2", "20", "1", "null", "0"][usize::from(count % 5)]),
+                (
+                    "within",
+                    [r#""10m""#, r#""1h""#, "null", "\"\"", "0"][usize::from(within % 5)],
+                ),
+                (
+                    "machines",
+                    ["true", "false", "null", "[]", "1"][usize::from(machines % 5)],
+                ),
+            ];
+            let text = |fields: &[(&str, &str)]| {
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\":{value}"))
+                    .collect();
+                format!(r#"{{"role":"edit","period":"8h","approval":{{{}}}}}"#, fields.join(","))
+            };
+            let Ok(rule) = Rule::parse(&text(&fields)) else { return };
+            let whole = rule.approval.as_ref().unwrap();
+            assert!(fields.iter().all(|(_, value)| *value != "null"), "{fields:?}");
+            for left_out in 0..fields.len() {
+                let fewer: Vec<_> = fields
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| *at != left_out)
+                    .map(|(_, field)| *field)
+                    .collect();
+                let Ok(wider) = Rule::parse(&text(&fewer)) else {
+                    continue;
+                };
+                let approval = wider.approval.as_ref().unwrap();
+                assert!(whole.count >= approval.count, "{fields:?}");
+                assert!(whole.machines >= approval.machines, "{fields:?}");
+            }
+        });
 }
 
 #[test]

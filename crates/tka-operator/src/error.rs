@@ -21,6 +21,14 @@ pub enum Error {
         #[source]
         source: Box<Status>,
     },
+    /// The API server says, when it is asked, that it would not let this server bind the role there.
+    #[error("this server may not bind the ClusterRole {role} {}", place(namespace.as_deref()))]
+    RoleNotAllowedThere {
+        /// The role.
+        role: RoleName,
+        /// Where; in the whole cluster when absent.
+        namespace: Option<String>,
+    },
     /// The cluster has no such role.
     #[error("this cluster has no ClusterRole {0}")]
     NoSuchRole(RoleName),
@@ -104,9 +112,20 @@ impl Error {
     pub(crate) fn is_about_rule(&self) -> bool {
         matches!(
             self,
-            Self::RoleNotAllowed { .. } | Self::NoSuchRole(_) | Self::NoSuchNamespace(_) | Self::Refused(_)
+            Self::RoleNotAllowed { .. }
+                | Self::RoleNotAllowedThere { .. }
+                | Self::NoSuchRole(_)
+                | Self::NoSuchNamespace(_)
+                | Self::Refused(_)
         )
     }
+}
+
+fn place(namespace: Option<&str>) -> String {
+    namespace.map_or_else(
+        || "in the whole cluster".to_owned(),
+        |name| format!("in the namespace {name}"),
+    )
 }
 
 /// What `error` says, and what that was caused by, in one line.

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tka_api::http::ClusterInfo;
 use tka_api::kubeconfig::Cluster;
 use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError};
-use tka_kubeconfig::{Kubeconfig, Unreadable};
+use tka_kubeconfig::{Kubeconfig, Unreadable, find};
 use tka_operator::error::with_causes;
 
 use crate::answer::Failure;
@@ -62,6 +62,23 @@ pub enum ClusterError {
         "the cluster in the ConfigMap's kubeconfig has its certificate authority in the file {0}: write it there as certificate-authority-data"
     )]
     AuthorityFile(String),
+    /// The kubeconfig inside the ConfigMap reaches the API server through a proxy, which is not handed on: what proxies a device has is its own matter.
+    #[error(
+        "the cluster in the ConfigMap's kubeconfig has a proxy-url, which is not handed on: take it out, and set HTTPS_PROXY on the devices that need one"
+    )]
+    Proxy,
+    /// The ConfigMap has a kubeconfig, and beside it what only goes with an address of its own.
+    #[error(
+        "the ConfigMap has the key {key} beside the key {kubeconfig}, and no {endpoint}: write it into the kubeconfig, or take the kubeconfig out and add {endpoint}"
+    )]
+    Beside {
+        /// The key that would not count.
+        key: String,
+        /// Key of the kubeconfig.
+        kubeconfig: String,
+        /// Key of the URL.
+        endpoint: String,
+    },
     /// The ConfigMap lacks the URL.
     #[error("the ConfigMap has neither the key {endpoint} nor a cluster under the key {kubeconfig}")]
     NoEndpoint {
@@ -165,16 +182,31 @@ fn from_data(
     keys: &config::ConfigMapKeys,
     labels: &BTreeMap<String, String>,
 ) -> Result<ClusterInfo, ClusterError> {
-    let value = |key: &str| data.get(key).map(String::as_str).unwrap_or_default().trim();
+    let given = |key: &str| data.get(key).map(String::as_str).unwrap_or_default();
+    let value = |key: &str| given(key).trim();
+    let is_insecure = matches!(value(&keys.insecure), "true" | "True" | "TRUE" | "1");
     let mut cluster = Cluster {
-        server: value(&keys.api_endpoint).into(),
+        // A file that became a key ends with a line's end. Any other space is a mistake, which the URL's own check names.
+        server: given(&keys.api_endpoint).trim_end_matches(['\r', '\n']).into(),
         certificate_authority_data: Some(value(&keys.ca_data).into()),
-        insecure_skip_tls_verify: matches!(value(&keys.insecure), "true" | "True" | "TRUE" | "1"),
+        insecure_skip_tls_verify: is_insecure,
         ..Cluster::default()
     };
-    let kubeconfig = value(&keys.kubeconfig);
-    if cluster.server.is_empty() && !kubeconfig.is_empty() {
-        cluster = first_cluster(kubeconfig)?.unwrap_or_default();
+    // Where a line begins means something in YAML.
+    let kubeconfig = given(&keys.kubeconfig);
+    if cluster.server.is_empty() && !kubeconfig.trim().is_empty() {
+        let beside = [
+            (&keys.ca_data, !value(&keys.ca_data).is_empty()),
+            (&keys.insecure, is_insecure),
+        ];
+        if let Some((key, _)) = beside.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(ClusterError::Beside {
+                key: key.clone(),
+                kubeconfig: keys.kubeconfig.clone(),
+                endpoint: keys.api_endpoint.clone(),
+            });
+        }
+        cluster = current_cluster(kubeconfig)?.unwrap_or_default();
     }
     if cluster.server.is_empty() {
         let (endpoint, kubeconfig) = (keys.api_endpoint.clone(), keys.kubeconfig.clone());
@@ -191,13 +223,19 @@ fn from_data(
     })
 }
 
-/// kubeadm writes a kubeconfig with one cluster and nothing else, without a name
+/// The cluster of the current context, or the first: kubeadm writes a kubeconfig with one cluster and nothing else, without a name
 /// (<https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>).
-fn first_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
-    let mut clusters = Kubeconfig::from_text(kubeconfig)?.clusters.into_iter();
-    let Some(cluster) = clusters.next().map(|named| named.item) else {
+fn current_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
+    let kubeconfig = Kubeconfig::from_text(kubeconfig)?;
+    let current = kubeconfig.current().map(|context| context.cluster.as_str());
+    let current = current.and_then(|name| find(&kubeconfig.clusters, name).cloned());
+    let first = || kubeconfig.clusters.first().map(|named| named.item.clone());
+    let Some(cluster) = current.or_else(first) else {
         return Ok(None);
     };
+    if !cluster.proxy_url.is_empty() {
+        return Err(ClusterError::Proxy);
+    }
     // As kubectl does: the file counts where there is no data.
     if cluster.certificate_authority_data.is_empty() && !cluster.certificate_authority.is_empty() {
         return Err(ClusterError::AuthorityFile(cluster.certificate_authority));
@@ -317,6 +355,39 @@ mod tests {
         assert_eq!(read_both.ca_data, authority(PEM).unwrap(), "kubectl reads no file then");
         let unreadable = with_causes(&read("{name: 1, cluster: {server: https://a}}").unwrap_err());
         assert!(unreadable.contains("line 1: `name` must be a text"), "{unreadable}");
+    }
+
+    /// cases.md 1
+    #[test]
+    fn nothing_in_the_kubeconfig_is_dropped() {
+        let of = |kubeconfig: &str| data(&[("kubeconfig", kubeconfig)]);
+        let indented = "  apiVersion: v1\n  clusters:\n  - cluster: {server: https://a}\n";
+        assert_eq!(of(indented).unwrap().server_url, "https://a");
+        let many = |current: &str| {
+            format!(
+                "clusters: [{{name: a, cluster: {{server: https://a}}}}, {{name: b, cluster: {{server: https://b}}}}]\n\
+                 contexts: [{{name: x, context: {{cluster: b}}}}]\ncurrent-context: {current}\n"
+            )
+        };
+        assert_eq!(of(&many("x")).unwrap().server_url, "https://b");
+        assert_eq!(of(&many("''")).unwrap().server_url, "https://a");
+        let proxied = of("clusters: [{cluster: {server: https://a, proxy-url: http://proxy}}]").unwrap_err();
+        assert!(proxied.to_string().contains("proxy-url"), "{proxied}");
+        let plain = ("kubeconfig", "clusters: [{cluster: {server: https://a}}]");
+        for beside in [("caData", PEM), ("insecure", "true")] {
+            let error = data(&[plain, beside]).unwrap_err().to_string();
+            assert!(error.contains(beside.0) && error.contains("apiEndpoint"), "{error}");
+        }
+    }
+
+    /// cases.md 3: as the setting of that name refuses it. A file's last line end is none of it.
+    #[test]
+    fn address_in_the_config_map_is_as_strict_as_the_setting() {
+        assert_eq!(data(&[("apiEndpoint", "https://k\n")]).unwrap().server_url, "https://k");
+        for bad in ["https://k ", " https://k", "https://k 6443"] {
+            let error = data(&[("apiEndpoint", bad)]).unwrap_err();
+            assert!(matches!(error, ClusterError::BadUrl { .. }), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Standards};
+use crate::rule_checks::RuleChecks;
 use crate::{App, KubeconfigNames, http};
 
 /// What the handlers need, whatever the configuration says.
@@ -38,6 +39,8 @@ pub(crate) struct Parts {
     pub(crate) node: watch::Receiver<Node>,
     /// Which sign-ins waited for approval a moment ago.
     pub(crate) over: Arc<RecentlyOver>,
+    /// What the cluster said of rules a moment ago.
+    pub(crate) rule_checks: Arc<RuleChecks>,
     /// Reads the ConfigMap of the cluster.
     pub(crate) client: Client,
 }
@@ -129,6 +132,10 @@ impl Live {
             },
             limits: Limits::at_least(config.operator.min_period),
             has_gateway: parts.gateway.is_some(),
+            watched: parts
+                .gateway
+                .as_ref()
+                .map(|gateway| gateway.streams().watched().clone()),
             gateway_default: config.gateway.default,
             library: parts.library,
             machines: config.operator.machines,
@@ -140,6 +147,7 @@ impl Live {
             metrics: parts.metrics,
             work: parts.work,
             over: parts.over,
+            rule_checks: parts.rule_checks,
             rates: Arc::clone(&self.rates),
         }
     }

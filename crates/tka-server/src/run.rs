@@ -140,6 +140,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         work: DetachedTasks::default(),
         node: known,
         over: Arc::default(),
+        rule_checks: Arc::default(),
     };
     let work = parts.work.clone();
     let status = watch::Sender::default();

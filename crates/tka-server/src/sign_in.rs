@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use futures::FutureExt;
 use tka_api::http::Via;
 use tka_core::{Approval, Refusal, Request, Session, approver};
@@ -259,6 +260,15 @@ fn decide(
     decided
 }
 
+fn nothing_to_elevate() -> Failure {
+    let advice = &[
+        "sign in through the rule instead: `tka login --rule NAME`",
+        "or ask an administrator to set the server's gateway.enabled",
+    ];
+    let message = "this server has no gateway, and an elevation acts through the gateway alone";
+    Failure::new(StatusCode::FORBIDDEN, message, advice)
+}
+
 fn apply_rules(
     app: &App,
     authorization: &Authorization,
@@ -282,8 +292,16 @@ fn apply_rules(
         return Err(changed_meanwhile());
     }
     // A way that the rule or the server does not have is refused before anything begins.
-    let has_token = !authorization.goes_through_gateway(app, options.via, &rule.key())?
-        && authorization.rules.has_tokens(&rule.key());
+    let via = if request.is_elevation() {
+        if !app.has_gateway {
+            return Err(nothing_to_elevate());
+        }
+        Some(Via::Gateway)
+    } else {
+        options.via
+    };
+    let has_token =
+        !authorization.goes_through_gateway(app, via, &rule.key())? && authorization.rules.has_tokens(&rule.key());
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     let ask = authorization.rules.approval(&key).map(|approval| Question {
         digest: approver::digest(&session, rule, &approval),

@@ -25,6 +25,7 @@ mod concurrency;
 mod credentials;
 mod doctor;
 mod documentation;
+mod elevation;
 mod endings;
 mod events;
 mod expiry;
@@ -96,6 +97,7 @@ const MODULES: &[Module] = &[
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
     ("gateway", gateway::TESTS),
+    ("elevation", elevation::TESTS),
     ("on_use", on_use::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),

@@ -5,11 +5,11 @@ use crate::terminal::messages::clean;
 use crate::terminal::output::RenderOptions;
 use crate::terminal::table::table;
 
-/// The servers to choose from: those that let the caller in, or else those that answer. Of replicas only the first counts.
+/// The servers to choose from: those that let the caller in, or else those that answer.
 pub(crate) fn choices(found: Clusters) -> Vec<Cluster> {
     let answering: Vec<_> = found.items.into_iter().filter(is_server).collect();
     let (open, refusing): (Vec<_>, Vec<_>) = answering.into_iter().partition(lets_in);
-    first_replicas(if open.is_empty() { refusing } else { open })
+    if open.is_empty() { refusing } else { open }
 }
 
 /// The server that `answer` names: the number of its line, its name or its URL.
@@ -49,17 +49,6 @@ fn lets_in(one: &Cluster) -> bool {
         Some(rules) => !rules.is_empty(),
         None => one.problem.is_none(),
     }
-}
-
-fn first_replicas(all: Vec<Cluster>) -> Vec<Cluster> {
-    let mut first: Vec<Cluster> = vec![];
-    for one in all {
-        let is_replica = |other: &Cluster| one.instance.is_some() && other.instance == one.instance;
-        if !first.iter().any(is_replica) {
-            first.push(one);
-        }
-    }
-    first
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ pub(crate) struct Cluster {
     /// Its display name, as short as is unique.
     pub(crate) name: String,
     pub(crate) server: String,
+    /// The other replicas of its server that answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) replicas: Vec<String>,
     /// Whether commands use it by default.
     pub(crate) default: bool,
     pub(crate) state: State,
@@ -66,14 +69,21 @@ pub(crate) enum State {
 // === impl Clusters ===
 
 impl Clusters {
-    /// Names the servers and sorts them, the default first.
+    /// Names the servers and sorts them, the default first. Replicas of one server are one, and the first of them stands for all.
     pub(crate) fn new(mut items: Vec<Cluster>) -> Self {
         let names = names(&items.iter().map(|item| &item.address).collect::<Vec<_>>());
         for (item, name) in items.iter_mut().zip(names) {
             item.name = name;
         }
         items.sort_by(|one, other| (!one.default, &one.name).cmp(&(!other.default, &other.name)));
-        Self { items }
+        let mut first: Vec<Cluster> = vec![];
+        for item in items {
+            match first.iter_mut().find(|one| one.is_replica_of(&item)) {
+                Some(one) => one.replicas.push(item.server),
+                None => first.push(item),
+            }
+        }
+        Self { items: first }
     }
 
     /// Whether a TKA server responds at any of the addresses.
@@ -151,8 +161,14 @@ fn remarks(cluster: &Cluster, options: &RenderOptions<'_>) -> String {
             (false, true) => Some("through its gateway".to_owned()),
             (false, false) => None,
         });
+    let replicas = match (cluster.replicas.as_slice(), options.long) {
+        ([], _) => None,
+        (others, true) => Some(format!("replicas {}", others.join(", "))),
+        (others, false) => Some(format!("{} replicas", others.len() + 1)),
+    };
     problem
         .into_iter()
+        .chain(replicas)
         .chain(gateway)
         .chain(version)
         .collect::<Vec<_>>()
@@ -167,6 +183,7 @@ impl Cluster {
         Self {
             name: String::new(),
             server: candidate.server.to_string(),
+            replicas: Vec::new(),
             default: candidate.is_default,
             state: State::Silent,
             version: None,
@@ -180,5 +197,64 @@ impl Cluster {
             address: candidate.server.clone(),
             is_guessed_port: candidate.is_guessed_port,
         }
+    }
+
+    fn is_replica_of(&self, other: &Self) -> bool {
+        self.instance.is_some() && self.instance == other.instance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::messages::Clock;
+    use crate::terminal::theme::Theme;
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    fn cluster(name: &str, instance: Option<&str>, is_default: bool) -> Cluster {
+        let candidate = Candidate {
+            server: Server::new(&format!("{name}.example.ts.net"), 443, None).unwrap(),
+            node: name.into(),
+            is_default,
+            is_guessed_port: false,
+            is_offline: false,
+            sessions: vec![],
+        };
+        Cluster {
+            state: State::Answers,
+            instance: instance.map(Into::into),
+            ..Cluster::new(&candidate)
+        }
+    }
+
+    #[test]
+    fn replicas_are_one_row_and_the_default_stands_for_them() {
+        let all = [
+            cluster("west-0", Some("w"), false),
+            cluster("west-1", Some("w"), true),
+            cluster("east", Some("e"), false),
+            cluster("old-0", None, false),
+            cluster("old-1", None, false),
+        ];
+        let clusters = Clusters::new(all.into());
+        assert_eq!(clusters.names(), ["west-1", "east", "old-0", "old-1"]);
+        assert_eq!(clusters.items[0].replicas, ["https://west-0.example.ts.net"]);
+        let palette = Theme::Notty.palette();
+        let shown = |long| {
+            clusters.human(&RenderOptions {
+                palette: &palette,
+                clock: Clock {
+                    now: Timestamp::UNIX_EPOCH,
+                    zone: TimeZone::UTC,
+                },
+                width: None,
+                long,
+            })
+        };
+        assert!(shown(false).contains("2 replicas"), "{}", shown(false));
+        let long = shown(true);
+        assert!(long.contains("replicas https://west-0.example.ts.net"), "{long}");
+        assert_eq!(long.matches("replicas").count(), 1, "{long}");
     }
 }

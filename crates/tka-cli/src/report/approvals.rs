@@ -66,6 +66,10 @@ impl Report for ApprovalInfo {
         }
         lines.extend(self.rule.clone().map(|rule| ("rule", rule)));
         lines.push(("for", time_format::period(&self.period)));
+        if self.elevation {
+            let text = "every program on that device that uses the gateway without naming a rule";
+            lines.push(("elevates", text.to_owned()));
+        }
         lines.extend(self.reason.clone().map(|reason| ("reason", reason)));
         let extends = if self.extends {
             "yes: the session goes on as it is until then"
@@ -161,5 +165,9 @@ mod tests {
     fn one_in_full() {
         let palette = Theme::Notty.palette();
         insta::assert_snapshot!(one().human(&options(&palette)));
+        let mut elevation = one();
+        elevation.elevation = true;
+        let text = elevation.human(&options(&palette));
+        assert!(text.contains("elevates     every program on that device"), "{text}");
     }
 }

@@ -156,7 +156,13 @@ impl Key {
 
     /// Whether it may be there without a value: it holds labels or a list, or is not looked at.
     pub(super) fn may_be_empty(&self) -> bool {
-        self.is_inert() || ["object", "array"].iter().any(|name| self.schema["type"] == **name)
+        let holds_many = ["object", "array"].iter().any(|name| self.schema["type"] == **name);
+        self.is_inert() || holds_many && !self.must_have_items()
+    }
+
+    /// Whether it is a list that must not be there without an item: to take that for the default would lift what it restricts.
+    pub(super) fn must_have_items(&self) -> bool {
+        self.schema["minItems"].as_u64().is_some_and(|least| least > 0)
     }
 
     /// The variable of the environment that sets it.

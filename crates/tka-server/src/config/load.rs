@@ -82,7 +82,8 @@ impl Source {
         }
         for key in keys().settings() {
             let variable = key.variable();
-            if let Some(text) = environment(&variable).filter(|text| !text.is_empty()) {
+            let text = environment(&variable).filter(|text| !text.is_empty() || key.must_have_items());
+            if let Some(text) = text {
                 given.text(key, &text, Place::Variable(variable));
             }
         }

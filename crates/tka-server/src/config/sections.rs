@@ -231,8 +231,8 @@ pub struct GatewayRecording {
     #[schemars(schema_with = "values::duration")]
     pub max_duration: Period,
     /// Who reads recordings: each is sealed to these recipients of age, `age1…`, and is plain when there is none. `a,b` in the environment.
-    #[serde(deserialize_with = "values::recipients")]
-    #[schemars(inner(length(min = 1)))]
+    #[serde(deserialize_with = "values::recipients", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1), inner(length(min = 1)))]
     pub recipients: Vec<String>,
     /// How many days after its end a recording is removed; never when `0`.
     pub retention_days: u32,

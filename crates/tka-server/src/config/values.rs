@@ -74,13 +74,13 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
     }
 }
 
-/// Recipients of recordings. One that is misspelt must not leave them plain.
+/// Recipients of recordings. One that is misspelt or left out must not leave them plain: without any the key is left out.
 pub(super) fn recipients<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let is_given = matches!(&value, Value::String(text) if !text.is_empty());
-    let recipients = list(value).map_err(D::Error::custom)?;
-    if is_given && recipients.is_empty() {
-        return Err(D::Error::custom("it names no recipient"));
+    let recipients = list(Value::deserialize(deserializer)?).map_err(D::Error::custom)?;
+    if recipients.is_empty() {
+        return Err(D::Error::custom(
+            "it names no recipient: name one, or leave the key out for recordings that are not sealed",
+        ));
     }
     Recipients::parse(recipients.iter().map(String::as_str)).map_err(D::Error::custom)?;
     Ok(recipients)

@@ -9,13 +9,14 @@ use axum::{Extension, Json};
 use futures::future::{try_join, try_join_all};
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::{Session, SessionName};
-use tka_operator::{SessionFilter, StoredSession};
+use tka_core::{Session, SessionLabel, SessionName};
+use tka_operator::{RequestState, SessionFilter, StoredSession, WaitingSignIn};
 use utoipa::IntoParams;
 
 use super::view;
 use crate::App;
 use crate::answer::Failure;
+use crate::approvals::{self, Approver};
 use crate::audit::ByRequest;
 use crate::audit_context::AuditContext;
 use crate::authorize::{applicable_rules, names};
@@ -32,8 +33,8 @@ pub(super) struct Which {
 
 /// Sign out
 ///
-/// Ends the calling device's session, with `all=true` all of the caller's. When this answers, their credentials have no access any
-/// more.
+/// Ends the calling device's session and elevations, with `all=true` all of the caller's sessions. When this answers, their credentials have no access any
+/// more. An elevation that waits for approval waits no more.
 #[utoipa::path(
     post,
     path = "/logout",
@@ -58,8 +59,11 @@ pub(super) async fn sign_out(
         let advice = &["correct the request"];
         Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).because(&error)
     })?;
+    // Before the sessions are looked for: none of them may begin behind that.
+    withdraw_elevations(&app, &context, &identified, which.all).await?;
     let sessions = sessions(&app, &identified, which.all).await?;
-    let Some(last) = sessions.values().max_by_key(|stored| stored.session.signed_in) else {
+    let last = |stored: &&StoredSession| (!stored.session.is_elevation(), stored.session.signed_in);
+    let Some(last) = sessions.values().max_by_key(last) else {
         // A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
         applicable_rules(&app, &identified)?.choose(&tka_core::Choice::default())?;
         return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
@@ -80,8 +84,45 @@ pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Se
     .await
 }
 
-/// The sessions that are meant, those too of which an earlier attempt has left something: of those of this device the ones that are not kept apart, be it that their rule no longer reaches the
-/// caller.
+/// Has the caller's elevations wait for approval no more: those of this device, or of `all`. One that is being begun at this moment cannot be signed out of yet.
+async fn withdraw_elevations(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    identified: &Arc<Identified>,
+    all: bool,
+) -> Result<(), Failure> {
+    let (approver, caller) = (Approver::new(identified), &identified.caller);
+    let is_meant = |waiting: &WaitingSignIn| {
+        let is_own = waiting.caller.key() == caller.key() || all && approver.owns(waiting);
+        is_own && waiting.label.as_ref().is_some_and(SessionLabel::is_elevation)
+    };
+    let waiting = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
+    for waiting in waiting.into_iter().filter(is_meant) {
+        match waiting.request.state((app.clock)()) {
+            RequestState::Granted | RequestState::Denied | RequestState::Expired => continue,
+            RequestState::Waiting | RequestState::Approved => {}
+        }
+        let withdrawn = approvals::withdraw(app, context, &approver, waiting.name.as_str()).await;
+        match withdrawn {
+            Ok(_) => {}
+            // It was decided or withdrawn meanwhile.
+            Err(failure) if failure.status == StatusCode::NOT_FOUND => {}
+            Err(failure) if failure.status == StatusCode::CONFLICT => {
+                let there = app.sessions.waiting_named(waiting.name.as_str()).await?;
+                let state = there.map(|there| there.request.state((app.clock)()));
+                if state == Some(RequestState::Approved) {
+                    let advice = &["sign out again in a moment"];
+                    return Err(Failure::passing("your elevation begins at this moment", advice));
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// The sessions that are meant, those too of which an earlier attempt has left something: of those of this device its elevations and the ones that are not kept apart, be it that their rule no
+/// longer reaches the caller.
 async fn sessions(
     app: &App,
     identified: &Identified,
@@ -103,8 +144,8 @@ async fn sessions(
             .of_caller(&identified.caller, SessionFilter::WithTerminating),
     )
     .await?;
-    let not_apart = known.into_iter().filter(|stored| stored.session.label.is_none());
-    Ok(by_name(current.into_iter().chain(not_apart)))
+    let is_meant = |stored: &StoredSession| stored.session.label.is_none() || stored.session.is_elevation();
+    Ok(by_name(current.into_iter().chain(known.into_iter().filter(is_meant))))
 }
 
 fn by_name(sessions: impl IntoIterator<Item = StoredSession>) -> BTreeMap<SessionName, StoredSession> {

@@ -6,7 +6,7 @@ use tka_api::http::{
     ApprovalInfo, ApprovalState, ApprovalStatus, ApprovalVote, LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN,
 };
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SignInMode};
+use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SessionLabel, SignInMode};
 use tka_gateway::PREFIX;
 use tka_operator::{RequestState, StoredSession, Vote, WaitingSignIn};
 
@@ -76,6 +76,7 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
         period: request.period.to_string(),
         reason: request.reason.clone(),
         extends: waiting.extends,
+        elevation: waiting.label.as_ref().is_some_and(SessionLabel::is_elevation),
         requested: request.requested,
         approvals: request.approvals.iter().map(vote).collect(),
         denial: request.denial.as_ref().map(vote),
@@ -146,7 +147,8 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
 
 /// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and the session itself only where a label keeps that apart.
 ///
-/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller.
+/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller. That
+/// of an elevation is the one that means the caller's ordinary rule when the elevation is over.
 pub(super) fn gateway(
     app: &App,
     rules: &ApplicableRules,
@@ -166,8 +168,9 @@ pub(super) fn gateway(
     }
     let ordinary = rules.clone().into_ordinary();
     let highest = ordinary.choose(&Choice::default());
-    let is_left_out = !is_chosen && session.label.is_none() && highest.is_ok_and(|highest| highest.key() == *rule);
-    let label = session.label.as_ref();
+    let is_highest = || highest.is_ok_and(|highest| highest.key() == *rule);
+    let is_left_out = session.is_elevation() || !is_chosen && session.label.is_none() && is_highest();
+    let label = session.label.as_ref().filter(|label| !label.is_elevation());
     let label = label.map(|label| format!("/session/{label}")).unwrap_or_default();
     let path = match &rule.name {
         _ if is_left_out => String::new(),

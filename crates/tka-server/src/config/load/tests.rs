@@ -290,6 +290,21 @@ fn setting_without_a_value_is_refused() {
     }
 }
 
+/// `cases.md 4`: an empty list of recipients is not "recordings that all may read".
+#[test]
+fn recipients_are_named_or_the_key_is_left_out() {
+    let file = |value: &str| format!("gateway: {{recording: {{recipients: {value}}}}}");
+    for value in ["", "~", "null", "[]", "''", "','", "[~]", "['']", "{}", "false"] {
+        let why = why(&file(value), &[]);
+        assert!(why.contains("gateway.recording.recipients"), "{value}: {why}");
+    }
+    for text in ["", " ", ","] {
+        let why = why("", &[("TKA_GATEWAY_RECORDING_RECIPIENTS", text)]);
+        assert!(why.contains("names no recipient"), "{text:?}: {why}");
+    }
+    assert!(from("", &[], &[]).unwrap().gateway.recording.recipients.is_empty());
+}
+
 /// `cases.md 9`
 #[test]
 fn file_in_another_encoding_is_refused_with_advice() {
