@@ -48,7 +48,7 @@ pub struct Record {
     /// What was looked at, of what is others'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<Look>,
-    /// Why it was refused, failed, was revoked, or was cut.
+    /// Why it was refused, failed, was revoked, or was cut; or why another's session is to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How many refusals have no record of their own, of all callers, since the last record that said so: each caller has a budget of
@@ -68,6 +68,8 @@ pub enum Version {
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = AuditDecision))]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// A session began.
@@ -83,6 +85,9 @@ pub enum Decision {
     Carried,
     /// A caller with oversight was shown what is others'. The record is written first.
     Looked,
+    /// A caller with oversight asked to end the session of another. The end has a record of its own, `revoked`, unless the session ended by
+    /// something else at that moment.
+    EndRequested,
     /// A sign-in waits for the approval of others.
     ApprovalRequested,
     /// A caller with oversight approved a sign-in. The record is written before that counts. Another decision about it may have come before.
@@ -106,6 +111,7 @@ pub enum Decision {
     /// A session was not used for as long as its rule allows, and the server ended it.
     Idle,
     /// The server ended a session, because what it was given through is gone: the rule, the device, the user; or the role or namespace in the cluster.
+    /// Or a caller with oversight ended it; then `why` says who.
     Revoked,
     /// The session's `TkaSignin`, its account or a binding was deleted in the cluster, and the server removed the rest. The API server's audit
     /// log says who deleted it.
@@ -282,6 +288,10 @@ pub enum LookedAt {
     Cast,
     /// Which sign-ins wait for approval.
     Approvals,
+    /// Which sessions there are, and whose.
+    Sessions,
+    /// Audit records.
+    Audit,
 }
 
 /// A request to the cluster's API. Bodies are never recorded.

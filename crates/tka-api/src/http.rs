@@ -36,6 +36,11 @@ pub const APPROVALS: &str = "/approvals";
 /// Recordings, for callers with oversight; `/{id}` is one of them, and `/{id}/cast` what is in it.
 pub const RECORDINGS: &str = "/recordings";
 
+/// Audit records, for callers with oversight.
+pub const OVERSIGHT_AUDIT: &str = "/oversight/audit";
+/// The sessions of all callers, for callers with oversight; `/{name}` is one of them.
+pub const OVERSIGHT_SESSIONS: &str = "/oversight/sessions";
+
 /// What every path of the gateway begins with: the cluster's API is below it, and not below [`PREFIX`].
 pub const GATEWAY: &str = "/k8s";
 /// How messages of the gateway's own begin, in a `Status`. So a client tells them from the API server's.
@@ -181,6 +186,52 @@ pub struct SessionInfo {
 pub struct SessionList {
     /// The sessions.
     pub items: Vec<SessionInfo>,
+}
+
+/// Sessions of all callers, in the order of their names.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionPage {
+    /// The sessions.
+    pub items: Vec<SessionInfo>,
+    /// There may be more: ask again with this as `after`. A page may have few items, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub next: Option<String>,
+}
+
+/// Audit records, newest first, and what was searched for them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditPage {
+    /// The records, as docs/audit.schema.json describes them.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+    pub items: Vec<serde_json::Value>,
+    /// The search did not come to its end: ask again with this as `before`. A page may have fewer items than were asked for, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub next: Option<String>,
+    /// What was searched.
+    pub searched: AuditSearched,
+}
+
+/// What was searched for audit records: those of one replica. Others have their own.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditSearched {
+    /// The name of the replica's node on the tailnet.
+    #[cfg_attr(feature = "openapi", schema(example = "tka.example.ts.net"))]
+    pub replica: String,
+    /// The time of the oldest record that it can search (RFC 3339). Absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, nullable = false))]
+    pub since: Option<Timestamp>,
+    /// Whether all was searched that may hold what was asked for, together with the pages before.
+    pub complete: bool,
+    /// Files whose records may be meant and were not searched: they are packed, or cannot be read.
+    pub not_searched: Vec<String>,
+    /// How many lines were read for this page that are no record: cut off, or written by something else.
+    pub skipped_lines: u64,
 }
 
 /// One recording. What is sealed says no more of itself than its size: all else is inside.

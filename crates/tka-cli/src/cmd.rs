@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod args;
+pub(crate) mod audit;
 pub(crate) mod cluster_info;
 pub(crate) mod clusters;
 pub(crate) mod complete;
@@ -27,4 +28,5 @@ pub(crate) mod shell;
 pub(crate) mod shell_eval;
 pub(crate) mod signout;
 pub(crate) mod status;
+mod time_argument;
 pub(crate) mod version;

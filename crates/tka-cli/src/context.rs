@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
+pub(crate) use replicas::Replica;
+
 use crate::api::client::{self, Client, Connection};
 use crate::api::clock::{Skew, TOLERATED_SKEW};
 use crate::api::deadline::Deadline;
@@ -131,6 +133,11 @@ impl CommandContext {
     pub(crate) fn client_with_own_limit(&self) -> Result<Client, Error> {
         let deadline = Deadline::new(self.config.timeout);
         connect(&self.server, deadline, self.config.debug, self.config.route())
+    }
+
+    /// All replicas of the server that this device knows, the server that the user named first.
+    pub(crate) fn all_replicas(&self) -> Vec<Replica> {
+        replicas::all(&self.server, self.store.as_ref())
     }
 
     /// Warns when the clocks of this machine and the server disagree. `until` is an end time that the server gave.

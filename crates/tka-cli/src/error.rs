@@ -72,9 +72,12 @@ pub(crate) enum Error {
     #[cfg(unix)]
     #[error("interrupted; the sign-in does not wait any more")]
     Interrupted,
+    /// A replica is known from earlier, and the tailnet does not show its node just now, or with other tags.
+    #[error("the tailnet does not show {server} as a replica of the server")]
+    NotAReplica { server: String },
     #[error(transparent)]
     Recording(RecordingError),
-    /// A search in recordings failed, or is not whole.
+    /// A search in recordings or audit records failed, or is not whole.
     #[error(transparent)]
     Search(Box<Self>),
     #[error("the pattern is no regular expression: {0}")]
@@ -123,6 +126,7 @@ impl Error {
             Self::NoGateway { .. } | Self::NothingToElevate { .. } => Exit::Unsupported,
             Self::AwaitsApproval { .. } => Exit::AwaitsApproval,
             Self::NothingWaits { .. } | Self::NotElevated { .. } => Exit::NotSignedIn,
+            Self::NotAReplica { .. } => Exit::Unreachable,
             #[cfg(unix)]
             Self::Interrupted => Exit::Interrupted,
             Self::Recording(_) => Exit::Failure,
@@ -226,6 +230,10 @@ impl Error {
                 ),
                 "run the same command again once it is approved, or without --no-wait to wait for that".into(),
                 format!("withdraw it with `tka approvals withdraw {}`", status.session),
+            ],
+            Self::NotAReplica { .. } => vec![
+                "check with `tailscale status` that its node is there, with the tags of the server's".into(),
+                "sign in with `tka login` for this device to learn which replicas there are".into(),
             ],
             Self::NothingWaits { .. } => vec!["see `tka approvals` for those that wait".into()],
             #[cfg(unix)]

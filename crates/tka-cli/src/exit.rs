@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Unsupported = 8,
     /// The sign-in waits for the approval of others.
     AwaitsApproval = 9,
-    /// A search in recordings failed, or is not whole.
+    /// A search in recordings or audit records failed, or is not whole.
     SearchFailed = 10,
     /// A policy file, or one that belongs to it, cannot be read, or the control server would refuse it.
     PolicyUnreadable = 20,
@@ -55,7 +55,7 @@ Exit status:
   7    the tailnet policy's rules for you are ambiguous or malformed, or you are on a tagged device
   8    the server does not support this: it is the original TKA server, or an older one
   9    the sign-in waits for the approval of others
-  10   `tka recordings grep` could not search all to the end
+  10   `tka recordings grep` or `tka audit` could not search all to the end
   20   a policy file, or one that belongs to it, cannot be read, or the control server would refuse it
   21   `tka policy` found what is wrong
   22   expectations of `tka policy test` are not met

@@ -109,6 +109,7 @@ fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<Exit
         Some(Command::Clusters(arguments)) => cmd::clusters::run(flags, &arguments),
         Some(Command::Approvals(arguments)) => cmd::approvals::run(&ctx()?, &arguments),
         Some(Command::Recordings(arguments)) => cmd::recordings::run(&ctx()?, &arguments),
+        Some(Command::Audit(arguments)) => cmd::audit::run(&ctx()?, &arguments),
         Some(Command::Policy(arguments)) => cmd::policy::run(flags, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&ctx()?, &arguments),
         Some(Command::Elevate(arguments)) => cmd::elevate::run(&ctx()?, &arguments),

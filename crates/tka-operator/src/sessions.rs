@@ -163,6 +163,15 @@ impl Sessions {
         Ok(filter.all_stored(signins.iter().flatten()))
     }
 
+    /// The session of that name, read from the API server at this moment.
+    pub async fn named(&self, name: &str, filter: SessionFilter) -> Result<Option<StoredSession>, Error> {
+        if !is_plain_name(name) {
+            return Ok(None);
+        }
+        let signin = self.signins.get_opt(name).await?;
+        Ok(signin.and_then(|signin| filter.stored(&signin)))
+    }
+
     /// The session of that name, if it is one of `caller`'s, on whatever device.
     pub async fn of_user_named(
         &self,
@@ -171,11 +180,7 @@ impl Sessions {
         filter: SessionFilter,
     ) -> Result<Option<StoredSession>, Error> {
         let is_own = |stored: &StoredSession| stored.session.caller.user_key() == caller.user_key();
-        if !is_plain_name(name) {
-            return Ok(None);
-        }
-        let signin = self.signins.get_opt(name).await?;
-        Ok(signin.and_then(|signin| filter.stored(&signin)).filter(is_own))
+        Ok(self.named(name, filter).await?.filter(is_own))
     }
 
     /// All sessions of one caller, on this device, read from the API server at this moment: signing out must find the one that began a

@@ -26,6 +26,13 @@ pub struct Served {
 // === impl Node ===
 
 impl Node {
+    /// Its name, as its URL has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let host = self.url.split_once("://").map_or("", |(_, host)| host);
+        host.split(':').next().unwrap_or_default()
+    }
+
     /// The node that `status` is of.
     #[must_use]
     pub fn new(status: &Status, served: &Served) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use tka_api::audit::Look;
-use tka_core::Oversight;
+use tka_core::{Caller, Oversight, SessionOversight};
 
 use crate::App;
 use crate::answer::Failure;
@@ -13,34 +13,85 @@ use crate::audit_context::AuditContext;
 use crate::authorize::{no_contact, not_asked};
 use crate::identified::Identified;
 
-/// A caller who may see recordings. As an argument of a handler, before all that may fail, it lets no other caller in.
+/// A caller with oversight of `Of`. As an argument of a handler, before all that may fail, it lets no other caller in.
 #[derive(Debug)]
-pub struct RecordingsOverseer {
+pub struct Overseer<Of> {
     context: Arc<AuditContext>,
+    identified: Arc<Identified>,
+    of: Of,
 }
 
-// === impl RecordingsOverseer ===
+/// What a caller may have oversight of.
+pub trait OversightOf: Sized {
+    /// What they have of it; none where they must not learn that there is such a path.
+    fn given(oversight: &Oversight) -> Option<Self>;
+}
 
-impl RecordingsOverseer {
+/// To see recordings.
+#[derive(Debug)]
+pub struct OfRecordings;
+
+impl OversightOf for OfRecordings {
+    fn given(oversight: &Oversight) -> Option<Self> {
+        oversight.recordings.then_some(Self)
+    }
+}
+
+/// To see audit records.
+#[derive(Debug)]
+pub struct OfRecords;
+
+impl OversightOf for OfRecords {
+    fn given(oversight: &Oversight) -> Option<Self> {
+        oversight.audit.then_some(Self)
+    }
+}
+
+/// To see sessions, or to end them too.
+impl OversightOf for SessionOversight {
+    fn given(oversight: &Oversight) -> Option<Self> {
+        oversight.sessions
+    }
+}
+
+// === impl Overseer ===
+
+impl<Of> Overseer<Of> {
     /// Records that they are shown what `look` says. Unless this returns well nothing may be shown.
     pub async fn looks(&self, app: &App, look: Look) -> Result<(), Failure> {
         Ok(app.audit.looked(&self.context, look).await?)
     }
+
+    /// Their request, for its records.
+    pub fn context(&self) -> &Arc<AuditContext> {
+        &self.context
+    }
+
+    /// Who they are.
+    pub fn caller(&self) -> &Caller {
+        &self.identified.caller
+    }
+
+    /// What they may do.
+    pub fn of(&self) -> &Of {
+        &self.of
+    }
 }
 
-impl FromRequestParts<Arc<App>> for RecordingsOverseer {
+impl<Of: OversightOf> FromRequestParts<Arc<App>> for Overseer<Of> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let identified = parts.extensions.get::<Arc<Identified>>().ok_or_else(not_asked)?;
-        if !oversight(identified).recordings {
-            return Err(Failure::no_such_path());
-        }
+        let of = Of::given(&oversight(identified)).ok_or_else(Failure::no_such_path)?;
         // Only now: what it says is for those who may know.
         app.contact.check().map_err(|error| no_contact(&error))?;
         let context = parts.extensions.get::<Arc<AuditContext>>().ok_or_else(not_asked)?;
-        let context = Arc::clone(context);
-        Ok(Self { context })
+        Ok(Self {
+            context: Arc::clone(context),
+            identified: Arc::clone(identified),
+            of,
+        })
     }
 }
 
@@ -61,7 +112,7 @@ pub(crate) fn oversight(identified: &Identified) -> Oversight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_core::{Caller, Device, Identity};
+    use tka_core::{Device, Identity};
     use tokio::time::Instant;
 
     #[test]

@@ -46,6 +46,7 @@ mod nonsense;
 mod notifications;
 mod on_use;
 mod outages;
+mod oversight;
 mod policy;
 mod provisioning;
 mod reauthorisation;
@@ -105,6 +106,7 @@ const MODULES: &[Module] = &[
     ("reauthorisation", reauthorisation::TESTS),
     ("recording", recording::TESTS),
     ("recordings", recordings::TESTS),
+    ("oversight", oversight::TESTS),
     ("health", health::TESTS),
     ("identity", identity::TESTS),
     ("max_sessions", max_sessions::TESTS),

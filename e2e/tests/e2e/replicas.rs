@@ -44,7 +44,8 @@ impl<'w> Pair<'w> {
         })
     }
 
-    fn with(
+    /// Two replicas, of which `site` makes each from its number and options.
+    pub(crate) fn with(
         name: &str,
         world: &'w World,
         config: &Value,

@@ -7,6 +7,7 @@ mod failover;
 pub(crate) mod gateway;
 mod lists;
 mod operation;
+mod oversight;
 mod peer;
 pub(crate) mod probe;
 mod recordings;

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tka_api::exec::ExecCredential;
-use tka_api::http::{ApprovalInfo, ApprovalList, LoginResponse, SessionInfo, SessionList};
+use tka_api::http::{ApprovalInfo, ApprovalList, LoginResponse, SessionInfo, SessionList, SessionPage};
 
 use crate::terminal::time_format;
 
@@ -84,6 +84,14 @@ impl ServerTimes for SessionInfo {
 }
 
 impl ServerTimes for SessionList {
+    fn apply_skew(&mut self, skew: Skew) {
+        for session in &mut self.items {
+            session.apply_skew(skew);
+        }
+    }
+}
+
+impl ServerTimes for SessionPage {
     fn apply_skew(&mut self, skew: Skew) {
         for session in &mut self.items {
             session.apply_skew(skew);

@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Rules(cmd::rules::Arguments),
     Approvals(cmd::approvals::Arguments),
     Recordings(cmd::recordings::Arguments),
+    Audit(cmd::audit::Arguments),
     Policy(cmd::policy::Arguments),
     Credential(cmd::credential::Arguments),
     Doctor(cmd::doctor::Arguments),

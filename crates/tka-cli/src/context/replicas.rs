@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::way_to;
+use super::{connect, way_to};
 use crate::api::client::{Client, Route, Tailnet};
+use crate::api::deadline::Deadline;
 use crate::config;
+use crate::error::Error;
 use crate::kubeconfig::known_replicas::KnownReplicas;
 use crate::kubeconfig::store::KubeconfigStore;
 use crate::net::server::Server;
@@ -14,6 +16,14 @@ use crate::net::tailscale::{self, Status};
 const TAILSCALED_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long connecting to a replica may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// One of the replicas of a server.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) server: Server,
+    /// The tags that its node must have; none where the user named it.
+    tags: Option<Vec<String>>,
+}
 
 /// The tailnet, as this device's tailscaled shows it.
 struct OwnTailnet {
@@ -38,11 +48,47 @@ pub(super) fn known_to(client: Client, store: Option<&KubeconfigStore>, route: &
     client.with_replicas(servers, tailnet)
 }
 
+/// All replicas of `server` that are known, itself first.
+pub(super) fn all(server: &Server, store: Option<&KubeconfigStore>) -> Vec<Replica> {
+    let known = store.and_then(KnownReplicas::load);
+    let named = Replica {
+        server: server.clone(),
+        tags: None,
+    };
+    let others = known.iter().flat_map(|known| {
+        let others = known.servers(server).into_iter().filter(|one| one != server);
+        others.map(|one| Replica {
+            server: one,
+            tags: Some(known.tags.clone()),
+        })
+    });
+    std::iter::once(named).chain(others).collect()
+}
+
 /// Whether `replica` is a node that this device sees on its tailnet, with the tags that an administrator gave the replicas.
 fn is_replica_node(replica: &Server, tags: &[String], status: &Status) -> bool {
     let node = status.node(replica.host()).filter(|_| status.is_running());
     node.is_some_and(|node| !tags.is_empty() && node.sorted_tags() == tags)
 }
+
+// === impl Replica ===
+
+impl Replica {
+    /// A connection to just this one, with a time limit of its own. Not to what the tailnet does not show as a node that replicas run on.
+    pub(crate) fn client(&self, route: config::Route, limit: Duration, debug: bool) -> Result<Client, Error> {
+        let is_replica = self.tags.as_ref().is_none_or(|tags| {
+            let status = tailscale::status(route.socket.as_deref(), TAILSCALED_TIMEOUT);
+            status.is_ok_and(|status| is_replica_node(&self.server, tags, &status))
+        });
+        if !is_replica {
+            let server = self.server.to_string();
+            return Err(Error::NotAReplica { server });
+        }
+        connect(&self.server, Deadline::new(limit), debug, route)
+    }
+}
+
+// === impl OwnTailnet ===
 
 impl Tailnet for OwnTailnet {
     fn route(&self, replica: &Server) -> Option<Route> {

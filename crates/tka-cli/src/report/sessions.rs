@@ -1,11 +1,17 @@
 //! Renders sessions.
 
+use serde::Serialize;
 use tka_api::http::{SessionInfo, SessionList};
 
 use crate::terminal::messages::clean;
 use crate::terminal::output::{RenderOptions, Report};
 use crate::terminal::table::table;
 use crate::terminal::time_format;
+
+/// The sessions of all callers.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Everyone(pub(crate) SessionList);
 
 // === impl SessionList ===
 
@@ -14,23 +20,7 @@ impl Report for SessionList {
         if self.items.is_empty() {
             return String::new();
         }
-        let mut heading = [
-            "NAME",
-            "ROLE",
-            "WHERE",
-            "DEVICE",
-            "UNTIL",
-            "RULE",
-            "LABEL",
-            "REASON",
-            "SIGNED IN",
-        ];
-        if !options.long {
-            // Empty in every row, and so left out.
-            heading[5..].fill("");
-        }
-        let rows: Vec<_> = self.items.iter().map(|session| row(session, options)).collect();
-        table(heading, &rows, options)
+        sessions(&self.items, false, options)
     }
 
     fn names(&self) -> Vec<String> {
@@ -38,13 +28,58 @@ impl Report for SessionList {
     }
 }
 
-fn row(session: &SessionInfo, options: &RenderOptions<'_>) -> [String; 9] {
+// === impl Everyone ===
+
+impl Report for Everyone {
+    fn human(&self, options: &RenderOptions<'_>) -> String {
+        if self.0.items.is_empty() {
+            return String::new();
+        }
+        sessions(&self.0.items, true, options)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+}
+
+/// A table of sessions: of one user, or of all with a column that says whose.
+fn sessions(items: &[SessionInfo], of_all: bool, options: &RenderOptions<'_>) -> String {
+    let mut heading = [
+        "NAME",
+        "USER",
+        "ROLE",
+        "WHERE",
+        "DEVICE",
+        "UNTIL",
+        "RULE",
+        "LABEL",
+        "REASON",
+        "SIGNED IN",
+    ];
+    // What is empty in every row is left out.
+    if !of_all {
+        heading[1] = "";
+    }
+    if !options.long {
+        heading[6..].fill("");
+    }
+    let rows: Vec<_> = items.iter().map(|session| row(session, of_all, options)).collect();
+    table(heading, &rows, options)
+}
+
+fn row(session: &SessionInfo, of_all: bool, options: &RenderOptions<'_>) -> [String; 10] {
     let clock = &options.clock;
     let of = |text: &Option<String>| text.as_deref().filter(|_| options.long).map(clean).unwrap_or_default();
     let until = time_format::until(session.until, clock.now, &clock.zone);
     let device_suffix = if session.this_device { " (this device)" } else { "" };
     [
         clean(&session.name),
+        if of_all {
+            clean(&session.username)
+        } else {
+            String::new()
+        },
         clean(&session.role),
         scope(&session.namespaces),
         clean(&session.device) + device_suffix,
@@ -67,6 +102,11 @@ fn row(session: &SessionInfo, options: &RenderOptions<'_>) -> [String; 9] {
 /// The scope of a role. Empty for the whole cluster.
 pub(super) fn scope(namespaces: &[String]) -> String {
     namespaces.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// A session of another that has ended.
+pub(crate) fn ended_of_other(session: &SessionInfo) -> String {
+    format!("{}, of {}", ended(session), session.username)
 }
 
 /// A session that has ended.
@@ -122,6 +162,27 @@ mod tests {
         NAME           ROLE           WHERE      DEVICE                               UNTIL                                                    RULE    LABEL    REASON      SIGNED IN
         tka-alice-one  cluster-admin             laptop.example.ts.net (this device)  in 14 min (2026-01-02 15:19:00 UTC)                      oncall           pager 4711  1 h ago (2026-01-02 14:04:05 UTC)
         tka-alice-two  edit           shop, web  desk[31m.example.ts.net              in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable yet          shell-1              5 s ago (2026-01-02 15:04:00 UTC)
+        ");
+    }
+
+    #[test]
+    fn a_table_of_all() {
+        let mut all = two();
+        all.items[1].username = "bob\u{1b}[31m@example.com".to_owned();
+        let palette = Theme::Notty.palette();
+        let text = Everyone(all).human(&RenderOptions {
+            palette: &palette,
+            clock: Clock {
+                now: "2026-01-02T15:04:05Z".parse().unwrap(),
+                zone: TimeZone::UTC,
+            },
+            width: None,
+            long: false,
+        });
+        insta::assert_snapshot!(text, @"
+        NAME           USER                 ROLE           WHERE      DEVICE                               UNTIL
+        tka-alice-one  alice@example.com    cluster-admin             laptop.example.ts.net (this device)  in 14 min (2026-01-02 15:19:00 UTC)
+        tka-alice-two  bob[31m@example.com  edit           shop, web  desk[31m.example.ts.net              in 7 h 59 min (2026-01-02 23:04:00 UTC), not usable yet
         ");
     }
 

@@ -9,6 +9,7 @@
 mod test_requirements;
 
 mod access;
+mod audit;
 mod clock;
 mod cluster_info;
 mod clusters;

@@ -365,6 +365,10 @@ fn a_session_that_is_ended_by_name_leaves_nothing() {
                     Answer::json(404, &json!({"message": "none"})),
                 ),
                 (
+                    "DELETE /oversight/sessions/another",
+                    Answer::json(404, &json!({"message": "no such path"})),
+                ),
+                (
                     Box::leak(format!("DELETE /sessions/{SESSION}").into_boxed_str()),
                     Answer::json(200, &ended),
                 ),

@@ -20,7 +20,7 @@ fn url(host: &str, fake: &FakeServer) -> String {
 }
 
 /// A tailnet with a node `localhost` of these tags.
-fn tailnet(tags: &[&str]) -> Tailscaled {
+pub(crate) fn tailnet(tags: &[&str]) -> Tailscaled {
     Tailscaled::new(&json!({
         "BackendState": "Running",
         "Self": {"DNSName": "laptop.example.ts.net.", "TailscaleIPs": ["100.64.0.1"], "Online": true},
@@ -29,7 +29,7 @@ fn tailnet(tags: &[&str]) -> Tailscaled {
 }
 
 /// A user who knows `other` as a replica of `named`.
-fn knows(named: &FakeServer, other: &FakeServer) -> User {
+pub(crate) fn knows(named: &FakeServer, other: &FakeServer) -> User {
     let user = User::new();
     std::fs::create_dir_all(user.folder()).unwrap();
     let known =
@@ -54,7 +54,7 @@ fn command(user: &User, named: &FakeServer, tailscaled: &Tailscaled, arguments: 
     command
 }
 
-fn run(user: &User, named: &FakeServer, tailscaled: &Tailscaled, arguments: &[&str]) -> (Outcome, Duration) {
+pub(crate) fn run(user: &User, named: &FakeServer, tailscaled: &Tailscaled, arguments: &[&str]) -> (Outcome, Duration) {
     let start = Instant::now();
     let outcome = command(user, named, tailscaled, arguments).output().unwrap().into();
     (outcome, start.elapsed())

@@ -6,11 +6,14 @@
 
 mod budget;
 mod records;
+mod search;
 mod writer;
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -20,6 +23,9 @@ use tka_api::Token;
 use tka_api::audit::{self, Decision, Outcome, Record, Version, Who};
 use tka_core::{Caller, Identity, Session};
 use tka_operator::{Clock, Credential, EndReason, claims};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::App;
 use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
@@ -30,16 +36,26 @@ use crate::rates::By;
 
 use self::budget::{Budget, Payer};
 pub use self::records::ByRequest;
+pub use self::search::{Found, Place, Question, SearchError};
 use self::writer::Queue;
 pub use self::writer::{AuditError, Room, Writer};
 
 /// The longest credential ID that is believed to be one. The API server makes UUIDs.
 const CREDENTIAL_ID_BYTES: usize = 128;
 
+/// How long an end by oversight waits for the record of who asked for it. Taking access away waits for no disk.
+const END_REQUESTED: Duration = Duration::from_secs(1);
+
+/// How many searches in records run at the same time. Others wait.
+const SEARCHES: usize = 2;
+
 /// Makes records, and has them written.
 #[derive(Clone)]
 pub struct Audit {
     queue: Queue,
+    /// Where records can be searched; none where they go to standard output.
+    file: Option<Arc<Path>>,
+    searches: Arc<Semaphore>,
     budget: Arc<Budget>,
     namespace: String,
     clock: Clock,
@@ -97,9 +113,12 @@ impl Audit {
         kept: usize,
     ) -> Result<(Self, Writer), AuditError> {
         let is_stdout = path.as_os_str().is_empty() || path == Path::new("-");
-        let (queue, writer) = writer::start((!is_stdout).then_some(path), metrics.audit_lost.clone(), kept)?;
+        let file = (!is_stdout).then_some(path);
+        let (queue, writer) = writer::start(file, metrics.audit_lost.clone(), kept)?;
         let audit = Self {
             queue,
+            file: file.map(Arc::from),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
             budget: Arc::new(Budget::new(metrics.audit_suppressed.clone())),
             namespace: namespace.into(),
             clock,
@@ -166,6 +185,36 @@ impl Audit {
             ..self.of_request(context, Decision::Looked, Outcome::Granted)
         };
         self.write(&record).await
+    }
+
+    /// Searches the records that this server keeps in files. A thread of its own does it, which goes on where the caller hangs up, and no longer than some seconds.
+    pub async fn search(&self, question: Question) -> Result<Found, SearchError> {
+        let file = self.file.clone().ok_or(SearchError::NoFile)?;
+        let failed = |path: &Path, source| SearchError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let turn = Arc::clone(&self.searches).acquire_owned().await;
+        let turn = turn.map_err(|error| failed(&file, io::Error::other(error)))?;
+        let path = Arc::clone(&file);
+        let searched = spawn_blocking(move || {
+            let _turn = turn;
+            search::search(&path, &question)
+        });
+        let searched = searched.await;
+        searched.unwrap_or_else(|error| Err(failed(&file, io::Error::other(error))))
+    }
+
+    /// Records that the caller of `context` has oversight and ends `session`, because of `why` if they say. Returns when the record is written, or left to be
+    /// written for longer than an end may wait for it.
+    pub async fn end_requested(&self, context: &AuditContext, session: &Session, why: Option<String>) {
+        let record = Record {
+            session: Some(self.session(session)),
+            why,
+            ..self.of_request(context, Decision::EndRequested, Outcome::Granted)
+        };
+        // What is not written in time stays in the queue.
+        let _ = timeout(END_REQUESTED, self.keep(&record)).await;
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.

@@ -9,6 +9,7 @@ mod head;
 mod kubeconfig;
 mod login;
 mod logout;
+mod oversight;
 mod recordings;
 mod rules;
 mod sessions;
@@ -72,6 +73,9 @@ fn endpoints() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::show))
         .routes(routes!(recordings::cast))
+        .routes(routes!(oversight::audit::list))
+        .routes(routes!(oversight::sessions::list))
+        .routes(routes!(oversight::sessions::end))
         .routes(routes!(credential::issue))
         .routes(routes!(cluster_info::cluster_info));
     let router = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api);
@@ -206,6 +210,9 @@ mod tests {
                 "/api/v1alpha1/kubeconfig",
                 "/api/v1alpha1/login",
                 "/api/v1alpha1/logout",
+                "/api/v1alpha1/oversight/audit",
+                "/api/v1alpha1/oversight/sessions",
+                "/api/v1alpha1/oversight/sessions/{name}",
                 "/api/v1alpha1/recordings",
                 "/api/v1alpha1/recordings/{id}",
                 "/api/v1alpha1/recordings/{id}/cast",

@@ -25,7 +25,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::connections::Place;
 use crate::gateway::Library;
-use crate::overseer::RecordingsOverseer;
+use crate::overseer::{OfRecordings, Overseer};
 
 /// The media type of a recording that is not sealed.
 const ASCIICAST: &str = "application/x-asciicast";
@@ -49,7 +49,7 @@ const SEALED: &str = "application/octet-stream";
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    overseer: RecordingsOverseer,
+    overseer: Overseer<OfRecordings>,
     RawQuery(raw): RawQuery,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Failure> {
@@ -82,7 +82,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
-    overseer: RecordingsOverseer,
+    overseer: Overseer<OfRecordings>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let (library, name) = (library(&app)?, named(id)?);
@@ -112,7 +112,7 @@ pub(super) async fn show(
 )]
 pub(super) async fn cast(
     State(app): State<Arc<App>>,
-    overseer: RecordingsOverseer,
+    overseer: Overseer<OfRecordings>,
     place: Option<Extension<Place>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {

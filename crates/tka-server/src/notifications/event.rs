@@ -122,6 +122,7 @@ fn sentence(record: &Record) -> String {
         Decision::StreamBegan => format!("{who} opens a way into a pod or node"),
         Decision::Carried => format!("a request of {who} to the cluster's API is over"),
         Decision::Looked => format!("{who} looked at what is others'"),
+        Decision::EndRequested => format!("{who} ends a session of another"),
         Decision::ApprovalRequested => format!("{who} asks others to approve a sign-in"),
         Decision::Approved => format!("{who} approved a sign-in of {asks}"),
         Decision::Denied => format!("{who} denied a sign-in of {asks}"),

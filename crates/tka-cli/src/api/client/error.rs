@@ -107,12 +107,17 @@ impl ClientError {
             | ClientErrorKind::Tls(_)
             | ClientErrorKind::NotTka { status: 502..=504, .. } => Exit::Unreachable,
             ClientErrorKind::Rejected { status, .. } => match (status, self.operation) {
-                (401, _) | (404, Operation::SignOut | Operation::EndSession | Operation::FetchCredential) => {
-                    Exit::NotSignedIn
-                }
                 _ if self.is_without_oversight() => Exit::Refused,
+                (401, _)
+                | (
+                    404,
+                    Operation::SignOut
+                    | Operation::EndSession
+                    | Operation::EndSessionOfOther
+                    | Operation::FetchCredential,
+                ) => Exit::NotSignedIn,
                 (403, _) => Exit::Refused,
-                (400, operation) if operation.needs_oversight() => Exit::Usage,
+                (400, operation) if operation.needs_oversight_of().is_some() => Exit::Usage,
                 (400 | 422, _) => Exit::Policy,
                 _ => Exit::Failure,
             },
@@ -126,8 +131,8 @@ impl ClientError {
     }
 
     /// Whether the server told this caller that there is nothing at all, as it tells callers without oversight.
-    fn is_without_oversight(&self) -> bool {
-        self.operation.needs_oversight()
+    pub(crate) fn is_without_oversight(&self) -> bool {
+        self.operation.needs_oversight_of().is_some()
             && matches!(&*self.kind, ClientErrorKind::Rejected { status: 404, error } if error.message == NO_SUCH_PATH)
     }
 
@@ -159,6 +164,17 @@ impl ClientError {
         }
     }
 
+    /// Whether the request was to end one session, of the caller or of another.
+    fn ends_session(&self) -> bool {
+        matches!(self.operation, Operation::EndSession | Operation::EndSessionOfOther)
+    }
+
+    /// Whether the server says that the session to end is not the caller's, or that nothing here is theirs.
+    pub(crate) fn is_about_session_of_other(&self) -> bool {
+        self.operation == Operation::EndSession
+            && matches!(&*self.kind, ClientErrorKind::Rejected { status: 403 | 404, .. })
+    }
+
     /// What happened.
     pub(crate) fn what(&self) -> String {
         let (server, verb) = (&self.server, self.operation.verb());
@@ -174,7 +190,7 @@ impl ClientError {
             (ClientErrorKind::InvalidResponse(_), _) => format!("the answer from {server} cannot be read"),
             (ClientErrorKind::Unsupported, _) => format!("the server at {server} cannot {verb}"),
             (_, Exit::Unreachable) => format!("cannot reach the server at {server}"),
-            (_, Exit::NotSignedIn) if self.operation == Operation::EndSession => format!("{server} could not {verb}"),
+            (_, Exit::NotSignedIn) if self.ends_session() => format!("{server} could not {verb}"),
             (_, Exit::NotSignedIn) => format!("you are not signed in at {server}"),
             (_, Exit::Refused) => format!("{server} refuses to {verb}"),
             _ => format!("{server} could not {verb}"),
@@ -236,7 +252,10 @@ impl ClientError {
             // The user wanted to be signed out, and is.
             _ if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
             _ if self.is_without_oversight() => vec![
-                "ask an administrator of the tailnet for oversight of recordings (docs/oversight.md): without it a server says no more".into(),
+                format!(
+                    "ask an administrator of the tailnet for oversight of {} (docs/oversight.md): without it a server says no more",
+                    self.operation.needs_oversight_of().unwrap_or_default()
+                ),
                 "if you have it, check with `tka doctor` that the server is not an older one".into(),
             ],
             ClientErrorKind::Rejected { error, .. } => match server_advice(error) {

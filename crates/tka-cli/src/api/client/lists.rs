@@ -30,6 +30,18 @@ impl Client {
     }
 }
 
+/// The query that has these names and values, with its question mark; nothing where there are none.
+pub(super) fn query_of(pairs: &[(&str, String)]) -> String {
+    if pairs.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .collect();
+    format!("?{}", pairs.join("&"))
+}
+
 /// Escapes `text` as one path segment (RFC 3986, 3.3). Dots too, since a segment of dots leads elsewhere.
 pub(super) fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |mut path, byte| {
@@ -44,11 +56,14 @@ pub(super) fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{escaped, query_of};
 
     #[test]
     fn a_name_stays_in_its_segment() {
         assert_eq!(escaped("tka-alice-2x"), "tka-alice-2x");
+        assert_eq!(query_of(&[]), "");
+        let query = query_of(&[("user", "a&b=c".to_owned()), ("after", "x".to_owned())]);
+        assert_eq!(query, "?user=a%26b%3Dc&after=x");
         assert_eq!(escaped("../login?a=b#c ü"), "%2E%2E%2Flogin%3Fa%3Db%23c%20%C3%BC");
     }
 }

@@ -25,6 +25,11 @@ pub(crate) enum Operation {
     Decide,
     /// End the wait of the caller's own sign-in.
     Withdraw,
+    /// List the sessions of all callers.
+    ListAllSessions,
+    /// End a session of another.
+    EndSessionOfOther,
+    SearchAudit,
     ListRecordings,
     ShowRecording,
     FetchRecording,
@@ -49,6 +54,9 @@ impl Operation {
             Self::ListApprovals => ("GET", http::APPROVALS),
             Self::Decide => ("POST", http::APPROVALS),
             Self::Withdraw => ("DELETE", http::APPROVALS),
+            Self::SearchAudit => ("GET", http::OVERSIGHT_AUDIT),
+            Self::ListAllSessions => ("GET", http::OVERSIGHT_SESSIONS),
+            Self::EndSessionOfOther => ("DELETE", http::OVERSIGHT_SESSIONS),
             Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => ("GET", http::RECORDINGS),
             Self::AskCluster => ("GET", "/version"),
         }
@@ -74,7 +82,9 @@ impl Operation {
             Self::FetchCredential => "give you a credential",
             Self::ShowCluster => "show the cluster",
             Self::ListSessions => "show your sessions",
-            Self::EndSession => "end that session",
+            Self::EndSession | Self::EndSessionOfOther => "end that session",
+            Self::ListAllSessions => "show the sessions of all",
+            Self::SearchAudit => "search audit records",
             Self::ListRules => "show your rules",
             Self::SelectRule => "sign you in with these options",
             Self::ListApprovals => "show what waits for approval",
@@ -108,6 +118,9 @@ impl Operation {
                 | Self::ListApprovals
                 | Self::Decide
                 | Self::Withdraw
+                | Self::ListAllSessions
+                | Self::EndSessionOfOther
+                | Self::SearchAudit
                 | Self::ListRecordings
                 | Self::ShowRecording
                 | Self::FetchRecording
@@ -115,8 +128,13 @@ impl Operation {
         )
     }
 
-    /// Whether only callers with oversight get an answer.
-    pub(super) fn needs_oversight(self) -> bool {
-        matches!(self, Self::ListRecordings | Self::ShowRecording | Self::FetchRecording)
+    /// What callers need oversight of to get an answer.
+    pub(super) fn needs_oversight_of(self) -> Option<&'static str> {
+        match self {
+            Self::ListAllSessions | Self::EndSessionOfOther => Some("sessions"),
+            Self::SearchAudit => Some("audit records"),
+            Self::ListRecordings | Self::ShowRecording | Self::FetchRecording => Some("recordings"),
+            _ => None,
+        }
     }
 }

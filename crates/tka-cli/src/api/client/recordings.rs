@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tka_api::http::{RecordingInfo, RecordingList};
 
-use super::lists::escaped;
+use super::lists::{escaped, query_of};
 use super::route::Download;
 use super::{Client, ClientError, ClientErrorKind, Operation};
 
@@ -13,16 +13,7 @@ use super::{Client, ClientError, ClientErrorKind, Operation};
 impl Client {
     /// A page of recordings. `query` has a name and a value each.
     pub(crate) fn recordings(&self, query: &[(&str, String)]) -> Result<RecordingList, ClientError> {
-        let pairs: Vec<_> = query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", escaped(value)))
-            .collect();
-        let query = if pairs.is_empty() {
-            String::new()
-        } else {
-            format!("?{}", pairs.join("&"))
-        };
-        self.fetch(Operation::ListRecordings, &query)
+        self.fetch(Operation::ListRecordings, &query_of(query))
     }
 
     /// What is known of a recording.
