@@ -20,7 +20,6 @@ use crate::end_reason::Intent;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::WATCHED;
-use crate::pace::in_line;
 use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
@@ -35,8 +34,8 @@ const RECONCILE: Duration = Duration::from_secs(30);
 /// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
 const LOOK: Duration = Duration::from_secs(10);
-/// How many sessions are worked on at a time. What each asks of the API server waits in line, so that more would only take memory.
-const AT_ONCE: u16 = 256;
+/// How many sessions are worked on at a time. Each has requests under way, which take memory here and turns at the API server.
+const AT_ONCE: u16 = 512;
 /// How often all that is known is looked through for what is gone.
 const LOOK_THROUGH: Duration = Duration::from_mins(1);
 /// How long an end is left to a request of this process before it is looked at again.
@@ -224,7 +223,7 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
     if let Some(left) = context.backoff_left(&signin, started) {
         return Ok(Action::requeue(left));
     }
-    let work = Box::pin(in_line(reconcile_one(&signin, &context))).instrument(tracing::info_span!("reconcile"));
+    let work = Box::pin(reconcile_one(&signin, &context)).instrument(tracing::info_span!("reconcile"));
     let result = timeout(RECONCILE, work).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());

@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use crate::approval::{ApprovalRequest, Vote};
 use crate::emergency::BrokenGlass;
 use crate::error::with_causes;
-use crate::pace::in_line;
 use crate::waiting::WaitingSignIn;
 use crate::{EndReason, Error};
 
@@ -79,8 +78,7 @@ impl Events {
                     };
                     recorder.publish(&event, &regarding).await
                 };
-                // What people wait for comes first.
-                match tokio::time::timeout(LIMIT, in_line(publish)).await {
+                match tokio::time::timeout(LIMIT, publish).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(event = event.reason, %error, "event not published"),
                     Err(_) => tracing::debug!(event = event.reason, reason = "timeout", "event not published"),

@@ -1,11 +1,11 @@
-//! Ends that a request of this process carries out. The reconcile loop leaves them to it.
+//! Ends that requests of this process carry out. The reconcile loop leaves them to these.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The UIDs of what is in hand. Clones are the same.
+/// How many tasks have the end of each in hand, by UID. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InHand(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct InHand(Arc<Mutex<HashMap<String, usize>>>);
 
 /// That one is in hand, until this is dropped.
 #[derive(Debug)]
@@ -19,38 +19,32 @@ pub(crate) struct Hand {
 impl InHand {
     /// Takes the end of the object of that UID in hand.
     pub(crate) fn take(&self, uid: String) -> Hand {
-        self.all().insert(uid.clone());
+        *self.all().entry(uid.clone()).or_default() += 1;
         let all = self.clone();
         Hand { uid, all }
     }
 
     /// Whether it is in hand.
     pub(crate) fn holds(&self, uid: &str) -> bool {
-        self.all().contains(uid)
+        self.all().contains_key(uid)
     }
 
-    /// It is carried out, by any task.
-    pub(crate) fn done(&self, uid: &str) {
-        self.all().remove(uid);
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Hand ===
 
-impl Hand {
-    /// Whether no other task has carried it out meanwhile.
-    pub(crate) fn is_left(&self) -> bool {
-        self.all.holds(&self.uid)
-    }
-}
-
 impl Drop for Hand {
     fn drop(&mut self) {
-        self.all.done(&self.uid);
+        let mut all = self.all.all();
+        if let Some(count) = all.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.uid);
+            }
+        }
     }
 }
 
@@ -59,13 +53,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn end_is_in_hand_until_it_is_carried_out_or_given_up() {
+    fn end_is_in_hand_until_the_last_task_gives_it_up() {
         let all = InHand::default();
         let (one, another) = (all.take("one".into()), all.take("another".into()));
         assert!(all.holds("one") && all.holds("another") && !all.holds("third"));
         drop(another);
         assert!(!all.holds("another"));
-        all.done("one");
-        assert!(!one.is_left());
+        let again = all.take("one".into());
+        drop(one);
+        assert!(all.holds("one"));
+        drop(again);
+        assert!(!all.holds("one"));
     }
 }

@@ -30,7 +30,6 @@ pub mod metrics;
 mod objects;
 mod observe;
 mod oversight;
-mod pace;
 mod per_session;
 mod progress;
 pub mod provision;

@@ -1,13 +1,12 @@
 //! Writing what [`progress`] says onto a `TkaSignin`.
 
 use kube::api::Patch;
-use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::Session;
 
-use crate::error::{status, with_causes};
+use crate::error::{is_about_another, status, with_causes};
 use crate::provision::patch_params;
 use crate::{Error, Sessions, objects, progress};
 
@@ -18,7 +17,7 @@ impl Sessions {
         let active = progress::active(signin, session, (self.clock)());
         let written = match self.patch_status(signin, active.clone()).await {
             // The only precondition is that it is this object.
-            Err(error) if status(&error).is_some_and(Status::is_conflict) && self.same(signin).await?.is_some() => {
+            Err(error) if status(&error).is_some_and(is_about_another) && self.same(signin).await?.is_some() => {
                 self.patch_status(signin, active).await
             }
             written => written,
@@ -32,7 +31,7 @@ impl Sessions {
             Ok(_) => Ok(()),
             Err(error) => match status(&error) {
                 // Where it conflicts, another of its name is there.
-                Some(status) if status.is_not_found() || status.is_conflict() => {
+                Some(status) if status.is_not_found() || is_about_another(status) => {
                     self.delete_children(signin).await?;
                     Err(Error::EndedMeanwhile(name))
                 }

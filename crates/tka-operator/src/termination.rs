@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::join;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
@@ -20,7 +19,6 @@ use tokio::time::timeout;
 
 use crate::end_reason::{self, Intent};
 use crate::error::{found, is_about_another, status};
-use crate::pace::in_line;
 use crate::records::Records;
 use crate::{EndReason, Error, Sessions, objects};
 
@@ -69,11 +67,6 @@ impl Sessions {
     /// Ends a session for its owner: when this returns, its account and bindings are gone, and `records` has it, or is being written to.
     pub async fn end(&self, name: &SessionName, records: &dyn Records) -> Result<(), Error> {
         let _lock = self.locks.take(name.as_str()).await?;
-        if let Some(watched) = self.live_as_watched(name)
-            && self.sign_out_of(&watched, records).await?
-        {
-            return Ok(());
-        }
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
@@ -106,7 +99,7 @@ impl Sessions {
             }
             Ok(Some(EndReason::Revoked(reason.to_string())))
         };
-        in_line(self.end_unless_changed(&session.name(), how)).await
+        self.end_unless_changed(&session.name(), how).await
     }
 
     /// Ends the session of that name as `how` says of the version that it has, if it says anything. Says whether it ended by this.
@@ -242,12 +235,7 @@ impl Sessions {
         let Some(ending) = self.write_down(signin, how, unchanged).await? else {
             return Ok(None);
         };
-        if unchanged == Precondition::SameObject {
-            // Whatever is written onto it from here on, it ends. So does what is made for it meanwhile: that is found out when its status is written.
-            let (removed, deleted) = join(self.delete_children(&ending), self.delete(&ending, unchanged)).await;
-            removed?;
-            return deleted;
-        }
+        // Only once that is certain: a sign-in at this moment may take the end back.
         let Some(terminating) = self.delete(&ending, unchanged).await? else {
             return Ok(None);
         };
@@ -327,7 +315,6 @@ impl Sessions {
         self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
             .await?;
         self.recorded.forget(signin);
-        self.in_hand.done(&signin.uid().unwrap_or_default());
         self.events.ended(signin, &how);
         Ok(())
     }

@@ -26,6 +26,8 @@ use crate::identified::Identified;
 
 /// How long before an answer would be late it is given, where many sessions end.
 const SPARE: Duration = Duration::from_secs(2);
+/// For how long a sign-out of everything is tried again.
+const GOES_ON: Duration = Duration::from_mins(5);
 /// How long what is left of sessions without access is waited for. The answer needs it for nothing; who looks into the cluster then finds it empty.
 const REST: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,7 @@ pub(super) async fn sign_out(
         let advice = &["correct the request"];
         Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).because(&error)
     })?;
+    let began = Instant::now();
     // Before the sessions are looked for: none of them may begin behind that.
     withdraw_elevations(&app, &context, &identified, which.all).await?;
     if which.all {
@@ -75,7 +78,7 @@ pub(super) async fn sign_out(
         let Some(last) = all.last() else {
             return Err(not_signed_in(&app, &identified));
         };
-        return end_all(&app, &context, all, &last).await;
+        return end_all(&app, &context, all, &last, began).await;
     }
     match end_of_device(&app, &context, &identified).await? {
         Some(last) => Ok(Json(view::login(&last)).into_response()),
@@ -110,19 +113,24 @@ async fn end_of_device(
     .await
 }
 
-/// Ends `all`, of which `last` was signed in to last, and answers when their access is gone. If that takes too long it goes on.
+/// Ends `all`, of which `last` was signed in to last, for a request that `began` then, and answers when their access is gone. If that takes too long it goes on.
 async fn end_all(
     app: &Arc<App>,
     context: &Arc<AuditContext>,
     all: SignOut,
     last: &Session,
+    began: Instant,
 ) -> Result<Response, Failure> {
     let answer = Json(view::login(last));
-    let late = Instant::now() + app.write_timeout.saturating_sub(SPARE);
+    // What is left when the answer is given goes on, for as long as the API server may be out of reach.
+    let (late, until) = (
+        began + app.write_timeout.saturating_sub(SPARE.min(app.write_timeout / 2)),
+        began + GOES_ON,
+    );
     let (finish, finished) = oneshot::channel::<()>();
     let (on, context) = (Arc::clone(app), Arc::clone(context));
     let withdrawn = app.work.to_the_end(async move {
-        let (withdrawals, withdrawn) = on.sessions.withdraw_all(all, late).await;
+        let (withdrawals, withdrawn) = on.sessions.withdraw_all(all, until).await;
         on.work.clone().spawn(async move {
             let records = ByRequest::new(&on.audit, &context);
             on.sessions.let_go_all(withdrawals, &records).await;
