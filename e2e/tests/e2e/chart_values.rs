@@ -188,6 +188,14 @@ fn values_that_are_not_known_are_refused_at_each_level(world: &World) -> Outcome
         (json!({ "metrics": { "enabled": true } }), "enabled"),
         (
             json!({ "terminationGracePeriodSeconds": 0 }),
+        (json!({ "config": { "operator": { "minPeriod": "0s" } } }), "minPeriod"),
+        (
+            json!({ "config": { "operator": { "maxCredentialPeriod": "3h" } } }),
+            "maxCredentialPeriod",
+        ),
+        (json!({ "config": { "server": { "writeTimeout": "0s" } } }), "writeTimeout"),
+        (json!({ "config": { "otel": { "endpoint": "not an endpoint" } } }), "otel"),
+        (json!({ "config": { "otel": { "endpoint": "https://otel" } } }), "otel"),
             "terminationGracePeriodSeconds",
         ),
     ] {

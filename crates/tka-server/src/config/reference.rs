@@ -85,10 +85,7 @@ fn default(key: &Key) -> String {
 
 /// A duration without what is zero: `1m` for `1m0s`.
 fn shown<'t>(text: &'t str, schema: &Value) -> &'t str {
-    if schema["pattern"]
-        .as_str()
-        .is_none_or(|pattern| !pattern.contains("ns|us"))
-    {
+    if schema["x-duration"] != true {
         return text;
     }
     let minutes = text.strip_suffix("m0s").map(|rest| &text[..=rest.len()]);
@@ -245,6 +242,18 @@ mod tests {
             assert!(loaded.is_err(), "{text}");
         }
     }
+            "operator: {minPeriod: 0s}",
+            "operator: {minPeriod: 0h0.0m}",
+            "operator: {maxCredentialPeriod: 0m}",
+            "operator: {maxCredentialPeriod: 3h}",
+            "operator: {maxCredentialPeriod: 1h0m1s}",
+            "server: {writeTimeout: 0s}",
+            "otel: {endpoint: not an endpoint}",
+            "otel: {endpoint: 'https://otel:4317'}",
+            "otel: {endpoint: 'user:pw@otel:4317'}",
+            "otel: {endpoint: 'otel:65536'}",
+            "otel: {endpoint: 'otel:0'}",
+            "otel: {endpoint: ':4317'}",
 
     #[test]
     fn chart_has_every_key_that_it_does_not_know_itself() {
@@ -256,8 +265,23 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn schema_takes_every_form_of_an_hour_or_an_address() {
+        let schema: Value = serde_json::from_str(&schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let credentials = ["1h", "1h0m0s", "60m", "59m59s", "10m", "600s", "3600s", "30m0s"];
+        let credentials = credentials.map(|period| format!("operator: {{maxCredentialPeriod: {period}}}"));
+        let receivers = ["", "otel", "otel:4317", "otel_collector.a-b:65535", "10.0.0.1:1", "[::1]:4317"];
+        let receivers = receivers.map(|at| format!("otel: {{endpoint: '{at}'}}"));
+        for text in credentials.into_iter().chain(receivers) {
+            assert!(validator.is_valid(&from_yaml(&text)), "{text}");
+            let loaded = crate::config::Source::default().settle(Some("f".into()), text.clone().into(), |_| None);
+            assert!(loaded.is_ok(), "{text}");
+        }
+    }
+
     fn durations_are_shown_in_short() {
-        let of = |text| shown(text, &json!({"pattern": "(ns|us"}));
+        let of = |text| shown(text, &json!({"x-duration": true}));
         assert_eq!(
             ["1m0s", "1h0m0s", "1h30m0s", "10m0s", "20s"].map(of),
             ["1m", "1h", "1h30m", "10m", "20s"]
