@@ -26,7 +26,7 @@
 {{- if and (.Values.recordings).existingClaim (((((.Values.config).gateway).recording).s3).bucket) -}}
 {{- $wrong = append $wrong "recordings.existingClaim and config.gateway.recording.s3.bucket are two answers to one question: leave one out" -}}
 {{- end -}}
-{{- $ownNames := list "TKA_HEALTH_ADDRESS" "TKA_CLUSTERINFO_CADATA" -}}
+{{- $ownNames := .Files.Get "files/chart-variables.json" | fromJsonArray -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $ownNames -}}
 {{- $wrong = append $wrong (printf "extraEnv has %s, which the chart sets" .name) -}}

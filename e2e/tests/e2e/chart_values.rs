@@ -61,6 +61,18 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
     let refusal = helm
         .done(&["template", "tka", &chart()])
         .err()
+        (
+            json!({ "extraEnv": [{ "name": "TKA_HEALTH_PORT", "value": "9999" }] }),
+            "extraEnv has TKA_HEALTH_PORT",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "A" }, { "name": "TKA_OPERATOR_NAMESPACE", "value": "other" }] }),
+            "extraEnv has TKA_OPERATOR_NAMESPACE",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "TKA_TLS_KEYFILE", "value": "/tmp/key" }] }),
+            "extraEnv has TKA_TLS_KEYFILE",
+        ),
         .ok_or("taken")?
         .to_string();
     for said in ["- roles and", "- clusterInfo.apiEndpoint", "- the server's node"] {

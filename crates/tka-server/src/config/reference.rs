@@ -1,5 +1,5 @@
 //! What is generated from the type of the configuration: the table of keys in docs/configuration.md, docs/configuration.schema.json, and what
-//! the Helm chart's values have under `config`. `cargo xtask docs` writes them, and a test holds what is committed against them.
+//! the Helm chart knows of the keys. `cargo xtask docs` writes them, and a test holds what is committed against them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -47,6 +47,14 @@ pub fn restart_keys() -> String {
         .filter(|key| !key.is_live() && !key.is_inert())
         .map(|key| &key.name)
         .collect();
+    format!("{:#}\n", json!(names))
+}
+
+/// The variables of the environment that set what the chart knows itself: it refuses them, because one would win over the chart's word.
+#[must_use]
+pub fn chart_variables() -> String {
+    let keys = keys().settings().iter();
+    let names: Vec<_> = keys.filter(|key| key.is_of_chart()).map(Key::variable).collect();
     format!("{:#}\n", json!(names))
 }
 
@@ -201,6 +209,8 @@ mod tests {
         assert!(schema() == committed, "docs/configuration.schema.json: {advice}");
         let committed = include_str!("../../../../charts/tka/files/restart-keys.json");
         assert!(restart_keys() == committed, "files/restart-keys.json: {advice}");
+        let committed = include_str!("../../../../charts/tka/files/chart-variables.json");
+        assert!(chart_variables() == committed, "files/chart-variables.json: {advice}");
     }
 
     #[test]
@@ -232,16 +242,6 @@ mod tests {
             "server: {rateLimit: {burst: 0}}",
             "server: {maxConnections: 4294967296}",
             "operator: {minPeriod: soon, machines: true}",
-            "operator: {clusterName: ''}",
-            "log: {format: xml}",
-            "debug: 1",
-            "port: 1",
-        ] {
-            assert!(!validator.is_valid(&from_yaml(text)), "{text}");
-            let loaded = crate::config::Source::default().settle(Some("f".into()), text.into(), |_| None);
-            assert!(loaded.is_err(), "{text}");
-        }
-    }
             "operator: {minPeriod: 0s}",
             "operator: {minPeriod: 0h0.0m}",
             "operator: {maxCredentialPeriod: 0m}",
@@ -254,17 +254,17 @@ mod tests {
             "otel: {endpoint: 'otel:65536'}",
             "otel: {endpoint: 'otel:0'}",
             "otel: {endpoint: ':4317'}",
-
-    #[test]
-    fn chart_has_every_key_that_it_does_not_know_itself() {
-        let chart: Value = serde_json::from_str(CHART).unwrap();
-        let of_chart = super::super::keys::Keys::of(chart["properties"]["config"].clone());
-        let found: Vec<_> = of_chart.settings().iter().map(|key| &key.name).collect();
-        let keys = keys().settings().iter().filter(|key| !key.is_of_chart());
-        assert_eq!(found, keys.map(|key| &key.name).collect::<Vec<_>>());
+            "operator: {clusterName: ''}",
+            "log: {format: xml}",
+            "debug: 1",
+            "port: 1",
+        ] {
+            assert!(!validator.is_valid(&from_yaml(text)), "{text}");
+            let loaded = crate::config::Source::default().settle(Some("f".into()), text.into(), |_| None);
+            assert!(loaded.is_err(), "{text}");
+        }
     }
 
-    #[test]
     #[test]
     fn schema_takes_every_form_of_an_hour_or_an_address() {
         let schema: Value = serde_json::from_str(&schema()).unwrap();
@@ -280,6 +280,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn chart_has_every_key_that_it_does_not_know_itself() {
+        let chart: Value = serde_json::from_str(CHART).unwrap();
+        let of_chart = super::super::keys::Keys::of(chart["properties"]["config"].clone());
+        let found: Vec<_> = of_chart.settings().iter().map(|key| &key.name).collect();
+        let keys = keys().settings().iter().filter(|key| !key.is_of_chart());
+        assert_eq!(found, keys.map(|key| &key.name).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn durations_are_shown_in_short() {
         let of = |text| shown(text, &json!({"x-duration": true}));
         assert_eq!(
