@@ -302,7 +302,16 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
         assert_eq!(variables["SSL_CERT_FILE"], "/etc/tailscale/authority/root.pem");
         let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
         let mut authorities = volumes.filter(|volume| volume["name"] == "authority");
-        assert_eq!(authorities.next().ok_or("no volume")?[kind][source], "authority");
+        let authority = &authorities.next().ok_or("no volume")?[kind];
+        assert_eq!(authority[source], "authority");
+        // The pod starts without it, and the container says what is missing.
+        assert_eq!(authority["optional"], true);
+        let script = containers(&pod)[1]["command"][2].as_str().unwrap_or_default();
+        let kind = if kind == "secret" { "Secret" } else { "ConfigMap" };
+        assert!(
+            script.contains(&format!("does {kind} authority exist in this namespace, with the key root.pem?")),
+            "{script}"
+        );
         let ports = of_kind(&objects, "NetworkPolicy")[0].1["spec"]["egress"][1]["ports"].clone();
         let ports: Vec<_> = ports
             .as_array()
