@@ -26,6 +26,10 @@
 {{- if and (.Values.recordings).existingClaim (((((.Values.config).gateway).recording).s3).bucket) -}}
 {{- $wrong = append $wrong "recordings.existingClaim and config.gateway.recording.s3.bucket are two answers to one question: leave one out" -}}
 {{- end -}}
+{{- $needed := include "tka.endsWithin" . | int -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) $needed -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is less than the server may take to end, which is config.server.writeTimeout and 15 s more: set it to %d" $needed) -}}
+{{- end -}}
 {{- $ownNames := .Files.Get "files/chart-variables.json" | fromJsonArray -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $ownNames -}}

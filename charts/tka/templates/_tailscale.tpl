@@ -16,7 +16,7 @@ workload identity and has a client ID.
 {{- $ways := list -}}
 {{- $own := include "tka.tailscale.ownSecret" . -}}
 {{- with .Values.tailscale -}}
-{{- if .authKey.value -}}
+{{- if trim .authKey.value -}}
 {{- $ways = append $ways (dict "by" "tailscale.authKey.value" "variable" "TS_AUTHKEY" "secret" $own "key" "authkey" "content" (trim .authKey.value)) -}}
 {{- end -}}
 {{- with .authKey.existingSecret -}}
@@ -24,7 +24,7 @@ workload identity and has a client ID.
 {{- $ways = append $ways (dict "by" "tailscale.authKey.existingSecret" "variable" "TS_AUTHKEY" "secret" .name "key" .key) -}}
 {{- end -}}
 {{- end -}}
-{{- if .oauth.clientSecret -}}
+{{- if trim .oauth.clientSecret -}}
 {{- $content := include "tka.tailscale.lasting" (trim .oauth.clientSecret) -}}
 {{- $ways = append $ways (dict "by" "tailscale.oauth.clientSecret" "variable" "TS_CLIENT_SECRET" "secret" $own "key" "client-secret" "content" $content) -}}
 {{- end -}}
