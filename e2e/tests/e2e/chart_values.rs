@@ -6,7 +6,7 @@ use std::process::Command;
 use e2e::{Outcome, World};
 use serde_json::{Value, json};
 
-use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables};
+use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables, with_server};
 
 crate::tests![
     missing_prerequisite_is_explained,
@@ -15,7 +15,9 @@ crate::tests![
     null_takes_no_default_of_the_server_away,
     what_is_optional_is_left_out,
     control_server_of_ones_own_and_its_authority_are_passed_on,
+    ports_that_addresses_leave_out_are_open,
     all_values_together_are_valid,
+    helm_finds_no_fault,
     configuration_is_what_the_server_takes,
     pods_are_restarted_for_what_needs_it_and_nothing_else,
 ];
@@ -39,6 +41,19 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
             "no way to authenticate",
         ),
         (
+            json!({ "tailscale": { "authKey": { "value": " \n" }, "oauth": { "clientSecret": " " } } }),
+            "no way to authenticate",
+        ),
+        (json!({ "terminationGracePeriodSeconds": 34 }), "set it to 35"),
+        (
+            json!({ "config": { "server": { "writeTimeout": "1m0.5s" } } }),
+            "config.server.writeTimeout and 15 s more: set it to 76",
+        ),
+        (
+            json!({ "networkPolicy": { "enabled": true }, "metrics": { "serviceMonitor": { "enabled": true } } }),
+            "networkPolicy.metricsFrom is empty",
+        ),
+        (
             json!({ "tailscale": { "caCert": { "configMap": { "name": "a" }, "secret": { "name": "b" } } } }),
             "tailscale.caCert.secret are two answers",
         ),
@@ -46,21 +61,6 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
             json!({ "extraEnv": [{ "name": "TKA_HEALTH_ADDRESS", "value": "0.0.0.0" }] }),
             "extraEnv has TKA_HEALTH_ADDRESS",
         ),
-        (
-            json!({ "tailscale": { "extraEnv": [{ "name": "TS_KUBE_SECRET", "value": "" }] } }),
-            "tailscale.extraEnv has TS_KUBE_SECRET",
-        ),
-    ] {
-        let refusal = helm.refusal(&values)?;
-        assert!(refusal.contains(said), "{values}: {refusal}");
-        assert!(refusal.contains("server.enabled=false"), "{refusal}");
-    }
-    rendered(&helm, &from_config_map)?;
-    rendered(&helm, &one_namespace)?;
-    // All at once.
-    let refusal = helm
-        .done(&["template", "tka", &chart()])
-        .err()
         (
             json!({ "extraEnv": [{ "name": "TKA_HEALTH_PORT", "value": "9999" }] }),
             "extraEnv has TKA_HEALTH_PORT",
@@ -73,6 +73,25 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
             json!({ "extraEnv": [{ "name": "TKA_TLS_KEYFILE", "value": "/tmp/key" }] }),
             "extraEnv has TKA_TLS_KEYFILE",
         ),
+        (
+            json!({ "tailscale": { "extraEnv": [{ "name": "TS_KUBE_SECRET", "value": "" }] } }),
+            "tailscale.extraEnv has TS_KUBE_SECRET",
+        ),
+    ] {
+        let refusal = helm.refusal(&values)?;
+        assert!(refusal.contains(said), "{values}: {refusal}");
+        assert!(refusal.contains("server.enabled=false"), "{refusal}");
+    }
+    let in_time = json!({
+        "terminationGracePeriodSeconds": 76, "config": { "server": { "writeTimeout": "1m500ms500000us" } },
+    });
+    for taken in [from_config_map, one_namespace, in_time] {
+        rendered(&helm, &taken)?;
+    }
+    // All at once.
+    let refusal = helm
+        .done(&["template", "tka", &chart()])
+        .err()
         .ok_or("taken")?
         .to_string();
     for said in ["- roles and", "- clusterInfo.apiEndpoint", "- the server's node"] {
@@ -169,6 +188,14 @@ fn values_that_are_not_known_are_refused_at_each_level(world: &World) -> Outcome
         (json!({ "config": { "server": { "readTimeout": 5 } } }), "readTimeout"),
         (json!({ "config": { "operator": { "machines": "yes" } } }), "machines"),
         (json!({ "config": { "operator": { "machines": null } } }), "machines"),
+        (json!({ "config": { "operator": { "minPeriod": "0s" } } }), "minPeriod"),
+        (
+            json!({ "config": { "operator": { "maxCredentialPeriod": "3h" } } }),
+            "maxCredentialPeriod",
+        ),
+        (json!({ "config": { "server": { "writeTimeout": "0s" } } }), "writeTimeout"),
+        (json!({ "config": { "otel": { "endpoint": "not an endpoint" } } }), "otel"),
+        (json!({ "config": { "otel": { "endpoint": "https://otel" } } }), "otel"),
         (json!({ "clusterInfo": { "apiEndpoint": "http://k" } }), "apiEndpoint"),
         (
             json!({ "clusterInfo": { "apiEndpoint": "https://user:pw@k" } }),
@@ -200,14 +227,6 @@ fn values_that_are_not_known_are_refused_at_each_level(world: &World) -> Outcome
         (json!({ "metrics": { "enabled": true } }), "enabled"),
         (
             json!({ "terminationGracePeriodSeconds": 0 }),
-        (json!({ "config": { "operator": { "minPeriod": "0s" } } }), "minPeriod"),
-        (
-            json!({ "config": { "operator": { "maxCredentialPeriod": "3h" } } }),
-            "maxCredentialPeriod",
-        ),
-        (json!({ "config": { "server": { "writeTimeout": "0s" } } }), "writeTimeout"),
-        (json!({ "config": { "otel": { "endpoint": "not an endpoint" } } }), "otel"),
-        (json!({ "config": { "otel": { "endpoint": "https://otel" } } }), "otel"),
             "terminationGracePeriodSeconds",
         ),
     ] {
@@ -262,7 +281,7 @@ fn what_is_optional_is_left_out(world: &World) -> Outcome {
     assert!(optional.iter().all(|kind| !usual.contains_key(*kind)), "{usual:?}");
     let all = kinds(&json!({
         "replicas": 2,
-        "networkPolicy": { "enabled": true },
+        "networkPolicy": { "enabled": true, "metricsFrom": [{ "namespaceSelector": {} }] },
         "metrics": { "serviceMonitor": { "enabled": true }, "prometheusRule": { "enabled": true } },
     }))?;
     assert!(optional.iter().all(|kind| all.get(*kind) == Some(&1)), "{all:?}");
@@ -290,6 +309,10 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
                 "caCert": { kind: { "name": "authority", "key": "root.pem" } },
             },
             "networkPolicy": { "enabled": true },
+            "config": {
+                "otel": { "endpoint": "[fd00::1]:4317" },
+                "gateway": { "recording": { "s3": { "bucket": "b", "endpoint": "http://minio.example:9000/path" } } },
+            },
         });
         let objects = rendered(&helm, &values)?;
         let pod = pod(&objects)?;
@@ -319,7 +342,41 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
             .flatten()
             .map(|port| port["port"].clone())
             .collect();
-        assert_eq!(ports, [53, 443, 6443, 8443].map(Value::from));
+        assert_eq!(ports, [53, 443, 6443, 8443, 9000, 4317].map(Value::from));
+    }
+    Ok(())
+}
+
+fn ports_that_addresses_leave_out_are_open(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-ports")?;
+    for (url, config, port) in [
+        ("http://headscale", json!({}), Some(80)),
+        ("", json!({ "otel": { "endpoint": "otel" } }), None),
+        ("", json!({ "otel": { "endpoint": "otel", "insecure": true } }), Some(80)),
+        ("", json!({ "gateway": { "recording": { "s3": { "endpoint": "https://minio" } } } }), None),
+        ("", json!({ "gateway": { "recording": { "s3": { "endpoint": "http://[::1]" } } } }), Some(80)),
+    ] {
+        let values = json!({
+            "tailscale": { "controlUrl": url }, "config": config, "networkPolicy": { "enabled": true, "apiServerPorts": [] },
+        });
+        let objects = rendered(&helm, &values)?;
+        let ports = &of_kind(&objects, "NetworkPolicy")[0].1["spec"]["egress"][1]["ports"];
+        let ports = ports.as_array().into_iter().flatten();
+        let ports: Vec<_> = ports.filter_map(|port| port["port"].as_u64()).collect();
+        assert_eq!(ports, [53, 443].into_iter().chain(port).collect::<Vec<_>>(), "{values}");
+    }
+    Ok(())
+}
+
+/// Warnings count too. It refuses nothing that is missing, because a chart is linted without values.
+fn helm_finds_no_fault(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-lint")?;
+    let everything = helm.file("everything.yaml", &with_server(&everything()).to_string())?;
+    for more in [None, Some("--set=server.enabled=false"), Some(&format!("--values={everything}"))] {
+        let words = ["lint", "--strict", &chart()].map(ToOwned::to_owned);
+        let words: Vec<_> = words.iter().map(String::as_str).chain(more).collect();
+        let said = helm.done(&words)?;
+        assert!(said.contains("1 chart(s) linted, 0 chart(s) failed"), "{said}");
     }
     Ok(())
 }
