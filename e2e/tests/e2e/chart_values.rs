@@ -1,12 +1,14 @@
 //! The values of the Helm chart that are about its server: what each does, and which are refused.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use e2e::{Outcome, World};
 use serde_json::{Value, json};
 
-use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables, with_server};
+use crate::helm::{Helm, chart, containers, merge, objects, of_kind, pod, rendered, variables, with_server};
 
 crate::tests![
     missing_prerequisite_is_explained,
@@ -18,6 +20,7 @@ crate::tests![
     ports_that_addresses_leave_out_are_open,
     all_values_together_are_valid,
     helm_finds_no_fault,
+    configuration_of_the_original_becomes_values_as_documented,
     configuration_is_what_the_server_takes,
     pods_are_restarted_for_what_needs_it_and_nothing_else,
 ];
@@ -193,8 +196,14 @@ fn values_that_are_not_known_are_refused_at_each_level(world: &World) -> Outcome
             json!({ "config": { "operator": { "maxCredentialPeriod": "3h" } } }),
             "maxCredentialPeriod",
         ),
-        (json!({ "config": { "server": { "writeTimeout": "0s" } } }), "writeTimeout"),
-        (json!({ "config": { "otel": { "endpoint": "not an endpoint" } } }), "otel"),
+        (
+            json!({ "config": { "server": { "writeTimeout": "0s" } } }),
+            "writeTimeout",
+        ),
+        (
+            json!({ "config": { "otel": { "endpoint": "not an endpoint" } } }),
+            "otel",
+        ),
         (json!({ "config": { "otel": { "endpoint": "https://otel" } } }), "otel"),
         (json!({ "clusterInfo": { "apiEndpoint": "http://k" } }), "apiEndpoint"),
         (
@@ -332,7 +341,9 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
         let script = containers(&pod)[1]["command"][2].as_str().unwrap_or_default();
         let kind = if kind == "secret" { "Secret" } else { "ConfigMap" };
         assert!(
-            script.contains(&format!("does {kind} authority exist in this namespace, with the key root.pem?")),
+            script.contains(&format!(
+                "does {kind} authority exist in this namespace, with the key root.pem?"
+            )),
             "{script}"
         );
         let ports = of_kind(&objects, "NetworkPolicy")[0].1["spec"]["egress"][1]["ports"].clone();
@@ -352,9 +363,21 @@ fn ports_that_addresses_leave_out_are_open(world: &World) -> Outcome {
     for (url, config, port) in [
         ("http://headscale", json!({}), Some(80)),
         ("", json!({ "otel": { "endpoint": "otel" } }), None),
-        ("", json!({ "otel": { "endpoint": "otel", "insecure": true } }), Some(80)),
-        ("", json!({ "gateway": { "recording": { "s3": { "endpoint": "https://minio" } } } }), None),
-        ("", json!({ "gateway": { "recording": { "s3": { "endpoint": "http://[::1]" } } } }), Some(80)),
+        (
+            "",
+            json!({ "otel": { "endpoint": "otel", "insecure": true } }),
+            Some(80),
+        ),
+        (
+            "",
+            json!({ "gateway": { "recording": { "s3": { "endpoint": "https://minio" } } } }),
+            None,
+        ),
+        (
+            "",
+            json!({ "gateway": { "recording": { "s3": { "endpoint": "http://[::1]" } } } }),
+            Some(80),
+        ),
     ] {
         let values = json!({
             "tailscale": { "controlUrl": url }, "config": config, "networkPolicy": { "enabled": true, "apiServerPorts": [] },
@@ -372,7 +395,11 @@ fn ports_that_addresses_leave_out_are_open(world: &World) -> Outcome {
 fn helm_finds_no_fault(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-lint")?;
     let everything = helm.file("everything.yaml", &with_server(&everything()).to_string())?;
-    for more in [None, Some("--set=server.enabled=false"), Some(&format!("--values={everything}"))] {
+    for more in [
+        None,
+        Some("--set=server.enabled=false"),
+        Some(&format!("--values={everything}")),
+    ] {
         let words = ["lint", "--strict", &chart()].map(ToOwned::to_owned);
         let words: Vec<_> = words.iter().map(String::as_str).chain(more).collect();
         let said = helm.done(&words)?;
@@ -432,6 +459,67 @@ fn configuration_is_what_the_server_takes(world: &World) -> Outcome {
             checked(world, &helm, &values)?.ends_with("config.yaml: ok\n"),
             "{values}"
         );
+    }
+    Ok(())
+}
+
+/// Where the how-to says that keys of the original go: below `config` unless it says otherwise, or nowhere.
+fn documented_places() -> Outcome<BTreeMap<String, Option<String>>> {
+    let page = Path::new(&chart()).join("../../docs/book/src/how-to/migrate.md");
+    let page = fs::read_to_string(page)?;
+    let rows = page.lines().filter_map(|line| line.trim().strip_prefix("| `"));
+    let place = |row: &str| {
+        let (key, rest) = row.split_once("` | ")?;
+        let value = rest.strip_prefix('`').and_then(|value| value.split_once('`'));
+        Some((key.to_owned(), value.map(|(value, _)| value.to_owned())))
+    };
+    Ok(rows.filter_map(place).collect())
+}
+
+/// Settings of a file with their keys, without those that say nothing.
+fn settings(value: &Value, key: &str) -> Vec<(String, Value)> {
+    let join = |name: &str| [key, name].join(if key.is_empty() { "" } else { "." });
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| settings(value, &join(name)))
+            .collect(),
+        Value::String(text) if text.is_empty() => Vec::new(),
+        value => vec![(key.to_owned(), value.clone())],
+    }
+}
+
+fn configuration_of_the_original_becomes_values_as_documented(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-original")?;
+    let original = Path::new(&chart()).join("../../crates/tka-server/src/config/testdata/original.yaml");
+    let original: Value = serde_saphyr::from_str(&fs::read_to_string(original)?)?;
+    let refusal = helm.refusal(&json!({ "config": original }))?;
+    assert!(refusal.contains("schema"), "{refusal}");
+
+    let places = documented_places()?;
+    assert!(places.len() > 10, "{places:?}");
+    let mut values = json!({});
+    for (key, value) in settings(&original, "") {
+        let place = match places.get(&key) {
+            None => format!("config.{key}"),
+            Some(Some(place)) => place.clone(),
+            Some(None) => continue,
+        };
+        let one = place.rsplit('.').fold(value, |inner, part| json!({ part: inner }));
+        merge(&mut values, &one);
+    }
+    assert!(checked(world, &helm, &values)?.ends_with("config.yaml: ok\n"));
+    let objects = rendered(&helm, &values)?;
+    let config = &of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"];
+    let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
+    for (key, value) in settings(&original, "") {
+        if !places.contains_key(&key) || ["tailscale.port", "health.port"].contains(&key.as_str()) {
+            assert_eq!(
+                config.pointer(&format!("/{}", key.replace('.', "/"))),
+                Some(&value),
+                "{key}"
+            );
+        }
     }
     Ok(())
 }
