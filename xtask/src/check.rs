@@ -134,6 +134,9 @@ mod tests {
         for part in ["sudo --preserve-env ", r#" "PATH=$PATH" "#, r#" "HOME=$HOME" "#] {
             assert!(everything.contains(part), "{everything}");
         }
-        assert!(!commands.iter().any(|command| command.contains("apt-get")), "a second list");
+        assert!(
+            !commands.iter().any(|command| command.contains("apt-get")),
+            "a second list"
+        );
     }
 }

@@ -271,7 +271,14 @@ mod tests {
         let validator = jsonschema::validator_for(&schema).unwrap();
         let credentials = ["1h", "1h0m0s", "60m", "59m59s", "10m", "600s", "3600s", "30m0s"];
         let credentials = credentials.map(|period| format!("operator: {{maxCredentialPeriod: {period}}}"));
-        let receivers = ["", "otel", "otel:4317", "otel_collector.a-b:65535", "10.0.0.1:1", "[::1]:4317"];
+        let receivers = [
+            "",
+            "otel",
+            "otel:4317",
+            "otel_collector.a-b:65535",
+            "10.0.0.1:1",
+            "[::1]:4317",
+        ];
         let receivers = receivers.map(|at| format!("otel: {{endpoint: '{at}'}}"));
         for text in credentials.into_iter().chain(receivers) {
             assert!(validator.is_valid(&from_yaml(&text)), "{text}");
