@@ -3,6 +3,7 @@
 mod config;
 mod gateway;
 mod pods;
+mod seen;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 pub use self::gateway::{with_gateway, with_recordings};
 pub(crate) use self::pods::PodOptions;
 pub use self::pods::Pods;
+pub(crate) use self::seen::Seen;
 use crate::{
     Testbed, cluster,
     cluster::Chart,
