@@ -1,6 +1,11 @@
 //! What the host sees of a server, be it a process of its own or one in a pod.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -9,12 +14,15 @@ use crate::{
     Testbed,
     cluster::{self, Chart, node},
     error::{Error, Result},
+    http, wait,
 };
 
 /// The Service by which the first pod's health is asked, whatever its present address is.
 const SERVICE: &str = "tka-testbed-health";
 /// The chart's port of health.
 const PORT: u16 = 8080;
+/// How long kube-proxy may take to know the Service.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where a server's health is asked, and which process it is.
 #[derive(Debug)]
@@ -60,9 +68,15 @@ impl Seen {
             ))
         })?;
         node::forward_health(layout, facts, (address, PORT).into())?;
+        let seen = SocketAddr::from((Ipv4Addr::LOCALHOST, facts.ports.health));
+        wait::until(LIMIT, || http::look(seen, "/livez")).map_err(|why| Error::Timeout {
+            what: "the health of the server's pod".to_owned(),
+            limit: LIMIT,
+            why,
+        })?;
         let uid = get("pod", &pod, ".metadata.uid")?;
         Ok(Self {
-            health_url: format!("http://127.0.0.1:{}", facts.ports.health),
+            health_url: format!("http://{seen}"),
             pid: pid_in(&uid),
         })
     }
