@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use e2e::commands::console;
-use e2e::{Outcome, World, wait};
-use serde_json::Value;
+use e2e::user::ALICE;
+use e2e::{Outcome, World, rule, wait};
+use serde_json::{Value, json};
 
 use crate::release::Release;
 use crate::server::kubectl;
@@ -39,7 +40,8 @@ fn tutorial_upgrade_and_replicas_are_what_works(world: &World) -> Outcome {
         run(world, &folder, &command)?;
     }
     let url = release.urls(1)?.remove(0);
-    release.grant_alice()?;
+    let grants = json!([{ "src": [ALICE], "rules": [rule("view", "1h")] }]);
+    world.testbed.set_grants(&release.capability(), grants)?;
     let alice = release.alice(&url)?;
     wait::until_true("Alice signs in", || Ok(alice.sign_in_waiting()?.status == 200))?;
 
@@ -55,7 +57,7 @@ fn tutorial_upgrade_and_replicas_are_what_works(world: &World) -> Outcome {
     release.urls(2)?;
     let values = release.helm(&["get", "values", "tka", "--output=json"])?;
     let values: Value = serde_json::from_str(&values)?;
-    assert_eq!(values["roles"], serde_json::json!(["view"]), "what was set is kept");
+    assert_eq!(values["roles"], json!(["view"]), "what was set is kept");
     Ok(())
 }
 
