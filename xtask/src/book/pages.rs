@@ -67,8 +67,10 @@ impl Pages {
 
 /// Whether a document is of no use but as a page: the site's own, and the references, which are directly in `docs`.
 fn belongs(path: &str) -> bool {
-    let is_reference = |name: &str| !name.contains('/') && name.ends_with(".md");
-    path.starts_with(OWN) || path.strip_prefix("docs/").is_some_and(is_reference)
+    let document = Path::new(path);
+    let is_reference =
+        document.parent() == Some(Path::new("docs")) && document.extension().is_some_and(|of| of == "md");
+    path.starts_with(OWN) || is_reference
 }
 
 /// The site's own pages keep their places; others are references, called after their file or, where that is a README, their folder.
