@@ -122,7 +122,7 @@ fn start_beside(testbed: &Testbed) -> Result<()> {
         Server::create(testbed, main_server(testbed))
     })?;
     server.start()?;
-    env_file::write(testbed, &server.url(), &Seen::beside(&server)?)?;
+    env_file::write(testbed, &server.url(), &server.seen()?)?;
     reach(testbed, &server.url())
 }
 

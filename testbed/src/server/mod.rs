@@ -135,6 +135,12 @@ impl Server {
         format!("http://{}", self.health_address())
     }
 
+    /// What the host sees of it.
+    pub(crate) fn seen(&self) -> Result<Seen> {
+        let (health_url, pid) = (self.health_url(), self.pid()?);
+        Ok(Seen { health_url, pid })
+    }
+
     /// Where it listens for what its tailscaled hands on: a caller from there did not come over the tailnet.
     #[must_use]
     pub fn loopback_address(&self) -> SocketAddr {

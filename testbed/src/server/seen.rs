@@ -9,7 +9,6 @@ use std::{
 
 use serde_json::json;
 
-use super::Server;
 use crate::{
     Testbed,
     cluster::{self, Chart, node},
@@ -34,12 +33,6 @@ pub(crate) struct Seen {
 // === impl Seen ===
 
 impl Seen {
-    /// Of a process of this machine.
-    pub(crate) fn beside(server: &Server) -> Result<Self> {
-        let (health_url, pid) = (server.health_url(), server.pid()?);
-        Ok(Self { health_url, pid })
-    }
-
     /// Of the first pod of the testbed's own release. Its process has another number once its container was restarted.
     pub(crate) fn in_pod(testbed: &Testbed) -> Result<Self> {
         let Testbed { layout, facts } = testbed;
