@@ -307,6 +307,13 @@ impl Answer {
         Ok(refusal)
     }
 
+    /// All values of a header that are text.
+    #[must_use]
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).collect()
+    }
+
     /// A header, if it is there and text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -117,4 +117,24 @@ mod tests {
         write("crates/core/src/rule.rs", "fn two() {}");
         check(root.path()).unwrap();
     }
+
+    /// `cases.md 11.10`, and what an audit found beside it.
+    #[test]
+    fn what_is_not_stopped_is_listed() {
+        let document = fs::read_to_string(crate::root().join("docs/threats.md")).unwrap();
+        let (_, listed) = document.split_once("## What is not stopped").unwrap();
+        for part in [
+            "**Streams that are open when a session ends.**",
+            "**Others on the caller's device.**",
+            "**Nodes that are shared, and `src: \"*\"`.**",
+            "**`nodes/proxy` goes around `guard.podAccess`.**",
+            "**`config.yaml` in the working directory.**",
+            "**Plain http where there is no tailnet.**",
+            "**Verifiers that go by a token's `exp`.**",
+            "**Backups and copies of kubeconfigs.**",
+            "**The server's configuration.**",
+        ] {
+            assert!(listed.contains(part), "{part}");
+        }
+    }
 }

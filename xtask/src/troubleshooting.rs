@@ -30,7 +30,7 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 24] = [
+const ENUMS: [(&str, &str, &str); 25] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
@@ -49,6 +49,11 @@ const ENUMS: [(&str, &str, &str); 24] = [
     ("run", "crates/tka-server/src/run.rs", "RunError"),
     ("telemetry", "crates/tka-server/src/telemetry.rs", "TelemetryError"),
     ("audit", "crates/tka-server/src/audit/writer.rs", "AuditError"),
+    (
+        "notification",
+        "crates/tka-server/src/notifications/post.rs",
+        "PostError",
+    ),
     ("gateway", "crates/tka-server/src/gateway/shared.rs", "GatewayError"),
     (
         "recordings",

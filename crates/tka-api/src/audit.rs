@@ -42,6 +42,9 @@ pub struct Record {
     /// The sign-in that others decide about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// The sign-in in an emergency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// What was looked at, of what is others'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<Look>,
@@ -88,6 +91,12 @@ pub enum Decision {
     Denied,
     /// A sign-in waits for approval no more, without a decision: its caller withdrew it, it was not answered in time, or what it asked for changed.
     ApprovalEnded,
+    /// A sign-in through a rule with `break_glass` is to be given. The record is written before anything is; `signed_in` or `extended` follows.
+    BreakGlass,
+    /// A caller with oversight acknowledged such sign-ins.
+    BreakGlassAcknowledged,
+    /// None has acknowledged them for another day.
+    BreakGlassUnacknowledged,
     /// A request did not get what it asked for. Without the request: what a sign-in had begun when it was cut off turned out not to be had.
     Refused,
     /// Its owner ended a session.
@@ -218,6 +227,30 @@ pub struct Approval {
     /// Who has approved, with the sign-in that they let in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<String>,
+    /// What was said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A sign-in through a rule with `break_glass`. `session` of the record is what it is for.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Its ID. Who acknowledges it acknowledges those of the same caller and rule before it.
+    pub request: String,
+    /// The name that it is acknowledged by: that of the session, or of the one without a label.
+    pub name: String,
+    /// The login name of its caller; of a machine the name of its device.
+    pub username: String,
+    /// The stable ID of their device.
+    pub device: String,
+    /// How many of the same caller and rule none has acknowledged, this one included. Absent at the sign-in itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// When the last of them was (RFC 3339). Absent at the sign-in itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Timestamp>,
     /// What was said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,

@@ -108,6 +108,9 @@ pub struct LoginRequest {
         )
     )]
     pub session: Option<String>,
+    /// Elevates the device: while it lasts, this session acts for requests through the gateway that name no rule. Not beside `session`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elevate: bool,
 }
 
 /// Which of the caller's sessions; the calling device's own when absent, and not null.
@@ -308,6 +311,9 @@ pub struct RuleInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub approvals: Option<u32>,
+    /// Whether it is for emergencies: others are alarmed, and one of them is to acknowledge the sign-in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
     /// What begins its sessions, if not their caller alone: `on_use`, the first request through the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "on_use"))]
@@ -388,11 +394,16 @@ pub enum ApprovalState {
     Denied,
     /// It was not answered in time.
     Expired,
+    /// It was given in an emergency, and none has acknowledged it.
+    Unacknowledged,
+    /// It was given in an emergency, and one has acknowledged it.
+    Acknowledged,
 }
 
 /// A sign-in that waits for approval, or was decided a moment ago.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "they are fields of a document")]
 pub struct ApprovalInfo {
     /// How it stands.
     #[serde(flatten)]
@@ -421,6 +432,9 @@ pub struct ApprovalInfo {
     pub reason: Option<String>,
     /// Whether a session goes on that it would extend.
     pub extends: bool,
+    /// Whether it would elevate the device: act for requests through the gateway that name no rule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elevation: bool,
     /// When it was asked for (RFC 3339).
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub requested: Timestamp,
@@ -485,6 +499,8 @@ pub enum Decision {
     Approve,
     /// Not to.
     Deny,
+    /// To have seen that it was given in an emergency.
+    Acknowledge,
 }
 
 /// How to reach the Kubernetes API server.
@@ -529,6 +545,9 @@ pub struct GatewayInfo {
     pub url: String,
     /// Whether sign-ins go through it unless the caller chooses.
     pub default: bool,
+    /// Whether a device may be elevated (`elevate` of a sign-in). Earlier versions know no such thing.
+    #[serde(default)]
+    pub elevation: bool,
 }
 
 /// What every refusal and failure answers: what happened, what to do about it, and what caused it.

@@ -51,6 +51,8 @@ pub const ANNOTATION_LAST_USE: &str = "tka.specht-labs.de/last-use";
 
 /// On a ConfigMap: says that the session of its name was ended on purpose, so that use alone does not begin it again.
 pub const LABEL_TOMBSTONE: &str = "tka.specht-labs.de/tombstone";
+/// On the ConfigMap that keeps sign-ins through a rule with `break_glass` until one with oversight acknowledges them.
+pub const LABEL_BREAK_GLASS: &str = "tka.specht-labs.de/break-glass";
 
 /// How the session ends and why, and when that was decided (JSON): written before anything of it is taken away. Absent or empty while it goes on.
 pub const ANNOTATION_END: &str = "tka.specht-labs.de/end";

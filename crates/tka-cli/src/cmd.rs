@@ -9,6 +9,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;
 pub(crate) mod doctor;
+pub(crate) mod elevate;
 #[cfg(unix)]
 pub(crate) mod exec;
 pub(crate) mod generate;

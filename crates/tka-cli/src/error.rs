@@ -59,6 +59,10 @@ pub(crate) enum Error {
     /// The gateway was asked for.
     #[error("the server at {server} has no gateway")]
     NoGateway { server: String },
+    #[error("the server at {server} has no gateway, and an elevation acts through the gateway alone")]
+    NothingToElevate { server: String },
+    #[error("this device is not elevated at {server}")]
+    NotElevated { server: String },
     /// Others must approve, and the command does not wait for them.
     #[error("this sign-in waits for the approval of others")]
     AwaitsApproval { status: ApprovalStatus },
@@ -116,9 +120,9 @@ impl Error {
                 Exit::Configuration
             }
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.exit(),
-            Self::NoGateway { .. } => Exit::Unsupported,
+            Self::NoGateway { .. } | Self::NothingToElevate { .. } => Exit::Unsupported,
             Self::AwaitsApproval { .. } => Exit::AwaitsApproval,
-            Self::NothingWaits { .. } => Exit::NotSignedIn,
+            Self::NothingWaits { .. } | Self::NotElevated { .. } => Exit::NotSignedIn,
             #[cfg(unix)]
             Self::Interrupted => Exit::Interrupted,
             Self::Recording(_) => Exit::Failure,
@@ -206,6 +210,14 @@ impl Error {
             Self::NoGateway { .. } => vec![
                 "sign in without it: leave `--via gateway` out".into(),
                 "or ask the server's administrator to set gateway.enabled".into(),
+            ],
+            Self::NothingToElevate { .. } => vec![
+                "sign in through the rule instead: `tka login --rule NAME`".into(),
+                "or ask the server's administrator to set gateway.enabled".into(),
+            ],
+            Self::NotElevated { .. } => vec![
+                "see your sessions on all devices with `tka sessions`".into(),
+                "withdraw an elevation that waits for approval with `tka approvals withdraw NAME`".into(),
             ],
             Self::AwaitsApproval { status } => vec![
                 format!(

@@ -50,13 +50,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(&arguments, &name) {
         Ok(Cli { global, command }) => {
             let must_fail = shell_eval::must_fail(command.as_ref(), &global);
-            let exit = dispatch(&global, command, &name).unwrap_or_else(|error| {
-                let exit = report(&global, &error);
-                if must_fail && !error.is_broken_pipe() {
-                    shell_eval::print_failure();
-                }
-                exit
-            });
+            let prepared = if must_fail {
+                shell_eval::print_failure_at_any_end()
+            } else {
+                Ok(())
+            };
+            let exit = prepared
+                .and_then(|()| dispatch(&global, command, &name))
+                .unwrap_or_else(|error| {
+                    let exit = report(&global, &error);
+                    if must_fail && !error.is_broken_pipe() {
+                        shell_eval::print_failure();
+                    }
+                    exit
+                });
             trace::export();
             exit
         }
@@ -104,6 +111,7 @@ fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<Exit
         Some(Command::Recordings(arguments)) => cmd::recordings::run(&ctx()?, &arguments),
         Some(Command::Policy(arguments)) => cmd::policy::run(flags, &arguments),
         Some(Command::Rules(arguments)) => cmd::rules::run(&ctx()?, &arguments),
+        Some(Command::Elevate(arguments)) => cmd::elevate::run(&ctx()?, &arguments),
         Some(Command::Signout(_)) => cmd::signout::run(&ctx()?),
     }
 }

@@ -3,6 +3,7 @@
 mod approval;
 pub(crate) mod committed;
 pub(crate) mod credential;
+pub(crate) mod elevation;
 #[cfg(unix)]
 pub(crate) mod ephemeral;
 pub(crate) mod first_sign_in;

@@ -152,11 +152,21 @@ impl ApplicableRules {
         asked.reduce(|one, other| one.and(&other))
     }
 
-    /// Those among which an address of the gateway means one that names none: what others must approve is asked for by name. Where there is nothing else,
+    /// Whether a sign-in that gives such a session alarms others: as soon as one of these rules wants that. Where one asks for approval that comes first, and
+    /// there is no alarm about what others let in.
+    #[must_use]
+    pub fn break_glass(&self, key: &RuleKey) -> bool {
+        self.approval(key).is_none() && self.with_key(key).any(|rule| rule.break_glass)
+    }
+
+    /// Those among which an address of the gateway means one that names none: what others must approve, and what is for emergencies, is asked for by name. Where there is nothing else,
     /// that. Rules of the same key are all in or all out, so that the strictest of them still decides.
     #[must_use]
     pub fn into_ordinary(self) -> Self {
-        let is_ordinary = |rule: &Rule| self.approval(&rule.key()).is_none();
+        let is_ordinary = |rule: &Rule| {
+            let key = rule.key();
+            self.approval(&key).is_none() && !self.break_glass(&key)
+        };
         if self.rules.iter().all(is_ordinary) {
             return self;
         }
@@ -230,6 +240,36 @@ mod tests {
         ]);
         let roles: Vec<_> = twice.into_ordinary().keys().map(|key| key.role.to_string()).collect();
         assert_eq!(roles, ["view"]);
+    }
+
+    #[test]
+    fn emergency_is_one_where_any_of_the_same_rules_says_so() {
+        let rule = |fields: &str| format!(r#"{{"role": "edit", "period": "1h"{fields}}}"#);
+        let key = Rule::parse(&rule("")).unwrap().key();
+        let of = |rules: &[String]| applicable(rules).break_glass(&key);
+        let glass = rule(r#", "priority": 9, "break_glass": true"#);
+        assert!(!of(&[rule("")]));
+        assert!(of(&[rule(""), glass.clone()]));
+        assert!(
+            !of(&[rule(r#", "name": "glass", "break_glass": true"#)]),
+            "of another key"
+        );
+        // Others come first where one of the two asks for them.
+        let both = applicable(&[glass.clone(), rule(r#", "approval": {"count": 1}"#)]);
+        assert!(!both.break_glass(&key) && both.approval(&key).is_some());
+        assert!(!applicable(&[glass.clone(), rule(r#", "sign_in": "on_use""#)]).begins_on_use(&key));
+        // What an address of the gateway without a rule means.
+        let all = applicable(&[
+            r#"{"role": "view", "period": "1h"}"#.to_owned(),
+            rule(""),
+            glass.clone(),
+        ]);
+        let roles: Vec<_> = all.into_ordinary().keys().map(|key| key.role.to_string()).collect();
+        assert_eq!(roles, ["view"]);
+        assert_eq!(
+            applicable(std::slice::from_ref(&glass)).into_ordinary(),
+            applicable(&[glass])
+        );
     }
 
     #[test]

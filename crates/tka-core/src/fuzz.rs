@@ -57,7 +57,7 @@ fn written_rule() {
     });
 }
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "role",
     "period",
     "priority",
@@ -77,6 +77,7 @@ const KEYS: [&str; 19] = [
     "idle",
     "approval",
     "Approval",
+    "break_glass",
 ];
 const BLANK: [&str; 6] = ["null", "[]", "{}", "\"\"", "[null]", "false"];
 const VALUES: [&str; 21] = [
@@ -141,6 +142,7 @@ fn gives_no_more(rule: &Rule, wider: &Rule) -> bool {
         && rule.access.has_tokens() <= wider.access.has_tokens()
         && rule.access.has_gateway() <= wider.access.has_gateway()
         && rule.recording >= wider.recording
+        && rule.break_glass >= wider.break_glass
         && asks_as_much(rule, wider)
 }
 

@@ -78,6 +78,9 @@ pub enum Refusal {
         /// The rule's role.
         role: RoleName,
     },
+    /// A token of an elevation is asked for.
+    #[error("an elevation acts through the gateway alone, and has no token")]
+    ElevationToken,
     /// The caller asked for more time than the rule gives.
     #[error("you asked for {requested}, more than the {period} that the rule for the role {role} gives")]
     PeriodTooLong {
@@ -158,7 +161,7 @@ impl From<RuleError> for Refusal {
 
 impl Refusal {
     /// All kinds.
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 18] = [
         "Funnel",
         "DeviceExpired",
         "Machine",
@@ -169,6 +172,7 @@ impl Refusal {
         "GatewayOnly",
         "DirectOnly",
         "NoGateway",
+        "ElevationToken",
         "ReasonRequired",
         "PeriodTooLong",
         "TooManySessions",
@@ -192,6 +196,7 @@ impl Refusal {
             Self::GatewayOnly { .. } => "GatewayOnly",
             Self::DirectOnly { .. } => "DirectOnly",
             Self::NoGateway { .. } => "NoGateway",
+            Self::ElevationToken => "ElevationToken",
             Self::ReasonRequired { .. } => "ReasonRequired",
             Self::PeriodTooLong { .. } => "PeriodTooLong",
             Self::TooManySessions { .. } => "TooManySessions",
@@ -236,6 +241,10 @@ impl Refusal {
             Self::DirectOnly { .. } => vec!["use the kubeconfig that `tka login --via direct` writes".into()],
             Self::NoGateway { .. } => vec![
                 "ask an administrator to set the server's gateway.enabled, or to correct the rule's `access`".into(),
+            ],
+            Self::ElevationToken => vec![
+                "use a kubeconfig that goes through the gateway and names no rule".into(),
+                "or sign in with `tka login --rule NAME`, which gives a token where the rule lets one be had".into(),
             ],
             Self::PeriodTooLong { period, .. } => vec![format!("ask for {period} or less, or leave it to the rule")],
             Self::TooManySessions { .. } => {

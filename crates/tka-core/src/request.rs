@@ -8,6 +8,8 @@ use crate::{Choice, Period, Refusal, Rule, shorten};
 
 /// The longest reason.
 const REASON_CHARACTERS: usize = 500;
+/// What keeps an elevation apart from the other sessions of its device.
+const ELEVATION: &str = "elevation";
 
 /// What a caller asks for at a sign-in.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -41,6 +43,30 @@ pub struct Limits {
 // === impl SessionLabel ===
 
 dns_label!(SessionLabel, "session");
+
+impl SessionLabel {
+    /// The label of elevations, which act for their device wherever no rule is named. It is reserved: no caller chooses it as a text.
+    #[must_use]
+    pub fn elevation() -> Self {
+        Self(ELEVATION.to_owned())
+    }
+
+    /// Whether it is that of elevations.
+    #[must_use]
+    pub fn is_elevation(&self) -> bool {
+        self.0 == ELEVATION
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Whether an elevation is asked for.
+    #[must_use]
+    pub fn is_elevation(&self) -> bool {
+        self.label.as_ref().is_some_and(SessionLabel::is_elevation)
+    }
+}
 
 // === impl Reason ===
 
@@ -126,6 +152,19 @@ mod tests {
         for text in ["", "  ", "a\nb", &"x".repeat(501)] {
             assert_eq!(Reason::try_from(text.to_owned()), Err(ReasonError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn label_of_elevations_is_a_label() {
+        let label = SessionLabel::elevation();
+        assert_eq!(SessionLabel::try_from(label.to_string()), Ok(label.clone()));
+        assert!(label.is_elevation());
+        assert!(!SessionLabel::try_from("elevation-1".to_owned()).unwrap().is_elevation());
+        let request = |label| Request {
+            label,
+            ..Request::default()
+        };
+        assert!(request(Some(label)).is_elevation() && !request(None).is_elevation());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Rule {
     pub idle: Option<Period>,
     /// Whether others must let a caller in, and how many.
     pub approval: Option<Approval>,
+    /// Whether it is for emergencies: a sign-in waits for none, alarms others, and is to be acknowledged by one of them.
+    pub break_glass: bool,
 }
 
 /// What begins the sessions of a rule.
@@ -107,6 +109,8 @@ struct Written {
     sign_in: SignInMode,
     idle: Option<Period>,
     approval: Option<approval::Written>,
+    #[serde(default)]
+    break_glass: bool,
 }
 
 /// Why a value of the capability is no rule.
@@ -144,12 +148,14 @@ impl Rule {
             priority: written.priority,
             scope: written.namespaces.map_or(Scope::Cluster, Scope::Namespaces),
             name: written.name,
-            require_reason: written.require_reason,
+            // An alarm without a reason tells others nothing.
+            require_reason: written.require_reason || written.break_glass,
             max_sessions: written.max_sessions,
             recording: written.recording,
             sign_in: written.sign_in,
             idle: written.idle,
             approval,
+            break_glass: written.break_glass,
         })
     }
 
@@ -178,6 +184,10 @@ impl Rule {
         if let Some(approval) = &self.approval {
             approval.write_to(digest);
         }
+        // Of other rules nothing is added, so that what was approved through them stays so.
+        if self.break_glass {
+            digest.field("break_glass");
+        }
     }
 }
 
@@ -193,6 +203,12 @@ impl Written {
         }
         if on_use && self.approval.is_some() {
             return Some("`sign_in: on_use` and `approval` contradict each other: a request cannot wait for others");
+        }
+        if on_use && self.break_glass {
+            return Some("`sign_in: on_use` and `break_glass` contradict each other: a request gives no reason");
+        }
+        if self.break_glass && self.approval.is_some() {
+            return Some("`break_glass` and `approval` contradict each other: an emergency waits for no others");
         }
         if on_use && direct {
             return Some(
@@ -418,6 +434,8 @@ mod tests {
             (r#""sign_in": "on_use", "access": "direct""#, "`access: direct`"),
             (r#""idle": "15m", "access": "direct""#, "`access: direct`"),
             (r#""sign_in": "on_use", "approval": {"count": 1}"#, "`approval`"),
+            (r#""sign_in": "on_use", "break_glass": true"#, "`break_glass`"),
+            (r#""break_glass": true, "approval": {"count": 1}"#, "`approval`"),
         ] {
             let why = with(fields).unwrap_err().why;
             assert!(why.contains(other) && why.contains("contradict"), "{why}");
@@ -430,6 +448,26 @@ mod tests {
         ] {
             assert!(with(fields).is_err(), "{fields}");
         }
+    }
+
+    #[test]
+    fn emergency_asks_for_a_reason() {
+        let with = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#));
+        let rule = with(r#", "break_glass": true"#).unwrap();
+        assert!(rule.break_glass && rule.require_reason);
+        let off = with(r#", "break_glass": false"#).unwrap();
+        assert_eq!(off, with("").unwrap());
+        assert!(!off.break_glass && !off.require_reason);
+        assert_eq!(rule.key(), off.key());
+        for wrong in ["1", "\"true\"", "null", "[]", "{}", "[true]"] {
+            assert!(with(&format!(r#", "break_glass": {wrong}"#)).is_err(), "{wrong}");
+        }
+        assert!(
+            with(r#", "break-glass": true"#)
+                .unwrap_err()
+                .why
+                .contains("unknown field")
+        );
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Session {
         SessionName::new(&self.caller, &self.rule, self.label.as_ref())
     }
 
+    /// Whether it is an elevation: a session that acts for its device wherever no rule is named.
+    #[must_use]
+    pub fn is_elevation(&self) -> bool {
+        self.label.as_ref().is_some_and(SessionLabel::is_elevation)
+    }
+
     /// When it ends, in whole seconds.
     #[must_use]
     pub fn until(&self) -> Timestamp {
@@ -141,6 +147,13 @@ impl SessionName {
 }
 
 text_type!(SessionName);
+
+/// The names of the elevations that `caller`'s device may have by `rules`: through each rule that the gateway carries requests of, one.
+pub fn elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
+    let label = SessionLabel::elevation();
+    let carried = rules.keys().filter(|key| rules.has_gateway(key));
+    carried.map(move |key| SessionName::new(caller, &key, Some(&label)))
+}
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +291,29 @@ mod tests {
         let named = SessionName::new(&caller, &key, Some(&label));
         assert_ne!(SessionName::new(&caller, &key, None), named);
         assert!(SessionLabel::try_from("Shell 1".to_owned()).is_err());
+    }
+
+    #[test]
+    fn elevation_is_a_session_apart_through_a_rule_that_the_gateway_carries() {
+        let caller = caller(1, "alice@example.com", "n1");
+        let request = Request {
+            label: Some(SessionLabel::elevation()),
+            ..Request::default()
+        };
+        let oncall = r#"{"role": "edit", "period": "1h", "name": "oncall"}"#;
+        let direct = r#"{"role": "admin", "period": "1h", "access": "direct"}"#;
+        let rule = Rule::parse(oncall).unwrap();
+        let now = time("2026-01-01T00:00:00Z");
+        let session = |request| Session::new(caller.clone(), &rule, request, LIMITS, now).unwrap();
+        let (elevation, ordinary) = (session(&request), session(&Request::default()));
+        assert!(elevation.is_elevation() && !ordinary.is_elevation());
+        assert_ne!(elevation.name(), ordinary.name());
+        let rules = ApplicableRules::parse([oncall, direct]).unwrap();
+        assert_eq!(elevations(&caller, &rules).collect::<Vec<_>>(), [elevation.name()]);
+        // What names no session is never meant to be an elevation.
+        assert_eq!(current(std::slice::from_ref(&elevation), &rules, now), None);
+        let other = super::tests::caller(1, "alice@example.com", "n2");
+        assert!(elevations(&other, &rules).all(|name| name != elevation.name()));
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Target {
         })
     }
 
+    /// Whether it names no rule and no session, so that what the caller has decides which one acts.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.choice == Choice::default() && self.label.is_none()
+    }
+
     /// The path, percent-encoded.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -186,6 +192,20 @@ mod tests {
         // Only there: a resource may be called so too.
         assert_eq!(parse("/k8s/rule/oncall/session/x").unwrap().0, "/session/x");
         assert_eq!(parse("/k8s/api/rule/oncall").unwrap().1, Choice::default());
+    }
+
+    #[test]
+    fn address_is_open_without_rule_role_and_session() {
+        let is_open = |uri: &str| Target::parse(&uri.parse().unwrap()).unwrap().is_open();
+        assert!(is_open("/k8s/api") && is_open("/k8s") && is_open("/k8s/api/rule/oncall"));
+        for uri in [
+            "rule/oncall/api",
+            "role/view/api",
+            "session/shell-1/api",
+            "session/elevation/rule/oncall",
+        ] {
+            assert!(!is_open(&format!("/k8s/{uri}")), "{uri}");
+        }
     }
 
     #[test]

@@ -190,6 +190,13 @@ impl Document {
         self.current().is_none() && entries.all(|(key, value)| key.text().is_some_and(|key| says_nothing(key, value)))
     }
 
+    /// Whether a comment may stand in it. Where it [is blank](Self::is_blank), there is no text in which a `#` could be anything else.
+    #[must_use]
+    pub fn may_have_comment(&self) -> bool {
+        let mut lines = self.text.lines();
+        lines.any(|line| line.trim_start().starts_with('#') || line.contains(" #") || line.contains("\t#"))
+    }
+
     pub(crate) fn items(&self, list: List) -> &[Rc<Node>] {
         let value = self.root.as_ref().and_then(|root| root.get(list.key()));
         value.map(|value| value.items()).unwrap_or_default()

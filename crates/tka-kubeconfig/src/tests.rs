@@ -154,6 +154,7 @@ fn nothing_becomes_a_kubeconfig() {
         assert_eq!(read(&whole), expected(&Value::Null, &entry("ours")));
         let blank = removed(whole, &entry("ours"), "\"\"").unwrap();
         assert!(blank.is_blank(), "{:?}", blank.text());
+        assert_eq!(blank.may_have_comment(), text.contains('#'), "{:?}", blank.text());
     }
     for text in ["{}", "{ }", "clusters: []\n", "users:\n", "contexts: null"] {
         let merged = merged(document(text), &entry("ours")).unwrap();

@@ -62,7 +62,8 @@ pub enum Asked {
 impl Sessions {
     /// Has a sign-in wait for approval, by a request of that `id`, or joins the one that waits for just the same. A session that goes on stays as it is.
     pub async fn ask_for_approval(&self, ask: &Ask<'_>, id: &str) -> Result<Asked, Error> {
-        self.check_role(&ask.session.rule.role).await?;
+        // None need decide about what cannot be had.
+        self.check_rule(&ask.session.rule.role, &ask.session.rule.scope).await?;
         let name = ask.session.name();
         // So that what is counted of a user stays so until it is written.
         let _asks = self

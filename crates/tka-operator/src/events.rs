@@ -17,7 +17,9 @@ use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
 use crate::approval::{ApprovalRequest, Vote};
+use crate::emergency::BrokenGlass;
 use crate::error::with_causes;
+use crate::pace::in_line;
 use crate::waiting::WaitingSignIn;
 use crate::{EndReason, Error};
 
@@ -77,7 +79,8 @@ impl Events {
                     };
                     recorder.publish(&event, &regarding).await
                 };
-                match tokio::time::timeout(LIMIT, publish).await {
+                // What people wait for comes first.
+                match tokio::time::timeout(LIMIT, in_line(publish)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(event = event.reason, %error, "event not published"),
                     Err(_) => tracing::debug!(event = event.reason, reason = "timeout", "event not published"),
@@ -131,6 +134,30 @@ impl Events {
             let note = format!("{} denied it{}", vote.username, said(vote));
             self.tell(signin, event(EventType::Warning, "Denied", "Deny", note));
         }
+    }
+
+    /// A session was signed in to in an emergency.
+    pub(crate) fn break_glass(&self, signin: &TkaSignin, session: &Session) {
+        let (username, device) = (session.caller.username(), &session.caller.device.name);
+        let reason = session.reason.as_ref().map(ToString::to_string).unwrap_or_default();
+        let note = format!(
+            "{username} on {device} has the role {} in an emergency: {reason}. Another is to acknowledge it",
+            session.rule.role
+        );
+        self.tell(signin, event(EventType::Warning, "BreakGlass", "SignIn", note));
+    }
+
+    /// None has acknowledged that. The session may be over by now.
+    pub(crate) fn unacknowledged(&self, glass: &BrokenGlass) {
+        let (username, role, name) = (glass.caller.username(), &glass.rule.role, &glass.name);
+        let note = format!(
+            "{username} had the role {role} in an emergency, and none has acknowledged it: tka approvals acknowledge {name}"
+        );
+        let unacknowledged = Event {
+            secondary: Some(person(&glass.caller)),
+            ..event(EventType::Warning, "BreakGlassUnacknowledged", "Acknowledge", note)
+        };
+        self.send(unacknowledged, About::Server);
     }
 
     /// An extension: what there is goes on as it was.

@@ -223,7 +223,7 @@ impl Sessions {
             EndReason::Refused(why)
         };
         match self.conclude(signin, how, unchanged, records).await {
-            Ok(()) => error,
+            Ok(_) => error,
             Err(another) => another,
         }
     }
@@ -240,7 +240,7 @@ impl Sessions {
     }
 
     /// Refuses a role that the cluster does not have, before anything is written. The server may read only those that it may bind somewhere.
-    pub async fn check_role(&self, role: &RoleName) -> Result<(), Error> {
+    pub(crate) async fn check_role(&self, role: &RoleName) -> Result<(), Error> {
         match found(self.roles.get_metadata(role.as_str()).await) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::NoSuchRole(role.clone())),

@@ -3,16 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join_all;
-use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
+use futures::future::{join, try_join_all};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
+    SelfSubjectRulesReviewSpec,
+};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
 use kube::api::PostParams;
-use tka_core::{Escalation, RoleRule, escalations};
+use tka_core::{Escalation, RoleName, RoleRule, Scope, escalations};
 
 use crate::Error;
 use crate::sessions::Sessions;
 
+const GROUP: &str = "rbac.authorization.k8s.io";
 const RESOURCE: &str = "clusterroles";
 
 /// The `ClusterRole`s that this server's own rights name, sorted. None where its rights name none.
@@ -55,6 +59,49 @@ impl Sessions {
             }
         }
         Ok(found)
+    }
+
+    /// Refuses what a rule gives if the cluster does not have the role, or does not let this server bind it wherever the rule says. Nothing is written.
+    pub async fn check_rule(&self, role: &RoleName, scope: &Scope) -> Result<(), Error> {
+        let (exists, may_bind) = join(self.check_role(role), self.check_binding(role, scope)).await;
+        exists.and(may_bind)
+    }
+
+    async fn check_binding(&self, role: &RoleName, scope: &Scope) -> Result<(), Error> {
+        let places: Vec<Option<&str>> = match scope {
+            Scope::Cluster => vec![None],
+            Scope::Namespaces(_) => scope.namespaces().map(|name| Some(name.as_str())).collect(),
+        };
+        let checks = places.into_iter().map(|place| self.check_binding_in(role, place));
+        try_join_all(checks).await.map(drop)
+    }
+
+    /// Asks as the API server itself asks when a binding is made, which is in the binding's namespace
+    /// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#restrictions-on-role-binding-creation-or-update>).
+    async fn check_binding_in(&self, role: &RoleName, namespace: Option<&str>) -> Result<(), Error> {
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(GROUP.to_owned()),
+                    resource: Some(RESOURCE.to_owned()),
+                    name: Some(role.to_string()),
+                    namespace: namespace.map(str::to_owned),
+                    verb: Some("bind".to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let review = reviews.create(&PostParams::default(), &review).await?;
+        if review.status.is_some_and(|status| status.allowed) {
+            return Ok(());
+        }
+        Err(Error::RoleNotAllowedThere {
+            role: role.clone(),
+            namespace: namespace.map(str::to_owned),
+        })
     }
 
     /// Tells on this server's pod that roles are missing; on its account where it runs elsewhere.
@@ -128,5 +175,47 @@ mod tests {
     async fn api_server_that_does_not_answer_is_an_error() {
         let sessions = examples::sessions(clients(|_| None), examples::at(0));
         assert!(sessions.named_roles().await.is_err());
+    }
+
+    /// An API server that has the role `edit`, and lets it be bound in the namespace `shop` alone.
+    fn edit_in_shop() -> Sessions {
+        let clients = clients(|request| {
+            if request.path.ends_with("/clusterroles/edit") {
+                return Some((200, json!({ "metadata": { "name": "edit" } })));
+            }
+            let asked = &request.body["spec"]["resourceAttributes"];
+            assert_eq!(
+                (&asked["verb"], &asked["name"]),
+                (&json!("bind"), &json!("edit")),
+                "{request:?}"
+            );
+            let allowed = asked["namespace"] == "shop";
+            Some((
+                201,
+                json!({ "metadata": {}, "spec": {}, "status": { "allowed": allowed } }),
+            ))
+        });
+        examples::sessions(clients, examples::at(0))
+    }
+
+    /// `cases.md` 11.6
+    #[tokio::test]
+    async fn role_is_usable_where_it_may_be_bound_alone() {
+        let sessions = edit_in_shop();
+        let role = RoleName::try_from("edit".to_owned()).unwrap();
+        let there = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            Scope::from_stored(&names).unwrap()
+        };
+        sessions.check_rule(&role, &there(&["shop"])).await.unwrap();
+        for (scope, place) in [
+            (Scope::Cluster, "in the whole cluster"),
+            (there(&["other"]), "in the namespace other"),
+            (there(&["other", "shop"]), "in the namespace other"),
+        ] {
+            let error = sessions.check_rule(&role, &scope).await.unwrap_err();
+            assert!(error.to_string().ends_with(place), "{error}");
+            assert!(!error.is_transient());
+        }
     }
 }

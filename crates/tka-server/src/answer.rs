@@ -109,6 +109,7 @@ impl From<Refusal> for Failure {
             | Refusal::GatewayOnly { .. }
             | Refusal::DirectOnly { .. }
             | Refusal::NoGateway { .. }
+            | Refusal::ElevationToken
             | Refusal::TooManySessions { .. }
             | Refusal::TooManyOnDevice { .. }
             | Refusal::TooManyBindings { .. }
@@ -145,7 +146,7 @@ impl From<&tka_operator::Error> for Failure {
     fn from(error: &tka_operator::Error) -> Self {
         use tka_operator::Error;
         match error {
-            Error::RoleNotAllowed { .. } => Self::new(
+            Error::RoleNotAllowed { .. } | Error::RoleNotAllowedThere { .. } => Self::new(
                 StatusCode::FORBIDDEN,
                 error.to_string(),
                 &[

@@ -4,6 +4,7 @@
 //! the caller must still have the rule just as it was asked for, and every approver their oversight. A caller is found by the address of their device, as
 //! running sessions are verified ([`crate::reauthorize`]).
 
+pub(crate) mod emergency;
 mod records;
 mod verify;
 mod wait;
@@ -12,9 +13,9 @@ mod worker;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use tka_core::{Choice, MayNot, Oversight, Reason, Request, Session, may_decide};
+use tka_core::{Caller, Choice, MayNot, Oversight, Reason, Request, Session, may_decide};
 use tka_operator::{
-    ApprovalDecision, ApprovalRequest, Error, NotOpen, Part, RequestState, SignIn, Vote, WaitingSignIn,
+    ApprovalDecision, ApprovalRequest, BrokenGlass, Error, NotOpen, Part, RequestState, SignIn, Vote, WaitingSignIn,
 };
 use tokio::time::Instant;
 
@@ -93,7 +94,19 @@ impl Approver {
     /// Whether `waiting` is their own.
     #[must_use]
     pub fn owns(&self, waiting: &WaitingSignIn) -> bool {
-        self.identified.caller.user_key() == waiting.caller.user_key()
+        self.is_of(&waiting.caller)
+    }
+
+    /// Whether they are the user that `caller` is, on whatever device.
+    #[must_use]
+    pub fn is_of(&self, caller: &Caller) -> bool {
+        self.identified.caller.user_key() == caller.user_key()
+    }
+
+    /// Whether they may acknowledge `glass`. Machines see nothing.
+    pub fn may_acknowledge(&self, glass: &BrokenGlass) -> Result<(), MayNot> {
+        let caller = &self.identified.caller;
+        may_decide(caller, &self.oversight, &glass.caller, &glass.rule, false)
     }
 
     /// Decides about the sign-in that waits for the session of that `name`, and gives its access where that completes the count. Returns how it stands then.

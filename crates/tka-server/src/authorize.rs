@@ -95,6 +95,9 @@ impl Authorization {
 
     /// Checks that a token of `session` may be handed out.
     pub fn may_have_token(&self, session: &Session) -> Result<(), Refusal> {
+        if session.is_elevation() {
+            return Err(Refusal::ElevationToken);
+        }
         if self.rules.has_tokens(&session.rule) {
             return Ok(());
         }

@@ -25,6 +25,7 @@ use crate::browser::secured;
 use crate::certificate::Standing;
 use crate::kubernetes::Cluster;
 use crate::metrics::Exposition;
+use crate::notifications::Notifier;
 use crate::reauthorize::Contact;
 use crate::serving::Serving;
 
@@ -48,6 +49,8 @@ pub struct Health {
     pub audit: Audit,
     /// That the cluster lacks roles which may be given out, and what to do, if it does.
     pub missing_roles: watch::Receiver<Option<String>>,
+    /// What tells webhooks of decisions.
+    pub notifications: Notifier,
     /// All metrics.
     pub metrics: Registry,
     /// Those of the operator.
@@ -99,12 +102,23 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         StatusCode::OK
     };
     let lines: String = checks.iter().map(|(name, check)| line(name, check)).collect();
-    (status, lines + &roles(health.missing_roles.borrow().as_deref())).into_response()
+    let notes =
+        roles(health.missing_roles.borrow().as_deref()) + &notifications(health.notifications.note().as_deref());
+    (status, lines + &notes).into_response()
 }
 
 /// Other roles are given out all the same, so this makes no server unready.
 fn roles(missing: Option<&str>) -> String {
     missing.map_or_else(|| "[+]roles ok\n".to_owned(), |why| format!("[!]roles: {why}\n"))
+}
+
+/// Decisions are made all the same, so this makes no server unready either. Without webhooks there is nothing to say.
+fn notifications(note: Option<&str>) -> String {
+    match note {
+        None => String::new(),
+        Some("") => "[+]notifications ok\n".to_owned(),
+        Some(why) => format!("[!]notifications: {why}\n"),
+    }
 }
 
 /// One check, in the form of Kubernetes' own health endpoints
@@ -194,6 +208,7 @@ mod tests {
             sessions,
             audit,
             missing_roles,
+            notifications: Notifier::default(),
             metrics,
             operator_metrics,
         }));
@@ -223,6 +238,15 @@ mod tests {
         assert!(starting.contains("[-]serving failed: still starting"), "{starting}");
         assert!(starting.contains("[-]sessions failed: still starting"), "{starting}");
         assert!(starting.contains("[+]roles ok"), "{starting}");
+    }
+
+    #[test]
+    fn webhooks_have_a_line_where_there_are_any() {
+        let lines = [None, Some(""), Some("pager: 2 wait")].map(notifications);
+        assert_eq!(
+            lines,
+            ["", "[+]notifications ok\n", "[!]notifications: pager: 2 wait\n"]
+        );
     }
 
     #[tokio::test]

@@ -28,11 +28,13 @@ pub mod listen;
 mod live;
 pub mod metrics;
 pub mod node;
+pub mod notifications;
 pub mod overseer;
 pub mod rates;
 pub mod ready;
 pub mod reauthorize;
 mod reload;
+pub mod rule_checks;
 pub mod run;
 pub mod serving;
 pub mod sign_in;
@@ -44,7 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tka_core::Limits;
-use tka_operator::{Clock, Sessions};
+use tka_operator::{Clock, Sessions, WatchedSessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
@@ -57,6 +59,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
 use crate::reauthorize::Contact;
+use crate::rule_checks::RuleChecks;
 
 /// What handling a request needs, by one configuration. A change of the configuration makes another, so that a request sees one of them.
 pub struct App {
@@ -80,6 +83,8 @@ pub struct App {
     pub limits: Limits,
     /// Whether the cluster's API is carried.
     pub has_gateway: bool,
+    /// The sessions as requests through the gateway find them, where there is one.
+    pub watched: Option<WatchedSessions>,
     /// Whether sign-ins go through the gateway unless the caller or the rule chooses.
     pub gateway_default: bool,
     /// Where recordings are read, if this server keeps any.
@@ -92,6 +97,8 @@ pub struct App {
     pub allowed_hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub read_timeout: Duration,
+    /// How long an answer may take.
+    pub write_timeout: Duration,
     /// What `Retry-After` says while a session is not provisioned.
     pub retry_after_seconds: u32,
     /// Tells the time.
@@ -102,6 +109,8 @@ pub struct App {
     pub work: DetachedTasks,
     /// Which sign-ins waited for approval a moment ago.
     pub over: Arc<RecentlyOver>,
+    /// What the cluster said of rules a moment ago.
+    pub rule_checks: Arc<RuleChecks>,
     /// What callers have sent.
     pub rates: Arc<Rates>,
 }

@@ -17,8 +17,10 @@ use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{Gateway, Library};
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::notifications::Notifier;
 use crate::rates::Rates;
 use crate::reauthorize::{Contact, Standards};
+use crate::rule_checks::RuleChecks;
 use crate::{App, KubeconfigNames, http};
 
 /// What the handlers need, whatever the configuration says.
@@ -32,12 +34,16 @@ pub(crate) struct Parts {
     pub(crate) library: Option<Arc<Library>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) audit: Audit,
+    /// Tells webhooks of what is recorded.
+    pub(crate) notifier: Notifier,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) work: DetachedTasks,
     pub(crate) node: watch::Receiver<Node>,
     /// Which sign-ins waited for approval a moment ago.
     pub(crate) over: Arc<RecentlyOver>,
+    /// What the cluster said of rules a moment ago.
+    pub(crate) rule_checks: Arc<RuleChecks>,
     /// Reads the ConfigMap of the cluster.
     pub(crate) client: Client,
 }
@@ -98,6 +104,7 @@ impl Live {
             self.rates = Arc::new(Rates::new(self.limit));
         }
         self.parts.sessions.set_limits(session_limits(config));
+        self.parts.notifier.set_cluster(&config.operator.cluster_name);
         let app = Arc::new(self.app(config, cluster));
         let router = http::router(
             &app,
@@ -129,17 +136,23 @@ impl Live {
             },
             limits: Limits::at_least(config.operator.min_period),
             has_gateway: parts.gateway.is_some(),
+            watched: parts
+                .gateway
+                .as_ref()
+                .map(|gateway| gateway.streams().watched().clone()),
             gateway_default: config.gateway.default,
             library: parts.library,
             machines: config.operator.machines,
             node: parts.node,
             allowed_hosts: config.server.allowed_hosts.clone(),
+            write_timeout: config.server.write_timeout.duration(),
             read_timeout: config.server.read_timeout.duration(),
             retry_after_seconds: config.api.retry_after_seconds,
             clock: parts.clock,
             metrics: parts.metrics,
             work: parts.work,
             over: parts.over,
+            rule_checks: parts.rule_checks,
             rates: Arc::clone(&self.rates),
         }
     }

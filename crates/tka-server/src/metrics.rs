@@ -4,6 +4,7 @@
 mod exposition;
 mod gateway;
 mod labels;
+mod notifications;
 pub mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ pub use self::exposition::Exposition;
 pub use self::gateway::{GatewayMetrics, UnderWay};
 pub use self::labels::method_label;
 use self::labels::{OTHER, code_label};
+pub use self::notifications::{NotificationMetrics, WebhookMetrics};
 
 /// How many roles have series of their own. The tailnet policy may name any number, and each would be a series in every metric by role.
 const ROLES: usize = 64;
@@ -116,6 +118,8 @@ pub struct Metrics {
     roles: Roles,
     /// Credentials that were handed out.
     pub credentials: Counter,
+    /// Sign-ins in an emergency.
+    pub break_glass: Counter,
     /// Refusals without an audit record, because the budget of these is spent.
     pub audit_suppressed: Counter,
     /// Audit records that could not be written.
@@ -124,6 +128,8 @@ pub struct Metrics {
     config_good: Gauge,
     /// Of what the gateway carries.
     pub gateway: GatewayMetrics,
+    /// Of webhooks.
+    pub notifications: NotificationMetrics,
 }
 
 /// The roles that have series of their own: the first that were seen.
@@ -153,11 +159,13 @@ impl Default for Metrics {
             requests: Family::new_with_constructor(buckets),
             roles: Roles::default(),
             credentials: Counter::default(),
+            break_glass: Counter::default(),
             audit_suppressed: Counter::default(),
             audit_lost: Counter::default(),
             config_reloads: reloads(),
             config_good: Gauge::default(),
             gateway: GatewayMetrics::default(),
+            notifications: NotificationMetrics::default(),
         }
     }
 }
@@ -259,6 +267,11 @@ impl Metrics {
             metrics.approvals.clone(),
         );
         registry.register(
+            "tka_break_glass",
+            "Sign-ins through rules with break_glass, of which others are alarmed",
+            metrics.break_glass.clone(),
+        );
+        registry.register(
             "tka_whois_duration_seconds",
             "How long tailscaled took to say who sends a request",
             metrics.whois.clone(),
@@ -289,6 +302,7 @@ impl Metrics {
             metrics.config_good.clone(),
         );
         metrics.gateway.register(registry);
+        metrics.notifications.register(registry);
         metrics.config_good.set(1);
         metrics
     }

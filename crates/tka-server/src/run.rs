@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::approvals::Worker;
+use crate::approvals::emergency::Reminder;
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
 use crate::certificate::Standing;
@@ -34,6 +35,7 @@ use crate::listen::{HTTPS, ListenError, bind, serve};
 use crate::live::{Live, Parts, session_limits};
 use crate::metrics::Metrics;
 use crate::node::{Node, Served};
+use crate::notifications;
 use crate::reauthorize::{Contact, Reauthorization, Standards};
 use crate::reload::Reload;
 use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
@@ -113,6 +115,9 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         &metrics,
         carried_at_most(&config.gateway),
     )?;
+    let namespace = &config.operator.namespace;
+    let (notifier, delivery) = notifications::start(&config.notifications, namespace, &clock, &metrics);
+    let audit = audit.telling(notifier.clone());
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
     let sessions = sessions(&config, clients.clone(), &clock, &audit);
@@ -135,11 +140,13 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         library: library(&config)?,
         sessions,
         audit,
+        notifier,
         clock,
         metrics: metrics.clone(),
         work: DetachedTasks::default(),
         node: known,
         over: Arc::default(),
+        rule_checks: Arc::default(),
     };
     let work = parts.work.clone();
     let status = watch::Sender::default();
@@ -192,7 +199,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         );
     }
     last_word.tell_left_out();
-    records.finish().await;
+    join(records.finish(), delivery.finish()).await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("the task supervisor")))
 }
@@ -280,6 +287,7 @@ fn background(
         sessions: reconcile.standing(),
         audit: parts.audit.clone(),
         missing_roles: roles,
+        notifications: parts.notifier.clone(),
         metrics: registries.server,
         operator_metrics: registries.operator,
     };
@@ -295,6 +303,11 @@ fn background(
     );
     let reauthorize = stop.clone().run_until_cancelled_owned(reauthorization.run(synced));
     let check_roles = check_roles(Arc::clone(sessions), missing_roles, stop.clone());
+    let reminder = Reminder {
+        app: channels.apps.clone(),
+        leadership: leadership.clone(),
+    };
+    let reminder = stop.clone().run_until_cancelled_owned(reminder.run());
     let approvals = Worker {
         app: channels.apps,
         leadership: leadership.clone(),
@@ -308,6 +321,7 @@ fn background(
     background.spawn("the reconcile loop", reconcile);
     background.spawn("the sweep", sweep);
     background.spawn("the sign-ins that wait for approval", approvals);
+    background.spawn("the reminder of emergency sign-ins", reminder);
     background.spawn("the check of roles", check_roles);
     background.spawn("the election", elect);
     background.spawn("the version check", version);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use futures::FutureExt;
 use tka_api::http::Via;
 use tka_core::{Approval, Refusal, Request, Session, approver};
@@ -39,6 +40,8 @@ struct Decided {
     sign_in: SignIn,
     /// What others are asked first, where the rule wants that.
     ask: Option<Question>,
+    /// Whether others are alarmed.
+    break_glass: bool,
 }
 
 /// What others are asked.
@@ -166,6 +169,9 @@ impl<'a> SignInRequest<'a> {
         if self.reauthorize_if_stale().await? && (self.needs_approval() || !attempt.renew(&self.decided.sign_in)) {
             return Ok(None);
         }
+        if self.decided.break_glass {
+            self.alarm().await?;
+        }
         let records = ByRequest::new(&self.app.audit, self.context);
         let signed_in = self.app.sessions.sign_in(attempt, &lock, &records).await;
         // What was there already was signed in to before.
@@ -175,11 +181,30 @@ impl<'a> SignInRequest<'a> {
             let role = self.decided.sign_in.session.rule.role.as_str();
             self.app.metrics.signed_in(Some(role), status);
         }
+        if let (Ok(signed_in), true) = (&signed_in, self.decided.break_glass) {
+            self.app.sessions.tell_break_glass(&signed_in.stored.session).await;
+        }
         match signed_in {
             Ok(signed_in) => Ok(Some(signed_in)),
             Err(error) if matches!(*error, Error::EndedMeanwhile(_)) => Err(Stopped::Retryable(error)),
             Err(error) => Err(Failure::from(&*error).into()),
         }
+    }
+
+    /// Records and tells it, and writes down what is to be acknowledged. Unless this returns well, nothing may be given.
+    async fn alarm(&self) -> Result<(), Failure> {
+        let (app, session, id) = (self.app, self.session(), Uuid::new_v4().to_string());
+        app.audit.break_glass(self.context, session, &id).await?;
+        app.sessions.note_break_glass(session, &id).await?;
+        app.metrics.break_glass.inc();
+        tracing::warn!(
+            session = %session.name(),
+            username = session.caller.username(),
+            role = %session.rule.role,
+            reason = session.reason.as_ref().map(tka_core::Reason::as_str),
+            "break-glass sign-in"
+        );
+        Ok(())
     }
 
     /// Waits for what another request does.
@@ -259,6 +284,15 @@ fn decide(
     decided
 }
 
+fn nothing_to_elevate() -> Failure {
+    let advice = &[
+        "sign in through the rule instead: `tka login --rule NAME`",
+        "or ask an administrator to set the server's gateway.enabled",
+    ];
+    let message = "this server has no gateway, and an elevation acts through the gateway alone";
+    Failure::new(StatusCode::FORBIDDEN, message, advice)
+}
+
 fn apply_rules(
     app: &App,
     authorization: &Authorization,
@@ -282,8 +316,21 @@ fn apply_rules(
         return Err(changed_meanwhile());
     }
     // A way that the rule or the server does not have is refused before anything begins.
-    let has_token = !authorization.goes_through_gateway(app, options.via, &rule.key())?
-        && authorization.rules.has_tokens(&rule.key());
+    let via = if request.is_elevation() {
+        if !app.has_gateway {
+            return Err(nothing_to_elevate());
+        }
+        Some(Via::Gateway)
+    } else {
+        options.via
+    };
+    let has_token =
+        !authorization.goes_through_gateway(app, via, &rule.key())? && authorization.rules.has_tokens(&rule.key());
+    let break_glass = authorization.rules.break_glass(&key);
+    if break_glass && request.reason.is_none() {
+        let given = rule.role.clone();
+        return Err(Refusal::ReasonRequired { role: given }.into());
+    }
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
     let ask = authorization.rules.approval(&key).map(|approval| Question {
         digest: approver::digest(&session, rule, &approval),
@@ -295,5 +342,9 @@ fn apply_rules(
         credential: options.credential && has_token,
         approved: None,
     };
-    Ok(Decided { sign_in, ask })
+    Ok(Decided {
+        sign_in,
+        ask,
+        break_glass,
+    })
 }

@@ -1,7 +1,7 @@
 //! What an administrator of the cluster does, and what others do that may write the server's objects.
 
 use e2e::user::{ALICE, BOB, CAROL};
-use e2e::{Kind, Outcome, Site, World, is_refused, rule, wait};
+use e2e::{Caller, Kind, Outcome, Site, World, is_refused, rule, wait};
 use serde_json::{Value, json};
 use testbed::ServerOptions;
 
@@ -124,6 +124,7 @@ fn role_listed_for_namespaces_is_given_there_alone(world: &World) -> Outcome {
                 "{refusal:?}"
             );
             assert!(refusal.advice.join(" ").contains("namespacedRoles"), "{refusal:?}");
+            is_no_rule_to_use(&site, &alice)?;
             assert_eq!(site.counts()?, [0, 0, 0], "{refused}");
             let left = "/apis/rbac.authorization.k8s.io/v1/rolebindings";
             assert_eq!(world.cluster.labelled(left, name)?, Vec::<Value>::new(), "{refused}");
@@ -137,6 +138,17 @@ fn role_listed_for_namespaces_is_given_there_alone(world: &World) -> Outcome {
         }
         site.wait_empty()?;
     }
+    Ok(())
+}
+
+/// What cannot be given is said before a caller asks for it. `cases.md` 11.6
+fn is_no_rule_to_use(site: &Site<'_>, alice: &Caller) -> Outcome {
+    let rules = alice.get("/rules")?.expect(200)?.json()?;
+    let problem = rules["items"][0]["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("may not bind the ClusterRole edit in the"), "{rules}");
+    let doctor = site.person("ALICE")?.tka(&["doctor"])?;
+    let is_told = ["may not bind the ClusterRole edit", "namespacedRoles"].map(|part| doctor.out.contains(part));
+    assert_eq!(is_told, [true, true], "{}", doctor.out);
     Ok(())
 }
 

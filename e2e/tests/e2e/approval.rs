@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use e2e::user::{ALICE, BOB, CAROL, CI};
 use e2e::{Answer, Caller, Kind, Outcome, Records, Site, World, rule, wait};
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testbed::ServerOptions;
@@ -345,7 +346,8 @@ fn session_goes_on_as_it_was_while_its_extension_waits(world: &World) -> Outcome
     )?
     .expect(403)?;
     // Times are whole seconds.
-    thread::sleep(Duration::from_millis(1100));
+    let next_second = Timestamp::now() + Duration::from_secs(1);
+    wait::until_time(next_second)?;
     asks(&bob, "longer")?;
     decides(&alice, "approve", &session)?.expect(200)?;
     assert!(works()? && !is_unchanged()?);

@@ -19,6 +19,7 @@ crate::tests![
     users_differ_and_only_tailscaleds_own_may_change_the_node,
     health_is_not_on_loopback_and_sysctls_are_for_low_ports,
     recordings_are_on_the_claim_and_nowhere_without_one,
+    secret_of_webhooks_is_mounted_for_the_server_alone,
     certificate_is_read_from_the_secret_by_the_server_alone,
     custom_resource_of_another_release_is_taken_on_purpose,
     state_is_named_after_pods_and_changed_by_no_upgrade,
@@ -196,6 +197,39 @@ fn recordings_are_on_the_claim_and_nowhere_without_one(world: &World) -> Outcome
         let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
         let folder = config["gateway"]["recording"]["folder"].as_str();
         assert_eq!(folder, is_there.then_some("/var/lib/tka/recordings"));
+    }
+    Ok(())
+}
+
+fn secret_of_webhooks_is_mounted_for_the_server_alone(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-notifications")?;
+    let hook =
+        json!({ "name": "pager", "url": "https://a.example/", "keyFile": "/run/secrets/tka/notifications/pager.key" });
+    let values = json!({
+        "notifications": { "secretName": "hooks" },
+        "config": { "notifications": { "webhooks": [hook] } },
+    });
+    for (values, is_there) in [(values, true), (json!({}), false)] {
+        let objects = rendered(&helm, &values)?;
+        let pod = pod(&objects)?;
+        let mounts = containers(&pod).map(|container| {
+            let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            mounts.any(|mount| mount["mountPath"] == "/run/secrets/tka/notifications" && mount["readOnly"] == true)
+        });
+        assert_eq!(mounts, [is_there, false]);
+        let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let secrets: Vec<_> = volumes
+            .filter(|volume| volume["name"] == "notifications")
+            .map(|volume| (&volume["secret"]["secretName"], &volume["secret"]["optional"]))
+            .collect();
+        let (name, optional) = (json!("hooks"), json!(true));
+        assert_eq!(secrets, if is_there { vec![(&name, &optional)] } else { Vec::new() });
+        let config = &of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"];
+        let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
+        assert_eq!(
+            config["notifications"]["webhooks"][0]["name"],
+            if is_there { json!("pager") } else { Value::Null }
+        );
     }
     Ok(())
 }
@@ -447,8 +481,11 @@ fn rendering_twice_is_the_same(world: &World) -> Outcome {
 
 /// What alerts and the dashboard ask for, a server has.
 fn metrics_that_are_watched_exist(world: &World) -> Outcome {
+    let mut config = with_gateway();
+    let hook = json!({ "name": "a", "url": "http://127.0.0.1:1/", "format": "slack" });
+    config["notifications"] = json!({ "webhooks": [hook] });
     let site = world.site_with(ServerOptions {
-        config: with_gateway(),
+        config,
         ..ServerOptions::new("chart-metrics")
     })?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;

@@ -345,6 +345,20 @@ fn who_reconciles_is_decided_by_servers_alone(world: &World) -> Outcome {
     guarded.refuses(Server, OTHER_MAPS, "delete configmap kube-root-ca.crt")?;
     guarded.allows(Server, guarded.creating(&named(&tombstone, UNUSED))?)?;
     guarded.refuses(Editor, LEASE, format!("delete configmap {UNUSED}"))?;
+    // So is what says which emergency none has acknowledged.
+    let glass = map(&json!({"tka.specht-labs.de/break-glass": "unacknowledged"}));
+    let its_name = format!("{UNUSED}.break-glass");
+    guarded.refuses_both(LEASE, guarded.creating(&glass)?)?;
+    guarded.refuses_both(LEASE, guarded.creating(&named(&map(&json!({})), &its_name))?)?;
+    guarded.refuses(Server, OTHER_MAPS, guarded.creating(&named(&glass, UNUSED))?)?;
+    guarded.refuses(Server, OTHER_MAPS, guarded.creating(&named(&tombstone, &its_name))?)?;
+    guarded.allows(Server, guarded.creating(&named(&glass, &its_name))?)?;
+    guarded.refuses(Editor, LEASE, format!("delete configmap {its_name}"))?;
+    guarded.refuses(
+        Editor,
+        LEASE,
+        format!("label configmap {its_name} tka.specht-labs.de/break-glass-"),
+    )?;
     let without = named(&map(&json!({})), &guarded.session);
     guarded.refuses_both(LEASE, guarded.creating(&without)?)?;
     guarded.would_allow(Administrator, format!("delete configmap {UNUSED}"))

@@ -6,6 +6,7 @@ mod administration;
 mod alone;
 mod approval;
 mod audit;
+mod break_glass;
 mod browser;
 mod changes;
 mod chart;
@@ -25,6 +26,7 @@ mod concurrency;
 mod credentials;
 mod doctor;
 mod documentation;
+mod elevation;
 mod endings;
 mod events;
 mod expiry;
@@ -41,6 +43,7 @@ mod limits;
 mod machines;
 mod max_sessions;
 mod nonsense;
+mod notifications;
 mod on_use;
 mod outages;
 mod policy;
@@ -95,6 +98,7 @@ const MODULES: &[Module] = &[
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
     ("gateway", gateway::TESTS),
+    ("elevation", elevation::TESTS),
     ("on_use", on_use::TESTS),
     ("guard", guard::TESTS),
     ("tailnet", tailnet::TESTS),
@@ -121,8 +125,10 @@ const MODULES: &[Module] = &[
     ("refusals", refusals::TESTS),
     ("reload", reload::TESTS),
     ("nonsense", nonsense::TESTS),
+    ("notifications", notifications::TESTS),
     ("limits", limits::TESTS),
     ("machines", machines::TESTS),
+    ("break_glass", break_glass::TESTS),
     ("browser", browser::TESTS),
     ("credentials", credentials::TESTS),
     ("events", events::TESTS),

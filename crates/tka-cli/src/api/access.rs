@@ -31,6 +31,10 @@ pub(crate) struct AccessRequest {
     /// Namespace to work in [default: the rule's, where it has just one]
     #[arg(short, long, value_name = "NAMESPACE", value_parser = parse_value::<Namespace>)]
     pub(crate) namespace: Option<Namespace>,
+
+    /// Whether it is to act for this device wherever no rule is named.
+    #[arg(skip)]
+    pub(crate) elevate: bool,
 }
 
 pub(crate) fn parse_value<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
@@ -51,7 +55,7 @@ pub(crate) struct OutsideRule {
 impl AccessRequest {
     /// Whether an option is for the server. The original's server would ignore it.
     pub(crate) fn has_server_options(&self) -> bool {
-        self.selects_rule() || self.period.is_some() || self.reason.is_some()
+        self.selects_rule() || self.period.is_some() || self.reason.is_some() || self.elevate
     }
 
     /// Whether an option selects the rule.
@@ -94,6 +98,7 @@ impl AccessRequest {
             period: self.period.as_ref().map(ToString::to_string),
             reason: self.reason.as_ref().map(|reason| reason.as_str().to_owned()),
             session: label.map(ToOwned::to_owned),
+            elevate: self.elevate,
         }
     }
 
@@ -190,6 +195,15 @@ mod tests {
         assert!(all.has_server_options());
         let expected = json!({"rule": "oncall", "role": "view", "period": "1h30m0s", "reason": "pager 4711"});
         assert_eq!(serde_json::to_value(all.request(None)).unwrap(), expected);
+        let elevation = AccessRequest {
+            elevate: true,
+            ..AccessRequest::default()
+        };
+        assert!(elevation.has_server_options());
+        assert_eq!(
+            serde_json::to_value(elevation.request(None)).unwrap(),
+            json!({"elevate": true})
+        );
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(crate) struct SignInResponse {
     pub(crate) kubeconfig: Option<Box<ServerKubeconfig>>,
     /// Name of the session. None if the server gives no credentials of sessions.
     pub(crate) session: Option<String>,
+    /// Name of its rule, if that has one.
+    pub(crate) rule: Option<String>,
     pub(crate) credential: Option<ExecCredential>,
     /// When to retry if no kubeconfig came.
     pub(crate) retry_after: RetryAfter,
@@ -92,6 +94,8 @@ impl ServerTimes for SignInBody {
 #[derive(Deserialize)]
 struct SessionRef {
     name: String,
+    #[serde(default)]
+    rule: Option<String>,
 }
 
 /// The response to a request for a kubeconfig or a credential.
@@ -158,7 +162,11 @@ impl Client {
 
     /// Signs in. If the response has no kubeconfig, the session may not be provisioned yet.
     pub(crate) fn sign_in(&self, request: &LoginRequest, form: CredentialForm) -> Result<SignInResponse, ClientError> {
-        let operation = Operation::SignIn;
+        let operation = if request.elevate {
+            Operation::Elevate
+        } else {
+            Operation::SignIn
+        };
         // The original's CLI sends no body. This one sends none if all options have their defaults.
         let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
         let response = self.request_with(operation, form.sign_in_query(), body.as_ref())?;
@@ -170,6 +178,7 @@ impl Client {
         Ok(SignInResponse {
             login: body.login,
             kubeconfig: arrived.transpose()?,
+            rule: body.session.as_ref().and_then(|session| session.rule.clone()),
             session: body.session.map(|session| session.name),
             credential: body.credential,
             retry_after: response.retry_after,
@@ -227,6 +236,11 @@ impl Client {
     /// The error for a kubeconfig of the server that cannot be used.
     pub(crate) fn unusable(&self, flaw: InvalidKubeconfig) -> ClientError {
         self.error(Operation::FetchKubeconfig, ClientErrorKind::UnusableKubeconfig(flaw))
+    }
+
+    /// The error of a server that knows no elevations, and would sign the user in instead or refuse what it does not know.
+    pub(crate) fn knows_no_elevations(&self) -> ClientError {
+        self.error(Operation::Elevate, ClientErrorKind::Unsupported)
     }
 
     /// Ends the session. Returns its user.

@@ -38,6 +38,7 @@ enum Action {
     Show(Show),
     Approve(Decide),
     Deny(Decide),
+    Acknowledge(Acknowledge),
     Withdraw(Withdraw),
 }
 
@@ -70,6 +71,23 @@ struct Decide {
     output: Output,
 }
 
+/// Acknowledge a sign-in in an emergency
+///
+/// It was given without approval, through a rule with `break_glass`. It is told again each day until another with oversight acknowledges it.
+#[derive(clap::Args, Debug)]
+struct Acknowledge {
+    /// Name of its session, as `tka approvals` shows it
+    #[arg(add = ArgValueCandidates::new(complete::approvals))]
+    session: String,
+
+    /// What is recorded with it, in one line
+    #[arg(long, value_name = "TEXT", value_parser = parse_value::<Reason>)]
+    comment: Option<Reason>,
+
+    #[command(flatten)]
+    output: Output,
+}
+
 /// Withdraw your own sign-in
 ///
 /// It waits no more. A session that it would have extended goes on as it was.
@@ -86,10 +104,11 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
         None => list(ctx, &client, arguments.output)?,
         Some(Action::List { output }) => list(ctx, &client, *output)?,
         Some(Action::Show(show)) => {
-            let found = find(&client, &show.session)?;
+            let found = find(&client, &show.session, |_| true)?;
             ctx.warn_clock_skew(client.skew(), None);
             show.output.print_one(ctx.config.output_mode(), &found)?;
         }
+        Some(Action::Acknowledge(acknowledge)) => acknowledge.run(ctx, &client)?,
         Some(Action::Approve(decide)) => decide.run(ctx, &client, Decision::Approve)?,
         Some(Action::Deny(decide)) => decide.run(ctx, &client, Decision::Deny)?,
         Some(Action::Withdraw(withdraw)) => {
@@ -111,9 +130,10 @@ fn list(ctx: &CommandContext, client: &Client, output: Output) -> Result<(), Err
     Ok(())
 }
 
-fn find(client: &Client, session: &str) -> Result<ApprovalInfo, Error> {
+/// What waits for that session, of those in a state that `is_meant`.
+fn find(client: &Client, session: &str, is_meant: fn(ApprovalState) -> bool) -> Result<ApprovalInfo, Error> {
     let found = client.approvals()?.items.into_iter();
-    let mut found = found.filter(|waiting| waiting.status.session == session);
+    let mut found = found.filter(|waiting| waiting.status.session == session && is_meant(waiting.status.state));
     found.next().ok_or_else(|| Error::NothingWaits {
         session: session.to_owned(),
     })
@@ -124,7 +144,7 @@ fn find(client: &Client, session: &str) -> Result<ApprovalInfo, Error> {
 impl Decide {
     fn run(&self, ctx: &CommandContext, client: &Client, decision: Decision) -> Result<(), Error> {
         // What was seen is what is decided about: another request for the same session is refused by the server.
-        let seen = find(client, &self.session)?;
+        let seen = find(client, &self.session, |state| state != ApprovalState::Unacknowledged)?;
         let decided = client.decide(
             &self.session,
             &DecisionRequest {
@@ -140,5 +160,27 @@ impl Decide {
             ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
         }
         Ok(self.output.print_or_default(&decided, "")?)
+    }
+}
+
+// === impl Acknowledge ===
+
+impl Acknowledge {
+    fn run(&self, ctx: &CommandContext, client: &Client) -> Result<(), Error> {
+        // What was seen is what is acknowledged: one that came since is refused by the server.
+        let seen = find(client, &self.session, |state| state == ApprovalState::Unacknowledged)?;
+        let acknowledged = client.decide(
+            &self.session,
+            &DecisionRequest {
+                decision: Decision::Acknowledge,
+                comment: self.comment.as_ref().map(|comment| comment.as_str().to_owned()),
+                request: Some(seen.status.request),
+            },
+        )?;
+        ctx.ui.notify(&messages::done(
+            &report::approvals::outcome(&acknowledged),
+            &ctx.ui.palette,
+        ));
+        Ok(self.output.print_or_default(&acknowledged, "")?)
     }
 }

@@ -32,6 +32,7 @@ pub(crate) enum Command {
     ClusterInfo(cmd::cluster_info::Arguments),
     Reauthenticate(cmd::reauthenticate::Arguments),
     Signout(cmd::signout::Arguments),
+    Elevate(cmd::elevate::Arguments),
     #[cfg(unix)]
     Exec(cmd::exec::Arguments),
     #[cfg(unix)]

@@ -32,7 +32,7 @@ const NO_FILES: &str = ":4";
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The commands that sign in.
-const SIGN_IN: [&str; 4] = ["login", "reauthenticate", "exec", "shell"];
+const SIGN_IN: [&str; 5] = ["login", "reauthenticate", "exec", "shell", "elevate"];
 
 /// The words of the typed line, with the program's name first.
 static LINE: OnceLock<Vec<OsString>> = OnceLock::new();

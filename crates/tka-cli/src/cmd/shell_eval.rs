@@ -4,20 +4,32 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::panic;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::cmd::args::{Cli, Command};
 use crate::config::flags::Global;
 use crate::context;
+use crate::error::Error;
 use crate::kubeconfig::env_variable::ShellSyntax;
-use crate::sys::environment;
+use crate::sys::{environment, signals};
 use crate::terminal::ui;
 
 /// Prints the failing line.
 pub(crate) fn print_failure() {
     // The reader may be gone.
     let _ = ui::print(&ShellSyntax::detect(&environment::variable, cfg!(windows)).fail());
+}
+
+/// Has the failing line be printed also where a signal or a bug ends this process, which leave no time for anything else.
+pub(crate) fn print_failure_at_any_end() -> Result<(), Error> {
+    let inform = panic::take_hook();
+    panic::set_hook(Box::new(move |why| {
+        inform(why);
+        print_failure();
+    }));
+    signals::before_a_signal_ends_this(print_failure).map_err(Error::Signals)
 }
 
 /// Whether a failure of `command` must fail in the shell that evaluates its output. Terminals evaluate nothing, and neither do readers of a

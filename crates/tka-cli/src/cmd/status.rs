@@ -12,9 +12,11 @@ use crate::config::flags::Global;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::current_context::{self, CurrentContext};
+use crate::kubeconfig::current_context::{self, CurrentContext, Reach};
+use crate::kubeconfig::known_replicas;
 use crate::kubeconfig::session_cache::{self, CachedSession, SessionCache};
 use crate::kubeconfig::store::{self, KubeconfigStore};
+use crate::net::server::Server;
 use crate::report;
 use crate::report::status::{Status, StatusItem};
 use crate::sys::{environment, parallel};
@@ -31,6 +33,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 ///
 /// With --prompt prints the role, server and time left of the session that kubectl uses, such as `view@tka 14m`, for a shell's prompt. It
 /// uses what this device knows and sends no request. Without such a session it prints nothing, and the exit status is 0.
+///
+/// An elevation is a session of its own. Where kubectl goes through the gateway and names no rule, it is the one that kubectl uses, and the prompt shows it with a
+/// `^` before the role: `^cluster-admin@tka 29m`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// One short line for a prompt
@@ -104,6 +109,12 @@ fn query(ctx: &CommandContext, cache: &SessionCache) -> Result<(Vec<CachedSessio
 fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>) -> Vec<StatusItem> {
     let now = Timestamp::now();
     let Some(server) = cache.server() else { return vec![] };
+    // Beside it, the session of the context does not act.
+    let elevation = current.and_then(|current| acting(current, cache, &server, now));
+    let is_current = |session: &CachedSession| match elevation {
+        Some(elevation) => elevation == session,
+        None => current.is_some_and(|current| current.uses(cache, session)),
+    };
     // The server's report counts, whatever this machine's clock says.
     let sessions = cache.sessions.iter().filter(|session| confirmed || session.until > now);
     let item = |session: &CachedSession| StatusItem {
@@ -113,16 +124,35 @@ fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>
         role: session.role.clone(),
         until: session.until,
         context: session.context.clone(),
-        via: session.context.as_ref().map(|_| way(session)),
-        current: current.is_some_and(|current| current.uses(cache, session)),
+        via: way(session),
+        elevation: session.elevated.is_some(),
+        current: is_current(session),
         confirmed,
     };
     sessions.map(item).collect()
 }
 
-/// By which way the context of a session leads to the cluster.
-fn way(session: &CachedSession) -> Via {
-    if session.gateway { Via::Gateway } else { Via::Direct }
+/// By which way the context of a session leads to the cluster. An elevation acts for contexts of others.
+fn way(session: &CachedSession) -> Option<Via> {
+    match &session.context {
+        _ if session.elevated.is_some() => Some(Via::Gateway),
+        Some(_) if session.gateway => Some(Via::Gateway),
+        Some(_) => Some(Via::Direct),
+        None => None,
+    }
+}
+
+/// The elevation at `server` that acts for the current context at `now`.
+fn acting<'a>(
+    current: &CurrentContext,
+    cache: &'a SessionCache,
+    server: &Server,
+    now: Timestamp,
+) -> Option<&'a CachedSession> {
+    let elevation = cache.elevation(now)?;
+    let store = KubeconfigStore::new(environment::home().as_deref(), server).ok();
+    let servers = known_replicas::with_replicas(store.as_ref(), server);
+    (current.reach(&servers) == Reach::Elevated).then_some(elevation)
 }
 
 /// Prints the session that kubectl uses. Reads a few small files and sends no request.
@@ -138,7 +168,16 @@ fn prompt() -> Result<(), Error> {
         }
         return Ok(());
     }
-    for cache in session_cache::load_all(&store::folder(&home)) {
+    let caches = session_cache::load_all(&store::folder(&home));
+    for cache in &caches {
+        let Some(server) = cache.server() else { continue };
+        if let Some(elevation) = acting(&current, cache, &server, now) {
+            let (role, until) = (&elevation.role, elevation.until);
+            ui::print(&report::status::elevated_prompt(role, server.host(), until, now))?;
+            return Ok(());
+        }
+    }
+    for cache in caches {
         let mut sessions = cache.sessions.iter().filter(|session| session.until > now);
         let session = sessions.find(|session| current.uses(&cache, session));
         if let (Some(session), Some(server)) = (session, cache.server()) {

@@ -89,6 +89,7 @@ mod tests {
         GatewayInfo {
             url: "http://tka.example.ts.net:8080/k8s".into(),
             default,
+            elevation: true,
         }
     }
 

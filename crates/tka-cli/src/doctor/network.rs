@@ -267,9 +267,9 @@ fn role(probe: &Probe) -> Finding {
         return Finding::ok("the cluster has the roles that the rules give");
     };
     let fix = vec![
-        "ask an administrator of the cluster to create the ClusterRole, and to list it for TKA (`roles` of its Helm chart)"
+        "ask an administrator of the cluster to create the ClusterRole, and to list it for TKA (`roles` or `namespacedRoles` of its Helm chart)"
             .into(),
-        "or ask an administrator of the tailnet to correct the rule".into(),
+        "or ask an administrator of the tailnet to correct the rule: a role of `namespacedRoles` needs `namespaces` in it".into(),
     ];
     Finding::failed(Exit::Policy, *first, fix)
 }

@@ -6,6 +6,7 @@ use std::{env, fs, io};
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, User, merge, sources};
 
+use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store;
 use crate::net::proxy::Variables;
@@ -21,6 +22,19 @@ pub(crate) struct CurrentContext {
     session: Option<String>,
     /// The file that defines it, if the credential is a token, or none as for the gateway.
     plain_file: Option<PathBuf>,
+    /// The gateway that it goes through, if it does.
+    gateway: Option<GatewayAddress>,
+}
+
+/// How a context stands to an elevation at a server. Those that it does not reach say their name.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Reach {
+    /// The elevation acts for it while it lasts.
+    Elevated,
+    /// It goes through the gateway, and names a rule or a session.
+    Named(String),
+    /// It does not go through the gateway of that server.
+    Elsewhere(String),
 }
 
 /// Finds the current context as kubectl does, in the files of `KUBECONFIG` or in `~/.kube/config`. None if a file cannot be read, since
@@ -49,9 +63,14 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let is_plain = user.is_some_and(User::is_plain);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
     let home = merged.home_of_current().filter(|_| is_plain);
+    let cluster = merged.kubeconfig.current().map(|context| &context.cluster);
+    let cluster = cluster.and_then(|name| tka_kubeconfig::find(&merged.kubeconfig.clusters, name));
+    let gateway = cluster.and_then(|cluster| GatewayAddress::parse(&cluster.server));
     Some(CurrentContext {
         file,
         plain_file: home.and_then(|at| paths.get(at).cloned()),
+        // Also where the context leads to no user at all.
+        gateway: gateway.filter(|_| user.is_none_or(User::is_plain)),
         session: args.iter().skip_while(|arg| *arg != "--session").nth(1).cloned(),
         context: merged.kubeconfig.current_context,
     })
@@ -68,6 +87,16 @@ impl CurrentContext {
                 session.context.as_ref() == Some(&self.context) && self.is_written_by_tka(cache, file)
             }
             (None, None) => false,
+        }
+    }
+
+    /// How it stands to an elevation at one of `servers`, which are the replicas of one.
+    pub(crate) fn reach(&self, servers: &[Server]) -> Reach {
+        let gateway = self.gateway.as_ref();
+        match gateway.filter(|gateway| servers.iter().any(|server| gateway.is_at(server))) {
+            Some(gateway) if gateway.is_open() => Reach::Elevated,
+            Some(_) => Reach::Named(self.context.clone()),
+            None => Reach::Elsewhere(self.context.clone()),
         }
     }
 
@@ -114,6 +143,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
                 context: context.into(),
                 session: session.map(Into::into),
                 plain_file: Some("0".into()).filter(|_| context == "kind"),
+                gateway: None,
             })
         };
         let ours = |file| found(file, "tka-context-alice", Some("tka-alice-1"));
@@ -124,6 +154,36 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
         assert_eq!(current(&[other, OURS]), found("0", "kind", None));
         assert_eq!(current(&["current-context: gone", OURS]), found("0", "gone", None));
         assert_eq!(current(&["{}"]), None);
+    }
+
+    #[test]
+    fn elevation_reaches_what_goes_through_the_gateway_and_names_nothing() {
+        let reach = |address: &str, user: &str| {
+            let user = if user.is_empty() {
+                String::new()
+            } else {
+                format!("users: [{{name: u, user: {user}}}]")
+            };
+            let text = format!(
+                "current-context: team\ncontexts: [{{name: team, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: \
+                 {{server: '{address}'}}}}]\n{user}"
+            );
+            let servers = ["http://tka-0:8080", "http://tka-1:8080"];
+            let servers = servers.map(|url| Server::new(url, HTTPS_PORT, None).unwrap());
+            current(&[&text]).unwrap().reach(&servers)
+        };
+        for user in ["{}", "{token: unused}", ""] {
+            assert_eq!(reach("http://tka-1.example.ts.net:8080/k8s", user), Reach::Elevated);
+        }
+        let (named, elsewhere) = (Reach::Named("team".into()), Reach::Elsewhere("team".into()));
+        assert_eq!(reach("http://tka-0:8080/k8s/rule/oncall", "{}"), named);
+        assert_eq!(reach("http://tka-2:8080/k8s", "{}"), elsewhere);
+        assert_eq!(reach("https://k8s.example.com:6443", "{}"), elsewhere);
+        assert_eq!(reach("http://tka-0:8080/k8s", "{exec: {command: x}}"), elsewhere);
+        assert_eq!(
+            current(&[OURS]).unwrap().reach(&[]),
+            Reach::Elsewhere("tka-context-alice".into())
+        );
     }
 
     /// cases.md 1

@@ -68,6 +68,17 @@ impl GatewayAddress {
         &self.server
     }
 
+    /// Whether it names no rule and no session, so that an elevation acts there while it lasts.
+    pub(crate) fn is_open(&self) -> bool {
+        self.path == GATEWAY
+    }
+
+    /// Whether it is that of `server`, which may have been named by a short name or over plain HTTP.
+    pub(crate) fn is_at(&self, server: &Server) -> bool {
+        let is_same_port = self.server.scheme() != server.scheme() || self.server.port() == server.port();
+        is_same_port && is_same(self.server.host(), server.host())
+    }
+
     /// Whether other devices find it, too: it has a whole name or an address that is not of this machine.
     pub(crate) fn is_for_others(&self) -> bool {
         let host = self.server.host();
@@ -187,6 +198,30 @@ mod tests {
             ("https://kube.example.com", node),
         ] {
             assert_eq!(reached(sent, asked), asked, "{sent}");
+        }
+    }
+
+    #[test]
+    fn elevation_acts_where_the_address_names_nothing() {
+        let address = |url: &str| GatewayAddress::parse(url).unwrap();
+        let open = address("http://tka.example.ts.net:8080/k8s");
+        assert!(open.is_open() && address("http://tka.example.ts.net:8080/k8s/").is_open());
+        for path in ["rule/oncall", "role/view", "session/elevation/rule/oncall"] {
+            assert!(!address(&format!("http://tka:8080/k8s/{path}")).is_open(), "{path}");
+        }
+        for server_url in [
+            "http://tka.example.ts.net:8080",
+            "http://tka:8080",
+            "https://tka.example.ts.net",
+        ] {
+            assert!(open.is_at(&server(server_url)), "{server_url}");
+        }
+        for server_url in [
+            "http://tka.example.ts.net:8081",
+            "http://other:8080",
+            "http://100.64.0.1:8080",
+        ] {
+            assert!(!open.is_at(&server(server_url)), "{server_url}");
         }
     }
 

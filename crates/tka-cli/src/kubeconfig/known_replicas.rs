@@ -26,6 +26,12 @@ pub(crate) struct KnownReplicas {
     servers: Vec<String>,
 }
 
+/// The server and its replicas, as far as this device knows them.
+pub(crate) fn with_replicas(store: Option<&KubeconfigStore>, server: &Server) -> Vec<Server> {
+    let known = store.and_then(KnownReplicas::load);
+    known.map_or_else(|| vec![server.clone()], |known| known.servers(server))
+}
+
 fn path(store: &KubeconfigStore) -> PathBuf {
     store.path().with_extension("replicas")
 }

@@ -198,7 +198,7 @@ impl MergeError {
             } => format!("replace these characters in {} by line feeds", path.display()),
             Self::Refused { path, .. } => {
                 format!(
-                    "correct {}: kubectl cannot read it either (`kubectl config view --kubeconfig {0}`)",
+                    "correct {}, so that kubectl and tka can read it: `kubectl config view --kubeconfig {0}` shows what kubectl makes of it",
                     path.display()
                 )
             }

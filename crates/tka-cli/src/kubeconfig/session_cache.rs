@@ -8,6 +8,7 @@ use std::{fs, io};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tka_api::http::{LoginResponse, SessionInfo};
+use tka_core::SessionLabel;
 
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::net::server::{HTTPS_PORT, Server};
@@ -37,6 +38,14 @@ pub(crate) struct CachedSession {
     /// Whether its context leads through the gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) gateway: bool,
+    /// Since when it elevates the device, if it does. It has no context then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) elevated: Option<Timestamp>,
+}
+
+/// Whether it elevates its device: it acts for what uses the gateway without naming a rule.
+pub(crate) fn is_elevation(session: &SessionInfo) -> bool {
+    session.label.as_deref() == Some(SessionLabel::elevation().as_str())
 }
 
 /// An entry in a kubeconfig of the user, recorded for its removal.
@@ -108,10 +117,18 @@ impl SessionCache {
         write(&path, self)
     }
 
+    /// The elevation that acts at `now`: of several the last one, as at the server.
+    pub(crate) fn elevation(&self, now: Timestamp) -> Option<&CachedSession> {
+        let live = self.sessions.iter().filter(|session| session.until > now);
+        let elevations = live.filter(|session| session.elevated.is_some());
+        elevations.max_by_key(|session| (session.elevated, &session.name))
+    }
+
     /// Adds a session, or replaces it.
     pub(crate) fn put(&mut self, session: CachedSession) {
+        let has_its_context = |one: &CachedSession| one.context.is_some() && one.context == session.context;
         self.sessions
-            .retain(|one| one.name != session.name && one.context != session.context);
+            .retain(|one| one.name != session.name && !has_its_context(one));
         self.sessions.push(session);
     }
 
@@ -159,6 +176,7 @@ impl SessionCache {
 impl From<SessionInfo> for CachedSession {
     fn from(session: SessionInfo) -> Self {
         Self {
+            elevated: is_elevation(&session).then_some(session.signed_in),
             name: Some(session.name),
             context: None,
             username: session.username,
@@ -179,6 +197,7 @@ impl From<LoginResponse> for CachedSession {
             role: login.role,
             until: login.until,
             gateway: false,
+            elevated: None,
         }
     }
 }
@@ -195,6 +214,7 @@ mod tests {
             role: "view".into(),
             until: Timestamp::UNIX_EPOCH,
             gateway: false,
+            elevated: None,
         }
     }
 
@@ -209,6 +229,27 @@ mod tests {
         cache.update(Some(folder.path()), vec![session("two", None), session("three", None)]);
         assert_eq!(cache.sessions, [session("two", Some("d")), session("three", None)]);
         assert_eq!(load_all(folder.path()), [cache]);
+    }
+
+    #[test]
+    fn last_elevation_acts_while_it_lasts_and_replaces_no_other_session() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let elevation = |name: &str, since, until| CachedSession {
+            elevated: Some(at(since)),
+            until: at(until),
+            ..session(name, None)
+        };
+        let mut cache = SessionCache::at(&Server::new("tka", 8080, None).unwrap());
+        for one in [session("one", Some("c")), session("two", None)] {
+            cache.put(one);
+        }
+        assert_eq!(cache.elevation(at(0)), None);
+        for one in [elevation("a", 10, 200), elevation("b", 20, 100), elevation("b", 20, 90)] {
+            cache.put(one);
+        }
+        assert_eq!(cache.sessions.len(), 4);
+        let acts = |second| cache.elevation(at(second)).and_then(|one| one.name.as_deref());
+        assert_eq!((acts(89), acts(90), acts(200)), (Some("b"), Some("a"), None));
     }
 
     #[test]

@@ -66,13 +66,23 @@ impl Report for ApprovalInfo {
         }
         lines.extend(self.rule.clone().map(|rule| ("rule", rule)));
         lines.push(("for", time_format::period(&self.period)));
+        if self.elevation {
+            let text = "every program on that device that uses the gateway without naming a rule";
+            lines.push(("elevates", text.to_owned()));
+        }
         lines.extend(self.reason.clone().map(|reason| ("reason", reason)));
+        let is_emergency = matches!(
+            self.status.state,
+            ApprovalState::Unacknowledged | ApprovalState::Acknowledged
+        );
         let extends = if self.extends {
             "yes: the session goes on as it is until then"
         } else {
             "no"
         };
-        lines.push(("extends", extends.to_owned()));
+        if !is_emergency {
+            lines.push(("extends", extends.to_owned()));
+        }
         lines.push(("asked", time_format::since(self.requested, clock.now, &clock.zone)));
         lines.push(("until", time_format::until(self.status.expires, clock.now, &clock.zone)));
         lines.push(("state", state(self)));
@@ -104,6 +114,8 @@ fn state(one: &ApprovalInfo) -> String {
         ApprovalState::Granted => "granted".to_owned(),
         ApprovalState::Denied => "denied".to_owned(),
         ApprovalState::Expired => "not answered in time".to_owned(),
+        ApprovalState::Unacknowledged => "emergency, not acknowledged".to_owned(),
+        ApprovalState::Acknowledged => "emergency, acknowledged".to_owned(),
     }
 }
 
@@ -113,6 +125,7 @@ pub(crate) fn outcome(one: &ApprovalInfo) -> String {
     match one.status.state {
         ApprovalState::Denied => format!("{username} does not get {role}"),
         ApprovalState::Granted => format!("{username} has {role} now"),
+        ApprovalState::Acknowledged => format!("acknowledged: {username} had {role} in an emergency"),
         _ => format!(
             "{} of {} have approved {role} for {username}",
             one.status.count, one.status.needed
@@ -158,8 +171,30 @@ mod tests {
     }
 
     #[test]
+    fn emergency_says_that_none_has_acknowledged_it() {
+        let palette = Theme::Notty.palette();
+        let mut glass = one();
+        glass.status.state = ApprovalState::Unacknowledged;
+        glass.approvals.clear();
+        let shown = glass.human(&options(&palette));
+        assert!(
+            shown.contains("emergency, not acknowledged") && !shown.contains("extends"),
+            "{shown}"
+        );
+        glass.status.state = ApprovalState::Acknowledged;
+        assert_eq!(
+            outcome(&glass),
+            "acknowledged: bob@example.com had edit in an emergency"
+        );
+    }
+
+    #[test]
     fn one_in_full() {
         let palette = Theme::Notty.palette();
         insta::assert_snapshot!(one().human(&options(&palette)));
+        let mut elevation = one();
+        elevation.elevation = true;
+        let text = elevation.human(&options(&palette));
+        assert!(text.contains("elevates     every program on that device"), "{text}");
     }
 }

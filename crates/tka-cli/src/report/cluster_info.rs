@@ -75,6 +75,7 @@ mod tests {
             gateway: Some(GatewayInfo {
                 url: "http://tka.example.ts.net:8080/k8s".into(),
                 default: true,
+                elevation: true,
             }),
         };
         let palette = Theme::Notty.palette();

@@ -47,6 +47,8 @@ struct WhoRule {
     /// How many others must approve a sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     approvals: Option<u32>,
+    /// Whether a sign-in alarms others.
+    break_glass: bool,
     /// Whether a sign-in takes it that chooses none.
     taken: bool,
     /// What it depends on whether it applies; it does if nothing.
@@ -155,6 +157,7 @@ impl WhoRule {
             priority: rule.priority,
             require_reason: rule.require_reason,
             approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
+            break_glass: rule.break_glass,
             taken: taken == Some(rule),
             depends_on: depends_on.to_vec(),
             position: places.position(given.at),
@@ -171,7 +174,13 @@ impl WhoRule {
         let approvals = self
             .approvals
             .map(|count| format!("must be approved by others ({count})"));
-        let notes = taken.into_iter().chain(reason).chain(approvals).chain(depends);
+        let glass = self.break_glass.then(|| "alarms others".to_owned());
+        let notes = taken
+            .into_iter()
+            .chain(reason)
+            .chain(glass)
+            .chain(approvals)
+            .chain(depends);
         let Position { line, column } = self.position;
         [
             self.name.as_deref().map(clean).unwrap_or_default(),

@@ -48,6 +48,9 @@ fn remarks(rule: &RuleInfo) -> Vec<String> {
         .then(|| "the server could not check its role in the cluster just now".to_owned());
     let default = rule.default.then(|| "default".to_owned());
     let reason = rule.require_reason.then(|| "requires a reason (--reason)".to_owned());
+    let glass = rule
+        .break_glass
+        .then(|| "for emergencies: others are alarmed".to_owned());
     let limit = rule.max_sessions.map(|count| match count {
         1 => "one session at a time".to_owned(),
         _ => format!("{count} sessions at a time"),
@@ -62,7 +65,7 @@ fn remarks(rule: &RuleInfo) -> Vec<String> {
         "best_effort" => "exec and attach may be recorded".to_owned(),
         _ => "exec and attach are recorded".to_owned(),
     });
-    let remarks = [problem, unchecked, default, reason, limit, recorded];
+    let remarks = [problem, unchecked, default, reason, glass, limit, recorded];
     remarks.into_iter().flatten().collect()
 }
 

@@ -26,8 +26,10 @@ pub(crate) struct StatusItem {
     pub(crate) until: Timestamp,
     /// Its context, if this device wrote one.
     pub(crate) context: Option<String>,
-    /// By which way its context leads to the cluster: `gateway` or `direct`. None without a context.
+    /// By which way its context leads to the cluster: `gateway` or `direct`. None without a context, unless it is an elevation.
     pub(crate) via: Option<Via>,
+    /// Whether it elevates this device: it acts for what uses the gateway without naming a rule.
+    pub(crate) elevation: bool,
     /// Whether kubectl uses it.
     pub(crate) current: bool,
     /// Whether the server has just confirmed it.
@@ -54,7 +56,11 @@ impl Report for Status {
 }
 
 fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
-    let via = (item.via == Some(Via::Gateway)).then_some("through the gateway");
+    let via = if item.elevation {
+        Some("elevation: every program here that uses the gateway without naming a rule")
+    } else {
+        (item.via == Some(Via::Gateway)).then_some("through the gateway")
+    };
     let cached = (!item.confirmed).then_some("from the cache: the server did not answer");
     let notes: Vec<_> = via.into_iter().chain(cached).collect();
     [
@@ -66,6 +72,11 @@ fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
         time_format::until(item.until, options.clock.now, &options.clock.zone),
         notes.join("; "),
     ]
+}
+
+/// An elevation in a prompt: `^cluster-admin@tka 14m`.
+pub(crate) fn elevated_prompt(role: &str, host: &str, until: Timestamp, now: Timestamp) -> String {
+    format!("^{}", prompt(role, host, until, now))
 }
 
 /// A session in a prompt: `view@tka 14m`.
@@ -90,5 +101,7 @@ mod tests {
         let line = |host| prompt("view", host, at(899), at(0));
         assert_eq!(line("tka.example.ts.net"), "view@tka 14m");
         assert_eq!(line("100.64.0.1"), "view@100.64.0.1 14m");
+        let elevated = elevated_prompt("cluster-admin", "tka.example.ts.net", at(899), at(0));
+        assert_eq!(elevated, "^cluster-admin@tka 14m");
     }
 }

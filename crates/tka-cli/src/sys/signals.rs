@@ -1,17 +1,18 @@
 //! Holds termination signals back while something must not be interrupted.
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::SignalHold;
+pub(crate) use elsewhere::{SignalHold, before_a_signal_ends_this};
 #[cfg(unix)]
-pub(crate) use unix::{SignalHold, disable_holds, not_ignored, wait_for_holds};
+pub(crate) use unix::{SignalHold, before_a_signal_ends_this, disable_holds, not_ignored, wait_for_holds};
 
 #[cfg(unix)]
 mod unix {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-    use std::{fs, io};
+    use std::{fs, io, thread};
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use signal_hook::iterator::Signals;
     use signal_hook::{flag, low_level};
 
     /// Signals that ask this process to end.
@@ -39,6 +40,20 @@ mod unix {
     /// Leaves signals to the caller, which calls [`wait_for_holds`] before it ends the process.
     pub(crate) fn disable_holds() {
         let _ = FLAGS.set(None);
+    }
+
+    /// From now on a signal that ends this process first runs `last`, once nothing holds it back. Fails where signals cannot be received.
+    pub(crate) fn before_a_signal_ends_this(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut signals = Signals::new(not_ignored(TERMINATING))?;
+        disable_holds();
+        thread::Builder::new().spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                let _held = wait_for_holds();
+                last();
+                let _ = low_level::emulate_default_handler(signal);
+            }
+        })?;
+        Ok(())
     }
 
     /// Waits until there is no hold, and prevents new ones.
@@ -107,6 +122,12 @@ mod unix {
 /// Other systems have no such signals.
 #[cfg(not(unix))]
 mod elsewhere {
+    use std::io;
+
+    pub(crate) fn before_a_signal_ends_this(_last: impl FnOnce()) -> io::Result<()> {
+        Ok(())
+    }
+
     #[derive(Debug)]
     pub(crate) struct SignalHold;
 

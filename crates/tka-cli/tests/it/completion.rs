@@ -91,10 +91,12 @@ fn what_there_is_is_offered() {
         completed("GET /rules", rules(), &["tka", "login", "--rule", ""]),
         ["oncall", "daily"]
     );
-    assert_eq!(
-        completed("GET /rules", rules(), &["tka", "exec", "--rule", "o"]),
-        ["oncall"]
-    );
+    for command in ["exec", "elevate"] {
+        assert_eq!(
+            completed("GET /rules", rules(), &["tka", command, "--rule", "o"]),
+            ["oncall"]
+        );
+    }
     assert_eq!(
         completed("GET /rules", rules(), &["tka", "-l", "login", "--role", "v"]),
         ["view"]

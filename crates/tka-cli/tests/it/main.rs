@@ -17,6 +17,7 @@ mod config;
 mod credential;
 mod disk;
 mod doctor;
+mod elevation;
 mod ephemeral_shell;
 mod errors;
 mod fake_server;

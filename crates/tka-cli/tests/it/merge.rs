@@ -190,6 +190,34 @@ fn what_cannot_be_merged_into_is_found_before_signing_in() {
     }
 }
 
+/// cases.md 1 and 2: what was tied to our entry since the last sign-in is found before the next.
+#[test]
+fn own_entry_that_others_hang_on_is_found_before_signing_in() {
+    let user = User::new();
+    let fake = FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]);
+    well(user.run_with(&fake, &["login", "--merge"]));
+    let tied = text(&user).replace("  context:\n", "  context: &mine\n") + "aside: *mine\n";
+    fs::write(config(&user), &tied).unwrap();
+    let outcome = user.run_with(&fake, &["login", "--merge"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("anchors"), "{outcome:?}");
+    assert_eq!(text(&user), tied);
+    assert_eq!(fake.requests().len(), 1, "no second sign-in");
+}
+
+#[test]
+fn file_with_a_note_in_it_stays_after_the_session() {
+    let (user, fake) = (User::new(), signing_in(SESSION));
+    well(user.run_with(&fake, &["login", "--merge"]));
+    fs::write(config(&user), format!("{}# ask bob before you use prod\n", text(&user))).unwrap();
+    well(user.run_with(&fake, &["logout"]));
+    assert!(
+        text(&user).ends_with("# ask bob before you use prod\n"),
+        "{}",
+        text(&user)
+    );
+}
+
 /// cases.md 1
 #[test]
 fn what_kubectl_reads_does_not_hide_the_session() {

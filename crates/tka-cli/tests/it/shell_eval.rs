@@ -3,8 +3,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Barrier};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::fake_server::{Answer, FakeServer};
@@ -78,6 +82,24 @@ fn original_shell_function_fails_where_signing_in_does() {
         FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
     );
     assert_eq!(evaluated(&bash, &user, &fake, script).stdout, "in\n");
+}
+
+/// cases.md 6: `timeout 5 tka login`, or a terminal that goes.
+#[test]
+fn script_that_evaluates_what_a_signal_ended_stops() {
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        let barrier = Arc::new(Barrier::new(2));
+        let silence = Answer::Meeting(Arc::clone(&barrier), Box::new(Answer::Silence));
+        let (user, fake) = (User::new(), FakeServer::new(&[("POST /login", silence)]));
+        let mut command = user.command_with(&fake, &["login"]);
+        let tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        barrier.wait();
+        barrier.wait();
+        kill_process(Pid::from_child(&tka), signal).unwrap();
+        let ended = tka.wait_with_output().unwrap();
+        assert_eq!(ended.status.signal(), Some(signal.as_raw()), "{ended:?}");
+        assert_eq!(ended.stdout, b"false\n", "{ended:?}");
+    }
 }
 
 #[test]

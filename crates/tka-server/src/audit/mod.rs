@@ -2,7 +2,7 @@
 //!
 //! This is the one place where records are made. A session or a credential is given only once its record is written
 //! ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`]); everything else takes access away or gives none, and is not held up
-//! by its record.
+//! by its record. What is recorded is told to webhooks too, which holds up nothing at all.
 
 mod budget;
 mod records;
@@ -25,6 +25,7 @@ use crate::App;
 use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
 use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
+use crate::notifications::Notifier;
 use crate::rates::By;
 
 use self::budget::{Budget, Payer};
@@ -43,6 +44,7 @@ pub struct Audit {
     namespace: String,
     clock: Clock,
     metrics: Metrics,
+    notifier: Notifier,
 }
 
 /// Gives every request its [`AuditContext`], and records those that do not get what they ask for, as far as their budget goes.
@@ -102,8 +104,15 @@ impl Audit {
             namespace: namespace.into(),
             clock,
             metrics: metrics.clone(),
+            notifier: Notifier::default(),
         };
         Ok((audit, writer))
+    }
+
+    /// The same, which tells `notifier` of each decision that is recorded.
+    #[must_use]
+    pub fn telling(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
     }
 
     /// Records that `session` began, or that it was `extended`. Unless this returns well nothing may be given.
@@ -112,7 +121,7 @@ impl Audit {
             session: Some(self.session(session)),
             ..self.of_request(context, given(extended), Outcome::Granted)
         };
-        self.queue.write(line(&record)).await
+        self.write(&record).await
     }
 
     /// Records that `credential` is issued. Unless this returns well it must not be handed out.
@@ -130,7 +139,7 @@ impl Audit {
             }),
             ..self.of_request(context, Decision::CredentialIssued, Outcome::Granted)
         };
-        self.queue.write(line(&record)).await?;
+        self.write(&record).await?;
         self.metrics.credentials.inc();
         Ok(())
     }
@@ -147,7 +156,7 @@ impl Audit {
             api: Some(request.clone()),
             ..self.of_request(context, Decision::StreamBegan, Outcome::Granted)
         };
-        self.queue.write(line(&record)).await
+        self.write(&record).await
     }
 
     /// Records that the caller of `context` is shown what `look` says. Unless this returns well nothing may be shown.
@@ -156,7 +165,7 @@ impl Audit {
             look: Some(look),
             ..self.of_request(context, Decision::Looked, Outcome::Granted)
         };
-        self.queue.write(line(&record)).await
+        self.write(&record).await
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
@@ -175,6 +184,7 @@ impl Audit {
             ..self.of_request(context, Decision::Carried, Outcome::Granted)
         };
         room.leave(line(&record));
+        self.notifier.tell(&record);
     }
 
     /// Keeps room for the record of a request that is to be carried, if it would be written as far as is known. Unless this returns well the request must
@@ -192,13 +202,13 @@ impl Audit {
             session: Some(self.session(session)),
             ..self.of_request(context, Decision::SignedOut, Outcome::Ended)
         };
-        self.queue.keep(line(&record)).await;
+        self.keep(&record).await;
     }
 
     /// Records that `session` began, or that it was `extended`, by a sign-in that was cut off before it could record that.
     async fn completed(&self, session: &Session, extended: bool) -> Result<(), AuditError> {
         let record = self.about(session, given(extended), Outcome::Granted);
-        self.queue.write(line(&record)).await
+        self.write(&record).await
     }
 
     /// Records that `session` began, or that it was `extended`, because others approved it.
@@ -217,11 +227,14 @@ impl Audit {
 
     /// Has `record` written. Unless this returns well, what it says must not be done.
     pub(crate) async fn write(&self, record: &Record) -> Result<(), AuditError> {
-        self.queue.write(line(record)).await
+        self.queue.write(line(record)).await?;
+        self.notifier.tell(record);
+        Ok(())
     }
 
     /// Has `record` written, or kept elsewhere where that fails.
     pub(crate) async fn keep(&self, record: &Record) {
+        self.notifier.tell(record);
         self.queue.keep(line(record)).await;
     }
 
@@ -242,7 +255,7 @@ impl Audit {
             why,
             ..self.about(session, decision, outcome)
         };
-        self.queue.keep(line(&record)).await;
+        self.keep(&record).await;
     }
 
     /// Whether records can be written, tried anew where the last could not.
@@ -290,6 +303,7 @@ impl Audit {
 
     fn leave(&self, record: &Record) {
         self.queue.leave(line(record));
+        self.notifier.tell(record);
     }
 
     pub(crate) fn of_request(&self, context: &AuditContext, decision: Decision, outcome: Outcome) -> Record {
@@ -339,6 +353,7 @@ impl Audit {
             request: None,
             api: None,
             approval: None,
+            break_glass: None,
             look: None,
             why: None,
             suppressed: self.budget.left_out(),
@@ -598,6 +613,43 @@ mod tests {
         assert_eq!(told.iter().sum::<u64>(), metrics.audit_suppressed.get());
         assert!(of(Decision::Extended).next().unwrap().suppressed.is_some());
         assert!(records.last().unwrap().suppressed.is_some());
+    }
+
+    // A receiver that takes connections and answers none.
+    #[tokio::test]
+    async fn decisions_wait_for_no_webhook() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let hook = serde_json::json!([{"name": "a", "url": url, "format": "slack", "events": ["signed_in"]}]);
+        let settings = serde_json::from_value(serde_json::json!({"webhooks": hook})).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let (clock, metrics): (Clock, _) = (Arc::new(jiff::Timestamp::now), Metrics::default());
+        let (notifier, delivery) = crate::notifications::start(&settings, "tka", &clock, &metrics);
+        let (audit, writer) = Audit::start(&path, "tka", clock, &metrics, 0).unwrap();
+        let audit = audit.telling(notifier.clone());
+        let began = std::time::Instant::now();
+        for _ in 0..400 {
+            audit.began(&session(), false).await.unwrap();
+        }
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
+        writer.finish().await;
+        assert_eq!(records(&path).len(), 400);
+        let of_hook = metrics.notifications.of("a");
+        assert_eq!((of_hook.waiting.get(), of_hook.dead.get()), (256, 144));
+        assert!(notifier.note().unwrap().contains("144 were given up of late"));
+        // Neither does the end of the process.
+        delivery.finish().await;
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(12),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!((of_hook.delivered.get(), of_hook.dead.get()), (0, 400));
     }
 
     #[test]

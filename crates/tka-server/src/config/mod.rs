@@ -11,6 +11,7 @@ pub mod keys;
 mod load;
 mod merge;
 mod nearest;
+mod notifications;
 mod problem;
 pub mod reference;
 mod sections;
@@ -18,6 +19,7 @@ mod values;
 
 pub use load::{Loaded, Setting, Source};
 pub use merge::{Change, merge};
+pub use notifications::{Notifications, UrlError, Webhook, WebhookFormat, WebhookUrl, is_loopback};
 pub use problem::{ConfigError, Place, Problem, Problems};
 pub use sections::{
     Api, AuditLog, ClusterInfo, Config, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRecording, Health,

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tka_core::Period;
 
+use super::notifications::Notifications;
 use super::values;
 
 /// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
@@ -25,6 +26,8 @@ pub struct Config {
     pub log: Log,
     /// Where audit records go.
     pub audit: AuditLog,
+    /// Who is told of decisions.
+    pub notifications: Notifications,
     /// Traces over OTLP.
     pub otel: Otel,
     /// The tailnet, and the node that the server is on it.
@@ -357,7 +360,7 @@ pub struct Api {
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// Address of the health listener, which the kubelet asks from outside of the pod. It serves `/livez`, `/readyz` and `/ready` (the tailnet
-    /// answers, the sessions are known, the node is served by the names and addresses it has, audit records can be written, the certificate is valid, what the version of Kubernetes lacks, and which of `roles` it does not have), `/metrics` and
+    /// answers, the sessions are known, the node is served by the names and addresses it has, audit records can be written, the certificate is valid, what the version of Kubernetes lacks, which of `roles` it does not have, and how webhooks stand), `/metrics` and
     /// `/metrics/controller`.
     #[schemars(with = "String", extend("x-chart" = true))]
     pub address: IpAddr,

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::{Choice, Recording, Refusal, Request, Rule, SessionName};
+use tka_core::session::elevations;
+use tka_core::{Choice, Recording, Refusal, Request, Rule, Session, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, Standing, WatchedSessions};
 use tokio::time::{Instant, timeout};
 
+use super::elevations::Elevation;
 use super::shared::Gateway;
 use super::streams::Entry;
 use crate::App;
@@ -43,12 +45,13 @@ pub(super) struct AuthorizedRequest {
     pub(super) recording: Recording,
 }
 
-/// Identifies the caller, refuses browsers, and finds the session that the request acts as.
+/// Identifies the caller, refuses browsers, and finds the session that the request acts as. What the caller is to be told beside the answer is left in `notice`.
 pub(super) async fn access(
     app: &App,
     gateway: &Gateway,
     context: &Arc<AuditContext>,
     head: &Parts,
+    notice: &mut Option<String>,
 ) -> Result<AuthorizedRequest, Failure> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         let advice = &["use a method of the Kubernetes API"];
@@ -68,22 +71,14 @@ pub(super) async fn access(
             &["give the path of a Kubernetes API"],
         )
     })?;
-    // An address that names none means what a caller has without others.
-    let rules = if target.choice == Choice::default() {
-        rules.into_ordinary()
-    } else {
-        rules
-    };
-    let rule = rules.choose(&target.choice)?.clone();
-    if !rules.has_gateway(&rule.key()) {
-        return Err(Refusal::DirectOnly {
-            role: rule.role.clone(),
-        }
-        .into());
-    }
-    let recording = rules.recording(&rule.key());
     let authorization = Authorization::new(&identified, rules);
-    let live = session(app, gateway, context, authorization, &target, &rule).await?;
+    let (live, recording) = match elevation(app, gateway, &authorization, &target) {
+        Some(live) => {
+            let recording = authorization.rules.recording(&live.session.rule);
+            (live, recording)
+        }
+        None => ordinary(app, gateway, context, authorization, &target, notice).await?,
+    };
     context.about(&live.session);
     let entry = gateway.streams.entry(&live);
     entry.last_use().used(Instant::now());
@@ -98,6 +93,50 @@ pub(super) async fn access(
         info,
         target,
     })
+}
+
+/// The elevation that acts for a request that names no rule and no session: of several the one that was signed in to last. Only through a rule that still reaches the
+/// caller.
+fn elevation(app: &App, gateway: &Gateway, authorization: &Authorization, target: &Target) -> Option<LiveSession> {
+    if !target.is_open() {
+        return None;
+    }
+    let (watched, now) = (gateway.streams.watched(), (app.clock)());
+    let caller = &authorization.caller;
+    let live = elevations(caller, &authorization.rules).filter_map(|name| watched.named(&name, now));
+    // Replicas agree on one of two that were signed in to in the same second.
+    let live = live.max_by_key(|live| (live.session.signed_in, live.session.name()))?;
+    let rule = &live.session.rule;
+    gateway.elevations.acts(&caller.key(), rule, live.until, now);
+    Some(live)
+}
+
+/// The session that acts for a request that no elevation acts for, and whether exec and attach of it are recorded.
+async fn ordinary(
+    app: &App,
+    gateway: &Gateway,
+    context: &Arc<AuditContext>,
+    mut authorization: Authorization,
+    target: &Target,
+    notice: &mut Option<String>,
+) -> Result<(LiveSession, Recording), Failure> {
+    let key = authorization.caller.key();
+    let over = target.is_open().then(|| gateway.elevations.over(&key, (app.clock)()));
+    let over = over.flatten();
+    *notice = over.as_ref().map(Elevation::is_over);
+    // An address that names none means what a caller has without others.
+    if target.choice == Choice::default() {
+        authorization.rules = authorization.rules.into_ordinary();
+    }
+    let rules = &authorization.rules;
+    let rule = rules.choose(&target.choice)?.clone();
+    if !rules.has_gateway(&rule.key()) {
+        return Err(Refusal::DirectOnly { role: rule.role }.into());
+    }
+    let recording = rules.recording(&rule.key());
+    let live = session(app, gateway, context, authorization, target, &rule).await?;
+    *notice = over.map(|over| over.is_over_and_acts(&rule.role));
+    Ok((live, recording))
 }
 
 async fn identify(
@@ -205,6 +244,20 @@ async fn begin(
         gateway.refusals.remember(&name, &failure, Instant::now());
         failure
     })
+}
+
+/// Whether requests to this replica find `session`, which is provisioned. Waits for that.
+pub(crate) async fn is_known(app: &App, session: &Session) -> Result<bool, Failure> {
+    let name = session.name();
+    let Some(watched) = &app.watched else {
+        return Ok(false);
+    };
+    let Standing::Live(begun) = app.sessions.standing(&name).await? else {
+        return Ok(false);
+    };
+    Ok(wait_until_watched(app, watched, &name, Some(&begun.uid))
+        .await
+        .is_some())
 }
 
 /// Waits until the watch reports the session as live, because streams are gated by the watch. `uid`, if given, must match.

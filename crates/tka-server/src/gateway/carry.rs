@@ -34,15 +34,16 @@ use crate::telemetry::inject_trace;
 /// How long the end of an empty body may take to come.
 const EMPTY_BODY: Duration = Duration::from_secs(2);
 
-/// Carries `request`, or says why not.
+/// Carries `request`, or says why not. What its caller is to be told beside the answer is left in `notice`.
 pub(super) async fn carry(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
     context: &Arc<AuditContext>,
     request: Request,
+    notice: &mut Option<String>,
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let access = access(app, gateway, context, &head).await?;
+    let access = access(app, gateway, context, &head, notice).await?;
     let reasons = &gateway.recordings.reasons;
     let must_be_recorded = access.recording == Recording::Required;
     let key = must_be_recorded.then(|| reasons.key(&access.live.uid, &access.target.below("")));

@@ -7,6 +7,7 @@ mod about;
 mod access;
 mod carried;
 mod carry;
+mod elevations;
 mod library;
 mod reasons;
 mod record;
@@ -23,10 +24,12 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use tka_api::http::GATEWAY_MESSAGE;
 use tka_gateway::PREFIX;
 
 use crate::App;
 
+pub(crate) use self::access::is_known;
 pub use self::library::Library;
 pub use self::recording::RecordingsError;
 pub use self::retention::keep;
@@ -49,7 +52,9 @@ pub(crate) fn routes(gateway: &Arc<Gateway>) -> Router<Arc<App>> {
 
 async fn answer(app: &Arc<App>, gateway: &Arc<Gateway>, request: Request) -> Response {
     let context = Arc::new(crate::audit_context::AuditContext::new(&request));
-    match carry::carry(app, gateway, &context, request).await {
+    let mut notice = None;
+    let carried = carry::carry(app, gateway, &context, request, &mut notice).await;
+    let mut response = match carried {
         Ok(response) => response,
         Err(failure) => {
             let response = status::status(&failure);
@@ -58,5 +63,11 @@ async fn answer(app: &Arc<App>, gateway: &Arc<Gateway>, request: Request) -> Res
             app.audit.refused(&context, failure.status, why);
             response
         }
+    };
+    // The API server may have warnings of its own.
+    let notice = notice.map(|notice| format!("{GATEWAY_MESSAGE}{notice}"));
+    if let Some(warning) = notice.as_deref().and_then(status::warning) {
+        response.headers_mut().append(status::WARNING, warning);
     }
+    response
 }

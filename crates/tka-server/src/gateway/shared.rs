@@ -7,6 +7,7 @@ use kube::config::AuthInfo;
 use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
 
+use super::elevations::Elevations;
 use super::recording::{Recordings, RecordingsError};
 use super::refusals::Refusals;
 use super::streams::Streams;
@@ -21,6 +22,8 @@ pub struct Gateway {
     pub(super) rates: Rates,
     /// What use did not begin.
     pub(super) refusals: Refusals,
+    /// Elevations that acted.
+    pub(super) elevations: Elevations,
     /// Which requests leave a record.
     pub(super) level: config::GatewayAudit,
     /// How long an answer may go unread.
@@ -56,6 +59,7 @@ impl Gateway {
             streams,
             rates: Rates::new(settings.rate_limit.into()),
             refusals: Refusals::default(),
+            elevations: Elevations::default(),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
             recordings: Recordings::new(&settings.recording)?,

@@ -10,7 +10,7 @@ use tka_api::http::GATEWAY_MESSAGE;
 use crate::answer::{Failure, RefusalKind, Why};
 
 /// kubectl prints warnings, also where it drops the message of a refusal (<https://www.rfc-editor.org/rfc/rfc7234#section-5.5>).
-const WARNING: HeaderName = HeaderName::from_static("warning");
+pub(super) const WARNING: HeaderName = HeaderName::from_static("warning");
 
 /// `failure` as a `Status` of Kubernetes (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>), with its advice in the message and in a
 /// warning.
@@ -46,7 +46,7 @@ pub(super) fn status(failure: &Failure) -> Response {
 }
 
 /// A warning of no particular agent (`299 -`), as a quoted string of what a header may hold.
-fn warning(message: &str) -> Option<HeaderValue> {
+pub(super) fn warning(message: &str) -> Option<HeaderValue> {
     let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let text: String = message.chars().map(plain).collect();
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");

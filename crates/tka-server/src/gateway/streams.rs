@@ -29,6 +29,8 @@ const RENEWED: Duration = Duration::from_mins(2);
 
 /// Told to the client when its session ended.
 const ENDED: &str = "your TKA session ended; sign in again with `tka login`";
+/// Told to the client when an elevation ended.
+const ELEVATION_ENDED: &str = "your elevation ended; ask again to go on with your ordinary role";
 /// Told to the client when the watch is silent.
 const SILENT: &str = "TKA lost touch with the API server, so it is not known whether your session stands; try again";
 
@@ -146,7 +148,13 @@ impl Streams {
     fn cut(&self, entry: &Entry, cut: &Cut) {
         let under_way = self.limit.saturating_sub(entry.places.available_permits());
         self.metrics.cut(cut.kind(), under_way);
-        entry.flow.send_replace(Flow::Cut(cut.clone()));
+        let is_elevation_over = cut.kind() == CutKind::Ended && entry.known().live.session.is_elevation();
+        let cut = if is_elevation_over {
+            Cut::new(CutKind::Ended, ELEVATION_ENDED)
+        } else {
+            cut.clone()
+        };
+        entry.flow.send_replace(Flow::Cut(cut));
     }
 
     fn flow_now(&self) -> Flow {

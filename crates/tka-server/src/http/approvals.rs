@@ -17,13 +17,15 @@ use super::body::Body;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
+use crate::approvals::emergency::Seen;
 use crate::approvals::{self, Approver, Decision};
 use crate::audit_context::AuditContext;
 use crate::identified::Identified;
 
 /// Sign-ins that wait for approval
 ///
-/// What the caller may decide, and what they wait for themselves. What was denied a moment ago is among them. Each look at what is others' is recorded.
+/// What the caller may decide, and what they wait for themselves. What was denied a moment ago is among them, and so are sign-ins in an emergency that the caller
+/// may acknowledge. Each look at what is others' is recorded.
 #[utoipa::path(
     get,
     path = "/approvals",
@@ -31,6 +33,7 @@ use crate::identified::Identified;
     responses(
         (status = 200, description = "The sign-ins, those that were asked for first first", body = ApprovalList),
         (status = 500, description = "The server could not identify the caller", body = ErrorResponse),
+        (status = 503, description = "The request could not be completed just now", body = ErrorResponse),
     )
 )]
 pub(super) async fn list(
@@ -41,6 +44,7 @@ pub(super) async fn list(
     let approver = Approver::new(&identified);
     let now = (app.clock)();
     let mut all = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
+    let mut broken = approver.unacknowledged(&app).await?;
     all.retain(|waiting| {
         let is_over = matches!(
             waiting.request.state(now),
@@ -48,7 +52,7 @@ pub(super) async fn list(
         );
         !is_over && (approver.owns(waiting) || approver.may_decide(waiting).is_ok())
     });
-    if all.iter().any(|waiting| !approver.owns(waiting)) {
+    if all.iter().any(|waiting| !approver.owns(waiting)) || !broken.is_empty() {
         let look = Look {
             at: LookedAt::Approvals,
             name: None,
@@ -57,16 +61,17 @@ pub(super) async fn list(
         app.audit.looked(&context, look).await?;
     }
     all.sort_by_key(|waiting| waiting.request.requested);
-    let items = all
-        .iter()
-        .map(|waiting| view::approval(&app, waiting, &approver))
-        .collect();
+    let waiting = all.iter().map(|waiting| view::approval(&app, waiting, &approver));
+    broken.sort_by_key(|glass| glass.last().map(|last| last.at));
+    let broken = broken.iter().map(|glass| view::glass(glass, &approver, false));
+    let items = waiting.chain(broken).collect();
     Ok(([(CACHE_CONTROL, "no-store")], Json(ApprovalList { items })).into_response())
 }
 
 /// Decide about a sign-in
 ///
-/// Approves or denies another's sign-in. When enough have approved, it answers once the session stands. A person counts once.
+/// Approves or denies another's sign-in. When enough have approved, it answers once the session stands. A person counts once. Or acknowledges one that was given
+/// in an emergency.
 #[utoipa::path(
     post,
     path = "/approvals/{session}",
@@ -95,12 +100,20 @@ pub(super) async fn decide(
     body: Result<Body<Option<DecisionRequest>>, Failure>,
 ) -> Result<Json<ApprovalInfo>, Failure> {
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
-    let decision = read(body?.0)?;
+    let said = read(body?.0)?;
     let work = app.work.clone();
     work.to_the_end(async move {
         let approver = Approver::new(&identified);
-        let waiting = approver.decide(&app, &context, &name, &decision).await?;
-        Ok(Json(view::approval(&app, &waiting, &approver)))
+        match said {
+            Said::Decides(decision) => {
+                let waiting = approver.decide(&app, &context, &name, &decision).await?;
+                Ok(Json(view::approval(&app, &waiting, &approver)))
+            }
+            Said::Acknowledges(seen) => {
+                let glass = approver.acknowledge(&app, &context, &name, &seen).await?;
+                Ok(Json(view::glass(&glass, &approver, true)))
+            }
+        }
     })
     .await
 }
@@ -137,20 +150,29 @@ pub(super) async fn withdraw(
     .await
 }
 
-fn read(body: Option<DecisionRequest>) -> Result<Decision, Failure> {
+/// What a caller says about a sign-in of another.
+enum Said {
+    Decides(Decision),
+    Acknowledges(Seen),
+}
+
+fn read(body: Option<DecisionRequest>) -> Result<Said, Failure> {
     let advice =
-        &["send `{\"decision\": \"approve\"}` or `{\"decision\": \"deny\"}`, and perhaps a `comment` of one line"];
+        &["send `{\"decision\": \"approve\"}`, `\"deny\"` or `\"acknowledge\"`, and perhaps a `comment` of one line"];
     let refuse = || Failure::new(StatusCode::BAD_REQUEST, "this is no decision", advice);
     let body = body.ok_or_else(refuse)?;
     let comment = body.comment.map(Reason::try_from).transpose();
-    Ok(Decision {
-        decision: match body.decision {
-            tka_api::http::Decision::Approve => ApprovalDecision::Approve,
-            tka_api::http::Decision::Deny => ApprovalDecision::Deny,
-        },
-        comment: comment.map_err(|_| refuse())?,
-        request: body.request,
-    })
+    let (comment, request) = (comment.map_err(|_| refuse())?, body.request);
+    let decision = match body.decision {
+        tka_api::http::Decision::Approve => ApprovalDecision::Approve,
+        tka_api::http::Decision::Deny => ApprovalDecision::Deny,
+        tka_api::http::Decision::Acknowledge => return Ok(Said::Acknowledges(Seen { comment, request })),
+    };
+    Ok(Said::Decides(Decision {
+        decision,
+        comment,
+        request,
+    }))
 }
 
 #[cfg(test)]
@@ -180,6 +202,10 @@ mod tests {
         ] {
             assert_eq!(status(wrong.clone()), 400, "{wrong}");
         }
-        assert_eq!(read(None).unwrap_err().status, 400);
+        assert_eq!(
+            status(json!({"decision": "acknowledge", "comment": "seen", "request": "r1"})),
+            200
+        );
+        assert!(read(None).is_err_and(|failure| failure.status == 400));
     }
 }

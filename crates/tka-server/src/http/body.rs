@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(status("application/json", "[null, null]"), 400);
         assert_eq!(status("application/json", r#"{"role": "a", "role": "b"}"#), 400);
         // cases.md 4
-        for field in ["rule", "role", "period", "reason", "session"] {
+        for field in ["rule", "role", "period", "reason", "session", "elevate"] {
             let null = format!(r#"{{"{field}": null}}"#);
             assert_eq!(status("application/json", &null), 400, "{null}");
         }

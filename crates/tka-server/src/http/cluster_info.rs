@@ -31,6 +31,7 @@ pub(super) async fn cluster_info(State(app): State<Arc<App>>, _who: Authorized) 
     let gateway = app.has_gateway.then(|| GatewayInfo {
         url: format!("{}{GATEWAY}", app.node.borrow().url),
         default: app.gateway_default,
+        elevation: true,
     });
     Ok(Json(ClusterInfo {
         instance: Some(instance),

@@ -12,8 +12,9 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse, Via};
-use tka_core::{Choice, Request, Session};
+use tka_core::{Choice, Request, Session, SessionLabel};
 use tka_operator::{Asked, Credential, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
+use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::body::Body;
@@ -24,6 +25,7 @@ use crate::answer::{Failure, pending};
 use crate::approvals::{self, Decided};
 use crate::audit_context::AuditContext;
 use crate::authorize::{Authorization, Authorized, changed_meanwhile};
+use crate::gateway;
 use crate::sign_in::{AnswerOptions, SignInRequest};
 
 /// The longest wait. It must be over before the time limit of the answer is.
@@ -131,8 +133,11 @@ async fn start(
     way: Result<Option<Via>, Failure>,
     role: &mut Option<String>,
 ) -> Result<(Authorization, Started), Failure> {
-    let (authorization, request) = (authorization?, read(body?.0)?);
-    let options = AnswerOptions { credential, via: way? };
+    let (authorization, request, via) = (authorization?, read(body?.0)?, way?);
+    if request.is_elevation() && via == Some(Via::Direct) {
+        return Err(elevation_is_not_direct());
+    }
+    let options = AnswerOptions { credential, via };
     let sign_in = SignInRequest::new(app, context, authorization, request, options, role)?;
     if sign_in.needs_approval() {
         let session = Box::new(sign_in.session().clone());
@@ -192,6 +197,13 @@ fn read(body: LoginRequest) -> Result<Request, Failure> {
             .transpose()
             .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string(), &["correct the request"]))
     }
+    let label: Option<SessionLabel> = typed(body.session)?;
+    let label = match (body.elevate, label) {
+        (true, Some(_)) => return Err(apart_and_elevated()),
+        (true, None) => Some(SessionLabel::elevation()),
+        (false, Some(label)) if label.is_elevation() => return Err(reserved()),
+        (false, label) => label,
+    };
     Ok(Request {
         choice: Choice {
             name: typed(body.rule)?,
@@ -199,9 +211,30 @@ fn read(body: LoginRequest) -> Result<Request, Failure> {
         },
         period: typed(body.period)?,
         reason: typed(body.reason)?,
-        label: typed(body.session)?,
+        label,
         by_use: false,
     })
+}
+
+fn apart_and_elevated() -> Failure {
+    let advice = &["leave `session` out to be elevated, or `elevate` for a session apart"];
+    let message = "`elevate` and `session` exclude each other: an elevation has a label of its own";
+    Failure::new(StatusCode::BAD_REQUEST, message, advice)
+}
+
+fn reserved() -> Failure {
+    let advice = &[
+        "ask for an elevation with `\"elevate\": true`, as `tka elevate` does",
+        "or choose another label",
+    ];
+    let message = "the label `elevation` is reserved for elevations";
+    Failure::new(StatusCode::BAD_REQUEST, message, advice)
+}
+
+fn elevation_is_not_direct() -> Failure {
+    let advice = &["leave `via` out: an elevation has no token"];
+    let message = "an elevation acts through the gateway alone, and `via=direct` asks for another way";
+    Failure::new(StatusCode::BAD_REQUEST, message, advice)
 }
 
 fn no_such_way(error: &QueryRejection) -> Failure {
@@ -223,14 +256,24 @@ async fn usable(
     Wanted { wait, via, is_chosen }: Wanted,
 ) -> Result<Response, Failure> {
     let session = &stored.session.clone();
+    let until = Instant::now() + wait;
     if !stored.provisioned {
         // The reconcile loop is on it.
-        let waited = tokio::time::timeout(wait, app.sessions.provisioned(&session.name())).await;
+        let waited = timeout_at(until, app.sessions.provisioned(&session.name())).await;
         if waited.is_err() {
             return Ok(accepted(session));
         }
         stored.provisioned = true;
     }
+    // The caller's next request is to be elevated.
+    if session.is_elevation() && !matches!(timeout_at(until, gateway::is_known(app, session)).await, Ok(Ok(true))) {
+        return Ok(accepted(session));
+    }
+    let via = if session.is_elevation() {
+        Some(Via::Gateway)
+    } else {
+        via
+    };
     let applied = [("preference-applied", format!("wait={}", wait.as_secs()))];
     let no_store = [(CACHE_CONTROL, "no-store")];
     if authorization.goes_through_gateway(app, via, &session.rule)? {
@@ -336,9 +379,29 @@ mod tests {
             (json!({"rule": "On Call"}), "\"On Call\""),
             (json!({"reason": " "}), "one line"),
             (json!({"session": "../x"}), "\"../x\""),
+            (json!({"session": "elevation"}), "reserved"),
+            (json!({"session": "shell-1", "elevate": true}), "exclude each other"),
+            (json!({"session": "elevation", "elevate": true}), "exclude each other"),
         ] {
             let failure = read(serde_json::from_value(body).unwrap()).unwrap_err();
+            assert_eq!(failure.status, StatusCode::BAD_REQUEST);
             assert!(failure.body.message.contains(why), "{why}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn elevation_is_asked_for_by_a_field_of_its_own() {
+        let read = |body| read(serde_json::from_value(body).unwrap()).unwrap();
+        assert!(read(json!({"elevate": true, "rule": "oncall"})).is_elevation());
+        for body in [json!({"elevate": false}), json!({}), json!({"session": "elevation-1"})] {
+            assert!(!read(body).is_elevation());
+        }
+        for odd in [
+            json!({"elevate": null}),
+            json!({"elevate": "true"}),
+            json!({"elevate": 1}),
+        ] {
+            assert!(serde_json::from_value::<LoginRequest>(odd).is_err());
         }
     }
 }

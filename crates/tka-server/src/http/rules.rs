@@ -1,18 +1,17 @@
 //! `/rules`: what could the caller get?
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use futures::future::join_all;
 use tka_api::http::{ErrorResponse, RuleList};
-use tka_core::{ApplicableRules, RoleName, Rule};
 
 use super::view;
 use crate::App;
 use crate::answer::Failure;
 use crate::authorize::Authorization;
+use crate::rule_checks::RuleCheck;
 
 /// Rules
 ///
@@ -30,26 +29,18 @@ use crate::authorize::Authorization;
     )
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, authorization: Authorization) -> Result<Json<RuleList>, Failure> {
+    let rules = authorization.rules.rules();
+    let checks = rules
+        .iter()
+        .map(|rule| app.rule_checks.check(&app.sessions, &rule.role, &rule.scope));
+    let checks = join_all(checks).await;
     let mut items = view::rules(&authorization.rules);
-    for (role, error) in failures(&app, &authorization.rules).await {
-        for rule in items.iter_mut().filter(|rule| rule.role == role.as_str()) {
-            if error.is_transient() {
-                rule.unchecked = true;
-            } else {
-                rule.problem = Some(error.to_string());
-            }
+    for (rule, check) in items.iter_mut().zip(checks) {
+        rule.unchecked = check == RuleCheck::Unchecked;
+        if let RuleCheck::Unusable(why) = check {
+            rule.problem = Some(why);
         }
-    }
-    for rule in &mut items {
         rule.unrecorded = rule.recording.is_some() && app.library.is_none();
     }
     Ok(Json(RuleList { items }))
-}
-
-/// The roles that cannot be given, or that cannot be asked for, and why. The cluster is asked for each role once.
-async fn failures<'a>(app: &App, applicable: &'a ApplicableRules) -> Vec<(&'a RoleName, tka_operator::Error)> {
-    let roles: BTreeSet<&RoleName> = applicable.rules().iter().map(|Rule { role, .. }| role).collect();
-    let roles = roles.into_iter();
-    let checks = roles.map(|role| async move { Some((role, app.sessions.check_role(role).await.err()?)) });
-    join_all(checks).await.into_iter().flatten().collect()
 }

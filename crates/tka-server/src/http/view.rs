@@ -6,13 +6,13 @@ use tka_api::http::{
     ApprovalInfo, ApprovalState, ApprovalStatus, ApprovalVote, LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN,
 };
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SignInMode};
+use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SessionLabel, SignInMode};
 use tka_gateway::PREFIX;
-use tka_operator::{RequestState, StoredSession, Vote, WaitingSignIn};
+use tka_operator::{BrokenGlass, RequestState, StoredSession, Vote, WaitingSignIn};
 
 use super::credential::issued;
 use crate::answer::Failure;
-use crate::approvals::Approver;
+use crate::approvals::{Approver, emergency};
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
@@ -76,10 +76,47 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
         period: request.period.to_string(),
         reason: request.reason.clone(),
         extends: waiting.extends,
+        elevation: waiting.label.as_ref().is_some_and(SessionLabel::is_elevation),
         requested: request.requested,
         approvals: request.approvals.iter().map(vote).collect(),
         denial: request.denial.as_ref().map(vote),
         denied_before: request.denied_before.as_ref().map(vote),
+    }
+}
+
+/// What none has acknowledged, or `acknowledged` was by `approver`.
+pub(super) fn glass(glass: &BrokenGlass, approver: &Approver, acknowledged: bool) -> ApprovalInfo {
+    let last = glass.last();
+    let reasons: Vec<_> = glass.sign_ins.iter().map(|one| one.reason.as_str()).collect();
+    let state = if acknowledged {
+        ApprovalState::Acknowledged
+    } else {
+        ApprovalState::Unacknowledged
+    };
+    ApprovalInfo {
+        status: ApprovalStatus {
+            count: 0,
+            needed: 0,
+            expires: emergency::told_until(glass),
+            session: glass.name.to_string(),
+            request: last.map(|last| last.request.clone()).unwrap_or_default(),
+            state,
+        },
+        username: glass.caller.username().into(),
+        device: glass.caller.device.name.clone(),
+        own: approver.is_of(&glass.caller),
+        may_decide: !acknowledged && approver.may_acknowledge(glass).is_ok(),
+        role: glass.rule.role.to_string(),
+        namespaces: glass.rule.scope.to_names(),
+        rule: glass.rule.name.as_ref().map(ToString::to_string),
+        period: last.map(|last| last.period.to_string()).unwrap_or_default(),
+        reason: Some(reasons.join("; ")),
+        extends: false,
+        elevation: false,
+        requested: last.map_or(glass.told, |last| last.at),
+        approvals: Vec::new(),
+        denial: None,
+        denied_before: None,
     }
 }
 
@@ -110,7 +147,8 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         namespaces: rule.scope.to_names(),
         period: rule.period.to_string(),
         priority: rule.priority,
-        require_reason: rule.require_reason,
+        require_reason: rule.require_reason || rules.break_glass(&rule.key()),
+        break_glass: rules.break_glass(&rule.key()),
         max_sessions: rule.max_sessions.map(Into::into),
         sign_in: (rule.sign_in == SignInMode::OnUse).then(|| "on_use".to_owned()),
         idle: rule.idle.map(|idle| idle.to_string()),
@@ -146,7 +184,8 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
 
 /// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and the session itself only where a label keeps that apart.
 ///
-/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller.
+/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller. That
+/// of an elevation is the one that means the caller's ordinary rule when the elevation is over.
 pub(super) fn gateway(
     app: &App,
     rules: &ApplicableRules,
@@ -166,8 +205,9 @@ pub(super) fn gateway(
     }
     let ordinary = rules.clone().into_ordinary();
     let highest = ordinary.choose(&Choice::default());
-    let is_left_out = !is_chosen && session.label.is_none() && highest.is_ok_and(|highest| highest.key() == *rule);
-    let label = session.label.as_ref();
+    let is_highest = || highest.is_ok_and(|highest| highest.key() == *rule);
+    let is_left_out = session.is_elevation() || !is_chosen && session.label.is_none() && is_highest();
+    let label = session.label.as_ref().filter(|label| !label.is_elevation());
     let label = label.map(|label| format!("/session/{label}")).unwrap_or_default();
     let path = match &rule.name {
         _ if is_left_out => String::new(),

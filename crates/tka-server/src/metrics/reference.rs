@@ -23,7 +23,7 @@ The health listener serves all of these at `/metrics`, and those of the operator
 starts.
 
 No label tells of a user, a device or a session. `cluster_role` has at most 64 values, and `other`. The values of `reason`, `outcome`,
-`verb`, `resource`, `direction`, `method` and `route` are fixed; `code` is a status code.
+`verb`, `resource`, `direction`, `method` and `route` are fixed; `code` is a status code. `webhook` is a name of the configuration.
 
 ";
 
@@ -52,6 +52,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     let (mut server, mut operator) = (Registry::default(), Registry::default());
     let metrics = Metrics::register(&mut server);
     metrics.signed_in(Some("view"), None);
+    drop(metrics.notifications.of("pager"));
     metrics.whois_answered(WhoIsOutcome::resolved, Duration::ZERO);
     metrics.answered(&Method::GET, None, StatusCode::OK, Duration::ZERO);
     metrics

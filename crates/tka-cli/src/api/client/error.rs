@@ -301,6 +301,10 @@ impl ClientError {
                     .into(),
                 "run `tka doctor` to see which service answers there".into(),
             ],
+            ClientErrorKind::Unsupported if self.operation == Operation::Elevate => vec![
+                "sign in through the rule instead: `tka login --rule NAME`".into(),
+                "or ask the server's administrator for a newer version".into(),
+            ],
             ClientErrorKind::Unsupported => vec![
                 "these commands work with it: `tka login`, `tka get login`, `tka kubeconfig`, `tka cluster-info`, `tka logout`"
                     .into(),

@@ -8,6 +8,8 @@ use crate::net::server::Server;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
     SignIn,
+    /// Sign in to an elevation of this device.
+    Elevate,
     SignOut,
     ShowSession,
     FetchKubeconfig,
@@ -35,7 +37,7 @@ pub(crate) enum Operation {
 impl Operation {
     pub(super) fn request(self) -> (&'static str, &'static str) {
         match self {
-            Self::SignIn => ("POST", http::LOGIN),
+            Self::SignIn | Self::Elevate => ("POST", http::LOGIN),
             Self::SignOut => ("POST", http::LOGOUT),
             Self::ShowSession => ("GET", http::LOGIN),
             Self::FetchKubeconfig => ("GET", http::KUBECONFIG),
@@ -65,6 +67,7 @@ impl Operation {
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::SignIn => "sign you in",
+            Self::Elevate => "elevate you",
             Self::SignOut => "sign you out",
             Self::ShowSession => "show your session",
             Self::FetchKubeconfig => "give you a kubeconfig",
@@ -96,7 +99,8 @@ impl Operation {
     pub(super) fn is_in_original_api(self) -> bool {
         !matches!(
             self,
-            Self::ListSessions
+            Self::Elevate
+                | Self::ListSessions
                 | Self::EndSession
                 | Self::ListRules
                 | Self::SelectRule

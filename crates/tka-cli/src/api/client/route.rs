@@ -158,7 +158,7 @@ impl Route {
             "POST" => {
                 let post = traced(self.agent.post(url), traceparent);
                 let mut post = post.config().timeout_global(limit).build();
-                if request.operation == Operation::SignIn {
+                if matches!(request.operation, Operation::SignIn | Operation::Elevate) {
                     post = post.header("Prefer", PREFER_WAIT).header("Prefer", PREFER_TELL);
                 }
                 match &request.body {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
-use tka_kubeconfig::{Document, Entry, Kubeconfig, List, sources};
+use tka_kubeconfig::{Document, Entry, Kubeconfig, List, Refused, sources};
 
 use crate::context::CommandContext;
 use crate::error::Error;
@@ -85,7 +85,7 @@ fn remove_from_file(
     let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
     let rest = all.iter().try_fold(file.document().clone(), merge::remove_entry);
     let rest = rest.map_err(|source| MergeError::refused(path, source))?;
-    if rest.is_blank() && all.iter().any(|one| one.created) {
+    if rest.is_blank() && !rest.may_have_comment() && all.iter().any(|one| one.created) {
         return file.remove();
     }
     let before = file.document().current().map(ToOwned::to_owned);
@@ -139,12 +139,23 @@ pub(super) fn target() -> Result<MergeTarget, StoreError> {
 pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     let target = target()?;
     UserKubeconfig::check(&target.path, ctx.config.timeout)?;
-    let trial = merge::insert_entry(UserKubeconfig::read_unlocked(&target.path)?, &trial_entry(), None);
-    trial.map_err(|source| MergeError::refused(&target.path, source))?;
+    let document = UserKubeconfig::read_unlocked(&target.path)?;
+    try_entries(ctx, &target.path, &document).map_err(|source| MergeError::refused(&target.path, source))?;
     let list = env::var_os("KUBECONFIG").unwrap_or_default();
     let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
     let others = sources(list).into_iter().filter(|path| *path != target.path);
     others.into_iter().try_for_each(|path| Ok(check_other(&path)?))
+}
+
+/// Tries to add an entry, and to replace and remove each of `tka`'s own: the user may have tied something else to it since.
+fn try_entries(ctx: &CommandContext, path: &Path, document: &Document) -> Result<(), Refused> {
+    let trial = trial_entry();
+    merge::insert_entry(document.clone(), &trial, None)?;
+    for own in merge::own_entries(path, document, ctx.server(), &records(ctx, path)) {
+        merge::insert_entry(document.clone(), &trial.clone().named(own.names()), Some(&own.cluster))?;
+        merge::remove_entry(document.clone(), &own)?;
+    }
+    Ok(())
 }
 
 /// kubectl reads all files of `KUBECONFIG`, or none.

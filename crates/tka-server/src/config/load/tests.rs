@@ -10,6 +10,10 @@ pub(in crate::config) const EVERY_KEY: &str = "
 debug: true
 log: {format: text}
 audit: {path: /a}
+notifications:
+  webhooks:
+    - {name: a, url: 'https://a', events: [revoked], keyFile: /k}
+    - {name: b, urlFile: /u, insecure: true, format: slack, caFile: /c}
 otel: {endpoint: 'otel:4317', insecure: false}
 tailscale: {port: 80, capName: c/d, socket: /s, maxUnverified: 2h}
 server:

@@ -1,0 +1,114 @@
+//! Sign-ins through rules with `break_glass` that none has acknowledged yet.
+//!
+//! They are kept in a ConfigMap for each caller and rule, beyond the end of the session, so that they are told again until one with oversight acknowledges
+//! them: at every replica, and after restarts. It is written before the session is, so that no such session is there without it.
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
+use serde_json::json;
+use tka_api::resource::LABEL_BREAK_GLASS;
+use tka_core::{Session, SessionName};
+
+use crate::emergency::{BrokenGlass, map, name, written};
+use crate::error::{found, status};
+use crate::sessions::is_plain_name;
+use crate::{Error, Sessions};
+
+/// How often it is written after another write came between.
+const TRIES: usize = 4;
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Writes down that `session` is signed in to in an emergency, by the request of that ID. Unless it returns well, it must not be.
+    pub async fn note_break_glass(&self, session: &Session, request: &str) -> Result<(), Error> {
+        let name = name(SessionName::new(&session.caller, &session.rule, None));
+        for _ in 0..TRIES {
+            let there = self.tombstones.get_opt(&name).await?;
+            let before = there.as_ref().and_then(BrokenGlass::of);
+            let data = written(before.as_ref(), session, request, (self.clock)()).data();
+            let done = match there {
+                None => {
+                    let map = map(&name, session, &self.namespace, data);
+                    self.tombstones.create(&PostParams::default(), &map).await
+                }
+                Some(there) => {
+                    let metadata = json!({"uid": there.uid(), "resourceVersion": there.resource_version()});
+                    let patch = Patch::Merge(json!({"metadata": metadata, "data": data}));
+                    self.tombstones.patch(&name, &PatchParams::default(), &patch).await
+                }
+            };
+            match done {
+                Ok(_) => return Ok(()),
+                Err(error) if status(&error).is_some_and(is_passed) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended(name))
+    }
+
+    /// All that none has acknowledged.
+    pub async fn broken_glass(&self) -> Result<Vec<BrokenGlass>, Error> {
+        let selector = ListParams::default().labels(LABEL_BREAK_GLASS);
+        let maps = self.tombstones.list(&selector).await?;
+        Ok(maps.items.iter().filter_map(BrokenGlass::of).collect())
+    }
+
+    /// What none has acknowledged of the session of that name.
+    pub async fn broken_glass_named(&self, session: &str) -> Result<Option<BrokenGlass>, Error> {
+        if !is_plain_name(session) {
+            return Ok(None);
+        }
+        let map = self.tombstones.get_opt(&name(session)).await?;
+        Ok(map.as_ref().and_then(BrokenGlass::of))
+    }
+
+    /// Keeps `glass` no longer, unless it was changed since. Says whether it did.
+    pub async fn forget_break_glass(&self, glass: &BrokenGlass) -> Result<bool, Error> {
+        let this = Preconditions {
+            uid: Some(glass.uid.clone()),
+            resource_version: Some(glass.version.clone()),
+        };
+        let delete = DeleteParams::default().preconditions(this);
+        match found(self.tombstones.delete(&name(&glass.name), &delete).await) {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(false),
+            deleted => Ok(deleted?.is_some()),
+        }
+    }
+
+    /// Writes down that `glass` was told again at this moment, unless it was changed since.
+    pub async fn told_break_glass(&self, glass: &BrokenGlass) -> Result<(), Error> {
+        let Some((session, last)) = glass.session().zip(glass.last()) else {
+            return Ok(());
+        };
+        let mut written = written(None, &session, &last.request, (self.clock)());
+        written.sign_ins.clone_from(&glass.sign_ins);
+        written.count = glass.count;
+        let metadata = json!({"uid": glass.uid, "resourceVersion": glass.version});
+        let patch = Patch::Merge(json!({"metadata": metadata, "data": written.data()}));
+        let (name, parameters) = (name(&glass.name), PatchParams::default());
+        match found(self.tombstones.patch(&name, &parameters, &patch).await) {
+            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
+            patched => Ok(patched.map(drop)?),
+        }
+    }
+
+    /// Tells in an Event that `session` was signed in to in an emergency.
+    pub async fn tell_break_glass(&self, session: &Session) {
+        // Where it cannot be read, the record and the webhooks say it all the same.
+        if let Ok(Some(signin)) = self.signins.get_opt(session.name().as_str()).await {
+            self.events.break_glass(&signin, session);
+        }
+    }
+
+    /// Tells in an Event that none has acknowledged `glass`.
+    pub fn tell_unacknowledged(&self, glass: &BrokenGlass) {
+        self.events.unacknowledged(glass);
+    }
+}
+
+/// Whether another write came between: the object is there by now, or another, or gone.
+fn is_passed(status: &Status) -> bool {
+    status.is_conflict() || status.is_already_exists() || status.is_not_found()
+}

@@ -1,0 +1,285 @@
+//! Sign-ins through rules with `break_glass`, after the fact: they are acknowledged by one with oversight, or told again each day.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use tka_api::audit::{self, Outcome, Record};
+use tka_core::{MayNot, Reason, Session, SessionName};
+use tka_operator::{BrokenGlass, Leadership, backoff};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{Approver, TRIES, contended};
+use crate::App;
+use crate::answer::Failure;
+use crate::audit::{Audit, AuditError};
+use crate::audit_context::AuditContext;
+
+/// How often one that none has acknowledged is told again.
+const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// For how long.
+const GIVEN_UP: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How often it is looked whether one is to be told again.
+const LOOK: Duration = Duration::from_mins(5);
+
+/// What a caller says of a sign-in in an emergency.
+pub(crate) struct Seen {
+    /// What they say.
+    pub(crate) comment: Option<Reason>,
+    /// The last one that they have seen; whichever is the last, where they do not say.
+    pub(crate) request: Option<String>,
+}
+
+/// Tells again what none has acknowledged.
+pub(crate) struct Reminder {
+    /// What handling a request needs, as it is now.
+    pub(crate) app: watch::Receiver<Option<Arc<App>>>,
+    /// Whether it is this replica's to do.
+    pub(crate) leadership: Leadership,
+}
+
+/// What is to be done about one that none has acknowledged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Due {
+    Nothing,
+    Tell,
+    /// It was told for so long that it is told no more.
+    GiveUp,
+}
+
+/// Until when `glass` is told, unless it is acknowledged.
+pub(crate) fn told_until(glass: &BrokenGlass) -> Timestamp {
+    let last = last(glass);
+    last.checked_add(GIVEN_UP).unwrap_or(last)
+}
+
+/// When the last sign-in was.
+fn last(glass: &BrokenGlass) -> Timestamp {
+    glass.last().map_or(glass.told, |last| last.at)
+}
+
+/// By value: what is due at `now` about sign-ins of which the `last` was then, and which were `told` then.
+fn due(last: Timestamp, told: Timestamp, now: Timestamp) -> Due {
+    if now.duration_since(last) >= GIVEN_UP {
+        Due::GiveUp
+    } else if now.duration_since(told) >= AGAIN {
+        Due::Tell
+    } else {
+        Due::Nothing
+    }
+}
+
+// === impl Approver ===
+
+impl Approver {
+    /// What they may acknowledge.
+    pub(crate) async fn unacknowledged(&self, app: &App) -> Result<Vec<BrokenGlass>, Failure> {
+        if !self.is_any() {
+            return Ok(Vec::new());
+        }
+        let mut all = app.sessions.broken_glass().await?;
+        all.retain(|glass| self.may_acknowledge(glass).is_ok());
+        Ok(all)
+    }
+
+    /// Acknowledges what is kept under that `name`. Returns it.
+    pub(crate) async fn acknowledge(
+        &self,
+        app: &App,
+        context: &AuditContext,
+        name: &str,
+        seen: &Seen,
+    ) -> Result<BrokenGlass, Failure> {
+        if !self.is_any() {
+            return Err(super::no_oversight());
+        }
+        let mut meant = seen.request.clone();
+        let mut is_recorded = false;
+        for _ in 0..TRIES {
+            let there = app.sessions.broken_glass_named(name).await?;
+            let glass = there.ok_or_else(none)?;
+            self.may_acknowledge(&glass).map_err(may_not)?;
+            let last = glass.last().map(|last| last.request.clone()).unwrap_or_default();
+            // What came meanwhile was not seen.
+            if *meant.get_or_insert_with(|| last.clone()) != last {
+                return Err(another());
+            }
+            if !is_recorded {
+                app.audit.acknowledged(context, &glass, seen.comment.as_ref()).await?;
+                is_recorded = true;
+            }
+            if app.sessions.forget_break_glass(&glass).await? {
+                return Ok(glass);
+            }
+        }
+        Err(contended())
+    }
+}
+
+fn none() -> Failure {
+    let advice = &["see `tka approvals` for those that none has acknowledged"];
+    Failure::new(StatusCode::NOT_FOUND, "no such emergency sign-in waits for you", advice)
+}
+
+fn another() -> Failure {
+    let advice = &["look at it with `tka approvals`, and acknowledge that"];
+    Failure::new(
+        StatusCode::CONFLICT,
+        "there is another emergency sign-in by now",
+        advice,
+    )
+}
+
+fn may_not(why: MayNot) -> Failure {
+    match why {
+        MayNot::Own => Failure::new(
+            StatusCode::FORBIDDEN,
+            "this emergency sign-in is your own, and another acknowledges it",
+            &["ask one who has oversight of its rule"],
+        ),
+        MayNot::Machine | MayNot::NoOversight => none(),
+    }
+}
+
+// === impl Reminder ===
+
+impl Reminder {
+    /// Works for as long as it is polled.
+    pub(crate) async fn run(self) {
+        let mut gains = self.leadership.gains().boxed();
+        let mut failures = 0;
+        loop {
+            let wait = match self.look().await {
+                Ok(()) => {
+                    failures = 0;
+                    LOOK
+                }
+                Err(failure) => {
+                    failures += 1;
+                    let (status, message) = (failure.status, failure.body.message);
+                    tracing::warn!(failures, %status, message, "emergency sign-ins were not looked at; retrying");
+                    backoff(failures, None, LOOK)
+                }
+            };
+            tokio::select! {
+                _ = gains.next() => {}
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        let app = self.app.borrow().clone();
+        let Some(app) = app.filter(|_| self.leadership.is_held()) else {
+            return Ok(());
+        };
+        for glass in app.sessions.broken_glass().await? {
+            match due(last(&glass), glass.told, (app.clock)()) {
+                Due::Nothing => {}
+                Due::Tell => {
+                    app.audit.unacknowledged(&glass, None).await?;
+                    app.sessions.tell_unacknowledged(&glass);
+                    let (session, username) = (&glass.name, glass.caller.username());
+                    tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
+                    app.sessions.told_break_glass(&glass).await?;
+                }
+                Due::GiveUp => {
+                    let why = "it was told for thirty days, and is told no more";
+                    app.audit.unacknowledged(&glass, Some(why)).await?;
+                    app.sessions.forget_break_glass(&glass).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Audit ===
+
+impl Audit {
+    /// Records that `session` is to be given in an emergency, by the request of that ID. Unless this returns well it must not be.
+    pub(crate) async fn break_glass(
+        &self,
+        context: &AuditContext,
+        session: &Session,
+        request: &str,
+    ) -> Result<(), AuditError> {
+        let caller = &session.caller;
+        let record = Record {
+            session: Some(self.session(session)),
+            break_glass: Some(audit::BreakGlass {
+                request: request.to_owned(),
+                name: SessionName::new(caller, &session.rule, None).to_string(),
+                username: caller.username().to_owned(),
+                device: caller.device.stable_id.clone(),
+                count: None,
+                since: None,
+                comment: None,
+            }),
+            ..self.of_request(context, audit::Decision::BreakGlass, Outcome::Granted)
+        };
+        self.write(&record).await
+    }
+
+    /// Records that the caller of `context` acknowledged `glass`. Unless this returns well it must not count.
+    async fn acknowledged(
+        &self,
+        context: &AuditContext,
+        glass: &BrokenGlass,
+        comment: Option<&Reason>,
+    ) -> Result<(), AuditError> {
+        let record = Record {
+            session: glass.session().map(|session| self.session(&session)),
+            break_glass: Some(told(glass, comment)),
+            ..self.of_request(context, audit::Decision::BreakGlassAcknowledged, Outcome::Granted)
+        };
+        self.write(&record).await
+    }
+
+    /// Records that none has acknowledged `glass`.
+    async fn unacknowledged(&self, glass: &BrokenGlass, why: Option<&str>) -> Result<(), AuditError> {
+        let record = Record {
+            session: glass.session().map(|session| self.session(&session)),
+            break_glass: Some(told(glass, None)),
+            why: why.map(Into::into),
+            ..self.of_caller(
+                &glass.caller,
+                audit::Decision::BreakGlassUnacknowledged,
+                Outcome::Granted,
+            )
+        };
+        self.write(&record).await
+    }
+}
+
+fn told(glass: &BrokenGlass, comment: Option<&Reason>) -> audit::BreakGlass {
+    let last = glass.last();
+    audit::BreakGlass {
+        request: last.map(|last| last.request.clone()).unwrap_or_default(),
+        name: glass.name.to_string(),
+        username: glass.caller.username().to_owned(),
+        device: glass.caller.device.stable_id.clone(),
+        count: Some(glass.count),
+        since: last.map(|last| last.at),
+        comment: comment.map(|comment| comment.as_str().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_again_each_day_and_for_a_month() {
+        let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap();
+        let due = |told: i64, now: i64| due(at(0), at(told), at(now));
+        assert_eq!([due(0, 0), due(0, 23), due(24, 47)], [Due::Nothing; 3]);
+        assert_eq!([due(0, 24), due(24, 48), due(0, 700), due(600, 719)], [Due::Tell; 4]);
+        assert_eq!([due(719, 720), due(0, 10_000)], [Due::GiveUp; 2]);
+        // A clock that was set back tells nothing twice.
+        assert_eq!(due(48, 24), Due::Nothing);
+    }
+}

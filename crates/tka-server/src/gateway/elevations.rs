@@ -1,0 +1,186 @@
+//! Elevations that acted at this replica, for a while after their end: so that a person is told when their programs act with the ordinary role again. By value,
+//! without a clock.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tka_core::{CallerKey, RoleName, RuleKey};
+
+/// For how long after its end requests are told that an elevation is over.
+const TOLD: SignedDuration = SignedDuration::from_mins(10);
+/// Of how many devices this is kept. Beyond it the one is forgotten whose elevation ends first.
+const MAX: usize = 10_000;
+
+/// The last elevation that acted, by caller and device.
+#[derive(Debug, Default)]
+pub(super) struct Elevations(Mutex<HashMap<CallerKey, Last>>);
+
+/// What a device was elevated to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Elevation(RuleKey);
+
+#[derive(Debug)]
+struct Last {
+    elevation: Elevation,
+    /// When it ends, if nothing ends it before.
+    until: Timestamp,
+    /// Since when it is known to be over.
+    over: Option<Timestamp>,
+}
+
+// === impl Elevations ===
+
+impl Elevations {
+    /// An elevation of the caller of that `key` acts at `now`. It is through `rule`, and lasts until `until` if nothing ends it before.
+    pub(super) fn acts(&self, key: &CallerKey, rule: &RuleKey, until: Timestamp, now: Timestamp) {
+        let mut all = self.all();
+        let is_new = !all.contains_key(key);
+        if is_new {
+            all.retain(|_, last| last.is_told(now));
+        }
+        if is_new && all.len() >= MAX {
+            let first = all.iter().min_by_key(|(_, last)| last.until);
+            let first = first.map(|(key, _)| key.clone());
+            first.and_then(|key| all.remove(&key));
+        }
+        let last = Last {
+            elevation: Elevation(rule.clone()),
+            until,
+            over: None,
+        };
+        all.insert(key.clone(), last);
+    }
+
+    /// The elevation of the caller of that `key` that acts no more at `now`, if it ended a short while ago. It ended at its time, or before this is first
+    /// asked for.
+    pub(super) fn over(&self, key: &CallerKey, now: Timestamp) -> Option<Elevation> {
+        let mut all = self.all();
+        let last = all.get_mut(key)?;
+        last.over.get_or_insert(now.min(last.until));
+        if last.is_told(now) {
+            return Some(last.elevation.clone());
+        }
+        all.remove(key);
+        None
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<CallerKey, Last>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Last ===
+
+impl Last {
+    /// Whether requests at `now` are told that it is over, or may be later on.
+    fn is_told(&self, now: Timestamp) -> bool {
+        now.duration_since(self.over.unwrap_or(self.until)) < TOLD
+    }
+}
+
+// === impl Elevation ===
+
+impl Elevation {
+    /// What a request is told that is refused, or that no session is known for yet.
+    pub(super) fn is_over(&self) -> String {
+        let rule = self.0.name.as_ref().map(|name| format!(" (rule {name})"));
+        format!("your elevation to {}{} is over", self.0.role, rule.unwrap_or_default())
+    }
+
+    /// What a request is told that acts with the role `ordinary` instead.
+    pub(super) fn is_over_and_acts(&self, ordinary: &RoleName) -> String {
+        format!("{}: this acts with the role {ordinary}", self.is_over())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tka_core::{Caller, Device, Identity, Rule};
+
+    fn caller(device: &str) -> Caller {
+        Caller {
+            identity: Identity::user(1, "alice@example.com"),
+            device: Device::new(device, "laptop"),
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    const ONCALL: &str = r#"{"role": "cluster-admin", "period": "1h", "name": "oncall"}"#;
+    const EDIT: &str = r#"{"role": "edit", "period": "1h"}"#;
+
+    fn key(rule: &str) -> RuleKey {
+        Rule::parse(rule).unwrap().key()
+    }
+
+    /// The device `device` acts elevated by `rule` at `now`.
+    fn acts(elevations: &Elevations, device: &str, rule: &str, until: i64, now: i64) {
+        elevations.acts(&caller(device).key(), &key(rule), at(until), at(now));
+    }
+
+    fn said(elevations: &Elevations, device: &str, now: i64) -> Option<String> {
+        let over = elevations.over(&caller(device).key(), at(now));
+        over.map(|over| over.is_over())
+    }
+
+    #[test]
+    fn end_is_told_for_ten_minutes_to_its_device_alone() {
+        let elevations = Elevations::default();
+        assert_eq!(said(&elevations, "n1", 0), None, "none has acted");
+        acts(&elevations, "n1", ONCALL, 1800, 0);
+        let over = "your elevation to cluster-admin (rule oncall) is over";
+        assert_eq!(said(&elevations, "n1", 1801).as_deref(), Some(over));
+        assert_eq!(said(&elevations, "n2", 1801), None);
+        assert_eq!(said(&elevations, "n1", 2399).as_deref(), Some(over));
+        assert_eq!(said(&elevations, "n1", 2400), None);
+        assert!(elevations.all().is_empty());
+        let role = RoleName::try_from("view".to_owned()).unwrap();
+        let elevation = Elevation(key(EDIT));
+        assert_eq!(
+            elevation.is_over_and_acts(&role),
+            "your elevation to edit is over: this acts with the role view"
+        );
+    }
+
+    #[test]
+    fn one_that_ended_before_its_time_is_told_from_then_on() {
+        let elevations = Elevations::default();
+        acts(&elevations, "n1", ONCALL, 3600, 0);
+        assert!(said(&elevations, "n1", 100).is_some());
+        assert!(said(&elevations, "n1", 699).is_some());
+        assert_eq!(said(&elevations, "n1", 700), None);
+    }
+
+    #[test]
+    fn another_elevation_takes_its_place() {
+        let elevations = Elevations::default();
+        acts(&elevations, "n1", ONCALL, 100, 0);
+        assert!(said(&elevations, "n1", 100).is_some());
+        acts(&elevations, "n1", EDIT, 5000, 200);
+        acts(&elevations, "n1", EDIT, 5000, 4000);
+        assert_eq!(
+            said(&elevations, "n1", 5001).as_deref(),
+            Some("your elevation to edit is over")
+        );
+        // The next morning there is nothing to tell.
+        assert_eq!(said(&elevations, "n1", 80_000), None);
+    }
+
+    #[test]
+    fn what_is_told_no_more_is_forgotten_and_there_is_a_bound() {
+        let elevations = Elevations::default();
+        for device in 0..MAX + 3 {
+            let until = i64::try_from(device).unwrap();
+            acts(&elevations, &device.to_string(), EDIT, until, 0);
+        }
+        assert_eq!(elevations.all().len(), MAX);
+        assert_eq!(said(&elevations, "0", 1), None, "the first that ends is forgotten");
+        assert!(said(&elevations, &(MAX + 2).to_string(), 1).is_some());
+        acts(&elevations, "n1", EDIT, 100_000, 90_000);
+        assert_eq!(elevations.all().len(), 1);
+    }
+}
