@@ -19,7 +19,7 @@ use crate::{
     processes::Processes,
     programs::{self, Part, Programs},
     progress::{say, seconds, step},
-    server::{self, PodOptions, Pods, Server, ServerOptions},
+    server::{self, PodOptions, Pods, Seen, Server, ServerOptions},
     tailnet::{self, Node, Owner},
     wait::{self, Look},
 };
@@ -122,7 +122,7 @@ fn start_beside(testbed: &Testbed) -> Result<()> {
         Server::create(testbed, main_server(testbed))
     })?;
     server.start()?;
-    env_file::write(testbed, &server.url(), Some(&server))?;
+    env_file::write(testbed, &server.url(), &server.seen()?)?;
     reach(testbed, &server.url())
 }
 
@@ -139,7 +139,7 @@ fn start_in_pods(testbed: &Testbed, node: &NodeOptions) -> Result<()> {
     let pods = step("the chart's pods are ready", || Pods::ensure(testbed, &options))?;
     let urls = pods.urls();
     let url = urls.first().map_or("", String::as_str);
-    env_file::write(testbed, url, None)?;
+    env_file::write(testbed, url, &Seen::in_pod(testbed)?)?;
     reach(testbed, url)
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::{Testbed, cluster, error::Result, files, server::Server, shell::quote};
+use crate::{Testbed, cluster, error::Result, files, server::Seen, shell::quote};
 
-/// Writes it. `url` is the server's on the tailnet; `server` is the process, where it is one of this machine.
-pub(crate) fn write(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<()> {
+/// Writes it. `url` is the server's on the tailnet.
+pub(crate) fn write(testbed: &Testbed, url: &str, server: &Seen) -> Result<()> {
     files::write(&testbed.layout.env_file(), render(&variables(testbed, url, server)?))
 }
 
-fn variables(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<Vec<(String, String)>> {
+fn variables(testbed: &Testbed, url: &str, server: &Seen) -> Result<Vec<(String, String)>> {
     let Testbed { layout, facts } = testbed;
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut variables: Vec<_> = [
@@ -24,14 +24,11 @@ fn variables(testbed: &Testbed, url: &str, server: Option<&Server>) -> Result<Ve
         ("POLICY", path(&layout.policy())),
         ("LOGS", path(&layout.logs())),
         ("RECORDINGS", path(&layout.recordings())),
+        ("HEALTH_URL", server.health_url.clone()),
+        ("SERVER_PID", server.pid.map(|pid| pid.to_string()).unwrap_or_default()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    if let Some(server) = server {
-        let pid = server.pid()?.map(|pid| pid.to_string()).unwrap_or_default();
-        variables.push(("HEALTH_URL".to_owned(), server.health_url()));
-        variables.push(("SERVER_PID".to_owned(), pid));
-    }
     if facts.kubernetes_node {
         variables.push(("RELEASE".to_owned(), cluster::Chart::RELEASE.to_owned()));
         variables.push(("NODE_EXEC".to_owned(), path(&layout.node_exec())));

@@ -38,6 +38,8 @@ pub(crate) struct Ports {
     pub(crate) headscale_metrics: u16,
     pub(crate) headscale_grpc: u16,
     pub(crate) stun: u16,
+    /// Where the health of a server in a pod is asked.
+    pub(crate) health: u16,
 }
 
 impl Facts {
@@ -88,6 +90,7 @@ impl Facts {
             headscale_metrics,
             headscale_grpc,
             stun,
+            health,
         ] = ports::take(layout)?;
         Ok(Self {
             sockets: layout.create_socket_dir()?,
@@ -104,6 +107,7 @@ impl Facts {
                 headscale_metrics,
                 headscale_grpc,
                 stun,
+                health,
             },
         })
     }

@@ -271,7 +271,7 @@ impl Testbed {
     /// Writes the `env` file anew, as after the server's process has changed.
     pub fn write_env(&self) -> Result<()> {
         let server = self.main_server()?;
-        env_file::write(self, &server.url(), Some(&server))
+        env_file::write(self, &server.url(), &server.seen()?)
     }
 
     /// The process of a part that runs, such as `kube-apiserver` or `etcd`.

@@ -114,3 +114,29 @@ fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// With `CI=true` the tests with a Kubernetes node must run. They need root, and the programs that `.ci/run` installs as root.
+    #[test]
+    fn ci_runs_as_root_with_the_runners_folders() {
+        let workflow = fs::read_to_string(root().join(".github/workflows/ci.yml")).unwrap();
+        let workflow: Value = serde_saphyr::from_str(&workflow).unwrap();
+        let steps = workflow["jobs"]["linux"]["steps"].as_array().unwrap();
+        let commands: Vec<_> = steps.iter().filter_map(|step| step["run"].as_str()).collect();
+        let everything = commands.iter().find(|command| command.ends_with(".ci/run")).unwrap();
+        for part in ["sudo --preserve-env ", r#" "PATH=$PATH" "#, r#" "HOME=$HOME" "#] {
+            assert!(everything.contains(part), "{everything}");
+        }
+        assert!(
+            !commands.iter().any(|command| command.contains("apt-get")),
+            "a second list"
+        );
+    }
+}

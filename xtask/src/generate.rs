@@ -56,6 +56,16 @@ const CRD: &[Generated] = &[Generated {
 
 const DOCS: &[Generated] = &[
     Generated {
+        file: "charts/tka/files/chart-variables.json",
+        source: Source::Example {
+            package: "tka-server",
+            example: "configuration",
+            args: &["chart-variables"],
+            features: &[],
+        },
+        command: "docs",
+    },
+    Generated {
         file: "charts/tka/files/restart-keys.json",
         source: Source::Example {
             package: "tka-server",

@@ -167,6 +167,28 @@ also has a hash, so it has at most 52 characters. What is changed gets a digest,
 {{- toJson $settings -}}
 {{- end -}}
 
+{{/* A Go duration in seconds, rounded up. */}}
+{{- define "tka.seconds" -}}
+{{- $units := dict "ns" 0.000000001 "us" 0.000001 "µs" 0.000001 "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 -}}
+{{- $seconds := 0.0 -}}
+{{- range regexFindAll "[0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h)" . -1 -}}
+{{- $unit := regexFind "[^0-9.]+$" . -}}
+{{- $seconds = addf $seconds (mulf (trimSuffix $unit . | float64) (get $units $unit)) -}}
+{{- end -}}
+{{- ceil $seconds | int -}}
+{{- end -}}
+
+{{/* How long the server may take to end, in seconds: `server.writeTimeout`, and 15 s more for other work. */}}
+{{- define "tka.endsWithin" -}}
+{{- add 15 (include "tka.seconds" (((.Values.config).server).writeTimeout | default "20s") | int) -}}
+{{- end -}}
+
+{{/* The port of an address, be it a URL or HOST:PORT: (list ADDRESS DEFAULT). */}}
+{{- define "tka.portOf" -}}
+{{- $address := regexReplaceAll "^[a-z]+://" (index . 0) "" -}}
+{{- regexFind ":[0-9]+$" (splitList "/" $address | first) | trimPrefix ":" | default (index . 1) -}}
+{{- end -}}
+
 {{/* What the pod security standard "restricted" asks of each container (https://kubernetes.io/docs/concepts/security/pod-security-standards/), and more. */}}
 {{- define "tka.restricted" -}}
 allowPrivilegeEscalation: false

@@ -26,7 +26,14 @@
 {{- if and (.Values.recordings).existingClaim (((((.Values.config).gateway).recording).s3).bucket) -}}
 {{- $wrong = append $wrong "recordings.existingClaim and config.gateway.recording.s3.bucket are two answers to one question: leave one out" -}}
 {{- end -}}
-{{- $ownNames := list "TKA_HEALTH_ADDRESS" "TKA_CLUSTERINFO_CADATA" -}}
+{{- if and .Values.networkPolicy.enabled .Values.metrics.serviceMonitor.enabled (not .Values.networkPolicy.metricsFrom) -}}
+{{- $wrong = append $wrong "networkPolicy.metricsFrom is empty, so that Prometheus could not read what metrics.serviceMonitor has it read. Say where it runs: --set-json 'networkPolicy.metricsFrom=[{\"namespaceSelector\":{\"matchLabels\":{\"kubernetes.io/metadata.name\":\"monitoring\"}}}]'" -}}
+{{- end -}}
+{{- $needed := include "tka.endsWithin" . | int -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) $needed -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is less than the server may take to end, which is config.server.writeTimeout and 15 s more: set it to %d" $needed) -}}
+{{- end -}}
+{{- $ownNames := .Files.Get "files/chart-variables.json" | fromJsonArray -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $ownNames -}}
 {{- $wrong = append $wrong (printf "extraEnv has %s, which the chart sets" .name) -}}

@@ -16,7 +16,7 @@ workload identity and has a client ID.
 {{- $ways := list -}}
 {{- $own := include "tka.tailscale.ownSecret" . -}}
 {{- with .Values.tailscale -}}
-{{- if .authKey.value -}}
+{{- if trim .authKey.value -}}
 {{- $ways = append $ways (dict "by" "tailscale.authKey.value" "variable" "TS_AUTHKEY" "secret" $own "key" "authkey" "content" (trim .authKey.value)) -}}
 {{- end -}}
 {{- with .authKey.existingSecret -}}
@@ -24,7 +24,7 @@ workload identity and has a client ID.
 {{- $ways = append $ways (dict "by" "tailscale.authKey.existingSecret" "variable" "TS_AUTHKEY" "secret" .name "key" .key) -}}
 {{- end -}}
 {{- end -}}
-{{- if .oauth.clientSecret -}}
+{{- if trim .oauth.clientSecret -}}
 {{- $content := include "tka.tailscale.lasting" (trim .oauth.clientSecret) -}}
 {{- $ways = append $ways (dict "by" "tailscale.oauth.clientSecret" "variable" "TS_CLIENT_SECRET" "secret" $own "key" "client-secret" "content" $content) -}}
 {{- end -}}
@@ -71,17 +71,31 @@ A client ID or secret whose nodes stay in the tailnet while their pod is away, a
 {{- .Values.tailscale.hostname | default (include "tka.fullname" . | replace "." "-") -}}
 {{- end -}}
 
-{{/* Where a control server's authority is, as JSON: the volume's source and the key in it. */}}
+{{/*
+Where a control server's authority is, as JSON: the volume's source and the key in it. Optional, so that the pod starts without it: the server ends
+sessions meanwhile, and the wrapper of containerboot names what is missing.
+*/}}
 {{- define "tka.tailscale.authority" -}}
 {{- $authority := dict -}}
 {{- with .Values.tailscale.caCert -}}
 {{- if .configMap.name -}}
-{{- $authority = dict "source" (dict "configMap" (dict "name" .configMap.name "defaultMode" 420)) "key" .configMap.key -}}
+{{- $authority = dict "source" (dict "configMap" (dict "name" .configMap.name "optional" true "defaultMode" 420)) "kind" "ConfigMap" "name" .configMap.name "key" .configMap.key -}}
 {{- else if .secret.name -}}
-{{- $authority = dict "source" (dict "secret" (dict "secretName" .secret.name "defaultMode" 420)) "key" .secret.key -}}
+{{- $authority = dict "source" (dict "secret" (dict "secretName" .secret.name "optional" true "defaultMode" 420)) "kind" "Secret" "name" .secret.name "key" .secret.key -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $authority -}}
+{{- end -}}
+
+{{/*
+What the container runs. The server's container starts once this one was seen running. containerboot may end at once, for example where it may not read
+its state: from its second start on it is held up, so that the server comes to end sessions, and to say what is wrong. Without the file of an
+authority Go would say of each certificate that its issuer is not known, and not which file is missing.
+*/}}
+{{- define "tka.tailscale.script" -}}
+if [ -e /tmp/started ]; then sleep 3; fi; : > /tmp/started;
+{{- with include "tka.tailscale.authority" . | fromJson }} if [ ! -s "$SSL_CERT_FILE" ]; then echo "there is no $SSL_CERT_FILE: does {{ .kind }} {{ .name }} exist in this namespace, with the key {{ .key }}?" >&2; exit 1; fi;
+{{- end }} exec /usr/local/bin/containerboot
 {{- end -}}
 
 {{/* The variables of containerboot. */}}

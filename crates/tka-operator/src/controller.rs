@@ -26,7 +26,7 @@ use crate::session_cache::SessionCache;
 use crate::step::{Step, handled, rest, step};
 use crate::waiting::WatchedWaiting;
 use crate::watched::WatchedSessions;
-use crate::watches::Heartbeat;
+use crate::watches::{Heartbeat, WatchFailure, WatchStanding};
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what was not thought of.
@@ -69,7 +69,7 @@ pub struct Loop {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
     watched: WatchedSessions,
-    synced: watch::Receiver<bool>,
+    standing: WatchStanding,
     /// What the watch has told of sessions that are gone.
     gone: mpsc::UnboundedReceiver<Gone>,
 }
@@ -98,6 +98,7 @@ impl Loop {
         let (store, writer) = reflector::store();
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
+        let (fail, failure) = watch::channel(None);
         let (change, changes) = watch::channel(());
         let (forget, gone) = mpsc::unbounded_channel();
         // Another loop over the same sessions would show the same.
@@ -106,6 +107,11 @@ impl Loop {
         let waiting = WatchedWaiting::new(store.clone(), &sessions.namespace, asks);
         let _ = sessions.waiting.set(waiting);
         let heard = sessions.heard.clone();
+        let standing = WatchStanding {
+            synced,
+            failure,
+            heard: heard.subscribe(),
+        };
         let ours = heartbeat.config().labels(WATCHED);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
             // Who wrote which field is half of an object, and asked for by none.
@@ -129,7 +135,10 @@ impl Loop {
                     Ok(watcher::Event::Apply(_)) => heard.word(),
                     // Of a list, of which nothing is in the store before its end.
                     Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                    Err(error) => tracing::warn!(error = with_causes(error), "watching the sessions failed"),
+                    Err(error) => {
+                        tracing::warn!(error = with_causes(error), "watching the sessions failed");
+                        fail.send_replace(Some(WatchFailure::new(error, tokio::time::Instant::now())));
+                    }
                 }
                 change.send_replace(());
             })
@@ -141,7 +150,7 @@ impl Loop {
                 .with_config(Config::default().concurrency(AT_ONCE)),
             watched: WatchedSessions::new(store.clone(), &sessions.namespace, changes),
             store,
-            synced,
+            standing,
             gone,
         }
     }
@@ -155,7 +164,13 @@ impl Loop {
     /// Whether the loop has seen all sessions there were when it began.
     #[must_use]
     pub fn synced(&self) -> watch::Receiver<bool> {
-        self.synced.clone()
+        self.standing.synced.clone()
+    }
+
+    /// Whether the loop knows the sessions as they are.
+    #[must_use]
+    pub fn standing(&self) -> WatchStanding {
+        self.standing.clone()
     }
 
     /// Runs until `stop`, then lets what it is doing come to its end. While `leadership` is another's it only looks on.

@@ -77,7 +77,7 @@ pub use stored::{SessionFilter, StoredSession};
 pub use sweep::Swept;
 pub use waiting::{WaitingSignIn, WatchedWaiting};
 pub use watched::WatchedSessions;
-pub use watches::Heartbeat;
+pub use watches::{Heartbeat, WatchFailure, WatchStanding};
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use kube::core::Status;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::clients::SILENCE;
@@ -22,6 +23,27 @@ const _: () = assert!((SECONDS as u64) < SILENCE.as_secs());
 
 /// The same where bytes wait for a word: a watch that is silent for two seconds holds them.
 const BRISK_SECONDS: u32 = 1;
+
+/// How long a watch that failed may be silent before it counts as broken. One that is begun anew says a word within [`SECONDS`].
+const BROKEN: Duration = Duration::from_secs(10);
+
+/// How a watch failed the last time.
+#[derive(Clone, Debug)]
+pub struct WatchFailure {
+    at: Instant,
+    why: String,
+}
+
+/// Whether the sessions are known as they are now. Clones tell the same.
+#[derive(Clone, Debug)]
+pub struct WatchStanding {
+    /// Whether all that there were have been listed.
+    pub synced: watch::Receiver<bool>,
+    /// How the watch failed the last time, if it did.
+    pub failure: watch::Receiver<Option<WatchFailure>>,
+    /// When the API server last said a word.
+    pub heard: watch::Receiver<Instant>,
+}
 
 /// How often the API server says a word on the watch of sessions, be it that nothing changed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -43,6 +65,44 @@ impl Heartbeat {
             Self::Brisk => BRISK_SECONDS,
         };
         watcher::Config::default().timeout(seconds)
+    }
+}
+
+// === impl WatchFailure ===
+
+impl WatchFailure {
+    /// What `error` says of the watch of sessions, and what to do.
+    pub(crate) fn new(error: &watcher::Error, at: Instant) -> Self {
+        let said = with_causes(error);
+        let why = match answer(error).map(|status| status.code) {
+            Some(404) => format!(
+                "{}: the cluster lacks the custom resource TkaSignin; crds.install=true of the chart installs it",
+                said.trim_end()
+            ),
+            Some(403) => {
+                format!(
+                    "{said}: are the chart's Role for tkasignins and its RoleBinding to the server's account there?"
+                )
+            }
+            Some(401) => format!("{said}: the API server does not take the token of the server's account"),
+            _ => format!("{said}: does the Kubernetes API server run, and is it reached from here?"),
+        };
+        Self { at, why }
+    }
+}
+
+// === impl WatchStanding ===
+
+impl WatchStanding {
+    /// Why the sessions are not known as they are at `now`, if they are not.
+    pub fn check(&self, now: Instant) -> Result<(), String> {
+        let (is_synced, heard) = (*self.synced.borrow(), *self.heard.borrow());
+        match &*self.failure.borrow() {
+            Some(failure) if !is_synced => Err(failure.why.clone()),
+            Some(failure) if heard < failure.at && now.duration_since(heard) >= BROKEN => Err(failure.why.clone()),
+            _ if is_synced => Ok(()),
+            _ => Err("still starting".to_owned()),
+        }
     }
 }
 
@@ -112,14 +172,18 @@ pub(crate) fn patient<T: Send>(
 
 /// How long the API server asks to wait.
 fn retry_after(error: &watcher::Error) -> Option<Duration> {
-    let status: &Status = match error {
+    crate::error::retry_after(answer(error)?)
+}
+
+/// What the API server answered, when it answered.
+fn answer(error: &watcher::Error) -> Option<&Status> {
+    match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => status(error)?,
-        watcher::Error::WatchError(status) => status,
-        watcher::Error::NoResourceVersion => return None,
-    };
-    crate::error::retry_after(status)
+        | watcher::Error::WatchFailed(error) => status(error),
+        watcher::Error::WatchError(status) => Some(status),
+        watcher::Error::NoResourceVersion => None,
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +197,39 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn watch_that_failed_is_broken_until_the_next_word() {
+        let (start, seconds) = (Instant::now(), Duration::from_secs);
+        let (sync, synced) = watch::channel(false);
+        let (fail, failure) = watch::channel(None);
+        let (hear, heard) = watch::channel(start);
+        let standing = WatchStanding { synced, failure, heard };
+        let why = |after| standing.check(start + seconds(after)).err();
+        assert_eq!(why(0), Some("still starting".to_owned()));
+        let failed = |code, after| {
+            let status = Status::failure("list failed", "Reason").with_code(code).boxed();
+            let error = watcher::Error::InitialListFailed(kube::Error::Api(status));
+            Some(WatchFailure::new(&error, start + seconds(after)))
+        };
+        for (code, advice) in [
+            (404, "crds.install=true"),
+            (403, "the chart's Role for tkasignins"),
+            (401, "does not take the token"),
+            (500, "does the Kubernetes API server run"),
+        ] {
+            fail.send_replace(failed(code, 0));
+            // Before the first list there is nothing to wait for.
+            let why = why(0).unwrap();
+            assert!(why.contains("list failed: ") && why.contains(advice), "{why}");
+        }
+        sync.send_replace(true);
+        fail.send_replace(failed(403, 1));
+        assert_eq!(why(9), None, "the next try may succeed");
+        assert!(why(10).is_some());
+        hear.send_replace(start + seconds(11));
+        assert_eq!(why(60), None);
+    }
 
     const EMPTY: &str =
         r#"{"kind": "LeaseList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}"#;

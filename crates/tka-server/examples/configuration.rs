@@ -1,5 +1,5 @@
 //! Prints what comes from the type of the configuration: `page` (docs/configuration.md), `schema` (docs/configuration.schema.json), `values`
-//! (charts/tka/values.schema.json) and `restart-keys` (charts/tka/files/restart-keys.json). `cargo xtask docs` writes them.
+//! (charts/tka/values.schema.json), `restart-keys` and `chart-variables` (both in charts/tka/files). `cargo xtask docs` writes them.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,8 @@ fn generated(what: &str) -> Result<String, String> {
         "values" => filled("charts/tka/values.schema.json", reference::chart_schema),
         "schema" => Ok(reference::schema()),
         "restart-keys" => Ok(reference::restart_keys()),
-        _ => Err("say which of page, schema, values and restart-keys".to_owned()),
+        "chart-variables" => Ok(reference::chart_variables()),
+        _ => Err("say which of page, schema, values, restart-keys and chart-variables".to_owned()),
     }
 }
 

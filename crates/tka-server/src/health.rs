@@ -15,9 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tka_operator::Clock;
+use tka_operator::{Clock, WatchStanding};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::audit::Audit;
 use crate::browser::secured;
@@ -42,8 +43,8 @@ pub struct Health {
     pub cluster: watch::Receiver<Option<Cluster>>,
     /// Tells the time.
     pub clock: Clock,
-    /// Whether the sessions are known.
-    pub synced: watch::Receiver<bool>,
+    /// Whether the sessions are known, or why not.
+    pub sessions: WatchStanding,
     /// The audit log, without which nothing is given.
     pub audit: Audit,
     /// That the cluster lacks roles which may be given out, and what to do, if it does.
@@ -79,8 +80,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         Err(error) => Err(error.to_string()),
     };
     let tailnet = tailnet.and_then(|()| health.contact.check().map_err(|error| error.to_string()));
-    let is_synced = *health.synced.borrow();
-    let sessions = is_synced.then_some(()).ok_or("still starting".to_owned());
+    let sessions = health.sessions.check(Instant::now());
     let serving = health.serving.borrow().clone();
     let plain = |check: Result<(), String>| check.map(|()| None);
     let mut checks = vec![
@@ -184,7 +184,11 @@ mod tests {
         let null = std::path::Path::new("/dev/null");
         let (audit, _writer) =
             Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default(), 0).unwrap();
-        let (_sender, synced) = watch::channel(serving);
+        let sessions = WatchStanding {
+            synced: watch::channel(serving).1,
+            failure: watch::channel(None).1,
+            heard: watch::channel(Instant::now()).1,
+        };
         let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
         let (_sender, missing_roles) = watch::channel(missing);
         let (_sender, serving) = watch::channel(serving.then_some(()).ok_or("still starting".to_owned()));
@@ -201,7 +205,7 @@ mod tests {
             certificate,
             cluster,
             clock: Arc::new(jiff::Timestamp::now),
-            synced,
+            sessions,
             audit,
             missing_roles,
             notifications: Notifier::default(),
@@ -222,6 +226,7 @@ mod tests {
         assert_eq!(status, 503);
         for line in [
             "[-]tailnet failed: no tailscaled listens on /nowhere/tailscaled.sock",
+            "[+]sessions ok",
             "[+]serving ok",
             "[+]audit ok",
             "[+]kubernetes ok: a feature",
@@ -231,6 +236,7 @@ mod tests {
         }
         let (_, starting) = answer(false, "/ready").await;
         assert!(starting.contains("[-]serving failed: still starting"), "{starting}");
+        assert!(starting.contains("[-]sessions failed: still starting"), "{starting}");
         assert!(starting.contains("[+]roles ok"), "{starting}");
     }
 

@@ -284,7 +284,7 @@ fn background(
         certificate: channels.certificate,
         cluster: is_cluster,
         clock: Arc::clone(clock),
-        synced: synced.clone(),
+        sessions: reconcile.standing(),
         audit: parts.audit.clone(),
         missing_roles: roles,
         notifications: parts.notifier.clone(),

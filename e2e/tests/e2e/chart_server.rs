@@ -20,6 +20,8 @@ crate::tests![
     health_is_not_on_loopback_and_sysctls_are_for_low_ports,
     recordings_are_on_the_claim_and_nowhere_without_one,
     secret_of_webhooks_is_mounted_for_the_server_alone,
+    certificate_is_read_from_the_secret_by_the_server_alone,
+    custom_resource_of_another_release_is_taken_on_purpose,
     state_is_named_after_pods_and_changed_by_no_upgrade,
     old_release_upgrades_to_the_server,
     secrets_are_in_secrets_alone,
@@ -229,6 +231,71 @@ fn secret_of_webhooks_is_mounted_for_the_server_alone(world: &World) -> Outcome 
             if is_there { json!("pager") } else { Value::Null }
         );
     }
+    Ok(())
+}
+
+fn certificate_is_read_from_the_secret_by_the_server_alone(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-tls")?;
+    let values = json!({ "port": 8443, "tls": { "secretName": "certificate" } });
+    for (values, is_there) in [(values, true), (json!({}), false)] {
+        let objects = rendered(&helm, &values)?;
+        let pod = pod(&objects)?;
+        let [server, tailscale] = containers(&pod);
+        let folders = [server, tailscale].map(|container| {
+            let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            let mount = mounts.find(|mount| mount["name"] == "tls").cloned();
+            // A file by itself would never change in the container.
+            mount.map(|mount| {
+                (
+                    mount["mountPath"].clone(),
+                    mount["subPath"].clone(),
+                    mount["readOnly"].clone(),
+                )
+            })
+        });
+        let folder = ("/run/secrets/tka/tls".into(), Value::Null, true.into());
+        assert_eq!(folders, [is_there.then_some(folder), None]);
+        let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let secrets: Vec<_> = volumes
+            .filter(|volume| volume["name"] == "tls")
+            .map(|volume| volume["secret"].clone())
+            .collect();
+        // The server starts without it, and says which file is missing.
+        let secret = json!({ "secretName": "certificate", "optional": true, "defaultMode": 420 });
+        assert_eq!(secrets, is_there.then_some(secret).into_iter().collect::<Vec<_>>());
+        let config = &of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"];
+        let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
+        let tls = json!({ "certFile": "/run/secrets/tka/tls/tls.crt", "keyFile": "/run/secrets/tka/tls/tls.key" });
+        assert_eq!(config.get("tls"), is_there.then_some(&tls));
+    }
+    Ok(())
+}
+
+/// The release that brought it may be gone: it outlives that one.
+fn custom_resource_of_another_release_is_taken_on_purpose(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-crd")?;
+    let values = helm.file(
+        "values.yaml",
+        &with_server(&json!({ "crds": { "install": true } })).to_string(),
+    )?;
+    let (chart, page) = (chart(), "../../docs/book/src/troubleshooting.md");
+    let words = [
+        "install",
+        "tka",
+        &chart,
+        "--namespace=default",
+        "--dry-run=server",
+        "--values",
+        &values,
+    ];
+    let refused = helm.done(&words).err().ok_or("it is taken")?.to_string();
+    let page = fs::read_to_string(Path::new(&chart).join(page))?;
+    let said = r#"CustomResourceDefinition "tkasignins.tka.specht-labs.de" in namespace "" exists and cannot be imported into the current release: invalid ownership metadata"#;
+    for text in [&refused, &page] {
+        assert!(text.contains(said), "{text}");
+    }
+    assert!(page.contains("`--take-ownership`"));
+    helm.done(&[&words[..], &["--take-ownership"]].concat())?;
     Ok(())
 }
 

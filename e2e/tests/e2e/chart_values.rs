@@ -1,12 +1,14 @@
 //! The values of the Helm chart that are about its server: what each does, and which are refused.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use e2e::{Outcome, World};
 use serde_json::{Value, json};
 
-use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables};
+use crate::helm::{Helm, chart, containers, merge, objects, of_kind, pod, rendered, variables, with_server};
 
 crate::tests![
     missing_prerequisite_is_explained,
@@ -15,7 +17,10 @@ crate::tests![
     null_takes_no_default_of_the_server_away,
     what_is_optional_is_left_out,
     control_server_of_ones_own_and_its_authority_are_passed_on,
+    ports_that_addresses_leave_out_are_open,
     all_values_together_are_valid,
+    helm_finds_no_fault,
+    configuration_of_the_original_becomes_values_as_documented,
     configuration_is_what_the_server_takes,
     pods_are_restarted_for_what_needs_it_and_nothing_else,
 ];
@@ -39,12 +44,37 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
             "no way to authenticate",
         ),
         (
+            json!({ "tailscale": { "authKey": { "value": " \n" }, "oauth": { "clientSecret": " " } } }),
+            "no way to authenticate",
+        ),
+        (json!({ "terminationGracePeriodSeconds": 34 }), "set it to 35"),
+        (
+            json!({ "config": { "server": { "writeTimeout": "1m0.5s" } } }),
+            "config.server.writeTimeout and 15 s more: set it to 76",
+        ),
+        (
+            json!({ "networkPolicy": { "enabled": true }, "metrics": { "serviceMonitor": { "enabled": true } } }),
+            "networkPolicy.metricsFrom is empty",
+        ),
+        (
             json!({ "tailscale": { "caCert": { "configMap": { "name": "a" }, "secret": { "name": "b" } } } }),
             "tailscale.caCert.secret are two answers",
         ),
         (
             json!({ "extraEnv": [{ "name": "TKA_HEALTH_ADDRESS", "value": "0.0.0.0" }] }),
             "extraEnv has TKA_HEALTH_ADDRESS",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "TKA_HEALTH_PORT", "value": "9999" }] }),
+            "extraEnv has TKA_HEALTH_PORT",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "A" }, { "name": "TKA_OPERATOR_NAMESPACE", "value": "other" }] }),
+            "extraEnv has TKA_OPERATOR_NAMESPACE",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "TKA_TLS_KEYFILE", "value": "/tmp/key" }] }),
+            "extraEnv has TKA_TLS_KEYFILE",
         ),
         (
             json!({ "tailscale": { "extraEnv": [{ "name": "TS_KUBE_SECRET", "value": "" }] } }),
@@ -55,8 +85,12 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
         assert!(refusal.contains(said), "{values}: {refusal}");
         assert!(refusal.contains("server.enabled=false"), "{refusal}");
     }
-    rendered(&helm, &from_config_map)?;
-    rendered(&helm, &one_namespace)?;
+    let in_time = json!({
+        "terminationGracePeriodSeconds": 76, "config": { "server": { "writeTimeout": "1m500ms500000us" } },
+    });
+    for taken in [from_config_map, one_namespace, in_time] {
+        rendered(&helm, &taken)?;
+    }
     // All at once.
     let refusal = helm
         .done(&["template", "tka", &chart()])
@@ -157,6 +191,20 @@ fn values_that_are_not_known_are_refused_at_each_level(world: &World) -> Outcome
         (json!({ "config": { "server": { "readTimeout": 5 } } }), "readTimeout"),
         (json!({ "config": { "operator": { "machines": "yes" } } }), "machines"),
         (json!({ "config": { "operator": { "machines": null } } }), "machines"),
+        (json!({ "config": { "operator": { "minPeriod": "0s" } } }), "minPeriod"),
+        (
+            json!({ "config": { "operator": { "maxCredentialPeriod": "3h" } } }),
+            "maxCredentialPeriod",
+        ),
+        (
+            json!({ "config": { "server": { "writeTimeout": "0s" } } }),
+            "writeTimeout",
+        ),
+        (
+            json!({ "config": { "otel": { "endpoint": "not an endpoint" } } }),
+            "otel",
+        ),
+        (json!({ "config": { "otel": { "endpoint": "https://otel" } } }), "otel"),
         (json!({ "clusterInfo": { "apiEndpoint": "http://k" } }), "apiEndpoint"),
         (
             json!({ "clusterInfo": { "apiEndpoint": "https://user:pw@k" } }),
@@ -242,7 +290,7 @@ fn what_is_optional_is_left_out(world: &World) -> Outcome {
     assert!(optional.iter().all(|kind| !usual.contains_key(*kind)), "{usual:?}");
     let all = kinds(&json!({
         "replicas": 2,
-        "networkPolicy": { "enabled": true },
+        "networkPolicy": { "enabled": true, "metricsFrom": [{ "namespaceSelector": {} }] },
         "metrics": { "serviceMonitor": { "enabled": true }, "prometheusRule": { "enabled": true } },
     }))?;
     assert!(optional.iter().all(|kind| all.get(*kind) == Some(&1)), "{all:?}");
@@ -270,6 +318,10 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
                 "caCert": { kind: { "name": "authority", "key": "root.pem" } },
             },
             "networkPolicy": { "enabled": true },
+            "config": {
+                "otel": { "endpoint": "[fd00::1]:4317" },
+                "gateway": { "recording": { "s3": { "bucket": "b", "endpoint": "http://minio.example:9000/path" } } },
+            },
         });
         let objects = rendered(&helm, &values)?;
         let pod = pod(&objects)?;
@@ -282,7 +334,18 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
         assert_eq!(variables["SSL_CERT_FILE"], "/etc/tailscale/authority/root.pem");
         let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
         let mut authorities = volumes.filter(|volume| volume["name"] == "authority");
-        assert_eq!(authorities.next().ok_or("no volume")?[kind][source], "authority");
+        let authority = &authorities.next().ok_or("no volume")?[kind];
+        assert_eq!(authority[source], "authority");
+        // The pod starts without it, and the container says what is missing.
+        assert_eq!(authority["optional"], true);
+        let script = containers(&pod)[1]["command"][2].as_str().unwrap_or_default();
+        let kind = if kind == "secret" { "Secret" } else { "ConfigMap" };
+        assert!(
+            script.contains(&format!(
+                "does {kind} authority exist in this namespace, with the key root.pem?"
+            )),
+            "{script}"
+        );
         let ports = of_kind(&objects, "NetworkPolicy")[0].1["spec"]["egress"][1]["ports"].clone();
         let ports: Vec<_> = ports
             .as_array()
@@ -290,7 +353,57 @@ fn control_server_of_ones_own_and_its_authority_are_passed_on(world: &World) -> 
             .flatten()
             .map(|port| port["port"].clone())
             .collect();
-        assert_eq!(ports, [53, 443, 6443, 8443].map(Value::from));
+        assert_eq!(ports, [53, 443, 6443, 8443, 9000, 4317].map(Value::from));
+    }
+    Ok(())
+}
+
+fn ports_that_addresses_leave_out_are_open(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-ports")?;
+    for (url, config, port) in [
+        ("http://headscale", json!({}), Some(80)),
+        ("", json!({ "otel": { "endpoint": "otel" } }), None),
+        (
+            "",
+            json!({ "otel": { "endpoint": "otel", "insecure": true } }),
+            Some(80),
+        ),
+        (
+            "",
+            json!({ "gateway": { "recording": { "s3": { "endpoint": "https://minio" } } } }),
+            None,
+        ),
+        (
+            "",
+            json!({ "gateway": { "recording": { "s3": { "endpoint": "http://[::1]" } } } }),
+            Some(80),
+        ),
+    ] {
+        let values = json!({
+            "tailscale": { "controlUrl": url }, "config": config, "networkPolicy": { "enabled": true, "apiServerPorts": [] },
+        });
+        let objects = rendered(&helm, &values)?;
+        let ports = &of_kind(&objects, "NetworkPolicy")[0].1["spec"]["egress"][1]["ports"];
+        let ports = ports.as_array().into_iter().flatten();
+        let ports: Vec<_> = ports.filter_map(|port| port["port"].as_u64()).collect();
+        assert_eq!(ports, [53, 443].into_iter().chain(port).collect::<Vec<_>>(), "{values}");
+    }
+    Ok(())
+}
+
+/// Warnings count too. It refuses nothing that is missing, because a chart is linted without values.
+fn helm_finds_no_fault(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-lint")?;
+    let everything = helm.file("everything.yaml", &with_server(&everything()).to_string())?;
+    for more in [
+        None,
+        Some("--set=server.enabled=false"),
+        Some(&format!("--values={everything}")),
+    ] {
+        let words = ["lint", "--strict", &chart()].map(ToOwned::to_owned);
+        let words: Vec<_> = words.iter().map(String::as_str).chain(more).collect();
+        let said = helm.done(&words)?;
+        assert!(said.contains("1 chart(s) linted, 0 chart(s) failed"), "{said}");
     }
     Ok(())
 }
@@ -346,6 +459,67 @@ fn configuration_is_what_the_server_takes(world: &World) -> Outcome {
             checked(world, &helm, &values)?.ends_with("config.yaml: ok\n"),
             "{values}"
         );
+    }
+    Ok(())
+}
+
+/// Where the how-to says that keys of the original go: below `config` unless it says otherwise, or nowhere.
+fn documented_places() -> Outcome<BTreeMap<String, Option<String>>> {
+    let page = Path::new(&chart()).join("../../docs/book/src/how-to/migrate.md");
+    let page = fs::read_to_string(page)?;
+    let rows = page.lines().filter_map(|line| line.trim().strip_prefix("| `"));
+    let place = |row: &str| {
+        let (key, rest) = row.split_once("` | ")?;
+        let value = rest.strip_prefix('`').and_then(|value| value.split_once('`'));
+        Some((key.to_owned(), value.map(|(value, _)| value.to_owned())))
+    };
+    Ok(rows.filter_map(place).collect())
+}
+
+/// Settings of a file with their keys, without those that say nothing.
+fn settings(value: &Value, key: &str) -> Vec<(String, Value)> {
+    let join = |name: &str| [key, name].join(if key.is_empty() { "" } else { "." });
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| settings(value, &join(name)))
+            .collect(),
+        Value::String(text) if text.is_empty() => Vec::new(),
+        value => vec![(key.to_owned(), value.clone())],
+    }
+}
+
+fn configuration_of_the_original_becomes_values_as_documented(world: &World) -> Outcome {
+    let helm = Helm::new(world, "chart-original")?;
+    let original = Path::new(&chart()).join("../../crates/tka-server/src/config/testdata/original.yaml");
+    let original: Value = serde_saphyr::from_str(&fs::read_to_string(original)?)?;
+    let refusal = helm.refusal(&json!({ "config": original }))?;
+    assert!(refusal.contains("schema"), "{refusal}");
+
+    let places = documented_places()?;
+    assert!(places.len() > 10, "{places:?}");
+    let mut values = json!({});
+    for (key, value) in settings(&original, "") {
+        let place = match places.get(&key) {
+            None => format!("config.{key}"),
+            Some(Some(place)) => place.clone(),
+            Some(None) => continue,
+        };
+        let one = place.rsplit('.').fold(value, |inner, part| json!({ part: inner }));
+        merge(&mut values, &one);
+    }
+    assert!(checked(world, &helm, &values)?.ends_with("config.yaml: ok\n"));
+    let objects = rendered(&helm, &values)?;
+    let config = &of_kind(&objects, "ConfigMap")[0].1["data"]["config.yaml"];
+    let config: Value = serde_saphyr::from_str(config.as_str().ok_or("no configuration")?)?;
+    for (key, value) in settings(&original, "") {
+        if !places.contains_key(&key) || ["tailscale.port", "health.port"].contains(&key.as_str()) {
+            assert_eq!(
+                config.pointer(&format!("/{}", key.replace('.', "/"))),
+                Some(&value),
+                "{key}"
+            );
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ crate::tests![
     healthy_server_says_so_at_each_path,
     metrics_have_the_originals_names_and_no_user_names,
     server_is_not_ready_until_its_tailscaled_is_back,
+    watch_that_is_forbidden_is_told_until_it_is_allowed,
 ];
 
 fn get(health: &Caller, path: &str) -> Outcome<Answer> {
@@ -90,6 +91,40 @@ fn metrics_have_the_originals_names_and_no_user_names(world: &World) -> Outcome 
             r#"tka_active_user_sessions{cluster_role="view"} 1"#,
         )?)
     })
+}
+
+fn watch_that_is_forbidden_is_told_until_it_is_allowed(world: &World) -> Outcome {
+    let site = world.site("unwatched")?;
+    let health = site.health()?;
+    get(&health, "/readyz")?.expect(200)?;
+    let kubectl = |words: &[&str]| {
+        let in_namespace = format!("--namespace={}", site.server.namespace());
+        world.testbed.kubectl(&[words, &[in_namespace.as_str()]].concat())
+    };
+    let binding = kubectl(&["get", "rolebindings", "--output=json"])?;
+    kubectl(&["delete", "rolebindings", "--all"])?;
+    let until = |status: u16, words: &[&str]| {
+        wait::until_true(&format!("/readyz answers {status} with {words:?}"), || {
+            let ready = get(&health, "/readyz")?;
+            Ok(ready.status == status && words.iter().all(|word| ready.body.contains(word)))
+        })
+    };
+    until(
+        503,
+        &[
+            "[-]sessions failed: ",
+            "is forbidden",
+            "are the chart's Role for tkasignins and its RoleBinding",
+        ],
+    )?;
+    let mut binding: serde_json::Value = serde_json::from_str(&binding)?;
+    for item in binding["items"].as_array_mut().into_iter().flatten() {
+        item["metadata"] = serde_json::json!({
+            "name": item["metadata"]["name"], "namespace": item["metadata"]["namespace"], "labels": item["metadata"]["labels"],
+        });
+    }
+    world.testbed.apply(&binding.to_string())?;
+    until(200, &["[+]sessions ok"])
 }
 
 fn server_is_not_ready_until_its_tailscaled_is_back(world: &World) -> Outcome {

@@ -124,7 +124,8 @@ pub(crate) fn with_server(more: &Value) -> Value {
     values
 }
 
-fn merge(into: &mut Value, more: &Value) {
+/// Puts `more` over `into`.
+pub(crate) fn merge(into: &mut Value, more: &Value) {
     match (into, more) {
         (Value::Object(into), Value::Object(more)) => {
             for (key, value) in more {

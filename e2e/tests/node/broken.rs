@@ -9,6 +9,7 @@ crate::tests![
     wrong_auth_key_is_told_and_the_server_waits,
     missing_secret_and_missing_role_are_told,
     control_server_that_does_not_answer_is_told,
+    missing_authority_is_told_and_the_server_waits,
     state_that_may_not_be_read_is_told_and_the_server_starts,
 ];
 
@@ -43,6 +44,18 @@ fn control_server_that_does_not_answer_is_told(world: &World) -> Outcome {
     release.set_auth_key(&world.testbed.auth_key("tag:tka")?)?;
     release.install(&[NO_CONTROL_SERVER])?;
     release.tells(&["NeedsLogin", "https://10.99.0.1:9/key", "connection refused"])?;
+    release.server_never_restarted()
+}
+
+fn missing_authority_is_told_and_the_server_waits(world: &World) -> Outcome {
+    let release = Release::new(world, "no-authority")?;
+    release.set_auth_key(&world.testbed.auth_key("tag:tka")?)?;
+    release.install(&["--set=tailscale.caCert.configMap.name=missing"])?;
+    release.tells(&["no tailscaled listens", "the log of its container"])?;
+    wait::until_true("the pod says which file is missing", || {
+        let said = release.kubectl(&["describe", "pod", "tka-0"])?;
+        Ok(said.contains("there is no /etc/tailscale/authority/ca.crt: does ConfigMap missing exist"))
+    })?;
     release.server_never_restarted()
 }
 

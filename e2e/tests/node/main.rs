@@ -2,6 +2,7 @@
 //! other, because they kill and upgrade what all use. They need root and some programs, and say so where they are not run; with `CI=true` they
 //! must run.
 
+mod book;
 mod broken;
 mod chart;
 mod drift;
@@ -37,6 +38,7 @@ const MODULES: &[Module] = &[
     ("drift", drift::TESTS),
     ("network", network::TESTS),
     ("readme", readme::TESTS),
+    ("book", book::TESTS),
     ("broken", broken::TESTS),
     ("chart", chart::TESTS),
     ("upgrade", upgrade::TESTS),

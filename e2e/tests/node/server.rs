@@ -1,11 +1,14 @@
 //! The server in its pod: people sign in through it, and what happens to the pod or the node ends no session.
 
+use std::process::Command;
+
 use e2e::caller::Caller;
 use e2e::person::Person;
 use e2e::{Outcome, World, wait};
 use serde_json::Value;
 
 crate::tests![
+    env_file_leads_to_the_pod,
     person_signs_in_through_the_pod,
     pod_is_admitted_under_the_restricted_standard,
     session_outlives_a_killed_pod,
@@ -50,6 +53,29 @@ fn pods(world: &World) -> String {
 
 pub(crate) fn kubectl(world: &World, words: &[&str]) -> Outcome<String> {
     Ok(world.testbed.kubectl(&[&["--namespace", NAMESPACE], words].concat())?)
+}
+
+/// As after `cargo xtask up --node`. Each name is one that other tools rely on.
+fn env_file_leads_to_the_pod(world: &World) -> Outcome {
+    let script = r#"
+        . "$1"
+        for name in URL HEALTH_URL SERVER_PID GATEWAY_URL NAMESPACE KUBECONFIG APISERVER CA AUDIT BIN POLICY LOGS RECORDINGS RELEASE NODE_EXEC IMAGE_SHELL; do
+          eval "test -n \"\$TKA_TESTBED_$name\"" || { echo "no $name" >&2; exit 1; }
+        done
+        tr '\0' ' ' < "/proc/$TKA_TESTBED_SERVER_PID/cmdline"
+        curl --silent --show-error --fail --noproxy '*' "$TKA_TESTBED_HEALTH_URL/readyz"
+    "#;
+    let output = Command::new("/bin/sh")
+        .args(["-euc", script, "sh"])
+        .arg(world.testbed.env_file())
+        .output()?;
+    let [out, err] = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(output.status.success(), "{out}{err}");
+    assert!(
+        out.starts_with("/usr/bin/tka-server serve ") && out.contains("[+]sessions ok"),
+        "{out}"
+    );
+    Ok(())
 }
 
 fn person_signs_in_through_the_pod(world: &World) -> Outcome {

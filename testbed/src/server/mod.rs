@@ -3,6 +3,7 @@
 mod config;
 mod gateway;
 mod pods;
+mod seen;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 pub use self::gateway::{with_gateway, with_recordings};
 pub(crate) use self::pods::PodOptions;
 pub use self::pods::Pods;
+pub(crate) use self::seen::Seen;
 use crate::{
     Testbed, cluster,
     cluster::Chart,
@@ -131,6 +133,12 @@ impl Server {
     #[must_use]
     pub fn health_url(&self) -> String {
         format!("http://{}", self.health_address())
+    }
+
+    /// What the host sees of it.
+    pub(crate) fn seen(&self) -> Result<Seen> {
+        let (health_url, pid) = (self.health_url(), self.pid()?);
+        Ok(Seen { health_url, pid })
     }
 
     /// Where it listens for what its tailscaled hands on: a caller from there did not come over the tailnet.

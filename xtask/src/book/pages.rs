@@ -47,7 +47,7 @@ impl Pages {
         }
         match documents
             .keys()
-            .find(|path| path.starts_with(OWN) && !pages.contains_key(*path))
+            .find(|path| belongs(path) && !pages.contains_key(*path))
         {
             Some(unlisted) => Err(Error::Unlisted(unlisted.clone())),
             None => Ok(Self(pages)),
@@ -63,6 +63,14 @@ impl Pages {
     pub(super) fn place(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(String::as_str)
     }
+}
+
+/// Whether a document is of no use but as a page: the site's own, and the references, which are directly in `docs`.
+fn belongs(path: &str) -> bool {
+    let document = Path::new(path);
+    let is_reference =
+        document.parent() == Some(Path::new("docs")) && document.extension().is_some_and(|of| of == "md");
+    path.starts_with(OWN) || is_reference
 }
 
 /// The site's own pages keep their places; others are references, called after their file or, where that is a README, their folder.
@@ -116,6 +124,14 @@ mod tests {
         let wrong = |summary: &str, others: &[&str]| Pages::of(&documents(summary, others)).unwrap_err().to_string();
         assert!(wrong("[One](one.md)", &[]).contains("one.md, which is not there"));
         assert!(wrong("", &["docs/book/src/one.md"]).contains("does not list docs/book/src/one.md"));
+        assert!(wrong("", &["docs/metrics.md"]).contains("does not list docs/metrics.md"));
+        assert!(
+            Pages::of(&documents(
+                "",
+                &["docs/examples/README.md", "docs/openapi.json", "README.md"]
+            ))
+            .is_ok()
+        );
         let same = ["docs/a.md", "crates/a/README.md"];
         assert!(
             wrong("[A](../../a.md) [B](../../../crates/a/README.md)", &same).contains("the same page reference/a.md")

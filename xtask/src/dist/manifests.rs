@@ -16,7 +16,7 @@ pub(super) struct Download {
     pub(super) architecture: String,
 }
 
-const SUMMARY: &str = "Short-lived Kubernetes access for people on a tailnet";
+const SUMMARY: &str = "Short-lived Kubernetes access over a tailnet";
 
 /// The archives of `tka` among `files`, for package managers.
 pub(super) fn downloads(release: &Release, files: &Files) -> Vec<Download> {
@@ -158,6 +158,8 @@ mod tests {
     fn krew_finds_each_platform_with_its_checksum() {
         let manifest: serde_json::Value = serde_saphyr::from_str(&krew(&release(), &downloads())).unwrap();
         assert_eq!(manifest["spec"]["version"], "v1.2.3");
+        // krew's index takes no longer one (https://krew.sigs.k8s.io/docs/developer-guide/develop/best-practices/).
+        assert!(manifest["spec"]["shortDescription"].as_str().unwrap().len() <= 50);
         let platforms = manifest["spec"]["platforms"].as_array().unwrap();
         for (platform, download) in platforms.iter().zip(downloads()) {
             let labels = &platform["selector"]["matchLabels"];

@@ -203,3 +203,33 @@ pub(crate) fn git(arguments: &[&str]) -> Option<String> {
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     output.status.success().then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockerfile_makes_the_same_images() {
+        let dockerfile = fs::read_to_string(root().join("Dockerfile")).unwrap();
+        let source = Source {
+            time: 0,
+            revision: None,
+        };
+        for (program, command) in [(SERVER, "serve"), (CLI, "help")] {
+            let Program { package, name, profile } = program;
+            let build = format!("{name}) package={package} profile={profile} ;;");
+            let stage = format!("FROM image AS image-{name}\nCMD [\"{command}\"]\n");
+            for part in [&build, &stage] {
+                assert!(dockerfile.contains(part.as_str()), "{part}");
+            }
+        }
+        let labels = source.labels("");
+        let label = |key: &str| labels[&format!("org.opencontainers.image.{key}")].as_str();
+        assert!(dockerfile.contains(&format!("ARG VERSION={}\n", label("version"))));
+        assert!(dockerfile.contains("image.version=\"${VERSION}\""));
+        for key in ["source", "licenses"] {
+            let line = format!("LABEL org.opencontainers.image.{key}=\"{}\"\n", label(key));
+            assert!(dockerfile.contains(&line), "{line}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! What is generated from the type of the configuration: the table of keys in docs/configuration.md, docs/configuration.schema.json, and what
-//! the Helm chart's values have under `config`. `cargo xtask docs` writes them, and a test holds what is committed against them.
+//! the Helm chart knows of the keys. `cargo xtask docs` writes them, and a test holds what is committed against them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -50,6 +50,14 @@ pub fn restart_keys() -> String {
     format!("{:#}\n", json!(names))
 }
 
+/// The variables of the environment that set what the chart knows itself: it refuses them, because one would win over the chart's word.
+#[must_use]
+pub fn chart_variables() -> String {
+    let keys = keys().settings().iter();
+    let names: Vec<_> = keys.filter(|key| key.is_of_chart()).map(Key::variable).collect();
+    format!("{:#}\n", json!(names))
+}
+
 /// `text` with `new` instead of what is from the line that is `lines[0]` to the next that is `lines[1]`.
 fn between(text: &str, [first, last]: [&str; 2], new: &str) -> Option<String> {
     let begin = text.find(&format!("{first}\n"))?;
@@ -85,10 +93,7 @@ fn default(key: &Key) -> String {
 
 /// A duration without what is zero: `1m` for `1m0s`.
 fn shown<'t>(text: &'t str, schema: &Value) -> &'t str {
-    if schema["pattern"]
-        .as_str()
-        .is_none_or(|pattern| !pattern.contains("ns|us"))
-    {
+    if schema["x-duration"] != true {
         return text;
     }
     let minutes = text.strip_suffix("m0s").map(|rest| &text[..=rest.len()]);
@@ -204,6 +209,8 @@ mod tests {
         assert!(schema() == committed, "docs/configuration.schema.json: {advice}");
         let committed = include_str!("../../../../charts/tka/files/restart-keys.json");
         assert!(restart_keys() == committed, "files/restart-keys.json: {advice}");
+        let committed = include_str!("../../../../charts/tka/files/chart-variables.json");
+        assert!(chart_variables() == committed, "files/chart-variables.json: {advice}");
     }
 
     #[test]
@@ -235,6 +242,18 @@ mod tests {
             "server: {rateLimit: {burst: 0}}",
             "server: {maxConnections: 4294967296}",
             "operator: {minPeriod: soon, machines: true}",
+            "operator: {minPeriod: 0s}",
+            "operator: {minPeriod: 0h0.0m}",
+            "operator: {maxCredentialPeriod: 0m}",
+            "operator: {maxCredentialPeriod: 3h}",
+            "operator: {maxCredentialPeriod: 1h0m1s}",
+            "server: {writeTimeout: 0s}",
+            "otel: {endpoint: not an endpoint}",
+            "otel: {endpoint: 'https://otel:4317'}",
+            "otel: {endpoint: 'user:pw@otel:4317'}",
+            "otel: {endpoint: 'otel:65536'}",
+            "otel: {endpoint: 'otel:0'}",
+            "otel: {endpoint: ':4317'}",
             "operator: {clusterName: ''}",
             "log: {format: xml}",
             "debug: 1",
@@ -243,6 +262,28 @@ mod tests {
             assert!(!validator.is_valid(&from_yaml(text)), "{text}");
             let loaded = crate::config::Source::default().settle(Some("f".into()), text.into(), |_| None);
             assert!(loaded.is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn schema_takes_every_form_of_an_hour_or_an_address() {
+        let schema: Value = serde_json::from_str(&schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let credentials = ["1h", "1h0m0s", "60m", "59m59s", "10m", "600s", "3600s", "30m0s"];
+        let credentials = credentials.map(|period| format!("operator: {{maxCredentialPeriod: {period}}}"));
+        let receivers = [
+            "",
+            "otel",
+            "otel:4317",
+            "otel_collector.a-b:65535",
+            "10.0.0.1:1",
+            "[::1]:4317",
+        ];
+        let receivers = receivers.map(|at| format!("otel: {{endpoint: '{at}'}}"));
+        for text in credentials.into_iter().chain(receivers) {
+            assert!(validator.is_valid(&from_yaml(&text)), "{text}");
+            let loaded = crate::config::Source::default().settle(Some("f".into()), text.clone().into(), |_| None);
+            assert!(loaded.is_ok(), "{text}");
         }
     }
 
@@ -257,7 +298,7 @@ mod tests {
 
     #[test]
     fn durations_are_shown_in_short() {
-        let of = |text| shown(text, &json!({"pattern": "(ns|us"}));
+        let of = |text| shown(text, &json!({"x-duration": true}));
         assert_eq!(
             ["1m0s", "1h0m0s", "1h30m0s", "10m0s", "20s"].map(of),
             ["1m", "1h", "1h30m", "10m", "20s"]

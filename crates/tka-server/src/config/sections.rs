@@ -88,6 +88,8 @@ pub enum LogFormat {
 pub struct Otel {
     /// `HOST:PORT` of an OTLP receiver (gRPC) for traces. Without it the standard variables count: `OTEL_EXPORTER_OTLP_ENDPOINT`,
     /// `OTEL_EXPORTER_OTLP_PROTOCOL` (`http/protobuf`, `http/json`, `grpc`), `OTEL_TRACES_SAMPLER` and others. Without both no traces are sent.
+    #[serde(deserialize_with = "values::collector")]
+    #[schemars(schema_with = "values::host_and_port")]
     pub endpoint: String,
     /// Whether traces are sent without TLS.
     pub insecure: bool,
@@ -327,7 +329,7 @@ pub struct Operator {
     /// How long a credential lives at the most, `1h` or less; the session outlives it and gives another. Kubernetes issues none for less than
     /// ten minutes, and each ends with its session.
     #[serde(deserialize_with = "values::credential_period")]
-    #[schemars(schema_with = "values::duration", extend("x-live" = true))]
+    #[schemars(schema_with = "values::duration_of_credential", extend("x-live" = true))]
     pub max_credential_period: Period,
     /// How many sessions one device may have at a time, whatever its rules say, with and without a label: `tka exec` and `tka shell` have their
     /// own. One more is refused, at whatever replica; extending one that is there is not one more.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::uri::Authority;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;
-use tka_core::Period;
+use tka_core::{Period, shorten};
 use tka_operator::LONGEST_CREDENTIAL;
 use tka_recording::Recipients;
 
@@ -18,6 +19,29 @@ pub(super) fn credential_period<'de, D: Deserializer<'de>>(deserializer: D) -> R
     }
     let why = format!("{period} is too long: a credential lives for an hour at the most");
     Err(D::Error::custom(why))
+}
+
+/// Where a receiver of traces listens, or nothing. Without this, what is no address ends the server only after it was taken.
+pub(super) fn collector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let endpoint = String::deserialize(deserializer)?;
+    if endpoint.is_empty() || is_host_and_port(&endpoint) {
+        return Ok(endpoint);
+    }
+    let why = format!(
+        "{:?} is not HOST:PORT of an OTLP receiver, such as \"otel-collector:4317\"",
+        shorten(&endpoint)
+    );
+    Err(D::Error::custom(why))
+}
+
+/// Whether `text` names a host, perhaps with a port. gRPC has a port of its own for each scheme.
+fn is_host_and_port(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let has_port = || authority.port_u16().is_some_and(|port| port > 0);
+    !host.is_empty() && !text.contains('@') && (host.len() == text.len() || has_port())
 }
 
 /// A name that is not empty: nothing is found under an empty one.
@@ -91,9 +115,31 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// A Go duration.
+/// A Go duration that is not zero.
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"})
+    json_schema!({
+        "type": "string",
+        "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+        "allOf": [{"pattern": "[1-9]"}],
+        "x-duration": true,
+    })
+}
+
+/// A Go duration that is not zero, and an hour or less: in hours, minutes and seconds, of which each is within the next.
+pub(super) fn duration_of_credential(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(1h(0m)?(0s)?|60m(0s)?|[1-5]?[0-9]m([1-5]?[0-9]s)?|([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s)$",
+        "allOf": [{"pattern": "[1-9]"}],
+        "x-duration": true,
+    })
+}
+
+/// `HOST` or `HOST:PORT`, or nothing.
+pub(super) fn host_and_port(_: &mut SchemaGenerator) -> Schema {
+    let host = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])";
+    let port = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+    json_schema!({"type": "string", "pattern": format!("^({host}(:{port})?)?$")})
 }
 
 /// A key of a ConfigMap (<https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object>), or none.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub(crate) use self::{
     images::{SHELL, TAILSCALE},
-    network::ensure as ensure_network,
+    network::{ensure as ensure_network, forward_health},
     place::{ADDRESS, PROGRAM, SANDBOX, SERVICES},
     requirements::check as check_requirements,
     sandbox::{Entering, Sandbox, remove_groups},
@@ -24,11 +24,12 @@ pub(crate) use self::{
 use crate::{error::Result, facts::Facts, layout::Layout, processes::Processes};
 
 /// Everything that ends with the sandbox or is of no use without it.
-pub(crate) const PARTS: [&str; 11] = [
+pub(crate) const PARTS: [&str; 12] = [
     SANDBOX,
     "forward-api-server",
     "forward-etcd",
     "forward-headscale",
+    "forward-health",
     "kube-apiserver",
     "kube-scheduler",
     "containerd",

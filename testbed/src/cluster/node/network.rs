@@ -9,7 +9,7 @@ use super::{
 use crate::{
     daemon::{self, Daemon},
     error::{Attempt, Result},
-    facts::Ports,
+    facts::{Facts, Ports},
     layout::Layout,
     processes::Processes,
     sandbox::{Endpoint, Forward},
@@ -48,6 +48,18 @@ pub(crate) fn ensure(layout: &Layout, running: &Processes, sandbox: &Sandbox, po
         Ipv4Addr::LOCALHOST,
     )?;
     forward_to_host(layout, running, sandbox, "forward-headscale", ports.headscale, ADDRESS)
+}
+
+/// Leads a port of the host's loopback to an address of the cluster at which the server's health is asked.
+pub(crate) fn forward_health(layout: &Layout, facts: &Facts, address: SocketAddr) -> Result<()> {
+    let running = Processes::find(layout)?;
+    let sandbox = Sandbox::ensure(layout, facts, &running)?;
+    let inside = Endpoint {
+        namespace: Some(sandbox.network()),
+        address,
+    };
+    let host = endpoint(None, Ipv4Addr::LOCALHOST, facts.ports.health);
+    start(layout, &running, "forward-health", host, inside)
 }
 
 fn endpoint(sandbox: Option<&Sandbox>, address: Ipv4Addr, port: u16) -> Endpoint {
