@@ -140,6 +140,8 @@ async fn sign_out_of_all(site: &Site) -> Outcome<(String, usize)> {
         match answer.status.as_u16() {
             // Nothing is left where an earlier try ended all.
             200 | 404 => return Ok((first.unwrap_or_default(), failed)),
+            // It goes on, and no failure is told.
+            202 => tokio::time::sleep(pause(&answer)).await,
             429 | 503 => {
                 eprintln!(
                     "bench: the sign-out of all was answered {}: {}",

@@ -11,7 +11,7 @@ use tka_api::resource::{ANNOTATION_LAST_USE, TkaSignin};
 use tka_core::session::whole_seconds;
 
 use crate::attempts::{Attempt, SignedIn};
-use crate::error::{found, status};
+use crate::error::{found, is_about_another, status};
 use crate::live::LiveSession;
 use crate::provision::FIELD_MANAGER;
 use crate::records::Records;
@@ -28,7 +28,7 @@ impl Sessions {
         let patched = self.signins.patch_metadata(name.as_str(), &parameters, &patch).await;
         match found(patched) {
             // Another of its name.
-            Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
+            Err(error) if status(&error).is_some_and(is_about_another) => Ok(()),
             written => Ok(written.map(drop)?),
         }
     }
@@ -76,8 +76,8 @@ impl Sessions {
             return self.finish(existing, &*self.records).await;
         }
         let how = self.over(&objects::session(existing)?);
-        self.conclude(existing, how, Precondition::SameVersion, &*self.records)
-            .await
+        let ended = self.conclude(existing, how, Precondition::SameVersion, &*self.records);
+        ended.await.map(drop)
     }
 }
 

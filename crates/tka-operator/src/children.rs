@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use futures::future::{join, join_all};
 use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::core::Status;
+use kube::core::{PartialObjectMeta, Status};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -91,7 +91,7 @@ impl Sessions {
     /// Removes the account and the bindings of the session that `signin` holds.
     pub(crate) async fn delete_children(&self, signin: &TkaSignin) -> Result<(), Error> {
         let account = objects::service_account(signin)?;
-        let (account, bindings) = join(remove(&self.accounts, &account), self.unbind(signin)).await;
+        let (account, bindings) = join(self.remove(&self.accounts, &account), self.unbind(signin)).await;
         bindings?;
         account?;
         Ok(())
@@ -99,11 +99,11 @@ impl Sessions {
 
     async fn unbind(&self, signin: &TkaSignin) -> Result<(), Error> {
         match objects::bindings(signin)? {
-            Bindings::Cluster(binding) => remove(&self.cluster_bindings, &*binding).await?,
+            Bindings::Cluster(binding) => self.remove(&self.cluster_bindings, &*binding).await?,
             Bindings::Namespaces(bindings) => {
                 let removals = bindings.iter().map(|binding| async move {
                     let namespace = binding.namespace().unwrap_or_default();
-                    remove(&self.bindings_in(&namespace), binding).await
+                    self.remove(&self.bindings_in(&namespace), binding).await
                 });
                 join_all(removals).await.into_iter().collect::<kube::Result<()>>()?;
             }
@@ -133,7 +133,8 @@ impl Sessions {
 
     /// Makes `desired` for `signin`, in the place of what belongs to a session before it. One that is `likely` there is looked for first.
     async fn make<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K, likely: bool) -> kube::Result<Made> {
-        if likely && exists(api, desired).await? {
+        if likely && let Some(there) = seen(api, desired).await? {
+            self.child_uids.note(desired, there.uid());
             return Ok(Made::Done);
         }
         let mut attempt = 1;
@@ -146,9 +147,28 @@ impl Sessions {
                         Place::Free => {}
                     }
                 }
-                made => return made.map(|_| Made::Done),
+                made => {
+                    let made = made?;
+                    self.child_uids.note(desired, made.uid());
+                    return Ok(Made::Done);
+                }
             }
             attempt += 1;
+        }
+    }
+
+    /// Removes `made`, and nothing of another session that has its name.
+    async fn remove<K: Object>(&self, api: &Api<K>, made: &K) -> kube::Result<()> {
+        if let Some(uid) = self.child_uids.get(made) {
+            match found(api.delete(&made.name_any(), &exactly(Some(uid))).await) {
+                // What has its name is another by now, which is looked at.
+                Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
+                deleted => return deleted.map(drop),
+            }
+        }
+        match seen(api, made).await? {
+            Some(there) => delete(api, &there).await,
+            None => Ok(()),
         }
     }
 
@@ -177,28 +197,18 @@ fn is_in_place(status: &Status) -> bool {
 }
 
 async fn exists<K: Object>(api: &Api<K>, desired: &K) -> kube::Result<bool> {
-    let there = found(api.get_metadata(&desired.name_any()).await)?;
-    Ok(there.is_some_and(|there| uid_label(&there) == uid_label(desired)))
+    Ok(seen(api, desired).await?.is_some())
 }
 
-async fn remove<K: Object>(api: &Api<K>, made: &K) -> kube::Result<()> {
-    match found(api.get_metadata(&made.name_any()).await)? {
-        Some(there) if uid_label(&there) == uid_label(made) => delete(api, &there).await,
-        _ => Ok(()),
-    }
+/// The object in the place of `desired`, if it is of the same session.
+async fn seen<K: Object>(api: &Api<K>, desired: &K) -> kube::Result<Option<PartialObjectMeta<K>>> {
+    let there = found(api.get_metadata(&desired.name_any()).await)?;
+    Ok(there.filter(|there| uid_label(there) == uid_label(desired)))
 }
 
 /// Deletes exactly this object, and not another that took its name since it was read.
 pub(crate) async fn delete<K: Object>(api: &Api<K>, object: &impl ResourceExt) -> kube::Result<()> {
-    let preconditions = Preconditions {
-        uid: object.uid(),
-        resource_version: None,
-    };
-    let delete = DeleteParams {
-        preconditions: Some(preconditions),
-        ..DeleteParams::default()
-    };
-    let name = object.name_any();
+    let (name, delete) = (object.name_any(), exactly(object.uid()));
     match found(api.delete(&name, &delete).await) {
         Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
         deleted => return deleted.map(drop),
@@ -208,6 +218,14 @@ pub(crate) async fn delete<K: Object>(api: &Api<K>, object: &impl ResourceExt) -
         Some(there) if there.uid() == object.uid() => found(api.delete(&name, &delete).await).map(drop),
         _ => Ok(()),
     }
+}
+
+/// That the object of that UID is deleted, and no other of its name.
+fn exactly(uid: Option<String>) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions {
+        uid,
+        resource_version: None,
+    })
 }
 
 /// The UID of the `TkaSignin` that an object was made for.

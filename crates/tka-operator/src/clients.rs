@@ -11,6 +11,7 @@ use tower::util::AndThenLayer;
 use crate::heard::Heard;
 use crate::metrics::Metrics;
 use crate::observe::{InjectTrace, Observe};
+use crate::pace::Pace;
 use crate::retry::{Retries, with_asked};
 
 /// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
@@ -63,6 +64,8 @@ impl Clients {
             .with_layer(&BufferLayer::new(WAITING))
             // Above the buffer, below which nothing knows any more in which span a request was made.
             .with_layer(&observe)
+            // Below the retries: what waits to be tried again has no place.
+            .with_layer(&Pace::default())
             .with_layer(&RetryLayer::new(Retries::new(metrics.retries.clone())))
             .with_layer(&AndThenLayer::new(with_asked));
         let sessions = ClientBuilder::try_from(watches.clone())?

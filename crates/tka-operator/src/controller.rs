@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::ResourceExt;
-use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
 use tka_core::Session;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use tracing::Instrument;
 
 use crate::end_reason::Intent;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::WATCHED;
+use crate::pace::in_line;
 use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
@@ -34,6 +35,12 @@ const RECONCILE: Duration = Duration::from_secs(30);
 /// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
 const LOOK: Duration = Duration::from_secs(10);
+/// How many sessions are worked on at a time. What each asks of the API server waits in line, so that more would only take memory.
+const AT_ONCE: u16 = 256;
+/// How often all that is known is looked through for what is gone.
+const LOOK_THROUGH: Duration = Duration::from_mins(1);
+/// How long an end is left to a request of this process before it is looked at again.
+const IN_HAND: Duration = Duration::from_secs(2);
 
 struct Context {
     sessions: Arc<Sessions>,
@@ -64,8 +71,17 @@ pub struct Loop {
     store: Store<TkaSignin>,
     watched: WatchedSessions,
     synced: watch::Receiver<bool>,
-    /// Notified when the watch has told that sessions are gone.
-    gone: watch::Receiver<()>,
+    /// What the watch has told of sessions that are gone.
+    gone: mpsc::UnboundedReceiver<Gone>,
+}
+
+/// What the watch has told of sessions that are gone.
+#[derive(Debug)]
+enum Gone {
+    /// One is, of that name.
+    One(String),
+    /// All are that are not in the store.
+    AllButStored,
 }
 
 // === impl Loop ===
@@ -84,7 +100,7 @@ impl Loop {
         // The store can be waited for by one only, and the controller is that one: the second would take its wake-up.
         let (sender, synced) = watch::channel(false);
         let (change, changes) = watch::channel(());
-        let (forget, gone) = watch::channel(());
+        let (forget, gone) = mpsc::unbounded_channel();
         // Another loop over the same sessions would show the same.
         let _ = sessions.cache.set(SessionCache::new(store.clone(), changes.clone()));
         let (ask, asks) = watch::channel(());
@@ -93,20 +109,22 @@ impl Loop {
         let heard = sessions.heard.clone();
         let ours = heartbeat.config().labels(WATCHED);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
+            // Who wrote which field is half of an object, and asked for by none.
+            .modify(|signin| signin.metadata.managed_fields = None)
             .reflect(writer)
             .inspect(move |event| {
-                // Sessions are many, and few of them wait to be extended.
-                if !matches!(event, Ok(watcher::Event::Apply(signin)) if !signin.annotations().contains_key(ANNOTATION_APPROVAL)) {
+                if may_wait(event) {
                     ask.send_replace(());
                 }
                 match event {
                     Ok(watcher::Event::InitDone) => {
                         sender.send_replace(true);
-                        forget.send_replace(());
+                        // Without a loop that runs, nothing is known that could be forgotten.
+                        let _ = forget.send(Gone::AllButStored);
                         heard.word();
                     }
-                    Ok(watcher::Event::Delete(_)) => {
-                        forget.send_replace(());
+                    Ok(watcher::Event::Delete(signin)) => {
+                        let _ = forget.send(Gone::One(signin.name_any()));
                         heard.word();
                     }
                     Ok(watcher::Event::Apply(_)) => heard.word(),
@@ -120,7 +138,8 @@ impl Loop {
             // It would hold up all that makes the loop look, for as long again: gaining the Lease too.
             .filter(|touched| std::future::ready(touched.is_ok()));
         Self {
-            controller: Controller::for_stream(signins, store.clone()),
+            controller: Controller::for_stream(signins, store.clone())
+                .with_config(Config::default().concurrency(AT_ONCE)),
             watched: WatchedSessions::new(store.clone(), &sessions.namespace, changes),
             store,
             synced,
@@ -166,16 +185,29 @@ impl Loop {
             });
         let mut gone = self.gone;
         let forgets = async {
-            while gone.changed().await.is_ok() {
-                context.forget_gone(Instant::now());
+            let mut look_through = interval_at(tokio::time::Instant::now() + LOOK_THROUGH, LOOK_THROUGH);
+            look_through.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    Some(gone) = gone.recv() => context.forget(gone),
+                    _ = look_through.tick() => context.forget_gone(Instant::now()),
+                }
             }
-            // The watch has ended. What is being reconciled goes on.
-            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = reconciles => {}
             () = forgets => {}
         }
+    }
+}
+
+/// Whether `event` may be about a sign-in that waits for approval. Sessions are many, and few of them wait to be extended.
+fn may_wait(event: &watcher::Result<watcher::Event<TkaSignin>>) -> bool {
+    match event {
+        Ok(watcher::Event::Apply(signin) | watcher::Event::Delete(signin)) => {
+            signin.annotations().contains_key(ANNOTATION_APPROVAL)
+        }
+        _ => true,
     }
 }
 
@@ -192,7 +224,7 @@ async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Acti
     if let Some(left) = context.backoff_left(&signin, started) {
         return Ok(Action::requeue(left));
     }
-    let work = Box::pin(reconcile_one(&signin, &context)).instrument(tracing::info_span!("reconcile"));
+    let work = Box::pin(in_line(reconcile_one(&signin, &context))).instrument(tracing::info_span!("reconcile"));
     let result = timeout(RECONCILE, work).await;
     let result = result.unwrap_or_else(|_| Err(Error::TimedOut(RECONCILE)));
     context.metrics.reconcile.observe(started.elapsed().as_secs_f64());
@@ -256,6 +288,9 @@ async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Erro
     if let Some(left) = intent.and_then(|intent| handled(&intent, (context.clock)())) {
         return Ok(Action::requeue(left));
     }
+    if context.sessions.in_hand.holds(&signin.uid().unwrap_or_default()) {
+        return Ok(Action::requeue(IN_HAND));
+    }
     context.sessions.take_down(signin).await?;
     Ok(Action::await_change())
 }
@@ -299,6 +334,20 @@ impl Context {
         self.ages.so_far(session, Instant::now())
     }
 
+    /// Forgets what is known of what is `gone`. Whether an end is recorded is remembered a little longer.
+    fn forget(&self, gone: Gone) {
+        let Gone::One(name) = gone else {
+            return self.forget_gone(Instant::now());
+        };
+        // Another may have its name by now.
+        let reference = ObjectRef::new(&name).within(&self.sessions.namespace);
+        if self.store.get(&reference).is_none() {
+            self.ages.forget(&name);
+            self.failures().forget(&name);
+            self.sessions.child_uids.forget(&name);
+        }
+    }
+
     /// Forgets at `now` what is known of the sessions that are gone: those that are watched no more.
     fn forget_gone(&self, now: Instant) {
         let there = self.store.state();
@@ -306,6 +355,7 @@ impl Context {
         let uids: HashSet<String> = there.iter().filter_map(|signin| signin.uid()).collect();
         self.ages.retain(|name| names.contains(name));
         self.failures().retain(|name, _, _| names.contains(name));
+        self.sessions.child_uids.retain(|name| names.contains(name));
         self.sessions.recorded.retain(now, |uid| uids.contains(uid));
     }
 

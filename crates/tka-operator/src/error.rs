@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use kube::core::Status;
+use kube::core::response::StatusDetails;
 use thiserror::Error;
 use tka_core::{Refusal, RoleName, SessionName};
 
@@ -174,6 +175,13 @@ pub(crate) fn status(error: &kube::Error) -> Option<&Status> {
     }
 }
 
+/// Whether what was asked for holds for another object than the one that is there, or for another version of it. A patch that names another object by its UID
+/// is invalid to the API server, where a deletion is a conflict.
+pub(crate) fn is_about_another(status: &Status) -> bool {
+    let is_uid = |details: &StatusDetails| details.causes.iter().any(|cause| cause.field == "metadata.uid");
+    status.is_conflict() || (status.is_invalid() && status.details.as_ref().is_some_and(is_uid))
+}
+
 /// How long an answer asks to wait before the API server is asked again.
 pub(crate) fn retry_after(status: &Status) -> Option<Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
@@ -192,6 +200,20 @@ pub(crate) fn found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn object_of_another_uid_is_told_from_what_is_invalid() {
+        let status = |code: u16, reason: &str, field: &str| -> Status {
+            let details =
+                serde_json::json!({"causes": [{"reason": "FieldValueInvalid", "message": "m", "field": field}]});
+            let status = serde_json::json!({"status": "Failure", "message": "m", "code": code, "reason": reason, "details": details});
+            serde_json::from_value(status).unwrap()
+        };
+        assert!(is_about_another(&status(409, "Conflict", "")));
+        assert!(is_about_another(&status(422, "Invalid", "metadata.uid")));
+        assert!(!is_about_another(&status(422, "Invalid", "spec.role")));
+        assert!(!is_about_another(&status(403, "Forbidden", "metadata.uid")));
+    }
 
     #[test]
     fn answers_of_the_api_server_are_told_by_their_message() {

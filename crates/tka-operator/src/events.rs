@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::approval::{ApprovalRequest, Vote};
 use crate::error::with_causes;
+use crate::pace::in_line;
 use crate::waiting::WaitingSignIn;
 use crate::{EndReason, Error};
 
@@ -77,7 +78,8 @@ impl Events {
                     };
                     recorder.publish(&event, &regarding).await
                 };
-                match tokio::time::timeout(LIMIT, publish).await {
+                // What people wait for comes first.
+                match tokio::time::timeout(LIMIT, in_line(publish)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(event = event.reason, %error, "event not published"),
                     Err(_) => tracing::debug!(event = event.reason, reason = "timeout", "event not published"),

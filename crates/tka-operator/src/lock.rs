@@ -17,9 +17,19 @@ pub(crate) const LOCK: Duration = Duration::from_secs(10);
 
 type Shared = Arc<tokio::sync::Mutex<()>>;
 
+/// How many locks are looked through each time one is taken.
+const FEW: usize = 16;
+
 /// The locks that are held or waited for, by the session's name.
 #[derive(Debug, Default)]
-pub(crate) struct SessionLocks(Mutex<HashMap<String, Shared>>);
+pub(crate) struct SessionLocks(Mutex<Locks>);
+
+#[derive(Debug, Default)]
+struct Locks {
+    by_name: HashMap<String, Shared>,
+    /// How many there are when those that were given back are looked for again: to do so each time would take the longer the more there are.
+    prune_at: usize,
+}
 
 /// The lock of one session. It is given back when this is dropped.
 #[derive(Debug)]
@@ -35,8 +45,8 @@ impl SessionLocks {
     pub(crate) async fn take(&self, name: &str) -> Result<SessionLock, Error> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(locks.entry(name.to_owned()).or_default())
+            locks.prune();
+            Arc::clone(locks.by_name.entry(name.to_owned()).or_default())
         };
         if lock.try_lock().is_err() {
             tracing::debug!(session = name, "waiting for the session lock");
@@ -46,6 +56,20 @@ impl SessionLocks {
             name: name.to_owned(),
             _guard: guard.map_err(|_| Error::TimedOut(LOCK))?,
         })
+    }
+}
+
+// === impl Locks ===
+
+impl Locks {
+    /// Forgets those that were given back.
+    fn prune(&mut self) {
+        let count = self.by_name.len();
+        if count > FEW && count < self.prune_at {
+            return;
+        }
+        self.by_name.retain(|_, lock| Arc::strong_count(lock) > 1);
+        self.prune_at = 2 * self.by_name.len();
     }
 }
 
@@ -90,7 +114,27 @@ mod tests {
         for name in ["a", "b", "c"] {
             assert!(locks.take(name).now_or_never().is_some());
         }
-        assert!(locks.0.lock().unwrap().len() <= 1);
+        assert!(locks.0.lock().unwrap().by_name.len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn many_locks_that_are_given_back_are_forgotten_too() {
+        let locks = SessionLocks::default();
+        for name in 0..10 * FEW {
+            drop(locks.take(&name.to_string()).await.unwrap());
+        }
+        assert!(locks.0.lock().unwrap().by_name.len() <= FEW + 1);
+        let mut held = Vec::new();
+        for name in 0..10 * FEW {
+            held.push(locks.take(&name.to_string()).await.unwrap());
+        }
+        assert!(locks.take("0").now_or_never().is_none());
+        drop(held);
+        for name in 0..100 * FEW {
+            drop(locks.take(&name.to_string()).await.unwrap());
+        }
+        let count = locks.0.lock().unwrap().by_name.len();
+        assert!(count <= FEW + 1, "{count}");
     }
 
     /// Takes the lock of `name` over and over, and looks whether another holds it too.
@@ -115,7 +159,7 @@ mod tests {
             done.unwrap();
         }
         let _last = locks.take("d").await.unwrap();
-        assert_eq!(locks.0.lock().unwrap().len(), 1);
+        assert_eq!(locks.0.lock().unwrap().by_name.len(), 1);
     }
 
     #[tokio::test]

@@ -9,8 +9,8 @@ use std::fmt;
 /// Several sessions may follow each other under one name. `I` is the incarnation, which tells them apart: the UID of the object, or the time of
 /// the sign-in where another sign-in begins anew. A value belongs to one incarnation. The next incarnation starts without it, and takes its place.
 ///
-/// Reading changes nothing. Values go by [`remove`](Self::remove) and [`retain`](Self::retain) alone: the owner calls the latter with the sessions
-/// that are watched, when one of them is gone.
+/// Reading changes nothing. Values go by [`remove`](Self::remove), [`forget`](Self::forget) and [`retain`](Self::retain) alone: the owner forgets
+/// a session that is watched when it is gone, and looks through all of them now and then.
 pub struct PerSession<I, T>(HashMap<String, (I, T)>);
 
 // === impl PerSession ===
@@ -67,6 +67,11 @@ impl<I: PartialEq, T> PerSession<I, T> {
         }
     }
 
+    /// Removes the value of whatever incarnation.
+    pub fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Removes all values but those of which `keep` holds, by name, incarnation and value.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &I, &T) -> bool) {
         self.0
@@ -101,6 +106,9 @@ mod tests {
         known.remove("a", &1);
         assert_eq!(known.get("a", &2), Some(&"second"));
         known.remove("a", &2);
+        assert_eq!(known.values().count(), 0);
+        known.insert("b", 3, "third");
+        known.forget("b");
         assert_eq!(known.values().count(), 0);
     }
 

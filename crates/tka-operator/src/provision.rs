@@ -223,7 +223,7 @@ impl Sessions {
             EndReason::Refused(why)
         };
         match self.conclude(signin, how, unchanged, records).await {
-            Ok(()) => error,
+            Ok(_) => error,
             Err(another) => another,
         }
     }

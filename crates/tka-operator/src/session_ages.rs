@@ -31,6 +31,11 @@ impl SessionAges {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(*since))
     }
 
+    /// Forgets the session of that name.
+    pub(crate) fn forget(&self, name: &str) {
+        self.all().forget(name);
+    }
+
     /// Forgets all but those of which `is_there` holds, by name.
     pub(crate) fn retain(&self, is_there: impl Fn(&str) -> bool) {
         self.all().retain(|name, _, _| is_there(name));

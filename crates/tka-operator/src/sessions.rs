@@ -14,8 +14,10 @@ use tka_core::{Caller, Session, SessionName};
 use tokio::sync::watch;
 
 use crate::attempts::Attempts;
+use crate::child_uids::ChildUids;
 use crate::events::Events;
 use crate::heard::Heard;
+use crate::in_hand::InHand;
 use crate::lock::{SessionLock, SessionLocks};
 use crate::objects::SELECTOR;
 use crate::quota::SessionLimits;
@@ -54,6 +56,10 @@ pub struct Sessions {
     /// For what no request stands for.
     pub(crate) records: Arc<dyn Records>,
     pub(crate) recorded: Recorded,
+    /// What is known of accounts and bindings.
+    pub(crate) child_uids: ChildUids,
+    /// The ends that requests carry out.
+    pub(crate) in_hand: InHand,
 }
 
 // === impl Sessions ===
@@ -102,6 +108,8 @@ impl Sessions {
             attempts: Attempts::default(),
             records,
             recorded: Recorded::default(),
+            child_uids: ChildUids::default(),
+            in_hand: InHand::default(),
         }
     }
 
@@ -190,6 +198,11 @@ impl Sessions {
     pub(crate) async fn signins_of_caller(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let of_caller = format!("{SELECTOR},{LABEL_CALLER}={}", caller.key());
         self.labelled(&of_caller).await
+    }
+
+    /// What the watch has told last of the session of that name. It may be behind.
+    pub(crate) fn as_watched(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
+        self.cache.get()?.get(name.as_str(), &self.namespace)
     }
 
     /// All that there is of one user's sessions.

@@ -2,13 +2,16 @@
 //!
 //! How it ends is written down first, then the `TkaSignin` is deleted, account and bindings go, the end is recorded, and only then the
 //! `TkaSignin` may go. Wherever that is cut off, the replica that goes on knows what happened, and no end goes unrecorded.
+//!
+//! What is watched of a session suffices to begin: what is written holds for this very object, or for this very version of it, and the API server refuses it
+//! otherwise. Then the object is read, and decided anew.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::core::Status;
 use serde_json::json;
 use tka_api::resource::{ANNOTATION_END, FINALIZER, TkaSignin};
 use tka_core::{Revocation, Session, SessionName};
@@ -16,12 +19,16 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::end_reason::{self, Intent};
-use crate::error::{found, status};
+use crate::error::{found, is_about_another, status};
+use crate::pace::in_line;
 use crate::records::Records;
 use crate::{EndReason, Error, Sessions, objects};
 
 /// How long the record of an end is waited for at a time. The access is gone by then, and what cannot be written goes to the log.
 const RECORD: Duration = Duration::from_secs(1);
+
+/// How often it is written down how a session ends that is extended at the same moment.
+const WRITE_TRIES: usize = 3;
 
 /// What a `TkaSignin` must be for it to be ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,51 +69,87 @@ impl Sessions {
     /// Ends a session for its owner: when this returns, its account and bindings are gone, and `records` has it, or is being written to.
     pub async fn end(&self, name: &SessionName, records: &dyn Records) -> Result<(), Error> {
         let _lock = self.locks.take(name.as_str()).await?;
+        if let Some(watched) = self.live_as_watched(name)
+            && self.sign_out_of(&watched, records).await?
+        {
+            return Ok(());
+        }
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
-        self.conclude(&signin, EndReason::SignedOut, Precondition::SameObject, records)
+        self.sign_out_of(&signin, records).await.map(drop)
+    }
+
+    /// Ends the session that `signin` holds for its owner, and says whether it was there to be ended.
+    ///
+    /// The caller of this holds the session's lock.
+    pub(crate) async fn sign_out_of(&self, signin: &TkaSignin, records: &dyn Records) -> Result<bool, Error> {
+        self.conclude(signin, EndReason::SignedOut, Precondition::SameObject, records)
             .await
+    }
+
+    /// The session of that name, if it goes on as far as is watched.
+    pub(crate) fn live_as_watched(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
+        let goes_on = |watched: &Arc<TkaSignin>| {
+            watched.metadata.deletion_timestamp.is_none() && objects::session(watched).is_ok()
+        };
+        self.as_watched(name).filter(goes_on)
     }
 
     /// Ends `session` because of `reason`, unless its caller signed in again since it was read: then it was given anew, by a later answer of the
     /// tailnet. Says whether it ended by this.
     pub async fn revoke(&self, session: &Session, reason: &Revocation) -> Result<bool, Error> {
-        let name = session.name();
+        let how = |signin: &TkaSignin| -> Result<Option<EndReason>, Error> {
+            if signin.metadata.deletion_timestamp.is_some() || objects::session(signin)?.signed_in != session.signed_in
+            {
+                return Ok(None);
+            }
+            Ok(Some(EndReason::Revoked(reason.to_string())))
+        };
+        in_line(self.end_unless_changed(&session.name(), how)).await
+    }
+
+    /// Ends the session of that name as `how` says of the version that it has, if it says anything. Says whether it ended by this.
+    async fn end_unless_changed(
+        &self,
+        name: &SessionName,
+        how: impl Fn(&TkaSignin) -> Result<Option<EndReason>, Error> + Send + Sync,
+    ) -> Result<bool, Error> {
         let _lock = self.locks.take(name.as_str()).await?;
+        if let Some(watched) = self.live_as_watched(name)
+            && let Some(how) = how(&watched)?
+        {
+            let ended = self.conclude(&watched, how, Precondition::SameVersion, &*self.records);
+            match ended.await {
+                // It was changed since it was told of.
+                Err(Error::Contended(_)) => {}
+                ended => return ended,
+            }
+        }
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
-        if signin.metadata.deletion_timestamp.is_some() || objects::session(&signin)?.signed_in != session.signed_in {
-            return Ok(false);
+        match how(&signin)? {
+            Some(how) => {
+                self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
+                    .await
+            }
+            None => Ok(false),
         }
-        let how = EndReason::Revoked(reason.to_string());
-        self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
-            .await?;
-        Ok(true)
     }
 
     /// Ends a session if it is over now or was not used for too long, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
     /// meantime. Says whether it ended.
     pub(crate) async fn expire(&self, session: &Session, is_past_period: bool) -> Result<bool, Error> {
-        let name = session.name();
-        let _lock = self.locks.take(name.as_str()).await?;
-        let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
-            return Ok(false);
+        let how = |signin: &TkaSignin| -> Result<Option<EndReason>, Error> {
+            let live = objects::session(signin)?;
+            if is_past_period && live.signed_in == session.signed_in {
+                return Ok(Some(EndReason::Expired));
+            }
+            let is_over = self.end_of(signin, &live) <= (self.clock)();
+            Ok(is_over.then(|| self.over(&live)))
         };
-        let live = objects::session(&signin)?;
-        let is_past_period = is_past_period && live.signed_in == session.signed_in;
-        if self.end_of(&signin, &live) > (self.clock)() && !is_past_period {
-            return Ok(false);
-        }
-        let how = if is_past_period {
-            EndReason::Expired
-        } else {
-            self.over(&live)
-        };
-        self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
-            .await?;
-        Ok(true)
+        self.end_unless_changed(&session.name(), how).await
     }
 
     /// How `session` ended, which does not go on.
@@ -158,7 +201,7 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Ends the session that `signin` holds, from the decision to the last trace of it.
+    /// Ends the session that `signin` holds, from the decision to the last trace of it. Says whether it was there to be ended.
     ///
     /// The caller of this holds the session's lock.
     pub(crate) async fn conclude(
@@ -167,38 +210,84 @@ impl Sessions {
         how: EndReason,
         unchanged: Precondition,
         records: &dyn Records,
-    ) -> Result<(), Error> {
-        let Some(terminating) = self.begin_end(signin, how, unchanged).await? else {
-            return Ok(());
+    ) -> Result<bool, Error> {
+        // However long that takes, the reconcile loop of this process leaves it to this.
+        let _hand = self.in_hand.take(signin.uid().unwrap_or_default());
+        let ended = if signin.metadata.deletion_timestamp.is_some() {
+            Box::pin(self.finish(signin, records)).await
+        } else {
+            // On the heap: many of these wait at a time, and most of what each takes is for the first half.
+            let Some(withdrawn) = Box::pin(self.withdraw(signin, how, unchanged)).await? else {
+                return Ok(false);
+            };
+            Box::pin(self.let_go(&withdrawn, records)).await
         };
-        match self.finish(&terminating, records).await {
+        match ended {
             // The access is gone, which waits for no record. The reconcile loop lets it go when that is written.
-            Err(Error::NotRecorded(_)) => Ok(()),
-            finished => finished,
+            Ok(()) | Err(Error::NotRecorded(_)) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 
-    /// Writes down how it ends, and deletes the `TkaSignin`, which its finalizer keeps. Returns it, unless it is gone. How an end goes that has
-    /// begun already is not changed.
-    async fn begin_end(
+    /// Takes away what the session gives that `signin` holds: writes down how it ends, deletes the `TkaSignin`, which its finalizer keeps, and removes account
+    /// and bindings. Returns the `TkaSignin`, unless it is gone.
+    ///
+    /// The caller of this holds the session's lock.
+    pub(crate) async fn withdraw(
         &self,
         signin: &TkaSignin,
         how: EndReason,
         unchanged: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
-        if signin.metadata.deletion_timestamp.is_some() {
-            return Ok(Some(signin.clone()));
+        let Some(ending) = self.write_down(signin, how, unchanged).await? else {
+            return Ok(None);
+        };
+        if unchanged == Precondition::SameObject {
+            // Whatever is written onto it from here on, it ends. So does what is made for it meanwhile: that is found out when its status is written.
+            let (removed, deleted) = join(self.delete_children(&ending), self.delete(&ending, unchanged)).await;
+            removed?;
+            return deleted;
         }
-        let session = objects::session(signin)?;
-        // What was decided and could not be carried out is not decided anew.
-        if objects::is_to_end(signin, &session) {
-            return self.delete(signin, unchanged).await;
+        let Some(terminating) = self.delete(&ending, unchanged).await? else {
+            return Ok(None);
+        };
+        self.delete_children(&terminating).await?;
+        Ok(Some(terminating))
+    }
+
+    /// Writes down how it ends. Returns the `TkaSignin` as it is then, unless it is gone. How an end goes that has begun already is not changed.
+    async fn write_down(
+        &self,
+        signin: &TkaSignin,
+        how: EndReason,
+        unchanged: Precondition,
+    ) -> Result<Option<TkaSignin>, Error> {
+        let mut signin = signin.clone();
+        // It may have been extended since it was read. Then it says of an earlier sign-in that it ends, and not of this one.
+        for _ in 0..WRITE_TRIES {
+            // What was decided and could not be carried out is not decided anew.
+            if ends(&signin)? {
+                return Ok(Some(signin));
+            }
+            let session = objects::session(&signin)?;
+            let write_down = Ask::WriteDown(Intent::new(&session, how.clone(), (self.clock)()));
+            match self.apply_with_retry(&signin, &write_down, unchanged).await? {
+                Some(written) => signin = written,
+                None => return Ok(None),
+            }
         }
-        let write_down = Ask::WriteDown(Intent::new(&session, how, (self.clock)()));
-        match self.apply_with_retry(signin, &write_down, unchanged).await? {
-            Some(signin) => self.delete(&signin, unchanged).await,
-            None => Ok(None),
+        if ends(&signin)? {
+            return Ok(Some(signin));
         }
+        Err(Error::Contended(signin.name_any()))
+    }
+
+    /// Writes down how it ends, and deletes the `TkaSignin`. The reconcile loop takes down what hangs on it.
+    async fn begin_end(&self, signin: &TkaSignin, how: EndReason, unchanged: Precondition) -> Result<(), Error> {
+        if let Some(ending) = self.write_down(signin, how, unchanged).await? {
+            self.delete(&ending, unchanged).await?;
+        }
+        Ok(())
     }
 
     async fn delete(&self, signin: &TkaSignin, unchanged: Precondition) -> Result<Option<TkaSignin>, Error> {
@@ -211,16 +300,23 @@ impl Sessions {
     /// Removes account and bindings, records the end, then lets the `TkaSignin` go. What is not recorded yet keeps it, so that nothing is lost when
     /// the server is killed.
     pub(crate) async fn finish(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
-        let session = objects::session(signin);
-        match &session {
-            Ok(_) => self.delete_children(signin).await?,
+        if objects::session(signin).is_ok() {
+            self.delete_children(signin).await?;
+        } else {
             // Its name may be anything, that of an account which is none of ours too.
-            Err(_) => drop(self.sweep().await?),
+            self.sweep().await?;
         }
+        self.let_go(signin, records).await
+    }
+
+    /// Records the end of what gives no access any more, then lets the `TkaSignin` go.
+    ///
+    /// The caller of this holds the session's lock.
+    pub(crate) async fn let_go(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
         if !holds(signin) {
             return Ok(());
         }
-        let Ok(session) = session else {
+        let Ok(session) = objects::session(signin) else {
             let removed = self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject);
             return removed.await.map(drop);
         };
@@ -231,6 +327,7 @@ impl Sessions {
         self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
             .await?;
         self.recorded.forget(signin);
+        self.in_hand.done(&signin.uid().unwrap_or_default());
         self.events.ended(signin, &how);
         Ok(())
     }
@@ -277,7 +374,7 @@ impl Sessions {
         unchanged: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
         match self.ask(signin, ask, unchanged).await {
-            Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
+            Err(error) if status(&error).is_some_and(is_about_another) => {}
             answer => return Ok(answer?),
         }
         let live = match self.same(signin).await? {
@@ -289,7 +386,7 @@ impl Sessions {
             return Err(contended());
         }
         match self.ask(&live, ask, unchanged).await {
-            Err(error) if status(&error).is_some_and(Status::is_conflict) => Err(contended()),
+            Err(error) if status(&error).is_some_and(is_about_another) => Err(contended()),
             answer => Ok(answer?),
         }
     }
@@ -329,6 +426,11 @@ impl Sessions {
         let live = self.signins.get_opt(&signin.name_any()).await?;
         Ok(live.filter(|live| live.uid() == signin.uid()))
     }
+}
+
+/// Whether it is written down how the session ends that `signin` holds.
+fn ends(signin: &TkaSignin) -> Result<bool, Error> {
+    Ok(signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, &objects::session(signin)?))
 }
 
 /// Whether it waits for its account and bindings to go.

@@ -96,6 +96,8 @@ pub struct App {
     pub allowed_hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub read_timeout: Duration,
+    /// How long an answer may take.
+    pub write_timeout: Duration,
     /// What `Retry-After` says while a session is not provisioned.
     pub retry_after_seconds: u32,
     /// Tells the time.

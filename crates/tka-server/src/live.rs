@@ -141,6 +141,7 @@ impl Live {
             machines: config.operator.machines,
             node: parts.node,
             allowed_hosts: config.server.allowed_hosts.clone(),
+            write_timeout: config.server.write_timeout.duration(),
             read_timeout: config.server.read_timeout.duration(),
             retry_after_seconds: config.api.retry_after_seconds,
             clock: parts.clock,

@@ -1,26 +1,33 @@
 //! `/logout`: ends the calling device's session.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures::future::{try_join, try_join_all};
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::{Session, SessionLabel, SessionName};
-use tka_operator::{RequestState, SessionFilter, StoredSession, WaitingSignIn};
+use tka_core::{Session, SessionLabel};
+use tka_operator::{RequestState, SignOut, WaitingSignIn};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
 use utoipa::IntoParams;
 
 use super::view;
 use crate::App;
-use crate::answer::Failure;
+use crate::answer::{Failure, pending};
 use crate::approvals::{self, Approver};
 use crate::audit::ByRequest;
 use crate::audit_context::AuditContext;
 use crate::authorize::{applicable_rules, names};
 use crate::identified::Identified;
+
+/// How long before an answer would be late it is given, where many sessions end.
+const SPARE: Duration = Duration::from_secs(2);
+/// How long what is left of sessions without access is waited for. The answer needs it for nothing; who looks into the cluster then finds it empty.
+const REST: Duration = Duration::from_secs(1);
 
 /// Which sessions.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -33,8 +40,8 @@ pub(super) struct Which {
 
 /// Sign out
 ///
-/// Ends the calling device's session and elevations, with `all=true` all of the caller's sessions. When this answers, their credentials have no access any
-/// more. An elevation that waits for approval waits no more.
+/// Ends the calling device's session and elevations, with `all=true` all of the caller's sessions. When this answers 200, their credentials have no access any
+/// more. An elevation that waits for approval waits no more. Where very many end, 202 says that this goes on: ask again.
 #[utoipa::path(
     post,
     path = "/logout",
@@ -42,6 +49,8 @@ pub(super) struct Which {
     params(Which),
     responses(
         (status = 200, description = "Signed out: what has ended", body = LoginResponse),
+        (status = 202, description = "With `all=true`: so many end that it takes longer than an answer may. It goes on; ask again", body = LoginResponse,
+            headers(("Retry-After" = u32, description = "When to ask again, in seconds"))),
         (status = 400, description = "Tagged node, malformed or ambiguous rules, or not such a question", body = ErrorResponse),
         (status = 403, description = "No rule, or through Funnel", body = ErrorResponse),
         (status = 404, description = "Not signed in", body = ErrorResponse),
@@ -54,24 +63,80 @@ pub(super) async fn sign_out(
     Extension(context): Extension<Arc<AuditContext>>,
     Extension(identified): Extension<Arc<Identified>>,
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<LoginResponse>, Failure> {
+) -> Result<Response, Failure> {
     let Query(which) = which.map_err(|error| {
         let advice = &["correct the request"];
         Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).because(&error)
     })?;
     // Before the sessions are looked for: none of them may begin behind that.
     withdraw_elevations(&app, &context, &identified, which.all).await?;
-    let sessions = sessions(&app, &identified, which.all).await?;
-    let last = |stored: &&StoredSession| (!stored.session.is_elevation(), stored.session.signed_in);
-    let Some(last) = sessions.values().max_by_key(last) else {
-        // A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
-        applicable_rules(&app, &identified)?.choose(&tka_core::Choice::default())?;
-        return Err(Failure::not_signed_in(StatusCode::NOT_FOUND));
-    };
-    let answer = Json(view::login(&last.session));
-    let ends = sessions.into_values().map(|stored| end(&app, &context, stored.session));
-    try_join_all(ends).await?;
-    Ok(answer)
+    if which.all {
+        let all = app.sessions.sign_out_of_all(&identified.caller).await?;
+        let Some(last) = all.last() else {
+            return Err(not_signed_in(&app, &identified));
+        };
+        return end_all(&app, &context, all, &last).await;
+    }
+    match end_of_device(&app, &context, &identified).await? {
+        Some(last) => Ok(Json(view::login(&last)).into_response()),
+        None => Err(not_signed_in(&app, &identified)),
+    }
+}
+
+/// A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
+fn not_signed_in(app: &App, identified: &Identified) -> Failure {
+    let chosen =
+        applicable_rules(app, identified).and_then(|rules| rules.choose(&tka_core::Choice::default()).map(drop));
+    match chosen {
+        Err(refusal) => refusal.into(),
+        Ok(()) => Failure::not_signed_in(StatusCode::NOT_FOUND),
+    }
+}
+
+/// Ends the sessions of this device that are not kept apart, and its elevations, be it that their rule no longer reaches the caller. Returns the one that was signed in to last.
+async fn end_of_device(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    identified: &Identified,
+) -> Result<Option<Session>, Failure> {
+    let rules = applicable_rules(app, identified);
+    let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
+    let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
+    let caller = identified.caller.clone();
+    work.to_the_end(async move {
+        let records = ByRequest::new(&app.audit, &context);
+        Ok(app.sessions.sign_out(&caller, by_rule, &records).await?)
+    })
+    .await
+}
+
+/// Ends `all`, of which `last` was signed in to last, and answers when their access is gone. If that takes too long it goes on.
+async fn end_all(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    all: SignOut,
+    last: &Session,
+) -> Result<Response, Failure> {
+    let answer = Json(view::login(last));
+    let late = Instant::now() + app.write_timeout.saturating_sub(SPARE);
+    let (finish, finished) = oneshot::channel::<()>();
+    let (on, context) = (Arc::clone(app), Arc::clone(context));
+    let withdrawn = app.work.to_the_end(async move {
+        let (withdrawals, withdrawn) = on.sessions.withdraw_all(all, late).await;
+        on.work.clone().spawn(async move {
+            let records = ByRequest::new(&on.audit, &context);
+            on.sessions.let_go_all(withdrawals, &records).await;
+            drop(finish);
+        });
+        withdrawn
+    });
+    match timeout_at(late, withdrawn).await {
+        Ok(withdrawn) => withdrawn?,
+        Err(_) => return Ok(pending(app.retry_after_seconds, answer)),
+    }
+    // Whether that ends or is given up makes no difference.
+    let _ = timeout(REST, finished).await;
+    Ok(answer.into_response())
 }
 
 /// Ends `session` for its owner, and records it.
@@ -119,38 +184,6 @@ async fn withdraw_elevations(
         }
     }
     Ok(())
-}
-
-/// The sessions that are meant, those too of which an earlier attempt has left something: of those of this device its elevations and the ones that are not kept apart, be it that their rule no
-/// longer reaches the caller.
-async fn sessions(
-    app: &App,
-    identified: &Identified,
-    all: bool,
-) -> Result<BTreeMap<SessionName, StoredSession>, Failure> {
-    if all {
-        let sessions = app
-            .sessions
-            .of_user(&identified.caller, SessionFilter::WithTerminating)
-            .await?;
-        return Ok(by_name(sessions));
-    }
-    let rules = applicable_rules(app, identified);
-    let by_rule: Vec<_> = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
-    let current = app.sessions.find(by_rule, SessionFilter::WithTerminating);
-    let (current, known) = try_join(
-        current,
-        app.sessions
-            .of_caller(&identified.caller, SessionFilter::WithTerminating),
-    )
-    .await?;
-    let is_meant = |stored: &StoredSession| stored.session.label.is_none() || stored.session.is_elevation();
-    Ok(by_name(current.into_iter().chain(known.into_iter().filter(is_meant))))
-}
-
-fn by_name(sessions: impl IntoIterator<Item = StoredSession>) -> BTreeMap<SessionName, StoredSession> {
-    let named = sessions.into_iter().map(|stored| (stored.session.name(), stored));
-    named.collect()
 }
 
 #[cfg(test)]
