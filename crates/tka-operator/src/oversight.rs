@@ -53,8 +53,7 @@ impl Sessions {
         }
         let how = EndReason::Revoked(why);
         self.conclude(&signin, how, Precondition::SameObject, &*self.records)
-            .await?;
-        Ok(true)
+            .await
     }
 }
 
