@@ -121,12 +121,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
     let sessions = sessions(&config, clients.clone(), &clock, &audit);
-    let heartbeat = if config.gateway.enabled {
-        Heartbeat::Brisk
-    } else {
-        Heartbeat::Calm
-    };
-    let reconcile = Loop::new(&sessions, heartbeat);
+    let reconcile = Loop::new(&sessions, heartbeat(&config));
     let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &metrics, &stop)?;
     // The loop's watch is what streams go by, so that it outlives them.
     let drained = gateway
@@ -202,6 +197,15 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     join(records.finish(), delivery.finish()).await;
     tracing::info!("stopped");
     ended.unwrap_or(Err(RunError::Background("the task supervisor")))
+}
+
+/// How often the watch of sessions must be heard of: streams of the gateway go by it.
+fn heartbeat(config: &Config) -> Heartbeat {
+    if config.gateway.enabled {
+        Heartbeat::Brisk
+    } else {
+        Heartbeat::Calm
+    }
 }
 
 /// On which port and how the tailnet is served, and by which certificates where that is https.
