@@ -7,6 +7,7 @@ use e2e::person::{Person, Said};
 use e2e::user::ALICE;
 use e2e::{Outcome, Site, World, files, wait};
 use serde_json::{Value, json};
+use testbed::{ServerOptions, with_gateway};
 
 crate::tests![
     commands_of_the_readme_do_what_it_says,
@@ -98,7 +99,9 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn commands_of_the_readme_do_what_it_says(world: &World) -> Outcome {
-    let (tka, west) = (world.site("tour")?, world.site("tour-west")?);
+    let mut options = ServerOptions::new("tour");
+    options.config = with_gateway();
+    let (tka, west) = (world.site_with(options)?, world.site("tour-west")?);
     for site in [&tka, &west] {
         site.grant(&rules())?;
     }
