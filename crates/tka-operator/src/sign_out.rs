@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct SignOut {
     caller: Caller,
-    sessions: Vec<TkaSignin>,
+    sessions: Vec<Left>,
 }
 
 /// Sessions of which the access is gone. Their records are left, and the `TkaSignin`s themselves.
@@ -46,13 +46,35 @@ struct Left {
     is_tried: bool,
 }
 
+// === impl Left ===
+
+impl Left {
+    /// As it was read a moment ago.
+    fn new(signin: TkaSignin) -> Self {
+        Self {
+            signin: without_managed_fields(signin),
+            is_tried: false,
+        }
+    }
+}
+
 // === impl SignOut ===
 
 impl SignOut {
     /// The session that was signed in to last.
     #[must_use]
     pub fn last(&self) -> Option<Session> {
-        last(self.sessions.iter().filter_map(|signin| objects::session(signin).ok()))
+        last(
+            self.sessions
+                .iter()
+                .filter_map(|left| objects::session(&left.signin).ok()),
+        )
+    }
+
+    /// Whether nothing is left of it.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.sessions.is_empty()
     }
 }
 
@@ -120,14 +142,14 @@ impl Sessions {
         Ok(SignOut {
             caller: caller.clone(),
             // Who wrote which field is half of an object, and there may be thousands.
-            sessions: sessions.map(without_managed_fields).collect(),
+            sessions: sessions.map(Left::new).collect(),
         })
     }
 
-    /// Takes the access of all sessions away, and says whether that is done. What fails and may be tried again is, `until` then.
+    /// Takes the access of `all` sessions away, and leaves those of which that failed. What may be tried again is, `until` then.
     ///
     /// Another sign-out of the same user waits for this one: what is asked twice is not done twice.
-    pub async fn withdraw_all(&self, all: SignOut, until: Instant) -> (Withdrawals, Result<(), Error>) {
+    pub async fn withdraw_all(&self, all: &mut SignOut, until: Instant) -> (Withdrawals, Result<(), Error>) {
         let mut withdrawals = Withdrawals::default();
         let name = format!("sign-out of {}", all.caller.user_key());
         let _one = loop {
@@ -137,28 +159,24 @@ impl Sessions {
                 Err(_) => {}
             }
         };
-        let left = all.sessions.into_iter().map(|signin| Left {
-            signin,
-            is_tried: false,
-        });
-        let withdrawn = self.withdraw_until(left.collect(), &mut withdrawals, until).await;
+        let withdrawn = self.withdraw_until(&mut all.sessions, &mut withdrawals, until).await;
         (withdrawals, withdrawn)
     }
 
     async fn withdraw_until(
         &self,
-        mut left: Vec<Left>,
+        left: &mut Vec<Left>,
         withdrawals: &mut Withdrawals,
         until: Instant,
     ) -> Result<(), Error> {
         loop {
-            let Some(error) = self.withdraw_each(&mut left, withdrawals).await else {
+            let Some(error) = self.withdraw_each(left, withdrawals).await else {
                 return Ok(());
             };
             let wait = error.retry_after().unwrap_or_default().max(AGAIN);
             let (count, cause) = (left.len(), with_causes(&error));
             if !error.is_transient() || Instant::now() + wait > until {
-                tracing::warn!(left = count, error = cause, "sign-out given up; these sessions go on");
+                tracing::warn!(left = count, error = cause, "sign-out of these sessions failed");
                 return Err(error);
             }
             tracing::debug!(left = count, error = cause, ?wait, "sign-out retried");

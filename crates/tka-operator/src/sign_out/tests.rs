@@ -248,12 +248,12 @@ fn is_before(asked: &[String], first: &str, then: &str) -> bool {
 async fn access_of_all_goes_before_anything_else() {
     let of_device = sessions_of_device(49);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
+    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
     assert_eq!(server.asked(), ["GET tkasignins"]);
     // One is put off, and tried again.
     server.fail_once("DELETE serviceaccounts", double::failure(429, 2));
     let (until, records) = (Instant::now() + Duration::from_secs(10), Noted::default());
-    let (withdrawals, withdrawn) = sessions.withdraw_all(all, until).await;
+    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, until).await;
     withdrawn.unwrap();
     assert!(
         sessions.in_hand.holds(&withdrawals.0[0].0.uid().unwrap()),
@@ -276,20 +276,24 @@ async fn access_of_all_goes_before_anything_else() {
 async fn what_fails_for_longer_than_may_be_waited_is_told_and_keeps_no_other() {
     let of_device = sessions_of_device(9);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
+    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
     server.fail_once("DELETE clusterrolebindings", double::failure(429, 20));
     let until = Instant::now() + Duration::from_secs(10);
-    let (withdrawals, withdrawn) = sessions.withdraw_all(all, until).await;
+    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, until).await;
     assert_eq!(withdrawn.unwrap_err().retry_after(), Some(Duration::from_secs(20)));
-    assert_eq!(withdrawals.0.len(), 9);
+    assert_eq!((withdrawals.0.len(), all.sessions.len()), (9, 1));
+    // What is left is tried later.
+    let (later, withdrawn) = sessions.withdraw_all(&mut all, until).await;
+    withdrawn.unwrap();
+    assert!(later.0.len() == 1 && all.is_done());
 }
 
 #[tokio::test(start_paused = true)]
 async fn end_that_another_task_has_seen_to_is_recorded_once() {
     let of_device = sessions_of_device(1);
     let (_, sessions) = Server::new(&signins(&of_device), true);
-    let all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
-    let (withdrawals, withdrawn) = sessions.withdraw_all(all, Instant::now()).await;
+    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
+    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, Instant::now()).await;
     withdrawn.unwrap();
     let records = Noted::default();
     let (first, _) = &withdrawals.0[0];
@@ -309,8 +313,8 @@ async fn session_that_was_signed_in_to_again_is_not_meant() {
     let later = examples::at(150).to_string();
     server.0.kept[of_device[0].name().as_str()].annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, &later);
     let tried = Left {
-        signin: all.sessions.remove(0),
         is_tried: true,
+        ..all.sessions.remove(0)
     };
     assert!(sessions.withdraw_one(&tried).await.unwrap().is_none());
     assert_eq!(server.asked(), ["GET tkasignins"; 2], "nothing is written");
@@ -321,8 +325,8 @@ async fn session_that_was_signed_in_to_again_is_not_meant() {
 async fn next_session_of_a_name_is_left_alone() {
     let of_device = sessions_of_device(0);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
-    let (withdrawals, withdrawn) = sessions.withdraw_all(all, Instant::now()).await;
+    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
+    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, Instant::now()).await;
     withdrawn.unwrap();
     let kept = &server.0.kept[of_device[0].name().as_str()];
     let mut next = signins(&of_device).remove(0);

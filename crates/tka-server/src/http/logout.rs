@@ -122,19 +122,21 @@ async fn end_all(
     began: Instant,
 ) -> Result<Response, Failure> {
     let answer = Json(view::login(last));
-    // What is left when the answer is given goes on, for as long as the API server may be out of reach.
-    let (late, until) = (
-        began + app.write_timeout.saturating_sub(SPARE.min(app.write_timeout / 2)),
-        began + GOES_ON,
-    );
+    let late = began + app.write_timeout.saturating_sub(SPARE.min(app.write_timeout / 2));
     let (finish, finished) = oneshot::channel::<()>();
     let (on, context) = (Arc::clone(app), Arc::clone(context));
     let withdrawn = app.work.to_the_end(async move {
-        let (withdrawals, withdrawn) = on.sessions.withdraw_all(all, until).await;
+        let mut all = all;
+        let (withdrawals, withdrawn) = on.sessions.withdraw_all(&mut all, late).await;
         on.work.clone().spawn(async move {
             let records = ByRequest::new(&on.audit, &context);
             on.sessions.let_go_all(withdrawals, &records).await;
             drop(finish);
+            // The caller heard that it failed, or that it goes on.
+            if !all.is_done() {
+                let (withdrawals, _) = on.sessions.withdraw_all(&mut all, began + GOES_ON).await;
+                on.sessions.let_go_all(withdrawals, &records).await;
+            }
         });
         withdrawn
     });
