@@ -99,9 +99,12 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn commands_of_the_readme_do_what_it_says(world: &World) -> Outcome {
-    let mut options = ServerOptions::new("tour");
-    options.config = with_gateway();
-    let (tka, west) = (world.site_with(options)?, world.site("tour-west")?);
+    let site = |name| {
+        let mut options = ServerOptions::new(name);
+        options.config = with_gateway();
+        world.site_with(options)
+    };
+    let (tka, west) = (site("tour")?, site("tour-west")?);
     for site in [&tka, &west] {
         site.grant(&rules())?;
     }
