@@ -1,5 +1,7 @@
 //! Waiting until others have approved a sign-in.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tka_api::http::{ApprovalStatus, LoginRequest};
@@ -33,25 +35,38 @@ pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalSta
         ctx.ui.spinner("waiting for approval")
     };
     let session = status.session.clone();
+    let is_given_up = Arc::new(AtomicBool::new(false));
     let ask = {
         let client = ctx.retrying_client(LIMIT)?;
         let (request, form, id) = (asked.request.clone(), asked.form, status.request.clone());
-        move || answered(&client, &request, form, &id)
+        let is_given_up = Arc::clone(&is_given_up);
+        move || answered(&client, &request, form, &id, &is_given_up)
     };
     let withdraw = ctx.retrying_client(WITHDRAW)?;
     interrupted::run(begun, ask, move || {
+        // Before it is withdrawn: what is asked again would wait anew.
+        is_given_up.store(true, Ordering::SeqCst);
         drop(withdraw.with_fresh_deadline(WITHDRAW).withdraw(&session));
     })
 }
 
-/// Asks until the answer is none that the request of that `id` waits. Where it was withdrawn elsewhere, what is asked in its place is withdrawn, too.
-fn answered(client: &Client, request: &LoginRequest, form: CredentialForm, id: &str) -> Result<SignInResponse, Error> {
+/// Asks until the answer is none that the request of that `id` waits, or until that is given up. Where it was withdrawn elsewhere, what is asked in its place is withdrawn, too.
+fn answered(
+    client: &Client,
+    request: &LoginRequest,
+    form: CredentialForm,
+    id: &str,
+    is_given_up: &AtomicBool,
+) -> Result<SignInResponse, Error> {
     loop {
         let client = client.with_fresh_deadline(LIMIT);
         let signed_in = client.sign_in(request, form)?;
         let Some(status) = &signed_in.login.approval else {
             return Ok(signed_in);
         };
+        if is_given_up.load(Ordering::SeqCst) {
+            return Ok(signed_in);
+        }
         if status.request != id {
             let session = status.session.clone();
             let _ = client.withdraw(&session);
