@@ -163,6 +163,18 @@ impl Sessions {
         (withdrawals, withdrawn)
     }
 
+    /// Ends what is left of a sign-out that failed, `until` then, unless another of the same user is on it: one at a time goes on.
+    pub async fn go_on(&self, mut all: SignOut, until: Instant, records: &dyn Records) {
+        // No UID has a space.
+        let name = format!("sign-out of {} goes on", all.caller.user_key());
+        if self.in_hand.holds(&name) {
+            return;
+        }
+        let _hand = self.in_hand.take(name);
+        let (withdrawals, _) = self.withdraw_all(&mut all, until).await;
+        self.let_go_all(withdrawals, records).await;
+    }
+
     async fn withdraw_until(
         &self,
         left: &mut Vec<Left>,

@@ -17,6 +17,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::audit::{Audit, AuditError};
 use crate::audit_context::AuditContext;
+use crate::authorize::no_contact;
 
 /// How often one that none has acknowledged is told again.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
@@ -96,6 +97,8 @@ impl Approver {
         if !self.is_any() {
             return Err(super::no_oversight());
         }
+        // What it gives them may be outdated else.
+        app.contact.check().map_err(|error| no_contact(&error))?;
         let mut meant = seen.request.clone();
         let mut is_recorded = false;
         for _ in 0..TRIES {

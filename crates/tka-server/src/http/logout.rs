@@ -71,19 +71,15 @@ pub(super) async fn sign_out(
         Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).because(&error)
     })?;
     let began = Instant::now();
-    // Before the sessions are looked for: none of them may begin behind that.
-    withdraw_elevations(&app, &context, &identified, which.all).await?;
-    if which.all {
-        let all = app.sessions.sign_out_of_all(&identified.caller).await?;
-        let Some(last) = all.last() else {
-            return Err(not_signed_in(&app, &identified));
-        };
-        return end_all(&app, &context, all, &last, began).await;
-    }
-    match end_of_device(&app, &context, &identified).await? {
-        Some(last) => Ok(Json(view::login(&last)).into_response()),
-        None => Err(not_signed_in(&app, &identified)),
-    }
+    // Before the sessions are looked for: none of them may begin behind that. What fails of it keeps none of them.
+    let withdrawn = withdraw_elevations(&app, &context, &identified, which.all).await;
+    let ended = if which.all {
+        end_of_user(&app, &context, &identified, began).await
+    } else {
+        end_of_device(&app, &context, &identified).await
+    };
+    withdrawn?;
+    ended
 }
 
 /// A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
@@ -96,21 +92,33 @@ fn not_signed_in(app: &App, identified: &Identified) -> Failure {
     }
 }
 
-/// Ends the sessions of this device that are not kept apart, and its elevations, be it that their rule no longer reaches the caller. Returns the one that was signed in to last.
+/// Ends all sessions of the user, for a request that `began` then.
+async fn end_of_user(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    identified: &Identified,
+    began: Instant,
+) -> Result<Response, Failure> {
+    let all = app.sessions.sign_out_of_all(&identified.caller).await?;
+    let last = all.last().ok_or_else(|| not_signed_in(app, identified))?;
+    end_all(app, context, all, &last, began).await
+}
+
+/// Ends the sessions of this device that are not kept apart, and its elevations, be it that their rule no longer reaches the caller.
 async fn end_of_device(
     app: &Arc<App>,
     context: &Arc<AuditContext>,
     identified: &Identified,
-) -> Result<Option<Session>, Failure> {
+) -> Result<Response, Failure> {
     let rules = applicable_rules(app, identified);
     let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
-    let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
-    let caller = identified.caller.clone();
-    work.to_the_end(async move {
-        let records = ByRequest::new(&app.audit, &context);
-        Ok(app.sessions.sign_out(&caller, by_rule, &records).await?)
-    })
-    .await
+    let (on, context, caller) = (Arc::clone(app), Arc::clone(context), identified.caller.clone());
+    let ended = app.work.to_the_end(async move {
+        let records = ByRequest::new(&on.audit, &context);
+        on.sessions.sign_out(&caller, by_rule, &records).await
+    });
+    let last = ended.await?.ok_or_else(|| not_signed_in(app, identified))?;
+    Ok(Json(view::login(&last)).into_response())
 }
 
 /// Ends `all`, of which `last` was signed in to last, for a request that `began` then, and answers when their access is gone. If that takes too long it goes on.
@@ -134,8 +142,7 @@ async fn end_all(
             drop(finish);
             // The caller heard that it failed, or that it goes on.
             if !all.is_done() {
-                let (withdrawals, _) = on.sessions.withdraw_all(&mut all, began + GOES_ON).await;
-                on.sessions.let_go_all(withdrawals, &records).await;
+                on.sessions.go_on(all, began + GOES_ON, &records).await;
             }
         });
         withdrawn
@@ -159,8 +166,20 @@ pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Se
     .await
 }
 
-/// Has the caller's elevations wait for approval no more: those of this device, or of `all`. One that is being begun at this moment cannot be signed out of yet.
+/// Has the caller's elevations wait for approval no more: those of this device, or of `all`. It does so to the end, be it that the caller hangs up.
 async fn withdraw_elevations(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    identified: &Arc<Identified>,
+    all: bool,
+) -> Result<(), Failure> {
+    let (on, context, identified) = (Arc::clone(app), Arc::clone(context), Arc::clone(identified));
+    let withdrawn = async move { withdraw_each_elevation(&on, &context, &identified, all).await };
+    app.work.to_the_end(withdrawn).await
+}
+
+/// None is left because another fails. One that is being begun at this moment cannot be signed out of yet.
+async fn withdraw_each_elevation(
     app: &Arc<App>,
     context: &Arc<AuditContext>,
     identified: &Arc<Identified>,
@@ -172,28 +191,39 @@ async fn withdraw_elevations(
         is_own && waiting.label.as_ref().is_some_and(SessionLabel::is_elevation)
     };
     let waiting = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
+    let mut result = Ok(());
     for waiting in waiting.into_iter().filter(is_meant) {
-        match waiting.request.state((app.clock)()) {
-            RequestState::Granted | RequestState::Denied | RequestState::Expired => continue,
-            RequestState::Waiting | RequestState::Approved => {}
-        }
-        let withdrawn = approvals::withdraw(app, context, &approver, waiting.name.as_str()).await;
-        match withdrawn {
-            Ok(_) => {}
-            // It was decided or withdrawn meanwhile.
-            Err(failure) if failure.status == StatusCode::NOT_FOUND => {}
-            Err(failure) if failure.status == StatusCode::CONFLICT => {
-                let there = app.sessions.waiting_named(waiting.name.as_str()).await?;
-                let state = there.map(|there| there.request.state((app.clock)()));
-                if state == Some(RequestState::Approved) {
-                    let advice = &["sign out again in a moment"];
-                    return Err(Failure::passing("your elevation begins at this moment", advice));
-                }
-            }
-            Err(failure) => return Err(failure),
-        }
+        let withdrawn = withdraw_elevation(app, context, &approver, &waiting).await;
+        result = result.and(withdrawn);
     }
-    Ok(())
+    result
+}
+
+async fn withdraw_elevation(
+    app: &Arc<App>,
+    context: &Arc<AuditContext>,
+    approver: &Approver,
+    waiting: &WaitingSignIn,
+) -> Result<(), Failure> {
+    match waiting.request.state((app.clock)()) {
+        RequestState::Granted | RequestState::Denied | RequestState::Expired => return Ok(()),
+        RequestState::Waiting | RequestState::Approved => {}
+    }
+    match approvals::withdraw(app, context, approver, waiting.name.as_str()).await {
+        Ok(_) => Ok(()),
+        // It was decided or withdrawn meanwhile.
+        Err(failure) if failure.status == StatusCode::NOT_FOUND => Ok(()),
+        Err(failure) if failure.status == StatusCode::CONFLICT => {
+            let there = app.sessions.waiting_named(waiting.name.as_str()).await?;
+            let state = there.map(|there| there.request.state((app.clock)()));
+            if state != Some(RequestState::Approved) {
+                return Ok(());
+            }
+            let advice = &["sign out again in a moment"];
+            Err(Failure::passing("your elevation begins at this moment", advice))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 #[cfg(test)]

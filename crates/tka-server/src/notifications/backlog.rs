@@ -3,6 +3,7 @@
 //! It is bounded, in number and in bytes. What failed waits ever longer, each by itself, so that one that is never taken holds up no other; what is new goes
 //! first.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,12 +63,13 @@ pub(super) enum Next {
 // === impl Message ===
 
 impl Message {
-    /// Whether people must act on it.
-    fn is_urgent(&self) -> bool {
-        matches!(
-            self.decision,
-            Decision::ApprovalRequested | Decision::BreakGlass | Decision::BreakGlassUnacknowledged
-        )
+    /// How urgent it is. What callers can cause at will must not crowd out an alarm.
+    fn urgency(&self) -> u8 {
+        match self.decision {
+            Decision::BreakGlass | Decision::BreakGlassUnacknowledged => 2,
+            Decision::ApprovalRequested => 1,
+            _ => 0,
+        }
     }
 }
 
@@ -84,7 +86,7 @@ impl Backlog {
         self.waiting.iter().any(|waiting| waiting.tries == 0)
     }
 
-    /// Has `message` wait. Answers what there is no room for: it, or what is less urgent and waits longest.
+    /// Has `message` wait. Answers what there is no room for: it, or of what is less urgent the least urgent that waits longest.
     pub(super) fn push(&mut self, message: Message, now: Instant) -> Vec<Arc<Message>> {
         let mut dropped = Vec::new();
         if message.body.len() > MOST_BYTES {
@@ -92,11 +94,10 @@ impl Backlog {
         }
         let message = Arc::new(message);
         while !self.has_room(message.body.len()) {
-            let lesser = self.waiting.iter().position(|waiting| !waiting.message.is_urgent());
-            let Some(lesser) = lesser
-                .filter(|_| message.is_urgent())
-                .and_then(|at| self.waiting.remove(at))
-            else {
+            let lesser = self.waiting.iter().enumerate();
+            let lesser = lesser.map(|(at, waiting)| (waiting.message.urgency(), at));
+            let lesser = lesser.filter(|(urgency, _)| *urgency < message.urgency()).min();
+            let Some(lesser) = lesser.and_then(|(_, at)| self.waiting.remove(at)) else {
                 dropped.push(message);
                 return dropped;
             };
@@ -116,13 +117,13 @@ impl Backlog {
         self.len() < MOST && held + bytes <= MOST_BYTES
     }
 
-    /// What to do at `now`: of what is due that which was tried least, and of such the one that came first.
+    /// What to do at `now`: of what is due that which was tried least, of such the most urgent, and of such the one that came first.
     pub(super) fn next(&self, now: Instant) -> Next {
         if let Some(pause) = self.pause.filter(|pause| *pause > now && self.len() > 0) {
             return Next::Wait(pause);
         }
         let due = self.waiting.iter().filter(|waiting| waiting.due <= now);
-        if let Some(first) = due.min_by_key(|waiting| waiting.tries) {
+        if let Some(first) = due.min_by_key(|waiting| (waiting.tries, Reverse(waiting.message.urgency()))) {
             return Next::Send(Arc::clone(&first.message));
         }
         let soonest = self.waiting.iter().map(|waiting| waiting.due).min();
@@ -273,6 +274,10 @@ mod tests {
         }
         assert_eq!(dropped(backlog.push(urgent(MOST), now)), [format!("urgent-{MOST}")]);
         assert_eq!((backlog.len(), next(&backlog, now)), (MOST, "urgent-0".into()));
+        // Requests for approval, which a caller can make at will, crowd out no alarm.
+        let alarm = message(&"alarm", Decision::BreakGlass, 10);
+        assert_eq!(dropped(backlog.push(alarm, now)), ["urgent-0"]);
+        assert_eq!(next(&backlog, now), "alarm");
         // What it made room for may have been under way.
         backlog.delivered("0");
         assert_eq!(backlog.failed("1", now, None, 0.0), None);

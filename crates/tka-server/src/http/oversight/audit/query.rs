@@ -97,6 +97,7 @@ fn is_about_user(record: &Record, user: &str) -> bool {
             .approval
             .as_ref()
             .is_some_and(|approval| approval.username == user)
+        || record.break_glass.as_ref().is_some_and(|glass| glass.username == user)
 }
 
 fn is_about_device(record: &Record, asked: &str) -> bool {
@@ -106,6 +107,7 @@ fn is_about_device(record: &Record, asked: &str) -> bool {
             .approval
             .as_ref()
             .is_some_and(|approval| approval.device == asked)
+        || record.break_glass.as_ref().is_some_and(|glass| glass.device == asked)
 }
 
 #[cfg(test)]
