@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use syn::{Attribute, Item, ItemMod};
+use syn::{Attribute, File, Item, ItemMod};
+
+use crate::imports;
 
 /// What a table of modules begins with: its rows name them, or link to their files.
 const HEADINGS: [&str; 2] = ["| module |", "| file |"];
@@ -23,9 +25,9 @@ pub(crate) enum Error {
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]
     Io { path: PathBuf, source: io::Error },
-    /// A file is no Rust.
-    #[error("{} is no Rust", path.display())]
-    Syntax { path: PathBuf, source: syn::Error },
+    /// The root of a crate cannot be read as Rust.
+    #[error(transparent)]
+    Root(#[from] imports::Error),
 }
 
 /// Checks the README of every crate below `root` that has such a table.
@@ -45,8 +47,7 @@ pub(crate) fn check(root: &Path) -> Result<(), Error> {
         let readme = folder.join("README.md");
         let Some(rows) = rows(&read(&readme)?) else { continue };
         tables += 1;
-        let library = folder.join("src/lib.rs");
-        let modules = modules(&read(&library)?).map_err(|source| Error::Syntax { path: library, source })?;
+        let modules = modules(imports::parse(&folder.join("src/lib.rs"))?);
         let lacks = modules
             .difference(&rows)
             .map(|module| format!("{} has no row for the module `{module}`", readme.display()));
@@ -83,12 +84,12 @@ fn names(cell: &str) -> Vec<String> {
 }
 
 /// The modules that a crate's root declares, but for those that are compiled for tests only.
-fn modules(root: &str) -> syn::Result<BTreeSet<String>> {
+fn modules(root: File) -> BTreeSet<String> {
     let is_module = |item: Item| match item {
         Item::Mod(ItemMod { ident, attrs, .. }) if !attrs.iter().any(is_for_tests) => Some(ident.to_string()),
         _ => None,
     };
-    Ok(syn::parse_file(root)?.items.into_iter().filter_map(is_module).collect())
+    root.items.into_iter().filter_map(is_module).collect()
 }
 
 fn is_for_tests(attribute: &Attribute) -> bool {

@@ -200,11 +200,6 @@ impl Sessions {
         self.labelled(&of_caller).await
     }
 
-    /// What the watch has told last of the session of that name. It may be behind.
-    pub(crate) fn as_watched(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
-        self.cache.get()?.get(name.as_str(), &self.namespace)
-    }
-
     /// All that there is of one user's sessions.
     pub(crate) async fn signins_of_user(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let of_user = format!("{SELECTOR},{LABEL_USER}={}", caller.user_key());

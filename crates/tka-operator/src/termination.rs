@@ -82,11 +82,11 @@ impl Sessions {
     }
 
     /// The session of that name, if it goes on as far as is watched.
-    pub(crate) fn live_as_watched(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
+    fn live_as_watched(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
         let goes_on = |watched: &Arc<TkaSignin>| {
             watched.metadata.deletion_timestamp.is_none() && objects::session(watched).is_ok()
         };
-        self.as_watched(name).filter(goes_on)
+        self.cache.get()?.get(name.as_str(), &self.namespace).filter(goes_on)
     }
 
     /// Ends `session` because of `reason`, unless its caller signed in again since it was read: then it was given anew, by a later answer of the

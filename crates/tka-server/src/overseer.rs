@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use tka_api::audit::Look;
-use tka_core::{Caller, Oversight, SessionOversight};
+use tka_api::audit::{Look, LookedAt};
+use tka_core::{Caller, Oversight, SessionOversight, shorten};
 
 use crate::App;
 use crate::answer::Failure;
@@ -60,6 +60,12 @@ impl<Of> Overseer<Of> {
     /// Records that they are shown what `look` says. Unless this returns well nothing may be shown.
     pub async fn looks(&self, app: &App, look: Look) -> Result<(), Failure> {
         Ok(app.audit.looked(&self.context, look).await?)
+    }
+
+    /// The same of a list of which the request's `query` says what is wanted.
+    pub async fn looks_at_list(&self, app: &App, at: LookedAt, query: Option<&str>) -> Result<(), Failure> {
+        let query = query.filter(|query| !query.is_empty()).map(shorten);
+        self.looks(app, Look { at, name: None, query }).await
     }
 
     /// Their request, for its records.

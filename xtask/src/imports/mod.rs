@@ -12,6 +12,7 @@ mod source;
 use std::path::Path;
 
 pub(crate) use self::error::Error;
+pub(crate) use self::source::parse;
 use self::{
     error::{ARCHITECTURE, read},
     layers::Layers,

@@ -215,7 +215,8 @@ fn of_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-fn parse(path: &Path) -> Result<File, Error> {
+/// The file at `path`, as Rust.
+pub(crate) fn parse(path: &Path) -> Result<File, Error> {
     syn::parse_file(&read(path)?).map_err(|source| Error::Parse {
         file: path.display().to_string(),
         source,

@@ -10,6 +10,7 @@ mod kubeconfig;
 mod login;
 mod logout;
 mod oversight;
+mod page_size;
 mod recordings;
 mod rules;
 mod sessions;

@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use tka_api::audit::{Look, LookedAt};
 use tka_api::http::{ErrorResponse, RecordingInfo, RecordingList};
-use tka_core::shorten;
 use tka_recording::{Form, RecordingName, SinkError};
 
 use self::query::{Filter, Wanted};
@@ -56,12 +55,9 @@ pub(super) async fn list(
     let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
     let filter = Filter::new(wanted).map_err(|error| wrong_question().because(&error))?;
     let library = library(&app)?;
-    let look = Look {
-        at: LookedAt::Recordings,
-        name: None,
-        query: raw.as_deref().filter(|raw| !raw.is_empty()).map(shorten),
-    };
-    overseer.looks(&app, look).await?;
+    overseer
+        .looks_at_list(&app, LookedAt::Recordings, raw.as_deref())
+        .await?;
     let page = page::page(library, &filter).await.map_err(|error| unread(&error))?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }

@@ -10,9 +10,8 @@ use axum::extract::{Query, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
-use tka_api::audit::{Look, LookedAt};
+use tka_api::audit::LookedAt;
 use tka_api::http::{AuditPage, AuditSearched, ErrorResponse};
-use tka_core::shorten;
 
 use self::query::Wanted;
 use crate::App;
@@ -46,12 +45,7 @@ pub(in crate::http) async fn list(
 ) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
     let question = wanted.question().map_err(|error| wrong_question().because(&error))?;
-    let look = Look {
-        at: LookedAt::Audit,
-        name: None,
-        query: raw.as_deref().filter(|raw| !raw.is_empty()).map(shorten),
-    };
-    overseer.looks(&app, look).await?;
+    overseer.looks_at_list(&app, LookedAt::Audit, raw.as_deref()).await?;
     let found = app.audit.search(question).await.map_err(|error| unsearched(&error))?;
     let replica = app.node.borrow().name().to_owned();
     Ok(([(CACHE_CONTROL, "no-store")], Json(page(found, replica))).into_response())

@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tka_api::audit::{Look, LookedAt};
+use tka_api::audit::LookedAt;
 use tka_api::http::{ErrorResponse, SessionInfo, SessionPage};
-use tka_core::{Reason, Session, SessionOversight, shorten};
+use tka_core::{Reason, Session, SessionOversight};
 use tka_operator::{SessionFilter, StoredSession};
 use utoipa::IntoParams;
 
@@ -77,12 +77,7 @@ pub(in crate::http) async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
-    let look = Look {
-        at: LookedAt::Sessions,
-        name: None,
-        query: raw.as_deref().filter(|raw| !raw.is_empty()).map(shorten),
-    };
-    overseer.looks(&app, look).await?;
+    overseer.looks_at_list(&app, LookedAt::Sessions, raw.as_deref()).await?;
     let page = app
         .sessions
         .page(wanted.after.as_deref())

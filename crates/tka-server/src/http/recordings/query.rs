@@ -7,10 +7,8 @@ use tka_api::http::RecordingAbout;
 use tka_recording::RecordingName;
 use utoipa::IntoParams;
 
-/// How many recordings a page has unless it is said.
-const PAGE: u32 = 100;
-/// How many it has at the most.
-const MOST: u32 = 1000;
+use crate::http::page_size::page_size;
+
 /// What stands before a role where a rule is asked for.
 const ROLE: &str = "role:";
 
@@ -70,15 +68,12 @@ pub(super) enum FilterError {
 
 impl Filter {
     pub(super) fn new(wanted: Wanted) -> Result<Self, FilterError> {
-        let limit = wanted.limit.unwrap_or(PAGE);
-        if !(1..=MOST).contains(&limit) {
-            return Err(FilterError::Limit);
-        }
+        let limit = page_size(wanted.limit).ok_or(FilterError::Limit)?;
         let before = wanted.before.as_deref();
         let before = before.map(|before| RecordingName::parse(before).ok_or(FilterError::Before));
         Ok(Self {
             before: before.transpose()?,
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit,
             wanted,
         })
     }

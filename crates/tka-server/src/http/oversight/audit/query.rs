@@ -8,11 +8,7 @@ use utoipa::IntoParams;
 
 use crate::audit::{Place, Question};
 use crate::http::oversight::is_device;
-
-/// How many records a page has unless it is said.
-const PAGE: u32 = 100;
-/// How many it has at the most.
-const MOST: u32 = 1000;
+use crate::http::page_size::page_size;
 
 /// Which records.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -59,15 +55,12 @@ pub(super) enum QuestionError {
 impl Wanted {
     /// The same, understood.
     pub(super) fn question(self) -> Result<Question, QuestionError> {
-        let limit = self.limit.unwrap_or(PAGE);
-        if !(1..=MOST).contains(&limit) {
-            return Err(QuestionError::Limit);
-        }
+        let limit = page_size(self.limit).ok_or(QuestionError::Limit)?;
         let before = self.before.as_deref();
         let before = before.map(|before| Place::parse(before).ok_or(QuestionError::Before));
         Ok(Question {
             before: before.transpose()?,
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit,
             since: self.since,
             until: self.until,
             means: Box::new(move |record| self.means(record)),
