@@ -95,7 +95,7 @@ fn file(kubeconfig: &str) -> String {
 }
 
 /// The replicas that the person's device knows, in the order in which it asks.
-fn known(kubeconfig: &str) -> Outcome<Vec<String>> {
+pub(super) fn known(kubeconfig: &str) -> Outcome<Vec<String>> {
     let known: Value = serde_json::from_slice(&fs::read(file(kubeconfig))?)?;
     Ok(serde_json::from_value(known["servers"].clone())?)
 }
